@@ -1,0 +1,212 @@
+"""Bodies of requests and answers, one class a use; field names on the wire are camelCase.
+
+Optional members that are absent, null or unknown are taken as absent, because clients send
+``{"name": null}`` and members of their own. Where PATCH must tell "absent" from "empty",
+the field is ``UNSET`` by default.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+RuntimeType = Literal["R", "Python"]
+
+
+class Wire(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """Base of all bodies."""
+
+
+# --- authentication --------------------------------------------------------------------------
+
+
+class LoginRequest(Wire, frozen=True, kw_only=True):
+    """Credentials (contract: ``login``)."""
+
+    username: str
+    password: str
+
+
+class RenewTokenRequest(Wire, frozen=True, kw_only=True):
+    """A refresh token to trade for a new pair (contract: ``renewToken``)."""
+
+    refresh_token: str
+
+
+class AccessTokenResponse(msgspec.Struct, frozen=True, kw_only=True):
+    """A pair of tokens. Member names are snake_case on the wire, ``expires_on`` is Unix seconds."""
+
+    token_type: str
+    access_token: str
+    expires_in: int
+    expires_on: int
+    refresh_token: str
+
+
+# --- sessions --------------------------------------------------------------------------------
+
+
+class CreateSessionRequest(Wire, frozen=True, kw_only=True):
+    """What to start (contract: ``createSession``)."""
+
+    name: str | None = None
+    snapshot_id: str | None = None
+    runtime_type: str | None = None
+
+
+class CreateSessionResponse(Wire, frozen=True, kw_only=True):
+    """The id of the new session."""
+
+    session_id: str
+
+
+class Session(Wire, frozen=True, kw_only=True):
+    """A session in a list. ``state``, ``created``, ``last_activity`` and ``busy_since`` are our additions."""
+
+    id: str
+    name: str
+    owner: str
+    runtime_type: str
+    state: str | None = None
+    creation_time: str | None = None
+    last_activity: str | None = None
+
+
+class WorkspaceObject(Wire, frozen=True, kw_only=True):
+    """A named value; the value is any JSON."""
+
+    name: str
+    value: Any = None
+
+
+class ExecuteRequest(Wire, frozen=True, kw_only=True):
+    """Code with inputs to set before it and names to read after it (contract: ``executeCode``)."""
+
+    code: str | None = None
+    input_parameters: list[WorkspaceObject] | None = None
+    output_parameters: list[str] | None = None
+
+
+class ExecuteResponse(Wire, frozen=True, kw_only=True):
+    """What the code did; ``output_parameters`` is a list here, unlike in consume."""
+
+    success: bool
+    error_message: str
+    output_parameters: list[WorkspaceObject]
+    console_output: str
+    changed_files: list[str]
+
+
+class StartExecutionResponse(Wire, frozen=True, kw_only=True):
+    """The id of an execution that runs on its own (our addition: ``POST /sessions/{id}/executions``)."""
+
+    execution_id: str
+
+
+class ConsoleOutputResponse(Wire, frozen=True, kw_only=True):
+    """Text of the running or last execution."""
+
+    console_output: str
+
+
+# --- snapshots -------------------------------------------------------------------------------
+
+
+class CreateSnapshotRequest(Wire, frozen=True, kw_only=True):
+    """An optional name for the snapshot."""
+
+    name: str | None = None
+
+
+class SkippedObject(Wire, frozen=True, kw_only=True):
+    """An object that a snapshot could not keep, and why (our addition)."""
+
+    name: str
+    type: str
+    reason: str
+
+
+class CreateSnapshotResponse(Wire, frozen=True, kw_only=True):
+    """The id of the new snapshot; ``skipped`` is our addition."""
+
+    snapshot_id: str
+    skipped: list[SkippedObject] = []
+
+
+class Snapshot(Wire, frozen=True, kw_only=True):
+    """A snapshot in a list. ``content_size`` is in bytes; ``skipped`` is our addition."""
+
+    id: str
+    name: str
+    owner: str
+    creation_time: str
+    content_size: int
+    runtime_type: str | None = None
+    skipped: list[SkippedObject] = []
+
+
+# --- services --------------------------------------------------------------------------------
+
+
+class ParameterDefinition(Wire, frozen=True, kw_only=True):
+    """Name and type of an input or output; the type is one of the seven words or a free one."""
+
+    name: str
+    type: str = "character"
+
+
+class PublishWebServiceRequest(Wire, frozen=True, kw_only=True):
+    """A service to publish, or the parts of one to change (contract: publish and patch)."""
+
+    snapshot_id: str | None | UnsetType = UNSET
+    code: str | None | UnsetType = UNSET
+    description: str | None | UnsetType = UNSET
+    operation_id: str | None | UnsetType = UNSET
+    input_parameter_definitions: list[ParameterDefinition] | None | UnsetType = UNSET
+    output_parameter_definitions: list[ParameterDefinition] | None | UnsetType = UNSET
+    runtime_type: str | None | UnsetType = UNSET
+    init_code: str | None | UnsetType = UNSET
+    output_file_names: list[str] | None | UnsetType = UNSET
+
+
+class WebService(Wire, frozen=True, kw_only=True):
+    """A service version. ``code`` and ``init_code`` are left out for those who may not see them."""
+
+    name: str
+    version: str
+    version_published_by: str
+    creation_time: str
+    snapshot_id: str | None
+    runtime_type: str
+    init_code: str | None | UnsetType = UNSET
+    code: str | None | UnsetType = UNSET
+    description: str
+    operation_id: str | None
+    input_parameter_definitions: list[ParameterDefinition]
+    output_parameter_definitions: list[ParameterDefinition]
+    output_file_names: list[str]
+    my_permission_on_service: Literal["read/write", "read only"]
+
+
+class WebServiceResult(Wire, frozen=True, kw_only=True):
+    """Answer of a consume call, its members in the order of the original."""
+
+    success: bool
+    error_message: str
+    output_parameters: dict[str, Any]
+    output_files: dict[str, str | None]
+    console_output: str
+    changed_files: list[str]
+
+
+# --- status ----------------------------------------------------------------------------------
+
+
+class StatusResponse(Wire, frozen=True, kw_only=True):
+    """State of a component and of its parts, recursively."""
+
+    status_code: Literal["pass", "warn", "fail"]
+    components: dict[str, StatusResponse] | None = None
+    details: dict[str, Any] | None = None

@@ -1,0 +1,75 @@
+"""Rules for the names of services, versions, sessions, parameters and files.
+
+The contract leaves them open; the rule for services and versions takes every name that was seen
+on live servers (``bos-rf``, ``predictor_scoring``, ``V1.0``) and refuses what would break a URL or
+a file system.
+"""
+
+from __future__ import annotations
+
+import keyword
+import re
+from typing import Final, NewType
+
+ServiceName = NewType("ServiceName", str)
+Version = NewType("Version", str)
+
+_NAME: Final = re.compile(r"[A-Za-z0-9._-][A-Za-z0-9._ -]{0,127}")
+_FILE: Final = re.compile(r"[^/\\\x00-\x1f]{1,255}")
+
+
+class InvalidName(ValueError):
+    """A name breaks the rule of its kind; the message says which rule and how it was broken."""
+
+
+def service_name(text: str) -> ServiceName:
+    """Check the name of a service.
+
+    Raises
+    ------
+    InvalidName
+        Anything but 1 to 128 letters, digits, ``.``, ``_``, ``-`` and spaces, no space first.
+    """
+    return ServiceName(_check("service name", text))
+
+
+def version(text: str) -> Version:
+    """Check the version of a service; the rule is that of :func:`service_name`."""
+    return Version(_check("version", text))
+
+
+def parameter_name(text: str) -> str:
+    """Check the name of an input, an output or a workspace object: a Python identifier.
+
+    Raises
+    ------
+    InvalidName
+        Not an identifier, a keyword, or a dunder name, which would shadow the interpreter's own.
+    """
+    if not text.isidentifier() or keyword.iskeyword(text):
+        raise InvalidName(f"{text!r} is no valid name: use a Python identifier such as 'flower_data'.")
+    if text.startswith("__") and text.endswith("__"):
+        raise InvalidName(f"{text!r} is reserved: names with two underscores at both ends are Python's own.")
+    return text
+
+
+def file_name(text: str) -> str:
+    """Check the name of a file in a working directory: a plain name, no folder, no control character.
+
+    Raises
+    ------
+    InvalidName
+        Empty, over 255 characters, ``.`` or ``..``, or with a slash or control character.
+    """
+    if not _FILE.fullmatch(text) or text in {".", ".."}:
+        raise InvalidName(f"{text!r} is no valid file name: use a plain name without folders.")
+    return text
+
+
+def _check(kind: str, text: str) -> str:
+    if not _NAME.fullmatch(text) or text in {".", ".."}:
+        raise InvalidName(
+            f"{text!r} is no valid {kind}: use 1 to 128 letters, digits, '.', '_', '-' or spaces, "
+            "not starting with a space."
+        )
+    return text

@@ -1,0 +1,128 @@
+"""Domain errors: each knows its HTTP status and the contract's ``exceptionType``.
+
+::
+
+    MlsvcServerError                500
+      BadRequest                    400
+      Unauthorized                  401
+      Forbidden                     403
+      NotFound                      404
+      Conflict                      409
+      Gone                          410
+      PayloadTooLarge               413
+      TooManyRequests               429
+      Busy                          503
+      DeadlinePassed                504
+
+Managers raise them and know no HTTP; one place in ``web`` writes them. A noun's own errors
+(``SnapshotNotFound``) live with the noun.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from jupyter_mlsvc.wire.problem import exception_type
+
+
+class MlsvcServerError(Exception):
+    """Base of all errors that the server answers with.
+
+    The message goes to the caller: a sentence that says what was wrong and what to do, without
+    anything of the server's inside.
+    """
+
+    status: ClassVar[int] = 500
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.message = message
+
+    @property
+    def exception_type(self) -> str:
+        """The contract's ``exceptionType`` for this error's status."""
+        return exception_type(self.status)
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """Headers that belong to the answer."""
+        return {}
+
+
+class BadRequest(MlsvcServerError):
+    """The request does not fit; the caller has to change it."""
+
+    status = 400
+
+
+class Unauthorized(MlsvcServerError):
+    """No valid credentials came with the request."""
+
+    status = 401
+
+    def __init__(self, message: str, *, token_was_sent: bool = False) -> None:
+        super().__init__(message)
+        self.token_was_sent = token_was_sent
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """The challenge; it names the token as invalid only where one was sent (RFC 6750)."""
+        challenge = 'Bearer error="invalid_token"' if self.token_was_sent else "Bearer"
+        return {"WWW-Authenticate": challenge}
+
+
+class Forbidden(MlsvcServerError):
+    """The caller is known but may not do this."""
+
+    status = 403
+
+
+class NotFound(MlsvcServerError):
+    """No such thing, or none that the caller may know of."""
+
+    status = 404
+
+
+class Conflict(MlsvcServerError):
+    """It exists already, or its state does not allow this."""
+
+    status = 409
+
+
+class Gone(MlsvcServerError):
+    """It was there once."""
+
+    status = 410
+
+
+class PayloadTooLarge(MlsvcServerError):
+    """The body is over the limit."""
+
+    status = 413
+
+
+class TooManyRequests(MlsvcServerError):
+    """The caller has to wait."""
+
+    status = 429
+
+    def __init__(self, message: str, *, retry_after: int) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """Seconds to wait."""
+        return {"Retry-After": str(self.retry_after)}
+
+
+class Busy(TooManyRequests):
+    """Nothing is free to do the work now."""
+
+    status = 503
+
+
+class DeadlinePassed(MlsvcServerError):
+    """The work took longer than it may and was stopped."""
+
+    status = 504
