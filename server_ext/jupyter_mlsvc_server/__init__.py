@@ -1,0 +1,14 @@
+"""The Jupyter server extension of jupyter-mlsvc: sessions, snapshots and scoring services."""
+
+from __future__ import annotations
+
+from jupyter_mlsvc._version import __version__
+
+__all__ = ["__version__"]
+
+
+def _jupyter_server_extension_points() -> list[dict[str, object]]:
+    """Tell Jupyter where the extension is."""
+    from jupyter_mlsvc_server.app import MlsvcApp
+
+    return [{"module": "jupyter_mlsvc_server.app", "app": MlsvcApp}]

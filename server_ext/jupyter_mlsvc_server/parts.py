@@ -1,0 +1,29 @@
+"""The parts of a running server, as endpoints see them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from jupyter_mlsvc_server.auth.accounts import AccountManager
+    from jupyter_mlsvc_server.auth.tokens import TokenManager
+    from jupyter_mlsvc_server.scoring.engine import ScoringEngine
+    from jupyter_mlsvc_server.services.manager import ServiceManager
+    from jupyter_mlsvc_server.sessions.manager import SessionManager
+    from jupyter_mlsvc_server.snapshots.manager import SnapshotManager
+    from jupyter_mlsvc_server.status import StatusReporter
+
+
+@dataclass(slots=True)
+class Parts:
+    """Managers, built once by ``app`` and handed to every endpoint."""
+
+    accounts: AccountManager
+    tokens: TokenManager
+    sessions: SessionManager
+    snapshots: SnapshotManager
+    scoring: ScoringEngine
+    services: ServiceManager
+    status: StatusReporter
+    ready: bool = False

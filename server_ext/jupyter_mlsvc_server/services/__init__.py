@@ -1,0 +1,1 @@
+"""Services: definitions, versions, publishing and consuming."""

@@ -1,0 +1,42 @@
+"""What can go wrong with services."""
+
+from __future__ import annotations
+
+from jupyter_mlsvc_server.errors import Conflict, Forbidden, NotFound
+
+
+class ServiceNotFound(NotFound):
+    """No version of this name."""
+
+    def __init__(self, name: str, version: str | None = None) -> None:
+        what = f"service {name!r}" if version is None else f"version {version!r} of service {name!r}"
+        super().__init__(f"There is no {what}. List what is published with GET /services.")
+
+
+class ServiceExists(Conflict):
+    """The version is taken."""
+
+    def __init__(self, name: str, version: str) -> None:
+        super().__init__(
+            f"Version {version!r} of service {name!r} exists already. Publish another version, "
+            "change this one with PATCH, or delete it first."
+        )
+
+
+class NameIsTaken(Forbidden):
+    """Somebody else published under this name first."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"The name {name!r} belongs to another user, who published it first. Choose another name."
+        )
+
+
+class SnapshotIsNotYours(Forbidden):
+    """A service can be made from the publisher's own snapshots only."""
+
+    def __init__(self, snapshot_id: str) -> None:
+        super().__init__(
+            f"Snapshot {snapshot_id!r} belongs to another user. Publish with one of your own; "
+            "list them with GET /snapshots."
+        )

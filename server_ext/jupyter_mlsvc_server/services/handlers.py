@@ -1,0 +1,86 @@
+"""REST endpoints of services: publish, describe, change, delete, consume."""
+
+from __future__ import annotations
+
+import msgspec
+
+from jupyter_mlsvc.wire.models import PublishWebServiceRequest
+from jupyter_mlsvc.wire.swagger import service_document
+from jupyter_mlsvc_server.auth.policy import Action, require
+from jupyter_mlsvc_server.web import Endpoint, Routes
+
+
+class AllServices(Endpoint):
+    """All service versions of all users."""
+
+    async def get(self) -> None:
+        """List them, oldest first (contract: ``getAllWebServices``)."""
+        self.answer(await self.parts.services.list(self.principal))
+
+
+class NamedService(Endpoint):
+    """All versions of one service."""
+
+    async def get(self, name: str) -> None:
+        """List them, oldest first (contract: ``getAllWebServiceVersionsByName``)."""
+        self.answer(await self.parts.services.list(self.principal, name))
+
+    async def post(self, name: str) -> None:
+        """Publish under a new GUID as version (contract: ``publishWebService``)."""
+        request = self.parse(PublishWebServiceRequest)
+        record = await self.parts.services.publish(self.principal, name, None, request)
+        self.answer_text(f"Published version {record.key.version} of service {name}.", status=201)
+
+
+class ServiceVersion(Endpoint):
+    """One version of a service."""
+
+    async def get(self, name: str, version: str) -> None:
+        """Describe it, as a list of one (contract: ``getWebServiceVersion``)."""
+        self.answer([await self.parts.services.get(self.principal, name, version)])
+
+    async def post(self, name: str, version: str) -> None:
+        """Publish it (contract: ``publishWebServiceVersion``)."""
+        request = self.parse(PublishWebServiceRequest)
+        await self.parts.services.publish(self.principal, name, version, request)
+        self.answer_text(f"Published version {version} of service {name}.", status=201)
+
+    async def patch(self, name: str, version: str) -> None:
+        """Change it (contract: ``patchWebServiceVersion``)."""
+        request = self.parse(PublishWebServiceRequest)
+        await self.parts.services.change(self.principal, name, version, request)
+        self.answer_text(f"Changed version {version} of service {name}.")
+
+    async def delete(self, name: str, version: str) -> None:
+        """Delete it (contract: ``deleteWebServiceVersion``)."""
+        await self.parts.services.delete(self.principal, name, version)
+        self.answer_text(f"Deleted version {version} of service {name}.")
+
+
+class ServiceSwagger(Endpoint):
+    """The document that describes one service version."""
+
+    async def get(self, name: str, version: str) -> None:
+        """Serve it as indented text (contract: ``GetWebServiceSwagger``)."""
+        service = await self.parts.services.get(self.principal, name, version)
+        document = msgspec.json.encode(service_document(service))
+        self.answer_bytes(msgspec.json.format(document, indent=2), "application/json")
+
+
+class Consume(Endpoint):
+    """The call that an application makes."""
+
+    async def post(self, name: str, version: str) -> None:
+        """Run the service's code on the inputs in the body."""
+        require(self.principal, Action.CONSUME, None, "consume services")
+        answer = await self.parts.scoring.consume(name, version, self.body)
+        self.answer_bytes(answer.body, "application/json", answer.status)
+
+
+routes: Routes = [
+    (r"/services", AllServices),
+    (r"/services/(?P<name>[^/]+)", NamedService),
+    (r"/services/(?P<name>[^/]+)/(?P<version>[^/]+)", ServiceVersion),
+    (r"/api/(?P<name>[^/]+)/(?P<version>[^/]+)/swagger\.json", ServiceSwagger),
+    (r"/api/(?P<name>[^/]+)/(?P<version>[^/]+)", Consume),
+]

@@ -1,0 +1,239 @@
+"""Publishing, changing, listing and deleting services."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections import defaultdict
+from dataclasses import replace
+from typing import Any
+
+from traitlets import Enum
+from traitlets.config import LoggingConfigurable
+
+from jupyter_mlsvc.wire import models
+from jupyter_mlsvc.wire.names import ServiceName, Version, service_name
+from jupyter_mlsvc.wire.names import version as checked_version
+from jupyter_mlsvc_server.auth.policy import Action, may, require
+from jupyter_mlsvc_server.auth.principal import Principal
+from jupyter_mlsvc_server.scoring.definition import ServiceDefinition
+from jupyter_mlsvc_server.scoring.engine import ScoringEngine
+from jupyter_mlsvc_server.services.errors import (
+    ServiceExists,
+    ServiceNotFound,
+    SnapshotIsNotYours,
+)
+from jupyter_mlsvc_server.services.record import Revision, ServiceKey, ServiceRecord
+from jupyter_mlsvc_server.services.request import RuntimeRule, first_revision, next_revision
+from jupyter_mlsvc_server.services.store import ServiceStore
+from jupyter_mlsvc_server.snapshots.errors import SnapshotNotFound
+from jupyter_mlsvc_server.snapshots.manager import SnapshotManager
+from jupyter_mlsvc_server.storage.clock import now_text
+
+
+class ServiceManager(LoggingConfigurable):
+    """Keeps service versions and tells the scoring engine what to run."""
+
+    default_runtime = Enum(
+        ["Python"],
+        default_value="Python",
+        help="Runtime of a service whose publisher names none (the original took R).",
+    ).tag(config=True)
+
+    def __init__(
+        self,
+        *,
+        store: ServiceStore,
+        snapshots: SnapshotManager,
+        scoring: ScoringEngine,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self._store = store
+        self._snapshots = snapshots
+        self._scoring = scoring
+        # Changes of one version happen one after the other.
+        self._changing: defaultdict[ServiceKey, asyncio.Lock] = defaultdict(asyncio.Lock)
+
+    async def publish(
+        self,
+        principal: Principal,
+        name: str,
+        version: str | None,
+        request: models.PublishWebServiceRequest,
+    ) -> ServiceRecord:
+        """Publish a version; without one it gets a GUID (contract: ``publishWebService``).
+
+        Raises
+        ------
+        Forbidden
+            The caller may not publish, the name is another user's, or the snapshot is.
+        ServiceExists
+            The version exists.
+        SnapshotNotFound
+            There is no such snapshot.
+        BadRequest
+            The definition or its code cannot run; the message says why.
+        """
+        key = ServiceKey(service_name(name), checked_version(version or str(uuid.uuid4())))
+        require(principal, Action.PUBLISH, None, f"publish service {name!r}")
+        revision = first_revision(request, RuntimeRule(default=self.default_runtime))
+        async with self._changing[key]:
+            if await self._store.find(key) is not None:
+                raise ServiceExists(*key)
+            record = ServiceRecord(
+                key=key,
+                owner=principal.name,
+                created_at=now_text(),
+                revision_id=str(uuid.uuid4()),
+                revision=await self._with_content(principal, revision),
+            )
+            definition = await self._define(record)
+            await self._scoring.check(definition)
+            override = may(principal, Action.CHANGE_SERVICE, None)
+            await self._store.insert(record, may_use_any_name=override)
+            await self._scoring.put(definition)
+        self.log.info(
+            "published %s/%s owner=%s snapshot=%s", *key, record.owner, record.revision.snapshot_id
+        )
+        return record
+
+    async def change(
+        self,
+        principal: Principal,
+        name: str,
+        version: str,
+        request: models.PublishWebServiceRequest,
+    ) -> ServiceRecord:
+        """Change parts of a version at once for all callers (contract: ``patchWebServiceVersion``).
+
+        Requests that are being answered finish on the old content.
+
+        Raises
+        ------
+        ServiceNotFound, Forbidden, SnapshotNotFound, BadRequest
+            As for :meth:`publish`; nothing has changed then.
+        """
+        key = _key(name, version)
+        async with self._changing[key]:
+            current = await self._found(key)
+            self._require_change(principal, current)
+            revision = next_revision(current.revision, request)
+            if revision.snapshot_id != current.revision.snapshot_id:
+                revision = await self._with_content(principal, revision)
+            record = replace(current, revision_id=str(uuid.uuid4()), revision=revision)
+            definition = await self._define(record)
+            await self._scoring.check(definition)
+            await self._store.replace(record)
+            await self._scoring.put(definition)
+        await self._snapshots.collect()
+        self.log.info("changed %s/%s by=%s", *key, principal.name)
+        return record
+
+    async def delete(self, principal: Principal, name: str, version: str) -> None:
+        """Take a version away (contract: ``deleteWebServiceVersion``).
+
+        Raises
+        ------
+        ServiceNotFound, Forbidden
+            There is no such version, or the caller may not delete it.
+        """
+        key = _key(name, version)
+        async with self._changing[key]:
+            self._require_change(principal, await self._found(key))
+            await self._store.delete(key)
+            await self._scoring.remove(*key)
+        await self._snapshots.collect()
+        self.log.info("deleted %s/%s by=%s", *key, principal.name)
+
+    async def list(self, principal: Principal, name: str | None = None) -> list[models.WebService]:
+        """List all versions, or those of a name, oldest first."""
+        require(principal, Action.READ_SERVICE, None, "list services")
+        records = await self._store.list(None if name is None else ServiceName(name))
+        return [_view(record, principal) for record in records]
+
+    async def get(self, principal: Principal, name: str, version: str) -> models.WebService:
+        """Describe one version (contract: ``getWebServiceVersion``).
+
+        Raises
+        ------
+        ServiceNotFound
+            There is no such version.
+        """
+        require(principal, Action.READ_SERVICE, None, "read services")
+        return _view(await self._found(_key(name, version)), principal)
+
+    async def definition(self, name: str, version: str) -> ServiceDefinition:
+        """Give the scoring engine what a worker needs.
+
+        Raises
+        ------
+        ServiceNotFound
+            There is no such version.
+        """
+        return await self._define(await self._found(_key(name, version)))
+
+    async def _found(self, key: ServiceKey) -> ServiceRecord:
+        record = await self._store.find(key)
+        if record is None:
+            raise ServiceNotFound(*key)
+        return record
+
+    async def _with_content(self, principal: Principal, revision: Revision) -> Revision:
+        if revision.snapshot_id is None:
+            return replace(revision, content_id=None)
+        snapshot = await self._snapshots.find(revision.snapshot_id)
+        if snapshot is None:
+            raise SnapshotNotFound(revision.snapshot_id)
+        if snapshot.owner != principal.name:
+            raise SnapshotIsNotYours(revision.snapshot_id)
+        return replace(revision, content_id=snapshot.content_id)
+
+    async def _define(self, record: ServiceRecord) -> ServiceDefinition:
+        revision = record.revision
+        content_id = revision.content_id
+        return ServiceDefinition(
+            name=record.key.name,
+            version=record.key.version,
+            revision_id=record.revision_id,
+            runtime_type=revision.runtime_type,
+            code=revision.code,
+            init_code=revision.init_code,
+            inputs=revision.inputs,
+            outputs=revision.outputs,
+            output_files=revision.output_files,
+            content=None if content_id is None else await self._snapshots.content(content_id),
+        )
+
+    def _require_change(self, principal: Principal, record: ServiceRecord) -> None:
+        what = f"change or delete version {record.key.version!r} of service {record.key.name!r}"
+        require(principal, Action.CHANGE_SERVICE, record.owner, what)
+
+
+def _key(name: str, version: str) -> ServiceKey:
+    # Names that could not have been published simply are not there.
+    return ServiceKey(ServiceName(name), Version(version))
+
+
+def _view(record: ServiceRecord, principal: Principal) -> models.WebService:
+    revision = record.revision
+    view = models.WebService(
+        name=record.key.name,
+        version=record.key.version,
+        version_published_by=record.owner,
+        creation_time=record.created_at,
+        snapshot_id=revision.snapshot_id,
+        runtime_type=revision.runtime_type,
+        description=revision.description,
+        operation_id=revision.operation_id,
+        input_parameter_definitions=list(revision.inputs),
+        output_parameter_definitions=list(revision.outputs),
+        output_file_names=list(revision.output_files),
+        my_permission_on_service="read only",
+    )
+    changes: dict[str, Any] = {}
+    if may(principal, Action.SEE_CODE, record.owner):
+        changes |= {"code": revision.code, "init_code": revision.init_code}
+    if may(principal, Action.CHANGE_SERVICE, record.owner):
+        changes["my_permission_on_service"] = "read/write"
+    return models.WebService(**{f: getattr(view, f) for f in view.__struct_fields__} | changes)

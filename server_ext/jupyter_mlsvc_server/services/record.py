@@ -1,0 +1,43 @@
+"""A service version as the server keeps it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from jupyter_mlsvc.wire.models import ParameterDefinition
+from jupyter_mlsvc.wire.names import ServiceName, Version
+
+
+class ServiceKey(NamedTuple):
+    """What names a service version."""
+
+    name: ServiceName
+    version: Version
+
+
+@dataclass(frozen=True, slots=True)
+class Revision:
+    """The content of a service version; a change makes another one."""
+
+    runtime_type: str
+    code: str
+    init_code: str | None
+    description: str
+    operation_id: str | None
+    inputs: tuple[ParameterDefinition, ...]
+    outputs: tuple[ParameterDefinition, ...]
+    output_files: tuple[str, ...]
+    snapshot_id: str | None
+    content_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceRecord:
+    """A service version: its key, who published it, when, and its current revision."""
+
+    key: ServiceKey
+    owner: str
+    created_at: str
+    revision_id: str
+    revision: Revision

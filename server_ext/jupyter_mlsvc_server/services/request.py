@@ -1,0 +1,151 @@
+"""From the body of a publish or patch request to a revision, with every rule checked."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+from msgspec import UNSET, UnsetType
+
+from jupyter_mlsvc.wire.models import ParameterDefinition, PublishWebServiceRequest
+from jupyter_mlsvc.wire.names import InvalidName, file_name, parameter_name
+from jupyter_mlsvc_server.errors import BadRequest
+from jupyter_mlsvc_server.services.record import Revision
+
+T = TypeVar("T")
+
+KNOWN_TYPES = ("logical", "numeric", "integer", "character", "vector", "matrix", "data.frame")
+FREE_TYPES = ("string",)
+"""Types outside the contract's seven that published services use; their values pass as JSON."""
+
+
+@dataclass(frozen=True, slots=True)
+class RuntimeRule:
+    """Which runtime a request without ``runtimeType`` means, and which ones are there."""
+
+    default: str = "Python"
+
+    def check(self, named: str | None) -> str:
+        """Name the runtime of a new service.
+
+        Raises
+        ------
+        BadRequest
+            No such runtime, or none that services run on here.
+        """
+        runtime = named or self.default
+        if runtime == "R":
+            raise BadRequest(
+                "Services in R are not available on this server. Publish with runtimeType 'Python'."
+            )
+        if runtime != "Python":
+            raise BadRequest(f"{runtime!r} is no runtimeType; use 'Python'.")
+        return runtime
+
+
+def first_revision(request: PublishWebServiceRequest, rule: RuntimeRule) -> Revision:
+    """Read the body of a publish request (contract: ``publishWebServiceVersion``).
+
+    Raises
+    ------
+    BadRequest
+        No code, or a name, type or runtime that cannot be; the message names the member.
+    """
+    empty = Revision(
+        runtime_type=rule.check(_given(request.runtime_type, None)),
+        code="",
+        init_code=None,
+        description="",
+        operation_id=None,
+        inputs=(),
+        outputs=(),
+        output_files=(),
+        snapshot_id=None,
+        content_id=None,
+    )
+    revision = _changed(empty, request)
+    if not revision.code.strip():
+        raise BadRequest("The member 'code' is missing or empty: a service needs code to run.")
+    return revision
+
+
+def next_revision(current: Revision, request: PublishWebServiceRequest) -> Revision:
+    """Change what a patch request names and keep the rest (contract: ``patchWebServiceVersion``).
+
+    An empty list clears inputs, outputs or files; a member that is absent or null keeps its value.
+
+    Raises
+    ------
+    BadRequest
+        As :func:`first_revision`, and for a runtime other than the service's.
+    """
+    runtime = _given(request.runtime_type, None)
+    if runtime not in {None, current.runtime_type}:
+        raise BadRequest(
+            f"The service runs on {current.runtime_type}; its runtimeType cannot change to "
+            f"{runtime!r}. Publish a new version instead."
+        )
+    revision = _changed(current, request)
+    if not revision.code.strip():
+        raise BadRequest("The member 'code' is empty: a service needs code to run.")
+    return revision
+
+
+def _changed(base: Revision, request: PublishWebServiceRequest) -> Revision:
+    revision = replace(
+        base,
+        code=_given(request.code, base.code),
+        init_code=_given(request.init_code, base.init_code),
+        description=_given(request.description, base.description),
+        operation_id=_given(request.operation_id, base.operation_id) or None,
+        inputs=tuple(_given(request.input_parameter_definitions, base.inputs)),
+        outputs=tuple(_given(request.output_parameter_definitions, base.outputs)),
+        output_files=tuple(_given(request.output_file_names, base.output_files)),
+        snapshot_id=_given(request.snapshot_id, base.snapshot_id),
+    )
+    _check_parameters("inputParameterDefinitions", revision.inputs)
+    _check_parameters("outputParameterDefinitions", revision.outputs)
+    _check_files(revision.output_files)
+    _check_operation(revision.operation_id)
+    return revision
+
+
+def _given(value: T | None | UnsetType, otherwise: T) -> T:
+    return otherwise if value is None or value is UNSET else value  # type: ignore[return-value]
+
+
+def _check_parameters(member: str, definitions: Sequence[ParameterDefinition]) -> None:
+    seen: set[str] = set()
+    for definition in definitions:
+        try:
+            name = parameter_name(definition.name)
+        except InvalidName as error:
+            raise BadRequest(f"{member}: {error}") from None
+        if name in seen:
+            raise BadRequest(f"{member}: {name!r} is there twice.")
+        seen.add(name)
+        if definition.type not in (*KNOWN_TYPES, *FREE_TYPES):
+            raise BadRequest(
+                f"{member}: {name!r} has the unknown type {definition.type!r}; use one of "
+                f"{', '.join((*KNOWN_TYPES, *FREE_TYPES))}."
+            )
+
+
+def _check_files(names: Sequence[str]) -> None:
+    for name in names:
+        try:
+            file_name(name)
+        except InvalidName as error:
+            raise BadRequest(f"outputFileNames: {error}") from None
+    if len(set(names)) != len(names):
+        raise BadRequest("outputFileNames: a name is there twice.")
+
+
+def _check_operation(name: str | None) -> None:
+    if name is None:
+        return
+    try:
+        parameter_name(name)
+    except InvalidName as error:
+        raise BadRequest(f"operationId: {error}") from None

@@ -1,0 +1,179 @@
+"""Rows of services, versions and revisions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+import sqlalchemy as sa
+from sqlalchemy.exc import IntegrityError
+
+from jupyter_mlsvc.wire.models import ParameterDefinition
+from jupyter_mlsvc.wire.names import ServiceName, Version
+from jupyter_mlsvc_server.services.errors import NameIsTaken, ServiceExists, ServiceNotFound
+from jupyter_mlsvc_server.services.record import Revision, ServiceKey, ServiceRecord
+from jupyter_mlsvc_server.storage.database import Database
+from jupyter_mlsvc_server.storage.schema import service_revisions as revisions
+from jupyter_mlsvc_server.storage.schema import service_versions as versions
+from jupyter_mlsvc_server.storage.schema import services
+
+_CURRENT = sa.select(
+    versions.c.owner.label("version_owner"),
+    versions.c.created_at.label("version_created_at"),
+    revisions,
+).join(revisions, revisions.c.id == versions.c.revision_id)
+
+
+class ServiceStore:
+    """Reads and writes service versions, each write in one transaction."""
+
+    def __init__(self, *, database: Database) -> None:
+        self._database = database
+
+    async def insert(self, record: ServiceRecord, *, may_use_any_name: bool) -> None:
+        """Add a version, and the name where it is new.
+
+        Raises
+        ------
+        NameIsTaken
+            Somebody else published under the name first, and the caller may not override that.
+        ServiceExists
+            The version exists.
+        """
+
+        def write(connection: sa.Connection) -> None:
+            name_owner = connection.scalar(
+                sa.select(services.c.owner).where(services.c.name == record.key.name)
+            )
+            if name_owner not in {None, record.owner} and not may_use_any_name:
+                raise NameIsTaken(record.key.name)
+            if connection.execute(_one(record.key)).first() is not None:
+                raise ServiceExists(*record.key)
+            if name_owner is None:
+                connection.execute(
+                    services.insert().values(
+                        name=record.key.name, owner=record.owner, created_at=record.created_at
+                    )
+                )
+            newest = connection.scalar(sa.select(sa.func.max(versions.c.seq)))
+            connection.execute(
+                versions.insert().values(
+                    name=record.key.name,
+                    version=record.key.version,
+                    owner=record.owner,
+                    created_at=record.created_at,
+                    revision_id=record.revision_id,
+                    seq=(newest or 0) + 1,
+                )
+            )
+            connection.execute(revisions.insert().values(_to_row(record, number=1)))
+
+        try:
+            await self._database.run(write)
+        except IntegrityError:
+            # Two publishers of one version passed the check together; one of them comes second.
+            if await self.find(record.key) is None:
+                raise
+            raise ServiceExists(*record.key) from None
+
+    async def replace(self, record: ServiceRecord) -> None:
+        """Make a record's revision the current one of its version."""
+
+        def write(connection: sa.Connection) -> None:
+            number = connection.scalar(
+                sa.select(sa.func.max(revisions.c.number)).where(_is(revisions, record.key))
+            )
+            if number is None:
+                raise ServiceNotFound(*record.key)
+            connection.execute(revisions.insert().values(_to_row(record, number=number + 1)))
+            connection.execute(
+                versions.update()
+                .where(_is(versions, record.key))
+                .values(revision_id=record.revision_id)
+            )
+            connection.execute(
+                revisions.delete().where(
+                    _is(revisions, record.key), revisions.c.id != record.revision_id
+                )
+            )
+
+        await self._database.run(write)
+
+    async def delete(self, key: ServiceKey) -> None:
+        """Remove a version, and the name with its last one."""
+
+        def write(connection: sa.Connection) -> None:
+            connection.execute(revisions.delete().where(_is(revisions, key)))
+            connection.execute(versions.delete().where(_is(versions, key)))
+            left = connection.execute(
+                sa.select(versions.c.version).where(versions.c.name == key.name)
+            ).first()
+            if left is None:
+                connection.execute(services.delete().where(services.c.name == key.name))
+
+        await self._database.run(write)
+
+    async def find(self, key: ServiceKey) -> ServiceRecord | None:
+        """Read one version."""
+        row = await self._database.run(lambda connection: connection.execute(_one(key)).first())
+        return None if row is None else _from_row(row._mapping)
+
+    async def list(self, name: ServiceName | None = None) -> list[ServiceRecord]:
+        """Read all versions, or those of a name, oldest first."""
+        query = _CURRENT.order_by(versions.c.seq)
+        if name is not None:
+            query = query.where(versions.c.name == name)
+        rows = await self._database.run(lambda connection: connection.execute(query).all())
+        return [_from_row(row._mapping) for row in rows]
+
+
+def _one(key: ServiceKey) -> sa.Select[Any]:
+    return _CURRENT.where(_is(versions, key))
+
+
+def _is(table: sa.Table, key: ServiceKey) -> sa.ColumnElement[bool]:
+    return sa.and_(table.c.name == key.name, table.c.version == key.version)
+
+
+def _to_row(record: ServiceRecord, *, number: int) -> dict[str, object]:
+    revision = record.revision
+    return {
+        "id": record.revision_id,
+        "name": record.key.name,
+        "version": record.key.version,
+        "number": number,
+        "runtime_type": revision.runtime_type,
+        "code": revision.code,
+        "init_code": revision.init_code,
+        "description": revision.description,
+        "operation_id": revision.operation_id,
+        "inputs": msgspec.json.encode(revision.inputs).decode(),
+        "outputs": msgspec.json.encode(revision.outputs).decode(),
+        "output_files": msgspec.json.encode(revision.output_files).decode(),
+        "snapshot_id": revision.snapshot_id,
+        "content_id": revision.content_id,
+        "created_at": record.created_at,
+    }
+
+
+def _from_row(row: Mapping[str, Any]) -> ServiceRecord:
+    definitions = tuple[ParameterDefinition, ...]
+    return ServiceRecord(
+        key=ServiceKey(ServiceName(row["name"]), Version(row["version"])),
+        owner=row["version_owner"],
+        created_at=row["version_created_at"],
+        revision_id=row["id"],
+        revision=Revision(
+            runtime_type=row["runtime_type"],
+            code=row["code"],
+            init_code=row["init_code"],
+            description=row["description"],
+            operation_id=row["operation_id"],
+            inputs=msgspec.json.decode(row["inputs"], type=definitions),
+            outputs=msgspec.json.decode(row["outputs"], type=definitions),
+            output_files=msgspec.json.decode(row["output_files"], type=tuple[str, ...]),
+            snapshot_id=row["snapshot_id"],
+            content_id=row["content_id"],
+        ),
+    )

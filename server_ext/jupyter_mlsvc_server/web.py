@@ -1,0 +1,433 @@
+"""What all endpoints share: who is asking, reading bodies, writing answers and errors.
+
+An endpoint is written once as an :class:`Endpoint` and mounted at both doors: the public one,
+which knows bearer tokens only, and the Jupyter one, which also takes the identity that Jupyter
+established. :func:`mount` makes the concrete handler classes.
+"""
+
+from __future__ import annotations
+
+import http.client
+import logging
+import re
+import uuid
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+
+import msgspec
+from jupyter_server.auth.identity import IdentityProvider, User
+from jupyter_server.base.handlers import APIHandler
+from tornado import httputil, iostream, web
+
+from jupyter_mlsvc._version import __version__
+from jupyter_mlsvc.wire.names import InvalidName
+from jupyter_mlsvc.wire.problem import Problem, exception_type
+from jupyter_mlsvc_server.auth.principal import Principal, Role
+from jupyter_mlsvc_server.errors import (
+    BadRequest,
+    Busy,
+    Forbidden,
+    MlsvcServerError,
+    NotFound,
+    PayloadTooLarge,
+    Unauthorized,
+)
+
+if TYPE_CHECKING:
+    from jupyter_mlsvc_server.parts import Parts
+
+T = TypeVar("T")
+Routes = Sequence[tuple[str, type["Endpoint"]]]
+
+PARTS = "mlsvc_parts"
+WEB_SETTINGS = "mlsvc_web_settings"
+
+_log = logging.getLogger("jupyter_mlsvc_server")
+
+
+@dataclass(frozen=True, slots=True)
+class WebSettings:
+    """Limits and policies that the endpoints obey."""
+
+    max_body_bytes: int
+    max_upload_bytes: int
+    cors_origins: frozenset[str] = field(default_factory=frozenset)
+    jupyter_user: str = "jupyter"
+
+
+class Endpoint(web.RequestHandler):
+    """Base of all endpoints, whichever door they are mounted at.
+
+    Verbs use ``principal``, ``parts``, ``parse`` and ``answer``; they raise domain errors and
+    never catch them.
+    """
+
+    public_methods: ClassVar[frozenset[str]] = frozenset()
+    """Verbs that need no credentials."""
+    takes_upload: ClassVar[bool] = False
+    """Whether the larger limit for uploads applies to bodies."""
+    needs_ready: ClassVar[bool] = True
+    """Whether the verbs need the managers to have started."""
+    resource: ClassVar[str] = "service"
+    """What a Jupyter Authorizer is asked about, as ``mlsvc:<resource>``."""
+
+    # The body is read by us, so that nobody without a token can fill memory with one.
+    _stream_request_body = True
+    _principal: Principal | None = None
+    _chunks: list[bytes]
+    _received = 0
+
+    @property
+    def parts(self) -> Parts:
+        """The managers that do the work."""
+        parts: Parts = self.settings[PARTS]
+        return parts
+
+    @property
+    def web_settings(self) -> WebSettings:
+        """Limits and policies."""
+        settings: WebSettings = self.settings[WEB_SETTINGS]
+        return settings
+
+    @property
+    def principal(self) -> Principal:
+        """Who is asking; raises ``Unauthorized`` where nobody is known."""
+        if self._principal is None:
+            raise Unauthorized(
+                "This call needs a token. Get one with POST /login and send it as "
+                "'Authorization: Bearer <access_token>'."
+            )
+        return self._principal
+
+    async def identify(self) -> Principal | None:
+        """Find out who is asking; each door has its own way."""
+        raise NotImplementedError  # pragma: no cover - doors override it
+
+    def set_default_headers(self) -> None:
+        """Headers of every answer: nothing may be cached, framed, sniffed or executed."""
+        self.set_header("Server", f"jupyter-mlsvc/{__version__}")
+        self.set_header("Content-Type", "application/json")
+        self.set_header("Cache-Control", "no-store")
+        self.set_header("X-Content-Type-Options", "nosniff")
+        self.set_header("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
+        self.set_header("X-Request-Id", self.request_id)
+
+    @property
+    def request_id(self) -> str:
+        """An id that the answer and the log lines of this request carry."""
+        if not hasattr(self, "_request_id"):
+            self._request_id = uuid.uuid4().hex
+        return self._request_id
+
+    # --- life of a request -------------------------------------------------------------------
+
+    async def prepare(self) -> None:  # type: ignore[override]
+        """Refuse what cannot be served before the body is read."""
+        self._chunks = []
+        # Reading on past the limit lets the client finish sending and read why it was refused.
+        longest = max(self.web_settings.max_upload_bytes, 2 * self._body_limit)
+        self.request.connection.set_max_body_size(longest)  # type: ignore[union-attr]
+        await self.admit()
+        if _content_length(self.request.headers) > self._body_limit:
+            raise self._too_large()
+
+    async def admit(self) -> None:
+        """Let the request in, or raise."""
+        if self.needs_ready and not self.parts.ready:
+            raise Busy("The server is starting; try again in a moment.", retry_after=1)
+        if self.request.method in self.public_methods:
+            return
+        self._principal = await self.identify()
+        _ = self.principal
+
+    def data_received(self, chunk: bytes) -> None:
+        """Keep a piece of the body, as long as the whole stays within the limit."""
+        self._received += len(chunk)
+        if self._received > self._body_limit:
+            # Raising here would close the connection without an answer; ``body`` raises instead.
+            self._chunks = []
+        else:
+            self._chunks.append(chunk)
+
+    @property
+    def _body_limit(self) -> int:
+        settings = self.web_settings
+        return settings.max_upload_bytes if self.takes_upload else settings.max_body_bytes
+
+    def _too_large(self) -> PayloadTooLarge:
+        return PayloadTooLarge(
+            f"The body is larger than this server takes here ({self._body_limit:,} bytes)."
+        )
+
+    # --- reading -----------------------------------------------------------------------------
+
+    @property
+    def body(self) -> bytes:
+        """The whole body; raises ``PayloadTooLarge`` where it went over the limit."""
+        if self._received > self._body_limit:
+            raise self._too_large()
+        if len(self._chunks) != 1:
+            self._chunks = [b"".join(self._chunks)]
+        return self._chunks[0]
+
+    def parse(self, kind: type[T]) -> T:
+        """Read the body as JSON of a kind; an empty body and ``null`` count as ``{}``.
+
+        Raises
+        ------
+        BadRequest
+            Not JSON, or a member is missing or of the wrong type; the message names it.
+        """
+        body = self.body.strip()
+        if body in {b"", b"null"}:
+            body = b"{}"
+        try:
+            return msgspec.json.decode(body, type=kind)
+        except msgspec.ValidationError as error:
+            raise BadRequest(f"The request body does not fit: {error}.") from None
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise BadRequest(f"The request body is not valid JSON: {error}.") from None
+
+    def query(self, name: str, default: str = "") -> str:
+        """One query argument."""
+        return self.get_query_argument(name, default) or default
+
+    def form(self) -> tuple[dict[str, str], dict[str, httputil.HTTPFile]]:
+        """Fields and files of a multipart body, by name.
+
+        Raises
+        ------
+        BadRequest
+            The body is not ``multipart/form-data``.
+        """
+        content_type = self.request.headers.get("Content-Type", "")
+        fields: dict[str, list[bytes]] = {}
+        files: dict[str, list[httputil.HTTPFile]] = {}
+        if not content_type.startswith("multipart/form-data"):
+            raise BadRequest("Send this as multipart/form-data.")
+        try:
+            httputil.parse_body_arguments(content_type, self.body, fields, files)
+        except httputil.HTTPInputError as error:
+            raise BadRequest(f"The multipart body cannot be read: {error}.") from None
+        text = {name: values[-1].decode("utf-8", "replace") for name, values in fields.items()}
+        return text, {name: values[-1] for name, values in files.items()}
+
+    # --- writing -----------------------------------------------------------------------------
+
+    def answer(self, value: object = None, status: int = 200) -> None:
+        """Finish with a value as compact JSON; ``None`` finishes with an empty body."""
+        self.set_status(status)
+        self.finish(b"" if value is None else msgspec.json.encode(value))
+
+    def answer_text(self, sentence: str, status: int = 200) -> None:
+        """Finish with a JSON string, which is what clients expect where the contract says string."""
+        self.answer(sentence, status)
+
+    def answer_bytes(self, body: bytes, content_type: str, status: int = 200) -> None:
+        """Finish with bytes as they are."""
+        self.set_status(status)
+        self.set_header("Content-Type", content_type)
+        self.finish(body)
+
+    def write_error(self, status_code: int, **kwargs: Any) -> None:
+        """Write any error as the contract's Error body; nothing of the server's inside shows."""
+        error = as_domain_error(status_code, kwargs.get("exc_info", (None, None, None))[1])
+        status, kind = error if isinstance(error, tuple) else (error.status, error.exception_type)
+        message = http.client.responses.get(status, "Error") + "." if isinstance(error, tuple) else error.message
+        if not isinstance(error, tuple):
+            for name, value in error.headers.items():
+                self.set_header(name, value)
+        if status >= 500 and (isinstance(error, tuple) or type(error) is MlsvcServerError):
+            message = f"The server failed to answer; its log has the reason under {self.request_id}."
+        self.set_status(status)
+        self.set_header("Content-Type", "application/json")
+        if self.request.method == "HEAD":
+            self.finish()
+            return
+        self.finish(msgspec.json.encode(Problem(message=message, exception_type=kind)))
+
+    def log_exception(self, typ: Any, value: Any, tb: Any) -> None:
+        """Log what is the server's fault with its trace, what is the caller's in one line."""
+        where = (self.request.method, self.request.path, self.request_id)
+        if isinstance(value, iostream.StreamClosedError):
+            _log.info("%s %s: the client went away (request %s)", *where)
+        elif isinstance(value, MlsvcServerError | InvalidName | web.HTTPError):
+            if getattr(value, "status", getattr(value, "status_code", 400)) >= 500:
+                _log.warning("%s %s: %s (request %s)", *where[:2], value, where[2])
+            else:
+                _log.info("%s %s: %s (request %s)", *where[:2], value, where[2])
+        else:
+            _log.error(
+                "%s %s failed (request %s)", *where, exc_info=(typ, value, tb)
+            )
+
+
+def as_domain_error(
+    status: int, error: BaseException | None
+) -> MlsvcServerError | tuple[int, str]:
+    """Find the domain error in whatever was raised; else the status and type to answer with."""
+    if isinstance(error, MlsvcServerError):
+        return error
+    if isinstance(error, InvalidName):
+        return BadRequest(str(error))
+    if isinstance(error, web.MissingArgumentError):
+        return BadRequest(f"The query argument {error.arg_name!r} is missing.")
+    if isinstance(error, web.HTTPError) and error.log_message and error.status_code < 500:
+        refused = MlsvcServerError(error.log_message % error.args if error.args else error.log_message)
+        return _with_status(refused, error.status_code)
+    return status, exception_type(status)
+
+
+def _with_status(error: MlsvcServerError, status: int) -> MlsvcServerError:
+    named = {400: BadRequest, 403: Forbidden, 404: NotFound}
+    return named[status](error.message) if status in named else error
+
+
+class PublicEndpoint(Endpoint):
+    """The public door: bearer tokens only, CORS by configuration."""
+
+    async def identify(self) -> Principal | None:
+        """Take the bearer token's word."""
+        token = bearer_token(self.request.headers)
+        return None if token is None else await self.parts.tokens.principal_of(token)
+
+    async def admit(self) -> None:
+        """Answer a browser's preflight before asking for a token."""
+        self._set_cors_headers()
+        if self.request.method != "OPTIONS":
+            await super().admit()
+
+    async def options(self, **_: str) -> None:
+        """Answer a browser's preflight (204)."""
+        self.set_status(204)
+        await self.finish()
+
+    def _set_cors_headers(self) -> None:
+        origin = self.request.headers.get("Origin")
+        allowed = self.web_settings.cors_origins
+        if origin is None or not ({origin, "*"} & allowed):
+            return
+        self.set_header("Access-Control-Allow-Origin", origin)
+        self.set_header("Vary", "Origin")
+        self.set_header("Access-Control-Allow-Headers", "Authorization, Content-Type, Accept")
+        self.set_header("Access-Control-Allow-Methods", "GET, POST, PUT, PATCH, DELETE")
+        self.set_header("Access-Control-Max-Age", "600")
+
+    def clear(self) -> None:
+        """Start the answer over, as on an error, keeping what lets a browser read it."""
+        super().clear()
+        if hasattr(self, "_chunks"):
+            self._set_cors_headers()
+
+
+class JupyterEndpoint(Endpoint, APIHandler):
+    """The Jupyter door: our bearer tokens, or the identity that Jupyter established."""
+
+    async def prepare(self) -> None:  # type: ignore[override]
+        """Do Jupyter's own checks around ours."""
+        if not self.check_host():
+            raise Forbidden("The Host header names no host of this server.")
+        await Endpoint.prepare(self)
+
+    async def identify(self) -> Principal | None:
+        """Decide first whose token it is: ours, or Jupyter's."""
+        token = bearer_token(self.request.headers)
+        if token is not None and self.parts.tokens.looks_like_ours(token):
+            principal = await self.parts.tokens.principal_of(token)
+            self._admit_by_token(User(principal.name))
+            return principal
+        user = self.identity_provider.get_user(self)
+        if hasattr(user, "__await__"):
+            user = await user
+        if user is None:
+            return None
+        self.current_user = user
+        await self._check_jupyter_rules(user)
+        return Principal(name=self._owner_name(user), role=Role.OWNER)
+
+    def _admit_by_token(self, user: User) -> None:
+        self.current_user = user
+        self._token_authenticated = True
+        self.set_cors_headers()
+
+    async def _check_jupyter_rules(self, user: User) -> None:
+        self.set_cors_headers()
+        if self.request.method not in {"GET", "HEAD", "OPTIONS"}:
+            self.check_xsrf_cookie()
+        if not self.check_origin():
+            raise Forbidden("The Origin header names a site that may not use this server.")
+        action = "read" if self.request.method in {"GET", "HEAD"} else "write"
+        allowed = self.authorizer.is_authorized(self, user, action, f"mlsvc:{self.resource}")
+        if hasattr(allowed, "__await__"):
+            allowed = await allowed
+        if not allowed:
+            raise Forbidden(f"{user.username} is not authorized to {action} mlsvc:{self.resource}.")
+
+    def _owner_name(self, user: User) -> str:
+        # The stock providers name each browser at random; who is at the keyboard stays the same.
+        module = type(self.identity_provider).__module__
+        if module == IdentityProvider.__module__:
+            return self.web_settings.jupyter_user
+        return user.username
+
+    def set_default_headers(self) -> None:
+        """Our headers count at this door as well."""
+        Endpoint.set_default_headers(self)
+
+    def finish(self, *args: Any, **kwargs: Any) -> Any:
+        """Finish without Jupyter's forcing of the content type."""
+        return web.RequestHandler.finish(self, *args, **kwargs)
+
+    def write_error(self, status_code: int, **kwargs: Any) -> None:
+        """Errors look alike at both doors."""
+        Endpoint.write_error(self, status_code, **kwargs)
+
+    def log_exception(self, typ: Any, value: Any, tb: Any) -> None:
+        """Log alike at both doors."""
+        Endpoint.log_exception(self, typ, value, tb)
+
+
+class UnknownPath(Endpoint):
+    """Every path that no route has."""
+
+    def _refuse(self, **_: str) -> None:
+        raise NotFound(f"There is no {self.request.method} {self.request.path} here.")
+
+    get = post = put = patch = delete = head = _refuse  # type: ignore[assignment]
+
+
+def mount(routes: Routes, door: type[Endpoint], prefix: str = "") -> list[tuple[str, type[Endpoint]]]:
+    """Make the handlers of a door from a table of routes.
+
+    Parameters
+    ----------
+    routes
+        Patterns that start with a slash, and endpoints.
+    door
+        :class:`PublicEndpoint` or :class:`JupyterEndpoint`.
+    prefix
+        What comes before each pattern, without a slash at its end. A slash at the end of a
+        request's path is forgiven.
+    """
+    before = re.escape(prefix)
+    return [
+        (f"{before}{pattern}/?", type(endpoint.__name__, (endpoint, door), {"__doc__": endpoint.__doc__}))
+        for pattern, endpoint in routes
+    ]
+
+
+def bearer_token(headers: httputil.HTTPHeaders) -> str | None:
+    """Read the bearer token of a request, if it has one."""
+    scheme, _, token = headers.get("Authorization", "").partition(" ")
+    return token.strip() if scheme.lower() == "bearer" and token.strip() else None
+
+
+def _content_length(headers: httputil.HTTPHeaders) -> int:
+    text = headers.get("Content-Length", "0")
+    return int(text) if text.isascii() and text.isdigit() else 0
+
+
+def all_routes(tables: Iterable[Routes]) -> Routes:
+    """Join the nouns' tables of routes."""
+    return [route for table in tables for route in table]
