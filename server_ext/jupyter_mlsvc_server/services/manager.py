@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections import defaultdict
 from dataclasses import replace
 from typing import Any
+from weakref import WeakValueDictionary
 
 from traitlets import Enum
 from traitlets.config import LoggingConfigurable
@@ -52,8 +52,7 @@ class ServiceManager(LoggingConfigurable):
         self._store = store
         self._snapshots = snapshots
         self._scoring = scoring
-        # Changes of one version happen one after the other.
-        self._changing: defaultdict[ServiceKey, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._locks: WeakValueDictionary[ServiceKey, asyncio.Lock] = WeakValueDictionary()
 
     async def publish(
         self,
@@ -78,7 +77,7 @@ class ServiceManager(LoggingConfigurable):
         key = ServiceKey(service_name(name), checked_version(version or str(uuid.uuid4())))
         require(principal, Action.PUBLISH, None, f"publish service {name!r}")
         revision = first_revision(request, RuntimeRule(default=self.default_runtime))
-        async with self._changing[key]:
+        async with self._changing(key):
             if await self._store.find(key) is not None:
                 raise ServiceExists(*key)
             record = ServiceRecord(
@@ -115,7 +114,7 @@ class ServiceManager(LoggingConfigurable):
             As for :meth:`publish`; nothing has changed then.
         """
         key = _key(name, version)
-        async with self._changing[key]:
+        async with self._changing(key):
             current = await self._found(key)
             self._require_change(principal, current)
             revision = next_revision(current.revision, request)
@@ -139,7 +138,7 @@ class ServiceManager(LoggingConfigurable):
             There is no such version, or the caller may not delete it.
         """
         key = _key(name, version)
-        async with self._changing[key]:
+        async with self._changing(key):
             self._require_change(principal, await self._found(key))
             await self._store.delete(key)
             await self._scoring.remove(*key)
@@ -172,6 +171,10 @@ class ServiceManager(LoggingConfigurable):
             There is no such version.
         """
         return await self._define(await self._found(_key(name, version)))
+
+    def _changing(self, key: ServiceKey) -> asyncio.Lock:
+        """Make changes of one version happen one after the other."""
+        return self._locks.setdefault(key, asyncio.Lock())
 
     async def _found(self, key: ServiceKey) -> ServiceRecord:
         record = await self._store.find(key)

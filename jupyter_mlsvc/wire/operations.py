@@ -1,0 +1,428 @@
+"""The operations of the core API as a table: what the documents say and clients are made from.
+
+One row an operation; the names are the contract's, so that generated clients are
+source-compatible. Rows marked as additions are ours.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+from jupyter_mlsvc.wire import models
+from jupyter_mlsvc.wire.problem import Problem
+
+Method = Literal["get", "post", "put", "patch", "delete"]
+
+JSON: Final = "application/json"
+BYTES: Final = "application/octet-stream"
+FORM: Final = "multipart/form-data"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parameter:
+    """A parameter in the query or in a form; those in the path come from the path itself."""
+
+    name: str
+    place: Literal["query", "formData"]
+    kind: Literal["string", "integer", "boolean", "file"] = "string"
+    required: bool = True
+    description: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Operation:
+    """One row of the core API.
+
+    ``body`` and ``answer`` are types that decode and encode JSON, ``bytes`` for raw content, or
+    ``None``.
+    """
+
+    id: str
+    method: Method
+    path: str
+    tag: str
+    summary: str
+    body: Any = None
+    body_name: str = "body"
+    parameters: tuple[Parameter, ...] = ()
+    answer: Any = None
+    status: int = 200
+    errors: tuple[int, ...] = (401,)
+    produces: str = JSON
+    public: bool = False
+    addition: bool = False
+
+
+TAGS: Final = {
+    "Authentication APIs": "Sign in and keep or give up tokens.",
+    "Services Management APIs": "Publish, describe, change and delete services.",
+    "Service Consumption APIs": "The description of a published service.",
+    "Session APIs": "Run code on the server and look after its workspace and files.",
+    "Snapshot APIs": "Keep a session's workspace and files.",
+    "Status APIs": "State of the server and its parts.",
+}
+
+_AUTH, _SERVICES, _CONSUME, _SESSIONS, _SNAPSHOTS, _STATUS = TAGS
+_READ = (401, 404)
+_FILE = Parameter(name="file", place="formData", kind="file", description="The file to upload.")
+
+OPERATIONS: Final[tuple[Operation, ...]] = (
+    Operation(
+        id="login",
+        method="post",
+        path="/login",
+        tag=_AUTH,
+        summary="Trade a user name and password for tokens.",
+        body=models.LoginRequest,
+        body_name="loginRequest",
+        answer=models.AccessTokenResponse,
+        errors=(400, 401, 429),
+        public=True,
+    ),
+    Operation(
+        id="renewToken",
+        method="post",
+        path="/login/refreshToken",
+        tag=_AUTH,
+        summary="Trade a refresh token for a new pair; the old pair ends.",
+        body=models.RenewTokenRequest,
+        body_name="renewTokenRequest",
+        answer=models.AccessTokenResponse,
+        errors=(400, 401),
+        public=True,
+    ),
+    Operation(
+        id="revokeRefreshToken",
+        method="delete",
+        path="/login/refreshToken",
+        tag=_AUTH,
+        summary="End a refresh token and the access token that came with it.",
+        parameters=(
+            Parameter(name="refreshToken", place="query", description="The refresh token to end."),
+        ),
+        answer=models.AccessTokenResponse,
+        errors=(400, 401),
+        public=True,
+    ),
+    Operation(
+        id="getAllWebServices",
+        method="get",
+        path="/services",
+        tag=_SERVICES,
+        summary="List the versions of all services, oldest first.",
+        answer=list[models.WebService],
+    ),
+    Operation(
+        id="getAllWebServiceVersionsByName",
+        method="get",
+        path="/services/{name}",
+        tag=_SERVICES,
+        summary="List the versions of one service, oldest first.",
+        answer=list[models.WebService],
+    ),
+    Operation(
+        id="publishWebService",
+        method="post",
+        path="/services/{name}",
+        tag=_SERVICES,
+        summary="Publish a service under a new GUID as its version.",
+        body=models.PublishWebServiceRequest,
+        body_name="publishRequest",
+        answer=str,
+        status=201,
+        errors=(400, 401, 403, 404, 409),
+    ),
+    Operation(
+        id="getWebServiceVersion",
+        method="get",
+        path="/services/{name}/{version}",
+        tag=_SERVICES,
+        summary="Describe one version, as a list of one.",
+        answer=list[models.WebService],
+        errors=_READ,
+    ),
+    Operation(
+        id="publishWebServiceVersion",
+        method="post",
+        path="/services/{name}/{version}",
+        tag=_SERVICES,
+        summary="Publish a version of a service.",
+        body=models.PublishWebServiceRequest,
+        body_name="publishRequest",
+        answer=str,
+        status=201,
+        errors=(400, 401, 403, 404, 409),
+    ),
+    Operation(
+        id="patchWebServiceVersion",
+        method="patch",
+        path="/services/{name}/{version}",
+        tag=_SERVICES,
+        summary="Change parts of a version; what is left out stays.",
+        body=models.PublishWebServiceRequest,
+        body_name="patchRequest",
+        answer=str,
+        errors=(400, 401, 403, 404),
+    ),
+    Operation(
+        id="deleteWebServiceVersion",
+        method="delete",
+        path="/services/{name}/{version}",
+        tag=_SERVICES,
+        summary="Delete a version.",
+        answer=str,
+        errors=(401, 403, 404),
+    ),
+    Operation(
+        id="GetWebServiceSwagger",
+        method="get",
+        path="/api/{name}/{version}/swagger.json",
+        tag=_CONSUME,
+        summary="The Swagger document of a version.",
+        answer=dict[str, Any],
+        errors=_READ,
+    ),
+    Operation(
+        id="createSession",
+        method="post",
+        path="/sessions",
+        tag=_SESSIONS,
+        summary="Start a session.",
+        body=models.CreateSessionRequest,
+        body_name="createSessionRequest",
+        answer=models.CreateSessionResponse,
+        status=201,
+        errors=(400, 401, 404),
+    ),
+    Operation(
+        id="listSessions",
+        method="get",
+        path="/sessions",
+        tag=_SESSIONS,
+        summary="List your sessions.",
+        answer=list[models.Session],
+    ),
+    Operation(
+        id="closeSession",
+        method="delete",
+        path="/sessions/{id}",
+        tag=_SESSIONS,
+        summary="Close a session.",
+        answer=str,
+        errors=_READ,
+    ),
+    Operation(
+        id="closeSessionByForce",
+        method="delete",
+        path="/sessions/{id}/force",
+        tag=_SESSIONS,
+        summary="Kill a session that does not close.",
+        answer=str,
+        errors=_READ,
+    ),
+    Operation(
+        id="executeCode",
+        method="post",
+        path="/sessions/{id}/execute",
+        tag=_SESSIONS,
+        summary="Run code and wait for it.",
+        body=models.ExecuteRequest,
+        body_name="executeRequest",
+        answer=models.ExecuteResponse,
+        errors=(400, 401, 404),
+    ),
+    Operation(
+        id="startExecution",
+        method="post",
+        path="/sessions/{id}/executions",
+        tag=_SESSIONS,
+        summary="Run code without waiting; its events can be followed.",
+        body=models.ExecuteRequest,
+        body_name="executeRequest",
+        answer=models.StartExecutionResponse,
+        status=202,
+        errors=(400, 401, 404),
+        addition=True,
+    ),
+    Operation(
+        id="followExecution",
+        method="get",
+        path="/sessions/{id}/executions/{executionId}/events",
+        tag=_SESSIONS,
+        summary="Follow an execution's output as lines of JSON, from its start or from an event on.",
+        parameters=(
+            Parameter(
+                name="since",
+                place="query",
+                kind="integer",
+                required=False,
+                description="Number of the first event wanted.",
+            ),
+        ),
+        answer=bytes,
+        errors=_READ,
+        produces="application/x-ndjson",
+        addition=True,
+    ),
+    Operation(
+        id="cancelSession",
+        method="post",
+        path="/sessions/{id}/cancel",
+        tag=_SESSIONS,
+        summary="Interrupt what runs in a session; the session stays.",
+        answer=str,
+        errors=_READ,
+    ),
+    Operation(
+        id="getSessionConsoleOutput",
+        method="get",
+        path="/sessions/{id}/console-output",
+        tag=_SESSIONS,
+        summary="Text that the running or last execution printed.",
+        answer=models.ConsoleOutputResponse,
+        errors=_READ,
+    ),
+    Operation(
+        id="listSessionHistory",
+        method="get",
+        path="/sessions/{id}/history",
+        tag=_SESSIONS,
+        summary="Code that was executed, oldest first.",
+        answer=list[str],
+        errors=_READ,
+    ),
+    Operation(
+        id="uploadSessionFile",
+        method="post",
+        path="/sessions/{id}/files",
+        tag=_SESSIONS,
+        summary="Put a file into the working directory.",
+        parameters=(_FILE,),
+        status=201,
+        errors=(400, 401, 404),
+        produces="text/plain",
+    ),
+    Operation(
+        id="listSessionFiles",
+        method="get",
+        path="/sessions/{id}/files",
+        tag=_SESSIONS,
+        summary="List the files of the working directory.",
+        answer=list[str],
+        errors=_READ,
+    ),
+    Operation(
+        id="getSessionFile",
+        method="get",
+        path="/sessions/{id}/files/{fileName}",
+        tag=_SESSIONS,
+        summary="Download a file of the working directory.",
+        answer=bytes,
+        errors=_READ,
+        produces=BYTES,
+    ),
+    Operation(
+        id="deleteSessionFile",
+        method="delete",
+        path="/sessions/{id}/files/{fileName}",
+        tag=_SESSIONS,
+        summary="Delete a file of the working directory.",
+        errors=_READ,
+    ),
+    Operation(
+        id="listWorkspaceObjects",
+        method="get",
+        path="/sessions/{id}/workspace",
+        tag=_SESSIONS,
+        summary="List the names of the workspace's objects.",
+        answer=list[str],
+        errors=(401, 404, 410),
+    ),
+    Operation(
+        id="setWorkspaceObject",
+        method="post",
+        path="/sessions/{id}/workspace/{objectName}",
+        tag=_SESSIONS,
+        summary="Set an object from its serialised bytes.",
+        body=bytes,
+        body_name="serializedObject",
+        errors=(400, 401, 404),
+    ),
+    Operation(
+        id="getWorkspaceObject",
+        method="get",
+        path="/sessions/{id}/workspace/{objectName}",
+        tag=_SESSIONS,
+        summary="Get an object as serialised bytes.",
+        answer=bytes,
+        errors=(400, 401, 404),
+        produces=BYTES,
+    ),
+    Operation(
+        id="deleteWorkspaceObject",
+        method="delete",
+        path="/sessions/{id}/workspace/{objectName}",
+        tag=_SESSIONS,
+        summary="Delete an object.",
+        errors=_READ,
+    ),
+    Operation(
+        id="CreateSnapshot",
+        method="post",
+        path="/sessions/{id}/snapshot",
+        tag=_SNAPSHOTS,
+        summary="Keep the workspace and working directory of a session.",
+        body=models.CreateSnapshotRequest,
+        body_name="createSnapshotRequest",
+        answer=models.CreateSnapshotResponse,
+        status=201,
+        errors=(400, 401, 404),
+    ),
+    Operation(
+        id="LoadSnapshot",
+        method="post",
+        path="/sessions/{id}/loadsnapshot/{snapshotId}",
+        tag=_SNAPSHOTS,
+        summary="Load a snapshot into a session, over what is there.",
+        errors=(400, 401, 404),
+    ),
+    Operation(
+        id="ListSnapshots",
+        method="get",
+        path="/snapshots",
+        tag=_SNAPSHOTS,
+        summary="List your snapshots.",
+        answer=list[models.Snapshot],
+    ),
+    Operation(
+        id="GetSnapshotContent",
+        method="get",
+        path="/snapshots/{id}",
+        tag=_SNAPSHOTS,
+        summary="Download a snapshot as a zip archive.",
+        answer=bytes,
+        errors=_READ,
+        produces="application/zip",
+    ),
+    Operation(
+        id="DeleteSnapshot",
+        method="delete",
+        path="/snapshots/{id}",
+        tag=_SNAPSHOTS,
+        summary="Delete a snapshot; services made from it keep working.",
+        answer=str,
+        errors=_READ,
+    ),
+    Operation(
+        id="status",
+        method="get",
+        path="/status",
+        tag=_STATUS,
+        summary="State of the server and its parts.",
+        answer=models.StatusResponse,
+        errors=(401, 500),
+    ),
+)
+
+ERROR_BODY: Final = Problem

@@ -1,0 +1,397 @@
+"""Documents made from the contract's types: the core API's and each service's own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from http.client import responses as _REASONS
+from typing import Any, Final
+from urllib.parse import quote
+
+import msgspec
+
+from jupyter_mlsvc._version import __version__
+from jupyter_mlsvc.wire import models
+from jupyter_mlsvc.wire.operations import ERROR_BODY, FORM, JSON, OPERATIONS, TAGS, Operation
+
+Json = dict[str, Any]
+
+TITLE: Final = "MRSServer"
+"""Generators name the client class after the title, and scripts know it by this one."""
+
+API_VERSION: Final = "9.3.0"
+
+_REF_2: Final = "#/definitions/{name}"
+_REF_3: Final = "#/components/schemas/{name}"
+_RENAMED: Final = {"Problem": "Error"}
+
+_PARAMETER_TYPES: Final = [
+    "logical",
+    "numeric",
+    "integer",
+    "character",
+    "vector",
+    "matrix",
+    "data.frame",
+    "string",
+]
+_RUNTIMES: Final = {
+    "type": "string",
+    "enum": ["R", "Python"],
+    "x-ms-enum": {"name": "RuntimeType", "modelAsString": False},
+}
+_PATCHES: Final[dict[tuple[str, str], Json]] = {
+    # Where the wire is stricter or looser than the Python type says.
+    ("ParameterDefinition", "type"): {
+        "type": "string",
+        "enum": _PARAMETER_TYPES,
+        "x-ms-enum": {"name": "type", "modelAsString": True},
+    },
+    ("WorkspaceObject", "value"): {"type": "object", "description": "Any JSON value."},
+    ("CreateSessionRequest", "runtimeType"): _RUNTIMES,
+    ("PublishWebServiceRequest", "runtimeType"): _RUNTIMES,
+    ("Session", "runtimeType"): _RUNTIMES,
+    ("WebService", "runtimeType"): {
+        "type": "string",
+        "enum": ["R", "Python", "Realtime"],
+        "x-ms-enum": {"name": "WebServiceRuntimeType", "modelAsString": False},
+    },
+    # Declared a string by the original and sent as a number; declared here as it is sent.
+    ("AccessTokenResponse", "expires_on"): {"type": "integer", "format": "int64"},
+    ("StatusResponse", "details"): {"type": "object"},
+}
+
+_SERVICE_TYPES: Final[dict[str, Json]] = {
+    "logical": {"type": "boolean"},
+    "numeric": {"type": "number"},
+    "integer": {"type": "integer"},
+    "character": {"type": "string"},
+    "string": {"type": "string"},
+    "vector": {"type": "array", "items": {}},
+    "matrix": {"type": "array", "items": {"type": "array", "items": {}}},
+    "data.frame": {
+        "type": "object",
+        "additionalProperties": {"type": "array", "items": {}},
+    },
+}
+
+
+# --- the core API ----------------------------------------------------------------------------
+
+
+def core_swagger() -> Json:
+    """Describe the core API as Swagger 2.0, as clients of the original are generated from it."""
+    definitions = _definitions(_REF_2, swagger2=True)
+    return {
+        "swagger": "2.0",
+        "info": _core_info(),
+        "schemes": ["http", "https"],
+        "consumes": [JSON],
+        "produces": [JSON],
+        # No securityDefinitions, like the original: generators would change the client's
+        # constructor, and callers pass the header themselves.
+        "tags": [{"name": name, "description": text} for name, text in TAGS.items()],
+        "paths": _paths(_operation_2),
+        "definitions": definitions,
+    }
+
+
+def core_openapi() -> Json:
+    """Describe the core API as OpenAPI 3.1."""
+    return {
+        "openapi": "3.1.0",
+        "info": _core_info(),
+        "tags": [{"name": name, "description": text} for name, text in TAGS.items()],
+        "paths": _paths(_operation_3),
+        "components": {
+            "securitySchemes": {"Bearer": {"type": "http", "scheme": "bearer"}},
+            "schemas": _definitions(_REF_3, swagger2=False),
+        },
+    }
+
+
+def _core_info() -> Json:
+    return {
+        "title": TITLE,
+        "version": API_VERSION,
+        "description": (
+            "Sessions, snapshots and services on this server. Every call but signing in needs the "
+            "header 'Authorization: Bearer <access_token>'. Where runtimeType is left out, Python "
+            "is meant."
+        ),
+        "x-implementation": f"jupyter-mlsvc {__version__}",
+    }
+
+
+def _paths(describe: Any) -> Json:
+    paths: Json = {}
+    for operation in OPERATIONS:
+        paths.setdefault(operation.path, {})[operation.method] = describe(operation)
+    return paths
+
+
+def _operation_head(operation: Operation) -> Json:
+    return {"tags": [operation.tag], "operationId": operation.id, "summary": operation.summary}
+
+
+def _operation_2(operation: Operation) -> Json:
+    described = _operation_head(operation) | {"parameters": list(_parameters_2(operation))}
+    if any(parameter.place == "formData" for parameter in operation.parameters):
+        described["consumes"] = [FORM]
+    elif operation.body is bytes:
+        described["consumes"] = ["application/octet-stream"]
+    if operation.produces != JSON:
+        described["produces"] = [operation.produces]
+    success: Json = {"description": _REASONS[operation.status]}
+    if operation.answer is bytes:
+        success["schema"] = {"type": "file"}
+    elif operation.answer is not None:
+        success["schema"] = _schema(operation.answer, _REF_2, swagger2=True)
+    described["responses"] = {str(operation.status): success} | {
+        str(status): {"description": _REASONS[status], "schema": {"$ref": "#/definitions/Error"}}
+        for status in operation.errors
+    }
+    described["responses"]["default"] = {
+        "description": "Any other error.",
+        "schema": {"$ref": "#/definitions/Error"},
+    }
+    return described
+
+
+def _parameters_2(operation: Operation) -> Iterable[Json]:
+    for name in _path_names(operation.path):
+        yield {"name": name, "in": "path", "required": True, "type": "string"}
+    for parameter in operation.parameters:
+        yield {
+            "name": parameter.name,
+            "in": parameter.place,
+            "required": parameter.required,
+            "type": parameter.kind,
+            "description": parameter.description,
+        }
+    if operation.body is not None:
+        binary = {"type": "string", "format": "binary"}
+        schema = binary if operation.body is bytes else _schema(operation.body, _REF_2, swagger2=True)
+        yield {"name": operation.body_name, "in": "body", "required": True, "schema": schema}
+
+
+def _operation_3(operation: Operation) -> Json:
+    described = _operation_head(operation)
+    if not operation.public:
+        described["security"] = [{"Bearer": []}]
+    described["parameters"] = [
+        {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
+        for name in _path_names(operation.path)
+    ] + [
+        {
+            "name": parameter.name,
+            "in": "query",
+            "required": parameter.required,
+            "description": parameter.description,
+            "schema": {"type": parameter.kind},
+        }
+        for parameter in operation.parameters
+        if parameter.place == "query"
+    ]
+    body = _body_3(operation)
+    if body is not None:
+        described["requestBody"] = {"required": True, "content": body}
+    success: Json = {"description": _REASONS[operation.status]}
+    if operation.answer is bytes:
+        success["content"] = {operation.produces: {}}
+    elif operation.answer is not None:
+        schema = _schema(operation.answer, _REF_3, swagger2=False)
+        success["content"] = {JSON: {"schema": schema}}
+    error = {JSON: {"schema": {"$ref": "#/components/schemas/Error"}}}
+    described["responses"] = {str(operation.status): success} | {
+        str(status): {"description": _REASONS[status], "content": error}
+        for status in operation.errors
+    }
+    described["responses"]["default"] = {"description": "Any other error.", "content": error}
+    return described
+
+
+def _body_3(operation: Operation) -> Json | None:
+    form = [parameter for parameter in operation.parameters if parameter.place == "formData"]
+    if form:
+        properties = {
+            parameter.name: {"type": "string", "contentMediaType": "application/octet-stream"}
+            if parameter.kind == "file"
+            else {"type": parameter.kind}
+            for parameter in form
+        }
+        required = [parameter.name for parameter in form if parameter.required]
+        return {
+            FORM: {"schema": {"type": "object", "properties": properties, "required": required}}
+        }
+    if operation.body is bytes:
+        return {"application/octet-stream": {}}
+    if operation.body is not None:
+        return {JSON: {"schema": _schema(operation.body, _REF_3, swagger2=False)}}
+    return None
+
+
+def _path_names(path: str) -> list[str]:
+    return [part[1:-1] for part in path.split("/") if part.startswith("{")]
+
+
+# --- schemas ---------------------------------------------------------------------------------
+
+
+def _types() -> list[Any]:
+    used = [kind for operation in OPERATIONS for kind in (operation.body, operation.answer)]
+    return [kind for kind in used if kind not in {None, bytes}] + [ERROR_BODY]
+
+
+def _definitions(template: str, *, swagger2: bool) -> Json:
+    _, components = msgspec.json.schema_components(_types(), ref_template=template)
+    return {
+        _RENAMED.get(name, name): _tidy_definition(name, schema, swagger2=swagger2)
+        for name, schema in sorted(components.items())
+    }
+
+
+def _schema(kind: Any, template: str, *, swagger2: bool) -> Json:
+    (schema,), _ = msgspec.json.schema_components([kind], ref_template=template)
+    return _tidy(schema, swagger2=swagger2)
+
+
+def _tidy_definition(name: str, schema: Json, *, swagger2: bool) -> Json:
+    tidy = _tidy(schema, swagger2=swagger2)
+    tidy.pop("title", None)
+    for member in tidy.get("properties", {}):
+        patch = _PATCHES.get((name, member))
+        if patch is None:
+            continue
+        if swagger2:
+            tidy["properties"][member] = patch
+        elif "enum" in patch and tidy["properties"][member].get("type") == "string":
+            tidy["properties"][member] = {"type": "string", "enum": patch["enum"]}
+    if "description" in tidy:
+        tidy["description"] = " ".join(tidy["description"].split())
+    if not tidy.get("required"):
+        tidy.pop("required", None)
+    return tidy
+
+
+def _tidy(schema: Any, *, swagger2: bool) -> Any:
+    if isinstance(schema, list):
+        return [_tidy(item, swagger2=swagger2) for item in schema]
+    if not isinstance(schema, dict):
+        return _renamed(schema)
+    tidy = {key: _tidy(value, swagger2=swagger2) for key, value in schema.items()}
+    if not swagger2:
+        return tidy
+    tidy.pop("default", None)
+    if tidy.get("additionalProperties") == {}:
+        tidy["additionalProperties"] = {"type": "object"}
+    options = tidy.pop("anyOf", None)
+    if options is not None:
+        # Swagger 2.0 has no unions: a member that may be null is told by an extension.
+        kept = [option for option in options if option.get("type") != "null"]
+        tidy |= kept[0]
+        if len(kept) < len(options):
+            tidy |= {} if "$ref" in kept[0] else {"x-nullable": True}
+    return tidy
+
+
+def _renamed(value: Any) -> Any:
+    if isinstance(value, str) and value.startswith("#/"):
+        head, _, name = value.rpartition("/")
+        return f"{head}/{_RENAMED.get(name, name)}"
+    return value
+
+
+# --- a service's own document ----------------------------------------------------------------
+
+
+def service_document(service: models.WebService) -> Json:
+    """Describe one service version as Swagger 2.0 (contract: ``GetWebServiceSwagger``)."""
+    name, version = service.name, service.version
+    path = f"/api/{quote(name)}/{quote(version)}"
+    return {
+        "swagger": "2.0",
+        "info": {"description": service.description, "title": name, "version": version},
+        "schemes": ["http", "https"],
+        "securityDefinitions": {
+            "Bearer": {"type": "apiKey", "name": "Authorization", "in": "header"}
+        },
+        "tags": [{"name": name, "description": service.description}],
+        "consumes": [JSON],
+        "produces": [JSON],
+        "paths": _login_paths() | {path: {"post": _consume(service)}},
+        "definitions": _service_definitions(service),
+    }
+
+
+def _login_paths() -> Json:
+    paths: Json = {}
+    for operation in OPERATIONS:
+        if operation.tag == "Authentication APIs":
+            described = _operation_2(operation) | {"tags": ["User"]}
+            responses = described["responses"]
+            kept = {code: responses[code] for code in (str(operation.status), "default")}
+            paths.setdefault(operation.path, {})[operation.method] = described | {
+                "responses": kept
+            }
+    return paths
+
+
+def _consume(service: models.WebService) -> Json:
+    return {
+        "tags": [service.name],
+        "description": f"Consume the {service.name} web service.",
+        "operationId": service.operation_id or "ConsumeWebService",
+        "security": [{"Bearer": []}],
+        "parameters": [
+            {
+                "name": "WebServiceParameters",
+                "in": "body",
+                "required": True,
+                "description": "Values of the inputs.",
+                "schema": {"$ref": "#/definitions/InputParameters"},
+            }
+        ],
+        "responses": {
+            "200": {"description": "OK", "schema": {"$ref": "#/definitions/WebServiceResult"}},
+            "400": {"description": "Bad Request."},
+            "500": {"description": "Internal Server Error."},
+            "default": {"description": "Error", "schema": {"$ref": "#/definitions/Error"}},
+        },
+    }
+
+
+def _service_definitions(service: models.WebService) -> Json:
+    core = _definitions(_REF_2, swagger2=True)
+    result: Json = {
+        "success": {"type": "boolean"},
+        "errorMessage": {"type": "string"},
+        "consoleOutput": {"type": "string"},
+        "changedFiles": {"type": "array", "items": {"type": "string"}},
+    }
+    if service.output_file_names:
+        result["outputFiles"] = {
+            "type": "object",
+            "additionalProperties": {"type": "string", "format": "byte"},
+        }
+    result["outputParameters"] = {"$ref": "#/definitions/OutputParameters"}
+    return {
+        "InputParameters": _parameters(service.input_parameter_definitions),
+        "OutputParameters": _parameters(service.output_parameter_definitions),
+        "Error": {
+            "type": "object",
+            "properties": {
+                "code": {"type": "integer", "format": "int32"},
+                "message": {"type": "string"},
+                "fields": {"type": "string"},
+            },
+        },
+        "WebServiceResult": {"type": "object", "properties": result},
+    } | {name: core[name] for name in ("LoginRequest", "RenewTokenRequest", "AccessTokenResponse")}
+
+
+def _parameters(definitions: Iterable[models.ParameterDefinition]) -> Mapping[str, Any]:
+    properties = {
+        definition.name: _SERVICE_TYPES.get(definition.type, {}) | {"description": definition.type}
+        for definition in definitions
+    }
+    return {"type": "object", "properties": properties}

@@ -1,0 +1,291 @@
+"""The server extension: builds the parts, opens both doors, and stops in reverse order."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import ssl
+from pathlib import Path
+from typing import Any, ClassVar
+
+from jupyter_core.paths import jupyter_data_dir
+from jupyter_server.extension.application import ExtensionApp
+from jupyter_server.utils import url_path_join
+from tornado.httpserver import HTTPServer
+from tornado.netutil import bind_sockets
+from tornado.web import Application
+from traitlets import Bool, Integer, List, TraitError, Type, Unicode, default, validate
+
+from jupyter_mlsvc_server import __version__
+from jupyter_mlsvc_server.auth import handlers as auth_handlers
+from jupyter_mlsvc_server.auth.accounts import AccountManager
+from jupyter_mlsvc_server.auth.cli import UserApp
+from jupyter_mlsvc_server.auth.principal import Principal, Role
+from jupyter_mlsvc_server.auth.tokens import TokenManager
+from jupyter_mlsvc_server.parts import Parts
+from jupyter_mlsvc_server.scoring.local import LocalEngine
+from jupyter_mlsvc_server.services import handlers as service_handlers
+from jupyter_mlsvc_server.services.manager import ServiceManager
+from jupyter_mlsvc_server.services.store import ServiceStore
+from jupyter_mlsvc_server.sessions import handlers as session_handlers
+from jupyter_mlsvc_server.sessions.manager import SessionManager
+from jupyter_mlsvc_server.snapshots import handlers as snapshot_handlers
+from jupyter_mlsvc_server.snapshots.manager import SnapshotManager
+from jupyter_mlsvc_server.status import StatusReporter
+from jupyter_mlsvc_server.status import routes as status_routes
+from jupyter_mlsvc_server.storage.blobs import BlobStore
+from jupyter_mlsvc_server.storage.database import Database
+from jupyter_mlsvc_server.storage.files import private_directory
+from jupyter_mlsvc_server.web import (
+    PARTS,
+    WEB_SETTINGS,
+    JupyterEndpoint,
+    PublicEndpoint,
+    Routes,
+    UnknownPath,
+    WebSettings,
+    all_routes,
+    mount,
+)
+
+ROUTES: Routes = all_routes(
+    (
+        auth_handlers.routes,
+        service_handlers.routes,
+        session_handlers.routes,
+        snapshot_handlers.routes,
+        status_routes,
+        [(r"/.*", UnknownPath)],
+    )
+)
+
+
+class MlsvcApp(ExtensionApp):
+    """Turns what runs in a notebook into versioned web services."""
+
+    name = "mlsvc"
+    app_name = "jupyter-mlsvc"
+    description = """Host sessions, snapshots and services.
+
+    Without a subcommand it starts a Jupyter server with this extension and no front end."""
+    version = __version__
+    extension_url = "/mlsvc/health/ready"
+    load_other_extensions = False
+    subcommands: ClassVar[dict[str, Any]] = {
+        "user": (UserApp, "Add, change, list and remove local accounts."),
+    }
+
+    public_enabled = Bool(True, help="Whether the public door is opened.").tag(config=True)
+    public_ip = Unicode(
+        help="Address of the public door. Default: MLSVC_IP, else 127.0.0.1, which only programs "
+        "on this machine reach."
+    ).tag(config=True)
+    public_port = Integer(
+        help="Port of the public door; 0 takes a free one. Default: MLSVC_PORT, else 12800."
+    ).tag(config=True)
+    public_certfile = Unicode(
+        "", help="Certificate chain (PEM) of the public door; empty serves plain HTTP."
+    ).tag(config=True)
+    public_keyfile = Unicode("", help="Private key (PEM) of the public door.").tag(config=True)
+    cors_origins = List(
+        Unicode(),
+        help="Origins whose pages may call the public door from a browser. Empty allows none.",
+    ).tag(config=True)
+    max_body_bytes = Integer(
+        64 * 2**20, help="Largest body of a request, in bytes, other than an upload."
+    ).tag(config=True)
+    max_upload_bytes = Integer(
+        2 * 2**30, help="Largest upload of a file or workspace object, in bytes."
+    ).tag(config=True)
+    data_dir = Unicode(
+        help="Folder of the database, the snapshots and the signing key. Default: MLSVC_DATA_DIR, "
+        "else 'mlsvc' in Jupyter's data folder."
+    ).tag(config=True)
+    jupyter_user = Unicode(
+        help="Name under which the person at the keyboard of this Jupyter server owns things. "
+        "Default: the name of the JupyterHub user or of the operating system's user."
+    ).tag(config=True)
+    scoring_engine_class = Type(
+        LocalEngine, klass=object, help="What runs the code of services."
+    ).tag(config=True)
+
+    @default("public_ip")
+    def _default_public_ip(self) -> str:
+        return os.environ.get("MLSVC_IP", "127.0.0.1")
+
+    @default("public_port")
+    def _default_public_port(self) -> int:
+        text = os.environ.get("MLSVC_PORT", "12800")
+        if not text.isdigit():
+            raise TraitError(f"MLSVC_PORT is {text!r}; it has to be a port number.")
+        return int(text)
+
+    @default("data_dir")
+    def _default_data_dir(self) -> str:
+        return os.environ.get("MLSVC_DATA_DIR") or str(Path(jupyter_data_dir()) / "mlsvc")
+
+    @default("jupyter_user")
+    def _default_jupyter_user(self) -> str:
+        return os.environ.get("JUPYTERHUB_USER") or getpass.getuser()
+
+    @validate("public_port")
+    def _check_port(self, proposal: dict[str, Any]) -> int:
+        port: int = proposal["value"]
+        if not 0 <= port <= 65535:
+            raise TraitError(f"public_port is {port}; it has to be 0 to 65535.")
+        return port
+
+    # --- building ----------------------------------------------------------------------------
+
+    def initialize_settings(self) -> None:
+        """Build the parts and hand them to both doors' endpoints."""
+        data_dir = Path(self.data_dir).expanduser().resolve()
+        private_directory(data_dir)
+        self.parts = self._build(data_dir)
+        self._door: HTTPServer | None = None
+        self._kernel_environment: dict[str, str] = {}
+        self._web_settings = {
+            PARTS: self.parts,
+            WEB_SETTINGS: WebSettings(
+                max_body_bytes=self.max_body_bytes,
+                max_upload_bytes=self.max_upload_bytes,
+                cors_origins=frozenset(self.cors_origins),
+                jupyter_user=self.jupyter_user,
+            ),
+        }
+        self.settings.update(self._web_settings)
+
+    def initialize_handlers(self) -> None:
+        """Mount the routes at the Jupyter door."""
+        self.handlers.extend(mount(ROUTES, JupyterEndpoint, "/mlsvc"))
+
+    def _build(self, data_dir: Path) -> Parts:
+        self._database = Database(data_dir=data_dir, parent=self)
+        accounts = AccountManager(database=self._database, parent=self)
+        blobs = BlobStore(data_dir=data_dir, parent=self)
+        snapshots = SnapshotManager(
+            database=self._database, blobs=blobs, data_dir=data_dir, parent=self
+        )
+        sessions = SessionManager(data_dir=data_dir, snapshots=snapshots, parent=self)
+        scoring = self.scoring_engine_class(data_dir=data_dir, parent=self)
+        services = ServiceManager(
+            store=ServiceStore(database=self._database),
+            snapshots=snapshots,
+            scoring=scoring,
+            parent=self,
+        )
+        scoring.definitions = services.definition
+        return Parts(
+            accounts=accounts,
+            tokens=TokenManager(
+                database=self._database, accounts=accounts, data_dir=data_dir, parent=self
+            ),
+            sessions=sessions,
+            snapshots=snapshots,
+            scoring=scoring,
+            services=services,
+            status=StatusReporter(
+                database=self._database, sessions=sessions, scoring=scoring, parent=self
+            ),
+        )
+
+    # --- life --------------------------------------------------------------------------------
+
+    async def _start_jupyter_server_extension(self, serverapp: Any) -> None:
+        parts = self.parts
+        await self._database.start()
+        await parts.accounts.ensure_admin()
+        await parts.tokens.start()
+        await parts.snapshots.start()
+        await parts.scoring.start()
+        await parts.sessions.start()
+        parts.ready = True
+        if self.public_enabled:
+            self._open_public_door()
+        self._tell_kernels()
+
+    async def stop_extension(self) -> None:
+        """Close the doors, then stop the parts in the reverse of their order."""
+        parts = self.parts
+        parts.ready = False
+        for name in self._kernel_environment:
+            os.environ.pop(name, None)
+        if self._door is not None:
+            self._door.stop()
+            await self._door.close_all_connections()
+            self._door = None
+        await parts.sessions.stop()
+        await parts.scoring.stop()
+        await parts.snapshots.stop()
+        await parts.tokens.stop()
+        await self._database.stop()
+
+    def _open_public_door(self) -> None:
+        application = Application(
+            mount(ROUTES, PublicEndpoint), log_function=_log_nothing, **self._web_settings
+        )
+        tls = self._tls_context()
+        server = HTTPServer(application, ssl_options=tls, idle_connection_timeout=300)
+        try:
+            sockets = bind_sockets(self.public_port, self.public_ip)
+        except OSError as error:
+            self._explain_closed_door(error)
+            return
+        server.add_sockets(sockets)
+        self._door = server
+        self.public_url = _url("https" if tls else "http", *sockets[0].getsockname()[:2])
+        self.log.info("jupyter-mlsvc serves programs at %s", self.public_url)
+
+    def _tls_context(self) -> ssl.SSLContext | None:
+        if not self.public_certfile:
+            return None
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.load_cert_chain(self.public_certfile, self.public_keyfile or None)
+        return context
+
+    def _explain_closed_door(self, error: OSError) -> None:
+        sentence = (
+            f"The public door cannot be opened at {self.public_ip}:{self.public_port} "
+            f"({error.strerror}). Choose another port with MLSVC_PORT or --MlsvcApp.public_port, "
+            "or stop what uses it."
+        )
+        if self.serverapp is not None and self.serverapp.starter_app is self:
+            # Serving programs is all that a server without a front end is for.
+            self.log.critical(sentence)
+            self.exit(1)
+        self.log.warning("%s Notebooks of this server work all the same.", sentence)
+
+    def _tell_kernels(self) -> None:
+        """Let kernels and terminals that Jupyter starts find the server without set-up."""
+        principal = Principal(name=self.jupyter_user, role=Role.OWNER)
+        self._kernel_environment = {
+            "MLSVC_URL": self._notebook_url(),
+            "MLSVC_TOKEN": self.parts.tokens.local_token(principal),
+        }
+        os.environ.update(self._kernel_environment)
+
+    def _notebook_url(self) -> str:
+        serverapp = self.serverapp
+        if serverapp is None or serverapp.sock:
+            return self.public_url
+        scheme = "https" if serverapp.certfile else "http"
+        ip = serverapp.ip if serverapp.ip not in {"", "0.0.0.0", "::"} else "localhost"  # noqa: S104
+        door = url_path_join(_url(scheme, ip, serverapp.port), serverapp.base_url, "mlsvc")
+        return door.rstrip("/")
+
+
+def _url(scheme: str, host: str, port: int) -> str:
+    return f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}"
+
+
+def _log_nothing(_handler: object) -> None:
+    """Endpoints log what an operator needs; a line for every scoring call would bury it."""
+
+
+def main() -> None:
+    """Run ``jupyter mlsvc``."""
+    MlsvcApp.launch_instance()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,145 @@
+"""State of the server and its parts, and the documents that describe its API."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from traitlets.config import LoggingConfigurable
+
+from jupyter_mlsvc._version import __version__
+from jupyter_mlsvc.wire.models import StatusResponse
+from jupyter_mlsvc.wire.swagger import API_VERSION, core_openapi, core_swagger
+from jupyter_mlsvc_server.errors import Busy
+from jupyter_mlsvc_server.storage.database import Database
+from jupyter_mlsvc_server.web import Endpoint, Routes
+
+if TYPE_CHECKING:
+    from jupyter_mlsvc_server.scoring.engine import ScoringEngine
+    from jupyter_mlsvc_server.sessions.manager import SessionManager
+
+
+class StatusReporter(LoggingConfigurable):
+    """Asks every part how it is (contract: ``status``)."""
+
+    def __init__(
+        self,
+        *,
+        database: Database,
+        sessions: SessionManager,
+        scoring: ScoringEngine,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self._database = database
+        self._sessions = sessions
+        self._scoring = scoring
+
+    async def report(self) -> StatusResponse:
+        """Report the state of the whole and of its parts; the worst part decides."""
+        components = {
+            "backends": StatusResponse(status_code="pass", components={"local": self._backend()}),
+            "authentication": StatusResponse(status_code="pass"),
+            "database": await self._database_status(),
+        }
+        worst = max(components.values(), key=lambda part: _SEVERITY.index(part.status_code))
+        return StatusResponse(
+            status_code=worst.status_code,
+            components=components,
+            details={"version": __version__, "apiVersion": API_VERSION},
+        )
+
+    def _backend(self) -> StatusResponse:
+        sessions, scoring = self._sessions.statistics(), self._scoring.statistics()
+        return StatusResponse(
+            status_code="pass",
+            details={
+                "pythonActiveShellCount": sessions["active"] + scoring["workers"],
+                "pythonCurrentPoolSize": sessions["warm"],
+                "pythonMaxPoolSize": sessions["limit"],
+                # Texts, not booleans, as in the original.
+                "pythonCanOpenShell": "True" if sessions["can_open"] else "False",
+                "rActiveShellCount": 0,
+                "rCurrentPoolSize": 0,
+                "rMaxPoolSize": 0,
+                "rCanOpenShell": "False",
+                "apiVersion": "1.0",
+                "sessions": sessions["active"],
+                "services": scoring["services"],
+                "workers": scoring["workers"],
+            },
+        )
+
+    async def _database_status(self) -> StatusResponse:
+        details = {"type": self._database.kind, "name": "main"}
+        try:
+            await self._database.run(lambda connection: connection.exec_driver_sql("SELECT 1").all())
+        except Exception:
+            self.log.exception("the database does not answer")
+            return StatusResponse(status_code="fail", details=details | {"state": "Closed"})
+        return StatusResponse(status_code="pass", details=details | {"state": "Open"})
+
+
+_SEVERITY = ["pass", "warn", "fail"]
+
+
+class Status(Endpoint):
+    """State of the server."""
+
+    resource = "status"
+
+    async def get(self) -> None:
+        """Report it (contract: ``status``)."""
+        _ = self.principal
+        self.answer(await self.parts.status.report())
+
+
+class Live(Endpoint):
+    """Whether the process answers at all."""
+
+    public_methods = frozenset({"GET"})
+    needs_ready = False
+
+    async def get(self) -> None:
+        """Answer 200."""
+        self.answer({"status": "alive"})
+
+
+class Ready(Endpoint):
+    """Whether the server serves."""
+
+    public_methods = frozenset({"GET"})
+    needs_ready = False
+
+    async def get(self) -> None:
+        """Answer 200 once everything has started, 503 before."""
+        if not self.parts.ready:
+            raise Busy("The server is starting.", retry_after=1)
+        self.answer({"status": "ready"})
+
+
+class CoreSwagger(Endpoint):
+    """The core API as Swagger 2.0."""
+
+    async def get(self) -> None:
+        """Serve the document as indented text."""
+        document = msgspec.json.encode(core_swagger())
+        self.answer_bytes(msgspec.json.format(document, indent=2), "application/json")
+
+
+class CoreOpenApi(Endpoint):
+    """The core API as OpenAPI 3.1."""
+
+    async def get(self) -> None:
+        """Serve the document as indented text."""
+        document = msgspec.json.encode(core_openapi())
+        self.answer_bytes(msgspec.json.format(document, indent=2), "application/json")
+
+
+routes: Routes = [
+    (r"/status", Status),
+    (r"/health/live", Live),
+    (r"/health/ready", Ready),
+    (r"/swagger\.json", CoreSwagger),
+    (r"/openapi\.json", CoreOpenApi),
+]
