@@ -1,0 +1,178 @@
+"""Start the server as a process of its own and wait until it serves."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import requests
+
+
+class ServerDidNotStart(RuntimeError):
+    """The process ended or stayed silent; the message has the end of its log."""
+
+
+def free_port() -> int:
+    """Find a port of the loopback interface that nobody uses now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@dataclass(kw_only=True)
+class ServerProcess:
+    """A server with both doors, run as ``python -m jupyter_mlsvc_server.app``.
+
+    Use it as a context manager. ``stop`` may be called twice; ``kill`` leaves what a power cut
+    would leave.
+
+    Parameters
+    ----------
+    data_dir
+        Folder of the database and snapshots; also holds ``server.log``.
+    base_url
+        Base URL of the Jupyter door.
+    options
+        Further command line options, such as ``--LocalEngine.workers_max=4``.
+    front_end
+        Also serve JupyterLab.
+    """
+
+    data_dir: Path
+    admin_password: str | None = field(default=None, repr=False)
+    base_url: str = "/"
+    public_port: int = 0
+    jupyter_port: int = 0
+    options: Sequence[str] = ()
+    environment: Mapping[str, str] = field(default_factory=dict, repr=False)
+    front_end: bool = False
+    root_dir: Path | None = None
+    jupyter_token: str = field(default_factory=lambda: secrets.token_urlsafe(24), repr=False)
+
+    def __post_init__(self) -> None:
+        self.public_port = self.public_port or free_port()
+        self.jupyter_port = self.jupyter_port or free_port()
+        self.process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def public_url(self) -> str:
+        """Address of the public door."""
+        return f"http://127.0.0.1:{self.public_port}"
+
+    @property
+    def jupyter_url(self) -> str:
+        """Address of the Jupyter server, with its base URL, without a slash at the end."""
+        return f"http://127.0.0.1:{self.jupyter_port}{self.base_url}".rstrip("/")
+
+    @property
+    def notebook_url(self) -> str:
+        """Address of our paths at the Jupyter door."""
+        return f"{self.jupyter_url}/mlsvc"
+
+    @property
+    def log_file(self) -> Path:
+        """What the server wrote."""
+        return self.data_dir / "server.log"
+
+    def start(self, timeout: float = 60) -> Self:
+        """Start the process and wait until it serves.
+
+        Raises
+        ------
+        ServerDidNotStart
+            It ended, or did not serve within ``timeout`` seconds.
+        """
+        self.data_dir.mkdir(parents=True, exist_ok=True)
+        with self.log_file.open("ab") as log:
+            self.process = subprocess.Popen(  # noqa: S603 - our own module, no shell
+                self._command(),
+                env=self._environment(),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                cwd=self.root_dir or self.data_dir,
+            )
+        self._wait_until_ready(time.monotonic() + timeout)
+        return self
+
+    def stop(self, timeout: float = 30) -> int | None:
+        """Ask the process to end, and insist when it does not; give its exit code."""
+        if self.process is None:
+            return None
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        try:
+            return self.process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            return self.kill()
+
+    def kill(self) -> int | None:
+        """End the process as a power cut would."""
+        if self.process is None:
+            return None
+        self.process.kill()
+        return self.process.wait()
+
+    def __enter__(self) -> Self:
+        return self if self.process is not None else self.start()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    def _command(self) -> list[str]:
+        module = ["jupyterlab"] if self.front_end else ["jupyter_mlsvc_server.app"]
+        return [
+            sys.executable,
+            "-m",
+            *module,
+            "--no-browser",
+            "--allow-root",
+            f"--ServerApp.port={self.jupyter_port}",
+            "--ServerApp.port_retries=0",
+            f"--ServerApp.base_url={self.base_url}",
+            f"--ServerApp.root_dir={self.root_dir or self.data_dir}",
+            *self.options,
+        ]
+
+    def _environment(self) -> dict[str, str]:
+        own = {
+            "MLSVC_DATA_DIR": str(self.data_dir),
+            "MLSVC_PORT": str(self.public_port),
+            "JUPYTER_TOKEN": self.jupyter_token,
+            "PYTHONUNBUFFERED": "1",
+        }
+        if self.admin_password is not None:
+            own["MLSVC_ADMIN_PASSWORD"] = self.admin_password
+        return {**os.environ, **own, **self.environment}
+
+    def _wait_until_ready(self, deadline: float) -> None:
+        while time.monotonic() < deadline:
+            if self.process is None or self.process.poll() is not None:
+                raise ServerDidNotStart(f"The server ended while starting.\n{self._log_end()}")
+            try:
+                if requests.get(f"{self.public_url}/health/ready", timeout=5).ok:
+                    return
+            except requests.ConnectionError:
+                pass
+            time.sleep(0.05)
+        self.kill()
+        raise ServerDidNotStart(f"The server did not serve in time.\n{self._log_end()}")
+
+    def _log_end(self) -> str:
+        return self.log_file.read_text(errors="replace")[-4000:]
