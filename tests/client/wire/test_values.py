@@ -1,0 +1,393 @@
+"""Inputs and outputs of services: JSON to Python values and back."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import decimal
+import enum
+import json
+import math
+from collections import OrderedDict, namedtuple
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from jupyter_mlsvc.wire.values import ValueProblem, decode_input, encode_output
+
+SCALARS = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text()
+)
+JSON = st.recursive(
+    SCALARS,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+)
+ALL_TYPES = [
+    "logical",
+    "numeric",
+    "integer",
+    "character",
+    "vector",
+    "matrix",
+    "data.frame",
+    "string",
+]
+
+
+# --- inputs ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("type_name", ALL_TYPES)
+def test_null_is_none_for_every_type(type_name: str) -> None:
+    assert decode_input(type_name, None) is None
+    assert encode_output(type_name, None) is None
+
+
+@pytest.mark.parametrize(
+    ("type_name", "value", "kind"),
+    [
+        ("logical", True, bool),
+        ("numeric", 3, int),
+        ("numeric", 3.5, float),
+        ("integer", 3, int),
+        ("integer", 3.0, int),
+        ("integer", 2**80, int),
+        ("character", "setosa", str),
+    ],
+)
+def test_scalars_are_python_scalars(type_name: str, value: object, kind: type) -> None:
+    decoded = decode_input(type_name, value)
+    assert decoded == value
+    assert type(decoded) is kind
+
+
+@pytest.mark.parametrize(
+    ("values", "dtype"),
+    [
+        ([7, 3.2, 4.7, 1.4], "float64"),
+        ([1, 2, 3], "int64"),
+        ([True, False], "bool"),
+        ([1, None], "float64"),
+        ([], "float64"),
+        (["a", "b"], "object"),
+        (["a", 1, None, True], "object"),
+        ([None], "object"),
+        ([2**70, 1], "object"),
+        ([2**53 + 1, 0.5], "object"),
+    ],
+)
+def test_a_vector_is_a_one_dimensional_array(values: list[Any], dtype: str) -> None:
+    vector = decode_input("vector", values)
+    assert vector.shape == (len(values),)
+    assert vector.dtype == dtype
+
+
+def test_null_in_a_vector_is_nan_among_numbers_and_none_elsewhere() -> None:
+    assert math.isnan(decode_input("vector", [1, None])[1])
+    assert math.isnan(decode_input("vector", [2**70, None])[1])
+    assert decode_input("vector", ["a", None])[1] is None
+
+
+def test_a_matrix_is_a_two_dimensional_array() -> None:
+    matrix = decode_input("matrix", [[1, 2, 3], [4, None, 6]])
+    assert matrix.shape == (2, 3)
+    assert math.isnan(matrix[1, 1])
+    assert decode_input("matrix", []).shape == (0, 0)
+    assert decode_input("matrix", [[], []]).shape == (2, 0)
+
+
+def test_a_data_frame_is_a_pandas_one_with_the_columns_in_order() -> None:
+    frame = decode_input("data.frame", {"b": [1.5, None], "a": ["x", None]})
+    assert list(frame.columns) == ["b", "a"]
+    assert frame["b"].dtype == "float64"
+    assert frame.isna().sum().tolist() == [1, 1]
+
+
+@given(JSON)
+def test_a_free_type_passes_json_through(value: Any) -> None:
+    assert decode_input("string", value) == value
+
+
+@pytest.mark.parametrize(
+    ("type_name", "value", "message"),
+    [
+        ("logical", 1, "p must be true or false (logical), got the number 1."),
+        ("numeric", "7", "p must be a number (numeric), got the string '7'."),
+        ("numeric", True, "p must be a number (numeric), got true."),
+        ("integer", 3.5, "p must be a whole number (integer), got the number 3.5."),
+        ("integer", False, "p must be a whole number (integer), got false."),
+        ("character", 1, "p must be a string (character), got the number 1."),
+        ("vector", 7, "p must be an array (vector), got the number 7."),
+        ("vector", {"a": 1}, "p must be an array (vector), got an object."),
+        (
+            "vector",
+            [1, 2, [3]],
+            "p[2] must be a number, a string, true, false or null, got an array.",
+        ),
+        ("matrix", [1], "p[0] must be a row, which is an array (matrix), got the number 1."),
+        (
+            "matrix",
+            [[1, 2], [3]],
+            "p[1] must be a row of 2 values like the first (matrix), got one of 1.",
+        ),
+        (
+            "matrix",
+            [[1], [{}]],
+            "p[1][0] must be a number, a string, true, false or null, got an object.",
+        ),
+        ("data.frame", [], "p must be an object of columns (data.frame), got an array."),
+        (
+            "data.frame",
+            {"a": 1},
+            'p["a"] must be a column, which is an array (data.frame), got the number 1.',
+        ),
+        (
+            "data.frame",
+            {"a": [1], "b": [1, 2]},
+            "p[\"b\"] must be a column of 1 values like 'a' (data.frame), got one of 2.",
+        ),
+        (
+            "data.frame",
+            {"a": [[]]},
+            'p["a"][0] must be a number, a string, true, false or null, got an array.',
+        ),
+    ],
+)
+def test_what_does_not_fit_is_named_with_its_place(
+    type_name: str, value: object, message: str
+) -> None:
+    with pytest.raises(ValueProblem) as caught:
+        decode_input(type_name, value, "p")
+    assert str(caught.value) == message
+
+
+def test_a_problem_knows_its_parts() -> None:
+    with pytest.raises(ValueProblem) as caught:
+        decode_input("vector", [1, {}], "flower_data")
+    problem = caught.value
+    assert (problem.path, problem.got) == ("flower_data[1]", "an object")
+    assert problem.expected == "a number, a string, true, false or null"
+
+
+def test_long_values_are_cut_in_messages() -> None:
+    with pytest.raises(ValueProblem) as caught:
+        decode_input("numeric", "x" * 10_000, "p")
+    assert len(str(caught.value)) < 120
+
+
+@given(st.sampled_from(ALL_TYPES), JSON)
+def test_any_json_decodes_or_is_a_problem(type_name: str, value: Any) -> None:
+    try:
+        decode_input(type_name, value, "p")
+    except ValueProblem as problem:
+        assert str(problem).startswith("p")
+
+
+# --- there and back --------------------------------------------------------------------------
+
+
+@given(st.lists(SCALARS))
+def test_a_vector_comes_back_as_it_went(values: list[Any]) -> None:
+    assert encode_output("vector", decode_input("vector", values)) == values
+
+
+@given(st.integers(1, 4).flatmap(lambda n: st.lists(st.lists(SCALARS, min_size=n, max_size=n))))
+def test_a_matrix_comes_back_as_it_went(rows: list[list[Any]]) -> None:
+    assert encode_output("matrix", decode_input("matrix", rows)) == rows
+
+
+@given(
+    st.integers(0, 4).flatmap(
+        lambda n: st.dictionaries(
+            st.text(),
+            st.lists(
+                st.none() | st.floats(allow_nan=False, allow_infinity=False), min_size=n, max_size=n
+            )
+            | st.lists(st.none() | st.text(), min_size=n, max_size=n)
+            | st.lists(st.integers(), min_size=n, max_size=n),
+        )
+    )
+)
+def test_a_data_frame_comes_back_as_it_went(columns: dict[str, list[Any]]) -> None:
+    assert encode_output("data.frame", decode_input("data.frame", columns)) == columns
+
+
+# --- outputs ---------------------------------------------------------------------------------
+
+Point = namedtuple("Point", "x y")
+
+
+class Colour(enum.Enum):
+    RED = "red"
+
+
+@dataclasses.dataclass
+class Score:
+    label: str
+    weight: float
+
+
+@pytest.mark.parametrize(
+    ("value", "plain"),
+    [
+        (float("nan"), None),
+        (float("-inf"), None),
+        ((1, 2), [1, 2]),
+        ({3, 1, 2}, [1, 2, 3]),
+        (OrderedDict(a=1), {"a": 1}),
+        ({1: "a", np.int64(2): "b", False: "c"}, {"1": "a", "2": "b", "false": "c"}),
+        (Point(1, 2), [1, 2]),
+        (range(3), [0, 1, 2]),
+        (Colour.RED, "red"),
+        (Score("a", math.nan), {"label": "a", "weight": None}),
+        (decimal.Decimal("1.5"), 1.5),
+        (2**80, 2**80),
+        (b"abc", "YWJj"),
+        (datetime.date(2020, 1, 2), "2020-01-02"),
+        (datetime.datetime(2020, 1, 2, 3, tzinfo=datetime.UTC), "2020-01-02T03:00:00+00:00"),
+        (datetime.timedelta(days=1), "P1D"),
+        (np.float32(1.5), 1.5),
+        (np.bool_(True), True),
+        (np.str_("a"), "a"),
+        (np.int64(3), 3),
+        (np.datetime64("2020-01-02"), "2020-01-02"),
+        (np.datetime64("NaT"), None),
+        (np.array([1.0, np.nan, np.inf]), [1.0, None, None]),
+        (np.array([[1, 2], [3, 4]]), [[1, 2], [3, 4]]),
+        (np.array(5), 5),
+        (np.array(["2020-01-02", "NaT"], dtype="M8[D]"), ["2020-01-02", None]),
+        (np.array([1, None, "x", np.nan], dtype=object), [1, None, "x", None]),
+        (np.ma.array([1, 2], mask=[False, True]), [1, None]),
+        (np.array([(1, "a")], dtype=[("n", int), ("s", "U1")]), [{"n": 1, "s": "a"}]),
+        (pd.Series([1, 2]), [1, 2]),
+        (pd.Series([1, None], dtype="Int64"), [1, None]),
+        (pd.Series(["a", None]), ["a", None]),
+        (pd.Index(["a", "b"]), ["a", "b"]),
+        (pd.MultiIndex.from_tuples([(1, "a")]), [[1, "a"]]),
+        (pd.Categorical(["a", None, "b"]), ["a", None, "b"]),
+        (pd.Timestamp("2020-01-02"), "2020-01-02T00:00:00"),
+        (pd.NaT, None),
+        (pd.NA, None),
+        (pd.array([True, None], dtype="boolean"), [True, None]),
+        (
+            pd.DataFrame({"a": [1, 2], "t": pd.to_datetime(["2020-01-02", None])}),
+            {"a": [1, 2], "t": ["2020-01-02T00:00:00", None]},
+        ),
+        (pd.DataFrame(np.eye(2)), {"0": [1.0, 0.0], "1": [0.0, 1.0]}),
+        ({"deep": [np.array([1.5]), (pd.NaT,)]}, {"deep": [[1.5], [None]]}),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_a_value_becomes_plain_json(value: Any, plain: Any) -> None:
+    encoded = encode_output("", value)
+    assert encoded == plain
+    assert json.loads(json.dumps(encoded, allow_nan=False)) == plain
+
+
+@pytest.mark.parametrize(
+    ("type_name", "value", "plain"),
+    [
+        ("logical", np.array([True]), True),
+        ("numeric", np.array([[3.5]]), 3.5),
+        ("numeric", [4], 4),
+        ("numeric", math.nan, None),
+        ("integer", np.float64(3), 3),
+        ("character", np.array(["a"]), "a"),
+        ("vector", 3, [3]),
+        ("vector", "a", ["a"]),
+        ("vector", math.nan, [None]),
+        ("vector", {2, 1}, [1, 2]),
+        ("vector", pd.Series([1.5]), [1.5]),
+        ("matrix", np.eye(2), [[1.0, 0.0], [0.0, 1.0]]),
+        ("matrix", pd.DataFrame({"a": [1, 2], "b": [3, 4]}), [[1, 3], [2, 4]]),
+        ("data.frame", {"a": (1, 2)}, {"a": [1, 2]}),
+        ("data.frame", {"a": 1, "b": "x"}, {"a": [1], "b": ["x"]}),
+        ("data.frame", np.array([[1, 2]]), {"0": [1], "1": [2]}),
+        ("data.frame", pd.Series([1], name="n"), {"n": [1]}),
+        ("string", ["as", {"it": "is"}], ["as", {"it": "is"}]),
+    ],
+)
+def test_an_output_takes_the_shape_of_its_type(type_name: str, value: Any, plain: Any) -> None:
+    assert encode_output(type_name, value) == plain
+
+
+@pytest.mark.parametrize(
+    ("type_name", "value", "message"),
+    [
+        ("numeric", "x", "y must be a number (numeric), got the string 'x'."),
+        ("numeric", np.bool_(True), "y must be a number (numeric), got true."),
+        ("numeric", [1, 2], "y must be a number (numeric), got an array."),
+        ("integer", 2.5, "y must be a whole number (integer), got the number 2.5."),
+        ("logical", 0, "y must be true or false (logical), got the number 0."),
+        ("character", 1, "y must be a string (character), got the number 1."),
+        (
+            "vector",
+            {"a": 1},
+            "y must be an array or a scalar (vector), got an object or a DataFrame.",
+        ),
+        ("matrix", [1, 2], "y must be two-dimensional (matrix), got an array."),
+        (
+            "matrix",
+            [[1], [1, 2]],
+            "y[1] must be a row of 1 values like the first (matrix), got one of 2.",
+        ),
+        (
+            "data.frame",
+            {"a": [1], "b": [1, 2]},
+            "y[\"b\"] must be a column of 1 values like 'a' (data.frame), got one of 2.",
+        ),
+        (
+            "data.frame",
+            7,
+            "y must be a DataFrame, a dict of columns or two-dimensional (data.frame), got the number 7.",
+        ),
+    ],
+)
+def test_an_output_of_another_type_is_named(type_name: str, value: Any, message: str) -> None:
+    with pytest.raises(ValueProblem) as caught:
+        encode_output(type_name, value, "y")
+    assert str(caught.value) == message
+
+
+@pytest.mark.parametrize(
+    ("value", "got"),
+    [
+        (1j, "an object of type complex"),
+        (np.array([1j]), "an array of complex128 numbers"),
+        (object(), "an object of type object"),
+        (Score, "the class test_values.Score"),
+        (json, "the module json"),
+        (map(int, ()), "an object of type map"),
+    ],
+    ids=["complex", "complex array", "object", "class", "module", "iterator"],
+)
+def test_what_json_cannot_carry_is_named_with_its_type(value: Any, got: str) -> None:
+    with pytest.raises(ValueProblem) as caught:
+        encode_output("vector", {"in": [value]}, "y")
+    assert caught.value.path == 'y["in"][0]'
+    assert caught.value.got.endswith(got.rpartition(".")[2])
+
+
+def test_a_value_that_contains_itself_is_a_problem() -> None:
+    loop: list[Any] = []
+    loop.append(loop)
+    with pytest.raises(ValueProblem, match="^y must be nested at most 200 levels deep"):
+        encode_output("vector", loop, "y")
+
+
+@pytest.mark.parametrize(
+    "value",
+    [{1: "a", "1": "b"}, pd.DataFrame([[1, 2]], columns=["a", "a"])],
+    ids=["dict", "DataFrame"],
+)
+def test_two_members_of_one_name_are_a_problem(value: Any) -> None:
+    with pytest.raises(ValueProblem, match="twice"):
+        encode_output("data.frame", value, "y")
