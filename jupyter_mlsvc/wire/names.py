@@ -47,9 +47,13 @@ def parameter_name(text: str) -> str:
         Not an identifier, a keyword, or a dunder name, which would shadow the interpreter's own.
     """
     if not text.isidentifier() or keyword.iskeyword(text):
-        raise InvalidName(f"{text!r} is no valid name: use a Python identifier such as 'flower_data'.")
+        raise InvalidName(
+            f"{text!r} is no valid name: use a Python identifier such as 'flower_data'."
+        )
     if text.startswith("__") and text.endswith("__"):
-        raise InvalidName(f"{text!r} is reserved: names with two underscores at both ends are Python's own.")
+        raise InvalidName(
+            f"{text!r} is reserved: names with two underscores at both ends are Python's own."
+        )
     return text
 
 

@@ -170,7 +170,9 @@ def _parameters_2(operation: Operation) -> Iterable[Json]:
         }
     if operation.body is not None:
         binary = {"type": "string", "format": "binary"}
-        schema = binary if operation.body is bytes else _schema(operation.body, _REF_2, swagger2=True)
+        schema = (
+            binary if operation.body is bytes else _schema(operation.body, _REF_2, swagger2=True)
+        )
         yield {"name": operation.body_name, "in": "body", "required": True, "schema": schema}
 
 
@@ -330,9 +332,7 @@ def _login_paths() -> Json:
             described = _operation_2(operation) | {"tags": ["User"]}
             responses = described["responses"]
             kept = {code: responses[code] for code in (str(operation.status), "default")}
-            paths.setdefault(operation.path, {})[operation.method] = described | {
-                "responses": kept
-            }
+            paths.setdefault(operation.path, {})[operation.method] = described | {"responses": kept}
     return paths
 
 

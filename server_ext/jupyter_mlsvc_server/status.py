@@ -73,7 +73,9 @@ class StatusReporter(LoggingConfigurable):
     async def _database_status(self) -> StatusResponse:
         details = {"type": self._database.kind, "name": "main"}
         try:
-            await self._database.run(lambda connection: connection.exec_driver_sql("SELECT 1").all())
+            await self._database.run(
+                lambda connection: connection.exec_driver_sql("SELECT 1").all()
+            )
         except Exception:
             self.log.exception("the database does not answer")
             return StatusResponse(status_code="fail", details=details | {"state": "Closed"})

@@ -233,19 +233,15 @@ class Endpoint(web.RequestHandler):
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         """Write any error as the contract's Error body; nothing of the server's inside shows."""
         error = as_domain_error(status_code, kwargs.get("exc_info", (None, None, None))[1])
-        status, kind = error if isinstance(error, tuple) else (error.status, error.exception_type)
-        message = http.client.responses.get(status, "Error") + "." if isinstance(error, tuple) else error.message
-        if not isinstance(error, tuple):
-            for name, value in error.headers.items():
-                self.set_header(name, value)
-        if status >= 500 and (isinstance(error, tuple) or type(error) is MlsvcServerError):
-            message = f"The server failed to answer; its log has the reason under {self.request_id}."
-        self.set_status(status)
+        message = error.message or (
+            f"The server failed to answer; its log has the reason under {self.request_id}."
+        )
+        self.set_status(error.status)
         self.set_header("Content-Type", "application/json")
-        if self.request.method == "HEAD":
-            self.finish()
-            return
-        self.finish(msgspec.json.encode(Problem(message=message, exception_type=kind)))
+        for name, value in error.headers.items():
+            self.set_header(name, value)
+        body = msgspec.json.encode(Problem(message=message, exception_type=error.exception_type))
+        self.finish(b"" if self.request.method == "HEAD" else body)
 
     def log_exception(self, typ: Any, value: Any, tb: Any) -> None:
         """Log what is the server's fault with its trace, what is the caller's in one line."""
@@ -258,30 +254,37 @@ class Endpoint(web.RequestHandler):
             else:
                 _log.info("%s %s: %s (request %s)", *where[:2], value, where[2])
         else:
-            _log.error(
-                "%s %s failed (request %s)", *where, exc_info=(typ, value, tb)
-            )
+            _log.error("%s %s failed (request %s)", *where, exc_info=(typ, value, tb))
 
 
-def as_domain_error(
-    status: int, error: BaseException | None
-) -> MlsvcServerError | tuple[int, str]:
-    """Find the domain error in whatever was raised; else the status and type to answer with."""
+class _Fault(MlsvcServerError):
+    """An error that is no domain error; without a message where that would tell too much."""
+
+    def __init__(self, status: int, message: str = "") -> None:
+        super().__init__(message)
+        self.status = status  # type: ignore[misc]
+
+
+def as_domain_error(status: int, error: BaseException | None) -> MlsvcServerError:
+    """Find or make the domain error for whatever was raised.
+
+    Parameters
+    ----------
+    status
+        What tornado would answer with.
+    error
+        What was raised, if anything.
+    """
     if isinstance(error, MlsvcServerError):
         return error
     if isinstance(error, InvalidName):
         return BadRequest(str(error))
     if isinstance(error, web.MissingArgumentError):
         return BadRequest(f"The query argument {error.arg_name!r} is missing.")
-    if isinstance(error, web.HTTPError) and error.log_message and error.status_code < 500:
-        refused = MlsvcServerError(error.log_message % error.args if error.args else error.log_message)
-        return _with_status(refused, error.status_code)
-    return status, exception_type(status)
-
-
-def _with_status(error: MlsvcServerError, status: int) -> MlsvcServerError:
-    named = {400: BadRequest, 403: Forbidden, 404: NotFound}
-    return named[status](error.message) if status in named else error
+    if status >= 500:
+        return _Fault(status)
+    reason = error.log_message if isinstance(error, web.HTTPError) else None
+    return _Fault(status, reason or f"{http.client.responses.get(status, 'Error')}.")
 
 
 class PublicEndpoint(Endpoint):
@@ -397,7 +400,9 @@ class UnknownPath(Endpoint):
     get = post = put = patch = delete = head = _refuse  # type: ignore[assignment]
 
 
-def mount(routes: Routes, door: type[Endpoint], prefix: str = "") -> list[tuple[str, type[Endpoint]]]:
+def mount(
+    routes: Routes, door: type[Endpoint], prefix: str = ""
+) -> list[tuple[str, type[Endpoint]]]:
     """Make the handlers of a door from a table of routes.
 
     Parameters
@@ -412,7 +417,10 @@ def mount(routes: Routes, door: type[Endpoint], prefix: str = "") -> list[tuple[
     """
     before = re.escape(prefix)
     return [
-        (f"{before}{pattern}/?", type(endpoint.__name__, (endpoint, door), {"__doc__": endpoint.__doc__}))
+        (
+            f"{before}{pattern}/?",
+            type(endpoint.__name__, (endpoint, door), {"__doc__": endpoint.__doc__}),
+        )
         for pattern, endpoint in routes
     ]
 

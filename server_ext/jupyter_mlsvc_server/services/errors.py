@@ -9,7 +9,9 @@ class ServiceNotFound(NotFound):
     """No version of this name."""
 
     def __init__(self, name: str, version: str | None = None) -> None:
-        what = f"service {name!r}" if version is None else f"version {version!r} of service {name!r}"
+        what = (
+            f"service {name!r}" if version is None else f"version {version!r} of service {name!r}"
+        )
         super().__init__(f"There is no {what}. List what is published with GET /services.")
 
 

@@ -1,0 +1,84 @@
+"""Both doors of one real server, people with different rights, and a published service."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import uuid
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from jupyter_mlsvc_server.launch import ServerProcess
+from tests.contract.doors import Door, door_urls, sign_in
+
+PASSWORD = "correct horse battery"  # noqa: S105 - of accounts that live for one test run
+
+
+@pytest.fixture(scope="session", params=["public", "jupyter"])
+def door(request: pytest.FixtureRequest, mlsvc_server: ServerProcess) -> Door:
+    """Each door in turn, for the account ``admin``."""
+    url = door_urls(mlsvc_server)[request.param]
+    return sign_in(url, "admin", mlsvc_server.admin_password)
+
+
+@pytest.fixture(scope="session")
+def people(mlsvc_server: ServerProcess) -> Callable[[str], str]:
+    """A function that gives the access token of ``ana`` or ``ben`` (contributors) or ``rita`` (a reader)."""
+    roles = {"ana": "contributor", "ben": "contributor", "rita": "reader"}
+    for name, role in roles.items():
+        subprocess.run(
+            [
+                *(sys.executable, "-m", "jupyter_mlsvc_server.app", "user", "add", name),
+                *("--role", role, "--data-dir", str(mlsvc_server.data_dir)),
+            ],
+            input=f"{PASSWORD}\n",
+            text=True,
+            check=True,
+            capture_output=True,
+            timeout=60,
+        )
+    tokens = {name: sign_in(mlsvc_server.public_url, name, PASSWORD).token for name in roles}
+
+    def token_of(name: str) -> str:
+        token = tokens[name]
+        assert token is not None
+        return token
+
+    return token_of
+
+
+@pytest.fixture
+def session_id(door: Door) -> Iterator[str]:
+    """A fresh session."""
+    answer = door.post("/sessions", json={"name": "a session", "runtimeType": "Python"})
+    assert answer.status_code == 201, answer.text
+    identifier = answer.json()["sessionId"]
+    yield identifier
+    door.delete(f"/sessions/{identifier}")
+
+
+@pytest.fixture
+def service_name() -> str:
+    """A name that no other test uses."""
+    return f"svc-{uuid.uuid4().hex[:8]}"
+
+
+@pytest.fixture
+def published(door: Door, service_name: str) -> Iterator[str]:
+    """The name of a service whose version 1.0 adds two numbers."""
+    answer = door.post(
+        f"/services/{service_name}/1.0",
+        json={
+            "code": "total = a + b",
+            "inputParameterDefinitions": [
+                {"name": "a", "type": "integer"},
+                {"name": "b", "type": "integer"},
+            ],
+            "outputParameterDefinitions": [{"name": "total", "type": "integer"}],
+            "runtimeType": "Python",
+        },
+    )
+    assert answer.status_code == 201, answer.text
+    yield service_name
+    door.delete(f"/services/{service_name}/1.0")
