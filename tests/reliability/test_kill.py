@@ -1,0 +1,107 @@
+"""What a restart finds after the server was killed in the middle of its work."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+import requests
+
+from jupyter_mlsvc_server.launch import ServerProcess
+from tests.contract.doors import Door, sign_in
+
+pytestmark = [pytest.mark.kernel, pytest.mark.timeout(240)]
+
+PASSWORD = "a password for one test"  # noqa: S105 - of a server that lives for one test
+MODEL = "import numpy as np\nmodel = np.arange(6_000_000, dtype=float)\nscale = 2\n"
+DELAYS = [0.02, 0.1, 0.25, 0.5]
+DEFINITION = {
+    "code": "y = float(model[int(x)]) * scale",
+    "inputParameterDefinitions": [{"name": "x", "type": "integer"}],
+    "outputParameterDefinitions": [{"name": "y", "type": "numeric"}],
+}
+
+
+def server_in(folder: Path) -> ServerProcess:
+    """A server on a data folder that survives it."""
+    return ServerProcess(data_dir=folder, admin_password=PASSWORD)
+
+
+def killed_during(server: ServerProcess, work: Callable[[], object], delay: float) -> None:
+    """Kill the server ``delay`` seconds after work on it began; nothing of it may live on."""
+    assert server.process is not None
+    family = psutil.Process(server.process.pid).children(recursive=True)
+
+    def quietly() -> None:
+        with contextlib.suppress(requests.RequestException):
+            work()
+
+    thread = threading.Thread(target=quietly)
+    thread.start()
+    time.sleep(delay)
+    family += psutil.Process(server.process.pid).children(recursive=True)
+    server.kill()
+    thread.join()
+    _, alive = psutil.wait_procs(set(family), timeout=15)
+    assert not alive, [process.cmdline() for process in alive]
+
+
+def session_with_model(door: Door) -> str:
+    """A session that holds a model of 48 MB."""
+    session = str(door.post("/sessions", json={}).json()["sessionId"])
+    assert door.post(f"/sessions/{session}/execute", json={"code": MODEL}).json()["success"]
+    return session
+
+
+def leftovers(folder: Path) -> list[Path]:
+    """Files that no finished work put there."""
+    staging = [path for path in (folder / "staging").rglob("*") if path.is_file()]
+    return staging + list((folder / "blobs").rglob("*tmp*"))
+
+
+def test_a_snapshot_is_whole_or_absent(tmp_path: Path) -> None:
+    for delay in DELAYS:
+        server = server_in(tmp_path)
+        with server:
+            door = sign_in(server.public_url, "admin", PASSWORD)
+            path = f"/sessions/{session_with_model(door)}/snapshot"
+            killed_during(server, lambda d=door, p=path: d.post(p, json={"name": "cut"}), delay)
+        with server_in(tmp_path) as server:
+            door = sign_in(server.public_url, "admin", PASSWORD)
+            assert not leftovers(tmp_path), f"after {delay} s"
+            for snapshot in door.get("/snapshots").json():
+                request = {"snapshotId": snapshot["id"]}
+                session = door.post("/sessions", json=request).json()["sessionId"]
+                answer = door.post(
+                    f"/sessions/{session}/execute",
+                    json={"code": "total = model[5] * scale", "outputParameters": ["total"]},
+                )
+                assert answer.json()["outputParameters"] == [{"name": "total", "value": 10.0}]
+                door.delete(f"/snapshots/{snapshot['id']}")
+
+
+def test_a_service_is_published_whole_or_not_at_all(tmp_path: Path) -> None:
+    with server_in(tmp_path) as server:
+        door = sign_in(server.public_url, "admin", PASSWORD)
+        session = session_with_model(door)
+        snapshot = door.post(f"/sessions/{session}/snapshot", json={}).json()["snapshotId"]
+    request = DEFINITION | {"snapshotId": snapshot}
+    for number, delay in enumerate(DELAYS):
+        path = f"/services/cut/{number}"
+        server = server_in(tmp_path)
+        with server:
+            door = sign_in(server.public_url, "admin", PASSWORD)
+            killed_during(server, lambda d=door, p=path: d.post(p, json=request), delay)
+        with server_in(tmp_path) as server:
+            door = sign_in(server.public_url, "admin", PASSWORD)
+            found = door.get(path).status_code
+            assert found in {200, 404}, f"after {delay} s"
+            if found == 404:
+                assert door.post(path, json=request).status_code == 201
+            answer = door.post(f"/api/cut/{number}", json={"x": 4})
+            assert answer.json()["outputParameters"] == {"y": 8.0}
