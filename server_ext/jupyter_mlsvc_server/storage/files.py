@@ -1,0 +1,66 @@
+"""Files that are whole or not there, and folders that are nobody else's."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+
+def private_directory(path: Path) -> Path:
+    """Make a folder, with those above it, that only the server's user can enter (0700).
+
+    An existing folder is taken back from group and others.
+    """
+    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if path.stat().st_mode & 0o077:
+        path.chmod(0o700)
+    return path
+
+
+def write_atomic(path: Path, data: bytes, mode: int = 0o600) -> None:
+    """Write a file so that readers, also after a crash, see the old or the new one whole."""
+    _write_beside(path, data, mode, lambda temporary: temporary.replace(path))
+
+
+def write_new(path: Path, data: bytes, mode: int = 0o600) -> bool:
+    """Write a file unless it exists; of several processes that try at once, one succeeds.
+
+    Returns
+    -------
+    bool
+        Whether this call wrote it.
+    """
+    try:
+        # A link, unlike a rename, refuses to take the place of a file that is there already.
+        _write_beside(path, data, mode, lambda temporary: path.hardlink_to(temporary))
+    except FileExistsError:
+        return False
+    return True
+
+
+def sync_directory(path: Path) -> None:
+    """Make new names in a folder survive a loss of power."""
+    if os.name == "nt":
+        return  # Windows opens no folders; its file system journals names by itself.
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _write_beside(path: Path, data: bytes, mode: int, settle: Callable[[Path], object]) -> None:
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    temporary = Path(name)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            temporary.chmod(mode)
+            os.fsync(file.fileno())
+        settle(temporary)
+        sync_directory(path.parent)
+    finally:
+        temporary.unlink(missing_ok=True)

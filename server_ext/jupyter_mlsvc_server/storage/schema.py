@@ -1,0 +1,123 @@
+"""The tables; one schema for SQLite and PostgreSQL.
+
+Time stamps are texts of :mod:`.clock`, owners are user names, ids are UUIDs in text. An owner is no
+foreign key: the person at a Jupyter server has no row in ``users``, and what a removed user
+published stays. Changes need a migration; a test compares the two.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import sqlalchemy as sa
+
+metadata: Final = sa.MetaData(
+    naming_convention={
+        "pk": "pk_%(table_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "ix": "ix_%(column_0_N_label)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    }
+)
+
+users: Final = sa.Table(
+    "users",
+    metadata,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("password_hash", sa.Text, nullable=False),
+    sa.Column("role", sa.Text, nullable=False),
+    sa.Column("created_at", sa.Text, nullable=False),
+    sa.Column("disabled", sa.Boolean, nullable=False, server_default=sa.false()),
+)
+
+# One row a pair of tokens: its id is the access token's ``jti`` and stands, readable, in the
+# refresh token, of whose secret half only the digest is kept.
+tokens: Final = sa.Table(
+    "tokens",
+    metadata,
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("family_id", sa.Text, nullable=False, index=True),
+    sa.Column("user_name", sa.Text, nullable=False, index=True),
+    sa.Column("refresh_digest", sa.Text, nullable=False),
+    sa.Column("created_at", sa.Text, nullable=False),
+    sa.Column("expires_at", sa.Text, nullable=False, index=True),
+    sa.Column("family_expires_at", sa.Text, nullable=False),
+    sa.Column("revoked_at", sa.Text),
+)
+
+# What a snapshot holds, apart from the snapshot: a service keeps it when the snapshot is deleted.
+contents: Final = sa.Table(
+    "contents",
+    metadata,
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("manifest", sa.Text, nullable=False),
+    sa.Column("size", sa.BigInteger, nullable=False),
+    sa.Column("created_at", sa.Text, nullable=False),
+)
+
+content_blobs: Final = sa.Table(
+    "content_blobs",
+    metadata,
+    sa.Column(
+        "content_id", sa.Text, sa.ForeignKey("contents.id", ondelete="CASCADE"), primary_key=True
+    ),
+    sa.Column("digest", sa.Text, primary_key=True, index=True),
+)
+
+snapshots: Final = sa.Table(
+    "snapshots",
+    metadata,
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("owner", sa.Text, nullable=False, index=True),
+    sa.Column("runtime_type", sa.Text, nullable=False),
+    sa.Column("content_id", sa.Text, sa.ForeignKey("contents.id"), nullable=False, index=True),
+    sa.Column("content_size", sa.BigInteger, nullable=False),
+    sa.Column("created_at", sa.Text, nullable=False),
+)
+
+services: Final = sa.Table(
+    "services",
+    metadata,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("owner", sa.Text, nullable=False),
+    sa.Column("created_at", sa.Text, nullable=False),
+)
+
+service_versions: Final = sa.Table(
+    "service_versions",
+    metadata,
+    sa.Column("name", sa.Text, sa.ForeignKey("services.name"), primary_key=True),
+    sa.Column("version", sa.Text, primary_key=True),
+    sa.Column("owner", sa.Text, nullable=False),
+    sa.Column("created_at", sa.Text, nullable=False),
+    # No foreign key: a version and its first revision point at each other.
+    sa.Column("revision_id", sa.Text, nullable=False),
+    sa.Column("seq", sa.BigInteger, nullable=False, index=True),
+)
+
+service_revisions: Final = sa.Table(
+    "service_revisions",
+    metadata,
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("version", sa.Text, nullable=False),
+    sa.Column("number", sa.Integer, nullable=False),
+    sa.Column("runtime_type", sa.Text, nullable=False),
+    sa.Column("code", sa.Text),
+    sa.Column("init_code", sa.Text),
+    sa.Column("description", sa.Text, nullable=False),
+    sa.Column("operation_id", sa.Text),
+    sa.Column("inputs", sa.Text, nullable=False),
+    sa.Column("outputs", sa.Text, nullable=False),
+    sa.Column("output_files", sa.Text, nullable=False),
+    sa.Column("snapshot_id", sa.Text),
+    sa.Column("content_id", sa.Text, sa.ForeignKey("contents.id"), index=True),
+    sa.Column("created_at", sa.Text, nullable=False),
+    sa.ForeignKeyConstraint(
+        ["name", "version"],
+        ["service_versions.name", "service_versions.version"],
+        ondelete="CASCADE",
+    ),
+    sa.UniqueConstraint("name", "version", "number"),
+)

@@ -1,0 +1,207 @@
+"""The database: opening, migrating, transactions, and who can read its files."""
+
+from __future__ import annotations
+
+import asyncio
+import stat
+import subprocess
+import sys
+import threading
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+
+from jupyter_mlsvc_server.storage.clock import now_text
+from jupyter_mlsvc_server.storage.database import Database, UnknownSchema
+from jupyter_mlsvc_server.storage.schema import contents, metadata, services, snapshots
+
+_OPEN = """
+import asyncio, sys
+from jupyter_mlsvc_server.storage.database import Database
+
+async def main():
+    database = Database(data_dir=sys.argv[1])
+    sys.stdin.readline()
+    await database.start()
+    await database.stop()
+
+asyncio.run(main())
+"""
+
+
+@pytest.fixture
+async def database(tmp_path: Path) -> AsyncIterator[Database]:
+    opened = Database(data_dir=tmp_path / "data")
+    await opened.start()
+    yield opened
+    await opened.stop()
+
+
+def add_service(name: str) -> Any:
+    return lambda connection: connection.execute(
+        services.insert().values(name=name, owner="ann", created_at=now_text())
+    )
+
+
+async def names(database: Database) -> list[str]:
+    return await database.read(
+        lambda connection: list(connection.scalars(sa.select(services.c.name)))
+    )
+
+
+async def test_migrations_make_exactly_the_tables_of_the_schema(database: Database) -> None:
+    def compare(connection: sa.Connection) -> object:
+        return compare_metadata(MigrationContext.configure(connection), metadata)
+
+    assert await database.run(compare) == []
+
+
+async def test_only_the_servers_user_can_read_the_data_folder_and_its_files(
+    database: Database,
+) -> None:
+    await database.run(add_service("a"))
+    files = {path.name: stat.S_IMODE(path.stat().st_mode) for path in database.data_dir.iterdir()}
+    assert stat.S_IMODE(database.data_dir.stat().st_mode) == 0o700
+    assert files == {"mlsvc.db": 0o600, "mlsvc.db-wal": 0o600, "mlsvc.db-shm": 0o600}
+
+
+async def test_an_open_folder_and_file_are_closed_to_others(tmp_path: Path) -> None:
+    tmp_path.chmod(0o755)
+    (tmp_path / "mlsvc.db").touch(mode=0o644)
+    database = Database(data_dir=tmp_path)
+    await database.start()
+    await database.stop()
+    assert stat.S_IMODE(tmp_path.stat().st_mode) == 0o700
+    assert stat.S_IMODE((tmp_path / "mlsvc.db").stat().st_mode) == 0o600
+
+
+async def test_rows_outlive_a_restart(tmp_path: Path) -> None:
+    for name in ("first", "second"):
+        database = Database(data_dir=tmp_path)
+        await database.start()
+        await database.run(add_service(name))
+        await database.stop()
+    database = Database(data_dir=tmp_path)
+    await database.start()
+    assert sorted(await names(database)) == ["first", "second"]
+    await database.stop()
+
+
+async def test_an_exception_rolls_the_whole_transaction_back(database: Database) -> None:
+    def work(connection: sa.Connection) -> None:
+        add_service("half")(connection)
+        raise LookupError("stop here")
+
+    with pytest.raises(LookupError):
+        await database.run(work)
+    assert await names(database) == []
+
+
+async def test_foreign_keys_are_enforced(database: Database) -> None:
+    row = {
+        "id": "s",
+        "name": "s",
+        "owner": "ann",
+        "runtime_type": "Python",
+        "content_id": "missing",
+        "content_size": 1,
+        "created_at": now_text(),
+    }
+    with pytest.raises(sa.exc.IntegrityError):
+        await database.run(lambda connection: connection.execute(snapshots.insert().values(row)))
+
+
+async def test_sizes_over_four_gigabytes_fit(database: Database) -> None:
+    size = 1 << 40
+    await database.run(
+        lambda connection: connection.execute(
+            contents.insert().values(id="c", manifest="{}", size=size, created_at=now_text())
+        )
+    )
+    assert await database.read(lambda c: c.scalar(sa.select(contents.c.size))) == size
+
+
+async def test_transactions_that_read_and_then_write_wait_for_each_other(
+    database: Database,
+) -> None:
+    def work(connection: sa.Connection) -> None:
+        count = connection.scalar(sa.select(sa.func.count()).select_from(services))
+        add_service(f"service-{count}")(connection)
+
+    await asyncio.gather(*(database.run(work) for _ in range(20)))
+    assert len(await names(database)) == 20
+
+
+async def test_reading_does_not_wait_for_a_running_write(database: Database) -> None:
+    writing, finish = threading.Event(), threading.Event()
+
+    def slow(connection: sa.Connection) -> None:
+        add_service("slow")(connection)
+        writing.set()
+        assert finish.wait(20)
+
+    writer = asyncio.create_task(database.run(slow))
+    await asyncio.to_thread(writing.wait, 20)
+    assert await asyncio.wait_for(names(database), 10) == []
+    finish.set()
+    await writer
+    assert await names(database) == ["slow"]
+
+
+async def test_processes_that_open_a_new_folder_at_once_all_succeed(tmp_path: Path) -> None:
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", _OPEN, str(tmp_path / "data")],
+            stdin=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(3)
+    ]
+    for process in processes:
+        assert process.stdin is not None
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    errors = [process.communicate(timeout=60)[1] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0, 0], errors
+
+
+async def test_a_database_of_a_newer_version_is_refused_and_left_alone(tmp_path: Path) -> None:
+    database = Database(data_dir=tmp_path)
+    await database.start()
+    await database.run(
+        lambda c: c.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
+    )
+    await database.stop()
+    newer = Database(data_dir=tmp_path)
+    with pytest.raises(UnknownSchema, match="newer version of jupyter-mlsvc"):
+        await newer.start()
+    with pytest.raises(RuntimeError, match="not open"):
+        await newer.run(add_service("a"))
+
+
+async def test_stopping_twice_is_harmless(tmp_path: Path) -> None:
+    database = Database(data_dir=tmp_path)
+    await database.start()
+    await database.stop()
+    await database.stop()
+
+
+async def test_the_data_folder_comes_from_the_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLSVC_DATA_DIR", str(tmp_path / "there"))
+    assert Database().data_dir == tmp_path / "there"
+
+
+async def test_a_folder_name_with_percent_and_spaces_works(tmp_path: Path) -> None:
+    database = Database(data_dir=tmp_path / "a %s ?b#c")
+    await database.start()
+    await database.run(add_service("a"))
+    await database.stop()
+    assert (tmp_path / "a %s ?b#c" / "mlsvc.db").exists()
