@@ -1,0 +1,95 @@
+# One command each; `make help` lists them. CI runs the same.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+BIN := .venv/bin
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+export PYTHON
+
+INSTALLED := .venv/.installed
+NODE_PACKAGES := labextension/node_modules/.installed
+BUNDLE := jupyter_mlsvc/labextension/package.json
+BUNDLE_SOURCES := $(wildcard $(addprefix labextension/,package.json tsconfig.json yarn.lock \
+	schema/* style/* src/*.ts src/*.tsx src/*/*.ts src/*/*.tsx))
+
+MLSVC_JUPYTER_PORT ?= 8888
+MLSVC_BASE_URL ?= /
+AS_ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
+
+.PHONY: help
+help: ## Show this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | sed -E 's/:.*## /\t/' | expand -t 16
+
+.PHONY: install
+install: $(INSTALLED) ## Create .venv and install everything development needs
+
+$(INSTALLED): pyproject.toml hatch_build.py $(wildcard server_ext/jupyter-config/*) scripts/install
+	@scripts/install
+
+.PHONY: labextension
+labextension: $(BUNDLE) ## Build the JupyterLab side panel and link it into .venv
+
+$(BUNDLE): $(BUNDLE_SOURCES) $(NODE_PACKAGES)
+	@echo "==> Building the JupyterLab side panel"
+	@cd labextension && jlpm build
+	@jupyter-builder develop --overwrite jupyter_mlsvc >/dev/null
+	@touch $@
+
+$(NODE_PACKAGES): labextension/package.json labextension/yarn.lock $(INSTALLED)
+	@scripts/install-node-packages
+
+.PHONY: test
+test: $(INSTALLED) $(BUNDLE) ## Run every test: the front end's units, then Python, servers and notebooks
+	@echo "==> Front end"
+	@cd labextension && jlpm test
+	@echo "==> Python"
+	@pytest
+
+.PHONY: test-fast
+test-fast: $(INSTALLED) ## Run the tests that start no kernel, server or browser
+	@pytest -m "not kernel and not browser and not external and not slow"
+
+.PHONY: lint
+lint: $(INSTALLED) $(NODE_PACKAGES) types ## Check style, types, imports and spelling
+	@echo "==> Style, imports and spelling"
+	@ruff check && ruff format --check
+	@lint-imports
+	@codespell
+	@cd labextension && jlpm lint:check
+
+.PHONY: types
+types: $(INSTALLED) ## Check the types of both packages and the tests
+	@echo "==> Types"
+	@mypy
+
+.PHONY: format
+format: $(INSTALLED) $(NODE_PACKAGES) ## Mend what ruff, eslint, prettier and stylelint can mend
+	@ruff check --fix && ruff format
+	@cd labextension && jlpm lint
+
+.PHONY: build
+build: $(INSTALLED) ## Build sdist and wheel into dist/
+	@echo "==> Building sdist and wheel into dist/"
+	@rm -rf dist && python -m build
+
+.PHONY: demo
+demo: $(INSTALLED) $(BUNDLE) ## Start a server and run the walkthrough (ONCE=1 ends by itself)
+	@exec python notebooks/run_demo.py
+
+.PHONY: serve
+serve: $(INSTALLED) ## Start the server without a browser, in the foreground
+	@exec jupyter-mlsvc --no-browser $(AS_ROOT) --ServerApp.port_retries=0 \
+		--ServerApp.port="$(MLSVC_JUPYTER_PORT)" --ServerApp.base_url="$(MLSVC_BASE_URL)"
+
+.PHONY: bench
+bench: $(INSTALLED) ## Measure the server beside a hand-written FastAPI one
+	@exec python -m tests.benchmarks
+
+.PHONY: clean
+clean: ## Remove .venv, builds and caches
+	@rm -rf .venv dist .demo jupyter_mlsvc/labextension
+	@rm -rf labextension/{node_modules,lib,coverage,.yarn,tsconfig.tsbuildinfo}
+	@rm -rf .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache .coverage*
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
