@@ -1,0 +1,139 @@
+"""The documents say what the server does, and the server does what the documents say."""
+
+from __future__ import annotations
+
+import json
+from importlib.resources import files
+from pathlib import Path
+
+import jsonschema
+import pytest
+from openapi_spec_validator import validate
+
+from jupyter_mlsvc.wire.models import ParameterDefinition, WebService
+from jupyter_mlsvc.wire.operations import OPERATIONS, Operation
+from jupyter_mlsvc.wire.swagger import core_openapi, core_swagger, service_document
+from jupyter_mlsvc_server.app import ROUTES
+
+REFERENCE = Path(__file__).parents[3] / "shared" / "reference" / "mlserver-swagger-9.3.0.json"
+NOT_YET = {
+    # Realtime services, pools and compute nodes are no part of this version.
+    "publishRealtimeWebServiceByName",
+    "publishRealtimeWebServiceByNameVersion",
+    "patchRealtimeWebServiceByNameVersion",
+    "createOrUpdateServicePool",
+    "deleteServicePool",
+    "getServicePoolStatus",
+    "getComputeNodes",
+    "setComputeNodes",
+    "addComputeNode",
+    "removeComputeNode",
+}
+
+
+def swagger_2_schema() -> dict[str, object]:
+    """The official schema of Swagger 2.0 documents."""
+    text = files("openapi_spec_validator").joinpath("resources/schemas/v2.0/schema.json").read_text()
+    schema: dict[str, object] = json.loads(text)
+    return schema
+
+
+def a_service(**changes: object) -> WebService:
+    members = {
+        "name": "Iris",
+        "version": "V1.0",
+        "version_published_by": "ana",
+        "creation_time": "2017-10-05T22:49:33.7832679",
+        "snapshot_id": None,
+        "runtime_type": "Python",
+        "description": "",
+        "operation_id": None,
+        "input_parameter_definitions": [
+            ParameterDefinition(name=kind.replace(".", "_"), type=kind)
+            for kind in (
+                *("logical", "numeric", "integer", "character"),
+                *("vector", "matrix", "data.frame", "string"),
+            )
+        ],
+        "output_parameter_definitions": [],
+        "output_file_names": [],
+        "my_permission_on_service": "read/write",
+    }
+    return WebService(**members | changes)  # type: ignore[arg-type]
+
+
+def test_the_core_document_is_valid_swagger_2() -> None:
+    jsonschema.validate(core_swagger(), swagger_2_schema(), jsonschema.Draft4Validator)
+
+
+def test_the_core_document_is_valid_openapi_3_1() -> None:
+    validate(core_openapi())
+
+
+def test_a_services_document_is_valid_swagger_2() -> None:
+    document = service_document(a_service(output_file_names=["plot.png"]))
+    jsonschema.validate(document, swagger_2_schema(), jsonschema.Draft4Validator)
+
+
+def test_a_services_document_has_the_order_and_the_types_of_the_contract() -> None:
+    document = service_document(a_service())
+    assert list(document) == [
+        *("swagger", "info", "schemes", "securityDefinitions", "tags"),
+        *("consumes", "produces", "paths", "definitions"),
+    ]
+    inputs = document["definitions"]["InputParameters"]["properties"]
+    assert {name: schema["type"] for name, schema in inputs.items()} == {
+        "logical": "boolean",
+        "numeric": "number",
+        "integer": "integer",
+        "character": "string",
+        "vector": "array",
+        "matrix": "array",
+        "data_frame": "object",
+        "string": "string",
+    }
+    assert document["paths"]["/api/Iris/V1.0"]["post"]["operationId"] == "ConsumeWebService"
+    assert "outputFiles" not in document["definitions"]["WebServiceResult"]["properties"]
+
+
+def test_an_alias_names_the_operation_and_files_are_declared() -> None:
+    document = service_document(a_service(operation_id="classify", output_file_names=["a.png"]))
+    assert document["paths"]["/api/Iris/V1.0"]["post"]["operationId"] == "classify"
+    assert "outputFiles" in document["definitions"]["WebServiceResult"]["properties"]
+
+
+@pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.id)
+def test_every_operation_is_routed(operation: Operation) -> None:
+    import re
+
+    path = re.sub(r"\{(\w+)\}", r"\1", operation.path)
+    endpoint = next(endpoint for pattern, endpoint in ROUTES if re.fullmatch(pattern, path))
+    assert operation.method in vars(endpoint), f"{endpoint.__name__} has no {operation.method}"
+
+
+def test_every_operation_of_the_original_is_there_under_its_name() -> None:
+    if not REFERENCE.exists():
+        pytest.skip("the original's documents are no part of this project")
+    original = json.loads(REFERENCE.read_text(encoding="utf-8"))
+    wanted = {
+        (operation["operationId"], method, path)
+        for path, methods in original["paths"].items()
+        for method, operation in methods.items()
+        if operation["operationId"] not in NOT_YET
+    }
+    ours = {(operation.id, operation.method, operation.path) for operation in OPERATIONS}
+    assert wanted <= ours
+    theirs = original["definitions"]
+    for name, schema in core_swagger()["definitions"].items():
+        if name in theirs:
+            assert set(theirs[name]["properties"]) <= set(schema["properties"]), name
+
+
+@pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.id)
+def test_every_operation_succeeds_with_the_status_of_the_original(operation: Operation) -> None:
+    if not REFERENCE.exists():
+        pytest.skip("the original's documents are no part of this project")
+    if operation.addition:
+        return
+    original = json.loads(REFERENCE.read_text(encoding="utf-8"))
+    assert str(operation.status) in original["paths"][operation.path][operation.method]["responses"]
