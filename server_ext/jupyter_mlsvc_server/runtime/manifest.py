@@ -46,12 +46,10 @@ class BlobEntry(msgspec.Struct, frozen=True, kw_only=True):
     size: int
 
 
-class FileEntry(msgspec.Struct, frozen=True, kw_only=True):
+class FileEntry(BlobEntry, frozen=True, kw_only=True):
     """A file of the working directory; ``path`` is relative, with forward slashes."""
 
     path: str
-    digest: str
-    size: int
     executable: bool = False
 
 
@@ -132,9 +130,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
         return tuple(entry for entry in self.workspace.objects if not entry.kept)
 
 
-def missing_behind(
-    names: Iterable[str], objects: Iterable[ObjectEntry]
-) -> dict[str, ObjectEntry]:
+def missing_behind(names: Iterable[str], objects: Iterable[ObjectEntry]) -> dict[str, ObjectEntry]:
     """Find the left-out objects that code needs, directly or through functions it calls.
 
     Parameters

@@ -1,0 +1,204 @@
+"""Python objects as bytes, with functions that belong to a namespace rather than to a copy of it.
+
+A plain cloudpickle gives a notebook's function a private copy of the globals it refers to, so it
+never sees what is assigned later. Here such a function is written without globals, and reading it
+binds it to the namespace it is read into: ``def score(): return model.predict(row)`` uses the
+``model`` and ``row`` of that namespace at the time of the call.
+
+Bytes hold code: read those of trusted origin only.
+"""
+
+from __future__ import annotations
+
+import functools
+import io
+import pickle
+import sys
+import types
+import typing
+from collections import ChainMap
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any, ClassVar
+
+import cloudpickle
+from cloudpickle import cloudpickle as _internals
+
+Namespace = dict[str, Any]
+
+_target: ContextVar[Namespace] = ContextVar("jupyter_mlsvc_target_namespace")
+
+
+def dumps(value: object, namespace: Namespace) -> bytes:
+    """Write an object whose functions belong to a namespace.
+
+    Parameters
+    ----------
+    value
+        Any object that cloudpickle can write.
+    namespace
+        The namespace of the notebook, ``globals()`` there.
+
+    Raises
+    ------
+    Exception
+        Whatever the object raises when it is pickled.
+    """
+    with io.BytesIO() as file:
+        NamespacePickler(file, namespace).dump(value)
+        return file.getvalue()
+
+
+def loads(data: bytes | memoryview, namespace: Namespace) -> Any:
+    """Read an object; functions written by :func:`dumps` get the given namespace as globals.
+
+    Bytes that ``pickle`` or ``cloudpickle`` wrote can be read as well.
+
+    Raises
+    ------
+    Exception
+        Whatever is raised when the object is built.
+    """
+    with target(namespace):
+        return pickle.loads(data)  # noqa: S301  # said in the module's docstring
+
+
+@contextmanager
+def target(namespace: Namespace) -> Iterator[None]:
+    """Bind functions that are read in the block to a namespace."""
+    # cloudpickle puts its own table of builtins into the globals of each function it makes.
+    missing = object()
+    builtins = namespace.get("__builtins__", missing)
+    token = _target.set(namespace)
+    try:
+        yield
+    finally:
+        _target.reset(token)
+        if builtins is not missing:
+            namespace["__builtins__"] = builtins
+
+
+def target_namespace() -> Namespace:
+    """Give the namespace that objects are being read into; ``__main__`` where nobody said."""
+    try:
+        return _target.get()
+    except LookupError:
+        return vars(sys.modules["__main__"])
+
+
+class TargetNamespace:
+    """Stands for a namespace in a pickle; reading it gives the one that is read into."""
+
+    def __reduce__(self) -> tuple[Callable[[], Namespace], tuple[()]]:
+        """Write a call of :func:`target_namespace`."""
+        return target_namespace, ()
+
+
+class NamespacePickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle is untyped
+    """A cloudpickle that leaves the globals of a namespace's functions out.
+
+    Parameters
+    ----------
+    file
+        Where to write.
+    namespace
+        The functions' globals, recognised by identity.
+    buffer_callback
+        Gets each buffer that may stay out of band; a true result keeps it in the stream.
+    """
+
+    dispatch_table: ClassVar[ChainMap[type, Callable[[Any], Any]]] = ChainMap(
+        {},  # filled below: its functions refer to each other
+        cloudpickle.Pickler.dispatch_table,
+    )
+
+    def __init__(
+        self,
+        file: typing.BinaryIO,
+        namespace: Namespace,
+        buffer_callback: Callable[[pickle.PickleBuffer], object] | None = None,
+    ) -> None:
+        super().__init__(file, protocol=5, buffer_callback=buffer_callback)
+        self._namespace = namespace
+        self.globals_ref[id(namespace)] = TargetNamespace()
+
+    def reducer_override(self, value: Any) -> Any:
+        """Write the console's streams by name; the rest as cloudpickle does."""
+        if value is sys.stdout:
+            return getattr, (sys, "stdout")
+        if value is sys.stderr:
+            return getattr, (sys, "stderr")
+        return super().reducer_override(value)
+
+    def _dynamic_function_reduce(self, function: types.FunctionType) -> Any:
+        """Leave the globals out; the names are looked up in the target when the function runs."""
+        make, arguments, (attributes, slots), *rest = super()._dynamic_function_reduce(function)
+        if function.__globals__ is self._namespace:
+            slots["__globals__"] = {}
+        return make, arguments, (attributes, slots), *rest
+
+
+def make_cached(function: Callable[..., Any], parameters: dict[str, Any]) -> Any:
+    """Make a function with an empty ``functools.lru_cache``."""
+    return functools.lru_cache(**parameters)(function)
+
+
+def make_cached_property(function: Callable[..., Any], name: str | None) -> Any:
+    """Make a ``functools.cached_property`` of the given name."""
+    made: functools.cached_property[Any] = functools.cached_property(function)
+    made.attrname = name
+    return made
+
+
+def make_new_type(name: str, supertype: Any, module: str) -> Any:
+    """Make a ``typing.NewType`` that belongs to a module."""
+    made = typing.NewType(name, supertype)  # type: ignore[misc]  # the name comes from the stream
+    made.__module__ = module
+    return made
+
+
+def module_of(value: Any) -> types.ModuleType | None:
+    """Give the module that reading a class, a function or a module imports, if it does."""
+    if not _internals._should_pickle_by_reference(value):  # noqa: SLF001  # no public way
+        return None
+    if isinstance(value, types.ModuleType):
+        return value
+    module, _ = _internals._lookup_module_and_qualname(value)  # noqa: SLF001  # as above
+    return typing.cast("types.ModuleType", module)
+
+
+def names_looked_up(function: types.FunctionType) -> set[str]:
+    """Name the globals that a function, and those defined in it, look up or set."""
+    return set(_internals._extract_code_globals(function.__code__))  # noqa: SLF001  # as above
+
+
+def _importable_name(value: Any) -> bool:
+    return _internals._lookup_module_and_qualname(value) is not None  # noqa: SLF001  # as above
+
+
+def _reduce_cached(value: Any) -> Any:
+    # pickle would write a reference to __main__, where nothing is when it is read.
+    if _importable_name(value):
+        return value.__qualname__
+    return make_cached, (value.__wrapped__, value.cache_parameters())
+
+
+def _reduce_cached_property(value: functools.cached_property[Any]) -> Any:
+    # Its lock (until Python 3.12) is nothing to keep.
+    return make_cached_property, (value.func, value.attrname)
+
+
+def _reduce_new_type(value: Any) -> Any:
+    if _importable_name(value):
+        return value.__qualname__
+    return make_new_type, (value.__name__, value.__supertype__, value.__module__)
+
+
+NamespacePickler.dispatch_table.maps[0].update(
+    {
+        functools._lru_cache_wrapper: _reduce_cached,  # noqa: SLF001  # the class has no other name
+        functools.cached_property: _reduce_cached_property,
+        typing.NewType: _reduce_new_type,
+    }
+)

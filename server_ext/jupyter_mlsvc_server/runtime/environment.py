@@ -1,0 +1,98 @@
+"""What surrounds a workspace: which modules can be imported elsewhere, and in which versions."""
+
+from __future__ import annotations
+
+import importlib.machinery
+import importlib.metadata
+import sys
+import types
+from collections.abc import Iterator, Mapping, Sequence
+
+
+class Importable:
+    """Answers whether a module can be imported where a workspace is restored.
+
+    Parameters
+    ----------
+    search_path
+        Folders that are on the path there; by default ``sys.path``.
+    """
+
+    def __init__(self, search_path: Sequence[str] | None = None) -> None:
+        self._search_path = list(sys.path if search_path is None else search_path)
+        self._known: dict[str, bool] = {"__main__": True}
+
+    def __call__(self, module: str) -> bool:
+        """Whether the module of this name, or the package it is in, can be found."""
+        top = module.partition(".")[0]
+        if top not in self._known:
+            self._known[top] = top in sys.stdlib_module_names or self._finds(top)
+        return self._known[top]
+
+    def _finds(self, top: str) -> bool:
+        for finder in sys.meta_path:
+            path = self._search_path if finder is importlib.machinery.PathFinder else None
+            try:
+                if finder.find_spec(top, path) is not None:
+                    return True
+            except Exception:  # noqa: BLE001, S112  # finders of others raise whatever they like
+                continue
+        return False
+
+
+def package_versions() -> dict[str, str]:
+    """Read the versions of the distributions whose modules are loaded."""
+    tops = {name.partition(".")[0] for name in list(sys.modules)} - sys.stdlib_module_names
+    found: dict[str, str] = {}
+    unknown: set[str] = set()
+    for top in tops:
+        if top.startswith("_"):
+            continue
+        try:
+            distribution = importlib.metadata.distribution(top)
+        except importlib.metadata.PackageNotFoundError:
+            unknown.add(top)
+        else:
+            found[distribution.name] = distribution.version
+    for distribution in _distributions_of(unknown):
+        found[distribution.name] = distribution.version
+    return dict(sorted(found.items(), key=lambda item: item[0].lower()))
+
+
+def submodules_of(bindings: Mapping[str, object]) -> Iterator[str]:
+    """Name the loaded modules that are reached through packages bound by their own names.
+
+    ``import xml.etree.ElementTree`` binds ``xml`` alone; importing ``xml`` again would not bring
+    the rest back.
+    """
+    for name, module in bindings.items():
+        if isinstance(module, types.ModuleType) and module.__name__ == name:
+            prefix = name + "."
+            for loaded in sorted(set(sys.modules)):
+                if loaded.startswith(prefix) and _is_reached(module, loaded[len(prefix) :]):
+                    yield loaded
+
+
+def _is_reached(package: types.ModuleType, path: str) -> bool:
+    here: object = package
+    for part in path.split("."):
+        if part.startswith("_") or not isinstance(here, types.ModuleType):
+            return False
+        here = vars(here).get(part)
+    return here is sys.modules.get(f"{package.__name__}.{path}")
+
+
+def _distributions_of(modules: set[str]) -> Iterator[importlib.metadata.Distribution]:
+    """Find distributions by the modules they install, by a look at their lists of files."""
+    # importlib.metadata.packages_distributions() parses every file list, which takes far longer.
+    if not modules:
+        return
+    for distribution in importlib.metadata.distributions():
+        names = distribution.read_text("top_level.txt")
+        if names is not None:
+            hit = not modules.isdisjoint(names.split())
+        else:
+            record = "\n" + (distribution.read_text("RECORD") or "")
+            hit = any(f"\n{name}/" in record or f"\n{name}.py," in record for name in modules)
+        if hit:
+            yield distribution
