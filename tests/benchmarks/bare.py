@@ -1,0 +1,62 @@
+"""The iris model called in a loop by a plain process: what no server in front of it can exceed."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from .iris import FLOWERS, fit
+
+_ROOT = Path(__file__).parents[2]
+
+
+class BareLoop:
+    """A process of its own that, when asked, calls the model for a while."""
+
+    def __enter__(self) -> Self:
+        self._process = subprocess.Popen(  # noqa: S603 - this module
+            [sys.executable, "-m", __name__],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=_ROOT,
+        )
+        return self
+
+    def rate(self, seconds: float) -> float:
+        """Calls per second over some seconds."""
+        if self._process.stdin is None or self._process.stdout is None:  # pragma: no cover
+            raise RuntimeError("The loop's pipes are missing.")
+        print(seconds, file=self._process.stdin, flush=True)
+        return float(self._process.stdout.readline())
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._process.communicate()
+
+
+def main() -> None:
+    """Read numbers of seconds, write calls per second."""
+    trained = fit()
+    clf, names = trained["clf"], trained["names"]
+    for line in sys.stdin:
+        calls = 0
+        begun = time.perf_counter()
+        end = begun + float(line)
+        while (now := time.perf_counter()) < end:
+            flower_data = FLOWERS[calls % len(FLOWERS)]
+            _ = [names[x] for x in clf.predict([flower_data])]
+            calls += 1
+        print(calls / (now - begun), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,72 @@
+"""The hand-rolled peer: the same models behind FastAPI, written as one would by hand.
+
+Run by uvicorn with ``--factory``. The token and the file of a large model come by the environment.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import secrets
+from typing import Annotated, Any
+
+from fastapi import Depends, FastAPI, HTTPException, Request
+from pydantic import BaseModel
+
+from .iris import fit
+
+
+class Flower(BaseModel):
+    """Input of the iris service."""
+
+    flower_data: list[float]
+
+
+class Species(BaseModel):
+    """Output of the iris service."""
+
+    iris_species: list[str]
+
+
+class Score(BaseModel):
+    """Output of a service with a large model, with the process that gave it."""
+
+    total: float
+    worker: int
+
+
+async def check_token(request: Request) -> None:
+    """Compare the bearer token with the one that is known: the least that any service does."""
+    expected = f"Bearer {os.environ['BENCHMARK_TOKEN']}"
+    if not secrets.compare_digest(request.headers.get("authorization", ""), expected):
+        raise HTTPException(401, headers={"WWW-Authenticate": "Bearer"})
+
+
+def iris() -> FastAPI:
+    """Serve the walkthrough's model."""
+    trained = fit()
+    clf, names = trained["clf"], trained["names"]
+    app = FastAPI(dependencies=[Depends(check_token)])
+
+    @app.post("/iris")
+    async def classify(flower: Flower) -> Species:
+        found = clf.predict([flower.flower_data])
+        return Species(iris_species=[names[x] for x in found])
+
+    return app
+
+
+def large_model() -> FastAPI:
+    """Serve a large model from a pickle."""
+    with open(os.environ["BENCHMARK_MODEL"], "rb") as file:
+        namespace: dict[str, Any] = pickle.load(file)  # noqa: S301 - written by the benchmark
+    code = compile(os.environ["BENCHMARK_CODE"], "<service>", "exec")
+    app = FastAPI(dependencies=[Depends(check_token)])
+
+    @app.post("/score")
+    async def score(_body: Annotated[dict[str, Any], "no inputs"]) -> Score:
+        scope = dict(namespace)
+        exec(code, scope)  # noqa: S102 - the benchmark's own code
+        return Score(total=scope["total"], worker=scope["worker"])
+
+    return app

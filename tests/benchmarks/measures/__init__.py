@@ -1,0 +1,16 @@
+"""What is measured, one module a question."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from ..plan import Plan
+from ..report import Section
+from . import memory, sessions, snapshots, throughput
+
+MEASURES: Mapping[str, Callable[[Plan], Section]] = {
+    "throughput": throughput.measure,
+    "sessions": sessions.measure,
+    "snapshots": snapshots.measure,
+    "memory": memory.measure,
+}
