@@ -1,0 +1,63 @@
+"""What a piece of code sets and what it needs, read from its source without running it."""
+
+from __future__ import annotations
+
+import builtins
+import symtable
+from collections.abc import Iterator
+from typing import Final
+
+_BUILTINS: Final = frozenset(dir(builtins)) | {
+    "__name__",
+    "__file__",
+    "__doc__",
+    "display",
+    "get_ipython",
+}
+
+
+def assigned_names(source: str) -> set[str]:
+    """Names that code sets at its top level; empty for code that does not compile."""
+    table = _table(source)
+    if table is None:
+        return set()
+    set_here = {
+        symbol.get_name()
+        for symbol in table.get_symbols()
+        if symbol.is_assigned() or symbol.is_imported() or symbol.is_namespace()
+    }
+    declared = {
+        symbol.get_name()
+        for inner in _inner(table)
+        for symbol in inner.get_symbols()
+        if symbol.is_declared_global() and symbol.is_assigned()
+    }
+    return set_here | declared
+
+
+def needed_names(source: str) -> set[str]:
+    """Names that code uses and does not set: it has to find them in the workspace or the inputs."""
+    table = _table(source)
+    if table is None:
+        return set()
+    used = {symbol.get_name() for symbol in table.get_symbols() if symbol.is_referenced()}
+    used |= {
+        symbol.get_name()
+        for inner in _inner(table)
+        for symbol in inner.get_symbols()
+        if symbol.is_global() and symbol.is_referenced()
+    }
+    return used - assigned_names(source) - _BUILTINS
+
+
+def _table(source: str) -> symtable.SymbolTable | None:
+    try:
+        return symtable.symtable(source, "<code>", "exec")
+    except (SyntaxError, ValueError):
+        return None
+
+
+def _inner(table: symtable.SymbolTable) -> Iterator[symtable.SymbolTable]:
+    for child in table.get_children():
+        yield child
+        yield from _inner(child)

@@ -1,0 +1,4 @@
+"""The client: one class a noun, one method a route.
+
+Start from :class:`jupyter_mlsvc.Client`.
+"""

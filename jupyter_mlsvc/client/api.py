@@ -1,0 +1,198 @@
+"""Calls of the contract: adds the token, turns answers into types and refusals into errors."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Any, Final, TypeVar
+from urllib.parse import quote
+
+import msgspec
+
+from jupyter_mlsvc.client.auth import Anonymous, Auth
+from jupyter_mlsvc.client.transport import ApiRequest, ApiResponse, Timeout, Transport
+from jupyter_mlsvc.errors import ApiError, NotLoggedIn, UnexpectedAnswer, api_error
+from jupyter_mlsvc.wire.problem import Problem
+
+T = TypeVar("T")
+
+_log: Final = logging.getLogger("jupyter_mlsvc.client")
+_JSON: Final = "application/json"
+_SUCCESS: Final = 2
+_REDIRECT: Final = 3
+_UNAUTHORIZED: Final = 401
+
+
+class Api:
+    """What all nouns of the client share.
+
+    Parameters
+    ----------
+    transport : Transport
+        Carries the requests.
+    url : str
+        Address of the server, for messages.
+    timeout : tuple of float or None
+        Seconds to wait for the connection and for the next bytes.
+    """
+
+    def __init__(self, transport: Transport, url: str, timeout: Timeout) -> None:
+        self._transport = transport
+        self.url = url
+        self.timeout = timeout
+        self.auth: Auth = Anonymous()
+
+    # --- calls -------------------------------------------------------------------------------
+
+    def get(self, kind: type[T], *path: str, query: Mapping[str, str] | None = None) -> T:
+        """GET and decode."""
+        return self.decode(kind, self.call("GET", *path, query=query))
+
+    def post(
+        self, kind: type[T], *path: str, json: object = None, timeout: Timeout | None = None
+    ) -> T:
+        """POST a JSON body and decode the answer."""
+        return self.decode(kind, self.call("POST", *path, json=json, timeout=timeout))
+
+    def delete(self, *path: str) -> None:
+        """DELETE; what the server says about it is a sentence for people."""
+        self.call("DELETE", *path).read()
+
+    def call(
+        self,
+        method: str,
+        *path: str,
+        query: Mapping[str, str] | None = None,
+        json: object = None,
+        body: bytes | None = None,
+        content_type: str = _JSON,
+        timeout: Timeout | None = None,
+        needs_token: bool = True,
+    ) -> ApiResponse:
+        """Send a request; the token is renewed once where the server no longer takes it.
+
+        Parameters
+        ----------
+        path : str
+            Segments, each of them quoted here.
+        json : object
+            Body that msgspec encodes; ``body`` is for bytes as they are.
+        """
+        if json is not None:
+            body = msgspec.json.encode(json)
+        headers = {"Accept": "*/*"}
+        if body is not None:
+            headers["Content-Type"] = content_type
+        request = ApiRequest(
+            method=method,
+            path="".join(f"/{quote(segment, safe='')}" for segment in path),
+            query=query or {},
+            headers=headers,
+            body=body,
+            timeout=timeout or self.timeout,
+        )
+        if not needs_token:
+            return self._checked(self._send(request))
+        token = self._token()
+        response = self._send(_with_token(request, token))
+        if _is_expired(response) and self.auth.renew(token):
+            response.close()
+            response = self._send(_with_token(request, self._token()))
+        return self._checked(response)
+
+    def decode(self, kind: type[T], response: ApiResponse) -> T:
+        """Decode a JSON answer.
+
+        Raises
+        ------
+        UnexpectedAnswer
+            It is none of the contract's.
+        """
+        try:
+            return msgspec.json.decode(response.read(), type=kind)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise UnexpectedAnswer(
+                f"{self.url} answered something that an ML service server does not: {error}."
+            ) from None
+
+    # --- inside ------------------------------------------------------------------------------
+
+    def _token(self) -> str:
+        token = self.auth.token()
+        if token is None:
+            raise NotLoggedIn(
+                f"Not logged in at {self.url}. Use %mlsvc login {self.url} -u NAME in a notebook, "
+                "or client.login(username, password)."
+            )
+        return token
+
+    def _send(self, request: ApiRequest) -> ApiResponse:
+        started = time.monotonic()
+        response = self._transport.send(request)
+        elapsed = time.monotonic() - started
+        # The query is left out: a refresh token travels in one.
+        _log.debug("%s %s -> %d in %.3f s", request.method, request.path, response.status, elapsed)
+        return response
+
+    def _checked(self, response: ApiResponse) -> ApiResponse:
+        if response.status // 100 == _SUCCESS:
+            return response
+        raise self._refusal(response)
+
+    def _refusal(self, response: ApiResponse) -> ApiError | UnexpectedAnswer:
+        if response.status // 100 == _REDIRECT:
+            response.close()
+            return UnexpectedAnswer(
+                f"{self.url} answered with a redirect to "
+                f"{response.headers.get('Location', 'elsewhere')}: the address "
+                "is not that of an ML service server, or a login page stands before it."
+            )
+        try:
+            problem = msgspec.json.decode(response.read(), type=Problem)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            return api_error(
+                response.status,
+                f"{self.url} answered {response.status} without a reason. "
+                "Is it an ML service server?",
+                request_id=response.headers.get("X-Request-Id", ""),
+            )
+        return api_error(
+            response.status,
+            problem.message,
+            exception_type=problem.exception_type,
+            request_id=response.headers.get("X-Request-Id", ""),
+        )
+
+
+def body_chunks(response: ApiResponse) -> Iterator[bytes]:
+    """Pieces of a binary answer as they come; the connection is given back at the end."""
+    try:
+        yield from response.chunks
+    finally:
+        response.close()
+
+
+def _with_token(request: ApiRequest, token: str) -> ApiRequest:
+    return replace(request, headers={**request.headers, "Authorization": f"Bearer {token}"})
+
+
+def _is_expired(response: ApiResponse) -> bool:
+    return response.status == _UNAUTHORIZED and "invalid_token" in response.headers.get(
+        "WWW-Authenticate", ""
+    )
+
+
+def multipart(field: str, file_name: str, data: bytes) -> tuple[bytes, str]:
+    """Encode one file as a form, as session files are uploaded.
+
+    Returns
+    -------
+    tuple of bytes and str
+        The body and its content type.
+    """
+    from urllib3.filepost import encode_multipart_formdata
+
+    fields: Any = {field: (file_name, data, "application/octet-stream")}
+    return encode_multipart_formdata(fields)

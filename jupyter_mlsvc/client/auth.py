@@ -1,0 +1,120 @@
+"""Who we are towards the server. Nothing here shows a token in its repr."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Final, Protocol
+
+from jupyter_mlsvc.errors import NotLoggedIn, Unauthorized
+from jupyter_mlsvc.wire.models import AccessTokenResponse
+
+_EARLY_SECONDS: Final = 60.0
+_EARLY_SHARE: Final = 0.1
+
+
+class Auth(Protocol):
+    """Gives the token for a request, and a fresh one when the server no longer takes it."""
+
+    user: str | None
+
+    def token(self) -> str | None:
+        """Token to send, or None where nobody is logged in."""
+        ...
+
+    def renew(self, refused: str) -> bool:
+        """Get another token than the refused one; False where that can't be done."""
+        ...
+
+
+class Anonymous:
+    """Nobody yet."""
+
+    user: str | None = None
+
+    def token(self) -> str | None:
+        """No token."""
+        return None
+
+    def renew(self, refused: str) -> bool:  # noqa: ARG002 - the protocol's
+        """Say that there is nothing to renew."""
+        return False
+
+
+class GivenToken:
+    """A token that somebody else takes care of, such as the one in a kernel's environment."""
+
+    def __init__(self, token: str, user: str | None = None) -> None:
+        self._token = token
+        self.user = user
+
+    def token(self) -> str | None:
+        """Return the token as given."""
+        return self._token
+
+    def renew(self, refused: str) -> bool:  # noqa: ARG002 - the protocol's
+        """Say that only whoever gave the token can replace it."""
+        return False
+
+
+class Login:
+    """A pair of tokens that renews itself before it expires (contract: ``renewToken``).
+
+    Parameters
+    ----------
+    user : str
+        Who logged in.
+    pair : AccessTokenResponse
+        What the login answered.
+    renew : callable
+        Trades a refresh token for a new pair.
+    clock : callable
+        Seconds, only ever compared with each other.
+    """
+
+    def __init__(
+        self,
+        user: str,
+        pair: AccessTokenResponse,
+        renew: Callable[[str], AccessTokenResponse],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.user: str | None = user
+        self._trade = renew
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._keep(pair)
+
+    @property
+    def refresh_token(self) -> str:
+        """The secret that revokes this login."""
+        return self._pair.refresh_token
+
+    def token(self) -> str | None:
+        """Return the access token, a new one where the old is about to expire."""
+        with self._lock:
+            if self._clock() >= self._renew_at:
+                self._renew()
+            return self._pair.access_token
+
+    def renew(self, refused: str) -> bool:
+        """Trade the pair, unless another thread did so meanwhile."""
+        with self._lock:
+            if self._pair.access_token == refused:
+                self._renew()
+            return True
+
+    def _renew(self) -> None:
+        try:
+            self._keep(self._trade(self._pair.refresh_token))
+        except Unauthorized:
+            raise NotLoggedIn(
+                f"The login of {self.user!r} has ended. "
+                "Log in again with %mlsvc login or Client.login."
+            ) from None
+
+    def _keep(self, pair: AccessTokenResponse) -> None:
+        lifetime = float(pair.expires_in)
+        self._pair = pair
+        self._renew_at = self._clock() + lifetime - min(_EARLY_SECONDS, lifetime * _EARLY_SHARE)

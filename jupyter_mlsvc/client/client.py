@@ -1,0 +1,201 @@
+"""The way in: a client of one server."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import TracebackType
+from typing import Final, Self
+from urllib.parse import urlsplit
+
+from jupyter_mlsvc.client.api import Api
+from jupyter_mlsvc.client.auth import Anonymous, GivenToken, Login
+from jupyter_mlsvc.client.service import Service
+from jupyter_mlsvc.client.services import Services
+from jupyter_mlsvc.client.session import Session
+from jupyter_mlsvc.client.sessions import Sessions
+from jupyter_mlsvc.client.snapshots import Snapshots
+from jupyter_mlsvc.client.status import Status
+from jupyter_mlsvc.client.transport import RequestsTransport, Timeout, Transport
+from jupyter_mlsvc.config import DEFAULT_URL, Environment
+from jupyter_mlsvc.errors import MlsvcError
+from jupyter_mlsvc.wire import models
+
+_SECRET: Final = re.compile(r"(refreshToken=)[^&\s\"]+")
+
+
+class Client:
+    """A client of an ML service server.
+
+    Without arguments it takes the address and the token from ``MLSVC_URL`` and ``MLSVC_TOKEN``,
+    which kernels that JupyterLab starts have. The token in the environment goes to the address
+    in the environment only.
+
+    Parameters
+    ----------
+    url : str, optional
+        Address of the server.
+    token : str, optional
+        A bearer token that you have already.
+    username, password : str, optional
+        Log in at once; the password is not kept.
+    timeout : tuple of float or None
+        Seconds to wait for the connection and for the next bytes of an answer.
+    verify : bool or str
+        Whether to check the server's certificate, or the file with the authorities to trust.
+    transport : Transport, optional
+        What carries the requests, in place of the network.
+
+    Attributes
+    ----------
+    sessions : Sessions
+    snapshots : Snapshots
+    services : Services
+
+    Examples
+    --------
+    >>> with Client("http://localhost:12800", username="maria", password=secret) as client:
+    ...     client.service("Iris")(flower_data=[7, 3.2, 4.7, 1.4]).iris_species
+    ['I. versicolor']
+    """
+
+    def __init__(
+        self,
+        url: str | None = None,
+        token: str | None = None,
+        *,
+        username: str | None = None,
+        password: str | None = None,
+        timeout: Timeout = (5.0, 60.0),
+        verify: bool | str = True,
+        transport: Transport | None = None,
+    ) -> None:
+        environment = Environment.read()
+        self.url = _checked_url(url or environment.url or DEFAULT_URL)
+        self._transport = transport or RequestsTransport(self.url, verify=verify)
+        self._api = Api(self._transport, self.url, timeout)
+        if token is None and environment.url and _checked_url(environment.url) == self.url:
+            token = environment.token
+        if token is not None:
+            self._api.auth = GivenToken(token)
+        self.sessions = Sessions(self._api)
+        self.snapshots = Snapshots(self._api)
+        self.services = Services(self._api)
+        if username is not None:
+            if password is None:
+                raise MlsvcError("A username needs a password.")
+            self.login(username, password)
+
+    # --- who ---------------------------------------------------------------------------------
+
+    @property
+    def user(self) -> str | None:
+        """Who is logged in; None where only a token is known."""
+        return self._api.auth.user
+
+    @property
+    def is_logged_in(self) -> bool:
+        """Whether a token is at hand; the server may still refuse it."""
+        return not isinstance(self._api.auth, Anonymous)
+
+    def login(self, username: str, password: str) -> None:
+        """Log in (contract: ``login``); the login renews itself until :meth:`logout`.
+
+        Raises
+        ------
+        Unauthorized
+            The user is unknown or the password wrong.
+        """
+        request = models.LoginRequest(username=username, password=password)
+        response = self._api.call("POST", "login", json=request, needs_token=False)
+        pair = self._api.decode(models.AccessTokenResponse, response)
+        self._api.auth = Login(username, pair, self._trade)
+
+    def logout(self) -> None:
+        """Make this login's tokens useless (contract: ``revokeRefreshToken``) and forget them."""
+        auth, self._api.auth = self._api.auth, Anonymous()
+        if isinstance(auth, Login):
+            query = {"refreshToken": auth.refresh_token}
+            with _secrets_out_of_logs():
+                self._api.call(
+                    "DELETE", "login", "refreshToken", query=query, needs_token=False
+                ).read()
+
+    def _trade(self, refresh_token: str) -> models.AccessTokenResponse:
+        request = models.RenewTokenRequest(refresh_token=refresh_token)
+        response = self._api.call("POST", "login", "refreshToken", json=request, needs_token=False)
+        return self._api.decode(models.AccessTokenResponse, response)
+
+    # --- short cuts --------------------------------------------------------------------------
+
+    def status(self) -> Status:
+        """State of the server and its parts (contract: ``status``)."""
+        return Status(self._api.get(models.StatusResponse, "status"), self.url, self.user)
+
+    def service(self, name: str, version: str | None = None) -> Service:
+        """Find a service, the newest version where none is named."""
+        return self.services.get(name, version)
+
+    def session(self, name: str) -> Session:
+        """Find a session of yours by name or id."""
+        return self.sessions.get(name)
+
+    # --- life --------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Close the connections; the login stays valid. May be called twice."""
+        if isinstance(self._transport, RequestsTransport):
+            self._transport.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        if self.user:
+            who = f"user={self.user!r}"
+        else:
+            who = "with a token" if self.is_logged_in else "not logged in"
+        return f"<Client {self.url} {who}>"
+
+
+def _checked_url(url: str) -> str:
+    """Check an address and take the slash from its end.
+
+    Raises
+    ------
+    MlsvcError
+        It is no http or https address, or has a user and password in it.
+    """
+    parts = urlsplit(url)
+    if parts.username or parts.password:
+        raise MlsvcError("Leave user and password out of the address; give them to login instead.")
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise MlsvcError(f"{url!r} is no address of a server; one looks like {DEFAULT_URL}.")
+    return url.rstrip("/")
+
+
+@contextmanager
+def _secrets_out_of_logs() -> Iterator[None]:
+    """Keep the refresh token, which the contract has in the URL, out of the HTTP library's log."""
+    log = logging.getLogger("urllib3.connectionpool")
+    log.addFilter(_redact)
+    try:
+        yield
+    finally:
+        log.removeFilter(_redact)
+
+
+def _redact(record: logging.LogRecord) -> bool:
+    record.msg = _SECRET.sub(r"\1…", record.getMessage())
+    record.args = None
+    return True

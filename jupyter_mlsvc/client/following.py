@@ -1,0 +1,69 @@
+"""Following a run of code to its end, through broken connections and interrupts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from jupyter_mlsvc.client.events import AnyEvent, ErrorRaised, Finished
+from jupyter_mlsvc.client.results import ExecutionResult, RemoteError
+from jupyter_mlsvc.errors import RemoteInterrupted, UnexpectedAnswer
+
+if TYPE_CHECKING:
+    from jupyter_mlsvc.client.sessions import Sessions
+
+OnEvent = Callable[[AnyEvent], None]
+
+
+class Follower:
+    """One run of code with its events, through interrupts."""
+
+    def __init__(
+        self, sessions: Sessions, session_id: str, session_name: str, on_event: OnEvent | None
+    ) -> None:
+        self._sessions = sessions
+        self._session_id = session_id
+        self._session_name = session_name
+        self._on_event = on_event
+        self._error: RemoteError | None = None
+        self._next = 0
+
+    def run(
+        self, code: str, inputs: Mapping[str, object] | None, outputs: Sequence[str]
+    ) -> ExecutionResult:
+        """Start the code and follow it.
+
+        Raises
+        ------
+        RemoteInterrupted
+            A KeyboardInterrupt came here and was passed on.
+        """
+        execution_id: str | None = None
+        try:
+            execution_id = self._sessions.start_execution(self._session_id, code, inputs, outputs)
+            return self._follow(execution_id)
+        except KeyboardInterrupt:
+            raise self._interrupt(execution_id) from None
+
+    def _follow(self, execution_id: str) -> ExecutionResult:
+        for event in self._sessions.events(self._session_id, execution_id, self._next):
+            # Counted before it is shown: an interrupt must not show an event twice.
+            self._next = event.seq + 1
+            if isinstance(event, ErrorRaised):
+                self._error = RemoteError(event.ename, event.evalue, event.traceback)
+            if self._on_event is not None:
+                self._on_event(event)
+            if isinstance(event, Finished):
+                return ExecutionResult.of(event.response, self._error)
+        raise UnexpectedAnswer("The events of an execution ended without a result.")
+
+    def _interrupt(self, execution_id: str | None) -> RemoteInterrupted:
+        """Pass the interrupt on and read on until the code has stopped; a second one gives up."""
+        name = self._session_name
+        try:
+            self._sessions.cancel(self._session_id)
+            if execution_id is not None:
+                self._follow(execution_id)
+        except KeyboardInterrupt:
+            return RemoteInterrupted(name, is_stopping=True)
+        return RemoteInterrupted(name)

@@ -1,0 +1,148 @@
+"""Looks of results, in plain text and in HTML; everything from outside is escaped."""
+
+from __future__ import annotations
+
+import html
+import json
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Final, Generic, TypeVar
+
+T = TypeVar("T")
+
+Column = tuple[str, Callable[[Any], object]]
+"""Heading of a column and how to read its cell from an item."""
+
+_LONGEST_CELL: Final = 60
+_LONGEST_VALUE: Final = 2000
+_KIBI: Final = 1024
+
+
+class Listing(list[T], Generic[T]):
+    """A list that shows itself as a table.
+
+    Parameters
+    ----------
+    items : iterable
+        The items.
+    columns : sequence of Column
+        Headings and how to read the cells.
+    empty : str
+        Sentence that stands for an empty list.
+    """
+
+    def __init__(self, items: Iterable[T], columns: Sequence[Column], empty: str) -> None:
+        super().__init__(items)
+        self._columns = columns
+        self._empty = empty
+
+    def __repr__(self) -> str:
+        return text_table(self._headings(), self._cells()) if self else self._empty
+
+    def _repr_html_(self) -> str:
+        return (
+            html_table(self._headings(), self._cells())
+            if self
+            else f"<p>{html.escape(self._empty)}</p>"
+        )
+
+    def _headings(self) -> list[str]:
+        return [heading for heading, _ in self._columns]
+
+    def _cells(self) -> list[list[str]]:
+        return [[cell(read(item)) for _, read in self._columns] for item in self]
+
+
+class Document(dict[str, Any]):
+    """A JSON document that shows itself indented, as a tree where the front end has one."""
+
+    def __repr__(self) -> str:
+        return json.dumps(self, indent=2, ensure_ascii=False)
+
+    def _repr_mimebundle_(self, **_: object) -> dict[str, Any]:
+        return {"text/plain": repr(self), "application/json": dict(self)}
+
+
+def cell(value: object) -> str:
+    """Text of a cell: one line, cut when it is long."""
+    text = " ".join(str("" if value is None else value).split())
+    return text if len(text) <= _LONGEST_CELL else f"{text[: _LONGEST_CELL - 1]}…"
+
+
+def short(value: object) -> str:
+    """Repr of a value, cut when it is long."""
+    text = repr(value)
+    return text if len(text) <= _LONGEST_VALUE else f"{text[: _LONGEST_VALUE - 1]}…"
+
+
+def size(count: int) -> str:
+    """Bytes for people."""
+    amount = float(count)
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if amount < _KIBI or unit == "GiB":
+            return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"
+        amount /= _KIBI
+    raise AssertionError("unreachable")
+
+
+def moment(stamp: str | None) -> str:
+    """Show a time stamp of the wire (UTC, no zone) without its fractions."""
+    return f"{stamp[:19].replace('T', ' ')} UTC" if stamp else ""
+
+
+def text_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Lay a table out in plain text."""
+    widths = [max(len(line[i]) for line in [headings, *rows]) for i in range(len(headings))]
+    lines = [headings, ["-" * width for width in widths], *rows]
+    return "\n".join(
+        "  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip()
+        for line in lines
+    )
+
+
+def html_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Lay a table out in HTML."""
+    head = "".join(f'<th style="text-align:left">{html.escape(text)}</th>' for text in headings)
+    body = "".join(
+        "<tr>"
+        + "".join(f'<td style="text-align:left">{html.escape(text)}</td>' for text in row)
+        + "</tr>"
+        for row in rows
+    )
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+
+
+def text_card(title: str, rows: Sequence[tuple[str, str]]) -> str:
+    """Show one thing in plain text: a title, and a line a property that is not empty."""
+    shown = [(name, text) for name, text in rows if text]
+    width = max((len(name) for name, _ in shown), default=0)
+    lines = [title]
+    for name, text in shown:
+        first, *others = text.splitlines() or [""]
+        lines.append(f"  {name.ljust(width)}  {first}")
+        lines.extend(f"  {' ' * width}  {line}" for line in others)
+    return "\n".join(lines)
+
+
+def html_card(title: str, rows: Sequence[tuple[str, str]]) -> str:
+    """Show one thing in HTML."""
+    body = "".join(
+        f'<tr><th style="text-align:left;vertical-align:top">{html.escape(name)}</th>'
+        f'<td style="text-align:left;white-space:pre-wrap">{html.escape(text)}</td></tr>'
+        for name, text in rows
+        if text
+    )
+    return f"<strong>{html.escape(title)}</strong><table><tbody>{body}</tbody></table>"
+
+
+def text_result(rows: Sequence[tuple[str, str]], console: str) -> str:
+    """Show the outputs of a service in plain text, what it printed first."""
+    printed = [console.rstrip("\n")] if console.strip() else []
+    return "\n".join([*printed, *(f"{name} = {value}" for name, value in rows)]) or "no outputs"
+
+
+def html_result(rows: Sequence[tuple[str, str]], console: str) -> str:
+    """Show the outputs of a service in HTML, what it printed first."""
+    printed = f"<pre>{html.escape(console.rstrip(chr(10)))}</pre>" if console.strip() else ""
+    if not rows:
+        return printed or "<p>no outputs</p>"
+    return printed + html_table(["output", "value"], [list(row) for row in rows])

@@ -1,0 +1,182 @@
+"""What code answered: in a session and in a service."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from jupyter_mlsvc.client import looks
+from jupyter_mlsvc.errors import RemoteExecutionError, ServiceFailed
+from jupyter_mlsvc.wire.models import ExecuteResponse, WebServiceResult
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteError:
+    """An exception in a session, as text.
+
+    Attributes
+    ----------
+    type_name, message : str
+        Class and message of the exception.
+    traceback : list of str
+        As the session's interpreter shows it, with its colours.
+    """
+
+    type_name: str
+    message: str
+    traceback: list[str] = field(default_factory=list)
+
+    @classmethod
+    def from_line(cls, line: str) -> RemoteError:
+        """Read the last line of a traceback, such as ``NameError: name 'x' is not defined``."""
+        name, colon, message = line.partition(": ")
+        if colon and all(part.isidentifier() for part in name.split(".")):
+            return cls(name, message)
+        if name.rstrip(":").isidentifier() and not colon:
+            return cls(name.rstrip(":"), "")
+        return cls("Error", line)
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutionResult:
+    """What an execution in a session gave.
+
+    Attributes
+    ----------
+    success : bool
+        Whether the code ran to its end.
+    error_message : str
+        Last line of the traceback, or empty.
+    outputs : dict
+        Values of the named outputs, as JSON gives them.
+    console_output : str
+        What the code printed.
+    changed_files : list of str
+        Files of the working directory that it touched.
+    error : RemoteError or None
+        The exception.
+    """
+
+    success: bool
+    error_message: str
+    outputs: dict[str, Any]
+    console_output: str
+    changed_files: list[str]
+    error: RemoteError | None = None
+
+    @classmethod
+    def of(cls, response: ExecuteResponse, error: RemoteError | None = None) -> ExecutionResult:
+        """Make one from the server's answer and, where it is known, the exception."""
+        if not response.success:
+            # The server's line is tidier than the exception's own message, the type is the same.
+            line = RemoteError.from_line(response.error_message)
+            trace = [] if error is None else error.traceback
+            error = RemoteError(line.type_name, line.message, trace)
+        return cls(
+            success=response.success,
+            error_message=response.error_message,
+            outputs={item.name: item.value for item in response.output_parameters},
+            console_output=response.console_output,
+            changed_files=response.changed_files,
+            error=None if response.success else error,
+        )
+
+    def raise_for_error(self, session: str = "") -> None:
+        """Raise ``RemoteExecutionError`` where the code raised."""
+        if self.error is not None:
+            raise RemoteExecutionError(
+                self.error.type_name, self.error.message, self.error.traceback, session
+            )
+
+
+class ServiceResult(Mapping[str, Any]):
+    """What a service answered; a mapping of its outputs, which are also attributes.
+
+    Attributes
+    ----------
+    success : bool
+        Whether the code of the service ran to its end.
+    error_message : str
+        Last line of its traceback, or empty.
+    outputs : dict
+        Values of the outputs by name, as JSON gives them.
+    console_output : str
+        What the code printed.
+    changed_files : list of str
+        Files that it touched in its working directory.
+
+    Examples
+    --------
+    >>> result = client.service("Iris", "V1.0")(flower_data=[7, 3.2, 4.7, 1.4])
+    >>> result.iris_species
+    ['I. versicolor']
+    """
+
+    def __init__(self, service: str, answer: WebServiceResult) -> None:
+        self._service = service
+        self._files = answer.output_files
+        self.success = answer.success
+        self.error_message = answer.error_message
+        self.outputs = answer.output_parameters
+        self.console_output = answer.console_output
+        self.changed_files = answer.changed_files
+
+    def output(self, name: str) -> Any:
+        """Value of one output.
+
+        Raises
+        ------
+        KeyError
+            The service has no such output.
+        """
+        try:
+            return self.outputs[name]
+        except KeyError:
+            known = ", ".join(self.outputs) or "none"
+            raise KeyError(f"{self._service} has no output {name!r}; it has: {known}") from None
+
+    @property
+    def files(self) -> dict[str, bytes | None]:
+        """Content of the declared output files; None for one that the code did not write."""
+        return {
+            name: None if text is None else base64.b64decode(text)
+            for name, text in self._files.items()
+        }
+
+    def raise_for_error(self) -> None:
+        """Raise ``ServiceFailed`` where the code of the service raised."""
+        if not self.success:
+            raise ServiceFailed(self._service, self.error_message, self.console_output)
+
+    def __getitem__(self, name: str) -> Any:
+        return self.output(name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.outputs)
+
+    def __len__(self) -> int:
+        return len(self.outputs)
+
+    def __getattr__(self, name: str) -> Any:
+        outputs = self.__dict__.get("outputs", {})
+        if name in outputs:
+            return outputs[name]
+        raise AttributeError(f"{type(self).__name__!r} has no attribute or output {name!r}")
+
+    def __dir__(self) -> list[str]:
+        return sorted({*super().__dir__(), *filter(str.isidentifier, self.outputs)})
+
+    def __repr__(self) -> str:
+        return looks.text_result(self._rows(), self.console_output)
+
+    def _repr_html_(self) -> str:
+        return looks.html_result(self._rows(), self.console_output)
+
+    def _rows(self) -> list[tuple[str, str]]:
+        rows = [(name, looks.short(value)) for name, value in self.outputs.items()]
+        for name, text in self._files.items():
+            size = "not written" if text is None else looks.size(len(base64.b64decode(text)))
+            rows.append((name, f"<file, {size}>"))
+        return rows

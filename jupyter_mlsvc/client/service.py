@@ -1,0 +1,123 @@
+"""One version of a service, called like a function."""
+
+from __future__ import annotations
+
+import inspect
+from typing import TYPE_CHECKING, Any
+
+from jupyter_mlsvc.client import looks
+from jupyter_mlsvc.client.results import ServiceResult
+from jupyter_mlsvc.wire import models
+
+if TYPE_CHECKING:
+    from jupyter_mlsvc.client.services import Services
+
+
+class Service:
+    """A service version; call it with its inputs.
+
+    Attributes
+    ----------
+    name, version : str
+    inputs, outputs : list of ParameterDefinition
+        Each has ``name`` and ``type``.
+    description, runtime_type, published_by, creation_time : str
+    code, init_code : str or None
+        None where you may not see them.
+    alias : str or None
+        Name of the call in generated clients.
+    output_files : list of str
+        Files that the answer carries.
+    snapshot_id : str or None
+        Snapshot that it was published from.
+    is_mine : bool
+        Whether you may change and delete it.
+
+    Examples
+    --------
+    >>> iris = client.service("Iris", "V1.0")
+    >>> iris(flower_data=[7, 3.2, 4.7, 1.4]).iris_species
+    ['I. versicolor']
+    """
+
+    def __init__(self, services: Services, row: models.WebService) -> None:
+        self._services = services
+        self.name = row.name
+        self.version = row.version
+        self.inputs = row.input_parameter_definitions
+        self.outputs = row.output_parameter_definitions
+        self.description = row.description
+        self.runtime_type = row.runtime_type
+        self.published_by = row.version_published_by
+        self.creation_time = row.creation_time
+        self.code = row.code or None
+        self.init_code = row.init_code or None
+        self.alias = row.operation_id
+        self.output_files = row.output_file_names
+        self.snapshot_id = row.snapshot_id
+        self.is_mine = row.my_permission_on_service == "read/write"
+
+    def __call__(self, *values: object, **inputs: object) -> ServiceResult:
+        """Call the service; values without a name go to the inputs in their order.
+
+        Raises
+        ------
+        ServiceFailed
+            The code of the service raised.
+        BadRequest
+            An input is missing, unknown or of the wrong type.
+        """
+        if len(values) > len(self.inputs):
+            raise TypeError(
+                f"{self.name} {self.version} takes {len(self.inputs)} inputs, got {len(values)}."
+            )
+        given = {item.name: value for item, value in zip(self.inputs, values, strict=False)}
+        if twice := given.keys() & inputs.keys():
+            raise TypeError(f"{self.name} {self.version} got two values for {min(twice)!r}.")
+        result = self._services.consume(self.name, self.version, {**given, **inputs})
+        result.raise_for_error()
+        return result
+
+    def consume(self, **inputs: object) -> ServiceResult:
+        """Call the service with its inputs by name; the same as calling the object."""
+        return self(**inputs)
+
+    def swagger(self) -> looks.Document:
+        """Swagger document of the service."""
+        return self._services.swagger(self.name, self.version)
+
+    def update(self, **changes: Any) -> Service:
+        """Change the service; see ``client.services.update`` for what may change."""
+        return self._services.update(self.name, self.version, **changes)
+
+    def delete(self) -> None:
+        """Delete this version."""
+        self._services.delete(self.name, self.version)
+
+    @property
+    def __signature__(self) -> inspect.Signature:
+        """The inputs, so that help and completion show them."""
+        kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
+        return inspect.Signature(
+            [inspect.Parameter(item.name, kind, annotation=item.type) for item in self.inputs],
+            return_annotation=ServiceResult,
+        )
+
+    def __repr__(self) -> str:
+        return looks.text_card(f"Service {self.name} {self.version}", self._rows())
+
+    def _repr_html_(self) -> str:
+        return looks.html_card(f"Service {self.name} {self.version}", self._rows())
+
+    def _rows(self) -> list[tuple[str, str]]:
+        return [
+            ("description", self.description),
+            ("inputs", ", ".join(f"{item.name}: {item.type}" for item in self.inputs)),
+            ("outputs", ", ".join(f"{item.name}: {item.type}" for item in self.outputs)),
+            ("files", ", ".join(self.output_files)),
+            ("alias", self.alias or ""),
+            ("init code", self.init_code or ""),
+            ("code", self.code or ""),
+            ("runtime", self.runtime_type),
+            ("published", f"{looks.moment(self.creation_time)} by {self.published_by}"),
+        ]

@@ -1,0 +1,204 @@
+"""Services: code and a snapshot under a name and a version, called over HTTP."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from msgspec import UNSET, UnsetType
+
+from jupyter_mlsvc.client import looks
+from jupyter_mlsvc.client.api import Api
+from jupyter_mlsvc.client.parameters import Parameters, definitions
+from jupyter_mlsvc.client.results import ServiceResult
+from jupyter_mlsvc.client.service import Service
+from jupyter_mlsvc.errors import NotFound
+from jupyter_mlsvc.wire import models
+from jupyter_mlsvc.wire.values import encode_output
+
+
+class Services:
+    """All services that you may see; ``client.services``."""
+
+    def __init__(self, api: Api) -> None:
+        self._api = api
+
+    def publish(  # noqa: PLR0913 - what a service is made of
+        self,
+        name: str,
+        version: str | None = None,
+        *,
+        code: str,
+        inputs: Parameters = (),
+        outputs: Parameters = (),
+        snapshot_id: str | None = None,
+        description: str | None = None,
+        init_code: str | None = None,
+        alias: str | None = None,
+        output_files: Sequence[str] = (),
+        runtime_type: str = "Python",
+    ) -> Service:
+        """Publish a service (contract: ``publishWebServiceVersion``, ``publishWebService``).
+
+        Parameters
+        ----------
+        version : str, optional
+            The server makes a unique one where it is left out.
+        code : str
+            Runs for each request; its variables named like the outputs are the answer.
+        inputs, outputs : mapping or sequence
+            Names and types: ``{"flower_data": "vector"}`` or ``["flower_data:vector"]``.
+        snapshot_id : str, optional
+            A snapshot of yours that the code finds its objects and files in.
+        init_code : str, optional
+            Runs before ``code``.
+        alias : str, optional
+            Name of the call in generated clients (``operationId``).
+        output_files : sequence of str
+            Files that the code writes and the answer carries.
+
+        Raises
+        ------
+        Conflict
+            The version exists.
+        BadRequest
+            A name or the code is invalid; the message says where.
+        """
+        request = models.PublishWebServiceRequest(
+            snapshot_id=UNSET if snapshot_id is None else snapshot_id,
+            code=code,
+            description=UNSET if description is None else description,
+            operation_id=UNSET if alias is None else alias,
+            input_parameter_definitions=definitions(inputs),
+            output_parameter_definitions=definitions(outputs),
+            runtime_type=runtime_type,
+            init_code=UNSET if init_code is None else init_code,
+            output_file_names=list(output_files),
+        )
+        path = ("services", name) if version is None else ("services", name, version)
+        # The server tries the service in a clean worker first: its snapshot has to load.
+        patient = (self._api.timeout[0], None)
+        self._api.call("POST", *path, json=request, timeout=patient).read()
+        return self.get(name, version)
+
+    def update(  # noqa: PLR0913 - as publish
+        self,
+        name: str,
+        version: str,
+        *,
+        code: str | UnsetType = UNSET,
+        inputs: Parameters | UnsetType = UNSET,
+        outputs: Parameters | UnsetType = UNSET,
+        snapshot_id: str | UnsetType = UNSET,
+        description: str | UnsetType = UNSET,
+        init_code: str | UnsetType = UNSET,
+        alias: str | UnsetType = UNSET,
+        output_files: Sequence[str] | UnsetType = UNSET,
+        runtime_type: str = "Python",
+    ) -> Service:
+        """Change a service in place; what is left out stays (contract: ``patchWebServiceVersion``).
+
+        An empty sequence takes the inputs, outputs or files away.
+        """
+        request = models.PublishWebServiceRequest(
+            snapshot_id=snapshot_id,
+            code=code,
+            description=description,
+            operation_id=alias,
+            input_parameter_definitions=UNSET if inputs is UNSET else definitions(inputs),
+            output_parameter_definitions=UNSET if outputs is UNSET else definitions(outputs),
+            runtime_type=runtime_type,
+            init_code=init_code,
+            output_file_names=UNSET if output_files is UNSET else list(output_files),
+        )
+        patient = (self._api.timeout[0], None)
+        self._api.call("PATCH", "services", name, version, json=request, timeout=patient).read()
+        return self.get(name, version)
+
+    def list(self) -> looks.Listing[Service]:
+        """List all services (contract: ``getAllWebServices``)."""
+        return self._listing("services")
+
+    def versions(self, name: str) -> looks.Listing[Service]:
+        """List versions, oldest first (contract: ``getAllWebServiceVersionsByName``)."""
+        return self._listing("services", name)
+
+    def get(self, name: str, version: str | None = None) -> Service:
+        """Find a service (contract: ``getWebServiceVersion``).
+
+        Parameters
+        ----------
+        version : str, optional
+            The newest where it is left out.
+
+        Raises
+        ------
+        NotFound
+            No such service or version.
+        """
+        path = ("services", name) if version is None else ("services", name, version)
+        found = self._listing(*path)
+        if not found:
+            raise NotFound(f"No service {name!r}.", status=404, exception_type="NotFoundException")
+        return found[-1]
+
+    def delete(self, name: str, version: str) -> None:
+        """Delete a version of a service (contract: ``deleteWebServiceVersion``)."""
+        self._api.delete("services", name, version)
+
+    def swagger(self, name: str, version: str) -> looks.Document:
+        """Swagger document of a service (contract: ``GetWebServiceSwagger``)."""
+        return looks.Document(self._api.get(dict[str, Any], "api", name, version, "swagger.json"))
+
+    def core_swagger(self) -> looks.Document:
+        """Swagger document of the server itself, for generating clients."""
+        return looks.Document(self._api.get(dict[str, Any], "swagger.json"))
+
+    def consume(
+        self,
+        name: str,
+        version: str,
+        inputs: Mapping[str, object] | None = None,
+        *,
+        timeout: float | None = None,
+    ) -> ServiceResult:
+        """Call a service.
+
+        Code of the service that raises is told by the result (``success``, ``raise_for_error``).
+
+        Parameters
+        ----------
+        inputs : mapping, optional
+            Values of the inputs; arrays and frames become lists and columns.
+        timeout : float, optional
+            Seconds to wait for the answer instead of the client's.
+        """
+        body = {key: encode_output("", value, key) for key, value in (inputs or {}).items()}
+        answer = self._api.post(
+            models.WebServiceResult,
+            "api",
+            name,
+            version,
+            json=body,
+            timeout=None if timeout is None else (self._api.timeout[0], timeout),
+        )
+        return ServiceResult(f"{name} {version}", answer)
+
+    def _listing(self, *path: str) -> looks.Listing[Service]:
+        rows = self._api.get(list[models.WebService], *path)
+        return looks.Listing((Service(self, row) for row in rows), _COLUMNS, "No services.")
+
+
+def _parameters(items: Sequence[models.ParameterDefinition]) -> str:
+    return ", ".join(f"{item.name}:{item.type}" for item in items)
+
+
+_COLUMNS: Final[Sequence[looks.Column]] = (
+    ("name", lambda service: service.name),
+    ("version", lambda service: service.version),
+    ("inputs", lambda service: _parameters(service.inputs)),
+    ("outputs", lambda service: _parameters(service.outputs)),
+    ("description", lambda service: service.description),
+    ("published by", lambda service: service.published_by),
+    ("created", lambda service: looks.moment(service.creation_time)),
+)

@@ -1,0 +1,186 @@
+"""One session: an interpreter on the server."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from jupyter_mlsvc.client import looks
+from jupyter_mlsvc.client.following import Follower, OnEvent
+from jupyter_mlsvc.client.results import ExecutionResult
+from jupyter_mlsvc.errors import NotFound
+from jupyter_mlsvc.wire import models
+
+if TYPE_CHECKING:
+    from jupyter_mlsvc.client.sessions import Sessions
+
+
+class Session:
+    """One session. As a context manager it closes itself at the end.
+
+    Attributes
+    ----------
+    id, name, runtime_type : str
+    owner, state, creation_time, last_activity : str or None
+        Known where the session came from a list.
+    """
+
+    def __init__(
+        self,
+        sessions: Sessions,
+        session_id: str,
+        name: str,
+        *,
+        runtime_type: str = "Python",
+        owner: str | None = None,
+        state: str | None = None,
+        creation_time: str | None = None,
+        last_activity: str | None = None,
+    ) -> None:
+        self._sessions = sessions
+        self.id = session_id
+        self.name = name
+        self.runtime_type = runtime_type
+        self.owner = owner
+        self.state = state
+        self.creation_time = creation_time
+        self.last_activity = last_activity
+
+    @classmethod
+    def of(cls, sessions: Sessions, row: models.Session) -> Session:
+        """Make one from a row of the server's list."""
+        return cls(
+            sessions,
+            row.id,
+            row.name,
+            runtime_type=row.runtime_type,
+            owner=row.owner,
+            state=row.state,
+            creation_time=row.creation_time,
+            last_activity=row.last_activity,
+        )
+
+    def execute(
+        self,
+        code: str,
+        inputs: Mapping[str, object] | None = None,
+        outputs: Sequence[str] = (),
+        *,
+        timeout: float | None = None,
+    ) -> ExecutionResult:
+        """Run code in one call and wait for its end.
+
+        Raises
+        ------
+        RemoteExecutionError
+            The code raised. ``client.sessions.execute`` tells it by its result instead.
+        """
+        result = self._sessions.execute(self.id, code, inputs, outputs, timeout=timeout)
+        result.raise_for_error(self.name)
+        return result
+
+    def run(
+        self,
+        code: str,
+        inputs: Mapping[str, object] | None = None,
+        outputs: Sequence[str] = (),
+        *,
+        on_event: OnEvent | None = None,
+    ) -> ExecutionResult:
+        """Run code and get its output while it runs; interrupting this interrupts the code.
+
+        Parameters
+        ----------
+        on_event : callable, optional
+            Called with each event as it comes.
+
+        Raises
+        ------
+        RemoteExecutionError
+            The code raised; has its traceback.
+        RemoteInterrupted
+            A KeyboardInterrupt came here and was passed on.
+        """
+        follower = Follower(self._sessions, self.id, self.name, on_event)
+        result = follower.run(code, inputs, outputs)
+        result.raise_for_error(self.name)
+        return result
+
+    def cancel(self) -> None:
+        """Interrupt the running code."""
+        self._sessions.cancel(self.id)
+
+    def close(self, *, force: bool = False) -> None:
+        """Close the session; closing it twice is harmless."""
+        try:
+            self._sessions.close(self.id, force=force)
+        except NotFound:
+            return
+
+    def console_output(self) -> str:
+        """Text that the running or last code printed."""
+        return self._sessions.console_output(self.id)
+
+    def history(self) -> list[str]:
+        """Code executed so far, oldest first."""
+        return self._sessions.history(self.id)
+
+    def list_files(self) -> list[str]:
+        """Names of the files in the working directory."""
+        return self._sessions.list_files(self.id)
+
+    def upload_file(self, path: str | Path, name: str | None = None) -> None:
+        """Put a local file into the working directory."""
+        source = Path(path)
+        self._sessions.upload_file(self.id, name or source.name, source.read_bytes())
+
+    def download_file(self, name: str) -> bytes:
+        """Read a file of the working directory."""
+        return self._sessions.download_file(self.id, name)
+
+    def delete_file(self, name: str) -> None:
+        """Delete a file of the working directory."""
+        self._sessions.delete_file(self.id, name)
+
+    def list_objects(self) -> list[str]:
+        """Names in the workspace."""
+        return self._sessions.list_objects(self.id)
+
+    def put_object(self, name: str, value: object, namespace: dict[str, Any] | None = None) -> None:
+        """Set a variable to a Python object."""
+        self._sessions.put_object(self.id, name, value, namespace)
+
+    def get_object(self, name: str, namespace: dict[str, Any] | None = None) -> Any:
+        """Read a variable as a Python object."""
+        return self._sessions.get_object(self.id, name, namespace)
+
+    def delete_object(self, name: str) -> None:
+        """Delete a variable."""
+        self._sessions.delete_object(self.id, name)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return looks.text_card(f"Session {self.name!r}", self._rows())
+
+    def _repr_html_(self) -> str:
+        return looks.html_card(f"Session {self.name}", self._rows())
+
+    def _rows(self) -> list[tuple[str, str]]:
+        return [
+            ("runtime", self.runtime_type),
+            ("state", self.state or ""),
+            ("created", looks.moment(self.creation_time)),
+            ("id", self.id),
+        ]

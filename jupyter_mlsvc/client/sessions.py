@@ -1,0 +1,287 @@
+"""Sessions: interpreters on the server that keep their variables between calls."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final
+
+from jupyter_mlsvc.client import looks
+from jupyter_mlsvc.client.api import Api, multipart
+from jupyter_mlsvc.client.events import AnyEvent, Finished, decode_event
+from jupyter_mlsvc.client.results import ExecutionResult
+from jupyter_mlsvc.client.session import Session
+from jupyter_mlsvc.client.transport import Timeout
+from jupyter_mlsvc.errors import ConnectionFailed, NotFound, UnexpectedAnswer
+from jupyter_mlsvc.wire import models
+from jupyter_mlsvc.wire.objects import dumps, loads
+from jupyter_mlsvc.wire.values import encode_output
+
+_OCTETS: Final = "application/octet-stream"
+_RECONNECTS: Final = 5
+_QUICK_SECONDS: Final = 5.0
+Strings = list[str]
+
+
+class Sessions:
+    """Your sessions; ``client.sessions``."""
+
+    def __init__(self, api: Api) -> None:
+        self._api = api
+
+    # --- life --------------------------------------------------------------------------------
+
+    def create(
+        self,
+        name: str | None = None,
+        *,
+        snapshot_id: str | None = None,
+        runtime_type: str = "Python",
+    ) -> Session:
+        """Start a session (contract: ``createSession``).
+
+        Parameters
+        ----------
+        name : str, optional
+            A name for people; the server makes one up otherwise. Names need not be unique.
+        snapshot_id : str, optional
+            A snapshot of yours to load into it.
+        runtime_type : str
+            Language, by the name that the server knows it by.
+        """
+        request = models.CreateSessionRequest(
+            name=name, snapshot_id=snapshot_id, runtime_type=runtime_type
+        )
+        # A cold start takes as long as its interpreter and the snapshot take to load.
+        patient = (self._api.timeout[0], None)
+        answer = self._api.post(
+            models.CreateSessionResponse, "sessions", json=request, timeout=patient
+        )
+        return Session(
+            self, answer.session_id, name or answer.session_id, runtime_type=runtime_type
+        )
+
+    def list(self) -> looks.Listing[Session]:
+        """List your sessions (contract: ``listSessions``)."""
+        rows = self._api.get(list[models.Session], "sessions")
+        return looks.Listing((Session.of(self, row) for row in rows), _COLUMNS, "No sessions.")
+
+    def get(self, name: str) -> Session:
+        """Find a session of yours by name or id; of several with the name the newest.
+
+        Raises
+        ------
+        NotFound
+            You have none of that name.
+        """
+        found = [session for session in self.list() if name in {session.name, session.id}]
+        if not found:
+            raise NotFound(
+                f"You have no session {name!r}.", status=404, exception_type="NotFoundException"
+            )
+        return found[-1]
+
+    def close(self, session_id: str, *, force: bool = False) -> None:
+        """Close a session for good (contract: ``closeSession``, ``closeSessionByForce``)."""
+        self._api.delete("sessions", session_id, *(["force"] if force else []))
+
+    # --- running code ------------------------------------------------------------------------
+
+    def execute(
+        self,
+        session_id: str,
+        code: str,
+        inputs: Mapping[str, object] | None = None,
+        outputs: Sequence[str] = (),
+        *,
+        timeout: float | None = None,
+    ) -> ExecutionResult:
+        """Run code and wait for its end (contract: ``executeCode``).
+
+        Code that raises is told by the result (``success``, ``raise_for_error``).
+
+        Parameters
+        ----------
+        inputs : mapping, optional
+            Values to set before, sent as JSON; arrays and frames become lists and columns.
+        outputs : sequence of str
+            Names to read afterwards, as JSON.
+        timeout : float, optional
+            Seconds to wait for the answer; None waits as long as it takes.
+        """
+        answer = self._api.post(
+            models.ExecuteResponse,
+            "sessions",
+            session_id,
+            "execute",
+            json=_execute_request(code, inputs, outputs),
+            timeout=(self._api.timeout[0], timeout),
+        )
+        return ExecutionResult.of(answer)
+
+    def start_execution(
+        self,
+        session_id: str,
+        code: str,
+        inputs: Mapping[str, object] | None = None,
+        outputs: Sequence[str] = (),
+    ) -> str:
+        """Start code without waiting; :meth:`events` follows it. Returns the execution's id."""
+        answer = self._api.post(
+            models.StartExecutionResponse,
+            "sessions",
+            session_id,
+            "executions",
+            json=_execute_request(code, inputs, outputs),
+        )
+        return answer.execution_id
+
+    def events(self, session_id: str, execution_id: str, since: int = 0) -> Iterator[AnyEvent]:
+        """Follow an execution; ends after its ``Finished`` event.
+
+        A broken connection is taken up again where it broke.
+
+        Parameters
+        ----------
+        since : int
+            Number of the first event to get.
+        """
+        failures = 0
+        while True:
+            opened = time.monotonic()
+            try:
+                for event in self._events_once(session_id, execution_id, since):
+                    failures, since = 0, event.seq + 1
+                    yield event
+                    if isinstance(event, Finished):
+                        return
+            except ConnectionFailed:
+                if failures >= _RECONNECTS:
+                    raise
+            else:
+                if failures >= _RECONNECTS:
+                    raise UnexpectedAnswer(
+                        f"{self._api.url} ends the events of an execution too early."
+                    )
+            # A long silence ends in a time-out of ours or of a proxy: that is no failure.
+            if time.monotonic() - opened < _QUICK_SECONDS:
+                failures += 1
+                time.sleep(0.1 * failures)
+
+    def _events_once(self, session_id: str, execution_id: str, since: int) -> Iterator[AnyEvent]:
+        response = self._api.call(
+            "GET",
+            "sessions",
+            session_id,
+            "executions",
+            execution_id,
+            "events",
+            query={"since": str(since)},
+        )
+        try:
+            for line in response.lines():
+                event = decode_event(line)
+                if event is not None:
+                    yield event
+        finally:
+            response.close()
+
+    def cancel(self, session_id: str) -> None:
+        """Interrupt the running code; the session stays usable (contract: ``cancelSession``)."""
+        self._api.call("POST", "sessions", session_id, "cancel").read()
+
+    def console_output(self, session_id: str) -> str:
+        """Text that the running or last code printed (contract: ``getSessionConsoleOutput``)."""
+        path = ("sessions", session_id, "console-output")
+        return self._api.get(models.ConsoleOutputResponse, *path).console_output
+
+    def history(self, session_id: str) -> Strings:
+        """Code executed so far, oldest first (contract: ``listSessionHistory``)."""
+        return self._api.get(Strings, "sessions", session_id, "history")
+
+    # --- files -------------------------------------------------------------------------------
+
+    def list_files(self, session_id: str) -> Strings:
+        """Names of the files in the working directory (contract: ``listSessionFiles``)."""
+        return self._api.get(Strings, "sessions", session_id, "files")
+
+    def upload_file(self, session_id: str, name: str, data: bytes) -> None:
+        """Put a file into the working directory (contract: ``uploadSessionFile``)."""
+        body, content_type = multipart("file", name, data)
+        path = ("sessions", session_id, "files")
+        self._api.call(
+            "POST", *path, body=body, content_type=content_type, timeout=self._patient
+        ).read()
+
+    def download_file(self, session_id: str, name: str) -> bytes:
+        """Read a file of the working directory (contract: ``getSessionFile``)."""
+        path = ("sessions", session_id, "files", name)
+        return self._api.call("GET", *path, timeout=self._patient).read()
+
+    def delete_file(self, session_id: str, name: str) -> None:
+        """Delete a file of the working directory (contract: ``deleteSessionFile``)."""
+        self._api.delete("sessions", session_id, "files", name)
+
+    # --- workspace ---------------------------------------------------------------------------
+
+    def list_objects(self, session_id: str) -> Strings:
+        """Names in the workspace (contract: ``listWorkspaceObjects``)."""
+        return self._api.get(Strings, "sessions", session_id, "workspace")
+
+    def put_object(
+        self, session_id: str, name: str, value: object, namespace: dict[str, Any] | None = None
+    ) -> None:
+        """Set a variable to a Python object (contract: ``setWorkspaceObject``).
+
+        Parameters
+        ----------
+        namespace : dict, optional
+            Where functions in the value look their names up here; there they look in the
+            session's workspace.
+        """
+        data = dumps(value, {} if namespace is None else namespace)
+        path = ("sessions", session_id, "workspace", name)
+        self._api.call("POST", *path, body=data, content_type=_OCTETS, timeout=self._patient).read()
+
+    def get_object(
+        self, session_id: str, name: str, namespace: dict[str, Any] | None = None
+    ) -> Any:
+        """Read a variable as a Python object (contract: ``getWorkspaceObject``).
+
+        What comes is a pickle: do this only with servers and sessions that you trust.
+        """
+        path = ("sessions", session_id, "workspace", name)
+        data = self._api.call("GET", *path, timeout=self._patient).read()
+        return loads(data, {} if namespace is None else namespace)
+
+    def delete_object(self, session_id: str, name: str) -> None:
+        """Delete a variable (contract: ``deleteWorkspaceObject``)."""
+        self._api.delete("sessions", session_id, "workspace", name)
+
+    @property
+    def _patient(self) -> Timeout:
+        # Objects wait their turn behind running code, which takes as long as it takes.
+        return (self._api.timeout[0], None)
+
+
+def _execute_request(
+    code: str, inputs: Mapping[str, object] | None, outputs: Sequence[str]
+) -> models.ExecuteRequest:
+    return models.ExecuteRequest(
+        code=code,
+        input_parameters=[
+            models.WorkspaceObject(name=name, value=encode_output("", value, name))
+            for name, value in (inputs or {}).items()
+        ],
+        output_parameters=list(outputs),
+    )
+
+
+_COLUMNS: Final[Sequence[looks.Column]] = (
+    ("name", lambda session: session.name),
+    ("runtime", lambda session: session.runtime_type),
+    ("state", lambda session: session.state),
+    ("created", lambda session: looks.moment(session.creation_time)),
+    ("last activity", lambda session: looks.moment(session.last_activity)),
+    ("id", lambda session: session.id),
+)

@@ -1,0 +1,150 @@
+"""Snapshots: what a session held at a moment, kept on the server."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from jupyter_mlsvc.client import looks
+from jupyter_mlsvc.client.api import Api, body_chunks
+from jupyter_mlsvc.wire import models
+
+
+class Snapshots:
+    """Your snapshots; ``client.snapshots``."""
+
+    def __init__(self, api: Api) -> None:
+        self._api = api
+
+    def create(self, session_id: str, name: str | None = None) -> Snapshot:
+        """Keep the workspace and the working directory of a session (contract: ``CreateSnapshot``).
+
+        What can't be kept is left out and told by ``skipped`` of the answer.
+        """
+        request = models.CreateSnapshotRequest(name=name)
+        # Waits for running code, then for as long as a large workspace takes to write.
+        patient = (self._api.timeout[0], None)
+        path = ("sessions", session_id, "snapshot")
+        answer = self._api.post(models.CreateSnapshotResponse, *path, json=request, timeout=patient)
+        return Snapshot(self, answer.snapshot_id, name or "", skipped=answer.skipped)
+
+    def list(self) -> looks.Listing[Snapshot]:
+        """List your snapshots (contract: ``ListSnapshots``)."""
+        rows = self._api.get(list[models.Snapshot], "snapshots")
+        return looks.Listing((Snapshot.of(self, row) for row in rows), _COLUMNS, "No snapshots.")
+
+    def load(self, snapshot_id: str, session_id: str) -> None:
+        """Load a snapshot into a session; overwrites the same names (contract: ``LoadSnapshot``)."""
+        patient = (self._api.timeout[0], None)
+        path = ("sessions", session_id, "loadsnapshot", snapshot_id)
+        self._api.call("POST", *path, timeout=patient).read()
+
+    def delete(self, snapshot_id: str) -> None:
+        """Delete a snapshot; services made of it keep working (contract: ``DeleteSnapshot``)."""
+        self._api.delete("snapshots", snapshot_id)
+
+    def download(self, snapshot_id: str, path: str | Path) -> Path:
+        """Save the content of a snapshot as a zip file (contract: ``GetSnapshotContent``).
+
+        Returns
+        -------
+        pathlib.Path
+            The file; it exists only if all of the content arrived.
+        """
+        target = Path(path)
+        part = target.with_name(f".{target.name}.part")
+        response = self._api.call("GET", "snapshots", snapshot_id)
+        try:
+            with part.open("wb") as file:
+                for chunk in body_chunks(response):
+                    file.write(chunk)
+            part.replace(target)
+        finally:
+            part.unlink(missing_ok=True)
+        return target
+
+
+class Snapshot:
+    """One snapshot.
+
+    Attributes
+    ----------
+    id, name : str
+    skipped : list of SkippedObject
+        Objects that could not be kept: ``name``, ``type`` and ``reason``.
+    owner, creation_time : str or None
+    content_size : int or None
+        Bytes; known where the snapshot came from a list, as are owner and time.
+    """
+
+    def __init__(
+        self,
+        snapshots: Snapshots,
+        snapshot_id: str,
+        name: str,
+        *,
+        skipped: Sequence[models.SkippedObject] = (),
+        owner: str | None = None,
+        creation_time: str | None = None,
+        content_size: int | None = None,
+    ) -> None:
+        self._snapshots = snapshots
+        self.id = snapshot_id
+        self.name = name
+        self.skipped = list(skipped)
+        self.owner = owner
+        self.creation_time = creation_time
+        self.content_size = content_size
+
+    @classmethod
+    def of(cls, snapshots: Snapshots, row: models.Snapshot) -> Snapshot:
+        """Make one from a row of the server's list."""
+        return cls(
+            snapshots,
+            row.id,
+            row.name,
+            skipped=row.skipped,
+            owner=row.owner,
+            creation_time=row.creation_time,
+            content_size=row.content_size,
+        )
+
+    def delete(self) -> None:
+        """Delete the snapshot."""
+        self._snapshots.delete(self.id)
+
+    def download(self, path: str | Path) -> Path:
+        """Save the content as a zip file."""
+        return self._snapshots.download(self.id, path)
+
+    def __repr__(self) -> str:
+        return looks.text_card(self._title(), self._rows())
+
+    def _repr_html_(self) -> str:
+        return looks.html_card(self._title(), self._rows())
+
+    def _title(self) -> str:
+        return f"Snapshot {self.name!r}" if self.name else "Snapshot"
+
+    def _rows(self) -> list[tuple[str, str]]:
+        return [
+            ("id", self.id),
+            ("created", looks.moment(self.creation_time)),
+            ("size", "" if self.content_size is None else looks.size(self.content_size)),
+            ("left out", skipped_text(self.skipped)),
+        ]
+
+
+def skipped_text(skipped: Sequence[models.SkippedObject]) -> str:
+    """Say which objects a snapshot left out and why, a line each."""
+    return "\n".join(f"{item.name} ({item.type}): {item.reason}" for item in skipped)
+
+
+_COLUMNS: Final[Sequence[looks.Column]] = (
+    ("name", lambda snapshot: snapshot.name),
+    ("created", lambda snapshot: looks.moment(snapshot.creation_time)),
+    ("size", lambda snapshot: looks.size(snapshot.content_size or 0)),
+    ("left out", lambda snapshot: ", ".join(item.name for item in snapshot.skipped)),
+    ("id", lambda snapshot: snapshot.id),
+)

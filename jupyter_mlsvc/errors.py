@@ -1,0 +1,259 @@
+"""What can go wrong in the client, as one tree.
+
+::
+
+    MlsvcError
+      ConnectionFailed              nobody answers at the URL
+      UnexpectedAnswer              somebody answers, but not an ML service server
+      NotLoggedIn                   no token, or the login has ended
+      ApiError                      the server refused
+        BadRequest                  400
+        Unauthorized                401
+        Forbidden                   403
+        NotFound                    404
+        Conflict                    409
+        Gone                        410
+        PayloadTooLarge             413
+        TooManyRequests             429
+        ServerFault                 500 and other 5xx
+          Busy                      503
+          DeadlinePassed            504
+      RemoteExecutionError          code in a session raised
+      ServiceFailed                 code of a service raised
+    KeyboardInterrupt
+      RemoteInterrupted             code in a session was interrupted from here
+
+In a notebook each shows itself as one readable line; a remote traceback follows it where there
+is one, and none of our own.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+_RESET_COLOURS: Final = "\x1b[0m"
+_FAULTS: Final = 500
+
+
+class MlsvcError(Exception):
+    """Base of all errors of the client."""
+
+    def _render_traceback_(self) -> list[str]:
+        """Give what IPython shows instead of a traceback."""
+        return [f"{type(self).__name__}: {self}"]
+
+
+class ConnectionFailed(MlsvcError):
+    """Nobody answers at the URL, or the connection broke.
+
+    Attributes
+    ----------
+    url : str
+        Address of the server.
+    reason : str
+        What happened, in a few words.
+    """
+
+    def __init__(self, url: str, reason: str = "no answer") -> None:
+        super().__init__(
+            f"The server at {url} cannot be reached: {reason}. Check that it runs and that the "
+            "address is right (%mlsvc login URL, Client(url) or the environment variable MLSVC_URL)."
+        )
+        self.url = url
+        self.reason = reason
+
+    def __reduce__(self) -> tuple[type[ConnectionFailed], tuple[str, str]]:
+        return type(self), (self.url, self.reason)
+
+
+class UnexpectedAnswer(MlsvcError):
+    """The answer is not one of an ML service server; the URL is most likely another program's."""
+
+
+class NotLoggedIn(MlsvcError):
+    """No token is known, or the login has ended."""
+
+
+class ApiError(MlsvcError):
+    """The server refused a request.
+
+    Attributes
+    ----------
+    status : int
+        HTTP status.
+    exception_type : str
+        The contract's ``exceptionType``, such as ``NotFoundException``.
+    message : str
+        The server's sentence.
+    request_id : str
+        Finds the request in the server's log; empty where the server sent none.
+    """
+
+    def __init__(
+        self, message: str, *, status: int = 0, exception_type: str = "", request_id: str = ""
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.status = status
+        self.exception_type = exception_type
+        self.request_id = request_id
+
+
+class BadRequest(ApiError):
+    """The request does not fit: a value is missing, of the wrong type or invalid (400)."""
+
+
+class Unauthorized(ApiError):
+    """The credentials are wrong, or the token is expired or unknown (401)."""
+
+
+class Forbidden(ApiError):
+    """You are known, but may not do this (403)."""
+
+
+class NotFound(ApiError):
+    """No such session, snapshot, service, file or object, or none that you may see (404)."""
+
+
+class Conflict(ApiError):
+    """It exists already, or its state does not allow this (409)."""
+
+
+class Gone(ApiError):
+    """It was there once (410)."""
+
+
+class PayloadTooLarge(ApiError):
+    """The server does not take that much at once (413)."""
+
+
+class TooManyRequests(ApiError):
+    """Wait a moment before you try again (429)."""
+
+
+class ServerFault(ApiError):
+    """The server failed; its log has the details under ``request_id`` (5xx)."""
+
+    def __str__(self) -> str:
+        return f"{self.message} (request {self.request_id})" if self.request_id else self.message
+
+
+class Busy(ServerFault):
+    """All workers are busy and the queue is full; try again later (503)."""
+
+
+class DeadlinePassed(ServerFault):
+    """The work took longer than the server allows and was stopped (504)."""
+
+
+_BY_STATUS: Final[dict[int, type[ApiError]]] = {
+    400: BadRequest,
+    401: Unauthorized,
+    403: Forbidden,
+    404: NotFound,
+    409: Conflict,
+    410: Gone,
+    413: PayloadTooLarge,
+    429: TooManyRequests,
+    503: Busy,
+    504: DeadlinePassed,
+}
+
+
+def api_error(
+    status: int, message: str, *, exception_type: str = "", request_id: str = ""
+) -> ApiError:
+    """Make the error for an HTTP status."""
+    kind = _BY_STATUS.get(status, ServerFault if status >= _FAULTS else ApiError)
+    return kind(message, status=status, exception_type=exception_type, request_id=request_id)
+
+
+class RemoteExecutionError(MlsvcError):
+    """Code in a session raised an exception.
+
+    Attributes
+    ----------
+    remote_type : str
+        Name of the exception's class, such as ``NameError``.
+    remote_message : str
+        Its message.
+    remote_traceback : list of str
+        The traceback as the session's interpreter shows it; empty where only the message is known.
+    session : str
+        Name of the session.
+    hint : str
+        What may help, or empty.
+    """
+
+    def __init__(
+        self,
+        remote_type: str,
+        remote_message: str = "",
+        remote_traceback: list[str] | None = None,
+        session: str = "",
+        hint: str = "",
+    ) -> None:
+        super().__init__(remote_type, remote_message, remote_traceback, session, hint)
+        self.remote_type = remote_type
+        self.remote_message = remote_message
+        self.remote_traceback = remote_traceback or []
+        self.session = session
+        self.hint = hint
+
+    def __str__(self) -> str:
+        place = f" in session {self.session!r}" if self.session else ""
+        return f"{self.remote_type}{place}: {self.remote_message}"
+
+    def _render_traceback_(self) -> list[str]:
+        lines = [str(self)]
+        if self.hint:
+            lines.append(f"Hint: {self.hint}")
+        if self.remote_traceback:
+            lines.extend(["", *self.remote_traceback, _RESET_COLOURS])
+        return lines
+
+
+class ServiceFailed(MlsvcError):
+    """The code of a service raised an exception while it was consumed.
+
+    Attributes
+    ----------
+    service : str
+        Name and version.
+    remote_message : str
+        Last line of the exception, such as ``ValueError: bad flower``.
+    console_output : str
+        What the code had printed by then.
+    """
+
+    def __init__(self, service: str, remote_message: str, console_output: str = "") -> None:
+        super().__init__(service, remote_message, console_output)
+        self.service = service
+        self.remote_message = remote_message
+        self.console_output = console_output
+
+    def __str__(self) -> str:
+        return f"service {self.service} raised {self.remote_message}"
+
+    def _render_traceback_(self) -> list[str]:
+        lines = [f"{type(self).__name__}: {self}"]
+        if self.console_output.strip():
+            lines.extend(["", "Printed before that:", self.console_output.rstrip("\n")])
+        return lines
+
+
+class RemoteInterrupted(KeyboardInterrupt):
+    """Code in a session was interrupted from here; the session stays usable."""
+
+    def __init__(self, session: str = "", *, is_stopping: bool = False) -> None:
+        super().__init__(session)
+        self.session = session
+        self.is_stopping = is_stopping
+
+    def __str__(self) -> str:
+        if self.is_stopping:
+            return f"interrupt sent; session {self.session!r} may still be stopping."
+        return f"interrupted; session {self.session!r} is still usable."
+
+    def _render_traceback_(self) -> list[str]:
+        return [f"{type(self).__name__}: {self}"]

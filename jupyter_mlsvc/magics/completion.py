@@ -1,0 +1,172 @@
+"""Completion of commands, options and the names that the server knows.
+
+Time-boxed, cached and silent: a key press never waits for a slow server nor shows its errors.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Final
+
+from IPython.core.completer import (
+    CompletionContext,
+    SimpleCompletion,
+    SimpleMatcherResult,
+    context_matcher,
+)
+
+from jupyter_mlsvc.client.service import Service
+from jupyter_mlsvc.client.session import Session
+from jupyter_mlsvc.magics.connection import MlsvcConnection
+from jupyter_mlsvc.magics.mlsvc import COMMANDS_BY_NAME
+from jupyter_mlsvc.magics.options import option_strings
+
+_PATIENCE_SECONDS: Final = 0.5
+_FRESH_SECONDS: Final = 10.0
+_LINE: Final = re.compile(r"(?:^|=)\s*%{1,2}(mlsvc|publish|consume|remote_exec)[ \t]+(.*)$")
+_NEEDS_VERSION: Final = {"service", "update", "delete", "swagger"}
+_NEEDS_SERVICE: Final = _NEEDS_VERSION | {"services"}
+
+
+class ServerNames:
+    """Names that the server knows, fetched in the background and kept for a few seconds."""
+
+    def __init__(self, connection: MlsvcConnection) -> None:
+        self._connection = connection
+        self._lock = threading.Lock()
+        self._kept: dict[str, tuple[float, Sequence[Any]]] = {}
+        self._running: dict[str, threading.Thread] = {}
+
+    def sessions(self) -> list[str]:
+        """Names of your sessions."""
+        found = self._get("sessions", self._list_sessions)
+        return [session.name for session in found]
+
+    def services(self) -> Sequence[Service]:
+        """All services."""
+        return self._get("services", self._list_services)
+
+    def _list_sessions(self) -> Sequence[Session]:
+        return self._connection.client.sessions.list()
+
+    def _list_services(self) -> Sequence[Service]:
+        return self._connection.client.services.list()
+
+    def _get(self, kind: str, fetch: Callable[[], Sequence[Any]]) -> Sequence[Any]:
+        with self._lock:
+            at, items = self._kept.get(kind, (float("-inf"), ()))
+            if time.monotonic() - at < _FRESH_SECONDS:
+                return items
+            thread = self._running.get(kind)
+            if thread is None or not thread.is_alive():
+                thread = threading.Thread(target=self._fetch, args=(kind, fetch), daemon=True)
+                self._running[kind] = thread
+                thread.start()
+        thread.join(_PATIENCE_SECONDS)
+        return self._kept.get(kind, (0.0, items))[1]
+
+    def _fetch(self, kind: str, fetch: Callable[[], Sequence[Any]]) -> None:
+        try:
+            items: Sequence[Any] = fetch() if self._connection.is_connected else ()
+        except Exception:  # noqa: BLE001 - whatever is wrong shows when the line runs
+            items = ()
+        self._kept[kind] = (time.monotonic(), items)
+
+
+class Completer:
+    """Completes the lines of our magics.
+
+    Parameters
+    ----------
+    connection : MlsvcConnection
+        Where the names come from.
+    parsers : mapping
+        Parser of each magic, for its options.
+    """
+
+    def __init__(self, connection: MlsvcConnection, parsers: Mapping[str, Any]) -> None:
+        self._names = ServerNames(connection)
+        self._parsers = parsers
+
+    def candidates(self, text: str) -> tuple[str, list[str]]:
+        """Give the word that is being typed and what it may become."""
+        found = _LINE.search(text)
+        if found is None:
+            return "", []
+        magic, rest = found.groups()
+        *before, word = re.split(r"\s+", rest)
+        options = ("-s", "--session")
+        if (before and before[-1] in options) or word.startswith("--session="):
+            prefix = "--session=" if word.startswith("--session=") else ""
+            names: Iterable[str] = (prefix + name for name in self._names.sessions())
+        elif word.startswith("-"):
+            names = self._options(magic, before)
+        else:
+            names = self._words(magic, [item for item in before if not item.startswith("-")])
+        return word, [name for name in names if name.startswith(word)]
+
+    def _options(self, magic: str, before: list[str]) -> Sequence[str]:
+        if magic == "mlsvc":
+            command = COMMANDS_BY_NAME.get(before[0]) if before else None
+            return option_strings(command.parser()) if command else []
+        return option_strings(self._parsers[magic])
+
+    def _words(self, magic: str, before: list[str]) -> Iterable[str]:
+        if magic == "consume":
+            return self._service_words(before, has_inputs=True)
+        if magic == "publish" and not before:
+            return self._service_words(before, has_inputs=False)
+        if magic == "mlsvc":
+            return self._command_words(*before)
+        return []
+
+    def _command_words(self, command: str = "", *others: str) -> Iterable[str]:
+        if not command:
+            return list(COMMANDS_BY_NAME)
+        if command == "session":
+            return self._session_words(list(others))
+        if command in _NEEDS_SERVICE:
+            allowed = 2 if command in _NEEDS_VERSION else 1
+            return (
+                self._service_words(list(others), has_inputs=False) if len(others) < allowed else []
+            )
+        return []
+
+    def _session_words(self, before: list[str]) -> Iterable[str]:
+        if before in ([], ["close"]):
+            own = ["new", "close"] if not before else []
+            return [*own, *self._names.sessions()]
+        return []
+
+    def _service_words(self, before: list[str], *, has_inputs: bool) -> Iterable[str]:
+        services = self._names.services()
+        if not before:
+            return sorted({service.name for service in services})
+        ours = [service for service in services if service.name == before[0]]
+        versions = [service.version for service in ours]
+        inputs: list[str] = []
+        if has_inputs and ours:
+            chosen = next((item for item in ours if before[1:2] == [item.version]), ours[-1])
+            inputs = [f"{item.name}=" for item in chosen.inputs]
+        return [*(versions if len(before) == 1 else []), *inputs]
+
+    def matcher(self) -> Callable[[CompletionContext], SimpleMatcherResult]:
+        """Make the function that IPython calls."""
+
+        @context_matcher(identifier="jupyter_mlsvc")
+        def jupyter_mlsvc_matcher(context: CompletionContext) -> SimpleMatcherResult:
+            word, names = self.candidates(context.text_until_cursor)
+            fragment = word if context.token.endswith(word) else context.token
+            cut = len(word) - len(fragment)
+            return SimpleMatcherResult(
+                completions=[SimpleCompletion(name[cut:], type="mlsvc") for name in names],
+                matched_fragment=fragment,
+                suppress=bool(names),
+                ordered=True,
+            )
+
+        made: Callable[[CompletionContext], SimpleMatcherResult] = jupyter_mlsvc_matcher
+        return made

@@ -1,0 +1,156 @@
+"""What the magics share: the client, and which session is the current one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from traitlets import Bool, Float, Unicode
+from traitlets.config import Configurable
+
+from jupyter_mlsvc.client.client import Client
+from jupyter_mlsvc.client.session import Session
+from jupyter_mlsvc.config import default_session_name
+from jupyter_mlsvc.errors import MlsvcError, NotFound
+
+
+class MlsvcConnection(Configurable):
+    """The connection of this notebook; made on first use, never when the extension loads."""
+
+    url = Unicode(
+        "",
+        help="Address of the server. Empty takes MLSVC_URL from the environment, else the public "
+        "door of this machine.",
+    ).tag(config=True)
+    default_session = Unicode(
+        "",
+        help="Name of the session that is used where none is named. Empty names it after the "
+        "notebook.",
+    ).tag(config=True)
+    connect_timeout = Float(5.0, help="Seconds to wait for a connection.").tag(config=True)
+    read_timeout = Float(
+        60.0, help="Seconds to wait for an answer. Running code may take as long as it takes."
+    ).tag(config=True)
+    verify_tls = Bool(True, help="Whether to check the server's certificate.").tag(config=True)
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self._client: Client | None = None
+        self._sessions: dict[str, Session] = {}
+        self._current: Session | None = None
+
+    # --- server ------------------------------------------------------------------------------
+
+    @property
+    def client(self) -> Client:
+        """The client; made from the environment where nobody logged in."""
+        if self._client is None:
+            self._client = self._make(None)
+        return self._client
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether there is a client with a token, or could be one without asking anybody."""
+        return self.client.is_logged_in
+
+    def login(self, url: str | None, username: str, password: str) -> Client:
+        """Log in and use that server from now on; what was there before stays if this fails."""
+        client = self._make(url)
+        client.login(username, password)
+        self.disconnect()
+        self._client = client
+        return client
+
+    def disconnect(self) -> None:
+        """Forget the client and its sessions; nothing is closed on the server."""
+        if self._client is not None:
+            self._client.close()
+        self._client = None
+        self._sessions.clear()
+        self._current = None
+
+    def _make(self, url: str | None) -> Client:
+        timeout = (self.connect_timeout, self.read_timeout)
+        return Client(url or self.url or None, timeout=timeout, verify=self.verify_tls)
+
+    # --- sessions ----------------------------------------------------------------------------
+
+    @property
+    def current(self) -> Session | None:
+        """The session that was used last, or None."""
+        return self._current
+
+    def session(self, name: str | None = None) -> Session:
+        """Give a session and make it the current one; it is started where there is none.
+
+        Parameters
+        ----------
+        name : str, optional
+            Name or id; the current session, else the default one, where it is left out.
+        """
+        if name is None and self._current is not None:
+            return self._current
+        wanted = name or self.default_session or default_session_name()
+        if wanted not in self._sessions:
+            self._sessions[wanted] = self._find(wanted) or self._start(wanted)
+        self._current = self._sessions[wanted]
+        return self._current
+
+    def existing(self) -> Session | None:
+        """Give the current session, or the default one where the server has it; starts none."""
+        if self._current is None:
+            found = self._find(self.default_session or default_session_name())
+            return None if found is None else self._use(found)
+        return self._current
+
+    def switch(self, name: str) -> Session:
+        """Make an existing session the current one.
+
+        Raises
+        ------
+        NotFound
+            You have no session of that name.
+        """
+        session = self._sessions.get(name) or self.client.sessions.get(name)
+        return self._use(session)
+
+    def new(self, name: str | None = None) -> Session:
+        """Start a session, even if there is one of that name, and make it the current one."""
+        return self._use(self._start(name or self.default_session or default_session_name()))
+
+    def forget(self, session: Session) -> None:
+        """Take a session that has ended off the list."""
+        self._sessions = {
+            key: kept for key, kept in self._sessions.items() if kept.id != session.id
+        }
+        if self._current is not None and self._current.id == session.id:
+            self._current = None
+
+    def is_gone(self, session: Session) -> bool:
+        """Ask the server whether a session has ended."""
+        return all(other.id != session.id for other in self.client.sessions.list())
+
+    def ended(self, session: Session) -> MlsvcError:
+        """Forget a session that has ended and make the error that says so."""
+        self.forget(session)
+        return MlsvcError(
+            f"Session {session.name!r} has ended on the server and its variables are gone. "
+            "Run your cells again to start a new one."
+        )
+
+    def _use(self, session: Session) -> Session:
+        self._sessions[session.name] = session
+        self._current = session
+        return session
+
+    def _find(self, name: str) -> Session | None:
+        try:
+            session = self.client.sessions.get(name)
+        except NotFound:
+            return None
+        print(f"Continuing in session {session.name!r}.")
+        return session
+
+    def _start(self, name: str) -> Session:
+        session = self.client.sessions.create(name)
+        print(f"Started session {name!r}.")
+        return session

@@ -1,0 +1,128 @@
+"""``%consume``: call a service."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from IPython.core.magic import line_magic, magics_class, needs_local_scope, no_var_expand
+from IPython.core.magic_arguments import argument, magic_arguments
+
+from jupyter_mlsvc.client.results import ServiceResult
+from jupyter_mlsvc.magics.base import MlsvcMagics
+from jupyter_mlsvc.magics.options import LineParser
+
+_FORM: Final = (
+    "%consume NAME [VERSION] input=VALUE …   where a VALUE is a Python literal or a variable"
+)
+_ASSIGNMENT: Final = re.compile(r"([^\W\d]\w*)\s*=(?!=)\s*")
+_OPENING: Final = "([{"
+_CLOSING: Final = ")]}"
+_QUOTES: Final = "\"'"
+
+
+@magics_class
+class ConsumeMagics(MlsvcMagics):
+    """Calling services."""
+
+    @no_var_expand
+    @needs_local_scope
+    @magic_arguments()
+    @argument("name", help="name of the service")
+    @argument("version", nargs="?", help="version; the newest where it is left out")
+    @argument(
+        "inputs", nargs="*", metavar="input=VALUE", help="Python literals or names of variables"
+    )
+    @line_magic
+    def consume(self, line: str, local_ns: Mapping[str, Any] | None = None) -> ServiceResult:
+        """Call a service and return its outputs.
+
+        Examples::
+
+            %consume Iris V1.0 flower_data=[7, 3.2, 4.7, 1.4]
+            result = %consume Iris flower_data=row
+            result.iris_species
+        """
+        parser = LineParser(self.consume.parser, _FORM)
+        words, texts = split_inputs(line)
+        arguments = parser.parse(words)
+        if arguments.inputs:
+            raise parser.misuse(f"{arguments.inputs[0]!r} is no input=VALUE")
+        namespace = self.namespace(local_ns)
+        inputs: dict[str, Any] = {}
+        for name, text in texts:
+            if name in inputs:
+                raise parser.misuse(f"{name!r} is given twice")
+            try:
+                inputs[name] = value_of(text, namespace)
+            except ValueError as error:
+                raise parser.misuse(f"{name}={text}: {error}") from None
+        services = self.connection.client.services
+        version = arguments.version or services.get(arguments.name).version
+        result = services.consume(arguments.name, version, inputs)
+        result.raise_for_error()
+        return result
+
+
+def split_inputs(line: str) -> tuple[str, list[tuple[str, str]]]:
+    """Split a line into what comes before the first ``name=`` and the names with their texts."""
+    starts = list(_assignments(line))
+    if not starts:
+        return line, []
+    ends = [*(start for start, _, _ in starts[1:]), len(line)]
+    inputs = [
+        (name, line[value_at:end].strip().rstrip(",").rstrip())
+        for (_, name, value_at), end in zip(starts, ends, strict=True)
+    ]
+    return line[: starts[0][0]], inputs
+
+
+def value_of(text: str, namespace: Mapping[str, Any]) -> Any:
+    """Read a value: a Python literal, or the name of a variable.
+
+    Raises
+    ------
+    ValueError
+        It is neither; nothing is ever evaluated.
+    """
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+        if not text.isidentifier():
+            raise ValueError(
+                "neither a Python literal nor the name of a variable; "
+                "put the value into a variable first"
+            ) from None
+    if text not in namespace:
+        raise ValueError(f"there is no variable {text!r} here")
+    return namespace[text]
+
+
+def _assignments(line: str) -> Iterator[tuple[int, str, int]]:
+    """Find each ``name=`` outside of brackets and strings: its place, itself, its value's place."""
+    depth = 0
+    quote = ""
+    at = 0
+    is_boundary = True
+    while at < len(line):
+        letter = line[at]
+        if quote:
+            if letter == "\\":
+                at += 1
+            elif letter == quote:
+                quote = ""
+        elif letter in _QUOTES:
+            quote = letter
+        elif letter in _OPENING:
+            depth += 1
+        elif letter in _CLOSING:
+            depth -= 1
+        elif depth == 0 and is_boundary and (found := _ASSIGNMENT.match(line, at)):
+            yield at, found[1], found.end()
+            at = found.end()
+            is_boundary = False
+            continue
+        is_boundary = letter.isspace() or letter == ","
+        at += 1

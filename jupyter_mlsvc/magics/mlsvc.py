@@ -1,0 +1,311 @@
+"""``%mlsvc``: everything that is no code: login, sessions, snapshots and services."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from getpass import getpass
+from pathlib import Path
+from typing import Any, Final
+
+from IPython.core.error import StdinNotImplementedError, UsageError
+from IPython.core.magic import line_magic, magics_class, no_var_expand
+from IPython.core.magic_arguments import MagicArgumentParser, argument, kwds, magic_arguments
+from msgspec import UNSET
+
+from jupyter_mlsvc.client.client import Client
+from jupyter_mlsvc.client.looks import Document, Listing
+from jupyter_mlsvc.client.service import Service
+from jupyter_mlsvc.client.session import Session
+from jupyter_mlsvc.client.snapshots import Snapshot
+from jupyter_mlsvc.client.status import Status
+from jupyter_mlsvc.errors import MlsvcError
+from jupyter_mlsvc.magics.base import MlsvcMagics
+from jupyter_mlsvc.magics.connection import MlsvcConnection
+from jupyter_mlsvc.magics.options import (
+    LineParser,
+    code_text,
+    csv_files,
+    csv_parameters,
+    read_word,
+)
+
+Run = Callable[[MlsvcConnection, argparse.Namespace], object]
+Argument = tuple[tuple[str, ...], Mapping[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A subcommand: its form, what it does, and how it does it."""
+
+    form: str
+    summary: str
+    run: Run
+    arguments: Sequence[Argument] = ()
+
+    @property
+    def name(self) -> str:
+        """First word of the form."""
+        return self.form.split(maxsplit=1)[0]
+
+    def parser(self) -> MagicArgumentParser:
+        """Build the parser of what follows the name."""
+        parser = MagicArgumentParser(f"mlsvc {self.name}", description=self.summary)
+        for names, settings in self.arguments:
+            parser.add_argument(*names, **settings)
+        return parser
+
+
+class Help:
+    """The forms of all subcommands."""
+
+    def __repr__(self) -> str:
+        width = max(len(command.form) for command in COMMANDS)
+        lines = (f"%mlsvc {command.form.ljust(width)}  {command.summary}" for command in COMMANDS)
+        return "\n".join((*lines, *_OTHERS))
+
+
+# --- subcommands -----------------------------------------------------------------------------
+
+
+def _login(connection: MlsvcConnection, arguments: argparse.Namespace) -> Client:
+    return connection.login(arguments.url, arguments.user, _password(arguments))
+
+
+def _password(arguments: argparse.Namespace) -> str:
+    if arguments.password_file:
+        path = Path(arguments.password_file).expanduser()
+        try:
+            lines = path.read_text(encoding="utf-8").splitlines()
+        except OSError as error:
+            raise UsageError(f"The password file can't be read: {error.strerror}: {path}") from None
+        if not lines:
+            raise UsageError(f"The password file is empty: {path}")
+        return lines[0]
+    try:
+        return getpass(f"Password of {arguments.user}: ")
+    except (StdinNotImplementedError, EOFError):
+        raise UsageError(
+            "Nobody can be asked for the password here; use --password-file FILE."
+        ) from None
+
+
+def _logout(connection: MlsvcConnection, _: argparse.Namespace) -> None:
+    try:
+        connection.client.logout()
+    finally:
+        connection.disconnect()
+
+
+def _status(connection: MlsvcConnection, _: argparse.Namespace) -> Status:
+    return connection.client.status()
+
+
+def _sessions(connection: MlsvcConnection, _: argparse.Namespace) -> Listing[Session]:
+    return connection.client.sessions.list()
+
+
+def _session(connection: MlsvcConnection, arguments: argparse.Namespace) -> Session | None:
+    match arguments.words:
+        case []:
+            current = connection.current
+            if current is None:
+                raise MlsvcError(
+                    "No session is in use yet; %%remote_exec or %mlsvc session new starts one."
+                )
+            return current
+        case ["new"]:
+            return connection.new()
+        case ["new", name]:
+            return connection.new(name)
+        case ["close"]:
+            if connection.current is None:
+                raise MlsvcError("No session is in use.")
+            _close(connection, connection.current)
+            return None
+        case ["close", name]:
+            _close(connection, connection.client.sessions.get(name))
+            return None
+        case [name]:
+            return connection.switch(name)
+        case _:
+            raise UsageError(
+                "Too many words.\nUse: %mlsvc session [NAME | new [NAME] | close [NAME]]"
+            )
+
+
+def _close(connection: MlsvcConnection, session: Session) -> None:
+    session.close()
+    connection.forget(session)
+    print(f"Closed session {session.name!r}.")
+
+
+def _snapshot(connection: MlsvcConnection, arguments: argparse.Namespace) -> Snapshot:
+    session = connection.existing()
+    if session is None:
+        raise MlsvcError("No session is in use yet, so there is nothing to keep.")
+    return connection.client.snapshots.create(session.id, arguments.name)
+
+
+def _snapshots(connection: MlsvcConnection, _: argparse.Namespace) -> Listing[Snapshot]:
+    return connection.client.snapshots.list()
+
+
+def _services(connection: MlsvcConnection, arguments: argparse.Namespace) -> Listing[Service]:
+    services = connection.client.services
+    return services.list() if arguments.name is None else services.versions(arguments.name)
+
+
+def _service(connection: MlsvcConnection, arguments: argparse.Namespace) -> Service:
+    return connection.client.service(arguments.name, arguments.version)
+
+
+def _update(connection: MlsvcConnection, arguments: argparse.Namespace) -> Service:
+    given = vars(arguments)
+    options = (
+        "code",
+        "init_code",
+        "description",
+        "alias",
+        "inputs",
+        "outputs",
+        "output_files",
+        "snapshot_id",
+    )
+    changes: dict[str, Any] = {
+        name: UNSET if given[name] is None else given[name] for name in options
+    }
+    if all(value is UNSET for value in changes.values()) and arguments.session is None:
+        raise UsageError("Nothing to change.\nUse: %mlsvc " + COMMANDS_BY_NAME["update"].form)
+    services = connection.client.services
+    if arguments.session is None:
+        return services.update(arguments.name, arguments.version, **changes)
+    session = connection.switch(arguments.session)
+    snapshot = connection.client.snapshots.create(session.id)
+    try:
+        changes["snapshot_id"] = snapshot.id
+        return services.update(arguments.name, arguments.version, **changes)
+    finally:
+        snapshot.delete()
+
+
+def _delete(connection: MlsvcConnection, arguments: argparse.Namespace) -> None:
+    connection.client.services.delete(arguments.name, arguments.version)
+    print(f"Deleted service {arguments.name} {arguments.version}.")
+
+
+def _swagger(connection: MlsvcConnection, arguments: argparse.Namespace) -> Document:
+    services = connection.client.services
+    if arguments.name is None:
+        return services.core_swagger()
+    version = arguments.version or services.get(arguments.name).version
+    return services.swagger(arguments.name, version)
+
+
+def _help(_: MlsvcConnection, __: argparse.Namespace) -> Help:
+    return Help()
+
+
+# --- the table -------------------------------------------------------------------------------
+
+
+_NAME: Final[Argument] = (("name",), {})
+_MAYBE_NAME: Final[Argument] = (("name",), {"nargs": "?"})
+_VERSION: Final[Argument] = (("version",), {})
+_MAYBE_VERSION: Final[Argument] = (("version",), {"nargs": "?"})
+
+COMMANDS: Final[tuple[Command, ...]] = (
+    Command(
+        "login [URL] -u NAME [--password-file FILE]",
+        "log in; asks for the password",
+        _login,
+        (
+            (("url",), {"nargs": "?"}),
+            (("-u", "--user"), {"required": True}),
+            (("--password-file",), {}),
+        ),
+    ),
+    Command("logout", "make the login's tokens useless", _logout),
+    Command("status", "state of the server", _status),
+    Command("sessions", "your sessions", _sessions),
+    Command(
+        "session [NAME | new [NAME] | close [NAME]]",
+        "the current session; switch, start or close one",
+        _session,
+        ((("words",), {"nargs": "*"}),),
+    ),
+    Command("snapshot [NAME]", "keep what the current session holds", _snapshot, (_MAYBE_NAME,)),
+    Command("snapshots", "your snapshots", _snapshots),
+    Command("services [NAME]", "all services, or the versions of one", _services, (_MAYBE_NAME,)),
+    Command(
+        "service NAME [VERSION]",
+        "a service as an object that you can call",
+        _service,
+        (_NAME, _MAYBE_VERSION),
+    ),
+    Command(
+        "update NAME VERSION [--description TEXT] [--code CODE] [--init-code CODE] "
+        "[-i NAME:TYPE,…] [-o NAME:TYPE,…] [--alias NAME] [--files NAME,…] "
+        "[--snapshot ID | --session NAME]",
+        "change a service in place",
+        _update,
+        (
+            _NAME,
+            _VERSION,
+            (("-d", "--description"), {}),
+            (("--code",), {"type": code_text}),
+            (("--init-code",), {"type": code_text}),
+            (("-i", "--inputs"), {"type": csv_parameters}),
+            (("-o", "--outputs"), {"type": csv_parameters}),
+            (("--alias",), {}),
+            (("--files",), {"type": csv_files, "dest": "output_files"}),
+            (("--snapshot",), {"dest": "snapshot_id"}),
+            (("-s", "--session"), {}),
+        ),
+    ),
+    Command("delete NAME VERSION", "delete a version of a service", _delete, (_NAME, _VERSION)),
+    Command(
+        "swagger [NAME [VERSION]]",
+        "Swagger document of a service, or of the server",
+        _swagger,
+        (_MAYBE_NAME, _MAYBE_VERSION),
+    ),
+    Command("help", "this list", _help),
+)
+COMMANDS_BY_NAME: Final[Mapping[str, Command]] = {command.name: command for command in COMMANDS}
+_OTHERS: Final = (
+    "",
+    "%%remote_exec runs code in a session, %publish makes a service of it, %consume calls one;",
+    "%%remote_exec?, %publish? and %consume? show their options.",
+)
+
+
+@magics_class
+class MlsvcCommandMagics(MlsvcMagics):
+    """Working with the server."""
+
+    @no_var_expand
+    @magic_arguments()
+    @kwds(epilog="\n".join(f"%mlsvc {command.form}\n    {command.summary}" for command in COMMANDS))
+    @argument("command", nargs="?", default="help", help="one of the commands below")
+    @argument("words", nargs="*", metavar="…", help="what belongs to the command")
+    @line_magic
+    def mlsvc(self, line: str) -> object:
+        """Log in, and work with sessions, snapshots and services.
+
+        Examples::
+
+            %mlsvc login http://localhost:12800 -u maria
+            svc = %mlsvc service Iris V1.0
+            svc(flower_data=[7, 3.2, 4.7, 1.4])
+        """
+        first = read_word(line, 0)
+        name = "help" if first is None else first.text
+        command = COMMANDS_BY_NAME.get(name)
+        if command is None:
+            known = ", ".join(COMMANDS_BY_NAME)
+            raise UsageError(f"There is no %mlsvc {name}.\nUse one of: {known}")
+        parser = LineParser(command.parser(), f"%mlsvc {command.form}")
+        rest = "" if first is None else line[first.end :]
+        return command.run(self.connection, parser.parse(rest))

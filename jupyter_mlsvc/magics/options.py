@@ -1,0 +1,319 @@
+"""Reading the option lines of the magics, and options that several of them share.
+
+Code on the line is taken as it stands: nothing in it is expanded, and no quote or brace lost.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import io
+import tokenize
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, TypeVar
+
+from IPython.core.error import UsageError
+from IPython.core.magic_arguments import MagicArgumentParser, argument
+
+from jupyter_mlsvc.client.parameters import definitions
+from jupyter_mlsvc.wire.models import ParameterDefinition
+from jupyter_mlsvc.wire.names import InvalidName, parameter_name
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_QUOTES: Final = "\"'"
+
+
+# --- types of options ------------------------------------------------------------------------
+
+
+def csv_names(text: str) -> list[str]:
+    """Read ``a,b``: names of variables."""
+    try:
+        return [parameter_name(name) for name in _split(text)]
+    except InvalidName as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def csv_parameters(text: str) -> list[ParameterDefinition]:
+    """Read ``a:vector,b:numeric``: declarations of inputs or outputs."""
+    try:
+        return definitions(_split(text))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def csv_files(text: str) -> list[str]:
+    """Read ``a.png,b.csv``: names of files."""
+    return _split(text)
+
+
+def code_text(text: str) -> str:
+    """Read code: one Python string literal, or the text as it stands."""
+    literal = _leading_literal(text)
+    return text if literal is None or literal[1].strip() else literal[0]
+
+
+def _split(text: str) -> list[str]:
+    return [item.strip() for item in text.split(",") if item.strip()]
+
+
+_COMMA_TYPES: Final = (csv_names, csv_parameters, csv_files)
+
+
+# --- options that several magics share -------------------------------------------------------
+
+
+def session_option(function: F) -> F:
+    """Add ``--session NAME``."""
+    option = argument(
+        "-s", "--session", metavar="NAME", help="session on the server, by name or id"
+    )
+    added: F = option(function)
+    return added
+
+
+def definition_options(function: F) -> F:
+    """Add what describes a service: inputs, outputs, description and so on."""
+    options = (
+        argument(
+            "-i",
+            "--inputs",
+            type=csv_parameters,
+            metavar="NAME:TYPE,…",
+            help="inputs of the service; types: logical, numeric, integer, character, vector, "
+            "matrix, data.frame",
+        ),
+        argument(
+            "-o",
+            "--outputs",
+            type=csv_parameters,
+            metavar="NAME:TYPE,…",
+            help="outputs of the service",
+        ),
+        argument("-d", "--description", help="a sentence for those who use the service"),
+        argument(
+            "--init-code", type=code_text, metavar="CODE", help="code that runs before each call"
+        ),
+        argument("--alias", metavar="NAME", help="name of the call in generated clients"),
+        argument(
+            "--files",
+            type=csv_files,
+            metavar="NAME,…",
+            help="files that the code writes and callers get",
+        ),
+        argument(
+            "--snapshot", metavar="ID", help="snapshot of yours that the code finds its objects in"
+        ),
+    )
+    for option in reversed(options):
+        function = option(function)
+    return session_option(function)
+
+
+# --- words -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """A word of a line: with its quotes taken off, as it was written, and where it ends."""
+
+    text: str
+    raw: str
+    end: int
+
+    @property
+    def is_quoted(self) -> bool:
+        """Whether it begins with a quote, so that it can be no option."""
+        return self.raw[:1] in _QUOTES
+
+
+def read_word(line: str, start: int) -> Word | None:
+    """Read the word at or after a position, by the quoting rules of a shell.
+
+    Raises
+    ------
+    UsageError
+        A quote is not closed.
+    """
+    while start < len(line) and line[start].isspace():
+        start += 1
+    if start == len(line):
+        return None
+    text: list[str] = []
+    quote = ""
+    at = start
+    while at < len(line) and (quote or not line[at].isspace()):
+        letter = line[at]
+        if quote == '"' and letter == "\\" and line[at + 1 : at + 2] in {'"', "\\"}:
+            at += 1
+            text.append(line[at])
+        elif letter == quote:
+            quote = ""
+        elif not quote and letter in _QUOTES:
+            quote = letter
+        else:
+            text.append(letter)
+        at += 1
+    if quote:
+        raise UsageError(f"A {quote} is not closed: {line[start:]}")
+    return Word("".join(text), line[start:at], at)
+
+
+def read_words(line: str) -> list[str]:
+    """Read all words of a line."""
+    words: list[str] = []
+    at = 0
+    while (word := read_word(line, at)) is not None:
+        words.append(word.text)
+        at = word.end
+    return words
+
+
+# --- lines -----------------------------------------------------------------------------------
+
+
+class LineParser:
+    """Parses ``[options] WORD… [options] CODE`` with the parser that the decorators built.
+
+    Parameters
+    ----------
+    parser : MagicArgumentParser
+        Knows the options; the code, where there is any, must be its last positional ``code``.
+    form : str
+        The right form, shown with each mistake.
+    words : int or None
+        How many words come before the code; None where all are words and there is no code.
+    """
+
+    def __init__(self, parser: MagicArgumentParser, form: str, *, words: int | None = None) -> None:
+        self._parser = parser
+        self._form = form
+        self._words = words
+
+    def parse(self, line: str) -> argparse.Namespace:
+        """Parse a line.
+
+        Raises
+        ------
+        UsageError
+            It does not fit; the message has the right form in it.
+        """
+        try:
+            options, words, code = self._read(line, 0, self._words)
+            if code:
+                literal = _leading_literal(code)
+                if literal is not None:
+                    code, rest = self._after_literal(code, *literal)
+                    options += rest
+                words = [*words, code]
+            return self._parser.parse_args([*options, "--", *words])
+        except UsageError as error:
+            raise self.misuse(str(error)) from None
+
+    def misuse(self, message: str) -> UsageError:
+        """Make the error for a wrong use."""
+        return UsageError(f"{message.rstrip('.')}.\nUse: {self._form}")
+
+    def _read(self, line: str, at: int, limit: int | None) -> tuple[list[str], list[str], str]:
+        """Take options and words off the front; what is left is code."""
+        options: list[str] = []
+        words: list[str] = []
+        while (
+            word := read_word_or_code(line, at, is_code=limit is not None and len(words) >= limit)
+        ) is not None:
+            action = None if word.is_quoted else self._option(word.text)
+            if action is not None:
+                option, at = self._with_value(action, word, line)
+                options.append(option)
+            elif word.raw == "--":
+                return options, words, line[word.end :].strip()
+            elif limit is not None and len(words) >= limit and not _is_long_option(word.raw):
+                return options, words, line[at:].strip()
+            elif _is_long_option(word.raw) or _is_short_option(word.raw):
+                raise UsageError(f"unknown option {word.raw}")
+            else:
+                words.append(word.text)
+                at = word.end
+        return options, words, ""
+
+    def _after_literal(self, raw: str, code: str, rest: str) -> tuple[str, list[str]]:
+        """Take options after a quoted code; with anything else there it was not quoted."""
+        if not rest.strip():
+            return code, []
+        try:
+            options, words, remainder = self._read(rest, 0, 0)
+        except UsageError:
+            return raw, []
+        return (raw, []) if words or remainder else (code, options)
+
+    def _option(self, text: str) -> argparse.Action | None:
+        name = text.partition("=")[0] if text.startswith("--") else text
+        return _options(self._parser).get(name)
+
+    def _with_value(self, action: argparse.Action, word: Word, line: str) -> tuple[str, int]:
+        name = max(action.option_strings, key=len)
+        if action.nargs == 0:
+            return name, word.end
+        if word.text.startswith("--") and "=" in word.text:
+            return f"{name}={word.text.partition('=')[2]}", word.end
+        value = read_word(line, word.end)
+        if value is None:
+            raise UsageError(f"{word.text} needs a value")
+        text = value.raw if action.type is code_text else value.text
+        end = value.end
+        # ``-i a, b`` means what ``-i a,b`` means.
+        while action.type in _COMMA_TYPES and text.endswith(",") and (more := read_word(line, end)):
+            text, end = text + more.text, more.end
+        return f"{name}={text}", end
+
+
+def read_word_or_code(line: str, at: int, *, is_code: bool) -> Word | None:
+    """Read a word; where code may stand, an apostrophe in it is no open quote."""
+    if not is_code:
+        return read_word(line, at)
+    rest = line[at:]
+    stripped = rest.lstrip()
+    if not stripped:
+        return None
+    first = stripped.split(maxsplit=1)[0]
+    return Word(first, first, at + len(rest) - len(stripped) + len(first))
+
+
+def _is_long_option(raw: str) -> bool:
+    return raw.startswith("--") and raw[2:3].isalpha()
+
+
+def _is_short_option(raw: str) -> bool:
+    return len(raw) > 1 and raw[0] == "-" and raw[1].isalpha()
+
+
+def _leading_literal(text: str) -> tuple[str, str] | None:
+    """Read the Python string literal that text begins with; gives its value and what follows."""
+    try:
+        token = next(tokenize.generate_tokens(io.StringIO(text).readline))
+    except (tokenize.TokenError, SyntaxError, StopIteration):
+        return None
+    if token.type != tokenize.STRING or token.start != (1, 0):
+        return None
+    try:
+        with warnings.catch_warnings():
+            # A pattern such as "\d" is what its author meant.
+            warnings.simplefilter("ignore")
+            value = ast.literal_eval(token.string)
+    except (SyntaxError, ValueError):
+        return None
+    return (value, text[len(token.string) :]) if isinstance(value, str) else None
+
+
+def option_strings(parser: MagicArgumentParser) -> Sequence[str]:
+    """Long options that a parser knows, for completion."""
+    return sorted(name for name in _options(parser) if name.startswith("--"))
+
+
+def _options(parser: MagicArgumentParser) -> dict[str, argparse.Action]:
+    # argparse has no public way to ask whether an option takes a value.
+    found: dict[str, argparse.Action] = parser._option_string_actions  # noqa: SLF001
+    return found

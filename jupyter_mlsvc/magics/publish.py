@@ -1,0 +1,119 @@
+"""``%publish`` and ``%%publish``: make a service of code and a session."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Final
+
+from IPython.core.magic import line_cell_magic, magics_class, no_var_expand
+from IPython.core.magic_arguments import argument, magic_arguments
+
+from jupyter_mlsvc.capture import assigned_names
+from jupyter_mlsvc.client.service import Service
+from jupyter_mlsvc.client.session import Session
+from jupyter_mlsvc.client.snapshots import skipped_text
+from jupyter_mlsvc.errors import MlsvcError
+from jupyter_mlsvc.magics.base import MlsvcMagics
+from jupyter_mlsvc.magics.options import LineParser, definition_options
+
+_FORM: Final = """%publish NAME VERSION [--snapshot ID | --session NAME] [-i NAME:TYPE,…]
+              [-o NAME:TYPE,…] [--description TEXT] [--init-code CODE] [--alias NAME]
+              [--files NAME,…] CODE
+     %%publish NAME VERSION …   with the code in the cell"""
+
+
+@magics_class
+class PublishMagics(MlsvcMagics):
+    """Publishing services."""
+
+    @no_var_expand
+    @magic_arguments()
+    @definition_options
+    @argument("name", help="name of the service")
+    @argument("version", nargs="?", help="version, such as V1.0")
+    @argument("code", nargs="?", default="", help="code; in %%%%publish the cell is the code")
+    @line_cell_magic
+    def publish(self, line: str, cell: str | None = None) -> Service:
+        """Publish a service.
+
+        The code runs for each call: it finds the inputs as variables, and its variables named like
+        the outputs are the answer. It also finds what the snapshot holds; without ``--snapshot``
+        one of the current session is taken for it. Code on the line is the rest of the line, or
+        one Python string.
+
+        Examples::
+
+            %%publish Iris V1.0 -i flower_data:vector -o iris_species:vector
+            iris_species = [names[x] for x in clf.predict(flower_data)]
+        """
+        parser = LineParser(self.publish.parser, _FORM, words=2)
+        arguments = parser.parse(line)
+        code = _code(parser, arguments, cell)
+        if arguments.snapshot and arguments.session:
+            raise parser.misuse("Give --snapshot or --session, not both")
+        _note_unset_outputs(arguments, code)
+        with self._snapshot(arguments) as snapshot_id:
+            return self.connection.client.services.publish(
+                arguments.name,
+                arguments.version,
+                code=code,
+                inputs=arguments.inputs or (),
+                outputs=arguments.outputs or (),
+                snapshot_id=snapshot_id,
+                description=arguments.description,
+                init_code=arguments.init_code,
+                alias=arguments.alias,
+                output_files=arguments.files or (),
+            )
+
+    @contextmanager
+    def _snapshot(self, arguments: argparse.Namespace) -> Iterator[str | None]:
+        """Give the snapshot to publish; one taken for it is deleted when the service has it."""
+        if arguments.snapshot:
+            yield arguments.snapshot
+            return
+        session = self._session(arguments.session)
+        if session is None:
+            yield None
+            return
+        label = " ".join(filter(None, (arguments.name, arguments.version)))
+        with self.told_when_gone(session):
+            snapshot = self.connection.client.snapshots.create(session.id, label)
+        try:
+            if snapshot.skipped:
+                print("Left out of the snapshot:", file=sys.stderr)
+                print(skipped_text(snapshot.skipped), file=sys.stderr)
+            yield snapshot.id
+        finally:
+            # Whether the service was published does not depend on tidying up.
+            with suppress(MlsvcError):
+                snapshot.delete()
+
+    def _session(self, name: str | None) -> Session | None:
+        if name is not None:
+            return self.connection.switch(name)
+        return self.connection.existing()
+
+
+def _code(parser: LineParser, arguments: argparse.Namespace, cell: str | None) -> str:
+    if cell is not None and arguments.code:
+        raise parser.misuse(
+            f"%%publish takes its code from the cell, but its line has more: {arguments.code}"
+        )
+    code: str = arguments.code if cell is None else cell
+    if not code.strip():
+        raise parser.misuse("There is no code to publish")
+    return code
+
+
+def _note_unset_outputs(arguments: argparse.Namespace, code: str) -> None:
+    """Say early what would otherwise show when the service is called first."""
+    known = assigned_names(code) | assigned_names(arguments.init_code or "")
+    if not known:
+        return
+    unset = [item.name for item in arguments.outputs or () if item.name not in known]
+    if unset:
+        print(f"Note: the code does not set {', '.join(unset)}.", file=sys.stderr)

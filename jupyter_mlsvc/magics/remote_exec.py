@@ -1,0 +1,141 @@
+"""``%remote_exec`` and ``%%remote_exec``: run code in a session on the server."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+
+from IPython.core.error import UsageError
+from IPython.core.magic import line_cell_magic, magics_class, needs_local_scope, no_var_expand
+from IPython.core.magic_arguments import argument, magic_arguments
+
+from jupyter_mlsvc.client.session import Session
+from jupyter_mlsvc.display import CellOutput, RemoteValue
+from jupyter_mlsvc.errors import MlsvcError, NotFound, RemoteExecutionError
+from jupyter_mlsvc.magics.base import MlsvcMagics
+from jupyter_mlsvc.magics.options import LineParser, csv_names, session_option
+
+_FORM: Final = """%%remote_exec [--session NAME] [-i a,b] [-o x,y]   with the code in the cell
+     %remote_exec [--session NAME] [-i a,b] [-o x,y] CODE"""
+_UNDEFINED: Final = re.compile(r"name '(\w+)' is not defined")
+
+
+@magics_class
+class RemoteExecMagics(MlsvcMagics):
+    """Running code on the server."""
+
+    @no_var_expand
+    @needs_local_scope
+    @magic_arguments()
+    @session_option
+    @argument(
+        "-i",
+        "--inputs",
+        type=csv_names,
+        default=[],
+        metavar="NAME,…",
+        help="local variables to send",
+    )
+    @argument(
+        "-o",
+        "--outputs",
+        type=csv_names,
+        default=[],
+        metavar="NAME,…",
+        help="variables to bring back",
+    )
+    @argument("code", nargs="?", default="", help="code; in %%%%remote_exec the cell is the code")
+    @line_cell_magic
+    def remote_exec(
+        self, line: str, cell: str | None = None, local_ns: Mapping[str, Any] | None = None
+    ) -> RemoteValue | None:
+        """Run code in a session on the server.
+
+        Output appears while the code runs. Interrupting the cell interrupts the code there; the
+        session keeps its variables. The session is started when it is first used, and a session
+        that you name becomes the current one.
+
+        Examples::
+
+            %%remote_exec -i flowers -o score
+            score = clf.score(flowers.data, flowers.target)
+        """
+        parser = LineParser(self.remote_exec.parser, _FORM, words=0)
+        arguments = parser.parse(line)
+        code = _code(parser, arguments.code, cell)
+        values = _values(arguments.inputs, self.namespace(local_ns))
+        session = self.connection.session(arguments.session)
+        with self.told_when_gone(session):
+            for name, value in values.items():
+                _send(session, name, value, self.shell.user_ns)
+            output = CellOutput()
+            try:
+                session.run(code, on_event=output)
+            except RemoteExecutionError as error:
+                error.hint = _hint(error, self.namespace(local_ns))
+                raise
+            self.shell.push(_bring_back(session, arguments.outputs, self.shell.user_ns))
+        return output.value
+
+
+def _code(parser: LineParser, on_line: str, cell: str | None) -> str:
+    if cell is not None and on_line:
+        raise parser.misuse(
+            f"%%remote_exec takes its code from the cell, but there is more on its line: {on_line}"
+        )
+    code = on_line if cell is None else cell
+    if not code.strip():
+        raise parser.misuse("There is no code to run")
+    return code
+
+
+def _values(names: list[str], namespace: Mapping[str, Any]) -> dict[str, Any]:
+    """Look the variables up before anything is sent."""
+    for name in names:
+        if name not in namespace:
+            raise UsageError(
+                f"There is no variable {name!r} here to send. Define it first, or check -i."
+            )
+    return {name: namespace[name] for name in names}
+
+
+def _send(session: Session, name: str, value: object, namespace: dict[str, Any]) -> None:
+    try:
+        session.put_object(name, value, namespace)
+    except MlsvcError:
+        raise
+    except Exception as error:  # noqa: BLE001
+        # Whatever the object's own pickling raises.
+        kind = type(value).__qualname__
+        raise MlsvcError(
+            f"{name!r} ({kind}) can't be sent to the server: {type(error).__name__}: {error}"
+        ) from None
+
+
+def _bring_back(session: Session, names: list[str], namespace: dict[str, Any]) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    for name in names:
+        try:
+            values[name] = session.get_object(name, namespace)
+        except NotFound:
+            if name in session.list_objects():
+                raise
+            raise MlsvcError(
+                f"The code ran, but there is no {name!r} in session {session.name!r} to bring back."
+            ) from None
+        except MlsvcError:
+            raise
+        except Exception as error:  # noqa: BLE001
+            # Whatever building the object here raises, such as a module that is missing.
+            raise MlsvcError(
+                f"{name!r} came back, but can't be built here: {type(error).__name__}: {error}"
+            ) from None
+    return values
+
+
+def _hint(error: RemoteExecutionError, namespace: Mapping[str, Any]) -> str:
+    found = _UNDEFINED.search(error.remote_message) if error.remote_type == "NameError" else None
+    if found is None or found[1] not in namespace:
+        return ""
+    return f"{found[1]!r} is a variable of this notebook; send it with -i {found[1]}."
