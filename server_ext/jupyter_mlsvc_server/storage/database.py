@@ -41,10 +41,7 @@ class Database(LoggingConfigurable):
     Several processes may use one database: the server and its command line tools.
     """
 
-    data_dir = FolderPath(
-        help="Folder of everything that the server keeps; only its own user may enter. "
-        "Default: MLSVC_DATA_DIR, or mlsvc in Jupyter's data folder."
-    ).tag(config=True)
+    data_dir = FolderPath(help="Folder of everything that the server keeps.")
     url = Unicode(
         help="SQLAlchemy URL of the database. Default: the SQLite file mlsvc.db in data_dir."
     ).tag(config=True)

@@ -34,7 +34,7 @@ def write_new(path: Path, data: bytes, mode: int = 0o600) -> bool:
     """
     try:
         # A link, unlike a rename, refuses to take the place of a file that is there already.
-        _write_beside(path, data, mode, lambda temporary: path.hardlink_to(temporary))
+        _write_beside(path, data, mode, path.hardlink_to)
     except FileExistsError:
         return False
     return True

@@ -1,0 +1,193 @@
+"""Local accounts."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, Final
+
+from traitlets import Float, Integer
+from traitlets.config import LoggingConfigurable
+
+from jupyter_mlsvc_server.auth.brake import LoginBrake
+from jupyter_mlsvc_server.auth.errors import InvalidUserName, UserExists, WrongCredentials
+from jupyter_mlsvc_server.auth.passwords import Passwords, read_password_file
+from jupyter_mlsvc_server.auth.principal import Principal, Role
+from jupyter_mlsvc_server.auth.store import Account, AccountStore
+from jupyter_mlsvc_server.errors import Busy
+from jupyter_mlsvc_server.storage.database import Database
+
+ADMIN: Final = "admin"
+PASSWORD_VARIABLE: Final = "MLSVC_ADMIN_PASSWORD"  # noqa: S105
+PASSWORD_FILE_VARIABLE: Final = "MLSVC_ADMIN_PASSWORD_FILE"  # noqa: S105
+
+_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}")
+_HASHES_AT_ONCE: Final = 2  # each takes a core and 64 MiB
+
+
+class AccountManager(LoggingConfigurable):
+    """Adds, changes, removes and verifies users.
+
+    Parameters
+    ----------
+    database
+        Where they are kept.
+    """
+
+    failed_logins = Integer(
+        10,
+        min=0,
+        help="How many logins may fail under one user name within failed_logins_window before "
+        "further ones are refused unseen. 0 sets no limit.",
+    ).tag(config=True)
+    failed_logins_window = Float(
+        60.0, min=0, help="Seconds after which a failed login no longer counts."
+    ).tag(config=True)
+    waiting_logins = Integer(
+        200, min=1, help="How many logins may wait for their turn before more are refused."
+    ).tag(config=True)
+
+    def __init__(self, *, database: Database, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self._store = AccountStore(database=database)
+        self._passwords = Passwords()
+        self._brake = LoginBrake(failures=self.failed_logins, window=self.failed_logins_window)
+        self._slots = asyncio.Semaphore(_HASHES_AT_ONCE)
+        self._waiting = 0
+        self._listeners: list[Callable[[], None]] = []
+
+    def on_revoked(self, listener: Callable[[], None]) -> None:
+        """Have a function called whenever a user's tokens became invalid."""
+        self._listeners.append(listener)
+
+    async def verify(self, name: str, password: str) -> Principal:
+        """Take a user's name and password for their identity.
+
+        Raises
+        ------
+        WrongCredentials
+            No such user, or another password; neither the answer nor its time tells which.
+        TooManyRequests
+            Too many logins failed under this name, or are waiting.
+        """
+        self._brake.check(name)
+        async with self._turn():
+            # Others may have failed while this one waited.
+            self._brake.check(name)
+            account = await self._match(name, password)
+            if account is None:
+                self._brake.failed(name)
+                self.log.info("login refused user=%r", name[:64])
+                raise WrongCredentials
+        self._brake.succeeded(name)
+        return account.principal
+
+    async def add(self, name: str, password: str, role: Role) -> None:
+        """Add a user.
+
+        Raises
+        ------
+        InvalidUserName
+            The name breaks the rule.
+        UnfitPassword
+            The password is too short or too long.
+        UserExists
+            The name is in use.
+        """
+        if not _NAME.fullmatch(name):
+            raise InvalidUserName(name)
+        await self._store.add(name, await self._hash(password), role)
+        self.log.info("added user=%s role=%s", name, role)
+
+    async def set_password(self, name: str, password: str) -> None:
+        """Change a user's password; their tokens become invalid.
+
+        Raises
+        ------
+        UserNotFound
+            No such user.
+        UnfitPassword
+            The password is too short or too long.
+        """
+        await self._store.set_password(name, await self._hash(password))
+        self._tell_listeners()
+        self.log.info("changed password user=%s", name)
+
+    async def remove(self, name: str) -> None:
+        """Remove a user; their tokens become invalid, what they published stays.
+
+        Raises
+        ------
+        UserNotFound
+            No such user.
+        """
+        await self._store.remove(name)
+        self._tell_listeners()
+        self.log.info("removed user=%s", name)
+
+    async def list(self) -> list[Account]:
+        """Name all users."""
+        return await self._store.list()
+
+    async def ensure_admin(self) -> None:
+        """At the first start, add the owner ``admin`` if a password was given; there is no default.
+
+        ``MLSVC_ADMIN_PASSWORD`` holds it, or ``MLSVC_ADMIN_PASSWORD_FILE`` names a file of mode
+        0600. The password leaves the environment, so that no kernel inherits it.
+
+        Raises
+        ------
+        UnfitPassword
+            The password is too short or too long.
+        UnusableSecretFile
+            The file can't be read, or others can read it.
+        """
+        password = os.environ.pop(PASSWORD_VARIABLE, "")
+        file = os.environ.get(PASSWORD_FILE_VARIABLE, "")
+        if await self.list():
+            return
+        if not password and not file:
+            self.log.warning(
+                "There is no user yet, so nobody can log in. Add one with: "
+                "jupyter mlsvc user add NAME --role owner"
+            )
+            return
+        password = password or await asyncio.to_thread(read_password_file, Path(file))
+        try:
+            await self.add(ADMIN, password, Role.OWNER)
+        except UserExists:
+            self.log.info("another process added %s first", ADMIN)
+
+    async def _match(self, name: str, password: str) -> Account | None:
+        found = await self._store.find(name) if _NAME.fullmatch(name) else None
+        hashed = found[1] if found else self._passwords.nobodys
+        fits = await asyncio.to_thread(self._passwords.fits, hashed, password)
+        if found is None or not fits or found[0].disabled:
+            return None
+        if self._passwords.is_outdated(hashed):
+            fresh = await asyncio.to_thread(self._passwords.hash, password)
+            await self._store.replace_hash(name, hashed, fresh)
+        return found[0]
+
+    async def _hash(self, password: str) -> str:
+        async with self._turn():
+            return await asyncio.to_thread(self._passwords.hash, password)
+
+    @asynccontextmanager
+    async def _turn(self) -> AsyncIterator[None]:
+        if self._waiting >= self.waiting_logins:
+            raise Busy("Too many logins at once; try again in a moment.", retry_after=1)
+        self._waiting += 1
+        try:
+            async with self._slots:
+                yield
+        finally:
+            self._waiting -= 1
+
+    def _tell_listeners(self) -> None:
+        for listener in self._listeners:
+            listener()

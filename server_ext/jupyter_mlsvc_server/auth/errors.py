@@ -1,0 +1,89 @@
+"""What can go wrong with accounts and tokens."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from jupyter_mlsvc_server.errors import (
+    BadRequest,
+    Conflict,
+    MlsvcServerError,
+    NotFound,
+    Unauthorized,
+)
+
+
+class WrongCredentials(Unauthorized):
+    """The user is unknown, shut out, or gave another password; the answer is the same."""
+
+    def __init__(self) -> None:
+        super().__init__("The user name or the password is wrong.")
+
+
+class InvalidAccessToken(Unauthorized):
+    """The token is forged, of another server, or was made invalid."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The access token is not valid (any more). Get a new one with POST /login.",
+            token_was_sent=True,
+        )
+
+
+class ExpiredAccessToken(Unauthorized):
+    """The token has had its time."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The access token has expired. Get a new one with POST /login/refreshToken.",
+            token_was_sent=True,
+        )
+
+
+class InvalidRefreshToken(Unauthorized):
+    """The refresh token is unknown, expired, used already or revoked."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The refresh token is not valid (any more). Get a new one with POST /login."
+        )
+
+
+class UserExists(Conflict):
+    """The name is in use."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"There is a user {name!r} already; upper and lower case count as the same."
+        )
+
+
+class UserNotFound(NotFound):
+    """No such user."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"There is no user {name!r}. List them with: jupyter mlsvc user list")
+
+
+class InvalidUserName(BadRequest):
+    """The name breaks the rule."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"{name!r} is no valid user name: use 1 to 64 letters, digits, '.', '_', '-' or '@', "
+            "starting with a letter or digit."
+        )
+
+
+class UnfitPassword(BadRequest):
+    """The password is too short or too long."""
+
+    def __init__(self, shortest: int, longest: int) -> None:
+        super().__init__(f"A password has {shortest} to {longest} characters.")
+
+
+class UnusableSecretFile(MlsvcServerError):
+    """A file with a secret is missing, damaged, or open to others."""
+
+    def __init__(self, path: Path, reason: str) -> None:
+        super().__init__(f"{path} {reason}")

@@ -1,0 +1,86 @@
+"""Password hashes, and passwords that come from files and the environment."""
+
+from __future__ import annotations
+
+import base64
+import os
+import secrets
+import unicodedata
+from pathlib import Path
+from typing import Final
+
+from argon2 import PasswordHasher
+from argon2.exceptions import InvalidHashError, VerificationError
+
+from jupyter_mlsvc_server.auth.errors import UnfitPassword, UnusableSecretFile
+
+SHORTEST: Final = 8
+LONGEST: Final = 1024
+
+
+class Passwords:
+    """Argon2 hashes with the library's recommended cost; each call takes a core some 50 ms."""
+
+    def __init__(self) -> None:
+        self._hasher = PasswordHasher()
+        self.nobodys = self._hash_that_nothing_fits()
+
+    def hash(self, password: str) -> str:
+        """Hash a new password.
+
+        Raises
+        ------
+        UnfitPassword
+            It is too short or too long.
+        """
+        if not SHORTEST <= len(password) <= LONGEST:
+            raise UnfitPassword(SHORTEST, LONGEST)
+        return self._hasher.hash(_bytes(password))
+
+    def fits(self, hashed: str, password: str) -> bool:
+        """Compare, in a time that does not depend on the outcome."""
+        try:
+            return self._hasher.verify(hashed, _bytes(password[: LONGEST + 1]))
+        except (VerificationError, InvalidHashError):
+            return False
+
+    def is_outdated(self, hashed: str) -> bool:
+        """Whether a hash was made with another cost than is used now."""
+        return self._hasher.check_needs_rehash(hashed)
+
+    def _hash_that_nothing_fits(self) -> str:
+        # What an unknown user's password is compared with takes the time of a real comparison.
+        hasher = self._hasher
+        cost = f"m={hasher.memory_cost},t={hasher.time_cost},p={hasher.parallelism}"
+        salt, digest = (
+            base64.b64encode(secrets.token_bytes(size)).decode().rstrip("=")
+            for size in (hasher.salt_len, hasher.hash_len)
+        )
+        return f"$argon2id$v=19${cost}${salt}${digest}"
+
+
+def read_password_file(path: Path) -> str:
+    """Read a password from the first line of a file that nobody else can read.
+
+    Raises
+    ------
+    UnusableSecretFile
+        It can't be read, is empty, or others may read it.
+    """
+    try:
+        with path.open(encoding="utf-8") as file:
+            mode = os.fstat(file.fileno()).st_mode
+            password = file.readline().rstrip("\r\n")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is no UTF-8 text"
+        raise UnusableSecretFile(path, f"cannot be read: {reason}.") from error
+    if mode & 0o077:
+        raise UnusableSecretFile(path, "holds a password and others may read it: chmod 600 it.")
+    if not password:
+        raise UnusableSecretFile(path, "should have a password on its first line.")
+    return password
+
+
+def _bytes(password: str) -> bytes:
+    # Keyboards compose letters in different ways; the same letters are the same password.
+    return unicodedata.normalize("NFC", password).encode("utf-8", "surrogatepass")

@@ -1,0 +1,295 @@
+"""Access and refresh tokens."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import secrets
+import time
+import uuid
+from collections import OrderedDict
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, Final
+
+import jwt
+from traitlets import Float, Integer
+from traitlets.config import LoggingConfigurable
+
+from jupyter_mlsvc.wire.models import AccessTokenResponse
+from jupyter_mlsvc_server.auth.accounts import AccountManager
+from jupyter_mlsvc_server.auth.errors import (
+    ExpiredAccessToken,
+    InvalidAccessToken,
+    InvalidRefreshToken,
+)
+from jupyter_mlsvc_server.auth.keys import signing_key
+from jupyter_mlsvc_server.auth.principal import Principal
+from jupyter_mlsvc_server.auth.store import RefreshKey, RefreshOutcome, TokenStore
+from jupyter_mlsvc_server.storage.database import Database
+
+ISSUER: Final = "jupyter-mlsvc"
+LOCAL_PREFIX: Final = "mlsvc-"
+
+_ALGORITHM: Final = "HS512"
+_CLAIMS: Final = ["iss", "sub", "jti", "iat", "exp"]
+_LONGEST: Final = 4096  # characters; ours have some 330
+_REMEMBERED: Final = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """A token that was verified a moment ago."""
+
+    principal: Principal
+    expires_on: float
+    fresh_until: float
+
+
+class TokenManager(LoggingConfigurable):
+    """Issues, renews, revokes and verifies tokens.
+
+    An access token is signed and short-lived; its refresh token, of which only a digest is kept,
+    is traded for the next pair. Who has neither gets no further than ``/login``.
+
+    Parameters
+    ----------
+    database
+        Where pairs of tokens are kept.
+    accounts
+        Who can log in.
+    data_dir
+        Folder of the signing key, ``secret.key``.
+    """
+
+    access_token_lifetime = Integer(3600, min=1, help="Seconds that an access token is valid.").tag(
+        config=True
+    )
+    refresh_token_lifetime = Integer(
+        14 * 86400, min=1, help="Seconds that a refresh token is valid while it is not used."
+    ).tag(config=True)
+    renewal_limit = Integer(
+        90 * 86400, min=1, help="Seconds after a login until which its tokens can be renewed."
+    ).tag(config=True)
+    cache_seconds = Float(
+        2.0,
+        min=0,
+        help="Seconds that a verified access token is trusted without a look at the database, "
+        "where other processes revoke tokens and remove users. 0 looks each time.",
+    ).tag(config=True)
+
+    def __init__(
+        self, *, database: Database, accounts: AccountManager, data_dir: Path, **kwargs: Any
+    ) -> None:
+        super().__init__(**kwargs)
+        self._store = TokenStore(database=database)
+        self._accounts = accounts
+        self._key_file = data_dir / "secret.key"
+        self._key = b""
+        self._known: OrderedDict[str, _Known] = OrderedDict()
+        self._revocations = 0
+        self._local: dict[bytes, Principal] = {}
+        accounts.on_revoked(self._forget)
+
+    async def start(self) -> None:
+        """Read the signing key; the first start makes it.
+
+        Raises
+        ------
+        UnusableSecretFile
+            The file is damaged.
+        """
+        self._key = await asyncio.to_thread(signing_key, self._key_file)
+
+    async def stop(self) -> None:
+        """Forget all that is in memory; local tokens end here."""
+        self._forget()
+        self._local.clear()
+
+    # --- pairs -------------------------------------------------------------------------------
+
+    async def login(self, username: str, password: str) -> AccessTokenResponse:
+        """Trade a user's name and password for a pair (contract: login).
+
+        Raises
+        ------
+        WrongCredentials
+            No such user, or another password.
+        TooManyRequests
+            Too many logins failed under this name.
+        """
+        principal = await self._accounts.verify(username, password)
+        key, refresh_token = _new_refresh_token()
+        now = datetime.now(UTC)
+        family_expires_at = now + timedelta(seconds=self.renewal_limit)
+        await self._store.add(
+            key,
+            principal.name,
+            expires_at=min(self._refresh_expiry(now), family_expires_at),
+            family_expires_at=family_expires_at,
+            forget_before=now - timedelta(seconds=self.access_token_lifetime),
+        )
+        self.log.info("login user=%s token=%s", principal.name, key.id)
+        return self._pair(principal.name, key, refresh_token)
+
+    async def renew(self, refresh_token: str) -> AccessTokenResponse:
+        """Trade a refresh token for the next pair (contract: renewToken); the old pair ends.
+
+        Raises
+        ------
+        InvalidRefreshToken
+            It is unknown, expired or revoked. One that was used before ends the pair that came
+            of it, too, because somebody has a copy.
+        """
+        used = _refresh_key(refresh_token)
+        key, successor = _new_refresh_token()
+        expires_at = self._refresh_expiry(datetime.now(UTC))
+        outcome, name = await self._store.rotate(used, key, expires_at=expires_at)
+        self._settle(outcome, used)
+        self.log.info("renewed user=%s token=%s", name, key.id)
+        return self._pair(name, key, successor)
+
+    async def revoke(self, refresh_token: str) -> AccessTokenResponse:
+        """End a pair at once (contract: revokeRefreshToken).
+
+        Returns
+        -------
+        AccessTokenResponse
+            The shape that the contract asks for, with no token in it.
+
+        Raises
+        ------
+        InvalidRefreshToken
+            It is unknown, expired or revoked already.
+        """
+        key = _refresh_key(refresh_token)
+        self._settle(await self._store.revoke(key), key)
+        self.log.info("revoked token=%s", key.id)
+        return AccessTokenResponse(
+            token_type="Bearer",  # noqa: S106
+            access_token="",
+            expires_in=0,
+            expires_on=int(time.time()),
+            refresh_token="",
+        )
+
+    # --- who is it ---------------------------------------------------------------------------
+
+    async def principal_of(self, access_token: str) -> Principal:
+        """Tell whose access token, or local token, it is.
+
+        Raises
+        ------
+        ExpiredAccessToken
+            It was valid once.
+        InvalidAccessToken
+            It is forged, of another server, revoked, or its user was removed.
+        """
+        if access_token.startswith(LOCAL_PREFIX):
+            return self._local_principal(access_token)
+        known = self._known.get(access_token)
+        if known and known.fresh_until > time.monotonic() and known.expires_on > time.time():
+            return known.principal
+        claims = self._claims(access_token)
+        revocations = self._revocations
+        principal = await self._store.find_principal(claims["jti"], claims["sub"])
+        if principal is None:
+            raise InvalidAccessToken
+        # What was read before a revocation must not be remembered after it.
+        if revocations == self._revocations:
+            self._remember(access_token, principal, claims["exp"])
+        return principal
+
+    def local_token(self, principal: Principal) -> str:
+        """Make a token that is valid until the server stops, for kernels that Jupyter starts."""
+        token = LOCAL_PREFIX + secrets.token_urlsafe(32)
+        self._local[_digest(token)] = principal
+        return token
+
+    def looks_like_ours(self, token: str) -> bool:
+        """Whether a bearer token, valid or not, is one of this project's rather than Jupyter's."""
+        if token.startswith(LOCAL_PREFIX):
+            return True
+        if len(token) > _LONGEST or token.count(".") != 2:  # noqa: PLR2004
+            return False
+        try:
+            claims = jwt.decode(token, options={"verify_signature": False})
+        except (jwt.InvalidTokenError, ValueError, RecursionError):
+            return False
+        return claims.get("iss") == ISSUER
+
+    # --- inside ------------------------------------------------------------------------------
+
+    def _refresh_expiry(self, now: datetime) -> datetime:
+        return now + timedelta(seconds=self.refresh_token_lifetime)
+
+    def _pair(self, name: str, key: RefreshKey, refresh_token: str) -> AccessTokenResponse:
+        now = int(time.time())
+        expires_on = now + self.access_token_lifetime
+        claims = {"iss": ISSUER, "sub": name, "jti": key.id, "iat": now, "exp": expires_on}
+        return AccessTokenResponse(
+            token_type="Bearer",  # noqa: S106
+            access_token=jwt.encode(claims, self._key, algorithm=_ALGORITHM),
+            expires_in=self.access_token_lifetime,
+            expires_on=expires_on,
+            refresh_token=refresh_token,
+        )
+
+    def _settle(self, outcome: RefreshOutcome, key: RefreshKey) -> None:
+        self._forget()
+        if outcome is RefreshOutcome.REUSED:
+            self.log.warning("refresh token=%s was used twice: its family is revoked", key.id)
+        if outcome is not RefreshOutcome.DONE:
+            raise InvalidRefreshToken
+
+    def _claims(self, token: str) -> dict[str, Any]:
+        if len(token) > _LONGEST:
+            raise InvalidAccessToken
+        try:
+            claims: dict[str, Any] = jwt.decode(
+                token,
+                self._key,
+                algorithms=[_ALGORITHM],
+                issuer=ISSUER,
+                options={"require": _CLAIMS},
+            )
+        except jwt.ExpiredSignatureError:
+            raise ExpiredAccessToken from None
+        except (jwt.InvalidTokenError, ValueError, RecursionError):
+            raise InvalidAccessToken from None
+        return claims
+
+    def _local_principal(self, token: str) -> Principal:
+        principal = self._local.get(_digest(token))
+        if principal is None:
+            raise InvalidAccessToken
+        return principal
+
+    def _remember(self, token: str, principal: Principal, expires_on: float) -> None:
+        fresh_until = time.monotonic() + self.cache_seconds
+        self._known[token] = _Known(principal, expires_on, fresh_until)
+        self._known.move_to_end(token)
+        if len(self._known) > _REMEMBERED:
+            self._known.popitem(last=False)
+
+    def _forget(self) -> None:
+        self._revocations += 1
+        self._known.clear()
+
+
+def _new_refresh_token() -> tuple[RefreshKey, str]:
+    token_id, secret = str(uuid.uuid4()), secrets.token_urlsafe(32)
+    return RefreshKey(token_id, _digest(secret).hex()), f"{token_id}.{secret}"
+
+
+def _refresh_key(refresh_token: str) -> RefreshKey:
+    token_id, _, secret = refresh_token.partition(".")
+    if not secret or "\x00" in token_id or len(refresh_token) > _LONGEST:
+        raise InvalidRefreshToken
+    return RefreshKey(token_id, _digest(secret).hex())
+
+
+def _digest(secret: str) -> bytes:
+    # A fast hash does: nobody guesses 256 random bits.
+    return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).digest()
