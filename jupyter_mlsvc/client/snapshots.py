@@ -34,6 +34,11 @@ class Snapshots:
         rows = self._api.get(list[models.Snapshot], "snapshots")
         return looks.Listing((Snapshot.of(self, row) for row in rows), _COLUMNS, "No snapshots.")
 
+    def find(self, name: str) -> Snapshot | None:
+        """Find a snapshot of yours by id or name; of several with the name the newest."""
+        found = [snapshot for snapshot in self.list() if name in {snapshot.name, snapshot.id}]
+        return max(found, key=lambda snapshot: snapshot.creation_time or "", default=None)
+
     def load(self, snapshot_id: str, session_id: str) -> None:
         """Load a snapshot into a session; overwrites the same names (contract: ``LoadSnapshot``)."""
         patient = (self._api.timeout[0], None)

@@ -72,6 +72,14 @@ class MlsvcConnection(Configurable):
         timeout = (self.connect_timeout, self.read_timeout)
         return Client(url or self.url or None, timeout=timeout, verify=self.verify_tls)
 
+    def snapshot_id(self, name: str) -> str:
+        """Id of a snapshot that is given by id or name.
+
+        What is neither stays as it is: the server knows whether it is unknown or another's.
+        """
+        snapshot = self.client.snapshots.find(name)
+        return name if snapshot is None else snapshot.id
+
     # --- sessions ----------------------------------------------------------------------------
 
     @property

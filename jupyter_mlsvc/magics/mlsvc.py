@@ -179,6 +179,8 @@ def _update(connection: MlsvcConnection, arguments: argparse.Namespace) -> Servi
     if all(value is UNSET for value in changes.values()) and arguments.session is None:
         raise UsageError("Nothing to change.\nUse: %mlsvc " + COMMANDS_BY_NAME["update"].form)
     services = connection.client.services
+    if arguments.snapshot_id is not None:
+        changes["snapshot_id"] = connection.snapshot_id(arguments.snapshot_id)
     if arguments.session is None:
         return services.update(arguments.name, arguments.version, **changes)
     session = connection.switch(arguments.session)
@@ -247,7 +249,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
     Command(
         "update NAME VERSION [--description TEXT] [--code CODE] [--init-code CODE] "
         "[-i NAME:TYPE,…] [-o NAME:TYPE,…] [--alias NAME] [--files NAME,…] "
-        "[--snapshot ID | --session NAME]",
+        "[--snapshot NAME | --session NAME]",
         "change a service in place",
         _update,
         (

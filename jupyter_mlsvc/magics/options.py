@@ -105,7 +105,9 @@ def definition_options(function: F) -> F:
             help="files that the code writes and callers get",
         ),
         argument(
-            "--snapshot", metavar="ID", help="snapshot of yours that the code finds its objects in"
+            "--snapshot",
+            metavar="NAME",
+            help="snapshot of yours that the code finds its objects in, by name or id",
         ),
     )
     for option in reversed(options):

@@ -19,7 +19,7 @@ from jupyter_mlsvc.errors import MlsvcError
 from jupyter_mlsvc.magics.base import MlsvcMagics
 from jupyter_mlsvc.magics.options import LineParser, definition_options
 
-_FORM: Final = """%publish NAME VERSION [--snapshot ID | --session NAME] [-i NAME:TYPE,…]
+_FORM: Final = """%publish NAME VERSION [--snapshot NAME | --session NAME] [-i NAME:TYPE,…]
               [-o NAME:TYPE,…] [--description TEXT] [--init-code CODE] [--alias NAME]
               [--files NAME,…] CODE
      %%publish NAME VERSION …   with the code in the cell"""
@@ -73,7 +73,7 @@ class PublishMagics(MlsvcMagics):
     def _snapshot(self, arguments: argparse.Namespace) -> Iterator[str | None]:
         """Give the snapshot to publish; one taken for it is deleted when the service has it."""
         if arguments.snapshot:
-            yield arguments.snapshot
+            yield self.connection.snapshot_id(arguments.snapshot)
             return
         session = self._session(arguments.session)
         if session is None:
