@@ -1,0 +1,87 @@
+"""Run the notebooks against a server of their own and store what they give.
+
+``python -m tests.notebooks.record`` stores the outputs that the tests compare with; look at the
+difference before you commit it. ``python -m tests.notebooks.record 03-errors`` does one notebook.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any, Final
+
+import nbformat
+from nbclient import NotebookClient
+
+from jupyter_mlsvc_server.launch import ServerProcess
+
+NOTEBOOKS: Final = Path(__file__).parents[2] / "notebooks"
+
+
+def kernel_environment(server: ServerProcess) -> dict[str, str]:
+    """Environment of a kernel that the server's JupyterLab starts, and an account for programs."""
+    assert server.admin_password is not None
+    inherited = {name: text for name, text in os.environ.items() if not name.startswith("MLSVC_")}
+    return {
+        **inherited,
+        "MLSVC_URL": server.notebook_url,
+        "MLSVC_TOKEN": server.jupyter_token,
+        "MLSVC_PUBLIC_URL": server.public_url,
+        "MLSVC_USER": "admin",
+        "MLSVC_PASSWORD": server.admin_password,
+    }
+
+
+def record(path: Path, server: ServerProcess) -> None:
+    """Run a notebook and write it back with its outputs."""
+    notebook = nbformat.read(path, as_version=4)
+    client = NotebookClient(
+        notebook, timeout=120, kernel_name="python3", resources={"metadata": {"path": path.parent}}
+    )
+    client.record_timing = False
+    client.execute(env=kernel_environment(server))
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            cell.outputs = joined(cell.outputs)
+    # What is stored must not tell which Python of which machine ran it.
+    notebook.metadata.pop("widgets", None)
+    notebook.metadata["language_info"] = {
+        "file_extension": ".py",
+        "mimetype": "text/x-python",
+        "name": "python",
+    }
+    nbformat.write(notebook, path)
+
+
+def joined(outputs: list[Any]) -> list[Any]:
+    """Join neighbouring pieces of a stream, which arrive in one or in two as time has it."""
+    kept: list[Any] = []
+    for output in outputs:
+        last = kept[-1] if kept else None
+        is_same = last is not None and output.output_type == last.output_type == "stream"
+        if last is not None and is_same and output.name == last.name:
+            last.text += output.text
+        else:
+            kept.append(output)
+    return kept
+
+
+def main(names: list[str]) -> None:
+    """Record the named notebooks, or all."""
+    paths = [path for path in sorted(NOTEBOOKS.glob("*.ipynb")) if not names or path.stem in names]
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        ServerProcess(
+            data_dir=Path(folder) / "data", admin_password=secrets.token_urlsafe(12)
+        ) as server,
+    ):
+        for path in paths:
+            print(path.name, flush=True)  # noqa: T201 - a command
+            record(path, server)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
