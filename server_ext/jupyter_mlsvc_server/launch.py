@@ -102,6 +102,8 @@ class ServerProcess:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 cwd=self.root_dir or self.data_dir,
+                # Ctrl-C in a terminal is for whoever started it, who then stops it in order.
+                start_new_session=True,
             )
         self._wait_until_ready(time.monotonic() + timeout)
         return self
