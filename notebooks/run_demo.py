@@ -21,9 +21,10 @@ from typing import Any, Final, NoReturn
 
 try:
     import nbformat
-    from jupyter_mlsvc_server.launch import ServerDidNotStart, ServerProcess
     from nbclient import NotebookClient
     from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
+
+    from jupyter_mlsvc_server.launch import ServerDidNotStart, ServerProcess
 except ImportError as error:
     sys.exit(
         f"The demo needs the Python package {error.name!r}, which is not installed. "
@@ -33,6 +34,7 @@ except ImportError as error:
 HERE: Final = Path(__file__).resolve().parent
 DEMO_DIR: Final = HERE.parent / ".demo"
 WALKTHROUGH: Final = "01-iris-walkthrough.ipynb"
+HIGHEST_PORT: Final = 65535
 CELL_TIMEOUT: Final = 180
 """Seconds; far more than any cell of the walkthrough takes."""
 
@@ -139,7 +141,7 @@ class Walkthrough:
 
     def __init__(self, server: ServerProcess) -> None:
         self._server = server
-        self._notebook = nbformat.read(HERE / WALKTHROUGH, as_version=4)
+        self._notebook = nbformat.read(HERE / WALKTHROUGH, as_version=4)  # type: ignore[no-untyped-call]
         self._say: Callable[[str], None] = print
 
     def run(self, say: Callable[[str], None]) -> bool:
@@ -170,7 +172,7 @@ class Walkthrough:
             "MPLBACKEND": "module://matplotlib_inline.backend_inline",
         }
 
-    def _on_start(self, cell: Any, cell_index: int, **_: Any) -> None:
+    def _on_start(self, cell: Any, **_: Any) -> None:
         for line in cell.source.splitlines() if cell.cell_type == "markdown" else ():
             if line.startswith("#"):
                 self._say(f"\n== {line.lstrip('# ')}")
@@ -184,7 +186,7 @@ class Walkthrough:
 
 
 def _text(output: Any) -> str:
-    """What a terminal shows of an output; errors are told once, at the end."""
+    """Give what a terminal shows of an output; errors are told once, at the end."""
     if output.output_type == "stream":
         return str(output.text)
     if output.output_type == "error":
@@ -258,7 +260,7 @@ def _keep_password(settings: Settings) -> None:
 
 def _port(variables: Mapping[str, str], name: str, otherwise: int) -> int:
     text = variables.get(name) or str(otherwise)
-    if not (text.isascii() and text.isdigit() and 0 < int(text) < 65536):
+    if not (text.isascii() and text.isdigit() and 0 < int(text) <= HIGHEST_PORT):
         raise CannotRun(f"{name} is {text!r}; it has to be a port number, 1 to 65535.")
     return int(text)
 

@@ -37,7 +37,7 @@ def kernel_environment(server: ServerProcess) -> dict[str, str]:
 
 def record(path: Path, server: ServerProcess) -> None:
     """Run a notebook and write it back with its outputs."""
-    notebook = nbformat.read(path, as_version=4)
+    notebook = nbformat.read(path, as_version=4)  # type: ignore[no-untyped-call]
     client = NotebookClient(
         notebook, timeout=120, kernel_name="python3", resources={"metadata": {"path": path.parent}}
     )
@@ -53,7 +53,7 @@ def record(path: Path, server: ServerProcess) -> None:
         "mimetype": "text/x-python",
         "name": "python",
     }
-    nbformat.write(notebook, path)
+    nbformat.write(notebook, path)  # type: ignore[no-untyped-call]
 
 
 def joined(outputs: list[Any]) -> list[Any]:
