@@ -46,7 +46,212 @@ request only while the kernel is idle: comm messages overtake a cell that is awa
 
 from __future__ import annotations
 
-from typing import Final
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from jupyter_mlsvc.wire import objects
+from jupyter_mlsvc_server.runtime.capture import capture, type_name
+from jupyter_mlsvc_server.runtime.manifest import Manifest, Workspace
+from jupyter_mlsvc_server.runtime.reasons import explain
+from jupyter_mlsvc_server.runtime.restore import check, differences, restore
+from jupyter_mlsvc_server.runtime.userspace import UserSpace, size_of
 
 TARGET: Final = "jupyter_mlsvc.agent"
 """Name of the comm target."""
+
+Answer = tuple[dict[str, Any], list[bytes]]
+"""Members and buffers of an answer."""
+
+
+class UnknownName(Exception):
+    """There is no object of this name."""
+
+    def __init__(self, name: str, similar: list[str]) -> None:
+        hint = f" Did you mean {similar[0]!r}?" if similar else ""
+        super().__init__(f"There is no object {name!r} in the session.{hint}")
+
+
+class NotSerializable(Exception):
+    """An object cannot be written, or bytes cannot be read; the message says why."""
+
+
+def load(shell: Any) -> None:
+    """Answer comms of :data:`TARGET` in the kernel of an IPython shell."""
+    agent = Agent(UserSpace(shell))
+    shell.kernel.comm_manager.register_target(TARGET, agent.on_open)
+
+
+class Agent:
+    """Does what the server asks for in a kernel.
+
+    Parameters
+    ----------
+    space
+        The user's names.
+    """
+
+    def __init__(self, space: UserSpace) -> None:
+        self._space = space
+        # What can be imported now can be imported in any other process of the server.
+        self._search_path = [folder or os.getcwd() for folder in sys.path]  # noqa: PTH109
+        self._operations: dict[str, Callable[[dict[str, Any], list[Any]], Answer]] = {
+            "set": self._set,
+            "set_pickled": self._set_pickled,
+            "get": self._get,
+            "get_pickled": self._get_pickled,
+            "delete": self._delete,
+            "list": self._list,
+            "capture": self._capture,
+            "check": self._check,
+            "restore": self._restore,
+        }
+
+    def on_open(self, comm: Any, _message: dict[str, Any]) -> None:
+        """Listen to a comm that the server opened."""
+        comm.on_msg(lambda message: self._on_message(comm, message))
+
+    def _on_message(self, comm: Any, message: dict[str, Any]) -> None:
+        request = message["content"]["data"]
+        answer, buffers = self.answer(request, message.get("buffers") or [])
+        comm.send({"id": request.get("id")} | answer, buffers=buffers)
+
+    def answer(self, request: dict[str, Any], buffers: list[Any]) -> Answer:
+        """Do what a request asks for; whatever is raised becomes the answer."""
+        try:
+            operation = self._operations[request["op"]]
+            answer, blobs = operation(request, buffers)
+        except BaseException as error:  # noqa: BLE001  # objects of the user raise whatever they like
+            return {"ok": False, "error": _described(error, request)}, []
+        return {"ok": True, **answer}, blobs
+
+    def _set(self, request: dict[str, Any], _: list[Any]) -> Answer:
+        self._space.update(request["values"])
+        return {}, []
+
+    def _set_pickled(self, request: dict[str, Any], buffers: list[Any]) -> Answer:
+        value = _loads(bytes(buffers[0]), self._space.namespace)
+        self._space.update({request["name"]: value})
+        return {"type": type_name(value)}, []
+
+    def _get(self, request: dict[str, Any], _: list[Any]) -> Answer:
+        from jupyter_mlsvc.wire.values import encode_output
+
+        values = {name: self._value(name) for name in request["names"]}
+        return {
+            "values": {name: encode_output("", value, name) for name, value in values.items()}
+        }, []
+
+    def _get_pickled(self, request: dict[str, Any], _: list[Any]) -> Answer:
+        name = request["name"]
+        value = self._value(name)
+        data = _dumps(name, value, self._space.namespace if request.get("bound") else None)
+        return {"type": type_name(value), "size": len(data)}, [data]
+
+    def _delete(self, request: dict[str, Any], _: list[Any]) -> Answer:
+        self._value(request["name"])
+        self._space.delete(request["name"])
+        return {}, []
+
+    def _list(self, _request: dict[str, Any], _: list[Any]) -> Answer:
+        rows = [
+            {"name": name, "type": type_name(value), "size": size_of(value)}
+            for name, value in self._space.items()
+        ]
+        return {"objects": rows}, []
+
+    def _capture(self, request: dict[str, Any], _: list[Any]) -> Answer:
+        report = capture(
+            self._space.namespace,
+            Path(request["staging"]),
+            exclude=self._space.foreign_names(),
+            search_path=self._search_path,
+        )
+        return {"report": msgspec.to_builtins(report)}, []
+
+    def _check(self, request: dict[str, Any], _: list[Any]) -> Answer:
+        workspace = msgspec.convert(request["workspace"], Workspace)
+        check(workspace)
+        return {"warnings": differences(workspace)}, []
+
+    def _restore(self, request: dict[str, Any], _: list[Any]) -> Answer:
+        blobs = Path(request["blobs"])
+        manifest = msgspec.convert(request["manifest"], Manifest)
+        restored = restore(
+            manifest, lambda digest: blobs / digest[:2] / digest, self._space.namespace
+        )
+        self._space.claim(restored.names)
+        return {"names": restored.names, "lost": restored.lost}, []
+
+    def _value(self, name: str) -> Any:
+        try:
+            return self._space.get(name)
+        except KeyError:
+            raise UnknownName(name, self._space.similar_to(name)) from None
+
+
+def _dumps(name: str, value: object, namespace: objects.Namespace | None) -> bytes:
+    import cloudpickle
+
+    try:
+        if namespace is not None:
+            return objects.dumps(value, namespace)
+        data: bytes = cloudpickle.dumps(value)
+    except Exception as error:
+        raise NotSerializable(explain(name, value, error)) from error
+    return data
+
+
+def _loads(data: bytes, namespace: objects.Namespace) -> Any:
+    # dill finds the globals of its functions only through its own reader.
+    is_dill = b"dill._dill" in data or b"cdill" in data
+    try:
+        if is_dill:
+            import dill  # type: ignore[import-not-found]  # optional
+
+            with objects.target(namespace):
+                return dill.loads(data)  # noqa: S301  # the session's own user sent them
+        return objects.loads(data, namespace)
+    except ModuleNotFoundError as error:
+        if is_dill and error.name == "dill":
+            raise NotSerializable(
+                "These bytes were written by dill, which is not installed on the server: install "
+                "dill there, or write them with cloudpickle."
+            ) from error
+        raise NotSerializable(
+            f"The object needs the module {error.name!r}, which is not installed on the server."
+        ) from error
+    except Exception as error:
+        raise NotSerializable(
+            f"The bytes are no object that can be read here ({_last_line(error)}). Send what "
+            "cloudpickle.dumps, dill.dumps or pickle.dumps wrote, with the same minor version of "
+            "Python and the same packages."
+        ) from error
+
+
+def _described(error: BaseException, request: dict[str, Any]) -> dict[str, Any]:
+    kind = type(error).__name__
+    if isinstance(error, KeyboardInterrupt):
+        message = "The session was interrupted."
+    elif isinstance(error, KeyError) and request.get("op") is None:
+        message = "The request names no operation."
+    else:
+        message = _last_line(error, with_type=type(error).__module__ == "builtins")
+    described = {"type": kind, "message": message}
+    if isinstance(request.get("name"), str):
+        described["name"] = request["name"]
+    return described
+
+
+def _last_line(error: BaseException, *, with_type: bool = True) -> str:
+    try:
+        text = str(error)
+    except Exception:  # noqa: BLE001  # an error of the user's own class
+        text = ""
+    if not text:
+        return type(error).__name__
+    return f"{type(error).__name__}: {text}" if with_type else text

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import importlib.metadata
 import mmap
 import os
 import pickle
@@ -55,13 +56,8 @@ class Restored:
     lost: dict[str, str] = field(default_factory=dict)
 
 
-def check(workspace: Workspace) -> list[str]:
-    """Tell whether a workspace can be restored by this interpreter.
-
-    Returns
-    -------
-    list of str
-        Sentences about packages that have another version here, or are missing.
+def check(workspace: Workspace) -> None:
+    """See to it that a workspace can be restored by this interpreter.
 
     Raises
     ------
@@ -74,7 +70,20 @@ def check(workspace: Workspace) -> list[str]:
             f"The snapshot was taken with Python {there} and this is Python {here}: functions and "
             "classes can be restored by the same minor version only."
         )
-    return []
+
+
+def differences(workspace: Workspace) -> list[str]:
+    """Tell in sentences which packages of a workspace have another version here or are missing."""
+    sentences = []
+    for package, version in workspace.packages.items():
+        try:
+            here = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            sentences.append(f"{package} {version} was loaded then and is not installed here.")
+            continue
+        if here != version:
+            sentences.append(f"{package} was {version} then and is {here} here.")
+    return sentences
 
 
 def restore(manifest: Manifest, blob_path: BlobPath, namespace: Namespace) -> Restored:

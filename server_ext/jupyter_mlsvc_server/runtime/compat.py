@@ -1,0 +1,119 @@
+"""One sample as a plain list, as scikit-learn took it until 0.19.
+
+``clf.predict([7, 3.2, 4.7, 1.4])`` is an error today. While this is installed, one-dimensional
+input of as many values as the estimator has features counts as one sample, in ``predict`` and all
+other methods that use a fitted estimator, with a ``DeprecationWarning`` at the line that called.
+Fitting is not touched, nor is input of any other shape.
+
+The hook sits on scikit-learn's own ``validate_data`` (scikit-learn 1.6 and later) and does its
+work when scikit-learn is imported, so it costs nothing where that does not happen.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import types
+import warnings
+from collections.abc import Callable
+from typing import Any, Final
+
+import wrapt
+
+SWITCH: Final = "MLSVC_SKLEARN_1D"
+"""Environment variable; ``0`` leaves scikit-learn as it is."""
+
+_MODULE: Final = "sklearn.utils.validation"
+_FUNCTION: Final = "validate_data"
+# Where the places that were warned about are kept, in the globals of the code that called.
+_TOLD: Final = "__mlsvc_told_1d__"
+# Frames of these packages lie between the user's call and the hook.
+_BETWEEN: Final = frozenset(
+    {"sklearn", "joblib", "numpy", "scipy", "wrapt", "jupyter_mlsvc_server"}
+)
+
+
+def install() -> None:
+    """Read one-dimensional input as one sample from now on; doing it twice is harmless."""
+    if os.environ.get(SWITCH) == "0":
+        return
+    if _MODULE in sys.modules:
+        _patch(sys.modules[_MODULE])
+    else:
+        wrapt.register_post_import_hook(_patch, _MODULE)
+
+
+def _patch(validation: types.ModuleType) -> None:
+    """Replace the function in its module, and in those that have imported it already."""
+    original = getattr(validation, _FUNCTION, None)
+    if original is None or isinstance(original, _Reader):
+        return
+    reader = _Reader(original, _read)
+    for name, module in list(sys.modules.items()):
+        if name.partition(".")[0] == "sklearn" and vars(module).get(_FUNCTION) is original:
+            setattr(module, _FUNCTION, reader)
+
+
+class _Reader(wrapt.FunctionWrapper[..., Any]):
+    """Marks the function as replaced."""
+
+
+def _read(
+    validate_data: Callable[..., Any],
+    _instance: object,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+) -> Any:
+    """Call ``validate_data(estimator, X, y, …)`` with X in two dimensions where it is a sample."""
+    estimator = args[0]
+    given = args[1] if len(args) > 1 else kwargs.get("X")
+    labels = args[2] if len(args) > 2 else kwargs.get("y")  # noqa: PLR2004  # as in its signature
+    fits = kwargs.get("reset", True) or not isinstance(labels, str | None)
+    if fits or not _is_one_sample(given, getattr(estimator, "n_features_in_", None)):
+        return validate_data(*args, **kwargs)
+    _warn(type(estimator).__name__)
+    row = _as_row(given, estimator)
+    if len(args) > 1:
+        return validate_data(estimator, row, *args[2:], **kwargs)
+    return validate_data(estimator, **{**kwargs, "X": row})
+
+
+def _is_one_sample(given: Any, features: object) -> bool:
+    if isinstance(given, list | tuple):
+        has_parts = any(hasattr(item, "__len__") and not isinstance(item, str) for item in given)
+        return len(given) == features and not has_parts
+    return getattr(given, "ndim", None) == 1 and len(given) == features
+
+
+def _as_row(given: Any, estimator: Any) -> Any:
+    import numpy as np
+
+    names = getattr(estimator, "feature_names_in_", None)
+    if names is not None and hasattr(given, "to_frame") and list(given.index) == list(names):
+        return given.to_frame().T.infer_objects()
+    return np.asarray(given).reshape(1, -1)
+
+
+def _warn(estimator: str) -> None:
+    """Warn once for each place in the user's code."""
+    frame: types.FrameType | None = sys._getframe(1)  # noqa: SLF001  # the only way to the caller
+    while frame is not None and _package(frame) in _BETWEEN:
+        frame = frame.f_back
+    if frame is None:
+        return
+    place = frame.f_code.co_filename, frame.f_lineno
+    # Python's own memory of what was shown is lost whenever filters change, as scikit-learn's do
+    # in every call. This one lives and dies with the user's namespace.
+    told = frame.f_globals.setdefault(_TOLD, set())
+    if place not in told:
+        told.add(place)
+        text = (
+            f"{estimator} got one-dimensional input and takes it for one sample. Wrap it in a "
+            "list, as in predict([x]): scikit-learn itself refuses it."
+        )
+        # The filter that shows deprecations looks for __main__; modules of the user's count, too.
+        warnings.warn_explicit(text, DeprecationWarning, *place, module="__main__")
+
+
+def _package(frame: types.FrameType) -> str:
+    return str(frame.f_globals.get("__name__", "")).partition(".")[0]
