@@ -1,5 +1,7 @@
 """The iris model called in a loop by a plain process: what no server in front of it can exceed."""
 
+# ruff: noqa: T201 - it speaks to a terminal or a pipe
+
 from __future__ import annotations
 
 import subprocess
@@ -18,7 +20,7 @@ class BareLoop:
     """A process of its own that, when asked, calls the model for a while."""
 
     def __enter__(self) -> Self:
-        self._process = subprocess.Popen(  # noqa: S603 - this module
+        self._process = subprocess.Popen(
             [sys.executable, "-m", __name__],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

@@ -1,5 +1,7 @@
 """Load on one address by ``wrk``, trusted only when every answer was a right one."""
 
+# ruff: noqa: T201 - it speaks to a terminal or a pipe
+
 from __future__ import annotations
 
 import json
@@ -103,7 +105,7 @@ def find_wrk() -> str:
     if os.geteuid() == 0 and shutil.which("apt-get"):
         print("Installing wrk, the load generator, by apt-get.", flush=True)
         for command in (["apt-get", "update"], ["apt-get", "install", "-y", "wrk"]):
-            subprocess.run(command, check=False, capture_output=True)  # noqa: S603 - fixed words
+            subprocess.run(command, check=False, capture_output=True)
         if (found := shutil.which("wrk")) is not None:
             return found
     raise LoadFailed(
@@ -133,7 +135,7 @@ def run(
         "--",
         *(body.decode() for body in bodies),
     ]
-    finished = subprocess.run(  # noqa: S603 - wrk with arguments of ours
+    finished = subprocess.run(
         command,
         env={**os.environ, "BENCHMARK_TOKEN": token or ""},
         capture_output=True,

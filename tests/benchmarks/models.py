@@ -38,7 +38,7 @@ class LargeModel:
         path = work / f"{self.name}.pkl"
         if not path.exists():
             # A process of its own: neither memory nor threads of the training stay behind.
-            subprocess.run(  # noqa: S603 - this module
+            subprocess.run(
                 [sys.executable, "-m", __name__, self.name, str(path)], check=True, cwd=_ROOT
             )
         return path
@@ -91,7 +91,7 @@ OUTPUTS = {"total": "numeric", "worker": "integer"}
 def main() -> None:
     """Write a model's variables to a file."""
     name, path = sys.argv[1:]
-    with open(path, "wb") as file:
+    with Path(path).open("wb") as file:
         pickle.dump(MODELS[name].build(), file, protocol=5)
 
 

@@ -17,6 +17,7 @@ from types import TracebackType
 from typing import Any, Self
 
 import psutil
+
 from jupyter_mlsvc_server.launch import ServerProcess, free_port
 
 _ROOT = Path(__file__).parents[2]
@@ -145,7 +146,7 @@ class FastApiPeer:
         """Start it without waiting for it."""
         package = __name__.rpartition(".")[0]
         with self._log.open("ab") as log:
-            self._process = subprocess.Popen(  # noqa: S603 - our own module
+            self._process = subprocess.Popen(
                 [
                     *(sys.executable, "-m", "uvicorn", "--factory"),
                     f"{package}.fastapi_app:{self._application}",

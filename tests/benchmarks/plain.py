@@ -1,5 +1,7 @@
 """The peer of snapshots: a plain cloudpickle file, written and read by a plain process."""
 
+# ruff: noqa: T201 - it speaks to a terminal or a pipe
+
 from __future__ import annotations
 
 import json
@@ -38,7 +40,7 @@ def measure(model: str, work: Path) -> PlainTimes:
 
 def _run(*arguments: str | Path) -> dict[str, float]:
     words = [str(argument) for argument in arguments]
-    finished = subprocess.run(  # noqa: S603 - this module
+    finished = subprocess.run(
         [sys.executable, "-m", __name__, *words],
         check=True,
         cwd=_ROOT,
@@ -49,10 +51,10 @@ def _run(*arguments: str | Path) -> dict[str, float]:
 
 
 def _dump(source: str, target: str) -> dict[str, float]:
-    with open(source, "rb") as file:
-        namespace = pickle.load(file)  # noqa: S301 - written by the benchmark
+    with Path(source).open("rb") as file:
+        namespace = pickle.load(file)
     begun = time.perf_counter()
-    with open(target, "wb") as file:
+    with Path(target).open("wb") as file:
         cloudpickle.dump(namespace, file, protocol=5)
         file.flush()
         os.fsync(file.fileno())
@@ -61,10 +63,10 @@ def _dump(source: str, target: str) -> dict[str, float]:
 
 def _load(model: str, source: str) -> dict[str, float]:
     begun = time.perf_counter()
-    with open(source, "rb") as file:
-        namespace = pickle.load(file)  # noqa: S301 - written by the benchmark
+    with Path(source).open("rb") as file:
+        namespace = pickle.load(file)
     loaded = time.perf_counter()
-    exec(MODELS[model].code, namespace)  # noqa: S102 - the benchmark's own code
+    exec(MODELS[model].code, namespace)
     return {"load": loaded - begun, "score": time.perf_counter() - loaded}
 
 

@@ -1,5 +1,7 @@
 """The command: measure, print markdown, and write JSON on demand."""
 
+# ruff: noqa: T201 - it speaks to a terminal or a pipe
+
 from __future__ import annotations
 
 import argparse

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from ..plan import Plan
-from ..report import Section
+from tests.benchmarks.plan import Plan
+from tests.benchmarks.report import Section
+
 from . import memory, sessions, snapshots, throughput
 
 MEASURES: Mapping[str, Callable[[Plan], Section]] = {

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import psutil
 
-from ..models import MEGABYTES, MODELS, OUTPUTS, LargeModel, load_code
-from ..peers import (
+from tests.benchmarks.models import MEGABYTES, MODELS, OUTPUTS, LargeModel, load_code
+from tests.benchmarks.peers import (
     FastApiPeer,
     OurServer,
     PeerFailed,
@@ -21,8 +21,8 @@ from ..peers import (
     publish,
     run_in_session,
 )
-from ..plan import Plan
-from ..report import Section, Table
+from tests.benchmarks.plan import Plan
+from tests.benchmarks.report import Section, Table
 
 WORKERS = (1, 4)
 
@@ -165,11 +165,15 @@ def _section(uses: dict[str, dict[int, dict[str, Use]]]) -> Section:
         tables=[Table(columns, rows)],
         data=dict(uses),
         notes=[
-            "Sums of proportional set sizes: memory that n processes share counts once. Measured "
-            "when every worker has scored, using all of the arrays.",
-            "service: the processes that started with its first call, which are its workers and "
-            "the template that they are forked from. whole: the server with everything it runs, "
-            "for us accounts, sessions, snapshots and both doors too.",
+            (
+                "Sums of proportional set sizes: memory that n processes share counts once. Measured "
+                "when every worker has scored, using all of the arrays."
+            ),
+            (
+                "service: the processes that started with its first call, which are its workers and "
+                "the template that they are forked from. whole: the server with everything it runs, "
+                "for us accounts, sessions, snapshots and both doors too."
+            ),
         ],
     )
 

@@ -9,10 +9,10 @@ from typing import Any
 from jupyter_client.blocking.client import BlockingKernelClient
 from jupyter_client.manager import KernelManager
 
-from ..peers import Connection, OurServer
-from ..plan import Plan
-from ..report import Section, Table
-from ..spread import Spread, ratios
+from tests.benchmarks.peers import Connection, OurServer
+from tests.benchmarks.plan import Plan
+from tests.benchmarks.report import Section, Table
+from tests.benchmarks.spread import Spread, ratios
 
 _PYTHON = {"runtimeType": "Python"}
 _CODE = {"code": "1+1"}
@@ -149,8 +149,10 @@ def _section(
         tables=[creation, trip],
         data={"created": created, "answered": answered, "round_trips": trips},
         notes=[
-            f"Creation: median (lowest-highest) of {len(created['bare'])}, taken in turns, each "
-            "when the server had become quiet; the ratio compares the time to the first answer.",
+            (
+                f"Creation: median (lowest-highest) of {len(created['bare'])}, taken in turns, each "
+                "when the server had become quiet; the ratio compares the time to the first answer."
+            ),
             f"Round trips: {len(trips['bare'])} of each, in turns, one after the other.",
         ],
     )

@@ -7,12 +7,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from .. import plain
-from ..models import MEGABYTES, MODELS, OUTPUTS, LargeModel, load_code
-from ..peers import Connection, FastApiPeer, OurServer, publish, run_in_session
-from ..plan import Plan
-from ..report import Section, Table
-from ..spread import Spread, ratios
+from tests.benchmarks import plain
+from tests.benchmarks.models import MEGABYTES, MODELS, OUTPUTS, LargeModel, load_code
+from tests.benchmarks.peers import Connection, FastApiPeer, OurServer, publish, run_in_session
+from tests.benchmarks.plan import Plan
+from tests.benchmarks.report import Section, Table
+from tests.benchmarks.spread import Spread, ratios
 
 T = TypeVar("T")
 Times = dict[str, list[float]]
@@ -120,12 +120,18 @@ def _section(times: dict[str, Times], plan: Plan) -> Section:
         tables=[_table(name, found) for name, found in times.items()],
         data=dict(times),
         notes=[
-            f"Milliseconds, median (lowest-highest) of {plan.repeats}, each with an empty data "
-            "folder. Files just written are in the page cache on both sides.",
-            "arrays: ten numpy arrays, all summed by the service. forest: a RandomForestRegressor "
-            "of fully grown trees, predicting 64 rows.",
-            "A cold service: the server runs and is quiet, but nobody has called the service since "
-            "it started. The peer is cold when its process is not there.",
+            (
+                f"Milliseconds, median (lowest-highest) of {plan.repeats}, each with an empty data "
+                "folder. Files just written are in the page cache on both sides."
+            ),
+            (
+                "arrays: ten numpy arrays, all summed by the service. forest: a RandomForestRegressor "
+                "of fully grown trees, predicting 64 rows."
+            ),
+            (
+                "A cold service: the server runs and is quiet, but nobody has called the service since "
+                "it started. The peer is cold when its process is not there."
+            ),
         ],
     )
 

@@ -8,13 +8,21 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
 
-from .. import load
-from ..bare import BareLoop
-from ..iris import BODIES, CODE, FIT, expected_species
-from ..peers import Connection, FastApiPeer, OurServer, PeerFailed, Target, publish, run_in_session
-from ..plan import Plan
-from ..report import Section, Table
-from ..spread import Spread, ratios
+from tests.benchmarks import load
+from tests.benchmarks.bare import BareLoop
+from tests.benchmarks.iris import BODIES, CODE, FIT, expected_species
+from tests.benchmarks.peers import (
+    Connection,
+    FastApiPeer,
+    OurServer,
+    PeerFailed,
+    Target,
+    publish,
+    run_in_session,
+)
+from tests.benchmarks.plan import Plan
+from tests.benchmarks.report import Section, Table
+from tests.benchmarks.spread import Spread, ratios
 
 CONNECTIONS = (1, 8, 64)
 
@@ -156,17 +164,27 @@ def _section(contestants: Sequence[Contestant], bare: list[float], plan: Plan) -
             "bare_calls_per_second": bare,
         },
         notes=[
-            f"Median (lowest-highest) of {plan.rounds} rounds of {plan.seconds} s; in each round "
-            "the servers are loaded in turns. Ratios are taken round by round.",
-            "One row a request, bearer token, kept-alive connections, wrk with one thread on the "
-            "same cores. Every answer had status 2xx; species were checked before and after, and "
-            "the size of the answers during the load.",
-            "Latency is of a closed loop: a connection sends its next request when it has its "
-            "answer.",
-            "FastAPI: uvicorn with uvloop and httptools, async endpoint, pydantic models of input "
-            "and output, a token compared in constant time.",
-            f"Bare loop: the same call of the same model in a plain process, one core; compared "
-            f"at {most} connections.",
+            (
+                f"Median (lowest-highest) of {plan.rounds} rounds of {plan.seconds} s; in each round "
+                "the servers are loaded in turns. Ratios are taken round by round."
+            ),
+            (
+                "One row a request, bearer token, kept-alive connections, wrk with one thread on the "
+                "same cores. Every answer had status 2xx; species were checked before and after, and "
+                "the size of the answers during the load."
+            ),
+            (
+                "Latency is of a closed loop: a connection sends its next request when it has its "
+                "answer."
+            ),
+            (
+                "FastAPI: uvicorn with uvloop and httptools, async endpoint, pydantic models of input "
+                "and output, a token compared in constant time."
+            ),
+            (
+                f"Bare loop: the same call of the same model in a plain process, one core; compared "
+                f"at {most} connections."
+            ),
         ],
     )
 
