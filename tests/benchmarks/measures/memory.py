@@ -166,13 +166,13 @@ def _section(uses: dict[str, dict[int, dict[str, Use]]]) -> Section:
         data=dict(uses),
         notes=[
             (
-                "Sums of proportional set sizes: memory that n processes share counts once. Measured "
-                "when every worker has scored, using all of the arrays."
+                "Sums of proportional set sizes: memory that n processes share counts once. "
+                "Measured when every worker has scored, using all of the arrays."
             ),
             (
-                "service: the processes that started with its first call, which are its workers and "
-                "the template that they are forked from. whole: the server with everything it runs, "
-                "for us accounts, sessions, snapshots and both doors too."
+                "service: the processes that started with its first call, which are its workers"
+                " and the template that they are forked from. whole: the server with everything"
+                " it runs, for us accounts, sessions, snapshots and both doors too."
             ),
         ],
     )

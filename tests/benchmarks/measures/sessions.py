@@ -150,8 +150,9 @@ def _section(
         data={"created": created, "answered": answered, "round_trips": trips},
         notes=[
             (
-                f"Creation: median (lowest-highest) of {len(created['bare'])}, taken in turns, each "
-                "when the server had become quiet; the ratio compares the time to the first answer."
+                f"Creation: median (lowest-highest) of {len(created['bare'])}, taken in turns, "
+                "each when the server had become quiet; the ratio compares the time to the "
+                "first answer."
             ),
             f"Round trips: {len(trips['bare'])} of each, in turns, one after the other.",
         ],

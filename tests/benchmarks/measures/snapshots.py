@@ -121,16 +121,16 @@ def _section(times: dict[str, Times], plan: Plan) -> Section:
         data=dict(times),
         notes=[
             (
-                f"Milliseconds, median (lowest-highest) of {plan.repeats}, each with an empty data "
-                "folder. Files just written are in the page cache on both sides."
+                f"Milliseconds, median (lowest-highest) of {plan.repeats}, each with an empty "
+                "data folder. Files just written are in the page cache on both sides."
             ),
             (
-                "arrays: ten numpy arrays, all summed by the service. forest: a RandomForestRegressor "
-                "of fully grown trees, predicting 64 rows."
+                "arrays: ten numpy arrays, all summed by the service. forest: a "
+                "RandomForestRegressor of fully grown trees, predicting 64 rows."
             ),
             (
-                "A cold service: the server runs and is quiet, but nobody has called the service since "
-                "it started. The peer is cold when its process is not there."
+                "A cold service: the server runs and is quiet, but nobody has called the "
+                "service since it started. The peer is cold when its process is not there."
             ),
         ],
     )

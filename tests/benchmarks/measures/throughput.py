@@ -165,25 +165,25 @@ def _section(contestants: Sequence[Contestant], bare: list[float], plan: Plan) -
         },
         notes=[
             (
-                f"Median (lowest-highest) of {plan.rounds} rounds of {plan.seconds} s; in each round "
-                "the servers are loaded in turns. Ratios are taken round by round."
+                f"Median (lowest-highest) of {plan.rounds} rounds of {plan.seconds} s; in each "
+                "round the servers are loaded in turns. Ratios are taken round by round."
             ),
             (
-                "One row a request, bearer token, kept-alive connections, wrk with one thread on the "
-                "same cores. Every answer had status 2xx; species were checked before and after, and "
-                "the size of the answers during the load."
+                "One row a request, bearer token, kept-alive connections, wrk with one thread "
+                "on the same cores. Every answer had status 2xx; species were checked before "
+                "and after, and the size of the answers during the load."
             ),
             (
-                "Latency is of a closed loop: a connection sends its next request when it has its "
-                "answer."
+                "Latency is of a closed loop: a connection sends its next request when it has "
+                "its answer."
             ),
             (
-                "FastAPI: uvicorn with uvloop and httptools, async endpoint, pydantic models of input "
-                "and output, a token compared in constant time."
+                "FastAPI: uvicorn with uvloop and httptools, async endpoint, pydantic models of"
+                " input and output, a token compared in constant time."
             ),
             (
-                f"Bare loop: the same call of the same model in a plain process, one core; compared "
-                f"at {most} connections."
+                "Bare loop: the same call of the same model in a plain process, one core; "
+                f"compared at {most} connections."
             ),
         ],
     )
