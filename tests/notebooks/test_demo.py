@@ -1,0 +1,142 @@
+"""The demo runs the walkthrough from nothing, says what it does, and leaves nothing running."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import psutil
+import pytest
+import requests
+
+from jupyter_mlsvc_server.launch import free_port
+from tests.notebooks.tables import ROOT
+
+DEMO = ROOT / "notebooks" / "run_demo.py"
+
+
+def start_demo(folder: Path, **variables: str) -> subprocess.Popen[str]:
+    """Start the demo on ports and with data of its own."""
+    own = {
+        "MLSVC_DATA_DIR": str(folder / "data"),
+        "MLSVC_PORT": str(free_port()),
+        "MLSVC_JUPYTER_PORT": str(free_port()),
+    }
+    return subprocess.Popen(
+        [sys.executable, str(DEMO)],
+        env=without_settings(os.environ) | own | variables,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        cwd=folder,
+    )
+
+
+def without_settings(environment: Mapping[str, str]) -> dict[str, str]:
+    """An environment that says nothing to the demo."""
+    return {
+        name: text
+        for name, text in environment.items()
+        if not name.startswith(("MLSVC_", "JUPYTER_")) and name != "ONCE"
+    }
+
+
+def output_of(demo: subprocess.Popen[str]) -> str:
+    """All that it says until its end."""
+    assert demo.stdout is not None
+    with demo.stdout:
+        text = demo.stdout.read()
+    demo.wait(30)
+    return text
+
+
+def output_until(demo: subprocess.Popen[str], line: str) -> str:
+    """What it says up to a line."""
+    assert demo.stdout is not None
+    said: list[str] = []
+    for said_line in demo.stdout:
+        said.append(said_line)
+        if said_line.startswith(line):
+            return "".join(said)
+    raise AssertionError("".join(said))
+
+
+def descendants(demo: subprocess.Popen[str]) -> list[psutil.Process]:
+    return psutil.Process(demo.pid).children(recursive=True)
+
+
+@pytest.mark.kernel
+@pytest.mark.slow
+def test_the_demo_runs_once_and_ends(tmp_path: Path) -> None:
+    demo = start_demo(tmp_path, ONCE="1")
+    said = output_of(demo)
+    assert demo.returncode == 0, said
+    assert "== Publish version V1.0" in said
+    assert "iris_species = ['I. versicolor']" in said
+    assert "The walkthrough passed" in said
+    assert "Traceback" not in said
+
+
+@pytest.mark.kernel
+@pytest.mark.slow
+def test_the_demo_stays_up_until_ctrl_c_and_stops_everything(tmp_path: Path) -> None:
+    demo = start_demo(tmp_path)
+    said = output_until(demo, "Ctrl-C")
+    started = descendants(demo)
+    lab = re.search(r"http://\S+/lab/tree/\S+", said)
+    assert lab is not None, said
+    assert requests.get(lab[0], timeout=30).ok
+    lines = said[said.index("TOKEN=$(") : said.index("Ctrl-C")]
+    scored = subprocess.run(
+        ["bash", "-c", lines], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert '"iris_species":["I. versicolor"]' in scored.stdout, scored.stdout + scored.stderr
+    demo.send_signal(signal.SIGINT)
+    assert "Traceback" not in output_of(demo)
+    assert demo.returncode == 0
+    deadline = time.monotonic() + 10
+    while any(process.is_running() for process in started) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert [process for process in started if process.is_running()] == []
+
+
+@pytest.mark.kernel
+@pytest.mark.slow
+def test_the_next_demo_knows_the_account_of_the_last(tmp_path: Path) -> None:
+    password = re.compile(r"account admin, password (\S+)\)")
+    said = []
+    for _ in range(2):
+        demo = start_demo(tmp_path)
+        said.append(output_until(demo, "Ctrl-C"))
+        demo.send_signal(signal.SIGTERM)
+        output_of(demo)
+    first, second = (password.findall(text) for text in said)
+    assert first == second != []
+
+
+@pytest.mark.parametrize("variable", ["MLSVC_PORT", "MLSVC_JUPYTER_PORT"])
+def test_a_taken_port_is_told_in_a_sentence(tmp_path: Path, variable: str) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = str(other.getsockname()[1])
+        demo = start_demo(tmp_path, **{variable: port})
+        said = output_of(demo)
+    assert demo.returncode == 1
+    assert said == (
+        f"Port {port} is taken by another program. Stop it, or choose another port: "
+        f"make demo {variable}={int(port) + 1}\n"
+    )
+
+
+def test_a_port_that_is_no_port_is_told_in_a_sentence(tmp_path: Path) -> None:
+    demo = start_demo(tmp_path, MLSVC_PORT="http")
+    assert output_of(demo) == "MLSVC_PORT is 'http'; it has to be a port number, 1 to 65535.\n"
+    assert demo.returncode == 1
