@@ -1,0 +1,122 @@
+"""What the user's code prints, kept in order and within bounds."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import sys
+import tempfile
+from typing import Any
+
+
+class Console:
+    """Takes stdout and stderr of one request after the other.
+
+    Text of Python code arrives in the order it was written. What the process writes past Python (a
+    library in C, a subprocess) goes to a file behind the descriptors 1 and 2 and comes last.
+
+    Parameters
+    ----------
+    limit
+        Characters of a request that are kept; the rest is dropped and a note says so.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._parts: list[str] = []
+        self._size = 0
+        self._dropped = False
+        self._out = _Stream(self)
+        self._err = _Stream(self)
+        self._raw: int | None = None
+
+    def take_descriptors(self) -> None:
+        """Point the process's own stdout and stderr to the console; the old stderr stays open."""
+        sys.__stderr__ = open(os.dup(2), "w", encoding="utf-8", errors="replace")  # type: ignore[misc]
+        if hasattr(os, "memfd_create"):
+            self._raw = os.memfd_create("console", 0)
+        else:
+            with tempfile.TemporaryFile() as file:
+                self._raw = os.dup(file.fileno())
+        os.set_inheritable(self._raw, False)
+        os.dup2(self._raw, 1)
+        os.dup2(self._raw, 2)
+
+    def begin(self) -> None:
+        """Start with nothing; whatever the code did to ``sys.stdout`` before is undone."""
+        self._parts.clear()
+        self._size = 0
+        self._dropped = False
+        sys.stdout = self._out
+        sys.stderr = self._err
+
+    def write(self, text: str) -> None:
+        """Keep text, as far as there is room."""
+        room = self._limit - self._size
+        if room < len(text):
+            text = text[: max(room, 0)]
+            self._dropped = True
+        self._size += len(text)
+        self._parts.append(text)
+
+    def text(self) -> str:
+        """Give what was printed since :meth:`begin`."""
+        self._take_raw()
+        if self._dropped:
+            self._parts.append(f"\n[The output was cut after {self._limit} characters.]\n")
+            self._dropped = False
+        return "".join(self._parts)
+
+    def _take_raw(self) -> None:
+        if self._raw is None:
+            return
+        size = os.lseek(self._raw, 0, os.SEEK_END)
+        if size:
+            data = os.pread(self._raw, max(self._limit - self._size, 0) + 1, 0)
+            self.write(data.decode("utf-8", "replace"))
+            os.ftruncate(self._raw, 0)
+            os.lseek(self._raw, 0, os.SEEK_SET)
+
+
+class _Stream(io.TextIOBase):
+    """``sys.stdout`` or ``sys.stderr`` of the user's code."""
+
+    encoding = "utf-8"
+    errors = "replace"
+    newlines = None
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self.buffer = _Bytes(console)
+
+    def write(self, text: str, /) -> int:
+        if not isinstance(text, str):
+            raise TypeError(f"write() argument must be str, not {type(text).__name__}")
+        self._console.write(text)
+        return len(text)
+
+    def writable(self) -> bool:
+        return True
+
+    def close(self) -> None:
+        """Stay open: the next request prints here too."""
+
+
+class _Bytes(io.RawIOBase):
+    """For code that writes bytes to ``sys.stdout.buffer``."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+
+    def write(self, data: Any, /) -> int:
+        with contextlib.suppress(AttributeError):
+            data = data.tobytes()
+        self._console.write(bytes(data).decode("utf-8", "replace"))
+        return len(data)
+
+    def writable(self) -> bool:
+        return True
+
+    def close(self) -> None:
+        """Stay open, as the stream above it."""

@@ -1,0 +1,302 @@
+"""A compiled service with its namespace: turns the body of a request into an answer."""
+
+from __future__ import annotations
+
+import dis
+import json
+import os
+import sys
+import threading
+import traceback
+import types
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Final
+
+import msgspec
+
+from jupyter_mlsvc.wire.models import ParameterDefinition, WebServiceResult
+from jupyter_mlsvc.wire.problem import Problem, exception_type
+from jupyter_mlsvc.wire.values import ValueProblem, decode_input, describe, encode_output
+from jupyter_mlsvc_server.runtime.console import Console
+from jupyter_mlsvc_server.runtime.explain import explain, last_line, place, show_source
+from jupyter_mlsvc_server.runtime.protocol import Kind, Service
+from jupyter_mlsvc_server.runtime.scratch import Scratch
+from jupyter_mlsvc_server.runtime.watch import Watch
+
+_READS: Final = {"LOAD_NAME", "LOAD_GLOBAL", "LOAD_CLASSDEREF", "LOAD_FROM_DICT_OR_GLOBALS"}
+_WRITES: Final = {"STORE_NAME", "STORE_GLOBAL"}
+
+
+class CodeProblem(Exception):
+    """The publisher has to change the code; the message is for them."""
+
+
+class Misfit(Exception):
+    """The request does not fit the service's inputs; the message is for the caller."""
+
+
+@dataclass(frozen=True, slots=True)
+class Compiled:
+    """Code objects in the order they run, names they look up and don't set, modules they import."""
+
+    codes: tuple[types.CodeType, ...]
+    names: frozenset[str]
+    modules: frozenset[str]
+
+
+def compile_service(service: Service) -> Compiled:
+    """Compile the code and the code that runs before it.
+
+    Raises
+    ------
+    CodeProblem
+        A syntax error; the message has the line and a caret.
+    """
+    codes = []
+    for what, source, file_name in (
+        ("initCode", service.init_code, f"<{service.label} initCode>"),
+        ("code", service.code, f"<{service.label}>"),
+    ):
+        show_source(file_name, source)
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                codes.append(compile(source, file_name, "exec", dont_inherit=True))
+        except SyntaxError as error:
+            raise CodeProblem(f"{what} has a {type(error).__name__} in {place(error)}") from error
+        except (ValueError, RecursionError, MemoryError) as error:
+            raise CodeProblem(f"{what} can't be compiled: {last_line(error)}") from error
+    read, written, imported = set[str](), set[str](), set[str]()
+    for code in codes:
+        for part in _with_inner(code):
+            for instruction in dis.get_instructions(part):
+                if instruction.opname in _READS:
+                    read.add(instruction.argval)
+                elif instruction.opname in _WRITES and part is code:
+                    written.add(instruction.argval)
+                elif instruction.opname == "IMPORT_NAME":
+                    imported.add(instruction.argval)
+    return Compiled(tuple(codes), frozenset(read - written), frozenset(imported))
+
+
+def _with_inner(code: types.CodeType) -> Iterator[types.CodeType]:
+    yield code
+    for constant in code.co_consts:
+        if isinstance(constant, types.CodeType):
+            yield from _with_inner(constant)
+
+
+class Program:
+    """Runs a service's code, each time as if it were the first.
+
+    Parameters
+    ----------
+    service
+        What was published.
+    compiled
+        Its code.
+    namespace
+        The dict of ``__main__`` with the snapshot restored into it. Functions of the snapshot have
+        it as their globals, so the code runs in this dict and the dict is reset afterwards.
+    """
+
+    def __init__(self, service: Service, compiled: Compiled, namespace: dict[str, Any]) -> None:
+        self.service = service
+        self.compiled = compiled
+        self.base = dict(namespace)
+        self._namespace = namespace
+        self._inputs = {parameter.name: parameter.type for parameter in service.inputs}
+        self._encoder = msgspec.json.Encoder()
+        # An empty initCode is most common, and its code object does nothing.
+        sources = (service.init_code, service.code)
+        self._codes = [
+            code for code, source in zip(compiled.codes, sources, strict=True) if source.strip()
+        ]
+
+    def enter(self, console: Console, scratch: Scratch) -> None:
+        """Get ready to answer, in the worker."""
+        self._console = console
+        self._scratch = scratch
+        self._watch = Watch(self.base, self._reachable(), self._own_modules())
+        self._modules = len(sys.modules)
+        self._threads = threading.active_count()
+
+    def answer(self, body: bytes) -> tuple[Kind, bytes, bool]:
+        """Answer a request.
+
+        Returns
+        -------
+        tuple
+            What the answer is, its body, and whether it must be the last of this process because
+            the code has changed what can't be put back.
+        """
+        try:
+            try:
+                values = self._decode(body)
+            except Misfit as misfit:
+                problem = Problem(message=str(misfit), exception_type=exception_type(400))
+                return Kind.MISFIT, self._encoder.encode(problem), False
+            return self._run(values)
+        except Exception:
+            traceback.print_exc(file=sys.__stderr__)
+            return Kind.FAULT, b"", True
+
+    def _own_modules(self) -> list[types.ModuleType]:
+        """Modules that came with the snapshot's files."""
+        return [
+            module
+            for module in list(sys.modules.values())
+            if str(getattr(module, "__file__", None) or "").startswith(self.service.work)
+        ]
+
+    def _forget_modules(self) -> None:
+        """Have modules of the working directory imported anew by the next request."""
+        for name, module in list(sys.modules.items()):
+            path = str(getattr(module, "__file__", None) or "")
+            if path.startswith(str(self._scratch.directory)):
+                del sys.modules[name]
+        self._modules = len(sys.modules)
+
+    def _reachable(self) -> set[str]:
+        """Names that the code looks up, directly or through functions of the snapshot."""
+        manifest = self.service.manifest
+        uses = {row.name: row.uses for row in manifest.workspace.objects} if manifest else {}
+        waiting, seen = list(self.compiled.names), set[str]()
+        while waiting:
+            name = waiting.pop()
+            if name not in seen:
+                seen.add(name)
+                waiting.extend(uses.get(name, ()))
+        return seen
+
+    # --- inputs ------------------------------------------------------------------------------
+
+    def _decode(self, body: bytes) -> dict[str, Any]:
+        given = self._parse(body)
+        values, problems = {}, []
+        for name, type_name in self._inputs.items():
+            if name not in given:
+                problems.append(f"Input {name!r} ({type_name}) is missing.")
+                continue
+            try:
+                values[name] = decode_input(type_name, given[name], name)
+            except ValueProblem as problem:
+                problems.append(f"Input {problem}")
+        if len(given) > len(values):
+            problems.extend(self._extra(name) for name in given if name not in self._inputs)
+        if problems:
+            raise Misfit(" ".join(problems))
+        return values
+
+    def _parse(self, body: bytes) -> dict[str, Any]:
+        try:
+            given = msgspec.json.decode(body) if body and not body.isspace() else {}
+        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+            raise Misfit(f"The body is not JSON that can be read: {error}.") from error
+        if given is None:
+            return {}
+        if not isinstance(given, dict):
+            raise Misfit(
+                f"The body must be an object with the inputs as members, {self._example()}, "
+                f"got {describe(given)}."
+            )
+        return given
+
+    def _example(self) -> str:
+        if not self._inputs:
+            return "which is {} here"
+        return "such as {" + ", ".join(f'"{name}": …' for name in self._inputs) + "}"
+
+    def _extra(self, name: str) -> str:
+        shown = repr(name if len(name) <= 60 else f"{name[:60]}…")
+        if not self._inputs:
+            return f"There is no input {shown}; the service takes none."
+        known = ", ".join(f"{known} ({type_name})" for known, type_name in self._inputs.items())
+        return f"There is no input {shown}; the service takes {known}."
+
+    # --- the run -----------------------------------------------------------------------------
+
+    def _run(self, values: dict[str, Any]) -> tuple[Kind, bytes, bool]:
+        namespace = self._namespace
+        self._console.begin()
+        message, outputs = "", {}
+        try:
+            # Filters that the code sets are undone, and warnings given before are given again.
+            with warnings.catch_warnings():
+                namespace.update(values)
+                for code in self._codes:
+                    exec(code, namespace)
+                outputs = self._outputs()
+        except _Unfit as unfit:
+            message = str(unfit)
+            self._console.write(f"{message}\n")
+        except BaseException as error:
+            message, trace = explain(error)
+            self._console.write(trace)
+        return self._finish(message, outputs)
+
+    def _outputs(self) -> dict[str, Any]:
+        outputs = {}
+        for parameter in self.service.outputs:
+            if parameter.name not in self._namespace:
+                raise _Unfit(
+                    f"The code did not set the output {parameter.name!r} ({parameter.type})."
+                )
+            outputs[parameter.name] = self._output(parameter)
+        return outputs
+
+    def _output(self, parameter: ParameterDefinition) -> Any:
+        value = self._namespace[parameter.name]
+        try:
+            return encode_output(parameter.type, value, parameter.name)
+        except ValueProblem as problem:
+            raise _Unfit(f"Output {problem}") from problem
+
+    def _finish(self, message: str, outputs: dict[str, Any]) -> tuple[Kind, bytes, bool]:
+        touched = self._scratch.touched()
+        changed = self._scratch.changed_files() if touched else []
+        result = WebServiceResult(
+            success=not message,
+            error_message=message,
+            output_parameters=outputs,
+            output_files={} if message else self._files(changed),
+            console_output=self._console.text(),
+            changed_files=changed,
+        )
+        body = self._encode(result)
+        is_worn = not self._reset(files_touched=touched)
+        return Kind.FAILURE if message else Kind.SUCCESS, body, is_worn
+
+    def _files(self, changed: list[str]) -> dict[str, str | None]:
+        """Give the declared files; null for those that this request did not write."""
+        return {
+            name: self._scratch.content(name) if name in changed else None
+            for name in self.service.output_files
+        }
+
+    def _reset(self, *, files_touched: bool) -> bool:
+        """Put everything back for the next request; tell whether that was possible."""
+        namespace = self._namespace
+        namespace.clear()
+        namespace.update(self.base)
+        if len(sys.modules) != self._modules:
+            self._forget_modules()
+        try:
+            if files_touched:
+                self._scratch.reset()
+            os.chdir(self._scratch.directory)
+        except OSError:
+            return False
+        return threading.active_count() <= self._threads and not self._watch.changed()
+
+    def _encode(self, result: WebServiceResult) -> bytes:
+        try:
+            return self._encoder.encode(result)
+        except (UnicodeEncodeError, OverflowError):
+            return json.dumps(msgspec.to_builtins(result)).encode()
+
+
+class _Unfit(Exception):
+    """An output is not there or not of its type; the message is the result's error message."""

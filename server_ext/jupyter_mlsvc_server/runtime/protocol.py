@@ -1,0 +1,213 @@
+"""What the server and the processes that run services say to each other.
+
+Two kinds of links, both local stream sockets. On a *control* link the server tells the forkserver
+or a template to fork and to kill; messages are length-prefixed msgpack, and the one that asks for
+a fork carries the child's own link as a file descriptor. On a *request* link the server sends a
+worker the bodies of requests as they came and gets whole answers back, in order.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections import deque
+from collections.abc import Iterator
+from enum import IntEnum
+from struct import Struct as Layout
+from typing import Any, Final, Generic, Literal, TypeVar
+
+import msgspec
+
+from jupyter_mlsvc.wire.models import ParameterDefinition
+from jupyter_mlsvc_server.runtime.manifest import Manifest
+
+# --- control links: from the server ----------------------------------------------------------
+
+
+class ForkserverOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """What the forkserver does before its first fork.
+
+    Attributes
+    ----------
+    preload : tuple of str
+        Modules to import; those that aren't installed are passed over.
+    sklearn_1d : bool
+        Whether scikit-learn takes a single 1-D sample; see ``runtime.compat``.
+    """
+
+    preload: tuple[str, ...] = ()
+    sklearn_1d: bool = True
+
+
+class Service(msgspec.Struct, frozen=True, kw_only=True):
+    """All that a template needs to know of a service version.
+
+    Attributes
+    ----------
+    label : str
+        Such as ``Iris/V1.0``; the file name of its code in tracebacks.
+    manifest, blobs
+        Content of its snapshot and the folder of the blobs; None without a snapshot.
+    work : str
+        An existing empty folder for working directories.
+    memory_limit, console_limit : int
+        Bytes that a worker may allocate on top of the snapshot (0: any number); characters of
+        console output of a request that are kept.
+    """
+
+    label: str
+    code: str
+    init_code: str
+    inputs: tuple[ParameterDefinition, ...]
+    outputs: tuple[ParameterDefinition, ...]
+    output_files: tuple[str, ...]
+    manifest: Manifest | None
+    blobs: str | None
+    work: str
+    memory_limit: int
+    console_limit: int
+
+
+class Prepare(msgspec.Struct, frozen=True, tag=True):
+    """Restore and compile this; the first message to a template."""
+
+    service: Service
+
+
+class Fork(msgspec.Struct, frozen=True, tag=True):
+    """Fork a child that takes the file descriptor sent along as its link."""
+
+    ticket: int
+
+
+class Kill(msgspec.Struct, frozen=True, tag=True):
+    """End a child and what it has started, at once. Says nothing when it has ended already."""
+
+    pid: int
+
+
+# --- control links: to the server ------------------------------------------------------------
+
+
+class Preloaded(msgspec.Struct, frozen=True, tag=True):
+    """The forkserver is ready; modules that could not be imported, and why."""
+
+    missing: dict[str, str]
+
+
+class Prepared(msgspec.Struct, frozen=True, tag=True):
+    """The template is ready; names of the snapshot that were lost on restoring, and why."""
+
+    lost: dict[str, str]
+
+
+class Refused(msgspec.Struct, frozen=True, tag=True):
+    """The template can't serve this, and ends.
+
+    ``cause`` is ``code`` where the publisher has to change the code, ``snapshot`` where the
+    snapshot can't be restored; ``message`` is a sentence for the publisher.
+    """
+
+    cause: Literal["code", "snapshot"]
+    message: str
+
+
+class Forked(msgspec.Struct, frozen=True, tag=True):
+    """A child runs."""
+
+    ticket: int
+    pid: int
+
+
+class Exited(msgspec.Struct, frozen=True, tag=True):
+    """A child has ended: its exit code, or minus the signal."""
+
+    pid: int
+    code: int
+
+
+ToChild = Prepare | Fork | Kill
+ToServer = Preloaded | Prepared | Refused | Forked | Exited
+
+_LENGTH: Final = Layout("<I")
+
+T = TypeVar("T")
+
+
+def pack(message: ToChild | ToServer) -> bytes:
+    """Frame a control message."""
+    body = msgspec.msgpack.encode(message)
+    return _LENGTH.pack(len(body)) + body
+
+
+class Inbox(Generic[T]):
+    """Puts the pieces that arrive on a control link together."""
+
+    def __init__(self, kind: Any) -> None:
+        self._decoder: msgspec.msgpack.Decoder[T] = msgspec.msgpack.Decoder(kind)
+        self._bytes = bytearray()
+        self._descriptors: deque[int] = deque()
+
+    def feed(self, data: bytes, descriptors: list[int]) -> Iterator[T]:
+        """Take what was received and give the messages that are whole now."""
+        self._bytes += data
+        self._descriptors.extend(descriptors)
+        while len(self._bytes) >= _LENGTH.size:
+            end = _LENGTH.size + _LENGTH.unpack_from(self._bytes)[0]
+            if len(self._bytes) < end:
+                return
+            body = bytes(self._bytes[_LENGTH.size : end])
+            del self._bytes[:end]
+            yield self._decoder.decode(body)
+
+    def descriptor(self) -> int:
+        """Take the file descriptor that came with the message at hand."""
+        return self._descriptors.popleft()
+
+
+# --- request links ---------------------------------------------------------------------------
+
+
+class Kind(IntEnum):
+    """What an answer is."""
+
+    SUCCESS = 0
+    FAILURE = 1
+    """The user's code failed: a result all the same."""
+    MISFIT = 2
+    """The request does not fit the inputs: an Error body."""
+    FAULT = 3
+    """The worker itself failed; nothing that a caller should read."""
+
+
+REQUEST: Final = Layout("<IQ")
+"""Header of a request: length of the body, number of the request."""
+
+ANSWER: Final = Layout("<IQBB")
+"""Header of an answer: length of the body, number of the request, kind, and 1 if it is the last."""
+
+_PIECE: Final = 2**18
+
+
+class RequestReader:
+    """Reads requests from a worker's end of its link, one by one."""
+
+    def __init__(self, link: socket.socket) -> None:
+        self._link = link
+        self._bytes = bytearray()
+
+    def read(self) -> tuple[int, bytes] | None:
+        """Wait for a request: its number and body; None at the end of the link."""
+        while True:
+            missing = REQUEST.size - len(self._bytes)
+            if missing <= 0:
+                length, number = REQUEST.unpack_from(self._bytes)
+                end = REQUEST.size + length
+                missing = end - len(self._bytes)
+                if missing <= 0:
+                    body = bytes(memoryview(self._bytes)[REQUEST.size : end])
+                    del self._bytes[:end]
+                    return number, body
+            data = self._link.recv(max(missing, _PIECE))
+            if not data:
+                return None
+            self._bytes += data

@@ -1,0 +1,115 @@
+"""A worker's private copy of the snapshot's working directory."""
+
+from __future__ import annotations
+
+import base64
+import os
+import shutil
+import stat
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Final
+
+from jupyter_mlsvc_server.runtime.manifest import FileEntry
+from jupyter_mlsvc_server.runtime.restore import write_files
+
+_PAST: Final = 946_684_800_000_000_001
+"""Modification time (ns) of all that is as it was. A fixed one in the past, so that any change
+shows, even one within the clock's resolution."""
+
+
+class Scratch:
+    """A folder that is as it was for each request.
+
+    Parameters
+    ----------
+    directory
+        Where it is; made on :meth:`create`.
+    files
+        The snapshot's files.
+    blob_path
+        Where the blob of a digest is.
+    """
+
+    def __init__(
+        self, directory: Path, files: Iterable[FileEntry], blob_path: Callable[[str], Path]
+    ) -> None:
+        self.directory = directory
+        self._files = {entry.path: entry for entry in files}
+        self._blob_path = blob_path
+        self._state: dict[str, tuple[int, int]] = {}
+
+    def create(self) -> None:
+        """Make the folder with its files, and work in it."""
+        self.directory.mkdir(mode=0o700, parents=True)
+        write_files(self._files.values(), self._blob_path, self.directory)
+        os.chdir(self.directory)
+        self._remember()
+
+    def touched(self) -> bool:
+        """Tell whether anything in it has changed: one system call for each file and folder."""
+        try:
+            for path, state in self._state.items():
+                found = os.stat(path)
+                if (found.st_mtime_ns, found.st_ctime_ns) != state:
+                    return True
+        except OSError:
+            return True
+        return False
+
+    def changed_files(self) -> list[str]:
+        """Name the files that were made, changed or removed, by their paths in the folder."""
+        found = set(self._walk())
+        changed = [
+            name for name in found if name not in self._files or self._is_touched(self._path(name))
+        ]
+        return sorted([*changed, *(name for name in self._files if name not in found)])
+
+    def content(self, name: str) -> str | None:
+        """Give a regular file in base64, None if there is none."""
+        try:
+            descriptor = os.open(self._path(name), os.O_RDONLY | os.O_NONBLOCK)
+        except OSError:
+            return None
+        with os.fdopen(descriptor, "rb") as file:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                return None
+            return base64.b64encode(file.read()).decode("ascii")
+
+    def reset(self) -> None:
+        """Put everything back.
+
+        Raises
+        ------
+        OSError
+            The code left something that can't be removed.
+        """
+        os.chmod(self.directory, stat.S_IRWXU)
+        with os.scandir(self.directory) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    shutil.rmtree(entry.path)
+                else:
+                    os.unlink(entry.path)
+        write_files(self._files.values(), self._blob_path, self.directory)
+        self._remember()
+
+    def _remember(self) -> None:
+        paths = [str(self.directory)]
+        for root, folders, names in os.walk(self.directory):
+            paths.extend(os.path.join(root, name) for name in [*folders, *names])
+        for path in paths:
+            os.utime(path, ns=(_PAST, _PAST))
+        self._state = {path: (_PAST, os.stat(path).st_ctime_ns) for path in paths}
+
+    def _walk(self) -> Iterable[str]:
+        for root, _, names in os.walk(self.directory):
+            for name in names:
+                yield Path(root, name).relative_to(self.directory).as_posix()
+
+    def _is_touched(self, path: str) -> bool:
+        found = os.lstat(path)
+        return (found.st_mtime_ns, found.st_ctime_ns) != self._state.get(path)
+
+    def _path(self, name: str) -> str:
+        return os.path.join(self.directory, name)

@@ -1,0 +1,131 @@
+"""The process that restores a service's snapshot once; its workers are forked from it."""
+
+from __future__ import annotations
+
+import builtins
+import contextlib
+import gc
+import importlib
+import os
+import shutil
+import socket
+import sys
+import types
+from functools import partial
+from pathlib import Path
+
+from jupyter_mlsvc_server.runtime import worker
+from jupyter_mlsvc_server.runtime.children import Control, Parent
+from jupyter_mlsvc_server.runtime.explain import last_line
+from jupyter_mlsvc_server.runtime.manifest import ObjectEntry, missing_behind
+from jupyter_mlsvc_server.runtime.program import CodeProblem, Program, compile_service
+from jupyter_mlsvc_server.runtime.protocol import Prepare, Prepared, Refused, Service
+from jupyter_mlsvc_server.runtime.restore import IncompatibleWorkspace, restore
+from jupyter_mlsvc_server.runtime.scratch import Scratch
+
+
+class SnapshotProblem(Exception):
+    """The snapshot can't be restored; the message is a sentence."""
+
+
+def main(link: socket.socket) -> None:
+    """Prepare what the first message says, then fork workers until the server is gone."""
+    control = Control(link)
+    message = control.receive_one()
+    if not isinstance(message, Prepare):
+        return
+    service = message.service
+    try:
+        program, lost = prepare(service)
+    except CodeProblem as problem:
+        control.send(Refused("code", str(problem)))
+        return
+    except SnapshotProblem as problem:
+        control.send(Refused("snapshot", str(problem)))
+        return
+    gc.collect()
+    # Workers share what is here now: a collection in one of them would copy every page it visits.
+    gc.freeze()
+    control.send(Prepared(lost))
+    forget = partial(_remove_scratch, Path(service.work))
+    Parent(control, partial(worker.serve, program), buried=forget).run()
+
+
+def prepare(service: Service) -> tuple[Program, dict[str, str]]:
+    """Restore the snapshot into a fresh ``__main__`` and compile the code.
+
+    Returns
+    -------
+    tuple
+        The program and the names that were lost, with the reasons.
+
+    Raises
+    ------
+    CodeProblem
+        The code is no Python, or needs something that the snapshot does not hold.
+    SnapshotProblem
+        The snapshot can't be restored.
+    """
+    compiled = compile_service(service)
+    main_module = types.ModuleType("__main__")
+    vars(main_module)["__builtins__"] = builtins
+    sys.modules["__main__"] = main_module
+    namespace = vars(main_module)
+    sys.argv = [""]
+    lost: dict[str, str] = {}
+    if service.manifest is not None:
+        lost = _restore(service, namespace, compiled.modules)
+        _refuse_missing(service, lost, compiled.names)
+    return Program(service, compiled, namespace), lost
+
+
+def _restore(
+    service: Service, namespace: dict[str, object], modules: frozenset[str]
+) -> dict[str, str]:
+    manifest = service.manifest
+    assert manifest is not None
+    path = worker.blob_path(service)
+    scratch = Scratch(Path(service.work) / "template", manifest.files, path)
+    scratch.create()
+    sys.path.insert(0, str(scratch.directory))
+    sys.dont_write_bytecode = True  # no __pycache__ among the user's files
+    standard_output, sys.stdout = sys.stdout, sys.stderr
+    try:
+        lost = restore(manifest, path, namespace).lost
+        _import_own(scratch.directory, modules)
+    except IncompatibleWorkspace as problem:
+        raise SnapshotProblem(str(problem)) from problem
+    except Exception as error:
+        raise SnapshotProblem(f"The snapshot could not be restored: {last_line(error)}") from error
+    finally:
+        sys.stdout = standard_output
+        sys.path.remove(str(scratch.directory))
+    return lost
+
+
+def _import_own(directory: Path, modules: frozenset[str]) -> None:
+    """Import modules among the files once, for all workers."""
+    for name in sorted(modules):
+        top = name.partition(".")[0]
+        if (directory / f"{top}.py").is_file() or (directory / top).is_dir():
+            with contextlib.suppress(Exception):  # the code will meet it, and its caller see it
+                importlib.import_module(name)
+
+
+def _refuse_missing(service: Service, lost: dict[str, str], names: frozenset[str]) -> None:
+    assert service.manifest is not None
+    rows = [
+        ObjectEntry(name=row.name, type=row.type, kept=False, reason=lost[row.name], uses=row.uses)
+        if row.name in lost
+        else row
+        for row in service.manifest.workspace.objects
+    ]
+    given = {parameter.name for parameter in service.inputs}
+    missing = missing_behind(names, (row for row in rows if row.name not in given))
+    if missing:
+        reasons = "\n".join(f"- {name} ({row.type}): {row.reason}" for name, row in missing.items())
+        raise CodeProblem(f"The code needs what the snapshot does not hold:\n{reasons}")
+
+
+def _remove_scratch(work: Path, pid: int) -> None:
+    shutil.rmtree(worker.scratch_directory(work, pid), ignore_errors=True)

@@ -1,0 +1,72 @@
+"""What a scoring engine needs to know of a service version."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+from jupyter_mlsvc.wire.models import ParameterDefinition
+from jupyter_mlsvc_server.runtime.manifest import Manifest
+
+
+class Content(Protocol):
+    """What a snapshot holds, and where."""
+
+    @property
+    def manifest(self) -> Manifest:
+        """What it holds."""
+
+    @property
+    def blobs(self) -> Path:
+        """Folder of the blobs; that of digest ``abcd…`` is ``ab/abcd…`` in it."""
+
+
+class DefinitionKey(NamedTuple):
+    """Name and version of a service."""
+
+    name: str
+    version: str
+
+    def __str__(self) -> str:
+        """Write it as in a path."""
+        return f"{self.name}/{self.version}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceDefinition:
+    """A revision of a service version.
+
+    Attributes
+    ----------
+    name, version : str
+        Which service.
+    revision_id : str
+        Changes with every change of the others.
+    runtime_type : str
+        ``Python``.
+    code, init_code : str
+        What runs for each request, ``init_code`` first.
+    inputs, outputs : tuple of ParameterDefinition
+        Names and types.
+    output_files : tuple of str
+        Files of the working directory that are answered.
+    content : Content or None
+        The snapshot's content; None without a snapshot.
+    """
+
+    name: str
+    version: str
+    revision_id: str
+    runtime_type: str
+    code: str
+    init_code: str | None
+    inputs: tuple[ParameterDefinition, ...]
+    outputs: tuple[ParameterDefinition, ...]
+    output_files: tuple[str, ...]
+    content: Content | None
+
+    @property
+    def key(self) -> DefinitionKey:
+        """Name and version."""
+        return DefinitionKey(self.name, self.version)

@@ -1,0 +1,77 @@
+"""The interface of all that runs services: the local pools here, a cluster elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from jupyter_mlsvc_server.scoring.definition import ServiceDefinition
+
+Definitions = Callable[[str, str], Awaitable[ServiceDefinition]]
+"""Finds the definition of a name and version; raises a ``NotFound`` when there is none."""
+
+
+@dataclass(frozen=True, slots=True)
+class ScoringAnswer:
+    """Answer to one request.
+
+    Attributes
+    ----------
+    status : int
+        200 for a result, 400 for a request that does not fit the inputs.
+    body : bytes
+        A ``WebServiceResult`` or an Error body, in JSON.
+    success : bool
+        Whether the user's code ran through and gave its outputs.
+    """
+
+    status: int
+    body: bytes
+    success: bool
+
+
+class ScoringEngine(Protocol):
+    """Runs service versions."""
+
+    definitions: Definitions
+
+    async def start(self) -> None:
+        """Get ready."""
+
+    async def stop(self) -> None:
+        """End all that runs; may be called twice."""
+
+    async def check(self, definition: ServiceDefinition) -> None:
+        """Try whether a definition can be served, in a clean process.
+
+        Raises
+        ------
+        BadRequest
+            It can't: a syntax error with its line and a caret, a name that the code needs and the
+            snapshot does not hold, a snapshot that can't be restored.
+        """
+
+    async def put(self, definition: ServiceDefinition) -> None:
+        """Serve a new version, or a new revision of one; what runs finishes on the old one."""
+
+    async def remove(self, name: str, version: str) -> None:
+        """Serve a version no longer; what runs finishes."""
+
+    async def consume(self, name: str, version: str, body: bytes) -> ScoringAnswer:
+        """Answer one request.
+
+        Raises
+        ------
+        NotFound
+            There is no such service version.
+        Busy
+            All workers are busy and the queue is full.
+        DeadlinePassed
+            It took longer than it may, and was stopped.
+        MlsvcServerError
+            The worker ended in the middle, or none can be started.
+        """
+
+    def statistics(self) -> dict[str, Any]:
+        """Count ``services`` that are loaded and ``workers``; ``versions`` has a row for each."""

@@ -1,0 +1,81 @@
+"""The server's view of the forkserver process."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import subprocess
+import sys
+from typing import Final
+
+import msgspec
+
+from jupyter_mlsvc_server.runtime.protocol import ForkserverOptions
+from jupyter_mlsvc_server.scoring.link import ParentLink
+from jupyter_mlsvc_server.scoring.settings import ScoringSettings
+
+_PASSED_ON: Final = {
+    "CONDA_PREFIX", "HOME", "LANG", "LANGUAGE", "LD_LIBRARY_PATH", "LOGNAME", "PATH", "PYTHONHOME",
+    "PYTHONPATH", "REQUESTS_CA_BUNDLE", "SSL_CERT_DIR", "SSL_CERT_FILE", "TMPDIR", "TZ", "USER",
+    "VIRTUAL_ENV",
+}  # fmt: skip
+"""Variables of the server's environment that services see; with those that start with ``LC_``."""
+
+_THREAD_VARIABLES: Final = (
+    "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS", "NUMEXPR_NUM_THREADS",
+)  # fmt: skip
+_ENDS_WITHIN: Final = 10.0
+
+
+class Forkserver:
+    """Owns the forkserver process."""
+
+    def __init__(self, settings: ScoringSettings) -> None:
+        self._settings = settings
+        ours, theirs = socket.socketpair()
+        options = ForkserverOptions(
+            preload=tuple(settings.preload), sklearn_1d=settings.sklearn_1d
+        )
+        with theirs:
+            self._process = subprocess.Popen(
+                [
+                    sys.executable,
+                    "-P",  # not the server's working directory
+                    "-m",
+                    "jupyter_mlsvc_server.runtime.forkserver",
+                    str(theirs.fileno()),
+                    msgspec.json.encode(options).decode(),
+                ],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                pass_fds=[theirs.fileno()],
+                env=self._environment(),
+                start_new_session=True,
+            )
+        self.link = ParentLink(ours, lambda: None, lambda _pid: None)
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self._process.pid
+
+    async def stop(self) -> None:
+        """End it and all below it."""
+        await self.link.close()
+        try:
+            await asyncio.to_thread(self._process.wait, _ENDS_WITHIN)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            await asyncio.to_thread(self._process.wait)
+
+    def _environment(self) -> dict[str, str]:
+        environment = {
+            name: value
+            for name, value in os.environ.items()
+            if name in _PASSED_ON or name.startswith("LC_")
+        }
+        if self._settings.threads:
+            environment |= dict.fromkeys(_THREAD_VARIABLES, str(self._settings.threads))
+        return environment | dict(self._settings.environment)

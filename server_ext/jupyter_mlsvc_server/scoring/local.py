@@ -1,0 +1,275 @@
+"""The scoring engine of one machine: a pool of worker processes for each service version."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import uuid
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Any, Final
+from weakref import WeakValueDictionary
+
+import psutil
+
+from jupyter_mlsvc_server.errors import MlsvcServerError
+from jupyter_mlsvc_server.scoring.definition import DefinitionKey, ServiceDefinition
+from jupyter_mlsvc_server.scoring.engine import Definitions, ScoringAnswer
+from jupyter_mlsvc_server.scoring.errors import ServiceUnavailable
+from jupyter_mlsvc_server.scoring.forkserver import Forkserver
+from jupyter_mlsvc_server.scoring.link import LinkLost
+from jupyter_mlsvc_server.scoring.pool import Pool, PoolLost
+from jupyter_mlsvc_server.scoring.settings import ScoringSettings
+from jupyter_mlsvc_server.scoring.statistics import Timings
+from jupyter_mlsvc_server.scoring.template import Template
+
+_ATTEMPTS: Final = 3
+"""Pools that a request may find gone before it is given up."""
+
+_CHECKED_SECONDS: Final = 60.0
+"""How long a checked definition is kept ready to be served."""
+
+_SWEEP_SECONDS: Final = 5.0
+
+
+async def _unset(name: str, version: str) -> ServiceDefinition:
+    raise ServiceUnavailable(DefinitionKey(name, version), "The engine was given no definitions.")
+
+
+class LocalEngine(ScoringSettings):
+    """Runs service versions in processes of this machine.
+
+    Parameters
+    ----------
+    data_dir
+        The server's data folder; working directories are made below it.
+    definitions
+        Where the definition of a version is found that has no pool yet; may be set later.
+    """
+
+    def __init__(
+        self, *, data_dir: Path, definitions: Definitions = _unset, **kwargs: Any
+    ) -> None:
+        super().__init__(**kwargs)
+        self.definitions = definitions
+        self._work = data_dir / "work" / "scoring"
+        self._pools: dict[DefinitionKey, Pool] = {}
+        self._timings: dict[DefinitionKey, Timings] = {}
+        self._failures: dict[DefinitionKey, tuple[float, MlsvcServerError]] = {}
+        self._checked: dict[str, tuple[float, Template]] = {}
+        self._locks: WeakValueDictionary[DefinitionKey, asyncio.Lock] = WeakValueDictionary()
+        self._forkserver: Forkserver | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._is_running = False
+
+    # --- life --------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Sweep what an earlier run left and start the forkserver; it gets ready on its own."""
+        await asyncio.to_thread(shutil.rmtree, self._work, ignore_errors=True)
+        self._is_running = True
+        self._forkserver = Forkserver(self)
+        self._spawn(self._sweep())
+
+    async def stop(self) -> None:
+        """End all processes."""
+        self._is_running = False
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        pools, self._pools = list(self._pools.values()), {}
+        templates = [template for _, template in self._checked.values()]
+        self._checked.clear()
+        await asyncio.gather(*(part.stop() for part in [*pools, *templates]))
+        if self._forkserver is not None:
+            await self._forkserver.stop()
+            self._forkserver = None
+        await asyncio.to_thread(shutil.rmtree, self._work, ignore_errors=True)
+
+    # --- the interface -----------------------------------------------------------------------
+
+    async def check(self, definition: ServiceDefinition) -> None:
+        """Restore and compile in a fresh process, which is kept for :meth:`put` to use."""
+        template = await self._template(definition)
+        await self._drop_checked(definition.revision_id)
+        self._checked[definition.revision_id] = (self._now() + _CHECKED_SECONDS, template)
+
+    async def put(self, definition: ServiceDefinition) -> None:
+        """Serve a revision from now on."""
+        key = definition.key
+        async with self._lock(key):
+            _, template = self._checked.pop(definition.revision_id, (0.0, None))
+            self._failures.pop(key, None)
+            new = await self._pool(definition, template)
+            old = self._pools.get(key)
+            self._pools[key] = new
+        if old is not None:
+            self._spawn(old.retire())
+
+    async def remove(self, name: str, version: str) -> None:
+        """Serve a version no longer."""
+        key = DefinitionKey(name, version)
+        async with self._lock(key):
+            old = self._pools.pop(key, None)
+            self._timings.pop(key, None)
+            self._failures.pop(key, None)
+        if old is not None:
+            self._spawn(old.retire())
+
+    async def consume(self, name: str, version: str, body: bytes) -> ScoringAnswer:
+        """Answer one request."""
+        key = DefinitionKey(name, version)
+        for _ in range(_ATTEMPTS):
+            pool = self._pools.get(key) or await self._load(key)
+            try:
+                return await pool.consume(body)
+            except PoolLost:
+                if self._pools.get(key) is pool:
+                    del self._pools[key]
+        raise ServiceUnavailable(key, "Its processes end as soon as they are started.")
+
+    def statistics(self) -> dict[str, Any]:
+        """Count what is loaded; times are in seconds."""
+        return {
+            "services": len(self._pools),
+            "workers": sum(len(pool.pids) for pool in self._pools.values()),
+            "versions": {
+                str(key): {
+                    "requests": timings.count,
+                    "errors": timings.errors,
+                    "p50": timings.percentile(0.5),
+                    "p99": timings.percentile(0.99),
+                    "workers": len(pool.pids),
+                    "waiting": pool.waiting,
+                }
+                for key, pool in self._pools.items()
+                if (timings := self._timings.get(key)) is not None
+            },
+        }
+
+    async def memory(self) -> dict[DefinitionKey, int]:
+        """Measure the memory of each version's workers: bytes, shared ones in parts (PSS)."""
+        pids = {key: pool.pids for key, pool in self._pools.items()}
+        return await asyncio.to_thread(
+            lambda: {key: sum(map(_memory, found)) for key, found in pids.items()}
+        )
+
+    # --- pools -------------------------------------------------------------------------------
+
+    async def _load(self, key: DefinitionKey) -> Pool:
+        """Start the pool of a version that has none; once, however many requests ask for it."""
+        async with self._lock(key):
+            pool = self._pools.get(key)
+            if pool is not None:
+                return pool
+            again_at, failure = self._failures.get(key, (0.0, None))
+            if failure is not None and self._now() < again_at:
+                raise failure
+            definition = await self.definitions(*key)
+            try:
+                pool = await self._pool(definition, None)
+            except MlsvcServerError as error:
+                failure = ServiceUnavailable(key, error.message) if error.status < 500 else error
+                self._failures[key] = (self._now() + self.retry_seconds, failure)
+                self.log.error("service %s can't be started: %s", key, error.message)
+                raise failure from error
+            self._failures.pop(key, None)
+            self._pools[key] = pool
+            return pool
+
+    async def _pool(self, definition: ServiceDefinition, template: Template | None) -> Pool:
+        key = definition.key
+        try:
+            for last in (False, True):
+                if template is None or template.link.is_lost:
+                    template = await self._template(definition)
+                pool = Pool(
+                    key=key,
+                    template=template,
+                    settings=self,
+                    timings=self._timings.setdefault(key, Timings()),
+                    on_lost=self._pool_lost,
+                    log=self.log,
+                )
+                try:
+                    await pool.start()
+                except LinkLost:
+                    await pool.stop()
+                    if last:
+                        raise
+                except BaseException:
+                    await pool.stop()
+                    raise
+                else:
+                    return pool
+        except LinkLost:
+            pass
+        raise ServiceUnavailable(key, "Its processes end as soon as they are started.")
+
+    async def _template(self, definition: ServiceDefinition) -> Template:
+        for last in (False, True):
+            template = Template(definition, self._work / uuid.uuid4().hex)
+            try:
+                await template.start(self._running_forkserver().link, self)
+            except LinkLost:
+                if last:
+                    break
+            else:
+                return template
+        raise ServiceUnavailable(definition.key, "The forkserver ends as soon as it is started.")
+
+    def _running_forkserver(self) -> Forkserver:
+        if not self._is_running:
+            raise ServiceUnavailable(DefinitionKey("", ""), "The server is stopping.")
+        if self._forkserver is None or self._forkserver.link.is_lost:
+            self.log.error("the forkserver ended unexpectedly; starting another one")
+            if self._forkserver is not None:
+                self._spawn(self._forkserver.stop())
+            self._forkserver = Forkserver(self)
+        return self._forkserver
+
+    def _pool_lost(self, pool: Pool) -> None:
+        if self._pools.get(pool.key) is pool:
+            del self._pools[pool.key]
+        self._spawn(pool.stop())
+
+    # --- time --------------------------------------------------------------------------------
+
+    async def _sweep(self) -> None:
+        """Unload what has not been used for long."""
+        while True:
+            await asyncio.sleep(_SWEEP_SECONDS)
+            now = self._now()
+            for revision_id, (until, _) in list(self._checked.items()):
+                if until < now:
+                    await self._drop_checked(revision_id)
+            for key, pool in list(self._pools.items()):
+                unused = now - pool.used_at
+                if self.unload_seconds and unused > self.unload_seconds and pool.is_idle:
+                    self.log.info("unloading service %s after %d s without a request", key, unused)
+                    del self._pools[key]
+                    self._spawn(pool.retire())
+
+    async def _drop_checked(self, revision_id: str) -> None:
+        _, template = self._checked.pop(revision_id, (0.0, None))
+        if template is not None:
+            await template.stop()
+
+    def _lock(self, key: DefinitionKey) -> asyncio.Lock:
+        return self._locks.setdefault(key, asyncio.Lock())
+
+    def _now(self) -> float:
+        return asyncio.get_running_loop().time()
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+def _memory(pid: int) -> int:
+    try:
+        memory = psutil.Process(pid).memory_full_info()
+    except psutil.Error:
+        return 0
+    return int(getattr(memory, "pss", memory.uss))

@@ -1,0 +1,412 @@
+"""The workers of one revision of a service version, and the requests that wait for them."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections import deque
+from collections.abc import Callable, Coroutine
+from logging import Logger, LoggerAdapter
+from typing import Any, Final
+
+from jupyter_mlsvc_server.errors import MlsvcServerError
+from jupyter_mlsvc_server.runtime.protocol import Kind
+from jupyter_mlsvc_server.scoring.definition import DefinitionKey
+from jupyter_mlsvc_server.scoring.engine import ScoringAnswer
+from jupyter_mlsvc_server.scoring.errors import (
+    QueueFull,
+    RunTooLong,
+    ServiceUnavailable,
+    WaitTooLong,
+    WorkerEnded,
+    WorkerFailed,
+)
+from jupyter_mlsvc_server.scoring.link import Call, LinkLost, WorkerLink
+from jupyter_mlsvc_server.scoring.settings import ScoringSettings
+from jupyter_mlsvc_server.scoring.statistics import Timings
+from jupyter_mlsvc_server.scoring.template import Template
+
+_TOLD_WITHIN: Final = 2.0
+"""Seconds to wait for word of how a worker ended."""
+
+_LINK_ENDS_WITHIN: Final = 1.0
+"""Seconds after a worker's end until its link is closed, should somebody else hold it open."""
+
+_MOST_FAILED_STARTS: Final = 4
+_MOST_AHEAD: Final = 4
+_AHEAD_BELOW: Final = ((0.001, _MOST_AHEAD), (0.01, 2))
+"""Requests given to a worker at once, by the seconds that one takes on average."""
+
+
+class PoolLost(Exception):
+    """The pool's template is gone; the request has not run."""
+
+
+class Pool:
+    """Workers of one revision.
+
+    A request goes to the worker with the least to do. While all are busy another one is started,
+    up to the maximum. A worker that answers in no time gets its next request ahead, so that it
+    never waits for this process; one that was ahead of a crash runs again elsewhere.
+
+    Parameters
+    ----------
+    key
+        The service version.
+    template
+        What forks the workers; it belongs to the pool.
+    settings
+        Numbers and times.
+    timings
+        Where requests are counted.
+    on_lost
+        Called when the template is gone.
+    log
+        For the operator.
+    """
+
+    def __init__(
+        self,
+        *,
+        key: DefinitionKey,
+        template: Template,
+        settings: ScoringSettings,
+        timings: Timings,
+        on_lost: Callable[[Pool], None],
+        log: Logger | LoggerAdapter[Any],
+    ) -> None:
+        self.key = key
+        self.revision_id = template.revision_id
+        self._template = template
+        self._settings = settings
+        self._timings = timings
+        self._on_lost = on_lost
+        self._log = log
+        self._loop = asyncio.get_running_loop()
+        self._workers: list[WorkerLink] = []
+        self._starting = 0
+        self._failed_starts = 0
+        self._queue: deque[Call] = deque()
+        self._average = math.inf
+        self._is_retiring = False
+        self._is_stopped = False
+        self._told_worn = False
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._idle = asyncio.Event()
+        self.used_at = self._loop.time()
+        template.link_lost = self._template_lost
+        template.child_ended = self._child_ended
+
+    # --- from the engine ---------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Start the minimum of workers.
+
+        Raises
+        ------
+        LinkLost
+            The template is gone.
+        """
+        while len(self._workers) < self._settings.workers_min:
+            self._starting += 1
+            await self._start_worker()
+        self._spawn(self._tick())
+
+    async def consume(self, body: bytes) -> ScoringAnswer:
+        """Answer one request.
+
+        Raises
+        ------
+        PoolLost
+            It has not run, and won't in this pool.
+        MlsvcServerError
+            As for the engine.
+        """
+        if self._is_stopped:
+            raise PoolLost
+        now = self._loop.time()
+        call = Call(body, self._loop.create_future(), now)
+        self.used_at = now
+        worker = self._free_worker()
+        if worker is not None and not self._queue:
+            worker.send(call)
+        else:
+            self._wait(call)
+        # A caller that goes away cancels the future only; the answer is read and dropped.
+        kind, answer = await call.future
+        self._timings.add(self._loop.time() - now)
+        if kind is Kind.SUCCESS:
+            return ScoringAnswer(200, answer, True)
+        self._timings.errors += 1
+        if kind is Kind.FAILURE:
+            return ScoringAnswer(200, answer, False)
+        if kind is Kind.MISFIT:
+            return ScoringAnswer(400, answer, False)
+        raise WorkerFailed(self.key)
+
+    async def retire(self) -> None:
+        """Finish what was accepted, then stop."""
+        self._is_retiring = True
+        self._note_idle()
+        if not self._is_stopped:
+            await self._idle.wait()
+        await self.stop()
+
+    async def stop(self) -> None:
+        """End all processes; what still runs is lost."""
+        self._is_stopped = True
+        tasks = [task for task in self._tasks if task is not asyncio.current_task()]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self._fail_all()
+        for worker in list(self._workers):
+            worker.close()
+        await self._template.stop()
+
+    @property
+    def pids(self) -> list[int]:
+        """Process ids of the workers."""
+        return [worker.pid for worker in self._workers]
+
+    @property
+    def waiting(self) -> int:
+        """Requests that wait for a worker."""
+        return len(self._queue)
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing runs or waits."""
+        return not self._queue and not any(worker.calls for worker in self._workers)
+
+    # --- requests and workers ----------------------------------------------------------------
+
+    def _free_worker(self) -> WorkerLink | None:
+        """Find the worker with the least to do; where all have enough, start another one."""
+        ahead = next((most for below, most in _AHEAD_BELOW if self._average < below), 1)
+        best: WorkerLink | None = None
+        for worker in self._workers:
+            if not worker.is_leaving and (best is None or len(worker.calls) < len(best.calls)):
+                best = worker
+        if best is None or best.calls:
+            self._grow()
+        return best if best is not None and len(best.calls) < ahead else None
+
+    def _wait(self, call: Call) -> None:
+        if len(self._queue) >= max(self._settings.queue_limit, 1):
+            self._drop_abandoned()
+        if len(self._queue) >= self._room():
+            self._timings.add_failure()
+            raise QueueFull(self.key, len(self._queue), self._retry_after())
+        self._queue.append(call)
+
+    def _room(self) -> int:
+        # With no worker yet, requests wait for the first one whatever the limit is.
+        return max(self._settings.queue_limit, 0 if self._workers else 1)
+
+    def _drop_abandoned(self) -> None:
+        self._queue = deque(call for call in self._queue if not call.future.done())
+
+    def _retry_after(self) -> int:
+        if math.isinf(self._average):
+            return 1
+        seconds = len(self._queue) * self._average / max(len(self._workers), 1)
+        return min(max(math.ceil(seconds), 1), 60)
+
+    def _grow(self) -> None:
+        if len(self._workers) + self._starting < self._settings.workers_max:
+            self._starting += 1
+            self._spawn(self._start_worker_or_give_up())
+
+    async def _start_worker(self) -> None:
+        try:
+            pid, link = await self._template.link.fork()
+        finally:
+            self._starting -= 1
+        try:
+            _, worker = await self._loop.create_unix_connection(
+                lambda: WorkerLink(pid, self._answered, self._worker_lost), sock=link
+            )
+        except BaseException:
+            link.close()
+            raise
+        worker.idle_since = self._loop.time()
+        self._workers.append(worker)
+        self._feed(worker)
+
+    async def _start_worker_or_give_up(self) -> None:
+        try:
+            await self._start_worker()
+        except LinkLost:
+            pass  # the pool is told of its template's end
+
+    def _feed(self, worker: WorkerLink) -> None:
+        """Give a worker that has room what waits."""
+        ahead = next((most for below, most in _AHEAD_BELOW if self._average < below), 1)
+        while self._queue and not worker.is_leaving and len(worker.calls) < ahead:
+            call = self._queue.popleft()
+            if not call.future.done():
+                worker.send(call)
+
+    def _answered(self, worker: WorkerLink, call: Call, kind: Kind, body: bytes) -> None:
+        seconds = self._loop.time() - call.started
+        self._average = seconds if math.isinf(self._average) else self._average * 0.9 + seconds * 0.1
+        self._failed_starts = 0
+        if not call.future.done():
+            call.future.set_result((kind, body))
+        if worker.is_leaving:
+            self._tell_worn()
+            if not worker.calls:
+                worker.close()
+        elif self._queue:
+            self._feed(worker)
+        self._note_idle()
+
+    def _worker_lost(self, worker: WorkerLink) -> None:
+        was_expected = worker.is_leaving
+        worker.is_leaving = True
+        if worker in self._workers:
+            self._workers.remove(worker)
+        calls = [*worker.calls]
+        worker.calls.clear()
+        if calls and not was_expected:
+            # Only the first one can have run.
+            self._spawn(self._tell_ending(worker.pid, calls.pop(0)))
+        elif not was_expected:
+            self._failed_starts += 1
+            self._spawn(self._tell_ending(worker.pid, None))
+        else:
+            self._spawn(self._forget(worker.pid))
+        self._queue.extendleft(reversed(calls))
+        self._refill()
+        self._note_idle()
+
+    def _refill(self) -> None:
+        """Start workers where there are fewer than needed; not in haste when they all end."""
+        if self._is_stopped or self._template.link.is_lost:
+            return
+        for worker in self._workers:
+            self._feed(worker)
+        if self._failed_starts > _MOST_FAILED_STARTS:
+            while self._queue:
+                self._fail(
+                    self._queue.popleft(),
+                    ServiceUnavailable(self.key, "Its workers end as soon as they are started."),
+                )
+        if self._failed_starts > 2:
+            self._loop.call_later(min(0.1 * 2**self._failed_starts, 10), self._refill_once)
+            return
+        self._refill_once()
+
+    def _refill_once(self) -> None:
+        if self._is_stopped:
+            return
+        wanted = max(self._settings.workers_min, 1 if self._queue else 0)
+        for _ in range(wanted - len(self._workers) - self._starting):
+            self._grow()
+
+    async def _tell_ending(self, pid: int, call: Call | None) -> None:
+        code = await self._template.link.exit_code(pid, _TOLD_WITHIN)
+        self._log.warning(
+            "worker of %s ended unexpectedly pid=%s code=%s during_request=%s",
+            self.key, pid, code, call is not None,
+        )  # fmt: skip
+        if call is not None:
+            self._fail(call, WorkerEnded(self.key, code))
+            self._note_idle()
+
+    def _child_ended(self, pid: int) -> None:
+        for worker in self._workers:
+            if worker.pid == pid:
+                self._loop.call_later(_LINK_ENDS_WITHIN, worker.abort)
+
+    async def _forget(self, pid: int) -> None:
+        await self._template.link.exit_code(pid, _TOLD_WITHIN)
+
+    def _tell_worn(self) -> None:
+        if not self._told_worn:
+            self._told_worn = True
+            self._log.info(
+                "requests of %s change objects of the snapshot, or leave threads or files that "
+                "can't be put back; a worker is replaced after each such request",
+                self.key,
+            )
+
+    def _fail(self, call: Call, error: MlsvcServerError | PoolLost) -> None:
+        if not call.future.done():
+            if not isinstance(error, PoolLost):
+                self._timings.add_failure()
+            call.future.set_exception(error)
+
+    def _note_idle(self) -> None:
+        if self._is_retiring and self.is_idle:
+            self._idle.set()
+
+    # --- time --------------------------------------------------------------------------------
+
+    async def _tick(self) -> None:
+        deadline = self._settings.deadline_seconds
+        pause = min(max(deadline / 20, 0.01), 0.25) if deadline else 0.25
+        while True:
+            await asyncio.sleep(pause)
+            now = self._loop.time()
+            if deadline:
+                self._end_overdue(now, deadline)
+            self._end_idle(now)
+
+    def _end_overdue(self, now: float, deadline: float) -> None:
+        for worker in self._workers:
+            if worker.calls and now - worker.calls[0].started > deadline:
+                self._fail(worker.calls[0], RunTooLong(self.key, deadline))
+                worker.is_leaving = True
+                # Those behind it have not run; the first one is done with.
+                worker.calls.popleft()
+                self._queue.extendleft(reversed(worker.calls))
+                worker.calls.clear()
+                self._log.warning("killing a worker of %s after %s s", self.key, deadline)
+                self._spawn(self._template.link.kill(worker.pid))
+                self._refill()
+        while self._queue and (
+            self._queue[0].future.done() or now - self._queue[0].arrived > deadline
+        ):
+            self._fail(self._queue.popleft(), WaitTooLong(self.key, deadline))
+
+    def _end_idle(self, now: float) -> None:
+        above = len(self._workers) - self._settings.workers_min
+        for worker in list(self._workers):
+            if above <= 0:
+                return
+            is_idle = not worker.calls and not worker.is_leaving
+            if is_idle and now - worker.idle_since > self._settings.idle_seconds:
+                worker.close()
+                above -= 1
+
+    # --- the end -----------------------------------------------------------------------------
+
+    def _template_lost(self) -> None:
+        if not self._is_stopped:
+            self._log.error("the template of %s ended unexpectedly", self.key)
+            self._is_stopped = True
+            self._on_lost(self)
+        self._idle.set()
+        self._fail_all()
+
+    def _fail_all(self) -> None:
+        for worker in self._workers:
+            running = [*worker.calls]
+            worker.calls.clear()
+            worker.is_leaving = True
+            if running:
+                self._fail(running.pop(0), WorkerEnded(self.key, None))
+            self._queue.extend(running)
+        for call in self._queue:
+            self._fail(call, PoolLost())
+        self._queue.clear()
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        if self._is_stopped:
+            work.close()
+            return
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)

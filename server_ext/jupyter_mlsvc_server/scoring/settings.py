@@ -1,0 +1,96 @@
+"""Settings of the local scoring engine."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from traitlets import Bool, Dict, Float, Integer, List, TraitError, Unicode, validate
+from traitlets.config import LoggingConfigurable
+
+
+class ScoringSettings(LoggingConfigurable):
+    """How service versions are run on this machine; the base of the engine that does it."""
+
+    workers_min = Integer(
+        1, min=0, help="Workers of a service version that are kept when it is idle. 0 keeps none."
+    ).tag(config=True)
+    workers_max = Integer(
+        2, min=1, help="Workers that a service version may have when it is busy."
+    ).tag(config=True)
+    queue_limit = Integer(
+        1000,
+        min=0,
+        help="Requests of a service version that may wait for a worker; more are answered with 503. "
+        "0 lets none wait.",
+    ).tag(config=True)
+    deadline_seconds = Float(
+        30.0,
+        help="Seconds that the code of a service may run for one request, and that a request may "
+        "wait for a worker. Then it is answered with 504 and its worker is killed. 0 sets no limit.",
+    ).tag(config=True)
+    idle_seconds = Float(
+        60.0, help="Seconds without a request after which a worker above the minimum ends."
+    ).tag(config=True)
+    unload_seconds = Float(
+        3600.0,
+        help="Seconds without a request after which all processes of a service version end; the "
+        "next request starts them again. 0 keeps them.",
+    ).tag(config=True)
+    start_seconds = Float(
+        120.0,
+        help="Seconds that restoring a service's snapshot may take.",
+    ).tag(config=True)
+    retry_seconds = Float(
+        10.0,
+        help="Seconds until a service version that could not be started is tried again; until then "
+        "its requests are answered with the reason.",
+    ).tag(config=True)
+    memory_limit = Integer(
+        0,
+        min=0,
+        help="Bytes that a worker may allocate on top of the service's snapshot (Linux); code that "
+        "needs more gets a MemoryError. 0 sets no limit.",
+    ).tag(config=True)
+    console_limit = Integer(
+        2**20, min=0, help="Characters of a request's console output that are answered."
+    ).tag(config=True)
+    threads = Integer(
+        1,
+        min=0,
+        help="Threads that numeric libraries (OpenMP, BLAS) use in a worker. 0 lets them decide, "
+        "which is one for each core in every worker.",
+    ).tag(config=True)
+    preload = List(
+        Unicode(),
+        default_value=["numpy", "pandas", "sklearn"],
+        help="Modules imported once, ahead of all services; those that are missing are passed over.",
+    ).tag(config=True)
+    environment = Dict(
+        help="Environment variables that the code of services sees, besides those about the "
+        "system's paths and language. Other variables of the server are not passed on.",
+        key_trait=Unicode(),
+        value_trait=Unicode(),
+    ).tag(config=True)
+    sklearn_1d = Bool(
+        True,
+        help="Whether scikit-learn's estimators take a single sample as a 1-D list, as they did "
+        "before version 0.19.",
+    ).tag(config=True)
+
+    @validate("workers_max")
+    def _check_most(self, proposal: dict[str, Any]) -> int:
+        most: int = proposal["value"]
+        if most < self.workers_min:
+            raise TraitError(
+                f"workers_max is {most}; it has to be at least workers_min, {self.workers_min}."
+            )
+        return most
+
+    @validate(
+        "deadline_seconds", "idle_seconds", "unload_seconds", "start_seconds", "retry_seconds"
+    )
+    def _check_seconds(self, proposal: dict[str, Any]) -> float:
+        seconds: float = proposal["value"]
+        if seconds < 0:
+            raise TraitError(f"{proposal['trait'].name} is {seconds:g}; it can't be negative.")
+        return seconds

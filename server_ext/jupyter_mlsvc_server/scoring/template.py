@@ -1,0 +1,124 @@
+"""The server's view of a template process: one restored revision of a service."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from jupyter_mlsvc_server.runtime.protocol import Prepare, Refused, Service
+from jupyter_mlsvc_server.scoring.definition import DefinitionKey, ServiceDefinition
+from jupyter_mlsvc_server.scoring.errors import (
+    ServiceUnavailable,
+    UnservableCode,
+    UnservableSnapshot,
+    ending,
+)
+from jupyter_mlsvc_server.scoring.link import LinkLost, ParentLink
+from jupyter_mlsvc_server.scoring.settings import ScoringSettings
+
+_ENDS_WITHIN: Final = 5.0
+"""Seconds for a template to end its workers and itself."""
+
+
+class Template:
+    """A process from which the workers of one revision are forked.
+
+    Parameters
+    ----------
+    definition
+        What it serves.
+    work
+        A folder of its own for working directories; removed with it.
+    """
+
+    def __init__(self, definition: ServiceDefinition, work: Path) -> None:
+        self.key: DefinitionKey = definition.key
+        self.revision_id = definition.revision_id
+        self.link_lost: Callable[[], None] = lambda: None
+        """Called when the process is gone."""
+        self.child_ended: Callable[[int], None] = lambda _pid: None
+        """Called with the process id when a worker has ended."""
+        self._definition = definition
+        self._work = work
+        self._pid = 0
+        self._forkserver: ParentLink | None = None
+
+    async def start(self, forkserver: ParentLink, settings: ScoringSettings) -> None:
+        """Fork it and wait until it has restored the snapshot.
+
+        Raises
+        ------
+        UnservableCode, UnservableSnapshot
+            It refuses the definition, and says why.
+        ServiceUnavailable
+            It ended, or took too long.
+        LinkLost
+            The forkserver is gone.
+        """
+        self._forkserver = forkserver
+        await asyncio.to_thread(self._work.mkdir, mode=0o700, parents=True)
+        try:
+            self._pid, socket = await forkserver.fork()
+            self.link = ParentLink(
+                socket, lambda: self.link_lost(), lambda pid: self.child_ended(pid)
+            )
+            await self.link.prepare(Prepare(self._service(settings)))
+            async with asyncio.timeout(settings.start_seconds):
+                answer = await self.link.first()
+        except TimeoutError:
+            await self.stop(at_once=True)
+            raise ServiceUnavailable(
+                self.key, f"Restoring its snapshot took more than {settings.start_seconds:g} s."
+            ) from None
+        except LinkLost:
+            code = await forkserver.exit_code(self._pid, _ENDS_WITHIN) if self._pid else None
+            await self.stop(has_ended=True)
+            if forkserver.is_lost:
+                raise
+            raise ServiceUnavailable(
+                self.key, f"Restoring its snapshot ended the process ({ending(code)})."
+            ) from None
+        except BaseException:
+            await self.stop(at_once=True)
+            raise
+        if isinstance(answer, Refused):
+            await self.stop()
+            kind = UnservableCode if answer.cause == "code" else UnservableSnapshot
+            raise kind(answer.message)
+
+    async def stop(self, *, at_once: bool = False, has_ended: bool = False) -> None:
+        """End it and its workers."""
+        pid, self._pid = self._pid, 0
+        if pid and self._forkserver is not None:
+            await self.link.close()
+        if pid and self._forkserver is not None and not has_ended:
+            patience = 0.0 if at_once else _ENDS_WITHIN
+            if await self._forkserver.exit_code(pid, patience) is None:
+                await self._forkserver.kill(pid)
+                await self._forkserver.exit_code(pid, _ENDS_WITHIN)
+        await asyncio.to_thread(shutil.rmtree, self._work, ignore_errors=True)
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self._pid
+
+    def _service(self, settings: ScoringSettings) -> Service:
+        definition = self._definition
+        content = definition.content
+        return Service(
+            label=str(definition.key),
+            code=definition.code,
+            init_code=definition.init_code or "",
+            inputs=definition.inputs,
+            outputs=definition.outputs,
+            output_files=definition.output_files,
+            manifest=None if content is None else content.manifest,
+            blobs=None if content is None else str(content.blobs),
+            work=str(self._work),
+            memory_limit=settings.memory_limit,
+            console_limit=settings.console_limit,
+        )
