@@ -1,0 +1,36 @@
+import js from '@eslint/js';
+import jupyter from '@jupyter/eslint-plugin';
+import prettier from 'eslint-config-prettier';
+import { defineConfig } from 'eslint/config';
+import tseslint from 'typescript-eslint';
+
+export default defineConfig([
+  { ignores: ['lib', 'node_modules', 'style', '**/*.cjs', '**/*.mjs', '**/*.mts'] },
+  js.configs.recommended,
+  tseslint.configs.strictTypeChecked,
+  { plugins: { jupyter } },
+  jupyter.configs.recommended,
+  {
+    files: ['**/*.ts', '**/*.tsx'],
+    languageOptions: {
+      parserOptions: { project: 'tsconfig.test.json', tsconfigRootDir: import.meta.dirname }
+    },
+    rules: {
+      '@typescript-eslint/naming-convention': [
+        'error',
+        {
+          selector: 'interface',
+          format: ['PascalCase'],
+          custom: { regex: '^I[A-Z]', match: true }
+        }
+      ],
+      '@typescript-eslint/restrict-template-expressions': ['error', { allowNumber: true }],
+      curly: ['error', 'all'],
+      eqeqeq: 'error',
+      'prefer-arrow-callback': 'error',
+      // The panel is small, and the restorer wants it at start.
+      'jupyter/prefer-lazy-imports': 'off'
+    }
+  },
+  prettier
+]);
