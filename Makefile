@@ -33,8 +33,8 @@ labextension: $(BUNDLE) ## Build the JupyterLab side panel and link it into .ven
 
 $(BUNDLE): $(BUNDLE_SOURCES) $(NODE_PACKAGES)
 	@echo "==> Building the JupyterLab side panel"
-	@cd labextension && jlpm build
-	@jupyter-builder develop --overwrite jupyter_mlsvc >/dev/null
+	@cd labextension && jlpm build >/dev/null
+	@jupyter-builder develop --overwrite jupyter_mlsvc >/dev/null 2>&1
 	@touch $@
 
 $(NODE_PACKAGES): labextension/package.json labextension/yarn.lock $(INSTALLED)

