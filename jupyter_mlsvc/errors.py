@@ -57,7 +57,7 @@ class ConnectionFailed(MlsvcError):
     def __init__(self, url: str, reason: str = "no answer") -> None:
         super().__init__(
             f"The server at {url} cannot be reached: {reason}. Check that it runs and that the "
-            "address is right (%mlsvc login URL, Client(url) or the environment variable MLSVC_URL)."
+            "address is right (%mlsvc login URL, Client(url) or environment variable MLSVC_URL)."
         )
         self.url = url
         self.reason = reason

@@ -23,7 +23,8 @@ from jupyter_mlsvc.config import DEFAULT_URL, Environment
 from jupyter_mlsvc.errors import MlsvcError
 from jupyter_mlsvc.wire import models
 
-_SECRET: Final = re.compile(r"(refreshToken=)[^&\s\"]+")
+_SECRET: Final = re.compile(r"(refreshToken=)[^&\s\"']+")
+_LOGS_WITH_URLS: Final = ("urllib3.connectionpool", "urllib3.util.retry")
 
 
 class Client:
@@ -187,12 +188,14 @@ def _checked_url(url: str) -> str:
 @contextmanager
 def _secrets_out_of_logs() -> Iterator[None]:
     """Keep the refresh token, which the contract has in the URL, out of the HTTP library's log."""
-    log = logging.getLogger("urllib3.connectionpool")
-    log.addFilter(_redact)
+    logs = [logging.getLogger(name) for name in _LOGS_WITH_URLS]
+    for log in logs:
+        log.addFilter(_redact)
     try:
         yield
     finally:
-        log.removeFilter(_redact)
+        for log in logs:
+            log.removeFilter(_redact)
 
 
 def _redact(record: logging.LogRecord) -> bool:

@@ -40,7 +40,7 @@ class Snapshots:
         return max(found, key=lambda snapshot: snapshot.creation_time or "", default=None)
 
     def load(self, snapshot_id: str, session_id: str) -> None:
-        """Load a snapshot into a session; overwrites the same names (contract: ``LoadSnapshot``)."""
+        """Load a snapshot into a session, over the same names (contract: ``LoadSnapshot``)."""
         patient = (self._api.timeout[0], None)
         path = ("sessions", session_id, "loadsnapshot", snapshot_id)
         self._api.call("POST", *path, timeout=patient).read()

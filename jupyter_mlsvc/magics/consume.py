@@ -33,7 +33,11 @@ class ConsumeMagics(MlsvcMagics):
     @argument("name", help="name of the service")
     @argument("version", nargs="?", help="version; the newest where it is left out")
     @argument(
-        "inputs", nargs="*", metavar="input=VALUE", help="Python literals or names of variables"
+        "inputs",
+        nargs="*",
+        default=[],
+        metavar="input=VALUE",
+        help="Python literals or names of variables",
     )
     @line_magic
     def consume(self, line: str, local_ns: Mapping[str, Any] | None = None) -> ServiceResult:

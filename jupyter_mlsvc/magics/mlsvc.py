@@ -235,7 +235,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
         "session [NAME | new [NAME] | close [NAME]]",
         "the current session; switch, start or close one",
         _session,
-        ((("words",), {"nargs": "*"}),),
+        ((("words",), {"nargs": "*", "default": []}),),
     ),
     Command("snapshot [NAME]", "keep what the current session holds", _snapshot, (_MAYBE_NAME,)),
     Command("snapshots", "your snapshots", _snapshots),
@@ -291,7 +291,7 @@ class MlsvcCommandMagics(MlsvcMagics):
     @magic_arguments()
     @kwds(epilog="\n".join(f"%mlsvc {command.form}\n    {command.summary}" for command in COMMANDS))
     @argument("command", nargs="?", default="help", help="one of the commands below")
-    @argument("words", nargs="*", metavar="…", help="what belongs to the command")
+    @argument("words", nargs="*", default=[], metavar="…", help="what belongs to the command")
     @line_magic
     def mlsvc(self, line: str) -> object:
         """Log in, and work with sessions, snapshots and services.

@@ -126,11 +126,6 @@ class Word:
     raw: str
     end: int
 
-    @property
-    def is_quoted(self) -> bool:
-        """Whether it begins with a quote, so that it can be no option."""
-        return self.raw[:1] in _QUOTES
-
 
 def read_word(line: str, start: int) -> Word | None:
     """Read the word at or after a position, by the quoting rules of a shell.
@@ -211,7 +206,7 @@ class LineParser:
                     code, rest = self._after_literal(code, *literal)
                     options += rest
                 words = [*words, code]
-            return self._parser.parse_args([*options, "--", *words])
+            return self._parser.parse_args([*options, *(["--", *words] if words else [])])
         except UsageError as error:
             raise self.misuse(str(error)) from None
 
@@ -223,20 +218,20 @@ class LineParser:
         """Take options and words off the front; what is left is code."""
         options: list[str] = []
         words: list[str] = []
-        while (
-            word := read_word_or_code(line, at, is_code=limit is not None and len(words) >= limit)
-        ) is not None:
-            action = None if word.is_quoted else self._option(word.text)
+        while line[at:].strip():
+            raw = line[at:].split(maxsplit=1)[0]
+            action = self._option(raw)
             if action is not None:
-                option, at = self._with_value(action, word, line)
+                option, at = self._with_value(action, line, at)
                 options.append(option)
-            elif word.raw == "--":
-                return options, words, line[word.end :].strip()
-            elif limit is not None and len(words) >= limit and not _is_long_option(word.raw):
+            elif raw == "--":
+                return options, words, line[at:].strip().removeprefix("--").strip()
+            elif _is_long_option(raw) or (len(words) != limit and _is_short_option(raw)):
+                raise UsageError(f"unknown option {raw}")
+            elif len(words) == limit:
+                # Not read as a word: an apostrophe in code is no open quote.
                 return options, words, line[at:].strip()
-            elif _is_long_option(word.raw) or _is_short_option(word.raw):
-                raise UsageError(f"unknown option {word.raw}")
-            else:
+            elif (word := read_word(line, at)) is not None:
                 words.append(word.text)
                 at = word.end
         return options, words, ""
@@ -255,12 +250,15 @@ class LineParser:
         name = text.partition("=")[0] if text.startswith("--") else text
         return _options(self._parser).get(name)
 
-    def _with_value(self, action: argparse.Action, word: Word, line: str) -> tuple[str, int]:
+    def _with_value(self, action: argparse.Action, line: str, at: int) -> tuple[str, int]:
+        """Read an option with its value, if it takes one."""
         name = max(action.option_strings, key=len)
-        if action.nargs == 0:
-            return name, word.end
+        word = read_word(line, at)
+        if word is None or action.nargs == 0:
+            return name, at if word is None else word.end
         if word.text.startswith("--") and "=" in word.text:
-            return f"{name}={word.text.partition('=')[2]}", word.end
+            part = word.raw if action.type is code_text else word.text
+            return f"{name}={part.partition('=')[2]}", word.end
         value = read_word(line, word.end)
         if value is None:
             raise UsageError(f"{word.text} needs a value")
@@ -270,18 +268,6 @@ class LineParser:
         while action.type in _COMMA_TYPES and text.endswith(",") and (more := read_word(line, end)):
             text, end = text + more.text, more.end
         return f"{name}={text}", end
-
-
-def read_word_or_code(line: str, at: int, *, is_code: bool) -> Word | None:
-    """Read a word; where code may stand, an apostrophe in it is no open quote."""
-    if not is_code:
-        return read_word(line, at)
-    rest = line[at:]
-    stripped = rest.lstrip()
-    if not stripped:
-        return None
-    first = stripped.split(maxsplit=1)[0]
-    return Word(first, first, at + len(rest) - len(stripped) + len(first))
 
 
 def _is_long_option(raw: str) -> bool:

@@ -11,7 +11,7 @@ from typing import Final
 from IPython.core.magic import line_cell_magic, magics_class, no_var_expand
 from IPython.core.magic_arguments import argument, magic_arguments
 
-from jupyter_mlsvc.capture import assigned_names
+from jupyter_mlsvc.capture import assigned_names, needed_names
 from jupyter_mlsvc.client.service import Service
 from jupyter_mlsvc.client.session import Session
 from jupyter_mlsvc.client.snapshots import skipped_text
@@ -56,6 +56,8 @@ class PublishMagics(MlsvcMagics):
             raise parser.misuse("Give --snapshot or --session, not both")
         _note_unset_outputs(arguments, code)
         with self._snapshot(arguments) as snapshot_id:
+            if snapshot_id is None:
+                _note_missing_names(arguments, code)
             return self.connection.client.services.publish(
                 arguments.name,
                 arguments.version,
@@ -107,6 +109,18 @@ def _code(parser: LineParser, arguments: argparse.Namespace, cell: str | None) -
     if not code.strip():
         raise parser.misuse("There is no code to publish")
     return code
+
+
+def _note_missing_names(arguments: argparse.Namespace, code: str) -> None:
+    """Say which names nothing provides when there is no snapshot to find them in."""
+    init_code = arguments.init_code or ""
+    given = {item.name for item in arguments.inputs or ()} | assigned_names(init_code)
+    missing = (needed_names(code) | needed_names(init_code)) - given
+    if missing:
+        print(
+            f"Note: there is no snapshot that would hold {', '.join(sorted(missing))}.",
+            file=sys.stderr,
+        )
 
 
 def _note_unset_outputs(arguments: argparse.Namespace, code: str) -> None:

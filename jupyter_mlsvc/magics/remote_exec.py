@@ -82,7 +82,7 @@ class RemoteExecMagics(MlsvcMagics):
 def _code(parser: LineParser, on_line: str, cell: str | None) -> str:
     if cell is not None and on_line:
         raise parser.misuse(
-            f"%%remote_exec takes its code from the cell, but there is more on its line: {on_line}"
+            f"%%remote_exec takes its code from the cell, but its line has more: {on_line}"
         )
     code = on_line if cell is None else cell
     if not code.strip():

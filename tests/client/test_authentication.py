@@ -1,0 +1,159 @@
+from __future__ import annotations
+
+import logging
+
+import pytest
+
+from jupyter_mlsvc.client.client import Client
+from jupyter_mlsvc.errors import MlsvcError, NotLoggedIn, Unauthorized
+
+from .fake import FakeTransport, answer, problem, tokens
+
+EXPIRED = {"WWW_Authenticate": 'Bearer error="invalid_token"'}
+
+
+def authorizations(transport: FakeTransport) -> list[str | None]:
+    return [request.headers.get("Authorization") for request in transport.requests]
+
+
+def logged_in(transport: FakeTransport, expires_in: int = 3600) -> Client:
+    transport.answers.insert(0, tokens(1, expires_in))
+    return Client("http://fake:1", username="maria", password="open sesame", transport=transport)
+
+
+def test_a_given_token_is_sent(client: Client, transport: FakeTransport) -> None:
+    transport.answers = [answer([])]
+    client.sessions.list()
+    assert authorizations(transport) == ["Bearer given-token"]
+
+
+def test_the_environment_says_where_and_who(
+    monkeypatch: pytest.MonkeyPatch, transport: FakeTransport
+) -> None:
+    monkeypatch.setenv("MLSVC_URL", "http://lab:8888/lab/mlsvc/")
+    monkeypatch.setenv("MLSVC_TOKEN", "from-the-environment")
+    transport.answers = [answer([])]
+    client = Client(transport=transport)
+    client.sessions.list()
+    assert client.url == "http://lab:8888/lab/mlsvc"
+    assert authorizations(transport) == ["Bearer from-the-environment"]
+
+
+def test_the_token_of_the_environment_goes_to_no_other_server(
+    monkeypatch: pytest.MonkeyPatch, transport: FakeTransport
+) -> None:
+    monkeypatch.setenv("MLSVC_URL", "http://lab:8888/mlsvc")
+    monkeypatch.setenv("MLSVC_TOKEN", "from-the-environment")
+    client = Client("http://elsewhere:12800", transport=transport)
+    with pytest.raises(NotLoggedIn):
+        client.sessions.list()
+    assert transport.requests == []
+
+
+def test_without_a_token_nothing_is_sent_and_the_error_says_what_to_do(
+    transport: FakeTransport,
+) -> None:
+    with pytest.raises(NotLoggedIn, match=r"Not logged in at http://fake:1\. Use %mlsvc login"):
+        Client("http://fake:1", transport=transport).status()
+    assert transport.requests == []
+
+
+def test_a_login_sends_the_access_token(transport: FakeTransport) -> None:
+    client = logged_in(transport)
+    transport.answers = [answer([])]
+    client.sessions.list()
+    assert authorizations(transport) == [None, "Bearer access-1"]
+    assert client.user == "maria"
+
+
+def test_a_refused_login_raises_what_the_server_says(transport: FakeTransport) -> None:
+    transport.answers = [problem(401, "Wrong user name or password.")]
+    with pytest.raises(Unauthorized, match="Wrong user name or password"):
+        Client("http://fake:1", username="maria", password="wrong", transport=transport)
+
+
+def test_a_login_is_renewed_before_it_expires(transport: FakeTransport) -> None:
+    client = logged_in(transport, expires_in=0)
+    transport.answers = [tokens(2), answer([])]
+    client.sessions.list()
+    assert transport.requests[1].path == "/login/refreshToken"
+    assert transport.requests[1].body == b'{"refreshToken":"refresh-1"}'
+    assert authorizations(transport)[-1] == "Bearer access-2"
+
+
+def test_a_login_is_renewed_once_when_the_server_no_longer_takes_the_token(
+    transport: FakeTransport,
+) -> None:
+    client = logged_in(transport)
+    transport.answers = [problem(401, "expired", **EXPIRED), tokens(2), answer([])]
+    client.sessions.list()
+    assert authorizations(transport) == [None, "Bearer access-1", None, "Bearer access-2"]
+
+
+def test_a_second_refusal_is_raised(transport: FakeTransport) -> None:
+    client = logged_in(transport)
+    transport.answers = [
+        problem(401, "expired", **EXPIRED),
+        tokens(2),
+        problem(401, "still expired", **EXPIRED),
+    ]
+    with pytest.raises(Unauthorized, match="still expired"):
+        client.sessions.list()
+
+
+def test_a_login_that_has_ended_says_so(transport: FakeTransport) -> None:
+    client = logged_in(transport)
+    transport.answers = [problem(401, "expired", **EXPIRED), problem(401, "revoked")]
+    with pytest.raises(NotLoggedIn, match="The login of 'maria' has ended"):
+        client.sessions.list()
+
+
+def test_a_given_token_that_is_refused_is_not_renewed(
+    client: Client, transport: FakeTransport
+) -> None:
+    transport.answers = [problem(401, "expired", **EXPIRED)]
+    with pytest.raises(Unauthorized, match="expired"):
+        client.sessions.list()
+    assert len(transport.requests) == 1
+
+
+def test_logout_revokes_and_forgets(transport: FakeTransport) -> None:
+    client = logged_in(transport)
+    transport.answers = [tokens(1)]
+    client.logout()
+    assert (transport.requests[-1].method, transport.requests[-1].path) == (
+        "DELETE",
+        "/login/refreshToken",
+    )
+    assert transport.requests[-1].query == {"refreshToken": "refresh-1"}
+    assert not client.is_logged_in
+
+
+def test_no_repr_and_no_log_has_a_secret(
+    transport: FakeTransport, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    client = logged_in(transport)
+    transport.answers = [answer([]), tokens(1)]
+    client.sessions.list()
+    shown = [repr(client), repr(vars(client)), repr(transport.requests)]
+    client.logout()
+    shown += [caplog.text, repr(client), repr(transport.requests)]
+    for secret in ("access-1", "refresh-1", "open sesame"):
+        assert not any(secret in text for text in shown)
+
+
+def test_the_repr_shows_where_and_who(transport: FakeTransport) -> None:
+    assert repr(logged_in(transport)) == "<Client http://fake:1 user='maria'>"
+
+
+@pytest.mark.parametrize("url", ["localhost:12800", "ftp://host", "http://", "nonsense"])
+def test_an_address_that_is_none_is_refused(url: str) -> None:
+    with pytest.raises(MlsvcError, match="no address of a server"):
+        Client(url)
+
+
+def test_an_address_with_a_password_is_refused_without_repeating_it() -> None:
+    with pytest.raises(MlsvcError, match="Leave user and password out") as raised:
+        Client("http://maria:sesame@host")
+    assert "sesame" not in str(raised.value)

@@ -1,0 +1,224 @@
+from __future__ import annotations
+
+import base64
+import inspect
+from typing import Any
+
+import pytest
+
+from jupyter_mlsvc.client.client import Client
+from jupyter_mlsvc.client.parameters import definitions
+from jupyter_mlsvc.client.service import Service
+from jupyter_mlsvc.errors import NotFound, ServiceFailed
+from jupyter_mlsvc.wire.models import ParameterDefinition
+from jupyter_mlsvc.wire.names import InvalidName
+
+from .fake import FakeTransport, answer, sent
+
+ROW = {
+    "name": "Iris",
+    "version": "V1.0",
+    "versionPublishedBy": "maria",
+    "creationTime": "2026-11-23T13:38:07.1234560",
+    "snapshotId": "s1",
+    "runtimeType": "Python",
+    "initCode": None,
+    "code": "iris_species = 1",
+    "description": "<script>alert(1)</script>",
+    "operationId": None,
+    "inputParameterDefinitions": [{"name": "flower_data", "type": "vector"}],
+    "outputParameterDefinitions": [{"name": "iris_species", "type": "vector"}],
+    "outputFileNames": [],
+    "myPermissionOnService": "read/write",
+}
+RESULT = {
+    "success": True,
+    "errorMessage": "",
+    "outputParameters": {"iris_species": ["I. versicolor"]},
+    "outputFiles": {"plot.png": base64.b64encode(b"png").decode(), "other.txt": None},
+    "consoleOutput": "",
+    "changedFiles": [],
+}
+
+
+@pytest.fixture
+def service(client: Client, transport: FakeTransport) -> Service:
+    transport.answers = [answer([ROW])]
+    found = client.service("Iris", "V1.0")
+    transport.requests.clear()
+    return found
+
+
+def body(transport: FakeTransport, index: int = 0) -> object:
+    return sent(transport.requests[index])
+
+
+def test_publish_sends_what_is_given_and_answers_the_service(
+    client: Client, transport: FakeTransport
+) -> None:
+    transport.answers = [answer("Published.", 201), answer([ROW])]
+    service = client.services.publish(
+        "Iris",
+        "V1.0",
+        code="iris_species = 1",
+        inputs={"flower_data": "vector"},
+        outputs=["iris_species:vector"],
+        snapshot_id="s1",
+    )
+    assert body(transport) == {
+        "snapshotId": "s1",
+        "code": "iris_species = 1",
+        "inputParameterDefinitions": [{"name": "flower_data", "type": "vector"}],
+        "outputParameterDefinitions": [{"name": "iris_species", "type": "vector"}],
+        "runtimeType": "Python",
+        "outputFileNames": [],
+    }
+    assert (service.name, service.version, service.is_mine) == ("Iris", "V1.0", True)
+
+
+def test_update_leaves_out_what_stays(client: Client, transport: FakeTransport) -> None:
+    transport.answers = [answer("Changed."), answer([ROW])]
+    client.services.update("Iris", "V1.0", description="better", inputs=())
+    assert transport.requests[0].method == "PATCH"
+    assert body(transport) == {
+        "description": "better",
+        "inputParameterDefinitions": [],
+        "runtimeType": "Python",
+    }
+
+
+def test_without_a_version_the_newest_is_found(client: Client, transport: FakeTransport) -> None:
+    transport.answers = [answer([ROW, {**ROW, "version": "V2.0"}])]
+    assert client.service("Iris").version == "V2.0"
+    assert transport.requests[0].path == "/services/Iris"
+
+
+def test_no_version_at_all_is_not_found(client: Client, transport: FakeTransport) -> None:
+    transport.answers = [answer([])]
+    with pytest.raises(NotFound, match="No service 'Iris'"):
+        client.service("Iris")
+
+
+def test_a_service_is_called_like_a_function(service: Service, transport: FakeTransport) -> None:
+    transport.answers = [answer(RESULT)]
+    result = service(flower_data=[7, 3.2, 4.7, 1.4])
+    assert transport.requests[0].path == "/api/Iris/V1.0"
+    assert body(transport) == {"flower_data": [7, 3.2, 4.7, 1.4]}
+    assert result.iris_species == ["I. versicolor"]
+    assert result["iris_species"] == result.output("iris_species") == ["I. versicolor"]
+    assert dict(result) == result.outputs
+
+
+def test_values_without_a_name_go_to_the_inputs_in_order(
+    service: Service, transport: FakeTransport
+) -> None:
+    transport.answers = [answer(RESULT)]
+    service([1, 2])
+    assert body(transport) == {"flower_data": [1, 2]}
+
+
+@pytest.mark.parametrize(
+    ("values", "named", "message"),
+    [
+        (([1], [2]), {}, "takes 1 inputs, got 2"),
+        (([1],), {"flower_data": 1}, "two values for 'flower_data'"),
+    ],
+)
+def test_too_many_values_are_a_type_error(
+    service: Service, values: tuple[object, ...], named: dict[str, object], message: str
+) -> None:
+    with pytest.raises(TypeError, match=message):
+        service(*values, **named)
+
+
+def test_help_shows_the_inputs(service: Service) -> None:
+    assert str(inspect.signature(service)).startswith("(flower_data: 'vector')")
+
+
+def test_frames_travel_by_column(service: Service, transport: FakeTransport) -> None:
+    pandas = pytest.importorskip("pandas")
+    transport.answers = [answer(RESULT)]
+    service.consume(flower_data=pandas.DataFrame({"a": [1, 2], "b": ["x", None]}))
+    assert body(transport) == {"flower_data": {"a": [1, 2], "b": ["x", None]}}
+
+
+def test_files_come_as_bytes_and_one_that_was_not_written_as_none(
+    service: Service, transport: FakeTransport
+) -> None:
+    transport.answers = [answer(RESULT)]
+    assert service().files == {"plot.png": b"png", "other.txt": None}
+
+
+def test_code_that_raises_raises_here(service: Service, transport: FakeTransport) -> None:
+    failed = {**RESULT, "success": False, "errorMessage": "ValueError: bad", "consoleOutput": "x\n"}
+    transport.answers = [answer(failed)]
+    with pytest.raises(ServiceFailed, match=r"service Iris V1\.0 raised ValueError: bad"):
+        service()
+
+
+def test_an_unknown_output_is_named_with_the_known_ones(
+    service: Service, transport: FakeTransport
+) -> None:
+    transport.answers = [answer(RESULT)]
+    with pytest.raises(KeyError, match="no output 'species'; it has: iris_species"):
+        service().output("species")
+
+
+def test_a_result_shows_its_outputs(service: Service, transport: FakeTransport) -> None:
+    transport.answers = [answer({**RESULT, "consoleOutput": "thinking\n"})]
+    shown = repr(service())
+    assert shown.splitlines()[:2] == ["thinking", "iris_species = ['I. versicolor']"]
+    assert "plot.png = <file, 3 B>" in shown
+
+
+def test_html_of_other_people_is_escaped(
+    client: Client, transport: FakeTransport, service: Service
+) -> None:
+    transport.answers = [answer([ROW])]
+    assert "<script>" not in service._repr_html_()
+    assert "<script>" not in client.services.list()._repr_html_()
+
+
+def test_a_swagger_document_is_a_dict_that_shows_itself_indented(
+    service: Service, transport: FakeTransport
+) -> None:
+    transport.answers = [answer({"swagger": "2.0"})]
+    document = service.swagger()
+    assert document["swagger"] == "2.0"
+    assert repr(document) == '{\n  "swagger": "2.0"\n}'
+    assert transport.requests[0].path == "/api/Iris/V1.0/swagger.json"
+
+
+DECLARED = [
+    ("a:vector", [("a", "vector")]),
+    (["a:vector", "b"], [("a", "vector"), ("b", "character")]),
+    (
+        {"a": float, "b": int, "c": str, "d": bool, "e": list},
+        [
+            ("a", "numeric"),
+            ("b", "integer"),
+            ("c", "character"),
+            ("d", "logical"),
+            ("e", "vector"),
+        ],
+    ),
+    ([ParameterDefinition(name="a", type="string")], [("a", "string")]),
+]
+
+
+@pytest.mark.parametrize(("given", "expected"), DECLARED)
+def test_parameters_are_declared_in_several_ways(given: Any, expected: Any) -> None:
+    assert [(item.name, item.type) for item in definitions(given)] == expected
+
+
+@pytest.mark.parametrize(
+    ("given", "kind", "message"),
+    [
+        (["a:vector", "a:matrix"], ValueError, "'a' is declared twice"),
+        ({"a": object}, ValueError, "stands for none of the types"),
+        (["two words:vector"], InvalidName, "no valid name"),
+    ],
+)
+def test_wrong_declarations_are_refused(given: Any, kind: type[Exception], message: str) -> None:
+    with pytest.raises(kind, match=message):
+        definitions(given)

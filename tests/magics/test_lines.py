@@ -1,0 +1,176 @@
+"""How the option lines are read; the code in them has to survive."""
+
+from __future__ import annotations
+
+import re
+from argparse import Namespace
+from typing import Any
+
+import pytest
+from IPython.core.error import UsageError
+
+from jupyter_mlsvc.magics.consume import ConsumeMagics, split_inputs, value_of
+from jupyter_mlsvc.magics.options import LineParser, read_words
+from jupyter_mlsvc.magics.publish import PublishMagics
+from jupyter_mlsvc.magics.remote_exec import RemoteExecMagics
+
+ARTICLE = "iris_species = [names[x] for x in clf.predict(flower_data)]"
+
+
+def publish(line: str) -> Namespace:
+    return LineParser(PublishMagics.publish.parser, "FORM", words=2).parse(line)
+
+
+def execute(line: str) -> Namespace:
+    return LineParser(RemoteExecMagics.remote_exec.parser, "FORM", words=0).parse(line)
+
+
+CODES = [
+    (ARTICLE, ARTICLE),
+    (f'"{ARTICLE}"', ARTICLE),
+    (f"'{ARTICLE}'", ARTICLE),
+    (f'"""{ARTICLE}"""', ARTICLE),
+    ("x = {'a': 1}['a']", "x = {'a': 1}['a']"),
+    ("x = f'{a}' + \"b\"", "x = f'{a}' + \"b\""),
+    ("'a' + 'b'", "'a' + 'b'"),
+    ('"a" "b"', '"a" "b"'),
+    ("x = 'it''s'", "x = 'it''s'"),
+    ("x = 5  # don't", "x = 5  # don't"),
+    ("-x", "-x"),
+    ("-x + 1 - -y", "-x + 1 - -y"),
+    ("a --b", "a --b"),
+    ("$PATH + {x}", "$PATH + {x}"),
+    (r'"a = 1\nb = 2"', "a = 1\nb = 2"),
+    (r'"x = \"q\""', 'x = "q"'),
+    (r'"re.sub(\"\d\", 0)"', r're.sub("\d", 0)'),
+    ("x  =  1", "x  =  1"),
+    ("-- --description", "--description"),
+]
+
+
+@pytest.mark.parametrize(("written", "code"), CODES)
+def test_code_of_publish_survives(written: str, code: str) -> None:
+    assert publish(f"Iris V1.0 -i a:vector -o b:vector {written}").code == code
+
+
+@pytest.mark.parametrize(("written", "code"), CODES)
+def test_code_of_remote_exec_survives(written: str, code: str) -> None:
+    assert execute(f"--session s1 {written}").code == code
+
+
+def test_options_may_stand_anywhere_before_the_code() -> None:
+    read = publish('-i a:vector Iris --description "two words" V1.0 -o b:vector x = a')
+    assert (read.name, read.version, read.code) == ("Iris", "V1.0", "x = a")
+    assert read.description == "two words"
+    assert [(item.name, item.type) for item in read.inputs] == [("a", "vector")]
+
+
+def test_options_may_follow_quoted_code() -> None:
+    read = publish('Iris V1.0 "x = a" -i a:vector --description "it\'s"')
+    assert (read.code, read.description) == ("x = a", "it's")
+    assert [item.name for item in read.inputs] == ["a"]
+
+
+@pytest.mark.parametrize("option", ['--description="two words"', '-d "two words"'])
+def test_a_value_may_follow_an_equal_sign(option: str) -> None:
+    assert publish(f"Iris V1.0 {option} x").description == "two words"
+    assert publish(f"{option} Iris V1.0 x").description == "two words"
+
+
+def test_lists_may_have_spaces_after_commas() -> None:
+    read = execute("-i a, b -o c,d x = 1")
+    assert (read.inputs, read.outputs, read.code) == (["a", "b"], ["c", "d"], "x = 1")
+
+
+def test_a_type_that_is_left_out_is_character() -> None:
+    assert [(item.name, item.type) for item in publish("I V -i a x").inputs] == [("a", "character")]
+
+
+def test_names_with_spaces_are_quoted() -> None:
+    assert publish('"My service" "1 beta" x').name == "My service"
+
+
+def test_init_code_is_read_like_code() -> None:
+    assert publish(r'I V --init-code "import math\nk = 2" x').init_code == "import math\nk = 2"
+
+
+WRONG = [
+    ("", "the following arguments are required: name"),
+    ("Iris V1.0 --snapshat s1 x = 1", "unknown option --snapshat"),
+    ("Iris V1.0 -i", "-i needs a value"),
+    ('Iris V1.0 --description "open x = 1', 'A " is not closed: "open x = 1'),
+    ("Iris V1.0 -i 'two words:vector' x", "'two words' is no valid name"),
+    ("Iris V1.0 -i a:vector,a:matrix x", "'a' is declared twice"),
+]
+
+
+@pytest.mark.parametrize(("line", "message"), WRONG)
+def test_a_wrong_line_says_what_is_wrong_and_shows_the_form(line: str, message: str) -> None:
+    with pytest.raises(UsageError) as raised:
+        publish(line)
+    assert message in str(raised.value)
+    assert str(raised.value).endswith("\nUse: FORM")
+
+
+def test_words_are_quoted_as_in_a_shell() -> None:
+    assert read_words("""a 'b c' "d\\"e" f"g h"i""") == ["a", "b c", 'd"e', "fg hi"]
+
+
+INPUTS = [
+    ("Iris V1.0 flower_data=[7,3.2,4.7,1.4]", "Iris V1.0", {"flower_data": "[7,3.2,4.7,1.4]"}),
+    ("Iris flower_data=[7, 3.2, 4.7, 1.4]", "Iris", {"flower_data": "[7, 3.2, 4.7, 1.4]"}),
+    ("S V a=1 b='x y' c={'k': [1, 2]}", "S V", {"a": "1", "b": "'x y'", "c": "{'k': [1, 2]}"}),
+    ("S V a=1, b=2", "S V", {"a": "1", "b": "2"}),
+    ("S a = 1 b = row", "S", {"a": "1", "b": "row"}),
+    ("S a='b=1' c=dict(d=1)", "S", {"a": "'b=1'", "c": "dict(d=1)"}),
+    ("S größe=1", "S", {"größe": "1"}),
+    ("S V", "S V", {}),
+    (r"S a='it\'s' b=1", "S", {"a": r"'it\'s'", "b": "1"}),
+]
+
+
+@pytest.mark.parametrize(("line", "words", "inputs"), INPUTS)
+def test_inputs_are_told_from_words(line: str, words: str, inputs: dict[str, str]) -> None:
+    before, found = split_inputs(line)
+    assert before.strip() == words
+    assert dict(found) == inputs
+
+
+NAMESPACE = {"row": [1, 2], "x": 3}
+VALUES = [
+    ("[7, 3.2]", [7, 3.2]),
+    ("-1.5", -1.5),
+    ("None", None),
+    ("'a'", "a"),
+    ("{'a': (1,)}", {"a": (1,)}),
+    ("row", [1, 2]),
+]
+
+
+@pytest.mark.parametrize(("text", "value"), VALUES)
+def test_a_value_is_a_literal_or_a_variable(text: str, value: object) -> None:
+    assert value_of(text, NAMESPACE) == value
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("missing", "there is no variable 'missing' here"),
+        ("row[0]", "neither a Python literal nor the name of a variable"),
+        ("__import__('os').system('true')", "neither a Python literal"),
+        ("x + 1", "neither a Python literal"),
+        ("", "neither a Python literal"),
+        ("[1, 2", "neither a Python literal"),
+    ],
+)
+def test_nothing_else_is_evaluated(text: str, message: str) -> None:
+    with pytest.raises(ValueError, match="^" + re.escape(message)):
+        value_of(text, NAMESPACE)
+
+
+@pytest.mark.parametrize(
+    "magic", [PublishMagics.publish, RemoteExecMagics.remote_exec, ConsumeMagics.consume]
+)
+def test_help_has_examples_and_no_doubled_percent_signs(magic: Any) -> None:
+    assert "Examples::" in magic.__doc__
+    assert "%%%" not in magic.__doc__
