@@ -1,0 +1,1 @@
+"""Snapshots: what a session held at a moment, kept on the server."""

@@ -1,0 +1,96 @@
+"""Walks a working directory that its user's code may be changing; no link leads out of it."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, Final
+
+from jupyter_mlsvc_server.runtime.manifest import SkippedFile
+
+# Caches that come back by themselves.
+_NOT_KEPT: Final = frozenset({"__pycache__", ".ipynb_checkpoints"})
+_DEEPEST: Final = 64
+_FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+# Without O_NONBLOCK, opening a pipe would wait for a writer.
+_FILE: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+
+
+@dataclass(frozen=True, slots=True)
+class FoundFile:
+    """A regular file, open for reading until the next one is asked for."""
+
+    path: str
+    stream: BinaryIO
+    executable: bool
+
+
+def walk(directory: Path) -> Generator[FoundFile | SkippedFile, None, None]:
+    """List the files below a directory in a stable order, and what is not kept.
+
+    Parameters
+    ----------
+    directory
+        Where to begin.
+
+    Yields
+    ------
+    FoundFile or SkippedFile
+        Regular files, and links, pipes, sockets, devices and unreadable files with the reason.
+    """
+    yield from _walk(os.open(directory, _FOLDER), "", 0)
+
+
+def _walk(folder: int, prefix: str, depth: int) -> Iterator[FoundFile | SkippedFile]:
+    try:
+        with os.scandir(folder) as entries:
+            names = sorted(entry.name for entry in entries)
+        for name in names:
+            if name not in _NOT_KEPT:
+                yield from _visit(folder, name, prefix + name, depth)
+    finally:
+        os.close(folder)
+
+
+def _visit(folder: int, name: str, path: str, depth: int) -> Iterator[FoundFile | SkippedFile]:
+    shown = path.encode("utf-8", "backslashreplace").decode()
+    if shown != path:
+        yield SkippedFile(path=shown, reason="its name is not valid UTF-8")
+        return
+    try:
+        mode = os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode
+        if stat.S_ISDIR(mode) and depth >= _DEEPEST:
+            yield SkippedFile(path=path, reason="it is nested too deeply")
+        elif stat.S_ISDIR(mode):
+            yield from _walk(os.open(name, _FOLDER, dir_fd=folder), f"{path}/", depth + 1)
+        elif not stat.S_ISREG(mode):
+            yield SkippedFile(path=path, reason=f"it is {_kind(mode)}, not a regular file")
+        else:
+            yield from _open(os.open(name, _FILE, dir_fd=folder), path)
+    except OSError as error:
+        reason = "it cannot be read" if error.strerror is None else error.strerror.lower()
+        yield SkippedFile(path=path, reason=reason)
+
+
+def _open(descriptor: int, path: str) -> Iterator[FoundFile | SkippedFile]:
+    with os.fdopen(descriptor, "rb") as stream:
+        # Something else may have taken its place since it was looked at.
+        mode = os.fstat(descriptor).st_mode
+        if stat.S_ISREG(mode):
+            yield FoundFile(path, stream, executable=bool(mode & stat.S_IXUSR))
+        else:
+            yield SkippedFile(path=path, reason=f"it is {_kind(mode)}, not a regular file")
+
+
+def _kind(mode: int) -> str:
+    kinds = {
+        stat.S_IFLNK: "a symbolic link",
+        stat.S_IFIFO: "a named pipe",
+        stat.S_IFSOCK: "a socket",
+        stat.S_IFCHR: "a device",
+        stat.S_IFBLK: "a device",
+    }
+    return kinds.get(stat.S_IFMT(mode), "something else")

@@ -1,0 +1,69 @@
+"""What can go wrong with snapshots."""
+
+from __future__ import annotations
+
+from jupyter_mlsvc_server.errors import BadRequest, NotFound, PayloadTooLarge
+
+
+class SnapshotNotFound(NotFound):
+    """No such snapshot, or another person's, which looks the same from outside."""
+
+    def __init__(self, snapshot_id: str) -> None:
+        super().__init__(f"There is no snapshot {snapshot_id!r}. List yours with GET /snapshots.")
+
+
+class SnapshotTooLarge(PayloadTooLarge):
+    """The session holds more than a snapshot may."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(
+            f"A snapshot may hold {limit:,} bytes here. Delete objects and files that the service "
+            "does not need, or ask for a higher limit."
+        )
+
+
+class QuotaExceeded(PayloadTooLarge):
+    """The caller's snapshots hold as much as one person's may."""
+
+    def __init__(self, quota: int) -> None:
+        super().__init__(
+            f"Your snapshots would hold more than {quota:,} bytes, which is the limit for one "
+            "person. Delete some with DELETE /snapshots/{id}."
+        )
+
+
+class InvalidSnapshotName(BadRequest):
+    """The name of a snapshot is too long."""
+
+    def __init__(self, longest: int) -> None:
+        super().__init__(f"A snapshot's name may have at most {longest} characters.")
+
+
+class OtherRuntime(BadRequest):
+    """A snapshot fits sessions of its own runtime only."""
+
+    def __init__(self, snapshot_runtime: str, session_runtime: str) -> None:
+        super().__init__(
+            f"The snapshot is one of {snapshot_runtime} and the session runs {session_runtime}: "
+            f"load it into a {snapshot_runtime} session."
+        )
+
+
+class CaptureFailed(BadRequest):
+    """The session's kernel did not write what it should have; its user's code may have meddled."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The session's workspace could not be written. Close the session, run the code in a "
+            "new one and take the snapshot there."
+        )
+
+
+class FilesCannotBeWritten(BadRequest):
+    """Something in the session's working directory is in the way of the snapshot's files."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(
+            f"The snapshot's files cannot be written into the working directory: {reason}. Its "
+            "objects were not loaded."
+        )

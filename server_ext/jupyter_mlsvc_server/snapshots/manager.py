@@ -1,0 +1,312 @@
+"""Taking, loading, listing and deleting snapshots, and clearing up what nobody has any more."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+import uuid
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+from traitlets import Float, Integer, default
+from traitlets.config import LoggingConfigurable
+
+from jupyter_mlsvc.wire import models
+from jupyter_mlsvc_server.auth.policy import Action, may
+from jupyter_mlsvc_server.auth.principal import Principal
+from jupyter_mlsvc_server.runtime.manifest import (
+    Manifest,
+    ObjectEntry,
+)
+from jupyter_mlsvc_server.runtime.restore import write_files
+from jupyter_mlsvc_server.snapshots.archive import zip_stream
+from jupyter_mlsvc_server.snapshots.errors import (
+    FilesCannotBeWritten,
+    InvalidSnapshotName,
+    OtherRuntime,
+    QuotaExceeded,
+    SnapshotNotFound,
+)
+from jupyter_mlsvc_server.snapshots.intake import Intake, SessionPort
+from jupyter_mlsvc_server.snapshots.record import Content, SnapshotRecord
+from jupyter_mlsvc_server.snapshots.store import SnapshotStore
+from jupyter_mlsvc_server.storage.blobs import BlobStore
+from jupyter_mlsvc_server.storage.clock import now_text
+from jupyter_mlsvc_server.storage.database import Database
+from jupyter_mlsvc_server.storage.paths import FolderPath, default_data_dir
+from jupyter_mlsvc_server.storage.staging import Staging
+
+__all__ = ["LONGEST_NAME", "SessionPort", "SnapshotManager"]
+
+LONGEST_NAME: Final = 255
+
+
+class SnapshotManager(LoggingConfigurable):
+    """Keeps what sessions held.
+
+    A snapshot is a row that points to a content; a service points to the content as well. Blobs
+    come first and the rows last, in one transaction, so there is a whole snapshot or none.
+    """
+
+    data_dir = FolderPath(help="Folder of everything that the server keeps.")
+    max_snapshot_bytes = Integer(
+        16 * 2**30, min=0, help="Largest snapshot, in bytes. 0 sets no limit."
+    ).tag(config=True)
+    max_bytes_per_user = Integer(
+        0, min=0, help="Bytes that all snapshots of one person may hold together. 0 sets no limit."
+    ).tag(config=True)
+    collect_interval = Float(
+        3600.0,
+        min=0,
+        help="Seconds between two searches for what no snapshot and no service has any more. "
+        "0 searches at the start and after each deletion only.",
+    ).tag(config=True)
+    hold_seconds = Float(
+        600.0,
+        min=0,
+        help="Seconds that a content is kept after it was last looked at, even if its snapshot is "
+        "deleted meanwhile: a service may be about to be made from it.",
+    ).tag(config=True)
+
+    @default("data_dir")
+    def _default_data_dir(self) -> Path:
+        return default_data_dir()
+
+    def __init__(self, *, database: Database, blobs: BlobStore, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self._store = SnapshotStore(database=database)
+        self._blobs = blobs
+        self._staging = Staging(self.data_dir)
+        self._intakes: set[Intake] = set()
+        self._looked_at: dict[str, float] = {}
+        self._collecting = asyncio.Lock()
+        self._collector: asyncio.Task[None] | None = None
+
+    # --- life --------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Sweep what a killed server left, and begin to collect what is not used."""
+        await asyncio.to_thread(self._staging.open)
+        await self.collect()
+        if self.collect_interval and self._collector is None:
+            self._collector = asyncio.create_task(self._collect_for_ever())
+
+    async def stop(self) -> None:
+        """Stop collecting; may be called twice."""
+        if self._collector is not None:
+            self._collector.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._collector
+            self._collector = None
+        await asyncio.to_thread(self._staging.close)
+
+    # --- what a person does ------------------------------------------------------------------
+
+    async def create(
+        self, principal: Principal, session: SessionPort, name: str | None = None
+    ) -> models.CreateSnapshotResponse:
+        """Keep the workspace and the working directory of a session (contract: ``createSnapshot``).
+
+        Parameters
+        ----------
+        principal
+            Who is to own the snapshot.
+        session
+            A session of theirs.
+        name
+            What to call it; the names of two snapshots may be the same. By default the date.
+
+        Raises
+        ------
+        InvalidSnapshotName, SnapshotTooLarge, QuotaExceeded, CaptureFailed
+            Nothing was kept.
+        """
+        if name and len(name) > LONGEST_NAME:
+            raise InvalidSnapshotName(LONGEST_NAME)
+        limit = self.max_snapshot_bytes
+        intake = Intake(blobs=self._blobs, staging=self._staging, limit=limit)
+        self._intakes.add(intake)
+        try:
+            manifest = await intake.take(session)
+            await self._require_room(principal, manifest)
+            record = SnapshotRecord(
+                id=str(uuid.uuid4()),
+                name=name or f"Snapshot {datetime.now(UTC):%Y-%m-%d %H:%M:%S}",
+                owner=principal.name,
+                runtime_type=session.runtime_type,
+                content_id=str(uuid.uuid4()),
+                content_size=manifest.size,
+                created_at=now_text(),
+            )
+            await self._store.insert(record, manifest)
+        finally:
+            self._intakes.discard(intake)
+        self.log.info(
+            "snapshot %s of session %s owner=%s bytes=%d objects=%d skipped=%d",
+            *(record.id, session.id, record.owner, record.content_size),
+            *(len(manifest.workspace.objects), len(manifest.skipped)),
+        )
+        skipped = _shown(manifest.skipped)
+        return models.CreateSnapshotResponse(snapshot_id=record.id, skipped=skipped)
+
+    async def load(self, principal: Principal, snapshot_id: str, session: SessionPort) -> str:
+        """Load a snapshot over what a session has (contract: ``loadSnapshot``).
+
+        Objects and files of the same names are overwritten, others stay.
+
+        Returns
+        -------
+        str
+            A sentence for the person: what came back, and what did not.
+
+        Raises
+        ------
+        SnapshotNotFound, OtherRuntime, FilesCannotBeWritten
+            No object was loaded.
+        """
+        record = await self.get(principal, snapshot_id)
+        if record.runtime_type != session.runtime_type:
+            raise OtherRuntime(record.runtime_type, session.runtime_type)
+        content = await self.content(record.content_id)
+        manifest = content.manifest
+        workspace = msgspec.to_builtins(manifest.workspace)
+        checked, _ = await session.call_agent("check", {"workspace": workspace})
+        try:
+            await asyncio.to_thread(write_files, manifest.files, content.path, session.directory)
+        except OSError as error:
+            raise FilesCannotBeWritten(_what_is_wrong(error)) from error
+        request = {"manifest": msgspec.to_builtins(manifest), "blobs": str(content.blobs)}
+        answer, _ = await session.call_agent("restore", request)
+        self.log.info("loaded snapshot %s into session %s", snapshot_id, session.id)
+        return _loaded(answer, len(manifest.files), checked["warnings"])
+
+    async def list(self, principal: Principal) -> list[models.Snapshot]:
+        """List a person's snapshots, oldest first (contract: ``listSnapshots``)."""
+        rows = await self._store.list(principal.name)
+        return [
+            models.Snapshot(
+                id=record.id,
+                name=record.name,
+                owner=record.owner,
+                creation_time=record.created_at,
+                content_size=record.content_size,
+                runtime_type=record.runtime_type,
+                skipped=_shown(skipped),
+            )
+            for record, skipped in rows
+        ]
+
+    async def get(self, principal: Principal, snapshot_id: str) -> SnapshotRecord:
+        """Give a snapshot of a person's own.
+
+        Raises
+        ------
+        SnapshotNotFound
+            There is none, or it is another person's.
+        """
+        record = await self.find(snapshot_id)
+        if record is None or not may(principal, Action.USE_SNAPSHOTS, record.owner):
+            raise SnapshotNotFound(snapshot_id)
+        return record
+
+    async def delete(self, principal: Principal, snapshot_id: str) -> None:
+        """Delete a snapshot; services made from it keep working (contract: ``deleteSnapshot``).
+
+        Raises
+        ------
+        SnapshotNotFound
+            There is none, or it is another person's.
+        """
+        record = await self.get(principal, snapshot_id)
+        if not await self._store.delete(record.id, record.owner):
+            raise SnapshotNotFound(snapshot_id)
+        self.log.info("deleted snapshot %s of %s", record.id, record.owner)
+        await self.collect()
+
+    async def zip_stream(self, principal: Principal, snapshot_id: str) -> AsyncIterator[bytes]:
+        """Give a snapshot as an archive, in pieces (contract: ``getSnapshotContent``).
+
+        Raises
+        ------
+        SnapshotNotFound
+            There is none, or it is another person's.
+        """
+        record = await self.get(principal, snapshot_id)
+        return zip_stream(await self.content(record.content_id))
+
+    # --- what services need ------------------------------------------------------------------
+
+    async def find(self, snapshot_id: str) -> SnapshotRecord | None:
+        """Give a snapshot, whoever owns it."""
+        record = await self._store.find(snapshot_id)
+        if record is not None:
+            self._hold(record.content_id)
+        return record
+
+    async def content(self, content_id: str) -> Content:
+        """Give what a snapshot or a service holds.
+
+        Raises
+        ------
+        LookupError
+            There is none of that id.
+        """
+        self._hold(content_id)
+        manifest = await self._store.manifest(content_id)
+        if manifest is None:
+            raise LookupError(f"no content {content_id}")
+        return Content(content_id, manifest, self._blobs.folder)
+
+    async def collect(self) -> None:
+        """Delete contents that no snapshot and no service has, and blobs that no content has."""
+        async with self._collecting:
+            since = time.monotonic() - self.hold_seconds
+            self._looked_at = {key: at for key, at in self._looked_at.items() if at > since}
+            used = await self._store.delete_unused(self._looked_at)
+            arriving = [intake.digests for intake in self._intakes]
+            await self._blobs.delete_unreferenced(used.union(*arriving))
+
+    # --- inside ------------------------------------------------------------------------------
+
+    def _hold(self, content_id: str) -> None:
+        self._looked_at[content_id] = time.monotonic()
+
+    async def _collect_for_ever(self) -> None:
+        while True:
+            await asyncio.sleep(self.collect_interval)
+            try:
+                await self.collect()
+            except Exception:
+                self.log.exception("unused snapshots could not be collected")
+
+    async def _require_room(self, principal: Principal, manifest: Manifest) -> None:
+        quota = self.max_bytes_per_user
+        if quota and await self._store.size(principal.name) + manifest.size > quota:
+            raise QuotaExceeded(quota)
+
+
+def _shown(skipped: tuple[ObjectEntry, ...]) -> list[models.SkippedObject]:
+    return [
+        models.SkippedObject(name=entry.name, type=entry.type, reason=entry.reason)
+        for entry in skipped
+    ]
+
+
+def _what_is_wrong(error: OSError) -> str:
+    name = error.filename or ""
+    return f"{name}: {error.strerror or error}" if name else str(error.strerror or error)
+
+
+def _loaded(answer: dict[str, Any], files: int, warnings: list[str]) -> str:
+    """Say what came back."""
+    lost = [f"{name} is missing: {reason}" for name, reason in answer["lost"].items()]
+    counts = f"Loaded {_count(len(answer['names']), 'object')} and {_count(files, 'file')}."
+    return " ".join([counts, *lost, *warnings])
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -1,0 +1,44 @@
+"""Snapshots and their content, as the rest of the server sees them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from jupyter_mlsvc_server.runtime.manifest import Manifest
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """What a snapshot holds; services keep it when the snapshot is deleted.
+
+    Attributes
+    ----------
+    id : str
+        Of the content, not of a snapshot.
+    manifest : Manifest
+        What it holds.
+    blobs : pathlib.Path
+        Folder of the blobs; that of digest ``abcd…`` is ``ab/abcd…`` in it.
+    """
+
+    id: str
+    manifest: Manifest
+    blobs: Path
+
+    def path(self, digest: str) -> Path:
+        """Name the file of a part of it."""
+        return self.blobs / digest[:2] / digest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SnapshotRecord:
+    """A snapshot of a person; ``content_size`` is in bytes."""
+
+    id: str
+    name: str
+    owner: str
+    runtime_type: str
+    content_id: str
+    content_size: int
+    created_at: str

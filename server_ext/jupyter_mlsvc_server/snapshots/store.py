@@ -1,0 +1,134 @@
+"""Rows of snapshots and of their content."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any
+
+import msgspec
+import sqlalchemy as sa
+
+from jupyter_mlsvc_server.runtime.manifest import Manifest, ObjectEntry
+from jupyter_mlsvc_server.snapshots.record import SnapshotRecord
+from jupyter_mlsvc_server.storage.database import Database
+from jupyter_mlsvc_server.storage.schema import (
+    content_blobs,
+    contents,
+    service_revisions,
+    snapshots,
+)
+
+
+class _Objects(msgspec.Struct):
+    objects: tuple[ObjectEntry, ...]
+
+
+class _Summary(msgspec.Struct):
+    """The part of a manifest that a list of snapshots shows."""
+
+    workspace: _Objects
+
+
+class SnapshotStore:
+    """Reads and writes snapshots, each write in one transaction."""
+
+    def __init__(self, *, database: Database) -> None:
+        self._database = database
+
+    async def insert(self, record: SnapshotRecord, manifest: Manifest) -> None:
+        """Add a snapshot and its content, whose blobs are stored already."""
+        text = msgspec.json.encode(manifest).decode()
+
+        def write(connection: sa.Connection) -> None:
+            connection.execute(
+                contents.insert().values(
+                    id=record.content_id,
+                    manifest=text,
+                    size=manifest.size,
+                    created_at=record.created_at,
+                )
+            )
+            connection.execute(
+                content_blobs.insert(),
+                [
+                    {"content_id": record.content_id, "digest": digest}
+                    for digest in sorted(manifest.digests)
+                ],
+            )
+            connection.execute(snapshots.insert().values(_to_row(record)))
+
+        await self._database.run(write)
+
+    async def find(self, snapshot_id: str) -> SnapshotRecord | None:
+        """Read one snapshot, whoever owns it."""
+        query = sa.select(snapshots).where(snapshots.c.id == snapshot_id)
+        row = await self._database.read(
+            lambda connection: connection.execute(query).mappings().first()
+        )
+        return None if row is None else SnapshotRecord(**row)
+
+    async def list(self, owner: str) -> list[tuple[SnapshotRecord, tuple[ObjectEntry, ...]]]:
+        """Read the snapshots of a person, oldest first, each with what it could not keep."""
+        query = (
+            sa.select(snapshots, contents.c.manifest)
+            .join(contents, contents.c.id == snapshots.c.content_id)
+            .where(snapshots.c.owner == owner)
+            .order_by(snapshots.c.created_at, snapshots.c.id)
+        )
+        rows = await self._database.read(
+            lambda connection: connection.execute(query).mappings().all()
+        )
+        return [_with_skipped(dict(row)) for row in rows]
+
+    async def size(self, owner: str) -> int:
+        """Add up the bytes of a person's snapshots."""
+        query = sa.select(sa.func.sum(snapshots.c.content_size)).where(snapshots.c.owner == owner)
+        total = await self._database.read(lambda connection: connection.scalar(query))
+        return int(total or 0)
+
+    async def delete(self, snapshot_id: str, owner: str) -> bool:
+        """Remove a person's snapshot; tells whether there was one."""
+        query = snapshots.delete().where(snapshots.c.id == snapshot_id, snapshots.c.owner == owner)
+        count = await self._database.run(lambda connection: connection.execute(query).rowcount)
+        return count > 0
+
+    async def manifest(self, content_id: str) -> Manifest | None:
+        """Read what a content holds."""
+        query = sa.select(contents.c.manifest).where(contents.c.id == content_id)
+        text = await self._database.read(lambda connection: connection.scalar(query))
+        return None if text is None else msgspec.json.decode(text, type=Manifest)
+
+    async def delete_unused(self, held: Collection[str]) -> frozenset[str]:
+        """Remove contents that no snapshot and no service has, apart from those that are held.
+
+        Returns
+        -------
+        frozenset of str
+            Digests of the blobs that those left refer to.
+        """
+        used = sa.union(
+            sa.select(snapshots.c.content_id),
+            sa.select(service_revisions.c.content_id).where(
+                service_revisions.c.content_id.is_not(None)
+            ),
+        )
+        unused = contents.c.id.not_in(used) & contents.c.id.not_in(list(held))
+
+        def write(connection: sa.Connection) -> frozenset[str]:
+            gone = list(connection.scalars(sa.select(contents.c.id).where(unused)))
+            for content_id in gone:
+                for table, column in ((content_blobs, "content_id"), (contents, "id")):
+                    connection.execute(table.delete().where(table.c[column] == content_id))
+            return frozenset(connection.scalars(sa.select(content_blobs.c.digest).distinct()))
+
+        return await self._database.run(write)
+
+
+def _to_row(record: SnapshotRecord) -> dict[str, object]:
+    return {column.name: getattr(record, column.name) for column in snapshots.columns}
+
+
+def _with_skipped(row: dict[str, Any]) -> tuple[SnapshotRecord, tuple[ObjectEntry, ...]]:
+    summary = msgspec.json.decode(row.pop("manifest"), type=_Summary)
+    skipped = tuple(entry for entry in summary.workspace.objects if not entry.kept)
+    return SnapshotRecord(**row), skipped

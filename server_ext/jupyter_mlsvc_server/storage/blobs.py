@@ -1,0 +1,203 @@
+"""Content-addressed files: a file's name is the SHA-256 of what is in it.
+
+A blob is written elsewhere, flushed and renamed into place, so it is whole or not there; it never
+changes afterwards. What nothing refers to is deleted later (:meth:`BlobStore.delete_unreferenced`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import re
+import stat
+import tempfile
+import threading
+import time
+from collections.abc import Collection, Iterator
+from pathlib import Path
+from typing import Any, BinaryIO, Final, NamedTuple
+
+from traitlets import Float, default
+from traitlets.config import LoggingConfigurable
+
+from jupyter_mlsvc_server.storage.files import private_directory, sync_directory
+from jupyter_mlsvc_server.storage.paths import FolderPath, default_data_dir
+
+_DIGEST: Final = re.compile(r"[0-9a-f]{64}")
+_CHUNK_BYTES: Final = 1 << 20
+_MODE: Final = 0o400
+
+
+class Blob(NamedTuple):
+    """A blob's name, which is its SHA-256 in hexadecimal, and its size in bytes."""
+
+    digest: str
+    size: int
+
+
+class BlobStore(LoggingConfigurable):
+    """Keeps blobs in a folder; those of the same content are one."""
+
+    data_dir = FolderPath(help="Folder of everything that the server keeps.")
+    grace_seconds = Float(
+        3600.0,
+        min=0,
+        help="Seconds that a blob nothing refers to is kept: whoever stored it may be about to "
+        "refer to it.",
+    ).tag(config=True)
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        # Storing what is there already, and deleting it as unused, exclude each other.
+        self._lock = threading.Lock()
+
+    @default("data_dir")
+    def _default_data_dir(self) -> Path:
+        return default_data_dir()
+
+    @property
+    def folder(self) -> Path:
+        """Where the blobs are; that of digest ``abcd…`` is ``ab/abcd…`` in it."""
+        return self.data_dir / "blobs"
+
+    def path(self, digest: str) -> Path:
+        """Name the file of a blob, which need not exist.
+
+        Raises
+        ------
+        ValueError
+            It is no digest.
+        """
+        if not _DIGEST.fullmatch(digest):
+            raise ValueError(f"{digest!r} is no SHA-256 in hexadecimal.")
+        return self.folder / digest[:2] / digest
+
+    async def ingest(self, path: Path) -> Blob:
+        """Move a file of the same file system into the store.
+
+        Raises
+        ------
+        OSError
+            It is not a regular file, such as a symbolic link, or cannot be read.
+        """
+        return await asyncio.to_thread(self._ingest, path)
+
+    async def ingest_copy(self, source: BinaryIO, limit: int | None = None) -> Blob:
+        """Store a copy of what can be read from an open file.
+
+        Parameters
+        ----------
+        source
+            Read in a thread up to its end.
+        limit
+            Bytes above which it is not stored.
+
+        Raises
+        ------
+        OverflowError
+            There are more bytes than the limit.
+        """
+        return await asyncio.to_thread(self._ingest_copy, source, limit)
+
+    async def put(self, data: bytes) -> Blob:
+        """Store bytes."""
+        return await asyncio.to_thread(self._put, data)
+
+    async def delete_unreferenced(self, referenced: Collection[str]) -> int:
+        """Delete blobs that are not among the referenced ones and older than the grace time.
+
+        Returns
+        -------
+        int
+            How many were deleted.
+        """
+        return await asyncio.to_thread(self._delete_unreferenced, frozenset(referenced))
+
+    # --- in a thread -------------------------------------------------------------------------
+
+    def _ingest(self, path: Path) -> Blob:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        with os.fdopen(descriptor, "rb") as file:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise OSError(f"{path.name} is no regular file")
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+            os.fchmod(descriptor, _MODE)
+            os.fsync(descriptor)
+            blob = Blob(digest, os.fstat(descriptor).st_size)
+        self._settle(path, blob)
+        return blob
+
+    def _ingest_copy(self, source: BinaryIO, limit: int | None) -> Blob:
+        return self._write(iter(lambda: source.read(_CHUNK_BYTES), b""), limit)
+
+    def _put(self, data: bytes) -> Blob:
+        return self._write(iter([data]), None)
+
+    def _write(self, chunks: Iterator[bytes], limit: int | None) -> Blob:
+        hasher, size = hashlib.sha256(), 0
+        # Not in a subfolder: what a crash leaves is recognised by where it is.
+        descriptor, name = tempfile.mkstemp(dir=private_directory(self.folder), prefix=".new-")
+        temporary = Path(name)
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                for chunk in chunks:
+                    hasher.update(chunk)
+                    size += len(chunk)
+                    if limit is not None and size > limit:
+                        raise OverflowError(f"more than {limit} bytes")
+                    file.write(chunk)
+                file.flush()
+                os.fchmod(file.fileno(), _MODE)
+                os.fsync(file.fileno())
+            blob = Blob(hasher.hexdigest(), size)
+            self._settle(temporary, blob)
+        finally:
+            temporary.unlink(missing_ok=True)
+        return blob
+
+    def _settle(self, temporary: Path, blob: Blob) -> None:
+        """Give a flushed file its place, unless the same content is there already."""
+        target = self.path(blob.digest)
+        with self._lock:
+            try:
+                is_there = target.stat().st_size == blob.size
+            except FileNotFoundError:
+                is_there = False
+            if is_there:
+                # Its grace time begins anew.
+                os.utime(target)
+                temporary.unlink()
+                return
+            if not target.parent.exists():
+                private_directory(target.parent)
+                sync_directory(self.folder)
+            os.utime(temporary)
+            temporary.replace(target)
+            sync_directory(target.parent)
+
+    def _delete_unreferenced(self, referenced: frozenset[str]) -> int:
+        deleted = 0
+        for path in self._all_files():
+            if path.name in referenced:
+                continue
+            with self._lock:
+                try:
+                    if path.stat().st_mtime <= time.time() - self.grace_seconds:
+                        path.unlink()
+                        deleted += 1
+                except FileNotFoundError:
+                    continue
+        if deleted:
+            self.log.info("deleted %d blobs that nothing refers to", deleted)
+        return deleted
+
+    def _all_files(self) -> Iterator[Path]:
+        """List the blobs, and what writers that were killed left behind."""
+        if not self.folder.is_dir():
+            return
+        for entry in sorted(self.folder.iterdir()):
+            if entry.is_dir():
+                yield from sorted(entry.iterdir())
+            else:
+                yield entry
