@@ -281,7 +281,7 @@ class OurServer:
         return [
             f"--LocalEngine.workers_min={workers}",
             f"--LocalEngine.workers_max={workers}",
-            f"--SessionManager.warm_kernels={self._warm_kernels}",
+            f"--WarmKernels.warm_kernels={self._warm_kernels}",
         ]
 
     def __enter__(self) -> Self:
