@@ -285,7 +285,3 @@ def _log_nothing(_handler: object) -> None:
 def main() -> None:
     """Run ``jupyter mlsvc``."""
     MlsvcApp.launch_instance()
-
-
-if __name__ == "__main__":
-    main()

@@ -32,7 +32,7 @@ def free_port() -> int:
 
 @dataclass(kw_only=True)
 class ServerProcess:
-    """A server with both doors, run as ``python -m jupyter_mlsvc_server.app``.
+    """A server with both doors, run as ``python -m jupyter_mlsvc_server``.
 
     Use it as a context manager. ``stop`` may be called twice; ``kill`` leaves what a power cut
     would leave.
@@ -138,7 +138,7 @@ class ServerProcess:
         self.stop()
 
     def _command(self) -> list[str]:
-        module = ["jupyterlab"] if self.front_end else ["jupyter_mlsvc_server.app"]
+        module = ["jupyterlab"] if self.front_end else ["jupyter_mlsvc_server"]
         return [
             sys.executable,
             "-m",

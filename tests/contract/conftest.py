@@ -12,7 +12,7 @@ import pytest
 from jupyter_mlsvc_server.launch import ServerProcess
 from tests.contract.doors import Door, door_urls, sign_in
 
-PASSWORD = "correct horse battery"  # noqa: S105 - of accounts that live for one test run
+PASSWORD = "correct horse battery"
 
 
 @pytest.fixture(scope="session", params=["public", "jupyter"])
@@ -29,7 +29,7 @@ def people(mlsvc_server: ServerProcess) -> Callable[[str], str]:
     for name, role in roles.items():
         subprocess.run(
             [
-                *(sys.executable, "-m", "jupyter_mlsvc_server.app", "user", "add", name),
+                *(sys.executable, "-m", "jupyter_mlsvc_server", "user", "add", name),
                 *("--role", role, "--data-dir", str(mlsvc_server.data_dir)),
             ],
             input=f"{PASSWORD}\n",

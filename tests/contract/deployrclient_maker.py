@@ -13,7 +13,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-RUNTIME = '''
+RUNTIME = """
 import json
 import requests
 
@@ -87,7 +87,7 @@ class Service:
             raise ErrorException(answer)
         schema = responses[str(answer.status_code)]
         return read(answer.json(), schema, models) if schema else None
-'''
+"""
 
 
 def write_client(document: dict[str, Any], folder: Path) -> Path:

@@ -50,7 +50,9 @@ UNKNOWN = [
 ]
 
 
-@pytest.mark.parametrize(("method", "path", "word"), UNKNOWN, ids=[f"{m} {p}" for m, p, _ in UNKNOWN])
+@pytest.mark.parametrize(
+    ("method", "path", "word"), UNKNOWN, ids=[f"{m} {p}" for m, p, _ in UNKNOWN]
+)
 def test_what_is_not_there_is_404(door: Door, method: str, path: str, word: str) -> None:
     assert_error(door.call(method, path, json={"code": "1"}), 404, word)
 

@@ -33,7 +33,9 @@ NOT_YET = {
 
 def swagger_2_schema() -> dict[str, object]:
     """The official schema of Swagger 2.0 documents."""
-    text = files("openapi_spec_validator").joinpath("resources/schemas/v2.0/schema.json").read_text()
+    text = (
+        files("openapi_spec_validator").joinpath("resources/schemas/v2.0/schema.json").read_text()
+    )
     schema: dict[str, object] = json.loads(text)
     return schema
 

@@ -13,7 +13,7 @@ from tests.contract.doors import Door
 
 pytestmark = [pytest.mark.kernel, pytest.mark.slow]
 
-PROGRAM = '''
+PROGRAM = """
 import sys
 
 import mlsclient
@@ -52,7 +52,7 @@ document = mlsclient.ServiceConsumptionAPIsApi(client).get_web_service_swagger(n
 print(document["info"])
 services.delete_web_service_version(name, "1.0")
 print(snapshots.delete_snapshot(snapshot), sessions.close_session(session))
-'''
+"""
 
 
 def test_a_client_generated_from_the_served_document_does_the_workflow(
