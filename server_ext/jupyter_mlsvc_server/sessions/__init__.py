@@ -1,0 +1,1 @@
+"""Sessions: kernels that people run code in."""

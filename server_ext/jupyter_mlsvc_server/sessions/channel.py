@@ -1,0 +1,285 @@
+"""Messages to and from one kernel: requests, their output, and the helper inside the kernel."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+import time
+import uuid
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from jupyter_client.asynchronous.client import AsyncKernelClient
+
+from jupyter_mlsvc_server.sessions.errors import AgentRefused
+
+Output = Callable[[str, dict[str, Any]], None]
+"""Takes the type and the content of one output message."""
+
+OVERSIZE: Final = "oversize"
+"""Type of output that was not read because it is too large; its content has ``bytes``."""
+
+AGENT_TARGET: Final = "jupyter_mlsvc.agent"
+
+_OUTPUT_TYPES: Final = frozenset(
+    {"stream", "display_data", "execute_result", "update_display_data", "clear_output", "error"}
+)
+# The server's other work goes on after this long, however much the kernel prints.
+_SLICE_SECONDS: Final = 0.005
+# Once the reply is there, what is still printed is at most this late.
+_IDLE_SECONDS: Final = 10.0
+
+_log = logging.getLogger("jupyter_mlsvc_server.sessions")
+
+
+@dataclass(slots=True)
+class _Request:
+    """A request that the kernel works on."""
+
+    reply: asyncio.Future[dict[str, Any]]
+    idle: asyncio.Future[None]
+    on_output: Output | None = None
+
+
+@dataclass(slots=True)
+class _Question:
+    """A question to the helper in the kernel."""
+
+    answer: asyncio.Future[tuple[dict[str, Any], list[bytes]]]
+    message_id: str = field(default="")
+
+
+class KernelChannel:
+    """Sends requests to a kernel and sorts what comes back.
+
+    Parameters
+    ----------
+    client
+        A client of the kernel whose channels are not started yet.
+    largest_output
+        Bytes above which a message of output is not read.
+    on_stray
+        Takes output that belongs to no running request, as a thread's print after its cell.
+    """
+
+    def __init__(self, client: AsyncKernelClient, *, largest_output: int) -> None:
+        self._client = client
+        self._largest_output = largest_output
+        self.on_stray: Output | None = None
+        self._requests: dict[str, _Request] = {}
+        self._questions: dict[str, _Question] = {}
+        self._numbers = itertools.count()
+        self._comm_id = uuid.uuid4().hex
+        self._readers: list[asyncio.Task[None]] = []
+        self._broken: BaseException | None = None
+        self._heard = asyncio.Event()
+
+    # --- life --------------------------------------------------------------------------------
+
+    async def open(self) -> None:
+        """Connect and wait until the kernel answers on both channels."""
+        self._client.start_channels(stdin=False, hb=False, control=False)
+        self._readers = [
+            asyncio.create_task(self._read(self._client.shell_channel, self._on_shell)),
+            asyncio.create_task(self._read(self._client.iopub_channel, self._on_iopub)),
+        ]
+        # The first answers may be published before our subscription has arrived: ask again.
+        pause = 0.5
+        while not self._heard.is_set():
+            request = self._send("kernel_info_request", {})
+            try:
+                await asyncio.wait_for(asyncio.shield(request.reply), timeout=60)
+                await asyncio.wait_for(self._heard.wait(), timeout=pause)
+            except TimeoutError:
+                pause = min(2 * pause, 5)
+        self._requests.clear()
+
+    async def connect_agent(self) -> None:
+        """Open the line to the helper in the kernel, which has to be loaded there."""
+        self._send("comm_open", {"comm_id": self._comm_id, "target_name": AGENT_TARGET, "data": {}})
+        await self.ask_agent("list", {})
+
+    def fail(self, error: BaseException) -> None:
+        """Fail everything that waits for the kernel, now and later."""
+        self._broken = error
+        for request in self._requests.values():
+            _fail(request.reply, error)
+            _fail(request.idle, error)
+        for question in self._questions.values():
+            _fail(question.answer, error)
+        self._requests.clear()
+        self._questions.clear()
+
+    def close(self) -> None:
+        """Disconnect; may be called twice."""
+        for reader in self._readers:
+            reader.cancel()
+        self._readers = []
+        self._client.shell_channel.stop()
+        self._client.iopub_channel.stop()
+
+    # --- requests ----------------------------------------------------------------------------
+
+    async def execute(
+        self, code: str, on_output: Output | None = None, *, silent: bool = False
+    ) -> dict[str, Any]:
+        """Run code and wait until it is through and all its output has come.
+
+        Returns
+        -------
+        dict
+            Content of the kernel's ``execute_reply``.
+        """
+        content = {
+            "code": code,
+            "silent": silent,
+            "store_history": not silent,
+            "user_expressions": {},
+            "allow_stdin": False,
+            # Our own queue decides what happens to those that wait.
+            "stop_on_error": False,
+        }
+        request = self._send("execute_request", content, on_output)
+        reply = await request.reply
+        try:
+            await asyncio.wait_for(request.idle, timeout=_IDLE_SECONDS)
+        except TimeoutError:
+            _log.warning("a kernel replied but did not become idle; output may be missing")
+        return reply
+
+    async def ask_agent(
+        self, op: str, data: dict[str, Any], buffers: Iterable[bytes] = ()
+    ) -> tuple[dict[str, Any], list[bytes]]:
+        """Let the helper in the kernel do something.
+
+        Raises
+        ------
+        AgentRefused
+            It could not; the message says why.
+        """
+        number = str(next(self._numbers))
+        question = _Question(asyncio.get_running_loop().create_future())
+        if self._broken is not None:
+            raise self._broken
+        self._questions[number] = question
+        content = {"comm_id": self._comm_id, "data": {"id": number, "op": op, **data}}
+        question.message_id = self._post("comm_msg", content, list(buffers))
+        try:
+            answer, blobs = await question.answer
+        finally:
+            self._questions.pop(number, None)
+        if answer.get("ok"):
+            return answer, blobs
+        error = answer.get("error") or {}
+        raise AgentRefused(
+            error.get("type", "Error"),
+            error.get("message", "The session could not do this."),
+            error.get("name"),
+        )
+
+    def _send(
+        self, kind: str, content: dict[str, Any], on_output: Output | None = None
+    ) -> _Request:
+        if self._broken is not None:
+            raise self._broken
+        loop = asyncio.get_running_loop()
+        request = _Request(loop.create_future(), loop.create_future(), on_output)
+        self._requests[self._post(kind, content)] = request
+        return request
+
+    def _post(self, kind: str, content: dict[str, Any], buffers: list[bytes] | None = None) -> str:
+        session = self._client.session
+        message = session.msg(kind, content)
+        # Not session.send: it goes around the asynchronous socket, which then misses replies that
+        # arrive at the same moment. Nothing is awaited: the socket keeps what it can't send yet.
+        self._client.shell_channel.socket.send_multipart(
+            [*session.serialize(message), *(buffers or [])]
+        )
+        message_id: str = message["header"]["msg_id"]
+        return message_id
+
+    # --- what comes back ---------------------------------------------------------------------
+
+    async def _read(self, channel: Any, handle: Callable[[dict[str, Any]], None]) -> None:
+        session = self._client.session
+        slice_start = time.monotonic()
+        while True:
+            frames = await channel.socket.recv_multipart()
+            try:
+                _, parts = session.feed_identities(frames)
+                message = session.deserialize(parts, content=False)
+                handle(message)
+            except Exception:  # noqa: BLE001 - one bad message must not end the reading
+                _log.exception("a message of a kernel could not be read")
+            # Receiving does not yield while messages are there, so a flood would stop the server.
+            if time.monotonic() - slice_start > _SLICE_SECONDS:
+                await asyncio.sleep(0)
+                slice_start = time.monotonic()
+
+    def _on_shell(self, message: dict[str, Any]) -> None:
+        parent = message["parent_header"].get("msg_id", "")
+        request = self._requests.get(parent)
+        if request is not None and not request.reply.done():
+            request.reply.set_result(self._content(message))
+            self._settle(parent, request)
+
+    def _on_iopub(self, message: dict[str, Any]) -> None:
+        self._heard.set()
+        kind = message["msg_type"]
+        parent = message["parent_header"].get("msg_id", "")
+        if kind == "status":
+            if self._content(message)["execution_state"] == "idle":
+                self._on_idle(parent)
+        elif kind == "comm_msg":
+            self._on_answer(message)
+        elif kind in _OUTPUT_TYPES:
+            self._on_output(kind, parent, message)
+
+    def _on_output(self, kind: str, parent: str, message: dict[str, Any]) -> None:
+        request = self._requests.get(parent)
+        take = self.on_stray if request is None else request.on_output
+        if take is None:
+            return
+        size = len(message["content"])
+        if size > self._largest_output:
+            take(OVERSIZE, {"bytes": size})
+        else:
+            take(kind, self._content(message))
+
+    def _on_idle(self, parent: str) -> None:
+        request = self._requests.get(parent)
+        if request is not None and not request.idle.done():
+            request.idle.set_result(None)
+            self._settle(parent, request)
+        for question in self._questions.values():
+            if question.message_id == parent and not question.answer.done():
+                question.answer.set_exception(
+                    AgentRefused("Interrupted", "The session was interrupted while it did this.")
+                )
+
+    def _settle(self, message_id: str, request: _Request) -> None:
+        # The reply and the end of the output come on different channels, in either order.
+        if request.reply.done() and request.idle.done():
+            self._requests.pop(message_id, None)
+
+    def _on_answer(self, message: dict[str, Any]) -> None:
+        content = self._content(message)
+        if content.get("comm_id") != self._comm_id:
+            return
+        data = content.get("data") or {}
+        question = self._questions.get(str(data.get("id")))
+        if question is not None and not question.answer.done():
+            question.answer.set_result((data, [bytes(buffer) for buffer in message["buffers"]]))
+
+    def _content(self, message: dict[str, Any]) -> dict[str, Any]:
+        content: dict[str, Any] = self._client.session.unpack(message["content"])
+        return content
+
+
+def _fail(future: asyncio.Future[Any], error: BaseException) -> None:
+    if not future.done():
+        future.set_exception(error)
+        # Nobody may be waiting; that is no error of its own.
+        future.exception()

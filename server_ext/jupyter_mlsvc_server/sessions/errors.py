@@ -1,0 +1,136 @@
+"""What can go wrong with sessions."""
+
+from __future__ import annotations
+
+from jupyter_mlsvc_server.errors import (
+    BadRequest,
+    Conflict,
+    Gone,
+    MlsvcServerError,
+    NotFound,
+    TooManyRequests,
+)
+
+
+class SessionNotFound(NotFound):
+    """No such session, or another person's, which looks the same from outside."""
+
+    def __init__(self, session_id: str) -> None:
+        super().__init__(f"There is no session {session_id!r}. List yours with GET /sessions.")
+
+
+class SessionEnded(NotFound):
+    """The session was there, and the caller's, and has ended."""
+
+    def __init__(self, session_id: str, reason: str) -> None:
+        super().__init__(f"Session {session_id!r} has ended: {reason} Create another one.")
+
+
+class SessionGone(Gone):
+    """The session ended while it was used (or, for its workspace, before)."""
+
+    def __init__(self, session_id: str, reason: str) -> None:
+        super().__init__(f"Session {session_id!r} has ended: {reason} Create another one.")
+
+
+class TooManySessions(TooManyRequests):
+    """The caller has as many sessions as one person may have."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(
+            f"You have {limit} sessions, which is the limit. Close one with DELETE /sessions/ID.",
+            retry_after=60,
+        )
+
+
+class QueueIsFull(TooManyRequests):
+    """As many executions wait in the session as may wait."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(
+            f"{limit} executions wait in this session already: let them run or cancel some.",
+            retry_after=5,
+        )
+
+
+class RuntimeNotAvailable(BadRequest):
+    """A runtime type that this server does not start."""
+
+    def __init__(self, runtime_type: str, available: list[str]) -> None:
+        what = (
+            "R sessions are not available on this server"
+            if runtime_type == "R"
+            else f"{runtime_type!r} is no runtime type of this server"
+        )
+        super().__init__(
+            f'{what}; it has: {", ".join(available)}. Send "runtimeType": "Python", or leave '
+            "runtimeType out, for a Python session."
+        )
+
+
+class KernelDidNotStart(MlsvcServerError):
+    """The process of a session did not come up; the log has what it said."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The session's Python process did not start; the server's log has the reason."
+        )
+
+
+class KernelDied(Exception):
+    """The process of a session ended by itself; inside sessions only."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class AgentRefused(BadRequest):
+    """The helper in the kernel could not do what was asked.
+
+    Attributes
+    ----------
+    kind
+        Type of the error as the helper named it.
+    name
+        The object that it is about, if it is about one.
+    """
+
+    def __init__(self, kind: str, message: str, name: str | None = None) -> None:
+        super().__init__(message)
+        self.kind = kind
+        self.name = name
+
+
+class ObjectNotFound(NotFound):
+    """No such object in the workspace."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"There is no object {name!r} in the workspace. GET /sessions/ID/workspace lists them."
+        )
+
+
+class FileNotFound(NotFound):
+    """No such file in the working directory."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"There is no file {name!r} in the working directory. GET /sessions/ID/files lists them."
+        )
+
+
+class NotAFile(Conflict):
+    """The name is taken by a folder."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"{name!r} is a folder in the working directory; choose another name.")
+
+
+class ExecutionNotFound(NotFound):
+    """No such execution, or so old that its log was dropped."""
+
+    def __init__(self, execution_id: str) -> None:
+        super().__init__(
+            f"There is no execution {execution_id!r} in this session, or it was dropped as old."
+        )

@@ -1,0 +1,176 @@
+"""One execution: what was asked, what came out so far, and how it ended."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import uuid
+from collections.abc import Callable
+from typing import Any, ClassVar, Final
+
+import msgspec
+
+from jupyter_mlsvc.wire.models import ExecuteRequest, ExecuteResponse, WorkspaceObject
+from jupyter_mlsvc.wire.names import parameter_name
+from jupyter_mlsvc_server.sessions.channel import OVERSIZE
+from jupyter_mlsvc_server.sessions.log import ConsoleText, EventLog
+
+_ANSI: Final = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")
+# IPython names a cell by a temporary file that nobody else knows.
+_CELL_FILE: Final = re.compile(r" \((?:\d+\.py|<[^<>]*>), line (\d+)\)$")
+# Frames that the user did not write and cannot change.
+_FRAMES_OF_OURS: Final = (
+    "jupyter_mlsvc_server/runtime/",
+    "site-packages/wrapt/",
+    "site-packages/ipykernel/",
+)
+
+
+class Execution:
+    """An execution in a session, from its queueing to its result.
+
+    Parameters
+    ----------
+    request
+        What to run; names are checked.
+    limit
+        Bytes of output that are kept.
+
+    Raises
+    ------
+    InvalidName
+        An input or output is no valid name.
+    """
+
+    def __init__(self, request: ExecuteRequest, *, limit: int) -> None:
+        self.id = str(uuid.uuid4())
+        self.code = request.code or ""
+        self.inputs = {
+            parameter_name(each.name): each.value for each in request.input_parameters or []
+        }
+        self.outputs = [parameter_name(name) for name in request.output_parameters or []]
+        self.log = EventLog(limit)
+        self.console = ConsoleText(limit)
+        self.is_abandoned = False
+        self.is_cancelled = False
+        self._error: tuple[str, str] | None = None
+        self._response: asyncio.Future[ExecuteResponse] = asyncio.get_running_loop().create_future()
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether the result is there."""
+        return self._response.done()
+
+    def abandon(self) -> None:
+        """Do not run it if it still waits: who asked for it went away."""
+        self.is_abandoned = True
+
+    async def response(self) -> ExecuteResponse:
+        """Wait for the result; a waiter that is cancelled does not stop the execution."""
+        return await asyncio.shield(self._response)
+
+    async def is_finished_within(self, seconds: float) -> bool:
+        """Wait for the result for some time."""
+        await asyncio.wait([self._response], timeout=seconds)
+        return self._response.done()
+
+    # --- while it runs -----------------------------------------------------------------------
+
+    def on_output(self, kind: str, content: dict[str, Any]) -> None:
+        """Record a message of output."""
+        self._OUTPUT[kind](self, content)
+
+    def _on_stream(self, content: dict[str, Any]) -> None:
+        self.console.add(content["text"])
+        self.log.add({"type": "stream", "name": content["name"], "text": content["text"]})
+
+    def _on_data(self, kind: str, content: dict[str, Any]) -> None:
+        text = content["data"].get("text/plain")
+        if text and kind != "update_display_data":
+            self.console.add(f"{text}\n")
+        event = {"type": kind, "data": content["data"], "metadata": content.get("metadata", {})}
+        # The id by which a later update finds this display.
+        if transient := content.get("transient"):
+            event["transient"] = transient
+        self.log.add(event)
+
+    def _on_clear(self, content: dict[str, Any]) -> None:
+        self.log.add({"type": "clear_output", "wait": content.get("wait", False)})
+
+    def _on_error(self, content: dict[str, Any]) -> None:
+        traceback = frames_of_the_user(content["traceback"])
+        self._error = (content["ename"], content["evalue"])
+        self.console.add(without_ansi("\n".join(traceback)) + "\n", always=True)
+        self.log.add_always(
+            {
+                "type": "error",
+                "ename": content["ename"],
+                "evalue": content["evalue"],
+                "traceback": traceback,
+            }
+        )
+
+    def _on_oversize(self, content: dict[str, Any]) -> None:
+        self.console.cut()
+        self.log.truncate(content["bytes"])
+
+    _OUTPUT: ClassVar[dict[str, Callable[[Execution, dict[str, Any]], None]]] = {
+        "stream": _on_stream,
+        "display_data": lambda self, content: self._on_data("display_data", content),
+        "execute_result": lambda self, content: self._on_data("execute_result", content),
+        "update_display_data": lambda self, content: self._on_data("update_display_data", content),
+        "clear_output": _on_clear,
+        "error": _on_error,
+        OVERSIZE: _on_oversize,
+    }
+
+    # --- its end -----------------------------------------------------------------------------
+
+    def error_message(self, reply: dict[str, Any]) -> str:
+        """Say in one line what the user's code raised, as the last line of its traceback does."""
+        kind, text = self._error or (reply.get("ename", "Error"), reply.get("evalue", ""))
+        if kind == "KeyboardInterrupt" and self.is_cancelled:
+            text = text or "the execution was cancelled"
+        text = (
+            _CELL_FILE.sub(r" (line \1)", without_ansi(text))
+            if kind.endswith("Error")
+            else without_ansi(text)
+        )
+        return f"{kind}: {text}" if text else kind
+
+    def finish(
+        self,
+        *,
+        error: str | None = None,
+        values: dict[str, Any] | None = None,
+        changed_files: list[str],
+    ) -> None:
+        """Give it its result, and the log its last event."""
+        if self._response.done():
+            return
+        response = ExecuteResponse(
+            success=error is None,
+            error_message=error or "",
+            output_parameters=[
+                WorkspaceObject(name=name, value=value) for name, value in (values or {}).items()
+            ],
+            console_output=str(self.console),
+            changed_files=changed_files,
+        )
+        self.log.finish({"type": "result", **msgspec.to_builtins(response)})
+        self._response.set_result(response)
+
+
+def without_ansi(text: str) -> str:
+    """Remove colours and cursor movements."""
+    return _ANSI.sub("", text)
+
+
+def frames_of_the_user(traceback: list[str]) -> list[str]:
+    """Leave out the frames that are ours; each entry of a kernel's traceback is a frame."""
+
+    def is_ours(entry: str) -> bool:
+        first = without_ansi(entry).lstrip().partition("\n")[0].replace("\\", "/")
+        return first.startswith("File ") and any(part in first for part in _FRAMES_OF_OURS)
+
+    return [entry for entry in traceback if not is_ours(entry)]

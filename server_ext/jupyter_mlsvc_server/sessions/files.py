@@ -1,0 +1,166 @@
+"""The working directory of a session: a flat list of files for REST, a tree for the user's code.
+
+The user's code can put links and pipes there, so nothing is followed and nothing is waited for.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, Final
+
+from jupyter_mlsvc.wire.names import file_name
+from jupyter_mlsvc_server.sessions.errors import FileNotFound, NotAFile
+
+State = dict[str, tuple[int, int, int, int]]
+"""What identifies the content of each file of a tree, by relative path."""
+
+# A tree with more entries is compared in part only.
+_MOST_ENTRIES: Final = 20_000
+_NOT_COMPARED: Final = frozenset({"__pycache__", ".ipynb_checkpoints"})
+
+
+@dataclass(frozen=True, slots=True)
+class OpenFile:
+    """A file to be sent; whoever gets it closes it."""
+
+    stream: BinaryIO
+    size: int
+
+
+class WorkingDirectory:
+    """Files of one session.
+
+    All methods block and are meant for a thread.
+
+    Parameters
+    ----------
+    path
+        The directory, which exists.
+    incoming
+        A directory on the same file system, where files are written before they are moved here.
+    """
+
+    def __init__(self, path: Path, incoming: Path) -> None:
+        self.path = path
+        self._incoming = incoming
+
+    def names(self) -> list[str]:
+        """Names of the regular files at the top level, sorted."""
+        with self._open() as folder, os.scandir(folder) as entries:
+            return sorted(entry.name for entry in entries if entry.is_file(follow_symlinks=False))
+
+    def write(self, name: str, data: bytes) -> None:
+        """Put a file there, whole or not at all; one of that name is replaced.
+
+        Raises
+        ------
+        InvalidName
+            Not a plain file name.
+        NotAFile
+            A folder has that name.
+        """
+        name = file_name(name)
+        self._incoming.mkdir(mode=0o700, exist_ok=True)
+        staged = self._incoming / uuid.uuid4().hex
+        try:
+            with staged.open("xb") as stream:
+                stream.write(data)
+            with self._open() as folder:
+                # Renaming replaces a link of that name rather than what it points at.
+                os.replace(staged, name, dst_dir_fd=folder)
+        except IsADirectoryError:
+            raise NotAFile(name) from None
+        finally:
+            staged.unlink(missing_ok=True)
+
+    def open(self, name: str) -> OpenFile:
+        """Open a file for reading.
+
+        Raises
+        ------
+        InvalidName
+            Not a plain file name.
+        FileNotFound
+            There is none, or it is a link, a folder or a pipe.
+        """
+        name = file_name(name)
+        # A pipe without a writer must not hold us, a link must not lead out of the directory.
+        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        try:
+            with self._open() as folder:
+                descriptor = os.open(name, flags, dir_fd=folder)
+        except OSError:
+            raise FileNotFound(name) from None
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            os.close(descriptor)
+            raise FileNotFound(name)
+        return OpenFile(os.fdopen(descriptor, "rb"), status.st_size)
+
+    def delete(self, name: str) -> None:
+        """Delete a file (or a link, not what it points at).
+
+        Raises
+        ------
+        InvalidName
+            Not a plain file name.
+        FileNotFound
+            There is none.
+        NotAFile
+            A folder has that name.
+        """
+        name = file_name(name)
+        with self._open() as folder:
+            try:
+                if stat.S_ISDIR(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode):
+                    raise NotAFile(name)
+                os.unlink(name, dir_fd=folder)
+            except FileNotFoundError:
+                raise FileNotFound(name) from None
+
+    def state(self) -> State:
+        """Note the present state of all files, to compare a later one with."""
+        state: State = {}
+        with contextlib.suppress(OSError):
+            for path, status in self._walk():
+                state[path] = (
+                    status.st_mtime_ns,
+                    status.st_ctime_ns,
+                    status.st_size,
+                    status.st_ino,
+                )
+                if len(state) >= _MOST_ENTRIES:
+                    break
+        return state
+
+    def changed_since(self, before: State) -> list[str]:
+        """Relative paths of files that are new or different since, sorted."""
+        return sorted(
+            path for path, identity in self.state().items() if before.get(path) != identity
+        )
+
+    def _walk(self) -> Iterator[tuple[str, os.stat_result]]:
+        folders = [("", self.path)]
+        while folders:
+            prefix, folder = folders.pop()
+            with contextlib.suppress(OSError), os.scandir(folder) as entries:
+                for entry in entries:
+                    if entry.is_dir(follow_symlinks=False):
+                        if entry.name not in _NOT_COMPARED:
+                            folders.append((f"{prefix}{entry.name}/", Path(entry.path)))
+                    elif entry.is_file(follow_symlinks=False):
+                        yield prefix + entry.name, entry.stat(follow_symlinks=False)
+
+    @contextlib.contextmanager
+    def _open(self) -> Iterator[int]:
+        descriptor = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            yield descriptor
+        finally:
+            os.close(descriptor)

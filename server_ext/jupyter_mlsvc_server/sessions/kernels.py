@@ -1,0 +1,285 @@
+"""Kernels: processes that run the code of sessions, each in a folder and environment of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import os
+import shutil
+import signal
+import tempfile
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import zmq.asyncio
+from jupyter_client.manager import AsyncKernelManager
+from traitlets import Bool, Dict, Float, Integer, List, Unicode
+from traitlets.config import LoggingConfigurable
+
+from jupyter_mlsvc_server.sessions.channel import KernelChannel
+from jupyter_mlsvc_server.sessions.environment import scrubbed
+from jupyter_mlsvc_server.sessions.errors import KernelDidNotStart, KernelDied
+
+_PREPARE = (
+    "__import__('importlib').import_module('jupyter_mlsvc_server.runtime.startup')"
+    ".start(get_ipython(), sklearn_1d={sklearn_1d!r})"
+)
+_DEATH_POLL_SECONDS = 0.2
+_SOCKETS = "sockets"
+
+
+class Kernel:
+    """A running kernel.
+
+    Attributes
+    ----------
+    id
+        Also the id of the session that gets it.
+    directory
+        The working directory, which belongs to the user.
+    channel
+        Where requests go.
+    on_end
+        Called once, with the reason, when the process ends by itself.
+    """
+
+    def __init__(
+        self, kernel_id: str, home: Path, manager: AsyncKernelManager, channel: KernelChannel
+    ) -> None:
+        self.id = kernel_id
+        self.home = home
+        self.directory = home / "work"
+        self.channel = channel
+        self.on_end: Callable[[str], None] | None = None
+        self.ended: str | None = None
+        self._manager = manager
+        self._group: int | None = getattr(manager.provisioner, "pgid", None)
+        self._watch = asyncio.create_task(self._watch_process())
+        self._stopping = False
+
+    @property
+    def process_id(self) -> int | None:
+        """Id of the process, for logs and measurements."""
+        return getattr(self._manager.provisioner, "pid", None)
+
+    async def interrupt(self) -> None:
+        """Interrupt what runs, and the processes that it started."""
+        if self.ended is None:
+            await self._manager.interrupt_kernel()
+
+    async def stop(self, *, now: bool = False) -> None:
+        """End the process and remove its folder; may be called twice.
+
+        Parameters
+        ----------
+        now
+            Kill it, without giving it the chance to end by itself.
+        """
+        if self._stopping:
+            return
+        self._stopping = True
+        self._watch.cancel()
+        self.channel.fail(KernelDied(self.ended or "it was closed."))
+        try:
+            await self._manager.shutdown_kernel(now=now or self.ended is not None)
+        finally:
+            # Processes that the user's code started die with the session.
+            if self._group is not None and hasattr(os, "killpg"):
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    os.killpg(self._group, signal.SIGKILL)
+            self.channel.close()
+            await asyncio.to_thread(shutil.rmtree, self.home, ignore_errors=True)
+
+    async def _watch_process(self) -> None:
+        while await self._manager.is_alive():  # noqa: ASYNC110 - a process sets no event
+            await asyncio.sleep(_DEATH_POLL_SECONDS)
+        code = await self._manager.provisioner.poll() if self._manager.provisioner else None
+        # What it printed last may still be on its way.
+        await asyncio.sleep(_DEATH_POLL_SECONDS / 4)
+        self.ended = _why_it_ended(code)
+        self.channel.fail(KernelDied(self.ended))
+        if self.on_end is not None:
+            self.on_end(self.ended)
+
+
+class KernelFactory(LoggingConfigurable):
+    """Starts kernels in folders below the data folder."""
+
+    kernel_name = Unicode(
+        "python3",
+        help="Name of the kernel spec that Python sessions run in; it needs this package installed.",
+    ).tag(config=True)
+    environment_names = List(
+        Unicode(),
+        help="Names, or patterns with *, of the server's environment variables that sessions "
+        "see besides the built-in list (PATH, HOME, locale, Python path, threads, certificates).",
+    ).tag(config=True)
+    environment = Dict(
+        key_trait=Unicode(),
+        value_trait=Unicode(),
+        help="Environment variables to set in every session.",
+    ).tag(config=True)
+    start_timeout = Float(
+        60.0, help="Seconds that a kernel may take to start before it is given up."
+    ).tag(config=True)
+    shutdown_timeout = Float(
+        4.0,
+        help="Seconds that a kernel may take to end by itself when its session is closed; then it is killed.",
+    ).tag(config=True)
+    max_output_message_bytes = Integer(
+        16 * 2**20,
+        help="Largest single output, in bytes, that is read; a larger one is reported as left out.",
+    ).tag(config=True)
+    sklearn_1d = Bool(
+        True,
+        help="Whether scikit-learn's estimators in sessions take a 1-D list as one sample, as they "
+        "did before 0.19.",
+    ).tag(config=True)
+
+    def __init__(self, *, data_dir: Path, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self._root = data_dir / "sessions"
+        self._context: zmq.asyncio.Context | None = None
+        self._run: Path | None = None
+        self._lock: int | None = None
+        self._sockets: Path | None = None
+
+    async def start(self) -> None:
+        """Make the folders of this run and remove those of runs that were killed."""
+        await asyncio.to_thread(self._make_folders)
+        self._context = zmq.asyncio.Context()
+
+    async def stop(self) -> None:
+        """Remove the folders; all kernels have to be stopped before."""
+        if self._context is not None:
+            self._context.destroy(linger=0)
+            self._context = None
+        await asyncio.to_thread(self._remove_folders)
+
+    async def start_kernel(self) -> Kernel:
+        """Start a kernel and wait until it can be used.
+
+        Raises
+        ------
+        KernelDidNotStart
+            It ended or did not answer in time; the log has what it wrote.
+        """
+        if self._run is None or self._context is None or self._sockets is None:
+            raise KernelDidNotStart
+        kernel_id = str(uuid.uuid4())
+        home = self._run / kernel_id
+        for folder in (home, home / "work", home / "ipython"):
+            folder.mkdir(mode=0o700)
+        # Sockets of the file system, in a folder that only the server's user can enter: nobody
+        # else can connect. Their paths have to be short, so they are not in the data folder.
+        manager = AsyncKernelManager(
+            kernel_name=self.kernel_name,
+            connection_file=str(home / "connection.json"),
+            context=self._context,
+            shutdown_wait_time=self.shutdown_timeout,
+            log=self.log,
+            transport="ipc",
+            ip=str(self._sockets / kernel_id[:13]),
+        )
+        kernel: Kernel | None = None
+        try:
+            async with asyncio.timeout(self.start_timeout):
+                kernel = await self._launch(manager, kernel_id, home)
+                await self._prepare(kernel.channel)
+        except BaseException as error:
+            await self._give_up(kernel, home)
+            if isinstance(error, Exception):
+                raise KernelDidNotStart from error
+            raise
+        return kernel
+
+    async def _launch(self, manager: AsyncKernelManager, kernel_id: str, home: Path) -> Kernel:
+        own = {"IPYTHONDIR": str(home / "ipython"), **self.environment}
+        with (home / "kernel.log").open("wb") as log:
+            await manager.start_kernel(
+                cwd=str(home / "work"),
+                env=scrubbed(os.environ, self.environment_names, own),
+                stdout=log,
+                stderr=log,
+                extra_arguments=["--HistoryManager.enabled=False"],
+            )
+        client = manager.client(context=self._context)
+        channel = KernelChannel(client, largest_output=self.max_output_message_bytes)
+        return Kernel(kernel_id, home, manager, channel)
+
+    async def _prepare(self, channel: KernelChannel) -> None:
+        await channel.open()
+        code = _PREPARE.format(sklearn_1d=self.sklearn_1d)
+        reply = await channel.execute(code, silent=True)
+        if reply["status"] != "ok":
+            reason = (reply.get("ename"), reply.get("evalue"))
+            self.log.error("a kernel could not be prepared: %s: %s", *reason)
+            raise KernelDidNotStart
+        await channel.connect_agent()
+
+    async def _give_up(self, kernel: Kernel | None, home: Path) -> None:
+        with contextlib.suppress(OSError):
+            said = (home / "kernel.log").read_text(errors="replace").strip()
+            self.log.error("a kernel did not start; it wrote: %s", said[-2000:] or "nothing")
+        if kernel is not None:
+            await kernel.stop(now=True)
+        await asyncio.to_thread(shutil.rmtree, home, ignore_errors=True)
+
+    # --- folders -----------------------------------------------------------------------------
+
+    def _make_folders(self) -> None:
+        self._root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._sweep()
+        run = self._root / f"run-{uuid.uuid4().hex[:12]}"
+        run.mkdir(mode=0o700)
+        # Held as long as this process lives, so that another server on the same data folder
+        # knows whose folders are in use.
+        self._lock = os.open(run / "lock", os.O_CREAT | os.O_RDWR, 0o600)
+        fcntl.flock(self._lock, fcntl.LOCK_EX)
+        self._sockets = Path(tempfile.mkdtemp(prefix="mlsvc-"))
+        (run / _SOCKETS).symlink_to(self._sockets)
+        self._run = run
+
+    def _remove_folders(self) -> None:
+        if self._run is not None:
+            _remove_run(self._run)
+            self._run = None
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    def _sweep(self) -> None:
+        for run in self._root.glob("run-*"):
+            try:
+                lock = os.open(run / "lock", os.O_RDWR)
+            except OSError:
+                continue
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                _remove_run(run)
+            except BlockingIOError:
+                pass
+            finally:
+                os.close(lock)
+
+
+def _remove_run(run: Path) -> None:
+    link = run / _SOCKETS
+    if link.is_symlink():
+        sockets = link.readlink()
+        if sockets.name.startswith("mlsvc-") and not sockets.is_symlink():
+            shutil.rmtree(sockets, ignore_errors=True)
+    shutil.rmtree(run, ignore_errors=True)
+
+
+def _why_it_ended(code: int | None) -> str:
+    """Say in a sentence why a process ended."""
+    if code is None or code >= 0:
+        return f"its Python process ended (exit code {code})."
+    name = signal.Signals(-code).name if -code in signal.valid_signals() else str(-code)
+    if -code == signal.SIGKILL:
+        return f"its Python process was killed ({name}), perhaps because memory ran out."
+    return f"its Python process crashed ({name})."

@@ -1,0 +1,149 @@
+"""The record of one execution: events that can be followed while they come and replayed later."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from typing import Any, Final
+
+import msgspec
+
+# What an event costs besides its text, so that a million empty ones are not free.
+_OVERHEAD: Final = 100
+# A reader gets at most about this much at once.
+_BATCH_BYTES: Final = 256 * 2**10
+
+
+class EventLog:
+    """Events as lines of JSON, numbered from 0, within a limit of bytes.
+
+    Once the limit is reached one event of type ``truncated`` says so and further output is left
+    out; the error and the result of the execution are always kept.
+
+    Parameters
+    ----------
+    limit
+        Bytes that output may take.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._lines: list[bytes] = []
+        self._followers: list[asyncio.Future[None]] = []
+        self.size = 0
+        self.is_truncated = False
+        self.is_finished = False
+
+    def add(self, event: dict[str, Any]) -> None:
+        """Append an event of output, or leave it out when the log is full."""
+        if self.is_truncated or self.is_finished:
+            return
+        line = self._encode(event)
+        if self.size + len(line) + _OVERHEAD > self._limit:
+            self.truncate(len(line))
+        else:
+            self._append(line)
+
+    def truncate(self, size: int) -> None:
+        """Note that output is left out from here on.
+
+        Parameters
+        ----------
+        size
+            Bytes of the first output that is left out.
+        """
+        if self.is_truncated or self.is_finished:
+            return
+        self.is_truncated = True
+        message = (
+            f"Output is left out from here on: {size:,} more bytes go over the limit of "
+            f"{self._limit:,} bytes that are kept for one execution."
+        )
+        self._append(self._encode({"type": "truncated", "message": message}))
+
+    def add_always(self, event: dict[str, Any]) -> None:
+        """Append an event that must not be missing, such as the error."""
+        if not self.is_finished:
+            self._append(self._encode(event))
+
+    def finish(self, event: dict[str, Any]) -> None:
+        """Append the last event."""
+        self.add_always(event)
+        self.is_finished = True
+
+    async def follow(self, since: int = 0) -> AsyncIterator[bytes]:
+        """Yield lines from event number ``since`` on, several at once, until the last has come."""
+        position = max(since, 0)
+        while True:
+            while position < len(self._lines):
+                batch, position = self._batch(position)
+                yield batch
+            if self.is_finished:
+                return
+            waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._followers.append(waiter)
+            try:
+                await waiter
+            finally:
+                if waiter in self._followers:
+                    self._followers.remove(waiter)
+
+    def _batch(self, position: int) -> tuple[bytes, int]:
+        lines, size = [], 0
+        while position < len(self._lines) and size < _BATCH_BYTES:
+            lines.append(self._lines[position])
+            size += len(self._lines[position])
+            position += 1
+        return b"".join(lines), position
+
+    def _encode(self, event: dict[str, Any]) -> bytes:
+        return to_json({"seq": len(self._lines), **event}) + b"\n"
+
+    def _append(self, line: bytes) -> None:
+        self._lines.append(line)
+        self.size += len(line) + _OVERHEAD
+        followers, self._followers = self._followers, []
+        for follower in followers:
+            if not follower.done():
+                follower.set_result(None)
+
+
+class ConsoleText:
+    """Text of the console, within a limit of characters."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._parts: list[str] = []
+        self._left = limit
+
+    def add(self, text: str, *, always: bool = False) -> None:
+        """Append text; what goes over the limit is cut off, with a line that says so."""
+        if always:
+            self._parts.append(text)
+        elif self._left > 0 and text:
+            self._parts.append(text[: self._left])
+            if len(text) > self._left:
+                self.cut()
+            else:
+                self._left -= len(text)
+
+    def cut(self) -> None:
+        """Leave out what comes from here on."""
+        if self._left > 0:
+            self._left = 0
+            self._parts.append("\n[the rest of the output was left out]\n")
+
+    def __str__(self) -> str:
+        self._parts = ["".join(self._parts)]
+        return self._parts[0]
+
+
+def to_json(value: Any) -> bytes:
+    """Encode as JSON; integers may be larger than 64 bits, which the fast encoder refuses."""
+    try:
+        return msgspec.json.encode(value)
+    except (OverflowError, TypeError, ValueError):
+        return json.dumps(
+            msgspec.to_builtins(value), allow_nan=False, separators=(",", ":")
+        ).encode()

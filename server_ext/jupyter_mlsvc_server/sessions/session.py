@@ -1,0 +1,355 @@
+"""A session: one kernel of one person, in which one execution runs at a time."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import deque
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from jupyter_mlsvc.wire.models import ExecuteRequest, ExecuteResponse
+from jupyter_mlsvc_server.sessions.errors import (
+    AgentRefused,
+    ExecutionNotFound,
+    KernelDied,
+    ObjectNotFound,
+    QueueIsFull,
+    SessionGone,
+)
+from jupyter_mlsvc_server.sessions.execution import Execution
+from jupyter_mlsvc_server.sessions.files import OpenFile, WorkingDirectory
+from jupyter_mlsvc_server.sessions.kernels import Kernel
+from jupyter_mlsvc_server.storage.clock import now_text
+
+# Code may catch an interrupt, or be in native code that looks at it late: it is repeated.
+_INTERRUPT_PAUSES: Final = (0.5, 0.5, 1.0, 1.0, 2.0)
+_NOT_RUN: Final = "The execution was not run: its caller went away while it waited."
+
+_log = logging.getLogger("jupyter_mlsvc_server.sessions")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionLimits:
+    """How much a session keeps."""
+
+    output_bytes: int
+    executions: int
+    queue: int
+    history: int = 1000
+
+
+class Session:
+    """A kernel with an owner, a queue, a history and a working directory.
+
+    Executions run one at a time in the order in which they came; reading the console, the
+    history, the files and the events of an execution does not wait for them.
+
+    Attributes
+    ----------
+    id, name, owner, runtime_type
+        As in the contract's list of sessions.
+    directory
+        The working directory.
+    created
+        Time of creation, in the contract's form.
+    """
+
+    def __init__(
+        self, *, kernel: Kernel, name: str, owner: str, runtime_type: str, limits: SessionLimits
+    ) -> None:
+        self.id = kernel.id
+        self.name = name
+        self.owner = owner
+        self.runtime_type = runtime_type
+        self.directory: Path = kernel.directory
+        self.created = self.last_activity = now_text()
+        self.files = WorkingDirectory(kernel.directory, kernel.home / "incoming")
+        self._kernel = kernel
+        self._limits = limits
+        self._turn = asyncio.Lock()
+        self._executions: dict[str, Execution] = {}
+        self._running: Execution | None = None
+        self._last: Execution | None = None
+        self._history: deque[str] = deque(maxlen=limits.history)
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._used_at = time.monotonic()
+        self._ended: str | None = None
+        kernel.channel.on_stray = self._on_stray
+
+    @property
+    def state(self) -> str:
+        """``busy`` while something runs or waits, else ``idle``."""
+        return "busy" if self._turn.locked() or self._tasks else "idle"
+
+    @property
+    def idle_seconds(self) -> float:
+        """Seconds since it was last used; 0 while it is busy."""
+        return 0.0 if self.state == "busy" else time.monotonic() - self._used_at
+
+    @property
+    def process_id(self) -> int | None:
+        """Id of the kernel's process."""
+        return self._kernel.process_id
+
+    def touch(self) -> None:
+        """Note that the session is used, which renews its lease."""
+        self._used_at = time.monotonic()
+        self.last_activity = now_text()
+
+    # --- executions --------------------------------------------------------------------------
+
+    async def execute(self, request: ExecuteRequest) -> ExecuteResponse:
+        """Run code and wait for its result (contract: ``executeCode``).
+
+        What the code raises is a result, not an error.
+
+        Raises
+        ------
+        InvalidName, QueueIsFull, SessionGone
+            As :meth:`begin`.
+        """
+        return await self.begin(request).response()
+
+    async def start_execution(self, request: ExecuteRequest) -> str:
+        """Queue code and return the id of its execution at once; see :meth:`events`."""
+        return self.begin(request).id
+
+    def begin(self, request: ExecuteRequest) -> Execution:
+        """Queue code; it runs whether or not somebody waits for it.
+
+        Raises
+        ------
+        InvalidName
+            An input or output is no valid name.
+        QueueIsFull
+            Too many wait already.
+        SessionGone
+            The session has ended.
+        """
+        self._require_alive()
+        if len(self._tasks) > self._limits.queue:
+            raise QueueIsFull(self._limits.queue)
+        execution = Execution(request, limit=self._limits.output_bytes)
+        self._executions[execution.id] = execution
+        self._history.append(execution.code)
+        self._drop_old_executions()
+        task = asyncio.create_task(self._run(execution))
+        self._tasks.add(task)
+        task.add_done_callback(self._on_finished)
+        return execution
+
+    def events(self, execution_id: str, since: int = 0) -> AsyncIterator[bytes]:
+        """Follow the events of an execution, as lines of JSON, until its result has come.
+
+        Parameters
+        ----------
+        execution_id
+            From :meth:`start_execution`.
+        since
+            Number of the first event that is wanted.
+
+        Raises
+        ------
+        ExecutionNotFound
+            There is none, or it was dropped as old.
+        """
+        if execution_id not in self._executions:
+            raise ExecutionNotFound(execution_id)
+        return self._executions[execution_id].log.follow(since)
+
+    async def cancel(self) -> bool:
+        """Interrupt the execution that runs; those that wait go on (contract: ``cancelSession``).
+
+        The interrupt is repeated for some seconds; code that withstands it goes on, because
+        only ending the session could stop it. The session and its objects are kept.
+
+        Returns
+        -------
+        bool
+            Whether nothing of it runs any more.
+        """
+        execution = self._running
+        if execution is None:
+            return True
+        execution.is_cancelled = True
+        for pause in _INTERRUPT_PAUSES:
+            if self._running is not execution:
+                return True
+            await self._kernel.interrupt()
+            if await execution.is_finished_within(pause):
+                return True
+        return False
+
+    def console_output(self) -> str:
+        """Text of the running, else the last execution (contract: ``getSessionConsoleOutput``)."""
+        execution = self._running or self._last
+        return "" if execution is None else str(execution.console)
+
+    def history(self) -> list[str]:
+        """Code of the executions, oldest first (contract: ``listSessionHistory``)."""
+        return list(self._history)
+
+    async def _run(self, execution: Execution) -> None:
+        async with self._turn:
+            if execution.is_abandoned:
+                execution.finish(error=_NOT_RUN, changed_files=[])
+                return
+            if self._ended is not None:
+                execution.finish(error=self._end_sentence(), changed_files=[])
+                return
+            self._running = self._last = execution
+            before = await asyncio.to_thread(self.files.state)
+            try:
+                error, values = await self._perform(execution)
+            except Exception:  # noqa: BLE001 - whoever waits gets an answer
+                _log.exception("execution %s in session %s failed", execution.id, self.id)
+                error, values = "The server could not run this; its log has the reason.", {}
+            finally:
+                self._running = None
+            changed = await asyncio.to_thread(self.files.changed_since, before)
+            execution.finish(error=error, values=values, changed_files=changed)
+
+    async def _perform(self, execution: Execution) -> tuple[str | None, dict[str, Any]]:
+        """Set inputs, run, read outputs; gives the error in a sentence, or the values."""
+        channel = self._kernel.channel
+        try:
+            if execution.inputs:
+                await channel.ask_agent("set", {"values": execution.inputs})
+            reply = await channel.execute(execution.code, execution.on_output)
+            if reply["status"] != "ok":
+                return execution.error_message(reply), {}
+            if not execution.outputs:
+                return None, {}
+            # Asked only now: the helper would overtake code that awaits something.
+            answer, _ = await channel.ask_agent("get", {"names": execution.outputs})
+            values = answer["values"]
+            return None, {name: values[name] for name in execution.outputs}
+        except AgentRefused as refusal:
+            return refusal.message, {}
+        except KernelDied as death:
+            self.end(death.reason)
+            return self._end_sentence(), {}
+
+    def _on_finished(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        self.touch()
+
+    def _on_stray(self, kind: str, content: dict[str, Any]) -> None:
+        """Output of threads that outlive their cell belongs to what runs now."""
+        if self._running is not None:
+            self._running.on_output(kind, content)
+
+    def _drop_old_executions(self) -> None:
+        """Keep the newest logs, in number and in bytes; those that run or wait are kept anyway."""
+        finished = [each for each in self._executions.values() if each.is_finished]
+        size = sum(each.log.size for each in finished)
+        for oldest in finished:
+            few = len(self._executions) <= self._limits.executions
+            if few and size <= 2 * self._limits.output_bytes:
+                return
+            size -= oldest.log.size
+            del self._executions[oldest.id]
+
+    # --- workspace ---------------------------------------------------------------------------
+
+    async def call_agent(
+        self, op: str, data: dict[str, Any], buffers: list[bytes] | None = None
+    ) -> tuple[dict[str, Any], list[bytes]]:
+        """Let the helper in the kernel do something when its turn comes.
+
+        Parameters
+        ----------
+        op, data, buffers
+            As described in ``runtime.agent``.
+
+        Raises
+        ------
+        AgentRefused
+            It could not; the message says why.
+        SessionGone
+            The session has ended, before or while it did this.
+        """
+        async with self._turn:
+            self._require_alive()
+            try:
+                return await self._kernel.channel.ask_agent(op, data, buffers or [])
+            except KernelDied as death:
+                self.end(death.reason)
+                raise SessionGone(self.id, death.reason) from None
+            finally:
+                self.touch()
+
+    async def objects(self) -> list[str]:
+        """Names of the objects in the workspace (contract: ``listWorkspaceObjects``)."""
+        answer, _ = await self.call_agent("list", {})
+        return sorted(each["name"] for each in answer["objects"])
+
+    async def set_object(self, name: str, data: bytes) -> None:
+        """Set an object from its pickle (contract: ``setWorkspaceObject``)."""
+        await self.call_agent("set_pickled", {"name": name}, [data])
+
+    async def get_object(self, name: str) -> bytes:
+        """Read an object as a pickle (contract: ``getWorkspaceObject``)."""
+        _, buffers = await self._about_object("get_pickled", name)
+        return buffers[0]
+
+    async def delete_object(self, name: str) -> None:
+        """Delete an object (contract: ``deleteWorkspaceObject``)."""
+        await self._about_object("delete", name)
+
+    async def _about_object(self, op: str, name: str) -> tuple[dict[str, Any], list[bytes]]:
+        try:
+            return await self.call_agent(op, {"name": name})
+        except AgentRefused as refusal:
+            if refusal.kind == "UnknownName":
+                raise ObjectNotFound(name) from None
+            raise
+
+    # --- files -------------------------------------------------------------------------------
+
+    async def list_files(self) -> list[str]:
+        """Names of the files in the working directory (contract: ``listSessionFiles``)."""
+        return await asyncio.to_thread(self.files.names)
+
+    async def put_file(self, name: str, data: bytes) -> None:
+        """Write a file, over one of that name (contract: ``uploadSessionFile``)."""
+        await asyncio.to_thread(self.files.write, name, data)
+
+    async def open_file(self, name: str) -> OpenFile:
+        """Open a file for reading (contract: ``getSessionFile``)."""
+        return await asyncio.to_thread(self.files.open, name)
+
+    async def delete_file(self, name: str) -> None:
+        """Delete a file (contract: ``deleteSessionFile``)."""
+        await asyncio.to_thread(self.files.delete, name)
+
+    # --- its end -----------------------------------------------------------------------------
+
+    def end(self, reason: str) -> None:
+        """Note that the session has ended; what waits gets told."""
+        if self._ended is None:
+            self._ended = reason
+
+    async def close(self, *, now: bool = False) -> None:
+        """End the kernel and remove the working directory; may be called twice.
+
+        Parameters
+        ----------
+        now
+            Kill the process without giving it the chance to end by itself.
+        """
+        self.end("it was closed.")
+        await self._kernel.stop(now=now)
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=5)
+
+    def _require_alive(self) -> None:
+        if self._ended is not None:
+            raise SessionGone(self.id, self._ended)
+
+    def _end_sentence(self) -> str:
+        return f"The session has ended: {self._ended}"
