@@ -116,7 +116,7 @@ class FileNotFound(NotFound):
 
     def __init__(self, name: str) -> None:
         super().__init__(
-            f"There is no file {name!r} in the working directory. GET /sessions/ID/files lists them."
+            f"There is no file {name!r} in the session. GET /sessions/ID/files lists them."
         )
 
 

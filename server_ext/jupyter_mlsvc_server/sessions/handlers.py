@@ -147,7 +147,7 @@ class Cancel(SessionEndpoint):
         self.answer_text(
             "Cancelled what was running."
             if stopped
-            else "The code was interrupted several times but has not stopped; close the session to end it."
+            else "The code was interrupted several times but goes on; close the session to end it."
         )
 
 

@@ -110,7 +110,7 @@ class KernelFactory(LoggingConfigurable):
 
     kernel_name = Unicode(
         "python3",
-        help="Name of the kernel spec that Python sessions run in; it needs this package installed.",
+        help="Kernel spec that Python sessions run in; its Python needs this package installed.",
     ).tag(config=True)
     environment_names = List(
         Unicode(),
@@ -127,7 +127,8 @@ class KernelFactory(LoggingConfigurable):
     ).tag(config=True)
     shutdown_timeout = Float(
         4.0,
-        help="Seconds that a kernel may take to end by itself when its session is closed; then it is killed.",
+        help="Seconds that a kernel may take to end by itself when its session is closed; "
+        "then it is killed.",
     ).tag(config=True)
     max_output_message_bytes = Integer(
         16 * 2**20,

@@ -49,7 +49,7 @@ class SessionManager(LoggingConfigurable):
     idle_timeout = Float(
         3600.0,
         min=0,
-        help="Seconds a session may be idle before it is closed. 0 keeps it until the server stops.",
+        help="Seconds a session may be idle before it is closed. 0 keeps it until the server ends.",
     ).tag(config=True)
     cull_interval = Float(
         30.0, min=0.05, help="Seconds between two looks for sessions that are idle for too long."

@@ -1,0 +1,438 @@
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+
+import cloudpickle
+import pytest
+
+from jupyter_mlsvc.wire.models import CreateSessionRequest
+from jupyter_mlsvc.wire.names import InvalidName
+from jupyter_mlsvc_server.auth.principal import Principal
+from jupyter_mlsvc_server.sessions.errors import (
+    AgentRefused,
+    ExecutionNotFound,
+    ObjectNotFound,
+    SessionEnded,
+    SessionGone,
+)
+from jupyter_mlsvc_server.sessions.manager import SessionManager
+from jupyter_mlsvc_server.sessions.session import Session
+
+from .conftest import Run, request_of
+
+pytestmark = [pytest.mark.kernel, pytest.mark.asyncio(loop_scope="module")]
+
+
+async def events_of(lines: AsyncIterator[bytes]) -> list[dict[str, Any]]:
+    return [json.loads(line) async for batch in lines for line in batch.splitlines()]
+
+
+async def until(condition: Any, seconds: float = 10) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        await asyncio.sleep(0.02)
+
+
+# --- inputs, outputs, console ----------------------------------------------------------------
+
+
+async def test_inputs_are_set_and_outputs_are_read(run: Run) -> None:
+    result = await run("total = sum(xs) + offset", {"xs": [1, 2.5], "offset": 3}, ["total", "xs"])
+    assert result.success
+    assert [(each.name, each.value) for each in result.output_parameters] == [
+        ("total", 6.5),
+        ("xs", [1, 2.5]),
+    ]
+
+
+async def test_objects_stay_from_one_execution_to_the_next(run: Run) -> None:
+    await run("kept = 41")
+    assert (await run("kept += 1", outputs=["kept"])).output_parameters[0].value == 42
+
+
+async def test_arrays_and_frames_come_back_as_json(run: Run) -> None:
+    code = (
+        "import numpy as np, pandas as pd\n"
+        "m = np.eye(2)\nframe = pd.DataFrame({'a': [1, 2], 'b': ['x', 'y']})"
+    )
+    result = await run(code, outputs=["m", "frame"])
+    assert [each.value for each in result.output_parameters] == [
+        [[1.0, 0.0], [0.0, 1.0]],
+        {"a": [1, 2], "b": ["x", "y"]},
+    ]
+
+
+async def test_the_console_has_both_streams_and_results_in_their_order(run: Run) -> None:
+    code = "import sys\nprint('one')\nprint('two', file=sys.stderr)\ndisplay('three')\n4"
+    assert (await run(code)).console_output == "one\ntwo\n'three'\n4\n"
+
+
+async def test_code_that_awaits_has_its_outputs_read_after_it(run: Run) -> None:
+    code = "import asyncio\nlate = 1\nawait asyncio.sleep(0.2)\nlate = 2"
+    assert (await run(code, outputs=["late"])).output_parameters[0].value == 2
+
+
+async def test_an_output_that_is_missing_is_named(run: Run) -> None:
+    result = await run("present = 1", outputs=["present", "absent"])
+    assert not result.success
+    assert "'absent'" in result.error_message
+    assert result.output_parameters == []
+
+
+async def test_an_output_that_json_cannot_carry_is_named_with_its_type(run: Run) -> None:
+    result = await run("def f(): pass", outputs=["f"])
+    assert not result.success
+    assert result.error_message.startswith("f must be")
+    assert "function" in result.error_message
+
+
+@pytest.mark.parametrize("name", ["not a name", "class", "__import__", ""])
+async def test_a_parameter_that_is_no_identifier_is_refused(session: Session, name: str) -> None:
+    with pytest.raises(InvalidName):
+        session.begin(request_of("1", {name: 1}))
+    with pytest.raises(InvalidName):
+        session.begin(request_of("1", outputs=[name]))
+
+
+async def test_values_are_never_pasted_into_code(run: Run) -> None:
+    text = "'); import os; os._exit(1) #\n\"\"\"\\"
+    result = await run("same = text", {"text": text}, ["same"])
+    assert result.output_parameters[0].value == text
+
+
+# --- code that fails -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        ("unknown_thing", "NameError: name 'unknown_thing' is not defined"),
+        ("def f(:\n    pass", "SyntaxError: invalid syntax (line 1)"),
+        ("raise ValueError", "ValueError"),
+        ("import sys; sys.exit(3)", "SystemExit: 3"),
+        ("exit()", "SystemExit: exit is not for sessions; close the session to end it."),
+        ("quit", "SystemExit: exit is not for sessions; close the session to end it."),
+        (
+            "input('name? ')",
+            "StdinNotImplementedError: raw_input was called, but this frontend does not support "
+            "input requests.",
+        ),
+        ("1/0", "ZeroDivisionError: division by zero"),
+    ],
+    ids=["name", "syntax", "no text", "sys.exit", "exit", "quit", "input", "division"],
+)
+async def test_code_that_raises_is_a_result_and_the_session_goes_on(
+    run: Run, code: str, message: str
+) -> None:
+    result = await run(code, outputs=["whatever"])
+    assert (result.success, result.error_message) == (False, message)
+    assert result.output_parameters == []
+    assert (await run("alive = True", outputs=["alive"])).success
+
+
+async def test_the_traceback_is_the_users_alone_and_without_colours(run: Run) -> None:
+    result = await run("print('before')\ndef inner():\n    return {}['key']\ninner()")
+    assert result.error_message == "KeyError: 'key'"
+    assert result.console_output.startswith("before\n")
+    assert "return {}['key']" in result.console_output
+    assert "\x1b" not in result.console_output
+    for of_ours in ("jupyter_mlsvc_server", "wrapt", "ipykernel"):
+        assert of_ours not in result.console_output
+
+
+async def test_the_hook_of_scikit_learn_does_not_show_in_tracebacks(run: Run) -> None:
+    code = (
+        "from sklearn.svm import SVC\n"
+        "clf = SVC().fit([[0, 1], [1, 0]], [0, 1])\n"
+        "clf.predict([1, 2, 3])"
+    )
+    result = await run(code)
+    assert result.error_message.startswith("ValueError: Expected 2D array")
+    assert "clf.predict([1, 2, 3])" in result.console_output
+    assert "jupyter_mlsvc_server" not in result.console_output
+    assert "wrapt" not in result.console_output
+
+
+async def test_a_single_sample_as_a_list_is_understood_by_scikit_learn(run: Run) -> None:
+    code = (
+        "from sklearn.svm import SVC\n"
+        "answer = SVC().fit([[0, 1], [1, 0]], [0, 1]).predict([0, 1])"
+    )
+    result = await run(code, outputs=["answer"])
+    assert result.output_parameters[0].value == [0]
+    assert "DeprecationWarning" in result.console_output
+
+
+# --- events ----------------------------------------------------------------------------------
+
+
+async def test_events_come_while_the_code_runs(session: Session) -> None:
+    code = "import time\nprint('first', flush=True)\ntime.sleep(1)\nprint('second')"
+    started = time.monotonic()
+    lines = session.events(await session.start_execution(request_of(code)))
+    first = json.loads((await anext(lines)).splitlines()[0])
+    assert time.monotonic() - started < 0.9
+    assert first == {"seq": 0, "type": "stream", "name": "stdout", "text": "first\n"}
+    rest = await events_of(lines)
+    assert [each["type"] for each in rest] == ["stream", "result"]
+    assert [each["seq"] for each in rest] == [1, 2]
+
+
+async def test_events_are_replayed_from_any_number_on(session: Session) -> None:
+    code = "display('a'); display('b')\n'c'"
+    execution_id = await session.start_execution(request_of(code, outputs=[]))
+    everything = await events_of(session.events(execution_id))
+    assert [each["type"] for each in everything] == [
+        "display_data",
+        "display_data",
+        "execute_result",
+        "result",
+    ]
+    assert await events_of(session.events(execution_id, since=2)) == everything[2:]
+
+
+async def test_the_last_event_is_what_execute_would_have_answered(session: Session) -> None:
+    execution_id = await session.start_execution(request_of("v = 1; print('x')", outputs=["v"]))
+    last = (await events_of(session.events(execution_id)))[-1]
+    assert last == {
+        "seq": 1,
+        "type": "result",
+        "success": True,
+        "errorMessage": "",
+        "outputParameters": [{"name": "v", "value": 1}],
+        "consoleOutput": "x\n",
+        "changedFiles": [],
+    }
+
+
+async def test_an_error_is_an_event_with_its_coloured_traceback(session: Session) -> None:
+    execution_id = await session.start_execution(request_of("1/0"))
+    error, result = await events_of(session.events(execution_id))
+    assert (error["type"], error["ename"], error["evalue"]) == (
+        "error",
+        "ZeroDivisionError",
+        "division by zero",
+    )
+    assert "\x1b[" in "".join(error["traceback"])
+    assert result["success"] is False
+
+
+async def test_a_plot_is_an_event_with_an_image(session: Session) -> None:
+    code = "import matplotlib.pyplot as plt\nplt.plot([1, 2])\nplt.show()"
+    events = await events_of(session.events(await session.start_execution(request_of(code))))
+    assert any("image/png" in each.get("data", {}) for each in events), events[-1]
+
+
+async def test_displays_are_updated_under_their_id(session: Session) -> None:
+    code = "handle = display('a', display_id='here')\nhandle.update('b')"
+    events = await events_of(session.events(await session.start_execution(request_of(code))))
+    assert [each.get("transient") for each in events[:2]] == [{"display_id": "here"}] * 2
+    assert [each["type"] for each in events[:2]] == ["display_data", "update_display_data"]
+
+
+async def test_an_unknown_execution_is_not_found(session: Session) -> None:
+    with pytest.raises(ExecutionNotFound):
+        session.events("nothing")
+
+
+async def test_a_hundred_thousand_lines_arrive_whole_and_in_order(session: Session) -> None:
+    lag = 0.0
+
+    async def measure() -> None:
+        nonlocal lag
+        while True:
+            before = time.monotonic()
+            await asyncio.sleep(0.01)
+            lag = max(lag, time.monotonic() - before - 0.01)
+
+    meter = asyncio.create_task(measure())
+    result = await session.execute(request_of("for i in range(100_000): print(i)"))
+    meter.cancel()
+    assert result.console_output == "".join(f"{i}\n" for i in range(100_000))
+    # The server's other work went on meanwhile.
+    assert lag < 1
+
+
+async def test_output_that_comes_in_a_flood_of_messages_is_not_lost(session: Session) -> None:
+    result = await session.execute(request_of("for i in range(3000): display(i)"))
+    assert result.console_output == "".join(f"{i}\n" for i in range(3000))
+
+
+async def test_too_much_output_ends_in_an_event_that_says_so(session: Session) -> None:
+    execution_id = await session.start_execution(request_of("print('x' * 20_000_000)\nok = 1"))
+    events = await events_of(session.events(execution_id))
+    assert [each["type"] for each in events] == ["truncated", "result"]
+    assert "bytes" in events[0]["message"]
+    assert events[1]["success"] is True
+    assert "left out" in events[1]["consoleOutput"]
+    assert len(events[1]["consoleOutput"]) < 100
+
+
+# --- one at a time ---------------------------------------------------------------------------
+
+
+async def test_executions_wait_for_each_other_in_their_order(session: Session) -> None:
+    await session.execute(request_of("import time; order = []"))
+    slow = session.begin(request_of("time.sleep(0.3); order.append('slow')"))
+    quick = session.begin(request_of("order.append('quick')", outputs=["order"]))
+    assert session.state == "busy"
+    assert (await quick.response()).output_parameters[0].value == ["slow", "quick"]
+    assert slow.is_finished
+
+
+async def test_what_an_execution_printed_so_far_can_be_read_while_it_runs(session: Session) -> None:
+    code = "import time\nprint('so far', flush=True)\ntime.sleep(0.8)\nprint('more')"
+    execution = session.begin(request_of(code))
+    await until(lambda: session.console_output() == "so far\n")
+    assert not execution.is_finished
+    await execution.response()
+    assert session.console_output() == "so far\nmore\n"
+
+
+async def test_the_history_has_every_execution_oldest_first(session: Session, run: Run) -> None:
+    before = len(session.history())
+    await run("a = 1")
+    await run("raise ValueError")
+    assert session.history()[before:] == ["a = 1", "raise ValueError"]
+
+
+async def test_a_queued_execution_whose_caller_went_away_is_not_run(
+    session: Session, run: Run
+) -> None:
+    slow = session.begin(request_of("import time; time.sleep(0.3); mark = 'slow'"))
+    forgotten = session.begin(request_of("mark = 'forgotten'"))
+    forgotten.abandon()
+    result = await run("pass", outputs=["mark"])
+    assert result.output_parameters[0].value == "slow"
+    assert (await slow.response()).success
+    assert not (await forgotten.response()).success
+
+
+async def test_a_caller_that_stops_waiting_leaves_the_session_usable(session: Session) -> None:
+    waiting = asyncio.create_task(session.execute(request_of("import time; time.sleep(0.3); w = 1")))
+    await asyncio.sleep(0.1)
+    waiting.cancel()
+    result = await session.execute(request_of("w += 1", outputs=["w"]))
+    assert result.output_parameters[0].value == 2
+
+
+@pytest.mark.parametrize(
+    "code",
+    ["import time\ntime.sleep(60)", "while True:\n    pass", "import asyncio\nawait asyncio.sleep(60)"],
+    ids=["sleep", "busy loop", "await"],
+)
+async def test_cancelling_stops_the_code_and_keeps_the_session(
+    session: Session, run: Run, code: str
+) -> None:
+    await run("kept = 'kept'")
+    execution = session.begin(request_of(f"print('started', flush=True)\n{code}"))
+    await until(lambda: "started" in session.console_output())
+    after = session.begin(request_of("pass", outputs=["kept"]))
+    assert await session.cancel()
+    result = await execution.response()
+    assert not result.success
+    assert "cancel" in result.error_message.lower()
+    # Those that wait go on.
+    assert (await after.response()).output_parameters[0].value == "kept"
+
+
+async def test_cancelling_is_repeated_for_code_that_catches_the_interrupt(session: Session) -> None:
+    code = (
+        "import time\nprint('started', flush=True)\n"
+        "try:\n    time.sleep(60)\nexcept KeyboardInterrupt:\n    time.sleep(60)"
+    )
+    execution = session.begin(request_of(code))
+    await until(lambda: "started" in session.console_output())
+    assert await session.cancel()
+    assert not (await execution.response()).success
+
+
+async def test_cancelling_an_idle_session_does_nothing(session: Session, run: Run) -> None:
+    assert await session.cancel()
+    assert (await run("1")).success
+
+
+# --- workspace and changed files -------------------------------------------------------------
+
+
+async def test_objects_travel_as_pickles(session: Session, run: Run) -> None:
+    await session.set_object("given", cloudpickle.dumps({"n": [1, 2]}))
+    assert "given" in await session.objects()
+    await run("given['n'].append(3)")
+    assert cloudpickle.loads(await session.get_object("given")) == {"n": [1, 2, 3]}
+    await session.delete_object("given")
+    assert "given" not in await session.objects()
+
+
+async def test_an_object_that_is_not_there_is_not_found(session: Session) -> None:
+    with pytest.raises(ObjectNotFound):
+        await session.get_object("nothing_here")
+    with pytest.raises(ObjectNotFound):
+        await session.delete_object("nothing_here")
+
+
+async def test_bytes_that_are_no_pickle_are_refused(session: Session) -> None:
+    with pytest.raises(AgentRefused):
+        await session.set_object("bad", b"no pickle")
+
+
+async def test_files_that_the_code_touched_are_told(run: Run) -> None:
+    code = (
+        "import os, pathlib\npathlib.Path('old.txt').write_text('1')\n"
+        "pathlib.Path('gone.txt').write_text('1')"
+    )
+    assert (await run(code)).changed_files == ["gone.txt", "old.txt"]
+    code = (
+        "os.makedirs('sub/deep')\npathlib.Path('sub/deep/new.csv').write_text('2')\n"
+        "pathlib.Path('old.txt').write_text('3')\nos.remove('gone.txt')"
+    )
+    assert (await run(code)).changed_files == ["old.txt", "sub/deep/new.csv"]
+    assert (await run("open('old.txt').read()")).changed_files == []
+
+
+# --- a kernel that dies ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("code", "why"),
+    [
+        ("import os; os._exit(7)", "exit code 7"),
+        ("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", "memory ran out"),
+    ],
+    ids=["exit", "killed"],
+)
+async def test_a_kernel_that_dies_is_a_result_and_ends_the_session(
+    manager: SessionManager, ann: Principal, code: str, why: str
+) -> None:
+    session = await manager.create(ann, CreateSessionRequest())
+    dying = session.begin(request_of(f"print('last words', flush=True)\n{code}"))
+    waiting = session.begin(request_of("1"))
+    result = await asyncio.wait_for(dying.response(), 10)
+    assert not result.success
+    assert why in result.error_message
+    assert result.console_output == "last words\n"
+    assert not (await asyncio.wait_for(waiting.response(), 10)).success
+    with pytest.raises(SessionGone, match=why):
+        await session.call_agent("list", {})
+    await until(lambda: not session.directory.exists())
+    with pytest.raises(SessionEnded, match=why):
+        await manager.get(ann, session.id)
+    with pytest.raises(SessionGone, match=why):
+        await manager.get_for_workspace(ann, session.id)
+
+
+async def test_an_idle_kernel_that_is_killed_ends_its_session(
+    manager: SessionManager, ann: Principal
+) -> None:
+    session = await manager.create(ann, CreateSessionRequest())
+    assert session.process_id is not None
+    os.kill(session.process_id, 9)
+    await until(lambda: not session.directory.exists())
+    with pytest.raises(SessionEnded):
+        await manager.get(ann, session.id)
