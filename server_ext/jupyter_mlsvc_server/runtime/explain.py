@@ -14,7 +14,8 @@ _MOST_CHARACTERS: Final = 100_000
 
 def show_source(file_name: str, source: str) -> None:
     """Let tracebacks and warnings show the lines of code that is in no file."""
-    lines = source.splitlines(keepends=True)
+    # Each line ends with a newline, as linecache has it; the carets depend on that.
+    lines = [f"{line}\n" for line in source.splitlines()]
     # No modification time: linecache then never looks for the file.
     linecache.cache[file_name] = (len(source), None, lines, file_name)
 

@@ -39,10 +39,21 @@ class Misfit(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Compiled:
-    """Code objects in the order they run, names they look up and don't set, modules they import."""
+    """Compiled code.
+
+    Attributes
+    ----------
+    codes : tuple of types.CodeType
+        In the order they run.
+    names, needed : frozenset of str
+        Names that they look up; of these, those that they don't set themselves.
+    modules : frozenset of str
+        Modules that they import.
+    """
 
     codes: tuple[types.CodeType, ...]
     names: frozenset[str]
+    needed: frozenset[str]
     modules: frozenset[str]
 
 
@@ -78,7 +89,12 @@ def compile_service(service: Service) -> Compiled:
                     written.add(instruction.argval)
                 elif instruction.opname == "IMPORT_NAME":
                     imported.add(instruction.argval)
-    return Compiled(tuple(codes), frozenset(read - written), frozenset(imported))
+    return Compiled(
+        codes=tuple(codes),
+        names=frozenset(read),
+        needed=frozenset(read - written),
+        modules=frozenset(imported),
+    )
 
 
 def _with_inner(code: types.CodeType) -> Iterator[types.CodeType]:

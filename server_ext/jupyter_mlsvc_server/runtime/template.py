@@ -6,7 +6,6 @@ import builtins
 import contextlib
 import gc
 import importlib
-import os
 import shutil
 import socket
 import sys
@@ -75,7 +74,7 @@ def prepare(service: Service) -> tuple[Program, dict[str, str]]:
     lost: dict[str, str] = {}
     if service.manifest is not None:
         lost = _restore(service, namespace, compiled.modules)
-        _refuse_missing(service, lost, compiled.names)
+        _refuse_missing(service, lost, compiled.needed)
     return Program(service, compiled, namespace), lost
 
 

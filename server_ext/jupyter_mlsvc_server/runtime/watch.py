@@ -173,8 +173,10 @@ class Watch:
         self._wait_for((content,), True)
 
     def _class(self, value: type) -> None:
-        # Attribute access alone may add members of the interpreter's own to a class.
-        self._attributes(vars(value), True)
+        members = vars(value)
+        length = len(members)
+        self._checks.append(lambda: len(members) == length)
+        self._attributes(members, True)
 
     def _instance(self, value: Any) -> None:
         members = getattr(value, "__dict__", None)

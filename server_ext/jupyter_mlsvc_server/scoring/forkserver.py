@@ -35,9 +35,7 @@ class Forkserver:
     def __init__(self, settings: ScoringSettings) -> None:
         self._settings = settings
         ours, theirs = socket.socketpair()
-        options = ForkserverOptions(
-            preload=tuple(settings.preload), sklearn_1d=settings.sklearn_1d
-        )
+        options = ForkserverOptions(preload=tuple(settings.preload), sklearn_1d=settings.sklearn_1d)
         with theirs:
             self._process = subprocess.Popen(
                 [

@@ -255,15 +255,15 @@ class WorkerLink(asyncio.Protocol):
         self._bytes += data
         while len(self._bytes) >= ANSWER.size:
             length, number, kind, is_last = ANSWER.unpack_from(self._bytes)
+            if not self.calls or self.calls[0].number != number:
+                # The user's code has written to the link. Nothing on it can be trusted now.
+                self.abort()
+                return
             end = ANSWER.size + length
             if len(self._bytes) < end:
                 return
             body = bytes(memoryview(self._bytes)[ANSWER.size : end])
             del self._bytes[:end]
-            if not self.calls or self.calls[0].number != number:
-                # The user's code has written to the link. Nothing on it can be trusted now.
-                self.abort()
-                return
             call = self.calls.popleft()
             now = self._loop.time()
             if self.calls:

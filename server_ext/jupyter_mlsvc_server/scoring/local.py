@@ -47,13 +47,12 @@ class LocalEngine(ScoringSettings):
         Where the definition of a version is found that has no pool yet; may be set later.
     """
 
-    def __init__(
-        self, *, data_dir: Path, definitions: Definitions = _unset, **kwargs: Any
-    ) -> None:
+    def __init__(self, *, data_dir: Path, definitions: Definitions = _unset, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.definitions = definitions
         self._work = data_dir / "work" / "scoring"
         self._pools: dict[DefinitionKey, Pool] = {}
+        self._leaving: set[Pool] = set()
         self._timings: dict[DefinitionKey, Timings] = {}
         self._failures: dict[DefinitionKey, tuple[float, MlsvcServerError]] = {}
         self._checked: dict[str, tuple[float, Template]] = {}
@@ -77,7 +76,8 @@ class LocalEngine(ScoringSettings):
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        pools, self._pools = list(self._pools.values()), {}
+        pools = [*self._pools.values(), *self._leaving]
+        self._pools.clear()
         templates = [template for _, template in self._checked.values()]
         self._checked.clear()
         await asyncio.gather(*(part.stop() for part in [*pools, *templates]))
@@ -104,7 +104,7 @@ class LocalEngine(ScoringSettings):
             old = self._pools.get(key)
             self._pools[key] = new
         if old is not None:
-            self._spawn(old.retire())
+            self._retire(old)
 
     async def remove(self, name: str, version: str) -> None:
         """Serve a version no longer."""
@@ -114,7 +114,7 @@ class LocalEngine(ScoringSettings):
             self._timings.pop(key, None)
             self._failures.pop(key, None)
         if old is not None:
-            self._spawn(old.retire())
+            self._retire(old)
 
     async def consume(self, name: str, version: str, body: bytes) -> ScoringAnswer:
         """Answer one request."""
@@ -231,7 +231,16 @@ class LocalEngine(ScoringSettings):
     def _pool_lost(self, pool: Pool) -> None:
         if self._pools.get(pool.key) is pool:
             del self._pools[pool.key]
-        self._spawn(pool.stop())
+        self._leaving.add(pool)
+        self._spawn(self._end(pool, pool.stop()))
+
+    def _retire(self, pool: Pool) -> None:
+        self._leaving.add(pool)
+        self._spawn(self._end(pool, pool.retire()))
+
+    async def _end(self, pool: Pool, ending: Coroutine[Any, Any, None]) -> None:
+        await ending
+        self._leaving.discard(pool)
 
     # --- time --------------------------------------------------------------------------------
 
@@ -248,7 +257,7 @@ class LocalEngine(ScoringSettings):
                 if self.unload_seconds and unused > self.unload_seconds and pool.is_idle:
                     self.log.info("unloading service %s after %d s without a request", key, unused)
                     del self._pools[key]
-                    self._spawn(pool.retire())
+                    self._retire(pool)
 
     async def _drop_checked(self, revision_id: str) -> None:
         _, template = self._checked.pop(revision_id, (0.0, None))

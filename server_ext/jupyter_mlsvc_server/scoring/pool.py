@@ -250,7 +250,9 @@ class Pool:
 
     def _answered(self, worker: WorkerLink, call: Call, kind: Kind, body: bytes) -> None:
         seconds = self._loop.time() - call.started
-        self._average = seconds if math.isinf(self._average) else self._average * 0.9 + seconds * 0.1
+        self._average = (
+            seconds if math.isinf(self._average) else self._average * 0.9 + seconds * 0.1
+        )
         self._failed_starts = 0
         if not call.future.done():
             call.future.set_result((kind, body))

@@ -1,0 +1,75 @@
+"""Real snapshots and real engines for the tests of scoring."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from traitlets.config import Config
+
+from jupyter_mlsvc_server.scoring.local import LocalEngine
+from tests.server.scoring.serving import (
+    IRIS,
+    Service,
+    Snapshots,
+    StoredContent,
+    no_definition,
+    serve_by,
+)
+
+
+@pytest.fixture(scope="session")
+def snapshots(tmp_path_factory: pytest.TempPathFactory) -> Snapshots:
+    return Snapshots(tmp_path_factory.mktemp("snapshots"))
+
+
+@pytest.fixture(scope="session")
+def iris(snapshots: Snapshots) -> StoredContent:
+    return snapshots.take(IRIS)
+
+
+@pytest_asyncio.fixture
+async def make_engine(tmp_path: Path) -> AsyncIterator[Callable[..., Awaitable[LocalEngine]]]:
+    """Start engines of other settings than the usual; nothing is preloaded unless asked for."""
+    engines: list[LocalEngine] = []
+
+    async def make(**settings: Any) -> LocalEngine:
+        settings = {"preload": []} | settings
+        engine = LocalEngine(
+            data_dir=tmp_path / f"data-{len(engines)}",
+            definitions=no_definition,
+            config=Config({"LocalEngine": settings}),
+        )
+        await engine.start()
+        engines.append(engine)
+        return engine
+
+    yield make
+    await asyncio.gather(*(engine.stop() for engine in engines))
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def engine(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[LocalEngine]:
+    """One engine for a module's tests, with the usual libraries loaded and one worker a service."""
+    folder = tmp_path_factory.mktemp("engine")
+    engine = LocalEngine(
+        data_dir=folder,
+        definitions=no_definition,
+        config=Config({"LocalEngine": {"workers_max": 1}}),
+    )
+    await engine.start()
+    yield engine
+    await engine.stop()
+    shutil.rmtree(folder)
+
+
+@pytest.fixture
+def serve(engine: LocalEngine) -> Callable[..., Awaitable[Service]]:
+    """Define and serve by the module's engine."""
+    return partial(serve_by, engine)

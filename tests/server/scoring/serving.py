@@ -1,0 +1,148 @@
+"""Snapshots, definitions and calls for the tests of scoring."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from jupyter_mlsvc.wire.models import ParameterDefinition
+from jupyter_mlsvc_server.errors import NotFound
+from jupyter_mlsvc_server.runtime.capture import capture
+from jupyter_mlsvc_server.runtime.manifest import BlobEntry, FileEntry, Manifest
+from jupyter_mlsvc_server.scoring.definition import DefinitionKey, ServiceDefinition
+from jupyter_mlsvc_server.scoring.engine import ScoringAnswer
+from jupyter_mlsvc_server.scoring.local import LocalEngine
+
+IRIS = """
+from sklearn import svm, datasets
+iris = datasets.load_iris()
+clf = svm.SVC().fit(iris.data, iris.target)
+names = {0: 'I. setosa', 1: 'I. versicolor', 2: 'I. virginica'}
+"""
+IRIS_CODE = "iris_species = [names[x] for x in clf.predict(flower_data)]"
+
+
+@dataclass(frozen=True)
+class StoredContent:
+    """What a snapshot holds, and where."""
+
+    manifest: Manifest
+    blobs: Path
+
+
+@dataclass
+class Snapshots:
+    """Takes snapshots of what some code leaves in a namespace."""
+
+    folder: Path
+    _number: Any = field(default_factory=itertools.count)
+
+    def take(self, source: str, files: Mapping[str, bytes] | None = None) -> StoredContent:
+        namespace: dict[str, Any] = {"__name__": "__main__"}
+        exec(source, namespace)
+        staging = self.folder / f"staging-{next(self._number)}"
+        staging.mkdir(parents=True)
+        report = capture(namespace, staging)
+        manifest = Manifest(
+            runtime_type="Python",
+            workspace=report.workspace,
+            stream=self._keep(staging / "stream.pkl"),
+            buffers=tuple(
+                self._keep(staging / "buffers" / str(i)) for i in range(len(report.buffer_sizes))
+            ),
+            files=tuple(self._file(staging, *item) for item in (files or {}).items()),
+        )
+        return StoredContent(manifest, self.folder / "blobs")
+
+    def _file(self, staging: Path, path: str, content: bytes) -> FileEntry:
+        (staging / "file").write_bytes(content)
+        blob = self._keep(staging / "file")
+        return FileEntry(path=path, digest=blob.digest, size=blob.size)
+
+    def _keep(self, path: Path) -> BlobEntry:
+        data = path.read_bytes()
+        digest = hashlib.sha256(data).hexdigest()
+        blob = self.folder / "blobs" / digest[:2] / digest
+        blob.parent.mkdir(parents=True, exist_ok=True)
+        blob.write_bytes(data)
+        return BlobEntry(digest=digest, size=len(data))
+
+
+def define(
+    code: str,
+    content: StoredContent | None = None,
+    inputs: str = "",
+    outputs: str = "y:any",
+    name: str = "Test",
+    revision: str = "r1",
+    **others: Any,
+) -> ServiceDefinition:
+    """Write a definition in short: ``inputs="x:vector n:integer"``."""
+    return ServiceDefinition(
+        name=name,
+        version="V1.0",
+        revision_id=revision,
+        runtime_type="Python",
+        code=code,
+        init_code=others.get("init_code"),
+        inputs=_parameters(inputs),
+        outputs=_parameters(outputs),
+        output_files=others.get("output_files", ()),
+        content=content,
+    )
+
+
+def _parameters(text: str) -> tuple[ParameterDefinition, ...]:
+    pairs = [item.split(":") for item in text.split()]
+    return tuple(ParameterDefinition(name=name, type=kind) for name, kind in pairs)
+
+
+@dataclass
+class Service:
+    """A definition that is served, called as an application would."""
+
+    engine: LocalEngine
+    key: DefinitionKey
+
+    async def raw(self, body: bytes) -> ScoringAnswer:
+        return await self.engine.consume(*self.key, body)
+
+    async def call(self, **inputs: Any) -> dict[str, Any]:
+        answer = await self.raw(msgspec.json.encode(inputs))
+        assert answer.status == 200, answer.body
+        result: dict[str, Any] = msgspec.json.decode(answer.body)
+        assert result["success"] is answer.success
+        return result
+
+    async def outputs(self, **inputs: Any) -> dict[str, Any]:
+        result = await self.call(**inputs)
+        assert result["success"], result
+        outputs: dict[str, Any] = result["outputParameters"]
+        return outputs
+
+    async def misfit(self, body: bytes) -> str:
+        answer = await self.raw(body)
+        assert answer.status == 400
+        assert not answer.success
+        problem = msgspec.json.decode(answer.body)
+        assert problem["exceptionType"] == "BadRequestException"
+        message: str = problem["message"]
+        return message
+
+
+async def no_definition(name: str, version: str) -> ServiceDefinition:
+    """Find nothing."""
+    raise NotFound(f"No service {name}/{version}.")
+
+
+async def serve_by(engine: LocalEngine, code: str, *args: Any, **kwargs: Any) -> Service:
+    """Define and serve in one."""
+    definition = define(code, *args, **kwargs)
+    await engine.put(definition)
+    return Service(engine, definition.key)

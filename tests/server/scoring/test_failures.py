@@ -1,0 +1,247 @@
+"""A crash, a hang or a flood costs one worker and one request, and nothing else."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from jupyter_mlsvc_server.errors import Busy, DeadlinePassed, MlsvcServerError, NotFound
+from jupyter_mlsvc_server.scoring.definition import ServiceDefinition
+from jupyter_mlsvc_server.scoring.local import LocalEngine
+from tests.server.scoring.serving import (
+    Snapshots,
+    define,
+    serve_by,
+)
+
+MakeEngine = Callable[..., Awaitable[LocalEngine]]
+
+
+@pytest.mark.parametrize(
+    ("code", "ending"),
+    [
+        ("import os; os._exit(3)", "exit code 3"),
+        ("import ctypes; ctypes.string_at(0)", "signal 11, SIGSEGV"),
+        ("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", "signal 9, SIGKILL"),
+        ("import os; os.closerange(3, 256)", "exit code"),
+    ],
+    ids=["exit", "segfault", "killed", "closed"],
+)
+async def test_a_crash_is_told_and_the_worker_replaced(
+    make_engine: MakeEngine, code: str, ending: str
+) -> None:
+    engine = await make_engine(workers_max=1)
+    service = await serve_by(engine, f"if crash:\n    {code}\ny = 1", inputs="crash:logical")
+    for _ in range(2):
+        with pytest.raises(MlsvcServerError) as caught:
+            await service.call(crash=True)
+        assert caught.value.status == 500
+        assert caught.value.message.startswith(
+            f"The worker of service Test/V1.0 ended unexpectedly ({ending}"
+        )
+        assert await service.outputs(crash=False) == {"y": 1}
+
+
+async def test_a_crash_does_not_touch_the_requests_around_it(make_engine: MakeEngine) -> None:
+    engine = await make_engine(workers_max=2)
+    service = await serve_by(
+        engine, "import os\nif n % 10 == 3: os._exit(1)\ny = n", inputs="n:integer"
+    )
+    results = await asyncio.gather(
+        *(service.outputs(n=n) for n in range(100)), return_exceptions=True
+    )
+    for n, result in enumerate(results):
+        if n % 10 == 3:
+            assert isinstance(result, MlsvcServerError)
+        else:
+            assert result == {"y": n}
+
+
+async def test_a_hang_is_ended_at_its_deadline(make_engine: MakeEngine) -> None:
+    engine = await make_engine(workers_max=1, deadline_seconds=0.5)
+    service = await serve_by(engine, "while hang: pass\ny = 1", inputs="hang:logical")
+    began = time.monotonic()
+    hanging = asyncio.create_task(service.call(hang=True))
+    await asyncio.sleep(0)
+    behind = asyncio.create_task(service.outputs(hang=False))
+    with pytest.raises(DeadlinePassed) as caught:
+        await hanging
+    assert caught.value.message == (
+        "The code of service Test/V1.0 ran longer than 0.5 s and was stopped."
+    )
+    assert caught.value.status == 504
+    assert 0.5 <= time.monotonic() - began < 2
+    # The one behind it had its own time to wait, and gets the new worker or is told as much.
+    try:
+        assert await behind == {"y": 1}
+    except DeadlinePassed as waited:
+        assert "No worker of service Test/V1.0 became free within 0.5 s." in waited.message
+    assert await service.outputs(hang=False) == {"y": 1}
+
+
+async def test_code_that_ignores_signals_and_has_children_is_ended_too(
+    make_engine: MakeEngine,
+) -> None:
+    engine = await make_engine(workers_max=1, deadline_seconds=0.5)
+    service = await serve_by(
+        engine,
+        "import os, signal, subprocess, time\n"
+        "signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
+        "child = subprocess.Popen(['sleep', '61.25'])\n"
+        "print(child.pid)\n"
+        "time.sleep(60)\n",
+    )
+    with pytest.raises(DeadlinePassed):
+        await service.call()
+    assert not await eventually_none("sleep 61.25")
+
+
+async def eventually_none(command: str) -> str:
+    for _ in range(50):
+        found = await asyncio.create_subprocess_exec(
+            "pgrep", "-f", f"^{command}", stdout=asyncio.subprocess.PIPE
+        )
+        output, _ = await found.communicate()
+        if not output:
+            return ""
+        await asyncio.sleep(0.1)
+    return output.decode()
+
+
+async def test_a_full_queue_is_told_at_once_with_a_time_to_wait(make_engine: MakeEngine) -> None:
+    engine = await make_engine(workers_max=1, queue_limit=2)
+    service = await serve_by(engine, "import time; time.sleep(0.3); y = 1")
+    accepted = [asyncio.create_task(service.outputs()) for _ in range(3)]
+    await asyncio.sleep(0.05)
+    with pytest.raises(Busy) as caught:
+        await service.call()
+    assert caught.value.status == 503
+    assert int(caught.value.headers["Retry-After"]) >= 1
+    assert caught.value.message.startswith(
+        "All workers of service Test/V1.0 are busy and 2 requests wait already."
+    )
+    assert await asyncio.gather(*accepted) == [{"y": 1}] * 3
+
+
+async def test_callers_that_vanish_leave_the_others_answers_in_place(
+    make_engine: MakeEngine,
+) -> None:
+    engine = await make_engine(workers_max=2)
+    service = await serve_by(engine, "y = n", inputs="n:integer")
+    for start in range(0, 600, 60):
+        calls = [asyncio.create_task(service.outputs(n=n)) for n in range(start, start + 60)]
+        await asyncio.sleep(0.001)
+        for call in calls[::2]:
+            call.cancel()
+        results = await asyncio.gather(*calls, return_exceptions=True)
+        assert results[1::2] == [{"y": n} for n in range(start + 1, start + 60, 2)]
+    assert await service.outputs(n=7) == {"y": 7}
+
+
+async def test_abandoned_requests_free_their_places_in_the_queue(make_engine: MakeEngine) -> None:
+    engine = await make_engine(workers_max=1, queue_limit=3)
+    service = await serve_by(engine, "import time; time.sleep(0.3); y = 1")
+    running = asyncio.create_task(service.outputs())
+    await asyncio.sleep(0.05)
+    waiting = [asyncio.create_task(service.outputs()) for _ in range(3)]
+    await asyncio.sleep(0.05)
+    for call in waiting:
+        call.cancel()
+    await asyncio.sleep(0)
+    assert await service.outputs() == {"y": 1}
+    assert await running == {"y": 1}
+
+
+async def test_a_child_that_the_code_forks_does_not_answer(make_engine: MakeEngine) -> None:
+    engine = await make_engine(workers_max=1)
+    service = await serve_by(engine, "import os\npid = os.fork()\ny = n", inputs="n:integer")
+    for n in range(5):
+        assert await service.outputs(n=n) == {"y": n}
+
+
+async def test_code_that_writes_to_its_link_harms_itself_only(make_engine: MakeEngine) -> None:
+    engine = await make_engine(workers_max=1)
+    service = await serve_by(
+        engine,
+        "import os\nif evil:\n for fd in range(3, 40):\n  try: os.write(fd, b'x' * 64)\n"
+        "  except OSError: pass\ny = 1",
+        inputs="evil:logical",
+    )
+    with pytest.raises(MlsvcServerError):
+        await service.call(evil=True)
+    assert await service.outputs(evil=False) == {"y": 1}
+
+
+async def test_memory_over_the_limit_is_an_error_of_the_code(make_engine: MakeEngine) -> None:
+    engine = await make_engine(workers_max=1, memory_limit=200 * 2**20)
+    service = await serve_by(engine, "y = len(bytearray(n))", inputs="n:integer")
+    assert await service.outputs(n=50 * 2**20) == {"y": 50 * 2**20}
+    assert (await service.call(n=2**30))["errorMessage"] == "MemoryError"
+    assert await service.outputs(n=1) == {"y": 1}
+
+
+async def test_the_environment_of_services_holds_no_secret_of_the_server(
+    make_engine: MakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLSVC_TOKEN", "secret")
+    monkeypatch.setenv("MLSVC_ADMIN_PASSWORD", "secret")
+    engine = await make_engine(environment={"REGION": "eu"})
+    service = await serve_by(engine, "import os; y = dict(os.environ)")
+    seen = (await service.outputs())["y"]
+    assert "secret" not in seen.values()
+    assert seen["REGION"] == "eu"
+    assert seen["PATH"]
+
+
+# --- starting --------------------------------------------------------------------------------
+
+
+async def test_a_service_that_cannot_start_says_why_and_is_not_tried_again_at_once(
+    make_engine: MakeEngine, snapshots: Snapshots
+) -> None:
+    engine = await make_engine(retry_seconds=0.5)
+    asked = 0
+
+    async def definitions(name: str, version: str) -> ServiceDefinition:
+        nonlocal asked
+        asked += 1
+        return define("y = 1" if asked > 1 else "y = (", name=name)
+
+    engine.definitions = definitions
+    for _ in range(3):
+        with pytest.raises(MlsvcServerError) as caught:
+            await engine.consume("Broken", "V1.0", b"")
+        assert caught.value.status == 500
+        assert "Service Broken/V1.0 can't be started. code has a SyntaxError" in str(caught.value)
+    assert asked == 1
+    await asyncio.sleep(0.6)
+    assert (await engine.consume("Broken", "V1.0", b"")).success
+
+
+async def test_restoring_that_crashes_or_hangs_is_told(
+    make_engine: MakeEngine, snapshots: Snapshots
+) -> None:
+    engine = await make_engine(start_seconds=1.0)
+    source = (
+        "class Bomb:\n"
+        " def __init__(self, code): self.code = code\n"
+        " def __reduce__(self): return exec, (self.code,)\n"
+        "bomb = Bomb({!r})\n"
+    )
+    crash = snapshots.take(source.format("import os; os._exit(4)"))
+    with pytest.raises(MlsvcServerError, match="ended the process \\(exit code 4\\)"):
+        await engine.check(define("y = 1", crash))
+    hang = snapshots.take(source.format("import time; time.sleep(60)"))
+    with pytest.raises(MlsvcServerError, match="took more than 1 s"):
+        await engine.check(define("y = 1", hang))
+    service = await serve_by(engine, "y = 1")
+    assert await service.outputs() == {"y": 1}
+
+
+async def test_an_unknown_service_is_not_found(make_engine: MakeEngine) -> None:
+    engine = await make_engine()
+    with pytest.raises(NotFound):
+        await engine.consume("No", "V1.0", b"")

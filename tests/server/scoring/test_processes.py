@@ -1,0 +1,138 @@
+"""No process, file or descriptor is left behind, however the server ends."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import signal
+import sys
+import textwrap
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import psutil
+import pytest
+
+from jupyter_mlsvc_server.errors import MlsvcServerError
+from jupyter_mlsvc_server.scoring.definition import ServiceDefinition
+from jupyter_mlsvc_server.scoring.local import LocalEngine
+from tests.server.scoring.serving import Service, define, no_definition, serve_by
+
+MakeEngine = Callable[..., Awaitable[LocalEngine]]
+
+
+def below(pid: int) -> list[psutil.Process]:
+    return psutil.Process(pid).children(recursive=True)
+
+
+def alive(processes: list[psutil.Process], seconds: float = 10) -> list[psutil.Process]:
+    """Those that still run after a while."""
+    _, left = psutil.wait_procs(processes, timeout=seconds)
+    return [process for process in left if process.status() != psutil.STATUS_ZOMBIE]
+
+
+async def test_stop_leaves_no_process_file_or_descriptor(tmp_path: Path) -> None:
+    gc.collect()
+    before_processes = {process.pid for process in below(os.getpid())}
+    before_descriptors = set(os.listdir("/proc/self/fd"))
+    engine = LocalEngine(data_dir=tmp_path, definitions=no_definition, preload=[], workers_max=2)
+    await engine.start()
+    service = await serve_by(engine, "import time; time.sleep(n); y = 1", inputs="n:numeric")
+    await asyncio.gather(*(service.outputs(n=0.05) for _ in range(4)))
+    await engine.check(define("y = 1", revision="only checked"))
+    await engine.put(define("import time; time.sleep(n); y = 2", inputs="n:numeric", revision="2"))
+    running = asyncio.create_task(service.outputs(n=30))
+    await asyncio.sleep(0.1)
+    ours = [process for process in below(os.getpid()) if process.pid not in before_processes]
+    assert len(ours) >= 4
+    began = time.monotonic()
+    await engine.stop()
+    assert time.monotonic() - began < 5
+    with pytest.raises(MlsvcServerError):
+        await running
+    assert not alive(ours, 1)
+    await engine.stop()
+    assert not list((tmp_path / "work").iterdir())
+    await asyncio.sleep(0)
+    gc.collect()
+    assert set(os.listdir("/proc/self/fd")) <= before_descriptors
+
+
+async def test_no_zombie_stays_while_workers_come_and_go(make_engine: MakeEngine) -> None:
+    engine = await make_engine(workers_max=1)
+    service = await serve_by(engine, "import os; os.environ['WORN'] = '1'; y = os.getpid()")
+    pids = {(await service.outputs())["y"] for _ in range(8)}
+    assert len(pids) == 8
+    await asyncio.sleep(0.3)
+    states = [process.status() for process in below(engine._running_forkserver().pid)]
+    assert psutil.STATUS_ZOMBIE not in states
+    folders = [path for path in (engine._work).glob("*/worker-*")]
+    assert len(folders) <= 1
+
+
+SERVER = """
+    import asyncio, sys
+    from pathlib import Path
+    from tests.server.scoring.serving import define, no_definition
+    from jupyter_mlsvc_server.scoring.local import LocalEngine
+
+    async def main():
+        engine = LocalEngine(
+            data_dir=Path(sys.argv[1]), definitions=no_definition, preload=[], workers_min=2
+        )
+        await engine.start()
+        await engine.put(define("while True: pass"))
+        await engine.put(define(
+            "import subprocess; subprocess.Popen(['sleep', '63.5']); y = 1", name="Child"
+        ))
+        await engine.consume("Child", "V1.0", b"")
+        busy = asyncio.create_task(engine.consume("Test", "V1.0", b""))
+        await asyncio.sleep(0.2)
+        print("ready", flush=True)
+        await busy
+
+    asyncio.run(main())
+"""
+
+
+async def test_a_killed_server_leaves_no_process_behind(tmp_path: Path) -> None:
+    server = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-c",
+        textwrap.dedent(SERVER),
+        str(tmp_path),
+        stdout=asyncio.subprocess.PIPE,
+        cwd=Path(__file__).parents[3],
+    )
+    assert server.stdout is not None
+    assert await server.stdout.readline() == b"ready\n"
+    processes = below(server.pid)
+    # The forkserver, two templates, two workers each, and what one of them started.
+    assert len(processes) >= 7
+    server.send_signal(signal.SIGKILL)
+    await server.wait()
+    assert not await asyncio.to_thread(alive, processes)
+
+
+async def test_a_killed_template_or_forkserver_is_replaced(make_engine: MakeEngine) -> None:
+    engine = await make_engine(workers_max=1)
+
+    async def definitions(name: str, version: str) -> ServiceDefinition:
+        return define("y = 1", name=name)
+
+    engine.definitions = definitions
+    service = Service(engine, define("", name="Again").key)
+    assert await service.outputs() == {"y": 1}
+    for victim in (
+        lambda: engine._pools[service.key]._template.pid,
+        lambda: engine._running_forkserver().pid,
+    ):
+        pid = victim()
+        workers = [psutil.Process(worker) for worker in engine._pools[service.key].pids]
+        os.kill(pid, signal.SIGKILL)
+        assert not await asyncio.to_thread(alive, workers)
+        await asyncio.sleep(0.1)
+        assert await service.outputs() == {"y": 1}
+        assert await service.outputs() == {"y": 1}

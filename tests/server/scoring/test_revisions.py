@@ -1,0 +1,148 @@
+"""New revisions, versions that are loaded when they are called, and how many workers there are."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from jupyter_mlsvc_server.errors import NotFound
+from jupyter_mlsvc_server.scoring.definition import ServiceDefinition
+from jupyter_mlsvc_server.scoring.local import LocalEngine
+from tests.server.scoring.serving import Service, Snapshots, define, serve_by
+
+MakeEngine = Callable[..., Awaitable[LocalEngine]]
+
+
+async def until(condition: Callable[[], bool], seconds: float = 10) -> None:
+    async with asyncio.timeout(seconds):
+        while not condition():
+            await asyncio.sleep(0.02)
+
+
+async def test_a_new_revision_takes_over_under_load_without_a_failed_request(
+    make_engine: MakeEngine,
+) -> None:
+    engine = await make_engine(workers_max=2)
+    service = await serve_by(engine, "y = 0", revision="0")
+    seen: list[int] = []
+    is_over = False
+
+    async def caller() -> None:
+        while not is_over:
+            seen.append((await service.outputs())["y"])
+
+    callers = [asyncio.create_task(caller()) for _ in range(8)]
+    for number in range(1, 6):
+        definition = define(f"y = {number}", revision=str(number))
+        await engine.check(definition)
+        await engine.put(definition)
+        assert await service.outputs() == {"y": number}
+    is_over = True
+    await asyncio.gather(*callers)
+    assert len(seen) > 50
+    assert set(seen) == set(range(6))
+    await until(lambda: not engine._leaving)
+
+
+async def test_a_request_in_flight_finishes_on_the_old_revision(make_engine: MakeEngine) -> None:
+    engine = await make_engine(workers_max=1)
+    service = await serve_by(engine, "import time; time.sleep(0.5); y = 'old'", revision="0")
+    calls = [asyncio.create_task(service.outputs()) for _ in range(2)]
+    await asyncio.sleep(0.1)
+    await engine.put(define("y = 'new'", revision="1"))
+    assert await service.outputs() == {"y": "new"}
+    assert not calls[0].done()
+    assert await asyncio.gather(*calls) == [{"y": "old"}] * 2
+
+
+async def test_a_removed_version_is_gone_and_what_runs_finishes(make_engine: MakeEngine) -> None:
+    engine = await make_engine(workers_max=1)
+    service = await serve_by(engine, "import time; time.sleep(0.3); y = 1")
+    call = asyncio.create_task(service.outputs())
+    await asyncio.sleep(0.1)
+    await engine.remove("Test", "V1.0")
+    with pytest.raises(NotFound):
+        await service.call()
+    assert await call == {"y": 1}
+    await engine.remove("Test", "V1.0")
+    assert engine.statistics()["services"] == 0
+
+
+async def test_versions_are_loaded_once_when_they_are_first_called(
+    make_engine: MakeEngine, snapshots: Snapshots
+) -> None:
+    engine = await make_engine(workers_max=2)
+    content = snapshots.take("base = 40")
+    asked = []
+
+    async def definitions(name: str, version: str) -> ServiceDefinition:
+        asked.append((name, version))
+        return define("y = base + n", content, inputs="n:integer", name=name)
+
+    engine.definitions = definitions
+    service = Service(engine, define("", name="Lazy").key)
+    results = await asyncio.gather(*(service.outputs(n=n) for n in range(10)))
+    assert results == [{"y": 40 + n} for n in range(10)]
+    assert asked == [("Lazy", "V1.0")]
+
+
+async def test_workers_grow_with_the_load_and_go_when_idle(make_engine: MakeEngine) -> None:
+    engine = await make_engine(workers_min=1, workers_max=3, idle_seconds=0.3)
+    service = await serve_by(engine, "import os, time; time.sleep(0.1); y = os.getpid()")
+    assert engine.statistics()["workers"] == 1
+    pids = {
+        result["y"] for result in await asyncio.gather(*(service.outputs() for _ in range(12)))
+    }
+    assert len(pids) == 3
+    assert engine.statistics()["workers"] == 3
+    await until(lambda: engine.statistics()["workers"] == 1)
+    await asyncio.sleep(0.5)
+    assert engine.statistics()["workers"] == 1
+
+
+async def test_no_worker_is_kept_where_none_is_asked_for(make_engine: MakeEngine) -> None:
+    engine = await make_engine(workers_min=0, workers_max=2, idle_seconds=0.2)
+    service = await serve_by(engine, "y = 1")
+    assert engine.statistics()["workers"] == 0
+    assert await service.outputs() == {"y": 1}
+    await until(lambda: engine.statistics()["workers"] == 0)
+    assert await service.outputs() == {"y": 1}
+
+
+async def test_an_unused_version_is_unloaded_and_comes_back(
+    make_engine: MakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("jupyter_mlsvc_server.scoring.local._SWEEP_SECONDS", 0.1)
+    engine = await make_engine(unload_seconds=0.3)
+    service = await serve_by(engine, "y = 1")
+    await until(lambda: engine.statistics()["services"] == 0)
+
+    async def definitions(name: str, version: str) -> ServiceDefinition:
+        return define("y = 2", name=name)
+
+    engine.definitions = definitions
+    assert await service.outputs() == {"y": 2}
+
+
+async def test_statistics_count_requests_errors_and_times(make_engine: MakeEngine) -> None:
+    engine = await make_engine(workers_max=1)
+    service = await serve_by(engine, "y = 1 / n", inputs="n:numeric")
+    for n in [1, 2, 4, 0]:
+        await service.call(n=n)
+    await service.misfit(b"{}")
+    row = engine.statistics()["versions"]["Test/V1.0"]
+    assert (row["requests"], row["errors"], row["workers"], row["waiting"]) == (5, 2, 1, 0)
+    assert 0 < row["p50"] <= row["p99"] < 5
+    memory = await engine.memory()
+    assert memory[service.key] > 2**20
+
+
+async def test_versions_do_not_share_a_process(make_engine: MakeEngine) -> None:
+    engine = await make_engine()
+    one = await serve_by(engine, "import os; y = os.getppid()", name="One")
+    two = await serve_by(engine, "import os; y = os.getppid()", name="Two")
+    assert await one.outputs() != await two.outputs()
+
+
