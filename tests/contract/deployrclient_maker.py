@@ -52,9 +52,13 @@ def read(value, schema, models):
         return value
     if "$ref" in schema:
         kind = getattr(models, schema["$ref"].rpartition("/")[2])
+        if not kind.MEMBERS:
+            return value  # a map of anything stays one
         known = {name: read(value.get(wire), inner, models)
                  for name, (wire, inner) in kind.MEMBERS.items()}
         return kind(**known)
+    if schema.get("type") == "string" and isinstance(value, int):
+        return str(value)  # expires_on, which is declared a string and sent as a number
     wanted = {"array": list, "string": str, "boolean": bool, "integer": int}.get(schema.get("type"))
     if wanted and not isinstance(value, wanted):
         raise TypeError(f"expected {schema['type']}, got {value!r}")

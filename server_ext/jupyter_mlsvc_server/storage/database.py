@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import sqlalchemy as sa
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import SQLAlchemyError
 from traitlets import Float, Unicode, default
 from traitlets.config import LoggingConfigurable
 
@@ -25,13 +27,21 @@ _MIGRATIONS: Final = Path(__file__).parent / "migrations"
 _MIGRATION_LOCK: Final = 0x6D6C737663  # PostgreSQL's advisory locks are numbers; this one is ours
 
 
-class UnknownSchema(RuntimeError):
+class UnusableDatabase(RuntimeError):
+    """The database can't be opened; the message is a sentence for who starts the server."""
+
+    def __init__(self, where: object, cause: object) -> None:
+        super().__init__(f"The database {where} cannot be used: {cause}.")
+
+
+class UnknownSchema(UnusableDatabase):
     """The database was written by a newer version of the server."""
 
-    def __init__(self, where: str) -> None:
+    def __init__(self, where: object) -> None:
         super().__init__(
-            f"The database {where} belongs to a newer version of jupyter-mlsvc. "
-            "Install that version, or point MLSVC_DATA_DIR at another folder."
+            where,
+            "it belongs to a newer version of jupyter-mlsvc; install that version, or point "
+            "MLSVC_DATA_DIR at another folder",
         )
 
 
@@ -63,19 +73,28 @@ class Database(LoggingConfigurable):
         path = self.data_dir / "mlsvc.db"
         return sa.URL.create("sqlite", database=str(path)).render_as_string()
 
+    @property
+    def kind(self) -> str:
+        """What kind of database it is, such as ``sqlite``."""
+        return sa.make_url(self.url).get_backend_name()
+
     async def start(self) -> None:
         """Open the database, making it where it is not there yet, and migrate it.
 
         Raises
         ------
-        UnknownSchema
-            A newer version of the server wrote it.
+        UnusableDatabase
+            It can't be reached, is damaged, or a newer version of the server wrote it.
         """
         if self._threads is not None:
             return
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="mlsvc-database")
         try:
             self._engine = await self._in_thread(self._open)
+        except (sqlite3.Error, SQLAlchemyError, OSError) as error:
+            await self.stop()
+            cause = getattr(error, "orig", None) or error
+            raise UnusableDatabase(self._shown_url(), cause) from error
         except BaseException:
             await self.stop()
             raise
@@ -132,19 +151,20 @@ class Database(LoggingConfigurable):
             path = Path(url.database)
             path.touch(mode=0o600)
             path.chmod(0o600)
+            self._switch_to_wal(path)
         engine = sa.create_engine(url, connect_args={"timeout": self.lock_timeout})
         sa.event.listen(engine, "connect", _prepare_sqlite)
         sa.event.listen(engine, "begin", _begin_sqlite)
-        self._switch_to_wal(engine)
         return engine
 
-    def _switch_to_wal(self, engine: sa.Engine) -> None:
+    def _switch_to_wal(self, path: Path) -> None:
         # SQLite does not wait for this lock by itself as it does for others.
         give_up = time.monotonic() + self.lock_timeout
         while True:
             try:
-                _journal_in_wal(engine)
-            except OperationalError:
+                with closing(sqlite3.connect(path, timeout=self.lock_timeout)) as connection:
+                    connection.execute("PRAGMA journal_mode = WAL")
+            except sqlite3.OperationalError:
                 if time.monotonic() > give_up:
                     raise
                 time.sleep(0.05)
@@ -166,20 +186,18 @@ class Database(LoggingConfigurable):
             try:
                 command.upgrade(config, "head")
             except CommandError as error:
-                raise UnknownSchema(engine.url.render_as_string(hide_password=True)) from error
+                raise UnknownSchema(self._shown_url()) from error
+
+    def _shown_url(self) -> str:
+        url = sa.make_url(self.url)
+        if url.get_backend_name() == "sqlite":
+            return str(url.database)
+        return url.render_as_string(hide_password=True)
 
 
 def _transact(engine: sa.Engine, work: Callable[[sa.Connection], T]) -> T:
     with engine.begin() as connection:
         return work(connection)
-
-
-def _journal_in_wal(engine: sa.Engine) -> None:
-    connection = engine.raw_connection()
-    try:
-        connection.cursor().execute("PRAGMA journal_mode = WAL")
-    finally:
-        connection.close()
 
 
 def _prepare_sqlite(connection: Any, _record: object) -> None:
