@@ -135,7 +135,9 @@ class ServerFault(ApiError):
     """The server failed; its log has the details under ``request_id`` (5xx)."""
 
     def __str__(self) -> str:
-        return f"{self.message} (request {self.request_id})" if self.request_id else self.message
+        if not self.request_id or self.request_id in self.message:
+            return self.message
+        return f"{self.message} (request {self.request_id})"
 
 
 class Busy(ServerFault):

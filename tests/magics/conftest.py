@@ -3,14 +3,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from io import StringIO
 from pathlib import Path
+from typing import Any
 
 import pytest
 from IPython.core.interactiveshell import InteractiveShell
+from IPython.utils.capture import capture_output
 from traitlets.config import Config
 
 from jupyter_mlsvc.magics.connection import MlsvcConnection
+from jupyter_mlsvc_server.launch import ServerProcess
 
 ShownError = Callable[[str], str]
+Run = Callable[[str], "Ran"]
 
 
 @pytest.fixture(autouse=True)
@@ -59,3 +63,59 @@ def shown_error(shell: InteractiveShell, monkeypatch: pytest.MonkeyPatch) -> Sho
         return out.getvalue() + err.getvalue()
 
     return run
+
+
+@pytest.fixture
+def on_server(
+    shell: InteractiveShell,
+    connection: MlsvcConnection,
+    mlsvc_server: ServerProcess,
+    tmp_path: Path,
+) -> Iterator[InteractiveShell]:
+    """A shell that is logged in at a real server; what it left there goes afterwards."""
+    secret = tmp_path / "password"
+    secret.write_text(f"{mlsvc_server.admin_password}\n")
+    shell.run_line_magic(
+        "mlsvc", f"login {mlsvc_server.public_url} -u admin --password-file {secret}"
+    )
+    client = connection.client
+    yield shell
+    for session in client.sessions.list():
+        session.close()
+    for snapshot in client.snapshots.list():
+        snapshot.delete()
+    for service in client.services.list():
+        service.delete()
+    client.logout()
+    client.close()
+
+
+class Ran:
+    """What running a cell gave: its result and what a user saw."""
+
+    def __init__(self, shell: InteractiveShell, cell: str) -> None:
+        with capture_output() as captured:
+            self.result = shell.run_cell(cell)
+        self.stdout: str = captured.stdout
+        self.stderr: str = captured.stderr
+        self.displays: list[dict[str, Any]] = [output.data for output in captured.outputs]
+
+    @property
+    def value(self) -> Any:
+        self.result.raise_error()
+        return self.result.result
+
+    @property
+    def error(self) -> BaseException:
+        assert self.result.error_in_exec is not None
+        return self.result.error_in_exec
+
+
+@pytest.fixture
+def run(on_server: InteractiveShell) -> Run:
+    """Run a cell in the shell that is logged in."""
+
+    def run_cell(cell: str) -> Ran:
+        return Ran(on_server, cell)
+
+    return run_cell

@@ -1,0 +1,207 @@
+"""The whole article by magics, in a real shell against a real server."""
+
+from __future__ import annotations
+
+import pytest
+from IPython.core.interactiveshell import InteractiveShell
+
+from jupyter_mlsvc.client.client import Client
+from jupyter_mlsvc.errors import BadRequest, Conflict, MlsvcError, NotFound, ServiceFailed
+from jupyter_mlsvc.magics.connection import MlsvcConnection
+from jupyter_mlsvc_server.launch import ServerProcess
+
+from .conftest import Run, ShownError
+
+pytestmark = pytest.mark.kernel
+
+TRAIN = """%%remote_exec --session iris
+from sklearn import svm
+from sklearn import datasets
+clf = svm.SVC()
+iris = datasets.load_iris()
+names = {0: 'I. setosa', 1: 'I. versicolor', 2: 'I. virginica'}
+clf.fit(iris.data, iris.target)
+"""
+CODE = "iris_species = [names[x] for x in clf.predict(flower_data)]"
+
+
+@pytest.mark.slow
+def test_the_article(run: Run, on_server: InteractiveShell) -> None:
+    assert run("%mlsvc status").value.code == "pass"
+    run(TRAIN).result.raise_error()
+    on_server.user_ns["species_1"] = [7, 3.2, 4.7, 1.4]
+    run("%remote_exec -i species_1 -o result result = clf.predict(species_1)").result.raise_error()
+    assert on_server.user_ns["result"].tolist() == [1]
+    snapshot = run('%mlsvc snapshot "Iris Snapshot"').value
+    assert [item.name for item in run("%mlsvc snapshots").value] == ["Iris Snapshot"]
+
+    published = run(
+        f"%publish Iris V1.0 --snapshot {snapshot.id} "
+        f'-i flower_data:vector -o iris_species:vector "{CODE}"'
+    ).value
+    assert published.code == CODE
+    service = run("svc = %mlsvc service Iris V1.0\nsvc").value
+    assert [(item.name, item.type) for item in service.inputs] == [("flower_data", "vector")]
+    swagger = run("%mlsvc swagger Iris V1.0").value
+    assert "/api/Iris/V1.0" in swagger["paths"]
+    assert "InputParameters" in swagger["definitions"]
+    answers = {
+        "[7,3.2,4.7,1.4]": "I. versicolor",
+        "[3,2.6,3,2.5]": "I. versicolor",
+        "[5.1,3.5,1.4,.2]": "I. setosa",
+    }
+    for flower, species in answers.items():
+        result = run(f"%consume Iris V1.0 flower_data={flower}").value
+        assert result.outputs == {"iris_species": [species]}
+
+    updated = run('%mlsvc update Iris V1.0 --description "Tells {irises} apart"').value
+    assert (updated.description, updated.code) == ("Tells {irises} apart", CODE)
+    run(
+        f"%publish Iris V2.0 --snapshot {snapshot.id} "
+        f"-i flower_data:vector -o iris_species:string {CODE}[0]"
+    ).result.raise_error()
+    newest = run("r = %consume Iris flower_data=[5.1, 3.5, 1.4, .2]\nr.iris_species").value
+    assert newest == "I. setosa"
+    listed = [(item.name, item.version) for item in run("%mlsvc services").value]
+    assert listed == [("Iris", "V1.0"), ("Iris", "V2.0")]
+    assert run("%mlsvc delete Iris V2.0").stdout == "Deleted service Iris V2.0.\n"
+    assert [item.version for item in run("%mlsvc services Iris").value] == ["V1.0"]
+
+
+def test_publishing_takes_a_snapshot_of_the_current_session_and_leaves_none(
+    run: Run, connection: MlsvcConnection
+) -> None:
+    run("%remote_exec factor = 3")
+    run("%%publish Triple V1 -i x:numeric -o y:numeric\ny = x * factor").result.raise_error()
+    assert run("%consume Triple x=2").value.y == 6
+    assert list(connection.client.snapshots.list()) == []
+
+
+def test_what_a_snapshot_leaves_out_is_shown(run: Run) -> None:
+    run("%%remote_exec\nimport threading\nlock = threading.Lock()\nfactor = 2")
+    ran = run("%%publish Double V1 -i x:numeric -o y:numeric\ny = x * factor")
+    assert ran.stderr.splitlines()[0] == "Left out of the snapshot:"
+    assert ran.stderr.splitlines()[1].startswith("lock (")
+
+
+def test_a_failed_publication_leaves_no_snapshot(run: Run, connection: MlsvcConnection) -> None:
+    run("%remote_exec factor = 3")
+    assert isinstance(run("%%publish Bad V1\nif True\n    y = 1").error, BadRequest)
+    assert list(connection.client.snapshots.list()) == []
+    assert list(connection.client.services.list()) == []
+
+
+def test_pure_code_needs_no_session(run: Run) -> None:
+    ran = run("%publish Add V1 -i a:numeric,b:numeric -o c:numeric c = a + b")
+    assert (ran.stderr, ran.value.snapshot_id) == ("", None)
+    assert run("%consume Add a=1 b=2.5").value.c == 3.5
+
+
+def test_names_that_nothing_provides_are_noted(run: Run) -> None:
+    ran = run("%publish Add V1 -i a:numeric -o c:numeric c = a + offset")
+    assert "Note: there is no snapshot that would hold offset." in ran.stderr
+
+
+def test_an_output_that_the_code_does_not_set_is_noted(run: Run) -> None:
+    ran = run("%publish Add V1 -i a:numeric -o c:numeric d = a")
+    assert ran.stderr.splitlines()[0] == "Note: the code does not set c."
+
+
+def test_values_of_the_notebook_are_consumed(run: Run, on_server: InteractiveShell) -> None:
+    import pandas as pd
+
+    run("%%publish Sum V1 -i frame:data.frame -o total:numeric\ntotal = frame['a'].sum()")
+    on_server.user_ns["frame"] = pd.DataFrame({"a": [1, 2, 3]})
+    assert run("%consume Sum frame=frame").value.total == 6
+
+
+def test_init_code_alias_and_files_are_published(run: Run) -> None:
+    run(
+        '%%publish Plot V1 -o n:integer --files out.txt --alias draw --init-code "k = 2"\n'
+        "n = k\nopen('out.txt', 'w').write('done')"
+    ).result.raise_error()
+    service = run("%mlsvc service Plot").value
+    assert (service.alias, service.init_code, service.output_files) == (
+        "draw",
+        "k = 2",
+        ["out.txt"],
+    )
+    assert run("%consume Plot").value.files == {"out.txt": b"done"}
+
+
+def test_code_of_a_service_that_raises_is_an_error_here(run: Run) -> None:
+    run("%publish Div V1 -i x:numeric -o y:numeric y = 1 / x")
+    ran = run("%consume Div x=0")
+    assert isinstance(ran.error, ServiceFailed)
+    first = ran.stdout.splitlines()[0]
+    assert first == "ServiceFailed: service Div V1 raised ZeroDivisionError: division by zero"
+
+
+def test_the_same_version_again_is_a_conflict(run: Run) -> None:
+    run("%publish Div V1 -i x:numeric -o y:numeric y = 1 / x")
+    assert isinstance(run("%publish Div V1 -i x:numeric -o y:numeric y = 1 / x").error, Conflict)
+
+
+@pytest.mark.parametrize(
+    ("cell", "kind"),
+    [
+        ("%mlsvc service Nothing", NotFound),
+        ("%mlsvc delete Nothing V1", NotFound),
+        ("%mlsvc session nothing", NotFound),
+        ("%consume Nothing x=1", NotFound),
+        ("%publish S V1 --session nothing y = 1", NotFound),
+        ("%mlsvc snapshot", MlsvcError),
+    ],
+)
+def test_what_is_not_there_is_one_line(run: Run, cell: str, kind: type[Exception]) -> None:
+    ran = run(cell)
+    assert isinstance(ran.error, kind)
+    assert len(ran.stdout.splitlines()) == 1
+
+
+def test_sessions_are_started_switched_and_closed(run: Run) -> None:
+    run("%mlsvc session new one")
+    run("%mlsvc session new two")
+    assert run("%mlsvc session").value.name == "two"
+    assert run("%mlsvc session one").value.name == "one"
+    assert {item.name for item in run("%mlsvc sessions").value} == {"one", "two"}
+    assert run("%mlsvc session close two").stdout == "Closed session 'two'.\n"
+    assert run("%mlsvc session close").stdout == "Closed session 'one'.\n"
+    assert list(run("%mlsvc sessions").value) == []
+
+
+def test_a_wrong_password_is_one_line_and_keeps_the_login_that_was_there(
+    run: Run,
+    connection: MlsvcConnection,
+    mlsvc_server: ServerProcess,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("jupyter_mlsvc.magics.mlsvc.getpass", lambda _: "wrong password")
+    ran = run(f"%mlsvc login {mlsvc_server.public_url} -u admin")
+    assert ran.stdout.splitlines()[0].startswith("Unauthorized: ")
+    assert connection.client.user == "admin"
+    assert run("%mlsvc status").value.code == "pass"
+
+
+def test_after_logout_the_tokens_are_useless(
+    run: Run, connection: MlsvcConnection, mlsvc_server: ServerProcess
+) -> None:
+    assert mlsvc_server.admin_password is not None
+    client = Client(mlsvc_server.public_url, username="admin", password=mlsvc_server.admin_password)
+    token = client._api.auth.token()
+    client.logout()
+    with pytest.raises(MlsvcError):
+        Client(mlsvc_server.public_url, token).services.list()
+    assert run("%mlsvc status").value.code == "pass"
+    assert connection.client.is_logged_in
+
+
+def test_a_server_that_is_not_there_is_one_line(shown_error: ShownError) -> None:
+    shown = shown_error(
+        "from jupyter_mlsvc import Client\nClient('http://127.0.0.1:9', 'token').status()"
+    )
+    assert shown.splitlines() == [
+        "ConnectionFailed: The server at http://127.0.0.1:9 cannot be reached: connection refused. "
+        "Check that it runs and that the address is right (%mlsvc login URL, Client(url) or "
+        "environment variable MLSVC_URL)."
+    ]
