@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import ClassVar, Final
 
 from jupyter_core.application import JupyterApp
-from sqlalchemy.exc import SQLAlchemyError
 from traitlets import Enum, Unicode
 
 from jupyter_mlsvc._version import __version__
@@ -19,7 +18,7 @@ from jupyter_mlsvc_server.auth.accounts import AccountManager
 from jupyter_mlsvc_server.auth.passwords import read_password_file
 from jupyter_mlsvc_server.auth.principal import Role
 from jupyter_mlsvc_server.errors import MlsvcServerError
-from jupyter_mlsvc_server.storage.database import Database, UnknownSchema
+from jupyter_mlsvc_server.storage.database import Database, UnusableDatabase
 from jupyter_mlsvc_server.storage.paths import default_data_dir
 
 _REFUSED: Final = 1
@@ -65,12 +64,9 @@ class UserCommand(JupyterApp):
             asyncio.run(self._run())
         except Misuse as error:
             self._fail(f"{error}\nUsage: {self.usage}", _MISUSED)
-        except (MlsvcServerError, UnknownSchema) as error:
+        except (MlsvcServerError, UnusableDatabase) as error:
+            self.log.debug("refused", exc_info=True)
             self._fail(str(error), _REFUSED)
-        except (SQLAlchemyError, OSError) as error:
-            self.log.debug("The database cannot be used", exc_info=True)
-            cause = getattr(error, "orig", None) or error
-            self._fail(f"The data folder {self._data_dir()} cannot be used: {cause}.", _REFUSED)
         except KeyboardInterrupt:
             self._fail("Interrupted; nothing was changed.", _INTERRUPTED)
 

@@ -24,6 +24,10 @@ class RefreshToken(Endpoint):
     public_methods = frozenset({"POST", "DELETE"})
     resource = "login"
 
+    def initialize(self) -> None:
+        """Keep the token, which the contract puts into the query, out of every access log."""
+        self.request.uri = self.request.path
+
     async def post(self) -> None:
         """Answer the next pair (200, contract: renewToken)."""
         request = self.parse(RenewTokenRequest)

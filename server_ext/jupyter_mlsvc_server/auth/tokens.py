@@ -211,7 +211,7 @@ class TokenManager(LoggingConfigurable):
         """Whether a bearer token, valid or not, is one of this project's rather than Jupyter's."""
         if token.startswith(LOCAL_PREFIX):
             return True
-        if len(token) > _LONGEST or token.count(".") != 2:  # noqa: PLR2004
+        if len(token) > _LONGEST or token.count(".") != 2:
             return False
         try:
             claims = jwt.decode(token, options={"verify_signature": False})

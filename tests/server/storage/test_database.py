@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import stat
 import subprocess
 import sys
@@ -17,7 +18,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
 from jupyter_mlsvc_server.storage.clock import now_text
-from jupyter_mlsvc_server.storage.database import Database, UnknownSchema
+from jupyter_mlsvc_server.storage.database import Database, UnknownSchema, UnusableDatabase
 from jupyter_mlsvc_server.storage.schema import contents, metadata, services, snapshots
 
 _OPEN = """
@@ -40,6 +41,10 @@ async def database(tmp_path: Path) -> AsyncIterator[Database]:
     await opened.start()
     yield opened
     await opened.stop()
+
+
+def mode_of(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
 
 
 def add_service(name: str) -> Any:
@@ -65,19 +70,19 @@ async def test_only_the_servers_user_can_read_the_data_folder_and_its_files(
     database: Database,
 ) -> None:
     await database.run(add_service("a"))
-    files = {path.name: stat.S_IMODE(path.stat().st_mode) for path in database.data_dir.iterdir()}
-    assert stat.S_IMODE(database.data_dir.stat().st_mode) == 0o700
+    files = {path.name: mode_of(path) for path in database.data_dir.iterdir()}
+    assert mode_of(database.data_dir) == 0o700
     assert files == {"mlsvc.db": 0o600, "mlsvc.db-wal": 0o600, "mlsvc.db-shm": 0o600}
 
 
 async def test_an_open_folder_and_file_are_closed_to_others(tmp_path: Path) -> None:
-    tmp_path.chmod(0o755)
     (tmp_path / "mlsvc.db").touch(mode=0o644)
+    os.chmod(tmp_path, 0o755)  # noqa: PTH101
     database = Database(data_dir=tmp_path)
     await database.start()
     await database.stop()
-    assert stat.S_IMODE(tmp_path.stat().st_mode) == 0o700
-    assert stat.S_IMODE((tmp_path / "mlsvc.db").stat().st_mode) == 0o600
+    assert mode_of(tmp_path) == 0o700
+    assert mode_of(tmp_path / "mlsvc.db") == 0o600
 
 
 async def test_rows_outlive_a_restart(tmp_path: Path) -> None:
@@ -153,7 +158,7 @@ async def test_reading_does_not_wait_for_a_running_write(database: Database) -> 
     assert await names(database) == ["slow"]
 
 
-async def test_processes_that_open_a_new_folder_at_once_all_succeed(tmp_path: Path) -> None:
+def test_processes_that_open_a_new_folder_at_once_all_succeed(tmp_path: Path) -> None:
     processes = [
         subprocess.Popen(
             [sys.executable, "-c", _OPEN, str(tmp_path / "data")],
@@ -205,3 +210,17 @@ async def test_a_folder_name_with_percent_and_spaces_works(tmp_path: Path) -> No
     await database.run(add_service("a"))
     await database.stop()
     assert (tmp_path / "a %s ?b#c" / "mlsvc.db").exists()
+
+
+async def test_a_file_that_is_no_database_is_named(tmp_path: Path) -> None:
+    (tmp_path / "mlsvc.db").write_text("a text that is no database " * 50)
+    with pytest.raises(UnusableDatabase, match=r"mlsvc\.db cannot be used: file is not a"):
+        await Database(data_dir=tmp_path).start()
+
+
+async def test_a_database_that_cannot_be_reached_keeps_its_password(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/missing/there.db"
+    with pytest.raises(UnusableDatabase, match=r"there\.db cannot be used: .*No such file"):
+        await Database(data_dir=tmp_path, url=url).start()
+    masked = Database(data_dir=tmp_path, url="postgresql+psycopg://me:secret@nowhere/x")
+    assert "secret" not in masked._shown_url()

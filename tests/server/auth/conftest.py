@@ -1,0 +1,46 @@
+"""Real accounts and tokens on a database of their own."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from jupyter_mlsvc_server.auth.accounts import AccountManager
+from jupyter_mlsvc_server.auth.passwords import Passwords
+from jupyter_mlsvc_server.auth.principal import Role
+from jupyter_mlsvc_server.auth.store import AccountStore
+from jupyter_mlsvc_server.auth.tokens import TokenManager
+from jupyter_mlsvc_server.storage.database import Database
+
+PASSWORD = "correct horse"
+
+
+@pytest.fixture
+async def database(tmp_path: Path) -> AsyncIterator[Database]:
+    opened = Database(data_dir=tmp_path / "data")
+    await opened.start()
+    yield opened
+    await opened.stop()
+
+
+@pytest.fixture(scope="session")
+def password_hash() -> str:
+    """Hash once, because it takes long by design."""
+    return Passwords().hash(PASSWORD)
+
+
+@pytest.fixture
+async def accounts(database: Database, password_hash: str) -> AccountManager:
+    """Hold one user, ``ann``, a contributor."""
+    await AccountStore(database=database).add("ann", password_hash, Role.CONTRIBUTOR)
+    return AccountManager(database=database)
+
+
+@pytest.fixture
+async def tokens(database: Database, accounts: AccountManager) -> AsyncIterator[TokenManager]:
+    manager = TokenManager(database=database, accounts=accounts, data_dir=database.data_dir)
+    await manager.start()
+    yield manager
+    await manager.stop()

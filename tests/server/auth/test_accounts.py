@@ -1,0 +1,334 @@
+"""Local accounts."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from argon2 import PasswordHasher
+
+from jupyter_mlsvc_server.auth.accounts import AccountManager
+from jupyter_mlsvc_server.auth.brake import LoginBrake
+from jupyter_mlsvc_server.auth.errors import (
+    InvalidUserName,
+    UnfitPassword,
+    UnusableSecretFile,
+    UserExists,
+    UserNotFound,
+    WrongCredentials,
+)
+from jupyter_mlsvc_server.auth.principal import Principal, Role
+from jupyter_mlsvc_server.errors import Busy, TooManyRequests
+from jupyter_mlsvc_server.storage.database import Database
+from jupyter_mlsvc_server.storage.schema import users
+
+PASSWORD = "correct horse"
+
+
+async def stored_hash(database: Database, name: str = "ann") -> str:
+    query = sa.select(users.c.password_hash).where(users.c.name == name)
+    return str(await database.read(lambda connection: connection.scalar(query)))
+
+
+async def test_a_right_password_tells_who_it_is(accounts: AccountManager) -> None:
+    assert await accounts.verify("ann", PASSWORD) == Principal("ann", Role.CONTRIBUTOR)
+
+
+@pytest.mark.parametrize(
+    ("name", "password"),
+    [
+        ("ann", "incorrect horse"),
+        ("ann", ""),
+        ("ann", "x" * 5_000_000),
+        ("ann", "\ud800"),
+        ("ANN", PASSWORD),
+        ("bob", PASSWORD),
+        ("", PASSWORD),
+        ("a\x00nn", PASSWORD),
+        ("ann' OR '1'='1", PASSWORD),
+    ],
+    ids=["wrong", "empty", "huge", "surrogate", "case", "unknown", "no-name", "nul", "sql"],
+)
+async def test_wrong_credentials_get_one_answer(
+    accounts: AccountManager, name: str, password: str
+) -> None:
+    with pytest.raises(WrongCredentials, match=r"^The user name or the password is wrong\.$"):
+        await accounts.verify(name, password)
+
+
+async def test_a_disabled_user_is_refused(accounts: AccountManager, database: Database) -> None:
+    await database.run(lambda connection: connection.execute(users.update().values(disabled=True)))
+    with pytest.raises(WrongCredentials):
+        await accounts.verify("ann", PASSWORD)
+
+
+async def test_an_unknown_user_takes_as_long_as_a_wrong_password(
+    accounts: AccountManager,
+) -> None:
+    async def shortest(name: str) -> float:
+        times = []
+        for _ in range(3):
+            begin = time.perf_counter()
+            with pytest.raises(WrongCredentials):
+                await accounts.verify(name, "incorrect horse")
+            times.append(time.perf_counter() - begin)
+        return min(times)
+
+    known, unknown = await shortest("ann"), await shortest("nobody")
+    # Without a hash to compute the difference would be a factor of fifty.
+    assert 1 / 4 < unknown / known < 4
+
+
+@pytest.mark.parametrize("name", ["a", "Ann.B-c_d@example.org", "9", "x" * 64])
+async def test_user_names_that_are_taken(accounts: AccountManager, name: str) -> None:
+    await accounts.add(name, PASSWORD, Role.READER)
+    assert (await accounts.verify(name, PASSWORD)).name == name
+
+
+@pytest.mark.parametrize("name", ["", " ann", "a b", "-a", "a/b", "ä", "x" * 65, "ann\n", "a\\b"])
+async def test_user_names_that_are_refused(accounts: AccountManager, name: str) -> None:
+    with pytest.raises(InvalidUserName, match="is no valid user name"):
+        await accounts.add(name, PASSWORD, Role.READER)
+
+
+@pytest.mark.parametrize("name", ["ann", "Ann"])
+async def test_a_name_is_given_once_whatever_its_case(accounts: AccountManager, name: str) -> None:
+    with pytest.raises(UserExists, match="already"):
+        await accounts.add(name, PASSWORD, Role.READER)
+    assert [account.name for account in await accounts.list()] == ["ann"]
+
+
+@pytest.mark.parametrize("password", ["", "short77", "x" * 1025])
+async def test_passwords_have_8_to_1024_characters(accounts: AccountManager, password: str) -> None:
+    with pytest.raises(UnfitPassword, match="8 to 1024"):
+        await accounts.add("bob", password, Role.READER)
+    with pytest.raises(UnfitPassword):
+        await accounts.set_password("ann", password)
+    await accounts.verify("ann", PASSWORD)
+
+
+async def test_a_password_does_not_depend_on_how_its_letters_are_composed(
+    accounts: AccountManager,
+) -> None:
+    await accounts.add("bob", "pa\u0308sswort", Role.READER)
+    assert (await accounts.verify("bob", "p\u00e4sswort")).name == "bob"
+
+
+async def test_a_changed_password_takes_the_place_of_the_old(accounts: AccountManager) -> None:
+    await accounts.set_password("ann", "battery staple")
+    await accounts.verify("ann", "battery staple")
+    with pytest.raises(WrongCredentials):
+        await accounts.verify("ann", PASSWORD)
+
+
+async def test_a_removed_user_is_gone(accounts: AccountManager) -> None:
+    await accounts.remove("ann")
+    with pytest.raises(WrongCredentials):
+        await accounts.verify("ann", PASSWORD)
+    assert await accounts.list() == []
+
+
+async def test_changing_or_removing_nobody_says_so(accounts: AccountManager) -> None:
+    with pytest.raises(UserNotFound, match="no user 'bob'"):
+        await accounts.remove("bob")
+    with pytest.raises(UserNotFound, match="no user 'bob'"):
+        await accounts.set_password("bob", PASSWORD)
+
+
+async def test_a_password_is_stored_and_logged_nowhere(
+    accounts: AccountManager, database: Database, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    with pytest.raises(WrongCredentials):
+        await accounts.verify("ann", "incorrect horse")
+    await accounts.verify("ann", PASSWORD)
+    files = b"".join(path.read_bytes() for path in database.data_dir.iterdir())
+    assert b"$argon2id$" in files
+    assert b"correct horse" not in files
+    assert "horse" not in caplog.text
+    assert "horse" not in repr([vars(accounts), await accounts.list()])
+
+
+async def test_a_hash_of_lower_cost_is_renewed_at_login(
+    accounts: AccountManager, database: Database
+) -> None:
+    weak = PasswordHasher(time_cost=1, memory_cost=1024, parallelism=1).hash(PASSWORD)
+    await database.run(lambda c: c.execute(users.update().values(password_hash=weak)))
+    await accounts.verify("ann", PASSWORD)
+    renewed = await stored_hash(database)
+    assert renewed != weak
+    await accounts.verify("ann", PASSWORD)
+    assert await stored_hash(database) == renewed
+
+
+# --- too many attempts -----------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("accounts")
+async def test_too_many_failures_refuse_even_the_right_password_for_a_while(
+    database: Database,
+) -> None:
+    braked = AccountManager(database=database, failed_logins=2, failed_logins_window=2.0)
+    for _ in range(2):
+        with pytest.raises(WrongCredentials):
+            await braked.verify("ann", "incorrect horse")
+    with pytest.raises(TooManyRequests) as refusal:
+        await braked.verify("ann", PASSWORD)
+    assert refusal.value.headers in ({"Retry-After": "1"}, {"Retry-After": "2"})
+    await asyncio.sleep(2.1)
+    assert (await braked.verify("ann", PASSWORD)).name == "ann"
+
+
+@pytest.mark.usefixtures("accounts")
+async def test_failures_of_one_name_do_not_count_for_another(database: Database) -> None:
+    braked = AccountManager(database=database, failed_logins=1)
+    with pytest.raises(WrongCredentials):
+        await braked.verify("bob", PASSWORD)
+    with pytest.raises(TooManyRequests):
+        await braked.verify("bob", PASSWORD)
+    await braked.verify("ann", PASSWORD)
+
+
+@pytest.mark.usefixtures("accounts")
+async def test_a_success_clears_earlier_failures(database: Database) -> None:
+    braked = AccountManager(database=database, failed_logins=2)
+    for password in ("incorrect", PASSWORD, "incorrect", PASSWORD):
+        if password == PASSWORD:
+            await braked.verify("ann", password)
+        else:
+            with pytest.raises(WrongCredentials):
+                await braked.verify("ann", password)
+
+
+async def test_many_right_logins_at_once_all_pass(accounts: AccountManager) -> None:
+    answers = await asyncio.gather(*(accounts.verify("ann", PASSWORD) for _ in range(15)))
+    assert {answer.name for answer in answers} == {"ann"}
+
+
+@pytest.mark.usefixtures("accounts")
+async def test_guesses_in_parallel_do_not_pass_the_brake(database: Database) -> None:
+    braked = AccountManager(database=database, failed_logins=2)
+    outcomes = await asyncio.gather(
+        *(braked.verify("ann", f"guess number {n}") for n in range(12)), return_exceptions=True
+    )
+    looked_at = [outcome for outcome in outcomes if isinstance(outcome, WrongCredentials)]
+    assert 2 <= len(looked_at) <= 3
+    assert sum(isinstance(outcome, TooManyRequests) for outcome in outcomes) >= 9
+
+
+@pytest.mark.usefixtures("accounts")
+async def test_a_flood_of_logins_is_refused_rather_than_queued(database: Database) -> None:
+    narrow = AccountManager(database=database, waiting_logins=3)
+    outcomes = await asyncio.gather(
+        *(narrow.verify(f"user{n}", PASSWORD) for n in range(8)), return_exceptions=True
+    )
+    assert sum(isinstance(outcome, Busy) for outcome in outcomes) == 5
+
+
+def test_the_brake_remembers_a_bounded_number_of_names() -> None:
+    brake = LoginBrake(failures=1, window=60, names=100)
+    for n in range(1000):
+        brake.failed(f"{n}" * 1000)
+    assert len(brake._failed) == 100
+    brake.check("0" * 1000)
+    with pytest.raises(TooManyRequests):
+        brake.check("999" * 1000)
+
+
+def test_a_brake_of_zero_never_brakes() -> None:
+    brake = LoginBrake(failures=0, window=60)
+    for _ in range(50):
+        brake.failed("ann")
+    brake.check("ann")
+
+
+# --- the first start -------------------------------------------------------------------------
+
+
+@pytest.fixture
+def empty(database: Database, monkeypatch: pytest.MonkeyPatch) -> AccountManager:
+    monkeypatch.delenv("MLSVC_ADMIN_PASSWORD", raising=False)
+    monkeypatch.delenv("MLSVC_ADMIN_PASSWORD_FILE", raising=False)
+    return AccountManager(database=database)
+
+
+async def test_without_a_password_no_admin_is_made_and_the_log_says_how(
+    empty: AccountManager, caplog: pytest.LogCaptureFixture
+) -> None:
+    empty.log = logging.getLogger("test")
+    await empty.ensure_admin()
+    assert await empty.list() == []
+    assert "jupyter mlsvc user add NAME --role owner" in caplog.text
+
+
+async def test_the_admin_comes_from_the_environment_which_forgets_the_password(
+    empty: AccountManager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import os
+
+    monkeypatch.setenv("MLSVC_ADMIN_PASSWORD", PASSWORD)
+    await empty.ensure_admin()
+    assert await empty.verify("admin", PASSWORD) == Principal("admin", Role.OWNER)
+    assert "MLSVC_ADMIN_PASSWORD" not in os.environ
+
+
+async def test_the_admin_comes_from_a_private_file(
+    empty: AccountManager, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    file = tmp_path / "password"
+    file.write_text(f"{PASSWORD}\nsecond line\n")
+    file.chmod(0o600)
+    monkeypatch.setenv("MLSVC_ADMIN_PASSWORD_FILE", str(file))
+    await empty.ensure_admin()
+    assert (await empty.verify("admin", PASSWORD)).role is Role.OWNER
+
+
+@pytest.mark.parametrize(
+    ("mode", "text", "why"),
+    [(0o640, PASSWORD, "chmod 600"), (0o604, PASSWORD, "chmod 600"), (0o600, "\n", "first line")],
+    ids=["group", "others", "empty"],
+)
+async def test_a_password_file_that_is_open_or_empty_is_refused(
+    empty: AccountManager,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    mode: int,
+    text: str,
+    why: str,
+) -> None:
+    file = tmp_path / "password"
+    file.write_text(text)
+    file.chmod(mode)
+    monkeypatch.setenv("MLSVC_ADMIN_PASSWORD_FILE", str(file))
+    with pytest.raises(UnusableSecretFile, match=why):
+        await empty.ensure_admin()
+    assert await empty.list() == []
+
+
+async def test_a_missing_password_file_is_named(
+    empty: AccountManager, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("MLSVC_ADMIN_PASSWORD_FILE", str(tmp_path / "nothing"))
+    with pytest.raises(UnusableSecretFile, match="nothing cannot be read: No such file"):
+        await empty.ensure_admin()
+
+
+async def test_where_there_are_users_no_admin_is_made(
+    accounts: AccountManager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLSVC_ADMIN_PASSWORD", PASSWORD)
+    await accounts.ensure_admin()
+    assert [account.name for account in await accounts.list()] == ["ann"]
+
+
+async def test_a_second_start_leaves_the_admins_password_alone(
+    empty: AccountManager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for password in (PASSWORD, "battery staple"):
+        monkeypatch.setenv("MLSVC_ADMIN_PASSWORD", password)
+        await empty.ensure_admin()
+    await empty.verify("admin", PASSWORD)

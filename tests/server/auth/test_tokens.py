@@ -1,0 +1,425 @@
+"""Access and refresh tokens."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import logging
+import stat
+import time
+from collections.abc import Callable
+from typing import Any
+
+import jwt
+import pytest
+import sqlalchemy as sa
+
+from jupyter_mlsvc_server.auth.accounts import AccountManager
+from jupyter_mlsvc_server.auth.errors import (
+    ExpiredAccessToken,
+    InvalidAccessToken,
+    InvalidRefreshToken,
+    UnusableSecretFile,
+)
+from jupyter_mlsvc_server.auth.principal import Principal, Role
+from jupyter_mlsvc_server.auth.tokens import TokenManager
+from jupyter_mlsvc_server.storage.database import Database
+from jupyter_mlsvc_server.storage.schema import tokens as token_table
+from jupyter_mlsvc_server.storage.schema import users
+
+PASSWORD = "correct horse"
+ANN = Principal("ann", Role.CONTRIBUTOR)
+
+
+async def another(tokens_of: Database, accounts: AccountManager, **traits: Any) -> TokenManager:
+    """Make a manager of the same tokens with other settings."""
+    manager = TokenManager(
+        database=tokens_of, accounts=accounts, data_dir=tokens_of.data_dir, **traits
+    )
+    await manager.start()
+    return manager
+
+
+def claims_of(token: str) -> dict[str, Any]:
+    return dict(jwt.decode(token, options={"verify_signature": False}))
+
+
+def unsigned(claims: dict[str, Any], algorithm: str = "none") -> str:
+    parts = ({"alg": algorithm, "typ": "JWT"}, claims)
+    encoded = [base64.urlsafe_b64encode(json.dumps(p).encode()).decode().rstrip("=") for p in parts]
+    return ".".join([*encoded, ""])
+
+
+def key_of(database: Database) -> bytes:
+    return bytes.fromhex((database.data_dir / "secret.key").read_text())
+
+
+async def ids(database: Database) -> list[str]:
+    query = sa.select(token_table.c.id)
+    return await database.read(lambda connection: list(connection.scalars(query)))
+
+
+# --- login -----------------------------------------------------------------------------------
+
+
+async def test_a_login_gives_a_pair_whose_access_token_tells_who_it_is(
+    tokens: TokenManager,
+) -> None:
+    pair = await tokens.login("ann", PASSWORD)
+    assert (pair.token_type, pair.expires_in) == ("Bearer", 3600)
+    assert abs(pair.expires_on - time.time() - 3600) < 5
+    assert await tokens.principal_of(pair.access_token) == ANN
+    assert jwt.get_unverified_header(pair.access_token)["alg"] == "HS512"
+
+
+async def test_the_role_is_the_one_that_the_user_has_now(
+    tokens: TokenManager, database: Database
+) -> None:
+    pair = await tokens.login("ann", PASSWORD)
+    await database.run(lambda c: c.execute(users.update().values(role="reader")))
+    assert (await tokens.principal_of(pair.access_token)).role is Role.READER
+
+
+async def test_tokens_outlive_a_restart(
+    tokens: TokenManager, database: Database, accounts: AccountManager
+) -> None:
+    pair = await tokens.login("ann", PASSWORD)
+    await tokens.stop()
+    restarted = await another(database, accounts)
+    assert await restarted.principal_of(pair.access_token) == ANN
+    assert (await restarted.renew(pair.refresh_token)).access_token
+
+
+async def test_refresh_tokens_and_keys_are_in_no_row_and_no_log_line(
+    tokens: TokenManager, database: Database, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    first = await tokens.login("ann", PASSWORD)
+    second = await tokens.renew(first.refresh_token)
+    await tokens.principal_of(second.access_token)
+    await tokens.revoke(second.refresh_token)
+    files = b"".join(path.read_bytes() for path in database.data_dir.glob("mlsvc.db*"))
+    for pair in (first, second):
+        secret = pair.refresh_token.partition(".")[2]
+        assert secret.encode() not in files
+        assert secret not in caplog.text
+        assert pair.access_token not in caplog.text
+    assert key_of(database).hex() not in repr(tokens)
+
+
+@pytest.mark.usefixtures("tokens")
+async def test_the_key_file_is_private_and_long_enough(database: Database) -> None:
+    file = database.data_dir / "secret.key"
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert len(key_of(database)) == 64
+
+
+@pytest.mark.usefixtures("tokens")
+async def test_a_key_file_that_others_could_read_is_closed(
+    database: Database, accounts: AccountManager
+) -> None:
+    (database.data_dir / "secret.key").chmod(0o644)
+    await another(database, accounts)
+    assert stat.S_IMODE((database.data_dir / "secret.key").stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize("content", ["", "zz", "abcd"])
+async def test_a_damaged_key_stops_the_start_with_a_sentence(
+    database: Database, accounts: AccountManager, content: str
+) -> None:
+    (database.data_dir / "secret.key").write_text(content)
+    with pytest.raises(UnusableSecretFile, match="Restore it, or delete it"):
+        await another(database, accounts)
+
+
+# --- tokens that do not count ----------------------------------------------------------------
+
+
+async def test_an_access_token_expires(database: Database, accounts: AccountManager) -> None:
+    brief = await another(database, accounts, access_token_lifetime=1, cache_seconds=60.0)
+    pair = await brief.login("ann", PASSWORD)
+    assert pair.expires_in == 1
+    await asyncio.sleep(1.1)
+    with pytest.raises(ExpiredAccessToken) as refusal:
+        await brief.principal_of(pair.access_token)
+    assert refusal.value.headers == {"WWW-Authenticate": 'Bearer error="invalid_token"'}
+
+
+async def test_a_verified_token_in_the_cache_expires_as_well(
+    database: Database, accounts: AccountManager
+) -> None:
+    brief = await another(database, accounts, access_token_lifetime=2, cache_seconds=60.0)
+    pair = await brief.login("ann", PASSWORD)
+    await brief.principal_of(pair.access_token)
+    await asyncio.sleep(2.1)
+    with pytest.raises(ExpiredAccessToken):
+        await brief.principal_of(pair.access_token)
+
+
+FORGERIES: dict[str, Callable[[dict[str, Any], bytes], str]] = {
+    "empty": lambda _claims, _key: "",
+    "noise": lambda _claims, _key: "noise",
+    "dots": lambda _claims, _key: "..",
+    "not-ascii": lambda _claims, _key: "é.é.é",
+    "huge": lambda _claims, _key: "a." * 100_000 + "a",
+    "deep": lambda _claims, _key: ".".join(
+        [base64.urlsafe_b64encode(b"[" * 2900).decode().rstrip("="), "e30", "x"]
+    ),
+    "none": lambda claims, _key: unsigned(claims),
+    "None": lambda claims, _key: unsigned(claims, "NoNe"),
+    "claims-HS512-unsigned": lambda claims, _key: unsigned(claims, "HS512"),
+    "other-key": lambda claims, _key: jwt.encode(claims, b"x" * 64, algorithm="HS512"),
+    "empty-key": lambda claims, _key: jwt.encode(claims, b"\x00" * 64, algorithm="HS512"),
+    "other-algorithm": lambda claims, key: jwt.encode(claims, key, algorithm="HS256"),
+    "other-issuer": lambda claims, key: jwt.encode(
+        claims | {"iss": "them"}, key, algorithm="HS512"
+    ),
+    "other-user": lambda claims, key: jwt.encode(claims | {"sub": "admin"}, key, algorithm="HS512"),
+    "other-id": lambda claims, key: jwt.encode(
+        claims | {"jti": "00000000-0000-0000-0000-000000000000"}, key, algorithm="HS512"
+    ),
+    "no-expiry": lambda claims, key: jwt.encode(
+        {k: v for k, v in claims.items() if k != "exp"}, key, algorithm="HS512"
+    ),
+    "no-id": lambda claims, key: jwt.encode(
+        {k: v for k, v in claims.items() if k != "jti"}, key, algorithm="HS512"
+    ),
+    "list-as-id": lambda claims, key: jwt.encode(
+        claims | {"sub": "ann", "jti": "'; DROP TABLE tokens; --"}, key, algorithm="HS512"
+    ),
+    "made-up-local": lambda _claims, _key: "mlsvc-" + "A" * 43,
+}
+
+
+@pytest.mark.parametrize("forgery", FORGERIES)
+async def test_a_forged_token_is_refused(
+    tokens: TokenManager, database: Database, forgery: str
+) -> None:
+    pair = await tokens.login("ann", PASSWORD)
+    forged = FORGERIES[forgery](claims_of(pair.access_token), key_of(database))
+    with pytest.raises(InvalidAccessToken) as refusal:
+        await tokens.principal_of(forged)
+    assert refusal.value.headers == {"WWW-Authenticate": 'Bearer error="invalid_token"'}
+    assert await tokens.principal_of(pair.access_token) == ANN
+
+
+async def test_a_token_with_one_letter_changed_is_refused(tokens: TokenManager) -> None:
+    token = (await tokens.login("ann", PASSWORD)).access_token
+    head, body, signature = token.split(".")
+    swapped = "B" if signature[0] == "A" else "A"
+    with pytest.raises(InvalidAccessToken):
+        await tokens.principal_of(f"{head}.{body}.{swapped}{signature[1:]}")
+
+
+async def test_a_refresh_token_is_no_access_token(tokens: TokenManager) -> None:
+    pair = await tokens.login("ann", PASSWORD)
+    with pytest.raises(InvalidAccessToken):
+        await tokens.principal_of(pair.refresh_token)
+
+
+# --- renewal ---------------------------------------------------------------------------------
+
+
+async def test_renewal_gives_a_new_pair_and_ends_the_old(tokens: TokenManager) -> None:
+    old = await tokens.login("ann", PASSWORD)
+    await tokens.principal_of(old.access_token)
+    new = await tokens.renew(old.refresh_token)
+    assert await tokens.principal_of(new.access_token) == ANN
+    assert {old.access_token, old.refresh_token}.isdisjoint({new.access_token, new.refresh_token})
+    with pytest.raises(InvalidAccessToken):
+        await tokens.principal_of(old.access_token)
+
+
+async def test_using_an_old_refresh_token_again_ends_the_whole_family(
+    tokens: TokenManager,
+) -> None:
+    old = await tokens.login("ann", PASSWORD)
+    other_login = await tokens.login("ann", PASSWORD)
+    new = await tokens.renew(old.refresh_token)
+    await tokens.principal_of(new.access_token)
+    with pytest.raises(InvalidRefreshToken):
+        await tokens.renew(old.refresh_token)
+    with pytest.raises(InvalidAccessToken):
+        await tokens.principal_of(new.access_token)
+    with pytest.raises(InvalidRefreshToken):
+        await tokens.renew(new.refresh_token)
+    assert await tokens.principal_of(other_login.access_token) == ANN
+
+
+async def test_of_two_renewals_at_once_one_succeeds_at_most(tokens: TokenManager) -> None:
+    pair = await tokens.login("ann", PASSWORD)
+    outcomes = await asyncio.gather(
+        *(tokens.renew(pair.refresh_token) for _ in range(4)), return_exceptions=True
+    )
+    assert sum(isinstance(outcome, InvalidRefreshToken) for outcome in outcomes) == 3
+
+
+async def test_a_refresh_token_expires_when_unused(
+    database: Database, accounts: AccountManager
+) -> None:
+    brief = await another(database, accounts, refresh_token_lifetime=1)
+    pair = await brief.login("ann", PASSWORD)
+    renewed = await brief.renew(pair.refresh_token)
+    await asyncio.sleep(1.1)
+    with pytest.raises(InvalidRefreshToken):
+        await brief.renew(renewed.refresh_token)
+
+
+async def test_renewal_ends_some_time_after_the_login(
+    database: Database, accounts: AccountManager
+) -> None:
+    brief = await another(database, accounts, renewal_limit=2)
+    pair = await brief.login("ann", PASSWORD)
+    pair = await brief.renew(pair.refresh_token)
+    await asyncio.sleep(2.1)
+    with pytest.raises(InvalidRefreshToken):
+        await brief.renew(pair.refresh_token)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda _token: "",
+        lambda _token: ".",
+        lambda token: token.partition(".")[0],
+        lambda token: token[:-1] + ("A" if token[-1] != "A" else "B"),
+        lambda token: "00000000-0000-0000-0000-000000000000." + token.partition(".")[2],
+        lambda token: token + "x" * 10_000,
+        lambda token: "a\x00b." + token,
+        lambda token: "é." + token,
+    ],
+    ids=["empty", "dot", "no-secret", "one-letter", "other-id", "long", "nul", "not-ascii"],
+)
+async def test_a_wrong_refresh_token_is_refused_and_harms_nobody(
+    tokens: TokenManager, change: Any
+) -> None:
+    pair = await tokens.login("ann", PASSWORD)
+    with pytest.raises(InvalidRefreshToken):
+        await tokens.renew(change(pair.refresh_token))
+    with pytest.raises(InvalidRefreshToken):
+        await tokens.revoke(change(pair.refresh_token))
+    assert await tokens.principal_of(pair.access_token) == ANN
+    await tokens.renew(pair.refresh_token)
+
+
+async def test_an_access_token_is_no_refresh_token(tokens: TokenManager) -> None:
+    pair = await tokens.login("ann", PASSWORD)
+    with pytest.raises(InvalidRefreshToken):
+        await tokens.renew(pair.access_token)
+
+
+# --- revocation ------------------------------------------------------------------------------
+
+
+async def test_revoking_ends_the_pair_at_once(database: Database, accounts: AccountManager) -> None:
+    patient = await another(database, accounts, cache_seconds=600.0)
+    pair = await patient.login("ann", PASSWORD)
+    await patient.principal_of(pair.access_token)
+    answer = await patient.revoke(pair.refresh_token)
+    assert (answer.access_token, answer.refresh_token, answer.expires_in) == ("", "", 0)
+    with pytest.raises(InvalidAccessToken):
+        await patient.principal_of(pair.access_token)
+    with pytest.raises(InvalidRefreshToken):
+        await patient.renew(pair.refresh_token)
+    with pytest.raises(InvalidRefreshToken):
+        await patient.revoke(pair.refresh_token)
+
+
+@pytest.mark.parametrize("change", ["password", "removal"])
+async def test_a_changed_password_or_removal_ends_all_tokens_at_once(
+    database: Database, accounts: AccountManager, change: str
+) -> None:
+    patient = await another(database, accounts, cache_seconds=600.0)
+    pairs = [await patient.login("ann", PASSWORD) for _ in range(2)]
+    for pair in pairs:
+        await patient.principal_of(pair.access_token)
+    if change == "password":
+        await accounts.set_password("ann", "battery staple")
+    else:
+        await accounts.remove("ann")
+    for pair in pairs:
+        with pytest.raises(InvalidAccessToken):
+            await patient.principal_of(pair.access_token)
+        with pytest.raises(InvalidRefreshToken):
+            await patient.renew(pair.refresh_token)
+
+
+async def test_tokens_of_a_removed_user_do_not_serve_a_new_one_of_the_same_name(
+    tokens: TokenManager, accounts: AccountManager
+) -> None:
+    pair = await tokens.login("ann", PASSWORD)
+    await accounts.remove("ann")
+    await accounts.add("ann", PASSWORD, Role.OWNER)
+    with pytest.raises(InvalidAccessToken):
+        await tokens.principal_of(pair.access_token)
+
+
+async def test_another_processs_revocation_counts_after_the_cache_time(
+    tokens: TokenManager, database: Database
+) -> None:
+    cached = await another(database, AccountManager(database=database), cache_seconds=0.5)
+    pair = await cached.login("ann", PASSWORD)
+    await cached.principal_of(pair.access_token)
+    await tokens.revoke(pair.refresh_token)
+    await asyncio.sleep(0.6)
+    with pytest.raises(InvalidAccessToken):
+        await cached.principal_of(pair.access_token)
+
+
+async def test_a_cached_token_needs_no_database(
+    database: Database, accounts: AccountManager
+) -> None:
+    cached = await another(database, accounts, cache_seconds=600.0)
+    pair = await cached.login("ann", PASSWORD)
+    await cached.principal_of(pair.access_token)
+    await database.stop()
+    assert await cached.principal_of(pair.access_token) == ANN
+
+
+async def test_expired_pairs_are_forgotten_at_a_later_login(
+    tokens: TokenManager, database: Database
+) -> None:
+    old, *recent = [(await tokens.login("ann", PASSWORD)).refresh_token[:36] for _ in range(3)]
+    change = token_table.update().where(token_table.c.id == old)
+    await database.run(lambda c: c.execute(change.values(expires_at="2017-10-05T22:49:33.0")))
+    latest = await tokens.login("ann", PASSWORD)
+    assert set(await ids(database)) == {*recent, latest.refresh_token[:36]}
+
+
+# --- local tokens and whose is whose ---------------------------------------------------------
+
+
+async def test_a_local_token_is_valid_until_the_server_stops(tokens: TokenManager) -> None:
+    owner = Principal("jo", Role.OWNER)
+    token = tokens.local_token(owner)
+    assert await tokens.principal_of(token) == owner
+    assert token not in repr(vars(tokens))
+    await tokens.stop()
+    with pytest.raises(InvalidAccessToken):
+        await tokens.principal_of(token)
+
+
+async def test_our_tokens_are_told_from_jupyters(tokens: TokenManager) -> None:
+    pair = await tokens.login("ann", PASSWORD)
+    claims = claims_of(pair.access_token)
+    ours = [
+        pair.access_token,
+        pair.access_token[:-2] + "AA",
+        unsigned(claims),
+        jwt.encode(claims | {"exp": 1}, b"x" * 64, algorithm="HS512"),
+        tokens.local_token(ANN),
+        "mlsvc-of-an-earlier-start",
+    ]
+    theirs = [
+        "",
+        "a3f1" * 12,
+        "a.b.c",
+        "..",
+        "é.é.é",
+        jwt.encode({"iss": "hub"}, b"x" * 64, algorithm="HS512"),
+        jwt.encode({"sub": "ann"}, b"x" * 64, algorithm="HS512"),
+        "a." * 100_000,
+    ]
+    assert [tokens.looks_like_ours(token) for token in ours] == [True] * len(ours)
+    assert [tokens.looks_like_ours(token) for token in theirs] == [False] * len(theirs)
