@@ -5,8 +5,9 @@ input of as many values as the estimator has features counts as one sample, in `
 other methods that use a fitted estimator, with a ``DeprecationWarning`` at the line that called.
 Fitting is not touched, nor is input of any other shape.
 
-The hook sits on scikit-learn's own ``validate_data`` (scikit-learn 1.6 and later) and does its
-work when scikit-learn is imported, so it costs nothing where that does not happen.
+The hook sits on scikit-learn's own ``validate_data`` (scikit-learn 1.6 and later), and on a few
+methods that count the rows of what they were given by themselves. It does its work when
+scikit-learn is imported, so it costs nothing where that does not happen.
 """
 
 from __future__ import annotations
@@ -25,6 +26,16 @@ SWITCH: Final = "MLSVC_SKLEARN_1D"
 
 _MODULE: Final = "sklearn.utils.validation"
 _FUNCTION: Final = "validate_data"
+# Methods that validate their input in a method they call, and then use it as it was given.
+_METHODS: Final = {
+    "sklearn.neighbors._classification": (
+        "KNeighborsClassifier.predict",
+        "KNeighborsClassifier.predict_proba",
+        "RadiusNeighborsClassifier.predict",
+        "RadiusNeighborsClassifier.predict_proba",
+    ),
+    "sklearn.calibration": ("CalibratedClassifierCV.predict_proba",),
+}
 # Where the places that were warned about are kept, in the globals of the code that called.
 _TOLD: Final = "__mlsvc_told_1d__"
 # Frames of these packages lie between the user's call and the hook.
@@ -37,14 +48,18 @@ def install() -> None:
     """Read one-dimensional input as one sample from now on; doing it twice is harmless."""
     if os.environ.get(SWITCH) == "0":
         return
-    if _MODULE in sys.modules:
-        _patch(sys.modules[_MODULE])
-    else:
-        wrapt.register_post_import_hook(_patch, _MODULE)
+    for name, patch in {
+        _MODULE: _patch_function,
+        **dict.fromkeys(_METHODS, _patch_methods),
+    }.items():
+        if name in sys.modules:
+            patch(sys.modules[name])
+        else:
+            wrapt.register_post_import_hook(patch, name)
 
 
-def _patch(validation: types.ModuleType) -> None:
-    """Replace the function in its module, and in those that have imported it already."""
+def _patch_function(validation: types.ModuleType) -> None:
+    """Replace ``validate_data`` in its module, and in those that have imported it already."""
     original = getattr(validation, _FUNCTION, None)
     if original is None or isinstance(original, _Reader):
         return
@@ -54,8 +69,18 @@ def _patch(validation: types.ModuleType) -> None:
             setattr(module, _FUNCTION, reader)
 
 
+def _patch_methods(module: types.ModuleType) -> None:
+    """Replace methods of a module's classes."""
+    for path in _METHODS[module.__name__]:
+        kind, _, method = path.partition(".")
+        owner = getattr(module, kind, None)
+        original = vars(owner).get(method) if owner is not None else None
+        if original is not None and not isinstance(original, _Reader):
+            setattr(owner, method, _Reader(original, _read_in_method))
+
+
 class _Reader(wrapt.FunctionWrapper[..., Any]):
-    """Marks the function as replaced."""
+    """Marks what was replaced."""
 
 
 def _read(
@@ -67,7 +92,7 @@ def _read(
     """Call ``validate_data(estimator, X, y, …)`` with X in two dimensions where it is a sample."""
     estimator = args[0]
     given = args[1] if len(args) > 1 else kwargs.get("X")
-    labels = args[2] if len(args) > 2 else kwargs.get("y")  # noqa: PLR2004  # as in its signature
+    labels = args[2] if len(args) > 2 else kwargs.get("y")
     fits = kwargs.get("reset", True) or not isinstance(labels, str | None)
     if fits or not _is_one_sample(given, getattr(estimator, "n_features_in_", None)):
         return validate_data(*args, **kwargs)
@@ -76,6 +101,21 @@ def _read(
     if len(args) > 1:
         return validate_data(estimator, row, *args[2:], **kwargs)
     return validate_data(estimator, **{**kwargs, "X": row})
+
+
+def _read_in_method(
+    method: Callable[..., Any],
+    estimator: object,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+) -> Any:
+    """Call ``method(X)`` with X in two dimensions where it is a sample."""
+    given = args[0] if args else kwargs.get("X")
+    if not _is_one_sample(given, getattr(estimator, "n_features_in_", None)):
+        return method(*args, **kwargs)
+    _warn(type(estimator).__name__)
+    row = _as_row(given, estimator)
+    return method(row, *args[1:], **kwargs) if args else method(**{**kwargs, "X": row})
 
 
 def _is_one_sample(given: Any, features: object) -> bool:

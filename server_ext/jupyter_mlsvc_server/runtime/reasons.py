@@ -71,7 +71,7 @@ def explain(name: str, value: object, error: Exception) -> str:
         )
     if isinstance(error.__cause__, RecursionError) or isinstance(error, RecursionError):
         return "It is nested too deeply to be saved: keep its parts in a flat list or an array."
-    if found := _MESSAGE.search(str(error)):
+    if found := _MESSAGE.search(_text(error)):
         kind = found[1].rpartition(".")[2]
         place = _place_of(name, value, found[1])
         what, hint = _KINDS.get(kind, (f"of type {found[1]!r}", "create it where it is needed"))
