@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
+from typing import Final
 
 from jupyter_mlsvc.client import looks
 from jupyter_mlsvc.wire import models
+
+# Members that the contract has for clients of the original server; ours say the same in words.
+_ORIGINALS: Final = re.compile(r"(python|r)[A-Z]\w*|apiVersion|logPath")
 
 
 class Status:
@@ -26,27 +31,32 @@ class Status:
         self._user = user
 
     def __repr__(self) -> str:
-        rows = [("user", self._user or ""), *((name, text) for name, text in self._components())]
-        return looks.text_card(self._title(), rows)
+        return looks.text_card(self._title(), self._rows())
 
     def _repr_html_(self) -> str:
-        rows = [("user", self._user or ""), *((name, text) for name, text in self._components())]
-        return looks.html_card(self._title(), rows)
+        return looks.html_card(self._title(), self._rows())
 
     def _title(self) -> str:
         return f"{self._url}: {self.code}"
 
-    def _components(self) -> Iterator[tuple[str, str]]:
-        yield from _flat(self.report, "")
+    def _rows(self) -> list[tuple[str, str]]:
+        version = (self.report.details or {}).get("version", "")
+        return [
+            ("user", self._user or ""),
+            ("version", str(version)),
+            *_leaves(self.report, ""),
+        ]
 
 
-def _flat(report: models.StatusResponse, path: str) -> Iterator[tuple[str, str]]:
+def _leaves(report: models.StatusResponse, path: str) -> Iterator[tuple[str, str]]:
+    """Name the components that have no others in them, and what a reader wants to know of each."""
     for name, component in (report.components or {}).items():
-        where = f"{path}{name}"
+        if component.components:
+            yield from _leaves(component, f"{path}{name} / ")
+            continue
         details = ", ".join(
             f"{key} {value}"
             for key, value in (component.details or {}).items()
-            if not isinstance(value, dict | list)
+            if not isinstance(value, dict | list) and not _ORIGINALS.match(key)
         )
-        yield where, f"{component.status_code}{f' ({details})' if details else ''}"
-        yield from _flat(component, f"{where} / ")
+        yield f"{path}{name}", f"{component.status_code}{f' ({details})' if details else ''}"
