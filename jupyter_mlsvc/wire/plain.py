@@ -24,7 +24,10 @@ from typing import Any, Final
 
 import msgspec
 
-CARRIED: Final = "something that JSON can carry (a number, string, list, dict, date, bytes, array, Series or DataFrame)"
+CARRIED: Final = (
+    "something that JSON can carry (a number, string, list, dict, date, bytes, array, Series or "
+    "DataFrame)"
+)
 _SHOWN: Final = 40
 _DEEPEST: Final = 200
 _AS_IT_IS: Final = {str, int, bool, type(None)}

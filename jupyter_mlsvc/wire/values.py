@@ -144,7 +144,7 @@ def _data_frame(value: Any, path: str) -> Any:
                 f"one of {len(column)}",
             )
         columns[label] = _vector(column, where)
-    import pandas  # type: ignore[import-untyped]  # pandas ships no types
+    import pandas
 
     return pandas.DataFrame(columns)
 

@@ -148,7 +148,7 @@ class Parent:
             self._become_child(me)
             self._child(link)
             code = 0
-        except BaseException:
+        except BaseException:  # noqa: BLE001  # this process ends here, whatever it was
             traceback.print_exc(file=sys.__stderr__)
         finally:
             os._exit(code)

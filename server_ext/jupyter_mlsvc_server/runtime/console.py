@@ -33,7 +33,7 @@ class Console:
 
     def take_descriptors(self) -> None:
         """Point the process's own stdout and stderr to the console; the old stderr stays open."""
-        sys.__stderr__ = open(os.dup(2), "w", encoding="utf-8", errors="replace")  # type: ignore[misc]
+        sys.__stderr__ = os.fdopen(os.dup(2), "w", encoding="utf-8", errors="replace")  # type: ignore[misc]
         if hasattr(os, "memfd_create"):
             self._raw = os.memfd_create("console", 0)
         else:

@@ -45,7 +45,7 @@ def _preload(names: tuple[str, ...]) -> dict[str, str]:
         for name in names:
             try:
                 importlib.import_module(name)
-            except Exception as error:  # any library may fail in any way; serving goes on
+            except Exception as error:  # noqa: BLE001  # any library may fail in any way; serving goes on
                 missing[name] = f"{type(error).__name__}: {error}"
     return missing
 

@@ -17,8 +17,9 @@ from typing import Any, Final
 import msgspec
 
 from jupyter_mlsvc.wire.models import ParameterDefinition, WebServiceResult
+from jupyter_mlsvc.wire.plain import ValueProblem, describe
 from jupyter_mlsvc.wire.problem import Problem, exception_type
-from jupyter_mlsvc.wire.values import ValueProblem, decode_input, describe, encode_output
+from jupyter_mlsvc.wire.values import decode_input, encode_output
 from jupyter_mlsvc_server.runtime.console import Console
 from jupyter_mlsvc_server.runtime.explain import explain, last_line, place, show_source
 from jupyter_mlsvc_server.runtime.protocol import Kind, Service
@@ -155,7 +156,7 @@ class Program:
                 problem = Problem(message=str(misfit), exception_type=exception_type(400))
                 return Kind.MISFIT, self._encoder.encode(problem), False
             return self._run(values)
-        except Exception:
+        except Exception:  # noqa: BLE001  # a fault of ours ends this worker only
             traceback.print_exc(file=sys.__stderr__)
             return Kind.FAULT, b"", True
 
@@ -248,7 +249,7 @@ class Program:
         except _Unfit as unfit:
             message = str(unfit)
             self._console.write(f"{message}\n")
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001  # whatever the user's code raises
             message, trace = explain(error)
             self._console.write(trace)
         return self._finish(message, outputs)

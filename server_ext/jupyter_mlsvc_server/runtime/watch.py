@@ -46,19 +46,30 @@ class Watch:
         names: Iterable[str],
         modules: Iterable[types.ModuleType] = (),
     ) -> None:
+        # How values of the standard library are looked at.
+        self._looks: tuple[tuple[Any, Callable[[Any, bool], None]], ...] = (
+            (types.ModuleType, lambda _value, _is_users: None),
+            ((list, deque), self._sequence),
+            (dict, self._dict),
+            (set, self._set),
+            (bytearray, self._buffer),
+            ((tuple, frozenset), self._all_of),
+            (types.FunctionType, self._function),
+            (type, self._class),
+        )
         self._checks: list[_Check] = []
         self._members = 0
         self._seen: set[int] = set()
         self._waiting: deque[tuple[Any, bool]] = deque()
         roots: list[Any] = [base[name] for name in sorted(names) if name in base]
-        # What a process has one of: not part of a snapshot, but a request should not see it either.
+        # What a process has one of is no part of a snapshot, but no request should see it changed.
         roots += [sys.path, vars(os.environ).get("_data"), *map(vars, modules)]
         self._waiting.extend((root, True) for root in roots)
         while self._waiting:
             value, is_users = self._waiting.popleft()
             if id(value) not in self._seen:
                 self._seen.add(id(value))
-                # An object of a library may do anything when it is looked at; it is left alone then.
+                # An object of a library may do anything when looked at; it is left alone then.
                 with contextlib.suppress(Exception):
                     self._look(value, is_users)
         # Keeps the objects, and with them their ids, alive.
@@ -69,31 +80,20 @@ class Watch:
         """Tell whether anything is not as it was."""
         try:
             return not all(check() for check in self._checks)
-        except Exception:  # what can't even be looked at is not as it was
+        except Exception:  # noqa: BLE001  # what can't even be looked at is not as it was
             return True
 
     def _look(self, value: Any, is_users: bool) -> None:
-        kind = type(value)
-        if kind in _ATOMS or isinstance(value, types.ModuleType):
+        if type(value) in _ATOMS:
             return
-        if isinstance(value, list | deque):
-            self._sequence(value, is_users)
-        elif isinstance(value, dict):
-            self._dict(value, is_users)
-        elif isinstance(value, set):
-            self._set(value)
-        elif isinstance(value, bytearray):
-            self._buffer(value)
-        elif isinstance(value, tuple | frozenset):
-            self._wait_for(value, is_users)
-        elif isinstance(value, types.FunctionType):
-            self._function(value)
-        elif isinstance(value, type):
-            if value.__module__ == "__main__":
-                self._class(value)
-        elif kind.__module__.startswith("numpy"):
+        for kinds, look in self._looks:
+            if isinstance(value, kinds):
+                look(value, is_users)
+                return
+        package = type(value).__module__.partition(".")[0]
+        if package == "numpy":
             self._array(value, is_users)
-        elif kind.__module__.startswith("pandas."):
+        elif package == "pandas":
             self._frame(value)
         else:
             self._instance(value)
@@ -103,7 +103,7 @@ class Watch:
         self._members += count
         return self._members <= MOST_MEMBERS
 
-    def _wait_for(self, values: Iterable[Any], is_users: bool) -> None:
+    def _all_of(self, values: Iterable[Any], is_users: bool) -> None:
         self._waiting.extend((value, is_users) for value in values if type(value) not in _ATOMS)
 
     def _sequence(self, value: Any, is_users: bool) -> None:
@@ -116,7 +116,7 @@ class Watch:
             self._checks.append(lambda: len(value) == length and all(map(is_, value, members)))
         else:
             self._checks.append(lambda: len(value) >= length and all(map(is_, value, members)))
-        self._wait_for(members, is_users)
+        self._all_of(members, is_users)
 
     def _dict(self, value: dict[Any, Any], is_users: bool) -> None:
         if not is_users:
@@ -134,21 +134,21 @@ class Watch:
                 and all(map(is_, value, keys))
             )
         )
-        self._wait_for(members, is_users)
+        self._all_of(members, is_users)
 
-    def _set(self, value: set[Any]) -> None:
+    def _set(self, value: set[Any], _is_users: bool) -> None:
         length = len(value)
         members = tuple(value) if self._take(length) else None
         self._checks.append(
             lambda: len(value) == length and (members is None or all(map(is_, value, members)))
         )
 
-    def _buffer(self, value: bytearray) -> None:
+    def _buffer(self, value: bytearray, _is_users: bool) -> None:
         if len(value) <= WHOLE_ARRAY:
             copy = bytes(value)
             self._checks.append(lambda: value == copy)
 
-    def _function(self, function: types.FunctionType) -> None:
+    def _function(self, function: types.FunctionType, _is_users: bool) -> None:
         if function.__module__ != "__main__":
             return
         self._dict(vars(function), True)
@@ -160,7 +160,7 @@ class Watch:
                 and function.__kwdefaults__ is kept[2]
             )
         )
-        self._wait_for(kept[1:], True)
+        self._all_of(kept[1:], True)
         for cell in function.__closure__ or ():
             self._cell(cell)
 
@@ -170,9 +170,11 @@ class Watch:
         except ValueError:  # empty
             return
         self._checks.append(lambda: cell.cell_contents is content)
-        self._wait_for((content,), True)
+        self._all_of((content,), True)
 
-    def _class(self, value: type) -> None:
+    def _class(self, value: type, _is_users: bool) -> None:
+        if value.__module__ != "__main__":
+            return
         members = vars(value)
         length = len(members)
         self._checks.append(lambda: len(members) == length)
@@ -193,7 +195,7 @@ class Watch:
             return
         names, members = tuple(attributes), tuple(attributes.values())
         self._checks.append(lambda: all(map(is_, map(attributes.get, names), members)))
-        self._wait_for(members, is_users)
+        self._all_of(members, is_users)
 
     def _array(self, value: Any, is_users: bool) -> None:
         # Arrays inside a library's object are its own business: refitting puts others there.
@@ -203,7 +205,7 @@ class Watch:
             if self._take(value.size):
                 members = tuple(value.flat)
                 self._checks.append(lambda: all(map(is_, value.flat, members)))
-                self._wait_for(members, is_users)
+                self._all_of(members, is_users)
         elif value.nbytes <= WHOLE_ARRAY:
             whole = value.tobytes()
             self._checks.append(lambda: value.tobytes() == whole)
@@ -220,12 +222,12 @@ class Watch:
         blocks = getattr(manager, "blocks", None)
         if not isinstance(blocks, tuple):
             return
-        axes = tuple(manager.axes)
+        axes = tuple(getattr(manager, "axes", ()))
         self._checks.append(
             lambda: (
-                value._mgr is manager
-                and manager.blocks is blocks
-                and all(map(is_, manager.axes, axes))
+                value._mgr is manager  # noqa: SLF001  # pandas has no public name for it
+                and getattr(manager, "blocks", None) is blocks
+                and all(map(is_, getattr(manager, "axes", ()), axes))
             )
         )
         for block in blocks:

@@ -37,7 +37,7 @@ class Forkserver:
         ours, theirs = socket.socketpair()
         options = ForkserverOptions(preload=tuple(settings.preload), sklearn_1d=settings.sklearn_1d)
         with theirs:
-            self._process = subprocess.Popen(
+            self._process = subprocess.Popen(  # noqa: S603  # our own program and options
                 [
                     sys.executable,
                     "-P",  # not the server's working directory

@@ -169,7 +169,9 @@ class ParentLink:
             return
         self.is_lost = True
         self._link.close()
-        for future in (self._first, *self._tickets.values(), *self._exits.values()):
+        waited_for: list[asyncio.Future[Any]] = [self._first]
+        waited_for += [*self._tickets.values(), *self._exits.values()]
+        for future in waited_for:
             if not future.done():
                 future.set_exception(LinkLost())
                 future.exception()  # nobody need be waiting for it

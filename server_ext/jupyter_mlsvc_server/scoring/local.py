@@ -80,7 +80,9 @@ class LocalEngine(ScoringSettings):
         self._pools.clear()
         templates = [template for _, template in self._checked.values()]
         self._checked.clear()
-        await asyncio.gather(*(part.stop() for part in [*pools, *templates]))
+        await asyncio.gather(
+            *(pool.stop() for pool in pools), *(template.stop() for template in templates)
+        )
         if self._forkserver is not None:
             await self._forkserver.stop()
             self._forkserver = None
@@ -171,7 +173,7 @@ class LocalEngine(ScoringSettings):
             except MlsvcServerError as error:
                 failure = ServiceUnavailable(key, error.message) if error.status < 500 else error
                 self._failures[key] = (self._now() + self.retry_seconds, failure)
-                self.log.error("service %s can't be started: %s", key, error.message)
+                self.log.warning("service %s can't be started: %s", key, error.message)
                 raise failure from error
             self._failures.pop(key, None)
             self._pools[key] = pool

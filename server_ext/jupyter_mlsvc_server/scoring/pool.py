@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import math
 from collections import deque
 from collections.abc import Callable, Coroutine
@@ -235,10 +236,8 @@ class Pool:
         self._feed(worker)
 
     async def _start_worker_or_give_up(self) -> None:
-        try:
+        with contextlib.suppress(LinkLost):  # the pool is told of its template's end
             await self._start_worker()
-        except LinkLost:
-            pass  # the pool is told of its template's end
 
     def _feed(self, worker: WorkerLink) -> None:
         """Give a worker that has room what waits."""

@@ -12,7 +12,7 @@ class ScoringSettings(LoggingConfigurable):
     """How service versions are run on this machine; the base of the engine that does it."""
 
     workers_min = Integer(
-        1, min=0, help="Workers of a service version that are kept when it is idle. 0 keeps none."
+        1, min=0, help="Workers of a service version that are kept when idle; 0 keeps none."
     ).tag(config=True)
     workers_max = Integer(
         2, min=1, help="Workers that a service version may have when it is busy."
@@ -20,13 +20,14 @@ class ScoringSettings(LoggingConfigurable):
     queue_limit = Integer(
         1000,
         min=0,
-        help="Requests of a service version that may wait for a worker; more are answered with 503. "
-        "0 lets none wait.",
+        help="Requests of a service version that may wait for a worker; more are answered with "
+        "503. 0 lets none wait.",
     ).tag(config=True)
     deadline_seconds = Float(
         30.0,
         help="Seconds that the code of a service may run for one request, and that a request may "
-        "wait for a worker. Then it is answered with 504 and its worker is killed. 0 sets no limit.",
+        "wait for a worker. Then it is answered with 504, and a running one is killed with its "
+        "worker. 0 sets no limit.",
     ).tag(config=True)
     idle_seconds = Float(
         60.0, help="Seconds without a request after which a worker above the minimum ends."
@@ -63,7 +64,7 @@ class ScoringSettings(LoggingConfigurable):
     preload = List(
         Unicode(),
         default_value=["numpy", "pandas", "sklearn"],
-        help="Modules imported once, ahead of all services; those that are missing are passed over.",
+        help="Modules imported once, ahead of all services; those not installed are passed over.",
     ).tag(config=True)
     environment = Dict(
         help="Environment variables that the code of services sees, besides those about the "

@@ -62,9 +62,7 @@ class Template:
         await asyncio.to_thread(self._work.mkdir, mode=0o700, parents=True)
         try:
             self._pid, socket = await forkserver.fork()
-            self.link = ParentLink(
-                socket, lambda: self.link_lost(), lambda pid: self.child_ended(pid)
-            )
+            self.link = ParentLink(socket, self._lost, self._ended)
             await self.link.prepare(Prepare(self._service(settings)))
             async with asyncio.timeout(settings.start_seconds):
                 answer = await self.link.first()
@@ -100,6 +98,12 @@ class Template:
                 await self._forkserver.kill(pid)
                 await self._forkserver.exit_code(pid, _ENDS_WITHIN)
         await asyncio.to_thread(shutil.rmtree, self._work, ignore_errors=True)
+
+    def _lost(self) -> None:
+        self.link_lost()
+
+    def _ended(self, pid: int) -> None:
+        self.child_ended(pid)
 
     @property
     def pid(self) -> int:

@@ -8,8 +8,8 @@ import decimal
 import enum
 import json
 import math
-from collections import OrderedDict, namedtuple
-from typing import Any
+from collections import OrderedDict
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -185,10 +185,12 @@ def test_long_values_are_cut_in_messages() -> None:
 
 @given(st.sampled_from(ALL_TYPES), JSON)
 def test_any_json_decodes_or_is_a_problem(type_name: str, value: Any) -> None:
+    problem = ""
     try:
         decode_input(type_name, value, "p")
-    except ValueProblem as problem:
-        assert str(problem).startswith("p")
+    except ValueProblem as error:
+        problem = str(error)
+    assert not problem or problem.startswith("p")
 
 
 # --- there and back --------------------------------------------------------------------------
@@ -222,7 +224,10 @@ def test_a_data_frame_comes_back_as_it_went(columns: dict[str, list[Any]]) -> No
 
 # --- outputs ---------------------------------------------------------------------------------
 
-Point = namedtuple("Point", "x y")
+
+class Point(NamedTuple):
+    x: int
+    y: int
 
 
 class Colour(enum.Enum):
@@ -278,7 +283,7 @@ class Score:
         (pd.NA, None),
         (pd.array([True, None], dtype="boolean"), [True, None]),
         (
-            pd.DataFrame({"a": [1, 2], "t": pd.to_datetime(["2020-01-02", None])}),
+            pd.DataFrame({"a": [1, 2], "t": pd.Series([pd.Timestamp("2020-01-02"), pd.NaT])}),
             {"a": [1, 2], "t": ["2020-01-02T00:00:00", None]},
         ),
         (pd.DataFrame(np.eye(2)), {"0": [1.0, 0.0], "1": [0.0, 1.0]}),
@@ -347,7 +352,8 @@ def test_an_output_takes_the_shape_of_its_type(type_name: str, value: Any, plain
         (
             "data.frame",
             7,
-            "y must be a DataFrame, a dict of columns or two-dimensional (data.frame), got the number 7.",
+            "y must be a DataFrame, a dict of columns or two-dimensional (data.frame), "
+            "got the number 7.",
         ),
     ],
 )
@@ -379,7 +385,7 @@ def test_what_json_cannot_carry_is_named_with_its_type(value: Any, got: str) -> 
 def test_a_value_that_contains_itself_is_a_problem() -> None:
     loop: list[Any] = []
     loop.append(loop)
-    with pytest.raises(ValueProblem, match="^y must be nested at most 200 levels deep"):
+    with pytest.raises(ValueProblem, match=r"^y must be nested at most 200"):
         encode_output("vector", loop, "y")
 
 

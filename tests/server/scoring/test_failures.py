@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 import pytest
 
@@ -75,10 +76,8 @@ async def test_a_hang_is_ended_at_its_deadline(make_engine: MakeEngine) -> None:
     assert caught.value.status == 504
     assert 0.5 <= time.monotonic() - began < 2
     # The one behind it had its own time to wait, and gets the new worker or is told as much.
-    try:
-        assert await behind == {"y": 1}
-    except DeadlinePassed as waited:
-        assert "No worker of service Test/V1.0 became free within 0.5 s." in waited.message
+    told: list[Any] = list(await asyncio.gather(behind, return_exceptions=True))
+    assert told == [{"y": 1}] or "became free within 0.5 s" in str(told)
     assert await service.outputs(hang=False) == {"y": 1}
 
 

@@ -27,6 +27,10 @@ def below(pid: int) -> list[psutil.Process]:
     return psutil.Process(pid).children(recursive=True)
 
 
+def descriptors() -> set[str]:
+    return {path.name for path in Path("/proc/self/fd").iterdir()}
+
+
 def alive(processes: list[psutil.Process], seconds: float = 10) -> list[psutil.Process]:
     """Those that still run after a while."""
     _, left = psutil.wait_procs(processes, timeout=seconds)
@@ -36,7 +40,7 @@ def alive(processes: list[psutil.Process], seconds: float = 10) -> list[psutil.P
 async def test_stop_leaves_no_process_file_or_descriptor(tmp_path: Path) -> None:
     gc.collect()
     before_processes = {process.pid for process in below(os.getpid())}
-    before_descriptors = set(os.listdir("/proc/self/fd"))
+    before_descriptors = descriptors()
     engine = LocalEngine(data_dir=tmp_path, definitions=no_definition, preload=[], workers_max=2)
     await engine.start()
     service = await serve_by(engine, "import time; time.sleep(n); y = 1", inputs="n:numeric")
@@ -57,7 +61,7 @@ async def test_stop_leaves_no_process_file_or_descriptor(tmp_path: Path) -> None
     assert not list((tmp_path / "work").iterdir())
     await asyncio.sleep(0)
     gc.collect()
-    assert set(os.listdir("/proc/self/fd")) <= before_descriptors
+    assert descriptors() <= before_descriptors
 
 
 async def test_no_zombie_stays_while_workers_come_and_go(make_engine: MakeEngine) -> None:
@@ -68,7 +72,7 @@ async def test_no_zombie_stays_while_workers_come_and_go(make_engine: MakeEngine
     await asyncio.sleep(0.3)
     states = [process.status() for process in below(engine._running_forkserver().pid)]
     assert psutil.STATUS_ZOMBIE not in states
-    folders = [path for path in (engine._work).glob("*/worker-*")]
+    folders = list(engine._work.glob("*/worker-*"))
     assert len(folders) <= 1
 
 
@@ -125,11 +129,9 @@ async def test_a_killed_template_or_forkserver_is_replaced(make_engine: MakeEngi
     engine.definitions = definitions
     service = Service(engine, define("", name="Again").key)
     assert await service.outputs() == {"y": 1}
-    for victim in (
-        lambda: engine._pools[service.key]._template.pid,
-        lambda: engine._running_forkserver().pid,
-    ):
-        pid = victim()
+    for victim in ("template", "forkserver"):
+        pool = engine._pools[service.key]
+        pid = pool._template.pid if victim == "template" else engine._running_forkserver().pid
         workers = [psutil.Process(worker) for worker in engine._pools[service.key].pids]
         os.kill(pid, signal.SIGKILL)
         assert not await asyncio.to_thread(alive, workers)

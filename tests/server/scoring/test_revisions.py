@@ -17,7 +17,7 @@ MakeEngine = Callable[..., Awaitable[LocalEngine]]
 
 async def until(condition: Callable[[], bool], seconds: float = 10) -> None:
     async with asyncio.timeout(seconds):
-        while not condition():
+        while not condition():  # noqa: ASYNC110  # the engine tells nobody
             await asyncio.sleep(0.02)
 
 
@@ -92,9 +92,7 @@ async def test_workers_grow_with_the_load_and_go_when_idle(make_engine: MakeEngi
     engine = await make_engine(workers_min=1, workers_max=3, idle_seconds=0.3)
     service = await serve_by(engine, "import os, time; time.sleep(0.1); y = os.getpid()")
     assert engine.statistics()["workers"] == 1
-    pids = {
-        result["y"] for result in await asyncio.gather(*(service.outputs() for _ in range(12)))
-    }
+    pids = {result["y"] for result in await asyncio.gather(*(service.outputs() for _ in range(12)))}
     assert len(pids) == 3
     assert engine.statistics()["workers"] == 3
     await until(lambda: engine.statistics()["workers"] == 1)
@@ -144,5 +142,3 @@ async def test_versions_do_not_share_a_process(make_engine: MakeEngine) -> None:
     one = await serve_by(engine, "import os; y = os.getppid()", name="One")
     two = await serve_by(engine, "import os; y = os.getppid()", name="Two")
     assert await one.outputs() != await two.outputs()
-
-

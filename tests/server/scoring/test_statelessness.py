@@ -126,7 +126,8 @@ async def test_a_fitted_model_predicts_on_without_a_new_worker(
         "from sklearn import datasets, ensemble, neighbors, pipeline, preprocessing\n"
         "X, t = datasets.load_iris(return_X_y=True)\n"
         "models = [m.fit(X, t) for m in (\n"
-        "    pipeline.make_pipeline(preprocessing.StandardScaler(), neighbors.KNeighborsClassifier()),\n"
+        "    pipeline.make_pipeline(preprocessing.StandardScaler(),\n"
+        "                           neighbors.KNeighborsClassifier()),\n"
         "    ensemble.RandomForestClassifier(n_estimators=5))]\n"
     )
     service = await serve(
@@ -141,9 +142,7 @@ async def test_a_model_that_is_fitted_again_is_back(serve: Serve, snapshots: Sna
     content = snapshots.take(
         "from sklearn import dummy\nmodel = dummy.DummyClassifier().fit([[0]], [1])\n"
     )
-    service = await serve(
-        "y = int(model.predict([[0]])[0]); model.fit([[0]], [y + 1])", content
-    )
+    service = await serve("y = int(model.predict([[0]])[0]); model.fit([[0]], [y + 1])", content)
     assert [await service.outputs() for _ in range(3)] == [{"y": 1}] * 3
 
 
