@@ -179,6 +179,14 @@ class KernelChannel:
             error.get("name"),
         )
 
+    def nudge(self) -> None:
+        """Wake the kernel's event loop.
+
+        An interrupt of code that awaits something is only noticed when the loop wakes up.
+        """
+        if self._broken is None:
+            self._send("kernel_info_request", {})
+
     def _send(
         self, kind: str, content: dict[str, Any], on_output: Output | None = None
     ) -> _Request:

@@ -129,7 +129,7 @@ class Execution:
     def error_message(self, reply: dict[str, Any]) -> str:
         """Say in one line what the user's code raised, as the last line of its traceback does."""
         kind, text = self._error or (reply.get("ename", "Error"), reply.get("evalue", ""))
-        if kind == "KeyboardInterrupt" and self.is_cancelled:
+        if kind in {"KeyboardInterrupt", "CancelledError"} and self.is_cancelled:
             text = text or "the execution was cancelled"
         text = (
             _CELL_FILE.sub(r" (line \1)", without_ansi(text))

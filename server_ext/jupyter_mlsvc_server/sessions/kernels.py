@@ -69,6 +69,7 @@ class Kernel:
         """Interrupt what runs, and the processes that it started."""
         if self.ended is None:
             await self._manager.interrupt_kernel()
+            self.channel.nudge()
 
     async def stop(self, *, now: bool = False) -> None:
         """End the process and remove its folder; may be called twice.

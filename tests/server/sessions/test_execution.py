@@ -101,7 +101,7 @@ async def test_a_parameter_that_is_no_identifier_is_refused(session: Session, na
 
 
 async def test_values_are_never_pasted_into_code(run: Run) -> None:
-    text = "'); import os; os._exit(1) #\n\"\"\"\\"
+    text = '\'); import os; os._exit(1) #\n"""\\'
     result = await run("same = text", {"text": text}, ["same"])
     assert result.output_parameters[0].value == text
 
@@ -161,8 +161,7 @@ async def test_the_hook_of_scikit_learn_does_not_show_in_tracebacks(run: Run) ->
 
 async def test_a_single_sample_as_a_list_is_understood_by_scikit_learn(run: Run) -> None:
     code = (
-        "from sklearn.svm import SVC\n"
-        "answer = SVC().fit([[0, 1], [1, 0]], [0, 1]).predict([0, 1])"
+        "from sklearn.svm import SVC\nanswer = SVC().fit([[0, 1], [1, 0]], [0, 1]).predict([0, 1])"
     )
     result = await run(code, outputs=["answer"])
     assert result.output_parameters[0].value == [0]
@@ -174,10 +173,10 @@ async def test_a_single_sample_as_a_list_is_understood_by_scikit_learn(run: Run)
 
 async def test_events_come_while_the_code_runs(session: Session) -> None:
     code = "import time\nprint('first', flush=True)\ntime.sleep(1)\nprint('second')"
-    started = time.monotonic()
-    lines = session.events(await session.start_execution(request_of(code)))
+    execution = session.begin(request_of(code))
+    lines = session.events(execution.id)
     first = json.loads((await anext(lines)).splitlines()[0])
-    assert time.monotonic() - started < 0.9
+    assert not execution.is_finished
     assert first == {"seq": 0, "type": "stream", "name": "stdout", "text": "first\n"}
     rest = await events_of(lines)
     assert [each["type"] for each in rest] == ["stream", "result"]
@@ -259,9 +258,15 @@ async def test_a_hundred_thousand_lines_arrive_whole_and_in_order(session: Sessi
     assert lag < 1
 
 
-async def test_output_that_comes_in_a_flood_of_messages_is_not_lost(session: Session) -> None:
-    result = await session.execute(request_of("for i in range(3000): display(i)"))
-    assert result.console_output == "".join(f"{i}\n" for i in range(3000))
+async def test_nothing_is_lost_when_the_kernel_prints_faster_than_the_server_reads(
+    session: Session,
+) -> None:
+    execution = session.begin(request_of("for i in range(5000): print(i, flush=True)"))
+    await until(session.console_output)
+    # The server is busy with something else: sockets fill up on both sides.
+    time.sleep(2)  # noqa: ASYNC251
+    result = await execution.response()
+    assert result.console_output == "".join(f"{i}\n" for i in range(5000))
 
 
 async def test_too_much_output_ends_in_an_event_that_says_so(session: Session) -> None:
@@ -315,7 +320,9 @@ async def test_a_queued_execution_whose_caller_went_away_is_not_run(
 
 
 async def test_a_caller_that_stops_waiting_leaves_the_session_usable(session: Session) -> None:
-    waiting = asyncio.create_task(session.execute(request_of("import time; time.sleep(0.3); w = 1")))
+    waiting = asyncio.create_task(
+        session.execute(request_of("import time; time.sleep(0.3); w = 1"))
+    )
     await asyncio.sleep(0.1)
     waiting.cancel()
     result = await session.execute(request_of("w += 1", outputs=["w"]))
@@ -324,7 +331,11 @@ async def test_a_caller_that_stops_waiting_leaves_the_session_usable(session: Se
 
 @pytest.mark.parametrize(
     "code",
-    ["import time\ntime.sleep(60)", "while True:\n    pass", "import asyncio\nawait asyncio.sleep(60)"],
+    [
+        "import time\ntime.sleep(60)",
+        "while True:\n    pass",
+        "import asyncio\nawait asyncio.sleep(60)",
+    ],
     ids=["sleep", "busy loop", "await"],
 )
 async def test_cancelling_stops_the_code_and_keeps_the_session(

@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any
+
+import pytest
+
+from jupyter_mlsvc_server.sessions.log import ConsoleText, EventLog, to_json
+
+
+def text(content: str) -> dict[str, Any]:
+    return {"type": "stream", "name": "stdout", "text": content}
+
+
+async def events(log: EventLog, since: int = 0) -> list[dict[str, Any]]:
+    return [json.loads(line) async for batch in log.follow(since) for line in batch.splitlines()]
+
+
+async def test_a_log_that_is_full_says_so_once_and_keeps_error_and_result() -> None:
+    log = EventLog(1000)
+    for _ in range(50):
+        log.add(text("x" * 50))
+    log.add_always({"type": "error"})
+    log.finish({"type": "result"})
+    kinds = [each["type"] for each in await events(log)]
+    assert kinds.count("truncated") == 1
+    assert kinds[-3:] == ["truncated", "error", "result"]
+    assert log.size < 2000
+
+
+async def test_many_small_events_are_bounded_like_few_large_ones() -> None:
+    log = EventLog(10_000)
+    for _ in range(10_000):
+        log.add(text(""))
+    log.finish({"type": "result"})
+    assert len(await events(log)) < 100
+
+
+async def test_nothing_comes_after_the_result() -> None:
+    log = EventLog(1000)
+    log.finish({"type": "result"})
+    log.add(text("late"))
+    log.finish({"type": "result"})
+    assert [each["type"] for each in await events(log)] == ["result"]
+
+
+async def test_several_followers_get_everything_whenever_they_come() -> None:
+    log = EventLog(10_000)
+    log.add(text("a"))
+    early = asyncio.create_task(events(log))
+    await asyncio.sleep(0)
+    log.add(text("b"))
+    late = asyncio.create_task(events(log, since=1))
+    await asyncio.sleep(0)
+    log.finish({"type": "result"})
+    assert [each.get("text") for each in await early] == ["a", "b", None]
+    assert [each.get("text") for each in await late] == ["b", None]
+
+
+async def test_a_follower_that_leaves_is_forgotten() -> None:
+    log = EventLog(1000)
+    follower = asyncio.create_task(events(log))
+    await asyncio.sleep(0.01)
+    follower.cancel()
+    await asyncio.gather(follower, return_exceptions=True)
+    assert not log._followers
+
+
+def test_text_over_the_limit_is_cut_and_says_so() -> None:
+    console = ConsoleText(10)
+    console.add("12345")
+    console.add("67890ab")
+    console.add("never")
+    console.add("traceback", always=True)
+    assert str(console) == "1234567890\n[the rest of the output was left out]\ntraceback"
+
+
+@pytest.mark.parametrize("value", [1, 2**70, {"a": [1.5, None, "é"]}])
+def test_integers_of_any_size_are_json(value: object) -> None:
+    assert json.loads(to_json({"value": value})) == {"value": value}

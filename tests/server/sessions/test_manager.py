@@ -1,0 +1,270 @@
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from jupyter_mlsvc.wire.models import CreateSessionRequest
+from jupyter_mlsvc_server.auth.principal import Principal
+from jupyter_mlsvc_server.errors import BadRequest
+from jupyter_mlsvc_server.sessions.errors import (
+    KernelDidNotStart,
+    QueueIsFull,
+    RuntimeNotAvailable,
+    SessionEnded,
+    SessionNotFound,
+    TooManySessions,
+)
+from jupyter_mlsvc_server.sessions.manager import SessionManager
+from jupyter_mlsvc_server.sessions.session import Session
+from jupyter_mlsvc_server.snapshots.errors import SnapshotNotFound
+
+from .conftest import Run, make_manager, request_of
+
+pytestmark = [pytest.mark.kernel, pytest.mark.asyncio(loop_scope="module")]
+
+PLAIN = CreateSessionRequest()
+
+
+@pytest.fixture(scope="module")
+def settings() -> dict[str, dict[str, Any]]:
+    # Bounds that tests can reach; the shared session is one of Ann's three.
+    return {
+        "SessionManager": {"max_sessions_per_user": 3, "cull_interval": 0.05, "max_queue": 2},
+        "KernelFactory": {"environment": {"GIVEN": "by the operator"}},
+    }
+
+
+async def until(condition: Any, seconds: float = 15) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        await asyncio.sleep(0.02)
+
+
+async def test_a_session_is_listed_for_its_owner_alone(
+    manager: SessionManager, session: Session, ann: Principal, ben: Principal
+) -> None:
+    assert [each.id for each in await manager.list(ann)] == [session.id]
+    assert (session.name, session.owner, session.runtime_type) == ("shared", "ann", "Python")
+    assert await manager.list(ben) == []
+
+
+async def test_other_peoples_sessions_look_as_if_they_were_not_there(
+    manager: SessionManager, session: Session, ben: Principal
+) -> None:
+    for call in (manager.get, manager.get_for_workspace, manager.close, manager.close_by_force):
+        with pytest.raises(SessionNotFound) as refused:
+            await call(ben, session.id)
+        assert str(refused.value) == str(SessionNotFound(session.id))
+
+
+async def test_a_warm_kernel_makes_a_session_at_once(
+    manager: SessionManager, ann: Principal
+) -> None:
+    await until(lambda: manager.statistics()["warm"] == 1)
+    started = time.monotonic()
+    session = await manager.create(ann, PLAIN)
+    assert time.monotonic() - started < 0.5
+    assert (await session.execute(request_of("x = 1"))).success
+    await manager.close(ann, session.id)
+    # Another one is warmed up for the next.
+    await until(lambda: manager.statistics()["warm"] == 1)
+
+
+async def test_a_warm_kernel_that_dies_is_replaced(manager: SessionManager) -> None:
+    await until(lambda: manager.statistics()["warm"] == 1)
+    (kernel,) = manager._warm._ready
+    assert kernel.process_id is not None
+    os.kill(kernel.process_id, signal.SIGKILL)
+    await until(lambda: manager._warm._ready not in ([kernel], []))
+
+
+async def test_a_user_can_have_no_more_sessions_than_allowed(
+    manager: SessionManager, session: Session, ann: Principal
+) -> None:
+    # Asked for at the same moment, four where two are free.
+    outcomes = await asyncio.gather(
+        *(manager.create(ann, PLAIN) for _ in range(4)), return_exceptions=True
+    )
+    created = [each for each in outcomes if isinstance(each, Session)]
+    refused = [each for each in outcomes if isinstance(each, TooManySessions)]
+    await asyncio.gather(*(manager.close_by_force(ann, each.id) for each in created))
+    assert (len(created), len(refused)) == (0, 4) or (len(created), len(refused)) == (2, 2)
+    assert [each.id for each in await manager.list(ann)] == [session.id]
+
+
+@pytest.mark.parametrize("runtime_type", ["R", "Julia", "python"])
+async def test_a_runtime_that_is_not_there_is_refused_with_the_way_out(
+    manager: SessionManager, ann: Principal, runtime_type: str
+) -> None:
+    with pytest.raises(RuntimeNotAvailable, match='"runtimeType": "Python"') as refused:
+        await manager.create(ann, CreateSessionRequest(runtime_type=runtime_type))
+    assert runtime_type in str(refused.value)
+
+
+async def test_a_name_without_end_is_refused(manager: SessionManager, ann: Principal) -> None:
+    with pytest.raises(BadRequest):
+        await manager.create(ann, CreateSessionRequest(name="n" * 300))
+
+
+async def test_no_session_is_left_when_its_snapshot_is_not_there(
+    manager: SessionManager, session: Session, ann: Principal
+) -> None:
+    with pytest.raises(SnapshotNotFound):
+        await manager.create(ann, CreateSessionRequest(snapshot_id="nothing"))
+    assert [each.id for each in await manager.list(ann)] == [session.id]
+
+
+async def test_a_closed_session_tells_its_owner_that_it_was_closed(
+    manager: SessionManager, ann: Principal, ben: Principal
+) -> None:
+    session = await manager.create(ann, PLAIN)
+    running = session.begin(request_of("import time; time.sleep(60)"))
+    process = psutil.Process(session.process_id)
+    await manager.close(ann, session.id)
+    assert not process.is_running()
+    assert not session.directory.exists()
+    assert not (await running.response()).success
+    with pytest.raises(SessionEnded, match="it was closed"):
+        await manager.get(ann, session.id)
+    with pytest.raises(SessionNotFound):
+        await manager.get(ben, session.id)
+
+
+async def test_closing_by_force_ends_processes_that_the_code_started(
+    manager: SessionManager, ann: Principal
+) -> None:
+    session = await manager.create(ann, PLAIN)
+    code = "import subprocess, sys\nchild = subprocess.Popen(['sleep', '60']).pid"
+    result = await session.execute(request_of(code, outputs=["child"]))
+    child = psutil.Process(result.output_parameters[0].value)
+    await manager.close_by_force(ann, session.id)
+    await until(lambda: not child.is_running() or child.status() == psutil.STATUS_ZOMBIE)
+
+
+async def test_no_more_executions_wait_than_allowed(session: Session) -> None:
+    executions = [session.begin(request_of("import time; time.sleep(0.1)")) for _ in range(3)]
+    with pytest.raises(QueueIsFull):
+        session.begin(request_of("1"))
+    assert all([(await each.response()).success for each in executions])
+
+
+async def test_the_servers_environment_does_not_reach_a_session(session: Session, run: Run) -> None:
+    assert session.process_id is not None
+    result = await run("import os\nseen = dict(os.environ)", outputs=["seen"])
+    seen = result.output_parameters[0].value
+    assert seen["GIVEN"] == "by the operator"
+    # What the process was started with can't hold more, as code may read that too.
+    started_with = psutil.Process(session.process_id).environ()
+    for environment in (seen, started_with):
+        assert not [
+            name for name in environment if name.startswith(("MLSVC_", "JUPYTER", "PYTEST"))
+        ]
+    assert set(started_with) & {"JPY_SESSION_NAME", "JPY_API_TOKEN"} == set()
+    assert not [name for name in seen if name.startswith("JPY_")]
+
+
+async def test_a_session_has_a_folder_of_its_own_and_a_clean_workspace(
+    session: Session, run: Run
+) -> None:
+    result = await run("import os\nwhere = os.getcwd()", outputs=["where"])
+    assert result.output_parameters[0].value == str(session.directory)
+    home = session.directory.parent
+    assert home.stat().st_mode & 0o077 == 0
+    assert (home / "connection.json").stat().st_mode & 0o077 == 0
+    assert set(await session.objects()) <= {"os", "where", "seen", "time", "x"}
+
+
+async def test_startup_files_of_the_servers_owner_do_not_run(session: Session, run: Run) -> None:
+    result = await run("folder = get_ipython().ipython_dir", outputs=["folder"])
+    assert result.output_parameters[0].value == str(session.directory.parent / "ipython")
+
+
+async def test_sessions_that_are_idle_for_too_long_are_closed_but_busy_ones_are_not(
+    manager: SessionManager, session: Session, ann: Principal
+) -> None:
+    idle = await manager.create(ann, PLAIN)
+    busy = session.begin(request_of("import time; time.sleep(60)"))
+    manager.idle_timeout = 0.3
+    try:
+        await until(lambda: not idle.directory.exists())
+    finally:
+        manager.idle_timeout = 3600
+    assert not busy.is_finished
+    assert await session.cancel()
+    assert (await manager.get(ann, session.id)) is session
+    with pytest.raises(SessionEnded, match="idle for more than"):
+        await manager.get(ann, idle.id)
+
+
+async def test_a_kernel_that_cannot_start_is_an_error_and_leaves_nothing(
+    tmp_path: Path, ann: Principal
+) -> None:
+    manager = make_manager(
+        tmp_path,
+        WarmKernels={"warm_kernels": 0},
+        KernelFactory={"environment": {"PYTHONHOME": "/nowhere"}},
+    )
+    await manager.start()
+    try:
+        started = time.monotonic()
+        with pytest.raises(KernelDidNotStart):
+            await manager.create(ann, PLAIN)
+        assert time.monotonic() - started < 20
+        assert await manager.list(ann) == []
+        assert not (await asyncio.to_thread(list, tmp_path.glob("sessions/run-*/*-*")))
+    finally:
+        await manager.stop()
+
+
+SERVER = """
+import asyncio, sys
+from pathlib import Path
+from jupyter_mlsvc.wire.models import CreateSessionRequest
+from jupyter_mlsvc_server.auth.principal import Principal, Role
+from jupyter_mlsvc_server.sessions.manager import SessionManager
+
+async def main():
+    manager = SessionManager(data_dir=Path(sys.argv[1]), snapshots=None)
+    manager._warm.warm_kernels = 0
+    await manager.start()
+    session = await manager.create(Principal("ann", Role.OWNER), CreateSessionRequest())
+    print(session.process_id, flush=True)
+    await asyncio.sleep(60)
+
+asyncio.run(main())
+"""
+
+
+async def test_a_killed_server_leaves_no_kernel_and_the_next_one_sweeps_its_folders(
+    tmp_path: Path,
+) -> None:
+    server = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", SERVER, str(tmp_path), stdout=asyncio.subprocess.PIPE
+    )
+    assert server.stdout is not None
+    kernel = psutil.Process(int(await server.stdout.readline()))
+    (run,) = await asyncio.to_thread(list, tmp_path.glob("sessions/run-*"))
+    sockets = (run / "sockets").readlink()
+
+    # While it lives, another server on the same folder leaves its folders alone.
+    other = make_manager(tmp_path, WarmKernels={"warm_kernels": 0})
+    await other.start()
+    await other.stop()
+    assert run.exists()
+
+    server.kill()
+    await server.wait()
+    await until(lambda: not kernel.is_running() or kernel.status() == psutil.STATUS_ZOMBIE, 10)
+    await other.start()
+    await other.stop()
+    assert not run.exists()
+    assert not sockets.exists()
