@@ -39,7 +39,7 @@ CELL_TIMEOUT: Final = 180
 """Seconds; far more than any cell of the walkthrough takes."""
 
 
-class CannotRun(Exception):
+class DemoError(Exception):
     """The demo can't run; the message says why and what to do."""
 
 
@@ -94,7 +94,7 @@ def main() -> int:
         ):
             _check_free(variable, port)
         return _run(settings)
-    except CannotRun as error:
+    except DemoError as error:
         _say(str(error))
         return 1
     except KeyboardInterrupt:
@@ -125,7 +125,7 @@ def _run(settings: Settings) -> int:
             _say("\nStopping the server ...")
             return 0 if is_passed else 1
     except ServerDidNotStart as error:
-        raise CannotRun(str(error)) from None
+        raise DemoError(str(error)) from None
     finally:
         server.stop()
 
@@ -143,6 +143,7 @@ class Walkthrough:
         self._server = server
         self._notebook = nbformat.read(HERE / WALKTHROUGH, as_version=4)  # type: ignore[no-untyped-call]
         self._say: Callable[[str], None] = print
+        self._heading = ""
 
     def run(self, say: Callable[[str], None]) -> bool:
         """Run every cell and say what each gave; False when one failed."""
@@ -151,6 +152,8 @@ class Walkthrough:
             self._notebook,
             timeout=CELL_TIMEOUT,
             kernel_name="python3",
+            # Below it, the kernel warns about the transport that Jupyter chose for it.
+            extra_arguments=["--log-level=40"],
             resources={"metadata": {"path": str(HERE)}},
             on_cell_start=self._on_start,
             on_cell_executed=self._on_executed,
@@ -175,9 +178,12 @@ class Walkthrough:
     def _on_start(self, cell: Any, **_: Any) -> None:
         for line in cell.source.splitlines() if cell.cell_type == "markdown" else ():
             if line.startswith("#"):
-                self._say(f"\n== {line.lstrip('# ')}")
+                self._heading = line.lstrip("# ")
 
     def _on_executed(self, cell: Any, **_: Any) -> None:
+        if self._heading:
+            self._say(f"\n== {self._heading}")
+            self._heading = ""
         source = cell.source.splitlines()
         self._say(f"  > {source[0]}{' ...' if len(source) > 1 else ''}")
         for output in cell.outputs:
@@ -229,7 +235,7 @@ def _wait_for_interrupt(server: ServerProcess) -> None:
     with suppress(KeyboardInterrupt):
         if server.process is not None:
             server.process.wait()
-            raise CannotRun(f"The server ended by itself; see {_relative(server.log_file)}.")
+            raise DemoError(f"The server ended by itself; see {_relative(server.log_file)}.")
 
 
 def _copy_notebooks() -> Path:
@@ -261,7 +267,7 @@ def _keep_password(settings: Settings) -> None:
 def _port(variables: Mapping[str, str], name: str, otherwise: int) -> int:
     text = variables.get(name) or str(otherwise)
     if not (text.isascii() and text.isdigit() and 0 < int(text) <= HIGHEST_PORT):
-        raise CannotRun(f"{name} is {text!r}; it has to be a port number, 1 to 65535.")
+        raise DemoError(f"{name} is {text!r}; it has to be a port number, 1 to 65535.")
     return int(text)
 
 
@@ -271,7 +277,7 @@ def _check_free(variable: str, port: int) -> None:
         try:
             probe.bind(("127.0.0.1", port))
         except OSError:
-            raise CannotRun(
+            raise DemoError(
                 f"Port {port} is taken by another program. Stop it, or choose another port: "
                 f"make demo {variable}={port + 1}"
             ) from None

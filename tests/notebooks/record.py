@@ -21,6 +21,19 @@ from jupyter_mlsvc_server.launch import ServerProcess
 NOTEBOOKS: Final = Path(__file__).parents[2] / "notebooks"
 
 
+def new_server(data_dir: Path) -> ServerProcess:
+    """Make a server as the notebooks expect it, not started yet.
+
+    Its user has the name that is stored in the notebooks, and its base URL needs quoting.
+    """
+    return ServerProcess(
+        data_dir=data_dir,
+        admin_password=secrets.token_urlsafe(12),
+        base_url="/user/maria%20garcia/",
+        options=["--MlsvcApp.jupyter_user=maria"],
+    )
+
+
 def kernel_environment(server: ServerProcess) -> dict[str, str]:
     """Environment of a kernel that the server's JupyterLab starts, and an account for programs."""
     assert server.admin_password is not None
@@ -39,7 +52,11 @@ def record(path: Path, server: ServerProcess) -> None:
     """Run a notebook and write it back with its outputs."""
     notebook = nbformat.read(path, as_version=4)  # type: ignore[no-untyped-call]
     client = NotebookClient(
-        notebook, timeout=120, kernel_name="python3", resources={"metadata": {"path": path.parent}}
+        notebook,
+        timeout=120,
+        kernel_name="python3",
+        extra_arguments=["--log-level=40"],
+        resources={"metadata": {"path": path.parent}},
     )
     client.record_timing = False
     client.execute(env=kernel_environment(server))
@@ -72,12 +89,7 @@ def joined(outputs: list[Any]) -> list[Any]:
 def main(names: list[str]) -> None:
     """Record the named notebooks, or all."""
     paths = [path for path in sorted(NOTEBOOKS.glob("*.ipynb")) if not names or path.stem in names]
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        ServerProcess(
-            data_dir=Path(folder) / "data", admin_password=secrets.token_urlsafe(12)
-        ) as server,
-    ):
+    with tempfile.TemporaryDirectory() as folder, new_server(Path(folder)) as server:
         for path in paths:
             print(path.name, flush=True)  # noqa: T201 - a command
             record(path, server)

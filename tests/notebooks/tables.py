@@ -29,12 +29,12 @@ _VARIABLE: Final = re.compile(r"MLSVC_[A-Z0-9_]+")
 
 def settings_table() -> str:
     """Every setting of the server's classes."""
-    return _settings(jupyter_mlsvc_server, skip="migrations")
+    return _settings(jupyter_mlsvc_server, skip=("migrations", "auth.cli"))
 
 
 def magics_table() -> str:
     """Every setting of the magics."""
-    return _settings(jupyter_mlsvc, skip="labextension")
+    return _settings(jupyter_mlsvc, skip=("labextension",))
 
 
 def operations_table() -> str:
@@ -65,7 +65,7 @@ def between(text: str, mark: str) -> str:
     return text.partition(f"<!-- {mark} -->\n")[2].partition("<!-- end -->")[0].strip()
 
 
-def _settings(package: ModuleType, skip: str) -> str:
+def _settings(package: ModuleType, skip: tuple[str, ...]) -> str:
     rows = [
         (f"`{owner.__name__}.{name}`", _default(trait), _sentence(trait.help))
         for owner in _configurables(package, skip)
@@ -75,10 +75,10 @@ def _settings(package: ModuleType, skip: str) -> str:
     return _table(("setting", "default", "what it does"), rows)
 
 
-def _configurables(package: ModuleType, skip: str) -> Iterator[type[Configurable]]:
+def _configurables(package: ModuleType, skip: tuple[str, ...]) -> Iterator[type[Configurable]]:
     found: dict[str, type[Configurable]] = {}
     for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
-        if skip in module.name or module.name.endswith(("__main__", "pytest_plugin")):
+        if any(part in module.name for part in (*skip, "__main__", "pytest_plugin")):
             continue
         for _, kind in inspect.getmembers(importlib.import_module(module.name), inspect.isclass):
             is_ours = kind.__module__ == module.name
