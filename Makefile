@@ -20,7 +20,7 @@ AS_ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
 
 .PHONY: help
 help: ## Show this list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | sed -E 's/:.*## /\t/' | expand -t 16
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | sed -E 's/:.*## /\t/' | expand -t 20
 
 .PHONY: install
 install: $(INSTALLED) ## Create .venv and install everything development needs
@@ -52,11 +52,15 @@ test-fast: $(INSTALLED) ## Run the tests that start no kernel, server or browser
 	@pytest -m "not kernel and not browser and not external and not slow"
 
 .PHONY: lint
-lint: $(INSTALLED) $(NODE_PACKAGES) types ## Check style, types, imports and spelling
+lint: types lint-labextension ## Check style, types, imports and spelling
 	@echo "==> Style, imports and spelling"
 	@ruff check && ruff format --check
-	@lint-imports
+	@lint-imports --no-logo
 	@codespell
+
+.PHONY: lint-labextension
+lint-labextension: $(NODE_PACKAGES) ## Check style and types of the side panel
+	@echo "==> Side panel"
 	@cd labextension && jlpm lint:check
 
 .PHONY: types

@@ -9,8 +9,11 @@ from typing import Any
 
 from hatch_jupyter_builder import plugin
 
-BUNDLE = "jupyter_mlsvc/labextension"
 INSTALLED_BUNDLE = "share/jupyter/labextensions/jupyter-mlsvc"
+SHARED_DATA = {
+    "jupyter_mlsvc/labextension": INSTALLED_BUNDLE,
+    "labextension/install.json": f"{INSTALLED_BUNDLE}/install.json",
+}
 
 
 class LabextensionHook(plugin.JupyterBuildHook):
@@ -33,7 +36,7 @@ class LabextensionHook(plugin.JupyterBuildHook):
         if not self._is_sdist():
             super().initialize(version, build_data)
         if self.target_name == "wheel":
-            build_data["shared_data"][BUNDLE] = INSTALLED_BUNDLE
+            build_data["shared_data"] |= SHARED_DATA
 
     def _has_node(self) -> bool:
         node = which("node")

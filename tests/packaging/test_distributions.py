@@ -1,0 +1,118 @@
+"""What is in the sdist and the wheel, and that a wheel alone gives a working install."""
+
+from __future__ import annotations
+
+import re
+import tarfile
+import venv
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from .conftest import REPOSITORY, run
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+
+DATA = "jupyter_mlsvc-{version}.data/data/"
+LABEXTENSION = DATA + "share/jupyter/labextensions/jupyter-mlsvc/"
+
+
+@pytest.fixture(scope="session")
+def members(wheel: Path) -> dict[str, bytes]:
+    """Files of the wheel, the version taken out of their names."""
+    version = wheel.name.split("-")[1]
+    with zipfile.ZipFile(wheel) as archive:
+        return {
+            name.replace(f"-{version}.", "-{version}."): archive.read(name)
+            for name in archive.namelist()
+        }
+
+
+def test_the_wheel_holds_every_module_of_both_packages(members: dict[str, bytes]) -> None:
+    expected = {
+        path.relative_to(root).as_posix()
+        for root, package in [
+            (REPOSITORY, "jupyter_mlsvc"),
+            (REPOSITORY / "server_ext", "jupyter_mlsvc_server"),
+        ]
+        for path in (root / package).rglob("*.py")
+    }
+    assert {name for name in members if name.endswith(".py")} == expected
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "jupyter_mlsvc/py.typed",
+        "jupyter_mlsvc_server/py.typed",
+        DATA + "etc/jupyter/jupyter_server_config.d/jupyter_mlsvc_server.json",
+        LABEXTENSION + "install.json",
+        LABEXTENSION + "package.json",
+        LABEXTENSION + "static/style.js",
+        "jupyter_mlsvc-{version}.dist-info/licenses/LICENSE",
+    ],
+)
+def test_the_wheel_holds(name: str, members: dict[str, bytes]) -> None:
+    assert name in members
+
+
+def test_the_wheel_holds_the_migrations_of_the_database(members: dict[str, bytes]) -> None:
+    folder = "jupyter_mlsvc_server/storage/migrations/"
+    assert folder + "env.py" in members
+    assert any(name.startswith(folder + "versions/") for name in members)
+
+
+def test_the_wheel_holds_the_front_end_once_and_built_for_production(
+    members: dict[str, bytes],
+) -> None:
+    entries = [name for name in members if "remoteEntry" in name]
+    (load,) = re.findall(
+        rb'"load": "(static/remoteEntry[^"]+)"', members[LABEXTENSION + "package.json"]
+    )
+    assert entries == [LABEXTENSION + load.decode()]
+    assert not [name for name in members if name.endswith(".map")]
+
+
+def test_the_sdist_holds_what_is_needed_to_build_and_test(sdist: Path) -> None:
+    with tarfile.open(sdist) as archive:
+        names = {name.split("/", 1)[-1] for name in archive.getnames()}
+    wanted = {
+        "jupyter_mlsvc/labextension/package.json",
+        "labextension/src/index.ts",
+        "labextension/yarn.lock",
+        "tests/packaging/test_distributions.py",
+        "Makefile",
+    }
+    assert wanted <= names
+    assert not [name for name in names if "node_modules" in name or name.startswith(".venv")]
+
+
+def test_a_clean_install_of_the_wheel_enables_both_extensions(wheel: Path, tmp_path: Path) -> None:
+    venv.create(tmp_path / "venv", with_pip=True)
+    programs = tmp_path / "venv/bin"
+    private = {
+        "HOME": str(tmp_path),
+        "PATH": f"{programs}:/usr/bin:/bin",
+        "JUPYTER_PREFER_ENV_PATH": "1",
+    }
+    run(programs / "python", "-m", "pip", "install", "--quiet", "--no-compile", wheel, **private)
+
+    magics = "import jupyter_mlsvc; print(jupyter_mlsvc.load_ipython_extension.__name__)"
+    assert "load_ipython_extension" in run(programs / "python", "-c", magics, **private)
+    server = run(programs / "jupyter", "server", "extension", "list", **private)
+    assert re.search(r"jupyter_mlsvc_server \S+ .*OK", server), server
+    assert wheel.name.split("-")[1] in run(programs / "jupyter", "mlsvc", "--version", **private)
+
+    run(
+        programs / "python",
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--no-compile",
+        "jupyterlab",
+        **private,
+    )
+    lab = run(programs / "jupyter", "labextension", "list", **private)
+    assert re.search(r"jupyter-mlsvc v\S+ .*enabled.*OK", lab), lab
