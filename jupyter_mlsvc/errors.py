@@ -6,6 +6,7 @@
       ConnectionFailed              nobody answers at the URL
       UnexpectedAnswer              somebody answers, but not an ML service server
       NotLoggedIn                   no token, or the login has ended
+      InvalidInput                  a value or a declaration that can't be sent; a ValueError, too
       ApiError                      the server refused
         BadRequest                  400
         Unauthorized                401
@@ -72,6 +73,10 @@ class UnexpectedAnswer(MlsvcError):
 
 class NotLoggedIn(MlsvcError):
     """No token is known, or the login has ended."""
+
+
+class InvalidInput(MlsvcError, ValueError):
+    """A value that JSON can't carry, or a declaration of inputs or outputs that is wrong."""
 
 
 class ApiError(MlsvcError):

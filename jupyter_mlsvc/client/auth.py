@@ -37,7 +37,7 @@ class Anonymous:
         """No token."""
         return None
 
-    def renew(self, refused: str) -> bool:  # noqa: ARG002 - the protocol's
+    def renew(self, refused: str) -> bool:
         """Say that there is nothing to renew."""
         return False
 
@@ -53,7 +53,7 @@ class GivenToken:
         """Return the token as given."""
         return self._token
 
-    def renew(self, refused: str) -> bool:  # noqa: ARG002 - the protocol's
+    def renew(self, refused: str) -> bool:
         """Say that only whoever gave the token can replace it."""
         return False
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import TracebackType
 from typing import Final, Self
 from urllib.parse import urlsplit
@@ -20,7 +20,7 @@ from jupyter_mlsvc.client.snapshots import Snapshots
 from jupyter_mlsvc.client.status import Status
 from jupyter_mlsvc.client.transport import RequestsTransport, Timeout, Transport
 from jupyter_mlsvc.config import DEFAULT_URL, Environment
-from jupyter_mlsvc.errors import MlsvcError
+from jupyter_mlsvc.errors import MlsvcError, Unauthorized
 from jupyter_mlsvc.wire import models
 
 _SECRET: Final = re.compile(r"(refreshToken=)[^&\s\"']+")
@@ -119,7 +119,8 @@ class Client:
         auth, self._api.auth = self._api.auth, Anonymous()
         if isinstance(auth, Login):
             query = {"refreshToken": auth.refresh_token}
-            with _secrets_out_of_logs():
+            # Tokens that the server no longer knows are as useless as they should be.
+            with _secrets_out_of_logs(), suppress(Unauthorized):
                 self._api.call(
                     "DELETE", "login", "refreshToken", query=query, needs_token=False
                 ).read()

@@ -65,5 +65,7 @@ class Follower:
             if execution_id is not None:
                 self._follow(execution_id)
         except KeyboardInterrupt:
+            # The first may have hit other code, when this still waited for its turn.
+            self._sessions.cancel(self._session_id)
             return RemoteInterrupted(name, is_stopping=True)
         return RemoteInterrupted(name)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Final
+from typing import Any, Final
 
+from jupyter_mlsvc.errors import InvalidInput
 from jupyter_mlsvc.wire.models import ParameterDefinition
-from jupyter_mlsvc.wire.names import parameter_name
+from jupyter_mlsvc.wire.names import InvalidName, parameter_name
+from jupyter_mlsvc.wire.values import ValueProblem, encode_output
 
 Parameters = Mapping[str, object] | Iterable[str | ParameterDefinition]
 """``{"flower_data": "vector"}`` or ``["flower_data:vector"]``; types may be classes."""
@@ -31,7 +33,7 @@ def definitions(parameters: Parameters) -> list[ParameterDefinition]:
 
     Raises
     ------
-    ValueError
+    InvalidInput
         A name is no Python identifier or comes twice, or a class stands for no type.
     """
     if isinstance(parameters, str):
@@ -44,7 +46,7 @@ def definitions(parameters: Parameters) -> list[ParameterDefinition]:
         ]
     names = [item.name for item in found]
     if twice := {name for name in names if names.count(name) > 1}:
-        raise ValueError(f"{min(twice)!r} is declared twice.")
+        raise InvalidInput(f"{min(twice)!r} is declared twice.")
     return found
 
 
@@ -57,9 +59,26 @@ def parse(text: str) -> ParameterDefinition:
 def _definition(name: str, kind: object) -> ParameterDefinition:
     if isinstance(kind, type):
         if kind.__name__ not in _BY_CLASS:
-            raise ValueError(
+            raise InvalidInput(
                 f"{name!r} is declared as {kind.__name__}, which stands for none of the types "
                 "logical, numeric, integer, character, vector, matrix and data.frame."
             )
         kind = _BY_CLASS[kind.__name__]
-    return ParameterDefinition(name=parameter_name(name), type=str(kind))
+    try:
+        return ParameterDefinition(name=parameter_name(name), type=str(kind))
+    except InvalidName as error:
+        raise InvalidInput(str(error)) from None
+
+
+def plain_values(values: Mapping[str, object]) -> dict[str, Any]:
+    """Turn values into what JSON carries: arrays into lists, frames into columns.
+
+    Raises
+    ------
+    InvalidInput
+        JSON can't carry a value; the message names it and its type.
+    """
+    try:
+        return {name: encode_output("", value, name) for name, value in values.items()}
+    except ValueProblem as error:
+        raise InvalidInput(str(error)) from None

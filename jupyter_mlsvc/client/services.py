@@ -9,12 +9,11 @@ from msgspec import UNSET, UnsetType
 
 from jupyter_mlsvc.client import looks
 from jupyter_mlsvc.client.api import Api
-from jupyter_mlsvc.client.parameters import Parameters, definitions
+from jupyter_mlsvc.client.parameters import Parameters, definitions, plain_values
 from jupyter_mlsvc.client.results import ServiceResult
 from jupyter_mlsvc.client.service import Service
 from jupyter_mlsvc.errors import NotFound
 from jupyter_mlsvc.wire import models
-from jupyter_mlsvc.wire.values import encode_output
 
 
 class Services:
@@ -173,13 +172,12 @@ class Services:
         timeout : float, optional
             Seconds to wait for the answer instead of the client's.
         """
-        body = {key: encode_output("", value, key) for key, value in (inputs or {}).items()}
         answer = self._api.post(
             models.WebServiceResult,
             "api",
             name,
             version,
-            json=body,
+            json=plain_values(inputs or {}),
             timeout=None if timeout is None else (self._api.timeout[0], timeout),
         )
         return ServiceResult(f"{name} {version}", answer)

@@ -9,13 +9,13 @@ from typing import Any, Final
 from jupyter_mlsvc.client import looks
 from jupyter_mlsvc.client.api import Api, multipart
 from jupyter_mlsvc.client.events import AnyEvent, Finished, decode_event
+from jupyter_mlsvc.client.parameters import plain_values
 from jupyter_mlsvc.client.results import ExecutionResult
 from jupyter_mlsvc.client.session import Session
 from jupyter_mlsvc.client.transport import Timeout
 from jupyter_mlsvc.errors import ConnectionFailed, NotFound, UnexpectedAnswer
 from jupyter_mlsvc.wire import models
 from jupyter_mlsvc.wire.objects import dumps, loads
-from jupyter_mlsvc.wire.values import encode_output
 
 _OCTETS: Final = "application/octet-stream"
 _RECONNECTS: Final = 5
@@ -270,8 +270,8 @@ def _execute_request(
     return models.ExecuteRequest(
         code=code,
         input_parameters=[
-            models.WorkspaceObject(name=name, value=encode_output("", value, name))
-            for name, value in (inputs or {}).items()
+            models.WorkspaceObject(name=name, value=value)
+            for name, value in plain_values(inputs or {}).items()
         ],
         output_parameters=list(outputs),
     )

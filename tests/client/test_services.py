@@ -9,9 +9,8 @@ import pytest
 from jupyter_mlsvc.client.client import Client
 from jupyter_mlsvc.client.parameters import definitions
 from jupyter_mlsvc.client.service import Service
-from jupyter_mlsvc.errors import NotFound, ServiceFailed
+from jupyter_mlsvc.errors import InvalidInput, NotFound, ServiceFailed
 from jupyter_mlsvc.wire.models import ParameterDefinition
-from jupyter_mlsvc.wire.names import InvalidName
 
 from .fake import FakeTransport, answer, sent
 
@@ -142,6 +141,14 @@ def test_frames_travel_by_column(service: Service, transport: FakeTransport) -> 
     assert body(transport) == {"flower_data": {"a": [1, 2], "b": ["x", None]}}
 
 
+def test_a_value_that_json_cannot_carry_is_named(
+    service: Service, transport: FakeTransport
+) -> None:
+    with pytest.raises(InvalidInput, match="flower_data must be something that JSON can carry"):
+        service(flower_data=object())
+    assert transport.requests == []
+
+
 def test_files_come_as_bytes_and_one_that_was_not_written_as_none(
     service: Service, transport: FakeTransport
 ) -> None:
@@ -214,9 +221,9 @@ def test_parameters_are_declared_in_several_ways(given: Any, expected: Any) -> N
 @pytest.mark.parametrize(
     ("given", "kind", "message"),
     [
-        (["a:vector", "a:matrix"], ValueError, "'a' is declared twice"),
+        (["a:vector", "a:matrix"], InvalidInput, "'a' is declared twice"),
         ({"a": object}, ValueError, "stands for none of the types"),
-        (["two words:vector"], InvalidName, "no valid name"),
+        (["two words:vector"], InvalidInput, "no valid name"),
     ],
 )
 def test_wrong_declarations_are_refused(given: Any, kind: type[Exception], message: str) -> None:

@@ -265,6 +265,7 @@ def test_a_second_interrupt_does_not_wait_for_the_end(
         lines(then=KeyboardInterrupt()),
         answer("Cancelled."),
         lines(then=KeyboardInterrupt()),
+        answer("Cancelled."),
     ]
     with pytest.raises(RemoteInterrupted, match="may still be stopping"):
         session.run("while True: pass")

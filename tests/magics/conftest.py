@@ -107,8 +107,9 @@ class Ran:
 
     @property
     def error(self) -> BaseException:
-        assert self.result.error_in_exec is not None
-        return self.result.error_in_exec
+        error: BaseException | None = self.result.error_in_exec
+        assert error is not None
+        return error
 
 
 @pytest.fixture

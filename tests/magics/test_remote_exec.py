@@ -47,6 +47,7 @@ def test_the_value_of_the_last_expression_is_the_result(run: Run) -> None:
 
 def test_a_rich_value_keeps_its_looks(run: Run, on_server: InteractiveShell) -> None:
     value = run("%%remote_exec\nimport pandas\npandas.DataFrame({'a': [1]})").value
+    assert on_server.display_formatter is not None
     shown, _ = on_server.display_formatter.format(value)
     assert "<table" in shown["text/html"]
     assert "a" in shown["text/plain"]

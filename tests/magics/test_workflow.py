@@ -183,17 +183,13 @@ def test_a_wrong_password_is_one_line_and_keeps_the_login_that_was_there(
     assert run("%mlsvc status").value.code == "pass"
 
 
-def test_after_logout_the_tokens_are_useless(
-    run: Run, connection: MlsvcConnection, mlsvc_server: ServerProcess
-) -> None:
+def test_after_logout_the_tokens_are_useless(mlsvc_server: ServerProcess) -> None:
     assert mlsvc_server.admin_password is not None
     client = Client(mlsvc_server.public_url, username="admin", password=mlsvc_server.admin_password)
     token = client._api.auth.token()
     client.logout()
     with pytest.raises(MlsvcError):
         Client(mlsvc_server.public_url, token).services.list()
-    assert run("%mlsvc status").value.code == "pass"
-    assert connection.client.is_logged_in
 
 
 def test_a_server_that_is_not_there_is_one_line(shown_error: ShownError) -> None:

@@ -1,0 +1,203 @@
+"""The client against a real server, through both of its doors."""
+
+from __future__ import annotations
+
+import threading
+import time
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from jupyter_mlsvc.client.auth import Login
+from jupyter_mlsvc.client.client import Client
+from jupyter_mlsvc.client.events import AnyEvent, Finished, StreamText
+from jupyter_mlsvc.client.session import Session
+from jupyter_mlsvc.errors import (
+    BadRequest,
+    NotFound,
+    NotLoggedIn,
+    RemoteExecutionError,
+    Unauthorized,
+)
+from jupyter_mlsvc_server.launch import ServerProcess
+
+pytestmark = pytest.mark.kernel
+
+
+@pytest.fixture(params=["public door", "Jupyter door"])
+def door(request: pytest.FixtureRequest, mlsvc_server: ServerProcess) -> str:
+    return mlsvc_server.public_url if request.param == "public door" else mlsvc_server.notebook_url
+
+
+@pytest.fixture
+def client(door: str, mlsvc_server: ServerProcess) -> Iterator[Client]:
+    with Client(door, username="admin", password=mlsvc_server.admin_password) as client:
+        yield client
+        client.logout()
+
+
+@pytest.fixture
+def session(client: Client) -> Iterator[Session]:
+    with client.sessions.create("from the client") as session:
+        yield session
+
+
+def test_the_server_is_well(client: Client) -> None:
+    assert client.status().code == "pass"
+
+
+def test_a_wrong_password_is_refused(door: str) -> None:
+    with pytest.raises(Unauthorized):
+        Client(door, username="admin", password="not the password")
+
+
+def test_a_forged_token_is_refused(door: str) -> None:
+    with pytest.raises(Unauthorized):
+        Client(door, "mlsvc-forged").services.list()
+
+
+def test_a_login_renews_itself_and_the_old_pair_dies(client: Client, door: str) -> None:
+    auth = client._api.auth
+    assert isinstance(auth, Login)
+    old = auth.token()
+    auth._renew_at = 0.0
+    client.services.list()
+    assert auth.token() != old
+    with pytest.raises(Unauthorized):
+        Client(door, old).services.list()
+
+
+def test_a_login_that_was_revoked_elsewhere_says_so(client: Client) -> None:
+    auth = client._api.auth
+    assert isinstance(auth, Login)
+    # As another program would that has the same login.
+    client._api.call(
+        "DELETE",
+        "login",
+        "refreshToken",
+        query={"refreshToken": auth.refresh_token},
+        needs_token=False,
+    ).read()
+    with pytest.raises(NotLoggedIn, match="The login of 'admin' has ended"):
+        client.services.list()
+
+
+def test_a_session_keeps_variables_and_history(client: Client, session: Session) -> None:
+    session.execute("x = a + 1", {"a": 1})
+    result = session.execute("print(x)", outputs=["x"])
+    assert (result.outputs, result.console_output) == ({"x": 2}, "2\n")
+    assert session.history() == ["x = a + 1", "print(x)"]
+    assert session.console_output() == "2\n"
+    assert session.id in [item.id for item in client.sessions.list()]
+    assert session.list_objects() == ["a", "x"]
+
+
+def test_code_that_raises_raises_here(session: Session) -> None:
+    with pytest.raises(RemoteExecutionError) as raised:
+        session.execute("{}['key']")
+    assert str(raised.value) == "KeyError in session 'from the client': 'key'"
+
+
+def test_objects_are_set_read_and_deleted(session: Session) -> None:
+    session.put_object("z", {1, 2})
+    session.execute("z.add(3)")
+    assert session.get_object("z") == {1, 2, 3}
+    session.delete_object("z")
+    with pytest.raises(NotFound):
+        session.get_object("z")
+
+
+def test_files_go_and_come_back(session: Session, tmp_path: Path) -> None:
+    (tmp_path / "my data.bin").write_bytes(bytes(range(256)))
+    session.upload_file(tmp_path / "my data.bin")
+    result = session.execute("n = len(open('my data.bin', 'rb').read())", outputs=["n"])
+    assert result.outputs == {"n": 256}
+    assert session.list_files() == ["my data.bin"]
+    assert session.download_file("my data.bin") == bytes(range(256))
+    session.delete_file("my data.bin")
+    assert session.list_files() == []
+
+
+def test_a_run_can_be_followed_again_from_any_event(client: Client, session: Session) -> None:
+    execution = client.sessions.start_execution(session.id, "print('a', flush=True)\n1 / 0")
+    events = list(client.sessions.events(session.id, execution))
+    assert isinstance(events[0], StreamText)
+    assert isinstance(events[-1], Finished)
+    assert list(client.sessions.events(session.id, execution, since=1)) == events[1:]
+
+
+def test_cancelling_stops_the_code_and_keeps_the_session(session: Session) -> None:
+    started = threading.Event()
+
+    def on_event(event: AnyEvent) -> None:
+        if isinstance(event, StreamText):
+            started.set()
+
+    def cancel() -> None:
+        started.wait(30)
+        session.cancel()
+
+    thread = threading.Thread(target=cancel)
+    thread.start()
+    at = time.monotonic()
+    with pytest.raises(RemoteExecutionError, match="KeyboardInterrupt"):
+        session.run("import time\nprint('on', flush=True)\ntime.sleep(60)", on_event=on_event)
+    thread.join()
+    assert time.monotonic() - at < 30
+    assert session.execute("x = 1", outputs=["x"]).outputs == {"x": 1}
+
+
+def test_a_snapshot_is_taken_loaded_downloaded_and_deleted(
+    client: Client, session: Session, tmp_path: Path
+) -> None:
+    session.execute("x = [1, 2]\nopen('note.txt', 'w').write('hello')")
+    snapshot = client.snapshots.create(session.id, "round trip")
+    with client.sessions.create("other", snapshot_id=snapshot.id) as other:
+        assert other.execute("y = x", outputs=["y"]).outputs == {"y": [1, 2]}
+        assert other.download_file("note.txt") == b"hello"
+        other.execute("x = None")
+        client.snapshots.load(snapshot.id, other.id)
+        assert other.execute("y = x", outputs=["y"]).outputs == {"y": [1, 2]}
+    assert snapshot.id in [item.id for item in client.snapshots.list()]
+    with zipfile.ZipFile(snapshot.download(tmp_path / "s.zip")) as archive:
+        assert "note.txt" in [Path(name).name for name in archive.namelist()]
+    snapshot.delete()
+    assert snapshot.id not in [item.id for item in client.snapshots.list()]
+
+
+def test_a_service_lives_and_dies(client: Client, session: Session) -> None:
+    session.execute("factor = 3")
+    snapshot = client.snapshots.create(session.id)
+    service = client.services.publish(
+        "By the client",
+        "1.0",
+        code="y = x * factor",
+        inputs={"x": "numeric"},
+        outputs={"y": float},
+        snapshot_id=snapshot.id,
+        alias="multiply",
+    )
+    snapshot.delete()
+    assert (service.alias, service.is_mine, service.published_by) == ("multiply", True, "admin")
+    assert service(2).y == service(x=2)["y"] == 6
+    with pytest.raises(BadRequest, match="x"):
+        service(x="two")
+    assert service.update(code="y = x + factor")(x=2).y == 5
+    assert "/api/By%20the%20client/1.0" in service.swagger()["paths"]
+    assert [item.version for item in client.services.versions("By the client")] == ["1.0"]
+    service.delete()
+    with pytest.raises(NotFound):
+        client.service("By the client", "1.0")
+
+
+def test_without_a_version_the_server_makes_one(client: Client) -> None:
+    service = client.services.publish("Unversioned", code="y = 1", outputs=["y:integer"])
+    assert len(service.version) == 36
+    assert service().y == 1
+    service.delete()
+
+
+def test_the_core_document_is_served(client: Client) -> None:
+    assert "/services/{name}/{version}" in client.services.core_swagger()["paths"]

@@ -1,0 +1,256 @@
+"""The magics in a kernel that Jupyter started, as in a notebook: nothing is set up."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from queue import Empty
+from typing import Any
+
+import pytest
+import requests
+from jupyter_client.blocking.client import BlockingKernelClient
+from jupyter_core.paths import jupyter_runtime_dir
+
+from jupyter_mlsvc_server.launch import ServerProcess
+
+pytestmark = pytest.mark.kernel
+
+
+class Notebook:
+    """A kernel behind the Jupyter server, driven by the messages that a front end uses."""
+
+    def __init__(self, server: ServerProcess, path: str) -> None:
+        self._server = server
+        # A session of Jupyter's: a notebook with its kernel.
+        body = {"path": path, "name": path, "type": "notebook", "kernel": {"name": "python3"}}
+        self.id: str = self._call("POST", "/api/sessions", body)["kernel"]["id"]
+        connection = Path(jupyter_runtime_dir()) / f"kernel-{self.id}.json"
+        self.client = BlockingKernelClient(connection_file=str(connection))
+        self.client.load_connection_file()
+        self.client.start_channels()
+        self._wait_until_ready(time.monotonic() + 60)
+
+    def _wait_until_ready(self, deadline: float) -> None:
+        # The client's own wait takes a kernel that is busy importing for a dead one.
+        while time.monotonic() < deadline:
+            self.client.kernel_info()
+            with suppress(Empty):
+                self.client.get_shell_msg(timeout=1)
+                self.client.get_iopub_msg(timeout=1)
+                return
+        raise TimeoutError("The kernel did not answer.")
+
+    def _call(self, method: str, path: str, body: object = None) -> Any:
+        answer = requests.request(
+            method,
+            self._server.jupyter_url + path,
+            headers={"Authorization": f"token {self._server.jupyter_token}"},
+            json=body,
+            timeout=60,
+        )
+        answer.raise_for_status()
+        return answer.json() if answer.content else None
+
+    def start(self, code: str) -> str:
+        """Run a cell without waiting."""
+        message: str = self.client.execute(code)
+        return message
+
+    def messages(self, of: str, timeout: float = 60) -> Iterator[tuple[str, dict[str, Any], float]]:
+        """What a cell puts out, with the time when it came."""
+        while True:
+            message = self.client.get_iopub_msg(timeout=timeout)
+            if message["parent_header"].get("msg_id") != of:
+                continue
+            kind, content = message["msg_type"], message["content"]
+            if kind == "status" and content["execution_state"] == "idle":
+                return
+            if kind not in {"status", "execute_input"}:
+                yield kind, content, time.monotonic()
+
+    def reply(self, of: str) -> dict[str, Any]:
+        """How a cell ended."""
+        while True:
+            message = self.client.get_shell_msg(timeout=60)
+            if message["parent_header"].get("msg_id") == of:
+                content: dict[str, Any] = message["content"]
+                return content
+
+    def run(self, code: str) -> list[tuple[str, dict[str, Any], float]]:
+        """Run a cell to its end."""
+        cell = self.start(code)
+        output = list(self.messages(cell))
+        self.last_reply = self.reply(cell)
+        return output
+
+    def text(self, code: str) -> str:
+        """Run a cell and give what it printed."""
+        return "".join(content["text"] for kind, content, _ in self.run(code) if kind == "stream")
+
+    def interrupt(self) -> None:
+        """Press the button."""
+        self._call("POST", f"/api/kernels/{self.id}/interrupt")
+
+    def close(self) -> None:
+        """End the kernel."""
+        self.client.stop_channels()
+        self._call("DELETE", f"/api/kernels/{self.id}")
+
+
+@pytest.fixture(scope="module")
+def notebook(mlsvc_server: ServerProcess) -> Iterator[Notebook]:
+    notebook = Notebook(mlsvc_server, "test.ipynb")
+    notebook.run("%load_ext jupyter_mlsvc\n%mlsvc session new test")
+    yield notebook
+    notebook.run("sessions = %mlsvc sessions\nfor session in sessions: session.close()")
+    notebook.close()
+
+
+def test_a_notebook_needs_no_set_up(notebook: Notebook) -> None:
+    assert notebook.text("%remote_exec print('over there')") == "over there\n"
+
+
+def test_the_tokens_of_the_notebook_stay_out_of_the_session(notebook: Notebook) -> None:
+    code = "%%remote_exec\nimport os\nprint([name for name in os.environ if 'MLSVC_TOKEN' in name])"
+    assert notebook.text(code) == "[]\n"
+
+
+def test_output_comes_while_the_code_runs(notebook: Notebook) -> None:
+    output = notebook.run("%%remote_exec\nimport time\nprint('a')\ntime.sleep(1.5)\nprint('b')")
+    (_, first, first_at), (_, second, second_at) = output
+    assert (first["text"], second["text"]) == ("a\n", "b\n")
+    assert second_at - first_at > 1
+
+
+def test_output_of_several_kinds_keeps_its_order(notebook: Notebook) -> None:
+    output = notebook.run(
+        "%%remote_exec\n"
+        "import sys\n"
+        "from IPython.display import HTML, display\n"
+        "print('one')\n"
+        "print('two', file=sys.stderr)\n"
+        "display(HTML('<i>three</i>'))\n"
+        "print('four')\n"
+        "5"
+    )
+    seen = [
+        content.get("text") or content["data"].get("text/html") or content["data"]["text/plain"]
+        for _, content, _ in output
+    ]
+    assert seen == ["one\n", "two\n", "<i>three</i>", "four\n", "5"]
+    assert [kind for kind, _, _ in output] == [
+        "stream",
+        "stream",
+        "display_data",
+        "stream",
+        "execute_result",
+    ]
+
+
+def test_a_display_is_updated_in_its_place(notebook: Notebook) -> None:
+    output = notebook.run(
+        "%%remote_exec\n"
+        "from IPython.display import display\n"
+        "shown = display('before', display_id=True)\n"
+        "shown.update('after')"
+    )
+    (first_kind, first, _), (second_kind, second, _) = output
+    assert (first_kind, second_kind) == ("display_data", "update_display_data")
+    assert first["transient"]["display_id"] == second["transient"]["display_id"]
+    assert second["data"]["text/plain"] == "'after'"
+
+
+def test_output_is_cleared(notebook: Notebook) -> None:
+    output = notebook.run(
+        "%%remote_exec\nfrom IPython.display import clear_output\nprint('a')\n"
+        "clear_output(wait=True)\nprint('b')"
+    )
+    assert [kind for kind, _, _ in output] == ["stream", "clear_output", "stream"]
+    assert output[1][1] == {"wait": True}
+
+
+def test_a_plot_is_shown_in_the_cell(notebook: Notebook) -> None:
+    output = notebook.run(
+        "%%remote_exec\nimport matplotlib.pyplot as plt\nplt.plot([1, 2])\nplt.show()"
+    )
+    assert [kind for kind, _, _ in output] == ["display_data"]
+    assert output[0][1]["data"]["image/png"].startswith("iVBOR")
+
+
+def test_an_error_begins_with_one_readable_line(notebook: Notebook) -> None:
+    ((kind, content, _),) = notebook.run("%%remote_exec\ndef f():\n    1 / 0\n\n\nf()")
+    assert kind == "error"
+    assert content["ename"] == "RemoteExecutionError"
+    assert content["traceback"][0] == "ZeroDivisionError in session 'test': division by zero"
+    assert "ZeroDivisionError" in content["traceback"][-2]
+    assert not any("jupyter_mlsvc" in line for line in content["traceback"])
+    assert notebook.last_reply["status"] == "error"
+
+
+def test_a_mistake_of_use_is_one_line(notebook: Notebook) -> None:
+    text = notebook.text("%%remote_exec --sesion x\n1")
+    assert text.splitlines()[0] == "UsageError: unknown option --sesion."
+
+
+def test_interrupting_the_cell_interrupts_the_code_and_leaves_the_session_usable(
+    notebook: Notebook,
+) -> None:
+    cell = notebook.start(
+        "%%remote_exec\nimport time\nfor i in range(6000):\n    print(i)\n    time.sleep(0.01)"
+    )
+    messages = notebook.messages(cell)
+    next(messages)
+    notebook.interrupt()
+    interrupted_at = time.monotonic()
+    rest = list(messages)
+    reply = notebook.reply(cell)
+    assert reply["ename"] == "RemoteInterrupted"
+    assert time.monotonic() - interrupted_at < 10
+    assert [content["traceback"] for kind, content, _ in rest if kind == "error"] == [
+        ["RemoteInterrupted: interrupted; session 'test' is still usable."]
+    ]
+    printed = "".join(content["text"] for kind, content, _ in rest if kind == "stream").split()
+    reached = int(notebook.text("%remote_exec print(i)"))
+    assert reached < 5999
+    # Nothing that was printed before the code stopped is lost, and nothing is shown twice.
+    assert printed[-1] in {str(reached), str(reached - 1)}
+    assert printed == [str(number) for number in range(int(printed[0]), int(printed[-1]) + 1)]
+
+
+def test_interrupting_while_another_cell_waits_stops_the_run(notebook: Notebook) -> None:
+    first = notebook.start("%%remote_exec\nimport time\nprint('on')\ntime.sleep(60)")
+    second = notebook.start("print('not reached')")
+    next(notebook.messages(first))
+    notebook.interrupt()
+    assert notebook.reply(first)["ename"] == "RemoteInterrupted"
+    assert notebook.reply(second)["status"] == "aborted"
+
+
+def test_names_of_the_server_are_completed(notebook: Notebook) -> None:
+    notebook.run("%publish Completed V1 -i first_input:numeric -o y:numeric y = first_input")
+    line = "%consume Completed V1 fir"
+    for _ in range(3):  # the first key press may come before the names do
+        reply = notebook.client.complete(line, reply=True, timeout=60)["content"]
+        if reply["matches"]:
+            break
+    assert reply["matches"] == ["first_input="]
+    notebook.run("%mlsvc delete Completed V1")
+
+
+def test_a_service_is_shown_as_a_table(notebook: Notebook) -> None:
+    notebook.run("%publish Shown V1 -i a:numeric -o b:numeric b = a")
+    output = notebook.run("%mlsvc service Shown V1")
+    assert "<table" in output[-1][1]["data"]["text/html"]
+    assert output[-1][1]["data"]["text/plain"].startswith("Service Shown V1")
+    notebook.run("%mlsvc delete Shown V1")
+
+
+def test_the_session_is_named_after_the_notebook(mlsvc_server: ServerProcess) -> None:
+    notebook = Notebook(mlsvc_server, "Iris model.ipynb")
+    text = notebook.text("%load_ext jupyter_mlsvc\n%remote_exec print(1)")
+    notebook.run("%mlsvc session close")
+    notebook.close()
+    assert text == "Started session 'Iris model'.\n1\n"
