@@ -11,6 +11,8 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from jupyter_mlsvc_server.launch import ServerDidNotStart
+
 from . import environment
 from .load import LoadFailed
 from .measures import MEASURES
@@ -34,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for name in options.only or MEASURES:
             try:
                 sections.append(_timed(name, plan))
-            except (PeerFailed, LoadFailed) as error:
+            except (PeerFailed, LoadFailed, ServerDidNotStart) as error:
                 failed = True
                 print(f"{name} could not be measured: {error}", file=sys.stderr, flush=True)
     if options.output:
