@@ -28,11 +28,17 @@ class LoginRequest(Wire, frozen=True, kw_only=True):
     username: str
     password: str
 
+    def __repr__(self) -> str:
+        return f"LoginRequest(username={self.username!r}, password=…)"
+
 
 class RenewTokenRequest(Wire, frozen=True, kw_only=True):
     """A refresh token to trade for a new pair (contract: ``renewToken``)."""
 
     refresh_token: str
+
+    def __repr__(self) -> str:
+        return "RenewTokenRequest(refresh_token=…)"
 
 
 class AccessTokenResponse(msgspec.Struct, frozen=True, kw_only=True):
@@ -43,6 +49,9 @@ class AccessTokenResponse(msgspec.Struct, frozen=True, kw_only=True):
     expires_in: int
     expires_on: int
     refresh_token: str
+
+    def __repr__(self) -> str:
+        return f"AccessTokenResponse(expires_on={self.expires_on}, access_token=…, refresh_token=…)"
 
 
 # --- sessions --------------------------------------------------------------------------------
@@ -160,15 +169,15 @@ class ParameterDefinition(Wire, frozen=True, kw_only=True):
 class PublishWebServiceRequest(Wire, frozen=True, kw_only=True):
     """A service to publish, or the parts of one to change (contract: publish and patch)."""
 
-    snapshot_id: str | None | UnsetType = UNSET
-    code: str | None | UnsetType = UNSET
-    description: str | None | UnsetType = UNSET
-    operation_id: str | None | UnsetType = UNSET
-    input_parameter_definitions: list[ParameterDefinition] | None | UnsetType = UNSET
-    output_parameter_definitions: list[ParameterDefinition] | None | UnsetType = UNSET
-    runtime_type: str | None | UnsetType = UNSET
-    init_code: str | None | UnsetType = UNSET
-    output_file_names: list[str] | None | UnsetType = UNSET
+    snapshot_id: str | UnsetType | None = UNSET
+    code: str | UnsetType | None = UNSET
+    description: str | UnsetType | None = UNSET
+    operation_id: str | UnsetType | None = UNSET
+    input_parameter_definitions: list[ParameterDefinition] | UnsetType | None = UNSET
+    output_parameter_definitions: list[ParameterDefinition] | UnsetType | None = UNSET
+    runtime_type: str | UnsetType | None = UNSET
+    init_code: str | UnsetType | None = UNSET
+    output_file_names: list[str] | UnsetType | None = UNSET
 
 
 class WebService(Wire, frozen=True, kw_only=True):
@@ -180,8 +189,8 @@ class WebService(Wire, frozen=True, kw_only=True):
     creation_time: str
     snapshot_id: str | None
     runtime_type: str
-    init_code: str | None | UnsetType = UNSET
-    code: str | None | UnsetType = UNSET
+    init_code: str | UnsetType | None = UNSET
+    code: str | UnsetType | None = UNSET
     description: str
     operation_id: str | None
     input_parameter_definitions: list[ParameterDefinition]

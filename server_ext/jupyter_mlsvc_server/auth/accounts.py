@@ -14,7 +14,13 @@ from traitlets import Float, Integer
 from traitlets.config import LoggingConfigurable
 
 from jupyter_mlsvc_server.auth.brake import LoginBrake
-from jupyter_mlsvc_server.auth.errors import InvalidUserName, UserExists, WrongCredentials
+from jupyter_mlsvc_server.auth.errors import (
+    InvalidUserName,
+    UnfitAdminPassword,
+    UnfitPassword,
+    UserExists,
+    WrongCredentials,
+)
 from jupyter_mlsvc_server.auth.passwords import Passwords, read_password_file
 from jupyter_mlsvc_server.auth.principal import Principal, Role
 from jupyter_mlsvc_server.auth.store import Account, AccountStore
@@ -141,7 +147,7 @@ class AccountManager(LoggingConfigurable):
 
         Raises
         ------
-        UnfitPassword
+        UnfitAdminPassword
             The password is too short or too long.
         UnusableSecretFile
             The file can't be read, or others can read it.
@@ -156,9 +162,12 @@ class AccountManager(LoggingConfigurable):
                 "jupyter mlsvc user add NAME --role owner"
             )
             return
+        variable = PASSWORD_VARIABLE if password else PASSWORD_FILE_VARIABLE
         password = password or await asyncio.to_thread(read_password_file, Path(file))
         try:
             await self.add(ADMIN, password, Role.OWNER)
+        except UnfitPassword as error:
+            raise UnfitAdminPassword(variable, error.message) from None
         except UserExists:
             self.log.info("another process added %s first", ADMIN)
 

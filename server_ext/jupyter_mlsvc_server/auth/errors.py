@@ -82,6 +82,13 @@ class UnfitPassword(BadRequest):
         super().__init__(f"A password has {shortest} to {longest} characters.")
 
 
+class UnfitAdminPassword(BadRequest):
+    """The password that the environment gives for the first user does not do."""
+
+    def __init__(self, variable: str, reason: str) -> None:
+        super().__init__(f"{variable} gives a password that does not do. {reason}")
+
+
 class UnusableSecretFile(MlsvcServerError):
     """A file with a secret is missing, damaged, or open to others."""
 

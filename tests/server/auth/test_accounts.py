@@ -15,6 +15,7 @@ from jupyter_mlsvc_server.auth.accounts import AccountManager
 from jupyter_mlsvc_server.auth.brake import LoginBrake
 from jupyter_mlsvc_server.auth.errors import (
     InvalidUserName,
+    UnfitAdminPassword,
     UnfitPassword,
     UnusableSecretFile,
     UserExists,
@@ -307,6 +308,14 @@ async def test_a_password_file_that_is_open_or_empty_is_refused(
     with pytest.raises(UnusableSecretFile, match=why):
         await empty.ensure_admin()
     assert await empty.list() == []
+
+
+async def test_an_admin_password_that_is_too_short_names_its_variable(
+    empty: AccountManager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLSVC_ADMIN_PASSWORD", "short")
+    with pytest.raises(UnfitAdminPassword, match=r"^MLSVC_ADMIN_PASSWORD gives .* 8 to 1024"):
+        await empty.ensure_admin()
 
 
 async def test_a_missing_password_file_is_named(

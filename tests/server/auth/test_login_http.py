@@ -9,12 +9,14 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, cast
 from urllib.parse import quote
 
+import msgspec
 import pytest
 from tornado.httpclient import AsyncHTTPClient, HTTPResponse
 from tornado.httpserver import HTTPServer
 from tornado.testing import bind_unused_port
 from tornado.web import Application
 
+from jupyter_mlsvc.wire.models import AccessTokenResponse, LoginRequest, RenewTokenRequest
 from jupyter_mlsvc_server.auth import handlers
 from jupyter_mlsvc_server.auth.accounts import AccountManager
 from jupyter_mlsvc_server.auth.tokens import TokenManager
@@ -222,3 +224,16 @@ async def test_no_request_leaves_a_secret_in_the_log(
     assert "horse" not in caplog.text
     assert pair["access_token"] not in caplog.text
     assert pair["refresh_token"] not in caplog.text
+
+
+async def test_bodies_with_secrets_show_none_in_their_reprs(call: Call) -> None:
+    pair = msgspec.json.decode((await call("POST", "/login", ANN)).body, type=AccessTokenResponse)
+    shown = repr(
+        [
+            pair,
+            LoginRequest(username="ann", password=PASSWORD),
+            RenewTokenRequest(refresh_token=pair.refresh_token),
+        ]
+    )
+    for secret in (pair.access_token, pair.refresh_token, PASSWORD):
+        assert secret not in shown
