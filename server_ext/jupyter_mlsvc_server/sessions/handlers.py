@@ -21,9 +21,6 @@ from jupyter_mlsvc_server.sessions.log import to_json
 from jupyter_mlsvc_server.sessions.session import Session
 from jupyter_mlsvc_server.web import Endpoint, Routes
 
-HEARTBEAT_SECONDS = 15.0
-"""A follower of events hears something at least this often, so that no proxy takes it for dead."""
-
 _CHUNK_BYTES = 1024 * 1024
 
 
@@ -113,11 +110,12 @@ class Events(SessionEndpoint):
         self.set_header("Content-Type", "application/x-ndjson")
         # A proxy that collects the answer would keep the output back.
         self.set_header("X-Accel-Buffering", "no")
+        silence = self.parts.sessions.heartbeat_interval
         await self.flush()
         pending = asyncio.ensure_future(anext(events, None))
         try:
             while True:
-                await asyncio.wait([pending], timeout=HEARTBEAT_SECONDS)
+                await asyncio.wait([pending], timeout=silence)
                 if not pending.done():
                     self.write(b'{"type":"heartbeat"}\n')
                 elif (lines := pending.result()) is None:

@@ -99,7 +99,7 @@ class Kernel:
             await asyncio.sleep(_DEATH_POLL_SECONDS)
         code = await self._manager.provisioner.poll() if self._manager.provisioner else None
         # What it printed last may still be on its way.
-        await asyncio.sleep(_DEATH_POLL_SECONDS / 4)
+        await asyncio.sleep(_DEATH_POLL_SECONDS)
         self.ended = _why_it_ended(code)
         self.channel.fail(KernelDied(self.ended))
         if self.on_end is not None:
@@ -235,12 +235,15 @@ class KernelFactory(LoggingConfigurable):
     def _make_folders(self) -> None:
         self._root.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._sweep()
-        run = self._root / f"run-{uuid.uuid4().hex[:12]}"
-        run.mkdir(mode=0o700)
+        # Named only when locked: a server that starts now must not take it for left over.
+        name = uuid.uuid4().hex[:12]
+        unnamed = self._root / f"new-{name}"
+        unnamed.mkdir(mode=0o700)
         # Held as long as this process lives, so that another server on the same data folder
         # knows whose folders are in use.
-        self._lock = os.open(run / "lock", os.O_CREAT | os.O_RDWR, 0o600)
+        self._lock = os.open(unnamed / "lock", os.O_CREAT | os.O_RDWR, 0o600)
         fcntl.flock(self._lock, fcntl.LOCK_EX)
+        run = unnamed.rename(self._root / f"run-{name}")
         self._sockets = Path(tempfile.mkdtemp(prefix="mlsvc-"))
         (run / _SOCKETS).symlink_to(self._sockets)
         self._run = run

@@ -71,6 +71,12 @@ class SessionManager(LoggingConfigurable):
         min=1,
         help="Number of executions that may wait in a session; further ones are refused.",
     ).tag(config=True)
+    heartbeat_interval = Float(
+        15.0,
+        min=0.01,
+        help="Seconds of silence after which a follower of events is sent a sign of life, so that "
+        "no proxy takes it for dead.",
+    ).tag(config=True)
     kernel_factory_class = Type(KernelFactory, help="What starts the kernels of sessions.").tag(
         config=True
     )

@@ -74,7 +74,8 @@ class Session:
         self._executions: dict[str, Execution] = {}
         self._running: Execution | None = None
         self._last: Execution | None = None
-        self._history: deque[str] = deque(maxlen=limits.history)
+        self._history: deque[str] = deque()
+        self._history_size = 0
         self._tasks: set[asyncio.Task[None]] = set()
         self._used_at = time.monotonic()
         self._ended: str | None = None
@@ -135,7 +136,7 @@ class Session:
             raise QueueIsFull(self._limits.queue)
         execution = Execution(request, limit=self._limits.output_bytes)
         self._executions[execution.id] = execution
-        self._history.append(execution.code)
+        self._remember(execution.code)
         self._drop_old_executions()
         task = asyncio.create_task(self._run(execution))
         self._tasks.add(task)
@@ -219,6 +220,8 @@ class Session:
         try:
             if execution.inputs:
                 await channel.ask_agent("set", {"values": execution.inputs})
+                # They may be large, and the execution is kept for replay.
+                execution.inputs = {}
             reply = await channel.execute(execution.code, execution.on_output)
             if reply["status"] != "ok":
                 return execution.error_message(reply), {}
@@ -242,6 +245,16 @@ class Session:
         """Output of threads that outlive their cell belongs to what runs now."""
         if self._running is not None:
             self._running.on_output(kind, content)
+
+    def _remember(self, code: str) -> None:
+        """Keep the newest code, in number and in size."""
+        self._history.append(code)
+        self._history_size += len(code)
+        while len(self._history) > 1 and (
+            len(self._history) > self._limits.history
+            or self._history_size > self._limits.output_bytes
+        ):
+            self._history_size -= len(self._history.popleft())
 
     def _drop_old_executions(self) -> None:
         """Keep the newest logs, in number and in bytes; those that run or wait are kept anyway."""

@@ -42,6 +42,10 @@ def settings() -> dict[str, dict[str, Any]]:
     }
 
 
+def folders(data_dir: Path, pattern: str) -> list[Path]:
+    return list((data_dir / "sessions").glob(pattern))
+
+
 async def until(condition: Any, seconds: float = 15) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
@@ -220,7 +224,7 @@ async def test_a_kernel_that_cannot_start_is_an_error_and_leaves_nothing(
             await manager.create(ann, PLAIN)
         assert time.monotonic() - started < 20
         assert await manager.list(ann) == []
-        assert not (await asyncio.to_thread(list, tmp_path.glob("sessions/run-*/*-*")))
+        assert folders(tmp_path, "run-*/*-*") == []
     finally:
         await manager.stop()
 
@@ -252,7 +256,7 @@ async def test_a_killed_server_leaves_no_kernel_and_the_next_one_sweeps_its_fold
     )
     assert server.stdout is not None
     kernel = psutil.Process(int(await server.stdout.readline()))
-    (run,) = await asyncio.to_thread(list, tmp_path.glob("sessions/run-*"))
+    (run,) = folders(tmp_path, "run-*")
     sockets = (run / "sockets").readlink()
 
     # While it lives, another server on the same folder leaves its folders alone.
