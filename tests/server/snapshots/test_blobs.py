@@ -1,0 +1,107 @@
+"""Content-addressed files: one for each content, whole, and gone when nothing refers to them."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import stat
+import time
+from pathlib import Path
+
+import pytest
+
+from jupyter_mlsvc_server.storage.blobs import BlobStore
+
+
+@pytest.fixture
+def blobs(tmp_path: Path) -> BlobStore:
+    return BlobStore(data_dir=tmp_path, grace_seconds=100)
+
+
+def stored(blobs: BlobStore) -> list[str]:
+    return sorted(path.name for path in blobs.folder.rglob("*") if path.is_file())
+
+
+def make_old(blobs: BlobStore, digest: str) -> None:
+    os.utime(blobs.path(digest), (time.time() - 200,) * 2)
+
+
+async def test_a_blob_is_named_by_its_content(blobs: BlobStore, tmp_path: Path) -> None:
+    digest = hashlib.sha256(b"content").hexdigest()
+    (tmp_path / "file").write_bytes(b"content")
+    assert await blobs.put(b"content") == (digest, 7)
+    assert await blobs.ingest_copy(io.BytesIO(b"content")) == (digest, 7)
+    assert await blobs.ingest(tmp_path / "file") == (digest, 7)
+    assert not (tmp_path / "file").exists()
+    assert stored(blobs) == [digest]
+    assert blobs.path(digest).read_bytes() == b"content"
+    assert blobs.path(digest).parent.name == digest[:2]
+
+
+async def test_blobs_are_for_the_server_only_and_not_written_again(blobs: BlobStore) -> None:
+    digest, _ = await blobs.put(b"")
+    assert stat.S_IMODE(blobs.path(digest).stat().st_mode) == 0o400
+    assert stat.S_IMODE(blobs.folder.stat().st_mode) == 0o700
+
+
+@pytest.mark.parametrize("digest", ["../../secret.key", "ab", "", "A" * 64, "0" * 63 + "/"])
+def test_only_digests_name_files(blobs: BlobStore, digest: str) -> None:
+    with pytest.raises(ValueError, match="is no SHA-256"):
+        blobs.path(digest)
+
+
+async def test_links_and_pipes_are_not_taken_in(blobs: BlobStore, tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("secret")
+    (tmp_path / "link").symlink_to(tmp_path / "secret")
+    os.mkfifo(tmp_path / "pipe")
+    for name in ("link", "pipe", "missing"):
+        with pytest.raises(OSError):  # noqa: PT011  # whichever the system answers
+            await blobs.ingest(tmp_path / name)
+    assert stored(blobs) == []
+
+
+async def test_too_much_is_not_stored(blobs: BlobStore) -> None:
+    with pytest.raises(OverflowError):
+        await blobs.ingest_copy(io.BytesIO(b"x" * 11), limit=10)
+    assert stored(blobs) == []
+    assert (await blobs.ingest_copy(io.BytesIO(b"x" * 10), limit=10)).size == 10
+
+
+async def test_a_blob_that_was_cut_is_replaced(blobs: BlobStore) -> None:
+    digest, _ = await blobs.put(b"content")
+    blobs.path(digest).chmod(0o600)
+    blobs.path(digest).write_bytes(b"con")
+    await blobs.put(b"content")
+    assert blobs.path(digest).read_bytes() == b"content"
+
+
+async def test_what_nothing_refers_to_goes_after_its_time_of_grace(blobs: BlobStore) -> None:
+    used, _ = await blobs.put(b"used")
+    unused, _ = await blobs.put(b"unused")
+    young, _ = await blobs.put(b"young")
+    make_old(blobs, used)
+    make_old(blobs, unused)
+    assert await blobs.delete_unreferenced({used}) == 1
+    assert stored(blobs) == sorted([used, young])
+
+
+async def test_storing_it_again_renews_the_time_of_grace(blobs: BlobStore) -> None:
+    digest, _ = await blobs.put(b"content")
+    make_old(blobs, digest)
+    await blobs.put(b"content")
+    assert await blobs.delete_unreferenced(set()) == 0
+    assert stored(blobs) == [digest]
+
+
+async def test_what_a_killed_writer_left_goes_as_well(blobs: BlobStore) -> None:
+    await blobs.put(b"content")
+    left = blobs.folder / ".new-abc"
+    left.write_text("half")
+    os.utime(left, (0, 0))
+    assert await blobs.delete_unreferenced(set()) == 1
+    assert not left.exists()
+
+
+async def test_an_empty_store_has_nothing_to_delete(blobs: BlobStore) -> None:
+    assert await blobs.delete_unreferenced(set()) == 0
