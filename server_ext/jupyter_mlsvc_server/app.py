@@ -22,6 +22,7 @@ from jupyter_mlsvc_server.auth.accounts import AccountManager
 from jupyter_mlsvc_server.auth.cli import UserApp
 from jupyter_mlsvc_server.auth.principal import Principal, Role
 from jupyter_mlsvc_server.auth.tokens import TokenManager
+from jupyter_mlsvc_server.errors import MlsvcServerError
 from jupyter_mlsvc_server.parts import Parts
 from jupyter_mlsvc_server.scoring.local import LocalEngine
 from jupyter_mlsvc_server.services import handlers as service_handlers
@@ -34,7 +35,7 @@ from jupyter_mlsvc_server.snapshots.manager import SnapshotManager
 from jupyter_mlsvc_server.status import StatusReporter
 from jupyter_mlsvc_server.status import routes as status_routes
 from jupyter_mlsvc_server.storage.blobs import BlobStore
-from jupyter_mlsvc_server.storage.database import Database
+from jupyter_mlsvc_server.storage.database import Database, UnusableDatabase
 from jupyter_mlsvc_server.storage.files import private_directory
 from jupyter_mlsvc_server.web import (
     PARTS,
@@ -143,6 +144,7 @@ class MlsvcApp(ExtensionApp):
         private_directory(data_dir)
         self.parts = self._build(data_dir)
         self._door: HTTPServer | None = None
+        self.public_url = ""
         self._kernel_environment: dict[str, str] = {}
         self._web_settings = {
             PARTS: self.parts,
@@ -192,7 +194,20 @@ class MlsvcApp(ExtensionApp):
     # --- life --------------------------------------------------------------------------------
 
     async def _start_jupyter_server_extension(self, serverapp: Any) -> None:
+        try:
+            await self._start_parts()
+        except (MlsvcServerError, UnusableDatabase, ssl.SSLError, OSError) as error:
+            await self._give_up(f"jupyter-mlsvc does not start: {error}")
+            return
+        try:
+            self._open_public_door()
+        except OSError as error:
+            await self._explain_closed_door(error)
+        self._tell_kernels()
+
+    async def _start_parts(self) -> None:
         parts = self.parts
+        self._tls = self._tls_context()
         await self._database.start()
         await parts.accounts.ensure_admin()
         await parts.tokens.start()
@@ -200,9 +215,6 @@ class MlsvcApp(ExtensionApp):
         await parts.scoring.start()
         await parts.sessions.start()
         parts.ready = True
-        if self.public_enabled:
-            self._open_public_door()
-        self._tell_kernels()
 
     async def stop_extension(self) -> None:
         """Close the doors, then stop the parts in the reverse of their order."""
@@ -221,19 +233,16 @@ class MlsvcApp(ExtensionApp):
         await self._database.stop()
 
     def _open_public_door(self) -> None:
+        if not self.public_enabled:
+            return
+        sockets = bind_sockets(self.public_port, self.public_ip)
         application = Application(
             mount(ROUTES, PublicEndpoint), log_function=_log_nothing, **self._web_settings
         )
-        tls = self._tls_context()
-        server = HTTPServer(application, ssl_options=tls, idle_connection_timeout=300)
-        try:
-            sockets = bind_sockets(self.public_port, self.public_ip)
-        except OSError as error:
-            self._explain_closed_door(error)
-            return
-        server.add_sockets(sockets)
-        self._door = server
-        self.public_url = _url("https" if tls else "http", *sockets[0].getsockname()[:2])
+        self._door = HTTPServer(application, ssl_options=self._tls, idle_connection_timeout=300)
+        self._door.add_sockets(sockets)
+        scheme = "https" if self._tls else "http"
+        self.public_url = _url(scheme, *sockets[0].getsockname()[:2])
         self.log.info("jupyter-mlsvc serves programs at %s", self.public_url)
 
     def _tls_context(self) -> ssl.SSLContext | None:
@@ -243,17 +252,28 @@ class MlsvcApp(ExtensionApp):
         context.load_cert_chain(self.public_certfile, self.public_keyfile or None)
         return context
 
-    def _explain_closed_door(self, error: OSError) -> None:
+    async def _explain_closed_door(self, error: OSError) -> None:
         sentence = (
             f"The public door cannot be opened at {self.public_ip}:{self.public_port} "
-            f"({error.strerror}). Choose another port with MLSVC_PORT or --MlsvcApp.public_port, "
-            "or stop what uses it."
+            f"({os.strerror(error.errno or 0)}). Choose another port with MLSVC_PORT or "
+            "--MlsvcApp.public_port, or stop what uses it."
         )
-        if self.serverapp is not None and self.serverapp.starter_app is self:
-            # Serving programs is all that a server without a front end is for.
-            self.log.critical(sentence)
-            self.exit(1)
-        self.log.warning("%s Notebooks of this server work all the same.", sentence)
+        if self._serves_programs_only:
+            await self._give_up(sentence)
+        else:
+            self.log.warning("%s Notebooks of this server work all the same.", sentence)
+
+    @property
+    def _serves_programs_only(self) -> bool:
+        return self.serverapp is not None and self.serverapp.starter_app is self
+
+    async def _give_up(self, sentence: str) -> None:
+        """Leave nothing running; a server that is there for this alone ends."""
+        self.log.critical("%s", sentence)
+        await self.stop_extension()
+        if self._serves_programs_only:
+            # Raising here would only be logged by Jupyter as one more extension's failure.
+            os._exit(1)
 
     def _tell_kernels(self) -> None:
         """Let kernels and terminals that Jupyter starts find the server without set-up."""
@@ -261,6 +281,7 @@ class MlsvcApp(ExtensionApp):
         self._kernel_environment = {
             "MLSVC_URL": self._notebook_url(),
             "MLSVC_TOKEN": self.parts.tokens.local_token(principal),
+            "MLSVC_PUBLIC_URL": self.public_url,
         }
         os.environ.update(self._kernel_environment)
 

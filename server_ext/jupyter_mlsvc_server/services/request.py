@@ -111,7 +111,7 @@ def _changed(base: Revision, request: PublishWebServiceRequest) -> Revision:
     return revision
 
 
-def _given(value: T | None | UnsetType, otherwise: T) -> T:
+def _given(value: T | UnsetType | None, otherwise: T) -> T:
     return otherwise if value is None or value is UNSET else value  # type: ignore[return-value]
 
 

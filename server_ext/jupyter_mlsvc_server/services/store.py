@@ -116,7 +116,7 @@ class ServiceStore:
 
     async def find(self, key: ServiceKey) -> ServiceRecord | None:
         """Read one version."""
-        row = await self._database.run(lambda connection: connection.execute(_one(key)).first())
+        row = await self._database.read(lambda connection: connection.execute(_one(key)).first())
         return None if row is None else _from_row(row._mapping)
 
     async def list(self, name: ServiceName | None = None) -> list[ServiceRecord]:
@@ -124,7 +124,7 @@ class ServiceStore:
         query = _CURRENT.order_by(versions.c.seq)
         if name is not None:
             query = query.where(versions.c.name == name)
-        rows = await self._database.run(lambda connection: connection.execute(query).all())
+        rows = await self._database.read(lambda connection: connection.execute(query).all())
         return [_from_row(row._mapping) for row in rows]
 
 
