@@ -72,7 +72,7 @@ class CreateSessionResponse(Wire, frozen=True, kw_only=True):
 
 
 class Session(Wire, frozen=True, kw_only=True):
-    """A session in a list. ``state``, ``created``, ``last_activity`` and ``busy_since`` are our additions."""
+    """A session in a list; ``state`` and the two times are our additions."""
 
     id: str
     name: str
@@ -109,7 +109,7 @@ class ExecuteResponse(Wire, frozen=True, kw_only=True):
 
 
 class StartExecutionResponse(Wire, frozen=True, kw_only=True):
-    """The id of an execution that runs on its own (our addition: ``POST /sessions/{id}/executions``)."""
+    """The id of an execution that runs on its own (our addition)."""
 
     execution_id: str
 

@@ -58,7 +58,7 @@ def parameter_name(text: str) -> str:
 
 
 def file_name(text: str) -> str:
-    """Check the name of a file in a working directory: a plain name, no folder, no control character.
+    """Check the name of a file in a working directory: plain, without folders.
 
     Raises
     ------

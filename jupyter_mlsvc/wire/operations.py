@@ -250,7 +250,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         method="get",
         path="/sessions/{id}/executions/{executionId}/events",
         tag=_SESSIONS,
-        summary="Follow an execution's output as lines of JSON, from its start or from an event on.",
+        summary="Follow an execution's output, as lines of JSON, from an event on.",
         parameters=(
             Parameter(
                 name="since",

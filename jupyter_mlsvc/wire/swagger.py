@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from http.client import responses as _REASONS
+from http.client import responses as reasons
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -141,13 +141,13 @@ def _operation_2(operation: Operation) -> Json:
         described["consumes"] = ["application/octet-stream"]
     if operation.produces != JSON:
         described["produces"] = [operation.produces]
-    success: Json = {"description": _REASONS[operation.status]}
+    success: Json = {"description": reasons[operation.status]}
     if operation.answer is bytes:
         success["schema"] = {"type": "file"}
     elif operation.answer is not None:
         success["schema"] = _schema(operation.answer, _REF_2, swagger2=True)
     described["responses"] = {str(operation.status): success} | {
-        str(status): {"description": _REASONS[status], "schema": {"$ref": "#/definitions/Error"}}
+        str(status): {"description": reasons[status], "schema": {"$ref": "#/definitions/Error"}}
         for status in operation.errors
     }
     described["responses"]["default"] = {
@@ -197,7 +197,7 @@ def _operation_3(operation: Operation) -> Json:
     body = _body_3(operation)
     if body is not None:
         described["requestBody"] = {"required": True, "content": body}
-    success: Json = {"description": _REASONS[operation.status]}
+    success: Json = {"description": reasons[operation.status]}
     if operation.answer is bytes:
         success["content"] = {operation.produces: {}}
     elif operation.answer is not None:
@@ -205,7 +205,7 @@ def _operation_3(operation: Operation) -> Json:
         success["content"] = {JSON: {"schema": schema}}
     error = {JSON: {"schema": {"$ref": "#/components/schemas/Error"}}}
     described["responses"] = {str(operation.status): success} | {
-        str(status): {"description": _REASONS[status], "content": error}
+        str(status): {"description": reasons[status], "content": error}
         for status in operation.errors
     }
     described["responses"]["default"] = {"description": "Any other error.", "content": error}
@@ -254,11 +254,12 @@ def _definitions(template: str, *, swagger2: bool) -> Json:
 
 def _schema(kind: Any, template: str, *, swagger2: bool) -> Json:
     (schema,), _ = msgspec.json.schema_components([kind], ref_template=template)
-    return _tidy(schema, swagger2=swagger2)
+    tidy: Json = _tidy(schema, swagger2=swagger2)
+    return tidy
 
 
 def _tidy_definition(name: str, schema: Json, *, swagger2: bool) -> Json:
-    tidy = _tidy(schema, swagger2=swagger2)
+    tidy: Json = _tidy(schema, swagger2=swagger2)
     tidy.pop("title", None)
     for member in tidy.get("properties", {}):
         patch = _PATCHES.get((name, member))

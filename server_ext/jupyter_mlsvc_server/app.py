@@ -6,7 +6,7 @@ import getpass
 import os
 import ssl
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 from jupyter_core.paths import jupyter_data_dir
 from jupyter_server.extension.application import ExtensionApp
@@ -72,7 +72,7 @@ class MlsvcApp(ExtensionApp):
     version = __version__
     extension_url = "/mlsvc/health/ready"
     load_other_extensions = False
-    subcommands: ClassVar[dict[str, Any]] = {
+    subcommands: dict[str, Any] = {  # noqa: RUF012 - traitlets declares it so
         "user": (UserApp, "Add, change, list and remove local accounts."),
     }
 
@@ -146,7 +146,7 @@ class MlsvcApp(ExtensionApp):
         self._door: HTTPServer | None = None
         self.public_url = ""
         self._kernel_environment: dict[str, str] = {}
-        self._web_settings = {
+        self._web_settings: dict[str, Any] = {
             PARTS: self.parts,
             WEB_SETTINGS: WebSettings(
                 max_body_bytes=self.max_body_bytes,
@@ -305,4 +305,4 @@ def _log_nothing(_handler: object) -> None:
 
 def main() -> None:
     """Run ``jupyter mlsvc``."""
-    MlsvcApp.launch_instance()
+    MlsvcApp.launch_instance()  # type: ignore[no-untyped-call]  # of traitlets

@@ -57,7 +57,8 @@ def mlsvc_api(mlsvc_server: ServerProcess, mlsvc_admin_token: str) -> Api:
 
     def call(method: str, path: str, **kwargs: Any) -> requests.Response:
         headers = {"Authorization": f"Bearer {mlsvc_admin_token}"} | kwargs.pop("headers", {})
-        kwargs.setdefault("timeout", 60)
-        return requests.request(method, mlsvc_server.public_url + path, headers=headers, **kwargs)
+        timeout = kwargs.pop("timeout", 60)
+        url = mlsvc_server.public_url + path
+        return requests.request(method, url, headers=headers, timeout=timeout, **kwargs)
 
     return call

@@ -11,7 +11,7 @@ import http.client
 import logging
 import re
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
@@ -22,7 +22,7 @@ from tornado import httputil, iostream, web
 
 from jupyter_mlsvc._version import __version__
 from jupyter_mlsvc.wire.names import InvalidName
-from jupyter_mlsvc.wire.problem import Problem, exception_type
+from jupyter_mlsvc.wire.problem import Problem
 from jupyter_mlsvc_server.auth.principal import Principal, Role
 from jupyter_mlsvc_server.errors import (
     BadRequest,
@@ -122,7 +122,7 @@ class Endpoint(web.RequestHandler):
 
     # --- life of a request -------------------------------------------------------------------
 
-    async def prepare(self) -> None:  # type: ignore[override]
+    async def prepare(self) -> None:
         """Refuse what cannot be served before the body is read."""
         self._chunks = []
         # Reading on past the limit lets the client finish sending and read why it was refused.
@@ -221,7 +221,7 @@ class Endpoint(web.RequestHandler):
         self.finish(b"" if value is None else msgspec.json.encode(value))
 
     def answer_text(self, sentence: str, status: int = 200) -> None:
-        """Finish with a JSON string, which is what clients expect where the contract says string."""
+        """Finish with a JSON string, as clients expect where the contract says string."""
         self.answer(sentence, status)
 
     def answer_bytes(self, body: bytes, content_type: str, status: int = 200) -> None:
@@ -341,7 +341,7 @@ class JupyterEndpoint(Endpoint, APIHandler):
             self._admit_by_token(User(principal.name))
             return principal
         user = self.identity_provider.get_user(self)
-        if hasattr(user, "__await__"):
+        if isinstance(user, Awaitable):
             user = await user
         if user is None:
             return None
@@ -362,7 +362,7 @@ class JupyterEndpoint(Endpoint, APIHandler):
             raise Forbidden("The Origin header names a site that may not use this server.")
         action = "read" if self.request.method in {"GET", "HEAD"} else "write"
         allowed = self.authorizer.is_authorized(self, user, action, f"mlsvc:{self.resource}")
-        if hasattr(allowed, "__await__"):
+        if isinstance(allowed, Awaitable):
             allowed = await allowed
         if not allowed:
             raise Forbidden(f"{user.username} is not authorized to {action} mlsvc:{self.resource}.")
@@ -397,7 +397,7 @@ class UnknownPath(Endpoint):
     def _refuse(self, **_: str) -> None:
         raise NotFound(f"There is no {self.request.method} {self.request.path} here.")
 
-    get = post = put = patch = delete = head = _refuse  # type: ignore[assignment]
+    get = post = put = patch = delete = head = _refuse
 
 
 def mount(

@@ -24,7 +24,7 @@ def door(request: pytest.FixtureRequest, mlsvc_server: ServerProcess) -> Door:
 
 @pytest.fixture(scope="session")
 def people(mlsvc_server: ServerProcess) -> Callable[[str], str]:
-    """A function that gives the access token of ``ana`` or ``ben`` (contributors) or ``rita`` (a reader)."""
+    """A function that gives a token of ``ana`` or ``ben``, contributors, or ``rita``, a reader."""
     roles = {"ana": "contributor", "ben": "contributor", "rita": "reader"}
     for name, role in roles.items():
         subprocess.run(

@@ -220,7 +220,8 @@ def test_what_a_snapshot_cannot_keep_is_named_and_the_code_that_needs_it_refused
     assert skipped["name"] == "lock"
     assert "lock" in skipped["reason"]
     needs_it = _definition(code="y = lock.locked()", snapshotId=snapshot["snapshotId"])
-    assert_error(door.post(f"/services/{service_name}/1", json=needs_it), 400, "lock", "thread lock")
+    answer = door.post(f"/services/{service_name}/1", json=needs_it)
+    assert_error(answer, 400, "lock", "thread lock")
     door.delete(f"/snapshots/{snapshot['snapshotId']}")
 
 

@@ -43,7 +43,7 @@ print(services.publish_web_service_version(name, "1.0", models.PublishWebService
     inputParameterDefinitions=[models.ParameterDefinition(name="amount", type="integer")],
     outputParameterDefinitions=[models.ParameterDefinition(name="price", type="string")],
 )))
-print(len(snapshots.list_snapshots()), [s.name for s in sessions.list_sessions() if s.id == session])
+print(len(snapshots.list_snapshots()), session in [s.id for s in sessions.list_sessions()])
 described = services.get_web_service_version(name, "1.0")[0]
 print(described.code, described.output_parameter_definitions[0].type)
 print(services.patch_web_service_version(name, "1.0", models.PublishWebServiceRequest(

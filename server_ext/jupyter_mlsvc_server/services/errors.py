@@ -30,7 +30,8 @@ class NameIsTaken(Forbidden):
 
     def __init__(self, name: str) -> None:
         super().__init__(
-            f"The name {name!r} belongs to another user, who published it first. Choose another name."
+            f"The name {name!r} belongs to another user, who published it first. "
+            "Choose another one."
         )
 
 

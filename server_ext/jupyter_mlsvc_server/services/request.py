@@ -112,7 +112,7 @@ def _changed(base: Revision, request: PublishWebServiceRequest) -> Revision:
 
 
 def _given(value: T | UnsetType | None, otherwise: T) -> T:
-    return otherwise if value is None or value is UNSET else value  # type: ignore[return-value]
+    return otherwise if value is None or value is UNSET else value
 
 
 def _check_parameters(member: str, definitions: Sequence[ParameterDefinition]) -> None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 import sqlalchemy as sa
+from sqlalchemy import RowMapping
 from sqlalchemy.exc import IntegrityError
 
 from jupyter_mlsvc.wire.models import ParameterDefinition
@@ -157,7 +157,7 @@ def _to_row(record: ServiceRecord, *, number: int) -> dict[str, object]:
     }
 
 
-def _from_row(row: Mapping[str, Any]) -> ServiceRecord:
+def _from_row(row: RowMapping) -> ServiceRecord:
     definitions = tuple[ParameterDefinition, ...]
     return ServiceRecord(
         key=ServiceKey(ServiceName(row["name"]), Version(row["version"])),
