@@ -28,8 +28,8 @@ _OUTPUT_TYPES: Final = frozenset(
 )
 # The server's other work goes on after this long, however much the kernel prints.
 _SLICE_SECONDS: Final = 0.005
-# Once the reply is there, what is still printed is at most this late.
-_IDLE_SECONDS: Final = 10.0
+# The reply and the end of the output come on two channels; one is at most this much later.
+_IDLE_SECONDS: Final = 5.0
 
 _log = logging.getLogger("jupyter_mlsvc_server.sessions")
 
@@ -142,12 +142,16 @@ class KernelChannel:
             "stop_on_error": False,
         }
         request = self._send("execute_request", content, on_output)
-        reply = await request.reply
-        try:
-            await asyncio.wait_for(request.idle, timeout=_IDLE_SECONDS)
-        except TimeoutError:
-            _log.warning("a kernel replied but did not become idle; output may be missing")
-        return reply
+        both = (request.reply, request.idle)
+        await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait(both, timeout=_IDLE_SECONDS)
+        if request.reply.done():
+            if not request.idle.done():
+                _log.warning("a kernel replied but did not become idle; output may be missing")
+            return request.reply.result()
+        # An interrupt that hits the kernel between the code's end and its reply loses the reply.
+        self._requests = {k: v for k, v in self._requests.items() if v is not request}
+        return {"status": "error", "ename": "KeyboardInterrupt", "evalue": ""}
 
     async def ask_agent(
         self, op: str, data: dict[str, Any], buffers: Iterable[bytes] = ()

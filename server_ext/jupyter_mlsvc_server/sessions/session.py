@@ -26,7 +26,7 @@ from jupyter_mlsvc_server.sessions.kernels import Kernel
 from jupyter_mlsvc_server.storage.clock import now_text
 
 # Code may catch an interrupt, or be in native code that looks at it late: it is repeated.
-_INTERRUPT_PAUSES: Final = (0.5, 0.5, 1.0, 1.0, 2.0)
+_INTERRUPT_PAUSES: Final = (1.0, 1.0, 1.0, 2.0)
 _NOT_RUN: Final = "The execution was not run: its caller went away while it waited."
 
 _log = logging.getLogger("jupyter_mlsvc_server.sessions")

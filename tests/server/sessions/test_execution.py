@@ -398,6 +398,20 @@ async def test_cancelling_is_repeated_for_code_that_catches_the_interrupt(sessio
     assert not (await execution.response()).success
 
 
+async def test_an_interrupt_that_loses_the_kernels_reply_does_not_hang_the_session(
+    run: Run,
+) -> None:
+    code = (
+        "def interrupted(*_):\n"
+        "    del get_ipython().kernel.finish_metadata\n"
+        "    raise KeyboardInterrupt\n"
+        "get_ipython().kernel.finish_metadata = interrupted"
+    )
+    result = await asyncio.wait_for(run(code), 20)
+    assert (result.success, result.error_message) == (False, "KeyboardInterrupt")
+    assert (await run("1")).success
+
+
 async def test_cancelling_an_idle_session_does_nothing(session: Session, run: Run) -> None:
     assert await session.cancel()
     assert (await run("1")).success
