@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Any
 
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.core.magic import Magics
 
-from jupyter_mlsvc.client.session import Session
-from jupyter_mlsvc.errors import Gone, NotFound
 from jupyter_mlsvc.magics.connection import MlsvcConnection
 
 
@@ -35,13 +32,3 @@ class MlsvcMagics(Magics):
         """Variables that the caller sees."""
         user: dict[str, Any] = self.shell.user_ns
         return user if local_ns is None or local_ns is user else {**user, **local_ns}
-
-    @contextmanager
-    def told_when_gone(self, session: Session) -> Iterator[None]:
-        """Say that the session has ended where that is why something was not found."""
-        try:
-            yield
-        except (NotFound, Gone):
-            if self.connection.is_gone(session):
-                raise self.connection.ended(session) from None
-            raise

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from traitlets import Bool, Float, Unicode
@@ -9,8 +12,9 @@ from traitlets.config import Configurable
 
 from jupyter_mlsvc.client.client import Client
 from jupyter_mlsvc.client.session import Session
+from jupyter_mlsvc.client.snapshots import Snapshot, skipped_text
 from jupyter_mlsvc.config import default_session_name
-from jupyter_mlsvc.errors import MlsvcError, NotFound
+from jupyter_mlsvc.errors import Gone, MlsvcError, NotFound
 
 
 class MlsvcConnection(Configurable):
@@ -133,17 +137,38 @@ class MlsvcConnection(Configurable):
         if self._current is not None and self._current.id == session.id:
             self._current = None
 
-    def is_gone(self, session: Session) -> bool:
-        """Ask the server whether a session has ended."""
-        return all(other.id != session.id for other in self.client.sessions.list())
+    @contextmanager
+    def told_when_gone(self, session: Session) -> Iterator[None]:
+        """Say that the session has ended where that is why something was not found."""
+        try:
+            yield
+        except (NotFound, Gone):
+            if any(other.id == session.id for other in self.client.sessions.list()):
+                raise
+            self.forget(session)
+            raise MlsvcError(
+                f"Session {session.name!r} has ended on the server and its variables are gone. "
+                "Run your cells again to start a new one."
+            ) from None
 
-    def ended(self, session: Session) -> MlsvcError:
-        """Forget a session that has ended and make the error that says so."""
-        self.forget(session)
-        return MlsvcError(
-            f"Session {session.name!r} has ended on the server and its variables are gone. "
-            "Run your cells again to start a new one."
-        )
+    def snapshot(self, session: Session, name: str | None = None) -> Snapshot:
+        """Take a snapshot of a session."""
+        with self.told_when_gone(session):
+            return self.client.snapshots.create(session.id, name)
+
+    @contextmanager
+    def passing_snapshot(self, session: Session, name: str | None = None) -> Iterator[str]:
+        """Take a snapshot for a service and delete it afterwards: the service has the content."""
+        snapshot = self.snapshot(session, name)
+        try:
+            if snapshot.skipped:
+                print("Left out of the snapshot:", file=sys.stderr)
+                print(skipped_text(snapshot.skipped), file=sys.stderr)
+            yield snapshot.id
+        finally:
+            # What became of the service does not depend on tidying up.
+            with suppress(MlsvcError):
+                snapshot.delete()
 
     def _use(self, session: Session) -> Session:
         self._sessions[session.name] = session

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from getpass import getpass
@@ -31,6 +32,8 @@ from jupyter_mlsvc.magics.options import (
     read_word,
 )
 
+_FORM_WIDTH: Final = 60
+
 Run = Callable[[MlsvcConnection, argparse.Namespace], object]
 Argument = tuple[tuple[str, ...], Mapping[str, Any]]
 
@@ -49,6 +52,15 @@ class Command:
         """First word of the form."""
         return self.form.split(maxsplit=1)[0]
 
+    @property
+    def help(self) -> str:
+        """The form and, beside or below it, what it does."""
+        form = f"%mlsvc {self.form}"
+        if len(form) < _FORM_WIDTH:
+            return f"{form.ljust(_FORM_WIDTH)}{self.summary}"
+        lines = textwrap.wrap(form, 96, subsequent_indent=" " * 8, break_on_hyphens=False)
+        return "\n".join((*lines, f"{' ' * _FORM_WIDTH}{self.summary}"))
+
     def parser(self) -> MagicArgumentParser:
         """Build the parser of what follows the name."""
         parser = MagicArgumentParser(f"mlsvc {self.name}", description=self.summary)
@@ -61,9 +73,7 @@ class Help:
     """The forms of all subcommands."""
 
     def __repr__(self) -> str:
-        width = max(len(command.form) for command in COMMANDS)
-        lines = (f"%mlsvc {command.form.ljust(width)}  {command.summary}" for command in COMMANDS)
-        return "\n".join((*lines, *_OTHERS))
+        return "\n".join((*(command.help for command in COMMANDS), *_OTHERS))
 
 
 # --- subcommands -----------------------------------------------------------------------------
@@ -145,7 +155,7 @@ def _snapshot(connection: MlsvcConnection, arguments: argparse.Namespace) -> Sna
     session = connection.existing()
     if session is None:
         raise MlsvcError("No session is in use yet, so there is nothing to keep.")
-    return connection.client.snapshots.create(session.id, arguments.name)
+    return connection.snapshot(session, arguments.name)
 
 
 def _snapshots(connection: MlsvcConnection, _: argparse.Namespace) -> Listing[Snapshot]:
@@ -178,18 +188,16 @@ def _update(connection: MlsvcConnection, arguments: argparse.Namespace) -> Servi
     }
     if all(value is UNSET for value in changes.values()) and arguments.session is None:
         raise UsageError("Nothing to change.\nUse: %mlsvc " + COMMANDS_BY_NAME["update"].form)
+    if arguments.snapshot_id is not None and arguments.session is not None:
+        raise UsageError("Give --snapshot or --session, not both.")
     services = connection.client.services
     if arguments.snapshot_id is not None:
         changes["snapshot_id"] = connection.snapshot_id(arguments.snapshot_id)
     if arguments.session is None:
         return services.update(arguments.name, arguments.version, **changes)
-    session = connection.switch(arguments.session)
-    snapshot = connection.client.snapshots.create(session.id)
-    try:
-        changes["snapshot_id"] = snapshot.id
+    with connection.passing_snapshot(connection.switch(arguments.session)) as snapshot_id:
+        changes["snapshot_id"] = snapshot_id
         return services.update(arguments.name, arguments.version, **changes)
-    finally:
-        snapshot.delete()
 
 
 def _delete(connection: MlsvcConnection, arguments: argparse.Namespace) -> None:
@@ -289,7 +297,7 @@ class MlsvcCommandMagics(MlsvcMagics):
 
     @no_var_expand
     @magic_arguments()
-    @kwds(epilog="\n".join(f"%mlsvc {command.form}\n    {command.summary}" for command in COMMANDS))
+    @kwds(epilog="\n".join(command.help for command in COMMANDS))
     @argument("command", nargs="?", default="help", help="one of the commands below")
     @argument("words", nargs="*", default=[], metavar="…", help="what belongs to the command")
     @line_magic

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Final
 
 from IPython.core.magic import line_cell_magic, magics_class, no_var_expand
@@ -14,8 +14,6 @@ from IPython.core.magic_arguments import argument, magic_arguments
 from jupyter_mlsvc.capture import assigned_names, needed_names
 from jupyter_mlsvc.client.service import Service
 from jupyter_mlsvc.client.session import Session
-from jupyter_mlsvc.client.snapshots import skipped_text
-from jupyter_mlsvc.errors import MlsvcError
 from jupyter_mlsvc.magics.base import MlsvcMagics
 from jupyter_mlsvc.magics.options import LineParser, definition_options
 
@@ -73,7 +71,7 @@ class PublishMagics(MlsvcMagics):
 
     @contextmanager
     def _snapshot(self, arguments: argparse.Namespace) -> Iterator[str | None]:
-        """Give the snapshot to publish; one taken for it is deleted when the service has it."""
+        """Give the snapshot to publish; one taken for it goes when the service has it."""
         if arguments.snapshot:
             yield self.connection.snapshot_id(arguments.snapshot)
             return
@@ -82,17 +80,8 @@ class PublishMagics(MlsvcMagics):
             yield None
             return
         label = " ".join(filter(None, (arguments.name, arguments.version)))
-        with self.told_when_gone(session):
-            snapshot = self.connection.client.snapshots.create(session.id, label)
-        try:
-            if snapshot.skipped:
-                print("Left out of the snapshot:", file=sys.stderr)
-                print(skipped_text(snapshot.skipped), file=sys.stderr)
-            yield snapshot.id
-        finally:
-            # Whether the service was published does not depend on tidying up.
-            with suppress(MlsvcError):
-                snapshot.delete()
+        with self.connection.passing_snapshot(session, label) as snapshot_id:
+            yield snapshot_id
 
     def _session(self, name: str | None) -> Session | None:
         if name is not None:

@@ -66,7 +66,7 @@ class RemoteExecMagics(MlsvcMagics):
         code = _code(parser, arguments.code, cell)
         values = _values(arguments.inputs, self.namespace(local_ns))
         session = self.connection.session(arguments.session)
-        with self.told_when_gone(session):
+        with self.connection.told_when_gone(session):
             for name, value in values.items():
                 _send(session, name, value, self.shell.user_ns)
             output = CellOutput()

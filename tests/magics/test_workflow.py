@@ -201,3 +201,22 @@ def test_a_server_that_is_not_there_is_one_line(shown_error: ShownError) -> None
         "Check that it runs and that the address is right (%mlsvc login URL, Client(url) or "
         "environment variable MLSVC_URL)."
     ]
+
+
+def test_a_service_is_changed_from_a_session_in_one_line(
+    run: Run, connection: MlsvcConnection
+) -> None:
+    run("%publish Change V1 -i x:numeric -o y:numeric y = x")
+    run("%remote_exec --session other factor = 5")
+    ran = run('%mlsvc update Change V1 --session other --code "y = x * factor"')
+    assert ran.value.code == "y = x * factor"
+    assert run("%consume Change V1 x=2").value.y == 10
+    assert list(connection.client.snapshots.list()) == []
+
+
+def test_a_snapshot_of_a_session_that_has_ended_says_so(
+    run: Run, connection: MlsvcConnection
+) -> None:
+    run("%remote_exec x = 1")
+    connection.client.sessions.get("default").close()
+    assert str(run("%mlsvc snapshot").error).startswith("Session 'default' has ended on the server")
