@@ -63,13 +63,18 @@ def capture(
     CaptureReport
         What was written; an object that could not be is a row with ``kept`` false and a reason.
     """
-    names = [name for name in list(namespace) if _is_users(name) and name not in exclude]
-    names.sort(key=lambda name: _rank(namespace[name]))
+    # Threads of the user's may go on changing the namespace.
+    own = {
+        name: value
+        for name, value in list(namespace.items())
+        if _is_users(name) and name not in exclude
+    }
+    names = sorted(own, key=lambda name: _rank(own[name]))
     (staging / BUFFERS).mkdir()
     with (staging / STREAM).open("wb") as file:
         stream = _Stream(file, namespace, staging / BUFFERS, Importable(search_path))
-        objects = tuple(stream.add(name, namespace[name], names) for name in names)
-    kept = {entry.name: namespace[entry.name] for entry in objects if entry.kept}
+        objects = tuple(stream.add(name, own[name], names) for name in names)
+    kept = {entry.name: own[entry.name] for entry in objects if entry.kept}
     return CaptureReport(
         workspace=Workspace(
             python_version=platform.python_version(),
@@ -96,9 +101,11 @@ def _is_users(name: object) -> bool:
 
 def _rank(value: object) -> int:
     # An object may need the notebook's modules, functions and classes while it is being read.
-    if isinstance(value, types.ModuleType):
+    # Its real class is asked: proxies pretend to be of another, or fail.
+    kind = type(value)
+    if issubclass(kind, types.ModuleType):
         return 0
-    return 1 if isinstance(value, types.FunctionType | type) else 2
+    return 1 if issubclass(kind, types.FunctionType | type) else 2
 
 
 class _Stream:

@@ -7,6 +7,7 @@ import importlib.metadata
 import sys
 import types
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 
 class Importable:
@@ -59,14 +60,14 @@ def package_versions() -> dict[str, str]:
     return dict(sorted(found.items(), key=lambda item: item[0].lower()))
 
 
-def submodules_of(bindings: Mapping[str, object]) -> Iterator[str]:
+def submodules_of(bindings: Mapping[str, Any]) -> Iterator[str]:
     """Name the loaded modules that are reached through packages bound by their own names.
 
     ``import xml.etree.ElementTree`` binds ``xml`` alone; importing ``xml`` again would not bring
     the rest back.
     """
     for name, module in bindings.items():
-        if isinstance(module, types.ModuleType) and module.__name__ == name:
+        if issubclass(type(module), types.ModuleType) and vars(module).get("__name__") == name:
             prefix = name + "."
             for loaded in sorted(set(sys.modules)):
                 if loaded.startswith(prefix) and _is_reached(module, loaded[len(prefix) :]):

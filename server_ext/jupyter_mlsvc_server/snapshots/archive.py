@@ -67,6 +67,8 @@ def _pieces(content: Content) -> Iterator[bytes]:
         archive.writestr(_info(MANIFEST), msgspec.json.encode(content.manifest))
         for name, path, is_executable in _members(content):
             info = _info(name, is_executable=is_executable)
+            if name.startswith(BUFFERS):
+                info.compress_type = zipfile.ZIP_STORED  # numbers gain little and cost much
             info.file_size = path.stat().st_size
             large = info.file_size >= _ZIP64_BYTES
             with path.open("rb") as source, archive.open(info, "w", force_zip64=large) as member:

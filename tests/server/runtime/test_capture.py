@@ -196,6 +196,12 @@ def test_a_module_that_cannot_be_imported_elsewhere_is_explained(
             "It cannot be saved",
         ),
         (
+            "class C:\n  @property\n  def __class__(self): raise RuntimeError('unbound')\n"
+            "  def __reduce_ex__(self, _): raise RuntimeError('unbound')\nbad = C()",
+            "unbound",
+            "It cannot be saved",
+        ),
+        (
             "class E(Exception):\n  def __str__(self): raise OSError\n"
             "class C:\n  def __reduce__(self): raise E\nbad = C()",
             "E",
@@ -204,7 +210,7 @@ def test_a_module_that_cannot_be_imported_elsewhere_is_explained(
     ],
     ids=[
         *("lock", "nested lock", "generator", "text file", "binary file", "socket", "database"),
-        *("attribute", "closure", "partial", "deep", "reduce raises", "error raises"),
+        *("attribute", "closure", "partial", "deep", "reduce raises", "proxy", "error raises"),
     ],
 )
 def test_what_cannot_be_saved_is_left_out_and_explained(
