@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dis
 import json
-import os
 import sys
 import threading
 import traceback
@@ -139,26 +138,44 @@ class Program:
         self._watch = Watch(self.base, self._reachable(), self._own_modules())
         self._modules = len(sys.modules)
         self._threads = threading.active_count()
+        self._has_run = False
+        self._has_failed = False
 
-    def answer(self, body: bytes) -> tuple[Kind, bytes, bool]:
-        """Answer a request.
-
-        Returns
-        -------
-        tuple
-            What the answer is, its body, and whether it must be the last of this process because
-            the code has changed what can't be put back.
-        """
+    def answer(self, body: bytes) -> tuple[Kind, bytes]:
+        """Answer a request: what the answer is, and its body. Then :meth:`reset` is due."""
         try:
             try:
                 values = self._decode(body)
             except Misfit as misfit:
                 problem = Problem(message=str(misfit), exception_type=exception_type(400))
-                return Kind.MISFIT, self._encoder.encode(problem), False
+                return Kind.MISFIT, self._encoder.encode(problem)
+            self._has_run = True
             return self._run(values)
         except Exception:  # noqa: BLE001  # a fault of ours ends this worker only
             traceback.print_exc(file=sys.__stderr__)
-            return Kind.FAULT, b"", True
+            self._has_failed = True
+            return Kind.FAULT, b""
+
+    def reset(self) -> bool:
+        """Put everything back for the next request; tell whether that was possible."""
+        if not self._has_run:
+            return not self._has_failed
+        self._has_run = False
+        namespace = self._namespace
+        namespace.clear()
+        namespace.update(self.base)
+        if len(sys.modules) != self._modules:
+            self._forget_modules()
+        try:
+            if self._scratch.touched():
+                self._scratch.reset()
+        except OSError:
+            return False
+        return (
+            not self._has_failed
+            and threading.active_count() <= self._threads
+            and not self._watch.changed()
+        )
 
     def _own_modules(self) -> list[types.ModuleType]:
         """Modules that came with the snapshot's files."""
@@ -235,7 +252,7 @@ class Program:
 
     # --- the run -----------------------------------------------------------------------------
 
-    def _run(self, values: dict[str, Any]) -> tuple[Kind, bytes, bool]:
+    def _run(self, values: dict[str, Any]) -> tuple[Kind, bytes]:
         namespace = self._namespace
         self._console.begin()
         message, outputs = "", {}
@@ -271,9 +288,8 @@ class Program:
         except ValueProblem as problem:
             raise _Unfit(f"Output {problem}") from problem
 
-    def _finish(self, message: str, outputs: dict[str, Any]) -> tuple[Kind, bytes, bool]:
-        touched = self._scratch.touched()
-        changed = self._scratch.changed_files() if touched else []
+    def _finish(self, message: str, outputs: dict[str, Any]) -> tuple[Kind, bytes]:
+        changed = self._scratch.changed_files() if self._scratch.touched() else []
         result = WebServiceResult(
             success=not message,
             error_message=message,
@@ -283,8 +299,7 @@ class Program:
             changed_files=changed,
         )
         body = self._encode(result)
-        is_worn = not self._reset(files_touched=touched)
-        return Kind.FAILURE if message else Kind.SUCCESS, body, is_worn
+        return Kind.FAILURE if message else Kind.SUCCESS, body
 
     def _files(self, changed: list[str]) -> dict[str, str | None]:
         """Give the declared files; null for those that this request did not write."""
@@ -292,21 +307,6 @@ class Program:
             name: self._scratch.content(name) if name in changed else None
             for name in self.service.output_files
         }
-
-    def _reset(self, *, files_touched: bool) -> bool:
-        """Put everything back for the next request; tell whether that was possible."""
-        namespace = self._namespace
-        namespace.clear()
-        namespace.update(self.base)
-        if len(sys.modules) != self._modules:
-            self._forget_modules()
-        try:
-            if files_touched:
-                self._scratch.reset()
-            os.chdir(self._scratch.directory)
-        except OSError:
-            return False
-        return threading.active_count() <= self._threads and not self._watch.changed()
 
     def _encode(self, result: WebServiceResult) -> bytes:
         try:

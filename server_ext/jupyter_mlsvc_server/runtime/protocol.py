@@ -177,13 +177,16 @@ class Kind(IntEnum):
     """The request does not fit the inputs: an Error body."""
     FAULT = 3
     """The worker itself failed; nothing that a caller should read."""
+    WORN = 4
+    """No answer: the code has changed what can't be put back, and the worker ends. Requests that it
+    got and did not answer have not run."""
 
 
 REQUEST: Final = Layout("<IQ")
 """Header of a request: length of the body, number of the request."""
 
-ANSWER: Final = Layout("<IQBB")
-"""Header of an answer: length of the body, number of the request, kind, and 1 if it is the last."""
+ANSWER: Final = Layout("<IQB")
+"""Header of an answer: length of the body, number of the request, kind."""
 
 _PIECE: Final = 2**18
 

@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Final
 
+from jupyter_mlsvc_server.runtime.files import write_files
 from jupyter_mlsvc_server.runtime.manifest import FileEntry
-from jupyter_mlsvc_server.runtime.restore import write_files
 
 _PAST: Final = 946_684_800_000_000_001
 """Modification time (ns) of all that is as it was. A fixed one in the past, so that any change
@@ -38,6 +38,8 @@ class Scratch:
         self._files = {entry.path: entry for entry in files}
         self._blob_path = blob_path
         self._state: dict[str, tuple[int, int]] = {}
+        self._inner: list[tuple[str, tuple[int, int]]] = []
+        self._here = (0, 0, 0)
 
     def create(self) -> None:
         """Make the folder with its files, and work in it."""
@@ -47,9 +49,15 @@ class Scratch:
         self._remember()
 
     def touched(self) -> bool:
-        """Tell whether anything in it has changed: one system call for each file and folder."""
+        """Tell whether anything in it has changed, or the code works elsewhere now.
+
+        That is one system call for each file and folder.
+        """
         try:
-            for path, state in self._state.items():
+            here = os.stat(".")
+            if (here.st_mtime_ns, here.st_ctime_ns, here.st_ino) != self._here:
+                return True
+            for path, state in self._inner:
                 found = os.stat(path)
                 if (found.st_mtime_ns, found.st_ctime_ns) != state:
                     return True
@@ -77,7 +85,7 @@ class Scratch:
             return base64.b64encode(file.read()).decode("ascii")
 
     def reset(self) -> None:
-        """Put everything back.
+        """Put everything back, and work in it.
 
         Raises
         ------
@@ -85,6 +93,7 @@ class Scratch:
             The code left something that can't be removed.
         """
         os.chmod(self.directory, stat.S_IRWXU)
+        os.chdir(self.directory)
         with os.scandir(self.directory) as entries:
             for entry in entries:
                 if entry.is_dir(follow_symlinks=False):
@@ -101,6 +110,9 @@ class Scratch:
         for path in paths:
             os.utime(path, ns=(_PAST, _PAST))
         self._state = {path: (_PAST, os.stat(path).st_ctime_ns) for path in paths}
+        self._inner = list(self._state.items())[1:]
+        here = os.stat(".")
+        self._here = (here.st_mtime_ns, here.st_ctime_ns, here.st_ino)
 
     def _walk(self) -> Iterable[str]:
         for root, _, names in os.walk(self.directory):

@@ -79,9 +79,12 @@ class Watch:
     def changed(self) -> bool:
         """Tell whether anything is not as it was."""
         try:
-            return not all(check() for check in self._checks)
+            for check in self._checks:
+                if not check():
+                    return True
         except Exception:  # noqa: BLE001  # what can't even be looked at is not as it was
             return True
+        return False
 
     def _look(self, value: Any, is_users: bool) -> None:
         if type(value) in _ATOMS:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from jupyter_mlsvc_server.runtime.console import Console
 from jupyter_mlsvc_server.runtime.program import Program
-from jupyter_mlsvc_server.runtime.protocol import ANSWER, RequestReader, Service
+from jupyter_mlsvc_server.runtime.protocol import ANSWER, Kind, RequestReader, Service
 from jupyter_mlsvc_server.runtime.scratch import Scratch
 
 
@@ -35,11 +35,13 @@ def serve(program: Program, link: socket.socket) -> None:
     with contextlib.suppress(ConnectionError):
         while (request := reader.read()) is not None:
             number, body = request
-            kind, answer, is_last = program.answer(body)
+            kind, answer = program.answer(body)
             if os.getpid() != pid:  # the user's code forked, and this is the child
                 os._exit(0)
-            link.sendall(ANSWER.pack(len(answer), number, kind, is_last) + answer)
-            if is_last:
+            link.sendall(ANSWER.pack(len(answer), number, kind) + answer)
+            # The caller need not wait for this.
+            if not program.reset():
+                link.sendall(ANSWER.pack(0, number, Kind.WORN))
                 return
 
 

@@ -219,6 +219,8 @@ class WorkerLink(asyncio.Protocol):
         self.idle_since = 0.0
         self.is_leaving = False
         """It gets no more requests."""
+        self.is_worn = False
+        """A request changed what can't be put back; those behind it have not run."""
         self._on_answer = on_answer
         self._on_lost = on_lost
         self._number = 0
@@ -256,7 +258,10 @@ class WorkerLink(asyncio.Protocol):
         """Take the answers that are whole."""
         self._bytes += data
         while len(self._bytes) >= ANSWER.size:
-            length, number, kind, is_last = ANSWER.unpack_from(self._bytes)
+            length, number, kind = ANSWER.unpack_from(self._bytes)
+            if kind == Kind.WORN:
+                self._wear_out()
+                return
             if not self.calls or self.calls[0].number != number:
                 # The user's code has written to the link. Nothing on it can be trusted now.
                 self.abort()
@@ -272,8 +277,12 @@ class WorkerLink(asyncio.Protocol):
                 self.calls[0].started = now
             else:
                 self.idle_since = now
-            self.is_leaving = self.is_leaving or bool(is_last)
             self._on_answer(self, call, Kind(kind), body)
+
+    def _wear_out(self) -> None:
+        self.is_leaving = True
+        self.is_worn = True
+        self.abort()
 
     def connection_lost(self, error: Exception | None) -> None:
         """Tell that the worker is gone."""

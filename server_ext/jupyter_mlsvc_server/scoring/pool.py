@@ -255,16 +255,14 @@ class Pool:
         self._failed_starts = 0
         if not call.future.done():
             call.future.set_result((kind, body))
-        if worker.is_leaving:
-            self._tell_worn()
-            if not worker.calls:
-                worker.close()
-        elif self._queue:
+        if self._queue:
             self._feed(worker)
         self._note_idle()
 
     def _worker_lost(self, worker: WorkerLink) -> None:
         was_expected = worker.is_leaving
+        if worker.is_worn:
+            self._tell_worn()
         worker.is_leaving = True
         if worker in self._workers:
             self._workers.remove(worker)
