@@ -98,7 +98,7 @@ class Agent:
     def __init__(self, space: UserSpace) -> None:
         self._space = space
         # What can be imported now can be imported in any other process of the server.
-        self._search_path = [folder or os.getcwd() for folder in sys.path]  # noqa: PTH109
+        self._search_path = [folder or os.getcwd() for folder in sys.path]
         self._operations: dict[str, Callable[[dict[str, Any], list[Any]], Answer]] = {
             "set": self._set,
             "set_pickled": self._set_pickled,

@@ -27,11 +27,15 @@ from jupyter_mlsvc.wire.objects import (
     names_looked_up,
 )
 from jupyter_mlsvc_server.runtime.environment import Importable, package_versions, submodules_of
-from jupyter_mlsvc_server.runtime.manifest import CaptureReport, ObjectEntry, Workspace
+from jupyter_mlsvc_server.runtime.manifest import (
+    BUFFERS,
+    STREAM,
+    CaptureReport,
+    ObjectEntry,
+    Workspace,
+)
 from jupyter_mlsvc_server.runtime.reasons import NotImportable, explain
 
-STREAM: Final = "stream.pkl"
-BUFFERS: Final = "buffers"
 SMALLEST_BUFFER: Final = 64 * 1024
 """Bytes from which on a buffer is kept out of the stream, so that it can be mapped and shared."""
 

@@ -13,6 +13,10 @@ import msgspec
 FORMAT: Final = 1
 """Version of the manifest and of the stream it describes."""
 
+STREAM: Final = "stream.pkl"
+BUFFERS: Final = "buffers"
+"""Where a capture writes the pickled objects, and the folder of the large buffers ``0``, ``1`` …"""
+
 
 class ObjectEntry(msgspec.Struct, frozen=True, kw_only=True):
     """One name of a workspace.

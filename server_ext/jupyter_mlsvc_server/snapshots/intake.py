@@ -11,8 +11,9 @@ from typing import Any, Protocol
 
 import msgspec
 
-from jupyter_mlsvc_server.runtime.capture import BUFFERS, STREAM
 from jupyter_mlsvc_server.runtime.manifest import (
+    BUFFERS,
+    STREAM,
     BlobEntry,
     CaptureReport,
     FileEntry,

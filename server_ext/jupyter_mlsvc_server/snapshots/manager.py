@@ -18,11 +18,11 @@ from traitlets.config import LoggingConfigurable
 from jupyter_mlsvc.wire import models
 from jupyter_mlsvc_server.auth.policy import Action, may
 from jupyter_mlsvc_server.auth.principal import Principal
+from jupyter_mlsvc_server.runtime.files import write_files
 from jupyter_mlsvc_server.runtime.manifest import (
     Manifest,
     ObjectEntry,
 )
-from jupyter_mlsvc_server.runtime.restore import write_files
 from jupyter_mlsvc_server.snapshots.archive import zip_stream
 from jupyter_mlsvc_server.snapshots.errors import (
     FilesCannotBeWritten,

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from jupyter_mlsvc_server.runtime.files import write_files
 from jupyter_mlsvc_server.runtime.manifest import FileEntry
-from jupyter_mlsvc_server.runtime.restore import write_files
 
 WriteFile = Callable[..., None]
 
