@@ -110,7 +110,6 @@ def _run(settings: Settings) -> int:
         jupyter_port=settings.jupyter_port,
         root_dir=_copy_notebooks(),
         front_end=True,
-        environment={"MLSVC_PUBLIC_URL": f"http://127.0.0.1:{settings.public_port}"},
     )
     _say("Starting the server and JupyterLab ...")
     try:
