@@ -46,6 +46,7 @@ request only while the kernel is idle: comm messages overtake a cell that is awa
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import sys
 from collections.abc import Callable
@@ -208,16 +209,15 @@ def _dumps(name: str, value: object, namespace: objects.Namespace | None) -> byt
 
 def _loads(data: bytes, namespace: objects.Namespace) -> Any:
     # dill finds the globals of its functions only through its own reader.
-    is_dill = b"dill._dill" in data or b"cdill" in data
+    by_dill = b"dill._dill" in data and importlib.util.find_spec("dill") is not None
     try:
-        if is_dill:
-            import dill  # type: ignore[import-not-found]  # optional
-
+        if by_dill:
+            dill = importlib.import_module("dill")
             with objects.target(namespace):
-                return dill.loads(data)  # noqa: S301  # the session's own user sent them
+                return dill.loads(data)
         return objects.loads(data, namespace)
     except ModuleNotFoundError as error:
-        if is_dill and error.name == "dill":
+        if error.name == "dill":
             raise NotSerializable(
                 "These bytes were written by dill, which is not installed on the server: install "
                 "dill there, or write them with cloudpickle."

@@ -6,6 +6,8 @@ import asyncio
 import contextlib
 import pickle
 import platform
+import subprocess
+import sys
 import uuid
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -161,12 +163,20 @@ async def test_pickles_become_objects(kernel: Kernel, dumps: Any) -> None:
     assert await kernel.evaluate("data") == "{'a': (1, 2)}"
 
 
-async def test_a_function_of_a_dill_sees_the_names_of_the_session(kernel: Kernel) -> None:
-    dill = pytest.importorskip("dill")
-    namespace: dict[str, Any] = {"__name__": "__main__"}
-    exec("def f(x): return x + 1", namespace)
-    await kernel.ask("set_pickled", name="f", buffers=[dill.dumps(namespace["f"], recurse=True)])
-    assert await kernel.evaluate("f(1)") == "2"
+async def test_a_function_and_a_class_of_a_dill_see_the_names_of_the_session(
+    kernel: Kernel,
+) -> None:
+    pytest.importorskip("dill")
+    program = (
+        "import dill, sys\nscale = 3\ndef f(x): return x * scale\n"
+        "class Model:\n  def predict(self, x): return f(x) + 1\n"
+        "sys.stdout.buffer.write(dill.dumps([f, Model()]))"
+    )
+    command = [sys.executable, "-c", program]
+    made = await asyncio.to_thread(subprocess.run, command, capture_output=True, check=True)
+    await kernel.ask("set_pickled", name="both", buffers=[made.stdout])
+    await kernel.execute("f, model = both; scale = 10")
+    assert await kernel.evaluate("f(2), model.predict(2)") == "(20, 21)"
 
 
 async def test_functions_that_our_client_sends_belong_to_the_session(kernel: Kernel) -> None:
