@@ -178,8 +178,10 @@ class Kind(IntEnum):
     FAULT = 3
     """The worker itself failed; nothing that a caller should read."""
     WORN = 4
-    """No answer: the code has changed what can't be put back, and the worker ends. Requests that it
-    got and did not answer have not run."""
+    """No answer: the code has changed what can't be put back, and the worker ends. Requests that
+    it got and did not answer have not run."""
+    READY = 5
+    """No answer: the worker has started."""
 
 
 REQUEST: Final = Layout("<IQ")

@@ -33,6 +33,7 @@ def serve(program: Program, link: socket.socket) -> None:
     program.enter(console, scratch)
     reader = RequestReader(link)
     with contextlib.suppress(ConnectionError):
+        link.sendall(ANSWER.pack(0, 0, Kind.READY))
         while (request := reader.read()) is not None:
             number, body = request
             kind, answer = program.answer(body)

@@ -11,14 +11,14 @@ from typing import Final
 
 import msgspec
 
-from jupyter_mlsvc_server.runtime.protocol import ForkserverOptions
+from jupyter_mlsvc_server.runtime.protocol import ForkserverOptions, Preloaded
 from jupyter_mlsvc_server.scoring.link import ParentLink
 from jupyter_mlsvc_server.scoring.settings import ScoringSettings
 
 _PASSED_ON: Final = {
-    "CONDA_PREFIX", "HOME", "LANG", "LANGUAGE", "LD_LIBRARY_PATH", "LOGNAME", "PATH", "PYTHONHOME",
-    "PYTHONPATH", "REQUESTS_CA_BUNDLE", "SSL_CERT_DIR", "SSL_CERT_FILE", "TMPDIR", "TZ", "USER",
-    "VIRTUAL_ENV",
+    "CONDA_PREFIX", "HOME", "LANG", "LANGUAGE", "LD_LIBRARY_PATH", "LOGNAME", "MLSVC_SKLEARN_1D",
+    "PATH", "PYTHONHOME", "PYTHONPATH", "REQUESTS_CA_BUNDLE", "SSL_CERT_DIR", "SSL_CERT_FILE",
+    "TMPDIR", "TZ", "USER", "VIRTUAL_ENV",
 }  # fmt: skip
 """Variables of the server's environment that services see; with those that start with ``LC_``."""
 
@@ -58,6 +58,17 @@ class Forkserver:
     def pid(self) -> int:
         """Its process id."""
         return self._process.pid
+
+    async def missing(self) -> dict[str, str]:
+        """Wait until it is ready; gives the modules it could not import, with the reasons.
+
+        Raises
+        ------
+        LinkLost
+            It ended before.
+        """
+        ready = await self.link.first()
+        return ready.missing if isinstance(ready, Preloaded) else {}
 
     async def stop(self) -> None:
         """End it and all below it."""

@@ -34,6 +34,10 @@ class LinkLost(Exception):
     """The process at the other end of a control link is gone."""
 
 
+class NotStarted(Exception):
+    """A worker has ended before it could take a request."""
+
+
 class ParentLink:
     """Has a forkserver or template fork and kill children, and hears how they ended.
 
@@ -227,6 +231,8 @@ class WorkerLink(asyncio.Protocol):
         self._bytes = bytearray()
         self._transport: asyncio.Transport | None = None
         self._loop = asyncio.get_running_loop()
+        self.started: asyncio.Future[None] = self._loop.create_future()
+        """Done when it can take requests; fails with :class:`NotStarted`."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take the connected transport."""
@@ -262,6 +268,10 @@ class WorkerLink(asyncio.Protocol):
             if kind == Kind.WORN:
                 self._wear_out()
                 return
+            if kind == Kind.READY and not self.started.done():
+                del self._bytes[: ANSWER.size]
+                self.started.set_result(None)
+                continue
             if not self.calls or self.calls[0].number != number:
                 # The user's code has written to the link. Nothing on it can be trusted now.
                 self.abort()
@@ -286,4 +296,7 @@ class WorkerLink(asyncio.Protocol):
 
     def connection_lost(self, error: Exception | None) -> None:
         """Tell that the worker is gone."""
-        self._on_lost(self)
+        if self.started.done():
+            self._on_lost(self)
+        else:
+            self.started.set_exception(NotStarted())

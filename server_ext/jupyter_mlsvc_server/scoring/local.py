@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import shutil
 import uuid
 from collections.abc import Coroutine
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 from weakref import WeakValueDictionary
@@ -17,7 +19,7 @@ from jupyter_mlsvc_server.scoring.definition import DefinitionKey, ServiceDefini
 from jupyter_mlsvc_server.scoring.engine import Definitions, ScoringAnswer
 from jupyter_mlsvc_server.scoring.errors import ServiceUnavailable
 from jupyter_mlsvc_server.scoring.forkserver import Forkserver
-from jupyter_mlsvc_server.scoring.link import LinkLost
+from jupyter_mlsvc_server.scoring.link import LinkLost, NotStarted
 from jupyter_mlsvc_server.scoring.pool import Pool, PoolLost
 from jupyter_mlsvc_server.scoring.settings import ScoringSettings
 from jupyter_mlsvc_server.scoring.statistics import Timings
@@ -53,6 +55,7 @@ class LocalEngine(ScoringSettings):
         self._work = data_dir / "work" / "scoring"
         self._pools: dict[DefinitionKey, Pool] = {}
         self._leaving: set[Pool] = set()
+        self._loads: dict[DefinitionKey, asyncio.Task[Pool]] = {}
         self._timings: dict[DefinitionKey, Timings] = {}
         self._failures: dict[DefinitionKey, tuple[float, MlsvcServerError]] = {}
         self._checked: dict[str, tuple[float, Template]] = {}
@@ -67,15 +70,16 @@ class LocalEngine(ScoringSettings):
         """Sweep what an earlier run left and start the forkserver; it gets ready on its own."""
         await asyncio.to_thread(shutil.rmtree, self._work, ignore_errors=True)
         self._is_running = True
-        self._forkserver = Forkserver(self)
+        self._start_forkserver()
         self._spawn(self._sweep())
 
     async def stop(self) -> None:
         """End all processes."""
         self._is_running = False
-        for task in list(self._tasks):
+        tasks: list[asyncio.Task[Any]] = [*self._tasks, *self._loads.values()]
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
         pools = [*self._pools.values(), *self._leaving]
         self._pools.clear()
         templates = [template for _, template in self._checked.values()]
@@ -122,7 +126,10 @@ class LocalEngine(ScoringSettings):
         """Answer one request."""
         key = DefinitionKey(name, version)
         for _ in range(_ATTEMPTS):
-            pool = self._pools.get(key) or await self._load(key)
+            # A caller that goes away does not end the loading for the others.
+            pool = self._pools.get(key)
+            if pool is None:
+                pool = await asyncio.shield(self._loading(key))
             try:
                 return await pool.consume(body)
             except PoolLost:
@@ -158,8 +165,20 @@ class LocalEngine(ScoringSettings):
 
     # --- pools -------------------------------------------------------------------------------
 
-    async def _load(self, key: DefinitionKey) -> Pool:
+    def _loading(self, key: DefinitionKey) -> asyncio.Task[Pool]:
         """Start the pool of a version that has none; once, however many requests ask for it."""
+        task = self._loads.get(key)
+        if task is None:
+            task = self._loads[key] = asyncio.create_task(self._load(key))
+            task.add_done_callback(partial(self._loaded, key))
+        return task
+
+    def _loaded(self, key: DefinitionKey, task: asyncio.Task[Pool]) -> None:
+        del self._loads[key]
+        if not task.cancelled():
+            task.exception()  # nobody may be waiting for it any more
+
+    async def _load(self, key: DefinitionKey) -> Pool:
         async with self._lock(key):
             pool = self._pools.get(key)
             if pool is not None:
@@ -204,7 +223,7 @@ class LocalEngine(ScoringSettings):
                     raise
                 else:
                     return pool
-        except LinkLost:
+        except (LinkLost, NotStarted):
             pass
         raise ServiceUnavailable(key, "Its processes end as soon as they are started.")
 
@@ -212,7 +231,7 @@ class LocalEngine(ScoringSettings):
         for last in (False, True):
             template = Template(definition, self._work / uuid.uuid4().hex)
             try:
-                await template.start(self._running_forkserver().link, self)
+                await template.start(self._running_forkserver(definition.key).link, self)
             except LinkLost:
                 if last:
                     break
@@ -220,15 +239,25 @@ class LocalEngine(ScoringSettings):
                 return template
         raise ServiceUnavailable(definition.key, "The forkserver ends as soon as it is started.")
 
-    def _running_forkserver(self) -> Forkserver:
+    def _running_forkserver(self, key: DefinitionKey) -> Forkserver:
         if not self._is_running:
-            raise ServiceUnavailable(DefinitionKey("", ""), "The server is stopping.")
+            raise ServiceUnavailable(key, "The server is stopping.")
         if self._forkserver is None or self._forkserver.link.is_lost:
             self.log.error("the forkserver ended unexpectedly; starting another one")
             if self._forkserver is not None:
                 self._spawn(self._forkserver.stop())
-            self._forkserver = Forkserver(self)
+            self._start_forkserver()
+        assert self._forkserver is not None
         return self._forkserver
+
+    def _start_forkserver(self) -> None:
+        self._forkserver = Forkserver(self)
+        self._spawn(self._tell_missing(self._forkserver))
+
+    async def _tell_missing(self, forkserver: Forkserver) -> None:
+        with contextlib.suppress(LinkLost):
+            for module, reason in (await forkserver.missing()).items():
+                self.log.info("module %s is not preloaded for services: %s", module, reason)
 
     def _pool_lost(self, pool: Pool) -> None:
         if self._pools.get(pool.key) is pool:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import math
+import socket
 from collections import deque
 from collections.abc import Callable, Coroutine
 from logging import Logger, LoggerAdapter
@@ -22,7 +22,7 @@ from jupyter_mlsvc_server.scoring.errors import (
     WorkerEnded,
     WorkerFailed,
 )
-from jupyter_mlsvc_server.scoring.link import Call, LinkLost, WorkerLink
+from jupyter_mlsvc_server.scoring.link import Call, LinkLost, NotStarted, WorkerLink
 from jupyter_mlsvc_server.scoring.settings import ScoringSettings
 from jupyter_mlsvc_server.scoring.statistics import Timings
 from jupyter_mlsvc_server.scoring.template import Template
@@ -34,6 +34,9 @@ _LINK_ENDS_WITHIN: Final = 1.0
 """Seconds after a worker's end until its link is closed, should somebody else hold it open."""
 
 _MOST_FAILED_STARTS: Final = 4
+_LONGEST_PAUSE: Final = 10.0
+"""Seconds until another worker is started where they end as soon as they are started."""
+
 _MOST_AHEAD: Final = 4
 _AHEAD_BELOW: Final = ((0.001, _MOST_AHEAD), (0.01, 2))
 """Requests given to a worker at once, by the seconds that one takes on average."""
@@ -107,6 +110,8 @@ class Pool:
         ------
         LinkLost
             The template is gone.
+        NotStarted
+            A worker ended before it could take a request.
         """
         while len(self._workers) < self._settings.workers_min:
             self._starting += 1
@@ -222,8 +227,14 @@ class Pool:
     async def _start_worker(self) -> None:
         try:
             pid, link = await self._template.link.fork()
+            worker = await self._connect(pid, link)
         finally:
             self._starting -= 1
+        worker.idle_since = self._loop.time()
+        self._workers.append(worker)
+        self._feed(worker)
+
+    async def _connect(self, pid: int, link: socket.socket) -> WorkerLink:
         try:
             _, worker = await self._loop.create_unix_connection(
                 lambda: WorkerLink(pid, self._answered, self._worker_lost), sock=link
@@ -231,13 +242,25 @@ class Pool:
         except BaseException:
             link.close()
             raise
-        worker.idle_since = self._loop.time()
-        self._workers.append(worker)
-        self._feed(worker)
+        try:
+            await worker.started
+        except NotStarted:
+            code = await self._template.link.exit_code(pid, _TOLD_WITHIN)
+            self._log.warning("a worker of %s ended at its start code=%s", self.key, code)
+            raise
+        except BaseException:
+            worker.abort()
+            raise
+        return worker
 
     async def _start_worker_or_give_up(self) -> None:
-        with contextlib.suppress(LinkLost):  # the pool is told of its template's end
+        try:
             await self._start_worker()
+        except LinkLost:
+            pass  # the pool is told of its template's end
+        except NotStarted:
+            self._failed_starts += 1
+            self._refill()
 
     def _feed(self, worker: WorkerLink) -> None:
         """Give a worker that has room what waits."""
@@ -286,14 +309,15 @@ class Pool:
             return
         for worker in self._workers:
             self._feed(worker)
-        if self._failed_starts > _MOST_FAILED_STARTS:
+        if self._failed_starts > _MOST_FAILED_STARTS and not self._workers:
             while self._queue:
                 self._fail(
                     self._queue.popleft(),
                     ServiceUnavailable(self.key, "Its workers end as soon as they are started."),
                 )
-        if self._failed_starts > 2:
-            self._loop.call_later(min(0.1 * 2**self._failed_starts, 10), self._refill_once)
+        if self._failed_starts:
+            pause = min(0.05 * 2**self._failed_starts, _LONGEST_PAUSE)
+            self._loop.call_later(pause, self._refill_once)
             return
         self._refill_once()
 

@@ -63,7 +63,15 @@ class ScoringSettings(LoggingConfigurable):
     ).tag(config=True)
     preload = List(
         Unicode(),
-        default_value=["numpy", "pandas", "sklearn"],
+        default_value=[
+            "numpy",
+            "pandas",
+            "sklearn",
+            "sklearn.ensemble",
+            "sklearn.linear_model",
+            "sklearn.pipeline",
+            "sklearn.svm",
+        ],
         help="Modules imported once, ahead of all services; those not installed are passed over.",
     ).tag(config=True)
     environment = Dict(

@@ -13,6 +13,7 @@ from jupyter_mlsvc_server.errors import Busy, DeadlinePassed, MlsvcServerError, 
 from jupyter_mlsvc_server.scoring.definition import ServiceDefinition
 from jupyter_mlsvc_server.scoring.local import LocalEngine
 from tests.server.scoring.serving import (
+    Service,
     Snapshots,
     define,
     serve_by,
@@ -238,6 +239,39 @@ async def test_restoring_that_crashes_or_hangs_is_told(
         await engine.check(define("y = 1", hang))
     service = await serve_by(engine, "y = 1")
     assert await service.outputs() == {"y": 1}
+
+
+async def test_workers_that_cannot_start_are_not_started_without_end(
+    make_engine: MakeEngine, snapshots: Snapshots
+) -> None:
+    engine = await make_engine(workers_min=0)
+    content = snapshots.take("", files={"data.txt": b"only here"})
+    service = await serve_by(engine, "y = 1", content)
+    blob = content.blobs / content.manifest.files[0].digest[:2] / content.manifest.files[0].digest
+    blob.unlink()
+    with pytest.raises(MlsvcServerError, match="Its workers end as soon as they are started"):
+        await service.call()
+
+
+async def test_a_caller_that_goes_away_does_not_end_the_loading_for_the_others(
+    make_engine: MakeEngine, snapshots: Snapshots
+) -> None:
+    engine = await make_engine()
+    asked = 0
+
+    async def definitions(name: str, version: str) -> ServiceDefinition:
+        nonlocal asked
+        asked += 1
+        await asyncio.sleep(0.1)
+        return define("y = 1", name=name)
+
+    engine.definitions = definitions
+    service = Service(engine, define("", name="Lazy").key)
+    first, second = (asyncio.create_task(service.outputs()) for _ in range(2))
+    await asyncio.sleep(0.05)
+    first.cancel()
+    assert await second == {"y": 1}
+    assert asked == 1
 
 
 async def test_an_unknown_service_is_not_found(make_engine: MakeEngine) -> None:

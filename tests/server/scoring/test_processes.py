@@ -70,7 +70,7 @@ async def test_no_zombie_stays_while_workers_come_and_go(make_engine: MakeEngine
     pids = {(await service.outputs())["y"] for _ in range(8)}
     assert len(pids) == 8
     await asyncio.sleep(0.3)
-    states = [process.status() for process in below(engine._running_forkserver().pid)]
+    states = [process.status() for process in below(engine._running_forkserver(service.key).pid)]
     assert psutil.STATUS_ZOMBIE not in states
     folders = list(engine._work.glob("*/worker-*"))
     assert len(folders) <= 1
@@ -131,7 +131,11 @@ async def test_a_killed_template_or_forkserver_is_replaced(make_engine: MakeEngi
     assert await service.outputs() == {"y": 1}
     for victim in ("template", "forkserver"):
         pool = engine._pools[service.key]
-        pid = pool._template.pid if victim == "template" else engine._running_forkserver().pid
+        pid = (
+            pool._template.pid
+            if victim == "template"
+            else engine._running_forkserver(service.key).pid
+        )
         workers = [psutil.Process(worker) for worker in engine._pools[service.key].pids]
         os.kill(pid, signal.SIGKILL)
         assert not await asyncio.to_thread(alive, workers)
