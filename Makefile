@@ -25,8 +25,8 @@ help: ## Show this list
 .PHONY: install
 install: $(INSTALLED) ## Create .venv and install everything development needs
 
-$(INSTALLED): pyproject.toml hatch_build.py $(wildcard server_ext/jupyter-config/*) scripts/install
-	@scripts/install
+$(INSTALLED): pyproject.toml labextension/hatch_build.py $(wildcard server_ext/jupyter-config/*) .ci/install
+	@.ci/install
 
 .PHONY: labextension
 labextension: $(BUNDLE) ## Build the JupyterLab side panel and link it into .venv
@@ -38,7 +38,7 @@ $(BUNDLE): $(BUNDLE_SOURCES) $(NODE_PACKAGES)
 	@touch $@
 
 $(NODE_PACKAGES): labextension/package.json labextension/yarn.lock $(INSTALLED)
-	@scripts/install-node-packages
+	@.ci/install-node-packages
 
 .PHONY: test
 test: $(INSTALLED) $(BUNDLE) ## Run every test: the front end's units, then Python, servers and notebooks

@@ -6,6 +6,7 @@ import contextlib
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -71,7 +72,7 @@ def test_a_snapshot_is_whole_or_absent(tmp_path: Path) -> None:
         with server:
             door = sign_in(server.public_url, "admin", PASSWORD)
             path = f"/sessions/{session_with_model(door)}/snapshot"
-            killed_during(server, lambda d=door, p=path: d.post(p, json={"name": "cut"}), delay)
+            killed_during(server, partial(door.post, path, json={"name": "cut"}), delay)
         with server_in(tmp_path) as server:
             door = sign_in(server.public_url, "admin", PASSWORD)
             assert not leftovers(tmp_path), f"after {delay} s"
@@ -97,7 +98,7 @@ def test_a_service_is_published_whole_or_not_at_all(tmp_path: Path) -> None:
         server = server_in(tmp_path)
         with server:
             door = sign_in(server.public_url, "admin", PASSWORD)
-            killed_during(server, lambda d=door, p=path: d.post(p, json=request), delay)
+            killed_during(server, partial(door.post, path, json=request), delay)
         with server_in(tmp_path) as server:
             door = sign_in(server.public_url, "admin", PASSWORD)
             found = door.get(path).status_code
