@@ -110,11 +110,16 @@ def _run(settings: Settings) -> int:
         jupyter_port=settings.jupyter_port,
         root_dir=_copy_notebooks(),
         front_end=True,
+        # The demo asks nobody's leave to fetch news or updates; it fetches none.
+        options=(
+            "--LabApp.news_url=None",
+            "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
+        ),
     )
     _say("Starting the server and JupyterLab ...")
     try:
         with server:
-            _keep_password(settings)
+            keep_password(settings)
             _say(f"They run; their log is {_relative(server.log_file)}.")
             is_passed = Walkthrough(server).run(_say)
             if settings.is_once:
@@ -255,8 +260,8 @@ def _kept_password(data_dir: Path) -> str | None:
     return None
 
 
-def _keep_password(settings: Settings) -> None:
-    # The account outlives this run, so the next one has to know its password.
+def keep_password(settings: Settings) -> None:
+    """Keep a made-up password with the data: the account outlives this run."""
     if not settings.is_given_password:
         path = settings.data_dir / "demo-password"
         path.touch(mode=0o600)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import signal
 import socket
@@ -13,9 +14,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Final, Self
 
 import requests
+
+_GAVE_UP: Final = re.compile(r"^\[C [^\]]* MlsvcApp\] (.+)$", re.MULTILINE)
 
 
 class ServerDidNotStart(RuntimeError):
@@ -64,6 +67,7 @@ class ServerProcess:
         self.public_port = self.public_port or free_port()
         self.jupyter_port = self.jupyter_port or free_port()
         self.process: subprocess.Popen[bytes] | None = None
+        self._log_start = 0
 
     @property
     def public_url(self) -> str:
@@ -95,6 +99,7 @@ class ServerProcess:
         """
         self.data_dir.mkdir(parents=True, exist_ok=True)
         with self.log_file.open("ab") as log:
+            self._log_start = log.tell()
             self.process = subprocess.Popen(  # noqa: S603 - our own module, no shell
                 self._command(),
                 env=self._environment(),
@@ -165,7 +170,11 @@ class ServerProcess:
 
     def _wait_until_ready(self, deadline: float) -> None:
         while time.monotonic() < deadline:
-            if self.process is None or self.process.poll() is not None:
+            is_running = self.process is not None and self.process.poll() is None
+            if (refusal := self._refusal()) is not None:
+                self.stop()
+                raise ServerDidNotStart(refusal)
+            if not is_running:
                 raise ServerDidNotStart(f"The server ended while starting.\n{self._log_end()}")
             try:
                 if requests.get(f"{self.public_url}/health/ready", timeout=5).ok:
@@ -176,5 +185,16 @@ class ServerProcess:
         self.kill()
         raise ServerDidNotStart(f"The server did not serve in time.\n{self._log_end()}")
 
+    def _refusal(self) -> str | None:
+        """Read why the extension gave up, if it did; Jupyter may go on without it."""
+        found = _GAVE_UP.findall(self._log())
+        return found[-1] if found else None
+
     def _log_end(self) -> str:
-        return self.log_file.read_text(errors="replace")[-4000:]
+        return self._log()[-4000:]
+
+    def _log(self) -> str:
+        """Read what was written since this start."""
+        with self.log_file.open("rb") as log:
+            log.seek(self._log_start)
+            return log.read().decode(errors="replace")
