@@ -35,6 +35,7 @@ if TYPE_CHECKING:
         RemoteInterrupted,
         ServiceFailed,
     )
+    from jupyter_mlsvc.wire.model_file import serialize_model
 
 __all__ = [
     "ApiError",
@@ -52,6 +53,7 @@ __all__ = [
     "Snapshot",
     "__version__",
     "load_ipython_extension",
+    "serialize_model",
     "unload_ipython_extension",
 ]
 
@@ -69,6 +71,7 @@ _HOME: Final[dict[str, str]] = {
     "ServiceResult": "jupyter_mlsvc.client.results",
     "Session": "jupyter_mlsvc.client.session",
     "Snapshot": "jupyter_mlsvc.client.snapshots",
+    "serialize_model": "jupyter_mlsvc.wire.model_file",
 }
 
 

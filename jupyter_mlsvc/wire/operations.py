@@ -67,6 +67,32 @@ _AUTH, _SERVICES, _CONSUME, _SESSIONS, _SNAPSHOTS, _STATUS = TAGS
 _READ = (401, 404)
 _FILE = Parameter(name="file", place="formData", kind="file", description="The file to upload.")
 
+_ABOUT = (
+    Parameter(
+        name="description",
+        place="formData",
+        required=False,
+        description="A sentence for those who use the service.",
+    ),
+    Parameter(
+        name="operationId",
+        place="formData",
+        required=False,
+        description="Name of the call in generated clients.",
+    ),
+)
+
+
+def _model(*, required: bool) -> Parameter:
+    return Parameter(
+        name="model",
+        place="formData",
+        kind="file",
+        required=required,
+        description="The serialised model.",
+    )
+
+
 OPERATIONS: Final[tuple[Operation, ...]] = (
     Operation(
         id="login",
@@ -175,6 +201,38 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         errors=(401, 403, 404),
     ),
     Operation(
+        id="publishRealtimeWebServiceByName",
+        method="post",
+        path="/realtime-services/{name}",
+        tag=_SERVICES,
+        summary="Publish a model under a new GUID as its version.",
+        parameters=(*_ABOUT, _model(required=True)),
+        answer=str,
+        status=201,
+        errors=(400, 401, 403, 409),
+    ),
+    Operation(
+        id="publishRealtimeWebServiceByNameVersion",
+        method="post",
+        path="/realtime-services/{name}/{version}",
+        tag=_SERVICES,
+        summary="Publish a model as a version of a realtime service.",
+        parameters=(*_ABOUT, _model(required=True)),
+        answer=str,
+        status=201,
+        errors=(400, 401, 403, 409),
+    ),
+    Operation(
+        id="patchRealtimeWebServiceByNameVersion",
+        method="patch",
+        path="/realtime-services/{name}/{version}",
+        tag=_SERVICES,
+        summary="Change parts of a realtime service; what is left out stays.",
+        parameters=(*_ABOUT, _model(required=False)),
+        answer=str,
+        errors=(400, 401, 403, 404),
+    ),
+    Operation(
         id="GetWebServiceSwagger",
         method="get",
         path="/api/{name}/{version}/swagger.json",
@@ -238,7 +296,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         path="/sessions/{id}/executions",
         tag=_SESSIONS,
         summary="Run code without waiting; its events can be followed.",
-        body=models.ExecuteRequest,
+        body=models.StartExecutionRequest,
         body_name="executeRequest",
         answer=models.StartExecutionResponse,
         status=202,
@@ -271,6 +329,14 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         path="/sessions/{id}/cancel",
         tag=_SESSIONS,
         summary="Interrupt what runs in a session; the session stays.",
+        parameters=(
+            Parameter(
+                name="executionId",
+                place="query",
+                required=False,
+                description="Cancel this execution only, whether it runs or waits (our addition).",
+            ),
+        ),
         answer=str,
         errors=_READ,
     ),

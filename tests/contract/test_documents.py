@@ -17,10 +17,7 @@ from jupyter_mlsvc_server.app import ROUTES
 
 REFERENCE = Path(__file__).parents[3] / "shared" / "reference" / "mlserver-swagger-9.3.0.json"
 NOT_YET = {
-    # Realtime services, pools and compute nodes are no part of this version.
-    "publishRealtimeWebServiceByName",
-    "publishRealtimeWebServiceByNameVersion",
-    "patchRealtimeWebServiceByNameVersion",
+    # Pools and compute nodes are no part of this version.
     "createOrUpdateServicePool",
     "deleteServicePool",
     "getServicePoolStatus",

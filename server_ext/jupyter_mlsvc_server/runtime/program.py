@@ -21,6 +21,7 @@ from jupyter_mlsvc.wire.problem import Problem, exception_type
 from jupyter_mlsvc.wire.values import decode_input, encode_output
 from jupyter_mlsvc_server.runtime.console import Console
 from jupyter_mlsvc_server.runtime.explain import explain, last_line, place, show_source
+from jupyter_mlsvc_server.runtime.misfit import Misfit
 from jupyter_mlsvc_server.runtime.protocol import Kind, Service
 from jupyter_mlsvc_server.runtime.scratch import Scratch
 from jupyter_mlsvc_server.runtime.watch import Watch
@@ -31,10 +32,6 @@ _WRITES: Final = {"STORE_NAME", "STORE_GLOBAL"}
 
 class CodeProblem(Exception):
     """The publisher has to change the code; the message is for them."""
-
-
-class Misfit(Exception):
-    """The request does not fit the service's inputs; the message is for the caller."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,8 +144,7 @@ class Program:
             try:
                 values = self._decode(body)
             except Misfit as misfit:
-                problem = Problem(message=str(misfit), exception_type=exception_type(400))
-                return Kind.MISFIT, self._encoder.encode(problem)
+                return self._misfit(misfit)
             self._has_run = True
             return self._run(values)
         except Exception:  # noqa: BLE001  # a fault of ours ends this worker only
@@ -204,6 +200,10 @@ class Program:
                 seen.add(name)
                 waiting.extend(uses.get(name, ()))
         return seen
+
+    def _misfit(self, misfit: Misfit) -> tuple[Kind, bytes]:
+        problem = Problem(message=str(misfit), exception_type=exception_type(400))
+        return Kind.MISFIT, self._encoder.encode(problem)
 
     # --- inputs ------------------------------------------------------------------------------
 
@@ -263,6 +263,9 @@ class Program:
                 for code in self._codes:
                     exec(code, namespace)
                 outputs = self._outputs()
+        except Misfit as misfit:
+            # A model looks at the columns only when it is called.
+            return self._misfit(misfit)
         except _Unfit as unfit:
             message = str(unfit)
             self._console.write(f"{message}\n")

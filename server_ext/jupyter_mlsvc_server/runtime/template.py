@@ -13,12 +13,14 @@ import types
 from functools import partial
 from pathlib import Path
 
+from jupyter_mlsvc.wire.model_file import EXPECTED
 from jupyter_mlsvc_server.runtime import worker
 from jupyter_mlsvc_server.runtime.children import Control, Parent
 from jupyter_mlsvc_server.runtime.explain import last_line
 from jupyter_mlsvc_server.runtime.manifest import ObjectEntry, missing_behind
 from jupyter_mlsvc_server.runtime.program import CodeProblem, Program, compile_service
 from jupyter_mlsvc_server.runtime.protocol import Prepare, Prepared, Refused, Service
+from jupyter_mlsvc_server.runtime.realtime import RUNTIME as REALTIME
 from jupyter_mlsvc_server.runtime.restore import IncompatibleWorkspace, restore
 from jupyter_mlsvc_server.runtime.scratch import Scratch
 
@@ -74,6 +76,11 @@ def prepare(service: Service) -> tuple[Program, dict[str, str]]:
     lost: dict[str, str] = {}
     if service.manifest is not None:
         lost = _restore(service, namespace, compiled.modules)
+        if lost and service.manifest.runtime_type == REALTIME:
+            raise SnapshotProblem(
+                f"The model can't be served. {' '.join(lost.values())} A realtime service needs "
+                f"{EXPECTED}."
+            )
         _refuse_missing(service, lost, compiled.needed)
     return Program(service, compiled, namespace), lost
 

@@ -7,6 +7,8 @@ import msgspec
 from jupyter_mlsvc.wire.models import PublishWebServiceRequest
 from jupyter_mlsvc.wire.swagger import service_document
 from jupyter_mlsvc_server.auth.policy import Action, require
+from jupyter_mlsvc_server.errors import BadRequest
+from jupyter_mlsvc_server.services.realtime import RealtimeRequest
 from jupyter_mlsvc_server.web import Endpoint, Routes
 
 
@@ -57,6 +59,47 @@ class ServiceVersion(Endpoint):
         self.answer_text(f"Deleted version {version} of service {name}.")
 
 
+class RealtimeEndpoint(Endpoint):
+    """Base of what takes a model."""
+
+    takes_upload = True
+
+    def read(self) -> RealtimeRequest:
+        """Read the form; the model has to come as a file."""
+        fields, files = self.form()
+        if "model" in fields:
+            raise BadRequest("The part 'model' has no file name; send it as a file.")
+        return RealtimeRequest(
+            description=fields.get("description"),
+            operation_id=fields.get("operationId"),
+            model=files["model"].body if "model" in files else None,
+        )
+
+
+class NamedRealtimeService(RealtimeEndpoint):
+    """Realtime services of a name."""
+
+    async def post(self, name: str) -> None:
+        """Publish under a new GUID (contract: ``publishRealtimeWebServiceByName``)."""
+        services = self.parts.services
+        record = await services.publish_realtime(self.principal, name, None, self.read())
+        self.answer_text(f"Published version {record.key.version} of service {name}.", status=201)
+
+
+class RealtimeServiceVersion(RealtimeEndpoint):
+    """One version of a realtime service."""
+
+    async def post(self, name: str, version: str) -> None:
+        """Publish it (contract: ``publishRealtimeWebServiceByNameVersion``)."""
+        await self.parts.services.publish_realtime(self.principal, name, version, self.read())
+        self.answer_text(f"Published version {version} of service {name}.", status=201)
+
+    async def patch(self, name: str, version: str) -> None:
+        """Change it (contract: ``patchRealtimeWebServiceByNameVersion``)."""
+        await self.parts.services.change_realtime(self.principal, name, version, self.read())
+        self.answer_text(f"Changed version {version} of service {name}.")
+
+
 class ServiceSwagger(Endpoint):
     """The document that describes one service version."""
 
@@ -81,6 +124,8 @@ routes: Routes = [
     (r"/services", AllServices),
     (r"/services/(?P<name>[^/]+)", NamedService),
     (r"/services/(?P<name>[^/]+)/(?P<version>[^/]+)", ServiceVersion),
+    (r"/realtime-services/(?P<name>[^/]+)", NamedRealtimeService),
+    (r"/realtime-services/(?P<name>[^/]+)/(?P<version>[^/]+)", RealtimeServiceVersion),
     (r"/api/(?P<name>[^/]+)/(?P<version>[^/]+)/swagger\.json", ServiceSwagger),
     (r"/api/(?P<name>[^/]+)/(?P<version>[^/]+)", Consume),
 ]

@@ -16,13 +16,16 @@ from jupyter_mlsvc.wire.names import ServiceName, Version, service_name
 from jupyter_mlsvc.wire.names import version as checked_version
 from jupyter_mlsvc_server.auth.policy import Action, may, require
 from jupyter_mlsvc_server.auth.principal import Principal
+from jupyter_mlsvc_server.runtime.realtime import CODE, RUNTIME, stream, workspace
 from jupyter_mlsvc_server.scoring.definition import ServiceDefinition
 from jupyter_mlsvc_server.scoring.engine import ScoringEngine
+from jupyter_mlsvc_server.services import realtime
 from jupyter_mlsvc_server.services.errors import (
     ServiceExists,
     ServiceNotFound,
     SnapshotIsNotYours,
 )
+from jupyter_mlsvc_server.services.realtime import RealtimeRequest
 from jupyter_mlsvc_server.services.record import Revision, ServiceKey, ServiceRecord
 from jupyter_mlsvc_server.services.request import RuntimeRule, first_revision, next_revision
 from jupyter_mlsvc_server.services.store import ServiceStore
@@ -74,28 +77,29 @@ class ServiceManager(LoggingConfigurable):
         BadRequest
             The definition or its code cannot run; the message says why.
         """
-        key = ServiceKey(service_name(name), checked_version(version or str(uuid.uuid4())))
-        require(principal, Action.PUBLISH, None, f"publish service {name!r}")
+        key = self._new_key(principal, name, version)
         revision = first_revision(request, RuntimeRule(default=self.default_runtime))
         async with self._changing(key):
-            if await self._store.find(key) is not None:
-                raise ServiceExists(*key)
-            record = ServiceRecord(
-                key=key,
-                owner=principal.name,
-                created_at=now_text(),
-                revision_id=str(uuid.uuid4()),
-                revision=await self._with_content(principal, revision),
-            )
-            definition = await self._define(record)
-            await self._scoring.check(definition)
-            override = may(principal, Action.CHANGE_SERVICE, None)
-            await self._store.insert(record, may_use_any_name=override)
-            await self._scoring.put(definition)
-        self.log.info(
-            "published %s/%s owner=%s snapshot=%s", *key, record.owner, record.revision.snapshot_id
-        )
-        return record
+            await self._require_free(key)
+            return await self._insert(principal, key, await self._with_content(principal, revision))
+
+    async def publish_realtime(
+        self, principal: Principal, name: str, version: str | None, request: RealtimeRequest
+    ) -> ServiceRecord:
+        """Publish a model (contract: ``publishRealtimeWebServiceByNameVersion``).
+
+        Raises
+        ------
+        Forbidden, ServiceExists
+            As for :meth:`publish`.
+        BadRequest
+            There is no model, or none that can be served; the message says why.
+        """
+        key = self._new_key(principal, name, version)
+        revision = realtime.first_revision(request)
+        async with self._changing(key):
+            await self._require_free(key)
+            return await self._insert(principal, key, await self._with_model(revision, request))
 
     async def change(
         self,
@@ -120,11 +124,27 @@ class ServiceManager(LoggingConfigurable):
             revision = next_revision(current.revision, request)
             if revision.snapshot_id != current.revision.snapshot_id:
                 revision = await self._with_content(principal, revision)
-            record = replace(current, revision_id=str(uuid.uuid4()), revision=revision)
-            definition = await self._define(record)
-            await self._scoring.check(definition)
-            await self._store.replace(record)
-            await self._scoring.put(definition)
+            record = await self._replace(current, revision)
+        await self._snapshots.collect()
+        self.log.info("changed %s/%s by=%s", *key, principal.name)
+        return record
+
+    async def change_realtime(
+        self, principal: Principal, name: str, version: str, request: RealtimeRequest
+    ) -> ServiceRecord:
+        """Change a realtime service (contract: ``patchRealtimeWebServiceByNameVersion``).
+
+        Raises
+        ------
+        ServiceNotFound, Forbidden, BadRequest
+            As for :meth:`publish_realtime`; nothing has changed then.
+        """
+        key = _key(name, version)
+        async with self._changing(key):
+            current = await self._found(key)
+            self._require_change(principal, current)
+            revision = realtime.next_revision(current.revision, request)
+            record = await self._replace(current, await self._with_model(revision, request))
         await self._snapshots.collect()
         self.log.info("changed %s/%s by=%s", *key, principal.name)
         return record
@@ -176,6 +196,45 @@ class ServiceManager(LoggingConfigurable):
         """Make changes of one version happen one after the other."""
         return self._locks.setdefault(key, asyncio.Lock())
 
+    def _new_key(self, principal: Principal, name: str, version: str | None) -> ServiceKey:
+        key = ServiceKey(service_name(name), checked_version(version or str(uuid.uuid4())))
+        require(principal, Action.PUBLISH, None, f"publish service {name!r}")
+        return key
+
+    async def _require_free(self, key: ServiceKey) -> None:
+        if await self._store.find(key) is not None:
+            raise ServiceExists(*key)
+
+    async def _insert(
+        self, principal: Principal, key: ServiceKey, revision: Revision
+    ) -> ServiceRecord:
+        """Try a new version, write it down, and serve it."""
+        record = ServiceRecord(
+            key=key,
+            owner=principal.name,
+            created_at=now_text(),
+            revision_id=str(uuid.uuid4()),
+            revision=revision,
+        )
+        definition = await self._define(record)
+        await self._scoring.check(definition)
+        override = may(principal, Action.CHANGE_SERVICE, None)
+        await self._store.insert(record, may_use_any_name=override)
+        await self._scoring.put(definition)
+        self.log.info(
+            "published %s/%s owner=%s snapshot=%s", *key, record.owner, revision.snapshot_id
+        )
+        return record
+
+    async def _replace(self, current: ServiceRecord, revision: Revision) -> ServiceRecord:
+        """Try a new revision, write it down, and serve it."""
+        record = replace(current, revision_id=str(uuid.uuid4()), revision=revision)
+        definition = await self._define(record)
+        await self._scoring.check(definition)
+        await self._store.replace(record)
+        await self._scoring.put(definition)
+        return record
+
     async def _found(self, key: ServiceKey) -> ServiceRecord:
         record = await self._store.find(key)
         if record is None:
@@ -192,6 +251,15 @@ class ServiceManager(LoggingConfigurable):
             raise SnapshotIsNotYours(revision.snapshot_id)
         return replace(revision, content_id=snapshot.content_id)
 
+    async def _with_model(self, revision: Revision, request: RealtimeRequest) -> Revision:
+        if request.model is None:
+            return revision
+        content_id = await self._snapshots.add_content(
+            RUNTIME, workspace(len(request.model)), stream(request.model), [request.model]
+        )
+        # The contract has a snapshot behind every realtime service; it is in nobody's list.
+        return replace(revision, snapshot_id=content_id, content_id=content_id)
+
     async def _define(self, record: ServiceRecord) -> ServiceDefinition:
         revision = record.revision
         content_id = revision.content_id
@@ -200,7 +268,7 @@ class ServiceManager(LoggingConfigurable):
             version=record.key.version,
             revision_id=record.revision_id,
             runtime_type=revision.runtime_type,
-            code=revision.code,
+            code=CODE if revision.runtime_type == RUNTIME else revision.code,
             init_code=revision.init_code,
             inputs=revision.inputs,
             outputs=revision.outputs,
@@ -235,7 +303,7 @@ def _view(record: ServiceRecord, principal: Principal) -> models.WebService:
         my_permission_on_service="read only",
     )
     changes: dict[str, Any] = {}
-    if may(principal, Action.SEE_CODE, record.owner):
+    if revision.runtime_type != RUNTIME and may(principal, Action.SEE_CODE, record.owner):
         changes |= {"code": revision.code, "init_code": revision.init_code}
     if may(principal, Action.CHANGE_SERVICE, record.owner):
         changes["my_permission_on_service"] = "read/write"

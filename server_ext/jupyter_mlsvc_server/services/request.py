@@ -11,6 +11,7 @@ from msgspec import UNSET, UnsetType
 from jupyter_mlsvc.wire.models import ParameterDefinition, PublishWebServiceRequest
 from jupyter_mlsvc.wire.names import InvalidName, file_name, parameter_name
 from jupyter_mlsvc_server.errors import BadRequest
+from jupyter_mlsvc_server.runtime.realtime import RUNTIME as REALTIME
 from jupyter_mlsvc_server.services.record import Revision
 
 T = TypeVar("T")
@@ -38,6 +39,11 @@ class RuntimeRule:
         if runtime == "R":
             raise BadRequest(
                 "Services in R are not available on this server. Publish with runtimeType 'Python'."
+            )
+        if runtime == REALTIME:
+            raise BadRequest(
+                "A realtime service is a model without code. Publish it with "
+                "POST /realtime-services/{name}/{version}."
             )
         if runtime != "Python":
             raise BadRequest(f"{runtime!r} is no runtimeType; use 'Python'.")
@@ -80,6 +86,11 @@ def next_revision(current: Revision, request: PublishWebServiceRequest) -> Revis
     BadRequest
         As :func:`first_revision`, and for a runtime other than the service's.
     """
+    if current.runtime_type == REALTIME:
+        raise BadRequest(
+            "The service is a realtime one, a model without code. Change it with "
+            "PATCH /realtime-services/{name}/{version}, or publish the code as another version."
+        )
     runtime = _given(request.runtime_type, None)
     if runtime not in {None, current.runtime_type}:
         raise BadRequest(
@@ -107,7 +118,7 @@ def _changed(base: Revision, request: PublishWebServiceRequest) -> Revision:
     _check_parameters("inputParameterDefinitions", revision.inputs)
     _check_parameters("outputParameterDefinitions", revision.outputs)
     _check_files(revision.output_files)
-    _check_operation(revision.operation_id)
+    check_operation(revision.operation_id)
     return revision
 
 
@@ -142,7 +153,14 @@ def _check_files(names: Sequence[str]) -> None:
         raise BadRequest("outputFileNames: a name is there twice.")
 
 
-def _check_operation(name: str | None) -> None:
+def check_operation(name: str | None) -> None:
+    """Check an alias, if there is one.
+
+    Raises
+    ------
+    BadRequest
+        It is no name that clients can use.
+    """
     if name is None:
         return
     try:

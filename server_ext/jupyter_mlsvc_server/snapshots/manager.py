@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import time
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -19,10 +19,7 @@ from jupyter_mlsvc.wire import models
 from jupyter_mlsvc_server.auth.policy import Action, may
 from jupyter_mlsvc_server.auth.principal import Principal
 from jupyter_mlsvc_server.runtime.files import write_files
-from jupyter_mlsvc_server.runtime.manifest import (
-    Manifest,
-    ObjectEntry,
-)
+from jupyter_mlsvc_server.runtime.manifest import BlobEntry, Manifest, ObjectEntry, Workspace
 from jupyter_mlsvc_server.snapshots.archive import zip_stream
 from jupyter_mlsvc_server.snapshots.errors import (
     FilesCannotBeWritten,
@@ -261,6 +258,29 @@ class SnapshotManager(LoggingConfigurable):
             raise LookupError(f"no content {content_id}")
         return Content(content_id, manifest, self._blobs.folder)
 
+    async def add_content(
+        self, runtime_type: str, workspace: Workspace, stream: bytes, buffers: Sequence[bytes]
+    ) -> str:
+        """Keep what a service is to hold that was never in a session; gives the content's id.
+
+        Parameters
+        ----------
+        runtime_type, workspace
+            What the manifest says of it.
+        stream, buffers
+            Pickled objects, and the buffers that they refer to.
+        """
+        manifest = Manifest(
+            runtime_type=runtime_type,
+            workspace=workspace,
+            stream=await self._put(stream),
+            buffers=tuple([await self._put(buffer) for buffer in buffers]),
+        )
+        content_id = str(uuid.uuid4())
+        self._hold(content_id)
+        await self._store.insert_content(content_id, manifest, now_text())
+        return content_id
+
     async def collect(self) -> None:
         """Delete contents that no snapshot and no service has, and blobs that no content has."""
         async with self._collecting:
@@ -271,6 +291,11 @@ class SnapshotManager(LoggingConfigurable):
             await self._blobs.delete_unreferenced(used.union(*arriving))
 
     # --- inside ------------------------------------------------------------------------------
+
+    async def _put(self, data: bytes) -> BlobEntry:
+        # Until the content refers to it, its grace time keeps it.
+        blob = await self._blobs.put(data)
+        return BlobEntry(digest=blob.digest, size=blob.size)
 
     def _hold(self, content_id: str) -> None:
         self._looked_at[content_id] = time.monotonic()

@@ -37,27 +37,18 @@ class SnapshotStore:
 
     async def insert(self, record: SnapshotRecord, manifest: Manifest) -> None:
         """Add a snapshot and its content, whose blobs are stored already."""
-        text = msgspec.json.encode(manifest).decode()
 
         def write(connection: sa.Connection) -> None:
-            connection.execute(
-                contents.insert().values(
-                    id=record.content_id,
-                    manifest=text,
-                    size=manifest.size,
-                    created_at=record.created_at,
-                )
-            )
-            connection.execute(
-                content_blobs.insert(),
-                [
-                    {"content_id": record.content_id, "digest": digest}
-                    for digest in sorted(manifest.digests)
-                ],
-            )
+            _insert_content(connection, record.content_id, manifest, record.created_at)
             connection.execute(snapshots.insert().values(_to_row(record)))
 
         await self._database.run(write)
+
+    async def insert_content(self, content_id: str, manifest: Manifest, created_at: str) -> None:
+        """Add a content without a snapshot, whose blobs are stored already."""
+        await self._database.run(
+            lambda connection: _insert_content(connection, content_id, manifest, created_at)
+        )
 
     async def find(self, snapshot_id: str) -> SnapshotRecord | None:
         """Read one snapshot, whoever owns it."""
@@ -122,6 +113,21 @@ class SnapshotStore:
             return frozenset(connection.scalars(sa.select(content_blobs.c.digest).distinct()))
 
         return await self._database.run(write)
+
+
+def _insert_content(
+    connection: sa.Connection, content_id: str, manifest: Manifest, created_at: str
+) -> None:
+    text = msgspec.json.encode(manifest).decode()
+    connection.execute(
+        contents.insert().values(
+            id=content_id, manifest=text, size=manifest.size, created_at=created_at
+        )
+    )
+    connection.execute(
+        content_blobs.insert(),
+        [{"content_id": content_id, "digest": digest} for digest in sorted(manifest.digests)],
+    )
 
 
 def _to_row(record: SnapshotRecord) -> dict[str, object]:

@@ -1,0 +1,93 @@
+"""From the form of a publish or patch request to a revision of a realtime service."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Final
+
+from jupyter_mlsvc.wire.model_file import EXPECTED, InvalidModelFile, read_model_file
+from jupyter_mlsvc.wire.models import ParameterDefinition
+from jupyter_mlsvc_server.errors import BadRequest
+from jupyter_mlsvc_server.runtime.realtime import INPUT, OUTPUT, RUNTIME
+from jupyter_mlsvc_server.services.record import Revision
+from jupyter_mlsvc_server.services.request import check_operation
+
+_DATA_FRAME: Final = "data.frame"
+
+
+@dataclass(frozen=True, slots=True)
+class RealtimeRequest:
+    """The parts of the form; None for one that is not there."""
+
+    description: str | None = None
+    operation_id: str | None = None
+    model: bytes | None = None
+
+    def check(self) -> None:
+        """Check what can be told without loading the model.
+
+        Raises
+        ------
+        BadRequest
+            The alias is no name, or the model no model.
+        """
+        check_operation(self.operation_id or None)
+        if self.model is None:
+            return
+        try:
+            read_model_file(self.model)
+        except InvalidModelFile as error:
+            raise BadRequest(str(error)) from None
+
+
+def first_revision(request: RealtimeRequest) -> Revision:
+    """Read a publish request (contract: ``publishRealtimeWebServiceByNameVersion``).
+
+    Raises
+    ------
+    BadRequest
+        The model is missing or none, or the alias is no name.
+    """
+    if request.model is None:
+        raise BadRequest(
+            f"The file part 'model' is missing from the form. A realtime service needs {EXPECTED}."
+        )
+    empty = Revision(
+        runtime_type=RUNTIME,
+        code="",
+        init_code=None,
+        description="",
+        operation_id=None,
+        inputs=(ParameterDefinition(name=INPUT, type=_DATA_FRAME),),
+        outputs=(ParameterDefinition(name=OUTPUT, type=_DATA_FRAME),),
+        output_files=(),
+        snapshot_id=None,
+        content_id=None,
+    )
+    return _changed(empty, request)
+
+
+def next_revision(current: Revision, request: RealtimeRequest) -> Revision:
+    """Change what a patch request names (contract: ``patchRealtimeWebServiceByNameVersion``).
+
+    Raises
+    ------
+    BadRequest
+        As :func:`first_revision`, and for a service with code.
+    """
+    if current.runtime_type != RUNTIME:
+        raise BadRequest(
+            f"The service runs code in {current.runtime_type}. Change it with "
+            "PATCH /services/{name}/{version}, or publish the model as another version."
+        )
+    return _changed(current, request)
+
+
+def _changed(base: Revision, request: RealtimeRequest) -> Revision:
+    request.check()
+    operation_id = base.operation_id if request.operation_id is None else request.operation_id
+    return replace(
+        base,
+        description=base.description if request.description is None else request.description,
+        operation_id=operation_id or None,
+    )
