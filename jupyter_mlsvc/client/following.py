@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from jupyter_mlsvc.client.events import AnyEvent, ErrorRaised, Finished
 from jupyter_mlsvc.client.results import ExecutionResult, RemoteError
-from jupyter_mlsvc.errors import RemoteInterrupted, UnexpectedAnswer
+from jupyter_mlsvc.errors import NotFound, RemoteInterrupted, UnexpectedAnswer
 
 if TYPE_CHECKING:
     from jupyter_mlsvc.client.sessions import Sessions
@@ -38,9 +39,12 @@ class Follower:
         RemoteInterrupted
             A KeyboardInterrupt came here and was passed on.
         """
-        execution_id: str | None = None
+        # Of our own, so that an interrupt reaches it although the answer has not come yet.
+        execution_id = str(uuid.uuid4())
         try:
-            execution_id = self._sessions.start_execution(self._session_id, code, inputs, outputs)
+            execution_id = self._sessions.start_execution(
+                self._session_id, code, inputs, outputs, execution_id=execution_id
+            )
             return self._follow(execution_id)
         except KeyboardInterrupt:
             raise self._interrupt(execution_id) from None
@@ -57,15 +61,18 @@ class Follower:
                 return ExecutionResult.of(event.response, self._error)
         raise UnexpectedAnswer("The events of an execution ended without a result.")
 
-    def _interrupt(self, execution_id: str | None) -> RemoteInterrupted:
-        """Pass the interrupt on and read on until the code has stopped; a second one gives up."""
+    def _interrupt(self, execution_id: str) -> RemoteInterrupted:
+        """Pass the interrupt on and read on until the code has stopped; a second one gives up.
+
+        Other code in the session, such as that of another notebook, is not interrupted.
+        """
         name = self._session_name
         try:
-            self._sessions.cancel(self._session_id)
-            if execution_id is not None:
-                self._follow(execution_id)
+            self._sessions.cancel(self._session_id, execution_id)
+            self._follow(execution_id)
+        except NotFound:
+            # The interrupt came before the code was sent.
+            return RemoteInterrupted(name)
         except KeyboardInterrupt:
-            # The first may have hit other code, when this still waited for its turn.
-            self._sessions.cancel(self._session_id)
             return RemoteInterrupted(name, is_stopping=True)
         return RemoteInterrupted(name)

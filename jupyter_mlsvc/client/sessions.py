@@ -125,14 +125,27 @@ class Sessions:
         code: str,
         inputs: Mapping[str, object] | None = None,
         outputs: Sequence[str] = (),
+        execution_id: str | None = None,
     ) -> str:
-        """Start code without waiting; :meth:`events` follows it. Returns the execution's id."""
+        """Start code without waiting; :meth:`events` follows it. Returns the execution's id.
+
+        Parameters
+        ----------
+        execution_id : str, optional
+            An id of your own, by which the code can be cancelled before the answer has come.
+        """
+        request = _execute_request(code, inputs, outputs)
         answer = self._api.post(
             models.StartExecutionResponse,
             "sessions",
             session_id,
             "executions",
-            json=_execute_request(code, inputs, outputs),
+            json=models.StartExecutionRequest(
+                code=request.code,
+                input_parameters=request.input_parameters,
+                output_parameters=request.output_parameters,
+                execution_id=execution_id,
+            ),
         )
         return answer.execution_id
 
@@ -186,9 +199,16 @@ class Sessions:
         finally:
             response.close()
 
-    def cancel(self, session_id: str) -> None:
-        """Interrupt the running code; the session stays usable (contract: ``cancelSession``)."""
-        self._api.call("POST", "sessions", session_id, "cancel").read()
+    def cancel(self, session_id: str, execution_id: str | None = None) -> None:
+        """Interrupt the running code; the session stays usable (contract: ``cancelSession``).
+
+        Parameters
+        ----------
+        execution_id : str, optional
+            Cancel this execution only, whether it runs or waits; others are left alone.
+        """
+        query = {} if execution_id is None else {"executionId": execution_id}
+        self._api.call("POST", "sessions", session_id, "cancel", query=query).read()
 
     def console_output(self, session_id: str) -> str:
         """Text that the running or last code printed (contract: ``getSessionConsoleOutput``)."""

@@ -98,6 +98,12 @@ class ExecuteRequest(Wire, frozen=True, kw_only=True):
     output_parameters: list[str] | None = None
 
 
+class StartExecutionRequest(ExecuteRequest, frozen=True, kw_only=True):
+    """As for ``executeCode``; with an id of the caller's own the call may be repeated (ours)."""
+
+    execution_id: str | None = None
+
+
 class ExecuteResponse(Wire, frozen=True, kw_only=True):
     """What the code did; ``output_parameters`` is a list here, unlike in consume."""
 

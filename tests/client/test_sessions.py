@@ -11,6 +11,7 @@ from jupyter_mlsvc.client.client import Client
 from jupyter_mlsvc.client.events import Finished, StreamText
 from jupyter_mlsvc.client.session import Session
 from jupyter_mlsvc.client.sessions import Sessions
+from jupyter_mlsvc.client.transport import ApiRequest, ApiResponse
 from jupyter_mlsvc.errors import (
     ConnectionFailed,
     NotFound,
@@ -255,6 +256,21 @@ def test_an_interrupt_cancels_drains_and_raises(session: Session, transport: Fak
         "events",
     ]
     assert transport.requests[-1].query == {"since": "1"}
+    # No other client's code is interrupted.
+    assert transport.requests[2].query == {"executionId": STARTED["executionId"]}
+
+
+def test_an_interrupt_before_the_answer_reaches_the_code_that_was_sent(
+    session: Session, transport: FakeTransport
+) -> None:
+    def interrupted(_: ApiRequest) -> ApiResponse:
+        raise KeyboardInterrupt
+
+    transport.answers = [interrupted, problem(404, "no such execution")]
+    with pytest.raises(RemoteInterrupted, match="session 'train' is still usable"):
+        session.run("while True: pass")
+    started, cancelled = transport.requests
+    assert cancelled.query == {"executionId": sent(started)["executionId"]}
 
 
 def test_a_second_interrupt_does_not_wait_for_the_end(
@@ -265,7 +281,6 @@ def test_a_second_interrupt_does_not_wait_for_the_end(
         lines(then=KeyboardInterrupt()),
         answer("Cancelled."),
         lines(then=KeyboardInterrupt()),
-        answer("Cancelled."),
     ]
     with pytest.raises(RemoteInterrupted, match="may still be stopping"):
         session.run("while True: pass")

@@ -11,10 +11,13 @@ from typing import Any, ClassVar, Final
 import msgspec
 
 from jupyter_mlsvc.wire.models import ExecuteRequest, ExecuteResponse, WorkspaceObject
-from jupyter_mlsvc.wire.names import parameter_name
+from jupyter_mlsvc.wire.names import InvalidName, parameter_name
 from jupyter_mlsvc_server.sessions.channel import OVERSIZE
 from jupyter_mlsvc_server.sessions.log import ConsoleText, EventLog
 
+CANCELLED: Final = "KeyboardInterrupt: the execution was cancelled"
+
+_ID: Final = re.compile(r"[A-Za-z0-9-]{1,64}")
 _ANSI: Final = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")
 # IPython names a cell by a temporary file that nobody else knows.
 _CELL_FILE: Final = re.compile(r" \((?:\d+\.py|<[^<>]*>), line (\d+)\)$")
@@ -35,15 +38,19 @@ class Execution:
         What to run; names are checked.
     limit
         Bytes of output that are kept.
+    execution_id
+        Its id; one is made up by default.
 
     Raises
     ------
     InvalidName
-        An input or output is no valid name.
+        An input or output, or the id, is no valid name.
     """
 
-    def __init__(self, request: ExecuteRequest, *, limit: int) -> None:
-        self.id = str(uuid.uuid4())
+    def __init__(
+        self, request: ExecuteRequest, *, limit: int, execution_id: str | None = None
+    ) -> None:
+        self.id = str(uuid.uuid4()) if execution_id is None else _checked_id(execution_id)
         self.code = request.code or ""
         self.inputs = {
             parameter_name(each.name): each.value for each in request.input_parameters or []
@@ -53,6 +60,7 @@ class Execution:
         self.console = ConsoleText(limit)
         self.is_abandoned = False
         self.is_cancelled = False
+        self.is_begun = False
         self._error: tuple[str, str] | None = None
         self._response: asyncio.Future[ExecuteResponse] = asyncio.get_running_loop().create_future()
 
@@ -159,6 +167,12 @@ class Execution:
         )
         self.log.finish({"type": "result", **msgspec.to_builtins(response)})
         self._response.set_result(response)
+
+
+def _checked_id(text: str) -> str:
+    if not _ID.fullmatch(text):
+        raise InvalidName(f"{text!r} is no valid id: use 1 to 64 letters, digits and '-'.")
+    return text
 
 
 def without_ansi(text: str) -> str:

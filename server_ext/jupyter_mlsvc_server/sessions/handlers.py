@@ -10,6 +10,7 @@ from jupyter_mlsvc.wire.models import (
     CreateSessionRequest,
     CreateSessionResponse,
     ExecuteRequest,
+    StartExecutionRequest,
     StartExecutionResponse,
 )
 from jupyter_mlsvc.wire.models import Session as SessionInList
@@ -96,7 +97,8 @@ class Executions(SessionEndpoint):
     async def post(self, session_id: str) -> None:
         """Queue it and answer its id at once (202)."""
         session = await self.find(session_id)
-        execution_id = await session.start_execution(self.parse(ExecuteRequest))
+        request = self.parse(StartExecutionRequest)
+        execution_id = await session.start_execution(request, request.execution_id)
         self.answer(StartExecutionResponse(execution_id=execution_id), status=202)
 
 
@@ -140,8 +142,12 @@ class Cancel(SessionEndpoint):
     """Interrupting what runs."""
 
     async def post(self, session_id: str) -> None:
-        """Interrupt it; what waits goes on (contract: ``cancelSession``)."""
-        stopped = await (await self.find(session_id)).cancel()
+        """Interrupt it; what waits goes on (contract: ``cancelSession``).
+
+        The query argument ``executionId`` (our addition) names the one execution that is meant.
+        """
+        session = await self.find(session_id)
+        stopped = await session.cancel(self.query("executionId") or None)
         self.answer_text(
             "Cancelled what was running."
             if stopped

@@ -20,7 +20,7 @@ from jupyter_mlsvc_server.sessions.errors import (
     QueueIsFull,
     SessionGone,
 )
-from jupyter_mlsvc_server.sessions.execution import Execution
+from jupyter_mlsvc_server.sessions.execution import CANCELLED, Execution
 from jupyter_mlsvc_server.sessions.files import OpenFile, WorkingDirectory
 from jupyter_mlsvc_server.sessions.kernels import Kernel
 from jupyter_mlsvc_server.storage.clock import now_text
@@ -115,12 +115,27 @@ class Session:
         """
         return await self.begin(request).response()
 
-    async def start_execution(self, request: ExecuteRequest) -> str:
-        """Queue code and return the id of its execution at once; see :meth:`events`."""
-        return self.begin(request).id
+    async def start_execution(
+        self, request: ExecuteRequest, execution_id: str | None = None
+    ) -> str:
+        """Queue code and return the id of its execution at once; see :meth:`events`.
 
-    def begin(self, request: ExecuteRequest) -> Execution:
+        Where the id is that of an execution that is known, nothing is started: a caller that
+        missed the answer may ask again.
+        """
+        if execution_id in self._executions:
+            return execution_id
+        return self.begin(request, execution_id).id
+
+    def begin(self, request: ExecuteRequest, execution_id: str | None = None) -> Execution:
         """Queue code; it runs whether or not somebody waits for it.
+
+        Parameters
+        ----------
+        request
+            What to run.
+        execution_id
+            Id of the execution; one is made up by default.
 
         Raises
         ------
@@ -132,11 +147,11 @@ class Session:
             The session has ended.
         """
         self._require_alive()
-        if len(self._tasks) > self._limits.queue:
+        unfinished = sum(not each.is_finished for each in self._executions.values())
+        if unfinished > self._limits.queue:
             raise QueueIsFull(self._limits.queue)
-        execution = Execution(request, limit=self._limits.output_bytes)
+        execution = Execution(request, limit=self._limits.output_bytes, execution_id=execution_id)
         self._executions[execution.id] = execution
-        self._remember(execution.code)
         self._drop_old_executions()
         task = asyncio.create_task(self._run(execution))
         self._tasks.add(task)
@@ -158,23 +173,35 @@ class Session:
         ExecutionNotFound
             There is none, or it was dropped as old.
         """
-        if execution_id not in self._executions:
-            raise ExecutionNotFound(execution_id)
-        return self._executions[execution_id].log.follow(since)
+        return self._find(execution_id).log.follow(since)
 
-    async def cancel(self) -> bool:
+    async def cancel(self, execution_id: str | None = None) -> bool:
         """Interrupt the execution that runs; those that wait go on (contract: ``cancelSession``).
 
         The interrupt is repeated for some seconds; code that withstands it goes on, because
         only ending the session could stop it. The session and its objects are kept.
 
+        Parameters
+        ----------
+        execution_id
+            The execution to cancel, and no other: one that waits is taken out of the queue, one
+            that has ended is left alone. By default the one that runs.
+
         Returns
         -------
         bool
             Whether nothing of it runs any more.
+
+        Raises
+        ------
+        ExecutionNotFound
+            There is none of this id, or it was dropped as old.
         """
-        execution = self._running
+        execution = self._running if execution_id is None else self._find(execution_id)
         if execution is None:
+            return True
+        if not execution.is_begun:
+            execution.finish(error=f"{CANCELLED} before it began", changed_files=[])
             return True
         execution.is_cancelled = True
         for pause in _INTERRUPT_PAUSES:
@@ -196,13 +223,17 @@ class Session:
 
     async def _run(self, execution: Execution) -> None:
         async with self._turn:
+            if execution.is_finished:
+                return
             if execution.is_abandoned:
                 execution.finish(error=_NOT_RUN, changed_files=[])
                 return
             if self._ended is not None:
                 execution.finish(error=self._end_sentence(), changed_files=[])
                 return
+            execution.is_begun = True
             self._running = self._last = execution
+            self._remember(execution.code)
             before = await asyncio.to_thread(self.files.state)
             try:
                 error, values = await self._perform(execution)
@@ -236,6 +267,11 @@ class Session:
         except KernelDied as death:
             self.end(death.reason)
             return self._end_sentence(), {}
+
+    def _find(self, execution_id: str) -> Execution:
+        if execution_id not in self._executions:
+            raise ExecutionNotFound(execution_id)
+        return self._executions[execution_id]
 
     def _on_finished(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)

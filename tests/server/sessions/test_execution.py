@@ -412,6 +412,36 @@ async def test_an_interrupt_that_loses_the_kernels_reply_does_not_hang_the_sessi
     assert (await run("1")).success
 
 
+async def test_cancelling_one_execution_leaves_the_others_alone(session: Session, run: Run) -> None:
+    await run("order = []")
+    running = session.begin(
+        request_of("import time; print('on', flush=True); time.sleep(1); order.append('running')")
+    )
+    await until(lambda: "on" in session.console_output())
+    waiting = session.begin(request_of("order.append('waiting')"))
+    last = session.begin(request_of("order.append('last')", outputs=["order"]))
+    assert await session.cancel(waiting.id)
+    taken_out = await asyncio.wait_for(waiting.response(), 0.5)
+    assert not running.is_finished
+    assert "cancelled before it began" in taken_out.error_message
+    assert (await last.response()).output_parameters[0].value == ["running", "last"]
+    assert "order.append('waiting')" not in session.history()
+    # Those that have ended are not touched any more.
+    assert await session.cancel(running.id)
+    with pytest.raises(ExecutionNotFound):
+        await session.cancel("nothing")
+
+
+async def test_an_execution_that_was_sent_twice_runs_once(session: Session, run: Run) -> None:
+    await run("count = 0")
+    request = request_of("count += 1")
+    ids = [await session.start_execution(request, "my-own") for _ in range(2)]
+    assert ids == ["my-own", "my-own"]
+    assert (await run("pass", outputs=["count"])).output_parameters[0].value == 1
+    with pytest.raises(InvalidName, match="no valid id"):
+        await session.start_execution(request, "a/b")
+
+
 async def test_cancelling_an_idle_session_does_nothing(session: Session, run: Run) -> None:
     assert await session.cancel()
     assert (await run("1")).success
