@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -23,6 +25,8 @@ class Plan:
         How often a single slow thing, such as a snapshot, is done.
     calls
         How often a quick thing, such as executing ``1+1``, is done.
+    until
+        Reading of the monotonic clock after which nothing is repeated any more.
     """
 
     work: Path
@@ -30,13 +34,23 @@ class Plan:
     seconds: int
     repeats: int
     calls: int
+    until: float
+
+    def turns(self, count: int) -> Iterator[int]:
+        """Count up to a number, or until the time for repeating is over, but once at least."""
+        for turn in range(count):
+            if turn and time.monotonic() > self.until:
+                return
+            yield turn
 
     @classmethod
     def full(cls, work: Path) -> Self:
-        """At most a quarter of an hour."""
-        return cls(work=work, rounds=5, seconds=4, repeats=3, calls=200)
+        """A quarter of an hour at most, less on a quiet machine."""
+        until = time.monotonic() + 600
+        return cls(work=work, rounds=5, seconds=4, repeats=3, calls=200, until=until)
 
     @classmethod
     def quick(cls, work: Path) -> Self:
-        """At most three minutes: for seeing that all of it works, not for publishing figures."""
-        return cls(work=work, rounds=3, seconds=1, repeats=1, calls=50)
+        """Some three minutes: for seeing that all of it works, not for publishing figures."""
+        until = time.monotonic() + 100
+        return cls(work=work, rounds=3, seconds=1, repeats=1, calls=50, until=until)

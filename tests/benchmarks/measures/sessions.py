@@ -27,7 +27,7 @@ def measure(plan: Plan) -> Section:
         OurServer(plan.work / "sessions-warm", warm_kernels=1) as warm,
         OurServer(plan.work / "sessions-cold", warm_kernels=0) as cold,
     ):
-        for _ in range(2 * plan.repeats):
+        for _ in plan.turns(2 * plan.repeats):
             for name, server in (("warm", warm), ("cold", cold)):
                 server.wait_until_quiet()
                 with server.connect() as connection:

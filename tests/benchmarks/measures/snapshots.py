@@ -41,13 +41,13 @@ def measure(plan: Plan) -> Section:
     for model in MODELS.values():
         model.file(plan.work)
         times[model.name] = {}
-        for turn in range(plan.repeats):
+        for turn in plan.turns(plan.repeats):
             # A new data folder each time: content that is stored already is not stored again.
             folder = plan.work / f"snapshots-{model.name}-{turn}"
             _measure_ours(model, folder, plan.work, times[model.name])
             _measure_plain(model, plan.work, times[model.name])
             _measure_fastapi(model, plan.work, times[model.name])
-    return _section(times, plan)
+    return _section(times)
 
 
 def _measure_ours(model: LargeModel, folder: Path, work: Path, times: Times) -> None:
@@ -114,14 +114,15 @@ def _timed(times: Times, step: str, call: Callable[[], T]) -> T:
     return result
 
 
-def _section(times: dict[str, Times], plan: Plan) -> Section:
+def _section(times: dict[str, Times]) -> Section:
+    turns = " and ".join(str(len(found[DUMP])) for found in times.values())
     return Section(
         title=f"Snapshots and cold services with a model of {MEGABYTES} MB",
         tables=[_table(name, found) for name, found in times.items()],
         data=dict(times),
         notes=[
             (
-                f"Milliseconds, median (lowest-highest) of {plan.repeats}, each with an empty "
+                f"Milliseconds, median (lowest-highest) of {turns}, each with an empty "
                 "data folder. Files just written are in the page cache on both sides."
             ),
             (

@@ -81,7 +81,7 @@ def measure(plan: Plan) -> Section:
         for one in contestants:
             one.check_answers(expected)
             one.put_under_load(wrk, 8, 1)  # warms caches and pools; not counted
-        for _ in range(plan.rounds):
+        for _ in plan.turns(plan.rounds):
             for connections in CONNECTIONS:
                 for one in contestants:
                     found = one.put_under_load(wrk, connections, plan.seconds)
@@ -165,7 +165,7 @@ def _section(contestants: Sequence[Contestant], bare: list[float], plan: Plan) -
         },
         notes=[
             (
-                f"Median (lowest-highest) of {plan.rounds} rounds of {plan.seconds} s; in each "
+                f"Median (lowest-highest) of {len(bare)} rounds of {plan.seconds} s; in each "
                 "round the servers are loaded in turns. Ratios are taken round by round."
             ),
             (

@@ -1,0 +1,21 @@
+"""How long measuring may go on."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from pathlib import Path
+
+import pytest
+
+from .plan import Plan
+
+
+@pytest.mark.parametrize("plan", [Plan.full(Path()), Plan.quick(Path())], ids=["full", "quick"])
+def test_there_are_as_many_turns_as_planned(plan: Plan) -> None:
+    assert list(plan.turns(3)) == [0, 1, 2]
+
+
+def test_out_of_time_there_is_still_one_turn() -> None:
+    late = dataclasses.replace(Plan.full(Path()), until=time.monotonic() - 1)
+    assert list(late.turns(3)) == [0]
