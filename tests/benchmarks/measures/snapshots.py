@@ -115,7 +115,7 @@ def _timed(times: Times, step: str, call: Callable[[], T]) -> T:
 
 
 def _section(times: dict[str, Times]) -> Section:
-    turns = " and ".join(str(len(found[DUMP])) for found in times.values())
+    turns = " or ".join(sorted({str(len(found[DUMP])) for found in times.values()}))
     return Section(
         title=f"Snapshots and cold services with a model of {MEGABYTES} MB",
         tables=[_table(name, found) for name, found in times.items()],
