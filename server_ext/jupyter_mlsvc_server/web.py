@@ -94,9 +94,12 @@ class Endpoint(web.RequestHandler):
     def principal(self) -> Principal:
         """Who is asking; raises ``Unauthorized`` where nobody is known."""
         if self._principal is None:
+            token_was_sent = bearer_token(self.request.headers) is not None
+            wrong = "The token is not valid here" if token_was_sent else "This call needs a token"
             raise Unauthorized(
-                "This call needs a token. Get one with POST /login and send it as "
-                "'Authorization: Bearer <access_token>'."
+                f"{wrong}. Get one with POST /login and send it as "
+                "'Authorization: Bearer <access_token>'.",
+                token_was_sent=token_was_sent,
             )
         return self._principal
 
