@@ -462,6 +462,26 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         answer=list[models.Snapshot],
     ),
     Operation(
+        id="UploadSnapshot",
+        method="post",
+        path="/snapshots",
+        tag=_SNAPSHOTS,
+        summary="Keep a snapshot that was downloaded, here or from another server.",
+        parameters=(
+            _FILE,
+            Parameter(
+                name="name",
+                place="formData",
+                required=False,
+                description="A name for the snapshot.",
+            ),
+        ),
+        answer=models.CreateSnapshotResponse,
+        status=201,
+        errors=(400, 401, 413),
+        addition=True,
+    ),
+    Operation(
         id="GetSnapshotContent",
         method="get",
         path="/snapshots/{id}",

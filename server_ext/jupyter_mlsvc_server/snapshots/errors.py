@@ -13,7 +13,7 @@ class SnapshotNotFound(NotFound):
 
 
 class SnapshotTooLarge(PayloadTooLarge):
-    """The session holds more than a snapshot may."""
+    """The session, or the archive, holds more than a snapshot may."""
 
     def __init__(self, limit: int) -> None:
         super().__init__(
@@ -37,6 +37,16 @@ class InvalidSnapshotName(BadRequest):
 
     def __init__(self, longest: int) -> None:
         super().__init__(f"A snapshot's name may have at most {longest} characters.")
+
+
+class InvalidArchive(BadRequest):
+    """An archive that was sent is no snapshot, or not a whole one."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(
+            f"The archive is no snapshot that could be kept: {reason}. Send one as "
+            "GET /snapshots/{id} gives it."
+        )
 
 
 class OtherRuntime(BadRequest):

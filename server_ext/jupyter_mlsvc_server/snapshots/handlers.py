@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import io
+
 from jupyter_mlsvc.wire.models import CreateSnapshotRequest
+from jupyter_mlsvc_server.errors import BadRequest
 from jupyter_mlsvc_server.web import Endpoint, Routes
 
 
@@ -36,9 +39,20 @@ class LoadSnapshot(SnapshotEndpoint):
 class AllSnapshots(SnapshotEndpoint):
     """The caller's snapshots."""
 
+    takes_upload = True
+
     async def get(self) -> None:
         """List them (contract: ``listSnapshots``)."""
         self.answer(await self.parts.snapshots.list(self.principal))
+
+    async def post(self) -> None:
+        """Take the part ``file`` of a multipart body, an archive as sent here (our addition)."""
+        fields, files = self.form()
+        if "file" not in files:
+            raise BadRequest("The multipart body has no part 'file' with a file name.")
+        archive, name = io.BytesIO(files["file"].body), fields.get("name")
+        response = await self.parts.snapshots.upload(self.principal, archive, name)
+        self.answer(response, status=201)
 
 
 class OneSnapshot(SnapshotEndpoint):

@@ -6,17 +6,17 @@ import asyncio
 import contextlib
 import time
 import uuid
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
 
 import msgspec
 from traitlets import Float, Integer, default
 from traitlets.config import LoggingConfigurable
 
 from jupyter_mlsvc.wire import models
-from jupyter_mlsvc_server.auth.policy import Action, may
+from jupyter_mlsvc_server.auth.policy import Action, may, require
 from jupyter_mlsvc_server.auth.principal import Principal
 from jupyter_mlsvc_server.runtime.files import write_files
 from jupyter_mlsvc_server.runtime.manifest import BlobEntry, Manifest, ObjectEntry, Workspace
@@ -31,6 +31,7 @@ from jupyter_mlsvc_server.snapshots.errors import (
 from jupyter_mlsvc_server.snapshots.intake import Intake, SessionPort
 from jupyter_mlsvc_server.snapshots.record import Content, SnapshotRecord
 from jupyter_mlsvc_server.snapshots.store import SnapshotStore
+from jupyter_mlsvc_server.snapshots.unpacking import Unpacking
 from jupyter_mlsvc_server.storage.blobs import BlobStore
 from jupyter_mlsvc_server.storage.clock import now_text
 from jupyter_mlsvc_server.storage.database import Database
@@ -78,7 +79,7 @@ class SnapshotManager(LoggingConfigurable):
         self._store = SnapshotStore(database=database)
         self._blobs = blobs
         self._staging = Staging(self.data_dir)
-        self._intakes: set[Intake] = set()
+        self._intakes: set[Intake | Unpacking] = set()
         self._looked_at: dict[str, float] = {}
         self._collecting = asyncio.Lock()
         self._collector: asyncio.Task[None] | None = None
@@ -122,33 +123,43 @@ class SnapshotManager(LoggingConfigurable):
         InvalidSnapshotName, SnapshotTooLarge, QuotaExceeded, CaptureFailed
             Nothing was kept.
         """
-        if name and len(name) > LONGEST_NAME:
-            raise InvalidSnapshotName(LONGEST_NAME)
+        _require_name(name)
         limit = self.max_snapshot_bytes
         intake = Intake(blobs=self._blobs, staging=self._staging, limit=limit)
-        self._intakes.add(intake)
-        try:
+        with self._arriving(intake):
             manifest = await intake.take(session)
             await self._require_room(principal, manifest)
-            record = SnapshotRecord(
-                id=str(uuid.uuid4()),
-                name=name or f"Snapshot {datetime.now(UTC):%Y-%m-%d %H:%M:%S}",
-                owner=principal.name,
-                runtime_type=session.runtime_type,
-                content_id=str(uuid.uuid4()),
-                content_size=manifest.size,
-                created_at=now_text(),
-            )
-            await self._store.insert(record, manifest)
-        finally:
-            self._intakes.discard(intake)
-        self.log.info(
-            "snapshot %s of session %s owner=%s bytes=%d objects=%d skipped=%d",
-            *(record.id, session.id, record.owner, record.content_size),
-            *(len(manifest.workspace.objects), len(manifest.skipped)),
-        )
-        skipped = _shown(manifest.skipped)
-        return models.CreateSnapshotResponse(snapshot_id=record.id, skipped=skipped)
+            return await self._insert(principal, manifest, name, f"session {session.id}")
+
+    async def upload(
+        self, principal: Principal, archive: BinaryIO, name: str | None = None
+    ) -> models.CreateSnapshotResponse:
+        """Keep a snapshot that :meth:`zip_stream` gave, here or on another server (our addition).
+
+        Nothing in it is run: that is left to sessions and services which load it.
+
+        Parameters
+        ----------
+        principal
+            Who is to own the snapshot.
+        archive
+            The zip archive.
+        name
+            As for :meth:`create`.
+
+        Raises
+        ------
+        InvalidSnapshotName, InvalidArchive, SnapshotTooLarge, QuotaExceeded
+            Nothing was kept.
+        """
+        require(principal, Action.USE_SNAPSHOTS, principal.name, "upload snapshots")
+        _require_name(name)
+        unpacking = Unpacking(blobs=self._blobs, limit=self.max_snapshot_bytes)
+        with self._arriving(unpacking):
+            manifest = await unpacking.manifest(archive)
+            await self._require_room(principal, manifest)
+            await unpacking.store(archive, manifest)
+            return await self._insert(principal, manifest, name, "an archive")
 
     async def load(self, principal: Principal, snapshot_id: str, session: SessionPort) -> str:
         """Load a snapshot over what a session has (contract: ``loadSnapshot``).
@@ -297,6 +308,37 @@ class SnapshotManager(LoggingConfigurable):
         blob = await self._blobs.put(data)
         return BlobEntry(digest=blob.digest, size=blob.size)
 
+    async def _insert(
+        self, principal: Principal, manifest: Manifest, name: str | None, origin: str
+    ) -> models.CreateSnapshotResponse:
+        """Write down a snapshot whose blobs are stored."""
+        record = SnapshotRecord(
+            id=str(uuid.uuid4()),
+            name=name or f"Snapshot {datetime.now(UTC):%Y-%m-%d %H:%M:%S}",
+            owner=principal.name,
+            runtime_type=manifest.runtime_type,
+            content_id=str(uuid.uuid4()),
+            content_size=manifest.size,
+            created_at=now_text(),
+        )
+        await self._store.insert(record, manifest)
+        self.log.info(
+            "snapshot %s of %s owner=%s bytes=%d objects=%d skipped=%d",
+            *(record.id, origin, record.owner, record.content_size),
+            *(len(manifest.workspace.objects), len(manifest.skipped)),
+        )
+        skipped = _shown(manifest.skipped)
+        return models.CreateSnapshotResponse(snapshot_id=record.id, skipped=skipped)
+
+    @contextlib.contextmanager
+    def _arriving(self, intake: Intake | Unpacking) -> Iterator[None]:
+        """Keep the blobs of what arrives until something refers to them."""
+        self._intakes.add(intake)
+        try:
+            yield
+        finally:
+            self._intakes.discard(intake)
+
     def _hold(self, content_id: str) -> None:
         self._looked_at[content_id] = time.monotonic()
 
@@ -312,6 +354,11 @@ class SnapshotManager(LoggingConfigurable):
         quota = self.max_bytes_per_user
         if quota and await self._store.size(principal.name) + manifest.size > quota:
             raise QuotaExceeded(quota)
+
+
+def _require_name(name: str | None) -> None:
+    if name and len(name) > LONGEST_NAME:
+        raise InvalidSnapshotName(LONGEST_NAME)
 
 
 def _shown(skipped: tuple[ObjectEntry, ...]) -> list[models.SkippedObject]:
