@@ -216,6 +216,36 @@ class WebServiceResult(Wire, frozen=True, kw_only=True):
     changed_files: list[str]
 
 
+# --- batches ---------------------------------------------------------------------------------
+
+
+class StartBatchExecutionResponse(Wire, frozen=True, kw_only=True):
+    """The id of a new batch, in both spellings that clients read (``StartBatchExecution``)."""
+
+    name: str
+    version: str
+    batch_execution_id: str
+    capital_batch_execution_id: str = msgspec.field(name="BatchExecutionId")
+
+
+class BatchItemResult(WebServiceResult, frozen=True, kw_only=True, omit_defaults=True):
+    """Result of a record; ``finished`` (our addition) is false for one that has none yet."""
+
+    finished: bool = True
+
+
+class BatchWebServiceResult(Wire, frozen=True, kw_only=True):
+    """How far a batch is; its failures and the reason for its end are our additions."""
+
+    state: str
+    completed_item_count: int
+    total_item_count: int
+    parallel_count: int = 0
+    failed_item_count: int = 0
+    error_message: str = ""
+    batch_execution_results: list[BatchItemResult] = []
+
+
 # --- status ----------------------------------------------------------------------------------
 
 

@@ -22,6 +22,8 @@ from jupyter_mlsvc_server.auth.accounts import AccountManager
 from jupyter_mlsvc_server.auth.cli import UserApp
 from jupyter_mlsvc_server.auth.principal import Principal, Role
 from jupyter_mlsvc_server.auth.tokens import TokenManager
+from jupyter_mlsvc_server.batches import handlers as batch_handlers
+from jupyter_mlsvc_server.batches.manager import BatchManager
 from jupyter_mlsvc_server.errors import MlsvcServerError
 from jupyter_mlsvc_server.parts import Parts
 from jupyter_mlsvc_server.scoring.local import LocalEngine
@@ -53,6 +55,7 @@ ROUTES: Routes = all_routes(
     (
         auth_handlers.routes,
         service_handlers.routes,
+        batch_handlers.routes,
         session_handlers.routes,
         snapshot_handlers.routes,
         status_routes,
@@ -186,6 +189,13 @@ class MlsvcApp(ExtensionApp):
             snapshots=snapshots,
             scoring=scoring,
             services=services,
+            batches=BatchManager(
+                database=self._database,
+                services=services,
+                scoring=scoring,
+                data_dir=data_dir,
+                parent=self,
+            ),
             status=StatusReporter(
                 database=self._database, sessions=sessions, scoring=scoring, parent=self
             ),
@@ -214,6 +224,7 @@ class MlsvcApp(ExtensionApp):
         await parts.snapshots.start()
         await parts.scoring.start()
         await parts.sessions.start()
+        await parts.batches.start()
         parts.ready = True
 
     async def stop_extension(self) -> None:
@@ -226,6 +237,7 @@ class MlsvcApp(ExtensionApp):
             self._door.stop()
             await self._door.close_all_connections()
             self._door = None
+        await parts.batches.stop()
         await parts.sessions.stop()
         await parts.scoring.stop()
         await parts.snapshots.stop()

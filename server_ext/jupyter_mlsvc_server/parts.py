@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from jupyter_mlsvc_server.auth.accounts import AccountManager
     from jupyter_mlsvc_server.auth.tokens import TokenManager
+    from jupyter_mlsvc_server.batches.manager import BatchManager
     from jupyter_mlsvc_server.scoring.engine import ScoringEngine
     from jupyter_mlsvc_server.services.manager import ServiceManager
     from jupyter_mlsvc_server.sessions.manager import SessionManager
@@ -25,5 +26,6 @@ class Parts:
     snapshots: SnapshotManager
     scoring: ScoringEngine
     services: ServiceManager
+    batches: BatchManager
     status: StatusReporter
     ready: bool = False

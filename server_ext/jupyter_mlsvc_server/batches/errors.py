@@ -1,0 +1,43 @@
+"""What can go wrong with batches."""
+
+from __future__ import annotations
+
+from jupyter_mlsvc_server.errors import BadRequest, NotFound, PayloadTooLarge
+
+
+class BatchNotFound(NotFound):
+    """No such batch, or another person's, which looks the same from outside."""
+
+    def __init__(self, name: str, version: str, batch_id: str) -> None:
+        super().__init__(
+            f"There is no batch {batch_id!r} of version {version!r} of service {name!r}. "
+            f"List yours with GET /api/{name}/{version}/batch."
+        )
+
+
+class RecordNotFound(NotFound):
+    """The batch has no record of this number, or its result is not there yet."""
+
+    def __init__(self, index: str, total: int) -> None:
+        super().__init__(
+            f"Record {index!r} has no result. The batch has {total:,} records, counted from 0; "
+            "those that are not finished have none yet."
+        )
+
+
+class FileNotFound(NotFound):
+    """The code wrote no such file for this record."""
+
+    def __init__(self, file_name: str, index: int) -> None:
+        super().__init__(f"There is no file {file_name!r} of record {index}.")
+
+
+class UnfitRecords(BadRequest):
+    """The body is no list of records."""
+
+
+class TooManyRecords(PayloadTooLarge):
+    """More records than a batch may have."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__(f"A batch may have {most:,} records here. Send them in several batches.")

@@ -1,0 +1,256 @@
+"""The records and results of a batch on disk.
+
+A folder has four files. ``records`` holds the records' JSON one after the other and
+``records.offsets`` where each begins (and the last ends), as 64-bit numbers. ``results`` holds the
+results' JSON in the order in which they came, and ``results.index`` an entry a record: where its
+result is, how long, whether it tells of a failure, and a checksum. An entry that is zero, or whose
+checksum does not fit, stands for no result. So results need no flushing one by one: what a crash
+took is found missing, and made again.
+
+All functions block and are meant for a thread.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import struct
+import threading
+import zlib
+from array import array
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Final, NamedTuple, Self
+
+from jupyter_mlsvc_server.batches.record import Progress
+
+RECORDS: Final = "records"
+OFFSETS: Final = "records.offsets"
+RESULTS: Final = "results"
+INDEX: Final = "results.index"
+LOCK: Final = "lock"
+
+OFFSET: Final = struct.Struct("<Q")
+_SPAN: Final = struct.Struct("<QQ")
+_ENTRY: Final = struct.Struct("<QII")
+_FAILED: Final = 1 << 31
+_LONGEST: Final = _FAILED - 1
+
+BLOCK_RECORDS: Final = 256
+"""Records that are read at a time, where they are small."""
+
+_BLOCK_BYTES: Final = 2**20
+_BLOCK_ENTRIES: Final = 4096
+
+
+class Result(NamedTuple):
+    """A result to keep: whose it is, its JSON, and whether it tells of a failure."""
+
+    number: int
+    body: bytes
+    is_failure: bool
+
+
+class FolderLock:
+    """Says that this process works on a folder; the kernel takes it back when the process dies."""
+
+    def __init__(self, folder: Path) -> None:
+        self._descriptor: int | None = os.open(
+            folder / LOCK, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600
+        )
+
+    @classmethod
+    def take(cls, folder: Path) -> Self | None:
+        """Take the lock of a folder; None where another process has it, or there is no folder."""
+        try:
+            lock = cls(folder)
+        except OSError:
+            return None
+        try:
+            fcntl.flock(lock._opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.release()
+            return None
+        return lock
+
+    def release(self) -> None:
+        """Give it back; may be called twice."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+    @property
+    def _opened(self) -> int:
+        assert self._descriptor is not None
+        return self._descriptor
+
+
+class Records:
+    """Reads records, a block at a time.
+
+    Parameters
+    ----------
+    folder
+        The batch's folder.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._data = os.open(folder / RECORDS, os.O_RDONLY | os.O_CLOEXEC)
+        self._offsets = os.open(folder / OFFSETS, os.O_RDONLY | os.O_CLOEXEC)
+        # A thread that reads for somebody who was cancelled ends before the files are closed.
+        self._lock = threading.Lock()
+        self._is_closed = False
+
+    def read(self, wanted: Sequence[int]) -> list[tuple[int, bytes]]:
+        """Read as many of the wanted records as make a block, at least one."""
+        found: list[tuple[int, bytes]] = []
+        size = 0
+        with self._lock:
+            for index in () if self._is_closed else wanted:
+                place = index * OFFSET.size
+                start, end = _SPAN.unpack(os.pread(self._offsets, _SPAN.size, place))
+                found.append((index, _read(self._data, end - start, start)))
+                size += end - start
+                if size >= _BLOCK_BYTES:
+                    break
+        return found
+
+    def close(self) -> None:
+        """Close the files."""
+        with self._lock:
+            self._is_closed = True
+            os.close(self._data)
+            os.close(self._offsets)
+
+
+class Results:
+    """Writes results; one process at a time, which holds the folder's lock.
+
+    Parameters
+    ----------
+    folder
+        The batch's folder.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._data = os.open(folder / RESULTS, os.O_RDWR | os.O_CLOEXEC)
+        self._index = os.open(folder / INDEX, os.O_RDWR | os.O_CLOEXEC)
+        self._end = os.fstat(self._data).st_size
+        self._lock = threading.Lock()
+
+    def missing(self) -> tuple[Sequence[int], Progress]:
+        """Find the records without a whole result, and count the others."""
+        missing = array("Q")
+        failed = reach = 0
+        with self._lock:
+            total = os.fstat(self._index).st_size // _ENTRY.size
+            for index, found in enumerate(_bodies(self._data, self._index, 0, total)):
+                if found is None:
+                    missing.append(index)
+                else:
+                    failed += found.is_failure
+                    reach = index + 1
+        return missing, Progress(total - len(missing), failed, reach)
+
+    def append(self, results: Sequence[Result]) -> None:
+        """Write results so that readers see them."""
+        bodies = b"".join(result.body for result in results)
+        with self._lock:
+            _write(self._data, bodies, self._end)
+            for result in results:
+                length = len(result.body)
+                flags = _FAILED if result.is_failure else 0
+                entry = _ENTRY.pack(self._end, length | flags, zlib.crc32(result.body))
+                _write(self._index, entry, result.number * _ENTRY.size)
+                self._end += length
+
+    def sync(self) -> None:
+        """Make what was written survive a loss of power."""
+        with self._lock:
+            os.fsync(self._data)
+            os.fsync(self._index)
+
+    def close(self) -> None:
+        """Close the files."""
+        with self._lock:
+            os.close(self._data)
+            os.close(self._index)
+
+
+def make_results(folder: Path, total: int) -> None:
+    """Make the files of a batch without a result yet."""
+    (folder / RESULTS).touch(mode=0o600)
+    with (folder / INDEX).open("wb") as file:
+        # Takes no room on disk: what is not written yet reads as zeros.
+        file.truncate(total * _ENTRY.size)
+
+
+def count(folder: Path) -> Progress:
+    """Count results by their entries, without a look at the results."""
+    completed = failed = reach = 0
+    with (folder / INDEX).open("rb") as file:
+        at = 0
+        while block := file.read(_BLOCK_ENTRIES * _ENTRY.size):
+            for _, length, _ in _entries(block):
+                at += 1
+                if length:
+                    completed += 1
+                    failed += length >= _FAILED
+                    reach = at
+    return Progress(completed, failed, reach)
+
+
+def read_results(folder: Path, first: int, end: int) -> Iterator[bytes | None]:
+    """Read results in the order of their records; None for one that is not there."""
+    data = os.open(folder / RESULTS, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        index = os.open(folder / INDEX, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            for found in _bodies(data, index, first, end):
+                yield None if found is None else found.body
+        finally:
+            os.close(index)
+    finally:
+        os.close(data)
+
+
+def _bodies(data: int, index: int, first: int, end: int) -> Iterator[Result | None]:
+    for at in range(first, end, _BLOCK_ENTRIES):
+        wanted = min(end - at, _BLOCK_ENTRIES)
+        entries = _read(index, wanted * _ENTRY.size, at * _ENTRY.size)
+        for number, entry in enumerate(_entries(entries)):
+            yield _body(data, at + number, *entry)
+
+
+def _entries(data: bytes) -> Iterable[tuple[int, int, int]]:
+    return _ENTRY.iter_unpack(data[: len(data) // _ENTRY.size * _ENTRY.size])
+
+
+def _body(data: int, index: int, offset: int, length: int, checksum: int) -> Result | None:
+    if not length:
+        return None
+    body = _read(data, length & _LONGEST, offset)
+    if len(body) != length & _LONGEST or zlib.crc32(body) != checksum:
+        return None
+    return Result(index, body, length >= _FAILED)
+
+
+def _read(descriptor: int, size: int, offset: int) -> bytes:
+    """Read at a place; less than ``size`` only at the end of the file."""
+    piece = os.pread(descriptor, size, offset)
+    if len(piece) == size or not piece:
+        return piece
+    pieces = [piece]
+    got = len(piece)
+    while got < size and (piece := os.pread(descriptor, size - got, offset + got)):
+        pieces.append(piece)
+        got += len(piece)
+    return b"".join(pieces)
+
+
+def _write(descriptor: int, data: bytes, offset: int) -> None:
+    view = memoryview(data)
+    while view:
+        done = os.pwrite(descriptor, view, offset)
+        view = view[done:]
+        offset += done

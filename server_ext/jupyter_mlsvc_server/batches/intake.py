@@ -1,0 +1,139 @@
+"""Taking in the records of a batch: from the network to disk, then apart, never all in memory."""
+
+from __future__ import annotations
+
+import asyncio
+import mmap
+import os
+import shutil
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from jupyter_mlsvc_server.batches.errors import TooManyRecords, UnfitRecords
+from jupyter_mlsvc_server.batches.files import OFFSET, OFFSETS, RECORDS, FolderLock, make_results
+from jupyter_mlsvc_server.storage.files import sync_directory
+
+_BODY: Final = "body"
+_WRITE_BYTES: Final = 2**20
+_OBJECTS_A_RECORD: Final = 10
+"""Objects that the records may have on average before the body is not even decoded."""
+
+
+class _Object(msgspec.Struct):
+    """Any JSON object; its members are checked where the service runs."""
+
+
+class Upload:
+    """A body that is being received, in a folder of its own.
+
+    Parameters
+    ----------
+    folder
+        Where it is kept until the batch is made of it; it goes with :meth:`discard`.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._file = (folder / _BODY).open("wb", buffering=0)
+        self._chunks: list[bytes] = []
+        self._size = 0
+
+    async def write(self, chunk: bytes) -> None:
+        """Keep a piece of the body."""
+        self._chunks.append(chunk)
+        self._size += len(chunk)
+        if self._size >= _WRITE_BYTES:
+            await self._flush()
+
+    async def split(self, most: int) -> int:
+        """Take the records apart; gives their number.
+
+        Raises
+        ------
+        UnfitRecords
+            The body is no JSON list of objects.
+        TooManyRecords
+            There are more than ``most``.
+        """
+        await self._flush()
+        self._file.close()
+        return await asyncio.to_thread(_split, self._folder, most)
+
+    async def settle(self, target: Path) -> FolderLock:
+        """Make it the folder of a batch, whole or not at all, and locked from its first moment."""
+        return await asyncio.to_thread(_settle, self._folder, target)
+
+    def discard(self) -> None:
+        """Remove what is left of it; may be called twice, and after it has settled."""
+        self._file.close()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    async def _flush(self) -> None:
+        chunks, self._chunks, self._size = self._chunks, [], 0
+        if chunks:
+            await asyncio.to_thread(self._write, b"".join(chunks))
+
+    def _write(self, data: bytes) -> None:
+        view = memoryview(data)
+        while view:
+            view = view[self._file.write(view) :]
+
+
+def _split(folder: Path, most: int) -> int:
+    body = folder / _BODY
+    if not body.stat().st_size:
+        raise UnfitRecords("The request body is empty; send a JSON list of records.")
+    with body.open("rb") as file:
+        # Closed with the last record that points into it.
+        view = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    if _objects(view) > most * _OBJECTS_A_RECORD:
+        raise TooManyRecords(most)
+    try:
+        # The first look costs little memory and finds what is wrong; the second one splits.
+        if len(msgspec.json.decode(view, type=list[_Object])) > most:
+            raise TooManyRecords(most)
+        records = msgspec.json.decode(view, type=list[msgspec.Raw])
+    except msgspec.ValidationError as error:
+        raise UnfitRecords(
+            f"The request body does not fit: {error}. It has to be a list of records, each an "
+            "object with the inputs by name."
+        ) from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise UnfitRecords(f"The request body is not valid JSON: {error}.") from None
+    _write_records(folder, records)
+    body.unlink()
+    make_results(folder, len(records))
+    return len(records)
+
+
+def _objects(view: mmap.mmap) -> int:
+    """Count what may be the beginning of an object: never less than there are."""
+    return sum(view[at : at + _WRITE_BYTES].count(b"{") for at in range(0, len(view), _WRITE_BYTES))
+
+
+def _write_records(folder: Path, records: list[msgspec.Raw]) -> None:
+    at = 0
+    with (folder / RECORDS).open("wb") as data, (folder / OFFSETS).open("wb") as offsets:
+        offsets.write(OFFSET.pack(at))
+        for record in records:
+            at += data.write(memoryview(record))
+            offsets.write(OFFSET.pack(at))
+        for file in (data, offsets):
+            file.flush()
+            os.fsync(file.fileno())
+
+
+def _settle(folder: Path, target: Path) -> FolderLock:
+    lock = FolderLock.take(folder)
+    if lock is None:
+        raise RuntimeError(f"{folder} is in use")
+    try:
+        sync_directory(folder)
+        folder.rename(target)
+        sync_directory(target.parent)
+    except BaseException:
+        lock.release()
+        raise
+    return lock

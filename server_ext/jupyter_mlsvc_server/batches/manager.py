@@ -1,0 +1,447 @@
+"""Starting, watching, stopping and keeping batches."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+import shutil
+import uuid
+from collections.abc import AsyncIterator, Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, Final
+from weakref import WeakValueDictionary
+
+import msgspec
+from traitlets import Float, Integer
+from traitlets.config import LoggingConfigurable
+
+from jupyter_mlsvc.wire import models
+from jupyter_mlsvc_server.auth.policy import Action, require
+from jupyter_mlsvc_server.auth.principal import Principal
+from jupyter_mlsvc_server.batches import files
+from jupyter_mlsvc_server.batches.errors import BatchNotFound, FileNotFound, RecordNotFound
+from jupyter_mlsvc_server.batches.files import FolderLock
+from jupyter_mlsvc_server.batches.intake import Upload
+from jupyter_mlsvc_server.batches.record import BatchRecord, BatchState, Progress
+from jupyter_mlsvc_server.batches.run import BatchRun
+from jupyter_mlsvc_server.batches.store import BatchStore
+from jupyter_mlsvc_server.errors import MlsvcServerError
+from jupyter_mlsvc_server.scoring.engine import ScoringEngine
+from jupyter_mlsvc_server.services.manager import ServiceManager
+from jupyter_mlsvc_server.storage.clock import now_text, to_text
+from jupyter_mlsvc_server.storage.database import Database
+from jupyter_mlsvc_server.storage.files import private_directory
+from jupyter_mlsvc_server.storage.staging import Staging
+
+_PIECE_BYTES: Final = 2**20
+_PIECE_RESULTS: Final = 4096
+_FAULT: Final = "The server failed to go on with this batch; its log says why."
+
+_UNFINISHED: Final = msgspec.json.encode(
+    models.BatchItemResult(
+        success=False,
+        error_message="Not finished.",
+        output_parameters={},
+        output_files={},
+        console_output="",
+        changed_files=[],
+        finished=False,
+    )
+)
+"""Stands where a record has no result, so that results keep the numbers of their records."""
+
+
+class BatchManager(LoggingConfigurable):
+    """Runs batches by the scoring engine, beside those who wait for an answer.
+
+    Records and results are files in the data folder; a server that starts goes on with the batches
+    that a stopped or killed one left. A record may then run twice, but has one result.
+    """
+
+    max_parallel_count = Integer(
+        100,
+        min=1,
+        help="Largest number of records of a batch that run at a time; a larger parallelCount is "
+        "taken as this.",
+    ).tag(config=True)
+    max_in_flight = Integer(
+        0,
+        min=0,
+        help="Records of one service version that all batches together give to the scoring engine "
+        "at a time, so that other callers find room. 0 takes twice the workers that a version may "
+        "have.",
+    ).tag(config=True)
+    max_running = Integer(
+        10, min=1, help="Batches that run at a time; others wait for their turn."
+    ).tag(config=True)
+    max_records = Integer(
+        1_000_000, min=1, help="Records that a batch may have; more are refused."
+    ).tag(config=True)
+    keep_seconds = Float(
+        7 * 86400.0,
+        min=0,
+        help="Seconds that a batch is kept after its end. 0 keeps it until it is deleted.",
+    ).tag(config=True)
+    sweep_interval = Float(
+        600.0,
+        min=1,
+        help="Seconds between two looks for batches that are kept long enough, or were left by "
+        "another server.",
+    ).tag(config=True)
+
+    def __init__(
+        self,
+        *,
+        database: Database,
+        services: ServiceManager,
+        scoring: ScoringEngine,
+        data_dir: Path,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self._store = BatchStore(database=database)
+        self._services = services
+        self._scoring = scoring
+        self._root = data_dir / "batches"
+        self._staging = Staging(data_dir)
+        self._runs: dict[str, BatchRun] = {}
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._gates: WeakValueDictionary[tuple[str, str], asyncio.Semaphore] = WeakValueDictionary()
+        self._slots = asyncio.Semaphore(self.max_running)
+        self._sweeper: asyncio.Task[None] | None = None
+
+    # --- life --------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Go on with what was left, and begin to sweep."""
+        await asyncio.to_thread(private_directory, self._root)
+        await asyncio.to_thread(self._staging.open)
+        await self.sweep()
+        self._sweeper = asyncio.create_task(self._sweep_for_ever())
+
+    async def stop(self) -> None:
+        """Stop; what runs goes on when the server starts again. May be called twice."""
+        tasks = [*self._tasks.values()]
+        if self._sweeper is not None:
+            tasks.append(self._sweeper)
+            self._sweeper = None
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.to_thread(self._staging.close)
+
+    async def sweep(self) -> None:
+        """Delete what is kept long enough, and go on with what another server left."""
+        if self.keep_seconds:
+            before = to_text(datetime.now(UTC) - timedelta(seconds=self.keep_seconds))
+            for record in await self._store.finished_before(before):
+                self.log.info("batch %s of %s is kept long enough", record.id, record.owner)
+                await self._remove(record.id)
+        for record in await self._store.active():
+            if record.id not in self._tasks:
+                await self._adopt(record)
+        await self._remove_strays()
+
+    # --- what a person does ------------------------------------------------------------------
+
+    async def receive(self) -> Upload:
+        """Give a place for the records of a batch to come."""
+        return Upload(await asyncio.to_thread(self._staging.folder))
+
+    async def begin(
+        self, principal: Principal, name: str, version: str, upload: Upload, parallel_count: int
+    ) -> models.StartBatchExecutionResponse:
+        """Start a batch on records that were received (contract: ``StartBatchExecution``).
+
+        Raises
+        ------
+        Forbidden, ServiceNotFound
+            There is no such service version, or the caller may not call it.
+        UnfitRecords, TooManyRecords
+            The records are no list of objects, or too many.
+        """
+        require(principal, Action.CONSUME, None, "consume services")
+        await self._services.get(principal, name, version)
+        total = await upload.split(self.max_records)
+        record = BatchRecord(
+            id=str(uuid.uuid4()),
+            name=name,
+            version=version,
+            owner=principal.name,
+            state=BatchState.PENDING,
+            parallel_count=min(parallel_count, self.max_parallel_count),
+            total=total,
+            completed=0,
+            failed=0,
+            reason="",
+            created_at=now_text(),
+            finished_at=None,
+        )
+        folder = self._folder(record.id)
+        lock = await upload.settle(folder)
+        try:
+            await self._store.insert(record)
+        except BaseException:
+            lock.release()
+            await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+            raise
+        self._launch(record, lock)
+        self.log.info(
+            "batch %s of %s/%s owner=%s records=%d", record.id, name, version, record.owner, total
+        )
+        return models.StartBatchExecutionResponse(
+            name=name,
+            version=version,
+            batch_execution_id=record.id,
+            capital_batch_execution_id=record.id,
+        )
+
+    async def ids(self, principal: Principal, name: str, version: str) -> list[str]:
+        """List a person's batches of a service version, oldest first (``GetBatchExecutions``).
+
+        Raises
+        ------
+        ServiceNotFound
+            There is no such version, and no batch of theirs that it left.
+        """
+        records = await self._store.owned(principal.name, name, version)
+        if not records:
+            await self._services.get(principal, name, version)
+        return [record.id for record in records]
+
+    async def get(
+        self, principal: Principal, name: str, version: str, batch_id: str
+    ) -> BatchRecord:
+        """Find a batch of a person.
+
+        Raises
+        ------
+        BatchNotFound
+            There is none, or it is another's.
+        """
+        record = await self._store.find(batch_id)
+        if record is None or (record.owner, record.name, record.version) != (
+            principal.name, name, version
+        ):  # fmt: skip
+            raise BatchNotFound(name, version, batch_id)
+        return record
+
+    async def status(
+        self, record: BatchRecord, *, partial: bool, first: int = 0, count: int | None = None
+    ) -> AsyncIterator[bytes]:
+        """Tell how far a batch is, as JSON in pieces (contract: ``GetBatchExecutionStatus``).
+
+        Results have the numbers of their records. Where one is not there yet but a later one is, a
+        result that says so (``finished`` is false) takes its place.
+
+        Parameters
+        ----------
+        partial
+            Whether a batch that has not ended gives the results it has.
+        first, count
+            Which results to give; by default all.
+        """
+        progress = await self._progress(record)
+        head = msgspec.json.encode(
+            models.BatchWebServiceResult(
+                state=record.state.value,
+                completed_item_count=progress.completed,
+                total_item_count=record.total,
+                parallel_count=record.parallel_count,
+                failed_item_count=progress.failed,
+                error_message=record.reason,
+                batch_execution_results=[],
+            )
+        )
+        opening, closing = head[:-2], head[-2:]
+        end = progress.reach if partial or not record.is_active else 0
+        if count is not None:
+            end = min(end, first + count)
+        yield opening
+        separator = b""
+        async for piece in self._pieces(record, first, end):
+            yield separator + piece
+            separator = b","
+        yield closing
+
+    async def file_names(self, record: BatchRecord, index: str) -> list[str]:
+        """List the files that the code wrote for a record (contract: ``GetBatchExecutionFiles``).
+
+        Raises
+        ------
+        RecordNotFound
+            There is no such record, or its result is not there yet.
+        """
+        result = await self._result(record, index)
+        return [name for name, text in result.output_files.items() if text is not None]
+
+    async def file(self, record: BatchRecord, index: str, file_name: str) -> bytes:
+        """Read one of these files (contract: ``GetBatchExecutionFile``).
+
+        Raises
+        ------
+        RecordNotFound, FileNotFound
+            There is no such record or file.
+        """
+        text = (await self._result(record, index)).output_files.get(file_name)
+        if text is None:
+            raise FileNotFound(file_name, int(index))
+        return base64.b64decode(text)
+
+    async def cancel(self, record: BatchRecord) -> bool:
+        """Stop a batch and keep the results it has (our addition); tells whether it was running."""
+        progress = await self._halt(record.id) or await self._progress(record)
+        was_active = await self._store.finish(record.id, BatchState.CANCELLED, progress, now_text())
+        if was_active:
+            self.log.info("batch %s cancelled after %d records", record.id, progress.completed)
+        return was_active
+
+    async def delete(self, record: BatchRecord) -> None:
+        """Stop a batch and delete it (contract: ``CancelAndDeleteBatchExecution``)."""
+        await self._halt(record.id)
+        await self._remove(record.id)
+        self.log.info("batch %s deleted", record.id)
+
+    # --- running -----------------------------------------------------------------------------
+
+    def _launch(self, record: BatchRecord, lock: FolderLock) -> None:
+        run = BatchRun(
+            record=record,
+            folder=self._folder(record.id),
+            scoring=self._scoring,
+            gate=self._gate(record.name, record.version),
+        )
+        self._runs[record.id] = run
+        task = asyncio.create_task(self._run(record, run))
+        self._tasks[record.id] = task
+        task.add_done_callback(lambda _: self._ended(record.id, lock))
+
+    def _ended(self, batch_id: str, lock: FolderLock) -> None:
+        lock.release()
+        self._tasks.pop(batch_id, None)
+        self._runs.pop(batch_id, None)
+
+    async def _run(self, record: BatchRecord, run: BatchRun) -> None:
+        reason = ""
+        try:
+            async with self._slots:
+                await self._store.begin(record.id)
+                await run.run()
+            reason = run.reason
+        except Exception:
+            self.log.exception("batch %s failed", record.id)
+            reason = _FAULT
+        state = BatchState.FAILED if reason else BatchState.COMPLETE
+        await self._store.finish(record.id, state, run.progress, now_text(), reason)
+        self.log.info(
+            "batch %s %s completed=%d failed=%d",
+            *(record.id, state, run.progress.completed, run.progress.failed),
+        )
+
+    async def _halt(self, batch_id: str) -> Progress | None:
+        """Stop a batch that runs here; gives how far it came."""
+        run, task = self._runs.get(batch_id), self._tasks.get(batch_id)
+        if run is None or task is None:
+            return None
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.shield(asyncio.gather(task, return_exceptions=True))
+        return run.progress
+
+    def _gate(self, name: str, version: str) -> asyncio.Semaphore:
+        size = self.max_in_flight or 2 * self._scoring.workers_max
+        return self._gates.setdefault((name, version), asyncio.Semaphore(size))
+
+    # --- what is left ------------------------------------------------------------------------
+
+    async def _sweep_for_ever(self) -> None:
+        while True:
+            await asyncio.sleep(self.sweep_interval)
+            try:
+                await self.sweep()
+            except (MlsvcServerError, OSError):
+                self.log.exception("batches could not be swept")
+
+    async def _adopt(self, record: BatchRecord) -> None:
+        """Go on with a batch that no living server runs."""
+        folder = self._folder(record.id)
+        lock = await asyncio.to_thread(FolderLock.take, folder)
+        if lock is not None:
+            self.log.info("going on with batch %s", record.id)
+            self._launch(record, lock)
+        elif not folder.exists():
+            await self._store.finish(
+                record.id, BatchState.FAILED, Progress(), now_text(), "Its records are gone."
+            )
+
+    async def _remove(self, batch_id: str) -> None:
+        # The row first: what a crash leaves is a folder that nobody knows, which is swept.
+        await self._store.delete(batch_id)
+        await asyncio.to_thread(shutil.rmtree, self._folder(batch_id), ignore_errors=True)
+
+    async def _remove_strays(self) -> None:
+        """Remove the folders that a killed server left between two steps."""
+        for folder in await asyncio.to_thread(lambda: list(self._root.iterdir())):
+            if folder.name in self._tasks or await self._store.find(folder.name) is not None:
+                continue
+            lock = await asyncio.to_thread(FolderLock.take, folder)
+            if lock is None:
+                continue
+            # Another server may have made it a batch, and run it, since it was looked up.
+            if await self._store.find(folder.name) is None:
+                await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+            lock.release()
+
+    # --- reading -----------------------------------------------------------------------------
+
+    def _folder(self, batch_id: str) -> Path:
+        return self._root / batch_id
+
+    async def _progress(self, record: BatchRecord) -> Progress:
+        run = self._runs.get(record.id)
+        if run is not None and run.progress.completed:
+            return run.progress
+        if record.state is BatchState.COMPLETE:
+            return Progress(record.completed, record.failed, record.total)
+        return await self._from_disk(record, files.count) or Progress()
+
+    async def _pieces(self, record: BatchRecord, first: int, end: int) -> AsyncIterator[bytes]:
+        at = first
+        while at < end:
+            found = await self._from_disk(record, lambda folder: _piece(folder, at, end))  # noqa: B023
+            if found is None:
+                return
+            piece, at = found
+            yield piece
+
+    async def _result(self, record: BatchRecord, index: str) -> models.WebServiceResult:
+        if not (index.isascii() and index.isdigit()) or int(index) >= record.total:
+            raise RecordNotFound(index, record.total)
+        number = int(index)
+        found = await self._from_disk(
+            record, lambda folder: next(files.read_results(folder, number, number + 1), None)
+        )
+        if found is None:
+            raise RecordNotFound(index, record.total)
+        return msgspec.json.decode(found, type=models.WebServiceResult)
+
+    async def _from_disk(self, record: BatchRecord, read: Callable[[Path], Any]) -> Any:
+        """Read files of a batch; None where they went away meanwhile."""
+        try:
+            return await asyncio.to_thread(read, self._folder(record.id))
+        except FileNotFoundError:
+            return None
+
+
+def _piece(folder: Path, first: int, end: int) -> tuple[bytes, int]:
+    """Join results from ``first`` on to a piece of JSON; gives it and the next result's number."""
+    bodies: list[bytes] = []
+    size = 0
+    for body in files.read_results(folder, first, min(end, first + _PIECE_RESULTS)):
+        bodies.append(_UNFINISHED if body is None else body)
+        size += len(bodies[-1])
+        if size >= _PIECE_BYTES:
+            break
+    return b",".join(bodies), first + len(bodies)
