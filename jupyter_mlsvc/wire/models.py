@@ -246,6 +246,51 @@ class BatchWebServiceResult(Wire, frozen=True, kw_only=True):
     batch_execution_results: list[BatchItemResult] = []
 
 
+# --- pools -----------------------------------------------------------------------------------
+
+PoolStatus = Literal["Success", "Pending", "NotFound"]
+
+
+class CreateOrUpdateServicePoolRequest(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
+    """Size of a dedicated pool (contract: ``createOrUpdateServicePool``)."""
+
+    initial_pool_size: int | None = None
+    max_pool_size: int | None = None
+
+
+class ServicePoolStatusResponse(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
+    """How far a dedicated pool is on a compute node (contract: ``getServicePoolStatus``)."""
+
+    compute_node_endpoint: str
+    status: PoolStatus
+
+
+def in_both_spellings(compute_node_endpoint: str, status: PoolStatus) -> dict[str, str]:
+    """Write a :class:`ServicePoolStatusResponse` for all clients.
+
+    Generated ones read the members as the contract spells them, live servers sent them in
+    camelCase.
+    """
+    row = ServicePoolStatusResponse(compute_node_endpoint=compute_node_endpoint, status=status)
+    spelled: dict[str, str] = msgspec.to_builtins(row)
+    return {f"{name[0].lower()}{name[1:]}": value for name, value in spelled.items()} | spelled
+
+
+# --- compute nodes ---------------------------------------------------------------------------
+
+
+class UpdateComputeNodesRequest(Wire, frozen=True, kw_only=True):
+    """Compute nodes to set, add or remove (contract: ``setComputeNodes`` and the others)."""
+
+    entries: list[str] | None = None
+
+
+class GetComputeNodesResponse(Wire, frozen=True, kw_only=True):
+    """All compute nodes."""
+
+    compute_nodes: list[str]
+
+
 # --- status ----------------------------------------------------------------------------------
 
 

@@ -61,9 +61,10 @@ TAGS: Final = {
     "Session APIs": "Run code on the server and look after its workspace and files.",
     "Snapshot APIs": "Keep a session's workspace and files.",
     "Status APIs": "State of the server and its parts.",
+    "Centralized Configuration APIs": "The machines that run code.",
 }
 
-_AUTH, _SERVICES, _CONSUME, _SESSIONS, _SNAPSHOTS, _STATUS = TAGS
+_AUTH, _SERVICES, _CONSUME, _SESSIONS, _SNAPSHOTS, _STATUS, _CONFIGURATION = TAGS
 _READ = (401, 404)
 _FILE = Parameter(name="file", place="formData", kind="file", description="The file to upload.")
 
@@ -199,6 +200,35 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         summary="Delete a version.",
         answer=str,
         errors=(401, 403, 404),
+    ),
+    Operation(
+        id="createOrUpdateServicePool",
+        method="post",
+        path="/services/{name}/{version}/pool",
+        tag=_SERVICES,
+        summary="Give a version workers of its own, or another number of them.",
+        body=models.CreateOrUpdateServicePoolRequest,
+        body_name="createOrUpdateServicePoolRequest",
+        answer=str,
+        errors=(400, 401, 403, 404),
+    ),
+    Operation(
+        id="deleteServicePool",
+        method="delete",
+        path="/services/{name}/{version}/pool",
+        tag=_SERVICES,
+        summary="Give up a version's own workers; it has the usual ones again.",
+        answer=str,
+        errors=(401, 403, 404),
+    ),
+    Operation(
+        id="getServicePoolStatus",
+        method="get",
+        path="/services/{name}/{version}/pool",
+        tag=_SERVICES,
+        summary="Whether a version's own workers are there.",
+        answer=list[models.ServicePoolStatusResponse],
+        errors=_READ,
     ),
     Operation(
         id="publishRealtimeWebServiceByName",
@@ -508,6 +538,44 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         summary="State of the server and its parts.",
         answer=models.StatusResponse,
         errors=(401, 500),
+    ),
+    Operation(
+        id="getComputeNodes",
+        method="get",
+        path="/computenodes",
+        tag=_CONFIGURATION,
+        summary="List the compute nodes; the server itself is the only one.",
+        answer=models.GetComputeNodesResponse,
+    ),
+    Operation(
+        id="setComputeNodes",
+        method="post",
+        path="/computenodes",
+        tag=_CONFIGURATION,
+        summary="Replace the list of compute nodes by one that is the same.",
+        body=models.UpdateComputeNodesRequest,
+        body_name="entries",
+        errors=(400, 401, 403),
+    ),
+    Operation(
+        id="addComputeNode",
+        method="put",
+        path="/computenodes",
+        tag=_CONFIGURATION,
+        summary="Add compute nodes that are in the list already; there can be no others.",
+        body=models.UpdateComputeNodesRequest,
+        body_name="entries",
+        errors=(400, 401, 403),
+    ),
+    Operation(
+        id="removeComputeNode",
+        method="delete",
+        path="/computenodes",
+        tag=_CONFIGURATION,
+        summary="Remove compute nodes; the only one can't be removed.",
+        body=models.UpdateComputeNodesRequest,
+        body_name="entries",
+        errors=(400, 401, 403),
     ),
 )
 

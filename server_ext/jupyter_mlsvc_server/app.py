@@ -24,11 +24,14 @@ from jupyter_mlsvc_server.auth.principal import Principal, Role
 from jupyter_mlsvc_server.auth.tokens import TokenManager
 from jupyter_mlsvc_server.batches import handlers as batch_handlers
 from jupyter_mlsvc_server.batches.manager import BatchManager
+from jupyter_mlsvc_server.compute_nodes import ComputeNodes
+from jupyter_mlsvc_server.compute_nodes import routes as compute_node_routes
 from jupyter_mlsvc_server.errors import MlsvcServerError
 from jupyter_mlsvc_server.parts import Parts
 from jupyter_mlsvc_server.scoring.local import LocalEngine
 from jupyter_mlsvc_server.services import handlers as service_handlers
 from jupyter_mlsvc_server.services.manager import ServiceManager
+from jupyter_mlsvc_server.services.pools import PoolManager
 from jupyter_mlsvc_server.services.store import ServiceStore
 from jupyter_mlsvc_server.sessions import handlers as session_handlers
 from jupyter_mlsvc_server.sessions.manager import SessionManager
@@ -58,6 +61,7 @@ ROUTES: Routes = all_routes(
         batch_handlers.routes,
         session_handlers.routes,
         snapshot_handlers.routes,
+        compute_node_routes,
         status_routes,
         [(r"/.*", UnknownPath)],
     )
@@ -173,13 +177,15 @@ class MlsvcApp(ExtensionApp):
         )
         sessions = SessionManager(data_dir=data_dir, snapshots=snapshots, parent=self)
         scoring = self.scoring_engine_class(data_dir=data_dir, parent=self)
+        store = ServiceStore(database=self._database)
         services = ServiceManager(
-            store=ServiceStore(database=self._database),
+            store=store,
             snapshots=snapshots,
             scoring=scoring,
             parent=self,
         )
         scoring.definitions = services.definition
+        compute_nodes = ComputeNodes(parent=self)
         return Parts(
             accounts=accounts,
             tokens=TokenManager(
@@ -196,8 +202,14 @@ class MlsvcApp(ExtensionApp):
                 data_dir=data_dir,
                 parent=self,
             ),
+            pools=PoolManager(store=store, services=services, scoring=scoring, parent=self),
+            compute_nodes=compute_nodes,
             status=StatusReporter(
-                database=self._database, sessions=sessions, scoring=scoring, parent=self
+                database=self._database,
+                sessions=sessions,
+                scoring=scoring,
+                compute_nodes=compute_nodes,
+                parent=self,
             ),
         )
 
@@ -223,6 +235,7 @@ class MlsvcApp(ExtensionApp):
         await parts.tokens.start()
         await parts.snapshots.start()
         await parts.scoring.start()
+        await parts.pools.start()
         await parts.sessions.start()
         await parts.batches.start()
         parts.ready = True

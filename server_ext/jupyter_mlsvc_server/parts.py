@@ -9,8 +9,10 @@ if TYPE_CHECKING:
     from jupyter_mlsvc_server.auth.accounts import AccountManager
     from jupyter_mlsvc_server.auth.tokens import TokenManager
     from jupyter_mlsvc_server.batches.manager import BatchManager
+    from jupyter_mlsvc_server.compute_nodes import ComputeNodes
     from jupyter_mlsvc_server.scoring.engine import ScoringEngine
     from jupyter_mlsvc_server.services.manager import ServiceManager
+    from jupyter_mlsvc_server.services.pools import PoolManager
     from jupyter_mlsvc_server.sessions.manager import SessionManager
     from jupyter_mlsvc_server.snapshots.manager import SnapshotManager
     from jupyter_mlsvc_server.status import StatusReporter
@@ -27,5 +29,7 @@ class Parts:
     scoring: ScoringEngine
     services: ServiceManager
     batches: BatchManager
+    pools: PoolManager
+    compute_nodes: ComputeNodes
     status: StatusReporter
     ready: bool = False

@@ -15,6 +15,7 @@ from jupyter_mlsvc_server.storage.database import Database
 from jupyter_mlsvc_server.web import Endpoint, Routes
 
 if TYPE_CHECKING:
+    from jupyter_mlsvc_server.compute_nodes import ComputeNodes
     from jupyter_mlsvc_server.scoring.engine import ScoringEngine
     from jupyter_mlsvc_server.sessions.manager import SessionManager
 
@@ -28,17 +29,22 @@ class StatusReporter(LoggingConfigurable):
         database: Database,
         sessions: SessionManager,
         scoring: ScoringEngine,
+        compute_nodes: ComputeNodes,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self._database = database
         self._sessions = sessions
         self._scoring = scoring
+        self._compute_nodes = compute_nodes
 
     async def report(self) -> StatusResponse:
         """Report the state of the whole and of its parts; the worst part decides."""
         components = {
-            "backends": StatusResponse(status_code="pass", components={"local": self._backend()}),
+            "backends": StatusResponse(
+                status_code="pass",
+                components={node: self._backend() for node in self._compute_nodes.list()},
+            ),
             "authentication": StatusResponse(status_code="pass"),
             "database": await self._database_status(),
         }

@@ -37,6 +37,10 @@ class Door:
         """PATCH."""
         return self.call("PATCH", path, **kwargs)
 
+    def put(self, path: str, **kwargs: Any) -> requests.Response:
+        """PUT."""
+        return self.call("PUT", path, **kwargs)
+
     def delete(self, path: str, **kwargs: Any) -> requests.Response:
         """DELETE."""
         return self.call("DELETE", path, **kwargs)

@@ -33,6 +33,17 @@ class DefinitionKey(NamedTuple):
         return f"{self.name}/{self.version}"
 
 
+@dataclass(frozen=True, slots=True)
+class PoolSize:
+    """How many workers of a service version are kept, and how many it may have when it is busy.
+
+    With ``most`` 0 none is kept, and one is started for the requests that come.
+    """
+
+    initial: int
+    most: int
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServiceDefinition:
     """A revision of a service version.
@@ -53,6 +64,8 @@ class ServiceDefinition:
         Files of the working directory that are answered.
     content : Content or None
         The snapshot's content; None without a snapshot.
+    pool : PoolSize or None
+        Size of its dedicated pool; None for the usual size.
     """
 
     name: str
@@ -65,6 +78,7 @@ class ServiceDefinition:
     outputs: tuple[ParameterDefinition, ...]
     output_files: tuple[str, ...]
     content: Content | None
+    pool: PoolSize | None = None
 
     @property
     def key(self) -> DefinitionKey:

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from jupyter_mlsvc_server.scoring.definition import ServiceDefinition
+from jupyter_mlsvc_server.scoring.definition import PoolSize, ServiceDefinition
 
 Definitions = Callable[[str, str], Awaitable[ServiceDefinition]]
 """Finds the definition of a name and version; raises a ``NotFound`` when there is none."""
@@ -61,6 +61,19 @@ class ScoringEngine(Protocol):
 
     async def remove(self, name: str, version: str) -> None:
         """Serve a version no longer; what runs finishes."""
+
+    @property
+    def usual_size(self) -> PoolSize:
+        """Size of the pool of a version that has no dedicated one."""
+
+    def resize(self, name: str, version: str, size: PoolSize | None) -> None:
+        """Give a version workers of its own in this number, or the usual one with None.
+
+        Returns at once; what is to be kept starts on its own, now and whenever it ends.
+        """
+
+    def has_size(self, name: str, version: str, size: PoolSize) -> bool:
+        """Whether the pool of a version has this size and all the workers that are to be kept."""
 
     async def consume(self, name: str, version: str, body: bytes) -> ScoringAnswer:
         """Answer one request.

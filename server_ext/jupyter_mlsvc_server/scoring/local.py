@@ -15,7 +15,7 @@ from weakref import WeakValueDictionary
 import psutil
 
 from jupyter_mlsvc_server.errors import MlsvcServerError
-from jupyter_mlsvc_server.scoring.definition import DefinitionKey, ServiceDefinition
+from jupyter_mlsvc_server.scoring.definition import DefinitionKey, PoolSize, ServiceDefinition
 from jupyter_mlsvc_server.scoring.engine import Definitions, ScoringAnswer
 from jupyter_mlsvc_server.scoring.errors import ServiceUnavailable
 from jupyter_mlsvc_server.scoring.forkserver import Forkserver
@@ -57,6 +57,7 @@ class LocalEngine(ScoringSettings):
         self._leaving: set[Pool] = set()
         self._loads: dict[DefinitionKey, asyncio.Task[Pool]] = {}
         self._timings: dict[DefinitionKey, Timings] = {}
+        self._kept: set[DefinitionKey] = set()
         self._failures: dict[DefinitionKey, tuple[float, MlsvcServerError]] = {}
         self._checked: dict[str, tuple[float, Template]] = {}
         self._locks: WeakValueDictionary[DefinitionKey, asyncio.Lock] = WeakValueDictionary()
@@ -103,6 +104,7 @@ class LocalEngine(ScoringSettings):
     async def put(self, definition: ServiceDefinition) -> None:
         """Serve a revision from now on."""
         key = definition.key
+        self._note_kept(key, definition.pool)
         async with self._lock(key):
             _, template = self._checked.pop(definition.revision_id, (0.0, None))
             self._failures.pop(key, None)
@@ -115,12 +117,31 @@ class LocalEngine(ScoringSettings):
     async def remove(self, name: str, version: str) -> None:
         """Serve a version no longer."""
         key = DefinitionKey(name, version)
+        self._kept.discard(key)
         async with self._lock(key):
             old = self._pools.pop(key, None)
             self._timings.pop(key, None)
             self._failures.pop(key, None)
         if old is not None:
             self._retire(old)
+
+    @property
+    def usual_size(self) -> PoolSize:
+        """Size of a pool that nobody asked another size for."""
+        return PoolSize(self.workers_min, self.workers_max)
+
+    def resize(self, name: str, version: str, size: PoolSize | None) -> None:
+        """Change how many workers a version has, on its own."""
+        key = DefinitionKey(name, version)
+        self._note_kept(key, size)
+        self._spawn(self._resize(key, size))
+
+    def has_size(self, name: str, version: str, size: PoolSize) -> bool:
+        """Whether the pool has this size and all the workers that are to be kept."""
+        pool = self._pools.get(DefinitionKey(name, version))
+        if pool is None:
+            return not size.initial
+        return pool.size == size and pool.is_full
 
     async def consume(self, name: str, version: str, body: bytes) -> ScoringAnswer:
         """Answer one request."""
@@ -206,6 +227,7 @@ class LocalEngine(ScoringSettings):
                     template = await self._template(definition)
                 pool = Pool(
                     key=key,
+                    size=definition.pool or self.usual_size,
                     template=template,
                     settings=self,
                     timings=self._timings.setdefault(key, Timings()),
@@ -259,6 +281,25 @@ class LocalEngine(ScoringSettings):
             for module, reason in (await forkserver.missing()).items():
                 self.log.info("module %s is not preloaded for services: %s", module, reason)
 
+    def _note_kept(self, key: DefinitionKey, size: PoolSize | None) -> None:
+        if size is not None and size.initial:
+            self._kept.add(key)
+        else:
+            self._kept.discard(key)
+
+    async def _resize(self, key: DefinitionKey, size: PoolSize | None) -> None:
+        # A pool that is being made may have been given the size from before.
+        async with self._lock(key):
+            pool = self._pools.get(key)
+            if pool is not None:
+                pool.resize(size or self.usual_size)
+        self._start_kept()
+
+    def _start_kept(self) -> None:
+        """Start the dedicated pools that are not there, as after the server's start or a crash."""
+        for key in self._kept - self._pools.keys():
+            self._loading(key)
+
     def _pool_lost(self, pool: Pool) -> None:
         if self._pools.get(pool.key) is pool:
             del self._pools[pool.key]
@@ -280,12 +321,14 @@ class LocalEngine(ScoringSettings):
         while True:
             await asyncio.sleep(_SWEEP_SECONDS)
             now = self._now()
+            self._start_kept()
             for revision_id, (until, _) in list(self._checked.items()):
                 if until < now:
                     await self._drop_checked(revision_id)
             for key, pool in list(self._pools.items()):
                 unused = now - pool.used_at
-                if self.unload_seconds and unused > self.unload_seconds and pool.is_idle:
+                is_due = self.unload_seconds and unused > self.unload_seconds
+                if is_due and pool.is_idle and key not in self._kept:
                     self.log.info("unloading service %s after %d s without a request", key, unused)
                     del self._pools[key]
                     self._retire(pool)

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from jupyter_mlsvc_server.errors import MlsvcServerError
 from jupyter_mlsvc_server.runtime.protocol import Kind
-from jupyter_mlsvc_server.scoring.definition import DefinitionKey
+from jupyter_mlsvc_server.scoring.definition import DefinitionKey, PoolSize
 from jupyter_mlsvc_server.scoring.engine import ScoringAnswer
 from jupyter_mlsvc_server.scoring.errors import (
     QueueFull,
@@ -57,6 +57,8 @@ class Pool:
     ----------
     key
         The service version.
+    size
+        How many workers are kept, and how many there may be.
     template
         What forks the workers; it belongs to the pool.
     settings
@@ -73,6 +75,7 @@ class Pool:
         self,
         *,
         key: DefinitionKey,
+        size: PoolSize,
         template: Template,
         settings: ScoringSettings,
         timings: Timings,
@@ -80,6 +83,7 @@ class Pool:
         log: Logger | LoggerAdapter[Any],
     ) -> None:
         self.key = key
+        self.size = size
         self.revision_id = template.revision_id
         self._template = template
         self._settings = settings
@@ -113,7 +117,7 @@ class Pool:
         NotStarted
             A worker ended before it could take a request.
         """
-        while len(self._workers) < self._settings.workers_min:
+        while len(self._workers) < self.size.initial:
             self._starting += 1
             await self._start_worker()
         self._spawn(self._tick())
@@ -170,6 +174,17 @@ class Pool:
             worker.close()
         await self._template.stop()
 
+    def resize(self, size: PoolSize) -> None:
+        """Have as many workers as this from now on; those that work finish."""
+        self.size = size
+        self._refill_once()
+        self._end_surplus()
+
+    @property
+    def is_full(self) -> bool:
+        """Whether all workers that are to be kept are there, and no more than may be."""
+        return self.size.initial <= len(self._staying()) <= self._most
+
     @property
     def pids(self) -> list[int]:
         """Process ids of the workers."""
@@ -220,7 +235,7 @@ class Pool:
         return min(max(math.ceil(seconds), 1), 60)
 
     def _grow(self) -> None:
-        if len(self._workers) + self._starting < self._settings.workers_max:
+        if len(self._workers) + self._starting < self._most:
             self._starting += 1
             self._spawn(self._start_worker_or_give_up())
 
@@ -324,7 +339,7 @@ class Pool:
     def _refill_once(self) -> None:
         if self._is_stopped:
             return
-        wanted = max(self._settings.workers_min, 1 if self._queue else 0)
+        wanted = max(self.size.initial, 1 if self._queue else 0)
         for _ in range(wanted - len(self._workers) - self._starting):
             self._grow()
 
@@ -395,7 +410,8 @@ class Pool:
             self._fail(self._queue.popleft(), WaitTooLong(self.key, deadline))
 
     def _end_idle(self, now: float) -> None:
-        above = len(self._workers) - self._settings.workers_min
+        self._end_surplus()
+        above = len(self._staying()) - self.size.initial
         for worker in list(self._workers):
             if above <= 0:
                 return
@@ -403,6 +419,20 @@ class Pool:
             if is_idle and now - worker.idle_since > self._settings.idle_seconds:
                 worker.close()
                 above -= 1
+
+    def _end_surplus(self) -> None:
+        """End workers without work where there are more than there may be."""
+        staying = self._staying()
+        free = [worker for worker in staying if not worker.calls]
+        for worker in free[: max(len(staying) - self._most, 0)]:
+            worker.close()
+
+    def _staying(self) -> list[WorkerLink]:
+        return [worker for worker in self._workers if not worker.is_leaving]
+
+    @property
+    def _most(self) -> int:
+        return max(self.size.most, 1)
 
     # --- the end -----------------------------------------------------------------------------
 

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import msgspec
 
-from jupyter_mlsvc.wire.models import PublishWebServiceRequest
+from jupyter_mlsvc.wire.models import (
+    CreateOrUpdateServicePoolRequest,
+    PublishWebServiceRequest,
+    in_both_spellings,
+)
 from jupyter_mlsvc.wire.swagger import service_document
 from jupyter_mlsvc_server.auth.policy import Action, require
 from jupyter_mlsvc_server.errors import BadRequest
@@ -100,6 +104,27 @@ class RealtimeServiceVersion(RealtimeEndpoint):
         self.answer_text(f"Changed version {version} of service {name}.")
 
 
+class ServicePool(Endpoint):
+    """The dedicated pool of a service version."""
+
+    async def get(self, name: str, version: str) -> None:
+        """Tell how far it is (contract: ``getServicePoolStatus``)."""
+        status = await self.parts.pools.status(self.principal, name, version)
+        nodes = self.parts.compute_nodes.list()
+        self.answer([in_both_spellings(node, status) for node in nodes])
+
+    async def post(self, name: str, version: str) -> None:
+        """Create or resize it (contract: ``createOrUpdateServicePool``)."""
+        request = self.parse(CreateOrUpdateServicePoolRequest)
+        await self.parts.pools.set(self.principal, name, version, request)
+        self.answer_text(f"The pool of version {version} of service {name} gets its size.")
+
+    async def delete(self, name: str, version: str) -> None:
+        """Give it up (contract: ``deleteServicePool``)."""
+        await self.parts.pools.remove(self.principal, name, version)
+        self.answer_text(f"Version {version} of service {name} has no pool of its own any more.")
+
+
 class ServiceSwagger(Endpoint):
     """The document that describes one service version."""
 
@@ -124,6 +149,7 @@ routes: Routes = [
     (r"/services", AllServices),
     (r"/services/(?P<name>[^/]+)", NamedService),
     (r"/services/(?P<name>[^/]+)/(?P<version>[^/]+)", ServiceVersion),
+    (r"/services/(?P<name>[^/]+)/(?P<version>[^/]+)/pool", ServicePool),
     (r"/realtime-services/(?P<name>[^/]+)", NamedRealtimeService),
     (r"/realtime-services/(?P<name>[^/]+)/(?P<version>[^/]+)", RealtimeServiceVersion),
     (r"/api/(?P<name>[^/]+)/(?P<version>[^/]+)/swagger\.json", ServiceSwagger),

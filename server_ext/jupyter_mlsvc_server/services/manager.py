@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import uuid
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
 from weakref import WeakValueDictionary
@@ -192,6 +194,29 @@ class ServiceManager(LoggingConfigurable):
         """
         return await self._define(await self._found(_key(name, version)))
 
+    async def record(self, name: str, version: str) -> ServiceRecord:
+        """Give a version as the server keeps it.
+
+        Raises
+        ------
+        ServiceNotFound
+            There is no such version.
+        """
+        return await self._found(_key(name, version))
+
+    @asynccontextmanager
+    async def changing(self, name: str, version: str) -> AsyncIterator[ServiceRecord]:
+        """Give a version that nobody else changes in the block.
+
+        Raises
+        ------
+        ServiceNotFound
+            There is no such version.
+        """
+        key = _key(name, version)
+        async with self._changing(key):
+            yield await self._found(key)
+
     def _changing(self, key: ServiceKey) -> asyncio.Lock:
         """Make changes of one version happen one after the other."""
         return self._locks.setdefault(key, asyncio.Lock())
@@ -274,6 +299,7 @@ class ServiceManager(LoggingConfigurable):
             outputs=revision.outputs,
             output_files=revision.output_files,
             content=None if content_id is None else await self._snapshots.content(content_id),
+            pool=record.pool,
         )
 
     def _require_change(self, principal: Principal, record: ServiceRecord) -> None:

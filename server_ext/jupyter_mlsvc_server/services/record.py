@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from jupyter_mlsvc.wire.models import ParameterDefinition
 from jupyter_mlsvc.wire.names import ServiceName, Version
+from jupyter_mlsvc_server.scoring.definition import PoolSize
 
 
 class ServiceKey(NamedTuple):
@@ -34,10 +35,11 @@ class Revision:
 
 @dataclass(frozen=True, slots=True)
 class ServiceRecord:
-    """A service version: its key, who published it, when, and its current revision."""
+    """A service version: its key, who published it, when, its current revision, and its pool."""
 
     key: ServiceKey
     owner: str
     created_at: str
     revision_id: str
     revision: Revision
+    pool: PoolSize | None = None

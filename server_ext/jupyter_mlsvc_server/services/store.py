@@ -11,18 +11,27 @@ from sqlalchemy.exc import IntegrityError
 
 from jupyter_mlsvc.wire.models import ParameterDefinition
 from jupyter_mlsvc.wire.names import ServiceName, Version
+from jupyter_mlsvc_server.scoring.definition import PoolSize
 from jupyter_mlsvc_server.services.errors import NameIsTaken, ServiceExists, ServiceNotFound
 from jupyter_mlsvc_server.services.record import Revision, ServiceKey, ServiceRecord
 from jupyter_mlsvc_server.storage.database import Database
+from jupyter_mlsvc_server.storage.schema import service_pools as pools
 from jupyter_mlsvc_server.storage.schema import service_revisions as revisions
 from jupyter_mlsvc_server.storage.schema import service_versions as versions
 from jupyter_mlsvc_server.storage.schema import services
 
-_CURRENT = sa.select(
-    versions.c.owner.label("version_owner"),
-    versions.c.created_at.label("version_created_at"),
-    revisions,
-).join(revisions, revisions.c.id == versions.c.revision_id)
+_CURRENT = (
+    sa.select(
+        versions.c.owner.label("version_owner"),
+        versions.c.created_at.label("version_created_at"),
+        revisions,
+        pools.c.initial_size.label("pool_initial_size"),
+        pools.c.max_size.label("pool_max_size"),
+    )
+    .select_from(versions)
+    .join(revisions, revisions.c.id == versions.c.revision_id)
+    .outerjoin(pools, (pools.c.name == versions.c.name) & (pools.c.version == versions.c.version))
+)
 
 
 class ServiceStore:
@@ -105,12 +114,30 @@ class ServiceStore:
 
         def write(connection: sa.Connection) -> None:
             connection.execute(revisions.delete().where(_is(revisions, key)))
+            connection.execute(pools.delete().where(_is(pools, key)))
             connection.execute(versions.delete().where(_is(versions, key)))
             left = connection.execute(
                 sa.select(versions.c.version).where(versions.c.name == key.name)
             ).first()
             if left is None:
                 connection.execute(services.delete().where(services.c.name == key.name))
+
+        await self._database.run(write)
+
+    async def set_pool(self, key: ServiceKey, size: PoolSize | None) -> None:
+        """Write down the size of a version's dedicated pool, or that it has none."""
+
+        def write(connection: sa.Connection) -> None:
+            connection.execute(pools.delete().where(_is(pools, key)))
+            if size is not None:
+                connection.execute(
+                    pools.insert().values(
+                        name=key.name,
+                        version=key.version,
+                        initial_size=size.initial,
+                        max_size=size.most,
+                    )
+                )
 
         await self._database.run(write)
 
@@ -176,4 +203,10 @@ def _from_row(row: RowMapping) -> ServiceRecord:
             snapshot_id=row["snapshot_id"],
             content_id=row["content_id"],
         ),
+        pool=_pool(row),
     )
+
+
+def _pool(row: RowMapping) -> PoolSize | None:
+    initial = row["pool_initial_size"]
+    return None if initial is None else PoolSize(initial, row["pool_max_size"])

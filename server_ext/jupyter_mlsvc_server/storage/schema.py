@@ -122,6 +122,20 @@ service_revisions: Final = sa.Table(
     sa.UniqueConstraint("name", "version", "number"),
 )
 
+service_pools: Final = sa.Table(
+    "service_pools",
+    metadata,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("version", sa.Text, primary_key=True),
+    sa.Column("initial_size", sa.Integer, nullable=False),
+    sa.Column("max_size", sa.Integer, nullable=False),
+    sa.ForeignKeyConstraint(
+        ["name", "version"],
+        ["service_versions.name", "service_versions.version"],
+        ondelete="CASCADE",
+    ),
+)
+
 # No foreign key: the results of a batch stay when its service is deleted.
 batches: Final = sa.Table(
     "batches",

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 from collections.abc import Awaitable, Callable
 
 import pytest
 
 from jupyter_mlsvc_server.errors import NotFound
-from jupyter_mlsvc_server.scoring.definition import ServiceDefinition
+from jupyter_mlsvc_server.scoring.definition import PoolSize, ServiceDefinition
 from jupyter_mlsvc_server.scoring.local import LocalEngine
 from tests.server.scoring.serving import Service, Snapshots, define, serve_by
 
@@ -142,3 +144,52 @@ async def test_versions_do_not_share_a_process(make_engine: MakeEngine) -> None:
     one = await serve_by(engine, "import os; y = os.getppid()", name="One")
     two = await serve_by(engine, "import os; y = os.getppid()", name="Two")
     assert await one.outputs() != await two.outputs()
+
+
+async def test_a_pool_of_its_own_size_starts_at_once_and_grows_to_its_maximum(
+    make_engine: MakeEngine,
+) -> None:
+    engine = await make_engine(workers_min=0, workers_max=1)
+    service = await serve_by(engine, "import time; time.sleep(0.3); import os; y = os.getpid()")
+    size = PoolSize(1, 3)
+    engine.resize(*service.key, size)
+    assert not engine.has_size(*service.key, size)
+    await until(lambda: engine.has_size(*service.key, size))
+    assert engine.statistics()["workers"] == 1
+    pids = await asyncio.gather(*(service.outputs() for _ in range(9)))
+    assert len({outputs["y"] for outputs in pids}) == 3
+
+
+async def test_a_smaller_pool_lets_those_that_work_finish(make_engine: MakeEngine) -> None:
+    engine = await make_engine(workers_max=2, idle_seconds=60)
+    service = await serve_by(engine, "import time; time.sleep(0.5); y = 1")
+    engine.resize(*service.key, PoolSize(3, 3))
+    await until(lambda: engine.has_size(*service.key, PoolSize(3, 3)))
+    calls = [asyncio.create_task(service.outputs()) for _ in range(3)]
+    await asyncio.sleep(0.1)
+    engine.resize(*service.key, PoolSize(1, 1))
+    await asyncio.sleep(0.1)
+    assert not engine.has_size(*service.key, PoolSize(1, 1)), "three are still at work"
+    assert await asyncio.gather(*calls) == [{"y": 1}] * 3
+    await until(lambda: engine.statistics()["workers"] == 1)
+    assert engine.has_size(*service.key, PoolSize(1, 1))
+
+
+async def test_workers_of_a_pool_that_end_are_replaced_unasked(make_engine: MakeEngine) -> None:
+    engine = await make_engine()
+    service = await serve_by(engine, "y = 1")
+    size = PoolSize(2, 2)
+    engine.resize(*service.key, size)
+    await until(lambda: engine.has_size(*service.key, size))
+    os.kill(engine._pools[service.key].pids[0], signal.SIGKILL)
+    await until(lambda: not engine.has_size(*service.key, size))
+    await until(lambda: engine.has_size(*service.key, size))
+
+
+async def test_a_pool_without_workers_to_keep_serves_all_the_same(make_engine: MakeEngine) -> None:
+    engine = await make_engine(idle_seconds=0.2)
+    service = await serve_by(engine, "y = 1")
+    engine.resize(*service.key, PoolSize(0, 0))
+    await until(lambda: engine.statistics()["workers"] == 0)
+    assert engine.has_size(*service.key, PoolSize(0, 0))
+    assert await service.outputs() == {"y": 1}
