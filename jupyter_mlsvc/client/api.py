@@ -17,6 +17,8 @@ from jupyter_mlsvc.errors import ApiError, NotLoggedIn, UnexpectedAnswer, api_er
 from jupyter_mlsvc.wire.problem import Problem
 
 T = TypeVar("T")
+Form = dict[str, str | tuple[str, bytes, str]]
+"""Fields of a form: texts, and files with their name, content and type."""
 
 _log: Final = logging.getLogger("jupyter_mlsvc.client")
 _JSON: Final = "application/json"
@@ -192,7 +194,12 @@ def multipart(field: str, file_name: str, data: bytes) -> tuple[bytes, str]:
     tuple of bytes and str
         The body and its content type.
     """
+    return form({field: (file_name, data, "application/octet-stream")})
+
+
+def form(fields: Form) -> tuple[bytes, str]:
+    """Encode texts and files as a form; gives the body and its content type."""
     from urllib3.filepost import encode_multipart_formdata
 
-    fields: Any = {field: (file_name, data, "application/octet-stream")}
-    return encode_multipart_formdata(fields)
+    encoded: Any = dict(fields)
+    return encode_multipart_formdata(encoded)

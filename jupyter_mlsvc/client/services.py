@@ -8,12 +8,13 @@ from typing import Any, Final
 from msgspec import UNSET, UnsetType
 
 from jupyter_mlsvc.client import looks
-from jupyter_mlsvc.client.api import Api
+from jupyter_mlsvc.client.api import Api, Form, form
 from jupyter_mlsvc.client.parameters import Parameters, definitions, plain_values
 from jupyter_mlsvc.client.results import ServiceResult
 from jupyter_mlsvc.client.service import Service
 from jupyter_mlsvc.errors import NotFound
 from jupyter_mlsvc.wire import models
+from jupyter_mlsvc.wire.model_file import serialize_model
 
 
 class Services:
@@ -114,6 +115,111 @@ class Services:
         self._api.call("PATCH", "services", name, version, json=request, timeout=patient).read()
         return self.get(name, version)
 
+    def publish_realtime(
+        self,
+        name: str,
+        version: str | None = None,
+        model: object = None,
+        *,
+        description: str | None = None,
+        alias: str | None = None,
+        response: str | Sequence[str] = (),
+    ) -> Service:
+        """Publish a model instead of code (``publishRealtimeWebServiceByNameVersion``).
+
+        The service takes a DataFrame ``inputData`` and answers ``outputData``, with the prediction
+        in the column ``<response>_Pred``.
+
+        Parameters
+        ----------
+        version : str, optional
+            The server makes a unique one where it is left out.
+        model : object or bytes
+            A fitted estimator with a method ``predict``, or what ``serialize_model`` made of one.
+        alias : str, optional
+            Name of the call in generated clients (``operationId``).
+        response : str or sequence of str
+            What the model predicts, by default ``y``; not with bytes, which tell it themselves.
+
+        Raises
+        ------
+        TypeError
+            It is no model.
+        Conflict
+            The version exists.
+        BadRequest
+            The server cannot load the model; the message says why.
+
+        Examples
+        --------
+        >>> iris = client.services.publish_realtime("Iris", "V1.0", clf, response="species")
+        >>> iris(flowers).outputData
+        {'species_Pred': ['versicolor', 'setosa']}
+        """
+        last = () if version is None else (version,)
+        fields = _realtime_form(_model_bytes(model, response), description, alias)
+        self._send_form("POST", ("realtime-services", name, *last), fields)
+        return self.get(name, version)
+
+    def update_realtime(
+        self,
+        name: str,
+        version: str,
+        model: object = None,
+        *,
+        description: str | None = None,
+        alias: str | None = None,
+        response: str | Sequence[str] = (),
+    ) -> Service:
+        """Change a realtime service; what is left out stays (``patchRealtimeWebServiceBy…``).
+
+        An empty alias takes it away. The parameters are those of :meth:`publish_realtime`.
+        """
+        data = None if model is None else _model_bytes(model, response)
+        fields = _realtime_form(data, description, alias)
+        self._send_form("PATCH", ("realtime-services", name, version), fields)
+        return self.get(name, version)
+
+    def _send_form(self, method: str, path: Sequence[str], fields: Form) -> None:
+        body, content_type = form(fields)
+        # The server tries the model in a clean worker first.
+        patient = (self._api.timeout[0], None)
+        self._api.call(method, *path, body=body, content_type=content_type, timeout=patient).read()
+
+    def set_pool(
+        self, name: str, version: str, initial: int | None = None, maximum: int | None = None
+    ) -> None:
+        """Give a service workers of its own (contract: ``createOrUpdateServicePool``).
+
+        The server answers at once; :meth:`pool_status` tells when they are there.
+
+        Parameters
+        ----------
+        initial, maximum : int, optional
+            How many are kept, and how many there may be. What is left out stays as it is.
+        """
+        size = models.CreateOrUpdateServicePoolRequest(
+            initial_pool_size=initial, max_pool_size=maximum
+        )
+        self._api.call("POST", "services", name, version, "pool", json=size).read()
+
+    def pool_status(self, name: str, version: str) -> models.PoolStatus:
+        """Tell how far a pool is (contract: ``getServicePoolStatus``).
+
+        Returns
+        -------
+        str
+            ``Success``, ``Pending``, or ``NotFound`` where the service has the usual workers.
+        """
+        kind = list[models.ServicePoolStatusResponse]
+        states = {row.status for row in self._api.get(kind, "services", name, version, "pool")}
+        # All compute nodes have to be ready for the whole to be.
+        return next(state for state in _WORST_FIRST if state in states)
+
+    def delete_pool(self, name: str, version: str) -> None:
+        """Give a service the usual workers again (contract: ``deleteServicePool``)."""
+        self._api.delete("services", name, version, "pool")
+
     def list(self) -> looks.Listing[Service]:
         """List all services (contract: ``getAllWebServices``)."""
         return self._listing("services")
@@ -187,9 +293,26 @@ class Services:
         return looks.Listing((Service(self, row) for row in rows), _COLUMNS, "No services.")
 
 
+def _model_bytes(model: object, response: str | Sequence[str]) -> bytes:
+    if not isinstance(model, bytes | bytearray):
+        return serialize_model(model, response=response)
+    if response:
+        raise TypeError("Bytes tell the response themselves: give it to serialize_model.")
+    return bytes(model)
+
+
+def _realtime_form(model: bytes | None, description: str | None, alias: str | None) -> Form:
+    texts = {"description": description, "operationId": alias}
+    fields: Form = {name: text for name, text in texts.items() if text is not None}
+    return fields if model is None else fields | {"model": ("model", model, _BYTES)}
+
+
 def _parameters(items: Sequence[models.ParameterDefinition]) -> str:
     return ", ".join(f"{item.name}:{item.type}" for item in items)
 
+
+_BYTES: Final = "application/octet-stream"
+_WORST_FIRST: Final[Sequence[models.PoolStatus]] = ("NotFound", "Pending", "Success")
 
 _COLUMNS: Final[Sequence[looks.Column]] = (
     ("name", lambda service: service.name),

@@ -46,7 +46,7 @@ def csv_parameters(text: str) -> list[ParameterDefinition]:
 
 
 def csv_files(text: str) -> list[str]:
-    """Read ``a.png,b.csv``: names of files."""
+    """Read ``a.png,b.csv``: names of files, or of anything else."""
     return _split(text)
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
+from IPython.core.error import UsageError
 from IPython.core.magic import line_cell_magic, magics_class, no_var_expand
 from IPython.core.magic_arguments import argument, magic_arguments
 
@@ -15,12 +16,15 @@ from jupyter_mlsvc.capture import assigned_names, needed_names
 from jupyter_mlsvc.client.service import Service
 from jupyter_mlsvc.client.session import Session
 from jupyter_mlsvc.magics.base import MlsvcMagics
-from jupyter_mlsvc.magics.options import LineParser, definition_options
+from jupyter_mlsvc.magics.options import LineParser, csv_files, definition_options
 
 _FORM: Final = """%publish NAME VERSION [--snapshot NAME | --session NAME] [-i NAME:TYPE,…]
               [-o NAME:TYPE,…] [--description TEXT] [--init-code CODE] [--alias NAME]
               [--files NAME,…] CODE
-     %%publish NAME VERSION …   with the code in the cell"""
+     %%publish NAME VERSION …   with the code in the cell
+     %publish --realtime NAME VERSION [--response NAME,…] [--description TEXT] [--alias NAME] MODEL
+                                with a variable of this kernel that holds a fitted model"""
+_OF_CODE: Final = ("inputs", "outputs", "init_code", "files", "snapshot", "session")
 
 
 @magics_class
@@ -30,6 +34,17 @@ class PublishMagics(MlsvcMagics):
     @no_var_expand
     @magic_arguments()
     @definition_options
+    @argument(
+        "--realtime",
+        action="store_true",
+        help="publish a model of this kernel in place of code; its variable stands for the code",
+    )
+    @argument(
+        "--response",
+        type=csv_files,
+        metavar="NAME,…",
+        help="what a realtime model predicts; the answer has NAME_Pred, y_Pred without it",
+    )
     @argument("name", help="name of the service")
     @argument("version", nargs="?", help="version, such as V1.0")
     @argument("code", nargs="?", default="", help="code; in %%%%publish the cell is the code")
@@ -46,9 +61,18 @@ class PublishMagics(MlsvcMagics):
 
             %%publish Iris V1.0 -i flower_data:vector -o iris_species:vector
             iris_species = [names[x] for x in clf.predict(flower_data)]
+
+        With ``--realtime`` it is a fitted model of this kernel that runs, without code: the
+        service takes a DataFrame ``inputData`` and answers ``outputData``::
+
+            %publish --realtime Iris V2.0 --response species clf
         """
         parser = LineParser(self.publish.parser, _FORM, words=2)
         arguments = parser.parse(line)
+        if arguments.realtime:
+            return self._publish_model(parser, arguments, cell)
+        if arguments.response:
+            raise parser.misuse("--response is for --realtime")
         code = _code(parser, arguments, cell)
         if arguments.snapshot and arguments.session:
             raise parser.misuse("Give --snapshot or --session, not both")
@@ -68,6 +92,29 @@ class PublishMagics(MlsvcMagics):
                 alias=arguments.alias,
                 output_files=arguments.files or (),
             )
+
+    def _publish_model(
+        self, parser: LineParser, arguments: argparse.Namespace, cell: str | None
+    ) -> Service:
+        given = [f"--{name.replace('_', '-')}" for name in _OF_CODE if getattr(arguments, name)]
+        if given:
+            raise parser.misuse(f"--realtime goes without {', '.join(given)}")
+        name = arguments.code.strip()
+        if cell is not None or not name:
+            raise parser.misuse("--realtime needs the variable of the model on its line")
+        if name not in self.shell.user_ns:
+            raise parser.misuse(f"There is no variable {name} in this kernel")
+        try:
+            return self.connection.client.services.publish_realtime(
+                arguments.name,
+                arguments.version,
+                self.shell.user_ns[name],
+                description=arguments.description,
+                alias=arguments.alias,
+                response=arguments.response or (),
+            )
+        except TypeError as error:
+            raise UsageError(f"{name} can't be published. {error}") from None
 
     @contextmanager
     def _snapshot(self, arguments: argparse.Namespace) -> Iterator[str | None]:

@@ -14,7 +14,6 @@ import struct
 from collections.abc import Sequence
 from typing import Final
 
-import cloudpickle
 import msgspec
 
 MARK: Final = b"blob"
@@ -74,6 +73,8 @@ def serialize_model(model: object, *, response: str | Sequence[str] = ()) -> byt
         raise TypeError(
             f"A realtime service needs {EXPECTED}; this is {_article(type(model).__name__)}."
         )
+    import cloudpickle  # slow to load, and of use here only
+
     names = (response,) if isinstance(response, str) else tuple(response)
     header = msgspec.json.encode(Header(response=names))
     with io.BytesIO() as file:

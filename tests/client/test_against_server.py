@@ -8,8 +8,11 @@ import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import pandas
 import pytest
+from sklearn.linear_model import LinearRegression
 
+from jupyter_mlsvc import serialize_model
 from jupyter_mlsvc.client.auth import Login
 from jupyter_mlsvc.client.client import Client
 from jupyter_mlsvc.client.events import AnyEvent, Finished, StreamText
@@ -201,3 +204,45 @@ def test_without_a_version_the_server_makes_one(client: Client) -> None:
 
 def test_the_core_document_is_served(client: Client) -> None:
     assert "/services/{name}/{version}" in client.services.core_swagger()["paths"]
+
+
+def test_a_model_is_published_called_and_changed_as_a_realtime_service(client: Client) -> None:
+    rows = pandas.DataFrame({"x": [0.0, 1.0, 2.0]}, index=["a", "b", "c"])
+    model = LinearRegression().fit(rows, [1.0, 3.0, 5.0])
+    services = client.services
+    service = services.publish_realtime("Line", "1", model, response="y", description="2x + 1")
+    try:
+        assert (service.runtime_type, service.description) == ("Realtime", "2x + 1")
+        assert service(rows).outputData == {"y_Pred": pytest.approx([1, 3, 5])}
+        with pytest.raises(BadRequest, match="'x'"):
+            service(rows.rename(columns={"x": "z"}))
+        renamed = serialize_model(model, response="height")
+        changed = services.update_realtime("Line", "1", renamed, alias="line")
+        assert (changed.alias, changed.description) == ("line", "2x + 1")
+        assert list(changed(rows).outputData) == ["height_Pred"]
+        with pytest.raises(BadRequest, match="not fitted"):
+            services.update_realtime("Line", "1", LinearRegression())
+        assert services.update_realtime("Line", "1", alias="").alias is None
+    finally:
+        service.delete()
+
+
+def test_what_is_no_model_is_refused_before_it_is_sent(client: Client) -> None:
+    with pytest.raises(TypeError, match="a dict"):
+        client.services.publish_realtime("Line", "1", {})
+    with pytest.raises(TypeError, match="serialize_model"):
+        client.services.publish_realtime("Line", "1", b"blob", response="y")
+
+
+def test_a_pool_is_set_seen_and_given_up(client: Client) -> None:
+    service = client.services.publish("Pooled", "1", code="y = 1", outputs=["y:integer"])
+    try:
+        assert client.services.pool_status("Pooled", "1") == "NotFound"
+        client.services.set_pool("Pooled", "1", initial=0, maximum=3)
+        assert client.services.pool_status("Pooled", "1") in {"Pending", "Success"}
+        with pytest.raises(BadRequest, match="MaxPoolSize"):
+            client.services.set_pool("Pooled", "1", initial=3, maximum=2)
+        client.services.delete_pool("Pooled", "1")
+        assert client.services.pool_status("Pooled", "1") == "NotFound"
+    finally:
+        service.delete()

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import pandas
 import pytest
+from IPython.core.error import UsageError
 from IPython.core.interactiveshell import InteractiveShell
+from sklearn.linear_model import LinearRegression
 
 from jupyter_mlsvc.client.client import Client
 from jupyter_mlsvc.errors import BadRequest, Conflict, MlsvcError, NotFound, ServiceFailed
@@ -220,3 +223,37 @@ def test_a_snapshot_of_a_session_that_has_ended_says_so(
     run("%remote_exec x = 1")
     connection.client.sessions.get("default").close()
     assert str(run("%mlsvc snapshot").error).startswith("Session 'default' has ended on the server")
+
+
+def test_a_model_of_the_kernel_becomes_a_realtime_service(
+    run: Run, on_server: InteractiveShell
+) -> None:
+    rows = pandas.DataFrame({"x": [0.0, 1.0]})
+    on_server.user_ns["line"] = LinearRegression().fit(rows, [1.0, 3.0])
+    service = run(
+        '%publish --realtime Line V1.0 --response height -d "2x + 1" --alias line line'
+    ).value
+    assert (service.runtime_type, service.alias) == ("Realtime", "line")
+    on_server.user_ns["rows"] = rows
+    result = run("%consume Line V1.0 inputData=rows").value
+    assert result.outputData == {"height_Pred": pytest.approx([1, 3])}
+    run("%mlsvc delete Line V1.0")
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("%publish --realtime Line V1.0 nothing", "no variable nothing"),
+        ("%publish --realtime Line V1.0", "needs the variable"),
+        ("%publish --realtime Line V1.0 -i x:vector line", "without --inputs"),
+        ("%publish Line V1.0 --response y y = 1", "for --realtime"),
+        ("%publish --realtime Line V1.0 number", "an int"),
+    ],
+)
+def test_a_wrong_line_of_a_realtime_service_says_what_is_right(
+    run: Run, on_server: InteractiveShell, line: str, words: str
+) -> None:
+    on_server.user_ns["number"] = 1
+    error = run(line).error
+    assert isinstance(error, UsageError)
+    assert words in str(error)
