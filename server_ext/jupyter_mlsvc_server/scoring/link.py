@@ -7,7 +7,7 @@ import contextlib
 import socket
 from collections import deque
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from jupyter_mlsvc_server.runtime.protocol import (
     ANSWER,
@@ -236,8 +236,8 @@ class WorkerLink(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take the connected transport."""
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        # A cast, not a check: transports of other event loops are no subclasses of asyncio's.
+        self._transport = cast(asyncio.Transport, transport)
 
     def send(self, call: Call) -> None:
         """Send a request; it waits in the link while others run."""
