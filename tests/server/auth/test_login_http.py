@@ -54,6 +54,9 @@ async def call(accounts: AccountManager, tokens: TokenManager) -> AsyncIterator[
         snapshots=nobody,
         scoring=nobody,
         services=nobody,
+        batches=nobody,
+        pools=nobody,
+        compute_nodes=nobody,
         status=nobody,
         ready=True,
     )
