@@ -23,6 +23,7 @@
       ServiceFailed                 code of a service raised
     KeyboardInterrupt
       RemoteInterrupted             code in a session was interrupted from here
+      TransferInterrupted           something was on its way; nothing of it is left
 
 In a notebook each shows itself as one readable line; a remote traceback follows it where there
 is one, and none of our own.
@@ -261,6 +262,20 @@ class RemoteInterrupted(KeyboardInterrupt):
         if self.is_stopping:
             return f"interrupt sent; session {self.session!r} may still be stopping."
         return f"interrupted; session {self.session!r} is still usable."
+
+    def _render_traceback_(self) -> list[str]:
+        return [f"{type(self).__name__}: {self}"]
+
+
+class TransferInterrupted(KeyboardInterrupt):
+    """Something was on its way to or from the server; nothing of it was left behind."""
+
+    def __init__(self, what: str = "") -> None:
+        super().__init__(what)
+        self.what = what
+
+    def __str__(self) -> str:
+        return f"interrupted; nothing of {self.what!r} was transferred."
 
     def _render_traceback_(self) -> list[str]:
         return [f"{type(self).__name__}: {self}"]

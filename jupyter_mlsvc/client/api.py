@@ -12,7 +12,7 @@ from urllib.parse import quote
 import msgspec
 
 from jupyter_mlsvc.client.auth import Anonymous, Auth
-from jupyter_mlsvc.client.transport import ApiRequest, ApiResponse, Timeout, Transport
+from jupyter_mlsvc.client.transport import ApiRequest, ApiResponse, Timeout, Transport, Upload
 from jupyter_mlsvc.errors import ApiError, NotLoggedIn, UnexpectedAnswer, api_error
 from jupyter_mlsvc.wire.problem import Problem
 
@@ -68,7 +68,7 @@ class Api:
         *path: str,
         query: Mapping[str, str] | None = None,
         json: object = None,
-        body: bytes | None = None,
+        body: bytes | Upload | None = None,
         content_type: str = _JSON,
         timeout: Timeout | None = None,
         needs_token: bool = True,

@@ -8,10 +8,13 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from jupyter_mlsvc.client import looks
+from jupyter_mlsvc.client.differences import WorkspaceDiff
 from jupyter_mlsvc.client.following import Follower, OnEvent
 from jupyter_mlsvc.client.results import ExecutionResult
+from jupyter_mlsvc.client.transfer import Progress, no_progress
 from jupyter_mlsvc.errors import NotFound
 from jupyter_mlsvc.wire import models
+from jupyter_mlsvc.wire.inventory import take
 
 if TYPE_CHECKING:
     from jupyter_mlsvc.client.sessions import Sessions
@@ -131,10 +134,17 @@ class Session:
         """Names of the files in the working directory."""
         return self._sessions.list_files(self.id)
 
-    def upload_file(self, path: str | Path, name: str | None = None) -> None:
-        """Put a local file into the working directory."""
-        source = Path(path)
-        self._sessions.upload_file(self.id, name or source.name, source.read_bytes())
+    def upload_file(
+        self, path: str | Path, name: str | None = None, progress: Progress = no_progress
+    ) -> None:
+        """Put a local file into the working directory; it is read while it is sent."""
+        self._sessions.send_file(self.id, path, name, progress)
+
+    def save_file(
+        self, name: str, path: str | Path | None = None, progress: Progress = no_progress
+    ) -> Path:
+        """Save a file of the working directory under a local path, by default its name."""
+        return self._sessions.save_file(self.id, name, path or name, progress)
 
     def download_file(self, name: str) -> bytes:
         """Read a file of the working directory."""
@@ -148,13 +158,34 @@ class Session:
         """Names in the workspace."""
         return self._sessions.list_objects(self.id)
 
-    def put_object(self, name: str, value: object, namespace: dict[str, Any] | None = None) -> None:
-        """Set a variable to a Python object."""
-        self._sessions.put_object(self.id, name, value, namespace)
+    def put_object(
+        self,
+        name: str,
+        value: object,
+        namespace: dict[str, Any] | None = None,
+        progress: Progress = no_progress,
+    ) -> int:
+        """Set a variable to a Python object; gives the bytes that were sent."""
+        return self._sessions.put_object(self.id, name, value, namespace, progress)
 
-    def get_object(self, name: str, namespace: dict[str, Any] | None = None) -> Any:
+    def get_object(
+        self,
+        name: str,
+        namespace: dict[str, Any] | None = None,
+        progress: Progress = no_progress,
+    ) -> Any:
         """Read a variable as a Python object."""
-        return self._sessions.get_object(self.id, name, namespace)
+        return self._sessions.get_object(self.id, name, namespace, progress)
+
+    def diff(self, namespace: Mapping[str, object]) -> WorkspaceDiff:
+        """Compare the session's workspace with objects of this process.
+
+        Parameters
+        ----------
+        namespace : mapping
+            The objects here, by name.
+        """
+        return WorkspaceDiff(self.name, take(namespace), self._sessions.inventory(self.id))
 
     def delete_object(self, name: str) -> None:
         """Delete a variable."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Final
 
 from jupyter_mlsvc.client import looks
@@ -12,7 +13,8 @@ from jupyter_mlsvc.client.events import AnyEvent, Finished, decode_event
 from jupyter_mlsvc.client.parameters import plain_values
 from jupyter_mlsvc.client.results import ExecutionResult
 from jupyter_mlsvc.client.session import Session
-from jupyter_mlsvc.client.transport import Timeout
+from jupyter_mlsvc.client.transfer import Bytes, FileForm, Progress, no_progress, read, save
+from jupyter_mlsvc.client.transport import Timeout, Upload
 from jupyter_mlsvc.errors import ConnectionFailed, NotFound, UnexpectedAnswer
 from jupyter_mlsvc.wire import models
 from jupyter_mlsvc.wire.objects import dumps, loads
@@ -228,6 +230,44 @@ class Sessions:
     def upload_file(self, session_id: str, name: str, data: bytes) -> None:
         """Put a file into the working directory (contract: ``uploadSessionFile``)."""
         body, content_type = multipart("file", name, data)
+        self._send_form(session_id, body, content_type)
+
+    def send_file(
+        self,
+        session_id: str,
+        path: str | Path,
+        name: str | None = None,
+        progress: Progress = no_progress,
+    ) -> None:
+        """Put a local file, however large, into the working directory (``uploadSessionFile``).
+
+        Parameters
+        ----------
+        name : str, optional
+            Its name there; the same by default.
+        progress : callable, optional
+            Called with the bytes so far and in all.
+        """
+        source = Path(path)
+        form = FileForm(source, name or source.name, {}, progress)
+        self._send_form(session_id, form, form.content_type)
+
+    def save_file(
+        self, session_id: str, name: str, path: str | Path, progress: Progress = no_progress
+    ) -> Path:
+        """Save a file of the working directory, however large (contract: ``getSessionFile``).
+
+        Returns
+        -------
+        pathlib.Path
+            The local file; it exists only if all of the content arrived.
+        """
+        response = self._api.call(
+            "GET", "sessions", session_id, "files", name, timeout=self._patient
+        )
+        return save(response, Path(path), progress)
+
+    def _send_form(self, session_id: str, body: bytes | Upload, content_type: str) -> None:
         path = ("sessions", session_id, "files")
         self._api.call(
             "POST", *path, body=body, content_type=content_type, timeout=self._patient
@@ -248,9 +288,21 @@ class Sessions:
         """Names in the workspace (contract: ``listWorkspaceObjects``)."""
         return self._api.get(Strings, "sessions", session_id, "workspace")
 
+    def inventory(self, session_id: str) -> models.SessionInventory:
+        """Describe the workspace so that another can be compared with it (our addition)."""
+        response = self._api.call(
+            "GET", "sessions", session_id, "inventory", timeout=self._patient
+        )
+        return self._api.decode(models.SessionInventory, response)
+
     def put_object(
-        self, session_id: str, name: str, value: object, namespace: dict[str, Any] | None = None
-    ) -> None:
+        self,
+        session_id: str,
+        name: str,
+        value: object,
+        namespace: dict[str, Any] | None = None,
+        progress: Progress = no_progress,
+    ) -> int:
         """Set a variable to a Python object (contract: ``setWorkspaceObject``).
 
         Parameters
@@ -258,20 +310,33 @@ class Sessions:
         namespace : dict, optional
             Where functions in the value look their names up here; there they look in the
             session's workspace.
+        progress : callable, optional
+            Called with the bytes so far and in all.
+
+        Returns
+        -------
+        int
+            Bytes that were sent.
         """
         data = dumps(value, {} if namespace is None else namespace)
         path = ("sessions", session_id, "workspace", name)
-        self._api.call("POST", *path, body=data, content_type=_OCTETS, timeout=self._patient).read()
+        body = data if progress is no_progress else Bytes(data, progress)
+        self._api.call("POST", *path, body=body, content_type=_OCTETS, timeout=self._patient).read()
+        return len(data)
 
     def get_object(
-        self, session_id: str, name: str, namespace: dict[str, Any] | None = None
+        self,
+        session_id: str,
+        name: str,
+        namespace: dict[str, Any] | None = None,
+        progress: Progress = no_progress,
     ) -> Any:
         """Read a variable as a Python object (contract: ``getWorkspaceObject``).
 
         What comes is a pickle: do this only with servers and sessions that you trust.
         """
         path = ("sessions", session_id, "workspace", name)
-        data = self._api.call("GET", *path, timeout=self._patient).read()
+        data = read(self._api.call("GET", *path, timeout=self._patient), progress)
         return loads(data, {} if namespace is None else namespace)
 
     def delete_object(self, session_id: str, name: str) -> None:

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Final
 
 from jupyter_mlsvc.client import looks
-from jupyter_mlsvc.client.api import Api, body_chunks
+from jupyter_mlsvc.client.api import Api
+from jupyter_mlsvc.client.transfer import FileForm, Progress, no_progress, save
 from jupyter_mlsvc.wire import models
 
 
@@ -39,17 +40,25 @@ class Snapshots:
         found = [snapshot for snapshot in self.list() if name in {snapshot.name, snapshot.id}]
         return max(found, key=lambda snapshot: snapshot.creation_time or "", default=None)
 
-    def load(self, snapshot_id: str, session_id: str) -> None:
-        """Load a snapshot into a session, over the same names (contract: ``LoadSnapshot``)."""
+    def load(self, snapshot_id: str, session_id: str) -> str:
+        """Load a snapshot into a session, over the same names (contract: ``LoadSnapshot``).
+
+        Returns
+        -------
+        str
+            The server's sentence: what came back, and what did not.
+        """
         patient = (self._api.timeout[0], None)
         path = ("sessions", session_id, "loadsnapshot", snapshot_id)
-        self._api.call("POST", *path, timeout=patient).read()
+        return self._api.decode(str, self._api.call("POST", *path, timeout=patient))
 
     def delete(self, snapshot_id: str) -> None:
         """Delete a snapshot; services made of it keep working (contract: ``DeleteSnapshot``)."""
         self._api.delete("snapshots", snapshot_id)
 
-    def download(self, snapshot_id: str, path: str | Path) -> Path:
+    def download(
+        self, snapshot_id: str, path: str | Path, progress: Progress = no_progress
+    ) -> Path:
         """Save the content of a snapshot as a zip file (contract: ``GetSnapshotContent``).
 
         Returns
@@ -57,17 +66,36 @@ class Snapshots:
         pathlib.Path
             The file; it exists only if all of the content arrived.
         """
-        target = Path(path)
-        part = target.with_name(f".{target.name}.part")
-        response = self._api.call("GET", "snapshots", snapshot_id)
-        try:
-            with part.open("wb") as file:
-                for chunk in body_chunks(response):
-                    file.write(chunk)
-            part.replace(target)
-        finally:
-            part.unlink(missing_ok=True)
-        return target
+        return save(self._api.call("GET", "snapshots", snapshot_id), Path(path), progress)
+
+    def upload(
+        self, path: str | Path, name: str | None = None, progress: Progress = no_progress
+    ) -> Snapshot:
+        """Keep a snapshot that :meth:`download` saved, from this server or another.
+
+        Parameters
+        ----------
+        path : str or pathlib.Path
+            The zip file; it is read while it is sent.
+        name : str, optional
+            A name for the snapshot; that of the file, without ``.zip``, by default.
+        progress : callable, optional
+            Called with the bytes so far and in all.
+
+        Raises
+        ------
+        BadRequest
+            The file is no snapshot, or not a whole one.
+        """
+        source = Path(path)
+        name = name or source.stem
+        form = FileForm(source, source.name, {"name": name}, progress)
+        patient = (self._api.timeout[0], None)
+        response = self._api.call(
+            "POST", "snapshots", body=form, content_type=form.content_type, timeout=patient
+        )
+        answer = self._api.decode(models.CreateSnapshotResponse, response)
+        return Snapshot(self, answer.snapshot_id, name, skipped=answer.skipped)
 
 
 class Snapshot:
@@ -119,9 +147,13 @@ class Snapshot:
         """Delete the snapshot."""
         self._snapshots.delete(self.id)
 
-    def download(self, path: str | Path) -> Path:
+    def load(self, session_id: str) -> str:
+        """Load it into a session, over the same names; the answer says what came back."""
+        return self._snapshots.load(self.id, session_id)
+
+    def download(self, path: str | Path, progress: Progress = no_progress) -> Path:
         """Save the content as a zip file."""
-        return self._snapshots.download(self.id, path)
+        return self._snapshots.download(self.id, path, progress)
 
     def __repr__(self) -> str:
         return looks.text_card(self._title(), self._rows())

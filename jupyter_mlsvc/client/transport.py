@@ -22,6 +22,14 @@ Timeout = tuple[float | None, float | None]
 _RETRIES: Final = 2
 
 
+class Upload(Protocol):
+    """A body that is made while it is sent; it may be sent more than once."""
+
+    def __len__(self) -> int: ...
+
+    def __iter__(self) -> Iterator[bytes]: ...
+
+
 @dataclass(frozen=True, slots=True)
 class ApiRequest:
     """A request, complete but for the server's address."""
@@ -30,7 +38,7 @@ class ApiRequest:
     path: str
     query: Mapping[str, str] = field(default_factory=dict, repr=False)
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
-    body: bytes | None = field(default=None, repr=False)
+    body: bytes | Upload | None = field(default=None, repr=False)
     timeout: Timeout = (5.0, 60.0)
 
 

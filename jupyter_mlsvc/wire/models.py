@@ -120,6 +120,26 @@ class StartExecutionResponse(Wire, frozen=True, kw_only=True):
     execution_id: str
 
 
+class InventoryObject(Wire, frozen=True, kw_only=True):
+    """An object of a workspace; without a digest its value can't be compared (our addition)."""
+
+    name: str
+    type: str
+    digest: str | None = None
+
+
+class SessionInventory(Wire, frozen=True, kw_only=True):
+    """What a workspace has and what surrounds it (our addition).
+
+    ``packages`` are the versions of those that are loaded, ``installed`` of all.
+    """
+
+    python_version: str
+    packages: dict[str, str] = {}
+    installed: dict[str, str] = {}
+    objects: list[InventoryObject] = []
+
+
 class ConsoleOutputResponse(Wire, frozen=True, kw_only=True):
     """Text of the running or last execution."""
 

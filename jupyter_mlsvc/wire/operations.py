@@ -436,6 +436,16 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         errors=(401, 404, 410),
     ),
     Operation(
+        id="getSessionInventory",
+        method="get",
+        path="/sessions/{id}/inventory",
+        tag=_SESSIONS,
+        summary="Types and digests of the workspace's objects, and versions of packages.",
+        answer=models.SessionInventory,
+        errors=_READ,
+        addition=True,
+    ),
+    Operation(
         id="setWorkspaceObject",
         method="post",
         path="/sessions/{id}/workspace/{objectName}",

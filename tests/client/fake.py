@@ -28,7 +28,13 @@ class FakeTransport:
 
 def sent(request: ApiRequest) -> Any:
     """Body of a request, decoded."""
-    return msgspec.json.decode(request.body or b"")
+    return msgspec.json.decode(body_of(request))
+
+
+def body_of(request: ApiRequest) -> bytes:
+    """Body of a request, as the network would carry it."""
+    body = request.body or b""
+    return body if isinstance(body, bytes) else b"".join(body)
 
 
 def answer(body: object = None, status: int = 200, **headers: str) -> ApiResponse:

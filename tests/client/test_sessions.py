@@ -20,7 +20,7 @@ from jupyter_mlsvc.errors import (
     UnexpectedAnswer,
 )
 
-from .fake import FakeTransport, answer, lines, problem, sent
+from .fake import FakeTransport, answer, body_of, lines, problem, sent
 
 ROW = {"id": "i1", "name": "train", "owner": "maria", "runtimeType": "Python"}
 OK = {
@@ -291,7 +291,7 @@ def test_objects_travel_as_bytes(session: Session, transport: FakeTransport) -> 
     session.put_object("x", {1: {2, 3}})
     request = transport.requests[0]
     assert request.headers["Content-Type"] == "application/octet-stream"
-    transport.answers = [lines(request.body or b"")]
+    transport.answers = [lines(body_of(request))]
     assert session.get_object("x") == {1: {2, 3}}
 
 
@@ -303,8 +303,10 @@ def test_a_file_travels_as_a_form(
     session.upload_file(tmp_path / "a.txt")
     request = transport.requests[0]
     assert request.headers["Content-Type"].startswith("multipart/form-data; boundary=")
-    assert b'name="file"; filename="a.txt"' in (request.body or b"")
-    assert b"content" in (request.body or b"")
+    body = body_of(request)
+    assert len(body) == len(request.body or b"")
+    assert b'name="file"; filename="a.txt"' in body
+    assert b"\r\n\r\ncontent\r\n--" in body
 
 
 def test_a_session_as_a_context_closes_itself(session: Session, transport: FakeTransport) -> None:

@@ -27,6 +27,7 @@ request only while the kernel is idle: comm messages overtake a cell that is awa
 ``get_pickled`` ``name``; ``bound``: false                  ``size``, ``type``; buffers[0]
 ``delete``      ``name``
 ``list``                                                    ``objects``: [{name, type, size}]
+``inventory``                                               ``inventory``: a ``SessionInventory``
 ``capture``     ``staging``: path of an empty folder        ``report``: a ``CaptureReport``
 ``check``       ``workspace``: a ``Workspace``              ``warnings``: [sentence]
 ``restore``     ``manifest``: a ``Manifest``;               ``names``: [name],
@@ -55,8 +56,9 @@ from typing import Any, Final
 
 import msgspec
 
-from jupyter_mlsvc.wire import objects
-from jupyter_mlsvc_server.runtime.capture import capture, type_name
+from jupyter_mlsvc.wire import inventory, objects
+from jupyter_mlsvc.wire.inventory import type_name
+from jupyter_mlsvc_server.runtime.capture import capture
 from jupyter_mlsvc_server.runtime.manifest import Manifest, Workspace
 from jupyter_mlsvc_server.runtime.reasons import explain
 from jupyter_mlsvc_server.runtime.restore import check, differences, restore
@@ -107,6 +109,7 @@ class Agent:
             "get_pickled": self._get_pickled,
             "delete": self._delete,
             "list": self._list,
+            "inventory": self._inventory,
             "capture": self._capture,
             "check": self._check,
             "restore": self._restore,
@@ -164,6 +167,9 @@ class Agent:
             for name, value in self._space.items()
         ]
         return {"objects": rows}, []
+
+    def _inventory(self, _request: dict[str, Any], _: list[Any]) -> Answer:
+        return {"inventory": msgspec.to_builtins(inventory.take(dict(self._space.items())))}, []
 
     def _capture(self, request: dict[str, Any], _: list[Any]) -> Answer:
         report = capture(

@@ -19,6 +19,7 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
+from jupyter_mlsvc.wire.inventory import package_versions, type_name
 from jupyter_mlsvc.wire.objects import (
     Namespace,
     NamespacePickler,
@@ -26,7 +27,7 @@ from jupyter_mlsvc.wire.objects import (
     module_of,
     names_looked_up,
 )
-from jupyter_mlsvc_server.runtime.environment import Importable, package_versions, submodules_of
+from jupyter_mlsvc_server.runtime.environment import Importable, submodules_of
 from jupyter_mlsvc_server.runtime.manifest import (
     BUFFERS,
     STREAM,
@@ -89,14 +90,6 @@ def capture(
         stream_size=(staging / STREAM).stat().st_size,
         buffer_sizes=tuple(stream.buffer_sizes),
     )
-
-
-def type_name(value: object) -> str:
-    """Name the class of an object, with its module unless that is ``builtins`` or the notebook."""
-    kind = type(value)
-    module = getattr(kind, "__module__", "builtins")
-    name = kind.__qualname__
-    return name if module in {"builtins", "__main__"} else f"{module}.{name}"
 
 
 def _is_users(name: object) -> bool:

@@ -1,9 +1,8 @@
-"""What surrounds a workspace: which modules can be imported elsewhere, and in which versions."""
+"""What surrounds a workspace: which modules can be imported elsewhere, and which are reached."""
 
 from __future__ import annotations
 
 import importlib.machinery
-import importlib.metadata
 import sys
 import types
 from collections.abc import Iterator, Mapping, Sequence
@@ -41,25 +40,6 @@ class Importable:
         return False
 
 
-def package_versions() -> dict[str, str]:
-    """Read the versions of the distributions whose modules are loaded."""
-    tops = {name.partition(".")[0] for name in list(sys.modules)} - sys.stdlib_module_names
-    found: dict[str, str] = {}
-    unknown: set[str] = set()
-    for top in tops:
-        if top.startswith("_"):
-            continue
-        try:
-            distribution = importlib.metadata.distribution(top)
-        except importlib.metadata.PackageNotFoundError:
-            unknown.add(top)
-        else:
-            found[distribution.name] = distribution.version
-    for distribution in _distributions_of(unknown):
-        found[distribution.name] = distribution.version
-    return dict(sorted(found.items(), key=lambda item: item[0].lower()))
-
-
 def submodules_of(bindings: Mapping[str, Any]) -> Iterator[str]:
     """Name the loaded modules that are reached through packages bound by their own names.
 
@@ -81,19 +61,3 @@ def _is_reached(package: types.ModuleType, path: str) -> bool:
             return False
         here = vars(here).get(part)
     return here is sys.modules.get(f"{package.__name__}.{path}")
-
-
-def _distributions_of(modules: set[str]) -> Iterator[importlib.metadata.Distribution]:
-    """Find distributions by the modules they install, by a look at their lists of files."""
-    # importlib.metadata.packages_distributions() parses every file list, which takes far longer.
-    if not modules:
-        return
-    for distribution in importlib.metadata.distributions():
-        names = distribution.read_text("top_level.txt")
-        if names is not None:
-            hit = not modules.isdisjoint(names.split())
-        else:
-            record = "\n" + (distribution.read_text("RECORD") or "")
-            hit = any(f"\n{name}/" in record or f"\n{name}.py," in record for name in modules)
-        if hit:
-            yield distribution

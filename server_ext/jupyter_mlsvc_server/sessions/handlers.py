@@ -231,6 +231,14 @@ class Workspace(SessionEndpoint):
         self.answer(await session.objects())
 
 
+class Inventory(SessionEndpoint):
+    """What the workspace has, for a comparison."""
+
+    async def get(self, session_id: str) -> None:
+        """Describe it (our addition)."""
+        self.answer(await (await self.find(session_id)).inventory())
+
+
 class WorkspaceObject(SessionEndpoint):
     """One object of the workspace."""
 
@@ -287,5 +295,6 @@ routes: Routes = [
     (_path("/files"), Files),
     (_path("/files/(?P<file_name>[^/]+)"), OneFile),
     (_path("/workspace"), Workspace),
+    (_path("/inventory"), Inventory),
     (_path("/workspace/(?P<object_name>[^/]+)"), WorkspaceObject),
 ]

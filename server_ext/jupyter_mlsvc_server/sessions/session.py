@@ -11,7 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from jupyter_mlsvc.wire.models import ExecuteRequest, ExecuteResponse
+import msgspec
+
+from jupyter_mlsvc.wire.models import ExecuteRequest, ExecuteResponse, SessionInventory
 from jupyter_mlsvc_server.sessions.errors import (
     AgentRefused,
     ExecutionNotFound,
@@ -336,6 +338,11 @@ class Session:
         """Names of the objects in the workspace (contract: ``listWorkspaceObjects``)."""
         answer, _ = await self.call_agent("list", {})
         return sorted(each["name"] for each in answer["objects"])
+
+    async def inventory(self) -> SessionInventory:
+        """Describe the workspace so that another can be compared with it (our addition)."""
+        answer, _ = await self.call_agent("inventory", {})
+        return msgspec.convert(answer["inventory"], SessionInventory)
 
     async def set_object(self, name: str, data: bytes) -> None:
         """Set an object from its pickle (contract: ``setWorkspaceObject``)."""

@@ -1,0 +1,84 @@
+"""What a workspace has, in a form that two of them can be compared by: types, digests, versions."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+import sys
+from collections.abc import Iterator, Mapping
+
+from jupyter_mlsvc.wire.digests import digests
+from jupyter_mlsvc.wire.models import InventoryObject, SessionInventory
+
+
+def take(values: Mapping[str, object]) -> SessionInventory:
+    """Describe objects and what surrounds them; never raises and takes a few seconds at most.
+
+    Parameters
+    ----------
+    values
+        The objects by name.
+    """
+    found = digests(values)
+    return SessionInventory(
+        python_version=platform.python_version(),
+        packages=package_versions(),
+        installed=installed_versions(),
+        objects=[
+            InventoryObject(name=name, type=type_name(value), digest=found[name])
+            for name, value in values.items()
+        ],
+    )
+
+
+def type_name(value: object) -> str:
+    """Name the class of an object, with its module unless that is ``builtins`` or the notebook."""
+    kind = type(value)
+    module = getattr(kind, "__module__", "builtins")
+    name = kind.__qualname__
+    return name if module in {"builtins", "__main__"} else f"{module}.{name}"
+
+
+def installed_versions() -> dict[str, str]:
+    """Read the versions of all distributions that can be imported from here."""
+    found: dict[str, str] = {}
+    for distribution in importlib.metadata.distributions():
+        # The first on the path is the one that an import finds.
+        if name := distribution.metadata["Name"]:
+            found.setdefault(name, distribution.version)
+    return found
+
+
+def package_versions() -> dict[str, str]:
+    """Read the versions of the distributions whose modules are loaded."""
+    tops = {name.partition(".")[0] for name in list(sys.modules)} - sys.stdlib_module_names
+    found: dict[str, str] = {}
+    unknown: set[str] = set()
+    for top in tops:
+        if top.startswith("_"):
+            continue
+        try:
+            distribution = importlib.metadata.distribution(top)
+        except importlib.metadata.PackageNotFoundError:
+            unknown.add(top)
+        else:
+            found[distribution.name] = distribution.version
+    for distribution in _distributions_of(unknown):
+        found[distribution.name] = distribution.version
+    return dict(sorted(found.items(), key=lambda item: item[0].lower()))
+
+
+def _distributions_of(modules: set[str]) -> Iterator[importlib.metadata.Distribution]:
+    """Find distributions by the modules they install, by a look at their lists of files."""
+    # importlib.metadata.packages_distributions() parses every file list, which takes far longer.
+    if not modules:
+        return
+    for distribution in importlib.metadata.distributions():
+        names = distribution.read_text("top_level.txt")
+        if names is not None:
+            hit = not modules.isdisjoint(names.split())
+        else:
+            record = "\n" + (distribution.read_text("RECORD") or "")
+            hit = any(f"\n{name}/" in record or f"\n{name}.py," in record for name in modules)
+        if hit:
+            yield distribution
