@@ -77,6 +77,8 @@ class Endpoint(web.RequestHandler):
     _principal: Principal | None = None
     _chunks: list[bytes]
     _received = 0
+    is_refused = False
+    """Whether the answer is a refusal already and the body goes unread."""
 
     @property
     def parts(self) -> Parts:
@@ -131,9 +133,24 @@ class Endpoint(web.RequestHandler):
         # Reading on past the limit lets the client finish sending and read why it was refused.
         longest = max(self.web_settings.max_upload_bytes, 2 * self._body_limit)
         self.request.connection.set_max_body_size(longest)  # type: ignore[union-attr]
-        await self.admit()
         if _content_length(self.request.headers) > self._body_limit:
+            await self.admit()
             raise self._too_large()
+        try:
+            await self.admit()
+        except Exception as refusal:
+            if "Transfer-Encoding" in self.request.headers:
+                raise
+            self._refuse_after_body(refusal)
+
+    def _refuse_after_body(self, refusal: Exception) -> None:
+        # An answer before the end of the body closes the connection: what the client sent last
+        # may then cost it the answer, and what it sends next fails.
+        def refuse(**_: str) -> None:
+            raise refusal
+
+        self.is_refused = True
+        setattr(self, str(self.request.method).lower(), refuse)
 
     async def admit(self) -> None:
         """Let the request in, or raise."""
@@ -147,11 +164,17 @@ class Endpoint(web.RequestHandler):
     def data_received(self, chunk: bytes) -> None:
         """Keep a piece of the body, as long as the whole stays within the limit."""
         self._received += len(chunk)
-        if self._received > self._body_limit:
+        if self.is_refused or self._received > self._body_limit:
             # Raising here would close the connection without an answer; ``body`` raises instead.
             self._chunks = []
         else:
             self._chunks.append(chunk)
+
+    @property
+    def _closes_connection(self) -> bool:
+        # tornado does, without telling, where it answers before it has read the body.
+        body = getattr(self.request, "_body_future", None)
+        return body is not None and not body.done()
 
     @property
     def _body_limit(self) -> int:
@@ -243,6 +266,8 @@ class Endpoint(web.RequestHandler):
         self.set_header("Content-Type", "application/json")
         for name, value in error.headers.items():
             self.set_header(name, value)
+        if self._closes_connection:
+            self.set_header("Connection", "close")
         body = msgspec.json.encode(Problem(message=message, exception_type=error.exception_type))
         self.finish(b"" if self.request.method == "HEAD" else body)
 
@@ -331,10 +356,14 @@ class JupyterEndpoint(Endpoint, APIHandler):
     """The Jupyter door: our bearer tokens, or the identity that Jupyter established."""
 
     async def prepare(self) -> None:  # type: ignore[override]
-        """Do Jupyter's own checks around ours."""
+        """Leave out Jupyter's own checks: ``admit`` makes those that count here."""
+        await Endpoint.prepare(self)
+
+    async def admit(self) -> None:
+        """Check the host as Jupyter does, then as everywhere."""
         if not self.check_host():
             raise Forbidden("The Host header names no host of this server.")
-        await Endpoint.prepare(self)
+        await super().admit()
 
     async def identify(self) -> Principal | None:
         """Decide first whose token it is: ours, or Jupyter's."""

@@ -60,7 +60,7 @@ class AllBatches(BatchEndpoint):
     async def prepare(self) -> None:
         """Open a file for the records, which are too many to keep in memory."""
         await super().prepare()
-        if self.request.method == "POST":
+        if self.request.method == "POST" and not self.is_refused:
             self._upload = await self.parts.batches.receive()
 
     async def data_received(self, chunk: bytes) -> None:  # type: ignore[override]  # tornado waits
