@@ -21,9 +21,11 @@
           DeadlinePassed            504
       RemoteExecutionError          code in a session raised
       ServiceFailed                 code of a service raised
+      BatchFailed                   a batch could not go on
     KeyboardInterrupt
       RemoteInterrupted             code in a session was interrupted from here
-      TransferInterrupted           something was on its way; nothing of it is left
+      TransferInterrupted           something was on its way; no part of it was left behind
+      BatchInterrupted              waiting for a batch was interrupted; the batch goes on
 
 In a notebook each shows itself as one readable line; a remote traceback follows it where there
 is one, and none of our own.
@@ -268,14 +270,67 @@ class RemoteInterrupted(KeyboardInterrupt):
 
 
 class TransferInterrupted(KeyboardInterrupt):
-    """Something was on its way to or from the server; nothing of it was left behind."""
+    """Something was on its way to or from the server; no part of it was left behind."""
 
     def __init__(self, what: str = "") -> None:
         super().__init__(what)
         self.what = what
 
     def __str__(self) -> str:
-        return f"interrupted; nothing of {self.what!r} was transferred."
+        return f"interrupted while {self.what!r} was on its way; no part of it was left behind."
+
+    def _render_traceback_(self) -> list[str]:
+        return [f"{type(self).__name__}: {self}"]
+
+
+class BatchFailed(MlsvcError):
+    """A batch could not go on; the results until then are kept.
+
+    Attributes
+    ----------
+    service : str
+        Name and version.
+    batch_id : str
+        Finds the batch again.
+    reason : str
+        The server's sentence.
+    """
+
+    def __init__(self, service: str, batch_id: str, reason: str) -> None:
+        super().__init__(service, batch_id, reason)
+        self.service = service
+        self.batch_id = batch_id
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return (
+            f"batch {self.batch_id} of {self.service} could not go on: {self.reason} "
+            "The results until then are kept."
+        )
+
+
+class BatchInterrupted(KeyboardInterrupt):
+    """Waiting for a batch was interrupted from here; the batch goes on on the server.
+
+    Attributes
+    ----------
+    name, version, batch_id : str
+        Find the batch again.
+    """
+
+    def __init__(self, name: str, version: str, batch_id: str) -> None:
+        super().__init__(name, version, batch_id)
+        self.name = name
+        self.version = version
+        self.batch_id = batch_id
+
+    def __str__(self) -> str:
+        found = f"client.batches.get({self.name!r}, {self.version!r}, {self.batch_id!r})"
+        return (
+            f"waiting interrupted; batch {self.batch_id} goes on on the server. Repeat %batch with "
+            f"--resume {self.batch_id} to wait for it again, or take {found}: its wait() does so, "
+            "too, and its cancel() stops it."
+        )
 
     def _render_traceback_(self) -> list[str]:
         return [f"{type(self).__name__}: {self}"]

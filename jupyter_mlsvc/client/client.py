@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 from jupyter_mlsvc.client.api import Api
 from jupyter_mlsvc.client.auth import Anonymous, GivenToken, Login
+from jupyter_mlsvc.client.batches import Batches
 from jupyter_mlsvc.client.service import Service
 from jupyter_mlsvc.client.services import Services
 from jupyter_mlsvc.client.session import Session
@@ -54,6 +55,7 @@ class Client:
     sessions : Sessions
     snapshots : Snapshots
     services : Services
+    batches : Batches
 
     Examples
     --------
@@ -84,6 +86,7 @@ class Client:
         self.sessions = Sessions(self._api)
         self.snapshots = Snapshots(self._api)
         self.services = Services(self._api)
+        self.batches = Batches(self._api, self.services)
         if username is not None:
             if password is None:
                 raise MlsvcError("A username needs a password.")

@@ -8,6 +8,7 @@ from IPython.core.interactiveshell import InteractiveShell
 from traitlets.config import Configurable
 
 from jupyter_mlsvc.magics.base import MlsvcMagics
+from jupyter_mlsvc.magics.batch import BatchMagics
 from jupyter_mlsvc.magics.completion import Completer
 from jupyter_mlsvc.magics.connection import MlsvcConnection
 from jupyter_mlsvc.magics.consume import ConsumeMagics
@@ -20,6 +21,7 @@ _CLASSES: Final[tuple[type[MlsvcMagics], ...]] = (
     MlsvcCommandMagics,
     PublishMagics,
     ConsumeMagics,
+    BatchMagics,
 )
 _MATCHER: Final = "jupyter_mlsvc"
 

@@ -26,7 +26,7 @@ from jupyter_mlsvc.magics.options import option_strings
 
 _PATIENCE_SECONDS: Final = 0.5
 _FRESH_SECONDS: Final = 10.0
-_LINE: Final = re.compile(r"(?:^|=)\s*%{1,2}(mlsvc|publish|consume|remote_exec)[ \t]+(.*)$")
+_LINE: Final = re.compile(r"(?:^|=)\s*%{1,2}(mlsvc|publish|consume|batch|remote_exec)[ \t]+(.*)$")
 _NEEDS_VERSION: Final = {"service", "update", "delete", "swagger"}
 _NEEDS_SERVICE: Final = _NEEDS_VERSION | {"services"}
 
@@ -117,6 +117,8 @@ class Completer:
     def _words(self, magic: str, before: list[str]) -> Iterable[str]:
         if magic == "consume":
             return self._service_words(before, has_inputs=True)
+        if magic == "batch" and len(before) < 2:
+            return self._service_words(before, has_inputs=False)
         if magic == "publish" and not before:
             return self._service_words(before, has_inputs=False)
         if magic == "mlsvc":

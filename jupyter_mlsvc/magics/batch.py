@@ -1,0 +1,92 @@
+"""``%batch``: call a service for each row of a table."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+from IPython.core.magic import line_magic, magics_class, needs_local_scope, no_var_expand
+from IPython.core.magic_arguments import argument, magic_arguments
+
+from jupyter_mlsvc.client.batches import Batch
+from jupyter_mlsvc.errors import BatchFailed
+from jupyter_mlsvc.magics.base import MlsvcMagics
+from jupyter_mlsvc.magics.options import LineParser
+
+if TYPE_CHECKING:
+    import pandas
+
+_FORM: Final = "%batch NAME [VERSION] VARIABLE [-o NAME] [--parallel N] [--quiet] [--resume ID]"
+
+
+@magics_class
+class BatchMagics(MlsvcMagics):
+    """Calling services with many records."""
+
+    @no_var_expand
+    @needs_local_scope
+    @magic_arguments()
+    @argument("name", help="name of the service")
+    @argument("version", nargs="?", help="version; the newest where it is left out")
+    @argument(
+        "variable", help="variable that holds the records: a DataFrame, or a list of dictionaries"
+    )
+    @argument("-o", "--output", metavar="NAME", help="variable for the result, which is not shown")
+    @argument("-p", "--parallel", type=int, default=10, metavar="N", help="records at a time")
+    @argument("-q", "--quiet", action="store_true", help="show no progress bar")
+    @argument("--resume", metavar="ID", help="wait for a batch that you started from this variable")
+    @line_magic
+    def batch(self, line: str, local_ns: Mapping[str, Any] | None = None) -> Any:
+        """Call a service for each row of a DataFrame and return the outputs as a DataFrame.
+
+        The index is that of the rows. Those that failed stay, with False in the column success and
+        the reason in the column error.
+
+        Interrupting ends the waiting; the batch goes on on the server. The message says how to wait
+        for it again and how to stop it.
+
+        Examples::
+
+            %batch Iris V1.0 flowers
+            %batch Iris flowers -o species --parallel 20
+        """
+        parser = LineParser(self.batch.parser, _FORM)
+        arguments = parser.parse(line)
+        namespace = self.namespace(local_ns)
+        if arguments.variable not in namespace:
+            raise parser.misuse(f"there is no variable {arguments.variable!r} here")
+        if arguments.output is not None and not arguments.output.isidentifier():
+            raise parser.misuse(f"{arguments.output!r} is no name of a variable")
+        if arguments.parallel < 1:
+            raise parser.misuse("--parallel has to be at least 1")
+        batch = self._batch(arguments, namespace[arguments.variable])
+        frame = self._finished(batch, quiet=arguments.quiet)
+        if arguments.output is None:
+            return frame
+        self.shell.user_ns[arguments.output] = frame
+        return None
+
+    def _batch(self, arguments: Any, records: Any) -> Batch:
+        batches = self.connection.client.batches
+        if arguments.resume:
+            index = getattr(records, "index", None) if hasattr(records, "columns") else None
+            return batches.get(arguments.name, arguments.version, arguments.resume, index=index)
+        return batches.start(
+            arguments.name, arguments.version, records, parallel_count=arguments.parallel
+        )
+
+    def _finished(self, batch: Batch, *, quiet: bool) -> pandas.DataFrame:
+        try:
+            batch.wait(quiet=quiet)
+        except BatchFailed as error:
+            # What it has is worth more than an exception; the rows without a result say so.
+            print(error, file=sys.stderr)
+        progress = batch.progress
+        if progress.failed:
+            print(
+                f"{progress.failed:,} of {progress.total:,} records failed; the column 'error' "
+                "says why.",
+                file=sys.stderr,
+            )
+        return batch.to_frame()

@@ -1,0 +1,344 @@
+"""Batches by their manager, with an engine that does as it is told."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+import pytest_asyncio
+from traitlets.config import Config
+
+from jupyter_mlsvc_server.auth.principal import Principal, Role
+from jupyter_mlsvc_server.batches.errors import BatchNotFound, TooManyRecords, UnfitRecords
+from jupyter_mlsvc_server.batches.files import FolderLock
+from jupyter_mlsvc_server.batches.manager import BatchManager
+from jupyter_mlsvc_server.batches.record import BatchState
+from jupyter_mlsvc_server.errors import NotFound
+from jupyter_mlsvc_server.scoring.definition import DefinitionKey
+from jupyter_mlsvc_server.scoring.engine import ScoringAnswer
+from jupyter_mlsvc_server.scoring.errors import QueueFull, RunTooLong, WaitTooLong, WorkerEnded
+from jupyter_mlsvc_server.services.manager import ServiceManager
+from jupyter_mlsvc_server.services.record import Revision, ServiceKey, ServiceRecord
+from jupyter_mlsvc_server.services.store import ServiceStore
+from jupyter_mlsvc_server.storage.clock import now_text
+from jupyter_mlsvc_server.storage.database import Database
+
+ANN = Principal("ann", Role.CONTRIBUTOR)
+KEY = DefinitionKey("echo", "1")
+
+
+@dataclass
+class Engine:
+    """Answers with the record; raises first what it was given for it."""
+
+    workers_max: int = 2
+    seconds: float = 0.0
+    troubles: dict[int, list[Exception]] = field(default_factory=dict)
+    calls: list[int] = field(default_factory=list)
+    running: int = 0
+    most_running: int = 0
+
+    async def consume(self, name: str, version: str, body: bytes) -> ScoringAnswer:
+        number = msgspec.json.decode(body)["n"]
+        self.calls.append(number)
+        if self.troubles.get(number):
+            raise self.troubles[number].pop(0)
+        self.running += 1
+        self.most_running = max(self.most_running, self.running)
+        try:
+            await asyncio.sleep(self.seconds)
+        finally:
+            self.running -= 1
+        result = {
+            "success": True,
+            "errorMessage": "",
+            "outputParameters": {"n": number},
+            "outputFiles": {},
+            "consoleOutput": "",
+            "changedFiles": [],
+        }
+        return ScoringAnswer(200, msgspec.json.encode(result), True)
+
+
+@dataclass
+class Bench:
+    """A manager with what it needs."""
+
+    batches: BatchManager
+    folder: Path
+
+    async def start(self, body: bytes | int, parallel_count: int = 10) -> str:
+        """Start a batch of a body, or of so many records."""
+        if isinstance(body, int):
+            body = msgspec.json.encode([{"n": number} for number in range(body)])
+        upload = await self.batches.receive()
+        try:
+            await upload.write(body)
+            answer = await self.batches.begin(ANN, *KEY, upload, parallel_count)
+        finally:
+            upload.discard()
+        return answer.batch_execution_id
+
+    async def status(self, batch_id: str, **query: Any) -> dict[str, Any]:
+        record = await self.batches.get(ANN, *KEY, batch_id)
+        pieces = self.batches.status(record, **{"partial": True, **query})
+        body: dict[str, Any] = msgspec.json.decode(b"".join([piece async for piece in pieces]))
+        return body
+
+    async def until(self, batch_id: str, is_there: Callable[[dict[str, Any]], bool]) -> None:
+        async with asyncio.timeout(20):
+            while not is_there(await self.status(batch_id)):  # noqa: ASYNC110 - as callers do
+                await asyncio.sleep(0.02)
+
+    async def reached(self, batch_id: str, count: int) -> None:
+        await self.until(batch_id, lambda status: status["completedItemCount"] >= count)
+
+    async def finished(self, batch_id: str) -> dict[str, Any]:
+        await self.until(batch_id, lambda status: status["state"] not in {"Pending", "InProgress"})
+        return await self.status(batch_id)
+
+    def folders(self) -> list[str]:
+        return sorted(path.name for path in (self.folder / "batches").iterdir())
+
+
+MakeBench = Callable[..., Awaitable[Bench]]
+
+
+@pytest_asyncio.fixture
+async def make_bench(tmp_path: Path) -> AsyncIterator[MakeBench]:
+    """Start managers on one data folder; an earlier one may have ended by then, or not."""
+    database = Database(data_dir=tmp_path)
+    await database.start()
+    store = ServiceStore(database=database)
+    revision = Revision(
+        runtime_type="Python",
+        code="",
+        init_code=None,
+        description="",
+        operation_id=None,
+        inputs=(),
+        outputs=(),
+        output_files=(),
+        snapshot_id=None,
+        content_id=None,
+    )
+    await store.insert(
+        ServiceRecord(
+            key=ServiceKey("echo", "1"),  # type: ignore[arg-type]
+            owner="ann",
+            created_at=now_text(),
+            revision_id="r",
+            revision=revision,
+        ),
+        may_use_any_name=True,
+    )
+    benches: list[Bench] = []
+
+    async def make(engine: Engine, **settings: Any) -> Bench:
+        services = ServiceManager(store=store, snapshots=None, scoring=engine)  # type: ignore[arg-type]
+        batches = BatchManager(
+            database=database,
+            services=services,
+            scoring=engine,  # type: ignore[arg-type]
+            data_dir=tmp_path,
+            config=Config({"BatchManager": settings}),
+        )
+        await batches.start()
+        benches.append(Bench(batches, tmp_path))
+        return benches[-1]
+
+    yield make
+    for bench in benches:
+        await bench.batches.stop()
+    await database.stop()
+
+
+def numbers(status: dict[str, Any]) -> list[int | None]:
+    return [result["outputParameters"].get("n") for result in status["batchExecutionResults"]]
+
+
+async def test_no_more_records_run_than_asked_for_and_than_leave_room(
+    make_bench: MakeBench,
+) -> None:
+    for workers, parallel_count, most in [(2, 10, 4), (2, 3, 3), (8, 10, 10)]:
+        engine = Engine(workers_max=workers, seconds=0.01)
+        bench = await make_bench(engine)
+        ids = [await bench.start(40, parallel_count)]
+        if parallel_count == 10 and workers == 2:
+            ids.append(await bench.start(40, parallel_count))
+        for batch_id in ids:
+            assert numbers(await bench.finished(batch_id)) == list(range(40))
+        assert engine.most_running == most
+
+
+async def test_a_busy_service_is_waited_for(make_bench: MakeBench) -> None:
+    engine = Engine(troubles={1: [QueueFull(KEY, 3, 1), WaitTooLong(KEY, 30)]})
+    bench = await make_bench(engine)
+    status = await bench.finished(await bench.start(3))
+    assert (status["state"], status["failedItemCount"]) == ("Complete", 0)
+    assert engine.calls.count(1) == 3
+
+
+async def test_what_a_record_does_to_its_worker_fails_that_record(make_bench: MakeBench) -> None:
+    troubles: dict[int, list[Exception]] = {0: [WorkerEnded(KEY, -9)], 2: [RunTooLong(KEY, 30)]}
+    bench = await make_bench(Engine(troubles=troubles))
+    status = await bench.finished(await bench.start(4))
+    assert status["state"] == "Complete"
+    assert status["failedItemCount"] == 2
+    assert numbers(status) == [None, 1, None, 3]
+    messages = [result["errorMessage"] for result in status["batchExecutionResults"]]
+    assert "SIGKILL" in messages[0]
+    assert "30 s" in messages[2]
+
+
+async def test_a_service_that_is_gone_ends_the_batch(make_bench: MakeBench) -> None:
+    engine = Engine(seconds=0.01, troubles={20: [NotFound("It is gone.")]})
+    bench = await make_bench(engine)
+    status = await bench.finished(await bench.start(1000))
+    assert (status["state"], status["errorMessage"]) == ("Failed", "It is gone.")
+    assert 15 <= status["completedItemCount"] < 40
+    assert numbers(status)[:15] == list(range(15))
+
+
+async def test_a_damaged_result_is_made_again(make_bench: MakeBench) -> None:
+    first = Engine(seconds=0.02)
+    bench = await make_bench(first)
+    batch_id = await bench.start(60, 1)
+    await bench.reached(batch_id, 10)
+    await bench.batches.stop()
+    results = bench.folder / "batches" / batch_id / "results"
+    with results.open("r+b") as file:
+        file.write(b"*")
+    done = len(set(first.calls))
+    second = Engine()
+    bench = await make_bench(second)
+    assert numbers(await bench.finished(batch_id)) == list(range(60))
+    assert second.calls[0] == 0
+    assert len(second.calls) <= 60 - done + 3
+
+
+async def test_two_servers_do_not_run_the_same_batch(make_bench: MakeBench) -> None:
+    first, second = Engine(seconds=0.02), Engine()
+    bench = await make_bench(first)
+    batch_id = await bench.start(30)
+    other = await make_bench(second)
+    await other.reached(batch_id, 5)
+    await bench.finished(batch_id)
+    assert not second.calls
+    assert numbers(await other.status(batch_id)) == list(range(30))
+
+
+async def test_another_server_goes_on_with_what_one_left(make_bench: MakeBench) -> None:
+    bench = await make_bench(Engine(seconds=0.02))
+    other = await make_bench(Engine(), sweep_interval=1)
+    batch_id = await bench.start(100)
+    await asyncio.sleep(0.1)
+    await bench.batches.stop()
+    assert numbers(await other.finished(batch_id)) == list(range(100))
+
+
+async def test_more_batches_than_may_run_wait_for_their_turn(make_bench: MakeBench) -> None:
+    bench = await make_bench(Engine(seconds=0.02), max_running=1)
+    first, second = await bench.start(50), await bench.start(1)
+    assert (await bench.status(second))["state"] == "Pending"
+    assert (await bench.finished(second))["state"] == "Complete"
+    assert (await bench.status(first))["state"] == "Complete"
+
+
+async def test_batches_are_kept_for_so_long(make_bench: MakeBench) -> None:
+    bench = await make_bench(Engine(), keep_seconds=0.5)
+    batch_id = await bench.start(2)
+    await bench.finished(batch_id)
+    await bench.batches.sweep()
+    assert bench.folders() == [batch_id]
+    await asyncio.sleep(0.6)
+    await bench.batches.sweep()
+    assert bench.folders() == []
+    with pytest.raises(BatchNotFound):
+        await bench.status(batch_id)
+
+
+async def test_folders_without_a_row_are_swept_unless_somebody_works_on_them(
+    make_bench: MakeBench,
+) -> None:
+    bench = await make_bench(Engine())
+    for name in ("stray", "becoming"):
+        (bench.folder / "batches" / name).mkdir()
+    lock = FolderLock.take(bench.folder / "batches" / "becoming")
+    assert lock is not None
+    await bench.batches.sweep()
+    assert bench.folders() == ["becoming"]
+    lock.release()
+
+
+async def test_a_batch_without_its_records_fails(make_bench: MakeBench) -> None:
+    bench = await make_bench(Engine(seconds=1))
+    batch_id = await bench.start(2)
+    await bench.batches.stop()
+    folder = bench.folder / "batches" / batch_id
+    for path in folder.iterdir():
+        path.unlink()
+    folder.rmdir()
+    bench = await make_bench(Engine())
+    status = await bench.status(batch_id)
+    assert (status["state"], status["errorMessage"]) == ("Failed", "Its records are gone.")
+
+
+@pytest.mark.parametrize(
+    ("body", "problem"),
+    [
+        (b"[1, 2]", UnfitRecords),
+        (b'[{"n": 1}] x', UnfitRecords),
+        (b"[" + b",".join([b"{}"] * 11) + b"]", TooManyRecords),
+        (b"{" * 1000, TooManyRecords),
+    ],
+    ids=["no objects", "more than JSON", "too many", "far too many"],
+)
+async def test_what_is_refused_leaves_nothing(
+    make_bench: MakeBench, body: bytes, problem: type[Exception]
+) -> None:
+    bench = await make_bench(Engine(), max_records=10)
+    with pytest.raises(problem):
+        await bench.start(body)
+    assert bench.folders() == []
+    assert not [path for path in (bench.folder / "staging").rglob("*") if path.name == "body"]
+
+
+async def test_pieces_of_any_size_make_the_same_records(make_bench: MakeBench) -> None:
+    bench = await make_bench(Engine())
+    records = [{"n": number, "text": '[{]}\\"é' * 3} for number in range(5)]
+    body = msgspec.json.format(msgspec.json.encode(records), indent=2)
+    upload = await bench.batches.receive()
+    for at in range(0, len(body), 7):
+        await upload.write(body[at : at + 7])
+    answer = await bench.batches.begin(ANN, *KEY, upload, 2)
+    assert numbers(await bench.finished(answer.batch_execution_id)) == list(range(5))
+
+
+async def test_cancelling_counts_what_was_finished(make_bench: MakeBench) -> None:
+    bench = await make_bench(Engine(seconds=0.01))
+    batch_id = await bench.start(10_000)
+    await asyncio.sleep(0.3)
+    record = await bench.batches.get(ANN, *KEY, batch_id)
+    assert await bench.batches.cancel(record)
+    status = await bench.status(batch_id)
+    assert status["state"] == BatchState.CANCELLED
+    assert 0 < status["completedItemCount"] < 10_000
+    assert sum(number is not None for number in numbers(status)) == status["completedItemCount"]
+    assert not await bench.batches.cancel(record)
+
+
+def test_one_at_a_time_has_the_lock_of_a_folder(tmp_path: Path) -> None:
+    lock = FolderLock.take(tmp_path)
+    assert lock is not None
+    assert FolderLock.take(tmp_path) is None
+    lock.release()
+    again = FolderLock.take(tmp_path)
+    assert again is not None
+    again.release()
+    assert FolderLock.take(tmp_path / "nothing") is None

@@ -1,0 +1,162 @@
+"""Batches of a server that is killed, stopped and started again, and what they take of memory."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from pathlib import Path
+from typing import Any, Self
+
+import pytest
+
+from jupyter_mlsvc_server.launch import ServerProcess
+from tests.contract.doors import Door, sign_in
+
+pytestmark = [pytest.mark.kernel, pytest.mark.timeout(240)]
+
+PASSWORD = "a password for one test"
+CODE = "import time\nstamp = time.time()\ntime.sleep(wait)\ny = 2 * x"
+DEFINITION = {
+    "code": CODE,
+    "inputParameterDefinitions": [
+        {"name": "x", "type": "integer"},
+        {"name": "wait", "type": "numeric"},
+    ],
+    "outputParameterDefinitions": [
+        {"name": "y", "type": "integer"},
+        {"name": "stamp", "type": "numeric"},
+    ],
+}
+
+
+def server_in(folder: Path) -> ServerProcess:
+    """A server on a data folder that survives it."""
+    return ServerProcess(data_dir=folder, admin_password=PASSWORD)
+
+
+class Memory:
+    """Watches what a process takes of memory for itself, files apart."""
+
+    def __init__(self, pid: int) -> None:
+        self._status = Path(f"/proc/{pid}/status")
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._watch)
+        self.before = self.most = self._now()
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stopped.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        while not self._stopped.wait(0.01):
+            self.most = max(self.most, self._now())
+
+    def _now(self) -> int:
+        (line,) = [
+            line for line in self._status.read_text().splitlines() if line.startswith("RssAnon")
+        ]
+        return int(line.split()[1]) * 1024
+
+
+def start(door: Door, records: list[dict[str, Any]]) -> str:
+    answer = door.post("/api/slow/1/batch", json=records)
+    assert answer.status_code == 202, answer.text
+    return f"/api/slow/1/batch/{answer.json()['batchExecutionId']}"
+
+
+def wait_for(door: Door, path: str, count: int) -> dict[str, Any]:
+    """Poll until so many records have a result; gives the answer with results."""
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        body: dict[str, Any] = door.get(f"{path}?showPartialResults=true").json()
+        if body["completedItemCount"] >= count:
+            return body
+        time.sleep(0.05)
+    raise AssertionError(f"{path} did not get to {count}")
+
+
+def finished(door: Door, path: str) -> dict[str, Any]:
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        body: dict[str, Any] = door.get(f"{path}?count=0").json()
+        if body["state"] not in {"Pending", "InProgress"}:
+            return dict(door.get(path).json())
+        time.sleep(0.05)
+    raise AssertionError(f"{path} did not end")
+
+
+def test_a_killed_server_goes_on_where_it_was(tmp_path: Path) -> None:
+    records = [{"x": number, "wait": 0.05} for number in range(60)]
+    with server_in(tmp_path) as server:
+        door = sign_in(server.public_url, "admin", PASSWORD)
+        assert door.post("/services/slow/1", json=DEFINITION).status_code == 201
+        path = start(door, records)
+        before = wait_for(door, path, 5)
+        server.kill()
+    # A batch whose folder was made and whose row was not, and an upload that was cut.
+    stray = tmp_path / "batches" / "stray"
+    stray.mkdir()
+    (stray / "records").write_bytes(b"{}")
+    killed_at = time.time()
+    with server_in(tmp_path) as server:
+        door = sign_in(server.public_url, "admin", PASSWORD)
+        body = finished(door, path)
+        assert body["state"] == "Complete"
+        results = body["batchExecutionResults"]
+        assert [result["outputParameters"]["y"] for result in results] == [
+            2 * number for number in range(60)
+        ]
+        stamps = [result["outputParameters"]["stamp"] for result in results]
+        kept = sum(stamp < killed_at for stamp in stamps)
+        assert before["completedItemCount"] <= kept < 60
+        assert not stray.exists()
+
+
+def test_a_stopped_server_keeps_what_is_finished_and_goes_on(tmp_path: Path) -> None:
+    with server_in(tmp_path) as server:
+        door = sign_in(server.public_url, "admin", PASSWORD)
+        door.post("/services/slow/1", json=DEFINITION)
+        path = start(door, [{"x": 1, "wait": 0}] * 10 + [{"x": 1, "wait": 0.2}] * 10)
+        wait_for(door, path, 10)
+        stopping = time.monotonic()
+        server.stop()
+        assert time.monotonic() - stopping < 15
+    with server_in(tmp_path) as server:
+        door = sign_in(server.public_url, "admin", PASSWORD)
+        assert door.get(path).json()["completedItemCount"] >= 10
+        body = finished(door, path)
+        assert (body["state"], body["completedItemCount"]) == ("Complete", 20)
+
+
+def test_a_large_batch_takes_little_memory(mlsvc_server: ServerProcess) -> None:
+    door = sign_in(mlsvc_server.public_url, "admin", mlsvc_server.admin_password)
+    definition = {
+        "code": "n = len(text)\nback = text",
+        "inputParameterDefinitions": [{"name": "text", "type": "character"}],
+        "outputParameterDefinitions": [
+            {"name": "n", "type": "integer"},
+            {"name": "back", "type": "character"},
+        ],
+    }
+    assert door.post("/services/large/1", json=definition).status_code == 201
+    assert door.post("/api/large/1", json={"text": "warm"}).json()["success"]
+    body = json.dumps([{"text": "é" * 8000}] * 2500).encode()
+    assert len(body) > 100e6
+    assert mlsvc_server.process is not None
+    with Memory(mlsvc_server.process.pid) as memory:
+        started = door.post("/api/large/1/batch", data=body)
+        path = f"/api/large/1/batch/{started.json()['batchExecutionId']}"
+        while door.get(f"{path}?count=0").json()["state"] != "Complete":
+            time.sleep(0.05)
+        with door.get(path, stream=True) as answer:
+            received = sum(len(chunk) for chunk in answer.iter_content(2**20))
+    assert received > 2500 * 16000
+    grown = memory.most - memory.before
+    assert grown < len(body) / 4, f"{grown / 1e6:.0f} MB"
+    door.delete(path)
+    door.delete("/services/large/1")
