@@ -46,7 +46,8 @@ _PATCHES: Final[dict[tuple[str, str], Json]] = {
         "enum": _PARAMETER_TYPES,
         "x-ms-enum": {"name": "type", "modelAsString": True},
     },
-    ("WorkspaceObject", "value"): {"type": "object", "description": "Any JSON value."},
+    # Without a type: models that are made from "object" refuse numbers, lists and strings.
+    ("WorkspaceObject", "value"): {"description": "Any JSON value."},
     ("CreateSessionRequest", "runtimeType"): _RUNTIMES,
     ("PublishWebServiceRequest", "runtimeType"): _RUNTIMES,
     ("Session", "runtimeType"): _RUNTIMES,

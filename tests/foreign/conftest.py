@@ -10,7 +10,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from sklearn.datasets import load_iris
+from sklearn.svm import SVC
 
+from jupyter_mlsvc import serialize_model
 from jupyter_mlsvc_server.launch import ServerProcess
 from tests.contract.doors import sign_in
 from tests.foreign.environment import environment, variables
@@ -33,27 +36,37 @@ def sdk_python(pytestconfig: pytest.Config) -> Path:
 
 
 @pytest.fixture(scope="session")
-def sdk(sdk_python: Path, mlsvc_server: ServerProcess) -> Iterator[Job]:
+def model_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model for realtime services."""
+    iris = load_iris()
+    file = tmp_path_factory.mktemp("model") / "iris.bin"
+    file.write_bytes(serialize_model(SVC().fit(iris.data, iris.target), response="species"))
+    return file
+
+
+@pytest.fixture(scope="session")
+def sdk(sdk_python: Path, mlsvc_server: ServerProcess, model_file: Path) -> Iterator[Job]:
     """A function that has a job done by a program on the SDK, signed in with a password."""
-    with _program(
-        sdk_python, f"{mlsvc_server.public_url}/", ["admin", mlsvc_server.admin_password]
-    ) as do:
+    auth = ["admin", mlsvc_server.admin_password]
+    with _program(sdk_python, f"{mlsvc_server.public_url}/", auth, model_file) as do:
         yield do
 
 
 @pytest.fixture(scope="session")
-def sdk_with_prefix(sdk_python: Path, mlsvc_server: ServerProcess) -> Iterator[Job]:
+def sdk_with_prefix(
+    sdk_python: Path, mlsvc_server: ServerProcess, model_file: Path
+) -> Iterator[Job]:
     """The same under the path prefix of a Jupyter server, with a token."""
     url = mlsvc_server.notebook_url
     token = sign_in(url, "admin", mlsvc_server.admin_password).token
-    with _program(sdk_python, url, token) as do:
+    with _program(sdk_python, url, token, model_file) as do:
         yield do
 
 
 @contextmanager
-def _program(python: Path, url: str, auth: object) -> Iterator[Job]:
+def _program(python: Path, url: str, auth: object, model_file: Path) -> Iterator[Job]:
     with subprocess.Popen(
-        [str(python), "-m", "tests.foreign.sdk", url],
+        [str(python), "-m", "tests.foreign.sdk", url, str(model_file)],
         cwd=ROOT,
         env=variables(SDK_TEST_AUTH=json.dumps(auth)),
         stdin=subprocess.PIPE,

@@ -82,6 +82,34 @@ def test_code_with_a_mistake_is_refused_with_its_name(sdk: Job) -> None:
     sdk("bad_syntax")
 
 
+def test_a_realtime_service_is_deployed_consumed_changed_and_deleted(sdk: Job) -> None:
+    sdk("a_realtime_service")
+
+
+def test_a_realtime_service_without_a_version_gets_a_guid(sdk: Job) -> None:
+    sdk("a_realtime_service_without_a_version")
+
+
+def test_bytes_that_are_no_model_are_refused(sdk: Job) -> None:
+    sdk("bytes_that_are_no_model")
+
+
+def test_a_batch_is_started_polled_and_read_with_its_files(sdk: Job) -> None:
+    sdk("results_of_a_batch")
+
+
+def test_the_records_of_a_batch_come_as_a_list_or_as_columns(sdk: Job) -> None:
+    sdk("records_in_other_forms")
+
+
+def test_a_running_batch_shows_partial_results_and_is_cancelled(sdk: Job) -> None:
+    sdk("a_batch_that_is_cancelled")
+
+
+def test_a_record_that_fails_does_not_stop_a_batch(sdk: Job) -> None:
+    sdk("a_record_that_fails")
+
+
 @pytest.mark.parametrize(
     "job",
     [
@@ -92,6 +120,8 @@ def test_code_with_a_mistake_is_refused_with_its_name(sdk: Job) -> None:
         "list_services",
         "change_a_service",
         "delete_a_service",
+        "a_realtime_service",
+        "results_of_a_batch",
     ],
 )
 def test_everything_works_under_a_path_prefix_with_a_token(sdk_with_prefix: Job, job: str) -> None:

@@ -1,7 +1,8 @@
 """A program on Microsoft's SDK, run by a Python that has the SDK and nothing of ours.
 
-It signs in at the address given as its argument and does the jobs whose names come on standard
-input, one a line; each is answered by a line of JSON: null, or the traceback of what went wrong.
+Its arguments are the address and a file with a serialised model. It signs in and does the jobs
+whose names come on standard input, one a line; each is answered by a line of JSON: null, or the
+traceback of what went wrong.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-from tests.foreign.sdk import deploy, manage, old_python, values
+from tests.foreign.sdk import batch, deploy, manage, old_python, realtime, values
 from tests.foreign.sdk.work import Work
 
 
@@ -21,12 +22,16 @@ def main() -> None:
     """Sign in and do jobs until the input ends."""
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     sys.stdout = sys.stderr
-    jobs = {name: job for module in (deploy, manage, values) for name, job in vars(module).items()}
+    modules = (batch, deploy, manage, realtime, values)
+    jobs = {name: job for module in modules for name, job in vars(module).items()}
+    model = Path(sys.argv[2]).read_bytes()
     work: Work | None = None
     for line in sys.stdin:
         problem = None
         try:
-            work = work or Work(sign_in(sys.argv[1], json.loads(os.environ["SDK_TEST_AUTH"])))
+            work = work or Work(
+                sign_in(sys.argv[1], json.loads(os.environ["SDK_TEST_AUTH"])), model
+            )
             jobs[line.strip()](work)
         except Exception:  # noqa: BLE001 - whoever asked decides what it means
             problem = traceback.format_exc()

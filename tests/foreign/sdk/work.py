@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 
 @dataclass(frozen=True)
 class Work:
-    """A signed-in client of the SDK."""
+    """A signed-in client of the SDK, and a serialised model for realtime services."""
 
     client: Any
+    model: bytes = field(repr=False)
 
     def name(self) -> str:
         """Make up a name that no service has."""
