@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import html
 import sys
-from typing import Any, Final
+import textwrap
+from types import TracebackType
+from typing import Any, Final, Self
 
 from IPython.display import clear_output, publish_display_data
 
@@ -16,7 +19,10 @@ from jupyter_mlsvc.client.events import (
     Truncated,
     UpdateDisplayData,
 )
+from jupyter_mlsvc.errors import TransferInterrupted
 
+_PATIENCE_SECONDS: Final = 1.0
+_NEWLINE: Final = "\n"
 _WIDGET: Final = "application/vnd.jupyter.widget-view+json"
 
 
@@ -75,6 +81,94 @@ class CellOutput:
                 self.value = RemoteValue(event.data, event.metadata)
             case _:
                 return
+
+
+class TransferBar:
+    """Shows how far something on its way is, once that takes a second; then it goes again.
+
+    An interrupt becomes a :class:`~jupyter_mlsvc.errors.TransferInterrupted`.
+
+    Parameters
+    ----------
+    label : str
+        What is on its way.
+
+    Attributes
+    ----------
+    done : int
+        Bytes so far.
+    """
+
+    def __init__(self, label: str) -> None:
+        self.done = 0
+        self._label = label
+        self._bar: Any = None
+
+    def __call__(self, done: int, total: int | None) -> None:
+        """Note how far it is."""
+        from tqdm.auto import tqdm
+
+        if self._bar is None:
+            self._bar = tqdm(
+                total=total,
+                desc=self._label,
+                unit="B",
+                unit_scale=True,
+                unit_divisor=1024,
+                delay=_PATIENCE_SECONDS,
+                leave=False,
+            )
+        self._bar.update(done - self.done)
+        self.done = done
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._bar is not None:
+            self._bar.close()
+        if kind is KeyboardInterrupt:
+            raise TransferInterrupted(self._label) from None
+
+
+class ConsoleText(str):
+    """Text of a console that shows itself as it was printed."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return self.rstrip("\n") or "Nothing was printed."
+
+    def _repr_html_(self) -> str:
+        return f"<pre>{html.escape(repr(self))}</pre>"
+
+
+class CodeList(list[str]):
+    """Pieces of code, the oldest first, that show themselves with their numbers."""
+
+    def __repr__(self) -> str:
+        width = len(f"[{len(self)}] ")
+        pieces = (
+            textwrap.indent(code.strip("\n"), " " * width)[width:] if code.strip() else ""
+            for code in self
+        )
+        shown = [f"[{number}]".ljust(width) + piece for number, piece in enumerate(pieces, start=1)]
+        return "\n".join(shown) or "No code was run."
+
+    def _repr_html_(self) -> str:
+        if not self:
+            return f"<p>{html.escape(repr(self))}</p>"
+        rows = "".join(
+            f'<tr><td style="vertical-align:top">[{number}]</td>'
+            f'<td style="text-align:left"><pre>{html.escape(code.strip(_NEWLINE))}</pre></td></tr>'
+            for number, code in enumerate(self, start=1)
+        )
+        return f"<table><tbody>{rows}</tbody></table>"
 
 
 def _without_widgets(data: dict[str, Any]) -> dict[str, Any]:

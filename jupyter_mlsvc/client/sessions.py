@@ -290,9 +290,7 @@ class Sessions:
 
     def inventory(self, session_id: str) -> models.SessionInventory:
         """Describe the workspace so that another can be compared with it (our addition)."""
-        response = self._api.call(
-            "GET", "sessions", session_id, "inventory", timeout=self._patient
-        )
+        response = self._api.call("GET", "sessions", session_id, "inventory", timeout=self._patient)
         return self._api.decode(models.SessionInventory, response)
 
     def put_object(

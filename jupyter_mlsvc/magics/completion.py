@@ -20,6 +20,8 @@ from IPython.core.completer import (
 
 from jupyter_mlsvc.client.service import Service
 from jupyter_mlsvc.client.session import Session
+from jupyter_mlsvc.client.snapshots import Snapshot
+from jupyter_mlsvc.config import default_session_name
 from jupyter_mlsvc.magics.connection import MlsvcConnection
 from jupyter_mlsvc.magics.mlsvc import COMMANDS_BY_NAME
 from jupyter_mlsvc.magics.options import option_strings
@@ -28,6 +30,9 @@ _PATIENCE_SECONDS: Final = 0.5
 _FRESH_SECONDS: Final = 10.0
 _LINE: Final = re.compile(r"(?:^|=)\s*%{1,2}(mlsvc|publish|consume|batch|remote_exec)[ \t]+(.*)$")
 _NEEDS_VERSION: Final = {"service", "update", "delete", "swagger"}
+_NEEDS_SNAPSHOT: Final = {"snapshot", "load"}
+_SESSION: Final = {"-s", "--session"}
+_IN_SESSION: Final = {"put", "get", "download"}
 _NEEDS_SERVICE: Final = _NEEDS_VERSION | {"services"}
 
 
@@ -49,8 +54,30 @@ class ServerNames:
         """All services."""
         return self._get("services", self._list_services)
 
+    def snapshots(self) -> list[str]:
+        """Names of your snapshots."""
+        found = self._get("snapshots", self._list_snapshots)
+        return [snapshot.name for snapshot in found]
+
+    def objects(self, session: str | None) -> Sequence[str]:
+        """Names in the workspace of a session, by default the current one."""
+        return self._get(f"objects {session}", lambda: self._in_session(session).list_objects())
+
+    def files(self, session: str | None) -> Sequence[str]:
+        """Names of the files of a session, by default the current one."""
+        return self._get(f"files {session}", lambda: self._in_session(session).list_files())
+
+    def _in_session(self, name: str | None) -> Session:
+        current = self._connection.current
+        if name is None and current is not None:
+            return current
+        return self._connection.client.sessions.get(name or default_session_name())
+
     def _list_sessions(self) -> Sequence[Session]:
         return self._connection.client.sessions.list()
+
+    def _list_snapshots(self) -> Sequence[Snapshot]:
+        return self._connection.client.snapshots.list()
 
     def _list_services(self) -> Sequence[Service]:
         return self._connection.client.services.list()
@@ -88,6 +115,7 @@ class Completer:
     """
 
     def __init__(self, connection: MlsvcConnection, parsers: Mapping[str, Any]) -> None:
+        self._connection = connection
         self._names = ServerNames(connection)
         self._parsers = parsers
 
@@ -98,12 +126,17 @@ class Completer:
             return "", []
         magic, rest = found.groups()
         *before, word = re.split(r"\s+", rest)
-        options = ("-s", "--session")
-        if (before and before[-1] in options) or word.startswith("--session="):
+        if (before and before[-1] in _SESSION) or word.startswith("--session="):
             prefix = "--session=" if word.startswith("--session=") else ""
             names: Iterable[str] = (prefix + name for name in self._names.sessions())
+        elif before and before[-1] == "--snapshot":
+            names = self._names.snapshots()
         elif word.startswith("-"):
             names = self._options(magic, before)
+        elif magic == "mlsvc" and before and before[0] in _IN_SESSION:
+            # Of names with commas between them the last is being typed.
+            lead = word[: word.rfind(",") + 1]
+            names = (lead + name for name in self._session_contents(before))
         else:
             names = self._words(magic, [item for item in before if not item.startswith("-")])
         return word, [name for name in names if name.startswith(word)]
@@ -130,12 +163,22 @@ class Completer:
             return list(COMMANDS_BY_NAME)
         if command == "session":
             return self._session_words(list(others))
+        if command in _NEEDS_SNAPSHOT:
+            return [] if others else self._names.snapshots()
         if command in _NEEDS_SERVICE:
             allowed = 2 if command in _NEEDS_VERSION else 1
             return (
                 self._service_words(list(others), has_inputs=False) if len(others) < allowed else []
             )
         return []
+
+    def _session_contents(self, before: list[str]) -> Iterable[str]:
+        """Names of what ``put``, ``get`` and ``download`` move."""
+        if before[0] == "put":
+            return self._connection.own_objects()
+        at = next((at for at, item in enumerate(before[:-1]) if item in _SESSION), None)
+        session = None if at is None else before[at + 1]
+        return (self._names.objects if before[0] == "get" else self._names.files)(session)
 
     def _session_words(self, before: list[str]) -> Iterable[str]:
         if before in ([], ["close"]):

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import Any
+from typing import Any, Final
 
 from traitlets import Bool, Float, Unicode
 from traitlets.config import Configurable
@@ -15,6 +16,9 @@ from jupyter_mlsvc.client.session import Session
 from jupyter_mlsvc.client.snapshots import Snapshot, skipped_text
 from jupyter_mlsvc.config import default_session_name
 from jupyter_mlsvc.errors import Gone, MlsvcError, NotFound
+
+# Outputs (_, _5), inputs (_i, _i5), histories (_oh, _ih, _dh) and names like __builtins__.
+_IPYTHONS: Final = re.compile(r"_{1,3}|_i{1,3}|_i?\d+|_[iod]h|_exit_code|__\w+__")
 
 
 class MlsvcConnection(Configurable):
@@ -84,6 +88,26 @@ class MlsvcConnection(Configurable):
         snapshot = self.client.snapshots.find(name)
         return name if snapshot is None else snapshot.id
 
+    # --- this kernel -------------------------------------------------------------------------
+
+    @property
+    def namespace(self) -> dict[str, Any]:
+        """Variables of the notebook."""
+        shell: Any = self.parent
+        namespace: dict[str, Any] = shell.user_ns
+        return namespace
+
+    def own_objects(self) -> dict[str, Any]:
+        """Variables of the notebook without those that IPython put there."""
+        shell: Any = self.parent
+        hidden: dict[str, Any] = shell.user_ns_hidden
+        missing = object()
+        return {
+            name: value
+            for name, value in list(self.namespace.items())
+            if not _IPYTHONS.fullmatch(name) and hidden.get(name, missing) is not value
+        }
+
     # --- sessions ----------------------------------------------------------------------------
 
     @property
@@ -125,9 +149,31 @@ class MlsvcConnection(Configurable):
         session = self._sessions.get(name) or self.client.sessions.get(name)
         return self._use(session)
 
-    def new(self, name: str | None = None) -> Session:
-        """Start a session, even if there is one of that name, and make it the current one."""
-        return self._use(self._start(name or self.default_session or default_session_name()))
+    def chosen(self, name: str | None) -> Session:
+        """Give the session that is named, else the current or default one; starts none.
+
+        Raises
+        ------
+        NotFound, MlsvcError
+            There is none.
+        """
+        session = self.existing() if name is None else self.switch(name)
+        if session is None:
+            raise MlsvcError(
+                "No session is in use yet; %%remote_exec or %mlsvc session new starts one."
+            )
+        return session
+
+    def new(self, name: str | None = None, *, snapshot: str | None = None) -> Session:
+        """Start a session, even if there is one of that name, and make it the current one.
+
+        Parameters
+        ----------
+        snapshot : str, optional
+            Name or id of a snapshot to load into it.
+        """
+        wanted = name or self.default_session or default_session_name()
+        return self._use(self._start(wanted, snapshot))
 
     def forget(self, session: Session) -> None:
         """Take a session that has ended off the list."""
@@ -183,7 +229,8 @@ class MlsvcConnection(Configurable):
         print(f"Continuing in session {session.name!r}.")
         return session
 
-    def _start(self, name: str) -> Session:
-        session = self.client.sessions.create(name)
+    def _start(self, name: str, snapshot: str | None = None) -> Session:
+        snapshot_id = None if snapshot is None else self.snapshot_id(snapshot)
+        session = self.client.sessions.create(name, snapshot_id=snapshot_id)
         print(f"Started session {name!r}.")
         return session

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import textwrap
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from getpass import getpass
 from pathlib import Path
 from typing import Any, Final
 
 from IPython.core.error import StdinNotImplementedError, UsageError
 from IPython.core.magic import line_magic, magics_class, no_var_expand
-from IPython.core.magic_arguments import MagicArgumentParser, argument, kwds, magic_arguments
+from IPython.core.magic_arguments import argument, kwds, magic_arguments
 from msgspec import UNSET
 
 from jupyter_mlsvc.client.client import Client
@@ -23,6 +21,14 @@ from jupyter_mlsvc.client.snapshots import Snapshot
 from jupyter_mlsvc.client.status import Status
 from jupyter_mlsvc.errors import MlsvcError
 from jupyter_mlsvc.magics.base import MlsvcMagics
+from jupyter_mlsvc.magics.command import (
+    MAYBE_NAME,
+    MAYBE_VERSION,
+    NAME,
+    SESSION,
+    VERSION,
+    Command,
+)
 from jupyter_mlsvc.magics.connection import MlsvcConnection
 from jupyter_mlsvc.magics.options import (
     LineParser,
@@ -31,42 +37,7 @@ from jupyter_mlsvc.magics.options import (
     csv_parameters,
     read_word,
 )
-
-_FORM_WIDTH: Final = 60
-
-Run = Callable[[MlsvcConnection, argparse.Namespace], object]
-Argument = tuple[tuple[str, ...], Mapping[str, Any]]
-
-
-@dataclass(frozen=True, slots=True)
-class Command:
-    """A subcommand: its form, what it does, and how it does it."""
-
-    form: str
-    summary: str
-    run: Run
-    arguments: Sequence[Argument] = ()
-
-    @property
-    def name(self) -> str:
-        """First word of the form."""
-        return self.form.split(maxsplit=1)[0]
-
-    @property
-    def help(self) -> str:
-        """The form and, beside or below it, what it does."""
-        form = f"%mlsvc {self.form}"
-        if len(form) < _FORM_WIDTH:
-            return f"{form.ljust(_FORM_WIDTH)}{self.summary}"
-        lines = textwrap.wrap(form, 96, subsequent_indent=" " * 8, break_on_hyphens=False)
-        return "\n".join((*lines, f"{' ' * _FORM_WIDTH}{self.summary}"))
-
-    def parser(self) -> MagicArgumentParser:
-        """Build the parser of what follows the name."""
-        parser = MagicArgumentParser(f"mlsvc {self.name}", description=self.summary)
-        for names, settings in self.arguments:
-            parser.add_argument(*names, **settings)
-        return parser
+from jupyter_mlsvc.magics.workspace import WORKSPACE_COMMANDS
 
 
 class Help:
@@ -117,6 +88,8 @@ def _sessions(connection: MlsvcConnection, _: argparse.Namespace) -> Listing[Ses
 
 
 def _session(connection: MlsvcConnection, arguments: argparse.Namespace) -> Session | None:
+    if arguments.snapshot is not None and arguments.words[:1] != ["new"]:
+        raise UsageError("--snapshot goes with %mlsvc session new [NAME].")
     match arguments.words:
         case []:
             current = connection.current
@@ -126,9 +99,9 @@ def _session(connection: MlsvcConnection, arguments: argparse.Namespace) -> Sess
                 )
             return current
         case ["new"]:
-            return connection.new()
+            return connection.new(snapshot=arguments.snapshot)
         case ["new", name]:
-            return connection.new(name)
+            return connection.new(name, snapshot=arguments.snapshot)
         case ["close"]:
             if connection.current is None:
                 raise MlsvcError("No session is in use.")
@@ -140,22 +113,13 @@ def _session(connection: MlsvcConnection, arguments: argparse.Namespace) -> Sess
         case [name]:
             return connection.switch(name)
         case _:
-            raise UsageError(
-                "Too many words.\nUse: %mlsvc session [NAME | new [NAME] | close [NAME]]"
-            )
+            raise UsageError("Too many words.\nUse: %mlsvc " + COMMANDS_BY_NAME["session"].form)
 
 
 def _close(connection: MlsvcConnection, session: Session) -> None:
     session.close()
     connection.forget(session)
     print(f"Closed session {session.name!r}.")
-
-
-def _snapshot(connection: MlsvcConnection, arguments: argparse.Namespace) -> Snapshot:
-    session = connection.existing()
-    if session is None:
-        raise MlsvcError("No session is in use yet, so there is nothing to keep.")
-    return connection.snapshot(session, arguments.name)
 
 
 def _snapshots(connection: MlsvcConnection, _: argparse.Namespace) -> Listing[Snapshot]:
@@ -220,11 +184,6 @@ def _help(_: MlsvcConnection, __: argparse.Namespace) -> Help:
 # --- the table -------------------------------------------------------------------------------
 
 
-_NAME: Final[Argument] = (("name",), {})
-_MAYBE_NAME: Final[Argument] = (("name",), {"nargs": "?"})
-_VERSION: Final[Argument] = (("version",), {})
-_MAYBE_VERSION: Final[Argument] = (("version",), {"nargs": "?"})
-
 COMMANDS: Final[tuple[Command, ...]] = (
     Command(
         "login [URL] -u NAME [--password-file FILE]",
@@ -240,19 +199,19 @@ COMMANDS: Final[tuple[Command, ...]] = (
     Command("status", "state of the server", _status),
     Command("sessions", "your sessions", _sessions),
     Command(
-        "session [NAME | new [NAME] | close [NAME]]",
+        "session [NAME | new [NAME] [--snapshot NAME] | close [NAME]]",
         "the current session; switch, start or close one",
         _session,
-        ((("words",), {"nargs": "*", "default": []}),),
+        ((("words",), {"nargs": "*", "default": []}), (("--snapshot",), {})),
     ),
-    Command("snapshot [NAME]", "keep what the current session holds", _snapshot, (_MAYBE_NAME,)),
+    *WORKSPACE_COMMANDS,
     Command("snapshots", "your snapshots", _snapshots),
-    Command("services [NAME]", "all services, or the versions of one", _services, (_MAYBE_NAME,)),
+    Command("services [NAME]", "all services, or the versions of one", _services, (MAYBE_NAME,)),
     Command(
         "service NAME [VERSION]",
         "a service as an object that you can call",
         _service,
-        (_NAME, _MAYBE_VERSION),
+        (NAME, MAYBE_VERSION),
     ),
     Command(
         "update NAME VERSION [--description TEXT] [--code CODE] [--init-code CODE] "
@@ -261,8 +220,8 @@ COMMANDS: Final[tuple[Command, ...]] = (
         "change a service in place",
         _update,
         (
-            _NAME,
-            _VERSION,
+            NAME,
+            VERSION,
             (("-d", "--description"), {}),
             (("--code",), {"type": code_text}),
             (("--init-code",), {"type": code_text}),
@@ -271,15 +230,15 @@ COMMANDS: Final[tuple[Command, ...]] = (
             (("--alias",), {}),
             (("--files",), {"type": csv_files, "dest": "output_files"}),
             (("--snapshot",), {"dest": "snapshot_id"}),
-            (("-s", "--session"), {}),
+            SESSION,
         ),
     ),
-    Command("delete NAME VERSION", "delete a version of a service", _delete, (_NAME, _VERSION)),
+    Command("delete NAME VERSION", "delete a version of a service", _delete, (NAME, VERSION)),
     Command(
         "swagger [NAME [VERSION]]",
         "Swagger document of a service, or of the server",
         _swagger,
-        (_MAYBE_NAME, _MAYBE_VERSION),
+        (MAYBE_NAME, MAYBE_VERSION),
     ),
     Command("help", "this list", _help),
 )

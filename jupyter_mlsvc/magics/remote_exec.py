@@ -12,8 +12,9 @@ from IPython.core.magic_arguments import argument, magic_arguments
 
 from jupyter_mlsvc.client.session import Session
 from jupyter_mlsvc.display import CellOutput, RemoteValue
-from jupyter_mlsvc.errors import MlsvcError, NotFound, RemoteExecutionError
+from jupyter_mlsvc.errors import RemoteExecutionError
 from jupyter_mlsvc.magics.base import MlsvcMagics
+from jupyter_mlsvc.magics.exchange import fetch, send
 from jupyter_mlsvc.magics.options import LineParser, csv_names, session_option
 
 _FORM: Final = """%%remote_exec [--session NAME] [-i a,b] [-o x,y]   with the code in the cell
@@ -68,14 +69,18 @@ class RemoteExecMagics(MlsvcMagics):
         session = self.connection.session(arguments.session)
         with self.connection.told_when_gone(session):
             for name, value in values.items():
-                _send(session, name, value, self.shell.user_ns)
+                send(session, name, value, self.shell.user_ns)
             output = CellOutput()
             try:
                 session.run(code, on_event=output)
             except RemoteExecutionError as error:
                 error.hint = _hint(error, self.namespace(local_ns))
                 raise
-            self.shell.push(_bring_back(session, arguments.outputs, self.shell.user_ns))
+            fetched = [
+                fetch(session, name, self.shell.user_ns, _not_set(name, session))
+                for name in arguments.outputs
+            ]
+            self.shell.push({moved.name: value for value, moved in fetched})
         return output.value
 
 
@@ -100,38 +105,8 @@ def _values(names: list[str], namespace: Mapping[str, Any]) -> dict[str, Any]:
     return {name: namespace[name] for name in names}
 
 
-def _send(session: Session, name: str, value: object, namespace: dict[str, Any]) -> None:
-    try:
-        session.put_object(name, value, namespace)
-    except MlsvcError:
-        raise
-    except Exception as error:  # noqa: BLE001
-        # Whatever the object's own pickling raises.
-        kind = type(value).__qualname__
-        raise MlsvcError(
-            f"{name!r} ({kind}) can't be sent to the server: {type(error).__name__}: {error}"
-        ) from None
-
-
-def _bring_back(session: Session, names: list[str], namespace: dict[str, Any]) -> dict[str, Any]:
-    values: dict[str, Any] = {}
-    for name in names:
-        try:
-            values[name] = session.get_object(name, namespace)
-        except NotFound:
-            if name in session.list_objects():
-                raise
-            raise MlsvcError(
-                f"The code ran, but there is no {name!r} in session {session.name!r} to bring back."
-            ) from None
-        except MlsvcError:
-            raise
-        except Exception as error:  # noqa: BLE001
-            # Whatever building the object here raises, such as a module that is missing.
-            raise MlsvcError(
-                f"{name!r} came back, but can't be built here: {type(error).__name__}: {error}"
-            ) from None
-    return values
+def _not_set(name: str, session: Session) -> str:
+    return f"The code ran, but there is no {name!r} in session {session.name!r} to bring back."
 
 
 def _hint(error: RemoteExecutionError, namespace: Mapping[str, Any]) -> str:

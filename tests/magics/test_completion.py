@@ -8,6 +8,7 @@ from IPython.core.completer import provisionalcompleter
 from IPython.core.interactiveshell import InteractiveShell
 
 from jupyter_mlsvc.client.client import Client
+from jupyter_mlsvc.client.session import Session
 from jupyter_mlsvc.client.transport import ApiRequest, ApiResponse
 from jupyter_mlsvc.errors import ConnectionFailed
 from jupyter_mlsvc.magics.connection import MlsvcConnection
@@ -41,6 +42,23 @@ SERVICES = [
 ]
 
 
+SNAPSHOTS = [
+    {
+        "id": "s1",
+        "name": "Iris-1",
+        "owner": "maria",
+        "creationTime": "2026-11-23T13:38:07.1234560",
+        "contentSize": 2048,
+    }
+]
+ANSWERS = {
+    "/sessions": SESSIONS,
+    "/snapshots": SNAPSHOTS,
+    "/sessions/train/workspace": ["clf", "counts", "iris"],
+    "/sessions/train/files": ["data.csv", "notes.txt"],
+}
+
+
 class Names:
     """A server that knows some names, and may be slow or broken."""
 
@@ -54,13 +72,16 @@ class Names:
         time.sleep(self.delay)
         if self.is_broken:
             raise ConnectionFailed("http://fake:1")
-        return answer(SESSIONS if request.path == "/sessions" else SERVICES)
+        return answer(ANSWERS.get(request.path, SERVICES))
 
 
 @pytest.fixture
 def names(connection: MlsvcConnection) -> Iterator[Names]:
     names = Names()
-    connection._client = Client("http://fake:1", "token", transport=names)
+    client = Client("http://fake:1", "token", transport=names)
+    connection._client = client
+    connection._current = Session(client.sessions, "train", "train")
+    connection.namespace.update(mine_a=1, mine_b=2)
     yield names
     time.sleep(names.delay)
 
@@ -77,6 +98,17 @@ def complete(shell: InteractiveShell, text: str) -> list[str]:
 
 CASES = {
     "%mlsvc ses": ["sessions", "session"],
+    "%mlsvc get c": ["clf", "counts"],
+    "%mlsvc get clf,i": ["clf,iris"],
+    "%mlsvc get clf, i": ["iris"],
+    "%mlsvc get --session train cl": ["clf"],
+    "%mlsvc get --se": ["--session"],
+    "%mlsvc put mine": ["mine_a", "mine_b"],
+    "%mlsvc put mine_a,mine": ["mine_a,mine_a", "mine_a,mine_b"],
+    "%mlsvc download d": ["data.csv"],
+    "%mlsvc load I": ["Iris-1"],
+    "%mlsvc snapshot I": ["Iris-1"],
+    "%mlsvc session new --snapshot I": ["Iris-1"],
     "%mlsvc session ": ["new", "close", "train", "try out"],
     "%mlsvc session close tra": ["train"],
     "%mlsvc service I": ["Iris"],

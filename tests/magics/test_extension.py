@@ -89,6 +89,15 @@ def test_help_lists_the_subcommands(shell: InteractiveShell) -> None:
         "session",
         "snapshot",
         "snapshots",
+        "load",
+        "put",
+        "get",
+        "upload",
+        "download",
+        "files",
+        "history",
+        "console",
+        "diff",
         "service",
         "update",
     ):
@@ -105,6 +114,16 @@ MISTAKES = {
     "%mlsvc login http://x -u me --password-file /nowhere": (
         "UsageError: The password file can't be read:"
     ),
+    "%mlsvc put missing": "UsageError: There is no variable 'missing' here to send.",
+    "%mlsvc get a-b": "UsageError: 'a-b' is no valid name",
+    "%mlsvc upload /nowhere/x.csv": "UsageError: There is no file '/nowhere/x.csv' here.",
+    "%mlsvc upload /tmp": "UsageError: '/tmp' is no file; only files can be uploaded.",
+    "%mlsvc download ../x": "UsageError: '../x' is no valid file name",
+    "%mlsvc snapshot --upload a --delete": (
+        "UsageError: Give --upload, --download or --delete, not several of them."
+    ),
+    "%mlsvc snapshot --download x.zip": "UsageError: Which snapshot? Give its name or id.",
+    "%mlsvc session x --snapshot s": "UsageError: --snapshot goes with %mlsvc session new [NAME].",
     "%publish Iris V1.0": "UsageError: There is no code to publish.",
     "%publish Iris V1.0 --snapshot a --session b x = 1": (
         "UsageError: Give --snapshot or --session, not both."
