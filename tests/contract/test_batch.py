@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import socket
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import jsonschema
 import pytest
 
+from jupyter_mlsvc_server.launch import ServerProcess
 from tests.contract.doors import Door
 
 pytestmark = pytest.mark.kernel
@@ -317,3 +319,30 @@ def test_answers_fit_the_services_document(door: Door, published: str) -> None:
         described = document["paths"][template][method]["responses"][str(answer.status_code)]
         schema = described["schema"] | {"definitions": document["definitions"]}
         jsonschema.validate(answer.json(), schema, jsonschema.Draft4Validator)
+
+
+def test_a_client_that_goes_away_while_sending_leaves_nothing(
+    mlsvc_server: ServerProcess, mlsvc_admin_token: str, mlsvc_api: Callable[..., Any]
+) -> None:
+    definition = {"code": "pass", "inputParameterDefinitions": []}
+    mlsvc_api("POST", "/services/sending/1.0", json=definition)
+    head = (
+        "POST /api/sending/1.0/batch HTTP/1.1\r\nHost: localhost\r\n"
+        f"Authorization: Bearer {mlsvc_admin_token}\r\nContent-Length: 9000000\r\n\r\n"
+    )
+    staging = mlsvc_server.data_dir / "staging"
+    logged = len(mlsvc_server.log_file.read_text())
+    with socket.create_connection(("127.0.0.1", mlsvc_server.public_port)) as connection:
+        connection.sendall(head.encode() + b"[" + b"{}," * 1_000_000)
+        until(lambda: any(path.name == "body" for path in staging.rglob("*")))
+    until(lambda: not any(path.name == "body" for path in staging.rglob("*")))
+    assert "Traceback" not in mlsvc_server.log_file.read_text()[logged:]
+    assert mlsvc_api("GET", "/api/sending/1.0/batch").json() == []
+    mlsvc_api("DELETE", "/services/sending/1.0")
+
+
+def until(is_so: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 20
+    while not is_so():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)

@@ -114,7 +114,7 @@ class OneBatch(BatchEndpoint):
         partial = self.flag("showPartialResults", "showPartialResult")
         first = self.number("first", 0, least=0)
         count = self.number("count", 0, least=0) if self.query("count") else None
-        async for piece in self.parts.batches.status(
+        async for piece in self.parts.batches.results.status(
             record, partial=partial, first=first, count=count
         ):
             if self._write_buffer and len(piece) > 2**16:
@@ -145,7 +145,7 @@ class RecordFiles(BatchEndpoint):
     async def get(self, name: str, version: str, batch_id: str, index: str) -> None:
         """List their names (contract: ``GetBatchExecutionFiles``)."""
         record = await self.find(name, version, batch_id)
-        self.answer(await self.parts.batches.file_names(record, index))
+        self.answer(await self.parts.batches.results.file_names(record, index))
 
 
 class RecordFile(BatchEndpoint):
@@ -154,7 +154,7 @@ class RecordFile(BatchEndpoint):
     async def get(self, name: str, version: str, batch_id: str, index: str, file_name: str) -> None:
         """Send it as it is (contract: ``GetBatchExecutionFile``)."""
         record = await self.find(name, version, batch_id)
-        content = await self.parts.batches.file(record, index, file_name)
+        content = await self.parts.batches.results.file(record, index, file_name)
         self.answer_bytes(content, "application/octet-stream")
 
 

@@ -6,6 +6,7 @@ import asyncio
 import mmap
 import os
 import shutil
+import threading
 from pathlib import Path
 from typing import Final
 
@@ -37,6 +38,8 @@ class Upload:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._file = (folder / _BODY).open("wb", buffering=0)
+        # The client may go away while a thread still writes.
+        self._lock = threading.Lock()
         self._chunks: list[bytes] = []
         self._size = 0
 
@@ -67,7 +70,8 @@ class Upload:
 
     def discard(self) -> None:
         """Remove what is left of it; may be called twice, and after it has settled."""
-        self._file.close()
+        with self._lock:
+            self._file.close()
         shutil.rmtree(self._folder, ignore_errors=True)
 
     async def _flush(self) -> None:
@@ -77,8 +81,9 @@ class Upload:
 
     def _write(self, data: bytes) -> None:
         view = memoryview(data)
-        while view:
-            view = view[self._file.write(view) :]
+        with self._lock:
+            while view and not self._file.closed:
+                view = view[self._file.write(view) :]
 
 
 def _split(folder: Path, most: int) -> int:

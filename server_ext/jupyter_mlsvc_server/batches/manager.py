@@ -3,31 +3,28 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 import contextlib
 import shutil
 import uuid
-from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 from weakref import WeakValueDictionary
 
-import msgspec
 from traitlets import Float, Integer
 from traitlets.config import LoggingConfigurable
 
 from jupyter_mlsvc.wire import models
 from jupyter_mlsvc_server.auth.policy import Action, require
 from jupyter_mlsvc_server.auth.principal import Principal
-from jupyter_mlsvc_server.batches import files
-from jupyter_mlsvc_server.batches.errors import BatchNotFound, FileNotFound, RecordNotFound
+from jupyter_mlsvc_server.batches.errors import BatchNotFound
 from jupyter_mlsvc_server.batches.files import FolderLock
 from jupyter_mlsvc_server.batches.intake import Upload
 from jupyter_mlsvc_server.batches.record import BatchRecord, BatchState, Progress
+from jupyter_mlsvc_server.batches.results import BatchResults
 from jupyter_mlsvc_server.batches.run import BatchRun
 from jupyter_mlsvc_server.batches.store import BatchStore
-from jupyter_mlsvc_server.errors import MlsvcServerError
+from jupyter_mlsvc_server.errors import MlsvcServerError, NotFound
 from jupyter_mlsvc_server.scoring.engine import ScoringEngine
 from jupyter_mlsvc_server.services.manager import ServiceManager
 from jupyter_mlsvc_server.storage.clock import now_text, to_text
@@ -35,22 +32,7 @@ from jupyter_mlsvc_server.storage.database import Database
 from jupyter_mlsvc_server.storage.files import private_directory
 from jupyter_mlsvc_server.storage.staging import Staging
 
-_PIECE_BYTES: Final = 2**20
-_PIECE_RESULTS: Final = 4096
 _FAULT: Final = "The server failed to go on with this batch; its log says why."
-
-_UNFINISHED: Final = msgspec.json.encode(
-    models.BatchItemResult(
-        success=False,
-        error_message="Not finished.",
-        output_parameters={},
-        output_files={},
-        console_output="",
-        changed_files=[],
-        finished=False,
-    )
-)
-"""Stands where a record has no result, so that results keep the numbers of their records."""
 
 
 class BatchManager(LoggingConfigurable):
@@ -58,6 +40,11 @@ class BatchManager(LoggingConfigurable):
 
     Records and results are files in the data folder; a server that starts goes on with the batches
     that a stopped or killed one left. A record may then run twice, but has one result.
+
+    Attributes
+    ----------
+    results
+        Reads how far a batch is and what came of it.
     """
 
     max_parallel_count = Integer(
@@ -109,6 +96,7 @@ class BatchManager(LoggingConfigurable):
         self._runs: dict[str, BatchRun] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._gates: WeakValueDictionary[tuple[str, str], asyncio.Semaphore] = WeakValueDictionary()
+        self.results = BatchResults(root=self._root, runs=self._runs)
         self._slots = asyncio.Semaphore(self.max_running)
         self._sweeper: asyncio.Task[None] | None = None
 
@@ -164,6 +152,7 @@ class BatchManager(LoggingConfigurable):
         """
         require(principal, Action.CONSUME, None, "consume services")
         await self._services.get(principal, name, version)
+        gate = await self._gate(name, version)
         total = await upload.split(self.max_records)
         record = BatchRecord(
             id=str(uuid.uuid4()),
@@ -187,7 +176,7 @@ class BatchManager(LoggingConfigurable):
             lock.release()
             await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
             raise
-        self._launch(record, lock)
+        self._launch(record, lock, gate)
         self.log.info(
             "batch %s of %s/%s owner=%s records=%d", record.id, name, version, record.owner, total
         )
@@ -228,71 +217,10 @@ class BatchManager(LoggingConfigurable):
             raise BatchNotFound(name, version, batch_id)
         return record
 
-    async def status(
-        self, record: BatchRecord, *, partial: bool, first: int = 0, count: int | None = None
-    ) -> AsyncIterator[bytes]:
-        """Tell how far a batch is, as JSON in pieces (contract: ``GetBatchExecutionStatus``).
-
-        Results have the numbers of their records. Where one is not there yet but a later one is, a
-        result that says so (``finished`` is false) takes its place.
-
-        Parameters
-        ----------
-        partial
-            Whether a batch that has not ended gives the results it has.
-        first, count
-            Which results to give; by default all.
-        """
-        progress = await self._progress(record)
-        head = msgspec.json.encode(
-            models.BatchWebServiceResult(
-                state=record.state.value,
-                completed_item_count=progress.completed,
-                total_item_count=record.total,
-                parallel_count=record.parallel_count,
-                failed_item_count=progress.failed,
-                error_message=record.reason,
-                batch_execution_results=[],
-            )
-        )
-        opening, closing = head[:-2], head[-2:]
-        end = progress.reach if partial or not record.is_active else 0
-        if count is not None:
-            end = min(end, first + count)
-        yield opening
-        separator = b""
-        async for piece in self._pieces(record, first, end):
-            yield separator + piece
-            separator = b","
-        yield closing
-
-    async def file_names(self, record: BatchRecord, index: str) -> list[str]:
-        """List the files that the code wrote for a record (contract: ``GetBatchExecutionFiles``).
-
-        Raises
-        ------
-        RecordNotFound
-            There is no such record, or its result is not there yet.
-        """
-        result = await self._result(record, index)
-        return [name for name, text in result.output_files.items() if text is not None]
-
-    async def file(self, record: BatchRecord, index: str, file_name: str) -> bytes:
-        """Read one of these files (contract: ``GetBatchExecutionFile``).
-
-        Raises
-        ------
-        RecordNotFound, FileNotFound
-            There is no such record or file.
-        """
-        text = (await self._result(record, index)).output_files.get(file_name)
-        if text is None:
-            raise FileNotFound(file_name, int(index))
-        return base64.b64decode(text)
-
     async def cancel(self, record: BatchRecord) -> bool:
         """Stop a batch and keep the results it has (our addition); tells whether it was running."""
-        progress = await self._halt(record.id) or await self._progress(record)
+        await self._halt(record.id)
+        progress = await self.results.progress(record)
         was_active = await self._store.finish(record.id, BatchState.CANCELLED, progress, now_text())
         if was_active:
             self.log.info("batch %s cancelled after %d records", record.id, progress.completed)
@@ -306,12 +234,9 @@ class BatchManager(LoggingConfigurable):
 
     # --- running -----------------------------------------------------------------------------
 
-    def _launch(self, record: BatchRecord, lock: FolderLock) -> None:
+    def _launch(self, record: BatchRecord, lock: FolderLock, gate: asyncio.Semaphore) -> None:
         run = BatchRun(
-            record=record,
-            folder=self._folder(record.id),
-            scoring=self._scoring,
-            gate=self._gate(record.name, record.version),
+            record=record, folder=self._folder(record.id), scoring=self._scoring, gate=gate
         )
         self._runs[record.id] = run
         task = asyncio.create_task(self._run(record, run))
@@ -340,18 +265,21 @@ class BatchManager(LoggingConfigurable):
             *(record.id, state, run.progress.completed, run.progress.failed),
         )
 
-    async def _halt(self, batch_id: str) -> Progress | None:
-        """Stop a batch that runs here; gives how far it came."""
-        run, task = self._runs.get(batch_id), self._tasks.get(batch_id)
-        if run is None or task is None:
-            return None
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await asyncio.shield(asyncio.gather(task, return_exceptions=True))
-        return run.progress
+    async def _halt(self, batch_id: str) -> None:
+        """Stop a batch, if it runs here."""
+        task = self._tasks.get(batch_id)
+        if task is not None:
+            task.cancel()
+            await asyncio.wait({task})
 
-    def _gate(self, name: str, version: str) -> asyncio.Semaphore:
-        size = self.max_in_flight or 2 * self._scoring.workers_max
+    async def _gate(self, name: str, version: str) -> asyncio.Semaphore:
+        """Give what the batches of a version share while any of them runs."""
+        size = self.max_in_flight
+        if not size:
+            pool = self._scoring.usual_size
+            with contextlib.suppress(NotFound):
+                pool = (await self._services.definition(name, version)).pool or pool
+            size = max(2 * pool.most, 1)
         return self._gates.setdefault((name, version), asyncio.Semaphore(size))
 
     # --- what is left ------------------------------------------------------------------------
@@ -370,7 +298,7 @@ class BatchManager(LoggingConfigurable):
         lock = await asyncio.to_thread(FolderLock.take, folder)
         if lock is not None:
             self.log.info("going on with batch %s", record.id)
-            self._launch(record, lock)
+            self._launch(record, lock, await self._gate(record.name, record.version))
         elif not folder.exists():
             await self._store.finish(
                 record.id, BatchState.FAILED, Progress(), now_text(), "Its records are gone."
@@ -394,54 +322,5 @@ class BatchManager(LoggingConfigurable):
                 await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
             lock.release()
 
-    # --- reading -----------------------------------------------------------------------------
-
     def _folder(self, batch_id: str) -> Path:
         return self._root / batch_id
-
-    async def _progress(self, record: BatchRecord) -> Progress:
-        run = self._runs.get(record.id)
-        if run is not None and run.progress.completed:
-            return run.progress
-        if record.state is BatchState.COMPLETE:
-            return Progress(record.completed, record.failed, record.total)
-        return await self._from_disk(record, files.count) or Progress()
-
-    async def _pieces(self, record: BatchRecord, first: int, end: int) -> AsyncIterator[bytes]:
-        at = first
-        while at < end:
-            found = await self._from_disk(record, lambda folder: _piece(folder, at, end))  # noqa: B023
-            if found is None:
-                return
-            piece, at = found
-            yield piece
-
-    async def _result(self, record: BatchRecord, index: str) -> models.WebServiceResult:
-        if not (index.isascii() and index.isdigit()) or int(index) >= record.total:
-            raise RecordNotFound(index, record.total)
-        number = int(index)
-        found = await self._from_disk(
-            record, lambda folder: next(files.read_results(folder, number, number + 1), None)
-        )
-        if found is None:
-            raise RecordNotFound(index, record.total)
-        return msgspec.json.decode(found, type=models.WebServiceResult)
-
-    async def _from_disk(self, record: BatchRecord, read: Callable[[Path], Any]) -> Any:
-        """Read files of a batch; None where they went away meanwhile."""
-        try:
-            return await asyncio.to_thread(read, self._folder(record.id))
-        except FileNotFoundError:
-            return None
-
-
-def _piece(folder: Path, first: int, end: int) -> tuple[bytes, int]:
-    """Join results from ``first`` on to a piece of JSON; gives it and the next result's number."""
-    bodies: list[bytes] = []
-    size = 0
-    for body in files.read_results(folder, first, min(end, first + _PIECE_RESULTS)):
-        bodies.append(_UNFINISHED if body is None else body)
-        size += len(bodies[-1])
-        if size >= _PIECE_BYTES:
-            break
-    return b",".join(bodies), first + len(bodies)

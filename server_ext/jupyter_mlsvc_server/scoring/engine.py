@@ -36,10 +36,6 @@ class ScoringEngine(Protocol):
 
     definitions: Definitions
 
-    @property
-    def workers_max(self) -> int:
-        """Requests of a service version that may run at the same time."""
-
     async def start(self) -> None:
         """Get ready."""
 

@@ -19,7 +19,7 @@ from jupyter_mlsvc_server.batches.files import FolderLock
 from jupyter_mlsvc_server.batches.manager import BatchManager
 from jupyter_mlsvc_server.batches.record import BatchState
 from jupyter_mlsvc_server.errors import NotFound
-from jupyter_mlsvc_server.scoring.definition import DefinitionKey
+from jupyter_mlsvc_server.scoring.definition import DefinitionKey, PoolSize
 from jupyter_mlsvc_server.scoring.engine import ScoringAnswer
 from jupyter_mlsvc_server.scoring.errors import QueueFull, RunTooLong, WaitTooLong, WorkerEnded
 from jupyter_mlsvc_server.services.manager import ServiceManager
@@ -36,7 +36,7 @@ KEY = DefinitionKey("echo", "1")
 class Engine:
     """Answers with the record; raises first what it was given for it."""
 
-    workers_max: int = 2
+    usual_size: PoolSize = field(default_factory=lambda: PoolSize(0, 2))
     seconds: float = 0.0
     troubles: dict[int, list[Exception]] = field(default_factory=dict)
     calls: list[int] = field(default_factory=list)
@@ -86,7 +86,7 @@ class Bench:
 
     async def status(self, batch_id: str, **query: Any) -> dict[str, Any]:
         record = await self.batches.get(ANN, *KEY, batch_id)
-        pieces = self.batches.status(record, **{"partial": True, **query})
+        pieces = self.batches.results.status(record, **{"partial": True, **query})
         body: dict[str, Any] = msgspec.json.decode(b"".join([piece async for piece in pieces]))
         return body
 
@@ -166,7 +166,7 @@ async def test_no_more_records_run_than_asked_for_and_than_leave_room(
     make_bench: MakeBench,
 ) -> None:
     for workers, parallel_count, most in [(2, 10, 4), (2, 3, 3), (8, 10, 10)]:
-        engine = Engine(workers_max=workers, seconds=0.01)
+        engine = Engine(usual_size=PoolSize(0, workers), seconds=0.01)
         bench = await make_bench(engine)
         ids = [await bench.start(40, parallel_count)]
         if parallel_count == 10 and workers == 2:
