@@ -248,7 +248,7 @@ class ServiceFailed(MlsvcError):
     def _render_traceback_(self) -> list[str]:
         lines = [f"{type(self).__name__}: {self}"]
         if self.console_output.strip():
-            lines.extend(["", "Printed before that:", self.console_output.rstrip("\n")])
+            lines.extend(["", "Console output:", self.console_output.rstrip("\n")])
         return lines
 
 

@@ -84,7 +84,7 @@ def test_a_failed_service_shows_what_it_printed() -> None:
     assert error._render_traceback_() == [
         "ServiceFailed: service Iris V1.0 raised ValueError: bad flower",
         "",
-        "Printed before that:",
+        "Console output:",
         "looking",
     ]
 
