@@ -1,6 +1,6 @@
 """Tables of the documentation, made from what they describe.
 
-``python -m tests.notebooks.tables`` writes them into README.md and docs/rest.md.
+``python -m tests.notebooks.tables`` writes them into README.md and server_ext/docs/rest.md.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from jupyter_mlsvc.wire.operations import OPERATIONS
 
 ROOT: Final = Path(__file__).parents[2]
 README: Final = ROOT / "README.md"
-REST: Final = ROOT / "docs" / "rest.md"
+REST: Final = ROOT / "server_ext" / "docs" / "rest.md"
 _VARIABLE: Final = re.compile(r"MLSVC_[A-Z0-9_]+")
 
 
