@@ -6,7 +6,7 @@ import getpass
 import os
 import ssl
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from jupyter_core.paths import jupyter_data_dir
 from jupyter_server.extension.application import ExtensionApp
@@ -54,6 +54,8 @@ from jupyter_mlsvc_server.web import (
     mount,
 )
 
+_LAST_PORT: Final = 65535
+
 ROUTES: Routes = all_routes(
     (
         auth_handlers.routes,
@@ -79,6 +81,11 @@ class MlsvcApp(ExtensionApp):
     version = __version__
     extension_url = "/mlsvc/health/ready"
     load_other_extensions = False
+    # A server that is there for this alone does not start without it.
+    serverapp_config: dict[str, Any] = {  # noqa: RUF012 - of jupyter_server, which declares it so
+        "reraise_server_extension_failures": True,
+        "open_browser": False,
+    }
     subcommands: dict[str, Any] = {  # noqa: RUF012 - traitlets declares it so
         "user": (UserApp, "Add, change, list and remove local accounts."),
     }
@@ -124,8 +131,8 @@ class MlsvcApp(ExtensionApp):
     @default("public_port")
     def _default_public_port(self) -> int:
         text = os.environ.get("MLSVC_PORT", "12800")
-        if not text.isdigit():
-            raise TraitError(f"MLSVC_PORT is {text!r}; it has to be a port number.")
+        if not (text.isascii() and text.isdigit() and int(text) <= _LAST_PORT):
+            raise TraitError(f"MLSVC_PORT is {text!r}; it has to be a port number, 0 to 65535.")
         return int(text)
 
     @default("data_dir")
@@ -139,8 +146,8 @@ class MlsvcApp(ExtensionApp):
     @validate("public_port")
     def _check_port(self, proposal: dict[str, Any]) -> int:
         port: int = proposal["value"]
-        if not 0 <= port <= 65535:
-            raise TraitError(f"public_port is {port}; it has to be 0 to 65535.")
+        if not 0 <= port <= _LAST_PORT:
+            raise TraitError(f"public_port is {port}; it has to be 0 to {_LAST_PORT}.")
         return port
 
     # --- building ----------------------------------------------------------------------------
@@ -148,7 +155,11 @@ class MlsvcApp(ExtensionApp):
     def initialize_settings(self) -> None:
         """Build the parts and hand them to both doors' endpoints."""
         data_dir = Path(self.data_dir).expanduser().resolve()
-        private_directory(data_dir)
+        try:
+            private_directory(data_dir)
+        except OSError as error:
+            # Where this server is there for this alone, traitlets tells it in a line and exits.
+            raise TraitError(f"data_dir {data_dir} cannot be used: {error.strerror}.") from error
         self.parts = self._build(data_dir)
         self._door: HTTPServer | None = None
         self.public_url = ""
@@ -216,6 +227,8 @@ class MlsvcApp(ExtensionApp):
     # --- life --------------------------------------------------------------------------------
 
     async def _start_jupyter_server_extension(self, serverapp: Any) -> None:
+        if not self._was_built():
+            return
         try:
             await self._start_parts()
         except (MlsvcServerError, UnusableDatabase, ssl.SSLError, OSError) as error:
@@ -242,6 +255,8 @@ class MlsvcApp(ExtensionApp):
 
     async def stop_extension(self) -> None:
         """Close the doors, then stop the parts in the reverse of their order."""
+        if not self._was_built():
+            return
         parts = self.parts
         parts.ready = False
         for name in self._kernel_environment:
@@ -256,6 +271,10 @@ class MlsvcApp(ExtensionApp):
         await parts.snapshots.stop()
         await parts.tokens.stop()
         await self._database.stop()
+
+    def _was_built(self) -> bool:
+        # Jupyter starts and stops extensions that it could not load, too; it said why.
+        return hasattr(self, "parts")
 
     def _open_public_door(self) -> None:
         if not self.public_enabled:

@@ -1,0 +1,51 @@
+"""Servers that cannot start as they are told."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.kernel
+
+
+def run_server(folder: Path, *options: str, **environment: str) -> tuple[int, str]:
+    """Start a server for programs alone that is to end by itself; tell how, and what it said."""
+    ended = subprocess.run(
+        [Path(sys.executable).with_name("jupyter-mlsvc"), *options, "--allow-root"],
+        env={
+            **os.environ,
+            "JUPYTER_CONFIG_DIR": str(folder),
+            "JUPYTER_RUNTIME_DIR": str(folder / "runtime"),
+            "MLSVC_DATA_DIR": str(folder / "data"),
+            **environment,
+        },
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    return ended.returncode, ended.stdout
+
+
+@pytest.mark.parametrize("port", ["http", "99999", "-1"])
+def test_a_port_that_is_no_port_ends_the_start_with_a_sentence(tmp_path: Path, port: str) -> None:
+    status, said = run_server(tmp_path, "--ServerApp.port=0", MLSVC_PORT=port)
+    assert status == 1
+    assert said.splitlines()[-1].endswith(
+        f"MLSVC_PORT is {port!r}; it has to be a port number, 0 to 65535."
+    )
+    assert "Traceback" not in said
+
+
+def test_a_data_folder_that_cannot_be_made_ends_the_start_with_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    folder = tmp_path / "file" / "data"
+    status, said = run_server(tmp_path, "--ServerApp.port=0", MLSVC_DATA_DIR=str(folder))
+    assert status == 1
+    assert said.splitlines()[-1].endswith(f"data_dir {folder} cannot be used: Not a directory.")
+    assert "Traceback" not in said
