@@ -84,6 +84,7 @@ class Login:
         self._trade = renew
         self._clock = clock
         self._lock = threading.Lock()
+        self._has_ended = False
         self._keep(pair)
 
     @property
@@ -106,13 +107,17 @@ class Login:
             return True
 
     def _renew(self) -> None:
-        try:
-            self._keep(self._trade(self._pair.refresh_token))
-        except Unauthorized:
-            raise NotLoggedIn(
-                f"The login of {self.user!r} has ended. "
-                "Log in again with %mlsvc login or Client.login."
-            ) from None
+        if not self._has_ended:
+            try:
+                self._keep(self._trade(self._pair.refresh_token))
+            except Unauthorized:
+                self._has_ended = True
+            else:
+                return
+        raise NotLoggedIn(
+            f"The login of {self.user!r} has ended. "
+            "Log in again with %mlsvc login or Client.login."
+        )
 
     def _keep(self, pair: AccessTokenResponse) -> None:
         lifetime = float(pair.expires_in)

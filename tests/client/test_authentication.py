@@ -108,6 +108,19 @@ def test_a_login_that_has_ended_says_so(transport: FakeTransport) -> None:
         client.sessions.list()
 
 
+def test_a_login_that_has_ended_is_not_tried_again(transport: FakeTransport) -> None:
+    client = logged_in(transport)
+    transport.answers = [
+        problem(401, "expired", **EXPIRED),
+        problem(401, "revoked"),
+        problem(401, "expired", **EXPIRED),
+    ]
+    for _ in range(2):
+        with pytest.raises(NotLoggedIn, match="The login of 'maria' has ended"):
+            client.sessions.list()
+    assert [r.path for r in transport.requests].count("/login/refreshToken") == 1
+
+
 def test_a_given_token_that_is_refused_is_not_renewed(
     client: Client, transport: FakeTransport
 ) -> None:

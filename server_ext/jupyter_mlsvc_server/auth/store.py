@@ -222,6 +222,9 @@ def _use(
     if row is None or not hmac.compare_digest(row.refresh_digest, key.digest):
         return RefreshOutcome.UNKNOWN, None
     now = now_text()
+    if row.revoked_at is None and row.expires_at <= now:
+        # It stays unused: a client that tries it again is no sign of a stolen copy.
+        return RefreshOutcome.EXPIRED, None
     family = tokens.update().where(
         tokens.c.family_id == row.family_id, tokens.c.revoked_at.is_(None)
     )
@@ -230,8 +233,6 @@ def _use(
         # Somebody has a copy: its lawful owner or a thief used it before. Neither may go on.
         connection.execute(family.values(revoked_at=now))
         return RefreshOutcome.REUSED, None
-    if row.expires_at <= now:
-        return RefreshOutcome.EXPIRED, None
     return RefreshOutcome.DONE, row
 
 

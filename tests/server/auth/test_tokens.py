@@ -387,6 +387,18 @@ async def test_expired_pairs_are_forgotten_at_a_later_login(
     assert set(await ids(database)) == {*recent, latest.refresh_token[:36]}
 
 
+async def test_an_expired_refresh_token_that_is_tried_again_is_not_taken_for_stolen(
+    database: Database, accounts: AccountManager, caplog: pytest.LogCaptureFixture
+) -> None:
+    brief = await another(database, accounts, refresh_token_lifetime=1)
+    pair = await brief.login("ann", PASSWORD)
+    await asyncio.sleep(1.1)
+    for _ in range(2):
+        with pytest.raises(InvalidRefreshToken):
+            await brief.renew(pair.refresh_token)
+    assert "used twice" not in caplog.text
+
+
 # --- local tokens and whose is whose ---------------------------------------------------------
 
 
