@@ -192,8 +192,10 @@ class KernelFactory(LoggingConfigurable):
                 kernel = await self._launch(manager, kernel_id, home)
                 await self._prepare(kernel.channel)
         except BaseException as error:
-            await self._give_up(kernel, home)
-            if isinstance(error, Exception):
+            # A start that was cancelled, as when the server stops, did not fail.
+            failed = isinstance(error, Exception)
+            await self._give_up(kernel, home, failed=failed)
+            if failed:
                 raise KernelDidNotStart from error
             raise
         return kernel
@@ -222,10 +224,11 @@ class KernelFactory(LoggingConfigurable):
             raise KernelDidNotStart
         await channel.connect_agent()
 
-    async def _give_up(self, kernel: Kernel | None, home: Path) -> None:
-        with contextlib.suppress(OSError):
-            said = (home / "kernel.log").read_text(errors="replace").strip()
-            self.log.error("a kernel did not start; it wrote: %s", said[-2000:] or "nothing")
+    async def _give_up(self, kernel: Kernel | None, home: Path, *, failed: bool) -> None:
+        if failed:
+            with contextlib.suppress(OSError):
+                said = (home / "kernel.log").read_text(errors="replace").strip()
+                self.log.error("a kernel did not start; it wrote: %s", said[-2000:] or "nothing")
         if kernel is not None:
             await kernel.stop(now=True)
         await asyncio.to_thread(shutil.rmtree, home, ignore_errors=True)
