@@ -38,6 +38,7 @@ _KINDS: Final = {
     "ZMQInteractiveShell": ("IPython's shell", "call get_ipython() where it is needed"),
 }
 _MESSAGE: Final = re.compile(r"cannot pickle '([^']+)' objects?")
+_MESSAGE_ABOUT_FILES: Final = re.compile(r"Cannot pickle files? ")  # cloudpickle's own
 _MOST_VISITED: Final = 5_000
 _LONGEST: Final = 300
 
@@ -66,17 +67,25 @@ def explain(name: str, value: object, error: Exception) -> str:
     if isinstance(error, NotImportable):
         origin = f" (loaded from {error.path})" if error.path else ""
         return (
-            f"It needs the module {error.module!r}{origin}, which a service could not import: "
+            f"{name} needs the module {error.module!r}{origin}, which a service could not import: "
             "put its file into the working directory, or install the package on the server."
         )
     if isinstance(error.__cause__, RecursionError) or isinstance(error, RecursionError):
-        return "It is nested too deeply to be saved: keep its parts in a flat list or an array."
-    if found := _MESSAGE.search(_text(error)):
-        kind = found[1].rpartition(".")[2]
-        place = _place_of(name, value, found[1])
-        what, hint = _KINDS.get(kind, (f"of type {found[1]!r}", "create it where it is needed"))
+        hint = "keep its parts in a flat list or an array"
+        return f"{name} is nested too deeply to be saved: {hint}."
+    if type_name := _refused_type(_text(error)):
+        kind = type_name.rpartition(".")[2]
+        place = _place_of(name, value, type_name)
+        what, hint = _KINDS.get(kind, (f"of type {type_name!r}", "create it where it is needed"))
         return f"{place} is {what}, which {_LIVES_HERE} and cannot be saved: {hint}."
-    return f"It cannot be saved: {_text(error)}."
+    return f"{name} cannot be saved: {_text(error)}."
+
+
+def _refused_type(text: str) -> str | None:
+    """Read from a pickler's message which type it can't write."""
+    if found := _MESSAGE.search(text):
+        return found[1]
+    return "_io.TextIOWrapper" if _MESSAGE_ABOUT_FILES.search(text) else None
 
 
 def _text(error: Exception) -> str:

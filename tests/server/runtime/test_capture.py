@@ -167,6 +167,8 @@ def test_a_module_that_cannot_be_imported_elsewhere_is_explained(
         ("bad = (i for i in range(3))", "a generator", "bad is"),
         ("bad = open(__import__('os').devnull)", "an open file", "bad is"),
         ("bad = open(__import__('os').devnull, 'rb')", "an open file", "bad is"),
+        ("bad = open(__import__('os').devnull, 'w')", "an open file", "bad is"),
+        ("bad = {'log': open(__import__('os').devnull, 'w')}", "an open file", "bad['log'] is"),
         ("import socket; bad = socket.socket()", "a network socket", "bad is"),
         ("import sqlite3; bad = sqlite3.connect(':memory:')", "a connection", "bad is"),
         (
@@ -188,28 +190,29 @@ def test_a_module_that_cannot_be_imported_elsewhere_is_explained(
         (
             "bad = []\nfor _ in range(100_000): bad = [bad]\ndel _",
             "nested too deeply",
-            "It is",
+            "bad is",
         ),
         (
             "class C:\n  def __reduce__(self): raise ValueError('not me')\nbad = C()",
             "ValueError: not me",
-            "It cannot be saved",
+            "bad cannot be saved",
         ),
         (
             "class C:\n  @property\n  def __class__(self): raise RuntimeError('unbound')\n"
             "  def __reduce_ex__(self, _): raise RuntimeError('unbound')\nbad = C()",
             "unbound",
-            "It cannot be saved",
+            "bad cannot be saved",
         ),
         (
             "class E(Exception):\n  def __str__(self): raise OSError\n"
             "class C:\n  def __reduce__(self): raise E\nbad = C()",
             "E",
-            "It cannot be saved",
+            "bad cannot be saved",
         ),
     ],
     ids=[
-        *("lock", "nested lock", "generator", "text file", "binary file", "socket", "database"),
+        *("lock", "nested lock", "generator", "text file", "binary file", "file to write"),
+        *("nested file", "socket", "database"),
         *("attribute", "closure", "partial", "deep", "reduce raises", "proxy", "error raises"),
     ],
 )
