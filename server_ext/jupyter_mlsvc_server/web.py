@@ -256,6 +256,15 @@ class Endpoint(web.RequestHandler):
         self.set_header("Content-Type", content_type)
         self.finish(body)
 
+    def send_error(self, status_code: int = 500, **kwargs: Any) -> None:
+        """Answer with an error, unless the client left in the middle of an answer."""
+        error = kwargs.get("exc_info", (None, None, None))[1]
+        if isinstance(error, iostream.StreamClosedError) and self._headers_written:
+            # Tornado would log that as an error of ours.
+            self.finish()
+        else:
+            super().send_error(status_code, **kwargs)
+
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         """Write any error as the contract's Error body; nothing of the server's inside shows."""
         error = as_domain_error(status_code, kwargs.get("exc_info", (None, None, None))[1])

@@ -169,6 +169,20 @@ def test_the_history_is_a_list_of_code(call: Api) -> None:
 # --- events ----------------------------------------------------------------------------------
 
 
+def test_a_follower_that_leaves_is_no_error_in_the_log(
+    call: Api, mlsvc_server: ServerProcess
+) -> None:
+    already = len(mlsvc_server.log_file.read_text())
+    code = "import time\nfor i in range(20): print(i, flush=True); time.sleep(0.1)"
+    started = call("POST", "/executions", json={"code": code})
+    path = f"/executions/{started.json()['executionId']}/events"
+    with call("GET", path, stream=True) as answer:
+        next(answer.iter_lines())
+    assert call("POST", "/execute", json={"code": "1"}).json()["success"] is True
+    log = mlsvc_server.log_file.read_text()[already:]
+    assert "headers written" not in log
+
+
 def test_events_are_streamed_while_the_code_runs_and_replayed_after_it(call: Api) -> None:
     code = "import time\nprint('early', flush=True)\ntime.sleep(1.5)\nprint('late')"
     started = call("POST", "/executions", json={"code": code})
