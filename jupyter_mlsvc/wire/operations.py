@@ -415,7 +415,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         tag=_SESSIONS,
         summary="Download a file of the working directory.",
         answer=bytes,
-        errors=_READ,
+        errors=(400, 401, 404),
         produces=BYTES,
     ),
     Operation(
@@ -424,7 +424,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         path="/sessions/{id}/files/{fileName}",
         tag=_SESSIONS,
         summary="Delete a file of the working directory.",
-        errors=_READ,
+        errors=(400, 401, 404),
     ),
     Operation(
         id="listWorkspaceObjects",

@@ -8,6 +8,7 @@ from typing import Any
 import requests
 
 from jupyter_mlsvc_server.launch import ServerProcess
+from tests.contract.conformity import check_answer
 
 
 @dataclass
@@ -18,12 +19,15 @@ class Door:
     token: str | None = field(repr=False)
 
     def call(self, method: str, path: str, **kwargs: Any) -> requests.Response:
-        """Send one request."""
+        """Send one request, and check that the answer is what the document says."""
         headers = kwargs.pop("headers", {})
         if self.token is not None:
             headers = {"Authorization": f"Bearer {self.token}"} | headers
         kwargs.setdefault("timeout", 60)
-        return requests.request(method, self.url + path, headers=headers, **kwargs)
+        answer = requests.request(method, self.url + path, headers=headers, **kwargs)
+        if not kwargs.get("stream"):
+            check_answer(answer, self.url)
+        return answer
 
     def get(self, path: str, **kwargs: Any) -> requests.Response:
         """GET."""

@@ -123,7 +123,7 @@ def test_columns_come_in_any_order_and_with_the_label(door: Door, realtime: str)
 
 
 def test_a_missing_column_is_400_and_named(door: Door, realtime: str) -> None:
-    short = {name: FLOWERS[name] for name in "abd"}
+    short = {name: FLOWERS[name] for name in ("a", "b", "d")}
     assert_error(consume(door, realtime, short), 400, "'c'", "inputData")
 
 
