@@ -115,8 +115,7 @@ class Login:
             else:
                 return
         raise NotLoggedIn(
-            f"The login of {self.user!r} has ended. "
-            "Log in again with %mlsvc login or Client.login."
+            f"The login of {self.user!r} has ended. Log in again with %mlsvc login or Client.login."
         )
 
     def _keep(self, pair: AccessTokenResponse) -> None:
