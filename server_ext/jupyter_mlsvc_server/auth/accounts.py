@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+import shlex
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -60,6 +61,7 @@ class AccountManager(LoggingConfigurable):
     def __init__(self, *, database: Database, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self._store = AccountStore(database=database)
+        self._data_dir = database.data_dir
         self._passwords = Passwords()
         self._brake = LoginBrake(failures=self.failed_logins, window=self.failed_logins_window)
         self._slots = asyncio.Semaphore(_HASHES_AT_ONCE)
@@ -159,7 +161,8 @@ class AccountManager(LoggingConfigurable):
         if not password and not file:
             self.log.warning(
                 "There is no user yet, so nobody can log in. Add one with: "
-                "jupyter mlsvc user add NAME --role owner"
+                "jupyter mlsvc user add NAME --role owner --data-dir %s",
+                shlex.quote(str(self._data_dir)),
             )
             return
         variable = PASSWORD_VARIABLE if password else PASSWORD_FILE_VARIABLE

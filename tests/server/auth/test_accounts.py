@@ -258,12 +258,13 @@ def empty(database: Database, monkeypatch: pytest.MonkeyPatch) -> AccountManager
 
 
 async def test_without_a_password_no_admin_is_made_and_the_log_says_how(
-    empty: AccountManager, caplog: pytest.LogCaptureFixture
+    empty: AccountManager, database: Database, caplog: pytest.LogCaptureFixture
 ) -> None:
     empty.log = logging.getLogger("test")
     await empty.ensure_admin()
     assert await empty.list() == []
-    assert "jupyter mlsvc user add NAME --role owner" in caplog.text
+    command = f"jupyter mlsvc user add NAME --role owner --data-dir {database.data_dir}"
+    assert command in caplog.text
 
 
 async def test_the_admin_comes_from_the_environment_which_forgets_the_password(
