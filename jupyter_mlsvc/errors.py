@@ -33,10 +33,12 @@ is one, and none of our own.
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 _RESET_COLOURS: Final = "\x1b[0m"
 _FAULTS: Final = 500
+_STARTS_WITH_CLASS: Final = re.compile(r"[^\W\d][\w.]*(: |$)")
 
 
 class MlsvcError(Exception):
@@ -243,11 +245,13 @@ class ServiceFailed(MlsvcError):
         self.console_output = console_output
 
     def __str__(self) -> str:
-        return f"service {self.service} raised {self.remote_message}"
+        # The server's own sentences about missing or unfit outputs do not begin with a class.
+        raised = _STARTS_WITH_CLASS.match(self.remote_message)
+        return f"service {self.service}{' raised ' if raised else ': '}{self.remote_message}"
 
     def _render_traceback_(self) -> list[str]:
         lines = [f"{type(self).__name__}: {self}"]
-        if self.console_output.strip():
+        if self.console_output.strip() not in {"", self.remote_message.strip()}:
             lines.extend(["", "Console output:", self.console_output.rstrip("\n")])
         return lines
 
