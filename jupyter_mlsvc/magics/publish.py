@@ -77,9 +77,7 @@ class PublishMagics(MlsvcMagics):
         if arguments.snapshot and arguments.session:
             raise parser.misuse("Give --snapshot or --session, not both")
         _note_unset_outputs(arguments, code)
-        with self._snapshot(arguments) as snapshot_id:
-            if snapshot_id is None:
-                _note_missing_names(arguments, code)
+        with self._snapshot(arguments, code) as snapshot_id:
             return self.connection.client.services.publish(
                 arguments.name,
                 arguments.version,
@@ -117,23 +115,47 @@ class PublishMagics(MlsvcMagics):
             raise UsageError(f"{name} can't be published. {error}") from None
 
     @contextmanager
-    def _snapshot(self, arguments: argparse.Namespace) -> Iterator[str | None]:
+    def _snapshot(self, arguments: argparse.Namespace, code: str) -> Iterator[str | None]:
         """Give the snapshot to publish; one taken for it goes when the service has it."""
         if arguments.snapshot:
             yield self.connection.snapshot_id(arguments.snapshot)
             return
         session = self._session(arguments.session)
         if session is None:
+            self._note_missing_names(arguments, code, None)
             yield None
             return
         label = " ".join(filter(None, (arguments.name, arguments.version)))
         with self.connection.passing_snapshot(session, label) as snapshot_id:
+            # Only now, because the snapshot waits for what the session may be running.
+            self._note_missing_names(arguments, code, session)
             yield snapshot_id
 
     def _session(self, name: str | None) -> Session | None:
         if name is not None:
             return self.connection.switch(name)
         return self.connection.existing()
+
+    def _note_missing_names(
+        self, arguments: argparse.Namespace, code: str, session: Session | None
+    ) -> None:
+        """Say early which names the code will not find when the service is called."""
+        init_code = arguments.init_code or ""
+        given = {item.name for item in arguments.inputs or ()} | assigned_names(init_code)
+        needed = (needed_names(code) | needed_names(init_code)) - given
+        if not needed or "import *" in code + init_code:
+            return
+        if session is None:
+            names = ", ".join(sorted(needed))
+            print(f"Note: there is no snapshot that would hold {names}.", file=sys.stderr)
+            return
+        missing = sorted(needed - set(session.list_objects()))
+        if not missing:
+            return
+        note = f"Note: the code needs {', '.join(missing)}, which session {session.name!r} lacks."
+        if here := [name for name in missing if name in self.shell.user_ns]:
+            note += f" Send what is here with %%remote_exec -i {','.join(here)} and publish again."
+        print(note, file=sys.stderr)
 
 
 def _code(parser: LineParser, arguments: argparse.Namespace, cell: str | None) -> str:
@@ -145,18 +167,6 @@ def _code(parser: LineParser, arguments: argparse.Namespace, cell: str | None) -
     if not code.strip():
         raise parser.misuse("There is no code to publish")
     return code
-
-
-def _note_missing_names(arguments: argparse.Namespace, code: str) -> None:
-    """Say which names nothing provides when there is no snapshot to find them in."""
-    init_code = arguments.init_code or ""
-    given = {item.name for item in arguments.inputs or ()} | assigned_names(init_code)
-    missing = (needed_names(code) | needed_names(init_code)) - given
-    if missing:
-        print(
-            f"Note: there is no snapshot that would hold {', '.join(sorted(missing))}.",
-            file=sys.stderr,
-        )
 
 
 def _note_unset_outputs(arguments: argparse.Namespace, code: str) -> None:

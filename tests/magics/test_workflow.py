@@ -105,6 +105,20 @@ def test_names_that_nothing_provides_are_noted(run: Run) -> None:
     assert "Note: there is no snapshot that would hold offset." in ran.stderr
 
 
+def test_names_that_the_session_lacks_are_noted_with_what_to_do(
+    run: Run, on_server: InteractiveShell
+) -> None:
+    run("%remote_exec factor = 2")
+    on_server.user_ns["offset"] = 1
+    ran = run("%%publish Add V1 -i a:numeric -o c:numeric\nc = a * factor + offset + nowhere")
+    session = run("%mlsvc session").value.name
+    assert ran.stderr.splitlines() == [
+        f"Note: the code needs nowhere, offset, which session {session!r} lacks. "
+        "Send what is here with %%remote_exec -i offset and publish again."
+    ]
+    assert "Note" not in run("%publish Add V2 -i a:numeric -o c:numeric c = a * factor").stderr
+
+
 def test_an_output_that_the_code_does_not_set_is_noted(run: Run) -> None:
     ran = run("%publish Add V1 -i a:numeric -o c:numeric d = a")
     assert ran.stderr.splitlines()[0] == "Note: the code does not set c."
