@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from jupyter_mlsvc.client import looks
 from jupyter_mlsvc.client.api import Api
 from jupyter_mlsvc.client.transfer import FileForm, Progress, no_progress, save
 from jupyter_mlsvc.wire import models
+
+if TYPE_CHECKING:
+    from jupyter_mlsvc.client.session import Session
 
 
 class Snapshots:
@@ -18,15 +21,17 @@ class Snapshots:
     def __init__(self, api: Api) -> None:
         self._api = api
 
-    def create(self, session_id: str, name: str | None = None) -> Snapshot:
+    def create(self, session: Session | str, name: str | None = None) -> Snapshot:
         """Keep the workspace and the working directory of a session (contract: ``CreateSnapshot``).
+
+        The session is given as an object or by its id.
 
         What can't be kept is left out and told by ``skipped`` of the answer.
         """
         request = models.CreateSnapshotRequest(name=name)
         # Waits for running code, then for as long as a large workspace takes to write.
         patient = (self._api.timeout[0], None)
-        path = ("sessions", session_id, "snapshot")
+        path = ("sessions", _id_of(session), "snapshot")
         answer = self._api.post(models.CreateSnapshotResponse, *path, json=request, timeout=patient)
         return Snapshot(self, answer.snapshot_id, name or "", skipped=answer.skipped)
 
@@ -40,8 +45,10 @@ class Snapshots:
         found = [snapshot for snapshot in self.list() if name in {snapshot.name, snapshot.id}]
         return max(found, key=lambda snapshot: snapshot.creation_time or "", default=None)
 
-    def load(self, snapshot_id: str, session_id: str) -> str:
+    def load(self, snapshot_id: str, session: Session | str) -> str:
         """Load a snapshot into a session, over the same names (contract: ``LoadSnapshot``).
+
+        The session is given as an object or by its id.
 
         Returns
         -------
@@ -49,7 +56,7 @@ class Snapshots:
             The server's sentence: what came back, and what did not.
         """
         patient = (self._api.timeout[0], None)
-        path = ("sessions", session_id, "loadsnapshot", snapshot_id)
+        path = ("sessions", _id_of(session), "loadsnapshot", snapshot_id)
         return self._api.decode(str, self._api.call("POST", *path, timeout=patient))
 
     def delete(self, snapshot_id: str) -> None:
@@ -147,9 +154,9 @@ class Snapshot:
         """Delete the snapshot."""
         self._snapshots.delete(self.id)
 
-    def load(self, session_id: str) -> str:
+    def load(self, session: Session | str) -> str:
         """Load it into a session, over the same names; the answer says what came back."""
-        return self._snapshots.load(self.id, session_id)
+        return self._snapshots.load(self.id, session)
 
     def download(self, path: str | Path, progress: Progress = no_progress) -> Path:
         """Save the content as a zip file."""
@@ -171,6 +178,10 @@ class Snapshot:
             ("size", "" if self.content_size is None else looks.size(self.content_size)),
             ("left out", skipped_text(self.skipped)),
         ]
+
+
+def _id_of(session: Session | str) -> str:
+    return session if isinstance(session, str) else session.id
 
 
 def skipped_text(skipped: Sequence[models.SkippedObject]) -> str:

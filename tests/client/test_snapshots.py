@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from jupyter_mlsvc.client.client import Client
+from jupyter_mlsvc.client.session import Session
 from jupyter_mlsvc.errors import ConnectionFailed
 
 from .fake import FakeTransport, answer, lines
@@ -26,6 +27,18 @@ def test_a_snapshot_tells_what_it_left_out(client: Client, transport: FakeTransp
     assert snapshot.id == "s1"
     assert "sock (socket.socket): it belongs to this process" in repr(snapshot)
     assert "sock (socket.socket)" in snapshot._repr_html_()
+
+
+def test_the_session_is_given_as_an_object_or_by_its_id(
+    client: Client, transport: FakeTransport
+) -> None:
+    session = Session(client.sessions, "i1", "train")
+    transport.answers = [answer({"snapshotId": "s1"}, 201), answer("Loaded.")]
+    client.snapshots.create(session).load(session)
+    assert [r.path for r in transport.requests] == [
+        "/sessions/i1/snapshot",
+        "/sessions/i1/loadsnapshot/s1",
+    ]
 
 
 def test_the_list_shows_sizes_for_people(client: Client, transport: FakeTransport) -> None:
