@@ -181,8 +181,8 @@ class Completer:
         return (self._names.objects if before[0] == "get" else self._names.files)(session)
 
     def _session_words(self, before: list[str]) -> Iterable[str]:
-        if before in ([], ["close"]):
-            own = ["new", "close"] if not before else []
+        if before in ([], ["close"], ["switch"]):
+            own = ["new", "switch", "close"] if not before else []
             return [*own, *self._names.sessions()]
         return []
 

@@ -110,7 +110,7 @@ def _session(connection: MlsvcConnection, arguments: argparse.Namespace) -> Sess
         case ["close", name]:
             _close(connection, connection.client.sessions.get(name))
             return None
-        case [name]:
+        case [name] | ["switch", name]:
             return connection.switch(name)
         case _:
             raise UsageError("Too many words.\nUse: %mlsvc " + COMMANDS_BY_NAME["session"].form)

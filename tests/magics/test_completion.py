@@ -109,7 +109,7 @@ CASES = {
     "%mlsvc load I": ["Iris-1"],
     "%mlsvc snapshot I": ["Iris-1"],
     "%mlsvc session new --snapshot I": ["Iris-1"],
-    "%mlsvc session ": ["new", "close", "train", "try out"],
+    "%mlsvc session ": ["new", "switch", "close", "train", "try out"],
     "%mlsvc session close tra": ["train"],
     "%mlsvc service I": ["Iris"],
     "%mlsvc service Iris ": ["V1.0", "V2.0"],

@@ -181,6 +181,8 @@ def test_sessions_are_started_switched_and_closed(run: Run) -> None:
     run("%mlsvc session new two")
     assert run("%mlsvc session").value.name == "two"
     assert run("%mlsvc session one").value.name == "one"
+    assert run("%mlsvc session switch two").value.name == "two"
+    assert run("%mlsvc session switch one").value.name == "one"
     assert {item.name for item in run("%mlsvc sessions").value} == {"one", "two"}
     assert run("%mlsvc session close two").stdout == "Closed session 'two'.\n"
     assert run("%mlsvc session close").stdout == "Closed session 'one'.\n"
