@@ -1,3 +1,19 @@
 """What all tests share. The fixtures of a real server come from the package's own pytest plugin."""
 
 from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).parent
+TOGETHER = {"browser", "foreign", "notebooks", "packaging"}
+"""Folders whose fixtures are so costly that one process runs all of a folder's tests."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Say which tests stay together where several processes share the work: those of a file."""
+    for item in items:
+        folder, *_ = item.path.relative_to(HERE).parts
+        group = folder if folder in TOGETHER else str(item.path.relative_to(HERE))
+        item.add_marker(pytest.mark.xdist_group(group))
