@@ -50,7 +50,7 @@ def kernel_environment(server: ServerProcess) -> dict[str, str]:
 
 def record(path: Path, server: ServerProcess) -> None:
     """Run a notebook and write it back with its outputs."""
-    notebook = nbformat.read(path, as_version=4)  # type: ignore[no-untyped-call]
+    notebook = nbformat.read(path, as_version=4)
     client = NotebookClient(
         notebook,
         timeout=120,
@@ -70,7 +70,7 @@ def record(path: Path, server: ServerProcess) -> None:
         "mimetype": "text/x-python",
         "name": "python",
     }
-    nbformat.write(notebook, path)  # type: ignore[no-untyped-call]
+    nbformat.write(notebook, path)
 
 
 def joined(outputs: list[Any]) -> list[Any]:
