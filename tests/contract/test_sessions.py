@@ -19,7 +19,7 @@ from tests.contract.doors import Door
 
 pytestmark = pytest.mark.kernel
 
-NOBODY = str(uuid.uuid4())
+NOBODY = "0e8fd4a1-90b8-4ee7-a9f1-618430a2febf"
 OCTETS = {"Content-Type": "application/octet-stream"}
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import uuid
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +15,7 @@ from tests.contract.doors import Door, sign_in
 
 pytestmark = pytest.mark.kernel
 
-NOBODY = str(uuid.uuid4())
+NOBODY = "0e8fd4a1-90b8-4ee7-a9f1-618430a2febf"
 PASSWORD = "correct horse battery"
 SOURCE = """
 import numpy as np
