@@ -11,6 +11,8 @@ TOGETHER = {"browser", "foreign", "notebooks", "packaging"}
 """Folders whose fixtures are so costly that one process runs all of a folder's tests."""
 
 
+# First, so that the groups are there when pytest-xdist reads them.
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Say which tests stay together where several processes share the work: those of a file."""
     for item in items:

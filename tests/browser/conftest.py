@@ -42,7 +42,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 # Not for the whole run: Playwright's event loop would be in the way of other tests' loops.
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
     """The browser that the system has."""
     program = next(filter(None, map(shutil.which, PROGRAMS)), None)
@@ -83,7 +83,7 @@ def serve(folder: Path, base_url: str, **kwargs: Any) -> ServerProcess:
     )
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="session")
 def lab_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     """JupyterLab under a base URL with a blank in it."""
     with serve(tmp_path_factory.mktemp("lab"), "/user/a%20b/") as server:
