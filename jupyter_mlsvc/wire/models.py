@@ -54,6 +54,15 @@ class AccessTokenResponse(msgspec.Struct, frozen=True, kw_only=True):
         return f"AccessTokenResponse(expires_on={self.expires_on}, access_token=…, refresh_token=…)"
 
 
+class UserResponse(Wire, frozen=True, kw_only=True):
+    """Who is asking, and what server this is; ``public_url`` is empty where no port is open."""
+
+    name: str
+    role: Literal["owner", "contributor", "reader"]
+    server_version: str
+    public_url: str
+
+
 # --- sessions --------------------------------------------------------------------------------
 
 
@@ -72,7 +81,12 @@ class CreateSessionResponse(Wire, frozen=True, kw_only=True):
 
 
 class Session(Wire, frozen=True, kw_only=True):
-    """A session in a list; ``state`` and the two times are our additions."""
+    """A session in a list; what follows ``runtime_type`` are our additions.
+
+    ``state`` is starting, idle or busy. ``lease_seconds`` are left until it is closed if nobody
+    uses it; null: it never is. ``execution_id`` is of what runs, else of what ran last; ``queued``
+    executions wait.
+    """
 
     id: str
     name: str
@@ -81,6 +95,11 @@ class Session(Wire, frozen=True, kw_only=True):
     state: str | None = None
     creation_time: str | None = None
     last_activity: str | None = None
+    memory_bytes: int | None = None
+    idle_seconds: float | None = None
+    lease_seconds: float | None = None
+    execution_id: str | None = None
+    queued: int = 0
 
 
 class WorkspaceObject(Wire, frozen=True, kw_only=True):
@@ -236,6 +255,48 @@ class WebServiceResult(Wire, frozen=True, kw_only=True):
     changed_files: list[str]
 
 
+class ServiceStatistics(Wire, frozen=True, kw_only=True):
+    """How a service version is and what it did since the server started (our addition).
+
+    ``message`` says why it failed; ``waiting`` requests wait for a worker; the times are those of
+    the newest requests.
+    """
+
+    name: str
+    version: str
+    state: Literal["idle", "starting", "ready", "busy", "failed"]
+    message: str
+    workers: int
+    waiting: int
+    calls: int
+    errors: int
+    calls_per_minute: int
+    p50_milliseconds: float | None
+    p99_milliseconds: float | None
+    last_call: str | None
+
+
+class StatisticsInterval(Wire, frozen=True, kw_only=True):
+    """What a service version did in some seconds from a time on (our addition)."""
+
+    time: str
+    calls: int
+    errors: int
+    p50_milliseconds: float | None
+    p99_milliseconds: float | None
+
+
+class ServiceStatisticsWithHistory(ServiceStatistics, frozen=True, kw_only=True):
+    """The same with the last intervals, oldest first; the last one is not over (our addition).
+
+    ``memory_bytes`` is what its processes take.
+    """
+
+    memory_bytes: int
+    interval_seconds: int
+    history: list[StatisticsInterval]
+
+
 # --- batches ---------------------------------------------------------------------------------
 
 
@@ -309,6 +370,37 @@ class GetComputeNodesResponse(Wire, frozen=True, kw_only=True):
     """All compute nodes."""
 
     compute_nodes: list[str]
+
+
+# --- events ----------------------------------------------------------------------------------
+
+
+class Event(Wire, frozen=True, kw_only=True):
+    """Something changed (our addition).
+
+    ``name`` and ``version`` are those of the service, also of the one that a batch runs; sessions
+    and snapshots have a name only.
+    """
+
+    number: int
+    kind: Literal["service", "session", "snapshot", "batch"]
+    action: Literal["created", "changed", "deleted"]
+    id: str
+    name: str
+    version: str
+
+
+class EventList(Wire, frozen=True, kw_only=True):
+    """What happened after an event (our addition).
+
+    With ``is_reset`` nobody knows what happened since: look at everything again. ``run`` and
+    ``last`` are what to ask with next.
+    """
+
+    run: str
+    last: int
+    events: list[Event]
+    is_reset: bool
 
 
 # --- status ----------------------------------------------------------------------------------

@@ -28,6 +28,14 @@ class Parameter:
     kind: Literal["string", "integer", "boolean", "file"] = "string"
     required: bool = True
     description: str = ""
+    minimum: int | None = None
+    maximum: int | None = None
+
+    @property
+    def schema(self) -> dict[str, Any]:
+        """Its type, and the limits of a number."""
+        limits = {"minimum": self.minimum, "maximum": self.maximum}
+        return {"type": self.kind} | {k: v for k, v in limits.items() if v is not None}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,6 +88,34 @@ _ABOUT = (
         place="formData",
         required=False,
         description="Name of the call in generated clients.",
+    ),
+)
+
+
+_EVENTS = (
+    Parameter(
+        name="run",
+        place="query",
+        required=False,
+        description="The run of the server that the number is from.",
+    ),
+    Parameter(
+        name="after",
+        place="query",
+        kind="integer",
+        required=False,
+        minimum=0,
+        description="Number of the last event that is known; left out, the answer tells the "
+        "present one at once.",
+    ),
+    Parameter(
+        name="wait",
+        place="query",
+        kind="integer",
+        required=False,
+        minimum=0,
+        maximum=55,
+        description="Seconds to wait for an event; 25 where it is left out.",
     ),
 )
 
@@ -229,6 +265,25 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         summary="Whether a version's own workers are there.",
         answer=list[models.ServicePoolStatusResponse],
         errors=_READ,
+    ),
+    Operation(
+        id="getStatistics",
+        method="get",
+        path="/statistics",
+        tag=_SERVICES,
+        summary="State, calls and times of the versions that are loaded or were called.",
+        answer=list[models.ServiceStatistics],
+        addition=True,
+    ),
+    Operation(
+        id="getServiceStatistics",
+        method="get",
+        path="/services/{name}/{version}/statistics",
+        tag=_SERVICES,
+        summary="State, calls, times and memory of one version, with its last ten minutes.",
+        answer=models.ServiceStatisticsWithHistory,
+        errors=_READ,
+        addition=True,
     ),
     Operation(
         id="publishRealtimeWebServiceByName",
@@ -539,6 +594,26 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         summary="Delete a snapshot; services made from it keep working.",
         answer=str,
         errors=_READ,
+    ),
+    Operation(
+        id="getUser",
+        method="get",
+        path="/user",
+        tag=_STATUS,
+        summary="Who is asking, with what role, and what server this is.",
+        answer=models.UserResponse,
+        addition=True,
+    ),
+    Operation(
+        id="listEvents",
+        method="get",
+        path="/events",
+        tag=_STATUS,
+        summary="What changed after an event; waits until something does.",
+        parameters=_EVENTS,
+        answer=models.EventList,
+        errors=(400, 401, 429, 503),
+        addition=True,
     ),
     Operation(
         id="status",

@@ -166,7 +166,7 @@ def _parameters_2(operation: Operation) -> Iterable[Json]:
             "name": parameter.name,
             "in": parameter.place,
             "required": parameter.required,
-            "type": parameter.kind,
+            **parameter.schema,
             "description": parameter.description,
         }
     if operation.body is not None:
@@ -190,7 +190,7 @@ def _operation_3(operation: Operation) -> Json:
             "in": "query",
             "required": parameter.required,
             "description": parameter.description,
-            "schema": {"type": parameter.kind},
+            "schema": parameter.schema,
         }
         for parameter in operation.parameters
         if parameter.place == "query"

@@ -27,11 +27,14 @@ from jupyter_mlsvc_server.batches.manager import BatchManager
 from jupyter_mlsvc_server.compute_nodes import ComputeNodes
 from jupyter_mlsvc_server.compute_nodes import routes as compute_node_routes
 from jupyter_mlsvc_server.errors import MlsvcServerError
+from jupyter_mlsvc_server.events import handlers as event_handlers
+from jupyter_mlsvc_server.events.hub import EventHub
 from jupyter_mlsvc_server.parts import Parts
 from jupyter_mlsvc_server.scoring.local import LocalEngine
 from jupyter_mlsvc_server.services import handlers as service_handlers
 from jupyter_mlsvc_server.services.manager import ServiceManager
 from jupyter_mlsvc_server.services.pools import PoolManager
+from jupyter_mlsvc_server.services.statistics import ServiceStatisticsReporter
 from jupyter_mlsvc_server.services.store import ServiceStore
 from jupyter_mlsvc_server.sessions import handlers as session_handlers
 from jupyter_mlsvc_server.sessions.manager import SessionManager
@@ -63,6 +66,7 @@ ROUTES: Routes = all_routes(
         batch_handlers.routes,
         session_handlers.routes,
         snapshot_handlers.routes,
+        event_handlers.routes,
         compute_node_routes,
         status_routes,
         [(r"/.*", UnknownPath)],
@@ -182,17 +186,25 @@ class MlsvcApp(ExtensionApp):
     def _build(self, data_dir: Path) -> Parts:
         self._database = Database(data_dir=data_dir, parent=self)
         accounts = AccountManager(database=self._database, parent=self)
+        events = EventHub(parent=self)
         blobs = BlobStore(data_dir=data_dir, parent=self)
         snapshots = SnapshotManager(
-            database=self._database, blobs=blobs, data_dir=data_dir, parent=self
+            database=self._database,
+            blobs=blobs,
+            data_dir=data_dir,
+            announce=events.announce,
+            parent=self,
         )
-        sessions = SessionManager(data_dir=data_dir, snapshots=snapshots, parent=self)
+        sessions = SessionManager(
+            data_dir=data_dir, snapshots=snapshots, announce=events.announce, parent=self
+        )
         scoring = self.scoring_engine_class(data_dir=data_dir, parent=self)
         store = ServiceStore(database=self._database)
         services = ServiceManager(
             store=store,
             snapshots=snapshots,
             scoring=scoring,
+            announce=events.announce,
             parent=self,
         )
         scoring.definitions = services.definition
@@ -202,6 +214,7 @@ class MlsvcApp(ExtensionApp):
             tokens=TokenManager(
                 database=self._database, accounts=accounts, data_dir=data_dir, parent=self
             ),
+            events=events,
             sessions=sessions,
             snapshots=snapshots,
             scoring=scoring,
@@ -211,9 +224,17 @@ class MlsvcApp(ExtensionApp):
                 services=services,
                 scoring=scoring,
                 data_dir=data_dir,
+                announce=events.announce,
                 parent=self,
             ),
-            pools=PoolManager(store=store, services=services, scoring=scoring, parent=self),
+            pools=PoolManager(
+                store=store,
+                services=services,
+                scoring=scoring,
+                announce=events.announce,
+                parent=self,
+            ),
+            statistics=ServiceStatisticsReporter(services=services, scoring=scoring, parent=self),
             compute_nodes=compute_nodes,
             status=StatusReporter(
                 database=self._database,
@@ -261,6 +282,7 @@ class MlsvcApp(ExtensionApp):
         parts.ready = False
         for name in self._kernel_environment:
             os.environ.pop(name, None)
+        parts.events.stop()
         if self._door is not None:
             self._door.stop()
             await self._door.close_all_connections()
@@ -287,6 +309,7 @@ class MlsvcApp(ExtensionApp):
         self._door.add_sockets(sockets)
         scheme = "https" if self._tls else "http"
         self.public_url = _url(scheme, *sockets[0].getsockname()[:2])
+        self.parts.public_url = self.public_url
         self.log.info("jupyter-mlsvc serves programs at %s", self.public_url)
 
     def _tls_context(self) -> ssl.SSLContext | None:

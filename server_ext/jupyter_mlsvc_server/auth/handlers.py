@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from jupyter_mlsvc.wire.models import LoginRequest, RenewTokenRequest
+from jupyter_mlsvc._version import __version__
+from jupyter_mlsvc.wire.models import LoginRequest, RenewTokenRequest, UserResponse
 from jupyter_mlsvc_server.web import Endpoint
 
 
@@ -38,7 +39,26 @@ class RefreshToken(Endpoint):
         self.answer(await self.parts.tokens.revoke(self.get_query_argument("refreshToken")))
 
 
+class User(Endpoint):
+    """Who is asking (our addition)."""
+
+    resource = "user"
+
+    async def get(self) -> None:
+        """Tell the caller's name and role, and what server this is."""
+        principal = self.principal
+        self.answer(
+            UserResponse(
+                name=principal.name,
+                role=principal.role.value,
+                server_version=__version__,
+                public_url=self.parts.public_url,
+            )
+        )
+
+
 routes: list[tuple[str, type[Endpoint]]] = [
     (r"/login", Login),
     (r"/login/refreshToken", RefreshToken),
+    (r"/user", User),
 ]

@@ -28,6 +28,8 @@ class Action(StrEnum):
     """Run code in a session, read it, and close it."""
     USE_SNAPSHOTS = "use snapshots"
     """Load, download, publish and delete a snapshot."""
+    USE_BATCHES = "use batches"
+    """Read, stop and delete a batch."""
     ADMINISTER = "administer"
     """Change how the server runs."""
 
@@ -54,6 +56,7 @@ POLICY: Final[Mapping[Action, Mapping[Role, Reach]]] = MappingProxyType(
             Action.SEE_CODE: (_ANYBODYS, _OWN, _OWN),
             Action.USE_SESSIONS: (_OWN, _OWN, _OWN),
             Action.USE_SNAPSHOTS: (_OWN, _OWN, _OWN),
+            Action.USE_BATCHES: (_OWN, _OWN, _OWN),
             Action.ADMINISTER: (_ANYBODYS, _NOBODYS, _NOBODYS),
         }.items()
     }

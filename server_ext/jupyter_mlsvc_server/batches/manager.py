@@ -25,6 +25,7 @@ from jupyter_mlsvc_server.batches.results import BatchResults
 from jupyter_mlsvc_server.batches.run import BatchRun
 from jupyter_mlsvc_server.batches.store import BatchStore
 from jupyter_mlsvc_server.errors import MlsvcServerError, NotFound
+from jupyter_mlsvc_server.events.record import Announce, Happening, tell_nobody
 from jupyter_mlsvc_server.scoring.engine import ScoringEngine
 from jupyter_mlsvc_server.services.manager import ServiceManager
 from jupyter_mlsvc_server.storage.clock import now_text, to_text
@@ -85,9 +86,11 @@ class BatchManager(LoggingConfigurable):
         services: ServiceManager,
         scoring: ScoringEngine,
         data_dir: Path,
+        announce: Announce = tell_nobody,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        self._announce = announce
         self._store = BatchStore(database=database)
         self._services = services
         self._scoring = scoring
@@ -126,7 +129,7 @@ class BatchManager(LoggingConfigurable):
             before = to_text(datetime.now(UTC) - timedelta(seconds=self.keep_seconds))
             for record in await self._store.finished_before(before):
                 self.log.info("batch %s of %s is kept long enough", record.id, record.owner)
-                await self._remove(record.id)
+                await self._remove(record)
         for record in await self._store.active():
             if record.id not in self._tasks:
                 await self._adopt(record)
@@ -177,6 +180,7 @@ class BatchManager(LoggingConfigurable):
             await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
             raise
         self._launch(record, lock, gate)
+        self._announce(record.change(Happening.CREATED))
         self.log.info(
             "batch %s of %s/%s owner=%s records=%d", record.id, name, version, record.owner, total
         )
@@ -223,13 +227,14 @@ class BatchManager(LoggingConfigurable):
         progress = await self.results.progress(record)
         was_active = await self._store.finish(record.id, BatchState.CANCELLED, progress, now_text())
         if was_active:
+            self._announce(record.change(Happening.CHANGED))
             self.log.info("batch %s cancelled after %d records", record.id, progress.completed)
         return was_active
 
     async def delete(self, record: BatchRecord) -> None:
         """Stop a batch and delete it (contract: ``CancelAndDeleteBatchExecution``)."""
         await self._halt(record.id)
-        await self._remove(record.id)
+        await self._remove(record)
         self.log.info("batch %s deleted", record.id)
 
     # --- running -----------------------------------------------------------------------------
@@ -253,6 +258,7 @@ class BatchManager(LoggingConfigurable):
         try:
             async with self._slots:
                 await self._store.begin(record.id)
+                self._announce(record.change(Happening.CHANGED))
                 await run.run()
             reason = run.reason
         except Exception:
@@ -260,6 +266,7 @@ class BatchManager(LoggingConfigurable):
             reason = _FAULT
         state = BatchState.FAILED if reason else BatchState.COMPLETE
         await self._store.finish(record.id, state, run.progress, now_text(), reason)
+        self._announce(record.change(Happening.CHANGED))
         self.log.info(
             "batch %s %s completed=%d failed=%d",
             *(record.id, state, run.progress.completed, run.progress.failed),
@@ -304,10 +311,11 @@ class BatchManager(LoggingConfigurable):
                 record.id, BatchState.FAILED, Progress(), now_text(), "Its records are gone."
             )
 
-    async def _remove(self, batch_id: str) -> None:
+    async def _remove(self, record: BatchRecord) -> None:
         # The row first: what a crash leaves is a folder that nobody knows, which is swept.
-        await self._store.delete(batch_id)
-        await asyncio.to_thread(shutil.rmtree, self._folder(batch_id), ignore_errors=True)
+        await self._store.delete(record.id)
+        self._announce(record.change(Happening.DELETED))
+        await asyncio.to_thread(shutil.rmtree, self._folder(record.id), ignore_errors=True)
 
     async def _remove_strays(self) -> None:
         """Remove the folders that a killed server left between two steps."""

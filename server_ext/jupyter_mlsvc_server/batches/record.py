@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
+from jupyter_mlsvc_server.events.record import Change, Happening, Kind
+
 
 class BatchState(StrEnum):
     """How far a batch is, in the words of the contract's samples."""
@@ -52,6 +54,17 @@ class BatchRecord:
     reason: str
     created_at: str
     finished_at: str | None
+
+    def change(self, happening: Happening) -> Change:
+        """Describe what became of it; the name and version are those of the service."""
+        return Change(
+            kind=Kind.BATCH,
+            happening=happening,
+            owner=self.owner,
+            id=self.id,
+            name=self.name,
+            version=self.version,
+        )
 
     @property
     def is_active(self) -> bool:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from jupyter_mlsvc_server.scoring.definition import PoolSize, ServiceDefinition
+from jupyter_mlsvc_server.scoring.definition import DefinitionKey, PoolSize, ServiceDefinition
+from jupyter_mlsvc_server.scoring.statistics import Figures
 
 Definitions = Callable[[str, str], Awaitable[ServiceDefinition]]
 """Finds the definition of a name and version; raises a ``NotFound`` when there is none."""
@@ -88,3 +89,12 @@ class ScoringEngine(Protocol):
 
     def statistics(self) -> dict[str, Any]:
         """Count ``services`` that are loaded and ``workers``; ``versions`` has a row for each."""
+
+    def known(self) -> Collection[DefinitionKey]:
+        """List the versions that are loaded or were called since the engine started."""
+
+    def figures(self, name: str, version: str, *, with_history: bool = False) -> Figures:
+        """Tell how a version is and what it did; zeros for one that is not known."""
+
+    async def memory_of(self, name: str, version: str) -> int:
+        """Measure the memory of a version's processes, in bytes; what they share counts once."""

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import shutil
 import uuid
-from collections.abc import Coroutine
+from collections.abc import Collection, Coroutine
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -20,9 +20,9 @@ from jupyter_mlsvc_server.scoring.engine import Definitions, ScoringAnswer
 from jupyter_mlsvc_server.scoring.errors import ServiceUnavailable
 from jupyter_mlsvc_server.scoring.forkserver import Forkserver
 from jupyter_mlsvc_server.scoring.link import LinkLost, NotStarted
-from jupyter_mlsvc_server.scoring.pool import Pool, PoolLost
+from jupyter_mlsvc_server.scoring.pool import WORKERS_END, Pool, PoolLost
 from jupyter_mlsvc_server.scoring.settings import ScoringSettings
-from jupyter_mlsvc_server.scoring.statistics import Timings
+from jupyter_mlsvc_server.scoring.statistics import Figures, State, Timings
 from jupyter_mlsvc_server.scoring.template import Template
 
 _ATTEMPTS: Final = 3
@@ -30,6 +30,8 @@ _ATTEMPTS: Final = 3
 
 _CHECKED_SECONDS: Final = 60.0
 """How long a checked definition is kept ready to be served."""
+
+_PROCESSES_END: Final = "Its processes end as soon as they are started."
 
 _SWEEP_SECONDS: Final = 5.0
 
@@ -150,13 +152,22 @@ class LocalEngine(ScoringSettings):
             # A caller that goes away does not end the loading for the others.
             pool = self._pools.get(key)
             if pool is None:
-                pool = await asyncio.shield(self._loading(key))
+                pool = await self._loaded_for_request(key)
             try:
                 return await pool.consume(body)
             except PoolLost:
                 if self._pools.get(key) is pool:
                     del self._pools[key]
-        raise ServiceUnavailable(key, "Its processes end as soon as they are started.")
+        self._timings_of(key).add_failure()
+        raise ServiceUnavailable(key, _PROCESSES_END)
+
+    async def _loaded_for_request(self, key: DefinitionKey) -> Pool:
+        try:
+            return await asyncio.shield(self._loading(key))
+        except MlsvcServerError as error:
+            if error.status >= 500:
+                self._timings_of(key).add_failure()
+            raise
 
     def statistics(self) -> dict[str, Any]:
         """Count what is loaded; times are in seconds."""
@@ -167,8 +178,7 @@ class LocalEngine(ScoringSettings):
                 str(key): {
                     "requests": timings.count,
                     "errors": timings.errors,
-                    "p50": timings.percentile(0.5),
-                    "p99": timings.percentile(0.99),
+                    **dict(zip(("p50", "p99"), timings.percentiles(0.5, 0.99), strict=True)),
                     "workers": len(pool.pids),
                     "waiting": pool.waiting,
                 }
@@ -176,6 +186,48 @@ class LocalEngine(ScoringSettings):
                 if (timings := self._timings.get(key)) is not None
             },
         }
+
+    def known(self) -> Collection[DefinitionKey]:
+        """List the versions that are loaded, or were called."""
+        called = {key for key, timings in self._timings.items() if timings.count}
+        return called | self._pools.keys() | self._loads.keys() | self._failures.keys()
+
+    def figures(self, name: str, version: str, *, with_history: bool = False) -> Figures:
+        """Tell how a version is and what it did."""
+        key = DefinitionKey(name, version)
+        pool = self._pools.get(key)
+        state, message = self._state(key, pool)
+        timings = self._timings.get(key) or Timings()
+        p50, p99 = timings.percentiles(0.5, 0.99)
+        return Figures(
+            state=state,
+            message=message,
+            workers=len(pool.pids) if pool else 0,
+            waiting=pool.waiting if pool else 0,
+            calls=timings.count,
+            errors=timings.errors,
+            calls_per_minute=timings.calls_per_minute(),
+            p50=p50,
+            p99=p99,
+            last_call=timings.last_call,
+            history=timings.history() if with_history else (),
+        )
+
+    def _state(self, key: DefinitionKey, pool: Pool | None) -> tuple[State, str]:
+        if pool is not None:
+            state = pool.state
+            return state, WORKERS_END if state is State.FAILED else ""
+        lock = self._locks.get(key)
+        if key in self._loads or (lock is not None and lock.locked()):
+            return State.STARTING, ""
+        _, failure = self._failures.get(key, (0.0, None))
+        return (State.IDLE, "") if failure is None else (State.FAILED, failure.message)
+
+    async def memory_of(self, name: str, version: str) -> int:
+        """Measure the template and the workers of a version."""
+        pool = self._pools.get(DefinitionKey(name, version))
+        pids = [] if pool is None else [*pool.pids, pool.template_pid]
+        return await asyncio.to_thread(lambda: sum(map(_memory, pids)))
 
     async def memory(self) -> dict[DefinitionKey, int]:
         """Measure the memory of each version's workers: bytes, shared ones in parts (PSS)."""
@@ -230,7 +282,7 @@ class LocalEngine(ScoringSettings):
                     size=definition.pool or self.usual_size,
                     template=template,
                     settings=self,
-                    timings=self._timings.setdefault(key, Timings()),
+                    timings=self._timings_of(key),
                     on_lost=self._pool_lost,
                     log=self.log,
                 )
@@ -247,7 +299,10 @@ class LocalEngine(ScoringSettings):
                     return pool
         except (LinkLost, NotStarted):
             pass
-        raise ServiceUnavailable(key, "Its processes end as soon as they are started.")
+        raise ServiceUnavailable(key, _PROCESSES_END)
+
+    def _timings_of(self, key: DefinitionKey) -> Timings:
+        return self._timings.setdefault(key, Timings())
 
     async def _template(self, definition: ServiceDefinition) -> Template:
         for last in (False, True):

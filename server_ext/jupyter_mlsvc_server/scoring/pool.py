@@ -24,7 +24,7 @@ from jupyter_mlsvc_server.scoring.errors import (
 )
 from jupyter_mlsvc_server.scoring.link import Call, LinkLost, NotStarted, WorkerLink
 from jupyter_mlsvc_server.scoring.settings import ScoringSettings
-from jupyter_mlsvc_server.scoring.statistics import Timings
+from jupyter_mlsvc_server.scoring.statistics import State, Timings
 from jupyter_mlsvc_server.scoring.template import Template
 
 _TOLD_WITHIN: Final = 2.0
@@ -32,6 +32,8 @@ _TOLD_WITHIN: Final = 2.0
 
 _LINK_ENDS_WITHIN: Final = 1.0
 """Seconds after a worker's end until its link is closed, should somebody else hold it open."""
+
+WORKERS_END: Final = "Its workers end as soon as they are started."
 
 _MOST_FAILED_STARTS: Final = 4
 _LONGEST_PAUSE: Final = 10.0
@@ -144,10 +146,12 @@ class Pool:
             self._wait(call)
         # A caller that goes away cancels the future only; the answer is read and dropped.
         kind, answer = await call.future
-        self._timings.add(self._loop.time() - now)
+        seconds = self._loop.time() - now
         if kind is Kind.SUCCESS:
+            self._timings.add(seconds)
             return ScoringAnswer(200, answer, True)
-        self._timings.errors += 1
+        # A request that does not fit is the caller's mistake, not a failure of the service.
+        self._timings.add(seconds, failed=kind is not Kind.MISFIT)
         if kind is Kind.FAILURE:
             return ScoringAnswer(200, answer, False)
         if kind is Kind.MISFIT:
@@ -191,9 +195,23 @@ class Pool:
         return [worker.pid for worker in self._workers]
 
     @property
+    def template_pid(self) -> int:
+        """Process id of the template."""
+        return self._template.pid
+
+    @property
     def waiting(self) -> int:
         """Requests that wait for a worker."""
         return len(self._queue)
+
+    @property
+    def state(self) -> State:
+        """How it is; a pool whose workers end at once has failed."""
+        if not self._workers:
+            if self._failed_starts > _MOST_FAILED_STARTS:
+                return State.FAILED
+            return State.STARTING if self._starting or self._queue else State.IDLE
+        return State.BUSY if all(worker.calls for worker in self._workers) else State.READY
 
     @property
     def is_idle(self) -> bool:
@@ -328,7 +346,7 @@ class Pool:
             while self._queue:
                 self._fail(
                     self._queue.popleft(),
-                    ServiceUnavailable(self.key, "Its workers end as soon as they are started."),
+                    ServiceUnavailable(self.key, WORKERS_END),
                 )
         if self._failed_starts:
             pause = min(0.05 * 2**self._failed_starts, _LONGEST_PAUSE)

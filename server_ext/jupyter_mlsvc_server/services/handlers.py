@@ -63,6 +63,22 @@ class ServiceVersion(Endpoint):
         self.answer_text(f"Deleted version {version} of service {name}.")
 
 
+class AllStatistics(Endpoint):
+    """Figures of all service versions."""
+
+    async def get(self) -> None:
+        """List those that are loaded or were called (our addition)."""
+        self.answer(await self.parts.statistics.list(self.principal))
+
+
+class ServiceStatistics(Endpoint):
+    """Figures of one service version."""
+
+    async def get(self, name: str, version: str) -> None:
+        """Give them, with the last ten minutes (our addition)."""
+        self.answer(await self.parts.statistics.get(self.principal, name, version))
+
+
 class RealtimeEndpoint(Endpoint):
     """Base of what takes a model."""
 
@@ -150,6 +166,8 @@ routes: Routes = [
     (r"/services/(?P<name>[^/]+)", NamedService),
     (r"/services/(?P<name>[^/]+)/(?P<version>[^/]+)", ServiceVersion),
     (r"/services/(?P<name>[^/]+)/(?P<version>[^/]+)/pool", ServicePool),
+    (r"/services/(?P<name>[^/]+)/(?P<version>[^/]+)/statistics", ServiceStatistics),
+    (r"/statistics", AllStatistics),
     (r"/realtime-services/(?P<name>[^/]+)", NamedRealtimeService),
     (r"/realtime-services/(?P<name>[^/]+)/(?P<version>[^/]+)", RealtimeServiceVersion),
     (r"/api/(?P<name>[^/]+)/(?P<version>[^/]+)/swagger\.json", ServiceSwagger),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
@@ -18,6 +18,7 @@ from jupyter_mlsvc.wire.names import ServiceName, Version, service_name
 from jupyter_mlsvc.wire.names import version as checked_version
 from jupyter_mlsvc_server.auth.policy import Action, may, require
 from jupyter_mlsvc_server.auth.principal import Principal
+from jupyter_mlsvc_server.events.record import Announce, Happening, tell_nobody
 from jupyter_mlsvc_server.runtime.realtime import CODE, RUNTIME, stream, workspace
 from jupyter_mlsvc_server.scoring.definition import ServiceDefinition
 from jupyter_mlsvc_server.scoring.engine import ScoringEngine
@@ -51,12 +52,14 @@ class ServiceManager(LoggingConfigurable):
         store: ServiceStore,
         snapshots: SnapshotManager,
         scoring: ScoringEngine,
+        announce: Announce = tell_nobody,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self._store = store
         self._snapshots = snapshots
         self._scoring = scoring
+        self._announce = announce
         self._locks: WeakValueDictionary[ServiceKey, asyncio.Lock] = WeakValueDictionary()
 
     async def publish(
@@ -161,9 +164,11 @@ class ServiceManager(LoggingConfigurable):
         """
         key = _key(name, version)
         async with self._changing(key):
-            self._require_change(principal, await self._found(key))
+            record = await self._found(key)
+            self._require_change(principal, record)
             await self._store.delete(key)
             await self._scoring.remove(*key)
+        self._announce(record.change(Happening.DELETED))
         await self._snapshots.collect()
         self.log.info("deleted %s/%s by=%s", *key, principal.name)
 
@@ -193,6 +198,11 @@ class ServiceManager(LoggingConfigurable):
             There is no such version.
         """
         return await self._define(await self._found(_key(name, version)))
+
+    async def records(self, principal: Principal) -> Sequence[ServiceRecord]:
+        """Give all versions that somebody may see, oldest first."""
+        require(principal, Action.READ_SERVICE, None, "list services")
+        return await self._store.list()
 
     async def record(self, name: str, version: str) -> ServiceRecord:
         """Give a version as the server keeps it.
@@ -246,6 +256,7 @@ class ServiceManager(LoggingConfigurable):
         override = may(principal, Action.CHANGE_SERVICE, None)
         await self._store.insert(record, may_use_any_name=override)
         await self._scoring.put(definition)
+        self._announce(record.change(Happening.CREATED))
         self.log.info(
             "published %s/%s owner=%s snapshot=%s", *key, record.owner, revision.snapshot_id
         )
@@ -258,6 +269,7 @@ class ServiceManager(LoggingConfigurable):
         await self._scoring.check(definition)
         await self._store.replace(record)
         await self._scoring.put(definition)
+        self._announce(record.change(Happening.CHANGED))
         return record
 
     async def _found(self, key: ServiceKey) -> ServiceRecord:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from jupyter_mlsvc.wire.models import ParameterDefinition
 from jupyter_mlsvc.wire.names import ServiceName, Version
+from jupyter_mlsvc_server.events.record import Change, Happening, Kind
 from jupyter_mlsvc_server.scoring.definition import PoolSize
 
 
@@ -43,3 +44,13 @@ class ServiceRecord:
     revision_id: str
     revision: Revision
     pool: PoolSize | None = None
+
+    def change(self, happening: Happening) -> Change:
+        """Describe what became of it."""
+        return Change(
+            kind=Kind.SERVICE,
+            happening=happening,
+            owner=self.owner,
+            name=self.key.name,
+            version=self.key.version,
+        )

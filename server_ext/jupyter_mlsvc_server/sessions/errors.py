@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from jupyter_mlsvc_server.errors import (
     BadRequest,
+    Busy,
     Conflict,
     Gone,
     MlsvcServerError,
@@ -17,6 +18,15 @@ class SessionNotFound(NotFound):
 
     def __init__(self, session_id: str) -> None:
         super().__init__(f"There is no session {session_id!r}. List yours with GET /sessions.")
+
+
+class SessionStarting(Busy):
+    """The session, the caller's, has no process yet."""
+
+    def __init__(self, session_id: str) -> None:
+        super().__init__(
+            f"Session {session_id!r} is still starting; try again in a moment.", retry_after=1
+        )
 
 
 class SessionEnded(NotFound):

@@ -13,7 +13,6 @@ from jupyter_mlsvc.wire.models import (
     StartExecutionRequest,
     StartExecutionResponse,
 )
-from jupyter_mlsvc.wire.models import Session as SessionInList
 from jupyter_mlsvc.wire.names import parameter_name
 from jupyter_mlsvc_server.errors import BadRequest
 from jupyter_mlsvc_server.sessions.execution import Execution
@@ -45,7 +44,7 @@ class AllSessions(SessionEndpoint):
 
     async def get(self) -> None:
         """List them (contract: ``listSessions``)."""
-        self.answer([_in_list(each) for each in await self.parts.sessions.list(self.principal)])
+        self.answer(await self.parts.sessions.describe(self.principal))
 
     async def post(self) -> None:
         """Create one (contract: ``createSession``)."""
@@ -260,18 +259,6 @@ class WorkspaceObject(SessionEndpoint):
         name = parameter_name(object_name)
         await (await self.find(session_id)).delete_object(name)
         self.answer_text(f"Deleted {name}.")
-
-
-def _in_list(session: Session) -> SessionInList:
-    return SessionInList(
-        id=session.id,
-        name=session.name,
-        owner=session.owner,
-        runtime_type=session.runtime_type,
-        state=session.state,
-        creation_time=session.created,
-        last_activity=session.last_activity,
-    )
 
 
 def _attachment(name: str) -> str:

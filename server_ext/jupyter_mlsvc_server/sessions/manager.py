@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import uuid
 from collections import OrderedDict
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -15,16 +17,20 @@ from jupyter_mlsvc.wire import models
 from jupyter_mlsvc_server.auth.policy import Action, require
 from jupyter_mlsvc_server.auth.principal import Principal
 from jupyter_mlsvc_server.errors import BadRequest
+from jupyter_mlsvc_server.events.record import Announce, Change, Happening, Kind, tell_nobody
 from jupyter_mlsvc_server.sessions.errors import (
     RuntimeNotAvailable,
     SessionEnded,
     SessionGone,
     SessionNotFound,
+    SessionStarting,
     TooManySessions,
 )
 from jupyter_mlsvc_server.sessions.kernels import KernelFactory
-from jupyter_mlsvc_server.sessions.session import Session, SessionLimits
+from jupyter_mlsvc_server.sessions.memory import memory_of
+from jupyter_mlsvc_server.sessions.session import Session, SessionLimits, SessionOrder
 from jupyter_mlsvc_server.sessions.warm import WarmKernels
+from jupyter_mlsvc_server.storage.clock import now_text
 
 RUNTIMES = ["Python"]
 _LONGEST_NAME = 256
@@ -81,13 +87,21 @@ class SessionManager(LoggingConfigurable):
         config=True
     )
 
-    def __init__(self, *, data_dir: Path, snapshots: SnapshotLoader, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *,
+        data_dir: Path,
+        snapshots: SnapshotLoader,
+        announce: Announce = tell_nobody,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
+        self._announce = announce
         self._factory: KernelFactory = self.kernel_factory_class(data_dir=data_dir, parent=self)
         self._warm = WarmKernels(factory=self._factory, parent=self)
         self._snapshots = snapshots
         self._sessions: dict[str, Session] = {}
-        self._creating: dict[str, int] = {}
+        self._starting: dict[str, SessionOrder] = {}
         self._ended: OrderedDict[str, tuple[str, str]] = OrderedDict()
         self._culler: asyncio.Task[None] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -133,38 +147,81 @@ class SessionManager(LoggingConfigurable):
             raise RuntimeNotAvailable(runtime_type, RUNTIMES)
         if request.name is not None and len(request.name) > _LONGEST_NAME:
             raise BadRequest(f"The name of a session may have {_LONGEST_NAME} characters.")
-        owner = principal.name
-        self._creating[owner] = self._creating.get(owner, 0) + 1
+        self._require_room(principal.name)
+        order = SessionOrder(
+            id=str(uuid.uuid4()),
+            name=request.name or secrets.token_hex(8),
+            owner=principal.name,
+            runtime_type=runtime_type,
+            created=now_text(),
+        )
+        self._tell(order, Happening.CREATED)
+        session = await self._open(order)
+        self.log.info(
+            "created session %s owner=%s pid=%s", session.id, session.owner, session.process_id
+        )
+        if request.snapshot_id:
+            await self._load(principal, request.snapshot_id, session)
+        self._tell(session, Happening.CHANGED)
+        return session
+
+    async def _open(self, order: SessionOrder) -> Session:
+        """Make a session that was asked for."""
+        self._starting[order.id] = order
         try:
-            self._require_room(owner)
             kernel = await self._warm.take()
-            session = Session(
-                kernel=kernel,
-                name=request.name or secrets.token_hex(8),
-                owner=owner,
-                runtime_type=runtime_type,
-                limits=SessionLimits(
-                    output_bytes=self.max_output_bytes,
-                    executions=self.max_executions_kept,
-                    queue=self.max_queue,
-                ),
-            )
-            self._sessions[session.id] = session
+        except BaseException:
+            self._tell(order, Happening.DELETED)
+            raise
         finally:
-            self._creating[owner] -= 1
-            if not self._creating[owner]:
-                del self._creating[owner]
+            del self._starting[order.id]
+        session = Session(
+            kernel=kernel,
+            order=order,
+            limits=SessionLimits(
+                output_bytes=self.max_output_bytes,
+                executions=self.max_executions_kept,
+                queue=self.max_queue,
+            ),
+        )
+        session.on_switch = lambda: self._tell(session, Happening.CHANGED)
+        self._sessions[session.id] = session
         kernel.on_end = lambda reason: self._on_death(session, reason)
         if kernel.ended is not None:
             self._on_death(session, kernel.ended)
-        self.log.info("created session %s owner=%s pid=%s", session.id, owner, session.process_id)
-        if request.snapshot_id:
-            await self._load(principal, request.snapshot_id, session)
         return session
 
     async def list(self, principal: Principal) -> list[Session]:
         """List the caller's sessions, oldest first (contract: ``listSessions``)."""
         return [session for session in self._sessions.values() if session.owner == principal.name]
+
+    async def describe(self, principal: Principal) -> Sequence[models.Session]:
+        """Describe the caller's sessions, oldest first, with those that are starting.
+
+        It renews no lease: who only looks does not use them.
+        """
+        sessions = await self.list(principal)
+        memory = await asyncio.to_thread(memory_of, [each.process_id for each in sessions])
+        orders = [each for each in self._starting.values() if each.owner == principal.name]
+        rows = [*map(self._describe, sessions, memory), *map(_describe_order, orders)]
+        return sorted(rows, key=lambda row: row.creation_time or "")
+
+    def _describe(self, session: Session, memory: int | None) -> models.Session:
+        idle, limit = session.idle_seconds, self.idle_timeout
+        return models.Session(
+            id=session.id,
+            name=session.name,
+            owner=session.owner,
+            runtime_type=session.runtime_type,
+            state=session.state,
+            creation_time=session.created,
+            last_activity=session.last_activity,
+            memory_bytes=memory,
+            idle_seconds=round(idle, 3),
+            lease_seconds=round(max(limit - idle, 0.0), 3) if limit else None,
+            execution_id=session.execution_id,
+            queued=session.queued,
+        )
 
     async def get(self, principal: Principal, session_id: str) -> Session:
         """Find one of the caller's sessions; doing so renews its lease.
@@ -173,6 +230,8 @@ class SessionManager(LoggingConfigurable):
         ------
         SessionEnded
             It was there and has ended; the message says why.
+        SessionStarting
+            It has no process yet.
         SessionNotFound
             There is none, or it is another person's.
         """
@@ -180,6 +239,9 @@ class SessionManager(LoggingConfigurable):
         if session is not None and session.owner == principal.name:
             session.touch()
             return session
+        order = self._starting.get(session_id)
+        if order is not None and order.owner == principal.name:
+            raise SessionStarting(session_id)
         owner, reason = self._ended.get(session_id, ("", ""))
         if reason and owner == principal.name:
             raise SessionEnded(session_id, reason)
@@ -219,17 +281,22 @@ class SessionManager(LoggingConfigurable):
 
     def _require_room(self, owner: str) -> None:
         limit = self.max_sessions_per_user
-        held = sum(session.owner == owner for session in self._sessions.values())
-        if limit and held + self._creating[owner] > limit:
+        held = [each.owner for each in self._sessions.values()]
+        held += [each.owner for each in self._starting.values()]
+        if limit and held.count(owner) >= limit:
             raise TooManySessions(limit)
 
     async def _load(self, principal: Principal, snapshot_id: str, session: Session) -> None:
+        session.is_loading = True
         try:
             await self._snapshots.load(principal, snapshot_id, session)
         except BaseException:
-            self._sessions.pop(session.id, None)
+            if self._sessions.pop(session.id, None) is not None:
+                self._tell(session, Happening.DELETED)
             await session.close(now=True)
             raise
+        finally:
+            session.is_loading = False
 
     async def _end(self, session: Session, reason: str, *, now: bool = False) -> None:
         # Out of sight first: nobody gets a session that is being closed.
@@ -237,8 +304,20 @@ class SessionManager(LoggingConfigurable):
             return
         self._remember(session, reason)
         session.end(reason)
+        self._tell(session, Happening.DELETED)
         self.log.info("session %s of %s ended: %s", session.id, session.owner, reason)
         await session.close(now=now)
+
+    def _tell(self, session: Session | SessionOrder, happening: Happening) -> None:
+        self._announce(
+            Change(
+                kind=Kind.SESSION,
+                happening=happening,
+                owner=session.owner,
+                id=session.id,
+                name=session.name,
+            )
+        )
 
     def _remember(self, session: Session, reason: str) -> None:
         self._ended[session.id] = (session.owner, reason)
@@ -262,3 +341,16 @@ class SessionManager(LoggingConfigurable):
                     await self._end(session, reason)
                 except Exception:
                     self.log.exception("session %s could not be closed", session.id)
+
+
+def _describe_order(order: SessionOrder) -> models.Session:
+    return models.Session(
+        id=order.id,
+        name=order.name,
+        owner=order.owner,
+        runtime_type=order.runtime_type,
+        state="starting",
+        creation_time=order.created,
+        last_activity=order.created,
+        idle_seconds=0.0,
+    )

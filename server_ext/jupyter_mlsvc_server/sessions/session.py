@@ -6,7 +6,7 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -44,6 +44,17 @@ class SessionLimits:
     history: int = 1000
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionOrder:
+    """A session that somebody asked for; members are those of a session."""
+
+    id: str
+    name: str
+    owner: str
+    runtime_type: str
+    created: str
+
+
 class Session:
     """A kernel with an owner, a queue, a history and a working directory.
 
@@ -57,18 +68,23 @@ class Session:
     directory
         The working directory.
     created
-        Time of creation, in the contract's form.
+        Time at which it was asked for, in the contract's form.
+    is_loading
+        Whether a snapshot is loaded before it is first used.
+    on_switch
+        Called whenever :attr:`state` may have changed because of executions.
     """
 
-    def __init__(
-        self, *, kernel: Kernel, name: str, owner: str, runtime_type: str, limits: SessionLimits
-    ) -> None:
-        self.id = kernel.id
-        self.name = name
-        self.owner = owner
-        self.runtime_type = runtime_type
+    def __init__(self, *, kernel: Kernel, order: SessionOrder, limits: SessionLimits) -> None:
+        self.id = order.id
+        self.name = order.name
+        self.owner = order.owner
+        self.runtime_type = order.runtime_type
         self.directory: Path = kernel.directory
-        self.created = self.last_activity = now_text()
+        self.created = order.created
+        self.last_activity = now_text()
+        self.is_loading = False
+        self.on_switch: Callable[[], None] = lambda: None
         self.files = WorkingDirectory(kernel.directory, kernel.home / "incoming")
         self._kernel = kernel
         self._limits = limits
@@ -85,18 +101,31 @@ class Session:
 
     @property
     def state(self) -> str:
-        """``busy`` while something runs or waits, else ``idle``."""
+        """``starting``, ``busy`` while something runs or waits, else ``idle``."""
+        if self.is_loading:
+            return "starting"
         return "busy" if self._turn.locked() or self._tasks else "idle"
 
     @property
     def idle_seconds(self) -> float:
         """Seconds since it was last used; 0 while it is busy."""
-        return 0.0 if self.state == "busy" else time.monotonic() - self._used_at
+        return time.monotonic() - self._used_at if self.state == "idle" else 0.0
 
     @property
     def process_id(self) -> int | None:
         """Id of the kernel's process."""
         return self._kernel.process_id
+
+    @property
+    def execution_id(self) -> str | None:
+        """Id of the execution that runs, else of the last one."""
+        execution = self._running or self._last
+        return None if execution is None else execution.id
+
+    @property
+    def queued(self) -> int:
+        """How many executions wait for their turn."""
+        return sum(not (each.is_begun or each.is_finished) for each in self._executions.values())
 
     def touch(self) -> None:
         """Note that the session is used, which renews its lease."""
@@ -158,6 +187,8 @@ class Session:
         task = asyncio.create_task(self._run(execution))
         self._tasks.add(task)
         task.add_done_callback(self._on_finished)
+        if len(self._tasks) == 1:
+            self.on_switch()
         return execution
 
     def events(self, execution_id: str, since: int = 0) -> AsyncIterator[bytes]:
@@ -278,6 +309,8 @@ class Session:
     def _on_finished(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
         self.touch()
+        if not self._tasks and self._ended is None:
+            self.on_switch()
 
     def _on_stray(self, kind: str, content: dict[str, Any]) -> None:
         """Output of threads that outlive their cell belongs to what runs now."""

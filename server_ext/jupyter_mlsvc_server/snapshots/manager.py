@@ -18,6 +18,7 @@ from traitlets.config import LoggingConfigurable
 from jupyter_mlsvc.wire import models
 from jupyter_mlsvc_server.auth.policy import Action, may, require
 from jupyter_mlsvc_server.auth.principal import Principal
+from jupyter_mlsvc_server.events.record import Announce, Happening, tell_nobody
 from jupyter_mlsvc_server.runtime.files import write_files
 from jupyter_mlsvc_server.runtime.manifest import BlobEntry, Manifest, ObjectEntry, Workspace
 from jupyter_mlsvc_server.snapshots.archive import zip_stream
@@ -74,8 +75,16 @@ class SnapshotManager(LoggingConfigurable):
     def _default_data_dir(self) -> Path:
         return default_data_dir()
 
-    def __init__(self, *, database: Database, blobs: BlobStore, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *,
+        database: Database,
+        blobs: BlobStore,
+        announce: Announce = tell_nobody,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
+        self._announce = announce
         self._store = SnapshotStore(database=database)
         self._blobs = blobs
         self._staging = Staging(self.data_dir)
@@ -232,6 +241,7 @@ class SnapshotManager(LoggingConfigurable):
         record = await self.get(principal, snapshot_id)
         if not await self._store.delete(record.id, record.owner):
             raise SnapshotNotFound(snapshot_id)
+        self._announce(record.change(Happening.DELETED))
         self.log.info("deleted snapshot %s of %s", record.id, record.owner)
         await self.collect()
 
@@ -322,6 +332,7 @@ class SnapshotManager(LoggingConfigurable):
             created_at=now_text(),
         )
         await self._store.insert(record, manifest)
+        self._announce(record.change(Happening.CREATED))
         self.log.info(
             "snapshot %s of %s owner=%s bytes=%d objects=%d skipped=%d",
             *(record.id, origin, record.owner, record.content_size),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from jupyter_mlsvc_server.events.record import Change, Happening, Kind
 from jupyter_mlsvc_server.runtime.manifest import Manifest
 
 
@@ -42,3 +43,13 @@ class SnapshotRecord:
     content_id: str
     content_size: int
     created_at: str
+
+    def change(self, happening: Happening) -> Change:
+        """Describe what became of it."""
+        return Change(
+            kind=Kind.SNAPSHOT,
+            happening=happening,
+            owner=self.owner,
+            id=self.id,
+            name=self.name,
+        )

@@ -1,0 +1,1 @@
+"""What changes on the server, told to those who wait for it."""

@@ -1,0 +1,169 @@
+"""Keeps the newest events and lets people wait for the next ones."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections import Counter, deque
+from typing import Any, Final, NamedTuple
+
+from traitlets import Integer
+from traitlets.config import LoggingConfigurable
+
+from jupyter_mlsvc.wire import models
+from jupyter_mlsvc_server.auth.policy import may
+from jupyter_mlsvc_server.auth.principal import Principal
+from jupyter_mlsvc_server.events.errors import TooManyPolls, TooManyWaiters
+from jupyter_mlsvc_server.events.record import NEEDED, Change
+
+KEPT: Final = 1000
+"""Events that somebody who was away can still read; the newest ones."""
+
+
+class Place(NamedTuple):
+    """Up to where somebody has read: the run of the server, and the number of an event in it."""
+
+    run: str
+    number: int
+
+
+class Waiter:
+    """Somebody who waits for an event.
+
+    Parameters
+    ----------
+    principal
+        Who it is.
+    """
+
+    def __init__(self, principal: Principal) -> None:
+        self.principal = principal
+        self._woken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def wake(self) -> None:
+        """End the wait; may be called at any time, and more than once."""
+        if not self._woken.done():
+            self._woken.set_result(None)
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait until :meth:`wake` is called, or so long."""
+        await asyncio.wait([self._woken], timeout=seconds)
+
+
+class EventHub(LoggingConfigurable):
+    """Numbers what happens and tells it to those who may know of it.
+
+    Events are kept in memory: a server that starts anew has another ``run``, by which those who
+    waited know that they have to look at everything again.
+    """
+
+    max_waiting = Integer(
+        500,
+        min=0,
+        help="Calls of GET /events that may wait at a time, of all people together; more are "
+        "answered with 503.",
+    ).tag(config=True)
+    max_waiting_per_user = Integer(
+        50,
+        min=0,
+        help="Calls of GET /events that one person may have waiting at a time; more are answered "
+        "with 429.",
+    ).tag(config=True)
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.run = secrets.token_hex(8)
+        self._last = 0
+        self._kept: deque[tuple[int, Change]] = deque(maxlen=KEPT)
+        self._waiters: set[Waiter] = set()
+        self._waiting: Counter[str] = Counter()
+        self._is_stopped = False
+
+    def announce(self, change: Change) -> None:
+        """Tell a change to those who wait for it, and keep it for those who ask later."""
+        self._last += 1
+        self._kept.append((self._last, change))
+        for waiter in self._waiters:
+            if _may_see(waiter.principal, change):
+                waiter.wake()
+
+    def stop(self) -> None:
+        """Let nobody wait any more; those who do are answered."""
+        self._is_stopped = True
+        for waiter in self._waiters:
+            waiter.wake()
+
+    async def events_after(
+        self, waiter: Waiter, place: Place | None, seconds: float
+    ) -> models.EventList:
+        """Give what happened after a place; where nothing did, wait for it (``listEvents``).
+
+        Parameters
+        ----------
+        waiter
+            Who asks; waking it ends the wait.
+        place
+            Where the last answer ended; None asks where the next one is to begin.
+        seconds
+            How long to wait at most.
+
+        Raises
+        ------
+        TooManyPolls, TooManyWaiters
+            There is no room for one more to wait.
+        """
+        if place is None:
+            return self._answer([])
+        if not self._knows(place):
+            return self._answer([], is_reset=True)
+        if seconds and not self._is_stopped and not self._seen_by(waiter.principal, place):
+            await self._wait(waiter, seconds)
+            if not self._knows(place):
+                return self._answer([], is_reset=True)
+        return self._answer(self._seen_by(waiter.principal, place))
+
+    async def _wait(self, waiter: Waiter, seconds: float) -> None:
+        name = waiter.principal.name
+        if self._waiting[name] >= self.max_waiting_per_user:
+            raise TooManyPolls(self.max_waiting_per_user)
+        if len(self._waiters) >= self.max_waiting:
+            raise TooManyWaiters
+        self._waiters.add(waiter)
+        self._waiting[name] += 1
+        try:
+            await waiter.sleep(seconds)
+        finally:
+            self._waiters.discard(waiter)
+            self._waiting[name] -= 1
+            if not self._waiting[name]:
+                del self._waiting[name]
+
+    def _knows(self, place: Place) -> bool:
+        oldest = self._kept[0][0] if self._kept else self._last + 1
+        return place.run == self.run and oldest - 1 <= place.number <= self._last
+
+    def _seen_by(self, principal: Principal, place: Place) -> list[models.Event]:
+        new = self._last - place.number
+        if not new:
+            return []
+        # From the end: those who wait have read nearly all of them.
+        kept = [self._kept[index] for index in range(-new, 0)]
+        return [_shown(number, change) for number, change in kept if _may_see(principal, change)]
+
+    def _answer(self, events: list[models.Event], *, is_reset: bool = False) -> models.EventList:
+        return models.EventList(run=self.run, last=self._last, events=events, is_reset=is_reset)
+
+
+def _may_see(principal: Principal, change: Change) -> bool:
+    return may(principal, NEEDED[change.kind], change.owner)
+
+
+def _shown(number: int, change: Change) -> models.Event:
+    return models.Event(
+        number=number,
+        kind=change.kind.value,
+        action=change.happening.value,
+        id=change.id,
+        name=change.name,
+        version=change.version,
+    )

@@ -1,0 +1,92 @@
+"""How service versions are, and what they did since the server started."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from traitlets.config import LoggingConfigurable
+
+from jupyter_mlsvc.wire import models
+from jupyter_mlsvc_server.auth.policy import Action, require
+from jupyter_mlsvc_server.auth.principal import Principal
+from jupyter_mlsvc_server.scoring.definition import DefinitionKey
+from jupyter_mlsvc_server.scoring.engine import ScoringEngine
+from jupyter_mlsvc_server.scoring.statistics import INTERVAL_SECONDS, Figures, Interval
+from jupyter_mlsvc_server.services.manager import ServiceManager
+from jupyter_mlsvc_server.storage.clock import to_text
+
+
+class ServiceStatisticsReporter(LoggingConfigurable):
+    """Asks the scoring engine about the versions that somebody may see."""
+
+    def __init__(self, *, services: ServiceManager, scoring: ScoringEngine, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self._services = services
+        self._scoring = scoring
+
+    async def list(self, principal: Principal) -> list[models.ServiceStatistics]:
+        """Give a row for each version that is loaded or was called, the oldest version first."""
+        known = self._scoring.known()
+        keys = [DefinitionKey(*each.key) for each in await self._services.records(principal)]
+        return [
+            models.ServiceStatistics(**_members(key, self._scoring.figures(*key)))
+            for key in keys
+            if key in known
+        ]
+
+    async def get(
+        self, principal: Principal, name: str, version: str
+    ) -> models.ServiceStatisticsWithHistory:
+        """Give the figures of one version, with its last ten minutes and its memory.
+
+        Raises
+        ------
+        ServiceNotFound
+            There is no such version.
+        """
+        require(principal, Action.READ_SERVICE, None, "read services")
+        key = DefinitionKey(*(await self._services.record(name, version)).key)
+        memory = await self._scoring.memory_of(*key)
+        figures = self._scoring.figures(*key, with_history=True)
+        return models.ServiceStatisticsWithHistory(
+            **_members(key, figures),
+            memory_bytes=memory,
+            interval_seconds=INTERVAL_SECONDS,
+            history=[_interval(each) for each in figures.history],
+        )
+
+
+def _members(key: DefinitionKey, figures: Figures) -> dict[str, Any]:
+    return {
+        "name": key.name,
+        "version": key.version,
+        "state": figures.state.value,
+        "message": figures.message,
+        "workers": figures.workers,
+        "waiting": figures.waiting,
+        "calls": figures.calls,
+        "errors": figures.errors,
+        "calls_per_minute": figures.calls_per_minute,
+        "p50_milliseconds": _milliseconds(figures.p50),
+        "p99_milliseconds": _milliseconds(figures.p99),
+        "last_call": None if figures.last_call is None else _time(figures.last_call),
+    }
+
+
+def _interval(interval: Interval) -> models.StatisticsInterval:
+    return models.StatisticsInterval(
+        time=_time(interval.start),
+        calls=interval.calls,
+        errors=interval.errors,
+        p50_milliseconds=_milliseconds(interval.p50),
+        p99_milliseconds=_milliseconds(interval.p99),
+    )
+
+
+def _milliseconds(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds * 1000, 3)
+
+
+def _time(seconds: float) -> str:
+    return to_text(datetime.fromtimestamp(seconds, UTC))

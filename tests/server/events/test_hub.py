@@ -1,0 +1,132 @@
+"""What the hub keeps, whom it tells, and whom it lets wait."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Any
+
+import pytest
+from traitlets.config import Config
+
+from jupyter_mlsvc.wire.models import EventList
+from jupyter_mlsvc_server.auth.principal import Principal, Role
+from jupyter_mlsvc_server.events.errors import TooManyPolls, TooManyWaiters
+from jupyter_mlsvc_server.events.hub import KEPT, EventHub, Place, Waiter
+from jupyter_mlsvc_server.events.record import Change, Happening, Kind
+
+ANN = Principal("ann", Role.OWNER)
+BEN = Principal("ben", Role.READER)
+
+
+def a_hub(**settings: Any) -> EventHub:
+    return EventHub(config=Config({"EventHub": settings}))
+
+
+def a_change(kind: Kind = Kind.SERVICE, owner: str = "ann", **members: Any) -> Change:
+    return Change(kind=kind, happening=Happening.CREATED, owner=owner, **members)
+
+
+async def ask(
+    hub: EventHub, after: int | None, *, by: Principal = ANN, seconds: float = 0, run: str = ""
+) -> EventList:
+    place = None if after is None else Place(run or hub.run, after)
+    return await hub.events_after(Waiter(by), place, seconds)
+
+
+async def test_who_does_not_know_where_to_begin_is_told_at_once() -> None:
+    hub = a_hub()
+    hub.announce(a_change())
+    answer = await ask(hub, None, seconds=60)
+    assert answer == EventList(run=hub.run, last=1, events=[], is_reset=False)
+
+
+async def test_what_happened_since_is_told_at_once_and_in_order() -> None:
+    hub = a_hub()
+    for name in "abc":
+        hub.announce(a_change(name=name, version="1.0"))
+    answer = await ask(hub, 1, seconds=60)
+    assert [(each.number, each.name) for each in answer.events] == [(2, "b"), (3, "c")]
+    assert answer.last == 3
+
+
+async def test_who_waits_is_told_as_soon_as_something_happens() -> None:
+    hub = a_hub()
+    waiting = asyncio.create_task(ask(hub, 0, seconds=60))
+    await asyncio.sleep(0.01)
+    hub.announce(a_change(name="Iris"))
+    answer = await asyncio.wait_for(waiting, 5)
+    assert [each.name for each in answer.events] == ["Iris"]
+
+
+async def test_a_wait_in_which_nothing_happens_ends_with_nothing() -> None:
+    hub = a_hub()
+    began = time.monotonic()
+    answer = await ask(hub, 0, seconds=0.1)
+    assert (answer.events, answer.is_reset) == ([], False)
+    assert 0.09 < time.monotonic() - began < 2
+
+
+@pytest.mark.parametrize("kind", [Kind.SESSION, Kind.SNAPSHOT, Kind.BATCH])
+async def test_others_neither_hear_of_a_persons_things_nor_wake_for_them(kind: Kind) -> None:
+    hub = a_hub()
+    ben = asyncio.create_task(ask(hub, 0, by=BEN, seconds=60))
+    await asyncio.sleep(0.01)
+    hub.announce(a_change(kind, id="1"))
+    await asyncio.sleep(0.01)
+    assert not ben.done()
+    hub.announce(a_change(Kind.SERVICE, name="Iris"))
+    answer = await asyncio.wait_for(ben, 5)
+    assert [each.kind for each in answer.events] == ["service"]
+    assert answer.last == 2
+    assert [each.kind for each in (await ask(hub, 0)).events] == [kind, "service"]
+
+
+@pytest.mark.parametrize(("run", "after"), [("another", 1), ("", 3), ("", 0)], ids=str)
+async def test_a_place_that_is_not_known_asks_to_look_at_everything_again(
+    run: str, after: int
+) -> None:
+    hub = a_hub()
+    for _ in range(2 if after else KEPT + 1):
+        hub.announce(a_change())
+    answer = await ask(hub, after, run=run, seconds=60)
+    assert (answer.is_reset, answer.events, answer.run) == (True, [], hub.run)
+    assert answer.last == hub._last
+
+
+async def test_the_oldest_event_that_is_kept_can_be_read() -> None:
+    hub = a_hub()
+    for _ in range(KEPT + 1):
+        hub.announce(a_change())
+    assert len((await ask(hub, 1)).events) == KEPT
+
+
+async def test_a_person_waits_in_so_many_places_and_gets_room_back() -> None:
+    hub = a_hub(max_waiting_per_user=1)
+    first = asyncio.create_task(ask(hub, 0, seconds=60))
+    await asyncio.sleep(0.01)
+    with pytest.raises(TooManyPolls):
+        await ask(hub, 0, seconds=60)
+    assert (await ask(hub, 0)).events == [], "who does not wait needs no room"
+    first.cancel()
+    await asyncio.gather(first, return_exceptions=True)
+    assert (await ask(hub, 0, seconds=0.01)).events == []
+
+
+async def test_all_people_together_wait_in_so_many_places() -> None:
+    hub = a_hub(max_waiting=1)
+    first = asyncio.create_task(ask(hub, 0, seconds=60))
+    await asyncio.sleep(0.01)
+    with pytest.raises(TooManyWaiters):
+        await ask(hub, 0, by=BEN, seconds=60)
+    hub.stop()
+    await asyncio.wait_for(first, 5)
+
+
+async def test_a_hub_that_stops_answers_those_who_wait_and_those_who_come() -> None:
+    hub = a_hub()
+    waiting = asyncio.create_task(ask(hub, 0, seconds=60))
+    await asyncio.sleep(0.01)
+    hub.stop()
+    assert (await asyncio.wait_for(waiting, 5)).is_reset is False
+    assert (await asyncio.wait_for(ask(hub, 0, seconds=60), 5)).events == []
