@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
@@ -84,47 +84,61 @@ class Figures:
 class Timings:
     """Counts requests, and remembers when they came and how long they took.
 
-    It is told of every request, so telling it costs little: once a second it puts away what it
-    counted, and in between it adds to numbers and to a ring of the newest times.
+    It is told of every request, so telling it costs little: it counts, and puts the time into a
+    ring. What came in which second and which interval is worked out once a second.
+
+    Parameters
+    ----------
+    clock
+        Tells the seconds since 1970.
     """
 
     __slots__ = (
-        "_answered",
-        "_began",
         "_clock",
+        "_ends",
         "_finished",
+        "_interval_began",
         "_per_second",
         "_second",
+        "_second_began",
         "_seconds",
+        "_unanswered",
         "count",
         "errors",
         "last_call",
     )
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = time.time) -> None:
         self.count = 0
         self.errors = 0
         self.last_call: float | None = None
-        self._clock = time.time
+        self._clock = clock
         self._seconds: deque[float] = deque(maxlen=KEPT)
-        self._answered = 0
-        self._second = int(self._clock())
+        self._unanswered = 0
+        self._second = int(clock())
+        self._ends = self._second + 1
+        self._second_began = 0
         self._per_second = [0] * _MINUTE
         self._finished: deque[Interval] = deque(maxlen=INTERVALS - 1)
-        self._began = self._counts()
+        self._interval_began = (0, 0, 0)
 
     def add(self, seconds: float, *, failed: bool = False) -> None:
         """Count a request that was answered, and whether its code failed."""
-        self._count()
-        self._answered += 1
+        now = self.last_call = self._clock()
+        if not self._second <= now < self._ends:
+            self._advance(int(now))
+        self.count += 1
         self._seconds.append(seconds)
         if failed:
             self.errors += 1
 
     def add_failure(self) -> None:
         """Count a request that got no answer."""
-        self._count()
+        self.last_call = self._clock()
+        self._advance(int(self.last_call))
+        self.count += 1
         self.errors += 1
+        self._unanswered += 1
 
     def percentiles(self, *shares: float) -> list[float | None]:
         """Give the times, in seconds, that such shares of the last requests stayed within."""
@@ -134,57 +148,49 @@ class Timings:
     def calls_per_minute(self) -> int:
         """Count the requests of the last 60 seconds."""
         self._advance(int(self._clock()))
-        return sum(self._per_second)
+        return sum(self._per_second) + self.count - self._second_began
 
     def history(self) -> list[Interval]:
         """Give the last intervals, oldest first; the last one is not over."""
-        now = int(self._clock())
-        self._advance(now)
-        known = {each.start: each for each in (*self._finished, self._running())}
-        last = _start(now)
+        self._advance(int(self._clock()))
+        last = _start(self._second)
+        known = {each.start: each for each in (*self._finished, self._interval(last))}
         starts = range(last - (INTERVALS - 1) * INTERVAL_SECONDS, last + 1, INTERVAL_SECONDS)
         return [known.get(start) or Interval(start) for start in starts]
 
     # --- seconds and intervals ---------------------------------------------------------------
 
-    def _count(self) -> None:
-        now = self.last_call = self._clock()
-        if (second := int(now)) != self._second:
-            self._advance(second)
-        self.count += 1
-        self._per_second[second % _MINUTE] += 1
-
     def _advance(self, second: int) -> None:
-        """Make room for a second that has come."""
-        before, self._second = self._second, second
+        """Put away what came until now, where another second has come."""
+        before, self._second, self._ends = self._second, second, second + 1
         if second == before:
             return
-        # A clock that was set back makes what was counted older than it is, and no mess.
-        if not 0 < second - before < _MINUTE:
-            self._per_second = [0] * _MINUTE
-        else:
+        self._per_second[before % _MINUTE] = self.count - self._second_began
+        self._second_began = self.count
+        if 0 < second - before < _MINUTE:
             for passed in range(before + 1, second + 1):
                 self._per_second[passed % _MINUTE] = 0
+        else:
+            # Nothing came for a minute, or somebody set the clock.
+            self._per_second = [0] * _MINUTE
         if _start(second) != _start(before):
-            finished = self._running(_start(before))
-            if finished.calls:
-                self._finished.append(finished)
-            self._began = self._counts()
+            if self.count > self._interval_began[0]:
+                self._finished.append(self._interval(_start(before)))
+            self._interval_began = (self.count, self.errors, self._unanswered)
 
-    def _running(self, start: int | None = None) -> Interval:
-        count, errors, answered = self._began
-        newest = min(self._answered - answered, len(self._seconds))
-        ordered = sorted(list(self._seconds)[-newest:]) if newest else []
+    def _interval(self, start: int) -> Interval:
+        """Describe the running interval."""
+        count, errors, unanswered = self._interval_began
+        calls = self.count - count
+        answered = min(calls - (self._unanswered - unanswered), len(self._seconds))
+        ordered = sorted(list(self._seconds)[-answered:]) if answered else []
         return Interval(
-            start=_start(self._second) if start is None else start,
-            calls=self.count - count,
+            start=start,
+            calls=calls,
             errors=self.errors - errors,
             p50=_percentile(ordered, 0.5),
             p99=_percentile(ordered, 0.99),
         )
-
-    def _counts(self) -> tuple[int, int, int]:
-        return self.count, self.errors, self._answered
 
 
 def _start(second: int) -> int:

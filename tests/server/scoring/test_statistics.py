@@ -1,0 +1,117 @@
+"""Counts, times and intervals of requests, on a clock that the test sets."""
+
+from __future__ import annotations
+
+import sys
+import timeit
+
+import pytest
+
+from jupyter_mlsvc_server.scoring.statistics import INTERVALS, KEPT, Interval, Timings
+
+NOON = 1_500_000_000
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = float(NOON)
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def timings(clock: Clock) -> Timings:
+    return Timings(clock)
+
+
+def test_the_calls_of_a_minute_are_those_of_the_last_sixty_seconds(
+    timings: Timings, clock: Clock
+) -> None:
+    for moment in (0, 0.5, 1, 30, 59.9):
+        clock.now = NOON + moment
+        timings.add(0.001)
+    assert timings.calls_per_minute() == 5
+    clock.now = NOON + 60
+    assert timings.calls_per_minute() == 3, "the first second is over a minute ago"
+    clock.now = NOON + 90
+    assert timings.calls_per_minute() == 1
+    clock.now = NOON + 500
+    assert timings.calls_per_minute() == 0
+    timings.add_failure()
+    assert timings.calls_per_minute() == 1
+    assert timings.count == 6
+
+
+def test_the_history_has_sixty_intervals_with_gaps_as_zeros(timings: Timings, clock: Clock) -> None:
+    for moment, seconds in [(0, 0.01), (9.9, 0.03), (10, 0.02), (45, 0.05)]:
+        clock.now = NOON + moment
+        timings.add(seconds, failed=moment == 45)
+    timings.add_failure()
+    history = timings.history()
+    assert len(history) == INTERVALS
+    assert [each.start for each in history] == [
+        NOON + 40 - 10 * ago for ago in reversed(range(INTERVALS))
+    ]
+    assert history[-5:] == [
+        Interval(NOON, 2, 0, 0.03, 0.03),
+        Interval(NOON + 10, 1, 0, 0.02, 0.02),
+        Interval(NOON + 20),
+        Interval(NOON + 30),
+        Interval(NOON + 40, 2, 2, 0.05, 0.05),
+    ]
+
+
+def test_what_is_over_ten_minutes_ago_is_forgotten(timings: Timings, clock: Clock) -> None:
+    timings.add(0.01)
+    clock.now = NOON + 599
+    assert timings.history()[0] == Interval(NOON, 1, 0, 0.01, 0.01)
+    clock.now = NOON + 600
+    assert sum(each.calls for each in timings.history()) == 0
+    assert timings.count == 1
+
+
+def test_each_interval_has_the_times_of_its_own_requests(timings: Timings, clock: Clock) -> None:
+    for _ in range(100):
+        timings.add(0.001)
+    clock.now = NOON + 10
+    for thousandths in range(1, 101):
+        timings.add(thousandths)
+    before, now = timings.history()[-2:]
+    assert (before.p50, before.p99) == (0.001, 0.001)
+    assert (now.p50, now.p99) == (51, 100)
+    assert timings.percentiles(0.5, 0.99) == [1, 99]
+
+
+def test_an_interval_of_failures_without_answers_has_no_times(timings: Timings) -> None:
+    timings.add_failure()
+    assert timings.history()[-1] == Interval(NOON, 1, 1)
+    assert timings.percentiles(0.5) == [None]
+
+
+def test_a_clock_that_is_set_back_spoils_nothing(timings: Timings, clock: Clock) -> None:
+    timings.add(0.001)
+    clock.now = NOON - 3600
+    timings.add(0.002)
+    assert timings.calls_per_minute() == 1
+    assert timings.history()[-1] == Interval(NOON - 3600, 1, 0, 0.002, 0.002)
+    assert timings.count == 2
+
+
+def test_counting_a_request_takes_little_time_and_no_room() -> None:
+    timings = Timings()
+
+    def size() -> int:
+        return sum(sys.getsizeof(getattr(timings, name)) for name in Timings.__slots__)
+
+    for _ in range(KEPT):
+        timings.add(0.001)
+    before = size()
+    seconds = min(timeit.repeat(lambda: timings.add(0.001), number=100_000, repeat=5)) / 100_000
+    assert size() <= before + 64
+    assert seconds < 5e-6, "some hundred nanoseconds on any machine, with room for a busy one"
