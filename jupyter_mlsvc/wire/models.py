@@ -139,6 +139,20 @@ class StartExecutionResponse(Wire, frozen=True, kw_only=True):
     execution_id: str
 
 
+ExecutionState = Literal["queued", "running", "succeeded", "failed", "cancelled"]
+
+
+class Execution(Wire, frozen=True, kw_only=True):
+    """An execution of a session in a list; times are null before they come (our addition)."""
+
+    execution_id: str
+    code: str
+    state: ExecutionState
+    start_time: str | None
+    end_time: str | None
+    error_message: str
+
+
 class InventoryObject(Wire, frozen=True, kw_only=True):
     """An object of a workspace; without a digest its value can't be compared (our addition)."""
 
@@ -199,6 +213,57 @@ class Snapshot(Wire, frozen=True, kw_only=True):
     content_size: int
     runtime_type: str | None = None
     skipped: list[SkippedObject] = []
+
+
+class SnapshotObject(SkippedObject, frozen=True, kw_only=True):
+    """An object of a workspace; those that were not kept have a reason (our addition).
+
+    ``size`` is in bytes; where objects share data, the first one counts it.
+    """
+
+    size: int
+    kept: bool
+
+
+class SnapshotFile(Wire, frozen=True, kw_only=True):
+    """A file of a snapshot; ``size`` is in bytes (our addition)."""
+
+    path: str
+    size: int
+
+
+class SkippedFile(Wire, frozen=True, kw_only=True):
+    """A file that a snapshot could not keep, and why (our addition)."""
+
+    path: str
+    reason: str
+
+
+class NamedVersion(Wire, frozen=True, kw_only=True):
+    """What names a service version."""
+
+    name: str
+    version: str
+
+
+class SnapshotContents(Wire, frozen=True, kw_only=True):
+    """What a snapshot holds, and the services that hold the same content (our addition).
+
+    ``packages`` are the versions of those that were loaded.
+    """
+
+    id: str
+    name: str
+    owner: str
+    creation_time: str
+    content_size: int
+    runtime_type: str
+    runtime_version: str
+    objects: list[SnapshotObject]
+    files: list[SnapshotFile]
+    skipped_files: list[SkippedFile]
+    services: list[NamedVersion]
+    packages: dict[str, str]
 
 
 # --- services --------------------------------------------------------------------------------

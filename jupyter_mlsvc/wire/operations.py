@@ -389,6 +389,16 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         addition=True,
     ),
     Operation(
+        id="listExecutions",
+        method="get",
+        path="/sessions/{id}/executions",
+        tag=_SESSIONS,
+        summary="List the executions that are still kept, oldest first.",
+        answer=list[models.Execution],
+        errors=(401, 404, 503),
+        addition=True,
+    ),
+    Operation(
         id="followExecution",
         method="get",
         path="/sessions/{id}/executions/{executionId}/events",
@@ -585,6 +595,16 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         answer=bytes,
         errors=_READ,
         produces="application/zip",
+    ),
+    Operation(
+        id="getSnapshotContents",
+        method="get",
+        path="/snapshots/{id}/contents",
+        tag=_SNAPSHOTS,
+        summary="Objects, files and packages of a snapshot, and the services that hold it.",
+        answer=models.SnapshotContents,
+        errors=_READ,
+        addition=True,
     ),
     Operation(
         id="DeleteSnapshot",

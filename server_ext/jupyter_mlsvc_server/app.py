@@ -17,6 +17,7 @@ from tornado.web import Application
 from traitlets import Bool, Integer, List, TraitError, Type, Unicode, default, validate
 
 from jupyter_mlsvc_server import __version__
+from jupyter_mlsvc_server.activity import ActivityReporter
 from jupyter_mlsvc_server.auth import handlers as auth_handlers
 from jupyter_mlsvc_server.auth.accounts import AccountManager
 from jupyter_mlsvc_server.auth.cli import UserApp
@@ -165,6 +166,9 @@ class MlsvcApp(ExtensionApp):
             # Where this server is there for this alone, traitlets tells it in a line and exits.
             raise TraitError(f"data_dir {data_dir} cannot be used: {error.strerror}.") from error
         self.parts = self._build(data_dir)
+        self._activity = ActivityReporter(
+            sessions=self.parts.sessions, scoring=self.parts.scoring, batches=self.parts.batches
+        )
         self._door: HTTPServer | None = None
         self.public_url = ""
         self._kernel_environment: dict[str, str] = {}
@@ -260,6 +264,7 @@ class MlsvcApp(ExtensionApp):
         except OSError as error:
             await self._explain_closed_door(error)
         self._tell_kernels()
+        self._activity.start(serverapp.web_app.settings["last_activity_times"])
 
     async def _start_parts(self) -> None:
         parts = self.parts
@@ -274,6 +279,10 @@ class MlsvcApp(ExtensionApp):
         await parts.batches.start()
         parts.ready = True
 
+    def current_activity(self) -> dict[str, Any] | None:
+        """Tell Jupyter, which ends servers that nobody uses, what goes on."""
+        return self._activity.current() if self._was_built() else None
+
     async def stop_extension(self) -> None:
         """Close the doors, then stop the parts in the reverse of their order."""
         if not self._was_built():
@@ -282,7 +291,8 @@ class MlsvcApp(ExtensionApp):
         parts.ready = False
         for name in self._kernel_environment:
             os.environ.pop(name, None)
-        parts.events.stop()
+        await self._activity.stop()
+        await parts.events.stop()
         if self._door is not None:
             self._door.stop()
             await self._door.close_all_connections()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -12,10 +12,12 @@ import requests
 
 from jupyter_mlsvc import __version__
 from jupyter_mlsvc_server.launch import ServerProcess
-from tests.contract.doors import Door
+from tests.contract.doors import Door, door_urls, sign_in
 from tests.contract.test_bad_input import assert_error
 
 pytestmark = pytest.mark.kernel
+
+PASSWORD = "correct horse battery"
 
 
 class Following:
@@ -227,3 +229,194 @@ def test_a_client_that_goes_away_leaves_its_place(
     assert answer.status_code == 200
     answer = ana.get("/events", params=place | {"wait": 1})
     assert answer.status_code == 200, answer.text
+
+
+# --- sessions --------------------------------------------------------------------------------
+
+
+def listed(door: Door, session: str) -> dict[str, Any]:
+    (row,) = [each for each in door.get("/sessions").json() if each["id"] == session]
+    return dict(row)
+
+
+def executions(door: Door, session: str) -> list[dict[str, Any]]:
+    answer = door.get(f"/sessions/{session}/executions")
+    assert answer.status_code == 200, answer.text
+    return list(answer.json())
+
+
+def test_a_session_that_nobody_used_is_idle_and_has_its_whole_lease(
+    door: Door, session_id: str
+) -> None:
+    row = listed(door, session_id)
+    assert (row["state"], row["executionId"], row["queued"]) == ("idle", None, 0)
+    assert row["memoryBytes"] > 10 * 2**20
+    assert 0 <= row["idleSeconds"] < 30
+    assert 3600 - 30 < row["leaseSeconds"] <= 3600
+    assert row["idleSeconds"] + row["leaseSeconds"] == pytest.approx(3600, abs=0.01)
+    assert executions(door, session_id) == []
+
+
+def test_the_memory_of_a_session_includes_what_its_code_started(
+    door: Door, session_id: str
+) -> None:
+    before = listed(door, session_id)["memoryBytes"]
+    code = (
+        "import subprocess, sys\n"
+        "other = subprocess.Popen([sys.executable, '-c', "
+        "'x = bytearray(60_000_000); print(1, flush=True); input()'], "
+        "stdin=subprocess.PIPE, stdout=subprocess.PIPE)\nother.stdout.readline()"
+    )
+    assert door.post(f"/sessions/{session_id}/execute", json={"code": code}).json()["success"]
+    assert listed(door, session_id)["memoryBytes"] > before + 50_000_000
+
+
+def test_executions_are_listed_from_their_queueing_to_their_end(
+    door: Door, session_id: str
+) -> None:
+    path = f"/sessions/{session_id}/executions"
+    ids = [
+        door.post(path, json={"code": code}).json()["executionId"]
+        for code in ("x = 1", "1 / 0", "import time; time.sleep(60)", "y = 2", "z = 3")
+    ]
+    end = time.monotonic() + 30
+    while executions(door, session_id)[2]["state"] != "running":
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    rows = executions(door, session_id)
+    assert [each["executionId"] for each in rows] == ids
+    assert [each["state"] for each in rows] == [
+        *("succeeded", "failed", "running", "queued", "queued")
+    ]
+    assert rows[0]["code"] == "x = 1"
+    assert rows[0]["startTime"] <= rows[0]["endTime"] <= rows[1]["startTime"]
+    assert rows[1]["errorMessage"] == "ZeroDivisionError: division by zero"
+    assert (rows[2]["endTime"], rows[3]["startTime"]) == (None, None)
+    row = listed(door, session_id)
+    assert (row["state"], row["executionId"], row["queued"]) == ("busy", ids[2], 2)
+    assert (row["idleSeconds"], row["leaseSeconds"]) == (0, 3600)
+
+    door.post(f"/sessions/{session_id}/cancel", params={"executionId": ids[4]})
+    door.post(f"/sessions/{session_id}/cancel")
+    while listed(door, session_id)["state"] != "idle":
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    assert [each["state"] for each in executions(door, session_id)[2:]] == [
+        *("cancelled", "succeeded", "cancelled")
+    ]
+    assert listed(door, session_id)["executionId"] == ids[3], "the last that ran"
+
+
+def test_looking_at_executions_renews_no_lease(door: Door, session_id: str) -> None:
+    time.sleep(0.3)
+    executions(door, session_id)
+    assert listed(door, session_id)["idleSeconds"] >= 0.3
+
+
+def test_executions_of_what_is_not_ones_own_are_not_found(
+    door: Door, session_id: str, people: Callable[[str], str]
+) -> None:
+    ben = door.with_token(people("ben"))
+    assert_error(ben.get(f"/sessions/{session_id}/executions"), 404)
+
+
+# --- snapshots -------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def snapshot_id(door: Door, session_id: str) -> Iterator[str]:
+    code = (
+        "import threading\nvalues = list(range(1000))\nlock = threading.Lock()\n"
+        "import os\nos.makedirs('sub')\nopen('sub/a.txt', 'w').write('abc')\n"
+        "os.symlink('/etc/hostname', 'link')"
+    )
+    assert door.post(f"/sessions/{session_id}/execute", json={"code": code}).json()["success"]
+    answer = door.post(f"/sessions/{session_id}/snapshot", json={"name": "kept"})
+    identifier = answer.json()["snapshotId"]
+    yield identifier
+    door.delete(f"/snapshots/{identifier}")
+
+
+def test_the_contents_of_a_snapshot_are_told(
+    door: Door, snapshot_id: str, service_name: str
+) -> None:
+    definition = {"code": "n = len(values)", "snapshotId": snapshot_id}
+    assert door.post(f"/services/{service_name}/1.0", json=definition).status_code == 201
+    answer = door.get(f"/snapshots/{snapshot_id}/contents")
+    assert answer.status_code == 200, answer.text
+    body = answer.json()
+    (row,) = [each for each in door.get("/snapshots").json() if each["id"] == snapshot_id]
+    shared = ("id", "name", "owner", "creationTime", "contentSize", "runtimeType")
+    assert {name: body[name] for name in shared} == {name: row[name] for name in shared}
+    assert body["runtimeVersion"].startswith("3.")
+    objects = {each["name"]: each for each in body["objects"]}
+    values = objects["values"]
+    assert (values["type"], values["kept"], values["reason"]) == ("list", True, "")
+    assert values["size"] > 1000
+    assert objects["lock"]["kept"] is False
+    assert objects["lock"]["reason"]
+    assert body["files"] == [{"path": "sub/a.txt", "size": 3}]
+    assert [each["path"] for each in body["skippedFiles"]] == ["link"]
+    assert body["services"] == [{"name": service_name, "version": "1.0"}]
+    assert "ipykernel" in body["packages"]
+    door.delete(f"/services/{service_name}/1.0")
+    assert door.get(f"/snapshots/{snapshot_id}/contents").json()["services"] == []
+
+
+def test_contents_of_anothers_snapshot_are_not_found(
+    door: Door, snapshot_id: str, people: Callable[[str], str]
+) -> None:
+    answer = door.with_token(people("ben")).get(f"/snapshots/{snapshot_id}/contents")
+    assert_error(answer, 404)
+
+
+# --- the Jupyter server ----------------------------------------------------------------------
+
+
+def test_a_call_of_a_service_counts_as_activity_of_the_jupyter_server(
+    door: Door, published: str, mlsvc_server: ServerProcess
+) -> None:
+    def last_activity() -> str:
+        headers = {"Authorization": f"token {mlsvc_server.jupyter_token}"}
+        url = f"{mlsvc_server.jupyter_url}/api/status"
+        text: str = requests.get(url, headers=headers, timeout=30).json()["last_activity"]
+        return text
+
+    before = last_activity()
+    door.get("/services")
+    door.post(f"/api/{published}/1.0", json={"a": 1, "b": 2})
+    end = time.monotonic() + 20
+    while last_activity() == before:
+        assert time.monotonic() < end, "the call was not told"
+        time.sleep(0.2)
+
+
+def test_a_server_stops_at_once_though_somebody_waits(tmp_path_factory: Any) -> None:
+    with ServerProcess(
+        data_dir=tmp_path_factory.mktemp("stopped"),
+        admin_password=PASSWORD,
+        options=["--WarmKernels.warm_kernels=0", "--LocalEngine.preload=[]"],
+    ) as server:
+        outcomes = []
+        threads = []
+        for url in door_urls(server).values():
+            door = sign_in(url, "admin", PASSWORD)
+            known = door.get("/events").json()
+            query = {"run": known["run"], "after": known["last"], "wait": 55}
+
+            def wait(door: Door = door, query: dict[str, Any] = query) -> None:
+                try:
+                    outcomes.append(door.get("/events", params=query).status_code)
+                except requests.ConnectionError:
+                    outcomes.append(0)
+
+            threads.append(threading.Thread(target=wait))
+        for thread in threads:
+            thread.start()
+        time.sleep(0.5)
+        began = time.monotonic()
+        assert server.stop(timeout=20) == 0
+        assert time.monotonic() - began < 8
+        for thread in threads:
+            thread.join(5)
+        assert outcomes == [200, 200]

@@ -63,6 +63,7 @@ CALLS = [
     ("DELETE", "/{id}/force"),
     ("POST", "/{id}/execute"),
     ("POST", "/{id}/executions"),
+    ("GET", "/{id}/executions"),
     ("GET", "/{id}/executions/1/events"),
     ("POST", "/{id}/cancel"),
     ("GET", "/{id}/console-output"),

@@ -123,6 +123,11 @@ class BatchManager(LoggingConfigurable):
         await asyncio.gather(*tasks, return_exceptions=True)
         await asyncio.to_thread(self._staging.close)
 
+    @property
+    def running(self) -> int:
+        """How many batches run or wait for their turn here."""
+        return len(self._tasks)
+
     async def sweep(self) -> None:
         """Delete what is kept long enough, and go on with what another server left."""
         if self.keep_seconds:

@@ -16,6 +16,8 @@ from jupyter_mlsvc_server.auth.principal import Principal
 from jupyter_mlsvc_server.events.errors import TooManyPolls, TooManyWaiters
 from jupyter_mlsvc_server.events.record import NEEDED, Change
 
+_FAREWELL_SECONDS: Final = 0.05
+
 KEPT: Final = 1000
 """Events that somebody who was away can still read; the newest ones."""
 
@@ -87,11 +89,14 @@ class EventHub(LoggingConfigurable):
             if _may_see(waiter.principal, change):
                 waiter.wake()
 
-    def stop(self) -> None:
-        """Let nobody wait any more; those who do are answered."""
+    async def stop(self) -> None:
+        """Let nobody wait any more; those who do are answered. May be called twice."""
         self._is_stopped = True
-        for waiter in self._waiters:
-            waiter.wake()
+        if self._waiters:
+            for waiter in self._waiters:
+                waiter.wake()
+            # Connections are about to be closed: the answers go out first.
+            await asyncio.sleep(_FAREWELL_SECONDS)
 
     async def events_after(
         self, waiter: Waiter, place: Place | None, seconds: float

@@ -88,7 +88,10 @@ class ScoringEngine(Protocol):
         """
 
     def statistics(self) -> dict[str, Any]:
-        """Count ``services`` that are loaded and ``workers``; ``versions`` has a row for each."""
+        """Count ``services`` that are loaded and ``workers``; ``versions`` has a row for each.
+
+        ``last_call`` is in seconds since 1970, or None.
+        """
 
     def known(self) -> Collection[DefinitionKey]:
         """List the versions that are loaded or were called since the engine started."""

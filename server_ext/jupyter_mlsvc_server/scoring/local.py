@@ -174,6 +174,9 @@ class LocalEngine(ScoringSettings):
         return {
             "services": len(self._pools),
             "workers": sum(len(pool.pids) for pool in self._pools.values()),
+            "last_call": max(
+                (each.last_call for each in self._timings.values() if each.last_call), default=None
+            ),
             "versions": {
                 str(key): {
                     "requests": timings.count,

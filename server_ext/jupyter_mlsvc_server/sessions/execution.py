@@ -10,10 +10,17 @@ from typing import Any, ClassVar, Final
 
 import msgspec
 
-from jupyter_mlsvc.wire.models import ExecuteRequest, ExecuteResponse, WorkspaceObject
+from jupyter_mlsvc.wire import models
+from jupyter_mlsvc.wire.models import (
+    ExecuteRequest,
+    ExecuteResponse,
+    ExecutionState,
+    WorkspaceObject,
+)
 from jupyter_mlsvc.wire.names import InvalidName, parameter_name
 from jupyter_mlsvc_server.sessions.channel import OVERSIZE
 from jupyter_mlsvc_server.sessions.log import ConsoleText, EventLog
+from jupyter_mlsvc_server.storage.clock import now_text
 
 CANCELLED: Final = "KeyboardInterrupt: the execution was cancelled"
 
@@ -60,9 +67,39 @@ class Execution:
         self.console = ConsoleText(limit)
         self.is_abandoned = False
         self.is_cancelled = False
-        self.is_begun = False
+        self.started: str | None = None
+        self.ended: str | None = None
         self._error: tuple[str, str] | None = None
         self._response: asyncio.Future[ExecuteResponse] = asyncio.get_running_loop().create_future()
+
+    @property
+    def is_begun(self) -> bool:
+        """Whether its turn has come."""
+        return self.started is not None
+
+    def begin(self) -> None:
+        """Note that its turn has come."""
+        self.started = now_text()
+
+    @property
+    def state(self) -> ExecutionState:
+        """How far it is."""
+        if not self._response.done():
+            return "running" if self.is_begun else "queued"
+        if self._response.result().success:
+            return "succeeded"
+        return "cancelled" if self.is_cancelled or not self.is_begun else "failed"
+
+    def describe(self) -> models.Execution:
+        """Describe it for a list."""
+        return models.Execution(
+            execution_id=self.id,
+            code=self.code,
+            state=self.state,
+            start_time=self.started,
+            end_time=self.ended,
+            error_message=self._response.result().error_message if self._response.done() else "",
+        )
 
     @property
     def is_finished(self) -> bool:
@@ -165,6 +202,7 @@ class Execution:
             console_output=str(self.console),
             changed_files=changed_files,
         )
+        self.ended = now_text()
         self.log.finish({"type": "result", **msgspec.to_builtins(response)})
         self._response.set_result(response)
 

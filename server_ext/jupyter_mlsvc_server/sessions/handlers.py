@@ -93,6 +93,11 @@ class Execute(SessionEndpoint):
 class Executions(SessionEndpoint):
     """Running code without waiting for it (our addition)."""
 
+    async def get(self, session_id: str) -> None:
+        """List the executions that are still kept, oldest first; it renews no lease."""
+        session = await self.parts.sessions.look_at(self.principal, session_id)
+        self.answer(session.executions())
+
     async def post(self, session_id: str) -> None:
         """Queue it and answer its id at once (202)."""
         session = await self.find(session_id)

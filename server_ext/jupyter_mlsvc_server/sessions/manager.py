@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import time
 import uuid
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -235,9 +236,20 @@ class SessionManager(LoggingConfigurable):
         SessionNotFound
             There is none, or it is another person's.
         """
+        session = await self.look_at(principal, session_id)
+        session.touch()
+        return session
+
+    async def look_at(self, principal: Principal, session_id: str) -> Session:
+        """Find a session as :meth:`get` does, without renewing its lease.
+
+        Raises
+        ------
+        SessionEnded, SessionStarting, SessionNotFound
+            As for :meth:`get`.
+        """
         session = self._sessions.get(session_id)
         if session is not None and session.owner == principal.name:
-            session.touch()
             return session
         order = self._starting.get(session_id)
         if order is not None and order.owner == principal.name:
@@ -271,8 +283,13 @@ class SessionManager(LoggingConfigurable):
         await self._end(await self.get(principal, session_id), "it was closed.", now=True)
 
     def statistics(self) -> dict[str, Any]:
-        """Numbers for the status page; a ``limit`` of 0 means none."""
+        """Numbers for the status page; a ``limit`` of 0 means none.
+
+        ``last_used`` is when a session was used last, in seconds since 1970, or None.
+        """
+        idle = min((each.idle_seconds for each in self._sessions.values()), default=None)
         return {
+            "last_used": None if idle is None else time.time() - idle,
             "active": len(self._sessions),
             "warm": self._warm.ready,
             "limit": self.max_sessions_per_user,

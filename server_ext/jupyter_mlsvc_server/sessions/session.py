@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import msgspec
 
+from jupyter_mlsvc.wire import models
 from jupyter_mlsvc.wire.models import ExecuteRequest, ExecuteResponse, SessionInventory
 from jupyter_mlsvc_server.sessions.errors import (
     AgentRefused,
@@ -208,6 +209,10 @@ class Session:
         """
         return self._find(execution_id).log.follow(since)
 
+    def executions(self) -> list[models.Execution]:
+        """Describe the executions that are still kept, oldest first (our addition)."""
+        return [execution.describe() for execution in self._executions.values()]
+
     async def cancel(self, execution_id: str | None = None) -> bool:
         """Interrupt the execution that runs; those that wait go on (contract: ``cancelSession``).
 
@@ -264,7 +269,7 @@ class Session:
             if self._ended is not None:
                 execution.finish(error=self._end_sentence(), changed_files=[])
                 return
-            execution.is_begun = True
+            execution.begin()
             self._running = self._last = execution
             self._remember(execution.code)
             before = await asyncio.to_thread(self.files.state)

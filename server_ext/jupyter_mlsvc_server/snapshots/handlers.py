@@ -74,9 +74,18 @@ class OneSnapshot(SnapshotEndpoint):
         self.answer_text(f"Deleted snapshot {snapshot_id}.")
 
 
+class SnapshotContents(SnapshotEndpoint):
+    """What is in a snapshot."""
+
+    async def get(self, snapshot_id: str) -> None:
+        """Tell it, without sending it (our addition)."""
+        self.answer(await self.parts.snapshots.contents(self.principal, snapshot_id))
+
+
 routes: Routes = [
     (r"/sessions/(?P<session_id>[^/]+)/snapshot", SessionSnapshot),
     (r"/sessions/(?P<session_id>[^/]+)/loadsnapshot/(?P<snapshot_id>[^/]+)", LoadSnapshot),
     (r"/snapshots", AllSnapshots),
     (r"/snapshots/(?P<snapshot_id>[^/]+)", OneSnapshot),
+    (r"/snapshots/(?P<snapshot_id>[^/]+)/contents", SnapshotContents),
 ]

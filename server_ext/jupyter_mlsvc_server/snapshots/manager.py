@@ -256,6 +256,44 @@ class SnapshotManager(LoggingConfigurable):
         record = await self.get(principal, snapshot_id)
         return zip_stream(await self.content(record.content_id))
 
+    async def contents(self, principal: Principal, snapshot_id: str) -> models.SnapshotContents:
+        """Tell what is in a snapshot, and which services hold the same (our addition).
+
+        Raises
+        ------
+        SnapshotNotFound
+            There is none, or it is another person's.
+        """
+        record = await self.get(principal, snapshot_id)
+        manifest = (await self.content(record.content_id)).manifest
+        holders = await self._store.services_with(record.content_id)
+        return models.SnapshotContents(
+            id=record.id,
+            name=record.name,
+            owner=record.owner,
+            creation_time=record.created_at,
+            content_size=record.content_size,
+            runtime_type=record.runtime_type,
+            runtime_version=manifest.workspace.python_version,
+            objects=[
+                models.SnapshotObject(
+                    name=entry.name,
+                    type=entry.type,
+                    size=entry.size,
+                    kept=entry.kept,
+                    reason=entry.reason,
+                )
+                for entry in manifest.workspace.objects
+            ],
+            files=[models.SnapshotFile(path=each.path, size=each.size) for each in manifest.files],
+            skipped_files=[
+                models.SkippedFile(path=each.path, reason=each.reason)
+                for each in manifest.skipped_files
+            ],
+            services=[models.NamedVersion(name=name, version=version) for name, version in holders],
+            packages=manifest.workspace.packages,
+        )
+
     # --- what services need ------------------------------------------------------------------
 
     async def find(self, snapshot_id: str) -> SnapshotRecord | None:

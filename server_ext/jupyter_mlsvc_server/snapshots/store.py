@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import msgspec
@@ -88,6 +88,15 @@ class SnapshotStore:
         query = sa.select(contents.c.manifest).where(contents.c.id == content_id)
         text = await self._database.read(lambda connection: connection.scalar(query))
         return None if text is None else msgspec.json.decode(text, type=Manifest)
+
+    async def services_with(self, content_id: str) -> Sequence[tuple[str, str]]:
+        """Read the names and versions of the services that hold a content, in this order."""
+        columns = (service_revisions.c.name, service_revisions.c.version)
+        query = sa.select(*columns).where(service_revisions.c.content_id == content_id)
+        rows = await self._database.read(
+            lambda connection: connection.execute(query.order_by(*columns)).all()
+        )
+        return [(row.name, row.version) for row in rows]
 
     async def delete_unused(self, held: Collection[str]) -> frozenset[str]:
         """Remove contents that no snapshot and no service has, apart from those that are held.

@@ -119,7 +119,7 @@ async def test_all_people_together_wait_in_so_many_places() -> None:
     await asyncio.sleep(0.01)
     with pytest.raises(TooManyWaiters):
         await ask(hub, 0, by=BEN, seconds=60)
-    hub.stop()
+    await hub.stop()
     await asyncio.wait_for(first, 5)
 
 
@@ -127,6 +127,6 @@ async def test_a_hub_that_stops_answers_those_who_wait_and_those_who_come() -> N
     hub = a_hub()
     waiting = asyncio.create_task(ask(hub, 0, seconds=60))
     await asyncio.sleep(0.01)
-    hub.stop()
+    await hub.stop()
     assert (await asyncio.wait_for(waiting, 5)).is_reset is False
     assert (await asyncio.wait_for(ask(hub, 0, seconds=60), 5)).events == []
