@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from jupyter_mlsvc.client.api import Api
 from jupyter_mlsvc.client.auth import Anonymous, GivenToken, Login
 from jupyter_mlsvc.client.batches import Batches
+from jupyter_mlsvc.client.changes import Events
 from jupyter_mlsvc.client.service import Service
 from jupyter_mlsvc.client.services import Services
 from jupyter_mlsvc.client.session import Session
@@ -56,6 +57,7 @@ class Client:
     snapshots : Snapshots
     services : Services
     batches : Batches
+    events : Events
 
     Examples
     --------
@@ -87,6 +89,7 @@ class Client:
         self.snapshots = Snapshots(self._api)
         self.services = Services(self._api)
         self.batches = Batches(self._api, self.services)
+        self.events = Events(self._api)
         if username is not None:
             if password is None:
                 raise MlsvcError("A username needs a password.")
@@ -98,6 +101,23 @@ class Client:
     def user(self) -> str | None:
         """Who is logged in; None where only a token is known."""
         return self._api.auth.user
+
+    def whoami(self) -> models.UserResponse:
+        """Ask the server who you are to it (our addition).
+
+        Returns
+        -------
+        UserResponse
+            ``name``; ``role``, which is ``owner``, ``contributor`` or ``reader``;
+            ``server_version``; and ``public_url``, the address for programs, empty where the
+            server has none.
+
+        Raises
+        ------
+        Unauthorized
+            The token is not valid there.
+        """
+        return self._api.get(models.UserResponse, "user")
 
     @property
     def is_logged_in(self) -> bool:

@@ -89,6 +89,16 @@ def moment(stamp: str | None) -> str:
     return f"{stamp[:19].replace('T', ' ')} UTC" if stamp else ""
 
 
+def duration(seconds: float | None) -> str:
+    """Show a length of time in its largest unit, rounded down; nothing where there is none."""
+    if seconds is None:
+        return ""
+    for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= length:
+            return f"{int(seconds // length)} {unit}"
+    return f"{int(seconds)} s"
+
+
 def text_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Lay a table out in plain text."""
     widths = [max(len(line[i]) for line in [headings, *rows]) for i in range(len(headings))]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from jupyter_mlsvc.client import looks
 from jupyter_mlsvc.client.results import ServiceResult
+from jupyter_mlsvc.client.statistics import ServiceStatistics
 from jupyter_mlsvc.wire import models
 
 if TYPE_CHECKING:
@@ -81,6 +82,10 @@ class Service:
     def consume(self, **inputs: object) -> ServiceResult:
         """Call the service with its inputs by name; the same as calling the object."""
         return self(**inputs)
+
+    def statistics(self) -> ServiceStatistics:
+        """Tell how it does: state, calls, times, memory, and the last ten minutes."""
+        return self._services.statistics_of(self.name, self.version)
 
     def swagger(self) -> looks.Document:
         """Swagger document of the service."""

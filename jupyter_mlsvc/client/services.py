@@ -12,6 +12,7 @@ from jupyter_mlsvc.client.api import Api, Form, form
 from jupyter_mlsvc.client.parameters import Parameters, definitions, plain_values
 from jupyter_mlsvc.client.results import ServiceResult
 from jupyter_mlsvc.client.service import Service
+from jupyter_mlsvc.client.statistics import COLUMNS, ServiceStatistics
 from jupyter_mlsvc.errors import NotFound
 from jupyter_mlsvc.wire import models
 from jupyter_mlsvc.wire.model_file import serialize_model
@@ -219,6 +220,22 @@ class Services:
     def delete_pool(self, name: str, version: str) -> None:
         """Give a service the usual workers again (contract: ``deleteServicePool``)."""
         self._api.delete("services", name, version, "pool")
+
+    def statistics(self) -> looks.Listing[ServiceStatistics]:
+        """Tell how the services do that are loaded or were called since the server started."""
+        rows = self._api.get(list[models.ServiceStatistics], "statistics")
+        return looks.Listing(map(ServiceStatistics, rows), COLUMNS, "No service was called.")
+
+    def statistics_of(self, name: str, version: str) -> ServiceStatistics:
+        """Tell how a service does, with its memory and its last ten minutes (our addition).
+
+        Raises
+        ------
+        NotFound
+            No such service or version.
+        """
+        kind = models.ServiceStatisticsWithHistory
+        return ServiceStatistics(self._api.get(kind, "services", name, version, "statistics"))
 
     def list(self) -> looks.Listing[Service]:
         """List all services (contract: ``getAllWebServices``)."""

@@ -27,7 +27,16 @@ class Session:
     ----------
     id, name, runtime_type : str
     owner, state, creation_time, last_activity : str or None
-        Known where the session came from a list.
+        Known where the session came from a list, as is what follows. The state is ``starting``,
+        ``idle`` or ``busy``.
+    memory_bytes : int or None
+        What its processes take.
+    idle_seconds, lease_seconds : float or None
+        Since it was used last, and until it is closed if nobody uses it; None: it never is.
+    execution_id : str or None
+        Of what runs, else of what ran last.
+    queued : int
+        How many executions wait.
     """
 
     def __init__(
@@ -50,11 +59,16 @@ class Session:
         self.state = state
         self.creation_time = creation_time
         self.last_activity = last_activity
+        self.memory_bytes: int | None = None
+        self.idle_seconds: float | None = None
+        self.lease_seconds: float | None = None
+        self.execution_id: str | None = None
+        self.queued = 0
 
     @classmethod
     def of(cls, sessions: Sessions, row: models.Session) -> Session:
         """Make one from a row of the server's list."""
-        return cls(
+        session = cls(
             sessions,
             row.id,
             row.name,
@@ -64,6 +78,12 @@ class Session:
             creation_time=row.creation_time,
             last_activity=row.last_activity,
         )
+        session.memory_bytes = row.memory_bytes
+        session.idle_seconds = row.idle_seconds
+        session.lease_seconds = row.lease_seconds
+        session.execution_id = row.execution_id
+        session.queued = row.queued
+        return session
 
     def execute(
         self,
@@ -125,6 +145,10 @@ class Session:
     def console_output(self) -> str:
         """Text that the running or last code printed."""
         return self._sessions.console_output(self.id)
+
+    def executions(self) -> looks.Listing[models.Execution]:
+        """List the executions that are still kept, oldest first, with state, times and errors."""
+        return self._sessions.executions(self.id)
 
     def history(self) -> list[str]:
         """Code executed so far, oldest first."""
@@ -212,6 +236,7 @@ class Session:
         return [
             ("runtime", self.runtime_type),
             ("state", self.state or ""),
+            ("memory", looks.size(self.memory_bytes) if self.memory_bytes else ""),
             ("created", looks.moment(self.creation_time)),
             ("id", self.id),
         ]

@@ -151,6 +151,15 @@ class Sessions:
         )
         return answer.execution_id
 
+    def executions(self, session_id: str) -> looks.Listing[models.Execution]:
+        """List the executions that are still kept, oldest first (our addition).
+
+        Each has ``execution_id``, ``code``, ``state`` (``queued``, ``running``, ``succeeded``,
+        ``failed``, ``cancelled``), ``start_time``, ``end_time`` and ``error_message``.
+        """
+        rows = self._api.get(list[models.Execution], "sessions", session_id, "executions")
+        return looks.Listing(rows, _EXECUTION_COLUMNS, "No executions.")
+
     def events(self, session_id: str, execution_id: str, since: int = 0) -> Iterator[AnyEvent]:
         """Follow an execution; ends after its ``Finished`` event.
 
@@ -364,7 +373,18 @@ _COLUMNS: Final[Sequence[looks.Column]] = (
     ("name", lambda session: session.name),
     ("runtime", lambda session: session.runtime_type),
     ("state", lambda session: session.state),
+    ("memory", lambda session: looks.size(session.memory_bytes) if session.memory_bytes else ""),
     ("created", lambda session: looks.moment(session.creation_time)),
     ("last activity", lambda session: looks.moment(session.last_activity)),
+    ("closes in", lambda session: looks.duration(session.lease_seconds)),
     ("id", lambda session: session.id),
+)
+
+_EXECUTION_COLUMNS: Final[Sequence[looks.Column]] = (
+    ("code", lambda execution: execution.code),
+    ("state", lambda execution: execution.state),
+    ("started", lambda execution: looks.moment(execution.start_time)),
+    ("ended", lambda execution: looks.moment(execution.end_time)),
+    ("error", lambda execution: execution.error_message),
+    ("id", lambda execution: execution.execution_id),
 )

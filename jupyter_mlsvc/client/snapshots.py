@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from jupyter_mlsvc.client import looks
 from jupyter_mlsvc.client.api import Api
+from jupyter_mlsvc.client.contents import SnapshotContents
 from jupyter_mlsvc.client.transfer import FileForm, Progress, no_progress, save
 from jupyter_mlsvc.wire import models
 
@@ -62,6 +63,11 @@ class Snapshots:
     def delete(self, snapshot_id: str) -> None:
         """Delete a snapshot; services made of it keep working (contract: ``DeleteSnapshot``)."""
         self._api.delete("snapshots", snapshot_id)
+
+    def contents(self, snapshot_id: str) -> SnapshotContents:
+        """Tell what is in a snapshot, without loading it (our addition)."""
+        body = self._api.get(models.SnapshotContents, "snapshots", snapshot_id, "contents")
+        return SnapshotContents(body)
 
     def download(
         self, snapshot_id: str, path: str | Path, progress: Progress = no_progress
@@ -157,6 +163,10 @@ class Snapshot:
     def load(self, session: Session | str) -> str:
         """Load it into a session, over the same names; the answer says what came back."""
         return self._snapshots.load(self.id, session)
+
+    def contents(self) -> SnapshotContents:
+        """Tell what is in it: objects, files, packages, and the services that hold the same."""
+        return self._snapshots.contents(self.id)
 
     def download(self, path: str | Path, progress: Progress = no_progress) -> Path:
         """Save the content as a zip file."""

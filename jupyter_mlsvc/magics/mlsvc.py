@@ -18,6 +18,7 @@ from jupyter_mlsvc.client.looks import Document, Listing
 from jupyter_mlsvc.client.service import Service
 from jupyter_mlsvc.client.session import Session
 from jupyter_mlsvc.client.snapshots import Snapshot
+from jupyter_mlsvc.client.statistics import ServiceStatistics
 from jupyter_mlsvc.client.status import Status
 from jupyter_mlsvc.errors import MlsvcError
 from jupyter_mlsvc.magics.base import MlsvcMagics
@@ -135,6 +136,16 @@ def _service(connection: MlsvcConnection, arguments: argparse.Namespace) -> Serv
     return connection.client.service(arguments.name, arguments.version)
 
 
+def _statistics(
+    connection: MlsvcConnection, arguments: argparse.Namespace
+) -> ServiceStatistics | Listing[ServiceStatistics]:
+    services = connection.client.services
+    if arguments.name is None:
+        return services.statistics()
+    version = arguments.version or services.get(arguments.name).version
+    return services.statistics_of(arguments.name, version)
+
+
 def _update(connection: MlsvcConnection, arguments: argparse.Namespace) -> Service:
     given = vars(arguments)
     options = (
@@ -232,6 +243,12 @@ COMMANDS: Final[tuple[Command, ...]] = (
             (("--snapshot",), {"dest": "snapshot_id"}),
             SESSION,
         ),
+    ),
+    Command(
+        "statistics [NAME [VERSION]]",
+        "calls, failures and times of all services, or of one",
+        _statistics,
+        (MAYBE_NAME, MAYBE_VERSION),
     ),
     Command("delete NAME VERSION", "delete a version of a service", _delete, (NAME, VERSION)),
     Command(

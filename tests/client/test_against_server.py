@@ -22,6 +22,7 @@ from jupyter_mlsvc.errors import (
     NotFound,
     NotLoggedIn,
     RemoteExecutionError,
+    ServiceFailed,
     Unauthorized,
 )
 from jupyter_mlsvc_server.launch import ServerProcess
@@ -246,3 +247,88 @@ def test_a_pool_is_set_seen_and_given_up(client: Client) -> None:
         assert client.services.pool_status("Pooled", "1") == "NotFound"
     finally:
         service.delete()
+
+
+# --- what goes on ----------------------------------------------------------------------------
+
+
+def test_who_one_is(client: Client, mlsvc_server: ServerProcess) -> None:
+    me = client.whoami()
+    assert (me.name, me.role, me.public_url) == ("admin", "owner", mlsvc_server.public_url)
+
+
+def test_events_tell_what_one_does(client: Client) -> None:
+    found = client.events.follow(timeout=30, kinds={"service", "session"})
+    with client.sessions.create("followed") as session:
+        service = client.services.publish("followed", "1.0", code="y = 1", outputs=["y:integer"])
+        service.delete()
+    told = []
+    for event in found:
+        told.append((event.kind, event.action, event.name))
+        if event.kind == "session" and event.action == "deleted":
+            break
+    assert event.id == session.id
+    assert ("session", "created", "followed") in told
+    assert told.index(("service", "created", "followed")) < told.index(
+        ("service", "deleted", "followed")
+    )
+
+
+def test_statistics_of_a_service(client: Client) -> None:
+    service = client.services.publish(
+        "counted", "1.0", code="y = 1 / x", inputs=["x:numeric"], outputs=["y:numeric"]
+    )
+    assert service.statistics().calls == 0
+    service(x=4)
+    with pytest.raises(ServiceFailed):
+        service(x=0)
+    after = service.statistics()
+    assert (after.calls, after.errors, after.state) == (2, 1, "ready")
+    assert sum(each.calls for each in after.history) == 2
+    (row,) = [each for each in client.services.statistics() if each.name == "counted"]
+    assert (row.calls, row.history) == (2, [])
+    service.delete()
+
+
+def test_executions_and_the_state_of_a_session(client: Client, session: Session) -> None:
+    session.execute("x = 1")
+    with pytest.raises(RemoteExecutionError):
+        session.execute("1 / 0")
+    first, second = session.executions()
+    assert (first.code, first.state, second.state) == ("x = 1", "succeeded", "failed")
+    assert second.error_message == "ZeroDivisionError: division by zero"
+    assert "succeeded" in repr(session.executions())
+    listed = client.sessions.get(session.id)
+    assert (listed.state, listed.queued) == ("idle", 0)
+    assert listed.execution_id == second.execution_id
+    assert listed.memory_bytes is not None
+    assert listed.memory_bytes > 10 * 2**20
+    assert "59 min" in repr(client.sessions.list())
+
+
+def test_what_is_in_a_snapshot(client: Client, session: Session) -> None:
+    session.execute("import threading\nvalues = [1, 2]\nlock = threading.Lock()")
+    session.execute("open('a.txt', 'w').write('abc')")
+    snapshot = client.snapshots.create(session, "looked at")
+    contents = snapshot.contents()
+    assert {each.name: each.kept for each in contents.objects}["values"]
+    assert [(each.path, each.size) for each in contents.files] == [("a.txt", 3)]
+    text = repr(contents)
+    assert "values  list" in text
+    assert "lock (_thread.lock)" in text
+    snapshot.delete()
+
+
+def test_following_goes_on_when_the_server_is_started_again(tmp_path: Path) -> None:
+    quick = ["--WarmKernels.warm_kernels=0", "--LocalEngine.preload=[]"]
+    with ServerProcess(data_dir=tmp_path, admin_password="a password", options=quick) as server:
+        client = Client(server.public_url, username="admin", password="a password")
+        found = client.events.follow(timeout=60)
+        client.services.publish("before", code="y = 1")
+        assert next(found).name == "before"
+        server.stop()
+        server.start()
+        assert next(found).kind == "reset"
+        client.services.publish("after", code="y = 1")
+        assert next(found).name == "after"
+        client.close()

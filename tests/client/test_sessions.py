@@ -74,9 +74,12 @@ def test_the_list_is_a_table(client: Client, transport: FakeTransport) -> None:
         "name",
         "runtime",
         "state",
+        "memory",
         "created",
         "last",
         "activity",
+        "closes",
+        "in",
         "id",
     ]
     assert "<td" in listing._repr_html_()

@@ -273,3 +273,13 @@ def test_a_wrong_line_of_a_realtime_service_says_what_is_right(
     error = run(line).error
     assert isinstance(error, UsageError)
     assert words in str(error)
+
+
+def test_statistics_of_all_services_and_of_one(run: Run) -> None:
+    run("%publish Counted V1.0 -o y:integer y = 1").result.raise_error()
+    run("%consume Counted V1.0").result.raise_error()
+    one = run("%mlsvc statistics Counted").value
+    assert (one.version, one.calls, one.errors) == ("V1.0", 1, 0)
+    every = run("%mlsvc statistics").value
+    assert [row.calls for row in every if row.name == "Counted"] == [1]
+    run("%mlsvc delete Counted V1.0").result.raise_error()

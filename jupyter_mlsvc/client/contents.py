@@ -1,0 +1,97 @@
+"""What is in a snapshot."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from jupyter_mlsvc.client import looks
+from jupyter_mlsvc.wire import models
+
+
+class SnapshotContents:
+    """What a snapshot holds.
+
+    Attributes
+    ----------
+    id, name, owner, creation_time : str
+    content_size : int
+        Bytes of all that it holds.
+    runtime_type, runtime_version : str
+        Language, and the version that wrote it.
+    objects : list of SnapshotObject
+        Each has ``name``, ``type``, ``size`` in bytes, ``kept``, and the ``reason`` where it was
+        left out.
+    files : list of SnapshotFile
+        Each has ``path`` and ``size`` in bytes.
+    skipped_files : list of SkippedFile
+        Files that were left out: ``path`` and ``reason``.
+    services : list of NamedVersion
+        The service versions that hold the same: ``name`` and ``version``.
+    packages : dict
+        Versions of the packages that were loaded, by name.
+    """
+
+    def __init__(self, body: models.SnapshotContents) -> None:
+        self.id = body.id
+        self.name = body.name
+        self.owner = body.owner
+        self.creation_time = body.creation_time
+        self.content_size = body.content_size
+        self.runtime_type = body.runtime_type
+        self.runtime_version = body.runtime_version
+        self.objects = looks.Listing(body.objects, _OBJECTS, "No objects.")
+        self.files = looks.Listing(body.files, _FILES, "No files.")
+        self.skipped_files = looks.Listing(body.skipped_files, _SKIPPED_FILES, "No files.")
+        self.services = looks.Listing(body.services, _SERVICES, "No services.")
+        self.packages = body.packages
+
+    def __repr__(self) -> str:
+        return looks.text_card(self._title(), self._rows())
+
+    def _repr_html_(self) -> str:
+        return looks.html_card(self._title(), self._rows())
+
+    def _title(self) -> str:
+        return f"Contents of snapshot {self.name!r}"
+
+    def _rows(self) -> list[tuple[str, str]]:
+        left_out = [f"{each.name} ({each.type}): {each.reason}" for each in self._not_kept()]
+        left_out += [f"{each.path}: {each.reason}" for each in self.skipped_files]
+        return [
+            ("id", self.id),
+            ("created", looks.moment(self.creation_time)),
+            ("size", looks.size(self.content_size)),
+            ("runtime", f"{self.runtime_type} {self.runtime_version}"),
+            ("objects", "\n".join(_object(each) for each in self.objects if each.kept)),
+            ("files", "\n".join(f"{each.path}  {looks.size(each.size)}" for each in self.files)),
+            ("left out", "\n".join(left_out)),
+            ("services", ", ".join(f"{each.name} {each.version}" for each in self.services)),
+        ]
+
+    def _not_kept(self) -> list[models.SnapshotObject]:
+        return [each for each in self.objects if not each.kept]
+
+
+def _object(row: models.SnapshotObject) -> str:
+    return f"{row.name}  {row.type}  {looks.size(row.size)}"
+
+
+_OBJECTS: Final[tuple[looks.Column, ...]] = (
+    ("name", lambda row: row.name),
+    ("type", lambda row: row.type),
+    ("size", lambda row: looks.size(row.size) if row.kept else ""),
+    ("kept", lambda row: "yes" if row.kept else "no"),
+    ("reason", lambda row: row.reason),
+)
+_FILES: Final[tuple[looks.Column, ...]] = (
+    ("path", lambda row: row.path),
+    ("size", lambda row: looks.size(row.size)),
+)
+_SKIPPED_FILES: Final[tuple[looks.Column, ...]] = (
+    ("path", lambda row: row.path),
+    ("reason", lambda row: row.reason),
+)
+_SERVICES: Final[tuple[looks.Column, ...]] = (
+    ("name", lambda row: row.name),
+    ("version", lambda row: row.version),
+)

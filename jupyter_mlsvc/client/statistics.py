@@ -1,0 +1,102 @@
+"""How a service does."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from jupyter_mlsvc.client import looks
+from jupyter_mlsvc.wire import models
+
+
+class ServiceStatistics:
+    """How a service version is, and what it did since the server started.
+
+    Attributes
+    ----------
+    name, version : str
+    state : str
+        ``idle`` (no process; the next call starts one), ``starting``, ``ready``, ``busy`` (all
+        workers at work) or ``failed`` (it can't be started; ``message`` says why).
+    message : str
+    workers, waiting : int
+        Processes that answer, and calls that wait for one of them.
+    calls, errors : int
+        All calls, and those that failed: code that raised, passed deadlines, faults.
+    calls_per_minute : int
+        Calls of the last 60 seconds.
+    p50_milliseconds, p99_milliseconds : float or None
+        What half and 99 of 100 of the newest calls stayed within.
+    last_call : str or None
+        When the last call ended: UTC, as ``2017-10-05T22:49:33.7832670``.
+    memory_bytes : int or None
+        What its processes take; None in a list.
+    interval_seconds : int or None
+        Length of an interval of ``history``; None in a list.
+    history : list of StatisticsInterval
+        The last intervals, oldest first, each with ``time``, ``calls``, ``errors``,
+        ``p50_milliseconds`` and ``p99_milliseconds``; the last one is not over. Empty in a list.
+    """
+
+    def __init__(self, row: models.ServiceStatistics) -> None:
+        self.name = row.name
+        self.version = row.version
+        self.state = row.state
+        self.message = row.message
+        self.workers = row.workers
+        self.waiting = row.waiting
+        self.calls = row.calls
+        self.errors = row.errors
+        self.calls_per_minute = row.calls_per_minute
+        self.p50_milliseconds = row.p50_milliseconds
+        self.p99_milliseconds = row.p99_milliseconds
+        self.last_call = row.last_call
+        self.memory_bytes: int | None = None
+        self.interval_seconds: int | None = None
+        self.history: list[models.StatisticsInterval] = []
+        if isinstance(row, models.ServiceStatisticsWithHistory):
+            self.memory_bytes = row.memory_bytes
+            self.interval_seconds = row.interval_seconds
+            self.history = row.history
+
+    def __repr__(self) -> str:
+        return looks.text_card(self._title(), self._rows())
+
+    def _repr_html_(self) -> str:
+        return looks.html_card(self._title(), self._rows())
+
+    def _title(self) -> str:
+        return f"Statistics of {self.name} {self.version}"
+
+    def _rows(self) -> list[tuple[str, str]]:
+        return [
+            ("state", f"{self.state}: {self.message}" if self.message else self.state),
+            ("workers", str(self.workers)),
+            ("waiting", str(self.waiting)),
+            ("calls", str(self.calls)),
+            ("errors", str(self.errors)),
+            ("calls a minute", str(self.calls_per_minute)),
+            ("p50", milliseconds(self.p50_milliseconds)),
+            ("p99", milliseconds(self.p99_milliseconds)),
+            ("last call", looks.moment(self.last_call)),
+            ("memory", "" if self.memory_bytes is None else looks.size(self.memory_bytes)),
+        ]
+
+
+def milliseconds(value: float | None) -> str:
+    """Show a time for people; nothing where there is none."""
+    return "" if value is None else f"{value:.3g} ms" if value < 100 else f"{value:,.0f} ms"
+
+
+COLUMNS: Final[tuple[looks.Column, ...]] = (
+    ("name", lambda row: row.name),
+    ("version", lambda row: row.version),
+    ("state", lambda row: row.state),
+    ("workers", lambda row: row.workers),
+    ("calls", lambda row: row.calls),
+    ("errors", lambda row: row.errors),
+    ("a minute", lambda row: row.calls_per_minute),
+    ("p50", lambda row: milliseconds(row.p50_milliseconds)),
+    ("p99", lambda row: milliseconds(row.p99_milliseconds)),
+    ("last call", lambda row: looks.moment(row.last_call)),
+    ("message", lambda row: row.message),
+)
