@@ -205,6 +205,7 @@ def test_who_does_not_know_this_run_has_to_look_again(door: Door) -> None:
     answer = door.get("/events", params={"run": "of-yesterday", "after": 7}).json()
     assert (answer["isReset"], answer["events"]) == (True, [])
     assert door.get("/events", params={"after": 0}).json()["isReset"], "a number of no run"
+    assert door.get(f"/events?after={'9' * 5000}").json()["isReset"], "however long it is"
 
 
 @pytest.mark.parametrize("query", ["after=x", "after=-1", "after=1&wait=56", "wait=0.5"])

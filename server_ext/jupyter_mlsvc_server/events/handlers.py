@@ -13,6 +13,7 @@ LONGEST_WAIT: Final = 55
 """Seconds; proxies commonly end a call that is silent for a minute."""
 
 _MOST_DIGITS: Final = 15
+"""A longer number is no event's, whatever it is."""
 
 
 class Events(Endpoint):
@@ -41,11 +42,13 @@ class Events(Endpoint):
         text = self.query(name)
         if not text:
             return None
-        is_number = text.isascii() and text.isdigit() and len(text) <= _MOST_DIGITS
-        if not is_number or (most is not None and int(text) > most):
+        number = -1
+        if text.isascii() and text.isdigit():
+            number = int(text) if len(text) <= _MOST_DIGITS else 10**_MOST_DIGITS
+        if number < 0 or (most is not None and number > most):
             limits = "of 0 or more" if most is None else f"from 0 to {most}"
             raise BadRequest(f"{name} is {text[:40]!r}; it has to be an integer {limits}.")
-        return int(text)
+        return number
 
 
 routes: Routes = [(r"/events", Events)]

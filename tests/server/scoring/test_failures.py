@@ -12,6 +12,7 @@ import pytest
 from jupyter_mlsvc_server.errors import Busy, DeadlinePassed, MlsvcServerError, NotFound
 from jupyter_mlsvc_server.scoring.definition import ServiceDefinition
 from jupyter_mlsvc_server.scoring.local import LocalEngine
+from jupyter_mlsvc_server.scoring.statistics import State
 from tests.server.scoring.serving import (
     Service,
     Snapshots,
@@ -251,6 +252,9 @@ async def test_workers_that_cannot_start_are_not_started_without_end(
     blob.unlink()
     with pytest.raises(MlsvcServerError, match="Its workers end as soon as they are started"):
         await service.call()
+    figures = engine.figures(*service.key)
+    assert (figures.state, figures.calls, figures.errors) == (State.FAILED, 1, 1)
+    assert figures.message == "Its workers end as soon as they are started."
 
 
 async def test_a_caller_that_goes_away_does_not_end_the_loading_for_the_others(
@@ -278,3 +282,52 @@ async def test_an_unknown_service_is_not_found(make_engine: MakeEngine) -> None:
     engine = await make_engine()
     with pytest.raises(NotFound):
         await engine.consume("No", "V1.0", b"")
+    assert engine.known() == set(), "nobody can fill memory with names that there are none of"
+
+
+async def test_a_version_that_cannot_be_loaded_says_why_and_counts_the_calls(
+    make_engine: MakeEngine,
+) -> None:
+    engine = await make_engine(retry_seconds=60)
+    code = "y = ("
+
+    async def definitions(name: str, version: str) -> ServiceDefinition:
+        return define(code, name=name)
+
+    engine.definitions = definitions
+    service = Service(engine, define("", name="Broken").key)
+    assert engine.figures(*service.key).state is State.IDLE
+    for _ in range(2):
+        with pytest.raises(MlsvcServerError):
+            await service.call()
+    figures = engine.figures(*service.key)
+    assert (figures.state, figures.calls, figures.errors) == (State.FAILED, 2, 2)
+    assert "never closed" in figures.message
+    assert service.key in engine.known()
+
+
+async def test_a_version_is_starting_while_its_processes_are_made(make_engine: MakeEngine) -> None:
+    engine = await make_engine()
+
+    async def definitions(name: str, version: str) -> ServiceDefinition:
+        return define("y = 1", name=name)
+
+    engine.definitions = definitions
+    service = Service(engine, define("", name="Slow").key)
+    call = asyncio.create_task(service.outputs())
+    await asyncio.sleep(0)
+    assert engine.figures(*service.key).state is State.STARTING
+    assert await call == {"y": 1}
+    assert engine.figures(*service.key).state is State.READY
+
+
+@pytest.mark.parametrize("code", ["import os; os._exit(3)", "import time; time.sleep(60)"])
+async def test_a_crash_and_a_passed_deadline_count_as_errors(
+    make_engine: MakeEngine, code: str
+) -> None:
+    engine = await make_engine(workers_max=1, deadline_seconds=0.5)
+    service = await serve_by(engine, code)
+    with pytest.raises(MlsvcServerError):
+        await service.call()
+    figures = engine.figures(*service.key)
+    assert (figures.calls, figures.errors, figures.p50) == (1, 1, None)

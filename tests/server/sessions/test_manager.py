@@ -10,23 +10,26 @@ from typing import Any
 
 import psutil
 import pytest
+from traitlets.config import Config
 
 from jupyter_mlsvc.wire.models import CreateSessionRequest
 from jupyter_mlsvc_server.auth.principal import Principal
 from jupyter_mlsvc_server.errors import BadRequest
+from jupyter_mlsvc_server.events.record import Change, Happening
 from jupyter_mlsvc_server.sessions.errors import (
     KernelDidNotStart,
     QueueIsFull,
     RuntimeNotAvailable,
     SessionEnded,
     SessionNotFound,
+    SessionStarting,
     TooManySessions,
 )
 from jupyter_mlsvc_server.sessions.manager import SessionManager
 from jupyter_mlsvc_server.sessions.session import Session
 from jupyter_mlsvc_server.snapshots.errors import SnapshotNotFound
 
-from .conftest import Run, make_manager, request_of
+from .conftest import NoSnapshots, Run, make_manager, request_of
 
 pytestmark = [pytest.mark.kernel, pytest.mark.asyncio(loop_scope="module")]
 
@@ -103,6 +106,76 @@ async def test_a_user_can_have_no_more_sessions_than_allowed(
     await asyncio.gather(*(manager.close_by_force(ann, each.id) for each in created))
     assert (len(created), len(refused)) == (0, 4) or (len(created), len(refused)) == (2, 2)
     assert [each.id for each in await manager.list(ann)] == [session.id]
+
+
+async def test_a_session_is_listed_and_told_of_from_the_moment_it_is_asked_for(
+    tmp_path: Path, ann: Principal, ben: Principal
+) -> None:
+    told: list[Change] = []
+    manager = SessionManager(
+        data_dir=tmp_path,
+        snapshots=NoSnapshots(),
+        announce=told.append,
+        config=Config({"WarmKernels": {"warm_kernels": 0}}),
+    )
+    await manager.start()
+    try:
+        creating = asyncio.create_task(manager.create(ann, CreateSessionRequest(name="new")))
+        await until(lambda: told)
+        (row,) = await manager.describe(ann)
+        assert (row.name, row.state, row.memory_bytes) == ("new", "starting", None)
+        assert await manager.describe(ben) == []
+        with pytest.raises(SessionStarting):
+            await manager.get(ann, row.id)
+        with pytest.raises(SessionNotFound):
+            await manager.get(ben, row.id)
+        session = await creating
+        assert session.id == row.id
+        (up,) = await manager.describe(ann)
+        assert (up.id, up.state, up.creation_time) == (row.id, "idle", row.creation_time)
+        assert [(each.happening, each.owner) for each in told] == [
+            (Happening.CREATED, "ann"),
+            (Happening.CHANGED, "ann"),
+        ]
+    finally:
+        await manager.stop()
+
+
+async def test_a_session_that_cannot_be_made_is_told_gone(tmp_path: Path, ann: Principal) -> None:
+    told: list[Change] = []
+    manager = SessionManager(
+        data_dir=tmp_path,
+        snapshots=NoSnapshots(),
+        announce=told.append,
+        config=Config(
+            {
+                "WarmKernels": {"warm_kernels": 0},
+                "KernelFactory": {"kernel_name": "no-such-kernel"},
+            }
+        ),
+    )
+    await manager.start()
+    try:
+        with pytest.raises(KernelDidNotStart):
+            await manager.create(ann, PLAIN)
+        assert [each.happening for each in told] == [Happening.CREATED, Happening.DELETED]
+        assert await manager.describe(ann) == []
+    finally:
+        await manager.stop()
+
+
+async def test_loading_an_unknown_snapshot_leaves_no_session_and_tells_so(
+    tmp_path: Path, ann: Principal
+) -> None:
+    told: list[Change] = []
+    manager = SessionManager(data_dir=tmp_path, snapshots=NoSnapshots(), announce=told.append)
+    await manager.start()
+    try:
+        with pytest.raises(SnapshotNotFound):
+            await manager.create(ann, CreateSessionRequest(snapshot_id="none"))
+        assert [each.happening for each in told] == [Happening.CREATED, Happening.DELETED]
+    finally:
+        await manager.stop()
 
 
 @pytest.mark.parametrize("runtime_type", ["R", "Julia", "python"])
