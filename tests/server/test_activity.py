@@ -1,0 +1,52 @@
+"""What the Jupyter server is told of ours."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from datetime import UTC, datetime
+from types import SimpleNamespace
+from typing import Any, cast
+
+from jupyter_mlsvc_server.activity import ActivityReporter
+
+
+def a_reporter(
+    *, active: int = 0, used: float | None = None, call: float | None = None, batches: int = 0
+) -> ActivityReporter:
+    parts: Any = {
+        "sessions": SimpleNamespace(statistics=lambda: {"active": active, "last_used": used}),
+        "scoring": SimpleNamespace(statistics=lambda: {"last_call": call}),
+        "batches": SimpleNamespace(running=batches),
+    }
+    return ActivityReporter(**parts)
+
+
+def test_a_server_that_only_waits_may_be_ended() -> None:
+    reporter = a_reporter()
+    assert reporter.current() == {}
+    assert reporter.last() is None
+
+
+def test_open_sessions_and_running_batches_keep_a_server_as_kernels_do() -> None:
+    assert a_reporter(active=2, batches=1).current() == {"sessions": 2, "batches": 1}
+    assert a_reporter(batches=1).current() == {"batches": 1}
+
+
+def test_the_last_use_is_that_of_whatever_was_used_last() -> None:
+    assert a_reporter(used=100.0, call=200.0).last() == datetime.fromtimestamp(200, UTC)
+    assert a_reporter(used=300.0, call=200.0).last() == datetime.fromtimestamp(300, UTC)
+    running = a_reporter(used=300.0, batches=1).last()
+    assert running is not None
+    assert running.timestamp() > time.time() - 5
+
+
+async def test_it_is_told_at_once_and_no_more_after_the_stop() -> None:
+    times: dict[str, datetime] = {}
+    reporter = a_reporter(call=200.0)
+    reporter.start(times)
+    await asyncio.sleep(0)
+    assert times == {"mlsvc": datetime.fromtimestamp(200, UTC)}
+    await reporter.stop()
+    await reporter.stop()
+    assert cast("Any", reporter)._task is None
