@@ -101,7 +101,14 @@ class Program:
 
     def state(self) -> None:
         """Ask how the server is."""
-        assert self.groups["StatusAPIs"].raw("status")["statusCode"] == "pass"
+        api = self.groups["StatusAPIs"]
+        assert api.raw("status")["statusCode"] == "pass"
+        if hasattr(api, "get_user"):
+            assert api.get_user().name == self.account.username
+        if hasattr(api, "list_events"):
+            place = api.list_events()
+            later = api.list_events(run=place.run, after=place.last, wait=0)
+            assert (later.run, later.is_reset) == (place.run, False)
 
     def nodes(self) -> None:
         """List the compute nodes, and set, add and remove the one that is there."""
@@ -131,6 +138,8 @@ class Program:
             self.following(api, session)
         if hasattr(api, "get_session_inventory"):
             api.get_session_inventory(session)
+        if hasattr(api, "list_executions"):
+            assert "succeeded" in {each.state for each in api.list_executions(session)}
         assert isinstance(api.close_session(session), str)
         other = api.create_session(models.CreateSessionRequest(runtimeType="Python")).session_id
         assert isinstance(api.close_session_by_force(other), str)
@@ -238,6 +247,10 @@ class Program:
         assert "rate" in sessions.list_workspace_objects(again.session_id)
         sessions.close_session(again.session_id)
         self.services(snapshot)
+        if hasattr(snapshots, "get_snapshot_contents"):
+            contents = snapshots.get_snapshot_contents(snapshot)
+            assert [(each.name, each.kept) for each in contents.objects] == [("rate", True)]
+            assert [each.path for each in contents.files] == ["notes.txt"]
         if hasattr(snapshots, "upload_snapshot"):
             content = snapshots.get_snapshot_content(snapshot)
             copy = snapshots.upload_snapshot(("copy.zip", bytes(content)), name="copy").snapshot_id
@@ -279,6 +292,10 @@ class Program:
         change = models.PublishWebServiceRequest(description="Dear.", runtimeType="Python")
         assert isinstance(api.patch_web_service_version(name, "1.0", change), str)
         self.pool(api, name)
+        if hasattr(api, "get_statistics"):
+            figures = api.get_service_statistics(name, "1.0")
+            assert (figures.calls, figures.last_call, len(figures.history)) == (0, None, 60)
+            assert name in {each.name for each in api.get_statistics()}
         document = self.groups["ServiceConsumptionAPIs"].get_web_service_swagger(name, "1.0")
         assert document["info"] == {"description": "Dear.", "title": name, "version": "1.0"}
         for version in ("1.0", guid):
