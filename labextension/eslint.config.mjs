@@ -7,11 +7,11 @@ import tseslint from 'typescript-eslint';
 export default defineConfig([
   { ignores: ['lib', 'node_modules', 'style', '**/*.cjs', '**/*.mjs', '**/*.mts'] },
   js.configs.recommended,
-  tseslint.configs.strictTypeChecked,
   { plugins: { jupyter } },
   jupyter.configs.recommended,
   {
     files: ['**/*.ts', '**/*.tsx'],
+    extends: [tseslint.configs.strictTypeChecked],
     languageOptions: {
       parserOptions: { project: 'tsconfig.test.json', tsconfigRootDir: import.meta.dirname }
     },

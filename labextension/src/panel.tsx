@@ -1,165 +1,216 @@
 import { TranslationBundle } from '@jupyterlab/translation';
-import { closeIcon, ReactWidget, refreshIcon, UseSignal } from '@jupyterlab/ui-components';
+import { ReactWidget, refreshIcon } from '@jupyterlab/ui-components';
+import { IDisposable } from '@lumino/disposable';
 import { Message } from '@lumino/messaging';
 import * as React from 'react';
 
+import { Command, IconButton, INSTALL, Tabs, useSignal } from './components';
+import { ServerEvents } from './events';
 import { servicesIcon } from './icon';
-import { IServiceGroup, ServicesModel } from './model';
-import { IServiceVersion } from './service';
-import { PANEL_ID } from './tokens';
+import { PanelState } from './state';
+import { ServerStatus } from './status';
+import { IPanelView, PANEL_ID } from './tokens';
+
+const VIEW = 'view';
 
 /**
- * What the panel lets its user do.
+ * What the frame of the panel is made of.
  */
-export interface IServicesActions {
-  refresh: () => void;
-  deleteService: (name: string, version: string) => void;
+export interface IPanelOptions {
+  trans: TranslationBundle;
+  status: ServerStatus;
+  events: ServerEvents;
+  state: PanelState;
 }
 
 /**
- * The side panel: every service with its versions.
+ * The side panel: a frame around views, of which one is seen at a time.
+ *
+ * The view that is seen is active while the panel is visible, and only then are the server's
+ * events watched.
  */
-export class ServicesPanel extends ReactWidget {
-  constructor(
-    private readonly _model: ServicesModel,
-    private readonly _actions: IServicesActions,
-    private readonly _trans: TranslationBundle
-  ) {
+export class MlsvcPanel extends ReactWidget {
+  constructor(private readonly _options: IPanelOptions) {
     super();
+    const { trans, state, status } = this._options;
     this.id = PANEL_ID;
     this.addClass('jp-Mlsvc');
     this.title.icon = servicesIcon;
-    this.title.caption = this._trans.__('ML services');
+    this.title.caption = trans.__('ML Services');
+    this.node.setAttribute('role', 'region');
+    this.node.setAttribute('aria-label', trans.__('ML Services'));
+    void state.restored.then(() => {
+      this._isRestored = true;
+      this._follow();
+      this.update();
+    });
+    status.changed.connect(() => {
+      this.update();
+    });
+  }
+
+  /**
+   * Add a tab after those that are there.
+   */
+  addView(view: IPanelView): void {
+    this._views.push(view);
+    this._follow();
+    this.update();
+  }
+
+  /**
+   * The view whose tab is selected.
+   */
+  get view(): IPanelView | undefined {
+    const id = this._options.state.get(VIEW, '');
+    return this._views.find(view => view.id === id) ?? this._views[0];
+  }
+
+  /**
+   * Select a tab.
+   */
+  select(id: string): void {
+    this._options.state.set(VIEW, id);
+    this._follow();
+    this.update();
+  }
+
+  /**
+   * Load again what is seen.
+   */
+  async refresh(): Promise<void> {
+    await Promise.all([this._options.status.check(), this.view?.refresh()]);
   }
 
   override dispose(): void {
-    this._model.dispose();
+    this._isGone = true;
+    this._follow();
     super.dispose();
+  }
+
+  protected override onAfterAttach(message: Message): void {
+    super.onAfterAttach(message);
+    this._follow();
+  }
+
+  protected override onBeforeDetach(message: Message): void {
+    super.onBeforeDetach(message);
+    this._watching?.dispose();
+    this._watching = null;
   }
 
   protected override onAfterShow(message: Message): void {
     super.onAfterShow(message);
-    this._model.isWatched = true;
-    void this._model.refresh();
+    this._follow();
   }
 
   protected override onAfterHide(message: Message): void {
     super.onAfterHide(message);
-    this._model.isWatched = false;
+    this._follow();
   }
 
-  protected render(): React.JSX.Element {
+  protected render(): React.ReactElement {
+    const { trans, status } = this._options;
+    const { view } = this;
     return (
-      <UseSignal signal={this._model.changed}>
-        {() => <Services model={this._model} actions={this._actions} trans={this._trans} />}
-      </UseSignal>
+      <>
+        <Header
+          trans={trans}
+          status={status}
+          onRefresh={() => {
+            void this.refresh();
+          }}
+        />
+        <Tabs
+          prefix={PANEL_ID}
+          label={trans.__('What is on the server')}
+          tabs={this._views}
+          selected={view?.id ?? ''}
+          onSelect={id => {
+            this.select(id);
+          }}
+        />
+        <div
+          className="jp-Mlsvc-view"
+          id={`${PANEL_ID}-panel`}
+          role="tabpanel"
+          aria-labelledby={view && `${PANEL_ID}-tab-${view.id}`}
+          data-view={view?.id}
+        >
+          {this._isRestored && <React.Fragment key={view?.id}>{view?.render()}</React.Fragment>}
+        </div>
+      </>
     );
   }
+
+  /**
+   * Activate what is seen, and that alone.
+   */
+  private _follow(): void {
+    const isSeen = !this._isGone && this.isAttached && this.isVisible && this._isRestored;
+    const seen = isSeen ? this.view : undefined;
+    if (seen === this._active) {
+      return;
+    }
+    this._active?.deactivate();
+    this._active = seen;
+    if (seen) {
+      this._watching ??= this._options.events.watch();
+      seen.activate();
+    } else {
+      this._watching?.dispose();
+      this._watching = null;
+    }
+  }
+
+  private readonly _views: IPanelView[] = [];
+  private _active: IPanelView | undefined;
+  private _watching: IDisposable | null = null;
+  private _isRestored = false;
+  private _isGone = false;
 }
 
-function Services(props: {
-  model: ServicesModel;
-  actions: IServicesActions;
+function Header(props: {
   trans: TranslationBundle;
-}): React.JSX.Element {
-  const { model, actions, trans } = props;
-  const title = trans.__('Refresh the list of services');
+  status: ServerStatus;
+  onRefresh: () => void;
+}): React.ReactElement {
+  const { trans, status, onRefresh } = props;
+  useSignal(status.changed);
+  const { user, otherVersion } = status;
   return (
     <>
       <div className="jp-Mlsvc-header">
-        <h2>{trans.__('ML services')}</h2>
-        <button
-          className="jp-Mlsvc-button"
-          title={title}
-          aria-label={title}
-          onClick={actions.refresh}
-        >
-          <refreshIcon.react tag="span" />
-        </button>
+        <h2 className="jp-Mlsvc-title">{trans.__('ML Services')}</h2>
+        {user && (
+          <span
+            className="jp-Mlsvc-user"
+            title={trans.__('Signed in as %1 (%2)', user.name, user.role)}
+          >
+            {user.name}
+          </span>
+        )}
+        <IconButton icon={refreshIcon} label={trans.__('Refresh')} onClick={onRefresh} />
       </div>
-      {model.error !== null && (
-        <p className="jp-Mlsvc-error" role="alert">
-          {trans.__('The services could not be listed: %1', model.error)}
-        </p>
+      {otherVersion !== null && (
+        <div className="jp-Mlsvc-notice jp-mod-warning" role="alert">
+          <p className="jp-Mlsvc-noticeTitle">
+            {otherVersion
+              ? trans.__(
+                  'The panel is of version %1, the server of %2',
+                  status.version,
+                  otherVersion
+                )
+              : trans.__('The server is older than this panel (%1)', status.version)}
+          </p>
+          <p>
+            {trans.__(
+              'Some things may not work. Update the older of the two, restart Jupyter and reload this page:'
+            )}
+          </p>
+          <Command command={INSTALL.split('\n')[0] ?? ''} />
+        </div>
       )}
-      <Status model={model} trans={trans} />
-      <ul className="jp-Mlsvc-services">
-        {model.groups.map(group => (
-          <Service key={group.name} group={group} actions={actions} trans={trans} />
-        ))}
-      </ul>
     </>
   );
-}
-
-function Status(props: { model: ServicesModel; trans: TranslationBundle }): React.JSX.Element {
-  const { model, trans } = props;
-  let text = '';
-  if (!model.isLoaded && model.error === null) {
-    text = trans.__('Loading…');
-  } else if (model.isLoaded && model.groups.length === 0) {
-    text = trans.__('No services yet. Publish one with %publish in a notebook.');
-  }
-  return (
-    <p className="jp-Mlsvc-status" role="status">
-      {text}
-    </p>
-  );
-}
-
-function Service(props: {
-  group: IServiceGroup;
-  actions: IServicesActions;
-  trans: TranslationBundle;
-}): React.JSX.Element {
-  const { group, actions, trans } = props;
-  return (
-    <li>
-      <h3 title={group.name}>{group.name}</h3>
-      <ul>
-        {group.versions.map(service => (
-          <Version key={service.version} service={service} actions={actions} trans={trans} />
-        ))}
-      </ul>
-    </li>
-  );
-}
-
-function Version(props: {
-  service: IServiceVersion;
-  actions: IServicesActions;
-  trans: TranslationBundle;
-}): React.JSX.Element {
-  const { service, actions, trans } = props;
-  const title = trans.__('Delete %1 %2', service.name, service.version);
-  const isOurs = service.myPermissionOnService !== 'read only';
-  return (
-    <li className="jp-Mlsvc-version" title={details(service, trans)}>
-      <span className="jp-Mlsvc-versionName">{service.version}</span>
-      <span className="jp-Mlsvc-description">{service.description}</span>
-      {isOurs && (
-        <button
-          className="jp-Mlsvc-button"
-          title={title}
-          aria-label={title}
-          onClick={() => {
-            actions.deleteService(service.name, service.version);
-          }}
-        >
-          <closeIcon.react tag="span" />
-        </button>
-      )}
-    </li>
-  );
-}
-
-function details(service: IServiceVersion, trans: TranslationBundle): string {
-  return [
-    service.description,
-    service.runtimeType && trans.__('Runtime: %1', service.runtimeType),
-    service.versionPublishedBy && trans.__('Published by %1', service.versionPublishedBy),
-    service.creationTime && trans.__('Created %1 (UTC)', service.creationTime)
-  ]
-    .filter(Boolean)
-    .join('\n');
 }

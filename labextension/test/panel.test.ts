@@ -1,105 +1,146 @@
 // @vitest-environment jsdom
+import { StateDB } from '@jupyterlab/statedb';
 import { nullTranslator } from '@jupyterlab/translation';
 import { Widget } from '@lumino/widgets';
+import * as React from 'react';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 
-import { ServicesModel } from '../src/model';
-import { ServicesPanel } from '../src/panel';
-import { IServiceVersion } from '../src/service';
+import { ServerEvents } from '../src/events';
+import { MlsvcPanel } from '../src/panel';
+import { MlsvcError, Requester } from '../src/request';
+import { PanelState } from '../src/state';
+import { ServerStatus } from '../src/status';
+import { IPanelView } from '../src/tokens';
 
-const SERVICES: IServiceVersion[] = [
-  { name: 'Iris', version: 'V1.0', myPermissionOnService: 'read/write' },
-  { name: 'Iris', version: 'V2.0', description: 'With species', myPermissionOnService: 'read only' }
-];
+const trans = nullTranslator.load('jupyter_mlsvc');
 
-describe('ServicesPanel', () => {
-  let listed: () => Promise<IServiceVersion[]>;
-  let deleted: string[];
-  let panel: ServicesPanel;
+describe('MlsvcPanel', () => {
+  let answer: () => unknown;
+  let log: string[];
+  let panel: MlsvcPanel;
+  let database: StateDB;
+  let status: ServerStatus;
+  let state: PanelState;
+
+  const view = (id: string): IPanelView => ({
+    id,
+    label: id.toUpperCase(),
+    render: () => React.createElement('p', { className: 'seen' }, id),
+    activate: () => log.push(`+${id}`),
+    deactivate: () => log.push(`-${id}`),
+    refresh: () => Promise.resolve(void log.push(`refresh ${id}`))
+  });
+
+  const create = (): MlsvcPanel => {
+    const requests = {
+      url: 'http://localhost/mlsvc',
+      json: (_method: string, path: string[]) =>
+        path[0] === 'user' ? Promise.resolve().then(answer) : new Promise(() => undefined)
+    } as unknown as Requester;
+    status = new ServerStatus(requests, '1.0.0');
+    state = new PanelState(database);
+    const created = new MlsvcPanel({ trans, status, state, events: new ServerEvents(requests) });
+    created.addView(view('one'));
+    created.addView(view('two'));
+    created.hide();
+    Widget.attach(created, document.body);
+    return created;
+  };
 
   beforeEach(() => {
-    listed = () => Promise.resolve(SERVICES);
-    deleted = [];
-    const model = new ServicesModel({
-      listServices: () => listed(),
-      deleteService: () => Promise.resolve()
-    });
-    panel = new ServicesPanel(
-      model,
-      {
-        refresh: () => void model.refresh(),
-        deleteService: (name, version) => deleted.push(`${name} ${version}`)
-      },
-      nullTranslator.load('jupyter_mlsvc')
-    );
+    answer = () => ({ name: 'maria', role: 'owner', serverVersion: '1.0.0', publicUrl: '' });
+    log = [];
+    database = new StateDB();
+    panel = create();
   });
 
   afterEach(() => {
     panel.dispose();
   });
 
-  const show = (): void => {
-    panel.hide();
-    Widget.attach(panel, document.body);
+  const text = (selector: string): string => panel.node.querySelector(selector)?.textContent ?? '';
+  const selected = (): string => text('[role=tab][aria-selected=true]');
+  const seen = (expected: string): Promise<void> =>
+    vi.waitFor(() => {
+      expect(text('[role=tabpanel] .seen')).toBe(expected);
+    });
+
+  it('shows the first view, active while the panel is visible', async () => {
     panel.show();
-  };
-  const texts = (selector: string): (string | null)[] =>
-    [...panel.node.querySelectorAll(selector)].map(node => node.textContent);
-  const button = (label: string): HTMLButtonElement | null =>
-    panel.node.querySelector(`button[aria-label="${label}"]`);
+    await seen('one');
+    panel.hide();
 
-  it('lists versions newest first beneath their service', async () => {
-    show();
-
-    await vi.waitFor(() => {
-      expect(texts('h3')).toEqual(['Iris']);
-    });
-    expect(texts('.jp-Mlsvc-versionName')).toEqual(['V2.0', 'V1.0']);
+    expect(log).toEqual(['+one', '-one']);
   });
 
-  it('offers to delete only what its user may delete', async () => {
-    show();
-    await vi.waitFor(() => {
-      expect(button('Delete Iris V1.0')).not.toBeNull();
-    });
+  it('changes views by the arrow keys, and focus goes along', async () => {
+    panel.show();
+    await seen('one');
+    const tab = panel.node.querySelector<HTMLElement>('[role=tab]');
+    tab?.focus();
+    tab?.dispatchEvent(new KeyboardEvent('keydown', { key: 'ArrowRight', bubbles: true }));
 
-    button('Delete Iris V1.0')?.click();
-
-    expect(deleted).toEqual(['Iris V1.0']);
-    expect(button('Delete Iris V2.0')).toBeNull();
+    await seen('two');
+    expect(selected()).toBe('TWO');
+    expect(document.activeElement?.textContent).toBe('TWO');
+    expect(log).toEqual(['+one', '-one', '+two']);
   });
 
-  it('says that it is loading until the server answers', async () => {
-    listed = () => new Promise(() => undefined);
-    show();
+  it('comes back with the tab that was selected', async () => {
+    panel.show();
+    await seen('one');
+    panel.select('two');
+    await vi.waitFor(async () => {
+      expect(await database.fetch('jupyter-mlsvc:panel')).toEqual({ view: 'two' });
+    });
+    panel.dispose();
+
+    panel = create();
+    panel.show();
+
+    await seen('two');
+  });
+
+  it('says who is signed in', async () => {
+    panel.show();
+    await status.check();
 
     await vi.waitFor(() => {
-      expect(texts('[role=status]')).toEqual(['Loading…']);
+      expect(text('.jp-Mlsvc-user')).toBe('maria');
+    });
+    expect(panel.node.querySelector('[role=alert]')).toBeNull();
+  });
+
+  it('says which half is stale when the versions differ, and what to do', async () => {
+    answer = () => ({ name: 'maria', role: 'owner', serverVersion: '2.0.0', publicUrl: '' });
+    panel.show();
+    await status.check();
+
+    await vi.waitFor(() => {
+      expect(text('[role=alert]')).toContain('version 1.0.0');
+    });
+    expect(text('[role=alert]')).toContain('2.0.0');
+    expect(text('[role=alert] pre')).toContain('pip install');
+  });
+
+  it('says that the server is too old when it can not tell its version', async () => {
+    answer = () => {
+      throw new MlsvcError('No such path.', 404, 'NotFoundException');
+    };
+    panel.show();
+    await status.check();
+
+    await vi.waitFor(() => {
+      expect(text('[role=alert]')).toContain('older than this panel');
     });
   });
 
-  it('says how to publish when there is nothing', async () => {
-    listed = () => Promise.resolve([]);
-    show();
+  it('refreshes what is seen', async () => {
+    panel.show();
+    await seen('one');
 
-    await vi.waitFor(() => {
-      expect(texts('[role=status]')[0]).toContain('%publish');
-    });
-  });
+    panel.node.querySelector<HTMLElement>('button[aria-label=Refresh]')?.click();
 
-  it("shows the server's message, and lists when the button is pressed again", async () => {
-    listed = () => Promise.reject(new Error('Log in again.'));
-    show();
-    await vi.waitFor(() => {
-      expect(texts('[role=alert]')[0]).toContain('Log in again.');
-    });
-
-    listed = () => Promise.resolve(SERVICES);
-    button('Refresh the list of services')?.click();
-
-    await vi.waitFor(() => {
-      expect(texts('[role=alert]')).toEqual([]);
-    });
-    expect(texts('h3')).toEqual(['Iris']);
+    expect(log).toContain('refresh one');
   });
 });

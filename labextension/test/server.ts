@@ -1,5 +1,5 @@
 import { ServerConnection } from '@jupyterlab/services';
-import { createServer, IncomingMessage } from 'node:http';
+import { createServer, IncomingMessage, ServerResponse } from 'node:http';
 import { AddressInfo } from 'node:net';
 
 /**
@@ -15,8 +15,19 @@ export interface IAnswer {
  * An HTTP server on a loopback port that keeps what it was asked.
  */
 export class TestServer {
+  /**
+   * Methods and addresses, without the time that Lab adds.
+   */
   readonly requests: string[] = [];
-  answer: (request: IncomingMessage) => IAnswer = () => ({ body: [] });
+  readonly bodies: string[] = [];
+
+  /**
+   * Answers a request, at once or later, or writes the response itself and gives nothing.
+   */
+  answer: (
+    request: IncomingMessage,
+    response: ServerResponse
+  ) => IAnswer | Promise<IAnswer> | undefined = () => ({ body: [] });
 
   static async start(): Promise<TestServer> {
     const server = new TestServer();
@@ -35,9 +46,22 @@ export class TestServer {
   }
 
   private readonly _server = createServer((request, response) => {
-    this.requests.push(`${request.method ?? ''} ${request.url ?? ''}`);
-    const { status = 200, body, text = JSON.stringify(body) } = this.answer(request);
-    response.writeHead(status, { 'Content-Type': 'application/json' });
-    response.end(text);
+    void this._respond(request, response);
   });
+
+  private async _respond(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const url = (request.url ?? '').replace(/[?&]\d+$/, '');
+    this.requests.push(`${request.method ?? ''} ${url}`);
+    const chunks: Buffer[] = [];
+    for await (const chunk of request) {
+      chunks.push(chunk as Buffer);
+    }
+    this.bodies.push(Buffer.concat(chunks).toString());
+    const answer = await this.answer(request, response);
+    if (answer) {
+      const { status = 200, body, text = JSON.stringify(body) } = answer;
+      response.writeHead(status, { 'Content-Type': 'application/json' });
+      response.end(text);
+    }
+  }
 }

@@ -1,0 +1,76 @@
+import { TranslationBundle } from '@jupyterlab/translation';
+
+const UNITS = ['B', 'kB', 'MB', 'GB', 'TB'];
+
+/**
+ * Write a number of bytes with three digits at most: `1.5 MB`.
+ */
+export function formatBytes(bytes: number): string {
+  let value = bytes;
+  let unit = 0;
+  while (value >= 999.5 && unit < UNITS.length - 1) {
+    value /= 1000;
+    unit += 1;
+  }
+  return `${formatNumber(value)} ${UNITS[unit] ?? ''}`;
+}
+
+/**
+ * Write a number with three digits, but no fewer than its whole part has.
+ */
+export function formatNumber(value: number): string {
+  const digits =
+    Math.abs(value) >= 100 || Number.isInteger(value) ? 0 : Math.abs(value) >= 10 ? 1 : 2;
+  return String(Number(value.toFixed(digits)));
+}
+
+/**
+ * Write a duration: `3.4 ms`, `1.2 s`, `2 min 5 s`.
+ */
+export function formatMilliseconds(milliseconds: number): string {
+  if (milliseconds < 999.5) {
+    return `${formatNumber(milliseconds)} ms`;
+  }
+  const seconds = milliseconds / 1000;
+  if (seconds < 59.95) {
+    return `${formatNumber(seconds)} s`;
+  }
+  const whole = Math.round(seconds);
+  return `${Math.floor(whole / 60)} min ${whole % 60} s`;
+}
+
+/**
+ * Read a time of the contract (ISO 8601; UTC where it says nothing); null if it is none.
+ */
+export function parseTime(text: string | null | undefined): Date | null {
+  if (!text) {
+    return null;
+  }
+  const hasZone = /(Z|[+-]\d\d:?\d\d)$/i.test(text);
+  // More than three digits of a second are not for every browser.
+  const time = new Date(text.replace(/(\.\d{3})\d+/, '$1') + (hasZone ? '' : 'Z'));
+  return Number.isNaN(time.getTime()) ? null : time;
+}
+
+/**
+ * Write how long ago a time was.
+ */
+export function formatAge(time: Date, trans: TranslationBundle, now = new Date()): string {
+  const seconds = Math.max(0, (now.getTime() - time.getTime()) / 1000);
+  if (seconds < 45) {
+    return trans.__('just now');
+  }
+  const minutes = Math.round(seconds / 60);
+  if (minutes < 60) {
+    return trans._n('%1 minute ago', '%1 minutes ago', minutes, minutes);
+  }
+  const hours = Math.round(minutes / 60);
+  if (hours < 24) {
+    return trans._n('%1 hour ago', '%1 hours ago', hours, hours);
+  }
+  const days = Math.round(hours / 24);
+  if (days < 31) {
+    return trans._n('%1 day ago', '%1 days ago', days, days);
+  }
+  return time.toLocaleDateString();
+}

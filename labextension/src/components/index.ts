@@ -1,0 +1,6 @@
+export * from './buttons';
+export * from './format';
+export * from './signal';
+export * from './states';
+export * from './tabs';
+export * from './time';

@@ -1,0 +1,195 @@
+import { IDisposable, DisposableDelegate } from '@lumino/disposable';
+import { Poll } from '@lumino/polling';
+import { ISignal, Signal } from '@lumino/signaling';
+
+import { MlsvcError, Requester } from './request';
+import { isAbort } from './trouble';
+
+export type EventKind = 'service' | 'session' | 'snapshot' | 'batch';
+
+/**
+ * A change on the server (`GET /events`).
+ */
+export interface IServerEvent {
+  number: number;
+  kind: EventKind;
+  action: 'created' | 'changed' | 'deleted';
+  id?: string | null;
+  name?: string | null;
+  version?: string | null;
+}
+
+/**
+ * What changed of one kind; `events` is empty when anything may have changed.
+ */
+export interface IChange {
+  kind: EventKind;
+  events: readonly IServerEvent[];
+}
+
+interface IEventsAnswer {
+  run: string;
+  last: number;
+  events: IServerEvent[];
+  isReset: boolean;
+}
+
+const KINDS: readonly EventKind[] = ['service', 'session', 'snapshot', 'batch'];
+
+/**
+ * Seconds that the server may keep a question open; proxies cut at 60.
+ */
+const WAIT = 25;
+
+/**
+ * Pauses in milliseconds between two questions; after failures they grow up to the longest.
+ */
+const PAUSE = 150;
+const LONGEST_PAUSE = 30_000;
+
+/**
+ * Pause in milliseconds where the server has no events to wait for.
+ */
+const PLAIN_PAUSE = 10_000;
+
+/**
+ * Changes on the server as they happen, by one long poll for the whole front end.
+ *
+ * It asks only while somebody watches and the page can be seen: a browser has few connections to
+ * a host, and this one is held. What changed meanwhile is told when it goes on. After a failure
+ * all kinds are told as changed, so that what could not be loaded is loaded again.
+ */
+export class ServerEvents implements IDisposable {
+  constructor(private readonly _requests: Pick<Requester, 'json'>) {
+    this._poll = new Poll({
+      name: 'jupyter-mlsvc:events',
+      auto: false,
+      factory: () => this._ask(),
+      frequency: { interval: PAUSE, backoff: 4, max: LONGEST_PAUSE },
+      standby: 'never'
+    });
+    document.addEventListener('visibilitychange', this._run);
+  }
+
+  /**
+   * Emitted once for each kind of thing that changed.
+   */
+  get changed(): ISignal<this, IChange> {
+    return this._changed;
+  }
+
+  get isDisposed(): boolean {
+    return this._poll.isDisposed;
+  }
+
+  /**
+   * Have changes told until what is returned is disposed of.
+   */
+  watch(): IDisposable {
+    this._watchers += 1;
+    this._run();
+    return new DisposableDelegate(() => {
+      this._watchers -= 1;
+      this._run();
+    });
+  }
+
+  dispose(): void {
+    if (this.isDisposed) {
+      return;
+    }
+    document.removeEventListener('visibilitychange', this._run);
+    this._asking?.abort();
+    this._poll.dispose();
+    Signal.clearData(this);
+  }
+
+  /**
+   * Start or stop, as watchers and page have it.
+   */
+  private readonly _run = (): void => {
+    if (this.isDisposed) {
+      return;
+    }
+    const isWanted = this._watchers > 0 && !document.hidden;
+    if (isWanted === this._isRunning) {
+      return;
+    }
+    this._isRunning = isWanted;
+    if (isWanted) {
+      void this._poll.refresh();
+    } else {
+      void this._poll.stop();
+      this._asking?.abort();
+    }
+  };
+
+  private async _ask(): Promise<void> {
+    const asking = new AbortController();
+    this._asking = asking;
+    try {
+      if (this._isPlain) {
+        this._tellAll();
+      } else {
+        await this._follow(asking.signal);
+      }
+    } catch (error) {
+      if (!isAbort(error)) {
+        this._hasFailed = true;
+      }
+      // The poll backs off when it sees the failure.
+      throw error;
+    }
+  }
+
+  private async _follow(signal: AbortSignal): Promise<void> {
+    const query =
+      this._serverRun === null ? {} : { run: this._serverRun, after: this._after, wait: WAIT };
+    let answer: IEventsAnswer;
+    try {
+      answer = await this._requests.json<IEventsAnswer>('GET', ['events'], { query, signal });
+    } catch (error) {
+      if (error instanceof MlsvcError && (error.status === 404 || error.status === 405)) {
+        this._isPlain = true;
+        this._poll.frequency = { interval: PLAIN_PAUSE, backoff: true, max: 120_000 };
+        this._tellAll();
+        return;
+      }
+      throw error;
+    }
+    const isAnything = this._serverRun === null || answer.isReset || this._hasFailed;
+    this._serverRun = answer.run;
+    this._after = answer.last;
+    this._hasFailed = false;
+    if (isAnything) {
+      this._tellAll();
+    } else {
+      this._tell(answer.events);
+    }
+  }
+
+  private _tell(events: readonly IServerEvent[]): void {
+    for (const kind of KINDS) {
+      const ofKind = events.filter(event => event.kind === kind);
+      if (ofKind.length > 0) {
+        this._changed.emit({ kind, events: ofKind });
+      }
+    }
+  }
+
+  private _tellAll(): void {
+    for (const kind of KINDS) {
+      this._changed.emit({ kind, events: [] });
+    }
+  }
+
+  private readonly _changed = new Signal<this, IChange>(this);
+  private readonly _poll: Poll;
+  private _watchers = 0;
+  private _isRunning = false;
+  private _asking: AbortController | null = null;
+  private _isPlain = false;
+  private _hasFailed = false;
+  private _serverRun: string | null = null;
+  private _after = 0;
+}

@@ -1,0 +1,180 @@
+import { URLExt } from '@jupyterlab/coreutils';
+import { ServerConnection } from '@jupyterlab/services';
+
+/**
+ * What a request may carry.
+ */
+export interface IRequestOptions {
+  /**
+   * Members that are undefined are left out.
+   */
+  query?: Readonly<Record<string, string | number | undefined>>;
+
+  /**
+   * Sent as JSON.
+   */
+  body?: unknown;
+
+  /**
+   * Ends the request; it then rejects with an `AbortError`.
+   */
+  signal?: AbortSignal;
+}
+
+/**
+ * The server answered that it could not do what was asked; the message is the server's own.
+ */
+export class MlsvcError extends Error {
+  /**
+   * @param exceptionType - The server's name for it; empty when the answer was not our server's.
+   */
+  constructor(
+    message: string,
+    readonly status: number,
+    readonly exceptionType = ''
+  ) {
+    super(message);
+    this.name = 'MlsvcError';
+  }
+}
+
+/**
+ * Carries requests to the Jupyter door of the server, under any base URL.
+ *
+ * Paths are given in parts, which are escaped here. Rejections are `MlsvcError` for answers that
+ * are no success, `ServerConnection.NetworkError` without an answer, and `AbortError`.
+ */
+export class Requester {
+  constructor(private readonly _settings = ServerConnection.makeSettings()) {}
+
+  /**
+   * Address of the Jupyter door, absolute and without a slash at the end.
+   */
+  get url(): string {
+    return URLExt.join(this._settings.baseUrl, 'mlsvc');
+  }
+
+  /**
+   * Ask for JSON; an empty answer is null.
+   */
+  async json<T>(
+    method: string,
+    path: readonly string[],
+    options: IRequestOptions = {}
+  ): Promise<T> {
+    const response = await this._fetch(method, path, options);
+    const text = await unlessAborted(response.text(), options.signal);
+    try {
+      return JSON.parse(text || 'null') as T;
+    } catch {
+      // A proxy's or the hub's page in place of the server.
+      throw new MlsvcError('The answer is not JSON.', response.redirected ? 401 : response.status);
+    }
+  }
+
+  /**
+   * Ask for bytes.
+   */
+  async bytes(
+    method: string,
+    path: readonly string[],
+    options: IRequestOptions = {}
+  ): Promise<Blob> {
+    const response = await this._fetch(method, path, options);
+    return unlessAborted(response.blob(), options.signal);
+  }
+
+  /**
+   * Ask for lines of JSON, and give each as it comes; ending the loop ends the request.
+   */
+  async *lines<T>(
+    method: string,
+    path: readonly string[],
+    options: IRequestOptions = {}
+  ): AsyncGenerator<T, void, undefined> {
+    const response = await this._fetch(method, path, options);
+    if (!response.body) {
+      return;
+    }
+    const reader = response.body.getReader();
+    const decoder = new TextDecoder();
+    let text = '';
+    try {
+      for (;;) {
+        const chunk = await unlessAborted(reader.read(), options.signal);
+        text += decoder.decode(chunk.value, { stream: !chunk.done });
+        const lines = text.split('\n');
+        text = lines.pop() ?? '';
+        for (const line of lines) {
+          if (line.trim()) {
+            yield JSON.parse(line) as T;
+          }
+        }
+        if (chunk.done) {
+          break;
+        }
+      }
+      if (text.trim()) {
+        yield JSON.parse(text) as T;
+      }
+    } finally {
+      await reader.cancel().catch(() => undefined);
+    }
+  }
+
+  private async _fetch(
+    method: string,
+    path: readonly string[],
+    { query = {}, body, signal }: IRequestOptions
+  ): Promise<Response> {
+    signal?.throwIfAborted();
+    const asked = Object.entries(query).filter(([, value]) => value !== undefined);
+    const url =
+      URLExt.join(this.url, ...path.map(encodeURIComponent)) +
+      URLExt.objectToQueryString(Object.fromEntries(asked));
+    const init: RequestInit = { method };
+    if (signal) {
+      init.signal = signal;
+    }
+    if (body !== undefined) {
+      init.body = JSON.stringify(body);
+      init.headers = { 'Content-Type': 'application/json' };
+    }
+    const response = await unlessAborted(
+      ServerConnection.makeRequest(url, init, this._settings),
+      signal
+    );
+    if (!response.ok) {
+      throw toError(response, await response.text().catch(() => ''));
+    }
+    return response;
+  }
+}
+
+/**
+ * Tell an aborted request from a lost connection: Lab reports both as a network error.
+ */
+async function unlessAborted<T>(promise: Promise<T>, signal?: AbortSignal): Promise<T> {
+  try {
+    return await promise;
+  } catch (error) {
+    signal?.throwIfAborted();
+    throw error;
+  }
+}
+
+function toError(response: Response, text: string): MlsvcError {
+  try {
+    const { message, exceptionType } = JSON.parse(text) as Record<string, unknown>;
+    if (typeof message === 'string' && message) {
+      return new MlsvcError(
+        message,
+        response.status,
+        typeof exceptionType === 'string' ? exceptionType : ''
+      );
+    }
+  } catch {
+    // Not the server's error body: a proxy's page, or no extension behind the address.
+  }
+  return new MlsvcError(`${response.status} ${response.statusText}`, response.status);
+}

@@ -1,0 +1,164 @@
+import { Requester } from '../request';
+
+/**
+ * Name and type of an input or output.
+ */
+export interface IParameterDefinition {
+  name: string;
+
+  /**
+   * One of the contract's seven words, or a free one.
+   */
+  type: string;
+}
+
+/**
+ * A published version of a service, as `GET /services` lists it.
+ */
+export interface IServiceVersion {
+  name: string;
+  version: string;
+  versionPublishedBy?: string | null;
+  creationTime?: string | null;
+  snapshotId?: string | null;
+  runtimeType?: string | null;
+
+  /**
+   * Left out for those who may not see it, as `initCode` is.
+   */
+  code?: string | null;
+  initCode?: string | null;
+  description?: string | null;
+  operationId?: string | null;
+  inputParameterDefinitions?: IParameterDefinition[];
+  outputParameterDefinitions?: IParameterDefinition[];
+  outputFileNames?: string[];
+  myPermissionOnService?: string | null;
+}
+
+/**
+ * What a version's calls were like (`GET /statistics`).
+ */
+export interface IServiceStatistics {
+  name: string;
+  version: string;
+  state: 'idle' | 'starting' | 'ready' | 'busy' | 'failed';
+
+  /**
+   * Why it can't be started, where it can't.
+   */
+  message?: string | null;
+  workers: number;
+  waiting: number;
+
+  /**
+   * Calls and failed ones since the server started.
+   */
+  calls: number;
+  errors: number;
+  callsPerMinute: number;
+  p50Milliseconds: number | null;
+  p99Milliseconds: number | null;
+  lastCall: string | null;
+}
+
+/**
+ * Calls during an interval.
+ */
+export interface IStatisticsInterval {
+  time: string;
+  calls: number;
+  errors: number;
+  p50Milliseconds: number | null;
+  p99Milliseconds: number | null;
+}
+
+/**
+ * The statistics of one version with the last minutes (`GET /services/{name}/{version}/statistics`).
+ */
+export interface IServiceHistory extends IServiceStatistics {
+  memoryBytes?: number | null;
+  intervalSeconds: number;
+
+  /**
+   * Oldest first; the last interval is still running.
+   */
+  history: IStatisticsInterval[];
+}
+
+/**
+ * Answer of a call (contract: `WebServiceResult`).
+ */
+export interface IServiceResult {
+  success: boolean;
+  errorMessage: string;
+  outputParameters: Record<string, unknown>;
+
+  /**
+   * Contents in base64; null for a file that was not written.
+   */
+  outputFiles: Record<string, string | null>;
+  consoleOutput: string;
+  changedFiles: string[];
+}
+
+/**
+ * The routes of services, one method a route.
+ */
+export class ServicesApi {
+  constructor(private readonly _requests: Requester) {}
+
+  /**
+   * List every version of every service, oldest first.
+   */
+  list(signal?: AbortSignal): Promise<IServiceVersion[]> {
+    return this._requests.json('GET', ['services'], { signal });
+  }
+
+  /**
+   * List what was called or is loaded.
+   */
+  statistics(signal?: AbortSignal): Promise<IServiceStatistics[]> {
+    return this._requests.json('GET', ['statistics'], { signal });
+  }
+
+  /**
+   * The statistics of one version with its last minutes.
+   */
+  history(name: string, version: string, signal?: AbortSignal): Promise<IServiceHistory> {
+    return this._requests.json('GET', ['services', name, version, 'statistics'], { signal });
+  }
+
+  /**
+   * The Swagger document of a version.
+   */
+  swagger(name: string, version: string, signal?: AbortSignal): Promise<unknown> {
+    return this._requests.json('GET', ['api', name, version, 'swagger.json'], { signal });
+  }
+
+  /**
+   * Change the description of a version.
+   */
+  async describe(name: string, version: string, description: string): Promise<void> {
+    await this._requests.json('PATCH', ['services', name, version], { body: { description } });
+  }
+
+  /**
+   * Delete one version of a service.
+   */
+  async delete(name: string, version: string): Promise<void> {
+    await this._requests.json('DELETE', ['services', name, version]);
+  }
+
+  /**
+   * Call a version; code that fails is an answer with `success: false`.
+   */
+  consume(
+    name: string,
+    version: string,
+    inputs: Readonly<Record<string, unknown>>,
+    signal?: AbortSignal
+  ): Promise<IServiceResult> {
+    return this._requests.json('POST', ['api', name, version], { body: inputs, signal });
+  }
+}

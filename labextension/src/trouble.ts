@@ -1,0 +1,58 @@
+import { ServerConnection } from '@jupyterlab/services';
+
+import { MlsvcError } from './request';
+
+/**
+ * What kept a request from succeeding, as far as the panel tells cases apart.
+ *
+ * - `offline`: no answer came, or a proxy's in place of the server's
+ * - `signedOut`: the server does not know who is asking
+ * - `forbidden`: it does, and refuses
+ * - `absent`: a server answers, but jupyter-mlsvc does not run in it
+ * - `failed`: anything else
+ */
+export type TroubleKind = 'offline' | 'signedOut' | 'forbidden' | 'absent' | 'failed';
+
+/**
+ * A failure with the message for its reader: the server's own, where there is one.
+ */
+export interface ITrouble {
+  kind: TroubleKind;
+  message: string;
+}
+
+/**
+ * Describe what a promise was rejected with.
+ */
+export function troubleOf(error: unknown): ITrouble {
+  const message = error instanceof Error ? error.message : String(error);
+  return { kind: kindOf(error), message };
+}
+
+/**
+ * Whether a request ended because its caller asked for it.
+ */
+export function isAbort(error: unknown): boolean {
+  return error instanceof Error && error.name === 'AbortError';
+}
+
+function kindOf(error: unknown): TroubleKind {
+  if (error instanceof ServerConnection.NetworkError) {
+    return 'offline';
+  }
+  if (!(error instanceof MlsvcError)) {
+    return 'failed';
+  }
+  const { status, exceptionType } = error;
+  if (status === 401 || (status === 403 && !exceptionType)) {
+    // Jupyter itself answers 403 to those it doesn't know.
+    return 'signedOut';
+  }
+  if (status === 403) {
+    return 'forbidden';
+  }
+  if (status === 404 && !exceptionType) {
+    return 'absent';
+  }
+  return [502, 503, 504].includes(status) && !exceptionType ? 'offline' : 'failed';
+}
