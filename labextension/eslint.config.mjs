@@ -32,5 +32,10 @@ export default defineConfig([
       'jupyter/prefer-lazy-imports': 'off'
     }
   },
+  {
+    // What a test makes ends with it.
+    files: ['test/**'],
+    rules: { 'jupyter/require-disposable-ownership': 'off' }
+  },
   prettier
 ]);

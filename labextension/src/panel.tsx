@@ -67,11 +67,14 @@ export class MlsvcPanel extends ReactWidget {
   }
 
   /**
-   * Select a tab.
+   * Select a tab, and show an item in it.
    */
-  select(id: string): void {
+  select(id: string, item?: string): void {
     this._options.state.set(VIEW, id);
     this._follow();
+    if (item !== undefined) {
+      this.view?.open?.(item);
+    }
     this.update();
   }
 
@@ -85,6 +88,9 @@ export class MlsvcPanel extends ReactWidget {
   override dispose(): void {
     this._isGone = true;
     this._follow();
+    for (const view of this._views) {
+      view.dispose?.();
+    }
     super.dispose();
   }
 

@@ -1,5 +1,6 @@
 import { ILayoutRestorer, JupyterFrontEnd, JupyterFrontEndPlugin } from '@jupyterlab/application';
 import { ICommandPalette } from '@jupyterlab/apputils';
+import { IRenderMimeRegistry } from '@jupyterlab/rendermime';
 import { ISettingRegistry } from '@jupyterlab/settingregistry';
 import { IStateDB } from '@jupyterlab/statedb';
 import { ITranslator, nullTranslator } from '@jupyterlab/translation';
@@ -25,11 +26,19 @@ export const plugin: JupyterFrontEndPlugin<IMlsvc> = {
   description: 'A side panel with the services, sessions and snapshots of this server.',
   autoStart: true,
   provides: IMlsvc,
-  optional: [ICommandPalette, ILayoutRestorer, ISettingRegistry, IStateDB, ITranslator],
+  optional: [
+    ICommandPalette,
+    ILayoutRestorer,
+    IRenderMimeRegistry,
+    ISettingRegistry,
+    IStateDB,
+    ITranslator
+  ],
   activate: (
     app: JupyterFrontEnd,
     palette: ICommandPalette | null,
     restorer: ILayoutRestorer | null,
+    rendermime: IRenderMimeRegistry | null,
     registry: ISettingRegistry | null,
     database: IStateDB | null,
     translator: ITranslator | null
@@ -51,18 +60,20 @@ export const plugin: JupyterFrontEndPlugin<IMlsvc> = {
       state,
       settings,
       palette,
+      rendermime,
       panel: {
-        show: view => {
+        show: (view, item) => {
           app.shell.activateById(PANEL_ID);
           if (view !== undefined) {
-            panel.select(view);
+            panel.select(view, item);
           }
-        }
+        },
+        refresh: () => panel.refresh()
       },
       addCommand: (id, options, isHidden = false) => {
         app.commands.addCommand(id, options);
         if (!isHidden) {
-          palette?.addItem({ command: id, category });
+          palette?.addItem({ command: id, category, args: { isPalette: true } });
         }
       }
     };

@@ -1,5 +1,6 @@
 import { JupyterFrontEnd } from '@jupyterlab/application';
 import { ICommandPalette } from '@jupyterlab/apputils';
+import { IRenderMimeRegistry } from '@jupyterlab/rendermime';
 import { TranslationBundle } from '@jupyterlab/translation';
 import { CommandRegistry } from '@lumino/commands';
 import { Token } from '@lumino/coreutils';
@@ -54,6 +55,13 @@ export interface IPanelView {
    * Load again, because somebody asked for it; never rejects.
    */
   refresh(): Promise<void>;
+
+  /**
+   * Show an item, such as a snapshot that a service names; views without items need none.
+   */
+  open?(id: string): void;
+
+  dispose?(): void;
 }
 
 /**
@@ -61,9 +69,14 @@ export interface IPanelView {
  */
 export interface IPanel {
   /**
-   * Bring the panel to the front, with the tab of this id if there is one.
+   * Bring the panel to the front, with the tab of this id and an item of it, if they are there.
    */
-  show: (view?: string) => void;
+  show: (view?: string, item?: string) => void;
+
+  /**
+   * Load again what is seen.
+   */
+  refresh: () => Promise<void>;
 }
 
 /**
@@ -78,10 +91,18 @@ export interface IMlsvc {
   readonly state: PanelState;
   readonly settings: PanelSettings;
   readonly palette: ICommandPalette | null;
+
+  /**
+   * Colours code, where it is there.
+   */
+  readonly rendermime: IRenderMimeRegistry | null;
   readonly panel: IPanel;
 
   /**
    * Add a command and, unless `isHidden`, offer it in the palette.
+   *
+   * Its label can tell the palette by the argument `isPalette`: beside other commands of Lab it has
+   * to say more than in a menu of its own.
    */
   addCommand: (id: string, options: CommandRegistry.ICommandOptions, isHidden?: boolean) => void;
 }

@@ -33,7 +33,8 @@ export function troubleOf(error: unknown): ITrouble {
  * Whether a request ended because its caller asked for it.
  */
 export function isAbort(error: unknown): boolean {
-  return error instanceof Error && error.name === 'AbortError';
+  // A DOMException, which is no Error everywhere.
+  return typeof error === 'object' && (error as Error | null)?.name === 'AbortError';
 }
 
 function kindOf(error: unknown): TroubleKind {

@@ -62,15 +62,15 @@ export function formatAge(time: Date, trans: TranslationBundle, now = new Date()
   }
   const minutes = Math.round(seconds / 60);
   if (minutes < 60) {
-    return trans._n('%1 minute ago', '%1 minutes ago', minutes, minutes);
+    return trans._n('%1 min ago', '%1 min ago', minutes);
   }
   const hours = Math.round(minutes / 60);
   if (hours < 24) {
-    return trans._n('%1 hour ago', '%1 hours ago', hours, hours);
+    return trans._n('%1 h ago', '%1 h ago', hours);
   }
   const days = Math.round(hours / 24);
   if (days < 31) {
-    return trans._n('%1 day ago', '%1 days ago', days, days);
+    return trans._n('%1 day ago', '%1 days ago', days);
   }
   return time.toLocaleDateString();
 }

@@ -1,4 +1,5 @@
 export * from './buttons';
+export * from './code';
 export * from './format';
 export * from './signal';
 export * from './states';

@@ -1,58 +1,228 @@
+import { closeIcon, searchIcon } from '@jupyterlab/ui-components';
 import * as React from 'react';
 
-import { Empty, Loading, Trouble, useSignal } from '../components';
-import { Resource } from '../resource';
+import { Button, Empty, IconButton, Loading, Trouble, useSignal } from '../components';
 import { IMlsvc, IPanelView } from '../tokens';
-import { IServiceVersion, ServicesApi } from './api';
+import { ServicesApi } from './api';
+import { addServiceCommands, ServiceCommandIDs } from './commands';
+import { Details } from './details';
+import { ServicesModel } from './model';
+import { isChangeable, keyOf } from './rows';
+import { ServiceTree } from './tree';
 
 /**
- * Make the tab that lists services.
+ * What publishes a service from a notebook.
+ */
+const EXAMPLE =
+  '%load_ext jupyter_mlsvc\n\n%%publish Double V1.0 -i x:numeric -o y:numeric\ny = 2 * x';
+
+/**
+ * Make the tab that lists services, and its commands.
  */
 export function createServicesView(mlsvc: IMlsvc): IPanelView {
-  const { trans } = mlsvc;
+  const { trans, events, status, settings, state } = mlsvc;
   const api = new ServicesApi(mlsvc.requests);
-  const services = new Resource(signal => api.list(signal));
-  services.follow(mlsvc.events, 'service');
+  const model = new ServicesModel({ api, events, status, settings, state, trans });
+  addServiceCommands(mlsvc, model);
   return {
     id: 'services',
     label: trans.__('Services'),
-    render: () => <Services services={services} mlsvc={mlsvc} />,
+    render: () => <ServicesView model={model} mlsvc={mlsvc} />,
     activate: () => {
-      services.isFollowing = true;
-      void services.load();
+      model.activate();
     },
     deactivate: () => {
-      services.isFollowing = false;
+      model.deactivate();
     },
-    refresh: () => services.load()
+    refresh: () => model.refresh(),
+    dispose: () => {
+      model.dispose();
+    }
   };
 }
 
-function Services(props: {
-  services: Resource<IServiceVersion[]>;
-  mlsvc: IMlsvc;
-}): React.ReactElement {
-  const { services, mlsvc } = props;
-  useSignal(services.changed);
-  const list = services.value;
+/**
+ * The list of services, or the version that is open.
+ */
+export function ServicesView(props: { model: ServicesModel; mlsvc: IMlsvc }): React.ReactElement {
+  const { model, mlsvc } = props;
+  const { app, trans, status } = mlsvc;
+  useSignal(model.changed);
+  const { list, open } = model;
+  const retry = (): void => {
+    void mlsvc.panel.refresh();
+  };
+  const trouble = list.trouble && <Trouble trouble={list.trouble} trans={trans} onRetry={retry} />;
+  if (!list.value) {
+    return trouble ?? <Loading trans={trans} />;
+  }
+  if (!open) {
+    return (
+      <>
+        {trouble}
+        <ServiceList model={model} mlsvc={mlsvc} />
+      </>
+    );
+  }
+  const execute = (command: string, args = {}): void => {
+    void app.commands.execute(command, args);
+  };
   return (
     <>
-      {services.trouble && (
-        <Trouble
-          trouble={services.trouble}
-          trans={mlsvc.trans}
-          onRetry={() => void services.load()}
+      {trouble}
+      <Details
+        model={model}
+        service={open}
+        rendermime={mlsvc.rendermime}
+        callUrl={status.callUrl}
+        doorUrl={mlsvc.requests.url}
+        trans={trans}
+        actions={{
+          close: () => {
+            execute(ServiceCommandIDs.close);
+          },
+          open: ({ name, version }) => {
+            execute(ServiceCommandIDs.open, { name, version });
+          },
+          run: () => {
+            execute(ServiceCommandIDs.run, { name: open.name, version: open.version });
+          },
+          cancel: () => {
+            execute(ServiceCommandIDs.cancel);
+          },
+          delete: ({ name, version }) => {
+            execute(ServiceCommandIDs.delete, { name, version });
+          },
+          copy: ({ name, version }, language) => {
+            execute(ServiceCommandIDs.copy, { name, version, language });
+          },
+          showSnapshot: id => {
+            mlsvc.panel.show('snapshots', id);
+          }
+        }}
+      />
+    </>
+  );
+}
+
+function ServiceList(props: { model: ServicesModel; mlsvc: IMlsvc }): React.ReactElement {
+  const { model, mlsvc } = props;
+  const { app, trans, status } = mlsvc;
+  const count = model.groups.length;
+  if (model.list.value?.length === 0) {
+    return (
+      <Empty title={trans.__('No services yet')}>
+        <p>
+          {trans.__(
+            'Publish code of a notebook as a service: its inputs and outputs get names and types, and any program can call it.'
+          )}
+        </p>
+        <pre className="jp-Mlsvc-command" tabIndex={0}>
+          {EXAMPLE}
+        </pre>
+      </Empty>
+    );
+  }
+  return (
+    <>
+      <div className="jp-Mlsvc-toolbar">
+        <label className="jp-Mlsvc-search">
+          <searchIcon.react tag="span" aria-hidden="true" />
+          <input
+            type="search"
+            aria-label={trans.__('Search services')}
+            placeholder={trans.__('Search')}
+            value={model.filterText}
+            onChange={event => {
+              model.filterText = event.target.value;
+            }}
+          />
+        </label>
+        {status.user && (
+          <label className="jp-Mlsvc-mine" title={trans.__('List only what you published')}>
+            <input
+              type="checkbox"
+              checked={model.isMineOnly}
+              onChange={event => {
+                model.isMineOnly = event.target.checked;
+              }}
+            />
+            {trans.__('Mine')}
+          </label>
+        )}
+      </div>
+      {model.selected.size > 0 && (
+        <Selection
+          model={model}
+          mlsvc={mlsvc}
+          onDelete={() => void app.commands.execute(ServiceCommandIDs.delete)}
         />
       )}
-      {!list && !services.trouble && <Loading trans={mlsvc.trans} />}
-      {list?.length === 0 && <Empty title={mlsvc.trans.__('No services yet')} />}
-      <ul>
-        {list?.map(({ name, version }) => (
-          <li key={`${name} ${version}`}>
-            {name} {version}
-          </li>
-        ))}
-      </ul>
+      {count > 0 ? (
+        <ServiceTree
+          model={model}
+          trans={trans}
+          onOpen={({ name, version }) =>
+            void app.commands.execute(ServiceCommandIDs.open, { name, version })
+          }
+        />
+      ) : (
+        <Empty title={trans.__('No service fits')}>
+          <Button
+            onClick={() => {
+              model.filterText = '';
+              model.isMineOnly = false;
+            }}
+          >
+            {trans.__('List all')}
+          </Button>
+        </Empty>
+      )}
+      <p className="jp-Mlsvc-count" role="status">
+        {trans.__(
+          '%1, %2',
+          trans._n('%1 service', '%1 services', count),
+          trans._n('%1 version', '%1 versions', shown(model))
+        )}
+      </p>
     </>
+  );
+}
+
+function shown(model: ServicesModel): number {
+  return model.groups.reduce((sum, { versions }) => sum + versions.length, 0);
+}
+
+/**
+ * What can be done with the versions that are selected.
+ */
+function Selection(props: {
+  model: ServicesModel;
+  mlsvc: IMlsvc;
+  onDelete: () => void;
+}): React.ReactElement {
+  const { model, mlsvc, onDelete } = props;
+  const { trans } = mlsvc;
+  const count = model.selected.size;
+  const services = [...model.selected].flatMap(id => model.find(keyOf(id)) ?? []);
+  const changeable = services.filter(isChangeable).length;
+  return (
+    <div className="jp-Mlsvc-selection" role="toolbar" aria-label={trans.__('Selected versions')}>
+      <span role="status">{trans._n('%1 selected', '%1 selected', count)}</span>
+      {changeable > 0 ? (
+        <Button kind="warn" onClick={onDelete}>
+          {trans._n('Delete %1…', 'Delete %1…', changeable)}
+        </Button>
+      ) : (
+        <span className="jp-Mlsvc-faint">{trans.__('not yours to delete')}</span>
+      )}
+      <IconButton
+        icon={closeIcon}
+        label={trans.__('Select none')}
+        onClick={() => {
+          model.select([]);
+        }}
+      />
+    </div>
   );
 }

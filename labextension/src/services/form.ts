@@ -1,0 +1,261 @@
+import { TranslationBundle } from '@jupyterlab/translation';
+import { IDisposable } from '@lumino/disposable';
+import { ISignal, Signal } from '@lumino/signaling';
+
+import { MlsvcError } from '../request';
+import { PanelState } from '../state';
+import { isAbort, ITrouble, troubleOf } from '../trouble';
+import { IParameterDefinition, IServiceResult, IServiceVersion } from './api';
+import { idOf } from './rows';
+import { InputProblem, IParsed, parseInput } from './values';
+
+/**
+ * Calls a version; what the form needs of the server.
+ */
+export type Consume = (
+  inputs: Readonly<Record<string, unknown>>,
+  signal: AbortSignal
+) => Promise<IServiceResult>;
+
+/**
+ * How the last run went.
+ */
+export type Run =
+  | { state: 'never' }
+  | { state: 'running'; since: number }
+  | { state: 'cancelled' }
+  | { state: 'done'; milliseconds: number; result: IServiceResult }
+  | { state: 'failed'; milliseconds: number; trouble: ITrouble };
+
+/**
+ * Longest inputs, in characters, that survive a reload, and of how many versions.
+ */
+const KEPT_CHARACTERS = 20_000;
+const KEPT_VERSIONS = 30;
+const KEPT = 'services.inputs';
+
+type KeptTexts = Record<string, Record<string, string>>;
+
+/**
+ * What a form is made of.
+ */
+export interface ITryFormOptions {
+  service: IServiceVersion;
+  consume: Consume;
+  state: PanelState;
+  trans: TranslationBundle;
+}
+
+/**
+ * The inputs of a version as they are typed, and a call with them.
+ */
+export class TryForm implements IDisposable {
+  constructor(private readonly _options: ITryFormOptions) {
+    this._id = idOf(_options.service);
+    const kept = readKept(_options.state)[this._id] ?? {};
+    for (const { name, type } of this.inputs) {
+      const text = kept[name];
+      this._texts.set(name, typeof text === 'string' ? text : type === 'logical' ? 'false' : '');
+    }
+  }
+
+  /**
+   * Emitted when texts, problems or the run changed.
+   */
+  get changed(): ISignal<this, void> {
+    return this._changed;
+  }
+
+  get inputs(): readonly IParameterDefinition[] {
+    return this._options.service.inputParameterDefinitions ?? [];
+  }
+
+  get run(): Run {
+    return this._run;
+  }
+
+  get isDisposed(): boolean {
+    return this._isDisposed;
+  }
+
+  text(name: string): string {
+    return this._texts.get(name) ?? '';
+  }
+
+  /**
+   * What is wrong with an input, as far as it was tried; null if nothing is known.
+   */
+  problem(name: string): string | null {
+    return this._problems.get(name) ?? null;
+  }
+
+  /**
+   * What an input's text is understood as; null while it is no value.
+   */
+  parsed({ name, type }: IParameterDefinition): IParsed | null {
+    try {
+      return parseInput(type, this.text(name), this._options.trans);
+    } catch {
+      return null;
+    }
+  }
+
+  /**
+   * The inputs as they would be sent; null while one of them is no value.
+   */
+  get values(): Record<string, unknown> | null {
+    const values: Record<string, unknown> = {};
+    for (const input of this.inputs) {
+      const parsed = this.parsed(input);
+      if (!parsed) {
+        return null;
+      }
+      values[input.name] = parsed.value;
+    }
+    return values;
+  }
+
+  /**
+   * Take what was typed.
+   */
+  type(name: string, text: string): void {
+    this._texts.set(name, text);
+    this._problems.delete(name);
+    this._keep();
+    this._changed.emit();
+  }
+
+  /**
+   * Empty all inputs, and forget the last run.
+   */
+  clear(): void {
+    for (const { name, type } of this.inputs) {
+      this._texts.set(name, type === 'logical' ? 'false' : '');
+    }
+    this._problems.clear();
+    this._run = { state: 'never' };
+    this._keep();
+    this._changed.emit();
+  }
+
+  /**
+   * Call the version with what was typed; the outcome is in the properties, so this never rejects.
+   *
+   * @returns Whether it was called: not with inputs that are no values.
+   */
+  async submit(): Promise<boolean> {
+    if (this._run.state === 'running') {
+      return false;
+    }
+    const values = this._read();
+    if (values === null) {
+      this._changed.emit();
+      return false;
+    }
+    const aborter = new AbortController();
+    this._aborter = aborter;
+    const since = performance.now();
+    this._run = { state: 'running', since };
+    this._changed.emit();
+    const run = await this._call(values, aborter.signal, since);
+    if (this._aborter === aborter) {
+      this._aborter = null;
+      this._run = run;
+      this._changed.emit();
+    }
+    return true;
+  }
+
+  /**
+   * Give the running call up.
+   */
+  cancel(): void {
+    this._aborter?.abort();
+  }
+
+  dispose(): void {
+    if (this._isDisposed) {
+      return;
+    }
+    this._isDisposed = true;
+    this.cancel();
+    Signal.clearData(this);
+  }
+
+  private _read(): Record<string, unknown> | null {
+    this._problems.clear();
+    const values: Record<string, unknown> = {};
+    for (const { name, type } of this.inputs) {
+      try {
+        values[name] = parseInput(type, this.text(name), this._options.trans).value;
+      } catch (error) {
+        if (!(error instanceof InputProblem)) {
+          throw error;
+        }
+        this._problems.set(name, error.message);
+      }
+    }
+    return this._problems.size === 0 ? values : null;
+  }
+
+  private async _call(
+    values: Record<string, unknown>,
+    signal: AbortSignal,
+    since: number
+  ): Promise<Run> {
+    try {
+      const result = await this._options.consume(values, signal);
+      return { state: 'done', milliseconds: performance.now() - since, result };
+    } catch (error) {
+      if (isAbort(error)) {
+        return { state: 'cancelled' };
+      }
+      const trouble = troubleOf(error);
+      if (error instanceof MlsvcError && error.status === 400) {
+        this._problems = new Map(problemsOf(trouble.message, this.inputs));
+      }
+      return { state: 'failed', milliseconds: performance.now() - since, trouble };
+    }
+  }
+
+  private _keep(): void {
+    const texts = Object.fromEntries(this._texts);
+    const others = Object.entries(readKept(this._options.state)).filter(([id]) => id !== this._id);
+    const size = JSON.stringify(texts).length;
+    const kept = size <= KEPT_CHARACTERS ? [...others, [this._id, texts] as const] : others;
+    this._options.state.set(KEPT, Object.fromEntries(kept.slice(-KEPT_VERSIONS)));
+  }
+
+  private readonly _changed = new Signal<this, void>(this);
+  private readonly _id: string;
+  private readonly _texts = new Map<string, string>();
+  private _problems = new Map<string, string>();
+  private _aborter: AbortController | null = null;
+  private _run: Run = { state: 'never' };
+  private _isDisposed = false;
+}
+
+/**
+ * Find the inputs that a refusal is about.
+ *
+ * The server says one sentence for each input that does not fit, with the input's name first:
+ * `Input x[2] must be a number, got a string. Input 'y' (numeric) is missing.`
+ */
+export function problemsOf(
+  message: string,
+  inputs: readonly IParameterDefinition[]
+): [name: string, problem: string][] {
+  const found: [string, string][] = [];
+  for (const sentence of message.split(/(?<=\.) (?=Input )/)) {
+    const name = /^Input '?([^\s'[]+)/.exec(sentence)?.[1];
+    if (name !== undefined && inputs.some(input => input.name === name)) {
+      found.push([name, sentence]);
+    }
+  }
+  return found;
+}
+
+function readKept(state: PanelState): KeptTexts {
+  const kept = state.get<KeptTexts>(KEPT, {});
+  return Object.fromEntries(Object.entries(kept).filter(([, texts]) => typeof texts === 'object'));
+}

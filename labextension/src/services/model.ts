@@ -1,0 +1,437 @@
+import { IDisposable } from '@lumino/disposable';
+import { Poll } from '@lumino/polling';
+import { ISignal, Signal } from '@lumino/signaling';
+import { TranslationBundle } from '@jupyterlab/translation';
+
+import { ServerEvents } from '../events';
+import { Resource } from '../resource';
+import { PanelSettings } from '../settings';
+import { PanelState } from '../state';
+import { ServerStatus } from '../status';
+import { IServiceHistory, IServiceStatistics, IServiceVersion, ServicesApi } from './api';
+import { TryForm } from './form';
+import {
+  filterServices,
+  groupByName,
+  idOf,
+  IServiceGroup,
+  IVersionKey,
+  keyOf,
+  Row,
+  rowsOf
+} from './rows';
+import { Language, LANGUAGES } from './snippets';
+
+/**
+ * Keys of what survives a reload.
+ */
+const FILTER = 'services.filter';
+const MINE = 'services.mine';
+const COLLAPSED = 'services.collapsed';
+const OPEN = 'services.open';
+const SECTIONS = 'services.sections';
+const LANGUAGE = 'services.language';
+
+/**
+ * What the model is made of.
+ */
+export interface IServicesOptions {
+  api: ServicesApi;
+  events: ServerEvents;
+  status: ServerStatus;
+  settings: PanelSettings;
+  state: PanelState;
+  trans: TranslationBundle;
+}
+
+/**
+ * The services as last seen, what of them is listed, selected and open.
+ */
+export class ServicesModel implements IDisposable {
+  constructor(private readonly _options: IServicesOptions) {
+    const { api, events, status, settings } = _options;
+    this.list = new Resource(signal => api.list(signal));
+    this.list.follow(events, 'service');
+    this.statistics = new Resource(async signal => {
+      const rows = await api.statistics(signal);
+      return new Map(rows.map(row => [idOf(row), row]));
+    });
+    this.list.changed.connect(() => {
+      this._onListed();
+    });
+    this.statistics.changed.connect(() => {
+      this._emit();
+    });
+    status.changed.connect(this._onOutside, this);
+    settings.changed.connect(this._onOutside, this);
+    this._poll = new Poll({
+      name: 'jupyter-mlsvc:statistics',
+      auto: false,
+      factory: () => this._look(),
+      frequency: this._frequency,
+      standby: 'when-hidden'
+    });
+  }
+
+  readonly list: Resource<IServiceVersion[]>;
+
+  /**
+   * By the ids of versions; those that were neither called nor loaded are not in it.
+   */
+  readonly statistics: Resource<Map<string, IServiceStatistics>>;
+
+  /**
+   * Emitted when anything changed but the forms, which have signals of their own.
+   */
+  get changed(): ISignal<this, void> {
+    return this._changed;
+  }
+
+  get isDisposed(): boolean {
+    return this._poll.isDisposed;
+  }
+
+  // --- what is listed ---------------------------------------------------------------------------
+
+  get filterText(): string {
+    return this._options.state.get<string>(FILTER, '');
+  }
+  set filterText(text: string) {
+    this._options.state.set(FILTER, text);
+    this._emit();
+  }
+
+  /**
+   * Whether only what its reader published is listed.
+   */
+  get isMineOnly(): boolean {
+    return this._options.state.get<boolean>(MINE, this._options.settings.showMineOnly);
+  }
+  set isMineOnly(value: boolean) {
+    this._options.state.set(MINE, value);
+    this._emit();
+  }
+
+  get groups(): readonly IServiceGroup[] {
+    const publisher = this.isMineOnly ? (this._options.status.user?.name ?? null) : null;
+    const filter = { text: this.filterText, publisher };
+    return groupByName(filterServices(this.list.value ?? [], filter));
+  }
+
+  /**
+   * The lines of the list; while somebody searches, nothing is hidden in collapsed services.
+   */
+  get rows(): readonly Row[] {
+    const collapsed = new Set(this._collapsed);
+    const isSearched = this.filterText.trim() !== '';
+    return rowsOf(this.groups, name => !isSearched && collapsed.has(name));
+  }
+
+  setCollapsed(name: string, isCollapsed: boolean): void {
+    const others = this._collapsed.filter(other => other !== name);
+    this._options.state.set(COLLAPSED, isCollapsed ? [...others, name] : others);
+    this._emit();
+  }
+
+  // --- what is pointed at -----------------------------------------------------------------------
+
+  /**
+   * Id of the row that has the focus, or had it last.
+   */
+  get focused(): string {
+    return this._focused;
+  }
+  set focused(id: string) {
+    if (id !== this._focused) {
+      this._focused = id;
+      this._emit();
+    }
+  }
+
+  /**
+   * Whether the focus was in what is gone since something was opened or closed; asked once.
+   */
+  takeFocus(): boolean {
+    const isWanted = this._isFocusWanted;
+    this._isFocusWanted = false;
+    return isWanted && (!document.activeElement || document.activeElement === document.body);
+  }
+
+  get selected(): ReadonlySet<string> {
+    return this._selected;
+  }
+
+  /**
+   * Select these versions and no others.
+   */
+  select(ids: Iterable<string>): void {
+    this._selected = new Set(ids);
+    this._emit();
+  }
+
+  toggle(id: string): void {
+    const selected = new Set(this._selected);
+    if (!selected.delete(id)) {
+      selected.add(id);
+    }
+    this.select(selected);
+  }
+
+  /**
+   * The version that is open; undefined if none is, or it is gone.
+   */
+  get open(): IServiceVersion | undefined {
+    return this.find(keyOf(this._options.state.get<string>(OPEN, '')));
+  }
+
+  /**
+   * Whether what should be open is no longer there.
+   */
+  get isOpenGone(): boolean {
+    return (
+      this._options.state.get<string>(OPEN, '') !== '' &&
+      this.list.value !== undefined &&
+      !this.open
+    );
+  }
+
+  get openKey(): IVersionKey | null {
+    return keyOf(this._options.state.get<string>(OPEN, ''));
+  }
+  set openKey(key: IVersionKey | null) {
+    const id = key ? idOf(key) : '';
+    if (key) {
+      this._focused = id;
+    }
+    this._isFocusWanted = true;
+    this._options.state.set(OPEN, id);
+    this._history = null;
+    this._edited = null;
+    this._emit();
+    this._lookSoon();
+  }
+
+  /**
+   * The last minutes of the version that is open; null until they came.
+   */
+  get history(): IServiceHistory | null {
+    const { openKey, _history: history } = this;
+    return openKey && history && idOf(history) === idOf(openKey) ? history : null;
+  }
+
+  /**
+   * Whether a section of an open version is unfolded.
+   */
+  isUnfolded(section: string, isUnfoldedAtFirst: boolean): boolean {
+    return this._sections[section] ?? isUnfoldedAtFirst;
+  }
+
+  setUnfolded(section: string, value: boolean): void {
+    this._options.state.set(SECTIONS, { ...this._sections, [section]: value });
+    this._emit();
+  }
+
+  /**
+   * Id of the version whose description is being edited; null if none is.
+   */
+  get edited(): string | null {
+    return this._edited;
+  }
+  set edited(id: string | null) {
+    this._edited = id;
+    this._emit();
+  }
+
+  /**
+   * In what calls are shown.
+   */
+  get language(): Language {
+    const id = this._options.state.get<string>(LANGUAGE, 'curl');
+    return LANGUAGES.find(language => language.id === id)?.id ?? 'curl';
+  }
+  set language(id: Language) {
+    this._options.state.set(LANGUAGE, id);
+    this._emit();
+  }
+
+  find(key: IVersionKey | null): IServiceVersion | undefined {
+    return key === null
+      ? undefined
+      : this.list.value?.find(({ name, version }) => name === key.name && version === key.version);
+  }
+
+  /**
+   * The form of a version; the same one while the version's inputs stay as they are.
+   */
+  form(service: IServiceVersion): TryForm {
+    const id = idOf(service);
+    const inputs = JSON.stringify(service.inputParameterDefinitions ?? []);
+    const known = this._forms.get(id);
+    if (known?.inputs === inputs) {
+      return known.form;
+    }
+    known?.form.dispose();
+    const { api, state, trans } = this._options;
+    const form = new TryForm({
+      service,
+      state,
+      trans,
+      consume: (values, signal) =>
+        api.consume(service.name, service.version, values, signal).finally(() => {
+          this._lookSoon();
+        })
+    });
+    this._forms.set(id, { form, inputs });
+    return form;
+  }
+
+  // --- what is done -----------------------------------------------------------------------------
+
+  /**
+   * What versions a command without arguments is about: the open one, else those selected, else
+   * the focused one, or all of a focused service; none while nobody sees the list.
+   */
+  get targets(): IServiceVersion[] {
+    if (!this.list.isFollowing) {
+      return [];
+    }
+    if (this.openKey) {
+      return this.open ? [this.open] : [];
+    }
+    if (this._selected.size > 0) {
+      return [...this._selected].flatMap(id => this.find(keyOf(id)) ?? []);
+    }
+    const focused = this.rows.find(({ id }) => id === this._focused);
+    return focused?.kind === 'version' ? [focused.service] : (focused?.group.versions ?? []);
+  }
+
+  /**
+   * Change a description and list again; rejects with the server's message.
+   */
+  async describe(key: IVersionKey, description: string): Promise<void> {
+    await this._options.api.describe(key.name, key.version, description);
+    await this.list.load();
+  }
+
+  /**
+   * Delete versions one after the other and list again.
+   *
+   * @returns What was not deleted, and why.
+   */
+  async delete(keys: readonly IVersionKey[]): Promise<{ key: IVersionKey; reason: string }[]> {
+    const failures = [];
+    for (const key of keys) {
+      try {
+        await this._options.api.delete(key.name, key.version);
+      } catch (error) {
+        failures.push({ key, reason: error instanceof Error ? error.message : String(error) });
+      }
+    }
+    await this.list.load();
+    return failures;
+  }
+
+  /**
+   * What calls versions had, asked now; null where the server can't say.
+   */
+  async recentCalls(): Promise<ReadonlyMap<string, IServiceStatistics> | null> {
+    await this.statistics.load();
+    return this.statistics.trouble ? null : (this.statistics.value ?? null);
+  }
+
+  // --- who looks --------------------------------------------------------------------------------
+
+  activate(): void {
+    this.list.isFollowing = true;
+    void this.list.load();
+    void this._poll.refresh();
+  }
+
+  deactivate(): void {
+    this.list.isFollowing = false;
+    void this._poll.stop();
+  }
+
+  async refresh(): Promise<void> {
+    await Promise.all([this.list.load(), this._look().catch(() => undefined)]);
+  }
+
+  dispose(): void {
+    if (this.isDisposed) {
+      return;
+    }
+    this._poll.dispose();
+    this.list.dispose();
+    this.statistics.dispose();
+    for (const { form } of this._forms.values()) {
+      form.dispose();
+    }
+    Signal.clearData(this);
+  }
+
+  private async _look(): Promise<void> {
+    await Promise.all([this.statistics.load(), this._loadHistory()]);
+    if (this.statistics.trouble) {
+      // The poll backs off when it sees a failure.
+      throw new Error(this.statistics.trouble.message);
+    }
+  }
+
+  private async _loadHistory(): Promise<void> {
+    const key = this.openKey;
+    if (!key || !this.find(key)) {
+      return;
+    }
+    try {
+      this._history = await this._options.api.history(key.name, key.version);
+      this._emit();
+    } catch {
+      // The list says why a server does not answer; statistics are not worth a second notice.
+    }
+  }
+
+  private _lookSoon(): void {
+    if (this.list.isFollowing) {
+      void this._poll.refresh();
+    }
+  }
+
+  private _onListed(): void {
+    const ids = new Set(this.list.value?.map(idOf));
+    if ([...this._selected].some(id => !ids.has(id))) {
+      this._selected = new Set([...this._selected].filter(id => ids.has(id)));
+    }
+    this._emit();
+  }
+
+  private readonly _onOutside = (): void => {
+    this._poll.frequency = this._frequency;
+    this._emit();
+  };
+
+  private _emit(): void {
+    this._changed.emit();
+  }
+
+  private get _frequency(): { interval: number; backoff: boolean; max: number } {
+    const interval = this._options.settings.pollInterval;
+    return { interval, backoff: true, max: Math.max(interval, 60_000) };
+  }
+
+  private get _collapsed(): string[] {
+    return this._options.state.get<string[]>(COLLAPSED, []);
+  }
+
+  private get _sections(): Record<string, boolean> {
+    return this._options.state.get<Record<string, boolean>>(SECTIONS, {});
+  }
+
+  private readonly _changed = new Signal<this, void>(this);
+  private readonly _poll: Poll;
+  private readonly _forms = new Map<string, { form: TryForm; inputs: string }>();
+  private _history: IServiceHistory | null = null;
+  private _focused = '';
+  private _isFocusWanted = false;
+  private _edited: string | null = null;
+  private _selected: ReadonlySet<string> = new Set();
+}

@@ -1,0 +1,225 @@
+import { Clipboard } from '@jupyterlab/apputils';
+import { TranslationBundle } from '@jupyterlab/translation';
+import { copyIcon } from '@jupyterlab/ui-components';
+import * as React from 'react';
+
+import { formatBytes, IconButton } from '../components';
+import { IParameterDefinition, IServiceResult } from './api';
+import { formatRows } from './csv';
+import { fileImageUrl, imageUrl } from './images';
+
+/**
+ * Rows of a table, and elements of a vector, that are drawn; the copy has all.
+ */
+const MOST_ROWS = 100;
+const MOST_ELEMENTS = 500;
+
+/**
+ * What a call gave: outputs as text, table or image, files, and what was printed.
+ */
+export function Outputs(props: {
+  result: IServiceResult;
+  definitions: readonly IParameterDefinition[];
+  trans: TranslationBundle;
+}): React.ReactElement {
+  const { result, definitions, trans } = props;
+  const types = new Map(definitions.map(({ name, type }) => [name, type]));
+  const outputs = Object.entries(result.outputParameters);
+  const files = Object.entries(result.outputFiles);
+  return (
+    <div className="jp-Mlsvc-outputs">
+      {outputs.map(([name, value]) => (
+        <Output key={name} name={name} type={types.get(name) ?? ''} value={value} trans={trans} />
+      ))}
+      {files.map(([name, content]) => (
+        <OutputFile key={name} name={name} content={content} trans={trans} />
+      ))}
+      {result.success && outputs.length === 0 && files.length === 0 && (
+        <p className="jp-Mlsvc-faint">{trans.__('The service has no outputs.')}</p>
+      )}
+      {result.consoleOutput && (
+        <section className="jp-Mlsvc-output" aria-label={trans.__('Printed')}>
+          <h5>{trans.__('Printed')}</h5>
+          <pre className="jp-Mlsvc-console" tabIndex={0}>
+            {result.consoleOutput}
+          </pre>
+        </section>
+      )}
+    </div>
+  );
+}
+
+function Output(props: {
+  name: string;
+  type: string;
+  value: unknown;
+  trans: TranslationBundle;
+}): React.ReactElement {
+  const { name, type, value, trans } = props;
+  const table = tableOf(value, type);
+  const text = (): string =>
+    table
+      ? formatRows(table.header ? [table.header, ...table.rows] : table.rows)
+      : typeof value === 'string'
+        ? value
+        : JSON.stringify(value);
+  return (
+    <section className="jp-Mlsvc-output" aria-label={name} data-output={name}>
+      <h5>
+        <span className="jp-Mlsvc-parameter">{name}</span>
+        <span className="jp-Mlsvc-type">{type}</span>
+        <IconButton
+          icon={copyIcon}
+          label={trans.__('Copy %1', name)}
+          onClick={() => {
+            Clipboard.copyToSystem(text());
+          }}
+        />
+      </h5>
+      {table ? (
+        <Table {...table} label={name} trans={trans} />
+      ) : (
+        <Value value={value} name={name} trans={trans} />
+      )}
+    </section>
+  );
+}
+
+function Value(props: {
+  value: unknown;
+  name: string;
+  trans: TranslationBundle;
+}): React.ReactElement {
+  const { value, name, trans } = props;
+  if (typeof value === 'string') {
+    const url = imageUrl(value);
+    return url ? (
+      <img className="jp-Mlsvc-image" src={url} alt={trans.__('Image %1', name)} />
+    ) : (
+      <output className="jp-Mlsvc-value">{value}</output>
+    );
+  }
+  if (Array.isArray(value) && value.every(isScalar)) {
+    const shown = value.slice(0, MOST_ELEMENTS).map(textOf).join(', ');
+    const left = value.length - MOST_ELEMENTS;
+    return (
+      <output className="jp-Mlsvc-value">
+        {value.length === 0 ? trans.__('(empty)') : shown}
+        {left > 0 && trans._n(' … and %1 more', ' … and %1 more', left)}
+      </output>
+    );
+  }
+  return isScalar(value) ? (
+    <output className="jp-Mlsvc-value">{textOf(value)}</output>
+  ) : (
+    <pre className="jp-Mlsvc-console" tabIndex={0}>
+      {JSON.stringify(value, null, 2)}
+    </pre>
+  );
+}
+
+interface ITable {
+  header: string[] | null;
+  rows: unknown[][];
+}
+
+function Table(props: ITable & { label: string; trans: TranslationBundle }): React.ReactElement {
+  const { header, rows, label, trans } = props;
+  return (
+    <>
+      <div className="jp-Mlsvc-tableFrame" tabIndex={0} role="group" aria-label={label}>
+        <table className="jp-Mlsvc-table">
+          {header && (
+            <thead>
+              <tr>
+                {header.map((name, i) => (
+                  <th key={i} scope="col">
+                    {name}
+                  </th>
+                ))}
+              </tr>
+            </thead>
+          )}
+          <tbody>
+            {rows.slice(0, MOST_ROWS).map((row, i) => (
+              <tr key={i}>
+                {row.map((cell, j) => (
+                  <td key={j} className={typeof cell === 'number' ? 'jp-mod-number' : ''}>
+                    {textOf(cell)}
+                  </td>
+                ))}
+              </tr>
+            ))}
+          </tbody>
+        </table>
+      </div>
+      {rows.length > MOST_ROWS && (
+        <p className="jp-Mlsvc-faint">
+          {trans.__('The first %1 of %2 rows; a copy has all.', MOST_ROWS, rows.length)}
+        </p>
+      )}
+    </>
+  );
+}
+
+function OutputFile(props: {
+  name: string;
+  content: string | null;
+  trans: TranslationBundle;
+}): React.ReactElement {
+  const { name, content, trans } = props;
+  const image = content === null ? null : fileImageUrl(name, content);
+  return (
+    <section className="jp-Mlsvc-output" aria-label={name} data-output-file={name}>
+      <h5>
+        <span className="jp-Mlsvc-parameter">{name}</span>
+        <span className="jp-Mlsvc-type">
+          {content === null ? '' : formatBytes(sizeOf(content))}
+        </span>
+      </h5>
+      {image && <img className="jp-Mlsvc-image" src={image} alt={trans.__('Image %1', name)} />}
+      {content === null ? (
+        <p className="jp-Mlsvc-faint">{trans.__('The code did not write this file.')}</p>
+      ) : (
+        <a download={name} href={`data:application/octet-stream;base64,${content}`}>
+          {trans.__('Download %1', name)}
+        </a>
+      )}
+    </section>
+  );
+}
+
+/**
+ * Take a matrix or a data frame for a table; null for anything else.
+ */
+export function tableOf(value: unknown, type: string): ITable | null {
+  if (Array.isArray(value) && value.length > 0 && value.every(Array.isArray)) {
+    return { header: null, rows: value as unknown[][] };
+  }
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
+    return null;
+  }
+  const columns = Object.entries(value);
+  if (type !== 'data.frame' || !columns.every(([, column]) => Array.isArray(column))) {
+    return null;
+  }
+  const count = Math.max(0, ...columns.map(([, column]) => (column as unknown[]).length));
+  return {
+    header: columns.map(([name]) => name),
+    rows: Array.from({ length: count }, (_, i) =>
+      columns.map(([, column]) => (column as unknown[])[i] ?? null)
+    )
+  };
+}
+
+function isScalar(value: unknown): boolean {
+  return value === null || typeof value !== 'object';
+}
+
+function textOf(value: unknown): string {
+  return typeof value === 'string' ? value : JSON.stringify(value ?? null);
+}
+
+function sizeOf(base64: string): number {
+  return Math.floor((base64.length * 3) / 4) - (/=*$/.exec(base64)?.[0].length ?? 0);
+}

@@ -1,0 +1,358 @@
+import { TranslationBundle } from '@jupyterlab/translation';
+import { caretDownIcon, caretRightIcon } from '@jupyterlab/ui-components';
+import * as React from 'react';
+
+import { RelativeTime, useSignal } from '../components';
+import { IServiceStatistics } from './api';
+import { Figures, StateDot } from './figures';
+import { ServicesModel } from './model';
+import { idOf, IVersionKey, Row } from './rows';
+import { useScroll, windowOf } from './window';
+
+/**
+ * Heights of rows, in sizes of the font; one and two lines of text.
+ */
+const SERVICE_HEIGHT = 2.2;
+const VERSION_HEIGHT = 3.6;
+
+/**
+ * The services and their versions as a tree, by the keyboard pattern of WAI-ARIA.
+ *
+ * Only the rows in sight are drawn, and the one that has the focus.
+ */
+export function ServiceTree(props: {
+  model: ServicesModel;
+  trans: TranslationBundle;
+  onOpen: (key: IVersionKey) => void;
+}): React.ReactElement {
+  const { model, trans, onOpen } = props;
+  useSignal(model.changed);
+  const tree = React.useRef<HTMLDivElement>(null);
+  const scroll = useScroll(tree);
+  const { rows } = model;
+  const heights = rows.map(row =>
+    Math.round(scroll.fontSize * (row.kind === 'service' ? SERVICE_HEIGHT : VERSION_HEIGHT))
+  );
+  const { first, end, height, top } = windowOf(heights, scroll.scrollTop, scroll.height);
+  const focused = Math.max(
+    0,
+    rows.findIndex(row => row.id === model.focused)
+  );
+
+  React.useLayoutEffect(() => {
+    // Coming back from a version that was open, the list is where it was left.
+    scrollTo(tree.current, top(focused), heights[focused] ?? 0);
+    if (model.takeFocus()) {
+      focusTabStop(tree.current);
+    }
+  }, []);
+
+  const hasFocus = React.useRef(false);
+  const isMoving = React.useRef(false);
+  React.useLayoutEffect(() => {
+    // A key led to another row, or the row that had the focus is gone.
+    if (isMoving.current || (hasFocus.current && document.activeElement === document.body)) {
+      focusTabStop(tree.current);
+    }
+    isMoving.current = false;
+  });
+
+  const moveTo = (index: number): void => {
+    const row = rows[index];
+    if (!row) {
+      return;
+    }
+    model.focused = row.id;
+    scrollTo(tree.current, top(index), heights[index] ?? 0);
+    isMoving.current = true;
+  };
+  const drawn = [...rows.keys()].filter(i => (i >= first && i < end) || i === focused);
+  return (
+    <div
+      className="jp-Mlsvc-tree"
+      role="tree"
+      aria-label={trans.__('Services')}
+      aria-multiselectable="true"
+      ref={tree}
+      onFocus={() => {
+        hasFocus.current = true;
+      }}
+      onBlur={() => {
+        hasFocus.current = false;
+      }}
+      onKeyDown={event => {
+        handleKey(event, { model, rows, focused, moveTo, onOpen });
+      }}
+    >
+      <div role="presentation" style={{ height, position: 'relative' }}>
+        {drawn.map(i => {
+          const row = rows[i];
+          return (
+            row && (
+              <TreeRow
+                key={row.id}
+                row={row}
+                statistics={
+                  row.kind === 'version' ? model.statistics.value?.get(row.id) : undefined
+                }
+                isTabStop={i === focused}
+                isSelected={model.selected.has(row.id)}
+                style={{ top: top(i), height: heights[i] }}
+                model={model}
+                trans={trans}
+                onOpen={onOpen}
+              />
+            )
+          );
+        })}
+      </div>
+    </div>
+  );
+}
+
+interface ITreeRowProps {
+  row: Row;
+  statistics: IServiceStatistics | undefined;
+  isTabStop: boolean;
+  isSelected: boolean;
+  style: React.CSSProperties;
+  model: ServicesModel;
+  trans: TranslationBundle;
+  onOpen: (key: IVersionKey) => void;
+}
+
+function TreeRow(props: ITreeRowProps): React.ReactElement {
+  const { row, isTabStop, isSelected, style, model, trans } = props;
+  const common = {
+    role: 'treeitem',
+    tabIndex: isTabStop ? 0 : -1,
+    'aria-posinset': row.place.position,
+    'aria-setsize': row.place.size,
+    'data-service': row.group.name,
+    style,
+    onFocus: () => {
+      model.focused = row.id;
+    },
+    onContextMenu: () => {
+      model.focused = row.id;
+      if (!model.selected.has(row.id)) {
+        model.select([]);
+      }
+    }
+  } as const;
+  if (row.kind === 'service') {
+    return (
+      <div
+        {...common}
+        className="jp-Mlsvc-row jp-mod-service"
+        aria-level={1}
+        aria-expanded={row.isExpanded}
+        onClick={() => {
+          model.setCollapsed(row.group.name, row.isExpanded);
+        }}
+      >
+        <ServiceLine {...props} row={row} />
+      </div>
+    );
+  }
+  return (
+    <div
+      {...common}
+      className={`jp-Mlsvc-row jp-mod-version${isSelected ? ' jp-mod-selected' : ''}`}
+      aria-level={2}
+      aria-selected={isSelected}
+      data-version={row.service.version}
+      title={titleOf(row, trans)}
+      onClick={event => {
+        if (event.ctrlKey || event.metaKey) {
+          model.toggle(row.id);
+        } else if (event.shiftKey) {
+          selectUpTo(model, row.id);
+        } else {
+          props.onOpen(row.service);
+        }
+      }}
+    >
+      <VersionLines {...props} row={row} />
+    </div>
+  );
+}
+
+function ServiceLine(props: {
+  row: Extract<Row, { kind: 'service' }>;
+  trans: TranslationBundle;
+}): React.ReactElement {
+  const { row, trans } = props;
+  const Caret = row.isExpanded ? caretDownIcon : caretRightIcon;
+  const count = row.group.versions.length;
+  return (
+    <>
+      <Caret.react tag="span" className="jp-Mlsvc-caret" aria-hidden="true" />
+      <span className="jp-Mlsvc-name" title={row.group.name}>
+        {row.group.name}
+      </span>
+      {!row.isExpanded && (
+        <span className="jp-Mlsvc-aside">{trans._n('%1 version', '%1 versions', count)}</span>
+      )}
+    </>
+  );
+}
+
+function VersionLines(
+  props: Omit<ITreeRowProps, 'row'> & { row: Extract<Row, { kind: 'version' }> }
+): React.ReactElement {
+  const { row, statistics, isSelected, model, trans } = props;
+  const { service } = row;
+  const by = service.versionPublishedBy ?? '';
+  return (
+    <>
+      <span
+        className="jp-Mlsvc-check"
+        aria-hidden="true"
+        title={trans.__('Select')}
+        onClick={event => {
+          event.stopPropagation();
+          model.toggle(row.id);
+        }}
+      >
+        <input type="checkbox" tabIndex={-1} checked={isSelected} readOnly />
+      </span>
+      <span className="jp-Mlsvc-lines">
+        <span className="jp-Mlsvc-line">
+          <StateDot statistics={statistics} trans={trans} />
+          <span className="jp-Mlsvc-versionName">{service.version}</span>
+          <Figures statistics={statistics} trans={trans} />
+        </span>
+        <span className="jp-Mlsvc-line jp-mod-second">
+          <span className="jp-Mlsvc-description">
+            {service.description || [by, service.runtimeType].filter(Boolean).join(', ')}
+          </span>
+          <span className="jp-Mlsvc-aside">
+            {service.description && by && <span className="jp-Mlsvc-by">{by}, </span>}
+            <RelativeTime time={service.creationTime} trans={trans} />
+          </span>
+        </span>
+      </span>
+    </>
+  );
+}
+
+function titleOf(row: Extract<Row, { kind: 'version' }>, trans: TranslationBundle): string {
+  const { service } = row;
+  return [
+    `${service.name} ${service.version}`,
+    service.description,
+    service.versionPublishedBy && trans.__('Published by %1', service.versionPublishedBy),
+    service.runtimeType && trans.__('Runtime: %1', service.runtimeType)
+  ]
+    .filter(Boolean)
+    .join('\n');
+}
+
+interface ITreeActions {
+  model: ServicesModel;
+  rows: readonly Row[];
+  focused: number;
+  moveTo: (index: number) => void;
+  onOpen: (key: IVersionKey) => void;
+}
+
+function handleKey(event: React.KeyboardEvent, actions: ITreeActions): void {
+  const { model, rows, focused, moveTo, onOpen } = actions;
+  const row = rows[focused];
+  if (!row || event.altKey) {
+    return;
+  }
+  const isControl = event.ctrlKey || event.metaKey;
+  const target = targetOf(event.key, rows, focused);
+  if (isControl && event.key.toLowerCase() === 'a') {
+    model.select(rows.flatMap(({ kind, id }) => (kind === 'version' ? id : [])));
+  } else if (isControl) {
+    return;
+  } else if (target !== null) {
+    if (event.shiftKey && rows[target]?.kind === 'version') {
+      model.select([...model.selected, row.id, rows[target].id].filter(id => id.includes('/')));
+    }
+    moveTo(target);
+  } else if (event.key === 'ArrowRight' && row.kind === 'service') {
+    if (row.isExpanded) {
+      moveTo(focused + 1);
+    } else {
+      model.setCollapsed(row.group.name, false);
+    }
+  } else if (event.key === 'ArrowLeft') {
+    if (row.kind === 'version') {
+      moveTo(focused - row.place.position);
+    } else if (row.isExpanded) {
+      model.setCollapsed(row.group.name, true);
+    }
+  } else if (event.key === 'Enter') {
+    if (row.kind === 'version') {
+      onOpen(row.service);
+    } else {
+      model.setCollapsed(row.group.name, row.isExpanded);
+    }
+  } else if (event.key === ' ' && row.kind === 'version') {
+    model.toggle(row.id);
+  } else if (event.key === ' ') {
+    model.setCollapsed(row.group.name, row.kind === 'service' && row.isExpanded);
+  } else if (event.key === 'Escape' && model.selected.size > 0) {
+    model.select([]);
+  } else {
+    return;
+  }
+  event.preventDefault();
+  event.stopPropagation();
+}
+
+const PAGE = 10;
+
+/**
+ * Where a key leads to; null for keys that lead nowhere. A letter leads to the next service that
+ * begins with it.
+ */
+function targetOf(key: string, rows: readonly Row[], focused: number): number | null {
+  const last = rows.length - 1;
+  const target = {
+    ArrowDown: focused + 1,
+    ArrowUp: focused - 1,
+    Home: 0,
+    End: last,
+    PageDown: focused + PAGE,
+    PageUp: focused - PAGE
+  }[key];
+  if (target !== undefined) {
+    return Math.max(0, Math.min(last, target));
+  }
+  if (key.length !== 1 || key === ' ') {
+    return null;
+  }
+  const begins = (row: Row): boolean =>
+    row.kind === 'service' && row.id.toLowerCase().startsWith(key.toLowerCase());
+  const after = rows.findIndex((row, i) => i > focused && begins(row));
+  const found = after >= 0 ? after : rows.findIndex(begins);
+  return found >= 0 ? found : null;
+}
+
+function selectUpTo(model: ServicesModel, id: string): void {
+  const { rows } = model;
+  const ends = [model.focused, id].map(end => rows.findIndex(row => row.id === end));
+  const [from = 0, to = 0] = ends.sort((left, right) => left - right);
+  const between = rows.slice(Math.max(0, from), to + 1);
+  model.select(between.flatMap(row => (row.kind === 'version' ? idOf(row.service) : [])));
+}
+
+function focusTabStop(tree: HTMLElement | null): void {
+  tree?.querySelector<HTMLElement>('[tabindex="0"]')?.focus({ preventScroll: true });
+}
+
+function scrollTo(element: HTMLElement | null, top: number, height: number): void {
+  if (!element) {
+    return;
+  }
+  if (top < element.scrollTop) {
+    element.scrollTop = top;
+  } else if (top + height > element.scrollTop + element.clientHeight) {
+    element.scrollTop = top + height - element.clientHeight;
+  }
+}

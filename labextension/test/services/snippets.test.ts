@@ -1,0 +1,117 @@
+import { execFileSync } from 'node:child_process';
+import { runInNewContext } from 'node:vm';
+import { describe, expect, it } from 'vitest';
+
+import { IServiceVersion } from '../../src/services/api';
+import { callOf, exampleInputs, LANGUAGES, pythonValue, spaced } from '../../src/services/snippets';
+
+const URL = 'http://127.0.0.1:12800';
+const IRIS: IServiceVersion = {
+  name: 'Iris',
+  version: 'V1.0',
+  inputParameterDefinitions: [{ name: 'flower_data', type: 'vector' }]
+};
+const INPUTS = { flower_data: [7, 3.2, 4.7, 1.4] };
+
+describe('callOf', () => {
+  it('writes a line for a shell', () => {
+    expect(callOf('curl', IRIS, INPUTS, URL)).toBe(
+      [
+        `curl -sS 'http://127.0.0.1:12800/api/Iris/V1.0' \\`,
+        `  -H "Authorization: Bearer $MLSVC_TOKEN" \\`,
+        `  -H 'Content-Type: application/json' \\`,
+        `  -d '{"flower_data": [7, 3.2, 4.7, 1.4]}'`
+      ].join('\n')
+    );
+  });
+
+  it('survives the quotes of a shell', () => {
+    const inputs = { text: `it's "$HOME" \`ls\` \\ \n é` };
+    const line = callOf('curl', IRIS, inputs, URL).replace(/^curl/, 'printf "%s\\n"');
+
+    const words = execFileSync('sh', ['-c', line], { env: { MLSVC_TOKEN: 'secret' } });
+
+    const given = words.toString().split('\n');
+    expect(given).toContain('Authorization: Bearer secret');
+    expect(JSON.parse(given.at(-2) ?? '')).toEqual(inputs);
+  });
+
+  it('writes Python with requests', () => {
+    const call = callOf('python', IRIS, INPUTS, URL);
+
+    expect(call).toContain('import requests');
+    expect(call).toContain('"http://127.0.0.1:12800/api/Iris/V1.0"');
+    expect(call).toContain('json={"flower_data": [7, 3.2, 4.7, 1.4]}');
+  });
+
+  it('writes Python with the client', () => {
+    const call = callOf('client', IRIS, INPUTS, URL);
+
+    expect(call).toContain('with Client("http://127.0.0.1:12800") as client:');
+    expect(call).toContain('client.service("Iris", "V1.0")(flower_data=[7, 3.2, 4.7, 1.4])');
+  });
+
+  it('writes the magic, with quotes where a name has blanks', () => {
+    expect(callOf('magic', IRIS, INPUTS, URL)).toBe(
+      '%consume Iris V1.0 flower_data=[7, 3.2, 4.7, 1.4]'
+    );
+    expect(callOf('magic', { ...IRIS, name: 'My Iris' }, { a: true, b: null }, URL)).toBe(
+      '%consume "My Iris" V1.0 a=True b=None'
+    );
+  });
+
+  it('writes JavaScript that runs', async () => {
+    const call = callOf('javascript', IRIS, INPUTS, URL);
+    const asked: unknown[] = [];
+    const world = {
+      fetch: (url: string, init: unknown) => {
+        asked.push(url, init);
+        return Promise.resolve({ json: () => ({ success: true, outputParameters: 'here' }) });
+      },
+      process: { env: { MLSVC_TOKEN: 'secret' } },
+      console: { log: (text: unknown) => asked.push(text) }
+    };
+
+    await (runInNewContext(`(async () => {${call}})()`, world) as Promise<void>);
+
+    expect(asked).toEqual([
+      'http://127.0.0.1:12800/api/Iris/V1.0',
+      {
+        method: 'POST',
+        headers: { Authorization: 'Bearer secret', 'Content-Type': 'application/json' },
+        body: JSON.stringify(INPUTS)
+      },
+      'here'
+    ]);
+  });
+
+  it('escapes names in the address', () => {
+    const call = callOf('curl', { name: 'My Iris', version: 'V 1' }, {}, URL);
+    expect(call).toContain('/api/My%20Iris/V%201');
+  });
+
+  it('never has a token in it', () => {
+    for (const { id } of LANGUAGES) {
+      expect(callOf(id, IRIS, INPUTS, URL)).not.toMatch(/secret|token=\w/);
+    }
+  });
+});
+
+describe('values', () => {
+  it('are literals of Python', () => {
+    expect(pythonValue({ a: [true, null, 1.5, 'x"y\n'], b: {} })).toBe(
+      '{"a": [True, None, 1.5, "x\\"y\\n"], "b": {}}'
+    );
+  });
+
+  it('are JSON with blanks', () => {
+    const value = { a: [1, { b: 'x' }], c: null };
+    expect(spaced(value)).toBe('{"a": [1, {"b": "x"}], "c": null}');
+    expect(JSON.parse(spaced(value))).toEqual(value);
+  });
+
+  it('are made up where nobody gave any', () => {
+    expect(exampleInputs(IRIS)).toEqual({ flower_data: [1, 2, 3] });
+    expect(exampleInputs({ name: 'a', version: '1' })).toEqual({});
+  });
+});

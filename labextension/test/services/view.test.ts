@@ -1,0 +1,437 @@
+// @vitest-environment jsdom
+import { JupyterFrontEnd } from '@jupyterlab/application';
+import { nullTranslator } from '@jupyterlab/translation';
+import { ReactWidget } from '@jupyterlab/ui-components';
+import { CommandRegistry } from '@lumino/commands';
+import { ContextMenu, Widget } from '@lumino/widgets';
+import { act } from 'react';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+
+import { ServerEvents } from '../../src/events';
+import { IRequestOptions, MlsvcError, Requester } from '../../src/request';
+import { createServicesView } from '../../src/services';
+import { describeCalls } from '../../src/services/commands';
+import { IServiceStatistics, IServiceVersion } from '../../src/services/api';
+import { PanelSettings } from '../../src/settings';
+import { PanelState } from '../../src/state';
+import { ServerStatus } from '../../src/status';
+import { IMlsvc, IPanelView } from '../../src/tokens';
+
+const trans = nullTranslator.load('jupyter_mlsvc');
+Object.assign(globalThis, { IS_REACT_ACT_ENVIRONMENT: true });
+
+const version = (name: string, number: string, more = {}): IServiceVersion => ({
+  name,
+  version: number,
+  versionPublishedBy: 'root',
+  creationTime: '2026-01-01T00:00:00.0000000',
+  runtimeType: 'Python',
+  description: '',
+  myPermissionOnService: 'read/write',
+  inputParameterDefinitions: [{ name: 'x', type: 'numeric' }],
+  outputParameterDefinitions: [{ name: 'y', type: 'numeric' }],
+  ...more
+});
+
+const figures = (name: string, number: string, more = {}): IServiceStatistics => ({
+  name,
+  version: number,
+  state: 'ready',
+  workers: 1,
+  waiting: 0,
+  calls: 0,
+  errors: 0,
+  callsPerMinute: 0,
+  p50Milliseconds: null,
+  p99Milliseconds: null,
+  lastCall: null,
+  ...more
+});
+
+/**
+ * A server in memory behind `Requester.json`.
+ */
+class Door {
+  readonly asked: string[] = [];
+  failure: Error | null = null;
+  isSilent = false;
+  services = [
+    version('Iris', 'V1.0'),
+    version('Iris', 'V2.0', { description: 'With species' }),
+    version('Cars', '1', { myPermissionOnService: 'read only', versionPublishedBy: 'maria' })
+  ];
+  statistics = [figures('Iris', 'V2.0', { calls: 12, errors: 2, callsPerMinute: 3 })];
+
+  readonly url = 'http://localhost/mlsvc';
+
+  readonly json = async (
+    method: string,
+    path: readonly string[],
+    { body }: IRequestOptions = {}
+  ): Promise<unknown> => {
+    await Promise.resolve();
+    const [noun, name, number] = path;
+    if (noun === 'events' || this.isSilent) {
+      return new Promise(() => undefined);
+    }
+    this.asked.push([method, ...path].join(' '));
+    if (this.failure) {
+      throw this.failure;
+    }
+    const isNamed = (service: IServiceVersion): boolean =>
+      service.name === name && service.version === number;
+    if (method === 'DELETE') {
+      this.services = this.services.filter(service => !isNamed(service));
+    } else if (method === 'PATCH') {
+      this.services = this.services.map(service =>
+        isNamed(service) ? { ...service, ...(body as object) } : service
+      );
+    } else if (noun === 'api') {
+      const { x } = body as { x: number };
+      return { success: true, outputParameters: { y: 2 * x }, outputFiles: {}, consoleOutput: '' };
+    } else if (noun === 'user') {
+      return { name: 'root', role: 'owner', serverVersion: '0.1.0', publicUrl: 'http://door' };
+    } else if (noun === 'services' && name !== undefined) {
+      return { ...figures(name, number ?? ''), intervalSeconds: 10, history: [] };
+    } else if (noun === 'statistics') {
+      return this.statistics;
+    } else {
+      return this.services;
+    }
+    return 'Done.';
+  };
+}
+
+describe('The services', () => {
+  let door: Door;
+  let commands: CommandRegistry;
+  let view: IPanelView;
+  let state: PanelState;
+  let status: ServerStatus;
+  let events: ServerEvents;
+  let widget: Widget;
+  let node: HTMLElement;
+
+  const create = async (): Promise<void> => {
+    commands = new CommandRegistry();
+    const requests = door as unknown as Requester;
+    status = new ServerStatus(requests);
+    events = new ServerEvents(requests);
+    const mlsvc: IMlsvc = {
+      app: { commands, contextMenu: new ContextMenu({ commands }) } as unknown as JupyterFrontEnd,
+      trans,
+      requests,
+      status,
+      state,
+      events,
+      settings: new PanelSettings(),
+      palette: null,
+      rendermime: null,
+      panel: { show: () => undefined, refresh: () => view.refresh() },
+      addCommand: (id, options) => {
+        commands.addCommand(id, options);
+      }
+    };
+    view = createServicesView(mlsvc);
+    node = document.createElement('div');
+    document.body.append(node);
+    widget = ReactWidget.create(view.render());
+    await act(async () => {
+      void status.check();
+      Widget.attach(widget, node);
+      view.activate();
+      await new Promise(resolve => setTimeout(resolve, 20));
+    });
+  };
+
+  beforeEach(async () => {
+    Object.assign(globalThis, {
+      ResizeObserver: class {
+        observe = vi.fn();
+        disconnect = vi.fn();
+      }
+    });
+    door = new Door();
+    state = new PanelState(null);
+    await create();
+  });
+
+  const leave = (): void => {
+    act(() => {
+      view.deactivate();
+      view.dispose?.();
+      widget.dispose();
+      events.dispose();
+    });
+    document.body.replaceChildren();
+  };
+
+  afterEach(leave);
+
+  const rows = (): string[] =>
+    [...node.querySelectorAll<HTMLElement>('[role=treeitem]')].map(({ dataset }) =>
+      `${dataset['service'] ?? ''} ${dataset['version'] ?? ''}`.trim()
+    );
+  const row = (service: string, number: string): HTMLElement | null =>
+    node.querySelector(`[data-service="${service}"][data-version="${number}"]`);
+  const press = async (key: string, more: KeyboardEventInit = {}): Promise<void> => {
+    await act(async () => {
+      document.activeElement?.dispatchEvent(
+        new KeyboardEvent('keydown', { key, bubbles: true, cancelable: true, ...more })
+      );
+      await new Promise(resolve => requestAnimationFrame(resolve));
+    });
+  };
+  const click = async (element: Element | null | undefined): Promise<void> => {
+    await act(async () => {
+      element?.dispatchEvent(new MouseEvent('click', { bubbles: true, cancelable: true }));
+      await new Promise(resolve => setTimeout(resolve, 20));
+    });
+  };
+  const button = (label: string, within: ParentNode = node): HTMLButtonElement | undefined =>
+    [...within.querySelectorAll('button')].find(
+      element => (element.getAttribute('aria-label') ?? element.textContent) === label
+    );
+  const execute = async (command: string, args = {}): Promise<void> => {
+    await act(async () => {
+      void commands.execute(command, args);
+      await new Promise(resolve => setTimeout(resolve, 50));
+    });
+  };
+  const type = async (element: HTMLInputElement | null, text: string): Promise<void> => {
+    await act(async () => {
+      const prototype = Object.getPrototypeOf(element) as object;
+      Object.getOwnPropertyDescriptor(prototype, 'value')?.set?.call(element, text);
+      element?.dispatchEvent(new Event('input', { bubbles: true }));
+      await Promise.resolve();
+    });
+  };
+
+  it('are listed by name, versions beneath and newest first, with their figures', () => {
+    expect(rows()).toEqual(['Cars', 'Cars 1', 'Iris', 'Iris V2.0', 'Iris V1.0']);
+    expect(row('Iris', 'V2.0')?.textContent).toContain('2 errors');
+    expect(row('Iris', 'V2.0')?.textContent).toContain('3/min');
+    expect(row('Iris', 'V2.0')?.textContent).toContain('Ready');
+    expect(node.textContent).toContain('2 services, 3 versions');
+  });
+
+  it('are searched, and come back', async () => {
+    await type(node.querySelector('input[type=search]'), 'species');
+    expect(rows()).toEqual(['Iris', 'Iris V2.0']);
+
+    await type(node.querySelector('input[type=search]'), 'nothing like it');
+    expect(node.textContent).toContain('No service fits');
+    await click(button('List all'));
+
+    expect(rows()).toHaveLength(5);
+  });
+
+  it("are one's own when asked for, also after a reload", async () => {
+    await click(node.querySelector('input[type=checkbox]'));
+    expect(rows()).toEqual(['Iris', 'Iris V2.0', 'Iris V1.0']);
+
+    leave();
+    await create();
+
+    expect(rows()).toEqual(['Iris', 'Iris V2.0', 'Iris V1.0']);
+  });
+
+  it('have one tab stop, and keys that lead through the tree', async () => {
+    expect(node.querySelectorAll('[role=treeitem][tabindex="0"]')).toHaveLength(1);
+    act(() => {
+      node.querySelector<HTMLElement>('[role=treeitem][tabindex="0"]')?.focus();
+    });
+    const at = (): string => {
+      const { dataset } = document.activeElement as HTMLElement;
+      return `${dataset['service'] ?? ''} ${dataset['version'] ?? ''}`.trim();
+    };
+
+    await press('ArrowDown');
+    expect(at()).toBe('Cars 1');
+    await press('ArrowLeft');
+    expect(at()).toBe('Cars');
+    await press('ArrowLeft');
+    expect(rows()).toEqual(['Cars', 'Iris', 'Iris V2.0', 'Iris V1.0']);
+    await press('ArrowRight');
+    await press('i');
+    expect(at()).toBe('Iris');
+    await press('End');
+    expect(at()).toBe('Iris V1.0');
+    await press('Enter');
+
+    expect(node.querySelector('article')?.getAttribute('aria-label')).toBe('Iris V1.0');
+    await press('Escape');
+    expect(at()).toBe('Iris V1.0');
+  });
+
+  it('are selected by keys and deleted together, after a word about their calls', async () => {
+    act(() => {
+      row('Iris', 'V2.0')?.focus();
+    });
+    await press(' ');
+    await press('ArrowDown', { shiftKey: true });
+    expect(node.textContent).toContain('2 selected');
+
+    await click(button('Delete 2…'));
+    const dialog = document.querySelector('.jp-Dialog');
+    expect(dialog?.textContent).toContain('Delete 2 versions?');
+    expect(dialog?.textContent).toContain('12 calls since the server started');
+    expect(dialog?.textContent).toContain('No calls since the server started');
+    expect(door.asked.filter(line => line.startsWith('DELETE'))).toEqual([]);
+    await click(dialog?.querySelector('.jp-mod-warn'));
+
+    await vi.waitFor(() => {
+      expect(rows()).toEqual(['Cars', 'Cars 1']);
+    });
+    expect(door.asked).toContain('DELETE services Iris V1.0');
+  });
+
+  it('are not deleted when the question is answered with no', async () => {
+    await execute('mlsvc:delete-service', { name: 'Iris', version: 'V1.0' });
+    await click(document.querySelector('.jp-Dialog .jp-mod-reject'));
+
+    expect(door.asked.filter(line => line.startsWith('DELETE'))).toEqual([]);
+    expect(rows()).toHaveLength(5);
+  });
+
+  it('are offered for deletion and change only where that is permitted', async () => {
+    await click(row('Cars', '1'));
+    expect(button('Delete Cars 1')).toBeUndefined();
+    expect(button('Edit the description')).toBeUndefined();
+
+    await click(button('Back to the list'));
+    await click(row('Iris', 'V1.0'));
+
+    expect(button('Delete Iris V1.0')).toBeDefined();
+    expect(button('Edit the description')).toBeDefined();
+  });
+
+  it('are described in place', async () => {
+    await click(row('Iris', 'V1.0'));
+    await click(button('Edit the description'));
+    await type(node.querySelector('textarea[aria-label=Description]'), 'Better words');
+    await click(button('Save'));
+
+    expect(door.asked).toContain('PATCH services Iris V1.0');
+    expect(node.querySelector('.jp-Mlsvc-descriptionLine')?.textContent).toBe('Better words');
+  });
+
+  it('keep what was written when it can not be saved, and say why', async () => {
+    await click(row('Iris', 'V1.0'));
+    await click(button('Edit the description'));
+    await type(node.querySelector('textarea[aria-label=Description]'), 'Better words');
+    door.failure = new MlsvcError('Not yours any more.', 403, 'ForbiddenException');
+    await click(button('Save'));
+
+    expect(node.querySelector('form [role=alert]')?.textContent).toContain('Not yours any more.');
+    expect(node.querySelector<HTMLTextAreaElement>('textarea')?.value).toBe('Better words');
+  });
+
+  it('run with what was typed, and show what came', async () => {
+    await click(row('Iris', 'V1.0'));
+    await click(button('Run'));
+    expect(node.querySelector('[aria-invalid=true]')).toBe(document.activeElement);
+    expect(node.querySelector('.jp-Mlsvc-problem')?.textContent).toBe('Enter a number.');
+
+    await type(node.querySelector('input[name=x]'), '21');
+    await click(button('Run'));
+
+    expect(node.querySelector('[data-output=y] output')?.textContent).toBe('42');
+    expect(node.querySelector('form [role=status]')?.textContent).toMatch(/^Done in/);
+  });
+
+  it('come back open after a reload, with what was typed', async () => {
+    await click(row('Iris', 'V1.0'));
+    await type(node.querySelector('input[name=x]'), '21');
+
+    leave();
+    await create();
+
+    expect(node.querySelector('article')?.getAttribute('aria-label')).toBe('Iris V1.0');
+    expect(node.querySelector<HTMLInputElement>('input[name=x]')?.value).toBe('21');
+  });
+
+  it('are called from elsewhere at the public door, with the inputs of the form', async () => {
+    await click(row('Iris', 'V1.0'));
+    await type(node.querySelector('input[name=x]'), '21');
+    await act(async () => {
+      const section = node.querySelector<HTMLDetailsElement>('[data-section=call]');
+      section?.setAttribute('open', '');
+      section?.dispatchEvent(new Event('toggle'));
+      await new Promise(resolve => setTimeout(resolve, 20));
+    });
+
+    const call = node.querySelector('.jp-Mlsvc-code')?.textContent;
+    expect(call).toContain("curl -sS 'http://door/api/Iris/V1.0'");
+    expect(call).toContain(`'{"x": 21}'`);
+  });
+
+  it('go back to the list when the open one was deleted elsewhere', async () => {
+    await click(row('Iris', 'V1.0'));
+    door.services = door.services.filter(service => service.version !== 'V1.0');
+    await act(() => view.refresh());
+
+    expect(rows()).toEqual(['Cars', 'Cars 1', 'Iris', 'Iris V2.0']);
+  });
+
+  it.each([
+    [new MlsvcError('Who are you?', 401, 'UnauthorizedException'), 'You are signed out'],
+    [new MlsvcError('Not Found', 404), 'jupyter-mlsvc does not run'],
+    [
+      new MlsvcError('The database is gone.', 500, 'InternalServerErrorException'),
+      'database is gone'
+    ]
+  ])('say what is wrong instead: %s', async (failure, words) => {
+    leave();
+    door.failure = failure;
+    await create();
+
+    expect(node.querySelector('[role=alert]')?.textContent).toContain(words);
+    door.failure = null;
+    await click(button('Try again'));
+
+    expect(node.querySelector('[role=alert]')).toBeNull();
+    expect(rows()).toHaveLength(5);
+  });
+
+  it('stay listed while the server is away', async () => {
+    door.failure = new MlsvcError('502 Bad Gateway', 502);
+    await act(() => view.refresh());
+
+    expect(node.querySelector('[role=alert]')?.textContent).toContain('does not answer');
+    expect(rows()).toHaveLength(5);
+  });
+
+  it('are explained where there are none', async () => {
+    door.services = [];
+    await act(() => view.refresh());
+
+    expect(node.querySelector('[role=status]')?.textContent).toContain('No services yet');
+    expect(node.textContent).toContain('%%publish');
+  });
+
+  it('load until the server answers', async () => {
+    leave();
+    door.isSilent = true;
+    await create();
+
+    expect(node.querySelector('[role=status]')?.textContent).toContain('Loading');
+  });
+});
+
+describe('describeCalls', () => {
+  it('says how often, how badly and how lately', () => {
+    const now = new Date('2026-01-01T00:05:00Z');
+    const statistics = figures('Iris', '1', {
+      calls: 12,
+      errors: 1,
+      callsPerMinute: 2,
+      lastCall: '2026-01-01T00:00:00.1234567'
+    });
+
+    expect(describeCalls(statistics, trans, now)).toBe(
+      '12 calls since the server started, 1 of them failed, 2 in the last minute, the last one 5 min ago.'
+    );
+    expect(describeCalls(undefined, trans)).toBe('No calls since the server started.');
+  });
+});
