@@ -67,14 +67,11 @@ export class MlsvcPanel extends ReactWidget {
   }
 
   /**
-   * Select a tab, and show an item in it.
+   * Select a tab.
    */
-  select(id: string, item?: string): void {
+  select(id: string): void {
     this._options.state.set(VIEW, id);
     this._follow();
-    if (item !== undefined) {
-      this.view?.open?.(item);
-    }
     this.update();
   }
 

@@ -62,10 +62,10 @@ export const plugin: JupyterFrontEndPlugin<IMlsvc> = {
       palette,
       rendermime,
       panel: {
-        show: (view, item) => {
+        show: view => {
           app.shell.activateById(PANEL_ID);
           if (view !== undefined) {
-            panel.select(view, item);
+            panel.select(view);
           }
         },
         refresh: () => panel.refresh()

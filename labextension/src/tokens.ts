@@ -21,8 +21,8 @@ export const PLUGIN_ID = 'jupyter-mlsvc:plugin';
 export const PANEL_ID = 'jupyter-mlsvc-services';
 
 export const CommandIDs = {
-  open: 'mlsvc:open-panel',
-  refresh: 'mlsvc:refresh-panel'
+  open: 'mlsvc:open-services',
+  refresh: 'mlsvc:refresh-services'
 } as const;
 
 /**
@@ -56,11 +56,6 @@ export interface IPanelView {
    */
   refresh(): Promise<void>;
 
-  /**
-   * Show an item, such as a snapshot that a service names; views without items need none.
-   */
-  open?(id: string): void;
-
   dispose?(): void;
 }
 
@@ -69,9 +64,9 @@ export interface IPanelView {
  */
 export interface IPanel {
   /**
-   * Bring the panel to the front, with the tab of this id and an item of it, if they are there.
+   * Bring the panel to the front, with the tab of this id if there is one.
    */
-  show: (view?: string, item?: string) => void;
+  show: (view?: string) => void;
 
   /**
    * Load again what is seen.

@@ -97,7 +97,7 @@ export function ServicesView(props: { model: ServicesModel; mlsvc: IMlsvc }): Re
             execute(ServiceCommandIDs.copy, { name, version, language });
           },
           showSnapshot: id => {
-            mlsvc.panel.show('snapshots', id);
+            execute('mlsvc:open-snapshot', { id });
           }
         }}
       />
