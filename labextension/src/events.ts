@@ -27,6 +27,15 @@ export interface IChange {
   events: readonly IServerEvent[];
 }
 
+/**
+ * Whether it was our server that does not know the route, rather than none of ours.
+ */
+function isOlderServer(error: unknown): boolean {
+  return (
+    error instanceof MlsvcError && [404, 405].includes(error.status) && error.exceptionType !== ''
+  );
+}
+
 interface IEventsAnswer {
   run: string;
   last: number;
@@ -149,7 +158,7 @@ export class ServerEvents implements IDisposable {
     try {
       answer = await this._requests.json<IEventsAnswer>('GET', ['events'], { query, signal });
     } catch (error) {
-      if (error instanceof MlsvcError && (error.status === 404 || error.status === 405)) {
+      if (isOlderServer(error)) {
         this._isPlain = true;
         this._poll.frequency = { interval: PLAIN_PAUSE, backoff: true, max: 120_000 };
         this._tellAll();

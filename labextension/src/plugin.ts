@@ -87,6 +87,12 @@ export const plugin: JupyterFrontEndPlugin<IMlsvc> = {
       void settings.connect(registry, PLUGIN_ID);
     }
     void status.check();
+    events.changed.connect((_, change) => {
+      if (change.kind === 'service' && change.events.length === 0) {
+        // The server may be another one now.
+        void status.check();
+      }
+    });
     return mlsvc;
   }
 };

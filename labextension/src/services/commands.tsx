@@ -307,25 +307,34 @@ async function confirmDeletion(
   trans: TranslationBundle
 ): Promise<boolean> {
   const calls = await model.recentCalls();
+  const callsOf = (service: IServiceVersion): string =>
+    calls
+      ? describeCalls(calls.get(idOf(service)), trans)
+      : trans.__('The server does not say how often it was called.');
   const [first] = services;
+  if (!first) {
+    return false;
+  }
   const title =
-    services.length === 1 && first
+    services.length === 1
       ? trans.__('Delete %1 %2?', first.name, first.version)
       : trans._n('Delete %1 version?', 'Delete %1 versions?', services.length);
   const { button } = await showDialog({
     title,
     body: (
       <div className="jp-Mlsvc-confirmation">
-        <ul>
-          {services.map(service => (
-            <li key={idOf(service)}>
-              {services.length > 1 && <strong>{`${service.name} ${service.version}: `}</strong>}
-              {calls
-                ? describeCalls(calls.get(idOf(service)), trans)
-                : trans.__('The server does not say how often it was called.')}
-            </li>
-          ))}
-        </ul>
+        {services.length === 1 ? (
+          <p>{callsOf(first)}</p>
+        ) : (
+          <ul>
+            {services.map(service => (
+              <li key={idOf(service)}>
+                <strong>{`${service.name} ${service.version}: `}</strong>
+                {callsOf(service)}
+              </li>
+            ))}
+          </ul>
+        )}
         <p>{trans.__('Programs that call it will get an error. This cannot be undone.')}</p>
       </div>
     ),

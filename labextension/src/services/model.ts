@@ -379,7 +379,7 @@ export class ServicesModel implements IDisposable {
 
   private async _loadHistory(): Promise<void> {
     const key = this.openKey;
-    if (!key || !this.find(key)) {
+    if (!key) {
       return;
     }
     try {
