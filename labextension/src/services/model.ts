@@ -200,6 +200,9 @@ export class ServicesModel implements IDisposable {
   }
   set openKey(key: IVersionKey | null) {
     const id = key ? idOf(key) : '';
+    if (id === this._options.state.get<string>(OPEN, '')) {
+      return;
+    }
     if (key) {
       this._focused = id;
     }
