@@ -49,6 +49,7 @@ def test_the_wheel_holds_every_module_of_both_packages(members: dict[str, bytes]
         DATA + "etc/jupyter/jupyter_server_config.d/jupyter_mlsvc_server.json",
         LABEXTENSION + "install.json",
         LABEXTENSION + "package.json",
+        LABEXTENSION + "schemas/jupyter-mlsvc/plugin.json",
         LABEXTENSION + "static/style.js",
         "jupyter_mlsvc-{version}.dist-info/licenses/LICENSE",
     ],

@@ -3,6 +3,11 @@ import { DisposableSet } from '@lumino/disposable';
 import * as React from 'react';
 
 /**
+ * Longest code, in characters, that is coloured.
+ */
+const MOST_COLOURED = 50_000;
+
+/**
  * Code, coloured where Lab's renderer of Markdown is there to do it.
  *
  * @param language - A name that fenced code in Markdown may have.
@@ -53,7 +58,7 @@ async function colour(
   language: string,
   rendermime: IRenderMimeRegistry | null
 ): Promise<Element | null> {
-  if (!rendermime?.mimeTypes.includes('text/markdown')) {
+  if (!rendermime?.mimeTypes.includes('text/markdown') || code.length > MOST_COLOURED) {
     return null;
   }
   const longest = Math.max(2, ...(code.match(/`+/g) ?? []).map(ticks => ticks.length));

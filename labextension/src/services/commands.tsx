@@ -9,7 +9,7 @@ import { formatAge, formatNumber, parseTime } from '../components';
 import { IMlsvc } from '../tokens';
 import { IServiceStatistics, IServiceVersion } from './api';
 import { ServicesModel } from './model';
-import { idOf, isChangeable, IVersionKey, keyOf } from './rows';
+import { idOf, isChangeable, IVersionKey } from './rows';
 import { callOf, exampleInputs, Language, LANGUAGES } from './snippets';
 
 export const ServiceCommandIDs = {
@@ -377,7 +377,8 @@ async function deleteVersions(
   model: ServicesModel,
   trans: TranslationBundle
 ): Promise<void> {
-  const next = neighbourOf(services, model);
+  // Before the rows are gone, so that the list finds it when they are.
+  model.focused = neighbourOf(services, model) ?? model.focused;
   const failures = await model.delete(services);
   for (const { key, reason } of failures) {
     Notification.error(trans.__('%1 %2 was not deleted: %3', key.name, key.version, reason), {
@@ -386,12 +387,6 @@ async function deleteVersions(
   }
   const deleted = services.length - failures.length;
   if (deleted > 0) {
-    if (model.isOpenGone) {
-      model.openKey = null;
-    }
-    if (next !== null && !model.find(keyOf(model.focused))) {
-      model.focused = next;
-    }
     Notification.success(trans._n('Deleted %1 version.', 'Deleted %1 versions.', deleted), {
       autoClose: 3000
     });

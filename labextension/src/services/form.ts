@@ -93,11 +93,19 @@ export class TryForm implements IDisposable {
    * What an input's text is understood as; null while it is no value.
    */
   parsed({ name, type }: IParameterDefinition): IParsed | null {
-    try {
-      return parseInput(type, this.text(name), this._options.trans);
-    } catch {
-      return null;
+    const text = this.text(name);
+    const known = this._parsed.get(name);
+    if (known?.text === text) {
+      return known.parsed;
     }
+    let parsed: IParsed | null = null;
+    try {
+      parsed = parseInput(type, text, this._options.trans);
+    } catch {
+      // What is wrong is said when somebody tries to run it.
+    }
+    this._parsed.set(name, { text, parsed });
+    return parsed;
   }
 
   /**
@@ -230,6 +238,11 @@ export class TryForm implements IDisposable {
   private readonly _id: string;
   private readonly _texts = new Map<string, string>();
   private _problems = new Map<string, string>();
+
+  /**
+   * A form is drawn more often than a table in it changes.
+   */
+  private readonly _parsed = new Map<string, { text: string; parsed: IParsed | null }>();
   private _aborter: AbortController | null = null;
   private _run: Run = { state: 'never' };
   private _isDisposed = false;

@@ -404,6 +404,9 @@ export class ServicesModel implements IDisposable {
     if ([...this._selected].some(id => !ids.has(id))) {
       this._selected = new Set([...this._selected].filter(id => ids.has(id)));
     }
+    if (!this.list.isLoading && this.isOpenGone) {
+      this.openKey = null;
+    }
     this._emit();
   }
 

@@ -286,6 +286,19 @@ describe('The services', () => {
     expect(door.asked).toContain('DELETE services Iris V1.0');
   });
 
+  it('give the focus to the next one when they are deleted by keyboard', async () => {
+    act(() => {
+      row('Iris', 'V2.0')?.focus();
+    });
+    await execute('mlsvc:delete-service');
+    await click(document.querySelector('.jp-Dialog .jp-mod-warn'));
+
+    await vi.waitFor(() => {
+      expect(rows()).toEqual(['Cars', 'Cars 1', 'Iris', 'Iris V1.0']);
+    });
+    expect(document.activeElement).toBe(row('Iris', 'V1.0'));
+  });
+
   it('are not deleted when the question is answered with no', async () => {
     await execute('mlsvc:delete-service', { name: 'Iris', version: 'V1.0' });
     await click(document.querySelector('.jp-Dialog .jp-mod-reject'));
@@ -372,6 +385,9 @@ describe('The services', () => {
     await act(() => view.refresh());
 
     expect(rows()).toEqual(['Cars', 'Cars 1', 'Iris', 'Iris V2.0']);
+    door.services.push(version('Iris', 'V1.0'));
+    await act(() => view.refresh());
+    expect(node.querySelector('article')).toBeNull();
   });
 
   it.each([
