@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from jupyter_client.kernelspec import KernelSpecManager, NoSuchKernel
 
 HERE = Path(__file__).parent
 TOGETHER = {"browser", "foreign", "notebooks", "packaging"}
@@ -19,3 +20,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         folder, *_ = item.path.relative_to(HERE).parts
         group = folder if folder in TOGETHER else str(item.path.relative_to(HERE))
         item.add_marker(pytest.mark.xdist_group(group))
+
+
+@pytest.fixture(scope="session")
+def needs_r() -> None:
+    """Skip the test where there is no R."""
+    try:
+        KernelSpecManager().get_kernel_spec("ir")
+    except NoSuchKernel:
+        pytest.skip("R with IRkernel is not installed: apt install r-base-core r-cran-irkernel")

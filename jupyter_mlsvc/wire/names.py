@@ -15,6 +15,15 @@ ServiceName = NewType("ServiceName", str)
 Version = NewType("Version", str)
 
 _NAME: Final = re.compile(r"[A-Za-z0-9._-][A-Za-z0-9._ -]{0,127}")
+_R_NAME: Final = re.compile(r"(?:[^\W\d_]|\.(?!\d))[\w.]*")
+_WORDS_OF_R: Final = frozenset(
+    {
+        "if", "else", "repeat", "while", "function", "for", "next", "break", "TRUE", "FALSE",
+        "NULL", "Inf", "NaN", "NA", "NA_integer_", "NA_real_", "NA_character_", "NA_complex_",
+        "in", "...",
+    }
+)  # fmt: skip
+_STATE_OF_R: Final = frozenset({".Random.seed", ".Last.value", ".First", ".Last"})
 _FILE: Final = re.compile(r"[^/\\\x00-\x1f]{1,255}")
 
 
@@ -38,14 +47,18 @@ def version(text: str) -> Version:
     return Version(_check("version", text))
 
 
-def parameter_name(text: str) -> str:
-    """Check the name of an input, an output or a workspace object: a Python identifier.
+def parameter_name(text: str, runtime_type: str = "Python") -> str:
+    """Check the name of an input, an output or a workspace object.
+
+    In Python that is an identifier, in R a syntactic name, which may have dots: ``flower.data``.
 
     Raises
     ------
     InvalidName
-        Not an identifier, a keyword, or a dunder name, which would shadow the interpreter's own.
+        No name of the language, one of its words, or a name of the interpreter's own.
     """
+    if runtime_type == "R":
+        return _name_of_r(text)
     if not text.isidentifier() or keyword.iskeyword(text):
         raise InvalidName(
             f"{text!r} is no valid name: use a Python identifier such as 'flower_data'."
@@ -54,6 +67,14 @@ def parameter_name(text: str) -> str:
         raise InvalidName(
             f"{text!r} is reserved: names with two underscores at both ends are Python's own."
         )
+    return text
+
+
+def _name_of_r(text: str) -> str:
+    if not _R_NAME.fullmatch(text) or text in _WORDS_OF_R:
+        raise InvalidName(f"{text!r} is no valid name: use a name of R's such as 'flower.data'.")
+    if text in _STATE_OF_R:
+        raise InvalidName(f"{text!r} is reserved: R keeps its own state there.")
     return text
 
 

@@ -56,21 +56,22 @@ class StatusReporter(LoggingConfigurable):
         )
 
     def _backend(self) -> StatusResponse:
-        sessions, scoring = self._sessions.statistics(), self._scoring.statistics()
+        python, r = self._sessions.shells("Python"), self._sessions.shells("R")
+        scoring = self._scoring.statistics()
         return StatusResponse(
             status_code="pass",
             details={
-                "pythonActiveShellCount": sessions["active"] + scoring["workers"],
-                "pythonCurrentPoolSize": sessions["warm"],
-                "pythonMaxPoolSize": sessions["limit"],
+                "pythonActiveShellCount": python["active"] + scoring["workers"],
+                "pythonCurrentPoolSize": python["warm"],
+                "pythonMaxPoolSize": python["limit"],
                 # Texts, not booleans, as in the original.
-                "pythonCanOpenShell": "True" if sessions["can_open"] else "False",
-                "rActiveShellCount": 0,
-                "rCurrentPoolSize": 0,
-                "rMaxPoolSize": 0,
-                "rCanOpenShell": "False",
+                "pythonCanOpenShell": "True" if python["can_open"] else "False",
+                "rActiveShellCount": r["active"],
+                "rCurrentPoolSize": r["warm"],
+                "rMaxPoolSize": r["limit"],
+                "rCanOpenShell": "True" if r["can_open"] else "False",
                 "apiVersion": "1.0",
-                "sessions": sessions["active"],
+                "sessions": python["active"] + r["active"],
                 "services": scoring["services"],
                 "workers": scoring["workers"],
             },

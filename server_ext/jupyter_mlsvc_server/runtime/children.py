@@ -191,10 +191,21 @@ class Parent:
 
 def die_with(parent: int) -> None:
     """Have the system kill this process when its parent ends (Linux only)."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    dying_with(parent)()
+
+
+def dying_with(parent: int) -> Callable[[], None]:
+    """Give what :func:`die_with` does, prepared before a fork: then it takes no lock."""
+    if sys.platform != "linux":
+        return lambda: None
+    prctl = ctypes.CDLL(None).prctl
+
+    def die() -> None:
+        prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != parent:  # it ended in between
             os._exit(_CRASHED)
+
+    return die
 
 
 def _kill(pid: int) -> None:

@@ -96,10 +96,10 @@ class KernelChannel:
                 pause = min(2 * pause, 5)
         self._requests.clear()
 
-    async def connect_agent(self) -> None:
-        """Open the line to the helper in the kernel, which has to be loaded there."""
+    async def open_comm(self) -> None:
+        """Open a comm to the helper in the kernel, which has to be loaded there."""
         self._send("comm_open", {"comm_id": self._comm_id, "target_name": AGENT_TARGET, "data": {}})
-        await self.ask_agent("list", {})
+        await self.ask_comm("list", {})
 
     def fail(self, error: BaseException) -> None:
         """Fail everything that waits for the kernel, now and later."""
@@ -153,10 +153,10 @@ class KernelChannel:
         self._requests = {k: v for k, v in self._requests.items() if v is not request}
         return {"status": "error", "ename": "KeyboardInterrupt", "evalue": ""}
 
-    async def ask_agent(
+    async def ask_comm(
         self, op: str, data: dict[str, Any], buffers: Iterable[bytes] = ()
     ) -> tuple[dict[str, Any], list[bytes]]:
-        """Let the helper in the kernel do something.
+        """Let the helper at the other end of the comm do something.
 
         Raises
         ------
@@ -176,12 +176,7 @@ class KernelChannel:
             self._questions.pop(number, None)
         if answer.get("ok"):
             return answer, blobs
-        error = answer.get("error") or {}
-        raise AgentRefused(
-            error.get("type", "Error"),
-            error.get("message", "The session could not do this."),
-            error.get("name"),
-        )
+        raise refusal(answer)
 
     def nudge(self) -> None:
         """Wake the kernel's event loop.
@@ -288,6 +283,16 @@ class KernelChannel:
     def _content(self, message: dict[str, Any]) -> dict[str, Any]:
         content: dict[str, Any] = self._client.session.unpack(message["content"])
         return content
+
+
+def refusal(answer: dict[str, Any]) -> AgentRefused:
+    """Read a helper's answer that says no."""
+    error = answer.get("error") or {}
+    return AgentRefused(
+        error.get("type", "Error"),
+        error.get("message", "The session could not do this."),
+        error.get("name"),
+    )
 
 
 def _fail(future: asyncio.Future[Any], error: BaseException) -> None:

@@ -64,16 +64,26 @@ class QueueIsFull(TooManyRequests):
 
 
 class RuntimeNotAvailable(BadRequest):
-    """A runtime type that this server does not start."""
+    """A runtime type that this server does not start.
 
-    def __init__(self, runtime_type: str, available: list[str]) -> None:
+    Parameters
+    ----------
+    runtime_type
+        What was asked for.
+    available
+        What there is.
+    how_to_install
+        What to do to get it, where that can be done; a sentence without its end.
+    """
+
+    def __init__(self, runtime_type: str, available: list[str], how_to_install: str = "") -> None:
         what = (
-            "R sessions are not available on this server"
-            if runtime_type == "R"
-            else f"{runtime_type!r} is no runtime type of this server"
+            f"{runtime_type} sessions are not available on this server: {how_to_install}."
+            if how_to_install
+            else f"{runtime_type!r} is no runtime type of this server."
         )
         super().__init__(
-            f'{what}; it has: {", ".join(available)}. Send "runtimeType": "Python", or leave '
+            f'{what} It has: {", ".join(available)}. Send "runtimeType": "Python", or leave '
             "runtimeType out, for a Python session."
         )
 
@@ -81,9 +91,9 @@ class RuntimeNotAvailable(BadRequest):
 class KernelDidNotStart(MlsvcServerError):
     """The process of a session did not come up; the log has what it said."""
 
-    def __init__(self) -> None:
+    def __init__(self, runtime_type: str) -> None:
         super().__init__(
-            "The session's Python process did not start; the server's log has the reason."
+            f"The session's {runtime_type} process did not start; the server's log has the reason."
         )
 
 

@@ -26,8 +26,6 @@ CANCELLED: Final = "KeyboardInterrupt: the execution was cancelled"
 
 _ID: Final = re.compile(r"[A-Za-z0-9-]{1,64}")
 _ANSI: Final = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")
-# IPython names a cell by a temporary file that nobody else knows.
-_CELL_FILE: Final = re.compile(r" \((?:\d+\.py|<[^<>]*>), line (\d+)\)$")
 # Frames that the user did not write and cannot change.
 _FRAMES_OF_OURS: Final = (
     "jupyter_mlsvc_server/runtime/",
@@ -45,6 +43,8 @@ class Execution:
         What to run; names are checked.
     limit
         Bytes of output that are kept.
+    runtime_type
+        Whose rule the names follow.
     execution_id
         Its id; one is made up by default.
 
@@ -55,14 +55,22 @@ class Execution:
     """
 
     def __init__(
-        self, request: ExecuteRequest, *, limit: int, execution_id: str | None = None
+        self,
+        request: ExecuteRequest,
+        *,
+        limit: int,
+        runtime_type: str = "Python",
+        execution_id: str | None = None,
     ) -> None:
         self.id = str(uuid.uuid4()) if execution_id is None else _checked_id(execution_id)
         self.code = request.code or ""
         self.inputs = {
-            parameter_name(each.name): each.value for each in request.input_parameters or []
+            parameter_name(each.name, runtime_type): each.value
+            for each in request.input_parameters or []
         }
-        self.outputs = [parameter_name(name) for name in request.output_parameters or []]
+        self.outputs = [
+            parameter_name(name, runtime_type) for name in request.output_parameters or []
+        ]
         self.log = EventLog(limit)
         self.console = ConsoleText(limit)
         self.is_abandoned = False
@@ -171,17 +179,14 @@ class Execution:
 
     # --- its end -----------------------------------------------------------------------------
 
-    def error_message(self, reply: dict[str, Any]) -> str:
-        """Say in one line what the user's code raised, as the last line of its traceback does."""
+    def error(self, reply: dict[str, Any]) -> tuple[str, str]:
+        """Give the kind and the text of what the user's code raised, or of what stopped it."""
+        if reply["status"] in {"abort", "aborted"}:  # how IRkernel says that it was interrupted
+            return "KeyboardInterrupt", "the execution was cancelled"
         kind, text = self._error or (reply.get("ename", "Error"), reply.get("evalue", ""))
         if kind in {"KeyboardInterrupt", "CancelledError"} and self.is_cancelled:
             text = text or "the execution was cancelled"
-        text = (
-            _CELL_FILE.sub(r" (line \1)", without_ansi(text))
-            if kind.endswith("Error")
-            else without_ansi(text)
-        )
-        return f"{kind}: {text}" if text else kind
+        return kind, without_ansi(text)
 
     def finish(
         self,

@@ -13,7 +13,6 @@ from jupyter_mlsvc.wire.models import (
     StartExecutionRequest,
     StartExecutionResponse,
 )
-from jupyter_mlsvc.wire.names import parameter_name
 from jupyter_mlsvc_server.errors import BadRequest
 from jupyter_mlsvc_server.sessions.execution import Execution
 from jupyter_mlsvc_server.sessions.files import OpenFile
@@ -249,21 +248,20 @@ class WorkspaceObject(SessionEndpoint):
     takes_upload = True
 
     async def get(self, session_id: str, object_name: str) -> None:
-        """Send it as a pickle (contract: ``getWorkspaceObject``)."""
-        name = parameter_name(object_name)
-        self.answer_octets(await (await self.find(session_id)).get_object(name), f"{name}.dill")
+        """Send it as a pickle, in R as RData (contract: ``getWorkspaceObject``)."""
+        session = await self.find(session_id)
+        data = await session.get_object(object_name)
+        self.answer_octets(data, object_name + session.object_suffix)
 
     async def post(self, session_id: str, object_name: str) -> None:
-        """Set it from a pickle (contract: ``setWorkspaceObject``)."""
-        name = parameter_name(object_name)
-        await (await self.find(session_id)).set_object(name, self.body)
-        self.answer_text(f"Set {name}.")
+        """Set it from its bytes (contract: ``setWorkspaceObject``)."""
+        await (await self.find(session_id)).set_object(object_name, self.body)
+        self.answer_text(f"Set {object_name}.")
 
     async def delete(self, session_id: str, object_name: str) -> None:
         """Delete it (contract: ``deleteWorkspaceObject``)."""
-        name = parameter_name(object_name)
-        await (await self.find(session_id)).delete_object(name)
-        self.answer_text(f"Deleted {name}.")
+        await (await self.find(session_id)).delete_object(object_name)
+        self.answer_text(f"Deleted {object_name}.")
 
 
 def _attachment(name: str) -> str:

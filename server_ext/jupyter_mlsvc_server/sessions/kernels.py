@@ -15,18 +15,21 @@ from pathlib import Path
 from typing import Any
 
 import zmq.asyncio
+from jupyter_client.kernelspec import KernelSpecManager, NoSuchKernel
 from jupyter_client.manager import AsyncKernelManager
 from traitlets import Bool, Dict, Float, Integer, List, Unicode
 from traitlets.config import LoggingConfigurable
 
+from jupyter_mlsvc_server.sessions.agents import Agent
 from jupyter_mlsvc_server.sessions.channel import KernelChannel
 from jupyter_mlsvc_server.sessions.environment import scrubbed
-from jupyter_mlsvc_server.sessions.errors import KernelDidNotStart, KernelDied
-
-_PREPARE = (
-    "__import__('importlib').import_module('jupyter_mlsvc_server.runtime.startup')"
-    ".start(get_ipython(), sklearn_1d={sklearn_1d!r})"
+from jupyter_mlsvc_server.sessions.errors import (
+    KernelDidNotStart,
+    KernelDied,
+    RuntimeNotAvailable,
 )
+from jupyter_mlsvc_server.sessions.runtimes import PythonRuntime, RRuntime, Runtime
+
 _DEATH_POLL_SECONDS = 0.2
 _SOCKETS = "sockets"
 
@@ -40,19 +43,30 @@ class Kernel:
         Also the id of the session that gets it.
     directory
         The working directory, which belongs to the user.
+    runtime
+        Its language.
     channel
         Where requests go.
+    agent
+        The helper in it; set once it is loaded.
     on_end
         Called once, with the reason, when the process ends by itself.
     """
 
     def __init__(
-        self, kernel_id: str, home: Path, manager: AsyncKernelManager, channel: KernelChannel
+        self,
+        kernel_id: str,
+        home: Path,
+        runtime: Runtime,
+        manager: AsyncKernelManager,
+        channel: KernelChannel,
     ) -> None:
         self.id = kernel_id
         self.home = home
         self.directory = home / "work"
+        self.runtime = runtime
         self.channel = channel
+        self.agent: Agent
         self.on_end: Callable[[str], None] | None = None
         self.ended: str | None = None
         self._manager = manager
@@ -69,7 +83,8 @@ class Kernel:
         """Interrupt what runs, and the processes that it started."""
         if self.ended is None:
             await self._manager.interrupt_kernel()
-            self.channel.nudge()
+            if self.runtime.awaits:
+                self.channel.nudge()
 
     async def stop(self, *, now: bool = False) -> None:
         """End the process and remove its folder; may be called twice.
@@ -100,7 +115,7 @@ class Kernel:
         code = await self._manager.provisioner.poll() if self._manager.provisioner else None
         # What it printed last may still be on its way.
         await asyncio.sleep(_DEATH_POLL_SECONDS)
-        self.ended = _why_it_ended(code)
+        self.ended = _why_it_ended(self.runtime.name, code)
         self.channel.fail(KernelDied(self.ended))
         if self.on_end is not None:
             self.on_end(self.ended)
@@ -109,9 +124,12 @@ class Kernel:
 class KernelFactory(LoggingConfigurable):
     """Starts kernels in folders below the data folder."""
 
-    kernel_name = Unicode(
-        "python3",
-        help="Kernel spec that Python sessions run in; its Python needs this package installed.",
+    kernel_specs = Dict(
+        key_trait=Unicode(),
+        value_trait=Unicode(),
+        help="Kernel specs that sessions of a runtime type run in, where another one than python3 "
+        "for Python and ir for R is wanted; that Python needs this package installed. An empty "
+        "name takes the runtime away.",
     ).tag(config=True)
     environment_names = List(
         Unicode(),
@@ -148,6 +166,37 @@ class KernelFactory(LoggingConfigurable):
         self._run: Path | None = None
         self._lock: int | None = None
         self._sockets: Path | None = None
+        languages: tuple[Runtime, ...] = (PythonRuntime(sklearn_1d=self.sklearn_1d), RRuntime())
+        self._runtimes = {each.name: each for each in languages}
+        self._specs = KernelSpecManager(parent=self)
+
+    def available(self) -> list[str]:
+        """Name the runtime types whose kernels are installed."""
+        return [name for name, runtime in self._runtimes.items() if self._is_installed(runtime)]
+
+    def require(self, runtime_type: str) -> None:
+        """See to it that sessions of a runtime type can be started.
+
+        Raises
+        ------
+        RuntimeNotAvailable
+            There is no such runtime, or its kernel is not installed; the message says what to do.
+        """
+        runtime = self._runtimes.get(runtime_type)
+        if runtime is None or not self._spec_of(runtime):
+            raise RuntimeNotAvailable(runtime_type, self.available())
+        if not self._is_installed(runtime):
+            raise RuntimeNotAvailable(runtime_type, self.available(), runtime.how_to_install)
+
+    def _spec_of(self, runtime: Runtime) -> str:
+        return str(self.kernel_specs.get(runtime.name, runtime.kernel_spec))
+
+    def _is_installed(self, runtime: Runtime) -> bool:
+        try:
+            spec = self._specs.get_kernel_spec(self._spec_of(runtime))
+        except (NoSuchKernel, ValueError):
+            return False
+        return bool(spec.argv) and shutil.which(spec.argv[0]) is not None
 
     async def start(self) -> None:
         """Make the folders of this run and remove those of runs that were killed."""
@@ -161,24 +210,26 @@ class KernelFactory(LoggingConfigurable):
             self._context = None
         await asyncio.to_thread(self._remove_folders)
 
-    async def start_kernel(self) -> Kernel:
-        """Start a kernel and wait until it can be used.
+    async def start_kernel(self, runtime_type: str) -> Kernel:
+        """Start a kernel of a runtime type and wait until it can be used.
 
         Raises
         ------
         KernelDidNotStart
             It ended or did not answer in time; the log has what it wrote.
         """
+        runtime = self._runtimes[runtime_type]
         if self._run is None or self._context is None or self._sockets is None:
-            raise KernelDidNotStart
+            raise KernelDidNotStart(runtime_type)
         kernel_id = str(uuid.uuid4())
         home = self._run / kernel_id
-        for folder in (home, home / "work", home / "ipython"):
+        for folder in (home, home / "work"):
             folder.mkdir(mode=0o700)
         # Sockets of the file system, in a folder that only the server's user can enter: nobody
         # else can connect. Their paths have to be short, so they are not in the data folder.
         manager = AsyncKernelManager(
-            kernel_name=self.kernel_name,
+            kernel_name=self._spec_of(runtime),
+            kernel_spec_manager=self._specs,
             connection_file=str(home / "connection.json"),
             context=self._context,
             shutdown_wait_time=self.shutdown_timeout,
@@ -189,46 +240,46 @@ class KernelFactory(LoggingConfigurable):
         kernel: Kernel | None = None
         try:
             async with asyncio.timeout(self.start_timeout):
-                kernel = await self._launch(manager, kernel_id, home)
-                await self._prepare(kernel.channel)
+                kernel = await self._launch(manager, runtime, kernel_id, home)
+                await kernel.channel.open()
+                kernel.agent = await runtime.prepare(kernel.channel, home)
         except BaseException as error:
             # A start that was cancelled, as when the server stops, did not fail.
             failed = isinstance(error, Exception)
-            await self._give_up(kernel, home, failed=failed)
+            await self._give_up(kernel, home, error if failed else None)
             if failed:
-                raise KernelDidNotStart from error
+                raise KernelDidNotStart(runtime_type) from error
             raise
         return kernel
 
-    async def _launch(self, manager: AsyncKernelManager, kernel_id: str, home: Path) -> Kernel:
-        own = {"IPYTHONDIR": str(home / "ipython"), **self.environment}
+    async def _launch(
+        self, manager: AsyncKernelManager, runtime: Runtime, kernel_id: str, home: Path
+    ) -> Kernel:
+        own = {**runtime.environment(home), **self.environment}
         with (home / "kernel.log").open("wb") as log:
             await manager.start_kernel(
                 cwd=str(home / "work"),
                 env=scrubbed(os.environ, self.environment_names, own),
                 stdout=log,
                 stderr=log,
-                extra_arguments=["--HistoryManager.enabled=False"],
+                extra_arguments=list(runtime.arguments),
+                **runtime.launch_options(),
             )
         client = manager.client(context=self._context)
         channel = KernelChannel(client, largest_output=self.max_output_message_bytes)
-        return Kernel(kernel_id, home, manager, channel)
+        return Kernel(kernel_id, home, runtime, manager, channel)
 
-    async def _prepare(self, channel: KernelChannel) -> None:
-        await channel.open()
-        code = _PREPARE.format(sklearn_1d=self.sklearn_1d)
-        reply = await channel.execute(code, silent=True)
-        if reply["status"] != "ok":
-            reason = (reply.get("ename"), reply.get("evalue"))
-            self.log.error("a kernel could not be prepared: %s: %s", *reason)
-            raise KernelDidNotStart
-        await channel.connect_agent()
-
-    async def _give_up(self, kernel: Kernel | None, home: Path, *, failed: bool) -> None:
-        if failed:
+    async def _give_up(
+        self, kernel: Kernel | None, home: Path, error: BaseException | None
+    ) -> None:
+        if error is not None:
             with contextlib.suppress(OSError):
                 said = (home / "kernel.log").read_text(errors="replace").strip()
-                self.log.error("a kernel did not start; it wrote: %s", said[-2000:] or "nothing")
+                self.log.error(
+                    "a kernel did not start (%s); it wrote: %s",
+                    error.__cause__ or type(error).__name__,
+                    said[-2000:] or "nothing",
+                )
         if kernel is not None:
             await kernel.stop(now=True)
         await asyncio.to_thread(shutil.rmtree, home, ignore_errors=True)
@@ -283,11 +334,11 @@ def _remove_run(run: Path) -> None:
     shutil.rmtree(run, ignore_errors=True)
 
 
-def _why_it_ended(code: int | None) -> str:
+def _why_it_ended(language: str, code: int | None) -> str:
     """Say in a sentence why a process ended."""
     if code is None or code >= 0:
-        return f"its Python process ended (exit code {code})."
+        return f"its {language} process ended (exit code {code})."
     name = signal.Signals(-code).name if -code in signal.valid_signals() else str(-code)
     if -code == signal.SIGKILL:
-        return f"its Python process was killed ({name}), perhaps because memory ran out."
-    return f"its Python process crashed ({name})."
+        return f"its {language} process was killed ({name}), perhaps because memory ran out."
+    return f"its {language} process crashed ({name})."

@@ -20,7 +20,6 @@ from jupyter_mlsvc_server.auth.principal import Principal
 from jupyter_mlsvc_server.errors import BadRequest
 from jupyter_mlsvc_server.events.record import Announce, Change, Happening, Kind, tell_nobody
 from jupyter_mlsvc_server.sessions.errors import (
-    RuntimeNotAvailable,
     SessionEnded,
     SessionGone,
     SessionNotFound,
@@ -33,7 +32,6 @@ from jupyter_mlsvc_server.sessions.session import Session, SessionLimits, Sessio
 from jupyter_mlsvc_server.sessions.warm import WarmKernels
 from jupyter_mlsvc_server.storage.clock import now_text
 
-RUNTIMES = ["Python"]
 _LONGEST_NAME = 256
 # Ended sessions are remembered, so that their owners read why they are gone.
 _REMEMBERED = 1000
@@ -134,7 +132,7 @@ class SessionManager(LoggingConfigurable):
         Raises
         ------
         RuntimeNotAvailable
-            The runtime type is none that this server starts.
+            The runtime type is none that this server starts, or its kernel is not installed.
         TooManySessions
             The caller has as many as one user may have.
         SnapshotNotFound
@@ -144,8 +142,7 @@ class SessionManager(LoggingConfigurable):
         """
         require(principal, Action.USE_SESSIONS, principal.name, "use sessions")
         runtime_type = request.runtime_type or self.default_runtime
-        if runtime_type not in RUNTIMES:
-            raise RuntimeNotAvailable(runtime_type, RUNTIMES)
+        await asyncio.to_thread(self._factory.require, runtime_type)
         if request.name is not None and len(request.name) > _LONGEST_NAME:
             raise BadRequest(f"The name of a session may have {_LONGEST_NAME} characters.")
         self._require_room(principal.name)
@@ -170,7 +167,7 @@ class SessionManager(LoggingConfigurable):
         """Make a session that was asked for."""
         self._starting[order.id] = order
         try:
-            kernel = await self._warm.take()
+            kernel = await self._warm.take(order.runtime_type)
         except BaseException:
             self._tell(order, Happening.DELETED)
             raise
@@ -283,7 +280,7 @@ class SessionManager(LoggingConfigurable):
         await self._end(await self.get(principal, session_id), "it was closed.", now=True)
 
     def statistics(self) -> dict[str, Any]:
-        """Numbers for the status page; a ``limit`` of 0 means none.
+        """Numbers of all sessions.
 
         ``last_used`` is when a session was used last, in seconds since 1970, or None.
         """
@@ -291,9 +288,17 @@ class SessionManager(LoggingConfigurable):
         return {
             "last_used": None if idle is None else time.time() - idle,
             "active": len(self._sessions),
-            "warm": self._warm.ready,
-            "limit": self.max_sessions_per_user,
-            "can_open": self._culler is not None,
+        }
+
+    def shells(self, runtime_type: str) -> dict[str, Any]:
+        """Numbers of one runtime type for the status page; a ``limit`` of 0 means none."""
+        sessions = self._sessions.values()
+        is_there = runtime_type in self._factory.available()
+        return {
+            "active": sum(session.runtime_type == runtime_type for session in sessions),
+            "warm": self._warm.ready(runtime_type),
+            "limit": self.max_sessions_per_user if is_there else 0,
+            "can_open": is_there and self._culler is not None,
         }
 
     def _require_room(self, owner: str) -> None:

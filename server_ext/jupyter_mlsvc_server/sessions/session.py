@@ -15,6 +15,7 @@ import msgspec
 
 from jupyter_mlsvc.wire import models
 from jupyter_mlsvc.wire.models import ExecuteRequest, ExecuteResponse, SessionInventory
+from jupyter_mlsvc.wire.names import parameter_name
 from jupyter_mlsvc_server.sessions.errors import (
     AgentRefused,
     ExecutionNotFound,
@@ -113,6 +114,11 @@ class Session:
         return time.monotonic() - self._used_at if self.state == "idle" else 0.0
 
     @property
+    def object_suffix(self) -> str:
+        """Suffix of the file that a workspace object is saved to."""
+        return self._kernel.runtime.object_suffix
+
+    @property
     def process_id(self) -> int | None:
         """Id of the kernel's process."""
         return self._kernel.process_id
@@ -182,7 +188,12 @@ class Session:
         unfinished = sum(not each.is_finished for each in self._executions.values())
         if unfinished > self._limits.queue:
             raise QueueIsFull(self._limits.queue)
-        execution = Execution(request, limit=self._limits.output_bytes, execution_id=execution_id)
+        execution = Execution(
+            request,
+            limit=self._limits.output_bytes,
+            runtime_type=self.runtime_type,
+            execution_id=execution_id,
+        )
         self._executions[execution.id] = execution
         self._drop_old_executions()
         task = asyncio.create_task(self._run(execution))
@@ -285,19 +296,19 @@ class Session:
 
     async def _perform(self, execution: Execution) -> tuple[str | None, dict[str, Any]]:
         """Set inputs, run, read outputs; gives the error in a sentence, or the values."""
-        channel = self._kernel.channel
+        kernel = self._kernel
         try:
             if execution.inputs:
-                await channel.ask_agent("set", {"values": execution.inputs})
+                await kernel.agent.ask("set", {"values": execution.inputs})
                 # They may be large, and the execution is kept for replay.
                 execution.inputs = {}
-            reply = await channel.execute(execution.code, execution.on_output)
+            reply = await kernel.channel.execute(execution.code, execution.on_output)
             if reply["status"] != "ok":
-                return execution.error_message(reply), {}
+                return kernel.runtime.error_message(*execution.error(reply)), {}
             if not execution.outputs:
                 return None, {}
             # Asked only now: the helper would overtake code that awaits something.
-            answer, _ = await channel.ask_agent("get", {"names": execution.outputs})
+            answer, _ = await kernel.agent.ask("get", {"names": execution.outputs})
             values = answer["values"]
             return None, {name: values[name] for name in execution.outputs}
         except AgentRefused as refusal:
@@ -365,7 +376,7 @@ class Session:
         async with self._turn:
             self._require_alive()
             try:
-                return await self._kernel.channel.ask_agent(op, data, buffers or [])
+                return await self._kernel.agent.ask(op, data, buffers or [])
             except KernelDied as death:
                 self.end(death.reason)
                 raise SessionGone(self.id, death.reason) from None
@@ -383,11 +394,15 @@ class Session:
         return msgspec.convert(answer["inventory"], SessionInventory)
 
     async def set_object(self, name: str, data: bytes) -> None:
-        """Set an object from its pickle (contract: ``setWorkspaceObject``)."""
+        """Set an object from its bytes (contract: ``setWorkspaceObject``).
+
+        They are a pickle in Python, and what ``save``, ``saveRDS`` or ``serialize`` wrote in R.
+        """
+        name = parameter_name(name, self.runtime_type)
         await self.call_agent("set_pickled", {"name": name}, [data])
 
     async def get_object(self, name: str) -> bytes:
-        """Read an object as a pickle (contract: ``getWorkspaceObject``)."""
+        """Read an object as a pickle, in R as RData (contract: ``getWorkspaceObject``)."""
         _, buffers = await self._about_object("get_pickled", name)
         return buffers[0]
 
@@ -396,6 +411,7 @@ class Session:
         await self._about_object("delete", name)
 
     async def _about_object(self, op: str, name: str) -> tuple[dict[str, Any], list[bytes]]:
+        name = parameter_name(name, self.runtime_type)
         try:
             return await self.call_agent(op, {"name": name})
         except AgentRefused as refusal:

@@ -1,8 +1,9 @@
-"""Kernels kept ready, so that creating a session does not wait for Python to start."""
+"""Kernels kept ready, so that creating a session does not wait for one to start."""
 
 from __future__ import annotations
 
 import asyncio
+from logging import Logger, LoggerAdapter
 from typing import Any
 
 from traitlets import Integer
@@ -16,17 +17,67 @@ _DEATH_PAUSE_SECONDS = 1.0
 
 
 class WarmKernels(LoggingConfigurable):
-    """Starts kernels ahead of need and hands them out."""
+    """Keeps started kernels of all runtime types."""
 
     warm_kernels = Integer(
         1,
         min=0,
-        help="Number of started kernels to keep ready for new sessions. 0 starts each on demand.",
+        help="Number of started Python kernels to keep ready for new sessions. 0 starts each on "
+        "demand.",
+    ).tag(config=True)
+    warm_r_kernels = Integer(
+        0,
+        min=0,
+        help="Number of started R kernels to keep ready for new sessions, where R is installed. "
+        "0 starts each on demand, in about a second.",
     ).tag(config=True)
 
     def __init__(self, *, factory: KernelFactory, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self._factory = factory
+        self._shelves: dict[str, _Shelf] = {}
+
+    def ready(self, runtime_type: str) -> int:
+        """How many kernels of a runtime type could be handed out at once."""
+        return self._shelf(runtime_type).ready
+
+    async def start(self) -> None:
+        """Begin to warm kernels up, without waiting for them."""
+        available = self._factory.available()
+        for runtime_type, count in (("Python", self.warm_kernels), ("R", self.warm_r_kernels)):
+            if runtime_type in available:
+                self._shelf(runtime_type).start(count)
+
+    async def stop(self) -> None:
+        """End all kernels that are not handed out."""
+        await asyncio.gather(*(shelf.stop() for shelf in self._shelves.values()))
+
+    async def take(self, runtime_type: str) -> Kernel:
+        """Hand out a kernel: a ready one, else the next that comes up.
+
+        Raises
+        ------
+        KernelDidNotStart
+            It could not be started.
+        """
+        return await self._shelf(runtime_type).take()
+
+    def _shelf(self, runtime_type: str) -> _Shelf:
+        if runtime_type not in self._shelves:
+            self._shelves[runtime_type] = _Shelf(self._factory, runtime_type, self.log)
+        return self._shelves[runtime_type]
+
+
+class _Shelf:
+    """Starts kernels of one runtime type ahead of need."""
+
+    def __init__(
+        self, factory: KernelFactory, runtime_type: str, log: Logger | LoggerAdapter[Any]
+    ) -> None:
+        self._log = log
+        self._factory = factory
+        self._runtime_type = runtime_type
+        self._wanted = 0
         self._ready: list[Kernel] = []
         self._starting: set[asyncio.Task[Kernel]] = set()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -34,16 +85,14 @@ class WarmKernels(LoggingConfigurable):
 
     @property
     def ready(self) -> int:
-        """How many kernels could be handed out at once."""
         return len(self._ready)
 
-    async def start(self) -> None:
-        """Begin to warm kernels up, without waiting for them."""
+    def start(self, wanted: int) -> None:
+        self._wanted = wanted
         self._running = True
         self._fill()
 
     async def stop(self) -> None:
-        """End all kernels that are not handed out."""
         self._running = False
         for task in (*self._starting, *self._tasks):
             task.cancel()
@@ -52,13 +101,6 @@ class WarmKernels(LoggingConfigurable):
         await asyncio.gather(*(kernel.stop(now=True) for kernel in kernels))
 
     async def take(self) -> Kernel:
-        """Hand out a kernel: a ready one, else the next that comes up.
-
-        Raises
-        ------
-        KernelDidNotStart
-            It could not be started.
-        """
         while self._ready:
             kernel = self._ready.pop(0)
             kernel.on_end = None
@@ -76,13 +118,13 @@ class WarmKernels(LoggingConfigurable):
         return kernel
 
     def _fill(self) -> None:
-        while self._running and len(self._ready) + len(self._starting) < self.warm_kernels:
+        while self._running and len(self._ready) + len(self._starting) < self._wanted:
             task = self._begin()
             self._starting.add(task)
             task.add_done_callback(self._keep)
 
     def _begin(self) -> asyncio.Task[Kernel]:
-        return asyncio.create_task(self._factory.start_kernel())
+        return asyncio.create_task(self._factory.start_kernel(self._runtime_type))
 
     def _keep(self, task: asyncio.Task[Kernel]) -> None:
         if task not in self._starting:
@@ -91,7 +133,7 @@ class WarmKernels(LoggingConfigurable):
         if task.cancelled():
             return
         if task.exception() is not None:
-            self.log.error("a warm kernel did not start; trying again in %.0f s", _RETRY_SECONDS)
+            self._log.error("a warm kernel did not start; trying again in %.0f s", _RETRY_SECONDS)
             self._later(self._refill(_RETRY_SECONDS))
             return
         kernel = task.result()
@@ -102,7 +144,7 @@ class WarmKernels(LoggingConfigurable):
         self._ready.append(kernel)
 
     def _lost(self, kernel: Kernel, reason: str) -> None:
-        self.log.warning("a warm kernel was lost: %s", reason)
+        self._log.warning("a warm kernel was lost: %s", reason)
         if kernel in self._ready:
             self._ready.remove(kernel)
         self._later(kernel.stop(now=True))

@@ -69,12 +69,6 @@ def test_closing_by_force_works_while_code_runs(mlsvc_api: Api) -> None:
     assert (closed.status_code, type(closed.json())) == (200, str)
 
 
-def test_r_is_refused_with_a_sentence_that_helps(mlsvc_api: Api) -> None:
-    answer = mlsvc_api("POST", "/sessions", json={"runtimeType": "R"})
-    assert answer.status_code == 400
-    assert "R sessions are not available" in answer.json()["message"]
-
-
 def test_a_dead_session_is_410_for_its_workspace_and_404_elsewhere(mlsvc_api: Api) -> None:
     identifier = mlsvc_api("POST", "/sessions").json()["sessionId"]
     died = mlsvc_api(

@@ -76,22 +76,22 @@ async def test_other_peoples_sessions_look_as_if_they_were_not_there(
 async def test_a_warm_kernel_makes_a_session_at_once(
     manager: SessionManager, ann: Principal
 ) -> None:
-    await until(lambda: manager.statistics()["warm"] == 1)
+    await until(lambda: manager.shells("Python")["warm"] == 1)
     started = time.monotonic()
     session = await manager.create(ann, PLAIN)
     assert time.monotonic() - started < 0.5
     assert (await session.execute(request_of("x = 1"))).success
     await manager.close(ann, session.id)
     # Another one is warmed up for the next.
-    await until(lambda: manager.statistics()["warm"] == 1)
+    await until(lambda: manager.shells("Python")["warm"] == 1)
 
 
 async def test_a_warm_kernel_that_dies_is_replaced(manager: SessionManager) -> None:
-    await until(lambda: manager.statistics()["warm"] == 1)
-    (kernel,) = manager._warm._ready
+    await until(lambda: manager.shells("Python")["warm"] == 1)
+    (kernel,) = manager._warm._shelf("Python")._ready
     assert kernel.process_id is not None
     os.kill(kernel.process_id, signal.SIGKILL)
-    await until(lambda: manager._warm._ready not in ([kernel], []))
+    await until(lambda: manager._warm._shelf("Python")._ready not in ([kernel], []))
 
 
 async def test_a_user_can_have_no_more_sessions_than_allowed(
@@ -150,7 +150,7 @@ async def test_a_session_that_cannot_be_made_is_told_gone(tmp_path: Path, ann: P
         config=Config(
             {
                 "WarmKernels": {"warm_kernels": 0},
-                "KernelFactory": {"kernel_name": "no-such-kernel"},
+                "KernelFactory": {"environment": {"PYTHONHOME": "/nowhere"}},
             }
         ),
     )
@@ -178,7 +178,7 @@ async def test_loading_an_unknown_snapshot_leaves_no_session_and_tells_so(
         await manager.stop()
 
 
-@pytest.mark.parametrize("runtime_type", ["R", "Julia", "python"])
+@pytest.mark.parametrize("runtime_type", ["Julia", "python"])
 async def test_a_runtime_that_is_not_there_is_refused_with_the_way_out(
     manager: SessionManager, ann: Principal, runtime_type: str
 ) -> None:

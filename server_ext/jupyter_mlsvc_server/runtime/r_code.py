@@ -1,0 +1,67 @@
+"""R's half of the runtime: where its code is, and what JSON has to be for it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from jupyter_mlsvc.wire.plain import ValueProblem
+
+RUNTIME: Final = "R"
+"""The ``runtimeType`` of sessions and services in R."""
+
+FOLDER: Final = Path(__file__).parent / "r"
+"""Files in R, shipped beside this one."""
+
+HOW_TO_INSTALL: Final = (
+    "R with IRkernel is not installed on the server. Install it there: apt install r-base-core "
+    "r-cran-irkernel (Debian, Ubuntu), or in R: install.packages('IRkernel'); "
+    "IRkernel::installspec()"
+)
+
+_EXACT: Final = 2**53
+
+
+def r_json(value: Any, name: str = "value") -> bytes:
+    """Write JSON that R reads as what was meant.
+
+    R has no whole numbers beyond 2**53 in steps of one; such a number becomes the nearest double.
+
+    Raises
+    ------
+    ValueProblem
+        A string holds a NUL character, which a string of R can't.
+    """
+    return msgspec.json.encode(_for_r(value, name))
+
+
+def _for_r(value: Any, path: str) -> Any:
+    kind = type(value)
+    if kind is str:
+        if "\0" in value:
+            raise ValueProblem(path, "a string without NUL characters (R)", "one with NUL")
+        return value
+    if kind is int:
+        return value if -_EXACT <= value <= _EXACT else _double(value)
+    if kind is list:
+        if set(map(type, value)) <= {float, bool, type(None)}:
+            return value
+        return [_for_r(item, f"{path}[{i}]") for i, item in enumerate(value)]
+    if kind is dict:
+        return {_for_r(key, path): _for_r(item, f"{path}.{key}") for key, item in value.items()}
+    return value
+
+
+def _double(value: int) -> float:
+    try:
+        return float(value)
+    except OverflowError:
+        return float("inf") if value > 0 else float("-inf")
+
+
+def quoted(text: str | Path) -> str:
+    """Spell a string as R code does."""
+    escaped = str(text).replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'

@@ -1,0 +1,103 @@
+"""The helpers inside kernels, as the server asks them: over a comm in Python, by files in R."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+import msgspec
+
+from jupyter_mlsvc.wire.plain import ValueProblem
+from jupyter_mlsvc_server.runtime.r_code import r_json
+from jupyter_mlsvc_server.sessions.channel import KernelChannel, refusal
+from jupyter_mlsvc_server.sessions.errors import AgentRefused
+
+Answer = tuple[dict[str, Any], list[bytes]]
+"""Members of an answer, and the bytes that came with it."""
+
+
+class Agent(Protocol):
+    """The helper in one kernel; ``runtime.agent`` has the operations."""
+
+    async def ask(self, op: str, data: dict[str, Any], buffers: Iterable[bytes] = ()) -> Answer:
+        """Let it do something.
+
+        Raises
+        ------
+        AgentRefused
+            It could not; the message says why.
+        KernelDied
+            The kernel ended before or meanwhile.
+        """
+
+
+class CommAgent:
+    """Asks over a Jupyter comm, which carries bytes."""
+
+    def __init__(self, channel: KernelChannel) -> None:
+        self._channel = channel
+
+    async def ask(self, op: str, data: dict[str, Any], buffers: Iterable[bytes] = ()) -> Answer:
+        """Send a message and wait for the one that answers it."""
+        return await self._channel.ask_comm(op, data, buffers)
+
+
+class FileAgent:
+    """Asks by files and a silent execution, for kernels whose comms carry no bytes (IRkernel).
+
+    Parameters
+    ----------
+    channel
+        The kernel's.
+    folder
+        A private folder, where the helper looks for requests and leaves answers.
+    """
+
+    CALL: Final = ".mlsvc({number})"
+    """The code that makes the helper look."""
+
+    def __init__(self, channel: KernelChannel, folder: Path) -> None:
+        self._channel = channel
+        self._folder = folder
+        self._numbers = itertools.count(1)
+
+    async def ask(self, op: str, data: dict[str, Any], buffers: Iterable[bytes] = ()) -> Answer:
+        """Write the request, have it done, and read the answer."""
+        number = next(self._numbers)
+        try:
+            body = r_json({"op": op, **data})
+        except ValueProblem as problem:
+            raise AgentRefused("ValueProblem", str(problem)) from problem
+        try:
+            await asyncio.to_thread(self._write, number, body, *buffers)
+            await self._channel.execute(self.CALL.format(number=number), silent=True)
+            answer, blob = await asyncio.to_thread(self._read, number)
+        except OSError:
+            raise AgentRefused(
+                "Interrupted", "The session was interrupted while it did this."
+            ) from None
+        finally:
+            await asyncio.to_thread(self._remove, number)
+        if answer.get("ok"):
+            return answer, [blob]
+        raise refusal(answer)
+
+    def _write(self, number: int, body: bytes, blob: bytes | None = None) -> None:
+        self._path(number, "json").write_bytes(body)
+        if blob is not None:
+            self._path(number, "in").write_bytes(blob)
+
+    def _read(self, number: int) -> tuple[dict[str, Any], bytes]:
+        answer = msgspec.json.decode(self._path(number, "answer").read_bytes())
+        out = self._path(number, "out")
+        return answer, out.read_bytes() if out.exists() else b""
+
+    def _remove(self, number: int) -> None:
+        for suffix in ("json", "in", "part", "answer", "out"):
+            self._path(number, suffix).unlink(missing_ok=True)
+
+    def _path(self, number: int, suffix: str) -> Path:
+        return self._folder / f"{number}.{suffix}"

@@ -1,0 +1,149 @@
+"""The languages that sessions run: how a kernel of each is started, prepared and understood."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+from jupyter_mlsvc_server.runtime import r_code
+from jupyter_mlsvc_server.runtime.children import dying_with
+from jupyter_mlsvc_server.runtime.r_code import quoted
+from jupyter_mlsvc_server.sessions.agents import Agent, CommAgent, FileAgent
+from jupyter_mlsvc_server.sessions.channel import KernelChannel
+from jupyter_mlsvc_server.sessions.environment import utf8_locale
+from jupyter_mlsvc_server.sessions.errors import KernelDidNotStart
+
+# IPython names a cell by a temporary file that nobody else knows.
+_CELL_FILE: Final = re.compile(r" \((?:\d+\.py|<[^<>]*>), line (\d+)\)$")
+
+# The call is IRkernel's own.
+_R_SYNTAX: Final = re.compile(
+    r"Error in parse\(text = x, srcfile = src\): (?:<text>:(\d+):\d+: )?(.*)"
+)
+
+
+class Runtime(Protocol):
+    """What differs between the languages of sessions."""
+
+    name: str
+    """The contract's ``runtimeType``."""
+    kernel_spec: str
+    """Name of the kernel spec, unless it is configured."""
+    arguments: tuple[str, ...]
+    """Arguments of the kernel besides those of its spec."""
+    object_suffix: str
+    """Suffix of a workspace object that is saved to a file."""
+    how_to_install: str
+    """What to do where there is no such kernel; a sentence without its end."""
+    awaits: bool
+    """Whether its code may await something, and an interrupt has to wake it up."""
+
+    def environment(self, home: Path) -> dict[str, str]:
+        """Give the variables that a kernel with this folder needs."""
+
+    def launch_options(self) -> dict[str, Any]:
+        """Give further options of the process, as ``subprocess.Popen`` takes them."""
+
+    async def prepare(self, channel: KernelChannel, home: Path) -> Agent:
+        """Load the helper into a new kernel.
+
+        Raises
+        ------
+        KernelDidNotStart
+            It could not be loaded; the message says why.
+        """
+
+    def error_message(self, kind: str, text: str) -> str:
+        """Say in one line what the code raised, as the language itself does."""
+
+
+class PythonRuntime:
+    """Python, in ipykernel."""
+
+    name = "Python"
+    kernel_spec = "python3"
+    object_suffix = ".dill"
+    how_to_install = "Install ipykernel in the server's Python: python -m pip install ipykernel"
+    awaits = True
+    arguments: tuple[str, ...] = ("--HistoryManager.enabled=False",)
+
+    _PREPARE: Final = (
+        "__import__('importlib').import_module('jupyter_mlsvc_server.runtime.startup')"
+        ".start(get_ipython(), sklearn_1d={sklearn_1d!r})"
+    )
+
+    def __init__(self, *, sklearn_1d: bool) -> None:
+        self._sklearn_1d = sklearn_1d
+
+    def environment(self, home: Path) -> dict[str, str]:
+        """Keep IPython's profile in the session's own folder."""
+        folder = home / "ipython"
+        folder.mkdir(mode=0o700)
+        return {"IPYTHONDIR": str(folder)}
+
+    def launch_options(self) -> dict[str, Any]:
+        """Give none: ipykernel looks for itself whether the server is still there."""
+        return {}
+
+    async def prepare(self, channel: KernelChannel, home: Path) -> Agent:
+        """Load it by a silent execution, and open a comm to it."""
+        code = self._PREPARE.format(sklearn_1d=self._sklearn_1d)
+        reply = await channel.execute(code, silent=True)
+        if reply["status"] != "ok":
+            raise KernelDidNotStart(self.name) from RuntimeError(
+                f"{reply.get('ename')}: {reply.get('evalue')}"
+            )
+        await channel.open_comm()
+        return CommAgent(channel)
+
+    def error_message(self, kind: str, text: str) -> str:
+        """Give the last line of a traceback."""
+        if kind.endswith("Error"):
+            text = _CELL_FILE.sub(r" (line \1)", text)
+        return f"{kind}: {text}" if text else kind
+
+
+class RRuntime:
+    """R, in IRkernel."""
+
+    name = r_code.RUNTIME
+    kernel_spec = "ir"
+    object_suffix = ".RData"
+    how_to_install = r_code.HOW_TO_INSTALL
+    awaits = False
+    arguments: tuple[str, ...] = ()
+
+    _PREPARE: Final = (
+        "(function() {{ here <- new.env(parent = baseenv()); here$home_of_agent <- {code}; "
+        'sys.source(file.path({code}, "agent.R"), here); here$start({folder}) }})()'
+    )
+
+    def environment(self, home: Path) -> dict[str, str]:
+        """Have R start with our profile, which unsets this again, and read and print UTF-8."""
+        return {"R_PROFILE_USER": str(r_code.FOLDER / "profile.R"), **utf8_locale()}
+
+    def launch_options(self) -> dict[str, Any]:
+        """Have the system end the kernel when the server is killed."""
+        return {"preexec_fn": dying_with(os.getpid())}
+
+    async def prepare(self, channel: KernelChannel, home: Path) -> Agent:
+        """Source the helper by a silent execution."""
+        folder = home / "agent"
+        await asyncio.to_thread(folder.mkdir, mode=0o700)
+        code = self._PREPARE.format(code=quoted(r_code.FOLDER), folder=quoted(folder))
+        await channel.execute(code, silent=True)
+        # IRkernel does not tell whether silent code failed.
+        if not await asyncio.to_thread((folder / "started").exists):
+            raise KernelDidNotStart(self.name) from RuntimeError("agent.R could not be sourced")
+        return FileAgent(channel, folder)
+
+    def error_message(self, kind: str, text: str) -> str:
+        """Give what R prints: ``Error in f(): no data``."""
+        if kind != "ERROR":  # IRkernel's name for all of them
+            return f"{kind}: {text}"
+        if found := _R_SYNTAX.match(text):
+            return f"Error: {found[2]}" + (f" (line {found[1]})" if found[1] else "")
+        return " ".join(text.split("\n")).strip() or "Error"
