@@ -40,7 +40,7 @@ request only while the kernel is idle: comm messages overtake a cell that is awa
   is no such name, ``get`` with ``ValueProblem`` when JSON can't carry the value.
 - ``get_pickled`` writes a plain cloudpickle that any program can read; with ``bound`` true,
   functions in it are written for :func:`jupyter_mlsvc.wire.objects.loads`.
-- ``capture`` writes ``stream.pkl`` and ``buffers/<n>`` into ``staging`` (see ``capture.py``).
+- ``capture`` writes ``stream`` and ``buffers/<n>`` into ``staging`` (see ``capture.py``).
 - ``check`` fails with type ``IncompatibleWorkspace`` when this kernel can't restore the workspace.
 - ``restore`` overwrites objects of the same names and keeps the others. Files are the server's job.
 """

@@ -1,6 +1,6 @@
 """Writes a whole workspace as one pickle stream, without what cannot be written.
 
-``stream.pkl`` holds one pickle for the target namespace and then one ``[name, object]`` for each
+``stream`` holds one pickle for the target namespace and then one ``[name, object]`` for each
 name, all written by one pickler, so that what two names share stays shared. Buffers of 64 KiB and
 more (arrays, columns) go to ``buffers/<n>``, in the order in which the stream asks for them.
 
@@ -56,7 +56,7 @@ def capture(
     namespace
         The globals of the user's code.
     staging
-        An existing folder; gets ``stream.pkl`` and ``buffers/<n>``.
+        An existing folder; gets ``stream`` and ``buffers/<n>``.
     exclude
         Names that are not the user's. Names with two underscores at both ends never are.
     search_path

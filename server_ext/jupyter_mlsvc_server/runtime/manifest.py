@@ -13,9 +13,9 @@ import msgspec
 FORMAT: Final = 1
 """Version of the manifest and of the stream it describes."""
 
-STREAM: Final = "stream.pkl"
+STREAM: Final = "stream"
 BUFFERS: Final = "buffers"
-"""Where a capture writes the pickled objects, and the folder of the large buffers ``0``, ``1`` …"""
+"""Where a capture writes the objects, and the folder of the large buffers ``0``, ``1`` …"""
 
 
 class ObjectEntry(msgspec.Struct, frozen=True, kw_only=True):
@@ -26,7 +26,8 @@ class ObjectEntry(msgspec.Struct, frozen=True, kw_only=True):
     name, type : str
         The name and the class of its object, such as ``sklearn.svm._classes.SVC``.
     size : int
-        Bytes it takes in the snapshot; where objects share data, the first one counts it.
+        Bytes it takes in the snapshot; where objects share data, the first one counts it. In R
+        those it takes in memory.
     kept : bool
         Whether the snapshot holds it.
     reason : str
@@ -70,9 +71,12 @@ class Workspace(msgspec.Struct, frozen=True, kw_only=True):
     Attributes
     ----------
     python_version : str
-        Such as ``3.11.2``; code in a stream fits the minor version it was written by only.
+        Such as ``3.11.2``; code in a stream fits the minor version it was written by only. Empty
+        for another language.
+    r_version : str
+        Such as ``4.2.2``, for a workspace of R.
     packages : dict
-        Versions of the distributions whose modules were loaded.
+        Versions of the distributions whose modules were loaded; of the loaded packages in R.
     submodules : tuple of str
         Modules like ``xml.etree.ElementTree`` that ``import xml.etree.ElementTree`` makes reachable
         through the name ``xml``.
@@ -80,7 +84,8 @@ class Workspace(msgspec.Struct, frozen=True, kw_only=True):
         One row for each name; those kept are in the order of the stream.
     """
 
-    python_version: str
+    python_version: str = ""
+    r_version: str = ""
     packages: dict[str, str] = {}
     submodules: tuple[str, ...] = ()
     objects: tuple[ObjectEntry, ...] = ()
@@ -102,7 +107,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     runtime_type : str
         Runtime that wrote it, such as ``Python``.
     stream : BlobEntry
-        The pickled objects.
+        The pickled objects; in R what ``save`` writes.
     buffers : tuple of BlobEntry
         Large buffers that the stream refers to, in its order.
     files, skipped_files : tuple

@@ -4,6 +4,7 @@
 
     manifest.json       what there is: objects, packages, files (a ``Manifest``)
     workspace.pickle    the objects: one pickle for the namespace, then one [name, object] each
+    workspace.RData     the objects of an R session instead, for ``load``
     buffers/0 …         large buffers, in the order in which the pickles ask for them
     files/…             the working directory
 
@@ -22,10 +23,11 @@ from typing import IO, Final, cast
 
 import msgspec
 
+from jupyter_mlsvc_server.runtime.manifest import Manifest
+from jupyter_mlsvc_server.runtime.r_code import RUNTIME as R
 from jupyter_mlsvc_server.snapshots.record import Content
 
 MANIFEST: Final = "manifest.json"
-WORKSPACE: Final = "workspace.pickle"
 BUFFERS: Final = "buffers"
 FILES: Final = "files"
 
@@ -33,6 +35,11 @@ _CHUNK_BYTES: Final = 1 << 20
 _ZIP64_BYTES: Final = 1 << 31
 # Archives of the same content are the same bytes.
 _DATE: Final = (1980, 1, 1, 0, 0, 0)
+
+
+def workspace_name(manifest: Manifest) -> str:
+    """Name the member that holds the objects."""
+    return "workspace.RData" if manifest.runtime_type == R else "workspace.pickle"
 
 
 async def zip_stream(content: Content) -> AsyncIterator[bytes]:
@@ -81,7 +88,7 @@ def _pieces(content: Content) -> Iterator[bytes]:
 
 def _members(content: Content) -> Iterator[tuple[str, Path, bool]]:
     manifest = content.manifest
-    yield WORKSPACE, content.path(manifest.stream.digest), False
+    yield workspace_name(manifest), content.path(manifest.stream.digest), False
     for index, buffer in enumerate(manifest.buffers):
         yield f"{BUFFERS}/{index}", content.path(buffer.digest), False
     for file in manifest.files:

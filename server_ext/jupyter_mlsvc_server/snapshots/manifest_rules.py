@@ -8,10 +8,11 @@ from typing import Final, get_args
 
 from jupyter_mlsvc.wire.models import RuntimeType
 from jupyter_mlsvc_server.runtime.manifest import FORMAT, BlobEntry, Manifest, Workspace
+from jupyter_mlsvc_server.runtime.r_code import RUNTIME as R
 from jupyter_mlsvc_server.snapshots.errors import InvalidArchive
 
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
-_PYTHON: Final = re.compile(r"[0-9]{1,3}\.[0-9]{1,3}[0-9A-Za-z.+]{0,40}")
+_VERSION: Final = re.compile(r"[0-9]{1,3}\.[0-9]{1,3}[0-9A-Za-z.+]{0,40}")
 _MODULE: Final = re.compile(r"\w{1,200}(\.\w{1,200}){0,50}")
 _LONGEST_PART: Final = 255
 _DEEPEST: Final = 64
@@ -29,14 +30,22 @@ def require_sound(manifest: Manifest) -> None:
         raise InvalidArchive(f"it has format {manifest.format} and this server reads {FORMAT}")
     if manifest.runtime_type not in get_args(RuntimeType):
         raise InvalidArchive(f"its runtime {manifest.runtime_type!r} is none of this server's")
+    _require_version(manifest)
     _require_sound_workspace(manifest.workspace)
     _require_sound_parts([manifest.stream, *manifest.buffers, *manifest.files])
     _require_sound_paths([file.path for file in manifest.files])
 
 
+def _require_version(manifest: Manifest) -> None:
+    workspace, language = manifest.workspace, manifest.runtime_type
+    version = workspace.r_version if language == R else workspace.python_version
+    if not _VERSION.fullmatch(version):
+        raise InvalidArchive(f"{version!r} is no version of {language}")
+    if language == R and manifest.buffers:
+        raise InvalidArchive("a workspace of R has no buffers")
+
+
 def _require_sound_workspace(workspace: Workspace) -> None:
-    if not _PYTHON.fullmatch(workspace.python_version):
-        raise InvalidArchive(f"{workspace.python_version!r} is no version of Python")
     for module in workspace.submodules:
         if not _MODULE.fullmatch(module):
             raise InvalidArchive(f"{module!r} is no name of a module")

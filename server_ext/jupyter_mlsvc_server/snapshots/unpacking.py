@@ -18,7 +18,7 @@ from typing import BinaryIO, Final, cast
 import msgspec
 
 from jupyter_mlsvc_server.runtime.manifest import BlobEntry, Manifest
-from jupyter_mlsvc_server.snapshots.archive import BUFFERS, FILES, MANIFEST, WORKSPACE
+from jupyter_mlsvc_server.snapshots.archive import BUFFERS, FILES, MANIFEST, workspace_name
 from jupyter_mlsvc_server.snapshots.errors import InvalidArchive, SnapshotTooLarge
 from jupyter_mlsvc_server.snapshots.manifest_rules import require_sound
 from jupyter_mlsvc_server.storage.blobs import BlobStore
@@ -120,7 +120,7 @@ class Unpacking:
 
 
 def _parts(manifest: Manifest) -> Iterator[tuple[str, BlobEntry]]:
-    yield WORKSPACE, manifest.stream
+    yield workspace_name(manifest), manifest.stream
     for index, buffer in enumerate(manifest.buffers):
         yield f"{BUFFERS}/{index}", buffer
     for file in manifest.files:

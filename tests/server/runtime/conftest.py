@@ -41,7 +41,7 @@ report = msgspec.json.decode(Path("report.json").read_bytes(), type=CaptureRepor
 manifest = Manifest(
     runtime_type="Python",
     workspace=report.workspace,
-    stream=BlobEntry(digest="stream.pkl", size=report.stream_size),
+    stream=BlobEntry(digest="stream", size=report.stream_size),
     buffers=tuple(
         BlobEntry(digest=f"buffers/{n}", size=size) for n, size in enumerate(report.buffer_sizes)
     ),

@@ -308,7 +308,7 @@ def _stored(report: CaptureReport, staging: Path, blobs: Path) -> dict[str, Any]
     manifest = Manifest(
         runtime_type="Python",
         workspace=report.workspace,
-        stream=keep(staging / "stream.pkl", "stream"),
+        stream=keep(staging / "stream", "stream"),
         buffers=tuple(buffers),
     )
     plain: dict[str, Any] = msgspec.to_builtins(manifest)

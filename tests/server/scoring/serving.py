@@ -52,7 +52,7 @@ class Snapshots:
         manifest = Manifest(
             runtime_type="Python",
             workspace=report.workspace,
-            stream=self._keep(staging / "stream.pkl"),
+            stream=self._keep(staging / "stream"),
             buffers=tuple(
                 self._keep(staging / "buffers" / str(i)) for i in range(len(report.buffer_sizes))
             ),

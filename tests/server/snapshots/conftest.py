@@ -32,8 +32,11 @@ class Server:
     def blob_names(self) -> set[str]:
         return {path.name for path in self.blobs.folder.rglob("*") if path.is_file()}
 
-    async def session(self, principal: Principal, code: str = "") -> Session:
-        session = await self.sessions.create(principal, CreateSessionRequest())
+    async def session(
+        self, principal: Principal, code: str = "", runtime_type: str = "Python"
+    ) -> Session:
+        request = CreateSessionRequest(runtime_type=runtime_type)
+        session = await self.sessions.create(principal, request)
         await run(session, code)
         return session
 

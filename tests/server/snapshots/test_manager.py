@@ -312,7 +312,7 @@ async def test_what_the_kernel_says_of_its_files_is_not_believed(
         "import jupyter_mlsvc_server.runtime.agent as agent\n"
         "import jupyter_mlsvc_server.runtime.capture as c\n"
         "def lie(namespace, staging, **_):\n"
-        "    os.symlink('/etc/passwd', staging / 'stream.pkl')\n"
+        "    os.symlink('/etc/passwd', staging / 'stream')\n"
         "    return c.CaptureReport(workspace=c.Workspace(python_version='3'), stream_size=1)\n"
         "agent.capture = lie",
     )

@@ -15,6 +15,8 @@ kind_of <- function(value) class(value)[[1]]
 # are the object and what it holds in lists, slots and attributes. Environments are not searched:
 # objects of packages (R6, reference classes, lme4's models) make their pointers anew.
 why_not_kept <- function(name, value) {
+  # Definitions of classes and methods have pointers of their own, which R renews.
+  if (startsWith(name, ".__")) return("")
   found <- outside(value, name, new.env(parent = emptyenv()))
   if (is.null(found)) return("")
   what <- if (found$kind == "connection") {
@@ -185,7 +187,7 @@ load_workspace <- function(path, space) {
 # Why a workspace of other versions can't be restored here; "" if it can.
 why_incompatible <- function(workspace) {
   there <- workspace$r_version
-  if (numeric_version(there)$major <= getRversion()$major) return("")
+  if (package_version(there)$major <= getRversion()$major) return("")
   sprintf(
     "The snapshot was taken with R %s and this is R %s, which is older and may not read it.",
     there, r_version()
@@ -194,7 +196,7 @@ why_incompatible <- function(workspace) {
 
 differences <- function(workspace) {
   there <- workspace$r_version
-  same <- identical(unclass(numeric_version(there))[[1]][1:2], unclass(getRversion())[[1]][1:2])
+  same <- identical(unclass(package_version(there))[[1]][1:2], unclass(getRversion())[[1]][1:2])
   told <- if (same) character() else sprintf("R was %s then and is %s here.", there, r_version())
   for (name in names(workspace$packages)) {
     version <- workspace$packages[[name]]
