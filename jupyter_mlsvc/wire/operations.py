@@ -507,7 +507,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         tag=_SESSIONS,
         summary="Types and digests of the workspace's objects, and versions of packages.",
         answer=models.SessionInventory,
-        errors=_READ,
+        errors=(400, 401, 404),
         addition=True,
     ),
     Operation(

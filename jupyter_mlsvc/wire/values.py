@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from jupyter_mlsvc.wire.plain import ValueProblem, describe, member, to_plain
 
-__all__ = ["TYPES", "ValueProblem", "decode_input", "encode_output"]
+__all__ = ["TYPES", "ValueProblem", "check_input", "decode_input", "encode_output"]
 
 TYPES: Final = ("logical", "numeric", "integer", "character", "vector", "matrix", "data.frame")
 """The type names that the contract defines; others are taken as they are."""
@@ -46,6 +46,19 @@ def decode_input(type_name: str, value: Any, name: str = "value") -> Any:
         return None
     decode = _DECODERS.get(type_name)
     return value if decode is None else decode(value, name)
+
+
+def check_input(type_name: str, value: Any, name: str = "value") -> None:
+    """See to it that JSON data is of a declared type, without making anything of it.
+
+    Raises
+    ------
+    ValueProblem
+        It is not.
+    """
+    check = _CHECKS.get(type_name)
+    if value is not None and check is not None:
+        check(value, name)
 
 
 def encode_output(type_name: str, value: Any, name: str = "value") -> Any:
@@ -99,15 +112,27 @@ def _character(value: Any, path: str) -> str:
 
 
 def _vector(value: Any, path: str) -> Any:
+    return _one_dimensional(value, _check_vector(value, path))
+
+
+def _check_vector(value: Any, path: str) -> set[type]:
+    """Check a vector and give the kinds of its elements."""
     if not isinstance(value, list):
         raise ValueProblem(path, "an array (vector)", describe(value))
     kinds = set(map(type, value))
     if not kinds <= _SCALARS:
         _refuse_nested(value, path)
-    return _one_dimensional(value, kinds)
+    return kinds
 
 
 def _matrix(value: Any, path: str) -> Any:
+    kinds = _check_matrix(value, path)
+    shape = (len(value), len(value[0]) if value else 0)
+    return _one_dimensional(list(chain.from_iterable(value)), kinds).reshape(shape)
+
+
+def _check_matrix(value: Any, path: str) -> set[type]:
+    """Check a matrix and give the kinds of its elements."""
     if not isinstance(value, list):
         raise ValueProblem(path, "an array of rows (matrix)", describe(value))
     for i, row in enumerate(value):
@@ -123,14 +148,23 @@ def _matrix(value: Any, path: str) -> Any:
     if not kinds <= _SCALARS:
         for i, row in enumerate(value):
             _refuse_nested(row, f"{path}[{i}]")
-    shape = (len(value), len(value[0]) if value else 0)
-    return _one_dimensional(list(chain.from_iterable(value)), kinds).reshape(shape)
+    return kinds
 
 
 def _data_frame(value: Any, path: str) -> Any:
+    kinds = _check_data_frame(value, path)
+    import pandas
+
+    return pandas.DataFrame(
+        {label: _one_dimensional(column, kinds[label]) for label, column in value.items()}
+    )
+
+
+def _check_data_frame(value: Any, path: str) -> dict[str, set[type]]:
+    """Check a data.frame and give the kinds of each column's elements."""
     if not isinstance(value, dict):
         raise ValueProblem(path, "an object of columns (data.frame)", describe(value))
-    columns: dict[str, Any] = {}
+    kinds: dict[str, set[type]] = {}
     first: tuple[str, int] | None = None
     for label, column in value.items():
         where = member(path, label)
@@ -143,10 +177,8 @@ def _data_frame(value: Any, path: str) -> Any:
                 f"a column of {first[1]} values like {first[0]!r} (data.frame)",
                 f"one of {len(column)}",
             )
-        columns[label] = _vector(column, where)
-    import pandas
-
-    return pandas.DataFrame(columns)
+        kinds[label] = _check_vector(column, where)
+    return kinds
 
 
 def _refuse_nested(values: list[Any], path: str) -> None:
@@ -193,6 +225,13 @@ _DECODERS: Final[dict[str, Callable[[Any, str], Any]]] = {
     "vector": _vector,
     "matrix": _matrix,
     "data.frame": _data_frame,
+}
+
+_CHECKS: Final[dict[str, Callable[[Any, str], object]]] = {
+    **_DECODERS,
+    "vector": _check_vector,
+    "matrix": _check_matrix,
+    "data.frame": _check_data_frame,
 }
 
 

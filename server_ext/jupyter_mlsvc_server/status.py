@@ -61,12 +61,14 @@ class StatusReporter(LoggingConfigurable):
         return StatusResponse(
             status_code="pass",
             details={
-                "pythonActiveShellCount": python["active"] + scoring["workers"],
+                "pythonActiveShellCount": python["active"]
+                + scoring["workers"]
+                - scoring["r_workers"],
                 "pythonCurrentPoolSize": python["warm"],
                 "pythonMaxPoolSize": python["limit"],
                 # Texts, not booleans, as in the original.
                 "pythonCanOpenShell": "True" if python["can_open"] else "False",
-                "rActiveShellCount": r["active"],
+                "rActiveShellCount": r["active"] + scoring["r_workers"],
                 "rCurrentPoolSize": r["warm"],
                 "rMaxPoolSize": r["limit"],
                 "rCanOpenShell": "True" if r["can_open"] else "False",

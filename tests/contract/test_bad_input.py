@@ -131,7 +131,6 @@ PUBLISHED: dict[str, tuple[dict[str, Any], list[str]]] = {
         ["not a name", "identifier"],
     ),
     "twice": ({"outputParameterDefinitions": [{"name": "y"}, {"name": "y"}]}, ["'y'", "twice"]),
-    "R": ({"runtimeType": "R"}, ["R", "Python"]),
     "file outside": ({"outputFileNames": ["../secret"]}, ["../secret"]),
     "bad alias": ({"operationId": "1x"}, ["operationId", "1x"]),
 }

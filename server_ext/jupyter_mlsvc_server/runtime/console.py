@@ -48,6 +48,8 @@ class Console:
         self._parts.clear()
         self._size = 0
         self._dropped = False
+        if self._raw is not None and os.lseek(self._raw, 0, os.SEEK_END):
+            self._empty_raw()  # a process that an earlier request has left behind
         sys.stdout = self._out
         sys.stderr = self._err
 
@@ -59,6 +61,11 @@ class Console:
             self._dropped = True
         self._size += len(text)
         self._parts.append(text)
+
+    def write_last(self, text: str) -> None:
+        """Keep text after all that came past Python so far."""
+        self._take_raw()
+        self.write(text)
 
     def text(self) -> str:
         """Give what was printed since :meth:`begin`."""
@@ -75,8 +82,12 @@ class Console:
         if size:
             data = os.pread(self._raw, max(self._limit - self._size, 0) + 1, 0)
             self.write(data.decode("utf-8", "replace"))
-            os.ftruncate(self._raw, 0)
-            os.lseek(self._raw, 0, os.SEEK_SET)
+            self._empty_raw()
+
+    def _empty_raw(self) -> None:
+        assert self._raw is not None
+        os.ftruncate(self._raw, 0)
+        os.lseek(self._raw, 0, os.SEEK_SET)
 
 
 class _Stream(io.TextIOBase):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dis
-import json
 import sys
 import threading
 import traceback
@@ -13,25 +12,20 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
-import msgspec
-
-from jupyter_mlsvc.wire.models import ParameterDefinition, WebServiceResult
-from jupyter_mlsvc.wire.plain import ValueProblem, describe
-from jupyter_mlsvc.wire.problem import Problem, exception_type
+from jupyter_mlsvc.wire.models import ParameterDefinition
+from jupyter_mlsvc.wire.plain import ValueProblem
 from jupyter_mlsvc.wire.values import decode_input, encode_output
 from jupyter_mlsvc_server.runtime.console import Console
+from jupyter_mlsvc_server.runtime.exchange import Exchange, Unfit
 from jupyter_mlsvc_server.runtime.explain import explain, last_line, place, show_source
 from jupyter_mlsvc_server.runtime.misfit import Misfit
+from jupyter_mlsvc_server.runtime.problems import CodeProblem
 from jupyter_mlsvc_server.runtime.protocol import Kind, Service
 from jupyter_mlsvc_server.runtime.scratch import Scratch
 from jupyter_mlsvc_server.runtime.watch import Watch
 
 _READS: Final = {"LOAD_NAME", "LOAD_GLOBAL", "LOAD_CLASSDEREF", "LOAD_FROM_DICT_OR_GLOBALS"}
 _WRITES: Final = {"STORE_NAME", "STORE_GLOBAL"}
-
-
-class CodeProblem(Exception):
-    """The publisher has to change the code; the message is for them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,8 +114,7 @@ class Program:
         self.compiled = compiled
         self.base = dict(namespace)
         self._namespace = namespace
-        self._inputs = {parameter.name: parameter.type for parameter in service.inputs}
-        self._encoder = msgspec.json.Encoder()
+        self._exchange = Exchange(service, decode_input)
         # An empty initCode is most common, and its code object does nothing.
         sources = (service.init_code, service.code)
         self._codes = [
@@ -142,9 +135,9 @@ class Program:
         """Answer a request: what the answer is, and its body. Then :meth:`reset` is due."""
         try:
             try:
-                values = self._decode(body)
+                values = self._exchange.inputs(body)
             except Misfit as misfit:
-                return self._misfit(misfit)
+                return self._exchange.misfit(misfit)
             self._has_run = True
             return self._run(values)
         except Exception:  # noqa: BLE001  # a fault of ours ends this worker only
@@ -201,55 +194,6 @@ class Program:
                 waiting.extend(uses.get(name, ()))
         return seen
 
-    def _misfit(self, misfit: Misfit) -> tuple[Kind, bytes]:
-        problem = Problem(message=str(misfit), exception_type=exception_type(400))
-        return Kind.MISFIT, self._encoder.encode(problem)
-
-    # --- inputs ------------------------------------------------------------------------------
-
-    def _decode(self, body: bytes) -> dict[str, Any]:
-        given = self._parse(body)
-        values, problems = {}, []
-        for name, type_name in self._inputs.items():
-            if name not in given:
-                problems.append(f"Input {name!r} ({type_name}) is missing.")
-                continue
-            try:
-                values[name] = decode_input(type_name, given[name], name)
-            except ValueProblem as problem:
-                problems.append(f"Input {problem}")
-        if len(given) > len(values):
-            problems.extend(self._extra(name) for name in given if name not in self._inputs)
-        if problems:
-            raise Misfit(" ".join(problems))
-        return values
-
-    def _parse(self, body: bytes) -> dict[str, Any]:
-        try:
-            given = msgspec.json.decode(body) if body and not body.isspace() else {}
-        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
-            raise Misfit(f"The body is not JSON that can be read: {error}.") from error
-        if given is None:
-            return {}
-        if not isinstance(given, dict):
-            raise Misfit(
-                f"The body must be an object with the inputs as members, {self._example()}, "
-                f"got {describe(given)}."
-            )
-        return given
-
-    def _example(self) -> str:
-        if not self._inputs:
-            return "which is {} here"
-        return "such as {" + ", ".join(f'"{name}": …' for name in self._inputs) + "}"
-
-    def _extra(self, name: str) -> str:
-        shown = repr(name if len(name) <= 60 else f"{name[:60]}…")
-        if not self._inputs:
-            return f"There is no input {shown}; the service takes none."
-        known = ", ".join(f"{known} ({type_name})" for known, type_name in self._inputs.items())
-        return f"There is no input {shown}; the service takes {known}."
-
     # --- the run -----------------------------------------------------------------------------
 
     def _run(self, values: dict[str, Any]) -> tuple[Kind, bytes]:
@@ -265,22 +209,20 @@ class Program:
                 outputs = self._outputs()
         except Misfit as misfit:
             # A model looks at the columns only when it is called.
-            return self._misfit(misfit)
-        except _Unfit as unfit:
+            return self._exchange.misfit(misfit)
+        except Unfit as unfit:
             message = str(unfit)
             self._console.write(f"{message}\n")
         except BaseException as error:  # noqa: BLE001  # whatever the user's code raises
             message, trace = explain(error)
             self._console.write(trace)
-        return self._finish(message, outputs)
+        return self._exchange.result(message, outputs, self._console, self._scratch)
 
     def _outputs(self) -> dict[str, Any]:
         outputs = {}
         for parameter in self.service.outputs:
             if parameter.name not in self._namespace:
-                raise _Unfit(
-                    f"The code did not set the output {parameter.name!r} ({parameter.type})."
-                )
+                raise Unfit.not_set(parameter.name, parameter.type)
             outputs[parameter.name] = self._output(parameter)
         return outputs
 
@@ -289,34 +231,4 @@ class Program:
         try:
             return encode_output(parameter.type, value, parameter.name)
         except ValueProblem as problem:
-            raise _Unfit(f"Output {problem}") from problem
-
-    def _finish(self, message: str, outputs: dict[str, Any]) -> tuple[Kind, bytes]:
-        changed = self._scratch.changed_files() if self._scratch.touched() else []
-        result = WebServiceResult(
-            success=not message,
-            error_message=message,
-            output_parameters=outputs,
-            output_files={} if message else self._files(changed),
-            console_output=self._console.text(),
-            changed_files=changed,
-        )
-        body = self._encode(result)
-        return Kind.FAILURE if message else Kind.SUCCESS, body
-
-    def _files(self, changed: list[str]) -> dict[str, str | None]:
-        """Give the declared files; null for those that this request did not write."""
-        return {
-            name: self._scratch.content(name) if name in changed else None
-            for name in self.service.output_files
-        }
-
-    def _encode(self, result: WebServiceResult) -> bytes:
-        try:
-            return self._encoder.encode(result)
-        except (UnicodeEncodeError, OverflowError):
-            return json.dumps(msgspec.to_builtins(result)).encode()
-
-
-class _Unfit(Exception):
-    """An output is not there or not of its type; the message is the result's error message."""
+            raise Unfit(f"Output {problem}") from problem

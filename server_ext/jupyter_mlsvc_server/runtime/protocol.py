@@ -49,6 +49,10 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
         Content of its snapshot and the folder of the blobs; None without a snapshot.
     work : str
         An existing empty folder for working directories.
+    runtime_type : str
+        Language of the code, as in the contract.
+    r_command : str
+        The program that runs code in R.
     memory_limit, console_limit : int
         Bytes that a worker may allocate on top of the snapshot (0: any number); characters of
         console output of a request that are kept.
@@ -65,6 +69,8 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
     work: str
     memory_limit: int
     console_limit: int
+    runtime_type: str = "Python"
+    r_command: str = "R"
 
 
 class Prepare(msgspec.Struct, frozen=True, tag=True):

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import re
 from pathlib import Path
 from typing import Any, Final
 
 import msgspec
 
-from jupyter_mlsvc.wire.plain import ValueProblem
+from jupyter_mlsvc.wire.plain import ValueProblem, member
 
 RUNTIME: Final = "R"
 """The ``runtimeType`` of sessions and services in R."""
@@ -27,6 +29,17 @@ _EXACT: Final = 2**53
 def r_json(value: Any, name: str = "value") -> bytes:
     """Write JSON that R reads as what was meant.
 
+    Raises
+    ------
+    ValueProblem
+        As :func:`for_r`.
+    """
+    return msgspec.json.encode(for_r(value, name))
+
+
+def for_r(value: Any, path: str) -> Any:
+    """Make of JSON data what R can hold.
+
     R has no whole numbers beyond 2**53 in steps of one; such a number becomes the nearest double.
 
     Raises
@@ -34,10 +47,6 @@ def r_json(value: Any, name: str = "value") -> bytes:
     ValueProblem
         A string holds a NUL character, which a string of R can't.
     """
-    return msgspec.json.encode(_for_r(value, name))
-
-
-def _for_r(value: Any, path: str) -> Any:
     kind = type(value)
     if kind is str:
         if "\0" in value:
@@ -48,9 +57,9 @@ def _for_r(value: Any, path: str) -> Any:
     if kind is list:
         if set(map(type, value)) <= {float, bool, type(None)}:
             return value
-        return [_for_r(item, f"{path}[{i}]") for i, item in enumerate(value)]
+        return [for_r(item, f"{path}[{i}]") for i, item in enumerate(value)]
     if kind is dict:
-        return {_for_r(key, path): _for_r(item, f"{path}.{key}") for key, item in value.items()}
+        return {for_r(key, path): for_r(item, member(path, key)) for key, item in value.items()}
     return value
 
 
@@ -59,6 +68,13 @@ def _double(value: int) -> float:
         return float(value)
     except OverflowError:
         return float("inf") if value > 0 else float("-inf")
+
+
+def utf8_locale() -> dict[str, str]:
+    """Give the variables that have R read and print UTF-8; none where it does so anyway."""
+    here = os.environ
+    used = here.get("LC_ALL") or here.get("LC_CTYPE") or here.get("LANG") or ""
+    return {} if re.search(r"utf-?8", used, re.IGNORECASE) else {"LC_ALL": "C.UTF-8"}
 
 
 def quoted(text: str | Path) -> str:

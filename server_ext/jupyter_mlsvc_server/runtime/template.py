@@ -17,16 +17,15 @@ from jupyter_mlsvc.wire.model_file import EXPECTED
 from jupyter_mlsvc_server.runtime import worker
 from jupyter_mlsvc_server.runtime.children import Control, Parent
 from jupyter_mlsvc_server.runtime.explain import last_line
-from jupyter_mlsvc_server.runtime.manifest import ObjectEntry, missing_behind
-from jupyter_mlsvc_server.runtime.program import CodeProblem, Program, compile_service
+from jupyter_mlsvc_server.runtime.problems import CodeProblem, SnapshotProblem, refuse_missing
+from jupyter_mlsvc_server.runtime.program import Program, compile_service
 from jupyter_mlsvc_server.runtime.protocol import Prepare, Prepared, Refused, Service
+from jupyter_mlsvc_server.runtime.r_code import RUNTIME as R
+from jupyter_mlsvc_server.runtime.r_process import temporary_directory
+from jupyter_mlsvc_server.runtime.r_program import prepare as prepare_r
 from jupyter_mlsvc_server.runtime.realtime import RUNTIME as REALTIME
 from jupyter_mlsvc_server.runtime.restore import IncompatibleWorkspace, restore
 from jupyter_mlsvc_server.runtime.scratch import Scratch
-
-
-class SnapshotProblem(Exception):
-    """The snapshot can't be restored; the message is a sentence."""
 
 
 def main(link: socket.socket) -> None:
@@ -37,7 +36,7 @@ def main(link: socket.socket) -> None:
         return
     service = message.service
     try:
-        program, lost = prepare(service)
+        program, lost = prepare_r(service) if service.runtime_type == R else prepare(service)
     except CodeProblem as problem:
         control.send(Refused("code", str(problem)))
         return
@@ -81,7 +80,7 @@ def prepare(service: Service) -> tuple[Program, dict[str, str]]:
                 f"The model can't be served. {' '.join(lost.values())} A realtime service needs "
                 f"{EXPECTED}."
             )
-        _refuse_missing(service, lost, compiled.needed)
+        refuse_missing(service, lost, compiled.needed)
     return Program(service, compiled, namespace), lost
 
 
@@ -118,20 +117,6 @@ def _import_own(directory: Path, modules: frozenset[str]) -> None:
                 importlib.import_module(name)
 
 
-def _refuse_missing(service: Service, lost: dict[str, str], names: frozenset[str]) -> None:
-    assert service.manifest is not None
-    rows = [
-        ObjectEntry(name=row.name, type=row.type, kept=False, reason=lost[row.name], uses=row.uses)
-        if row.name in lost
-        else row
-        for row in service.manifest.workspace.objects
-    ]
-    given = {parameter.name for parameter in service.inputs}
-    missing = missing_behind(names, (row for row in rows if row.name not in given))
-    if missing:
-        reasons = "\n".join(f"- {name} ({row.type}): {row.reason}" for name, row in missing.items())
-        raise CodeProblem(f"The code needs what the snapshot does not hold:\n{reasons}")
-
-
 def _remove_scratch(work: Path, pid: int) -> None:
-    shutil.rmtree(worker.scratch_directory(work, pid), ignore_errors=True)
+    for folder in (worker.scratch_directory(work, pid), temporary_directory(work, pid)):
+        shutil.rmtree(folder, ignore_errors=True)

@@ -8,11 +8,26 @@ import socket
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Protocol
 
 from jupyter_mlsvc_server.runtime.console import Console
-from jupyter_mlsvc_server.runtime.program import Program
 from jupyter_mlsvc_server.runtime.protocol import ANSWER, Kind, RequestReader, Service
 from jupyter_mlsvc_server.runtime.scratch import Scratch
+
+
+class Program(Protocol):
+    """A service that is ready to run, in any language."""
+
+    service: Service
+
+    def enter(self, console: Console, scratch: Scratch) -> None:
+        """Get ready to answer, in the worker."""
+
+    def answer(self, body: bytes) -> tuple[Kind, bytes]:
+        """Answer a request: what the answer is, and its body. Then :meth:`reset` is due."""
+
+    def reset(self) -> bool:
+        """Put everything back for the next request; tell whether that was possible."""
 
 
 def serve(program: Program, link: socket.socket) -> None:
@@ -29,8 +44,8 @@ def serve(program: Program, link: socket.socket) -> None:
     console = Console(service.console_limit)
     console.take_descriptors()
     _reseed()
-    _limit_memory(service.memory_limit)
     program.enter(console, scratch)
+    _limit_memory(service.memory_limit)
     reader = RequestReader(link)
     with contextlib.suppress(ConnectionError):
         link.sendall(ANSWER.pack(0, 0, Kind.READY))

@@ -55,7 +55,7 @@ class ServiceDefinition:
     revision_id : str
         Changes with every change of the others.
     runtime_type : str
-        ``Python``.
+        ``Python``, ``R`` or ``Realtime``.
     code, init_code : str
         What runs for each request, ``init_code`` first.
     inputs, outputs : tuple of ParameterDefinition

@@ -88,9 +88,9 @@ class ScoringEngine(Protocol):
         """
 
     def statistics(self) -> dict[str, Any]:
-        """Count ``services`` that are loaded and ``workers``; ``versions`` has a row for each.
+        """Count ``services`` that are loaded, ``workers``, and ``r_workers`` among them.
 
-        ``last_call`` is in seconds since 1970, or None.
+        ``versions`` has a row for each version. ``last_call`` is in seconds since 1970, or None.
         """
 
     def known(self) -> Collection[DefinitionKey]:

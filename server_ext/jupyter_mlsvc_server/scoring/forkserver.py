@@ -17,8 +17,8 @@ from jupyter_mlsvc_server.scoring.settings import ScoringSettings
 
 _PASSED_ON: Final = {
     "CONDA_PREFIX", "HOME", "LANG", "LANGUAGE", "LD_LIBRARY_PATH", "LOGNAME", "MLSVC_SKLEARN_1D",
-    "PATH", "PYTHONHOME", "PYTHONPATH", "REQUESTS_CA_BUNDLE", "SSL_CERT_DIR", "SSL_CERT_FILE",
-    "TMPDIR", "TZ", "USER", "VIRTUAL_ENV",
+    "PATH", "PYTHONHOME", "PYTHONPATH", "REQUESTS_CA_BUNDLE", "R_LIBS", "R_LIBS_SITE",
+    "R_LIBS_USER", "SSL_CERT_DIR", "SSL_CERT_FILE", "TMPDIR", "TZ", "USER", "VIRTUAL_ENV",
 }  # fmt: skip
 """Variables of the server's environment that services see; with those that start with ``LC_``."""
 

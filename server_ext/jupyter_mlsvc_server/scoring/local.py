@@ -177,6 +177,9 @@ class LocalEngine(ScoringSettings):
             "last_call": max(
                 (each.last_call for each in self._timings.values() if each.last_call), default=None
             ),
+            "r_workers": sum(
+                len(pool.pids) for pool in self._pools.values() if pool.runtime_type == "R"
+            ),
             "versions": {
                 str(key): {
                     "requests": timings.count,
@@ -229,8 +232,7 @@ class LocalEngine(ScoringSettings):
     async def memory_of(self, name: str, version: str) -> int:
         """Measure the template and the workers of a version."""
         pool = self._pools.get(DefinitionKey(name, version))
-        pids = [] if pool is None else [*pool.pids, pool.template_pid]
-        return await asyncio.to_thread(lambda: sum(map(_memory, pids)))
+        return 0 if pool is None else await asyncio.to_thread(_memory, pool.template_pid)
 
     async def memory(self) -> dict[DefinitionKey, int]:
         """Measure the memory of each version's workers: bytes, shared ones in parts (PSS)."""
@@ -409,8 +411,17 @@ class LocalEngine(ScoringSettings):
 
 
 def _memory(pid: int) -> int:
+    """Measure a process and those below it; R runs below its worker."""
     try:
-        memory = psutil.Process(pid).memory_full_info()
+        top = psutil.Process(pid)
+        return sum(map(_memory_of, [top, *top.children(recursive=True)]))
+    except psutil.Error:
+        return 0
+
+
+def _memory_of(process: psutil.Process) -> int:
+    try:
+        memory = process.memory_full_info()
     except psutil.Error:
         return 0
     return int(getattr(memory, "pss", memory.uss))

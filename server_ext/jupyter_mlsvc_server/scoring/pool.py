@@ -87,6 +87,7 @@ class Pool:
         self.key = key
         self.size = size
         self.revision_id = template.revision_id
+        self.runtime_type = template.runtime_type
         self._template = template
         self._settings = settings
         self._timings = timings

@@ -74,6 +74,9 @@ class ScoringSettings(LoggingConfigurable):
         ],
         help="Modules imported once, ahead of all services; those not installed are passed over.",
     ).tag(config=True)
+    r_command = Unicode(
+        "R", help="Program that runs the code of services in R, by its name or path."
+    ).tag(config=True)
     environment = Dict(
         help="Environment variables that the code of services sees, besides those about the "
         "system's paths and language. Other variables of the server are not passed on.",

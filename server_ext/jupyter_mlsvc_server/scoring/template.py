@@ -37,6 +37,7 @@ class Template:
     def __init__(self, definition: ServiceDefinition, work: Path) -> None:
         self.key: DefinitionKey = definition.key
         self.revision_id = definition.revision_id
+        self.runtime_type = definition.runtime_type
         self.link_lost: Callable[[], None] = lambda: None
         """Called when the process is gone."""
         self.child_ended: Callable[[int], None] = lambda _pid: None
@@ -125,4 +126,6 @@ class Template:
             work=str(self._work),
             memory_limit=settings.memory_limit,
             console_limit=settings.console_limit,
+            runtime_type=definition.runtime_type,
+            r_command=settings.r_command,
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from jupyter_mlsvc_server.errors import Conflict, Forbidden, NotFound
+from jupyter_mlsvc_server.errors import BadRequest, Conflict, Forbidden, NotFound
 
 
 class ServiceNotFound(NotFound):
@@ -42,4 +42,15 @@ class SnapshotIsNotYours(Forbidden):
         super().__init__(
             f"Snapshot {snapshot_id!r} belongs to another user. Publish with one of your own; "
             "list them with GET /snapshots."
+        )
+
+
+class SnapshotOfOtherRuntime(BadRequest):
+    """A service's code and its snapshot have to be of one language."""
+
+    def __init__(self, snapshot_runtime: str, service_runtime: str) -> None:
+        super().__init__(
+            f"The snapshot is one of {snapshot_runtime} and the service runs {service_runtime}: "
+            f"publish with runtimeType {snapshot_runtime!r}, or with a snapshot of a "
+            f"{service_runtime} session."
         )

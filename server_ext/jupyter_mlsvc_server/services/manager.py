@@ -27,10 +27,16 @@ from jupyter_mlsvc_server.services.errors import (
     ServiceExists,
     ServiceNotFound,
     SnapshotIsNotYours,
+    SnapshotOfOtherRuntime,
 )
 from jupyter_mlsvc_server.services.realtime import RealtimeRequest
 from jupyter_mlsvc_server.services.record import Revision, ServiceKey, ServiceRecord
-from jupyter_mlsvc_server.services.request import RuntimeRule, first_revision, next_revision
+from jupyter_mlsvc_server.services.request import (
+    LANGUAGES,
+    RuntimeRule,
+    first_revision,
+    next_revision,
+)
 from jupyter_mlsvc_server.services.store import ServiceStore
 from jupyter_mlsvc_server.snapshots.errors import SnapshotNotFound
 from jupyter_mlsvc_server.snapshots.manager import SnapshotManager
@@ -41,7 +47,7 @@ class ServiceManager(LoggingConfigurable):
     """Keeps service versions and tells the scoring engine what to run."""
 
     default_runtime = Enum(
-        ["Python"],
+        list(LANGUAGES),
         default_value="Python",
         help="Runtime of a service whose publisher names none (the original took R).",
     ).tag(config=True)
@@ -286,6 +292,8 @@ class ServiceManager(LoggingConfigurable):
             raise SnapshotNotFound(revision.snapshot_id)
         if snapshot.owner != principal.name:
             raise SnapshotIsNotYours(revision.snapshot_id)
+        if snapshot.runtime_type != revision.runtime_type:
+            raise SnapshotOfOtherRuntime(snapshot.runtime_type, revision.runtime_type)
         return replace(revision, content_id=snapshot.content_id)
 
     async def _with_model(self, revision: Revision, request: RealtimeRequest) -> Revision:

@@ -16,6 +16,7 @@ from jupyter_mlsvc_server.services.record import Revision
 
 T = TypeVar("T")
 
+LANGUAGES = ("Python", "R")
 KNOWN_TYPES = ("logical", "numeric", "integer", "character", "vector", "matrix", "data.frame")
 FREE_TYPES = ("string",)
 """Types outside the contract's seven that published services use; their values pass as JSON."""
@@ -23,7 +24,7 @@ FREE_TYPES = ("string",)
 
 @dataclass(frozen=True, slots=True)
 class RuntimeRule:
-    """Which runtime a request without ``runtimeType`` means, and which ones are there."""
+    """Which runtime a request without ``runtimeType`` means."""
 
     default: str = "Python"
 
@@ -33,20 +34,16 @@ class RuntimeRule:
         Raises
         ------
         BadRequest
-            No such runtime, or none that services run on here.
+            No such runtime, or none that code is published for.
         """
         runtime = named or self.default
-        if runtime == "R":
-            raise BadRequest(
-                "Services in R are not available on this server. Publish with runtimeType 'Python'."
-            )
         if runtime == REALTIME:
             raise BadRequest(
                 "A realtime service is a model without code. Publish it with "
                 "POST /realtime-services/{name}/{version}."
             )
-        if runtime != "Python":
-            raise BadRequest(f"{runtime!r} is no runtimeType; use 'Python'.")
+        if runtime not in LANGUAGES:
+            raise BadRequest(f"{runtime!r} is no runtimeType; use 'Python' or 'R'.")
         return runtime
 
 
@@ -115,8 +112,8 @@ def _changed(base: Revision, request: PublishWebServiceRequest) -> Revision:
         output_files=tuple(_given(request.output_file_names, base.output_files)),
         snapshot_id=_given(request.snapshot_id, base.snapshot_id),
     )
-    _check_parameters("inputParameterDefinitions", revision.inputs)
-    _check_parameters("outputParameterDefinitions", revision.outputs)
+    _check_parameters("inputParameterDefinitions", revision.inputs, revision.runtime_type)
+    _check_parameters("outputParameterDefinitions", revision.outputs, revision.runtime_type)
     _check_files(revision.output_files)
     check_operation(revision.operation_id)
     return revision
@@ -126,11 +123,13 @@ def _given(value: T | UnsetType | None, otherwise: T) -> T:
     return otherwise if value is None or value is UNSET else value
 
 
-def _check_parameters(member: str, definitions: Sequence[ParameterDefinition]) -> None:
+def _check_parameters(
+    member: str, definitions: Sequence[ParameterDefinition], runtime_type: str
+) -> None:
     seen: set[str] = set()
     for definition in definitions:
         try:
-            name = parameter_name(definition.name)
+            name = parameter_name(definition.name, runtime_type)
         except InvalidName as error:
             raise BadRequest(f"{member}: {error}") from None
         if name in seen:

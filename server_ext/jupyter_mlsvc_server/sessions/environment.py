@@ -6,8 +6,6 @@ Code in a session is its user's, not the server owner's, so names are let throug
 
 from __future__ import annotations
 
-import os
-import re
 from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
 from typing import Final
@@ -73,18 +71,3 @@ def scrubbed(
         if any(fnmatchcase(name, pattern) for pattern in patterns)
     }
     return kept | dict(added or {})
-
-
-def utf8_locale(environment: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Give the variables that make text UTF-8, for programs that follow the locale, as R does.
-
-    Parameters
-    ----------
-    environment
-        The server's own environment by default; nothing is to be set where it has UTF-8 already.
-    """
-    here = os.environ if environment is None else environment
-    used = here.get("LC_ALL") or here.get("LC_CTYPE") or here.get("LANG") or ""
-    if re.search(r"utf-?8", used, re.IGNORECASE):
-        return {}
-    return {"LC_ALL": "C.UTF-8"}

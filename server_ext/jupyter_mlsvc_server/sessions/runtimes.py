@@ -10,10 +10,9 @@ from typing import Any, Final, Protocol
 
 from jupyter_mlsvc_server.runtime import r_code
 from jupyter_mlsvc_server.runtime.children import dying_with
-from jupyter_mlsvc_server.runtime.r_code import quoted
+from jupyter_mlsvc_server.runtime.r_code import quoted, utf8_locale
 from jupyter_mlsvc_server.sessions.agents import Agent, CommAgent, FileAgent
 from jupyter_mlsvc_server.sessions.channel import KernelChannel
-from jupyter_mlsvc_server.sessions.environment import utf8_locale
 from jupyter_mlsvc_server.sessions.errors import KernelDidNotStart
 
 # IPython names a cell by a temporary file that nobody else knows.
@@ -122,8 +121,11 @@ class RRuntime:
     )
 
     def environment(self, home: Path) -> dict[str, str]:
-        """Have R start with our profile, which unsets this again, and read and print UTF-8."""
-        return {"R_PROFILE_USER": str(r_code.FOLDER / "profile.R"), **utf8_locale()}
+        """Have R start with our profile, and keep temporary files in the session's own folder."""
+        temporary = home / "tmp"
+        temporary.mkdir(mode=0o700)
+        profile = {"R_PROFILE_USER": str(r_code.FOLDER / "profile.R")}
+        return {**profile, "TMPDIR": str(temporary), **utf8_locale()}
 
     def launch_options(self) -> dict[str, Any]:
         """Have the system end the kernel when the server is killed."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import shutil
+import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +16,8 @@ import msgspec
 from jupyter_mlsvc.wire.models import ParameterDefinition
 from jupyter_mlsvc_server.errors import NotFound
 from jupyter_mlsvc_server.runtime.capture import capture
-from jupyter_mlsvc_server.runtime.manifest import BlobEntry, FileEntry, Manifest
+from jupyter_mlsvc_server.runtime.manifest import BlobEntry, FileEntry, Manifest, Workspace
+from jupyter_mlsvc_server.runtime.r_code import FOLDER
 from jupyter_mlsvc_server.scoring.definition import DefinitionKey, ServiceDefinition
 from jupyter_mlsvc_server.scoring.engine import ScoringAnswer
 from jupyter_mlsvc_server.scoring.local import LocalEngine
@@ -26,6 +29,17 @@ clf = svm.SVC().fit(iris.data, iris.target)
 names = {0: 'I. setosa', 1: 'I. versicolor', 2: 'I. virginica'}
 """
 IRIS_CODE = "iris_species = [names[x] for x in clf.predict(flower_data)]"
+
+
+TAKE_R = """
+helper <- new.env(parent = baseenv())
+for (part in c('values.R', 'workspace.R')) sys.source(file.path('{code}', part), helper)
+invisible(source('{staging}/source.R'))
+keep <- helper; rm(helper, part)
+report <- local({{ k <- keep; rm(keep, envir = globalenv())
+  k$save_workspace(globalenv(), '{staging}/stream') -> r; k$answer_json(r) }}, new.env())
+cat(report)
+"""
 
 
 @dataclass(frozen=True)
@@ -60,6 +74,23 @@ class Snapshots:
         )
         return StoredContent(manifest, self.folder / "blobs")
 
+    def take_r(self, source: str, files: Mapping[str, bytes] | None = None) -> StoredContent:
+        """Take one of R code, as a session's helper does."""
+        staging = self.folder / f"staging-{next(self._number)}"
+        staging.mkdir(parents=True)
+        (staging / "source.R").write_text(source)
+        rscript = shutil.which("Rscript")
+        assert rscript is not None
+        program = TAKE_R.format(code=FOLDER, staging=staging)
+        report = subprocess.check_output([rscript, "-e", program], cwd=staging)
+        manifest = Manifest(
+            runtime_type="R",
+            workspace=msgspec.json.decode(report, type=Workspace),
+            stream=self._keep(staging / "stream"),
+            files=tuple(self._file(staging, *item) for item in (files or {}).items()),
+        )
+        return StoredContent(manifest, self.folder / "blobs")
+
     def _file(self, staging: Path, path: str, content: bytes) -> FileEntry:
         (staging / "file").write_bytes(content)
         blob = self._keep(staging / "file")
@@ -88,7 +119,7 @@ def define(
         name=name,
         version="V1.0",
         revision_id=revision,
-        runtime_type="Python",
+        runtime_type=others.get("runtime_type", "Python"),
         code=code,
         init_code=others.get("init_code"),
         inputs=_parameters(inputs),

@@ -1,0 +1,139 @@
+"""What programs of all languages share: bodies of requests in, results out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from jupyter_mlsvc.wire.models import WebServiceResult
+from jupyter_mlsvc.wire.plain import ValueProblem, describe
+from jupyter_mlsvc.wire.problem import Problem, exception_type
+from jupyter_mlsvc_server.runtime.console import Console
+from jupyter_mlsvc_server.runtime.misfit import Misfit
+from jupyter_mlsvc_server.runtime.protocol import Kind, Service
+from jupyter_mlsvc_server.runtime.scratch import Scratch
+
+ReadInput = Callable[[str, Any, str], Any]
+"""Takes the declared type, the JSON data and the name of an input; raises a ``ValueProblem``."""
+
+
+class Exchange:
+    """Reads the requests of a service and writes its answers.
+
+    Parameters
+    ----------
+    service
+        What was published.
+    read_input
+        Makes of JSON data what the code is to get.
+    """
+
+    def __init__(self, service: Service, read_input: ReadInput) -> None:
+        self._service = service
+        self._read_input = read_input
+        self._inputs = {parameter.name: parameter.type for parameter in service.inputs}
+        self._encoder = msgspec.json.Encoder()
+
+    def inputs(self, body: bytes) -> dict[str, Any]:
+        """Read a request.
+
+        Raises
+        ------
+        Misfit
+            It does not fit the inputs; the message has everything that is wrong with it.
+        """
+        given = self._parse(body)
+        values, problems = {}, []
+        for name, type_name in self._inputs.items():
+            if name not in given:
+                problems.append(f"Input {name!r} ({type_name}) is missing.")
+                continue
+            try:
+                values[name] = self._read_input(type_name, given[name], name)
+            except ValueProblem as problem:
+                problems.append(f"Input {problem}")
+        if len(given) > len(values):
+            problems.extend(self._extra(name) for name in given if name not in self._inputs)
+        if problems:
+            raise Misfit(" ".join(problems))
+        return values
+
+    def misfit(self, misfit: Misfit) -> tuple[Kind, bytes]:
+        """Answer a request that does not fit."""
+        problem = Problem(message=str(misfit), exception_type=exception_type(400))
+        return Kind.MISFIT, self._encoder.encode(problem)
+
+    def result(
+        self, message: str, outputs: dict[str, Any], console: Console, scratch: Scratch
+    ) -> tuple[Kind, bytes]:
+        """Answer a request that ran.
+
+        Parameters
+        ----------
+        message
+            What went wrong; empty for a success.
+        outputs
+            Values as plain JSON data.
+        console, scratch
+            What the code printed, and the files it left.
+        """
+        changed = scratch.changed_files() if scratch.touched() else []
+        result = WebServiceResult(
+            success=not message,
+            error_message=message,
+            output_parameters=outputs,
+            # null for declared files that this request did not write
+            output_files={}
+            if message
+            else {
+                name: scratch.content(name) if name in changed else None
+                for name in self._service.output_files
+            },
+            console_output=console.text(),
+            changed_files=changed,
+        )
+        return Kind.FAILURE if message else Kind.SUCCESS, self._encode(result)
+
+    def _parse(self, body: bytes) -> dict[str, Any]:
+        try:
+            given = msgspec.json.decode(body) if body and not body.isspace() else {}
+        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+            raise Misfit(f"The body is not JSON that can be read: {error}.") from error
+        if given is None:
+            return {}
+        if not isinstance(given, dict):
+            raise Misfit(
+                f"The body must be an object with the inputs as members, {self._example()}, "
+                f"got {describe(given)}."
+            )
+        return given
+
+    def _example(self) -> str:
+        if not self._inputs:
+            return "which is {} here"
+        return "such as {" + ", ".join(f'"{name}": …' for name in self._inputs) + "}"
+
+    def _extra(self, name: str) -> str:
+        shown = repr(name if len(name) <= 60 else f"{name[:60]}…")
+        if not self._inputs:
+            return f"There is no input {shown}; the service takes none."
+        known = ", ".join(f"{known} ({type_name})" for known, type_name in self._inputs.items())
+        return f"There is no input {shown}; the service takes {known}."
+
+    def _encode(self, result: WebServiceResult) -> bytes:
+        try:
+            return self._encoder.encode(result)
+        except (UnicodeEncodeError, OverflowError):
+            return json.dumps(msgspec.to_builtins(result)).encode()
+
+
+class Unfit(Exception):
+    """An output is not there or not of its type; the message is the result's error message."""
+
+    @classmethod
+    def not_set(cls, name: str, type_name: str) -> Unfit:
+        """Say that the code gave no such output."""
+        return cls(f"The code did not set the output {name!r} ({type_name}).")

@@ -1,0 +1,172 @@
+"""A service in R: a worker in Python reads requests and writes results, R runs the code."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import sys
+import traceback
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from jupyter_mlsvc.wire.models import ParameterDefinition
+from jupyter_mlsvc.wire.plain import ValueProblem
+from jupyter_mlsvc.wire.values import check_input, encode_output
+from jupyter_mlsvc_server.runtime.console import Console
+from jupyter_mlsvc_server.runtime.exchange import Exchange, Unfit
+from jupyter_mlsvc_server.runtime.misfit import Misfit
+from jupyter_mlsvc_server.runtime.problems import CodeProblem, SnapshotProblem, refuse_missing
+from jupyter_mlsvc_server.runtime.protocol import Kind, Service
+from jupyter_mlsvc_server.runtime.r_code import for_r
+from jupyter_mlsvc_server.runtime.r_process import (
+    RCrashed,
+    RProcess,
+    guard_group,
+    temporary_directory,
+)
+from jupyter_mlsvc_server.runtime.scratch import Scratch
+
+_CRASHED: Final = 70
+"""Exit code of a worker whose R has crashed."""
+
+_PLACE: Final = re.compile(r"<text>:(\d+):(\d+): (.*)")
+
+
+def prepare(service: Service) -> tuple[RProgram, dict[str, str]]:
+    """Try whether R can restore the snapshot and parse the code.
+
+    Returns
+    -------
+    tuple
+        The program and the names that were lost, with the reasons.
+
+    Raises
+    ------
+    CodeProblem
+        The code is no R, or needs something that the snapshot does not hold; or there is no R.
+    SnapshotProblem
+        The snapshot can't be restored.
+    """
+    temporary = Path(service.work) / "template.tmp"
+    try:
+        process = RProcess(service, Path(service.work), temporary)
+        process.close()
+    except RCrashed as crash:
+        raise SnapshotProblem(
+            "R could not be started with the service's snapshot; the server's log has what it said."
+        ) from crash
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    told = process.told
+    if "syntax" in told:
+        what = told["syntax"]["what"]
+        source = service.code if what == "code" else service.init_code
+        raise CodeProblem(
+            f"{what} has a syntax error in {_place(told['syntax']['message'], source)}"
+        )
+    if "snapshot" in told:
+        raise SnapshotProblem(told["snapshot"])
+    lost: dict[str, str] = told["lost"]
+    if service.manifest is not None:
+        refuse_missing(service, lost, told["needed"])
+    return RProgram(service), lost
+
+
+class RProgram:
+    """Has R run a service's code, each time in a fork of its own.
+
+    Parameters
+    ----------
+    service
+        What was published; R can run it.
+    """
+
+    def __init__(self, service: Service) -> None:
+        self.service = service
+        self._exchange = Exchange(service, _checked)
+
+    def enter(self, console: Console, scratch: Scratch) -> None:
+        """Start R, in the worker."""
+        self._console = console
+        self._scratch = scratch
+        guard_group()
+        temporary = temporary_directory(Path(self.service.work), os.getpid())
+        self._r = RProcess(self.service, scratch.directory, temporary)
+        self._r.limit_memory(self.service.memory_limit)
+
+    def answer(self, body: bytes) -> tuple[Kind, bytes]:
+        """Answer a request: what the answer is, and its body. Then :meth:`reset` is due."""
+        try:
+            try:
+                request = msgspec.json.encode(self._exchange.inputs(body))
+            except Misfit as misfit:
+                return self._exchange.misfit(misfit)
+            self._console.begin()
+            return self._run(request)
+        except RCrashed:
+            # As with code in Python that crashes: this request fails and the worker is replaced.
+            print(f"R has crashed; it wrote: {self._console.text()[-2000:]}", file=sys.__stderr__)
+            os._exit(_CRASHED)
+        except Exception:  # noqa: BLE001  # a fault of ours ends this request only
+            traceback.print_exc(file=sys.__stderr__)
+            return Kind.FAULT, b""
+
+    def reset(self) -> bool:
+        """Put the files back; all else went with the fork."""
+        try:
+            if self._scratch.touched():
+                self._scratch.reset()
+        except OSError:
+            return False
+        return True
+
+    def _run(self, request: bytes) -> tuple[Kind, bytes]:
+        told = self._r.ask(request)
+        message, outputs = told.get("error", ""), {}
+        if not message:
+            try:
+                outputs = self._outputs(told)
+            except Unfit as unfit:
+                message = str(unfit)
+                self._console.write_last(f"{message}\n")
+        return self._exchange.result(message, outputs, self._console, self._scratch)
+
+    def _outputs(self, told: dict[str, Any]) -> dict[str, Any]:
+        if "unfit" in told:
+            raise Unfit(told["unfit"])
+        types = {parameter.name: parameter for parameter in self.service.outputs}
+        if "not_set" in told:
+            raise Unfit.not_set(told["not_set"], types[told["not_set"]].type)
+        values = told["outputs"]
+        return {name: _output(parameter, values[name]) for name, parameter in types.items()}
+
+
+def _checked(type_name: str, value: Any, name: str) -> Any:
+    check_input(type_name, value, name)
+    return for_r(value, name)
+
+
+def _output(parameter: ParameterDefinition, value: Any) -> Any:
+    try:
+        return encode_output(parameter.type, value, parameter.name)
+    except ValueProblem as problem:
+        raise Unfit(f"Output {problem}") from problem
+
+
+def _place(message: str, source: str) -> str:
+    """Describe a syntax error in one text with its line and a caret."""
+    found = _PLACE.search(message)
+    if found is None:
+        return f"the code: {message}"
+    line, column = int(found[1]), int(found[2])
+    lines = source.splitlines()
+    if not 1 <= line <= len(lines) or not column:  # R found the end where it wanted more
+        line = min(max(line - 1, 1), max(len(lines), 1))
+        column = len(lines[line - 1]) + 1 if lines else 1
+    text = lines[line - 1] if lines else ""
+    shown = text.lstrip()
+    start = max(column - 1 - (len(text) - len(shown)), 0)
+    return f"line {line}: {found[3]}\n    {shown}\n    {' ' * start}^"

@@ -1,0 +1,275 @@
+"""Sessions and services in R by REST, at both doors."""
+
+from __future__ import annotations
+
+import base64
+import io
+import time
+import uuid
+import zipfile
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.contract.doors import Door
+from tests.contract.test_bad_input import assert_error
+from tests.contract.test_batch import finished, start
+from tests.contract.test_pools import pool, status, wait_until
+
+pytestmark = [pytest.mark.kernel, pytest.mark.usefixtures("needs_r")]
+
+TRAIN = """
+fit <- lm(mpg ~ wt, mtcars)
+labels <- c(low = 'thirsty', high = 'frugal')
+grade <- function(mpg) unname(labels[ifelse(mpg > 20, 'high', 'low')])
+write.csv(head(mtcars), 'cars.csv')
+"""
+SERVICE = """
+mpg <- predict(fit, data.frame(wt = weights))
+grades <- grade(mpg)
+cat('graded', length(mpg), 'cars\\n')
+write.csv(data.frame(mpg = mpg, grade = grades), 'graded.csv', row.names = FALSE)
+"""
+
+
+@pytest.fixture(scope="module")
+def session_id(door: Door, needs_r: None) -> Iterator[str]:
+    """One session in R."""
+    answer = door.post("/sessions", json={"name": "in R", "runtimeType": "R"})
+    assert answer.status_code == 201, answer.text
+    identifier = answer.json()["sessionId"]
+    yield identifier
+    door.delete(f"/sessions/{identifier}")
+
+
+@pytest.fixture(scope="module")
+def snapshot_id(door: Door, session_id: str) -> Iterator[str]:
+    """A snapshot of a trained model."""
+    trained = door.post(f"/sessions/{session_id}/execute", json={"code": TRAIN})
+    assert trained.json()["success"], trained.text
+    answer = door.post(f"/sessions/{session_id}/snapshot", json={"name": "Cars"})
+    assert answer.status_code == 201, answer.text
+    identifier = answer.json()["snapshotId"]
+    yield identifier
+    door.delete(f"/snapshots/{identifier}")
+
+
+def definition(**changes: Any) -> dict[str, Any]:
+    return {
+        "code": SERVICE,
+        "runtimeType": "R",
+        "inputParameterDefinitions": [{"name": "weights", "type": "vector"}],
+        "outputParameterDefinitions": [
+            {"name": "mpg", "type": "vector"},
+            {"name": "grades", "type": "vector"},
+        ],
+        "outputFileNames": ["graded.csv"],
+    } | changes
+
+
+@pytest.fixture(scope="module")
+def cars(door: Door, snapshot_id: str) -> Iterator[str]:
+    """The name of a service in R."""
+    name = f"cars-{uuid.uuid4().hex[:8]}"
+    answer = door.post(f"/services/{name}/1.0", json=definition(snapshotId=snapshot_id))
+    assert answer.status_code == 201, answer.text
+    yield name
+    door.delete(f"/services/{name}/1.0")
+
+
+def backend(door: Door) -> dict[str, Any]:
+    (node,) = door.get("/status").json()["components"]["backends"]["components"].values()
+    details: dict[str, Any] = node["details"]
+    return details
+
+
+def test_a_session_runs_code_with_inputs_outputs_and_changed_files(
+    door: Door, session_id: str
+) -> None:
+    answer = door.post(
+        f"/sessions/{session_id}/execute",
+        json={
+            "code": "print(x); frame <- data.frame(a = x, b = c('u', NA)); cat('', file = 'f.txt')",
+            "inputParameters": [{"name": "x", "value": [1, 2.5]}],
+            "outputParameters": ["frame", "x"],
+        },
+    )
+    assert answer.status_code == 200
+    assert answer.json() == {
+        "success": True,
+        "errorMessage": "",
+        "outputParameters": [
+            {"name": "frame", "value": {"a": [1, 2.5], "b": ["u", None]}},
+            {"name": "x", "value": [1, 2.5]},
+        ],
+        "consoleOutput": "[1] 1.0 2.5\n",
+        "changedFiles": ["f.txt"],
+    }
+    assert door.get(f"/sessions/{session_id}/console-output").json() == {
+        "consoleOutput": "[1] 1.0 2.5\n"
+    }
+    (listed,) = [each for each in door.get("/sessions").json() if each["id"] == session_id]
+    assert (listed["name"], listed["runtimeType"]) == ("in R", "R")
+    failed = door.post(f"/sessions/{session_id}/execute", json={"code": "stop('no')"}).json()
+    assert (failed["success"], failed["errorMessage"][:5]) == (False, "Error")
+    assert door.get(f"/sessions/{session_id}/history").json()[-1] == "stop('no')"
+
+
+def test_an_object_travels_as_rdata(door: Door, session_id: str) -> None:
+    path = f"/sessions/{session_id}/workspace"
+    door.post(f"/sessions/{session_id}/execute", json={"code": "my.data <- 1:3"})
+    got = door.get(f"{path}/my.data")
+    assert got.headers["Content-Disposition"].endswith("my.data.RData")
+    assert got.headers["Content-Type"] == "application/octet-stream"
+    octets = {"Content-Type": "application/octet-stream"}
+    assert door.post(f"{path}/again", data=got.content, headers=octets).status_code == 200
+    assert {"my.data", "again"} <= set(door.get(path).json())
+    assert door.delete(f"{path}/again").status_code == 200
+    assert_error(door.get(f"{path}/again"), 404, "again")
+    assert_error(door.post(f"{path}/again", data=b"no", headers=octets), 400, "saveRDS")
+    assert_error(door.post(f"{path}/TRUE", data=got.content, headers=octets), 400, "TRUE")
+    assert_error(door.get(f"/sessions/{session_id}/inventory"), 400, "Python sessions only")
+
+
+def test_a_snapshot_is_downloaded_sent_back_and_loaded(door: Door, snapshot_id: str) -> None:
+    archive = door.get(f"/snapshots/{snapshot_id}").content
+    with zipfile.ZipFile(io.BytesIO(archive)) as opened:
+        assert {"workspace.RData", "files/cars.csv"} <= set(opened.namelist())
+    sent = door.post("/snapshots", files={"file": ("s.zip", archive)})
+    assert sent.status_code == 201, sent.text
+    copy = sent.json()["snapshotId"]
+    request = {"runtimeType": "R", "snapshotId": copy}
+    other = door.post("/sessions", json=request).json()["sessionId"]
+    answer = door.post(
+        f"/sessions/{other}/execute",
+        json={"code": "g <- grade(25)", "outputParameters": ["g"]},
+    ).json()
+    assert answer["outputParameters"] == [{"name": "g", "value": "frugal"}]
+    assert door.post(f"/sessions/{other}/loadsnapshot/{snapshot_id}").status_code == 200
+    door.delete(f"/sessions/{other}")
+    assert_error(door.post("/sessions", json={"snapshotId": copy}), 400, "one of R")
+    door.delete(f"/snapshots/{copy}")
+
+
+def test_a_service_is_consumed_with_its_console_and_files(door: Door, cars: str) -> None:
+    answer = door.post(f"/api/{cars}/1.0", json={"weights": [2, 4.5]})
+    assert answer.status_code == 200, answer.text
+    body = answer.json()
+    assert list(body) == [
+        *("success", "errorMessage", "outputParameters"),
+        *("outputFiles", "consoleOutput", "changedFiles"),
+    ]
+    assert [round(mpg, 3) for mpg in body["outputParameters"]["mpg"]] == [26.596, 13.235]
+    assert body["outputParameters"]["grades"] == ["frugal", "thirsty"]
+    assert (body["success"], body["consoleOutput"]) == (True, "graded 2 cars\n")
+    assert body["changedFiles"] == ["graded.csv"]
+    file = base64.b64decode(body["outputFiles"]["graded.csv"]).decode()
+    assert file.splitlines()[0] == '"mpg","grade"'
+    assert_error(door.post(f"/api/{cars}/1.0", json={"weights": 1}), 400, "weights", "vector")
+    failed = door.post(f"/api/{cars}/1.0", json={"weights": ["heavy"]}).json()
+    assert not failed["success"]
+    assert failed["errorMessage"].startswith("Error: variable 'wt' was fitted with")
+    assert failed["errorMessage"] in failed["consoleOutput"]
+
+
+def test_a_service_is_described(door: Door, cars: str, snapshot_id: str) -> None:
+    (service,) = door.get(f"/services/{cars}/1.0").json()
+    assert (service["runtimeType"], service["snapshotId"]) == ("R", snapshot_id)
+    assert service["code"] == SERVICE
+    swagger = door.get(f"/api/{cars}/1.0/swagger.json").json()
+    assert swagger["definitions"]["InputParameters"]["properties"]["weights"]["type"] == "array"
+
+
+def test_a_batch_runs(door: Door, cars: str) -> None:
+    identifier = start(door, cars, [{"weights": [w]} for w in range(1, 6)])
+    batch = finished(door, f"/api/{cars}/1.0/batch/{identifier}")
+    assert batch["state"] == "Complete"
+    grades = [each["outputParameters"]["grades"] for each in batch["batchExecutionResults"]]
+    assert grades == [["frugal"]] * 3 + [["thirsty"]] * 2
+    path = f"/api/{cars}/1.0/batch/{identifier}/4/files/graded.csv"
+    assert b"thirsty" in door.get(path).content
+
+
+def test_a_service_has_a_pool_and_counts_as_shells_of_r(door: Door, cars: str) -> None:
+    assert door.post(pool(cars), json={"InitialPoolSize": 2, "MaxPoolSize": 2}).status_code == 200
+    wait_until(lambda: status(door, cars) == "Success")
+    details = backend(door)
+    assert details["rCanOpenShell"] == "True"
+    assert details["rActiveShellCount"] >= 3, "two workers and a session"
+    assert details["rMaxPoolSize"] == details["pythonMaxPoolSize"]
+    assert door.post(f"/api/{cars}/1.0", json={"weights": [3]}).json()["success"]
+    door.delete(pool(cars))
+
+
+def test_a_change_is_tried_first_and_serves_at_once(door: Door, cars: str) -> None:
+    path = f"/services/{cars}/1.0"
+    assert_error(door.patch(path, json={"code": "mpg <- c(1,"}), 400, "line 1", "^")
+    assert_error(door.patch(path, json={"runtimeType": "Python"}), 400, "cannot change")
+    changed = {"code": "mpg <- weights; grades <- offset", "initCode": "offset <- 'new'"}
+    assert door.patch(path, json=changed).status_code == 200
+    body = door.post(f"/api/{cars}/1.0", json={"weights": [1]}).json()
+    assert body["outputParameters"] == {"mpg": [1], "grades": ["new"]}
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    {
+        "syntax": ({"code": "x <- 1\ny y"}, ["line 2", "unexpected symbol", "^"]),
+        "init": ({"initCode": "f("}, ["initCode", "unexpected end of input"]),
+        "name": (
+            {"inputParameterDefinitions": [{"name": "1x", "type": "vector"}]},
+            ["1x", "name of R's"],
+        ),
+    }.values(),
+)
+def test_a_definition_that_cannot_run_is_refused(
+    door: Door, service_name: str, changes: dict[str, Any], words: list[str]
+) -> None:
+    answer = door.post(f"/services/{service_name}/1.0", json=definition(**changes))
+    assert_error(answer, 400, *words)
+    assert door.get(f"/services/{service_name}").json() == []
+
+
+def test_code_and_snapshot_are_of_one_language(
+    door: Door, service_name: str, snapshot_id: str
+) -> None:
+    body = definition(code="x = 1", runtimeType="Python", snapshotId=snapshot_id)
+    assert_error(door.post(f"/services/{service_name}/1", json=body), 400, "one of R", "Python")
+
+
+def test_all_types_both_ways(door: Door, service_name: str) -> None:
+    values: dict[str, tuple[str, Any]] = {
+        "a.logical": ("logical", True),
+        "a.numeric": ("numeric", 0.1),
+        "an.integer": ("integer", 7),
+        "a.character": ("character", "é"),
+        "a.vector": ("vector", [1, None, 3]),
+        "a.matrix": ("matrix", [[1, 2], [3, 4]]),
+        "a.frame": ("data.frame", {"x": [1, 2], "y": ["u", None]}),
+    }
+    parameters = [{"name": name, "type": kind} for name, (kind, _) in values.items()]
+    body = {
+        "code": "\n".join(f"out.{name} <- {name}" for name in values),
+        "runtimeType": "R",
+        "inputParameterDefinitions": parameters,
+        "outputParameterDefinitions": [
+            {"name": f"out.{each['name']}", "type": each["type"]} for each in parameters
+        ],
+    }
+    assert door.post(f"/services/{service_name}/1.0", json=body).status_code == 201
+    sent = {name: value for name, (_, value) in values.items()}
+    answer = door.post(f"/api/{service_name}/1.0", json=sent).json()
+    assert answer["outputParameters"] == {f"out.{name}": value for name, value in sent.items()}
+    nothing = dict.fromkeys(sent)
+    answer = door.post(f"/api/{service_name}/1.0", json=nothing).json()
+    assert answer["outputParameters"] == {f"out.{name}": None for name in sent}
+    door.delete(f"/services/{service_name}/1.0")
+
+
+def test_cancelling_keeps_the_session(door: Door, session_id: str) -> None:
+    begun = door.post(f"/sessions/{session_id}/executions", json={"code": "while (TRUE) 1"})
+    assert begun.status_code == 202
+    time.sleep(0.3)
+    assert door.post(f"/sessions/{session_id}/cancel").status_code == 200
+    assert door.post(f"/sessions/{session_id}/execute", json={"code": "1"}).json()["success"]
