@@ -302,6 +302,19 @@ class Sessions:
         response = self._api.call("GET", "sessions", session_id, "inventory", timeout=self._patient)
         return self._api.decode(models.SessionInventory, response)
 
+    def summary(self, session_id: str) -> models.SessionInventory:
+        """Describe the workspace's objects: types, sizes, and values that are short.
+
+        Raises
+        ------
+        ConnectionFailed
+            No answer in the client's time: the session is busy.
+        """
+        query = {"view": "summary"}
+        return self._api.get(
+            models.SessionInventory, "sessions", session_id, "inventory", query=query
+        )
+
     def put_object(
         self,
         session_id: str,

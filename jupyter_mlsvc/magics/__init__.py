@@ -10,7 +10,7 @@ from traitlets.config import Configurable
 from jupyter_mlsvc.magics.base import MlsvcMagics
 from jupyter_mlsvc.magics.batch import BatchMagics
 from jupyter_mlsvc.magics.completion import Completer
-from jupyter_mlsvc.magics.connection import MlsvcConnection
+from jupyter_mlsvc.magics.connection import MlsvcConnection, connection_of
 from jupyter_mlsvc.magics.consume import ConsumeMagics
 from jupyter_mlsvc.magics.mlsvc import MlsvcCommandMagics
 from jupyter_mlsvc.magics.publish import PublishMagics
@@ -28,10 +28,9 @@ _MATCHER: Final = "jupyter_mlsvc"
 
 def load(shell: InteractiveShell) -> None:
     """Register the magics and their completion; does nothing where they are registered."""
-    if any(isinstance(item, MlsvcConnection) for item in shell.configurables):
+    if all(kind.__name__ in shell.magics_manager.registry for kind in _CLASSES):
         return
-    connection = MlsvcConnection(parent=shell)
-    _configurables(shell).append(connection)
+    connection = connection_of(shell)
     parsers = {}
     for kind in _CLASSES:
         magics = kind(shell, connection=connection)

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, Final
 
+from IPython.core.getipython import get_ipython
+from IPython.core.interactiveshell import InteractiveShell
 from traitlets import Bool, Float, Unicode
 from traitlets.config import Configurable
 
@@ -115,19 +117,23 @@ class MlsvcConnection(Configurable):
         """The session that was used last, or None."""
         return self._current
 
-    def session(self, name: str | None = None) -> Session:
+    def session(self, name: str | None = None, *, quiet: bool = False) -> Session:
         """Give a session and make it the current one; it is started where there is none.
 
         Parameters
         ----------
         name : str, optional
             Name or id; the current session, else the default one, where it is left out.
+        quiet : bool
+            Do not print what was found or started.
         """
         if name is None and self._current is not None:
             return self._current
         wanted = name or self.default_session or default_session_name()
         if wanted not in self._sessions:
-            self._sessions[wanted] = self._find(wanted) or self._start(wanted)
+            self._sessions[wanted] = self._find(wanted, quiet=quiet) or self._start(
+                wanted, quiet=quiet
+            )
         self._current = self._sessions[wanted]
         return self._current
 
@@ -221,16 +227,43 @@ class MlsvcConnection(Configurable):
         self._current = session
         return session
 
-    def _find(self, name: str) -> Session | None:
+    def _find(self, name: str, *, quiet: bool = False) -> Session | None:
         try:
             session = self.client.sessions.get(name)
         except NotFound:
             return None
-        print(f"Continuing in session {session.name!r}.")
+        if not quiet:
+            print(f"Continuing in session {session.name!r}.")
         return session
 
-    def _start(self, name: str, snapshot: str | None = None) -> Session:
+    def _start(self, name: str, snapshot: str | None = None, *, quiet: bool = False) -> Session:
         snapshot_id = None if snapshot is None else self.snapshot_id(snapshot)
         session = self.client.sessions.create(name, snapshot_id=snapshot_id)
-        print(f"Started session {name!r}.")
+        if not quiet:
+            print(f"Started session {name!r}.")
         return session
+
+
+def connection_of(shell: InteractiveShell | None = None) -> MlsvcConnection:
+    """Give the connection of a notebook, which the magics use as well; made where there is none.
+
+    Parameters
+    ----------
+    shell : InteractiveShell, optional
+        That of this process where it is left out.
+
+    Raises
+    ------
+    MlsvcError
+        This is no notebook and no IPython.
+    """
+    shell = shell or get_ipython()
+    if shell is None:
+        raise MlsvcError("This works in a notebook or in IPython; in a program use Client.")
+    configurables: list[Configurable] = shell.configurables  # type: ignore[assignment]  # too narrow
+    for item in configurables:
+        if isinstance(item, MlsvcConnection):
+            return item
+    connection = MlsvcConnection(parent=shell)
+    configurables.append(connection)
+    return connection

@@ -5,10 +5,15 @@ from __future__ import annotations
 import importlib.metadata
 import platform
 import sys
+import time
 from collections.abc import Iterator, Mapping
+from typing import Final
 
 from jupyter_mlsvc.wire.digests import digests
+from jupyter_mlsvc.wire.kinds import example_of, parameter_type, written_size
 from jupyter_mlsvc.wire.models import InventoryObject, SessionInventory
+
+_SIZING_SECONDS: Final = 1.0
 
 
 def take(values: Mapping[str, object]) -> SessionInventory:
@@ -28,6 +33,36 @@ def take(values: Mapping[str, object]) -> SessionInventory:
             InventoryObject(name=name, type=type_name(value), digest=found[name])
             for name, value in values.items()
         ],
+    )
+
+
+def summary(values: Mapping[str, object]) -> SessionInventory:
+    """Describe objects to choose from, in a second or so: without digests and versions.
+
+    Parameters
+    ----------
+    values
+        The objects by name.
+    """
+    deadline = time.monotonic() + _SIZING_SECONDS
+    return SessionInventory(
+        python_version=platform.python_version(),
+        objects=[described(name, value, deadline) for name, value in values.items()],
+    )
+
+
+def described(name: str, value: object, deadline: float) -> InventoryObject:
+    """Describe one object for a summary; sizes are rough after the deadline."""
+    try:
+        kind, example = parameter_type(value), example_of(value)
+    except Exception:  # noqa: BLE001  # objects of the user raise whatever they like
+        kind, example = None, None
+    return InventoryObject(
+        name=name,
+        type=type_name(value),
+        size=written_size(value, deadline),
+        parameter_type=kind,
+        example=example,
     )
 
 

@@ -154,17 +154,25 @@ class Execution(Wire, frozen=True, kw_only=True):
 
 
 class InventoryObject(Wire, frozen=True, kw_only=True):
-    """An object of a workspace; without a digest its value can't be compared (our addition)."""
+    """An object of a workspace; without a digest its value can't be compared (our addition).
+
+    A summary has more of each: ``size`` in bytes, which of the seven types it fits as a parameter,
+    if any, and its value where that is short.
+    """
 
     name: str
     type: str
     digest: str | None = None
+    size: int | None = None
+    parameter_type: str | None = None
+    example: Any = None
 
 
 class SessionInventory(Wire, frozen=True, kw_only=True):
     """What a workspace has and what surrounds it (our addition).
 
-    ``packages`` are the versions of those that are loaded, ``installed`` of all.
+    ``packages`` are the versions of those that are loaded, ``installed`` of all; a summary has
+    neither.
     """
 
     python_version: str

@@ -506,6 +506,15 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         path="/sessions/{id}/inventory",
         tag=_SESSIONS,
         summary="Types and digests of the workspace's objects, and versions of packages.",
+        parameters=(
+            Parameter(
+                name="view",
+                place="query",
+                required=False,
+                description="With 'summary', sizes, parameter types and short values in place of "
+                "digests and versions, which is quicker.",
+            ),
+        ),
         answer=models.SessionInventory,
         errors=(400, 401, 404),
         addition=True,

@@ -338,6 +338,28 @@ def test_the_inventory_has_types_digests_and_versions(door: Door, shared: str) -
     assert door.get(f"{shared}/history").json()[-1].startswith("import numpy")
 
 
+def test_a_summary_of_the_inventory_has_sizes_types_and_short_values(
+    door: Door, shared: str
+) -> None:
+    run(
+        door,
+        shared,
+        "import numpy, threading\nrow = [1, 2]\ntable = numpy.zeros((1000, 4))\n"
+        "lock = threading.Lock()\nmodel = {'weights': numpy.zeros(1000)}",
+    )
+    found = door.get(f"{shared}/inventory", params={"view": "summary"}).json()
+    objects = {each["name"]: each for each in found["objects"]}
+    assert objects["row"]["parameterType"] == "vector"
+    assert objects["row"]["example"] == [1, 2]
+    assert objects["table"]["parameterType"] == "matrix"
+    assert objects["table"]["size"] == 32_000
+    assert objects["table"]["example"] == [[0.0] * 4] * 3
+    assert objects["lock"]["parameterType"] is None
+    assert 8000 < objects["model"]["size"] < 9000
+    assert objects["row"]["digest"] is None
+    assert found["installed"] == {}
+
+
 # --- its end ---------------------------------------------------------------------------------
 
 

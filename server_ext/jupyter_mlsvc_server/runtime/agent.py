@@ -27,7 +27,7 @@ request only while the kernel is idle: comm messages overtake a cell that is awa
 ``get_pickled`` ``name``; ``bound``: false                  ``size``, ``type``; buffers[0]
 ``delete``      ``name``
 ``list``                                                    ``objects``: [{name, type, size}]
-``inventory``                                               ``inventory``: a ``SessionInventory``
+``inventory``   ``summary``: true leaves the slow out   ``inventory``: a ``SessionInventory``
 ``capture``     ``staging``: path of an empty folder        ``report``: a ``CaptureReport``
 ``check``       ``workspace``: a ``Workspace``              ``warnings``: [sentence]
 ``restore``     ``manifest``: a ``Manifest``;               ``names``: [name],
@@ -58,11 +58,12 @@ import msgspec
 
 from jupyter_mlsvc.wire import inventory, objects
 from jupyter_mlsvc.wire.inventory import type_name
+from jupyter_mlsvc.wire.kinds import size_of
 from jupyter_mlsvc_server.runtime.capture import capture
 from jupyter_mlsvc_server.runtime.manifest import Manifest, Workspace
 from jupyter_mlsvc_server.runtime.reasons import explain
 from jupyter_mlsvc_server.runtime.restore import check, differences, restore
-from jupyter_mlsvc_server.runtime.userspace import UserSpace, size_of
+from jupyter_mlsvc_server.runtime.userspace import UserSpace
 
 TARGET: Final = "jupyter_mlsvc.agent"
 """Name of the comm target."""
@@ -168,8 +169,10 @@ class Agent:
         ]
         return {"objects": rows}, []
 
-    def _inventory(self, _request: dict[str, Any], _: list[Any]) -> Answer:
-        return {"inventory": msgspec.to_builtins(inventory.take(dict(self._space.items())))}, []
+    def _inventory(self, request: dict[str, Any], _: list[Any]) -> Answer:
+        values = dict(self._space.items())
+        take = inventory.summary if request.get("summary") else inventory.take
+        return {"inventory": msgspec.to_builtins(take(values))}, []
 
     def _capture(self, request: dict[str, Any], _: list[Any]) -> Answer:
         report = capture(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
@@ -75,16 +74,3 @@ class UserSpace:
         # A name of IPython's that the user gave to something else is the user's.
         hidden = self._shell.user_ns_hidden.get(name, _MISSING)
         return hidden is _MISSING or hidden is not self.namespace[name]
-
-
-def size_of(value: object) -> int:
-    """Estimate the bytes that an object takes in memory, without its parts."""
-    try:
-        usage = getattr(value, "memory_usage", None)
-        if callable(usage):
-            used = usage()
-            return int(used.sum() if hasattr(used, "sum") else used)
-        size = getattr(value, "nbytes", None)
-        return size if isinstance(size, int) else sys.getsizeof(value)
-    except Exception:  # noqa: BLE001  # it is the object's own code that answers
-        return 0

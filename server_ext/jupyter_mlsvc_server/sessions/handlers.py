@@ -235,11 +235,12 @@ class Workspace(SessionEndpoint):
 
 
 class Inventory(SessionEndpoint):
-    """What the workspace has, for a comparison."""
+    """What the workspace has, for a comparison or to choose from."""
 
     async def get(self, session_id: str) -> None:
         """Describe it (our addition)."""
-        self.answer(await (await self.find(session_id)).inventory())
+        session = await self.find(session_id)
+        self.answer(await session.inventory(summary=self.query("view") == "summary"))
 
 
 class WorkspaceObject(SessionEndpoint):

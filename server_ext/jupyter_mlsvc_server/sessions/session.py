@@ -388,9 +388,9 @@ class Session:
         answer, _ = await self.call_agent("list", {})
         return sorted(each["name"] for each in answer["objects"])
 
-    async def inventory(self) -> SessionInventory:
-        """Describe the workspace so that another can be compared with it (our addition)."""
-        answer, _ = await self.call_agent("inventory", {})
+    async def inventory(self, *, summary: bool = False) -> SessionInventory:
+        """Describe the workspace; a summary is quicker and can't be compared (our addition)."""
+        answer, _ = await self.call_agent("inventory", {"summary": summary})
         return msgspec.convert(answer["inventory"], SessionInventory)
 
     async def set_object(self, name: str, data: bytes) -> None:
