@@ -5,6 +5,8 @@ from __future__ import annotations
 import html
 import sys
 import textwrap
+import threading
+import time
 from types import TracebackType
 from typing import Any, Final, Self
 
@@ -19,6 +21,7 @@ from jupyter_mlsvc.client.events import (
     Truncated,
     UpdateDisplayData,
 )
+from jupyter_mlsvc.client.ticking import Ticker
 from jupyter_mlsvc.errors import TransferInterrupted
 
 _PATIENCE_SECONDS: Final = 1.0
@@ -83,6 +86,67 @@ class CellOutput:
                 return
 
 
+class Waiting:
+    """Shows for how long something has been going on, once that is a while; then it goes again.
+
+    Parameters
+    ----------
+    label : str
+        What is going on.
+    after : float
+        Seconds of silence until it is shown. 0 never shows it.
+    """
+
+    def __init__(self, label: str, after: float) -> None:
+        self._label = label
+        self._after = after
+        self._bar: Any = None
+        self._lock = threading.Lock()
+        self._started = self._heard = time.monotonic()
+        self._ticker = Ticker(self._tick) if after > 0 else None
+
+    def heard(self) -> None:
+        """Take it away until it is silent for a while again: something else is to be seen."""
+        with self._lock:
+            self._heard = time.monotonic()
+            self._hide()
+
+    def _tick(self, _seconds: float) -> None:
+        with self._lock:
+            now = time.monotonic()
+            if now - self._heard < self._after:
+                return
+            if self._bar is None:
+                from tqdm.auto import tqdm
+
+                self._bar = tqdm(
+                    desc=self._label, bar_format="{desc}: {elapsed}", leave=False, mininterval=0
+                )
+                self._bar.start_t -= now - self._started
+            self._bar.refresh()
+
+    def _hide(self) -> None:
+        bar, self._bar = self._bar, None
+        if bar is not None:
+            bar.close()
+
+    def __enter__(self) -> Self:
+        if self._ticker is not None:
+            self._ticker.__enter__()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._ticker is not None:
+            self._ticker.__exit__(kind, error, trace)
+        with self._lock:
+            self._hide()
+
+
 class TransferBar:
     """Shows how far something on its way is, once that takes a second; then it goes again.
 
@@ -92,6 +156,8 @@ class TransferBar:
     ----------
     label : str
         What is on its way.
+    quiet : bool
+        Show nothing.
 
     Attributes
     ----------
@@ -99,27 +165,36 @@ class TransferBar:
         Bytes so far.
     """
 
-    def __init__(self, label: str) -> None:
+    def __init__(self, label: str, *, quiet: bool = False) -> None:
         self.done = 0
+        self._quiet = quiet
         self._label = label
+        self._started = time.monotonic()
         self._bar: Any = None
 
     def __call__(self, done: int, total: int | None) -> None:
         """Note how far it is."""
-        from tqdm.auto import tqdm
+        is_late = time.monotonic() - self._started > _PATIENCE_SECONDS
+        if self._bar is None and is_late and not self._quiet:
+            from tqdm.auto import tqdm
 
-        if self._bar is None:
             self._bar = tqdm(
                 total=total,
                 desc=self._label,
                 unit="B",
                 unit_scale=True,
                 unit_divisor=1024,
-                delay=_PATIENCE_SECONDS,
                 leave=False,
             )
-        self._bar.update(done - self.done)
+            self._bar.update(self.done)
+        if self._bar is not None:
+            self._bar.update(done - self.done)
         self.done = done
+
+    def close(self) -> None:
+        """Take it away."""
+        if self._bar is not None:
+            self._bar.close()
 
     def __enter__(self) -> Self:
         return self
@@ -130,8 +205,7 @@ class TransferBar:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self._bar is not None:
-            self._bar.close()
+        self.close()
         if kind is KeyboardInterrupt:
             raise TransferInterrupted(self._label) from None
 

@@ -472,7 +472,7 @@ def _snapshot(
         for name in names:
             send(session, name, namespace[name], namespace)
     label = " ".join(filter(None, (wanted.name, wanted.version)))
-    snapshot = connection.snapshot(session, label)
+    snapshot = connection.snapshot(session, label, quiet=True)
     if snapshot.skipped:
         notes.append(f"Left out of the snapshot: {skipped_text(snapshot.skipped)}")
     try:

@@ -14,8 +14,10 @@ import msgspec
 from jupyter_mlsvc.client import looks
 from jupyter_mlsvc.client.api import Api
 from jupyter_mlsvc.client.parameters import plain_values
+from jupyter_mlsvc.client.progress import shown_when_slow
 from jupyter_mlsvc.client.results import ServiceResult
 from jupyter_mlsvc.client.services import Services
+from jupyter_mlsvc.client.transfer import Bytes, Progress, no_progress
 from jupyter_mlsvc.errors import (
     BatchFailed,
     BatchInterrupted,
@@ -184,7 +186,7 @@ class Batch:
         found = [ServiceResult(service, row) if row.finished else None for row in self._rows()]
         return found + [None] * (self.progress.total - len(found))
 
-    def to_frame(self, index: Any = None) -> pandas.DataFrame:
+    def to_frame(self, index: Any = None, *, quiet: bool = False) -> pandas.DataFrame:
         """Give the outputs as a DataFrame with a row for each record.
 
         Rows that failed stay, with ``success`` false, the reason in ``error``, and no outputs.
@@ -194,6 +196,8 @@ class Batch:
         ----------
         index : optional
             Index of the frame; that of the DataFrame that the batch was started with, or 0, 1, …
+        quiet : bool
+            Show no progress bar while many results are fetched.
 
         Returns
         -------
@@ -202,8 +206,10 @@ class Batch:
         """
         import pandas
 
-        rows = list(self._rows())
         total = self.progress.total
+        rows = list(
+            shown_when_slow(self._rows(), "Fetching results", total, unit="record", quiet=quiet)
+        )
         index = self._index if index is None else index
         if index is None:
             index = pandas.RangeIndex(total)
@@ -294,6 +300,8 @@ class Batches:
         records: pandas.DataFrame | Mapping[str, Sequence[object]] | Iterable[Mapping[str, object]],
         *,
         parallel_count: int = 10,
+        quiet: bool = False,
+        progress: Progress = no_progress,
     ) -> Batch:
         """Start a batch (contract: ``StartBatchExecution``); it runs on the server.
 
@@ -307,6 +315,10 @@ class Batches:
             data.frame, and there is no column of its name, whole rows are that input.
         parallel_count : int
             Records that may run at a time. How many do depends on the server's workers, too.
+        quiet : bool
+            Show no progress bar while many records are put together.
+        progress : callable, optional
+            Called with the bytes that are sent so far and in all.
 
         Raises
         ------
@@ -317,11 +329,14 @@ class Batches:
         """
         service = self._services.get(name, version)
         index = getattr(records, "index", None) if _is_frame(records) else None
-        rows = [msgspec.json.encode(row) for row in _rows(service, records)]
+        found = shown_when_slow(
+            _rows(service, records), "Putting records together", unit="record", quiet=quiet
+        )
+        body = b"[" + b",".join([msgspec.json.encode(row) for row in found]) + b"]"
         response = self.api.call(
             *("POST", "api", name, service.version, "batch"),
             query={"parallelCount": str(parallel_count)},
-            body=b"[" + b",".join(rows) + b"]",
+            body=body if progress is no_progress else Bytes(body, progress),
             timeout=(self.api.timeout[0], None),
         )
         started = self.api.decode(models.StartBatchExecutionResponse, response)

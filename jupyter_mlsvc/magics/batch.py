@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
+from contextlib import closing
 from typing import TYPE_CHECKING, Any, Final
 
 from IPython.core.magic import line_magic, magics_class, needs_local_scope, no_var_expand
 from IPython.core.magic_arguments import argument, magic_arguments
 
 from jupyter_mlsvc.client.batches import Batch
+from jupyter_mlsvc.display import TransferBar
 from jupyter_mlsvc.errors import BatchFailed
 from jupyter_mlsvc.magics.base import MlsvcMagics
 from jupyter_mlsvc.magics.options import LineParser
@@ -72,9 +74,15 @@ class BatchMagics(MlsvcMagics):
         if arguments.resume:
             index = getattr(records, "index", None) if hasattr(records, "columns") else None
             return batches.get(arguments.name, arguments.version, arguments.resume, index=index)
-        return batches.start(
-            arguments.name, arguments.version, records, parallel_count=arguments.parallel
-        )
+        with closing(TransferBar(f"Records for {arguments.name}", quiet=arguments.quiet)) as bar:
+            return batches.start(
+                arguments.name,
+                arguments.version,
+                records,
+                parallel_count=arguments.parallel,
+                quiet=arguments.quiet,
+                progress=bar,
+            )
 
     def _finished(self, batch: Batch, *, quiet: bool) -> pandas.DataFrame:
         try:
@@ -89,4 +97,4 @@ class BatchMagics(MlsvcMagics):
                 "says why.",
                 file=sys.stderr,
             )
-        return batch.to_frame()
+        return batch.to_frame(quiet=quiet)

@@ -17,6 +17,7 @@ from jupyter_mlsvc.client.client import Client
 from jupyter_mlsvc.client.session import Session
 from jupyter_mlsvc.client.snapshots import Snapshot, skipped_text
 from jupyter_mlsvc.config import default_session_name
+from jupyter_mlsvc.display import Waiting
 from jupyter_mlsvc.errors import Gone, MlsvcError, NotFound
 
 # Outputs (_, _5), inputs (_i, _i5), histories (_oh, _ih, _dh) and names like __builtins__.
@@ -39,6 +40,11 @@ class MlsvcConnection(Configurable):
     connect_timeout = Float(5.0, help="Seconds to wait for a connection.").tag(config=True)
     read_timeout = Float(
         60.0, help="Seconds to wait for an answer. Running code may take as long as it takes."
+    ).tag(config=True)
+    progress_after = Float(
+        3.0,
+        help="Seconds of silence after which it is shown for how long something has been going on. "
+        "0 never shows it.",
     ).tag(config=True)
     verify_tls = Bool(True, help="Whether to check the server's certificate.").tag(config=True)
 
@@ -89,6 +95,10 @@ class MlsvcConnection(Configurable):
         """
         snapshot = self.client.snapshots.find(name)
         return name if snapshot is None else snapshot.id
+
+    def waiting(self, what: str, *, quiet: bool = False) -> Waiting:
+        """Show for how long a block has been going on, once that is a while."""
+        return Waiting(what, 0.0 if quiet else self.progress_after)
 
     # --- this kernel -------------------------------------------------------------------------
 
@@ -203,9 +213,12 @@ class MlsvcConnection(Configurable):
                 "Run your cells again to start a new one."
             ) from None
 
-    def snapshot(self, session: Session, name: str | None = None) -> Snapshot:
+    def snapshot(
+        self, session: Session, name: str | None = None, *, quiet: bool = False
+    ) -> Snapshot:
         """Take a snapshot of a session."""
-        with self.told_when_gone(session):
+        what = f"Taking a snapshot of session {session.name!r}"
+        with self.told_when_gone(session), self.waiting(what, quiet=quiet):
             return self.client.snapshots.create(session.id, name)
 
     @contextmanager
@@ -238,7 +251,8 @@ class MlsvcConnection(Configurable):
 
     def _start(self, name: str, snapshot: str | None = None, *, quiet: bool = False) -> Session:
         snapshot_id = None if snapshot is None else self.snapshot_id(snapshot)
-        session = self.client.sessions.create(name, snapshot_id=snapshot_id)
+        with self.waiting(f"Starting session {name!r}", quiet=quiet):
+            session = self.client.sessions.create(name, snapshot_id=snapshot_id)
         if not quiet:
             print(f"Started session {name!r}.")
         return session

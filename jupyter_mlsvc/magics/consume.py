@@ -65,7 +65,8 @@ class ConsumeMagics(MlsvcMagics):
                 raise parser.misuse(f"{name}={text}: {error}") from None
         services = self.connection.client.services
         version = arguments.version or services.get(arguments.name).version
-        result = services.consume(arguments.name, version, inputs)
+        with self.connection.waiting(f"Calling {arguments.name} {version}"):
+            result = services.consume(arguments.name, version, inputs)
         result.raise_for_error()
         return result
 

@@ -168,9 +168,12 @@ def _update(connection: MlsvcConnection, arguments: argparse.Namespace) -> Servi
     services = connection.client.services
     if arguments.snapshot_id is not None:
         changes["snapshot_id"] = connection.snapshot_id(arguments.snapshot_id)
+    waiting = connection.waiting(f"Updating {arguments.name} {arguments.version}")
     if arguments.session is None:
-        return services.update(arguments.name, arguments.version, **changes)
-    with connection.passing_snapshot(connection.switch(arguments.session)) as snapshot_id:
+        with waiting:
+            return services.update(arguments.name, arguments.version, **changes)
+    session = connection.switch(arguments.session)
+    with connection.passing_snapshot(session) as snapshot_id, waiting:
         changes["snapshot_id"] = snapshot_id
         return services.update(arguments.name, arguments.version, **changes)
 

@@ -77,7 +77,8 @@ class PublishMagics(MlsvcMagics):
         if arguments.snapshot and arguments.session:
             raise parser.misuse("Give --snapshot or --session, not both")
         _note_unset_outputs(arguments, code)
-        with self._snapshot(arguments, code) as snapshot_id:
+        what = self._what(arguments)
+        with self._snapshot(arguments, code) as snapshot_id, self.connection.waiting(what):
             return self.connection.client.services.publish(
                 arguments.name,
                 arguments.version,
@@ -91,6 +92,9 @@ class PublishMagics(MlsvcMagics):
                 output_files=arguments.files or (),
             )
 
+    def _what(self, arguments: argparse.Namespace) -> str:
+        return " ".join(filter(None, ("Publishing", arguments.name, arguments.version)))
+
     def _publish_model(
         self, parser: LineParser, arguments: argparse.Namespace, cell: str | None
     ) -> Service:
@@ -103,14 +107,15 @@ class PublishMagics(MlsvcMagics):
         if name not in self.shell.user_ns:
             raise parser.misuse(f"There is no variable {name} in this kernel")
         try:
-            return self.connection.client.services.publish_realtime(
-                arguments.name,
-                arguments.version,
-                self.shell.user_ns[name],
-                description=arguments.description,
-                alias=arguments.alias,
-                response=arguments.response or (),
-            )
+            with self.connection.waiting(self._what(arguments)):
+                return self.connection.client.services.publish_realtime(
+                    arguments.name,
+                    arguments.version,
+                    self.shell.user_ns[name],
+                    description=arguments.description,
+                    alias=arguments.alias,
+                    response=arguments.response or (),
+                )
         except TypeError as error:
             raise UsageError(f"{name} can't be published. {error}") from None
 

@@ -10,6 +10,7 @@ from IPython.core.error import UsageError
 from IPython.core.magic import line_cell_magic, magics_class, needs_local_scope, no_var_expand
 from IPython.core.magic_arguments import argument, magic_arguments
 
+from jupyter_mlsvc.client.events import AnyEvent
 from jupyter_mlsvc.client.session import Session
 from jupyter_mlsvc.display import CellOutput, RemoteValue
 from jupyter_mlsvc.errors import RemoteExecutionError
@@ -71,8 +72,15 @@ class RemoteExecMagics(MlsvcMagics):
             for name, value in values.items():
                 send(session, name, value, self.shell.user_ns)
             output = CellOutput()
+            waiting = self.connection.waiting(f"Running in session {session.name!r}")
+
+            def on_event(event: AnyEvent) -> None:
+                waiting.heard()
+                output(event)
+
             try:
-                session.run(code, on_event=output)
+                with waiting:
+                    session.run(code, on_event=on_event)
             except RemoteExecutionError as error:
                 error.hint = _hint(error, self.namespace(local_ns))
                 raise

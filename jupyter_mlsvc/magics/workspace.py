@@ -63,7 +63,8 @@ def _variables(words: Sequence[str]) -> list[str]:
 
 def _diff(connection: MlsvcConnection, arguments: argparse.Namespace) -> WorkspaceDiff:
     session = connection.chosen(arguments.session)
-    with connection.told_when_gone(session):
+    what = f"Comparing with session {session.name!r}"
+    with connection.told_when_gone(session), connection.waiting(what):
         return session.diff(connection.own_objects())
 
 
@@ -190,7 +191,9 @@ def _load(connection: MlsvcConnection, arguments: argparse.Namespace) -> None:
     snapshot = _found_snapshot(connection, arguments.name)
     session = connection.session(arguments.session)
     with connection.told_when_gone(session):
-        print(snapshot.load(session.id))
+        with connection.waiting(f"Loading snapshot {snapshot.name!r}"):
+            told = snapshot.load(session.id)
+        print(told)
 
 
 # --- the table -------------------------------------------------------------------------------

@@ -45,6 +45,8 @@ def kernel_environment(server: ServerProcess) -> dict[str, str]:
         "MLSVC_PUBLIC_URL": server.public_url,
         "MLSVC_USER": "admin",
         "MLSVC_PASSWORD": server.admin_password,
+        # Bars that come only where something is slow would come on a slow machine.
+        "TQDM_DISABLE": "1",
     }
 
 

@@ -1,0 +1,91 @@
+"""What is shown while something takes its time."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from jupyter_mlsvc.client.progress import shown_when_slow
+from jupyter_mlsvc.client.ticking import Ticker
+from jupyter_mlsvc.display import Waiting
+
+
+def wait_for_text(capsys: pytest.CaptureFixture[str], text: str) -> str:
+    seen = ""
+    deadline = time.monotonic() + 10
+    while text not in seen and time.monotonic() < deadline:
+        time.sleep(0.05)
+        seen += capsys.readouterr().err
+    return seen
+
+
+def test_a_long_silence_shows_what_is_going_on_and_for_how_long(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with Waiting("Running in session 'iris'", 1.0):
+        seen = wait_for_text(capsys, "00:02")
+    assert "Running in session 'iris': 00:01" in seen
+    assert capsys.readouterr().err.split("\r")[-1].strip() == ""
+
+
+def test_what_is_quick_shows_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    with Waiting("Quick", 3.0):
+        time.sleep(1.2)
+    assert capsys.readouterr().err == ""
+
+
+def test_it_goes_when_there_is_something_else_to_see(capsys: pytest.CaptureFixture[str]) -> None:
+    with Waiting("Silent", 1.0) as waiting:
+        wait_for_text(capsys, "Silent")
+        waiting.heard()
+        assert capsys.readouterr().err.split("\r")[-1].strip() == ""
+
+
+def test_an_interrupt_takes_it_away(capsys: pytest.CaptureFixture[str]) -> None:
+    before = threading.active_count()
+
+    def interrupted() -> None:
+        with Waiting("Interrupted", 1.0):
+            wait_for_text(capsys, "Interrupted")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert capsys.readouterr().err.split("\r")[-1].strip() == ""
+    time.sleep(0.1)
+    assert threading.active_count() <= before + 1  # tqdm's own monitor
+
+
+def test_zero_shows_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    with Waiting("Never", 0.0):
+        time.sleep(1.2)
+    assert capsys.readouterr().err == ""
+
+
+def test_a_ticker_is_silent_after_its_block() -> None:
+    ticks: list[float] = []
+    with Ticker(ticks.append, first=0.01, every=0.01):
+        time.sleep(0.1)
+    seen = len(ticks)
+    time.sleep(0.05)
+    assert seen == len(ticks) > 2
+    assert ticks == sorted(ticks)
+
+
+def slow_items() -> Iterator[int]:
+    for number in range(3):
+        time.sleep(0.6)
+        yield number
+
+
+def test_going_through_many_things_shows_a_bar_once_it_is_slow(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert list(shown_when_slow(slow_items(), "Fetching", 3, unit="record")) == [0, 1, 2]
+    assert "Fetching" in capsys.readouterr().err
+    assert list(shown_when_slow(slow_items(), "Fetching", 3, unit="record", quiet=True))
+    assert list(shown_when_slow(range(1000), "Fetching", 3, unit="record"))
+    assert capsys.readouterr().err == ""
