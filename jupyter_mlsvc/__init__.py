@@ -35,6 +35,7 @@ if TYPE_CHECKING:
         RemoteInterrupted,
         ServiceFailed,
     )
+    from jupyter_mlsvc.widgets.panel import panel
     from jupyter_mlsvc.wire.model_file import serialize_model
 
 __all__ = [
@@ -53,6 +54,7 @@ __all__ = [
     "Snapshot",
     "__version__",
     "load_ipython_extension",
+    "panel",
     "serialize_model",
     "unload_ipython_extension",
 ]
@@ -71,6 +73,7 @@ _HOME: Final[dict[str, str]] = {
     "ServiceResult": "jupyter_mlsvc.client.results",
     "Session": "jupyter_mlsvc.client.session",
     "Snapshot": "jupyter_mlsvc.client.snapshots",
+    "panel": "jupyter_mlsvc.widgets.panel",
     "serialize_model": "jupyter_mlsvc.wire.model_file",
 }
 

@@ -80,7 +80,7 @@ class Events:
         """
         ends = math.inf if timeout is None else time.monotonic() + timeout
         # Asked now, not at the first event: what happens in between is not missed.
-        place = self._ask(None, 0)
+        place = self.poll()
         return self._follow(place, ends, kinds)
 
     def _follow(
@@ -89,7 +89,7 @@ class Events:
         pause = _FIRST_PAUSE
         while (left := ends - time.monotonic()) > 0:
             try:
-                place = self._ask(place, math.ceil(min(left, _WAIT_SECONDS)))
+                place = self.poll(place, math.ceil(min(left, _WAIT_SECONDS)))
             except (ConnectionFailed, ServerFault, TooManyRequests):
                 time.sleep(max(min(pause, ends - time.monotonic()), 0))
                 pause = min(2 * pause, _LONGEST_PAUSE)
@@ -101,7 +101,21 @@ class Events:
                 if kinds is None or event.kind in kinds:
                     yield Event(event.kind, event.action, event.id, event.name, event.version)
 
-    def _ask(self, place: models.EventList | None, wait: int) -> models.EventList:
+    def poll(self, place: models.EventList | None = None, wait: int = 0) -> models.EventList:
+        """Ask once (``listEvents``).
+
+        Parameters
+        ----------
+        place : EventList, optional
+            What the last call gave; without it the answer has no events and tells where to go on.
+        wait : int
+            Seconds to wait for an event, 55 at most.
+
+        Returns
+        -------
+        EventList
+            ``events`` since then; with ``is_reset`` some were missed: look at everything again.
+        """
         query = {}
         if place is not None:
             query = {"run": place.run, "after": str(place.last), "wait": str(wait)}

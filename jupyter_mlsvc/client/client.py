@@ -169,6 +169,15 @@ class Client:
 
     # --- life --------------------------------------------------------------------------------
 
+    def clone(self) -> Client:
+        """Make a client with the same login and connections of its own, for another thread."""
+        transport = self._transport
+        if isinstance(transport, RequestsTransport):
+            transport = transport.clone()
+        made = Client(self.url, timeout=self._api.timeout, transport=transport)
+        made._api.auth = self._api.auth
+        return made
+
     def close(self) -> None:
         """Close the connections; the login stays valid. May be called twice."""
         if isinstance(self._transport, RequestsTransport):

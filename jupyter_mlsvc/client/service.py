@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from jupyter_mlsvc.client import looks
@@ -12,6 +13,7 @@ from jupyter_mlsvc.wire import models
 
 if TYPE_CHECKING:
     from jupyter_mlsvc.client.services import Services
+    from jupyter_mlsvc.widgets.forms import CallForm
 
 
 class Service:
@@ -75,9 +77,35 @@ class Service:
         given = {item.name: value for item, value in zip(self.inputs, values, strict=False)}
         if twice := given.keys() & inputs.keys():
             raise TypeError(f"{self.name} {self.version} got two values for {min(twice)!r}.")
-        result = self._services.consume(self.name, self.version, {**given, **inputs})
+        result = self.call({**given, **inputs})
         result.raise_for_error()
         return result
+
+    def call(self, inputs: Mapping[str, object]) -> ServiceResult:
+        """Call the service; code of it that raises is told by the result (``success``)."""
+        return self._services.consume(self.name, self.version, inputs)
+
+    def form(self, **values: object) -> CallForm:
+        """Make a form to call the service with, for a notebook.
+
+        Parameters
+        ----------
+        values
+            What is in the fields at first, by the names of the inputs.
+
+        Returns
+        -------
+        CallForm
+            Shows itself as the last value of a cell; its ``result`` is what the last call answered.
+
+        Raises
+        ------
+        TypeError
+            The service has no such input.
+        """
+        from jupyter_mlsvc.widgets.forms import CallForm
+
+        return CallForm(self, self.call).fill(**values)
 
     def consume(self, **inputs: object) -> ServiceResult:
         """Call the service with its inputs by name; the same as calling the object."""

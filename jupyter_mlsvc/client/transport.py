@@ -6,7 +6,7 @@ import socket
 import ssl
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 import requests
 import requests.adapters
@@ -142,6 +142,11 @@ class RequestsTransport:
             chunks=self._chunks(response),
             close=response.close,
         )
+
+    def clone(self) -> RequestsTransport:
+        """Make another one for the same server."""
+        verify: Any = self._session.verify
+        return RequestsTransport(self._url, verify=verify)
 
     def close(self) -> None:
         """Close all connections."""

@@ -1,0 +1,115 @@
+"""The panel and the form in a cell, in a real JupyterLab, as a person uses them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Locator, expect
+
+from jupyter_mlsvc import Client
+from jupyter_mlsvc_server.launch import ServerProcess
+from tests.browser.lab import Lab
+from tests.browser.test_side_panel import IRIS
+
+PUBLISH = [
+    *IRIS[:2],
+    """%%publish Flowers V1.0 -i flower_data:vector -o iris_species:vector
+iris_species = [names[x] for x in clf.predict([flower_data])]""",
+    "%%publish Flowers V2.0 -i table:data.frame,scale:numeric,strict:logical -o sums:data.frame "
+    """--files plot.png
+import matplotlib
+matplotlib.use("agg")
+import matplotlib.pyplot as plt
+sums = table * scale
+sums.plot()
+plt.savefig("plot.png", dpi=40)""",
+]
+
+
+@pytest.fixture(autouse=True)
+def nothing_left(lab_server: ServerProcess) -> Iterator[None]:
+    """Other tests share the server."""
+    yield
+    with Client(lab_server.notebook_url, lab_server.jupyter_token) as client:
+        for service in client.services.list():
+            if service.name in {"Flowers", "Petals"}:
+                service.delete()
+        for session in client.sessions.list():
+            session.close()
+        for snapshot in client.snapshots.list():
+            snapshot.delete()
+
+
+def said(panel: Locator, text: str) -> Locator:
+    """What is to be seen of a text; what is said is on both tabs."""
+    return panel.get_by_text(text).locator("visible=true")
+
+
+def field(panel: Locator, placeholder: str) -> Locator:
+    return panel.get_by_placeholder(placeholder)
+
+
+def test_a_panel_in_a_cell_calls_deletes_and_closes(lab: Lab) -> None:
+    cells = [*PUBLISH, "import jupyter_mlsvc\np = jupyter_mlsvc.panel()\np"]
+    lab.open_lab("widget-panel", lab.notebook("widget-panel", cells))
+    lab.page.set_viewport_size({"width": 1280, "height": 1500})
+    lab.run_all(len(cells))
+    panel = lab.output(4)
+    services = panel.get_by_role("listbox").first
+    expect(services.get_by_role("option")).to_have_text(["Flowers  V2.0", "Flowers  V1.0"])
+    lab.shot("services", panel)
+
+    services.select_option("Flowers  V1.0")
+    panel.get_by_role("button", name="Try it").click()
+    field(panel, "values with commas").fill("7, 3.2, 4.7, 1.4")
+    panel.get_by_role("button", name="Run").click()
+    expect(said(panel, "I. versicolor")).to_be_visible()
+    expect(said(panel, "Answered in")).to_be_visible()
+    lab.shot("called", panel)
+
+    field(panel, "values with commas").fill("7, [1]")
+    panel.get_by_role("button", name="Run").click()
+    expect(panel.get_by_role("alert").first).to_contain_text("flower_data[1] must be")
+    lab.shot("mistake", panel)
+
+    services.select_option("Flowers  V2.0")
+    panel.get_by_role("button", name="Try it").click()
+    field(panel, "CSV").fill("a\tb\n1\t2\n3\t4")
+    field(panel, "a number").fill("2")
+    panel.get_by_role("button", name="Run").click()
+    expect(panel.get_by_role("img", name="plot.png")).to_be_visible(timeout=30_000)
+    lab.shot("table-and-image", panel)
+
+    panel.get_by_role("button", name="Delete…").click()
+    expect(said(panel, "Delete Flowers V2.0 for good? It was called")).to_be_visible()
+    lab.shot("confirm", panel)
+    panel.get_by_role("button", name="Delete", exact=True).click()
+    expect(services.get_by_role("option")).to_have_text(["Flowers  V1.0"])
+    expect(said(panel, "Deleted Flowers V2.0.")).to_be_visible()
+
+    panel.get_by_role("tab", name="Sessions").click()
+    panel.get_by_role("button", name="Take a snapshot").click()
+    expect(said(panel, "Took a snapshot of session 'iris'")).to_be_visible()
+    lab.shot("sessions", panel)
+    lab.theme("JupyterLab Dark")
+    expect(lab.page.locator("#jupyterlab-splash")).to_have_count(0)
+    lab.shot("dark", panel)
+    lab.theme("JupyterLab Light")
+    panel.get_by_role("button", name="Close…").click()
+    panel.get_by_role("button", name="Close", exact=True).click()
+    expect(said(panel, "You have no session")).to_be_visible()
+
+
+def test_a_form_of_a_service_is_shown_and_used(lab: Lab) -> None:
+    cells = [
+        *(cell.replace("Flowers", "Petals") for cell in PUBLISH[:3]),
+        "svc = %mlsvc service Petals V1.0\nform = svc.form(flower_data=[7, 3.2, 4.7, 1.4])\nform",
+    ]
+    lab.open_lab("widget-form", lab.notebook("widget-form", cells))
+    lab.run_all(len(cells))
+    form = lab.output(3)
+    expect(field(form, "values with commas")).to_have_value("7, 3.2, 4.7, 1.4")
+    field(form, "values with commas").press("Enter")
+    expect(form.get_by_text("I. versicolor")).to_be_visible()
+    lab.shot("form", form)
