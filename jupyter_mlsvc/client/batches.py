@@ -151,8 +151,10 @@ class Batch:
         give_up = None if timeout is None else time.monotonic() + timeout
         pause = _FIRST_PAUSE
         progress = self.progress
+        # Only what is said here overrides TQDM_DISABLE.
+        silence: dict[str, Any] = {"disable": True} if quiet else {}
         with tqdm(
-            total=progress.total, desc=f"{self.name} {self.version}", unit="record", disable=quiet
+            total=progress.total, desc=f"{self.name} {self.version}", unit="record", **silence
         ) as bar:
             while True:
                 bar.update(progress.completed - bar.n)

@@ -38,6 +38,19 @@ def test_output_comes_while_the_code_runs(notebook: Notebook) -> None:
     assert second_at - first_at > 1
 
 
+def test_a_silent_cell_shows_for_how_long_it_has_been_running_until_it_ends(
+    notebook: Notebook,
+) -> None:
+    notebook.run("%config MlsvcConnection.progress_after = 1")
+    output = notebook.run("%remote_exec import time; time.sleep(3.5)")
+    notebook.run("%config MlsvcConnection.progress_after = 3")
+    (shown,) = (content["data"] for kind, content, _ in output if kind == "display_data")
+    assert shown["text/plain"].startswith("Running in session 'test'")
+    view = shown["application/vnd.jupyter.widget-view+json"]["model_id"]
+    assert "00:02" in str(output)
+    assert [content["comm_id"] for kind, content, _ in output if kind == "comm_close"] == [view]
+
+
 def test_output_of_several_kinds_keeps_its_order(notebook: Notebook) -> None:
     output = notebook.run(
         "%%remote_exec\n"
