@@ -56,6 +56,12 @@ test: $(INSTALLED) $(SYSTEM) $(BUNDLE) ## Run every test: the front end's units,
 test-fast: $(INSTALLED) ## Run the tests that start no kernel, server or browser
 	@pytest -m "not kernel and not browser and not external and not slow"
 
+EXAMPLES ?= 100
+
+.PHONY: fuzz
+fuzz: $(INSTALLED) ## Make up many calls, others each time, to a server (EXAMPLES=100 of either kind a call)
+	@MLSVC_FUZZ_EXAMPLES=$(EXAMPLES) pytest tests/fuzz
+
 .PHONY: lint
 lint: types lint-labextension ## Check style, types, imports and spelling
 	@echo "==> Style, imports and spelling"

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from jupyter_client.kernelspec import KernelSpecManager, NoSuchKernel
+
+from tests.watching import watched_answers
 
 HERE = Path(__file__).parent
 TOGETHER = {"browser", "foreign", "notebooks", "packaging"}
@@ -29,3 +32,20 @@ def needs_r() -> None:
         KernelSpecManager().get_kernel_spec("ir")
     except NoSuchKernel:
         pytest.skip("R with IRkernel is not installed: apt install r-base-core r-cran-irkernel")
+
+
+@pytest.fixture(scope="session")
+def unexpected_answers() -> Iterator[list[str]]:
+    """What was wrong with answers so far."""
+    with watched_answers() as found:
+        yield found
+
+
+@pytest.fixture(autouse=True)
+def _every_answer_is_as_the_contract_says(unexpected_answers: list[str]) -> Iterator[None]:
+    """Every test that talks to a server is a contract test as well."""
+    yield
+    found = list(unexpected_answers)
+    unexpected_answers.clear()
+    if found:
+        pytest.fail("\n".join(found), pytrace=False)

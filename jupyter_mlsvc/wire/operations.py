@@ -414,7 +414,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
             ),
         ),
         answer=bytes,
-        errors=_READ,
+        errors=(400, 401, 404),
         produces="application/x-ndjson",
         addition=True,
     ),
@@ -545,7 +545,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         path="/sessions/{id}/workspace/{objectName}",
         tag=_SESSIONS,
         summary="Delete an object.",
-        errors=_READ,
+        errors=(400, 401, 404),
     ),
     Operation(
         id="CreateSnapshot",

@@ -8,7 +8,6 @@ from typing import Any
 import requests
 
 from jupyter_mlsvc_server.launch import ServerProcess
-from tests.contract.conformity import check_answer
 
 
 @dataclass
@@ -19,15 +18,12 @@ class Door:
     token: str | None = field(repr=False)
 
     def call(self, method: str, path: str, **kwargs: Any) -> requests.Response:
-        """Send one request, and check that the answer is what the document says."""
+        """Send one request."""
         headers = kwargs.pop("headers", {})
         if self.token is not None:
             headers = {"Authorization": f"Bearer {self.token}"} | headers
         kwargs.setdefault("timeout", 60)
-        answer = requests.request(method, self.url + path, headers=headers, **kwargs)
-        if not kwargs.get("stream"):
-            check_answer(answer, self.url)
-        return answer
+        return requests.request(method, self.url + path, headers=headers, **kwargs)
 
     def get(self, path: str, **kwargs: Any) -> requests.Response:
         """GET."""

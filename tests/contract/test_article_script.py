@@ -12,18 +12,12 @@ import pytest
 from jupyter_mlsvc_server.launch import ServerProcess
 from tests.contract.deployrclient_maker import load, write_client
 from tests.contract.doors import Door
+from tests.reference import ABSENT, ARTICLE, FOLDER
 
 pytestmark = pytest.mark.kernel
 
-REFERENCE = Path(__file__).parents[3] / "shared" / "reference"
-ARTICLE = REFERENCE / "article-publish-and-consume-python.md"
-
 if not ARTICLE.exists():
-    pytest.skip(
-        "the original's documents are no part of this project; put them beside the checkout as "
-        "../shared/reference to run their script",
-        allow_module_level=True,
-    )
+    pytest.skip(ABSENT, allow_module_level=True)
 
 
 def script(server_url: str, username: str, password: str) -> str:
@@ -46,7 +40,7 @@ def test_the_articles_script_runs_with_a_client_generated_from(
 ) -> None:
     door = Door(mlsvc_server.public_url, mlsvc_admin_token)
     served = source == "served"
-    write_client(door.get("/swagger.json").json() if served else load(REFERENCE / source), tmp_path)
+    write_client(door.get("/swagger.json").json() if served else load(FOLDER / source), tmp_path)
     assert mlsvc_server.admin_password is not None
     program = tmp_path / "article.py"
     program.write_text(script(mlsvc_server.public_url, "admin", mlsvc_server.admin_password))

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-from importlib.resources import files
-from pathlib import Path
 
 import jsonschema
 import pytest
@@ -14,17 +12,8 @@ from jupyter_mlsvc.wire.models import ParameterDefinition, WebService
 from jupyter_mlsvc.wire.operations import OPERATIONS, Operation
 from jupyter_mlsvc.wire.swagger import core_openapi, core_swagger, service_document
 from jupyter_mlsvc_server.app import ROUTES
-
-REFERENCE = Path(__file__).parents[3] / "shared" / "reference" / "mlserver-swagger-9.3.0.json"
-
-
-def swagger_2_schema() -> dict[str, object]:
-    """The official schema of Swagger 2.0 documents."""
-    text = (
-        files("openapi_spec_validator").joinpath("resources/schemas/v2.0/schema.json").read_text()
-    )
-    schema: dict[str, object] = json.loads(text)
-    return schema
+from tests.conformity import swagger_2_schema
+from tests.reference import ABSENT, SWAGGER
 
 
 def a_service(**changes: object) -> WebService:
@@ -101,9 +90,9 @@ def test_every_operation_is_routed(operation: Operation) -> None:
 
 
 def test_every_operation_of_the_original_is_there_under_its_name() -> None:
-    if not REFERENCE.exists():
-        pytest.skip("the original's documents are no part of this project")
-    original = json.loads(REFERENCE.read_text(encoding="utf-8"))
+    if not SWAGGER.exists():
+        pytest.skip(ABSENT)
+    original = json.loads(SWAGGER.read_text(encoding="utf-8"))
     wanted = {
         (operation["operationId"], method, path)
         for path, methods in original["paths"].items()
@@ -119,9 +108,9 @@ def test_every_operation_of_the_original_is_there_under_its_name() -> None:
 
 @pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.id)
 def test_every_operation_succeeds_with_the_status_of_the_original(operation: Operation) -> None:
-    if not REFERENCE.exists():
-        pytest.skip("the original's documents are no part of this project")
+    if not SWAGGER.exists():
+        pytest.skip(ABSENT)
     if operation.addition:
         return
-    original = json.loads(REFERENCE.read_text(encoding="utf-8"))
+    original = json.loads(SWAGGER.read_text(encoding="utf-8"))
     assert str(operation.status) in original["paths"][operation.path][operation.method]["responses"]

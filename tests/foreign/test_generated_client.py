@@ -13,11 +13,10 @@ from jupyter_mlsvc_server.launch import ServerProcess
 from tests.contract.doors import Door, door_urls
 from tests.foreign.conftest import ROOT
 from tests.foreign.environment import environment, variables
+from tests.reference import ABSENT, SWAGGER
 
 # The first test also installs what generated code needs.
 pytestmark = [pytest.mark.kernel, pytest.mark.external, pytest.mark.slow, pytest.mark.timeout(400)]
-
-MICROSOFTS = ROOT.parent / "shared" / "reference" / "mlserver-swagger-9.3.0.json"
 
 
 @pytest.fixture(scope="session")
@@ -29,9 +28,9 @@ def document(
 ) -> Path:
     """The document to make a client from: the one that the server sends, or Microsoft's."""
     if request.param == "Microsoft's":
-        if not MICROSOFTS.exists():
-            pytest.skip("Microsoft's document is no part of this project and not at hand here.")
-        return MICROSOFTS
+        if not SWAGGER.exists():
+            pytest.skip(ABSENT)
+        return SWAGGER
     served = tmp_path_factory.mktemp("served") / "core.json"
     served.write_text(Door(mlsvc_server.public_url, mlsvc_admin_token).get("/swagger.json").text)
     return served
