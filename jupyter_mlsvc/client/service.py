@@ -119,6 +119,10 @@ class Service:
         """Swagger document of the service."""
         return self._services.swagger(self.name, self.version)
 
+    def openapi(self) -> looks.Document:
+        """OpenAPI 3.1 document of this version."""
+        return self._services.openapi(self.name, self.version)
+
     def update(self, **changes: Any) -> Service:
         """Change the service; see ``client.services.update`` for what may change."""
         return self._services.update(self.name, self.version, **changes)

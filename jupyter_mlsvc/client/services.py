@@ -272,6 +272,10 @@ class Services:
         """Swagger document of a service (contract: ``GetWebServiceSwagger``)."""
         return looks.Document(self._api.get(dict[str, Any], "api", name, version, "swagger.json"))
 
+    def openapi(self, name: str, version: str) -> looks.Document:
+        """OpenAPI 3.1 document of a service (our addition)."""
+        return looks.Document(self._api.get(dict[str, Any], "api", name, version, "openapi.json"))
+
     def core_swagger(self) -> looks.Document:
         """Swagger document of the server itself, for generating clients."""
         return looks.Document(self._api.get(dict[str, Any], "swagger.json"))

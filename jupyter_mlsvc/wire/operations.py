@@ -327,6 +327,16 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         errors=_READ,
     ),
     Operation(
+        id="GetWebServiceOpenApi",
+        method="get",
+        path="/api/{name}/{version}/openapi.json",
+        tag=_CONSUME,
+        summary="The OpenAPI 3.1 document of a version.",
+        answer=dict[str, Any],
+        errors=_READ,
+        addition=True,
+    ),
+    Operation(
         id="createSession",
         method="post",
         path="/sessions",

@@ -61,7 +61,7 @@ _PATCHES: Final[dict[tuple[str, str], Json]] = {
     ("StatusResponse", "details"): {"type": "object"},
 }
 
-_SERVICE_TYPES: Final[dict[str, Json]] = {
+SERVICE_TYPES: Final[dict[str, Json]] = {
     "logical": {"type": "boolean"},
     "numeric": {"type": "number"},
     "integer": {"type": "integer"},
@@ -75,13 +75,21 @@ _SERVICE_TYPES: Final[dict[str, Json]] = {
     },
 }
 
+_TAKEN: Final = {
+    *("login", "renewToken", "revokeRefreshToken"),
+    *("StartBatchExecution", "GetBatchExecutions", "GetBatchExecutionStatus"),
+    *("CancelAndDeleteBatchExecution", "CancelBatchExecution"),
+    *("GetBatchExecutionFiles", "GetBatchExecutionFile"),
+}
+"""Operations of every service's document; no two of a document may have one name."""
+
 
 # --- the core API ----------------------------------------------------------------------------
 
 
 def core_swagger() -> Json:
     """Describe the core API as Swagger 2.0, as clients of the original are generated from it."""
-    definitions = _definitions(_REF_2, swagger2=True)
+    definitions = _core_definitions(_REF_2, swagger2=True)
     return {
         "swagger": "2.0",
         "info": _core_info(),
@@ -102,10 +110,10 @@ def core_openapi() -> Json:
         "openapi": "3.1.0",
         "info": _core_info(),
         "tags": [{"name": name, "description": text} for name, text in TAGS.items()],
-        "paths": _paths(_operation_3),
+        "paths": _paths(operation_openapi),
         "components": {
             "securitySchemes": {"Bearer": {"type": "http", "scheme": "bearer"}},
-            "schemas": _definitions(_REF_3, swagger2=False),
+            "schemas": _core_definitions(_REF_3, swagger2=False),
         },
     }
 
@@ -177,7 +185,8 @@ def _parameters_2(operation: Operation) -> Iterable[Json]:
         yield {"name": operation.body_name, "in": "body", "required": True, "schema": schema}
 
 
-def _operation_3(operation: Operation) -> Json:
+def operation_openapi(operation: Operation) -> Json:
+    """Describe a row of the table as OpenAPI 3.1."""
     described = _operation_head(operation)
     if not operation.public:
         described["security"] = [{"Bearer": []}]
@@ -245,8 +254,17 @@ def _types() -> list[Any]:
     return [kind for kind in used if kind not in {None, bytes}] + [ERROR_BODY]
 
 
-def _definitions(template: str, *, swagger2: bool) -> Json:
-    _, components = msgspec.json.schema_components(_types(), ref_template=template)
+def openapi_schemas(kinds: Iterable[Any]) -> Json:
+    """Describe types, and those that they refer to, as OpenAPI 3.1 schemas by name."""
+    return _definitions(_REF_3, kinds, swagger2=False)
+
+
+def _core_definitions(template: str, *, swagger2: bool) -> Json:
+    return _definitions(template, _types(), swagger2=swagger2)
+
+
+def _definitions(template: str, kinds: Iterable[Any], *, swagger2: bool) -> Json:
+    _, components = msgspec.json.schema_components(kinds, ref_template=template)
     return {
         _RENAMED.get(name, name): _tidy_definition(name, schema, swagger2=swagger2)
         for name, schema in sorted(components.items())
@@ -338,11 +356,17 @@ def _login_paths() -> Json:
     return paths
 
 
+def consume_id(service: models.WebService) -> str:
+    """Name of the call in documents: the alias, unless another operation there is called so."""
+    alias = service.operation_id
+    return "ConsumeWebService" if alias is None or alias in _TAKEN else alias
+
+
 def _consume(service: models.WebService) -> Json:
     return {
         "tags": [service.name],
         "description": f"Consume the {service.name} web service.",
-        "operationId": service.operation_id or "ConsumeWebService",
+        "operationId": consume_id(service),
         "security": [{"Bearer": []}],
         "parameters": [
             {
@@ -502,7 +526,7 @@ def _batch_definitions() -> Json:
 
 
 def _service_definitions(service: models.WebService) -> Json:
-    core = _definitions(_REF_2, swagger2=True)
+    core = _core_definitions(_REF_2, swagger2=True)
     result: Json = {
         "success": {"type": "boolean"},
         "errorMessage": {"type": "string"},
@@ -534,7 +558,7 @@ def _service_definitions(service: models.WebService) -> Json:
 
 def _parameters(definitions: Iterable[models.ParameterDefinition]) -> Mapping[str, Any]:
     properties = {
-        definition.name: _SERVICE_TYPES.get(definition.type, {}) | {"description": definition.type}
+        definition.name: SERVICE_TYPES.get(definition.type, {}) | {"description": definition.type}
         for definition in definitions
     }
     return {"type": "object", "properties": properties}

@@ -190,6 +190,7 @@ def test_a_service_lives_and_dies(client: Client, session: Session) -> None:
         service(x="two")
     assert service.update(code="y = x + factor")(x=2).y == 5
     assert "/api/By%20the%20client/1.0" in service.swagger()["paths"]
+    assert "/api/By%20the%20client/1.0" in service.openapi()["paths"]
     assert [item.version for item in client.services.versions("By the client")] == ["1.0"]
     service.delete()
     with pytest.raises(NotFound):

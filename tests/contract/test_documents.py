@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import jsonschema
 import pytest
@@ -10,10 +11,19 @@ from openapi_spec_validator import validate
 
 from jupyter_mlsvc.wire.models import ParameterDefinition, WebService
 from jupyter_mlsvc.wire.operations import OPERATIONS, Operation
+from jupyter_mlsvc.wire.service_openapi import service_openapi
 from jupyter_mlsvc.wire.swagger import core_openapi, core_swagger, service_document
 from jupyter_mlsvc_server.app import ROUTES
 from tests.conformity import swagger_2_schema
 from tests.reference import ABSENT, SWAGGER
+
+EVERY_TYPE = [
+    ParameterDefinition(name=kind.replace(".", "_"), type=kind)
+    for kind in (
+        *("logical", "numeric", "integer", "character"),
+        *("vector", "matrix", "data.frame", "string"),
+    )
+]
 
 
 def a_service(**changes: object) -> WebService:
@@ -26,13 +36,7 @@ def a_service(**changes: object) -> WebService:
         "runtime_type": "Python",
         "description": "",
         "operation_id": None,
-        "input_parameter_definitions": [
-            ParameterDefinition(name=kind.replace(".", "_"), type=kind)
-            for kind in (
-                *("logical", "numeric", "integer", "character"),
-                *("vector", "matrix", "data.frame", "string"),
-            )
-        ],
+        "input_parameter_definitions": EVERY_TYPE,
         "output_parameter_definitions": [],
         "output_file_names": [],
         "my_permission_on_service": "read/write",
@@ -48,9 +52,72 @@ def test_the_core_document_is_valid_openapi_3_1() -> None:
     validate(core_openapi())
 
 
-def test_a_services_document_is_valid_swagger_2() -> None:
-    document = service_document(a_service(output_file_names=["plot.png"]))
+TABLE = [ParameterDefinition(name="inputData", type="data.frame")]
+SERVICES = {
+    "every type both ways": a_service(output_parameter_definitions=EVERY_TYPE),
+    "nothing in or out": a_service(input_parameter_definitions=[]),
+    "files": a_service(output_file_names=["plot 1.png", "bericht-ü.csv"]),
+    "realtime": a_service(runtime_type="Realtime", input_parameter_definitions=TABLE),
+    "an odd name": a_service(name="A-b.c_d e", version="1.0 rc-1"),
+    "names like paths": a_service(name="swagger.json", version="batch"),
+    "an alias": a_service(operation_id="classify"),
+    "an alias that is taken": a_service(operation_id="login"),
+    "a description of several lines": a_service(description="Größe\n# of 'flowers'\t\"✓\""),
+}
+
+
+@pytest.mark.parametrize("service", SERVICES.values(), ids=SERVICES)
+def test_a_services_document_is_valid_swagger_2(service: WebService) -> None:
+    document = service_document(service)
     jsonschema.validate(document, swagger_2_schema(), jsonschema.Draft4Validator)
+    # What the schema can't say: references lead somewhere, names of operations are unique. This
+    # validator does not know the type of a download, which the schema has.
+    validate(json.loads(json.dumps(document).replace('{"type": "file"}', '{"type": "string"}')))
+
+
+@pytest.mark.parametrize("service", SERVICES.values(), ids=SERVICES)
+def test_a_services_document_is_valid_openapi_3_1(service: WebService) -> None:
+    document = service_openapi(service)
+    assert document["openapi"].startswith("3.1")
+    validate(document)
+
+
+@pytest.mark.parametrize("service", SERVICES.values(), ids=SERVICES)
+def test_both_documents_of_a_service_describe_the_same_calls(service: WebService) -> None:
+    older, newer = service_document(service), service_openapi(service)
+    theirs = _calls(older)
+    added = {"CancelBatchExecution"}
+    assert theirs == {name: call for name, call in _calls(newer).items() if name not in added}
+    for side in ("InputParameters", "OutputParameters"):
+        members = older["definitions"][side]["properties"]
+        assert list(members) == list(newer["components"]["schemas"][side]["properties"])
+
+
+def _calls(document: dict[str, Any]) -> dict[str, tuple[str, str]]:
+    return {
+        operation["operationId"]: (method, path)
+        for path, methods in document["paths"].items()
+        for method, operation in methods.items()
+    }
+
+
+def test_the_newer_document_says_what_may_be_null_and_what_is_needed() -> None:
+    service = a_service(output_file_names=["plot.png"], operation_id="classify")
+    document = service_openapi(service)
+    schemas = document["components"]["schemas"]
+    inputs = schemas["InputParameters"]
+    assert inputs["required"] == [each.name for each in service.input_parameter_definitions]
+    assert inputs["properties"]["integer"]["type"] == ["integer", "null"]
+    files = schemas["WebServiceResult"]["properties"]["outputFiles"]["properties"]
+    assert files["plot.png"]["type"] == ["string", "null"]
+    call = document["paths"]["/api/Iris/V1.0"]["post"]
+    assert call["security"] == [{"Bearer": []}]
+    assert document["components"]["securitySchemes"]["Bearer"] == {
+        "type": "http",
+        "scheme": "bearer",
+    }
+    assert {"200", "400", "401", "404", "503", "504"} <= set(call["responses"])
+    assert "security" not in document["paths"]["/login"]["post"]
 
 
 def test_a_services_document_has_the_order_and_the_types_of_the_contract() -> None:

@@ -9,6 +9,7 @@ from jupyter_mlsvc.wire.models import (
     PublishWebServiceRequest,
     in_both_spellings,
 )
+from jupyter_mlsvc.wire.service_openapi import service_openapi
 from jupyter_mlsvc.wire.swagger import service_document
 from jupyter_mlsvc_server.auth.policy import Action, require
 from jupyter_mlsvc_server.errors import BadRequest
@@ -151,6 +152,16 @@ class ServiceSwagger(Endpoint):
         self.answer_bytes(msgspec.json.format(document, indent=2), "application/json")
 
 
+class ServiceOpenApi(Endpoint):
+    """The same as OpenAPI 3.1 (our addition)."""
+
+    async def get(self, name: str, version: str) -> None:
+        """Serve it as indented text."""
+        service = await self.parts.services.get(self.principal, name, version)
+        document = msgspec.json.encode(service_openapi(service))
+        self.answer_bytes(msgspec.json.format(document, indent=2), "application/json")
+
+
 class Consume(Endpoint):
     """The call that an application makes."""
 
@@ -171,5 +182,6 @@ routes: Routes = [
     (r"/realtime-services/(?P<name>[^/]+)", NamedRealtimeService),
     (r"/realtime-services/(?P<name>[^/]+)/(?P<version>[^/]+)", RealtimeServiceVersion),
     (r"/api/(?P<name>[^/]+)/(?P<version>[^/]+)/swagger\.json", ServiceSwagger),
+    (r"/api/(?P<name>[^/]+)/(?P<version>[^/]+)/openapi\.json", ServiceOpenApi),
     (r"/api/(?P<name>[^/]+)/(?P<version>[^/]+)", Consume),
 ]

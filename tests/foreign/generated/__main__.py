@@ -64,7 +64,8 @@ class Program:
         self.prefix = prefix
         self.model = model
         # Published services use the first; Microsoft's document, and so its models, know it not.
-        self.text = "string" if hasattr(models, "StartExecutionRequest") else "character"
+        self.ours = hasattr(models, "StartExecutionRequest")
+        self.text = "string" if self.ours else "character"
         self.groups = {
             name.removesuffix("Api"): Group(self.client, name.removesuffix("Api"))
             for name in dir(mlsclient)
@@ -296,8 +297,12 @@ class Program:
             figures = api.get_service_statistics(name, "1.0")
             assert (figures.calls, figures.last_call, len(figures.history)) == (0, None, 60)
             assert name in {each.name for each in api.get_statistics()}
-        document = self.groups["ServiceConsumptionAPIs"].get_web_service_swagger(name, "1.0")
+        described = self.groups["ServiceConsumptionAPIs"]
+        document = described.get_web_service_swagger(name, "1.0")
         assert document["info"] == {"description": "Dear.", "title": name, "version": "1.0"}
+        if self.ours:
+            newer = described.get_web_service_open_api(name, "1.0")
+            assert newer["info"] == document["info"]
         for version in ("1.0", guid):
             api.delete_web_service_version(name, version)
         assert self.failure_of(api.get_web_service_version, name, "1.0").status == 404

@@ -1,0 +1,238 @@
+"""The OpenAPI 3.1 document of a service version, our addition to the Swagger 2.0 one.
+
+It is made from the same description of the service, and says what the older format can't: what may
+be null, which inputs a call needs, and each status that it may have.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any, Final
+from urllib.parse import quote
+
+import msgspec
+
+from jupyter_mlsvc.wire import models
+from jupyter_mlsvc.wire.operations import BYTES, ERROR_BODY, OPERATIONS, Operation, Parameter
+from jupyter_mlsvc.wire.swagger import (
+    SERVICE_TYPES,
+    Json,
+    consume_id,
+    openapi_schemas,
+    operation_openapi,
+)
+
+_SCALAR: Final[Json] = {"type": ["number", "string", "boolean", "null"]}
+_TYPES: Final[dict[str, Json]] = SERVICE_TYPES | {
+    "vector": {"type": ["array", "null"], "items": _SCALAR},
+    "matrix": {"type": ["array", "null"], "items": {"type": "array", "items": _SCALAR}},
+    "data.frame": {
+        "type": ["object", "null"],
+        "additionalProperties": {"type": "array"},
+    },
+    # Any JSON, as the wire has it.
+    "string": {},
+}
+_CALL_ERRORS: Final = (400, 401, 403, 404, 413, 500, 503, 504)
+_BATCH_ERRORS: Final = (401, 403, 404)
+_PUBLIC: Final = "Authentication APIs"
+
+
+class InputParameters(msgspec.Struct):
+    """Values of the inputs, by name."""
+
+
+class OutputParameters(msgspec.Struct):
+    """Values of the outputs, by name; there are none where the code raised."""
+
+
+class WebServiceResult(models.WebServiceResult, frozen=True, kw_only=True):
+    """What the code did."""
+
+    output_parameters: OutputParameters  # type: ignore[assignment]  # of this service
+
+
+class BatchItemResult(WebServiceResult, frozen=True, kw_only=True, omit_defaults=True):
+    """Result of a record; ``finished`` is false for one that has none yet."""
+
+    finished: bool = True
+
+
+class BatchWebServiceResult(models.BatchWebServiceResult, frozen=True, kw_only=True):
+    """How far a batch is."""
+
+    batch_execution_results: list[BatchItemResult] = []  # type: ignore[assignment]  # noqa: RUF012 - msgspec copies it
+
+
+def service_openapi(service: models.WebService) -> Json:
+    """Describe one service version as OpenAPI 3.1.
+
+    Parameters
+    ----------
+    service
+        As ``getWebServiceVersion`` gives it.
+    """
+    rows = list(_operations(service))
+    paths: Json = {}
+    for row in rows:
+        paths.setdefault(row.path, {})[row.method] = operation_openapi(row)
+    for methods in paths.values():
+        for described in methods.values():
+            _number_records(described["parameters"])
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": service.name,
+            "version": service.version,
+            "description": service.description,
+        },
+        "tags": [{"name": service.name, "description": service.description}],
+        "paths": paths,
+        "components": {
+            "securitySchemes": {"Bearer": {"type": "http", "scheme": "bearer"}},
+            "schemas": _schemas(service, rows),
+        },
+    }
+
+
+def _operations(service: models.WebService) -> Iterable[Operation]:
+    for operation in OPERATIONS:
+        if operation.tag == _PUBLIC:
+            yield replace(operation, tag="User")
+    base = f"/api/{quote(service.name)}/{quote(service.version)}"
+    one = f"{base}/batch/{{executionId}}"
+    files = f"{one}/{{index}}/files"
+    yield Operation(
+        id=consume_id(service),
+        method="post",
+        path=base,
+        tag=service.name,
+        summary=f"Consume the {service.name} web service.",
+        body=InputParameters,
+        answer=WebServiceResult,
+        errors=_CALL_ERRORS,
+    )
+    yield Operation(
+        id="StartBatchExecution",
+        method="post",
+        path=f"{base}/batch",
+        tag=service.name,
+        summary=f"Consume the {service.name} web service with many records.",
+        body=list[InputParameters],
+        parameters=(
+            _in_query(
+                "parallelCount", "integer", "Records that may run at a time; 10 where left out."
+            ),
+        ),
+        answer=models.StartBatchExecutionResponse,
+        status=202,
+        errors=(400, 401, 403, 404, 413),
+    )
+    yield Operation(
+        id="GetBatchExecutions",
+        method="get",
+        path=f"{base}/batch",
+        tag=service.name,
+        summary="List your batches, oldest first.",
+        answer=list[str],
+        errors=_BATCH_ERRORS,
+    )
+    yield Operation(
+        id="GetBatchExecutionStatus",
+        method="get",
+        path=one,
+        tag=service.name,
+        summary="State and results of a batch.",
+        parameters=(
+            _in_query("showPartialResults", "boolean", "Give the results that are there so far."),
+            _in_query("first", "integer", "Number of the first result wanted."),
+            _in_query("count", "integer", "How many results are wanted."),
+        ),
+        answer=BatchWebServiceResult,
+        errors=(400, *_BATCH_ERRORS),
+    )
+    yield Operation(
+        id="CancelAndDeleteBatchExecution",
+        method="delete",
+        path=one,
+        tag=service.name,
+        summary="Stop and delete a batch.",
+        answer=list[str],
+        errors=_BATCH_ERRORS,
+    )
+    yield Operation(
+        id="CancelBatchExecution",
+        method="post",
+        path=f"{one}/cancel",
+        tag=service.name,
+        summary="Stop a batch and keep the results it has.",
+        answer=str,
+        errors=_BATCH_ERRORS,
+    )
+    yield Operation(
+        id="GetBatchExecutionFiles",
+        method="get",
+        path=files,
+        tag=service.name,
+        summary="List the files that the code wrote for a record.",
+        answer=list[str],
+        errors=_BATCH_ERRORS,
+    )
+    yield Operation(
+        id="GetBatchExecutionFile",
+        method="get",
+        path=f"{files}/{{fileName}}",
+        tag=service.name,
+        summary="Download a file of a record.",
+        answer=bytes,
+        errors=_BATCH_ERRORS,
+        produces=BYTES,
+    )
+
+
+def _in_query(name: str, kind: Any, description: str) -> Parameter:
+    return Parameter(name=name, place="query", kind=kind, required=False, description=description)
+
+
+def _number_records(parameters: Iterable[Json]) -> None:
+    for parameter in parameters:
+        if parameter["name"] == "index":
+            parameter["schema"] = {"type": "integer", "minimum": 0}
+
+
+def _schemas(service: models.WebService, rows: Iterable[Operation]) -> Json:
+    kinds = [kind for row in rows for kind in (row.body, row.answer)]
+    schemas = openapi_schemas([kind for kind in kinds if kind not in {None, bytes}] + [ERROR_BODY])
+    inputs = service.input_parameter_definitions
+    schemas["InputParameters"] |= _members(inputs)
+    if inputs:
+        schemas["InputParameters"]["required"] = [definition.name for definition in inputs]
+    schemas["OutputParameters"] |= _members(service.output_parameter_definitions)
+    if service.output_file_names:
+        for name in ("WebServiceResult", "BatchItemResult"):
+            schemas[name]["properties"]["outputFiles"] |= _files(service.output_file_names)
+    return schemas
+
+
+def _members(definitions: Iterable[models.ParameterDefinition]) -> Json:
+    return {
+        "properties": {
+            definition.name: _nullable(_TYPES[definition.type]) | {"description": definition.type}
+            for definition in definitions
+        }
+    }
+
+
+def _nullable(schema: Json) -> Json:
+    kind = schema.get("type")
+    return schema | {"type": [kind, "null"]} if isinstance(kind, str) else schema
+
+
+def _files(names: Iterable[str]) -> Json:
+    content = {
+        "type": ["string", "null"],
+        "contentEncoding": "base64",
+        "description": "Content of the file; null where the code did not write it.",
+    }
+    return {"properties": dict.fromkeys(names, content)}
