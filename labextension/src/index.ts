@@ -1,3 +1,4 @@
 import { plugin } from './plugin';
+import { publishPlugin } from './publish';
 
-export default [plugin];
+export default [plugin, publishPlugin];

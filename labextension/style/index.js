@@ -1,2 +1,3 @@
 import './base.css';
 import './services.css';
+import './publish.css';

@@ -1,0 +1,54 @@
+import { Notebook } from '@jupyterlab/notebook';
+
+/**
+ * Code of a notebook to publish.
+ */
+export interface ISelectedCode {
+  code: string;
+
+  /**
+   * Id of the last cell of it.
+   */
+  cellId: string;
+}
+
+/**
+ * The code of the selected cells, else of the active one; null if there is no code among them.
+ *
+ * Of several cells only the first may begin with a magic such as `%%publish`.
+ */
+export function selectedCode(notebook: Notebook): ISelectedCode | null {
+  const cells = notebook.widgets
+    .filter(cell => cell.model.type === 'code' && notebook.isSelectedOrActive(cell))
+    .map(cell => cell.model);
+  const sources = cells.map(cell => cell.sharedModel.getSource());
+  const [first = '', ...rest] = sources.filter(source => source.trim());
+  const last = cells.at(-1);
+  if (!last || !first) {
+    return null;
+  }
+  const parts = rest.map(source => source.replace(/^\s*%%.*(\n|$)/, ''));
+  return { code: [first, ...parts].join('\n\n'), cellId: last.id };
+}
+
+/**
+ * Add a code cell below another one and make it the active cell.
+ *
+ * The cell is added to the shared model, wherever others have moved the one above by now.
+ *
+ * @returns Whether it was added; a notebook that is closed or read-only takes none.
+ */
+export function insertBelow(notebook: Notebook, cellId: string, source: string): boolean {
+  const { model } = notebook;
+  if (notebook.isDisposed || !model || model.readOnly) {
+    return false;
+  }
+  const { sharedModel } = model;
+  const above = sharedModel.cells.findIndex(cell => cell.getId() === cellId);
+  const index = above < 0 ? sharedModel.cells.length : above + 1;
+  sharedModel.insertCell(index, { cell_type: 'code', source, metadata: { trusted: true } });
+  notebook.deselectAll();
+  notebook.activeCellIndex = index;
+  void notebook.scrollToItem(index).catch(() => undefined);
+  return true;
+}

@@ -1,0 +1,129 @@
+import { Dialog } from '@jupyterlab/apputils';
+import { TranslationBundle } from '@jupyterlab/translation';
+
+import { Place } from './draft';
+import { PublishForm } from './form';
+import { PublishModel } from './model';
+import { IPublished } from './suggestion';
+
+const CANCEL = 0;
+const PUBLISH = 1;
+
+/**
+ * Asks for what will be published, and stays until it is, or until somebody gives up.
+ *
+ * It owns the model.
+ */
+export class PublishDialog extends Dialog<unknown> {
+  constructor(
+    private readonly _model: PublishModel,
+    trans: TranslationBundle
+  ) {
+    super({
+      title: trans.__('Publish as a service'),
+      body: new PublishForm(_model, trans),
+      buttons: [
+        Dialog.cancelButton({ label: trans.__('Cancel') }),
+        Dialog.okButton({ label: trans.__('Publish') })
+      ],
+      defaultButton: PUBLISH,
+      focusNodeSelector: 'input'
+    });
+    this.addClass('jp-MlsvcPublish-dialog');
+    _model.changed.connect(() => {
+      this._follow();
+    }, this);
+    this._follow();
+  }
+
+  /**
+   * Show the dialog; gives the service, or null if none was published.
+   *
+   * @param place - Where the code shall find its names; the kernel decides where it is left out.
+   */
+  async ask(place?: Place): Promise<IPublished | null> {
+    void this._model.ask(place);
+    await this.launch();
+    return this._model.published;
+  }
+
+  /**
+   * The button that was pressed: publishing comes before the end, and cancelling it first.
+   */
+  override resolve(index = PUBLISH): void {
+    if (index === PUBLISH) {
+      void this._publish();
+    } else {
+      this.reject();
+    }
+  }
+
+  /**
+   * Give up: what is being published is cancelled, and the dialog stays to say how that ended.
+   */
+  override reject(): void {
+    if (!this._model.cancel()) {
+      super.reject();
+    }
+  }
+
+  override dispose(): void {
+    this._model.dispose();
+    super.dispose();
+  }
+
+  override handleEvent(event: Event): void {
+    const target = event.target instanceof Node ? event.target : null;
+    if (event.type === 'click' && target === this.node) {
+      // A click beside the dialog must not lose what was typed.
+      event.stopPropagation();
+      return;
+    }
+    const isEnter = event.type === 'keydown' && (event as KeyboardEvent).key === 'Enter';
+    if (isEnter && isOwnButton(target)) {
+      return;
+    }
+    super.handleEvent(event);
+  }
+
+  private async _publish(): Promise<void> {
+    await this._model.publish();
+    if (this._model.published) {
+      super.resolve(PUBLISH);
+    }
+  }
+
+  private _follow(): void {
+    const { activity, canPublish, suggestion } = this._model;
+    const publish = this.node.querySelector<HTMLButtonElement>('button.jp-mod-accept');
+    if (publish) {
+      publish.disabled = !canPublish;
+    }
+    const cancel = this.node.querySelectorAll<HTMLButtonElement>('.jp-Dialog-footer button')[
+      CANCEL
+    ];
+    if (cancel) {
+      cancel.disabled = activity === 'cancelling';
+    }
+    if (suggestion && !this._hasFocused) {
+      // The form came after the dialog, so the dialog could not give it the focus.
+      this._hasFocused = true;
+      requestAnimationFrame(() => {
+        this.node.querySelector<HTMLElement>('.jp-MlsvcPublish input')?.focus();
+      });
+    }
+  }
+
+  private _hasFocused = false;
+}
+
+/**
+ * Whether Enter belongs to an element of the form and does not publish.
+ */
+function isOwnButton(target: Node | null): boolean {
+  return (
+    target instanceof Element &&
+    target.closest('.jp-MlsvcPublish') !== null &&
+    target.closest('button, summary, select, textarea') !== null
+  );
+}

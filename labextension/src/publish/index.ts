@@ -1,0 +1,1 @@
+export { publishPlugin } from './plugin';

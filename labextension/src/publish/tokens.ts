@@ -1,0 +1,9 @@
+/**
+ * Names that others may rely on.
+ */
+
+export const PUBLISH_PLUGIN_ID = 'jupyter-mlsvc:publish';
+
+export const PublishCommandIDs = {
+  publishCell: 'mlsvc:publish-cell'
+} as const;
