@@ -86,6 +86,8 @@ async function publishFrom(
     );
     return;
   }
+  // A dialog disposes of itself when it closes.
+  // eslint-disable-next-line jupyter/require-disposable-ownership
   const published = await new PublishDialog(
     new PublishModel(new PublishingKernel(kernel), selected.code),
     trans
