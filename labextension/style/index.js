@@ -1,3 +1,5 @@
 import './base.css';
 import './services.css';
+import './list.css';
 import './publish.css';
+import './sessions.css';

@@ -1,18 +1,29 @@
 import * as React from 'react';
 
-import { Empty } from '../components';
 import { IMlsvc, IPanelView } from '../tokens';
+import { SessionsApi } from './api';
+import { addSessionCommands } from './commands';
+import { SessionsModel } from './model';
+import { SESSIONS_VIEW } from './tokens';
+import { Sessions } from './view';
 
 /**
  * Make the tab that lists sessions.
  */
-export function createSessionsView({ trans }: IMlsvc): IPanelView {
+export function createSessionsView(mlsvc: IMlsvc): IPanelView {
+  const { requests, events, settings, state, trans } = mlsvc;
+  const model = new SessionsModel(new SessionsApi(requests), events, settings, state);
+  addSessionCommands(mlsvc, model);
   return {
-    id: 'sessions',
+    id: SESSIONS_VIEW,
     label: trans.__('Sessions'),
-    render: () => <Empty title={trans.__('No sessions')} />,
-    activate: () => undefined,
-    deactivate: () => undefined,
-    refresh: () => Promise.resolve()
+    render: () => <Sessions model={model} mlsvc={mlsvc} />,
+    activate: () => {
+      model.activate();
+    },
+    deactivate: () => {
+      model.deactivate();
+    },
+    refresh: () => model.refresh()
   };
 }

@@ -1,18 +1,29 @@
 import * as React from 'react';
 
-import { Empty } from '../components';
 import { IMlsvc, IPanelView } from '../tokens';
+import { SnapshotsApi } from './api';
+import { addSnapshotCommands } from './commands';
+import { SnapshotsModel } from './model';
+import { SNAPSHOTS_VIEW } from './tokens';
+import { Snapshots } from './view';
 
 /**
  * Make the tab that lists snapshots.
  */
-export function createSnapshotsView({ trans }: IMlsvc): IPanelView {
+export function createSnapshotsView(mlsvc: IMlsvc): IPanelView {
+  const { requests, events, state, trans } = mlsvc;
+  const model = new SnapshotsModel(new SnapshotsApi(requests), events, state);
+  addSnapshotCommands(mlsvc, model);
   return {
-    id: 'snapshots',
+    id: SNAPSHOTS_VIEW,
     label: trans.__('Snapshots'),
-    render: () => <Empty title={trans.__('No snapshots')} />,
-    activate: () => undefined,
-    deactivate: () => undefined,
-    refresh: () => Promise.resolve()
+    render: () => <Snapshots model={model} mlsvc={mlsvc} />,
+    activate: () => {
+      model.activate();
+    },
+    deactivate: () => {
+      model.deactivate();
+    },
+    refresh: () => model.refresh()
   };
 }

@@ -1,0 +1,113 @@
+import { Dialog, InputDialog, Notification, showDialog } from '@jupyterlab/apputils';
+import { TranslationBundle } from '@jupyterlab/translation';
+
+import { isAbort } from '../trouble';
+
+/**
+ * The message of what a promise was rejected with: the server's own, where there is one.
+ */
+export function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
+
+/**
+ * Ask before something that cannot be undone.
+ */
+export async function confirm(options: {
+  title: string;
+  body: string;
+  accept: string;
+  trans: TranslationBundle;
+}): Promise<boolean> {
+  const { title, body, accept, trans } = options;
+  const { button } = await showDialog({
+    title,
+    body,
+    buttons: [
+      Dialog.cancelButton({ label: trans.__('Cancel') }),
+      Dialog.warnButton({ label: accept })
+    ],
+    // A hasty Enter changes nothing.
+    defaultButton: 0
+  });
+  return button.accept;
+}
+
+/**
+ * Ask for one of several things; gives its place, or -1 for none.
+ */
+export async function choose(options: {
+  title: string;
+  label?: string;
+  items: readonly string[];
+  accept: string;
+}): Promise<number> {
+  const { title, label, items, accept } = options;
+  // Names need not be unique, but the answer is a text.
+  const texts = items.map((item, at) => {
+    const times = items.slice(0, at).filter(other => other === item).length;
+    return times > 0 ? `${item} (${times + 1})` : item;
+  });
+  const { button, value } = await InputDialog.getItem({
+    title,
+    items: texts,
+    okLabel: accept,
+    ...(label === undefined ? {} : { label })
+  });
+  return button.accept && value !== null ? texts.indexOf(value) : -1;
+}
+
+/**
+ * Do something that may take long, and tell how it goes; it can be cancelled meanwhile.
+ *
+ * @returns What came of it; undefined if it failed or was cancelled, which is told already.
+ */
+export async function tellWhile<T>(options: {
+  work: (signal: AbortSignal) => Promise<T>;
+  pending: string;
+  success: (result: T) => {
+    message: string;
+    isWarning?: boolean;
+    actions?: Notification.IAction[];
+  };
+  failure: string;
+  trans: TranslationBundle;
+}): Promise<T | undefined> {
+  const { work, pending, success, failure, trans } = options;
+  const abort = new AbortController();
+  const id = Notification.emit(pending, 'in-progress', {
+    autoClose: false,
+    actions: [
+      {
+        label: trans.__('Cancel'),
+        callback: () => {
+          abort.abort();
+        }
+      }
+    ]
+  });
+  try {
+    const result = await work(abort.signal);
+    const { message, isWarning = false, actions = [] } = success(result);
+    Notification.update({
+      id,
+      message,
+      type: isWarning ? 'warning' : 'success',
+      autoClose: isWarning ? false : 5000,
+      actions
+    });
+    return result;
+  } catch (error) {
+    const message = isAbort(error)
+      ? trans.__('Cancelled: %1', pending)
+      : `${failure} ${messageOf(error)}`;
+    Notification.update({
+      id,
+      message,
+      type: isAbort(error) ? 'info' : 'error',
+      autoClose: isAbort(error) ? 5000 : false,
+      actions: []
+    });
+    return undefined;
+  }
+}

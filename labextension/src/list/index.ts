@@ -1,0 +1,6 @@
+export * from './ask';
+export * from './choice';
+export * from './detail';
+export * from './duration';
+export * from './icon';
+export * from './listbox';

@@ -1,0 +1,198 @@
+import { TranslationBundle } from '@jupyterlab/translation';
+import * as React from 'react';
+
+import { useSignal } from '../components';
+import { ListChoice } from './choice';
+
+/**
+ * What a list needs to know of its items.
+ */
+export interface IListItem {
+  id: string;
+
+  /**
+   * What typing its first letter finds, and its accessible name begins with.
+   */
+  name: string;
+}
+
+/**
+ * A list by the keyboard pattern of WAI-ARIA: one tab stop, arrows move, Space chooses, Enter
+ * opens. A click opens, a click on the box or with Ctrl chooses.
+ */
+export function Listbox<T extends IListItem>(props: {
+  label: string;
+  items: readonly T[];
+  choice: ListChoice;
+  trans: TranslationBundle;
+  render: (item: T) => React.ReactElement;
+  onOpen: (id: string) => void;
+  onDelete: () => void;
+}): React.ReactElement {
+  const { label, items, choice, trans, render, onOpen, onDelete } = props;
+  useSignal(choice.changed);
+  const list = React.useRef<HTMLDivElement>(null);
+  const focused = Math.max(
+    0,
+    items.findIndex(({ id }) => id === choice.focused)
+  );
+  // The focus stays in the list when the item that has it goes.
+  const hadFocus = React.useRef(false);
+  React.useEffect(() => {
+    if (hadFocus.current && document.activeElement === document.body) {
+      list.current?.querySelector<HTMLElement>('[tabindex="0"]')?.focus();
+    }
+  });
+
+  const moveTo = (index: number): void => {
+    choice.focused = items[index]?.id ?? '';
+    (list.current?.children[index] as HTMLElement | undefined)?.focus();
+  };
+  const onKeyDown = (event: React.KeyboardEvent): void => {
+    const item = items[focused];
+    if (!item || event.altKey) {
+      return;
+    }
+    const isControl = event.ctrlKey || event.metaKey;
+    const target = targetOf(event.key, items, focused);
+    if (isControl && event.key.toLowerCase() === 'a') {
+      choice.select(items.map(({ id }) => id));
+    } else if (isControl) {
+      return;
+    } else if (target !== null) {
+      if (event.shiftKey) {
+        choice.select([...choice.selected, item.id, items[target]?.id ?? item.id]);
+      }
+      moveTo(target);
+    } else if (event.key === 'Enter') {
+      onOpen(item.id);
+    } else if (event.key === ' ') {
+      choice.toggle(item.id);
+    } else if (event.key === 'Delete') {
+      choice.focused = item.id;
+      onDelete();
+    } else if (event.key === 'Escape' && choice.selected.size > 0) {
+      choice.select([]);
+    } else {
+      return;
+    }
+    event.preventDefault();
+    event.stopPropagation();
+  };
+  return (
+    <div
+      className="jp-MlsvcList"
+      role="listbox"
+      aria-label={label}
+      aria-multiselectable="true"
+      ref={list}
+      onKeyDown={onKeyDown}
+      onFocus={() => {
+        hadFocus.current = true;
+      }}
+      onBlur={event => {
+        // Nothing else gets the focus when its element goes.
+        hadFocus.current = event.relatedTarget === null;
+      }}
+    >
+      {items.map((item, at) => (
+        <Item
+          key={item.id}
+          item={item}
+          isTabStop={at === focused}
+          choice={choice}
+          trans={trans}
+          onOpen={onOpen}
+          onRange={() => {
+            const [from, to] = focused < at ? [focused, at] : [at, focused];
+            choice.select(items.slice(from, to + 1).map(({ id }) => id));
+          }}
+        >
+          {render(item)}
+        </Item>
+      ))}
+    </div>
+  );
+}
+
+function Item(props: {
+  item: IListItem;
+  isTabStop: boolean;
+  choice: ListChoice;
+  trans: TranslationBundle;
+  children: React.ReactNode;
+  onOpen: (id: string) => void;
+  onRange: () => void;
+}): React.ReactElement {
+  const { item, isTabStop, choice, trans, onOpen, onRange } = props;
+  const { id } = item;
+  const isSelected = choice.selected.has(id);
+  return (
+    <div
+      className={`jp-MlsvcList-item${isSelected ? ' jp-mod-selected' : ''}`}
+      role="option"
+      aria-selected={isSelected}
+      tabIndex={isTabStop ? 0 : -1}
+      data-id={id}
+      data-name={item.name}
+      onFocus={() => {
+        choice.focused = id;
+      }}
+      onContextMenu={() => {
+        choice.focused = id;
+        if (!isSelected) {
+          choice.select([]);
+        }
+      }}
+      onClick={event => {
+        if (event.ctrlKey || event.metaKey) {
+          choice.toggle(id);
+        } else if (event.shiftKey) {
+          onRange();
+        } else {
+          onOpen(id);
+        }
+      }}
+    >
+      <span
+        className="jp-MlsvcList-check"
+        aria-hidden="true"
+        title={trans.__('Select')}
+        onClick={event => {
+          event.stopPropagation();
+          choice.toggle(id);
+        }}
+      >
+        <input type="checkbox" tabIndex={-1} checked={isSelected} readOnly />
+      </span>
+      <span className="jp-MlsvcList-lines">{props.children}</span>
+    </div>
+  );
+}
+
+const PAGE = 10;
+
+/**
+ * Where a key leads to; null for keys that lead nowhere.
+ */
+function targetOf(key: string, items: readonly IListItem[], focused: number): number | null {
+  const last = items.length - 1;
+  const target = {
+    ArrowDown: focused + 1,
+    ArrowUp: focused - 1,
+    Home: 0,
+    End: last,
+    PageDown: focused + PAGE,
+    PageUp: focused - PAGE
+  }[key];
+  if (target !== undefined) {
+    return Math.max(0, Math.min(last, target));
+  }
+  if (key.length !== 1 || key === ' ') {
+    return null;
+  }
+  const begins = ({ name }: IListItem): boolean => name.toLowerCase().startsWith(key.toLowerCase());
+  const after = items.findIndex((item, at) => at > focused && begins(item));
+  const found = after >= 0 ? after : items.findIndex(begins);
+  return found >= 0 ? found : null;
+}

@@ -1,0 +1,175 @@
+import { JSONObject, JSONValue } from '@lumino/coreutils';
+
+import { Requester } from '../request';
+
+/**
+ * A session, as `GET /sessions` lists it.
+ */
+export interface ISession {
+  id: string;
+  name: string;
+  owner: string;
+  runtimeType: string;
+  state: 'starting' | 'idle' | 'busy' | null;
+  creationTime?: string | null;
+  lastActivity?: string | null;
+  memoryBytes?: number | null;
+  idleSeconds?: number | null;
+
+  /**
+   * Until it is closed if nobody uses it; null: never.
+   */
+  leaseSeconds?: number | null;
+
+  /**
+   * Of what runs, else of what ran last.
+   */
+  executionId?: string | null;
+
+  /**
+   * Executions that wait.
+   */
+  queued?: number;
+}
+
+/**
+ * A run of code in a session (`GET /sessions/{id}/executions`).
+ */
+export interface IExecution {
+  executionId: string;
+  code: string;
+  state: 'queued' | 'running' | 'succeeded' | 'failed' | 'cancelled';
+  startTime?: string | null;
+  endTime?: string | null;
+  errorMessage?: string | null;
+}
+
+/**
+ * An object of a workspace (`GET /sessions/{id}/inventory`).
+ */
+export interface ISessionObject {
+  name: string;
+  type: string;
+  size?: number | null;
+  parameterType?: string | null;
+  example?: JSONValue;
+}
+
+/**
+ * An object that a snapshot left out, and why.
+ */
+export interface ISkippedObject {
+  name: string;
+  type: string;
+  reason: string;
+}
+
+/**
+ * What an execution puts out, a line each; `result` is the last.
+ */
+export type ExecutionEvent = { seq: number } & (
+  | { type: 'stream'; name: string; text: string }
+  | {
+      type: 'display_data' | 'execute_result' | 'update_display_data';
+      data: JSONObject;
+      metadata?: JSONObject;
+      transient?: { display_id?: string };
+    }
+  | { type: 'clear_output'; wait: boolean }
+  | { type: 'error'; ename: string; evalue: string; traceback?: string[] }
+  | { type: 'truncated'; message: string }
+  | { type: 'result'; success: boolean; errorMessage?: string }
+  | { type: 'heartbeat' }
+);
+
+/**
+ * The routes of sessions, one method a route.
+ */
+export class SessionsApi {
+  constructor(private readonly _requests: Requester) {}
+
+  /**
+   * List one's sessions, oldest first.
+   */
+  list(signal?: AbortSignal): Promise<ISession[]> {
+    return this._requests.json('GET', ['sessions'], { signal });
+  }
+
+  /**
+   * Start a session, with what a snapshot holds if one is given.
+   */
+  create(name: string, snapshotId?: string, signal?: AbortSignal): Promise<{ sessionId: string }> {
+    const body = { name, runtimeType: 'Python', snapshotId };
+    return this._requests.json('POST', ['sessions'], { body, signal });
+  }
+
+  async close(id: string): Promise<void> {
+    await this._requests.json('DELETE', ['sessions', id]);
+  }
+
+  /**
+   * Interrupt an execution; gives the server's sentence.
+   */
+  cancel(id: string, executionId?: string): Promise<string> {
+    return this._requests.json('POST', ['sessions', id, 'cancel'], { query: { executionId } });
+  }
+
+  /**
+   * Code that was run, oldest first.
+   */
+  history(id: string, signal?: AbortSignal): Promise<string[]> {
+    return this._requests.json('GET', ['sessions', id, 'history'], { signal });
+  }
+
+  /**
+   * Executions that are still kept, oldest first.
+   */
+  executions(id: string, signal?: AbortSignal): Promise<IExecution[]> {
+    return this._requests.json('GET', ['sessions', id, 'executions'], { signal });
+  }
+
+  /**
+   * Objects of the workspace; waits for what runs.
+   */
+  async objects(id: string, signal?: AbortSignal): Promise<ISessionObject[]> {
+    const { objects } = await this._requests.json<{ objects: ISessionObject[] }>(
+      'GET',
+      ['sessions', id, 'inventory'],
+      { query: { view: 'summary' }, signal }
+    );
+    return objects;
+  }
+
+  /**
+   * What an execution puts out, from an event on, until its result.
+   */
+  follow(
+    id: string,
+    executionId: string,
+    since: number,
+    signal: AbortSignal
+  ): AsyncGenerator<ExecutionEvent, void, undefined> {
+    return this._requests.lines('GET', ['sessions', id, 'executions', executionId, 'events'], {
+      query: { since },
+      signal
+    });
+  }
+
+  /**
+   * Keep what the session holds; waits for what runs.
+   */
+  snapshot(
+    id: string,
+    name: string,
+    signal?: AbortSignal
+  ): Promise<{ snapshotId: string; skipped?: ISkippedObject[] }> {
+    return this._requests.json('POST', ['sessions', id, 'snapshot'], { body: { name }, signal });
+  }
+
+  /**
+   * Load a snapshot over what is there; gives the server's sentence.
+   */
+  load(id: string, snapshotId: string, signal?: AbortSignal): Promise<string> {
+    return this._requests.json('POST', ['sessions', id, 'loadsnapshot', snapshotId], { signal });
+  }
+}

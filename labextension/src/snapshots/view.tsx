@@ -1,0 +1,310 @@
+import { TranslationBundle } from '@jupyterlab/translation';
+import { deleteIcon, downloadIcon } from '@jupyterlab/ui-components';
+import * as React from 'react';
+
+import {
+  Button,
+  Empty,
+  formatBytes,
+  IconButton,
+  Loading,
+  RelativeTime,
+  Trouble,
+  useSignal
+} from '../components';
+import { Actions, Detail, Facts, Listbox, loadIcon, Section, SelectionBar, Table } from '../list';
+import { Resource } from '../resource';
+import { IMlsvc } from '../tokens';
+import { ISnapshot, ISnapshotContents } from './api';
+import { nameOf } from './commands';
+import { SnapshotsModel } from './model';
+import { SnapshotCommandIDs } from './tokens';
+
+interface IViewProps {
+  model: SnapshotsModel;
+  mlsvc: IMlsvc;
+}
+
+/**
+ * The list of snapshots, or the one that is open.
+ */
+export function Snapshots(props: IViewProps): React.ReactElement {
+  const { model } = props;
+  useSignal(model.changed);
+  return model.open ? (
+    <OpenSnapshot key={model.open.id} {...props} {...model.open} />
+  ) : (
+    <SnapshotList {...props} />
+  );
+}
+
+function SnapshotList({ model, mlsvc }: IViewProps): React.ReactElement {
+  const { trans, app } = mlsvc;
+  const { list, choice } = model;
+  useSignal(list.changed);
+  useSignal(choice.changed);
+  const snapshots = list.value;
+  const execute = (command: string): void => {
+    void app.commands.execute(command);
+  };
+  return (
+    <div className="jp-MlsvcList-page jp-MlsvcSnapshots">
+      <div className="jp-MlsvcList-head">
+        <SelectionBar
+          count={choice.selected.size}
+          trans={trans}
+          onClear={() => {
+            choice.select([]);
+          }}
+        >
+          <IconButton
+            icon={downloadIcon}
+            label={trans.__('Download')}
+            onClick={() => {
+              execute(SnapshotCommandIDs.download);
+            }}
+          />
+          <IconButton
+            icon={deleteIcon}
+            label={trans.__('Delete')}
+            onClick={() => {
+              execute(SnapshotCommandIDs.delete);
+            }}
+          />
+        </SelectionBar>
+        {choice.selected.size === 0 && snapshots && snapshots.length > 0 && (
+          <span className="jp-MlsvcList-aside">{totalText(snapshots, trans)}</span>
+        )}
+      </div>
+      {list.trouble && (
+        <Trouble trouble={list.trouble} trans={trans} onRetry={() => void list.load()} />
+      )}
+      {!snapshots && !list.trouble && <Loading trans={trans} />}
+      {snapshots?.length === 0 && (
+        <Empty title={trans.__('No snapshots')}>
+          <p>
+            {trans.__(
+              'A snapshot keeps the objects and files of a session. Open a session to take one, or run %mlsvc snapshot in a notebook.'
+            )}
+          </p>
+        </Empty>
+      )}
+      {snapshots && snapshots.length > 0 && (
+        <Listbox
+          label={trans.__('Snapshots')}
+          items={snapshots.map(snapshot => ({ ...snapshot, name: nameOf(snapshot) }))}
+          choice={choice}
+          trans={trans}
+          render={snapshot => <SnapshotLines snapshot={snapshot} trans={trans} />}
+          onOpen={id => {
+            model.show(id);
+          }}
+          onDelete={() => {
+            execute(SnapshotCommandIDs.delete);
+          }}
+        />
+      )}
+    </div>
+  );
+}
+
+function totalText(snapshots: readonly ISnapshot[], trans: TranslationBundle): string {
+  const bytes = snapshots.reduce((sum, { contentSize }) => sum + contentSize, 0);
+  return trans._n(
+    '%1 snapshot, %2',
+    '%1 snapshots, %2',
+    snapshots.length,
+    snapshots.length,
+    formatBytes(bytes)
+  );
+}
+
+function SnapshotLines(props: {
+  snapshot: ISnapshot;
+  trans: TranslationBundle;
+}): React.ReactElement {
+  const { snapshot, trans } = props;
+  const { name, contentSize, creationTime, runtimeType, skipped = [] } = snapshot;
+  const leftOut =
+    skipped.length > 0 && trans._n('%1 left out', '%1 left out', skipped.length, skipped.length);
+  return (
+    <>
+      <span className="jp-MlsvcList-line">
+        <span className="jp-MlsvcList-name" title={name}>
+          {name}
+        </span>
+        <span className="jp-MlsvcList-aside">{formatBytes(contentSize)}</span>
+      </span>
+      <span className="jp-MlsvcList-line jp-mod-second">
+        <span className="jp-MlsvcList-text">
+          {[runtimeType, leftOut].filter(Boolean).join(', ')}
+        </span>
+        <span className="jp-MlsvcList-aside">
+          <RelativeTime time={creationTime} trans={trans} />
+        </span>
+      </span>
+    </>
+  );
+}
+
+// --- one snapshot --------------------------------------------------------------------------------
+
+function OpenSnapshot(
+  props: IViewProps & { id: string; contents: Resource<ISnapshotContents> }
+): React.ReactElement {
+  const { id, contents, model, mlsvc } = props;
+  const { trans, app } = mlsvc;
+  useSignal(contents.changed);
+  useSignal(model.list.changed);
+  const inside = contents.value;
+  const known = inside ?? model.find([id])[0];
+  const back = trans.__('Back to the snapshots');
+  const leave = (): void => {
+    model.show(null);
+  };
+  const execute = (command: string) => () => {
+    void app.commands.execute(command, { id });
+  };
+  return (
+    <Detail
+      title={known ? nameOf(known) : trans.__('Snapshot')}
+      back={back}
+      trans={trans}
+      onBack={leave}
+      actions={
+        !model.isGone && (
+          <Actions
+            actions={[
+              {
+                icon: loadIcon,
+                label: trans.__('Load into a session'),
+                execute: execute(SnapshotCommandIDs.load)
+              },
+              {
+                icon: downloadIcon,
+                label: trans.__('Download'),
+                execute: execute(SnapshotCommandIDs.download)
+              },
+              {
+                icon: deleteIcon,
+                label: trans.__('Delete the snapshot'),
+                execute: execute(SnapshotCommandIDs.delete)
+              }
+            ]}
+          />
+        )
+      }
+    >
+      {model.isGone ? (
+        <Empty title={trans.__('This snapshot was deleted')}>
+          <p>{trans.__('Services that were made of it keep working.')}</p>
+          <div>
+            <Button onClick={leave}>{back}</Button>
+          </div>
+        </Empty>
+      ) : (
+        <>
+          {contents.trouble && (
+            <Trouble
+              trouble={contents.trouble}
+              trans={trans}
+              onRetry={() => void contents.load()}
+            />
+          )}
+          {!inside && !contents.trouble && <Loading trans={trans} />}
+          {inside && <Contents inside={inside} trans={trans} />}
+        </>
+      )}
+    </Detail>
+  );
+}
+
+function Contents(props: {
+  inside: ISnapshotContents;
+  trans: TranslationBundle;
+}): React.ReactElement {
+  const { inside, trans } = props;
+  const { objects, files, skippedFiles, services, packages } = inside;
+  const kept = objects.filter(object => object.kept);
+  const leftOut = [
+    ...objects
+      .filter(object => !object.kept)
+      .map(({ name, type, reason }) => ({ key: name, cells: [name, type, reason ?? ''] })),
+    ...skippedFiles.map(({ path, reason }) => ({
+      key: `file ${path}`,
+      cells: [path, trans.__('file'), reason]
+    }))
+  ];
+  const runtime = [inside.runtimeType, inside.runtimeVersion].filter(Boolean).join(' ');
+  const packageList = Object.entries(packages);
+  return (
+    <>
+      <Facts
+        facts={[
+          [trans.__('Size'), formatBytes(inside.contentSize)],
+          [trans.__('Taken'), <RelativeTime key="time" time={inside.creationTime} trans={trans} />],
+          [trans.__('Runtime'), runtime],
+          [
+            trans.__('Used by'),
+            services.length > 0 ? (
+              <ul className="jp-MlsvcDetail-plain">
+                {services.map(({ name, version }) => (
+                  <li key={`${name} ${version}`}>{`${name} ${version}`}</li>
+                ))}
+              </ul>
+            ) : (
+              trans.__('no service')
+            )
+          ],
+          [trans.__('Id'), <code key="id">{inside.id}</code>]
+        ]}
+      />
+      {leftOut.length > 0 && (
+        <Section title={trans.__('Left out')} count={leftOut.length}>
+          <Table
+            label={trans.__('Left out')}
+            columns={[trans.__('Name'), trans.__('Type'), trans.__('Reason')]}
+            rows={leftOut}
+          />
+        </Section>
+      )}
+      <Section title={trans.__('Objects')} count={kept.length}>
+        {kept.length === 0 ? (
+          <p className="jp-MlsvcDetail-hint">{trans.__('It holds no objects.')}</p>
+        ) : (
+          <Table
+            label={trans.__('Objects')}
+            columns={[trans.__('Name'), trans.__('Type'), trans.__('Size')]}
+            rows={kept.map(({ name, type, size }) => ({
+              key: name,
+              cells: [name, type, size === null ? '' : formatBytes(size)]
+            }))}
+          />
+        )}
+      </Section>
+      <Section title={trans.__('Files')} count={files.length}>
+        {files.length === 0 ? (
+          <p className="jp-MlsvcDetail-hint">{trans.__('It holds no files.')}</p>
+        ) : (
+          <Table
+            label={trans.__('Files')}
+            columns={[trans.__('Path'), trans.__('Size')]}
+            rows={files.map(({ path, size }) => ({
+              key: path,
+              cells: [path, size === null ? '' : formatBytes(size)]
+            }))}
+          />
+        )}
+      </Section>
+      {packageList.length > 0 && (
+        <Section title={trans.__('Packages')} count={packageList.length} isOpen={false}>
+          <Table
+            label={trans.__('Packages')}
+            columns={[trans.__('Name'), trans.__('Version')]}
+            rows={packageList.map(([name, version]) => ({ key: name, cells: [name, version] }))}
+          />
+        </Section>
+      )}
+    </>
+  );
+}
