@@ -2,7 +2,7 @@ import { TranslationBundle } from '@jupyterlab/translation';
 import { LabIcon } from '@jupyterlab/ui-components';
 import * as React from 'react';
 
-import { IconButton } from '../components';
+import { formatBytes, IconButton } from '../components';
 import { backIcon } from './icon';
 
 /**
@@ -101,7 +101,7 @@ export function SelectionBar(props: {
   const { count, trans, children, onClear } = props;
   return (
     <div className="jp-MlsvcList-bar" role="toolbar" aria-label={trans.__('Selected items')}>
-      <span role="status">{count > 0 && trans._n('%1 selected', '%1 selected', count, count)}</span>
+      <span role="status">{count > 0 && trans._n('%1 selected', '%1 selected', count)}</span>
       {count > 0 && (
         <>
           {children}
@@ -115,21 +115,37 @@ export function SelectionBar(props: {
 }
 
 /**
- * Objects as a table: what they are called, of what type and how large they are.
+ * A column of a table: its title, its share of the width, and whether it holds numbers.
+ */
+export interface IColumn {
+  title: string;
+  width: string;
+  isNumeric?: boolean;
+}
+
+/**
+ * A table for a narrow panel; what does not fit into a cell is its tooltip.
  */
 export function Table(props: {
   label: string;
-  columns: readonly string[];
-  rows: readonly { key: string; cells: readonly React.ReactNode[] }[];
+  columns: readonly IColumn[];
+  rows: readonly { key: string; cells: readonly string[] }[];
 }): React.ReactElement {
   const { label, columns, rows } = props;
+  const classOf = (column: IColumn | undefined): string | undefined =>
+    column?.isNumeric ? 'jp-mod-numeric' : undefined;
   return (
     <table className="jp-MlsvcDetail-table" aria-label={label}>
+      <colgroup>
+        {columns.map(({ title, width }) => (
+          <col key={title} style={{ width }} />
+        ))}
+      </colgroup>
       <thead>
         <tr>
           {columns.map(column => (
-            <th key={column} scope="col">
-              {column}
+            <th key={column.title} scope="col" className={classOf(column)}>
+              {column.title}
             </th>
           ))}
         </tr>
@@ -138,12 +154,39 @@ export function Table(props: {
         {rows.map(({ key, cells }) => (
           <tr key={key}>
             {cells.map((cell, at) => (
-              <td key={columns[at]}>{cell}</td>
+              <td key={columns[at]?.title} title={cell} className={classOf(columns[at])}>
+                {cell}
+              </td>
             ))}
           </tr>
         ))}
       </tbody>
     </table>
+  );
+}
+
+/**
+ * Objects with their types and sizes.
+ */
+export function ObjectTable(props: {
+  label: string;
+  objects: readonly { name: string; type: string; size?: number | null }[];
+  trans: TranslationBundle;
+}): React.ReactElement {
+  const { label, objects, trans } = props;
+  return (
+    <Table
+      label={label}
+      columns={[
+        { title: trans.__('Name'), width: '40%' },
+        { title: trans.__('Type'), width: '40%' },
+        { title: trans.__('Size'), width: '20%', isNumeric: true }
+      ]}
+      rows={objects.map(({ name, type, size }) => ({
+        key: name,
+        cells: [name, type, typeof size === 'number' ? formatBytes(size) : '']
+      }))}
+    />
   );
 }
 
@@ -164,7 +207,14 @@ export function Actions(props: { actions: readonly IAction[] }): React.ReactElem
   return (
     <>
       {props.actions.map(({ icon, label, isDisabled = false, execute }) => (
-        <IconButton key={label} icon={icon} label={label} disabled={isDisabled} onClick={execute} />
+        <IconButton
+          key={label}
+          icon={icon}
+          label={label}
+          // Not `disabled`: a button that was just pressed would lose the focus.
+          aria-disabled={isDisabled}
+          onClick={isDisabled ? undefined : execute}
+        />
       ))}
     </>
   );

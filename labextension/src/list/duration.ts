@@ -21,5 +21,5 @@ export function formatDuration(seconds: number, trans: TranslationBundle): strin
       : trans.__('%1 h', hours);
   }
   const days = Math.floor(hours / 24);
-  return trans._n('%1 day', '%1 days', days, days);
+  return trans._n('%1 day', '%1 days', days);
 }

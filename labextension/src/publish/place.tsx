@@ -91,7 +91,6 @@ function Objects(props: {
           '%1 object, about %2',
           '%1 objects, about %2',
           objects.length,
-          objects.length,
           formatBytes(snapshotSize)
         )}
       </summary>

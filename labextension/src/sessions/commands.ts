@@ -241,7 +241,7 @@ class SessionActions {
     ].join('\n\n');
     const title = isOne
       ? trans.__('Close session %1?', first.name)
-      : trans._n('Close %1 session?', 'Close %1 sessions?', sessions.length, sessions.length);
+      : trans._n('Close %1 session?', 'Close %1 sessions?', sessions.length);
     if (!(await confirm({ title, body, accept: trans.__('Close'), trans }))) {
       return;
     }

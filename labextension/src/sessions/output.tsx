@@ -19,7 +19,8 @@ const NEAR = 24;
 export function Output(props: { log: ConsoleLog; label: string }): React.ReactElement {
   const { log, label } = props;
   const host = React.useRef<HTMLDivElement>(null);
-  React.useEffect(() => {
+  // Not a plain effect: the widget has to leave before its node does.
+  React.useLayoutEffect(() => {
     const node = host.current;
     if (!node) {
       return;

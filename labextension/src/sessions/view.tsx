@@ -19,11 +19,11 @@ import {
   Facts,
   formatDuration,
   Listbox,
+  ObjectTable,
   powerIcon,
   Section,
   SelectionBar,
-  snapshotIcon,
-  Table
+  snapshotIcon
 } from '../list';
 import { IMlsvc } from '../tokens';
 import { IExecution, ISession } from './api';
@@ -136,10 +136,11 @@ function SessionList({ model, mlsvc }: IViewProps): React.ReactElement {
 function SessionLines(props: { session: ISession; trans: TranslationBundle }): React.ReactElement {
   const { session, trans } = props;
   const { name, runtimeType, creationTime, memoryBytes } = session;
+  const about = [stateText(session, trans), runtimeType, leaseText(session, trans)];
   return (
     <>
       <span className="jp-MlsvcList-line">
-        <State session={session} trans={trans} />
+        <span className="jp-MlsvcSessions-dot" data-state={session.state} aria-hidden="true" />
         <span className="jp-MlsvcList-name" title={name}>
           {name}
         </span>
@@ -150,9 +151,7 @@ function SessionLines(props: { session: ISession; trans: TranslationBundle }): R
         </span>
       </span>
       <span className="jp-MlsvcList-line jp-mod-second">
-        <span className="jp-MlsvcList-text">
-          {[runtimeType, leaseText(session, trans)].filter(Boolean).join(', ')}
-        </span>
+        <span className="jp-MlsvcList-text">{about.filter(Boolean).join(', ')}</span>
         <span className="jp-MlsvcList-aside">
           <RelativeTime time={creationTime} trans={trans} />
         </span>
@@ -163,11 +162,10 @@ function SessionLines(props: { session: ISession; trans: TranslationBundle }): R
 
 function State(props: { session: ISession; trans: TranslationBundle }): React.ReactElement {
   const { session, trans } = props;
-  const text = stateText(session, trans);
   return (
-    <span className="jp-MlsvcSessions-state" data-state={session.state ?? 'idle'} title={text}>
-      <span className="jp-MlsvcSessions-dot" aria-hidden="true" />
-      {text}
+    <span className="jp-MlsvcSessions-state">
+      <span className="jp-MlsvcSessions-dot" data-state={session.state} aria-hidden="true" />
+      {stateText(session, trans)}
     </span>
   );
 }
@@ -177,9 +175,7 @@ function stateText({ state, queued = 0 }: ISession, trans: TranslationBundle): s
     case 'starting':
       return trans.__('starting');
     case 'busy':
-      return queued > 0
-        ? trans._n('busy, %1 waits', 'busy, %1 wait', queued, queued)
-        : trans.__('busy');
+      return queued > 0 ? trans._n('busy, %1 waits', 'busy, %1 wait', queued) : trans.__('busy');
     default:
       return trans.__('idle');
   }
@@ -373,14 +369,7 @@ function Objects(props: { detail: SessionDetail; trans: TranslationBundle }): Re
         <p className="jp-MlsvcDetail-hint">{trans.__('The workspace is empty.')}</p>
       )}
       {list && list.length > 0 && (
-        <Table
-          label={trans.__('Objects')}
-          columns={[trans.__('Name'), trans.__('Type'), trans.__('Size')]}
-          rows={list.map(({ name, type, size }) => ({
-            key: name,
-            cells: [name, type, typeof size === 'number' ? formatBytes(size) : '']
-          }))}
-        />
+        <ObjectTable label={trans.__('Objects')} objects={list} trans={trans} />
       )}
     </Section>
   );

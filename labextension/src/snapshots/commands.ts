@@ -196,12 +196,7 @@ class SnapshotActions {
     const title =
       snapshots.length === 1
         ? trans.__('Delete snapshot %1?', nameOf(first))
-        : trans._n(
-            'Delete %1 snapshot?',
-            'Delete %1 snapshots?',
-            snapshots.length,
-            snapshots.length
-          );
+        : trans._n('Delete %1 snapshot?', 'Delete %1 snapshots?', snapshots.length);
     const body = [
       ...(snapshots.length > 1 ? [snapshots.map(nameOf).join(', ')] : []),
       await this._whoKeeps(snapshots),
@@ -252,7 +247,6 @@ class SnapshotActions {
       return trans._n(
         'The service %2 holds its content and keeps working.',
         'The services %2 hold its content and keep working.',
-        services.size,
         services.size,
         [...services].join(', ')
       );

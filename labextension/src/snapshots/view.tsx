@@ -12,7 +12,17 @@ import {
   Trouble,
   useSignal
 } from '../components';
-import { Actions, Detail, Facts, Listbox, loadIcon, Section, SelectionBar, Table } from '../list';
+import {
+  Actions,
+  Detail,
+  Facts,
+  Listbox,
+  loadIcon,
+  ObjectTable,
+  Section,
+  SelectionBar,
+  Table
+} from '../list';
 import { Resource } from '../resource';
 import { IMlsvc } from '../tokens';
 import { ISnapshot, ISnapshotContents } from './api';
@@ -110,13 +120,7 @@ function SnapshotList({ model, mlsvc }: IViewProps): React.ReactElement {
 
 function totalText(snapshots: readonly ISnapshot[], trans: TranslationBundle): string {
   const bytes = snapshots.reduce((sum, { contentSize }) => sum + contentSize, 0);
-  return trans._n(
-    '%1 snapshot, %2',
-    '%1 snapshots, %2',
-    snapshots.length,
-    snapshots.length,
-    formatBytes(bytes)
-  );
+  return trans._n('%1 snapshot, %2', '%1 snapshots, %2', snapshots.length, formatBytes(bytes));
 }
 
 function SnapshotLines(props: {
@@ -125,8 +129,7 @@ function SnapshotLines(props: {
 }): React.ReactElement {
   const { snapshot, trans } = props;
   const { name, contentSize, creationTime, runtimeType, skipped = [] } = snapshot;
-  const leftOut =
-    skipped.length > 0 && trans._n('%1 left out', '%1 left out', skipped.length, skipped.length);
+  const leftOut = skipped.length > 0 && trans._n('%1 left out', '%1 left out', skipped.length);
   return (
     <>
       <span className="jp-MlsvcList-line">
@@ -227,13 +230,8 @@ function Contents(props: {
   const { objects, files, skippedFiles, services, packages } = inside;
   const kept = objects.filter(object => object.kept);
   const leftOut = [
-    ...objects
-      .filter(object => !object.kept)
-      .map(({ name, type, reason }) => ({ key: name, cells: [name, type, reason ?? ''] })),
-    ...skippedFiles.map(({ path, reason }) => ({
-      key: `file ${path}`,
-      cells: [path, trans.__('file'), reason]
-    }))
+    ...objects.filter(object => !object.kept),
+    ...skippedFiles.map(({ path, reason }) => ({ name: path, type: trans.__('file'), reason }))
   ];
   const runtime = [inside.runtimeType, inside.runtimeVersion].filter(Boolean).join(' ');
   const packageList = Object.entries(packages);
@@ -261,25 +259,23 @@ function Contents(props: {
       />
       {leftOut.length > 0 && (
         <Section title={trans.__('Left out')} count={leftOut.length}>
-          <Table
-            label={trans.__('Left out')}
-            columns={[trans.__('Name'), trans.__('Type'), trans.__('Reason')]}
-            rows={leftOut}
-          />
+          <dl className="jp-MlsvcDetail-reasons">
+            {leftOut.map(({ name, type, reason }) => (
+              <React.Fragment key={`${type} ${name}`}>
+                <dt>
+                  <code>{name}</code> <span className="jp-MlsvcDetail-hint">{type}</span>
+                </dt>
+                <dd>{reason}</dd>
+              </React.Fragment>
+            ))}
+          </dl>
         </Section>
       )}
       <Section title={trans.__('Objects')} count={kept.length}>
         {kept.length === 0 ? (
           <p className="jp-MlsvcDetail-hint">{trans.__('It holds no objects.')}</p>
         ) : (
-          <Table
-            label={trans.__('Objects')}
-            columns={[trans.__('Name'), trans.__('Type'), trans.__('Size')]}
-            rows={kept.map(({ name, type, size }) => ({
-              key: name,
-              cells: [name, type, size === null ? '' : formatBytes(size)]
-            }))}
-          />
+          <ObjectTable label={trans.__('Objects')} objects={kept} trans={trans} />
         )}
       </Section>
       <Section title={trans.__('Files')} count={files.length}>
@@ -288,7 +284,10 @@ function Contents(props: {
         ) : (
           <Table
             label={trans.__('Files')}
-            columns={[trans.__('Path'), trans.__('Size')]}
+            columns={[
+              { title: trans.__('Path'), width: '75%' },
+              { title: trans.__('Size'), width: '25%', isNumeric: true }
+            ]}
             rows={files.map(({ path, size }) => ({
               key: path,
               cells: [path, size === null ? '' : formatBytes(size)]
@@ -300,7 +299,10 @@ function Contents(props: {
         <Section title={trans.__('Packages')} count={packageList.length} isOpen={false}>
           <Table
             label={trans.__('Packages')}
-            columns={[trans.__('Name'), trans.__('Version')]}
+            columns={[
+              { title: trans.__('Name'), width: '65%' },
+              { title: trans.__('Version'), width: '35%' }
+            ]}
             rows={packageList.map(([name, version]) => ({ key: name, cells: [name, version] }))}
           />
         </Section>
