@@ -38,6 +38,22 @@ export class ListChoice {
     return this._selected.size > 0 ? [...this._selected] : this._focused ? [this._focused] : [];
   }
 
+  /**
+   * Have the list take the focus when it is drawn next, because it is come back to.
+   */
+  wantFocus(): void {
+    this._isFocusWanted = true;
+  }
+
+  /**
+   * Whether the list is to take the focus; asked once.
+   */
+  takeFocus(): boolean {
+    const isWanted = this._isFocusWanted;
+    this._isFocusWanted = false;
+    return isWanted;
+  }
+
   select(ids: Iterable<string>): void {
     this._selected = new Set(ids);
     this._changed.emit();
@@ -68,6 +84,7 @@ export class ListChoice {
 
   private readonly _changed = new Signal<this, void>(this);
   private _focused = '';
+  private _isFocusWanted = false;
   private _place = 0;
   private _selected: ReadonlySet<string> = new Set();
 }

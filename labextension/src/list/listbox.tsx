@@ -1,4 +1,5 @@
 import { TranslationBundle } from '@jupyterlab/translation';
+import { checkIcon } from '@jupyterlab/ui-components';
 import * as React from 'react';
 
 import { useSignal } from '../components';
@@ -36,6 +37,11 @@ export function Listbox<T extends IListItem>(props: {
     0,
     items.findIndex(({ id }) => id === choice.focused)
   );
+  React.useEffect(() => {
+    if (choice.takeFocus()) {
+      list.current?.querySelector<HTMLElement>('[tabindex="0"]')?.focus();
+    }
+  }, [choice]);
   // The focus stays in the list when the item that has it goes.
   const hadFocus = React.useRef(false);
   React.useEffect(() => {
@@ -163,7 +169,7 @@ function Item(props: {
           choice.toggle(id);
         }}
       >
-        <input type="checkbox" tabIndex={-1} checked={isSelected} readOnly />
+        {isSelected && <checkIcon.react tag="span" />}
       </span>
       <span className="jp-MlsvcList-lines">{props.children}</span>
     </div>

@@ -85,6 +85,7 @@ export class SessionsModel implements IDisposable {
   show(id: string | null): void {
     if (id === null) {
       this._state.remove(OPEN);
+      this.choice.wantFocus();
     } else {
       this._state.set(OPEN, id);
       this.choice.focused = id;

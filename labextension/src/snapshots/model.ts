@@ -83,6 +83,7 @@ export class SnapshotsModel implements IDisposable {
   show(id: string | null): void {
     if (id === null) {
       this._state.remove(OPEN);
+      this.choice.wantFocus();
     } else {
       this._state.set(OPEN, id);
       this.choice.focused = id;
