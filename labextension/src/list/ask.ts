@@ -1,5 +1,6 @@
 import { Dialog, InputDialog, Notification, showDialog } from '@jupyterlab/apputils';
 import { TranslationBundle } from '@jupyterlab/translation';
+import * as React from 'react';
 
 import { isAbort } from '../trouble';
 
@@ -15,14 +16,22 @@ export function messageOf(error: unknown): string {
  */
 export async function confirm(options: {
   title: string;
-  body: string;
+
+  /**
+   * Paragraphs.
+   */
+  body: readonly string[];
   accept: string;
   trans: TranslationBundle;
 }): Promise<boolean> {
   const { title, body, accept, trans } = options;
   const { button } = await showDialog({
     title,
-    body,
+    body: React.createElement(
+      'div',
+      { className: 'jp-MlsvcList-question' },
+      body.map((text, at) => React.createElement('p', { key: at }, text))
+    ),
     buttons: [
       Dialog.cancelButton({ label: trans.__('Cancel') }),
       Dialog.warnButton({ label: accept })

@@ -178,9 +178,9 @@ export function ObjectTable(props: {
     <Table
       label={label}
       columns={[
-        { title: trans.__('Name'), width: '40%' },
-        { title: trans.__('Type'), width: '40%' },
-        { title: trans.__('Size'), width: '20%', isNumeric: true }
+        { title: trans.__('Name'), width: '45%' },
+        { title: trans.__('Type'), width: 'auto' },
+        { title: trans.__('Size'), width: '5em', isNumeric: true }
       ]}
       rows={objects.map(({ name, type, size }) => ({
         key: name,

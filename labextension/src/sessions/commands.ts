@@ -1,4 +1,5 @@
 import { InputDialog, Notification, showErrorMessage } from '@jupyterlab/apputils';
+import { TranslationBundle } from '@jupyterlab/translation';
 import { addIcon, stopIcon } from '@jupyterlab/ui-components';
 import { ReadonlyPartialJSONObject } from '@lumino/coreutils';
 
@@ -205,10 +206,7 @@ class SessionActions {
           ? trans.__('The snapshot of %1 is taken when what runs is done…', session.name)
           : trans.__('Taking a snapshot of %1…', session.name),
       success: ({ snapshotId, skipped = [] }) => ({
-        message: [
-          trans.__('Snapshot %1 is taken.', name),
-          ...(skipped.length > 0 ? [skippedText(skipped, trans)] : [])
-        ].join('\n'),
+        message: takenText(name, skipped, trans),
         isWarning: skipped.length > 0,
         actions: [
           {
@@ -238,7 +236,7 @@ class SessionActions {
         : trans.__('Their objects and files will be gone; snapshots that were taken of them stay.'),
       ...(isOne ? [] : [sessions.map(({ name }) => name).join(', ')]),
       ...(busy.length > 0 ? [trans.__('Code that runs is stopped: %1.', busy.join(', '))] : [])
-    ].join('\n\n');
+    ];
     const title = isOne
       ? trans.__('Close session %1?', first.name)
       : trans._n('Close %1 session?', 'Close %1 sessions?', sessions.length);
@@ -268,11 +266,17 @@ class SessionActions {
 }
 
 /**
- * Say which objects were left out and why.
+ * Say that a snapshot is there; why something was left out stands in the snapshot.
  */
-function skippedText(skipped: readonly ISkippedObject[], trans: IMlsvc['trans']): string {
-  const lines = skipped.map(({ name, type, reason }) => `${name} (${type}): ${reason}`);
-  return [trans.__('Left out:'), ...lines].join('\n');
+function takenText(
+  name: string,
+  skipped: readonly ISkippedObject[],
+  trans: TranslationBundle
+): string {
+  const names = skipped.map(object => object.name).join(', ');
+  return skipped.length > 0
+    ? trans.__('Snapshot %1 is taken, but without what cannot be kept: %2.', name, names)
+    : trans.__('Snapshot %1 is taken.', name);
 }
 
 async function askText(

@@ -136,7 +136,7 @@ function SessionList({ model, mlsvc }: IViewProps): React.ReactElement {
 function SessionLines(props: { session: ISession; trans: TranslationBundle }): React.ReactElement {
   const { session, trans } = props;
   const { name, runtimeType, creationTime, memoryBytes } = session;
-  const about = [stateText(session, trans), runtimeType, leaseText(session, trans)];
+  const about = [stateText(session, trans), leaseText(session, trans), runtimeType];
   return (
     <>
       <span className="jp-MlsvcList-line">

@@ -201,7 +201,7 @@ class SnapshotActions {
       ...(snapshots.length > 1 ? [snapshots.map(nameOf).join(', ')] : []),
       await this._whoKeeps(snapshots),
       trans.__('This cannot be undone.')
-    ].join('\n\n');
+    ];
     if (!(await confirm({ title, body, accept: trans.__('Delete'), trans }))) {
       return;
     }

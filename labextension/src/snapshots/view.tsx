@@ -285,8 +285,8 @@ function Contents(props: {
           <Table
             label={trans.__('Files')}
             columns={[
-              { title: trans.__('Path'), width: '75%' },
-              { title: trans.__('Size'), width: '25%', isNumeric: true }
+              { title: trans.__('Path'), width: 'auto' },
+              { title: trans.__('Size'), width: '5em', isNumeric: true }
             ]}
             rows={files.map(({ path, size }) => ({
               key: path,
