@@ -1,5 +1,6 @@
 import { Dialog } from '@jupyterlab/apputils';
 import { TranslationBundle } from '@jupyterlab/translation';
+import { Message } from '@lumino/messaging';
 
 import { Place } from './draft';
 import { PublishForm } from './form';
@@ -59,7 +60,9 @@ export class PublishDialog extends Dialog<unknown> {
   }
 
   /**
-   * Give up: what is being published is cancelled, and the dialog stays to say how that ended.
+   * Give up: what is being published is cancelled, and the dialog stays with what was typed.
+   *
+   * Asked again before that has ended, it closes.
    */
   override reject(): void {
     if (!this._model.cancel()) {
@@ -86,32 +89,45 @@ export class PublishDialog extends Dialog<unknown> {
     super.handleEvent(event);
   }
 
+  protected override onAfterAttach(message: Message): void {
+    super.onAfterAttach(message);
+    // Until the form is there, nothing but this can have the focus, and without it keys get lost.
+    this._button(CANCEL)?.focus();
+  }
+
   private async _publish(): Promise<void> {
+    if (!this._model.canPublish) {
+      return;
+    }
+    const before = document.activeElement;
+    // What has the focus is disabled meanwhile, and would lose it.
+    this._button(CANCEL)?.focus();
     await this._model.publish();
     if (this._model.published) {
       super.resolve(PUBLISH);
+    } else if (before instanceof HTMLElement) {
+      requestAnimationFrame(() => {
+        before.focus();
+      });
     }
   }
 
   private _follow(): void {
-    const { activity, canPublish, suggestion } = this._model;
-    const publish = this.node.querySelector<HTMLButtonElement>('button.jp-mod-accept');
+    const { canPublish, suggestion } = this._model;
+    const publish = this._button(PUBLISH);
     if (publish) {
       publish.disabled = !canPublish;
     }
-    const cancel = this.node.querySelectorAll<HTMLButtonElement>('.jp-Dialog-footer button')[
-      CANCEL
-    ];
-    if (cancel) {
-      cancel.disabled = activity === 'cancelling';
-    }
     if (suggestion && !this._hasFocused) {
-      // The form came after the dialog, so the dialog could not give it the focus.
       this._hasFocused = true;
       requestAnimationFrame(() => {
         this.node.querySelector<HTMLElement>('.jp-MlsvcPublish input')?.focus();
       });
     }
+  }
+
+  private _button(index: number): HTMLButtonElement | undefined {
+    return this.node.querySelectorAll<HTMLButtonElement>('.jp-Dialog-footer button')[index];
   }
 
   private _hasFocused = false;
