@@ -32,6 +32,18 @@ export function selectedCode(notebook: Notebook): ISelectedCode | null {
 }
 
 /**
+ * Make the cell of a node the active one, unless it is chosen already.
+ */
+export function activate(notebook: Notebook, node: HTMLElement | undefined): void {
+  const index = notebook.widgets.findIndex(cell => cell.node === node);
+  const cell = notebook.widgets[index];
+  if (cell && !notebook.isSelectedOrActive(cell)) {
+    notebook.deselectAll();
+    notebook.activeCellIndex = index;
+  }
+}
+
+/**
  * Add a code cell below another one and make it the active cell.
  *
  * The cell is added to the shared model, wherever others have moved the one above by now.

@@ -77,7 +77,6 @@ export function parameterDraft(
  * Begin with what the kernel suggests.
  */
 export function draftOf(suggestion: ISuggestion): IDraft {
-  const { session } = suggestion;
   return {
     name: suggestion.name,
     version: suggestion.version,
@@ -86,10 +85,19 @@ export function draftOf(suggestion: ISuggestion): IDraft {
     files: (suggestion.files ?? []).join(', '),
     initCode: suggestion.initCode,
     code: suggestion.code,
-    place: session ? { kind: 'session', name: session.name } : { kind: 'nothing' },
+    place: placeOf(suggestion),
     ...parametersOf(suggestion),
     kept: []
   };
+}
+
+/**
+ * Where the names are; a session is not started for code that needs nothing.
+ */
+function placeOf({ session, otherNames }: ISuggestion): Place {
+  return session && (session.exists || otherNames.notebook.length > 0)
+    ? { kind: 'session', name: session.name }
+    : { kind: 'nothing' };
 }
 
 /**

@@ -4,7 +4,7 @@ import { INotebookTracker, NotebookPanel } from '@jupyterlab/notebook';
 import { TranslationBundle } from '@jupyterlab/translation';
 
 import { IMlsvc } from '../tokens';
-import { insertBelow, selectedCode } from './cells';
+import { activate, insertBelow, selectedCode } from './cells';
 import { PublishDialog } from './dialog';
 import { publishIcon } from './icon';
 import { PublishingKernel } from './kernel';
@@ -39,12 +39,20 @@ export const publishPlugin: JupyterFrontEndPlugin<void> = {
               description: trans.__(
                 'Session whose objects the service finds; that of the notebook if left out'
               )
+            },
+            isContextMenu: {
+              type: 'boolean',
+              description: trans.__('Whether the cell beneath the context menu is meant')
             }
           }
         }
       },
-      execute: async ({ session }) => {
+      execute: async ({ session, isContextMenu }) => {
         if (tracker.currentWidget) {
+          if (isContextMenu) {
+            const isCell = (node: HTMLElement): boolean => node.classList.contains('jp-Cell');
+            activate(tracker.currentWidget.content, app.contextMenuHitTest(isCell));
+          }
           await publishFrom(
             tracker.currentWidget,
             mlsvc,
