@@ -1,5 +1,5 @@
 import { TranslationBundle } from '@jupyterlab/translation';
-import { caretLeftIcon, copyIcon, deleteIcon, editIcon } from '@jupyterlab/ui-components';
+import { copyIcon, deleteIcon, editIcon } from '@jupyterlab/ui-components';
 import { IRenderMimeRegistry } from '@jupyterlab/rendermime';
 import * as React from 'react';
 
@@ -13,6 +13,7 @@ import {
   RelativeTime,
   useSignal
 } from '../components';
+import { backIcon } from '../list/icon';
 import { IParameterDefinition, IServiceStatistics, IServiceVersion } from './api';
 import { Chart } from './chart';
 import { StateDot, stateName } from './figures';
@@ -123,11 +124,7 @@ function Title(props: IDetailsProps): React.ReactElement {
   }, [service.name, service.version]);
   return (
     <div className="jp-Mlsvc-detailsTitle">
-      <IconButton
-        icon={caretLeftIcon}
-        label={trans.__('Back to the list')}
-        onClick={actions.close}
-      />
+      <IconButton icon={backIcon} label={trans.__('Back to the list')} onClick={actions.close} />
       <h3 tabIndex={-1} ref={heading} title={service.name}>
         {service.name}
       </h3>
