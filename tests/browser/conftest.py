@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Iterator
+import uuid
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from jupyter_mlsvc_server.launch import ServerProcess
 from tests.browser.lab import Lab
+
+Api = Callable[..., requests.Response]
 
 ROOT = Path(__file__).parents[2]
 OUTPUT = ROOT / ".test-output" / "browser"
@@ -29,8 +33,18 @@ QUIET = [
 ]
 LAB_OPTIONS = [
     "--LabApp.expose_app_in_browser=True",
+    "--JupyterNotebookApp.expose_app_in_browser=True",
     "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
 ]
+ADDER = {
+    "code": "total = a + b",
+    "inputParameterDefinitions": [
+        {"name": "a", "type": "integer"},
+        {"name": "b", "type": "integer"},
+    ],
+    "outputParameterDefinitions": [{"name": "total", "type": "integer"}],
+    "runtimeType": "Python",
+}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -112,6 +126,50 @@ def page(chromium: Browser, output: Path, request: pytest.FixtureRequest) -> Ite
         page.screenshot(path=output / "failed.png")
         (output / "console.txt").write_text("\n".join(said))
     context.close()
+
+
+@pytest.fixture(scope="session")
+def api(lab_server: ServerProcess) -> Api:
+    """A function that calls the Jupyter door as the person at the keyboard."""
+    return caller(lab_server)
+
+
+def caller(server: ServerProcess) -> Api:
+    """Call a server's Jupyter door with the token of its JupyterLab; refusals raise."""
+
+    def call(method: str, path: str, **kwargs: Any) -> requests.Response:
+        answer = requests.request(
+            method,
+            server.notebook_url + path,
+            headers={"Authorization": f"token {server.jupyter_token}"},
+            timeout=60,
+            **kwargs,
+        )
+        answer.raise_for_status()
+        return answer
+
+    return call
+
+
+@pytest.fixture
+def adder(api: Api) -> Iterator[str]:
+    """The name of a service that adds two numbers, in versions V1.0 and V2.0."""
+    name = f"adder-{uuid.uuid4().hex[:6]}"
+    for version in ("V1.0", "V2.0"):
+        api("POST", f"/services/{name}/{version}", json=ADDER)
+    yield name
+    for service in api("GET", f"/services/{name}").json():
+        api("DELETE", f"/services/{name}/{service['version']}")
+
+
+@pytest.fixture
+def session(api: Api) -> Iterator[str]:
+    """The name of a running session."""
+    name = f"work-{uuid.uuid4().hex[:6]}"
+    created = api("POST", "/sessions", json={"name": name}).json()
+    yield name
+    if any(each["name"] == name for each in api("GET", "/sessions").json()):
+        api("DELETE", f"/sessions/{created['sessionId']}/force")
 
 
 @pytest.fixture

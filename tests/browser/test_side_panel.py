@@ -2,8 +2,17 @@
 
 from __future__ import annotations
 
-from playwright.sync_api import expect
+import os
+import subprocess
+import uuid
+from pathlib import Path
 
+import pytest
+import requests
+from playwright.sync_api import Browser, Locator, expect
+
+from jupyter_mlsvc_server.launch import ServerProcess
+from tests.browser.conftest import ADDER, AXE, Api, caller, serve
 from tests.browser.lab import Lab
 
 IRIS = [
@@ -17,13 +26,287 @@ clf = svm.SVC().fit(iris.data, iris.target)""",
 iris_species = [names[x] for x in clf.predict([flower_data])]""",
     "%consume Iris V1.0 flower_data=[7, 3.2, 4.7, 1.4]",
 ]
+WITHIN_A_SECOND = 1_500  # a machine at its limit draws a little later
 
 
-def test_what_a_notebook_publishes_appears_in_the_panel(lab: Lab) -> None:
+def service_row(panel: Locator, name: str) -> Locator:
+    """Row of a service in the list."""
+    return panel.locator(f"[role=treeitem][data-service='{name}']").first
+
+
+def version_row(panel: Locator, name: str, version: str) -> Locator:
+    """Row of a version in the list."""
+    return panel.locator(f"[role=treeitem][data-service='{name}'][data-version='{version}']")
+
+
+def open_version(panel: Locator, name: str, version: str) -> Locator:
+    """Open a version and give what is shown of it."""
+    version_row(panel, name, version).click()
+    article = panel.get_by_role("article", name=f"{name} {version}")
+    expect(article).to_be_visible()
+    return article
+
+
+def test_the_iris_of_a_notebook_is_found_tried_and_called_from_a_shell(lab: Lab, api: Api) -> None:
     file = lab.notebook("iris", IRIS)
     lab.open_lab("iris", file)
     panel = lab.show_panel()
+    expect(panel.get_by_role("tree").or_(panel.get_by_text("No services yet"))).to_be_visible()
     lab.run_all(len(IRIS))
     expect(lab.output(3)).to_contain_text("I. versicolor")
-    expect(panel.get_by_text("Iris", exact=True)).to_be_visible(timeout=20_000)
-    lab.shot("published")
+    expect(version_row(panel, "Iris", "V1.0")).to_be_visible(timeout=WITHIN_A_SECOND)
+
+    article = open_version(panel, "Iris", "V1.0")
+    article.get_by_role("textbox", name="flower_data").fill("7, 3.2, 4.7, 1.4")
+    article.get_by_role("button", name="Run", exact=True).click()
+    expect(article.get_by_role("region", name="iris_species")).to_contain_text("I. versicolor")
+    expect(article.get_by_text("Done in")).to_be_visible()
+    lab.shot("tried")
+
+    calls = article.locator("[data-section='call']")
+    calls.get_by_text("Call it from a program").click()
+    calls.get_by_role("combobox", name="Language of the call").select_option("curl")
+    calls.get_by_role("button", name="Copy").click()
+    expect(lab.page.get_by_text("Copied a call of Iris V1.0 as curl.")).to_be_visible()
+    line = lab.page.evaluate("navigator.clipboard.readText()")
+    assert lab.server.public_url in line
+    token = sign_in(lab.server)
+    done = subprocess.run(
+        ["bash", "-c", line],
+        env={**os.environ, "MLSVC_TOKEN": token},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    assert '"iris_species":["I. versicolor"]' in done.stdout
+    api("DELETE", "/services/Iris/V1.0")
+    expect(version_row(panel, "Iris", "V1.0")).to_have_count(0)
+
+
+def sign_in(server: ServerProcess) -> str:
+    """Get a token as a program does."""
+    answer = requests.post(
+        f"{server.public_url}/login",
+        json={"username": "admin", "password": server.admin_password},
+        timeout=30,
+    )
+    token: str = answer.json()["access_token"]
+    return token
+
+
+def test_a_version_is_deleted_and_the_other_stays(lab: Lab, adder: str, api: Api) -> None:
+    api("POST", f"/api/{adder}/V2.0", json={"a": 1, "b": 2})
+    lab.open_lab("delete")
+    panel = lab.show_panel()
+    article = open_version(panel, adder, "V2.0")
+    article.get_by_role("button", name=f"Delete {adder} V2.0").click()
+    dialog = lab.page.get_by_role("dialog")
+    expect(dialog).to_contain_text(f"Delete {adder} V2.0?")
+    expect(dialog).to_contain_text("1 call")
+    lab.shot("confirmation")
+    dialog.get_by_role("button", name="Delete").click()
+    expect(version_row(panel, adder, "V1.0")).to_be_visible()
+    expect(version_row(panel, adder, "V2.0")).to_have_count(0)
+    assert [row["version"] for row in api("GET", f"/services/{adder}").json()] == ["V1.0"]
+
+
+def test_a_version_is_deleted_by_keyboard_alone(lab: Lab, adder: str, api: Api) -> None:
+    lab.open_lab("keyboard")
+    panel = lab.show_panel()
+    expect(version_row(panel, adder, "V1.0")).to_be_visible()
+    keyboard = lab.page.keyboard
+    panel.get_by_role("searchbox").focus()
+    keyboard.type(adder)
+    expect(panel.get_by_role("treeitem")).to_have_count(3)
+    keyboard.press("Tab")  # the switch of whose services are listed
+    keyboard.press("Tab")
+    keyboard.press("ArrowDown")
+    expect(version_row(panel, adder, "V2.0")).to_be_focused()
+    keyboard.press("ArrowDown")
+    expect(version_row(panel, adder, "V1.0")).to_be_focused()
+    keyboard.press("Delete")
+    expect(lab.page.get_by_role("dialog")).to_contain_text(f"Delete {adder} V1.0?")
+    expect(lab.page.get_by_role("dialog").get_by_role("button", name="Cancel")).to_be_focused()
+    keyboard.press("Tab")
+    expect(lab.page.get_by_role("dialog").get_by_role("button", name="Delete")).to_be_focused()
+    keyboard.press("Enter")
+    expect(version_row(panel, adder, "V1.0")).to_have_count(0)
+    assert [row["version"] for row in api("GET", f"/services/{adder}").json()] == ["V2.0"]
+
+
+def test_a_description_is_edited_in_its_place(lab: Lab, adder: str, api: Api) -> None:
+    lab.open_lab("describe")
+    article = open_version(lab.show_panel(), adder, "V1.0")
+    article.get_by_role("button", name="Edit the description").click()
+    article.get_by_role("textbox", name="Description").fill("Adds two whole numbers")
+    article.get_by_role("button", name="Save").click()
+    expect(article.get_by_role("paragraph").get_by_text("Adds two whole numbers")).to_be_visible()
+    (row,) = api("GET", f"/services/{adder}/V1.0").json()
+    assert row["description"] == "Adds two whole numbers"
+
+
+def test_wrong_input_is_told_where_it_was_typed(lab: Lab, adder: str) -> None:
+    lab.open_lab("wrong")
+    article = open_version(lab.show_panel(), adder, "V1.0")
+    article.get_by_role("textbox", name="a integer").fill("two")
+    article.get_by_role("textbox", name="b integer").fill("2")
+    article.get_by_role("button", name="Run", exact=True).click()
+    expect(article.get_by_role("textbox", name="a integer")).to_have_attribute(
+        "aria-invalid", "true"
+    )
+    lab.shot("wrong")
+    article.get_by_role("textbox", name="a integer").fill("40")
+    article.get_by_role("button", name="Run", exact=True).click()
+    expect(article.get_by_role("region", name="total")).to_contain_text("42")
+
+
+def test_code_that_fails_is_told_with_its_error(lab: Lab, adder: str, api: Api) -> None:
+    api("PATCH", f"/services/{adder}/V1.0", json={"code": "total = a / (b - b)"})
+    lab.open_lab("failing")
+    article = open_version(lab.show_panel(), adder, "V1.0")
+    for name in ("a integer", "b integer"):
+        article.get_by_role("textbox", name=name).fill("1")
+    article.get_by_role("button", name="Run", exact=True).click()
+    expect(article.get_by_role("alert")).to_contain_text("ZeroDivisionError: division by zero")
+
+
+def test_the_last_inputs_are_there_after_a_reload(lab: Lab, adder: str) -> None:
+    lab.open_lab("memory")
+    article = open_version(lab.show_panel(), adder, "V1.0")
+    article.get_by_role("textbox", name="a integer").fill("40")
+    article.get_by_role("textbox", name="b integer").fill("2")
+    article.get_by_role("button", name="Run", exact=True).click()
+    expect(article.get_by_role("region", name="total")).to_contain_text("42")
+    lab.page.wait_for_timeout(1_500)  # the layout is saved a second after it changed
+    lab.reload()
+    article = lab.panel.get_by_role("article", name=f"{adder} V1.0")
+    expect(article.get_by_role("textbox", name="a integer")).to_have_value("40")
+
+
+def test_a_running_session_is_watched_and_interrupted(lab: Lab, session: str, api: Api) -> None:
+    lab.open_lab("sessions")
+    panel = lab.show_panel()
+    panel.get_by_role("tab", name="Sessions").click()
+    row = panel.get_by_role("option", name=session)
+    expect(row).to_contain_text("idle")
+    (found,) = (each for each in api("GET", "/sessions").json() if each["name"] == session)
+    code = "import time\nfor number in range(600):\n    print('step', number)\n    time.sleep(0.1)"
+    api("POST", f"/sessions/{found['id']}/executions", json={"code": code})
+    expect(row).to_contain_text("busy", timeout=WITHIN_A_SECOND)
+    row.click()
+    shown = panel.get_by_role("region", name=session)
+    expect(shown.get_by_label("Console", exact=True)).to_contain_text("step 3")
+    lab.shot("running")
+    shown.get_by_role("button", name="Interrupt").click()
+    expect(shown).to_contain_text("idle")
+    expect(shown.get_by_label("Console", exact=True)).to_contain_text("KeyboardInterrupt")
+
+
+def test_a_snapshot_is_taken_looked_into_and_deleted(lab: Lab, session: str, api: Api) -> None:
+    (found,) = (each for each in api("GET", "/sessions").json() if each["name"] == session)
+    api("POST", f"/sessions/{found['id']}/execute", json={"code": "x = 1; f = open('a.txt', 'w')"})
+    lab.open_lab("snapshots")
+    panel = lab.show_panel()
+    panel.get_by_role("tab", name="Sessions").click()
+    panel.get_by_role("option", name=session).click()
+    shown = panel.get_by_role("region", name=session)
+    shown.get_by_role("button", name="Take a snapshot").click()
+    dialog = lab.page.get_by_role("dialog")
+    expect(dialog.get_by_role("textbox")).to_have_value(session)
+    dialog.get_by_role("button", name="Take").click()
+    panel.get_by_role("tab", name="Snapshots").click()
+    panel.get_by_role("option", name=session).click()
+    inside = panel.get_by_role("region", name=session)
+    expect(inside.get_by_role("table", name="Objects")).to_contain_text("x")
+    expect(inside).to_contain_text("f is an open file, which belongs to this process")
+    expect(inside.get_by_role("table", name="Files")).to_contain_text("a.txt")
+    lab.shot("snapshot")
+    inside.get_by_role("button", name="Delete the snapshot").click()
+    lab.page.get_by_role("dialog").get_by_role("button", name="Delete").click()
+    expect(panel.get_by_role("option", name=session)).to_have_count(0)
+    assert not [each for each in api("GET", "/snapshots").json() if each["name"] == session]
+
+
+@pytest.mark.parametrize("theme", ["JupyterLab Light", "JupyterLab Dark"])
+def test_axe_finds_nothing_serious_in_a_theme(
+    lab: Lab, adder: str, session: str, theme: str
+) -> None:
+    lab.open_lab("axe")
+    lab.theme(theme)
+    panel = lab.show_panel()
+    expect(version_row(panel, adder, "V1.0")).to_be_visible()
+    found = lab.axe(AXE, "#jupyter-mlsvc-services")
+    lab.shot("list")
+    open_version(panel, adder, "V1.0").get_by_text("Call it from a program").click()
+    found += lab.axe(AXE, "#jupyter-mlsvc-services")
+    lab.shot("open")
+    panel.get_by_role("tab", name="Sessions").click()
+    panel.get_by_role("option", name=session).click()
+    expect(panel.get_by_role("region", name=session)).to_be_visible()
+    found += lab.axe(AXE, "#jupyter-mlsvc-services")
+    lab.theme("JupyterLab Light")
+    assert found == []
+
+
+def test_five_hundred_services_are_listed_and_searched_without_lag(
+    lab: Lab, api: Api, adder: str
+) -> None:
+    lab.open_lab("many")
+    panel = lab.show_panel()
+    (row,) = api("GET", f"/services/{adder}/V1.0").json()
+    many = [row | {"name": f"service-{number:03}"} for number in range(500)]
+    lab.page.route("**/mlsvc/services?*", lambda route: route.fulfill(json=many))
+    lab.command("mlsvc:refresh-services")
+    expect(panel.get_by_text("501 services").or_(panel.get_by_text("500 services"))).to_be_visible()
+    # Only what can be seen is drawn.
+    assert panel.get_by_role("treeitem").count() < 100
+    panel.get_by_role("searchbox").fill("service-499")
+    expect(panel.get_by_role("treeitem")).to_have_count(2, timeout=WITHIN_A_SECOND)
+
+
+def test_a_server_that_went_away_is_told_and_found_again(lab: Lab, adder: str) -> None:
+    lab.open_lab("away")
+    panel = lab.show_panel()
+    expect(version_row(panel, adder, "V1.0")).to_be_visible()
+    lab.page.route("**/mlsvc/**", lambda route: route.abort())
+    lab.command("mlsvc:refresh-services")
+    expect(panel.get_by_role("alert").first).to_be_visible()
+    lab.shot("away")
+    lab.page.unroute("**/mlsvc/**")
+    panel.get_by_role("alert").get_by_role("button").first.click()
+    expect(panel.get_by_role("alert")).to_have_count(0)
+    expect(version_row(panel, adder, "V1.0")).to_be_visible()
+
+
+def test_notebook_7_has_the_panel_too(lab: Lab, adder: str) -> None:
+    file = lab.notebook("seven", ["1 + 1"])
+    lab.open(f"notebooks/{file}")
+    lab.command(
+        "application:toggle-panel",
+        {"side": "left", "title": "ML Services", "id": "jupyter-mlsvc-services"},
+    )
+    lab.command("mlsvc:open-services")
+    article = open_version(lab.panel, adder, "V1.0")
+    article.get_by_role("textbox", name="a integer").fill("40")
+    article.get_by_role("textbox", name="b integer").fill("2")
+    article.get_by_role("button", name="Run", exact=True).click()
+    expect(article.get_by_role("region", name="total")).to_contain_text("42")
+    lab.shot("seven")
+
+
+def test_the_panel_works_at_the_root_of_a_server(
+    chromium: Browser, tmp_path_factory: pytest.TempPathFactory, output: Path
+) -> None:
+    with serve(tmp_path_factory.mktemp("root"), "/") as server:
+        name = f"adder-{uuid.uuid4().hex[:6]}"
+        caller(server)("POST", f"/services/{name}/V1.0", json=ADDER)
+        page = chromium.new_page()
+        lab = Lab(page, server, output)
+        lab.open_lab("root")
+        article = open_version(lab.show_panel(), name, "V1.0")
+        article.get_by_role("textbox", name="a integer").fill("40")
+        article.get_by_role("textbox", name="b integer").fill("2")
+        article.get_by_role("button", name="Run", exact=True).click()
+        expect(article.get_by_role("region", name="total")).to_contain_text("42")
+        page.close()
