@@ -100,7 +100,8 @@ function SessionList({ model, mlsvc }: IViewProps): React.ReactElement {
         <Empty title={trans.__('No sessions')}>
           <p>
             {trans.__(
-              'A session is an interpreter on the server. %%remote_exec in a notebook starts one, and keeps its objects there.'
+              'A session is an interpreter on the server. %1 in a notebook starts one, and keeps its objects there.',
+              '%%remote_exec'
             )}
           </p>
           <div>

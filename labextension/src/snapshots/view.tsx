@@ -94,7 +94,8 @@ function SnapshotList({ model, mlsvc }: IViewProps): React.ReactElement {
         <Empty title={trans.__('No snapshots')}>
           <p>
             {trans.__(
-              'A snapshot keeps the objects and files of a session. Open a session to take one, or run %mlsvc snapshot in a notebook.'
+              'A snapshot keeps the objects and files of a session. Open a session to take one, or run %1 in a notebook.',
+              '%mlsvc snapshot'
             )}
           </p>
         </Empty>

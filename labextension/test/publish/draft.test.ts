@@ -1,0 +1,125 @@
+import { describe, expect, it } from 'vitest';
+
+import {
+  draftOf,
+  otherNames,
+  parameterDraft,
+  problemsOf,
+  requestOf,
+  typeOfObject
+} from '../../src/publish/draft';
+import { suggestion } from './suggestion';
+
+describe('draftOf', () => {
+  it('begins with what the kernel suggests', () => {
+    const draft = draftOf(suggestion({ description: 'Tells species', files: ['a.png'] }));
+
+    expect(draft).toMatchObject({
+      name: 'iris',
+      description: 'Tells species',
+      files: 'a.png',
+      place: { kind: 'session', name: 'iris' }
+    });
+    expect(draft.inputs[0]).toMatchObject({ name: 'flower', example: '[7,3.2]' });
+  });
+
+  it('starts no session for code that needs nothing', () => {
+    const session = { name: 'iris', runtimeType: 'Python', exists: false };
+    const nothing = { session: [], notebook: [], missing: [] };
+
+    expect(draftOf(suggestion({ session, otherNames: nothing })).place).toEqual({
+      kind: 'nothing'
+    });
+    expect(draftOf(suggestion({ session })).place).toEqual({ kind: 'session', name: 'iris' });
+  });
+});
+
+describe('otherNames', () => {
+  it('takes back an input that was removed, to where it was found', () => {
+    const found = suggestion();
+    const draft = { ...draftOf(found), inputs: [] };
+
+    expect(otherNames(found, draft).notebook).toEqual(['clf', 'flower']);
+  });
+
+  it('no longer has a name that was made an input', () => {
+    const found = suggestion();
+    const draft = draftOf(found);
+    const more = { ...draft, inputs: [...draft.inputs, parameterDraft('names')] };
+
+    expect(otherNames(found, more).session).toEqual([]);
+  });
+
+  it('says that all are missing without a session', () => {
+    const found = suggestion();
+
+    expect(otherNames(found, { ...draftOf(found), place: { kind: 'nothing' } })).toEqual({
+      session: [],
+      notebook: [],
+      missing: ['names', 'clf']
+    });
+  });
+});
+
+describe('problemsOf', () => {
+  const draft = draftOf(suggestion());
+  const row = draft.inputs[0] ?? parameterDraft();
+
+  it.each([
+    ['no-name', { name: ' ' }],
+    ['no-version', { version: '' }],
+    ['no-code', { code: '\n' }],
+    ['no-identifier', { inputs: [{ ...row, name: '1x' }] }],
+    ['no-identifier', { outputs: [{ ...row, name: '' }] }],
+    ['twice', { inputs: [row, { ...row, key: 0 }] }],
+    ['no-json', { inputs: [{ ...row, example: "{'a': 1}" }] }]
+  ])('finds %s', (kind, change) => {
+    expect(problemsOf({ ...draft, ...change })).toMatchObject([{ kind }]);
+  });
+
+  it('finds none in what was suggested, nor in names of other scripts', () => {
+    expect(problemsOf(draft)).toEqual([]);
+    expect(problemsOf({ ...draft, inputs: [{ ...row, name: 'größe_花' }] })).toEqual([]);
+  });
+});
+
+describe('requestOf', () => {
+  it('sends names of the notebook to the session, but not those that are kept', () => {
+    const found = suggestion();
+    const draft = draftOf(found);
+
+    expect(requestOf(found, draft)).toMatchObject({
+      session: 'iris',
+      snapshot: null,
+      send: ['clf'],
+      inputs: [{ name: 'flower', type: 'vector', example: [7, 3.2] }]
+    });
+    expect(requestOf(found, { ...draft, kept: ['clf'] }).send).toEqual([]);
+  });
+
+  it('sends nothing where a snapshot is published', () => {
+    const found = suggestion();
+    const draft = { ...draftOf(found), place: { kind: 'snapshot', id: 's1' } as const };
+
+    expect(requestOf(found, draft)).toMatchObject({ session: null, snapshot: 's1', send: [] });
+  });
+
+  it('reads files between commas and lines', () => {
+    const found = suggestion();
+
+    expect(requestOf(found, { ...draftOf(found), files: 'a.png, b.csv\n c.txt,' }).files).toEqual([
+      'a.png',
+      'b.csv',
+      'c.txt'
+    ]);
+  });
+});
+
+describe('typeOfObject', () => {
+  it('takes the class of the object in the session', () => {
+    const objects = [{ name: 'table', type: 'pandas.core.frame.DataFrame', size: 1 }];
+
+    expect(typeOfObject(suggestion({ objects }), 'table')).toBe('data.frame');
+    expect(typeOfObject(suggestion(), 'unknown')).toBe('numeric');
+  });
+});
