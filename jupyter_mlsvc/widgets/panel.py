@@ -353,20 +353,30 @@ class Panel:
     # --- looks -------------------------------------------------------------------------------
 
     def __repr__(self) -> str:
-        state = self.state
-        if state.trouble:
-            return f"ML services: {state.trouble}"
-        services = looks.Listing(
-            state.shown_services()[:_MOST_IN_TEXT], _SERVICE_COLUMNS, "No services."
-        )
-        more = len(state.services) - len(services)
-        sessions = looks.Listing(state.sessions, _SESSION_COLUMNS, "No sessions.")
-        rest = f"\nand {more:,} more" if more else ""
+        if self.state.trouble:
+            return f"ML services: {self.state.trouble}"
+        services, sessions, more = self._listings()
+        rest = f"\n{more}" if more else ""
         return f"Services\n{services!r}{rest}\n\nSessions\n{sessions!r}"
 
+    def _fallback(self) -> str:
+        if self.state.trouble:
+            return f"<p>{html.escape(repr(self))}</p>"
+        services, sessions, more = self._listings()
+        shown, running = services._repr_html_(), sessions._repr_html_()
+        return f"<strong>Services</strong>{shown}{more}<br><strong>Sessions</strong>{running}"
+
+    def _listings(self) -> tuple[looks.Listing[Service], looks.Listing[Session], str]:
+        shown = self.state.shown_services()[:_MOST_IN_TEXT]
+        more = len(self.state.services) - len(shown)
+        return (
+            looks.Listing(shown, _SERVICE_COLUMNS, "No services."),
+            looks.Listing(self.state.sessions, _SESSION_COLUMNS, "No sessions."),
+            f"and {more:,} more" if more else "",
+        )
+
     def _repr_mimebundle_(self, **_: object) -> Mapping[str, Any]:
-        text = repr(self)
-        return bundle(self._shown, text, f"<pre>{html.escape(text)}</pre>")
+        return bundle(self._shown, repr(self), self._fallback())
 
     def _shown(self) -> ipywidgets.Widget:
         self._start()

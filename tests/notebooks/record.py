@@ -65,6 +65,9 @@ def record(path: Path, server: ServerProcess) -> None:
     for cell in notebook.cells:
         if cell.cell_type == "code":
             cell.outputs = joined(cell.outputs)
+            for output in cell.outputs:
+                # The widget is gone when the notebook is opened; the text beside it is not.
+                output.get("data", {}).pop("application/vnd.jupyter.widget-view+json", None)
     # What is stored must not tell which Python of which machine ran it.
     notebook.metadata.pop("widgets", None)
     notebook.metadata["language_info"] = {
