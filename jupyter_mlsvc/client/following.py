@@ -20,12 +20,19 @@ class Follower:
     """One run of code with its events, through interrupts."""
 
     def __init__(
-        self, sessions: Sessions, session_id: str, session_name: str, on_event: OnEvent | None
+        self,
+        sessions: Sessions,
+        session_id: str,
+        session_name: str,
+        on_event: OnEvent | None,
+        *,
+        typed: bool = False,
     ) -> None:
         self._sessions = sessions
         self._session_id = session_id
         self._session_name = session_name
         self._on_event = on_event
+        self._typed = typed
         self._error: RemoteError | None = None
         self._next = 0
 
@@ -43,7 +50,12 @@ class Follower:
         execution_id = str(uuid.uuid4())
         try:
             execution_id = self._sessions.start_execution(
-                self._session_id, code, inputs, outputs, execution_id=execution_id
+                self._session_id,
+                code,
+                inputs,
+                outputs,
+                execution_id=execution_id,
+                typed=self._typed,
             )
             return self._follow(execution_id)
         except KeyboardInterrupt:

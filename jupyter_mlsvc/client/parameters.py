@@ -34,7 +34,7 @@ def definitions(parameters: Parameters) -> list[ParameterDefinition]:
     Raises
     ------
     InvalidInput
-        A name is no Python identifier or comes twice, or a class stands for no type.
+        A name is none of Python's or R's or comes twice, or a class stands for no type.
     """
     if isinstance(parameters, str):
         parameters = [parameters]
@@ -64,8 +64,13 @@ def _definition(name: str, kind: object) -> ParameterDefinition:
                 "logical, numeric, integer, character, vector, matrix and data.frame."
             )
         kind = _BY_CLASS[kind.__name__]
+    return ParameterDefinition(name=_checked(name), type=str(kind))
+
+
+def _checked(name: str) -> str:
+    """Check a name by the rule of Python; one with a dot can only be one of R's."""
     try:
-        return ParameterDefinition(name=parameter_name(name), type=str(kind))
+        return parameter_name(name, "R" if "." in name else "Python")
     except InvalidName as error:
         raise InvalidInput(str(error)) from None
 

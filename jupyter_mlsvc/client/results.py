@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from jupyter_mlsvc.client import looks
 from jupyter_mlsvc.errors import RemoteExecutionError, ServiceFailed
-from jupyter_mlsvc.wire.models import ExecuteResponse, WebServiceResult
+from jupyter_mlsvc.wire.models import ExecuteResponse, WebServiceResult, WorkspaceObject
+
+_IN_R: Final = re.compile(r"(Error in .+?): (.*)", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +33,12 @@ class RemoteError:
 
     @classmethod
     def from_line(cls, line: str) -> RemoteError:
-        """Read the last line of a traceback, such as ``NameError: name 'x' is not defined``."""
+        """Read the last line of a traceback, such as ``NameError: name 'x' is not defined``.
+
+        In R it is like ``Error in f(x): no data``.
+        """
+        if found := _IN_R.match(line):
+            return cls(found[1], found[2])
         name, colon, message = line.partition(": ")
         if colon and all(part.isidentifier() for part in name.split(".")):
             return cls(name, message)
@@ -50,7 +58,7 @@ class ExecutionResult:
     error_message : str
         Last line of the traceback, or empty.
     outputs : dict
-        Values of the named outputs, as JSON gives them.
+        Values of the named outputs, as JSON gives them; a data.frame of R is a DataFrame.
     console_output : str
         What the code printed.
     changed_files : list of str
@@ -77,7 +85,7 @@ class ExecutionResult:
         return cls(
             success=response.success,
             error_message=response.error_message,
-            outputs={item.name: item.value for item in response.output_parameters},
+            outputs={item.name: _output(item) for item in response.output_parameters},
             console_output=response.console_output,
             changed_files=response.changed_files,
             error=None if response.success else error,
@@ -89,6 +97,14 @@ class ExecutionResult:
             raise RemoteExecutionError(
                 self.error.type_name, self.error.message, self.error.traceback, session
             )
+
+
+def _output(item: WorkspaceObject) -> Any:
+    if item.type != "data.frame":
+        return item.value
+    import pandas
+
+    return pandas.DataFrame(item.value)
 
 
 class ServiceResult(Mapping[str, Any]):

@@ -57,6 +57,8 @@ class Services:
             Name of the call in generated clients (``operationId``).
         output_files : sequence of str
             Files that the code writes and the answer carries.
+        runtime_type : str
+            Language of the code and of the snapshot, ``Python`` or ``R``.
 
         Raises
         ------
@@ -95,7 +97,6 @@ class Services:
         init_code: str | UnsetType = UNSET,
         alias: str | UnsetType = UNSET,
         output_files: Sequence[str] | UnsetType = UNSET,
-        runtime_type: str = "Python",
     ) -> Service:
         """Change a service in place; what is left out stays (contract: ``patchWebServiceVersion``).
 
@@ -108,7 +109,6 @@ class Services:
             operation_id=alias,
             input_parameter_definitions=UNSET if inputs is UNSET else definitions(inputs),
             output_parameter_definitions=UNSET if outputs is UNSET else definitions(outputs),
-            runtime_type=runtime_type,
             init_code=init_code,
             output_file_names=UNSET if output_files is UNSET else list(output_files),
         )

@@ -7,12 +7,15 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+import msgspec
+
 from jupyter_mlsvc.client import looks
 from jupyter_mlsvc.client.differences import WorkspaceDiff
 from jupyter_mlsvc.client.following import Follower, OnEvent
+from jupyter_mlsvc.client.parameters import plain_values
 from jupyter_mlsvc.client.results import ExecutionResult
 from jupyter_mlsvc.client.transfer import Progress, no_progress
-from jupyter_mlsvc.errors import NotFound
+from jupyter_mlsvc.errors import MlsvcError, NotFound
 from jupyter_mlsvc.wire import models
 from jupyter_mlsvc.wire.inventory import take
 
@@ -85,6 +88,11 @@ class Session:
         session.queued = row.queued
         return session
 
+    @property
+    def is_r(self) -> bool:
+        """Whether the session runs R."""
+        return self.runtime_type == "R"
+
     def execute(
         self,
         code: str,
@@ -100,7 +108,9 @@ class Session:
         RemoteExecutionError
             The code raised. ``client.sessions.execute`` tells it by its result instead.
         """
-        result = self._sessions.execute(self.id, code, inputs, outputs, timeout=timeout)
+        result = self._sessions.execute(
+            self.id, code, inputs, outputs, timeout=timeout, typed=self.is_r
+        )
         result.raise_for_error(self.name)
         return result
 
@@ -126,7 +136,7 @@ class Session:
         RemoteInterrupted
             A KeyboardInterrupt came here and was passed on.
         """
-        follower = Follower(self._sessions, self.id, self.name, on_event)
+        follower = Follower(self._sessions, self.id, self.name, on_event, typed=self.is_r)
         result = follower.run(code, inputs, outputs)
         result.raise_for_error(self.name)
         return result
@@ -189,7 +199,12 @@ class Session:
         namespace: dict[str, Any] | None = None,
         progress: Progress = no_progress,
     ) -> int:
-        """Set a variable to a Python object; gives the bytes that were sent."""
+        """Set a variable to a Python object; gives the bytes that were sent.
+
+        In a session of R it travels as JSON, a DataFrame as a data.frame.
+        """
+        if self.is_r:
+            return self._put_in_r(name, value)
         return self._sessions.put_object(self.id, name, value, namespace, progress)
 
     def get_object(
@@ -198,7 +213,12 @@ class Session:
         namespace: dict[str, Any] | None = None,
         progress: Progress = no_progress,
     ) -> Any:
-        """Read a variable as a Python object."""
+        """Read a variable as a Python object.
+
+        From a session of R it travels as JSON, a data.frame as a DataFrame.
+        """
+        if self.is_r:
+            return self._get_from_r(name)
         return self._sessions.get_object(self.id, name, namespace, progress)
 
     def diff(self, namespace: Mapping[str, object]) -> WorkspaceDiff:
@@ -214,6 +234,22 @@ class Session:
     def delete_object(self, name: str) -> None:
         """Delete a variable."""
         self._sessions.delete_object(self.id, name)
+
+    def _put_in_r(self, name: str, value: object) -> int:
+        result = self._sessions.execute(self.id, "", {name: value}, typed=True)
+        result.raise_for_error(self.name)
+        return len(msgspec.json.encode(plain_values({name: value})))
+
+    def _get_from_r(self, name: str) -> Any:
+        result = self._sessions.execute(self.id, "", outputs=[name])
+        if result.success:
+            return result.outputs[name]
+        if name not in self.list_objects():
+            raise NotFound(result.error_message, status=404, exception_type="NotFoundException")
+        raise MlsvcError(
+            f"{result.error_message} Write it to a file in the session, as saveRDS({name}, "
+            f'"{name}.rds") does, and download that.'
+        )
 
     def __enter__(self) -> Self:
         return self

@@ -7,6 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from msgspec import UNSET, UnsetType
+
 from jupyter_mlsvc.client import looks
 from jupyter_mlsvc.client.api import Api, multipart
 from jupyter_mlsvc.client.events import AnyEvent, Finished, decode_event
@@ -49,7 +51,7 @@ class Sessions:
         snapshot_id : str, optional
             A snapshot of yours to load into it.
         runtime_type : str
-            Language, by the name that the server knows it by.
+            Language: ``Python``, or ``R`` where the server has it.
         """
         request = models.CreateSessionRequest(
             name=name, snapshot_id=snapshot_id, runtime_type=runtime_type
@@ -97,6 +99,7 @@ class Sessions:
         outputs: Sequence[str] = (),
         *,
         timeout: float | None = None,
+        typed: bool = False,
     ) -> ExecutionResult:
         """Run code and wait for its end (contract: ``executeCode``).
 
@@ -110,13 +113,15 @@ class Sessions:
             Names to read afterwards, as JSON.
         timeout : float, optional
             Seconds to wait for the answer; None waits as long as it takes.
+        typed : bool
+            Whether a DataFrame is to be a data frame there, too, as in sessions of R.
         """
         answer = self._api.post(
             models.ExecuteResponse,
             "sessions",
             session_id,
             "execute",
-            json=_execute_request(code, inputs, outputs),
+            json=_execute_request(code, inputs, outputs, typed=typed),
             timeout=(self._api.timeout[0], timeout),
         )
         return ExecutionResult.of(answer)
@@ -128,6 +133,8 @@ class Sessions:
         inputs: Mapping[str, object] | None = None,
         outputs: Sequence[str] = (),
         execution_id: str | None = None,
+        *,
+        typed: bool = False,
     ) -> str:
         """Start code without waiting; :meth:`events` follows it. Returns the execution's id.
 
@@ -135,8 +142,10 @@ class Sessions:
         ----------
         execution_id : str, optional
             An id of your own, by which the code can be cancelled before the answer has come.
+        typed : bool
+            As for :meth:`execute`.
         """
-        request = _execute_request(code, inputs, outputs)
+        request = _execute_request(code, inputs, outputs, typed=typed)
         answer = self._api.post(
             models.StartExecutionResponse,
             "sessions",
@@ -370,16 +379,23 @@ class Sessions:
 
 
 def _execute_request(
-    code: str, inputs: Mapping[str, object] | None, outputs: Sequence[str]
+    code: str, inputs: Mapping[str, object] | None, outputs: Sequence[str], *, typed: bool
 ) -> models.ExecuteRequest:
+    given = inputs or {}
     return models.ExecuteRequest(
         code=code,
         input_parameters=[
-            models.WorkspaceObject(name=name, value=value)
-            for name, value in plain_values(inputs or {}).items()
+            models.WorkspaceObject(
+                name=name, value=value, type=_type_of(given[name]) if typed else UNSET
+            )
+            for name, value in plain_values(given).items()
         ],
         output_parameters=list(outputs),
     )
+
+
+def _type_of(value: object) -> str | UnsetType:
+    return "data.frame" if type(value).__name__ == "DataFrame" else UNSET
 
 
 _COLUMNS: Final[Sequence[looks.Column]] = (

@@ -121,7 +121,7 @@ class Snapshot:
         Objects that could not be kept: ``name``, ``type`` and ``reason``.
     owner, creation_time : str or None
     content_size : int or None
-        Bytes; known where the snapshot came from a list, as are owner and time.
+        Bytes; known where the snapshot came from a list, as are owner, time and ``runtime_type``.
     """
 
     def __init__(
@@ -134,6 +134,7 @@ class Snapshot:
         owner: str | None = None,
         creation_time: str | None = None,
         content_size: int | None = None,
+        runtime_type: str | None = None,
     ) -> None:
         self._snapshots = snapshots
         self.id = snapshot_id
@@ -142,6 +143,7 @@ class Snapshot:
         self.owner = owner
         self.creation_time = creation_time
         self.content_size = content_size
+        self.runtime_type = runtime_type
 
     @classmethod
     def of(cls, snapshots: Snapshots, row: models.Snapshot) -> Snapshot:
@@ -154,6 +156,7 @@ class Snapshot:
             owner=row.owner,
             creation_time=row.creation_time,
             content_size=row.content_size,
+            runtime_type=row.runtime_type,
         )
 
     def delete(self) -> None:

@@ -127,25 +127,46 @@ class MlsvcConnection(Configurable):
         """The session that was used last, or None."""
         return self._current
 
-    def session(self, name: str | None = None, *, quiet: bool = False) -> Session:
+    def session(
+        self, name: str | None = None, runtime: str | None = None, *, quiet: bool = False
+    ) -> Session:
         """Give a session and make it the current one; it is started where there is none.
 
         Parameters
         ----------
         name : str, optional
             Name or id; the current session, else the default one, where it is left out.
+        runtime : str, optional
+            Its language; that of the current session, else Python, where it is left out.
         quiet : bool
             Do not print what was found or started.
+
+        Raises
+        ------
+        MlsvcError
+            The session that is named runs another language.
         """
-        if name is None and self._current is not None:
-            return self._current
-        wanted = name or self.default_session or default_session_name()
+        current = self._current
+        if name is None and current is not None and runtime in {None, current.runtime_type}:
+            return current
+        wanted = name or self._default_name(runtime)
         if wanted not in self._sessions:
             self._sessions[wanted] = self._find(wanted, quiet=quiet) or self._start(
-                wanted, quiet=quiet
+                wanted, runtime=runtime, quiet=quiet
             )
-        self._current = self._sessions[wanted]
-        return self._current
+        found = self._sessions[wanted]
+        if runtime not in {None, found.runtime_type}:
+            raise MlsvcError(
+                f"Session {found.name!r} runs {found.runtime_type}. Give another name for one "
+                f"that runs {runtime}."
+            )
+        self._current = found
+        return found
+
+    def _default_name(self, runtime: str | None) -> str:
+        name = self.default_session or default_session_name()
+        # Beside the notebook's session in Python, so that its cells can use both in turn.
+        return f"{name} in R" if runtime == "R" else name
 
     def existing(self) -> Session | None:
         """Give the current session, or the default one where the server has it; starts none."""
@@ -180,16 +201,23 @@ class MlsvcConnection(Configurable):
             )
         return session
 
-    def new(self, name: str | None = None, *, snapshot: str | None = None) -> Session:
+    def new(
+        self,
+        name: str | None = None,
+        *,
+        snapshot: str | None = None,
+        runtime: str | None = None,
+    ) -> Session:
         """Start a session, even if there is one of that name, and make it the current one.
 
         Parameters
         ----------
         snapshot : str, optional
             Name or id of a snapshot to load into it.
+        runtime : str, optional
+            Its language; that of the snapshot, else Python, where it is left out.
         """
-        wanted = name or self.default_session or default_session_name()
-        return self._use(self._start(wanted, snapshot))
+        return self._use(self._start(name or self._default_name(runtime), snapshot, runtime))
 
     def forget(self, session: Session) -> None:
         """Take a session that has ended off the list."""
@@ -249,12 +277,25 @@ class MlsvcConnection(Configurable):
             print(f"Continuing in session {session.name!r}.")
         return session
 
-    def _start(self, name: str, snapshot: str | None = None, *, quiet: bool = False) -> Session:
-        snapshot_id = None if snapshot is None else self.snapshot_id(snapshot)
+    def _start(
+        self,
+        name: str,
+        snapshot: str | None = None,
+        runtime: str | None = None,
+        *,
+        quiet: bool = False,
+    ) -> Session:
+        found = None if snapshot is None else self.client.snapshots.find(snapshot)
         with self.waiting(f"Starting session {name!r}", quiet=quiet):
-            session = self.client.sessions.create(name, snapshot_id=snapshot_id)
+            session = self.client.sessions.create(
+                name,
+                # What is neither an id nor a name of yours: the server knows what it is.
+                snapshot_id=snapshot if found is None else found.id,
+                runtime_type=runtime or (found.runtime_type if found else None) or "Python",
+            )
         if not quiet:
-            print(f"Started session {name!r}.")
+            language = "" if session.runtime_type == "Python" else f" ({session.runtime_type})"
+            print(f"Started session {name!r}{language}.")
         return session
 
 

@@ -32,6 +32,7 @@ from jupyter_mlsvc.magics.command import (
 )
 from jupyter_mlsvc.magics.connection import MlsvcConnection
 from jupyter_mlsvc.magics.options import (
+    RUNTIMES,
     LineParser,
     code_text,
     csv_files,
@@ -89,8 +90,7 @@ def _sessions(connection: MlsvcConnection, _: argparse.Namespace) -> Listing[Ses
 
 
 def _session(connection: MlsvcConnection, arguments: argparse.Namespace) -> Session | None:
-    if arguments.snapshot is not None and arguments.words[:1] != ["new"]:
-        raise UsageError("--snapshot goes with %mlsvc session new [NAME].")
+    _require_new(arguments)
     match arguments.words:
         case []:
             current = connection.current
@@ -100,9 +100,9 @@ def _session(connection: MlsvcConnection, arguments: argparse.Namespace) -> Sess
                 )
             return current
         case ["new"]:
-            return connection.new(snapshot=arguments.snapshot)
+            return connection.new(snapshot=arguments.snapshot, runtime=arguments.runtime)
         case ["new", name]:
-            return connection.new(name, snapshot=arguments.snapshot)
+            return connection.new(name, snapshot=arguments.snapshot, runtime=arguments.runtime)
         case ["close"]:
             if connection.current is None:
                 raise MlsvcError("No session is in use.")
@@ -115,6 +115,12 @@ def _session(connection: MlsvcConnection, arguments: argparse.Namespace) -> Sess
             return connection.switch(name)
         case _:
             raise UsageError("Too many words.\nUse: %mlsvc " + COMMANDS_BY_NAME["session"].form)
+
+
+def _require_new(arguments: argparse.Namespace) -> None:
+    for option in ("snapshot", "runtime"):
+        if getattr(arguments, option) is not None and arguments.words[:1] != ["new"]:
+            raise UsageError(f"--{option} goes with %mlsvc session new [NAME].")
 
 
 def _close(connection: MlsvcConnection, session: Session) -> None:
@@ -213,10 +219,14 @@ COMMANDS: Final[tuple[Command, ...]] = (
     Command("status", "state of the server", _status),
     Command("sessions", "your sessions", _sessions),
     Command(
-        "session [NAME | new [NAME] [--snapshot NAME] | close [NAME]]",
+        "session [NAME | new [NAME] [--snapshot NAME] [--runtime R] | close [NAME]]",
         "the current session; switch, start or close one",
         _session,
-        ((("words",), {"nargs": "*", "default": []}), (("--snapshot",), {})),
+        (
+            (("words",), {"nargs": "*", "default": []}),
+            (("--snapshot",), {}),
+            (("--runtime",), {"choices": RUNTIMES}),
+        ),
     ),
     *WORKSPACE_COMMANDS,
     Command("snapshots", "your snapshots", _snapshots),

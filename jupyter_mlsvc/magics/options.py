@@ -66,10 +66,24 @@ _COMMA_TYPES: Final = (csv_names, csv_parameters, csv_files)
 # --- options that several magics share -------------------------------------------------------
 
 
+RUNTIMES: Final = ("Python", "R")
+
+
 def session_option(function: F) -> F:
     """Add ``--session NAME``."""
     option = argument(
         "-s", "--session", metavar="NAME", help="session on the server, by name or id"
+    )
+    added: F = option(function)
+    return added
+
+
+def runtime_option(function: F) -> F:
+    """Add ``--runtime NAME``."""
+    option = argument(
+        "--runtime",
+        choices=RUNTIMES,
+        help="language of the session that is used or started; Python, or R",
     )
     added: F = option(function)
     return added

@@ -16,15 +16,20 @@ from jupyter_mlsvc.capture import assigned_names, needed_names
 from jupyter_mlsvc.client.service import Service
 from jupyter_mlsvc.client.session import Session
 from jupyter_mlsvc.magics.base import MlsvcMagics
-from jupyter_mlsvc.magics.options import LineParser, csv_files, definition_options
+from jupyter_mlsvc.magics.options import (
+    LineParser,
+    csv_files,
+    definition_options,
+    runtime_option,
+)
 
 _FORM: Final = """%publish NAME VERSION [--snapshot NAME | --session NAME] [-i NAME:TYPE,…]
               [-o NAME:TYPE,…] [--description TEXT] [--init-code CODE] [--alias NAME]
-              [--files NAME,…] CODE
+              [--files NAME,…] [--runtime R] CODE
      %%publish NAME VERSION …   with the code in the cell
      %publish --realtime NAME VERSION [--response NAME,…] [--description TEXT] [--alias NAME] MODEL
                                 with a variable of this kernel that holds a fitted model"""
-_OF_CODE: Final = ("inputs", "outputs", "init_code", "files", "snapshot", "session")
+_OF_CODE: Final = ("inputs", "outputs", "init_code", "files", "snapshot", "session", "runtime")
 
 
 @magics_class
@@ -34,6 +39,7 @@ class PublishMagics(MlsvcMagics):
     @no_var_expand
     @magic_arguments()
     @definition_options
+    @runtime_option
     @argument(
         "--realtime",
         action="store_true",
@@ -54,8 +60,8 @@ class PublishMagics(MlsvcMagics):
 
         The code runs for each call: it finds the inputs as variables, and its variables named like
         the outputs are the answer. It also finds what the snapshot holds; without ``--snapshot``
-        one of the current session is taken for it. Code on the line is the rest of the line, or
-        one Python string.
+        one of the current session is taken for it, and the service runs its language. Code on the
+        line is the rest of the line, or one Python string.
 
         Examples::
 
@@ -76,9 +82,11 @@ class PublishMagics(MlsvcMagics):
         code = _code(parser, arguments, cell)
         if arguments.snapshot and arguments.session:
             raise parser.misuse("Give --snapshot or --session, not both")
-        _note_unset_outputs(arguments, code)
         what = self._what(arguments)
-        with self._snapshot(arguments, code) as snapshot_id, self.connection.waiting(what):
+        with (
+            self._snapshot(arguments, code) as (snapshot_id, runtime),
+            self.connection.waiting(what),
+        ):
             return self.connection.client.services.publish(
                 arguments.name,
                 arguments.version,
@@ -90,6 +98,7 @@ class PublishMagics(MlsvcMagics):
                 init_code=arguments.init_code,
                 alias=arguments.alias,
                 output_files=arguments.files or (),
+                runtime_type=runtime,
             )
 
     def _what(self, arguments: argparse.Namespace) -> str:
@@ -120,21 +129,39 @@ class PublishMagics(MlsvcMagics):
             raise UsageError(f"{name} can't be published. {error}") from None
 
     @contextmanager
-    def _snapshot(self, arguments: argparse.Namespace, code: str) -> Iterator[str | None]:
-        """Give the snapshot to publish; one taken for it goes when the service has it."""
+    def _snapshot(
+        self, arguments: argparse.Namespace, code: str
+    ) -> Iterator[tuple[str | None, str]]:
+        """Give the snapshot to publish and its language.
+
+        One that is taken for the service goes when the service has it.
+        """
         if arguments.snapshot:
-            yield self.connection.snapshot_id(arguments.snapshot)
+            found = self.connection.client.snapshots.find(arguments.snapshot)
+            runtime = arguments.runtime or (found.runtime_type if found else None) or "Python"
+            self._note(arguments, code, runtime)
+            yield found.id if found else arguments.snapshot, runtime
             return
         session = self._session(arguments.session)
-        if session is None:
-            self._note_missing_names(arguments, code, None)
-            yield None
+        runtime = arguments.runtime or (session.runtime_type if session else "Python")
+        if session is None or session.runtime_type != runtime:
+            self._note(arguments, code, runtime)
+            if runtime == "Python":
+                self._note_missing_names(arguments, code, None)
+            yield None, runtime
             return
+        self._note(arguments, code, runtime)
         label = " ".join(filter(None, (arguments.name, arguments.version)))
         with self.connection.passing_snapshot(session, label) as snapshot_id:
-            # Only now, because the snapshot waits for what the session may be running.
-            self._note_missing_names(arguments, code, session)
-            yield snapshot_id
+            if runtime == "Python":
+                # Only now, because the snapshot waits for what the session may be running.
+                self._note_missing_names(arguments, code, session)
+            yield snapshot_id, runtime
+
+    def _note(self, arguments: argparse.Namespace, code: str, runtime: str) -> None:
+        # Code in R is read by the server only.
+        if runtime == "Python":
+            _note_unset_outputs(arguments, code)
 
     def _session(self, name: str | None) -> Session | None:
         if name is not None:

@@ -16,11 +16,15 @@ from jupyter_mlsvc.display import CellOutput, RemoteValue
 from jupyter_mlsvc.errors import RemoteExecutionError
 from jupyter_mlsvc.magics.base import MlsvcMagics
 from jupyter_mlsvc.magics.exchange import fetch, send
-from jupyter_mlsvc.magics.options import LineParser, csv_names, session_option
+from jupyter_mlsvc.magics.options import LineParser, csv_names, runtime_option, session_option
 
-_FORM: Final = """%%remote_exec [--session NAME] [-i a,b] [-o x,y]   with the code in the cell
-     %remote_exec [--session NAME] [-i a,b] [-o x,y] CODE"""
-_UNDEFINED: Final = re.compile(r"name '(\w+)' is not defined")
+_FORM: Final = """%%remote_exec [--session NAME] [--runtime R] [-i a,b] [-o x,y]
+                       with the code in the cell
+     %remote_exec [--session NAME] [--runtime R] [-i a,b] [-o x,y] CODE"""
+_UNDEFINED: Final = re.compile(r"name '(\w+)' is not defined|object '(\w+)' not found")
+
+_UNSET: Final = ("NameError", "Error")
+"""What an unknown name raises in Python and in R."""
 
 
 @magics_class
@@ -31,6 +35,7 @@ class RemoteExecMagics(MlsvcMagics):
     @needs_local_scope
     @magic_arguments()
     @session_option
+    @runtime_option
     @argument(
         "-i",
         "--inputs",
@@ -56,7 +61,8 @@ class RemoteExecMagics(MlsvcMagics):
 
         Output appears while the code runs. Interrupting the cell interrupts the code there; the
         session keeps its variables. The session is started when it is first used, and a session
-        that you name becomes the current one.
+        that you name becomes the current one. With ``--runtime R`` it is one that runs R, beside
+        the notebook's in Python; values then travel as JSON, DataFrames as data frames.
 
         Examples::
 
@@ -67,7 +73,7 @@ class RemoteExecMagics(MlsvcMagics):
         arguments = parser.parse(line)
         code = _code(parser, arguments.code, cell)
         values = _values(arguments.inputs, self.namespace(local_ns))
-        session = self.connection.session(arguments.session)
+        session = self.connection.session(arguments.session, arguments.runtime)
         with self.connection.told_when_gone(session):
             for name, value in values.items():
                 send(session, name, value, self.shell.user_ns)
@@ -118,7 +124,8 @@ def _not_set(name: str, session: Session) -> str:
 
 
 def _hint(error: RemoteExecutionError, namespace: Mapping[str, Any]) -> str:
-    found = _UNDEFINED.search(error.remote_message) if error.remote_type == "NameError" else None
-    if found is None or found[1] not in namespace:
+    found = _UNDEFINED.search(error.remote_message)
+    name = (found[1] or found[2]) if found else None
+    if name is None or name not in namespace or not error.remote_type.startswith(_UNSET):
         return ""
-    return f"{found[1]!r} is a variable of this notebook; send it with -i {found[1]}."
+    return f"{name!r} is a variable of this notebook; send it with -i {name}."

@@ -103,10 +103,15 @@ class Session(Wire, frozen=True, kw_only=True):
 
 
 class WorkspaceObject(Wire, frozen=True, kw_only=True):
-    """A named value; the value is any JSON."""
+    """A named value; the value is any JSON.
+
+    ``type`` (our addition) is one of the contract's seven parameter types: with it an input is
+    made what a service's input of that type is, and an output of R tells that it is a data.frame.
+    """
 
     name: str
     value: Any = None
+    type: str | UnsetType | None = UNSET
 
 
 class ExecuteRequest(Wire, frozen=True, kw_only=True):

@@ -82,7 +82,6 @@ def test_update_leaves_out_what_stays(client: Client, transport: FakeTransport) 
     assert body(transport) == {
         "description": "better",
         "inputParameterDefinitions": [],
-        "runtimeType": "Python",
     }
 
 

@@ -100,7 +100,7 @@ def test_a_session_runs_code_with_inputs_outputs_and_changed_files(
         "success": True,
         "errorMessage": "",
         "outputParameters": [
-            {"name": "frame", "value": {"a": [1, 2.5], "b": ["u", None]}},
+            {"name": "frame", "value": {"a": [1, 2.5], "b": ["u", None]}, "type": "data.frame"},
             {"name": "x", "value": [1, 2.5]},
         ],
         "consoleOutput": "[1] 1.0 2.5\n",

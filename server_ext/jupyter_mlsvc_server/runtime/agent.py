@@ -21,9 +21,11 @@ request only while the kernel is idle: comm messages overtake a cell that is awa
 ==============  ==========================================  =======================================
 ``op``          members of the request                      members of the answer
 ==============  ==========================================  =======================================
-``set``         ``values``: {name: JSON}
+``set``         ``values``: {name: JSON}; maybe
+                ``types``: {name: parameter type}
 ``set_pickled`` ``name``; buffers[0] is the pickle          ``type``
-``get``         ``names``: [name]                           ``values``: {name: JSON}
+``get``         ``names``: [name]                           ``values``: {name: JSON}; in R
+                                                            ``types``: {name: parameter type}
 ``get_pickled`` ``name``; ``bound``: false                  ``size``, ``type``; buffers[0]
 ``delete``      ``name``
 ``list``                                                    ``objects``: [{name, type, size}]
@@ -34,9 +36,10 @@ request only while the kernel is idle: comm messages overtake a cell that is awa
                 ``blobs``: path of the blob folder          ``lost``: {name: reason}
 ==============  ==========================================  =======================================
 
-- ``set`` sets all values or none. ``set_pickled`` takes what ``cloudpickle.dumps``, ``dill.dumps``,
-  ``pickle.dumps`` or ``jupyter_mlsvc.wire.objects.dumps`` wrote; functions written by the last one
-  see the session's names. ``delete`` and the two ``get`` fail with type ``UnknownName`` when there
+- ``set`` sets all values or none; one with a type becomes what a service's input of it is.
+- ``set_pickled`` takes what ``cloudpickle.dumps``, ``dill.dumps``, ``pickle.dumps`` or
+  ``jupyter_mlsvc.wire.objects.dumps`` wrote; functions written by the last one see the session's
+  names. ``delete`` and the two ``get`` fail with type ``UnknownName`` when there
   is no such name, ``get`` with ``ValueProblem`` when JSON can't carry the value.
 - ``get_pickled`` writes a plain cloudpickle that any program can read; with ``bound`` true,
   functions in it are written for :func:`jupyter_mlsvc.wire.objects.loads`.
@@ -135,7 +138,15 @@ class Agent:
         return {"ok": True, **answer}, blobs
 
     def _set(self, request: dict[str, Any], _: list[Any]) -> Answer:
-        self._space.update(request["values"])
+        from jupyter_mlsvc.wire.values import decode_input
+
+        types = request.get("types", {})
+        self._space.update(
+            {
+                name: decode_input(types[name], value, name) if name in types else value
+                for name, value in request["values"].items()
+            }
+        )
         return {}, []
 
     def _set_pickled(self, request: dict[str, Any], buffers: list[Any]) -> Answer:

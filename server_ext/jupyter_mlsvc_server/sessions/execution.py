@@ -68,6 +68,7 @@ class Execution:
             parameter_name(each.name, runtime_type): each.value
             for each in request.input_parameters or []
         }
+        self.types = {each.name: each.type for each in request.input_parameters or [] if each.type}
         self.outputs = [
             parameter_name(name, runtime_type) for name in request.output_parameters or []
         ]
@@ -192,7 +193,7 @@ class Execution:
         self,
         *,
         error: str | None = None,
-        values: dict[str, Any] | None = None,
+        outputs: list[WorkspaceObject] | None = None,
         changed_files: list[str],
     ) -> None:
         """Give it its result, and the log its last event."""
@@ -201,9 +202,7 @@ class Execution:
         response = ExecuteResponse(
             success=error is None,
             error_message=error or "",
-            output_parameters=[
-                WorkspaceObject(name=name, value=value) for name, value in (values or {}).items()
-            ],
+            output_parameters=outputs or [],
             console_output=str(self.console),
             changed_files=changed_files,
         )

@@ -12,9 +12,15 @@ from pathlib import Path
 from typing import Any, Final
 
 import msgspec
+from msgspec import UNSET
 
 from jupyter_mlsvc.wire import models
-from jupyter_mlsvc.wire.models import ExecuteRequest, ExecuteResponse, SessionInventory
+from jupyter_mlsvc.wire.models import (
+    ExecuteRequest,
+    ExecuteResponse,
+    SessionInventory,
+    WorkspaceObject,
+)
 from jupyter_mlsvc.wire.names import parameter_name
 from jupyter_mlsvc_server.sessions.errors import (
     AgentRefused,
@@ -285,37 +291,41 @@ class Session:
             self._remember(execution.code)
             before = await asyncio.to_thread(self.files.state)
             try:
-                error, values = await self._perform(execution)
+                error, outputs = await self._perform(execution)
             except Exception:  # noqa: BLE001 - whoever waits gets an answer
                 _log.exception("execution %s in session %s failed", execution.id, self.id)
-                error, values = "The server could not run this; its log has the reason.", {}
+                error, outputs = "The server could not run this; its log has the reason.", []
             finally:
                 self._running = None
             changed = await asyncio.to_thread(self.files.changed_since, before)
-            execution.finish(error=error, values=values, changed_files=changed)
+            execution.finish(error=error, outputs=outputs, changed_files=changed)
 
-    async def _perform(self, execution: Execution) -> tuple[str | None, dict[str, Any]]:
-        """Set inputs, run, read outputs; gives the error in a sentence, or the values."""
+    async def _perform(self, execution: Execution) -> tuple[str | None, list[WorkspaceObject]]:
+        """Set inputs, run, read outputs; gives the error in a sentence, or the outputs."""
         kernel = self._kernel
         try:
             if execution.inputs:
-                await kernel.agent.ask("set", {"values": execution.inputs})
+                given = {"values": execution.inputs, "types": execution.types}
+                await kernel.agent.ask("set", given)
                 # They may be large, and the execution is kept for replay.
                 execution.inputs = {}
             reply = await kernel.channel.execute(execution.code, execution.on_output)
             if reply["status"] != "ok":
-                return kernel.runtime.error_message(*execution.error(reply)), {}
+                return kernel.runtime.error_message(*execution.error(reply)), []
             if not execution.outputs:
-                return None, {}
+                return None, []
             # Asked only now: the helper would overtake code that awaits something.
             answer, _ = await kernel.agent.ask("get", {"names": execution.outputs})
-            values = answer["values"]
-            return None, {name: values[name] for name in execution.outputs}
+            values, types = answer["values"], answer.get("types", {})
+            return None, [
+                WorkspaceObject(name=name, value=values[name], type=types.get(name, UNSET))
+                for name in execution.outputs
+            ]
         except AgentRefused as refusal:
-            return refusal.message, {}
+            return refusal.message, []
         except KernelDied as death:
             self.end(death.reason)
-            return self._end_sentence(), {}
+            return self._end_sentence(), []
 
     def _find(self, execution_id: str) -> Execution:
         if execution_id not in self._executions:

@@ -274,7 +274,7 @@ class SnapshotManager(LoggingConfigurable):
             creation_time=record.created_at,
             content_size=record.content_size,
             runtime_type=record.runtime_type,
-            runtime_version=manifest.workspace.python_version,
+            runtime_version=manifest.workspace.r_version or manifest.workspace.python_version,
             objects=[
                 models.SnapshotObject(
                     name=entry.name,

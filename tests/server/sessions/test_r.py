@@ -100,6 +100,10 @@ async def test_a_loop_is_seen_while_it_runs(session: Session) -> None:
     assert sum(event["type"] == "stream" for event in events) > 2
 
 
+async def test_a_line_without_end_stays_without(run: Run) -> None:
+    assert (await run("Sys.sleep(0.2); cat('a'); cat('b')")).console_output == "ab"
+
+
 async def test_printing_as_ever_in_spite_of_that(run: Run) -> None:
     result = await run(
         "cat('a', 1, 'b\\n', sep = '-'); x <- print(2.123456, digits = 3)\n"

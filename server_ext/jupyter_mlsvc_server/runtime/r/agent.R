@@ -77,13 +77,22 @@ similar_to <- function(name) {
 
 operations <- list(
   set = function(request, path) {
-    values <- lapply(request$values, simplified)
+    types <- request$types
+    values <- lapply(structure(names(request$values), names = names(request$values)), function(name) {
+      value <- request$values[[name]]
+      if (is.null(types[[name]])) simplified(value) else typed(value, types[[name]])
+    })
     for (name in names(values)) assign(name, values[[name]], envir = space())
     list()
   },
   get = function(request, path) {
-    texts <- vapply(unlist(request$names), function(name) to_json(the_object(name), name), "")
-    list(values = structure(members_json(names(texts), texts), class = "json_text"))
+    names <- unlist(request$names)
+    texts <- vapply(names, function(name) to_json(the_object(name), name), "")
+    is_frame <- vapply(names, function(name) is.data.frame(the_object(name)), TRUE)
+    list(
+      values = structure(members_json(names, texts), class = "json_text"),
+      types = structure(rep(list("data.frame"), sum(is_frame)), names = names[is_frame])
+    )
   },
   set_pickled = function(request, path) {
     bytes <- readBin(path(".in"), "raw", file.size(path(".in")))
@@ -170,9 +179,12 @@ lose_no_output <- function(kernel) {
 # Printing itself sends it on here, a few times a second and where a line has ended.
 stream_output <- function() {
   sent <- proc.time()[[3]]
+  evaluating <- tryCatch(asNamespace("evaluate"), error = function(e) NULL)
   send <- function() {
     now <- proc.time()[[3]]
     if (now - sent < 0.1) return()
+    # IRkernel's own way to end a line for the reader; it sends that itself.
+    if (identical(topenv(parent.frame(2)), evaluating)) return()
     captured <- getOption("try.outFile")
     if (!inherits(captured, "textConnection") || sink.number() != 1) return()
     if (tryCatch(isIncomplete(captured), error = function(e) TRUE)) return()
