@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import getpass
 import os
 import ssl
@@ -46,6 +47,7 @@ from jupyter_mlsvc_server.status import routes as status_routes
 from jupyter_mlsvc_server.storage.blobs import BlobStore
 from jupyter_mlsvc_server.storage.database import Database, UnusableDatabase
 from jupyter_mlsvc_server.storage.files import private_directory
+from jupyter_mlsvc_server.storage.staging import Staging
 from jupyter_mlsvc_server.web import (
     PARTS,
     WEB_SETTINGS,
@@ -247,6 +249,7 @@ class MlsvcApp(ExtensionApp):
                 compute_nodes=compute_nodes,
                 parent=self,
             ),
+            staging=Staging(data_dir),
         )
 
     # --- life --------------------------------------------------------------------------------
@@ -270,6 +273,7 @@ class MlsvcApp(ExtensionApp):
         parts = self.parts
         self._tls = self._tls_context()
         await self._database.start()
+        await asyncio.to_thread(parts.staging.open)
         await parts.accounts.ensure_admin()
         await parts.tokens.start()
         await parts.snapshots.start()
@@ -302,6 +306,7 @@ class MlsvcApp(ExtensionApp):
         await parts.scoring.stop()
         await parts.snapshots.stop()
         await parts.tokens.stop()
+        await asyncio.to_thread(parts.staging.close)
         await self._database.stop()
 
     def _was_built(self) -> bool:

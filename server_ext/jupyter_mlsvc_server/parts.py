@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from jupyter_mlsvc_server.sessions.manager import SessionManager
     from jupyter_mlsvc_server.snapshots.manager import SnapshotManager
     from jupyter_mlsvc_server.status import StatusReporter
+    from jupyter_mlsvc_server.storage.staging import Staging
 
 
 @dataclass(slots=True)
@@ -44,5 +45,6 @@ class Parts:
     statistics: ServiceStatisticsReporter
     compute_nodes: ComputeNodes
     status: StatusReporter
+    staging: Staging
     ready: bool = False
     public_url: str = ""

@@ -13,7 +13,7 @@ import re
 import uuid
 from collections.abc import Awaitable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol, TypeVar
 
 import msgspec
 from jupyter_server.auth.identity import IdentityProvider, User
@@ -43,6 +43,8 @@ Routes = Sequence[tuple[str, type["Endpoint"]]]
 PARTS = "mlsvc_parts"
 WEB_SETTINGS = "mlsvc_web_settings"
 
+_METHODS_WITH_BODY: Final = {"POST", "PUT", "PATCH"}
+
 _log = logging.getLogger("jupyter_mlsvc_server")
 
 
@@ -54,6 +56,16 @@ class WebSettings:
     max_upload_bytes: int
     cors_origins: frozenset[str] = field(default_factory=frozenset)
     jupyter_user: str = "jupyter"
+
+
+class Receiver(Protocol):
+    """Takes a body as it comes."""
+
+    async def write(self, chunk: bytes) -> None:
+        """Keep a piece of it."""
+
+    def discard(self) -> None:
+        """Remove what is left of it; may be called twice."""
 
 
 class Endpoint(web.RequestHandler):
@@ -77,6 +89,7 @@ class Endpoint(web.RequestHandler):
     _principal: Principal | None = None
     _chunks: list[bytes]
     _received = 0
+    _receiver: Receiver | None = None
     is_refused = False
     """Whether the answer is a refusal already and the body goes unread."""
 
@@ -142,6 +155,9 @@ class Endpoint(web.RequestHandler):
             if "Transfer-Encoding" in self.request.headers:
                 raise
             self._refuse_after_body(refusal)
+            return
+        if self.request.method in _METHODS_WITH_BODY:
+            self._receiver = await self.receiver()
 
     def _refuse_after_body(self, refusal: Exception) -> None:
         # An answer before the end of the body closes the connection: what the client sent last
@@ -161,14 +177,33 @@ class Endpoint(web.RequestHandler):
         self._principal = await self.identify()
         _ = self.principal
 
-    def data_received(self, chunk: bytes) -> None:
+    async def receiver(self) -> Receiver | None:
+        """Where the body goes as it comes; None keeps it in memory for ``body``."""
+        return None
+
+    async def data_received(self, chunk: bytes) -> None:
         """Keep a piece of the body, as long as the whole stays within the limit."""
         self._received += len(chunk)
         if self.is_refused or self._received > self._body_limit:
-            # Raising here would close the connection without an answer; ``body`` raises instead.
+            # Raising here would close the connection without an answer; ``check_size`` raises.
             self._chunks = []
+        elif self._receiver is not None:
+            await self._receiver.write(chunk)
         else:
             self._chunks.append(chunk)
+
+    def on_finish(self) -> None:
+        """Remove what is left of the body."""
+        self._discard()
+
+    def on_connection_close(self) -> None:
+        """Remove what came until the client went away."""
+        super().on_connection_close()
+        self._discard()
+
+    def _discard(self) -> None:
+        if self._receiver is not None:
+            self._receiver.discard()
 
     @property
     def _closes_connection(self) -> bool:
@@ -181,6 +216,11 @@ class Endpoint(web.RequestHandler):
         settings = self.web_settings
         return settings.max_upload_bytes if self.takes_upload else settings.max_body_bytes
 
+    def check_size(self) -> None:
+        """Raise ``PayloadTooLarge`` where the body went over the limit."""
+        if self._received > self._body_limit:
+            raise self._too_large()
+
     def _too_large(self) -> PayloadTooLarge:
         return PayloadTooLarge(
             f"The body is larger than this server takes here ({self._body_limit:,} bytes)."
@@ -191,8 +231,7 @@ class Endpoint(web.RequestHandler):
     @property
     def body(self) -> bytes:
         """The whole body; raises ``PayloadTooLarge`` where it went over the limit."""
-        if self._received > self._body_limit:
-            raise self._too_large()
+        self.check_size()
         if len(self._chunks) != 1:
             self._chunks = [b"".join(self._chunks)]
         return self._chunks[0]
@@ -218,26 +257,6 @@ class Endpoint(web.RequestHandler):
     def query(self, name: str, default: str = "") -> str:
         """One query argument."""
         return self.get_query_argument(name, default) or default
-
-    def form(self) -> tuple[dict[str, str], dict[str, httputil.HTTPFile]]:
-        """Fields and files of a multipart body, by name.
-
-        Raises
-        ------
-        BadRequest
-            The body is not ``multipart/form-data``.
-        """
-        content_type = self.request.headers.get("Content-Type", "")
-        fields: dict[str, list[bytes]] = {}
-        files: dict[str, list[httputil.HTTPFile]] = {}
-        if not content_type.startswith("multipart/form-data"):
-            raise BadRequest("Send this as multipart/form-data.")
-        try:
-            httputil.parse_body_arguments(content_type, self.body, fields, files)
-        except httputil.HTTPInputError as error:
-            raise BadRequest(f"The multipart body cannot be read: {error}.") from None
-        text = {name: values[-1].decode("utf-8", "replace") for name, values in fields.items()}
-        return text, {name: values[-1] for name, values in files.items()}
 
     # --- writing -----------------------------------------------------------------------------
 

@@ -321,6 +321,7 @@ ROWS: dict[tuple[str, int], Case] = {
         s.reader, s.realtime(), MODEL, "PATCH"
     ),
     ("GetWebServiceSwagger", 200): lambda s: s.door.get(f"/api/{s.service()}/swagger.json"),
+    ("GetWebServiceOpenApi", 200): lambda s: s.door.get(f"/api/{s.service()}/openapi.json"),
     # --- sessions
     ("createSession", 201): lambda s: s.door.post("/sessions", json={"name": "status"}),
     ("createSession", 400): lambda s: s.door.post("/sessions", json={"runtimeType": "Cobol"}),

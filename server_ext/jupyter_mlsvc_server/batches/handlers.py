@@ -57,25 +57,14 @@ class AllBatches(BatchEndpoint):
     takes_upload = True
     _upload: Upload | None = None
 
-    async def prepare(self) -> None:
+    async def receiver(self) -> Upload:
         """Open a file for the records, which are too many to keep in memory."""
-        await super().prepare()
-        if self.request.method == "POST" and not self.is_refused:
-            self._upload = await self.parts.batches.receive()
-
-    async def data_received(self, chunk: bytes) -> None:  # type: ignore[override]  # tornado waits
-        """Keep a piece of the body on disk, as long as the whole stays within the limit."""
-        if self._upload is None:
-            super().data_received(chunk)
-            return
-        self._received += len(chunk)
-        if self._received <= self._body_limit:
-            await self._upload.write(chunk)
+        self._upload = await self.parts.batches.receive()
+        return self._upload
 
     async def post(self, name: str, version: str) -> None:
         """Start one (contract: ``StartBatchExecution``)."""
-        if self._received > self._body_limit:
-            raise self._too_large()
+        self.check_size()
         assert self._upload is not None
         parallel_count = self.number("parallelCount", _PARALLEL_COUNT, least=1)
         self.answer(
@@ -88,20 +77,6 @@ class AllBatches(BatchEndpoint):
     async def get(self, name: str, version: str) -> None:
         """List their ids, oldest first (contract: ``GetBatchExecutions``)."""
         self.answer(await self.parts.batches.ids(self.principal, name, version))
-
-    def on_finish(self) -> None:
-        """Remove what no batch was made of."""
-        super().on_finish()
-        self._discard()
-
-    def on_connection_close(self) -> None:
-        """Remove what came until the client went away."""
-        super().on_connection_close()
-        self._discard()
-
-    def _discard(self) -> None:
-        if self._upload is not None:
-            self._upload.discard()
 
 
 class OneBatch(BatchEndpoint):

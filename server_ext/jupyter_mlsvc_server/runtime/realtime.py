@@ -49,7 +49,7 @@ def workspace(size: int) -> Workspace:
     )
 
 
-def stream(model_file: bytes) -> bytes:
+def stream(model_file: memoryview) -> bytes:
     """Write the stream whose only buffer is the model's file."""
     with io.BytesIO() as file:
         pickler = pickle.Pickler(file, protocol=5, buffer_callback=lambda _: None)
@@ -61,7 +61,7 @@ def stream(model_file: bytes) -> bytes:
 class _Stored:
     """Is the loaded model when it is read."""
 
-    def __init__(self, model_file: bytes) -> None:
+    def __init__(self, model_file: memoryview) -> None:
         self._buffer = pickle.PickleBuffer(model_file)
 
     def __reduce__(self) -> tuple[Callable[[memoryview], Model], tuple[pickle.PickleBuffer]]:

@@ -13,6 +13,7 @@ from jupyter_mlsvc.wire.service_openapi import service_openapi
 from jupyter_mlsvc.wire.swagger import service_document
 from jupyter_mlsvc_server.auth.policy import Action, require
 from jupyter_mlsvc_server.errors import BadRequest
+from jupyter_mlsvc_server.forms import FormEndpoint
 from jupyter_mlsvc_server.services.realtime import RealtimeRequest
 from jupyter_mlsvc_server.web import Endpoint, Routes
 
@@ -80,20 +81,18 @@ class ServiceStatistics(Endpoint):
         self.answer(await self.parts.statistics.get(self.principal, name, version))
 
 
-class RealtimeEndpoint(Endpoint):
+class RealtimeEndpoint(FormEndpoint):
     """Base of what takes a model."""
 
-    takes_upload = True
-
-    def read(self) -> RealtimeRequest:
+    async def read(self) -> RealtimeRequest:
         """Read the form; the model has to come as a file."""
-        fields, files = self.form()
-        if "model" in fields:
+        form = await self.form()
+        if "model" in form.fields:
             raise BadRequest("The part 'model' has no file name; send it as a file.")
         return RealtimeRequest(
-            description=fields.get("description"),
-            operation_id=fields.get("operationId"),
-            model=files["model"].body if "model" in files else None,
+            description=form.fields.get("description"),
+            operation_id=form.fields.get("operationId"),
+            model=form.files["model"].path if "model" in form.files else None,
         )
 
 
@@ -103,7 +102,7 @@ class NamedRealtimeService(RealtimeEndpoint):
     async def post(self, name: str) -> None:
         """Publish under a new GUID (contract: ``publishRealtimeWebServiceByName``)."""
         services = self.parts.services
-        record = await services.publish_realtime(self.principal, name, None, self.read())
+        record = await services.publish_realtime(self.principal, name, None, await self.read())
         self.answer_text(f"Published version {record.key.version} of service {name}.", status=201)
 
 
@@ -112,12 +111,12 @@ class RealtimeServiceVersion(RealtimeEndpoint):
 
     async def post(self, name: str, version: str) -> None:
         """Publish it (contract: ``publishRealtimeWebServiceByNameVersion``)."""
-        await self.parts.services.publish_realtime(self.principal, name, version, self.read())
+        await self.parts.services.publish_realtime(self.principal, name, version, await self.read())
         self.answer_text(f"Published version {version} of service {name}.", status=201)
 
     async def patch(self, name: str, version: str) -> None:
         """Change it (contract: ``patchRealtimeWebServiceByNameVersion``)."""
-        await self.parts.services.change_realtime(self.principal, name, version, self.read())
+        await self.parts.services.change_realtime(self.principal, name, version, await self.read())
         self.answer_text(f"Changed version {version} of service {name}.")
 
 

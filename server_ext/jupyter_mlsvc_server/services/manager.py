@@ -299,8 +299,9 @@ class ServiceManager(LoggingConfigurable):
     async def _with_model(self, revision: Revision, request: RealtimeRequest) -> Revision:
         if request.model is None:
             return revision
+        model = request.mapped()
         content_id = await self._snapshots.add_content(
-            RUNTIME, workspace(len(request.model)), stream(request.model), [request.model]
+            RUNTIME, workspace(len(model)), stream(model), [request.model]
         )
         # The contract has a snapshot behind every realtime service; it is in nobody's list.
         return replace(revision, snapshot_id=content_id, content_id=content_id)

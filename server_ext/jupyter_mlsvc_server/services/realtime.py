@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import mmap
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Final
 
 from jupyter_mlsvc.wire.model_file import EXPECTED, InvalidModelFile, read_model_file
@@ -17,11 +19,11 @@ _DATA_FRAME: Final = "data.frame"
 
 @dataclass(frozen=True, slots=True)
 class RealtimeRequest:
-    """The parts of the form; None for one that is not there."""
+    """The parts of the form, the model as a file; None for one that is not there."""
 
     description: str | None = None
     operation_id: str | None = None
-    model: bytes | None = None
+    model: Path | None = None
 
     def check(self) -> None:
         """Check what can be told without loading the model.
@@ -35,9 +37,17 @@ class RealtimeRequest:
         if self.model is None:
             return
         try:
-            read_model_file(self.model)
+            read_model_file(self.mapped())
         except InvalidModelFile as error:
             raise BadRequest(str(error)) from None
+
+    def mapped(self) -> memoryview:
+        """Give the model's bytes without taking them into memory; there has to be a model."""
+        assert self.model is not None
+        with self.model.open("rb") as file:
+            if not self.model.stat().st_size:
+                return memoryview(b"")
+            return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
 
 
 def first_revision(request: RealtimeRequest) -> Revision:

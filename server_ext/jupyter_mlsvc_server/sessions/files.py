@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import stat
 import uuid
 from collections.abc import Iterator
@@ -55,8 +56,15 @@ class WorkingDirectory:
         with self._open() as folder, os.scandir(folder) as entries:
             return sorted(entry.name for entry in entries if entry.is_file(follow_symlinks=False))
 
-    def write(self, name: str, data: bytes) -> None:
-        """Put a file there, whole or not at all; one of that name is replaced.
+    def put(self, name: str, source: Path) -> None:
+        """Move a file there, whole or not at all; one of that name is replaced.
+
+        Parameters
+        ----------
+        name
+            What it is called there.
+        source
+            A file that nobody else writes to; it may be on another file system.
 
         Raises
         ------
@@ -69,8 +77,7 @@ class WorkingDirectory:
         self._incoming.mkdir(mode=0o700, exist_ok=True)
         staged = self._incoming / uuid.uuid4().hex
         try:
-            with staged.open("xb") as stream:
-                stream.write(data)
+            shutil.move(source, staged)
             with self._open() as folder:
                 # Renaming replaces a link of that name rather than what it points at.
                 os.replace(staged, name, dst_dir_fd=folder)

@@ -14,6 +14,7 @@ from jupyter_mlsvc.wire.models import (
     StartExecutionResponse,
 )
 from jupyter_mlsvc_server.errors import BadRequest
+from jupyter_mlsvc_server.forms import FormEndpoint
 from jupyter_mlsvc_server.sessions.execution import Execution
 from jupyter_mlsvc_server.sessions.files import OpenFile
 from jupyter_mlsvc_server.sessions.log import to_json
@@ -176,10 +177,8 @@ class History(SessionEndpoint):
         self.answer((await self.find(session_id)).history())
 
 
-class Files(SessionEndpoint):
+class Files(FormEndpoint, SessionEndpoint):
     """Files of the working directory."""
-
-    takes_upload = True
 
     async def get(self, session_id: str) -> None:
         """List their names (contract: ``listSessionFiles``)."""
@@ -188,12 +187,12 @@ class Files(SessionEndpoint):
     async def post(self, session_id: str) -> None:
         """Take the part ``file`` of a multipart body (contract: ``uploadSessionFile``)."""
         session = await self.find(session_id)
-        _, files = self.form()
-        if "file" not in files:
+        form = await self.form()
+        if "file" not in form.files:
             raise BadRequest("The multipart body has no part 'file' with a file name.")
-        part = files["file"]
-        await session.put_file(part.filename, part.body)
-        self.answer_text(f"Wrote {part.filename}.", status=201)
+        file = form.files["file"]
+        await session.put_file(file.name, file.path)
+        self.answer_text(f"Wrote {file.name}.", status=201)
 
 
 class OneFile(SessionEndpoint):

@@ -435,9 +435,9 @@ class Session:
         """Names of the files in the working directory (contract: ``listSessionFiles``)."""
         return await asyncio.to_thread(self.files.names)
 
-    async def put_file(self, name: str, data: bytes) -> None:
-        """Write a file, over one of that name (contract: ``uploadSessionFile``)."""
-        await asyncio.to_thread(self.files.write, name, data)
+    async def put_file(self, name: str, path: Path) -> None:
+        """Move a file here, over one of that name (contract: ``uploadSessionFile``)."""
+        await asyncio.to_thread(self.files.put, name, path)
 
     async def open_file(self, name: str) -> OpenFile:
         """Open a file for reading (contract: ``getSessionFile``)."""

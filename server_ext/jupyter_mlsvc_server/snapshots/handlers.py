@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import io
-
 from jupyter_mlsvc.wire.models import CreateSnapshotRequest
 from jupyter_mlsvc_server.errors import BadRequest
+from jupyter_mlsvc_server.forms import FormEndpoint
 from jupyter_mlsvc_server.web import Endpoint, Routes
 
 
@@ -36,10 +35,8 @@ class LoadSnapshot(SnapshotEndpoint):
         self.answer_text(loaded)
 
 
-class AllSnapshots(SnapshotEndpoint):
+class AllSnapshots(FormEndpoint, SnapshotEndpoint):
     """The caller's snapshots."""
-
-    takes_upload = True
 
     async def get(self) -> None:
         """List them (contract: ``listSnapshots``)."""
@@ -47,11 +44,13 @@ class AllSnapshots(SnapshotEndpoint):
 
     async def post(self) -> None:
         """Take the part ``file`` of a multipart body, an archive as sent here (our addition)."""
-        fields, files = self.form()
-        if "file" not in files:
+        form = await self.form()
+        if "file" not in form.files:
             raise BadRequest("The multipart body has no part 'file' with a file name.")
-        archive, name = io.BytesIO(files["file"].body), fields.get("name")
-        response = await self.parts.snapshots.upload(self.principal, archive, name)
+        with form.files["file"].path.open("rb") as archive:
+            response = await self.parts.snapshots.upload(
+                self.principal, archive, form.fields.get("name")
+            )
         self.answer(response, status=201)
 
 

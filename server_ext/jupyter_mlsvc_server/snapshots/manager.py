@@ -33,7 +33,7 @@ from jupyter_mlsvc_server.snapshots.intake import Intake, SessionPort
 from jupyter_mlsvc_server.snapshots.record import Content, SnapshotRecord
 from jupyter_mlsvc_server.snapshots.store import SnapshotStore
 from jupyter_mlsvc_server.snapshots.unpacking import Unpacking
-from jupyter_mlsvc_server.storage.blobs import BlobStore
+from jupyter_mlsvc_server.storage.blobs import Blob, BlobStore
 from jupyter_mlsvc_server.storage.clock import now_text
 from jupyter_mlsvc_server.storage.database import Database
 from jupyter_mlsvc_server.storage.paths import FolderPath, default_data_dir
@@ -318,7 +318,7 @@ class SnapshotManager(LoggingConfigurable):
         return Content(content_id, manifest, self._blobs.folder)
 
     async def add_content(
-        self, runtime_type: str, workspace: Workspace, stream: bytes, buffers: Sequence[bytes]
+        self, runtime_type: str, workspace: Workspace, stream: bytes, buffers: Sequence[Path]
     ) -> str:
         """Keep what a service is to hold that was never in a session; gives the content's id.
 
@@ -327,15 +327,16 @@ class SnapshotManager(LoggingConfigurable):
         runtime_type, workspace
             What the manifest says of it.
         stream, buffers
-            Pickled objects, and the buffers that they refer to.
+            Pickled objects, and files with the buffers that they refer to, which are moved.
         """
         manifest = Manifest(
             runtime_type=runtime_type,
             workspace=workspace,
-            stream=await self._put(stream),
-            buffers=tuple([await self._put(buffer) for buffer in buffers]),
+            stream=_entry(await self._blobs.put(stream)),
+            buffers=tuple([_entry(await self._blobs.ingest(buffer)) for buffer in buffers]),
         )
         content_id = str(uuid.uuid4())
+        # Until then the grace time of its blobs keeps them.
         self._hold(content_id)
         await self._store.insert_content(content_id, manifest, now_text())
         return content_id
@@ -350,11 +351,6 @@ class SnapshotManager(LoggingConfigurable):
             await self._blobs.delete_unreferenced(used.union(*arriving))
 
     # --- inside ------------------------------------------------------------------------------
-
-    async def _put(self, data: bytes) -> BlobEntry:
-        # Until the content refers to it, its grace time keeps it.
-        blob = await self._blobs.put(data)
-        return BlobEntry(digest=blob.digest, size=blob.size)
 
     async def _insert(
         self, principal: Principal, manifest: Manifest, name: str | None, origin: str
@@ -403,6 +399,10 @@ class SnapshotManager(LoggingConfigurable):
         quota = self.max_bytes_per_user
         if quota and await self._store.size(principal.name) + manifest.size > quota:
             raise QuotaExceeded(quota)
+
+
+def _entry(blob: Blob) -> BlobEntry:
+    return BlobEntry(digest=blob.digest, size=blob.size)
 
 
 def _require_name(name: str | None) -> None:

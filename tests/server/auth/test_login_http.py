@@ -60,6 +60,7 @@ async def call(accounts: AccountManager, tokens: TokenManager) -> AsyncIterator[
         statistics=nobody,
         compute_nodes=nobody,
         status=nobody,
+        staging=nobody,
         ready=True,
     )
     settings: dict[str, Any] = {

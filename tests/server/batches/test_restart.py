@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
-import threading
 import time
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import pytest
 
 from jupyter_mlsvc_server.launch import ServerProcess
 from tests.contract.doors import Door, sign_in
+from tests.memory import Memory
 
 pytestmark = [pytest.mark.kernel, pytest.mark.timeout(240)]
 
@@ -33,34 +33,6 @@ DEFINITION = {
 def server_in(folder: Path) -> ServerProcess:
     """A server on a data folder that survives it."""
     return ServerProcess(data_dir=folder, admin_password=PASSWORD)
-
-
-class Memory:
-    """Watches what a process takes of memory for itself, files apart."""
-
-    def __init__(self, pid: int) -> None:
-        self._status = Path(f"/proc/{pid}/status")
-        self._stopped = threading.Event()
-        self._thread = threading.Thread(target=self._watch)
-        self.before = self.most = self._now()
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stopped.set()
-        self._thread.join()
-
-    def _watch(self) -> None:
-        while not self._stopped.wait(0.01):
-            self.most = max(self.most, self._now())
-
-    def _now(self) -> int:
-        (line,) = [
-            line for line in self._status.read_text().splitlines() if line.startswith("RssAnon")
-        ]
-        return int(line.split()[1]) * 1024
 
 
 def start(door: Door, records: list[dict[str, Any]]) -> str:

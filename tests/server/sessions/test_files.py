@@ -25,8 +25,15 @@ def read(files: WorkingDirectory, name: str) -> bytes:
     return data
 
 
+def put(files: WorkingDirectory, name: str, data: bytes) -> None:
+    """Upload what is in a file of the test's own."""
+    source = files.path.parent / "source"
+    source.write_bytes(data)
+    files.put(name, source)
+
+
 def test_a_file_is_written_listed_read_and_deleted(files: WorkingDirectory) -> None:
-    files.write("résumé 1.csv", b"a,b")
+    put(files, "résumé 1.csv", b"a,b")
     assert files.names() == ["résumé 1.csv"]
     assert read(files, "résumé 1.csv") == b"a,b"
     files.delete("résumé 1.csv")
@@ -34,8 +41,8 @@ def test_a_file_is_written_listed_read_and_deleted(files: WorkingDirectory) -> N
 
 
 def test_writing_replaces_a_file_and_leaves_nothing_else(files: WorkingDirectory) -> None:
-    files.write("a", b"long content")
-    files.write("a", b"new")
+    put(files, "a", b"long content")
+    put(files, "a", b"new")
     assert read(files, "a") == b"new"
     assert files.names() == ["a"]
     assert not list((files.path.parent / "incoming").iterdir())
@@ -46,7 +53,7 @@ def test_writing_replaces_a_file_and_leaves_nothing_else(files: WorkingDirectory
 )
 def test_a_name_that_could_lead_elsewhere_is_refused(files: WorkingDirectory, name: str) -> None:
     with pytest.raises(InvalidName):
-        files.write(name, b"x")
+        put(files, name, b"x")
     with pytest.raises(InvalidName):
         files.open(name)
     with pytest.raises(InvalidName):
@@ -59,7 +66,7 @@ def test_a_link_is_neither_listed_nor_followed(files: WorkingDirectory) -> None:
     assert files.names() == []
     with pytest.raises(FileNotFound):
         files.open("link")
-    files.write("link", b"mine")
+    put(files, "link", b"mine")
     assert secret.read_text() == "secret"
     assert read(files, "link") == b"mine"
 
@@ -91,7 +98,7 @@ def test_a_folder_is_no_file(files: WorkingDirectory) -> None:
     with pytest.raises(FileNotFound):
         files.open("folder")
     with pytest.raises(NotAFile):
-        files.write("folder", b"x")
+        put(files, "folder", b"x")
     with pytest.raises(NotAFile):
         files.delete("folder")
 
@@ -104,12 +111,12 @@ def test_a_missing_file_is_not_found(files: WorkingDirectory) -> None:
 
 
 def test_changed_files_are_new_and_rewritten_ones_by_relative_path(files: WorkingDirectory) -> None:
-    files.write("same", b"1")
-    files.write("rewritten", b"1")
+    put(files, "same", b"1")
+    put(files, "rewritten", b"1")
     (files.path / "sub").mkdir()
     (files.path / "__pycache__").mkdir()
     before = files.state()
-    files.write("rewritten", b"2")
+    put(files, "rewritten", b"2")
     (files.path / "sub" / "new").write_text("x")
     (files.path / "__pycache__" / "m.pyc").write_text("x")
     (files.path / "link").symlink_to(files.path.parent / "secret.txt")
