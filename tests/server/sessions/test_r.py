@@ -381,8 +381,12 @@ async def test_what_belongs_to_the_process_is_not_given_away(session: Session, r
     await run("close(con); rm(con)")
 
 
-async def test_files_and_history_are_as_in_any_session(session: Session, run: Run) -> None:
-    await session.put_file("given.csv", b"a,b\n1,2\n")
+async def test_files_and_history_are_as_in_any_session(
+    session: Session, run: Run, tmp_path: Path
+) -> None:
+    given = tmp_path / "given"
+    given.write_bytes(b"a,b\n1,2\n")
+    await session.put_file("given.csv", given)
     result = await run("d <- read.csv('given.csv'); write.csv(d, 'made.csv')", outputs=["d"])
     assert (result.changed_files, values_of(result)) == (["made.csv"], {"d": {"a": [1], "b": [2]}})
     assert {"given.csv", "made.csv"} <= set(await session.list_files())
