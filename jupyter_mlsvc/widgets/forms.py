@@ -21,6 +21,8 @@ from jupyter_mlsvc.wire.models import ParameterDefinition
 
 Call = Callable[[Mapping[str, Any]], ServiceResult]
 
+_EM_A_LETTER: Final = 0.5
+_WIDEST_LABEL: Final = 20
 _AFTER_A_NAME: Final = frozenset(" [.'\"")
 
 
@@ -243,7 +245,9 @@ class _FormWidgets:
     def build(
         cls, service: Service, texts: MutableMapping[str, str], run: Callable[[], None]
     ) -> _FormWidgets:
-        fields = {item.name: _field(item, texts) for item in service.inputs}
+        longest = max((len(_label(item)) for item in service.inputs), default=0)
+        width = f"{min(longest * _EM_A_LETTER + 1, _WIDEST_LABEL):.0f}em"
+        fields = {item.name: _field(item, texts, width) for item in service.inputs}
         problems = {item.name: ipywidgets.HTML() for item in service.inputs}
         button = ipywidgets.Button(
             description="Run", button_style="primary", icon="play", tooltip="Call the service"
@@ -260,9 +264,6 @@ class _FormWidgets:
         status, output = ipywidgets.HTML(), ipywidgets.HTML()
         rows: list[ipywidgets.Widget] = []
         for item in service.inputs:
-            if item.type != "logical":  # a switch has its name beside it
-                name, kind = html.escape(item.name), html.escape(item.type)
-                rows.append(ipywidgets.HTML(f"<b>{name}</b> <small>{kind}</small>"))
             rows += [fields[item.name], problems[item.name]]
         if not rows:
             rows.append(ipywidgets.HTML("This service has no inputs."))
@@ -279,7 +280,13 @@ class _FormWidgets:
             widget.value = line(problems.get(name, ""), is_error=True)
 
 
-def _field(item: ParameterDefinition, texts: MutableMapping[str, str]) -> ipywidgets.Widget:
+def _label(item: ParameterDefinition) -> str:
+    return f"{item.name} ({item.type})"
+
+
+def _field(
+    item: ParameterDefinition, texts: MutableMapping[str, str], label_width: str
+) -> ipywidgets.Widget:
     text = texts.get(item.name, "")
     tooltip = f"{item.name}: {item.type}"
     if item.type == "logical":
@@ -292,8 +299,14 @@ def _field(item: ParameterDefinition, texts: MutableMapping[str, str]) -> ipywid
         return switch
     kind = kind_of(item.type)
     make = ipywidgets.Textarea if kind.is_table else ipywidgets.Text
-    wide = ipywidgets.Layout(width="auto")
-    field = make(value=text, placeholder=kind.hint, tooltip=tooltip, layout=wide)
+    field = make(
+        value=text,
+        description=_label(item),
+        placeholder=kind.hint,
+        tooltip=tooltip,
+        layout=ipywidgets.Layout(width="auto"),
+        style={"description_width": label_width},
+    )
     if kind.is_table:
         # A pasted table travels once, and not with every key press after that.
         field.continuous_update, field.rows = False, 4

@@ -486,7 +486,11 @@ def _button(text: str, icon: str = "", style: str = "", tip: str = "") -> Callab
 
 def _list(label: str) -> Callable[[], Any]:
     return lambda: ipywidgets.Select(
-        options=[], rows=_ROWS, tooltip=label, layout=ipywidgets.Layout(width="auto")
+        options=[],
+        rows=_ROWS,
+        description=label,
+        layout=ipywidgets.Layout(width="auto"),
+        style={"description_width": "initial"},
     )
 
 
@@ -496,7 +500,10 @@ class _PanelWidgets:
 
     search: ipywidgets.Text = field(
         default_factory=lambda: ipywidgets.Text(
-            placeholder="Search names, versions, descriptions, people", tooltip="Search"
+            description="Search",
+            placeholder="names, versions, descriptions, people",
+            layout=ipywidgets.Layout(width="30em"),
+            style={"description_width": "initial"},
         )
     )
     only_mine: ipywidgets.Checkbox = field(

@@ -9,6 +9,7 @@ from playwright.sync_api import Locator, expect
 
 from jupyter_mlsvc import Client
 from jupyter_mlsvc_server.launch import ServerProcess
+from tests.browser.conftest import AXE
 from tests.browser.lab import Lab
 from tests.browser.test_side_panel import IRIS
 
@@ -72,6 +73,7 @@ def test_a_panel_in_a_cell_calls_deletes_and_closes(lab: Lab) -> None:
     panel.get_by_role("button", name="Run").click()
     expect(panel.get_by_role("alert").first).to_contain_text("flower_data[1] must be")
     lab.shot("mistake", panel)
+    assert lab.axe(AXE, ".jp-OutputArea-output.jupyter-widgets, .jupyter-widgets.widget-tab") == []
 
     services.select_option("Flowers  V2.0")
     panel.get_by_role("button", name="Try it").click()
