@@ -21,7 +21,7 @@ from jupyter_mlsvc.capture import assigned_names, needed_names
 from jupyter_mlsvc.cell_reading import CellReading, read_cell, without_assignments
 from jupyter_mlsvc.client.service import Service
 from jupyter_mlsvc.client.session import Session
-from jupyter_mlsvc.client.snapshots import skipped_text
+from jupyter_mlsvc.client.snapshots import Snapshot, skipped_text
 from jupyter_mlsvc.config import DEFAULT_SESSION, default_session_name
 from jupyter_mlsvc.errors import ConnectionFailed, InvalidInput, MlsvcError, NotFound
 from jupyter_mlsvc.magics.cells import CellContent, read_content
@@ -44,7 +44,7 @@ _LIBRARIES: Final = frozenset({"np", "pd", "plt", "sns", "sp", "tf", "sk", "xgb"
 # --- what a cell suggests ----------------------------------------------------------------------
 
 
-def suggest(code: str, *, session: str | None = None) -> Json:
+def suggest(code: str, *, session: str | None = None, snapshot: str | None = None) -> Json:
     """Find out what a service made of a cell would look like.
 
     Nothing is run, and nothing changes here or on the server.
@@ -57,20 +57,26 @@ def suggest(code: str, *, session: str | None = None) -> Json:
     session : str, optional
         Session, by name or id, whose objects the service is to have; that of the cell, else the
         current or default one, where it is left out.
+    snapshot : str, optional
+        Snapshot, by name or id, to take in place of a session; that of the cell where both are
+        left out.
 
     Returns
     -------
     dict
-        ``name``, ``version``, ``session`` (None where there is no server), ``sessions``, ``code``
-        (without magic lines), ``initCode``, ``description``, ``alias``, ``files``, ``inputs``,
-        ``outputs``, ``otherNames`` (names that the code reads and that are no inputs, by where
-        they are), ``objects`` and ``snapshotSize`` (of the session), ``sendable`` (objects of the
-        notebook that the code needs and the session lacks), ``warnings``, ``connected``,
-        ``error``. Sizes are in bytes.
+        ``name``, ``version``, ``session`` (None where there is no server, or a snapshot in its
+        place), ``sessions``, ``snapshot`` (its id, or None), ``snapshots`` (``id`` and ``name``,
+        newest first), ``code`` (without magic lines), ``initCode``, ``description``, ``alias``,
+        ``files``, ``inputs``, ``outputs``, ``otherNames`` (names that the code reads and that are
+        no inputs, by where they are), ``objects`` and ``snapshotSize`` (of session or snapshot),
+        ``sendable`` (objects of the notebook that the code needs and the session lacks),
+        ``warnings``, ``connected``, ``error``. Sizes are in bytes.
     """
     connection = connection_of()
     content = read_content(code)
-    server = _Server.look(connection, session or content.session, content.name)
+    if session is None:
+        snapshot = snapshot or content.snapshot
+    server = _Server.look(connection, session or content.session, snapshot, content.name)
     return _Suggestion(connection, content, server).to_json()
 
 
@@ -81,13 +87,17 @@ class _Server:
     wanted: str
     session: Session | None = None
     sessions: list[Session] = field(default_factory=list)
+    snapshot: Snapshot | None = None
+    snapshots: list[Snapshot] = field(default_factory=list)
     objects: dict[str, InventoryObject] = field(default_factory=dict)
     versions: list[str] = field(default_factory=list)
     error: str | None = None
     warnings: list[str] = field(default_factory=list)
 
     @classmethod
-    def look(cls, connection: MlsvcConnection, session: str | None, service: str) -> _Server:
+    def look(
+        cls, connection: MlsvcConnection, session: str | None, snapshot: str | None, service: str
+    ) -> _Server:
         """Ask the server; never raises."""
         current = connection.current
         wanted = session or (None if current is None else current.name)
@@ -99,11 +109,31 @@ class _Server:
                 (each for each in reversed(found.sessions) if found.wanted in {each.name, each.id}),
                 None,
             )
+            found.snapshots = sorted(
+                client.snapshots.list(), key=lambda each: each.creation_time or "", reverse=True
+            )
             found.versions = _versions(connection, service)
-            found._look_into_session(connection)
+            if snapshot is None:
+                found._look_into_session(connection)
+            else:
+                found._look_into_snapshot(snapshot)
         except MlsvcError as error:
             found.error = str(error)
         return found
+
+    def _look_into_snapshot(self, wanted: str) -> None:
+        self.session = None
+        self.snapshot = next(
+            (each for each in self.snapshots if wanted in {each.name, each.id}), None
+        )
+        if self.snapshot is None:
+            self.warnings.append(f"You have no snapshot {wanted!r}.")
+            return
+        self.objects = {
+            item.name: InventoryObject(name=item.name, type=item.type, size=item.size)
+            for item in self.snapshot.contents().objects
+            if item.kept
+        }
 
     def _look_into_session(self, connection: MlsvcConnection) -> None:
         if self.session is None:
@@ -162,13 +192,15 @@ class _Suggestion:
             "name": name,
             "version": version,
             "session": None
-            if server.error is not None
+            if server.error is not None or server.snapshot is not None
             else {
                 "name": server.wanted if session is None else session.name,
                 "runtimeType": "Python" if session is None else session.runtime_type,
                 "exists": session is not None,
             },
             "sessions": list(dict.fromkeys(each.name for each in server.sessions)),
+            "snapshot": None if server.snapshot is None else server.snapshot.id,
+            "snapshots": [{"id": each.id, "name": each.name} for each in server.snapshots],
             "code": self._code,
             "initCode": self._content.init_code,
             "description": self._content.description,
@@ -378,13 +410,14 @@ class PublishRequest(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     alias: str | None = None
     files: list[str] | None = None
     session: str | None = None
+    snapshot: str | None = None
     send: list[str] | None = None
 
 
 def publish(**request: Any) -> Json:
     """Publish what a dialog confirmed.
 
-    A snapshot is taken for it and deleted again: the service has its content.
+    A snapshot of the session is taken for it and deleted again: the service has its content.
 
     Parameters
     ----------
@@ -398,15 +431,18 @@ def publish(**request: Any) -> Json:
         Files that the code writes and callers get.
     session : str or None
         Session whose objects the service is to have, by name or id; it is started where there is
-        none. None publishes without a snapshot.
+        none. None publishes without one.
+    snapshot : str or None
+        Snapshot to publish in place of a session, by name or id; nothing is sent to it.
     send : list of str
         Variables of this notebook to set in the session first.
 
     Returns
     -------
     dict
-        ``name``, ``version``, ``url``, ``call`` (a ``%consume`` line), ``notes`` (sentences) and
-        ``error``: None, or a dict with ``message`` where nothing was published.
+        ``name``, ``version``, ``url``, ``call`` (a ``%consume`` line, below one that loads the
+        magics where they are not loaded), ``notes`` (sentences) and ``error``: None, or a dict
+        with ``message`` where nothing was published.
     """
     answer: Json = {
         "name": request.get("name"),
@@ -427,6 +463,8 @@ def publish(**request: Any) -> Json:
     else:
         address = f"{connection.client.url}/api/{service.name}/{service.version}"
         call = consume_line(service.name, service.version, wanted.inputs)
+        if not connection.has_magics:
+            call = f"%load_ext jupyter_mlsvc\n{call}"
         answer |= {"name": service.name, "version": service.version, "url": address, "call": call}
     return answer
 
@@ -462,6 +500,11 @@ def _snapshot(
     """Give the snapshot to publish, with what is to be sent in it."""
     namespace = connection.namespace
     names = wanted.send or []
+    if wanted.snapshot is not None:
+        if names or wanted.session is not None:
+            raise InvalidInput("A snapshot goes without a session and without what is sent to it.")
+        yield connection.snapshot_id(wanted.snapshot)
+        return
     if unknown := [name for name in names if name not in namespace]:
         raise InvalidInput(f"There is no variable {_listed(unknown)} in this notebook to send.")
     if wanted.session is None and not names:

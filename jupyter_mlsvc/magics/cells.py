@@ -40,6 +40,7 @@ class CellContent:
     name: str = ""
     version: str = ""
     session: str | None = None
+    snapshot: str | None = None
     init_code: str = ""
     description: str = ""
     alias: str = ""
@@ -103,6 +104,7 @@ def _take_options(content: CellContent, line: str) -> str:
 def _note_definition(content: CellContent, options: argparse.Namespace) -> None:
     content.name, content.version = options.name, options.version or ""
     content.inputs, content.outputs = list(options.inputs or ()), list(options.outputs or ())
+    content.snapshot = options.snapshot
     content.init_code = options.init_code or ""
     content.description = options.description or ""
     content.alias = options.alias or ""

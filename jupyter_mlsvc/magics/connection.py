@@ -109,6 +109,12 @@ class MlsvcConnection(Configurable):
         namespace: dict[str, Any] = shell.user_ns
         return namespace
 
+    @property
+    def has_magics(self) -> bool:
+        """Whether the extension is loaded in the notebook."""
+        shell: Any = self.parent
+        return "consume" in shell.magics_manager.magics["line"]
+
     def own_objects(self) -> dict[str, Any]:
         """Variables of the notebook without those that IPython put there."""
         shell: Any = self.parent

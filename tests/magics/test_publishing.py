@@ -243,6 +243,7 @@ def test_publishing_without_a_server_is_told_by_the_answer(names: dict[str, Any]
         ({"name": "A", "code": 1}, "Expected `str`, got `int`"),
         ({"name": "A", "code": "y = 1", "outputs": [{"name": "y"}]}, "has no 'type'"),
         ({"name": "A", "code": "y = 1", "send": ["nix"]}, "There is no variable nix"),
+        ({"name": "A", "code": "y = 1", "session": "s", "snapshot": "t"}, "without a session"),
         (
             {"name": "A", "code": "y = 1", "inputs": [{"name": "a b", "type": "vector"}]},
             "'a b' is no valid name",
@@ -336,6 +337,39 @@ def test_what_the_snapshot_left_out_is_noted(run: Run, on_server: InteractiveShe
     assert any("lock" in note for note in answer["notes"])
     refused = publish(name="Locked", version="V2", code="y = 1", session="locked", send=["lock"])
     assert "'lock' (lock) can't be sent" in refused["error"]["message"]
+
+
+@pytest.mark.kernel
+def test_a_snapshot_is_looked_into_and_published_in_place_of_a_session(run: Run) -> None:
+    run(TRAIN).result.raise_error()
+    taken = run("%mlsvc snapshot model").value
+    found = suggest(CODE, snapshot=taken.id)
+    assert found["session"] is None
+    assert found["snapshot"] == taken.id
+    assert found["snapshots"] == [{"id": taken.id, "name": "model"}]
+    assert found["otherNames"] == {"session": ["clf", "names"], "notebook": [], "missing": []}
+    assert named(found["objects"])["clf"]["size"] > 2000
+    assert suggest(f"%%publish A V1 --snapshot model\n{CODE}")["snapshot"] == taken.id
+    answer = publish(
+        name="FromSnapshot",
+        version="V1",
+        code=CODE,
+        inputs=[{"name": "flower_data", "type": "vector", "example": [7, 3.2, 4.7, 1.4]}],
+        outputs=found["outputs"],
+        snapshot=taken.id,
+    )
+    assert answer["error"] is None
+    assert run(answer["call"]).value.outputs == {"iris_species": ["I. versicolor"]}
+    assert [each.name for each in run("%mlsvc snapshots").value] == ["model"]
+
+
+@pytest.mark.kernel
+def test_the_call_loads_the_magics_where_they_are_not_loaded(
+    on_server: InteractiveShell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delitem(on_server.magics_manager.magics["line"], "consume")
+    answer = publish(name="Unloaded", version="V1", code="y = 1", outputs=[])
+    assert answer["call"] == "%load_ext jupyter_mlsvc\n%consume Unloaded V1"
 
 
 @pytest.mark.kernel

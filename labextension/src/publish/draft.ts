@@ -94,7 +94,10 @@ export function draftOf(suggestion: ISuggestion): IDraft {
 /**
  * Where the names are; a session is not started for code that needs nothing.
  */
-function placeOf({ session, otherNames }: ISuggestion): Place {
+function placeOf({ session, snapshot, otherNames }: ISuggestion): Place {
+  if (snapshot !== null) {
+    return { kind: 'snapshot', id: snapshot };
+  }
   return session && (session.exists || otherNames.notebook.length > 0)
     ? { kind: 'session', name: session.name }
     : { kind: 'nothing' };

@@ -115,7 +115,7 @@ function MakeInput(props: {
 }
 
 function sizeOf(suggestion: IFormProps['suggestion'], name: string): string {
-  const object = suggestion.sendable?.find(each => each.name === name);
+  const object = suggestion.sendable.find(each => each.name === name);
   if (!object) {
     return '';
   }

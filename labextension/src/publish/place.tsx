@@ -13,7 +13,7 @@ export function PlaceChoice(
 ): React.ReactElement {
   const { suggestion, draft, trans, edit, ask } = props;
   const id = React.useId();
-  const { session, snapshots = [] } = suggestion;
+  const { session, snapshots } = suggestion;
   const sessions = new Set(suggestion.sessions);
   if (session) {
     sessions.add(session.name);

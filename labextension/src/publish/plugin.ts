@@ -107,7 +107,7 @@ async function publishFrom(
 }
 
 function tell(published: IPublished, { trans, panel }: IMlsvc): void {
-  const { name, version, url, notes = [] } = published;
+  const { name, version, url, notes } = published;
   const message = [trans.__('%1 %2 is published at %3', name, version, url), ...notes].join('\n');
   const actions = [
     { label: trans.__('Copy Address'), callback: copy(url, trans) },

@@ -52,15 +52,20 @@ export interface ISuggestion {
   version: string;
 
   /**
-   * The session whose snapshot the service would hold; null for none.
+   * The session whose snapshot the service would hold; null without a server, or for a snapshot.
    */
   session: { name: string; runtimeType: string; exists: boolean } | null;
   sessions: string[];
 
   /**
+   * Id of the snapshot that the cell names or that was asked for; the session is null then.
+   */
+  snapshot: string | null;
+
+  /**
    * One's own, newest first.
    */
-  snapshots?: { id: string; name: string }[];
+  snapshots: { id: string; name: string }[];
 
   /**
    * Without magic lines.
@@ -87,7 +92,7 @@ export interface ISuggestion {
   /**
    * Objects of the notebook that the code needs and the session lacks.
    */
-  sendable?: IWorkspaceObject[];
+  sendable: IWorkspaceObject[];
   warnings: string[];
 
   /**
@@ -139,5 +144,5 @@ export interface IPublished {
   /**
    * Sentences on what there is to know, such as what the snapshot left out.
    */
-  notes?: string[];
+  notes: string[];
 }

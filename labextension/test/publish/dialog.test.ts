@@ -13,7 +13,8 @@ const PUBLISHED: IPublished = {
   name: 'iris',
   version: 'V1.0',
   url: 'http://localhost:12800/api/iris/V1.0',
-  call: '%consume iris V1.0 flower=[7, 3.2]'
+  call: '%consume iris V1.0 flower=[7, 3.2]',
+  notes: []
 };
 
 describe('PublishDialog', () => {

@@ -23,6 +23,13 @@ describe('draftOf', () => {
     expect(draft.inputs[0]).toMatchObject({ name: 'flower', example: '[7,3.2]' });
   });
 
+  it('takes the snapshot that the cell names', () => {
+    expect(draftOf(suggestion({ session: null, snapshot: 's1' })).place).toEqual({
+      kind: 'snapshot',
+      id: 's1'
+    });
+  });
+
   it('starts no session for code that needs nothing', () => {
     const session = { name: 'iris', runtimeType: 'Python', exists: false };
     const nothing = { session: [], notebook: [], missing: [] };

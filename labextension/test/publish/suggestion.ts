@@ -9,6 +9,7 @@ export function suggestion(change: Partial<ISuggestion> = {}): ISuggestion {
     version: 'V1.0',
     session: { name: 'iris', runtimeType: 'Python', exists: true },
     sessions: ['iris', 'other'],
+    snapshot: null,
     snapshots: [{ id: 's1', name: 'with a model' }],
     code: 'species = names[clf.predict(flower)]',
     initCode: '',
