@@ -36,9 +36,11 @@ def test_the_wheel_holds_every_module_of_both_packages(members: dict[str, bytes]
             (REPOSITORY, "jupyter_mlsvc"),
             (REPOSITORY / "server_ext", "jupyter_mlsvc_server"),
         ]
-        for path in (root / package).rglob("*.py")
+        for suffix in ("py", "R")
+        for path in (root / package).rglob(f"*.{suffix}")
     }
-    assert {name for name in members if name.endswith(".py")} == expected
+    assert {name for name in members if name.endswith((".py", ".R"))} == expected
+    assert "jupyter_mlsvc_server/runtime/r/agent.R" in expected
 
 
 @pytest.mark.parametrize(

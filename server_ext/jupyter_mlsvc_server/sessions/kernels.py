@@ -134,7 +134,8 @@ class KernelFactory(LoggingConfigurable):
     environment_names = List(
         Unicode(),
         help="Names, or patterns with *, of the server's environment variables that sessions "
-        "see besides the built-in list (PATH, HOME, locale, Python path, threads, certificates).",
+        "see besides the built-in list (PATH, HOME, locale, paths of Python and R, threads, "
+        "certificates).",
     ).tag(config=True)
     environment = Dict(
         key_trait=Unicode(),

@@ -15,7 +15,7 @@ from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
 from tornado.web import Application
 
-from jupyter_mlsvc.wire.models import CreateSessionRequest
+from jupyter_mlsvc.wire.models import CreateSessionRequest, ExecuteRequest, WorkspaceObject
 from jupyter_mlsvc.wire.names import InvalidName
 from jupyter_mlsvc_server.auth.principal import Principal, Role
 from jupyter_mlsvc_server.sessions.errors import (
@@ -47,6 +47,21 @@ async def until(condition: Any, seconds: float = 10) -> None:
 
 
 # --- inputs, outputs, console ----------------------------------------------------------------
+
+
+async def test_an_input_with_a_type_is_what_a_service_gets(session: Session) -> None:
+    given = [
+        WorkspaceObject(name="frame", value={"a": [1, 2]}, type="data.frame"),
+        WorkspaceObject(name="row", value=[1, 2.5], type="vector"),
+        WorkspaceObject(name="plain", value=[1, 2.5]),
+    ]
+    code = "kinds = [type(each).__name__ for each in (frame, row, plain)]"
+    request = ExecuteRequest(code=code, input_parameters=given, output_parameters=["kinds"])
+    result = await session.execute(request)
+    assert [each.value for each in result.output_parameters] == [["DataFrame", "ndarray", "list"]]
+    wrong = [WorkspaceObject(name="row", value=1, type="vector")]
+    result = await session.execute(ExecuteRequest(code=code, input_parameters=wrong))
+    assert result.error_message == "row must be an array (vector), got the number 1."
 
 
 async def test_inputs_are_set_and_outputs_are_read(run: Run) -> None:

@@ -18,7 +18,12 @@ import pytest_asyncio
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from jupyter_mlsvc.wire.models import CreateSessionRequest, ExecuteResponse
+from jupyter_mlsvc.wire.models import (
+    CreateSessionRequest,
+    ExecuteRequest,
+    ExecuteResponse,
+    WorkspaceObject,
+)
 from jupyter_mlsvc.wire.names import InvalidName
 from jupyter_mlsvc_server.auth.principal import Principal
 from jupyter_mlsvc_server.sessions.errors import (
@@ -300,6 +305,36 @@ INPUTS: dict[str, Any] = {
 async def test_inputs_are_what_r_expects(run: Run, condition: str) -> None:
     result = await run(f"holds <- {condition}", {"x": INPUTS[condition]}, ["holds"])
     assert values_of(result) == {"holds": True}
+
+
+TYPED: dict[str, tuple[str, Any]] = {
+    "is.data.frame(x) && identical(x$b, c('u', NA))": (
+        "data.frame",
+        {"a": [1, 2], "b": ["u", None]},
+    ),
+    "is.data.frame(x) && nrow(x) == 0": ("data.frame", {}),
+    "is.matrix(x) && x[2, 1] == 3": ("matrix", [[1, 2], [3, 4]]),
+    "is.numeric(x) && length(x) == 0": ("vector", []),
+    "is.double(x)": ("numeric", 5),
+}
+
+
+@pytest.mark.parametrize("condition", TYPED)
+async def test_an_input_with_a_type_is_what_a_service_gets(
+    session: Session, condition: str
+) -> None:
+    kind, value = TYPED[condition]
+    given = [WorkspaceObject(name="x", value=value, type=kind)]
+    request = ExecuteRequest(
+        code=f"holds <- {condition}", input_parameters=given, output_parameters=["holds"]
+    )
+    assert values_of(await session.execute(request)) == {"holds": True}
+
+
+async def test_an_input_that_is_not_of_its_type_is_told(session: Session) -> None:
+    given = [WorkspaceObject(name="x", value=[[1], 2], type="matrix")]
+    result = await session.execute(ExecuteRequest(code="1", input_parameters=given))
+    assert result.error_message.startswith("x[1] must be a row")
 
 
 @pytest.mark.parametrize(
