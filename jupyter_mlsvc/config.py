@@ -23,16 +23,23 @@ class Environment:
         ``MLSVC_URL``: address of the server. Kernels that JupyterLab starts have it.
     token : str or None
         ``MLSVC_TOKEN``: bearer token for that server. Never shown.
+    public_url : str or None
+        ``MLSVC_PUBLIC_URL``: where programs find that server.
     """
 
     url: str | None = None
     token: str | None = field(default=None, repr=False)
+    public_url: str | None = None
 
     @classmethod
     def read(cls, variables: Mapping[str, str] | None = None) -> Environment:
         """Read the variables; empty ones count as unset."""
         values = os.environ if variables is None else variables
-        return cls(url=values.get("MLSVC_URL") or None, token=values.get("MLSVC_TOKEN") or None)
+        return cls(
+            url=values.get("MLSVC_URL") or None,
+            token=values.get("MLSVC_TOKEN") or None,
+            public_url=values.get("MLSVC_PUBLIC_URL") or None,
+        )
 
 
 def default_session_name(variables: Mapping[str, str] | None = None) -> str:

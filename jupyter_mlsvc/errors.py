@@ -38,6 +38,25 @@ from typing import Final
 
 _RESET_COLOURS: Final = "\x1b[0m"
 _FAULTS: Final = 500
+_IN_A_NOTEBOOK: Final = tuple(
+    (re.compile(call), command)
+    for call, command in (
+        (r"POST /login(/refreshToken)?( and send it as '[^']*')?", "%mlsvc login"),
+        (r"(?<=with )PATCH(?=,)", "%mlsvc update"),
+        (r"PATCH /services/\S+(?=,)", "%mlsvc update NAME VERSION"),
+        (r"(POST|PATCH) /realtime-services/[^\s,]+(?=[,.])", "%publish --realtime"),
+        (r"GET /services", "%mlsvc services"),
+        (r"GET /snapshots/{id}", "%mlsvc snapshot NAME --download FILE"),
+        (r"DELETE /snapshots/{id}", "%mlsvc snapshot NAME --delete"),
+        (r"GET /snapshots", "%mlsvc snapshots"),
+        (r"GET /sessions/ID/workspace", "%mlsvc diff"),
+        (r"GET /sessions/ID/files", "%mlsvc files"),
+        (r"GET /sessions", "%mlsvc sessions"),
+        (r"DELETE /sessions/ID", "%mlsvc session close NAME"),
+        (r"GET /api/\S+/batch", "client.batches.list(NAME, VERSION)"),
+    )
+)
+"""Calls of REST that the server's sentences name, and what people type in their place."""
 _STARTS_WITH_CLASS: Final = re.compile(r"[^\W\d][\w.]*(: |$)")
 
 
@@ -107,6 +126,12 @@ class ApiError(MlsvcError):
         self.status = status
         self.exception_type = exception_type
         self.request_id = request_id
+
+    def _render_traceback_(self) -> list[str]:
+        text = str(self)
+        for call, command in _IN_A_NOTEBOOK:
+            text = call.sub(command, text)
+        return [f"{type(self).__name__}: {text}"]
 
 
 class BadRequest(ApiError):

@@ -38,11 +38,17 @@ class Api:
         Address of the server, for messages.
     timeout : tuple of float or None
         Seconds to wait for the connection and for the next bytes.
+
+    Attributes
+    ----------
+    public_url : str
+        Address of the server for programs; the same where no other is known.
     """
 
     def __init__(self, transport: Transport, url: str, timeout: Timeout) -> None:
         self._transport = transport
         self.url = url
+        self.public_url = url
         self.timeout = timeout
         self.auth: Auth = Anonymous()
 

@@ -81,8 +81,9 @@ class Client:
         self.url = _checked_url(url or environment.url or DEFAULT_URL)
         self._transport = transport or RequestsTransport(self.url, verify=verify)
         self._api = Api(self._transport, self.url, timeout)
-        if token is None and environment.url and _checked_url(environment.url) == self.url:
-            token = environment.token
+        if environment.url and _checked_url(environment.url) == self.url:
+            token = environment.token if token is None else token
+            self._api.public_url = _checked_url(environment.public_url or self.url)
         if token is not None:
             self._api.auth = GivenToken(token)
         self.sessions = Sessions(self._api)

@@ -14,6 +14,7 @@ Column = tuple[str, Callable[[Any], object]]
 
 _LONGEST_CELL: Final = 60
 _LONGEST_VALUE: Final = 2000
+_MOST_ROWS: Final = 20
 _KIBI: Final = 1024
 
 
@@ -144,15 +145,34 @@ def html_card(title: str, rows: Sequence[tuple[str, str]]) -> str:
     return f"<strong>{html.escape(title)}</strong><table><tbody>{body}</tbody></table>"
 
 
-def text_result(rows: Sequence[tuple[str, str]], console: str) -> str:
+def text_result(rows: Sequence[tuple[str, str]], console: str, tables: Sequence[str] = ()) -> str:
     """Show the outputs of a service in plain text, what it printed first."""
     printed = [console.rstrip("\n")] if console.strip() else []
-    return "\n".join([*printed, *(f"{name} = {value}" for name, value in rows)]) or "no outputs"
+    lines = [*printed, *(f"{name} = {value}" for name, value in rows), *tables]
+    return "\n".join(lines) or "no outputs"
 
 
-def html_result(rows: Sequence[tuple[str, str]], console: str) -> str:
+def html_result(rows: Sequence[tuple[str, str]], console: str, tables: Sequence[str] = ()) -> str:
     """Show the outputs of a service in HTML, what it printed first."""
     printed = f"<pre>{html.escape(console.rstrip(chr(10)))}</pre>" if console.strip() else ""
-    if not rows:
-        return printed or "<p>no outputs</p>"
-    return printed + html_table(["output", "value"], [list(row) for row in rows])
+    values = html_table(["output", "value"], [list(row) for row in rows]) if rows else ""
+    return printed + values + "".join(tables) or "<p>no outputs</p>"
+
+
+def is_frame(value: object) -> bool:
+    """Whether a value is a pandas DataFrame, without loading pandas to find out."""
+    return type(value).__name__ == "DataFrame" and hasattr(value, "to_html")
+
+
+def text_frame(frame: Any) -> str:
+    """Show a DataFrame in plain text, its middle left out where it is long."""
+    text: str = frame.to_string(max_rows=_MOST_ROWS, show_dimensions="truncate")
+    return text
+
+
+def html_frame(name: str, frame: Any) -> str:
+    """Show a DataFrame in HTML under its name; pandas escapes what is in it."""
+    table: str = frame.to_html(
+        max_rows=_MOST_ROWS, border=0, show_dimensions=len(frame) > _MOST_ROWS
+    )
+    return f"<p><strong>{html.escape(name)}</strong></p>{table}"

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from jupyter_mlsvc.client import looks
 from jupyter_mlsvc.errors import RemoteExecutionError, ServiceFailed
-from jupyter_mlsvc.wire.models import ExecuteResponse, WebServiceResult, WorkspaceObject
+from jupyter_mlsvc.wire.models import (
+    ExecuteResponse,
+    ParameterDefinition,
+    WebServiceResult,
+    WorkspaceObject,
+)
 
 _IN_R: Final = re.compile(r"(Error in .+?): (.*)", re.DOTALL)
 
@@ -110,6 +115,9 @@ def _output(item: WorkspaceObject) -> Any:
 class ServiceResult(Mapping[str, Any]):
     """What a service answered; a mapping of its outputs, which are also attributes.
 
+    An output that the service declares as ``data.frame`` is a pandas DataFrame there, with as many
+    rows as its columns have values. ``outputs`` has all of them as JSON gave them.
+
     Attributes
     ----------
     success : bool
@@ -130,8 +138,14 @@ class ServiceResult(Mapping[str, Any]):
     ['I. versicolor']
     """
 
-    def __init__(self, service: str, answer: WebServiceResult) -> None:
+    def __init__(
+        self,
+        service: str,
+        answer: WebServiceResult,
+        declared: Sequence[ParameterDefinition] = (),
+    ) -> None:
         self._service = service
+        self._tables = {item.name for item in declared if item.type == "data.frame"}
         self._files = answer.output_files
         self.success = answer.success
         self.error_message = answer.error_message
@@ -148,10 +162,11 @@ class ServiceResult(Mapping[str, Any]):
             The service has no such output.
         """
         try:
-            return self.outputs[name]
+            value = self.outputs[name]
         except KeyError:
             known = ", ".join(self.outputs) or "none"
             raise KeyError(f"{self._service} has no output {name!r}; it has: {known}") from None
+        return _as_frame(value) if name in self._tables else value
 
     @property
     def files(self) -> dict[str, bytes | None]:
@@ -178,21 +193,38 @@ class ServiceResult(Mapping[str, Any]):
     def __getattr__(self, name: str) -> Any:
         outputs = self.__dict__.get("outputs", {})
         if name in outputs:
-            return outputs[name]
+            return self.output(name)
         raise AttributeError(f"{type(self).__name__!r} has no attribute or output {name!r}")
 
     def __dir__(self) -> list[str]:
         return sorted({*super().__dir__(), *filter(str.isidentifier, self.outputs)})
 
     def __repr__(self) -> str:
-        return looks.text_result(self._rows(), self.console_output)
+        rows = [(name, looks.short(value)) for name, value in self._values()]
+        tables = [f"{name}:\n{looks.text_frame(frame)}" for name, frame in self._frames()]
+        return looks.text_result([*rows, *self._file_rows()], self.console_output, tables)
 
     def _repr_html_(self) -> str:
-        return looks.html_result(self._rows(), self.console_output)
+        rows = [(name, looks.short(value)) for name, value in self._values()]
+        tables = [looks.html_frame(name, frame) for name, frame in self._frames()]
+        return looks.html_result([*rows, *self._file_rows()], self.console_output, tables)
 
-    def _rows(self) -> list[tuple[str, str]]:
-        rows = [(name, looks.short(value)) for name, value in self.outputs.items()]
+    def _values(self) -> Iterator[tuple[str, Any]]:
+        return ((n, v) for n, v in self.outputs.items() if not looks.is_frame(self[n]))
+
+    def _frames(self) -> Iterator[tuple[str, Any]]:
+        return ((name, self[name]) for name in self.outputs if looks.is_frame(self[name]))
+
+    def _file_rows(self) -> Iterator[tuple[str, str]]:
         for name, text in self._files.items():
             size = "not written" if text is None else looks.size(len(base64.b64decode(text)))
-            rows.append((name, f"<file, {size}>"))
-        return rows
+            yield name, f"<file, {size}>"
+
+
+def _as_frame(value: Any) -> Any:
+    """Make a table of columns; what is none stays as it is."""
+    if not isinstance(value, Mapping):
+        return value
+    import pandas  # slow to load, and of use here only
+
+    return pandas.DataFrame(dict(value))

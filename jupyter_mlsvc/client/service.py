@@ -22,6 +22,8 @@ class Service:
     Attributes
     ----------
     name, version : str
+    url : str
+        Where programs call it with POST and a bearer token.
     inputs, outputs : list of ParameterDefinition
         Each has ``name`` and ``type``.
     description, runtime_type, published_by, creation_time : str
@@ -83,7 +85,7 @@ class Service:
 
     def call(self, inputs: Mapping[str, object]) -> ServiceResult:
         """Call the service; code of it that raises is told by the result (``success``)."""
-        return self._services.consume(self.name, self.version, inputs)
+        return self._services.consume(self.name, self.version, inputs, outputs=self.outputs)
 
     def form(self, **values: object) -> CallForm:
         """Make a form to call the service with, for a notebook.
@@ -110,6 +112,11 @@ class Service:
     def consume(self, **inputs: object) -> ServiceResult:
         """Call the service with its inputs by name; the same as calling the object."""
         return self(**inputs)
+
+    @property
+    def url(self) -> str:
+        """Where programs call the service with POST."""
+        return self._services.address(self.name, self.version)
 
     def statistics(self) -> ServiceStatistics:
         """Tell how it does: state, calls, times, memory, and the last ten minutes."""
@@ -148,6 +155,7 @@ class Service:
 
     def _rows(self) -> list[tuple[str, str]]:
         return [
+            ("address", self.url),
             ("description", self.description),
             ("inputs", ", ".join(f"{item.name}: {item.type}" for item in self.inputs)),
             ("outputs", ", ".join(f"{item.name}: {item.type}" for item in self.outputs)),

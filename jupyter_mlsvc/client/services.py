@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
+from urllib.parse import quote
 
 from msgspec import UNSET, UnsetType
 
@@ -286,6 +287,7 @@ class Services:
         version: str,
         inputs: Mapping[str, object] | None = None,
         *,
+        outputs: Sequence[models.ParameterDefinition] = (),
         timeout: float | None = None,
     ) -> ServiceResult:
         """Call a service.
@@ -296,6 +298,9 @@ class Services:
         ----------
         inputs : mapping, optional
             Values of the inputs; arrays and frames become lists and columns.
+        outputs : sequence of ParameterDefinition, optional
+            What the service declares (``Service.outputs``). Those of the type ``data.frame`` are
+            then DataFrames in the result, as they are where a ``Service`` is called.
         timeout : float, optional
             Seconds to wait for the answer instead of the client's.
         """
@@ -307,7 +312,11 @@ class Services:
             json=plain_values(inputs or {}),
             timeout=None if timeout is None else (self._api.timeout[0], timeout),
         )
-        return ServiceResult(f"{name} {version}", answer)
+        return ServiceResult(f"{name} {version}", answer, outputs)
+
+    def address(self, name: str, version: str) -> str:
+        """Where programs call a service: at the public door, if that is known."""
+        return f"{self._api.public_url}/api/{quote(name, safe='')}/{quote(version, safe='')}"
 
     def _listing(self, *path: str) -> looks.Listing[Service]:
         rows = self._api.get(list[models.WebService], *path)

@@ -41,7 +41,7 @@ class ConsumeMagics(MlsvcMagics):
     )
     @line_magic
     def consume(self, line: str, local_ns: Mapping[str, Any] | None = None) -> ServiceResult:
-        """Call a service and return its outputs.
+        """Call a service and return its outputs, those of the type data.frame as DataFrames.
 
         Examples::
 
@@ -64,9 +64,11 @@ class ConsumeMagics(MlsvcMagics):
             except ValueError as error:
                 raise parser.misuse(f"{name}={text}: {error}") from None
         services = self.connection.client.services
-        version = arguments.version or services.get(arguments.name).version
-        with self.connection.waiting(f"Calling {arguments.name} {version}"):
-            result = services.consume(arguments.name, version, inputs)
+        service = services.get(arguments.name, arguments.version)
+        with self.connection.waiting(f"Calling {service.name} {service.version}"):
+            result = services.consume(
+                service.name, service.version, inputs, outputs=service.outputs
+            )
         result.raise_for_error()
         return result
 

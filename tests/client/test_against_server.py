@@ -215,7 +215,9 @@ def test_a_model_is_published_called_and_changed_as_a_realtime_service(client: C
     service = services.publish_realtime("Line", "1", model, response="y", description="2x + 1")
     try:
         assert (service.runtime_type, service.description) == ("Realtime", "2x + 1")
-        assert service(rows).outputData == {"y_Pred": pytest.approx([1, 3, 5])}
+        result = service(rows)
+        assert list(result.outputData.y_Pred) == pytest.approx([1, 3, 5])
+        assert result.outputs == {"outputData": {"y_Pred": pytest.approx([1, 3, 5])}}
         with pytest.raises(BadRequest, match="'x'"):
             service(rows.rename(columns={"x": "z"}))
         renamed = serialize_model(model, response="height")

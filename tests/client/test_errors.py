@@ -1,9 +1,13 @@
 from __future__ import annotations
 
+import ast
 import pickle
+import re
+from pathlib import Path
 
 import pytest
 
+import jupyter_mlsvc_server
 from jupyter_mlsvc import errors
 from jupyter_mlsvc.client.client import Client
 
@@ -146,3 +150,56 @@ def test_a_refusal_that_is_no_problem_body_keeps_its_status(
     with pytest.raises(errors.ServerFault) as raised:
         client.services.list()
     assert raised.value.status == 502
+
+
+SENTENCES = {
+    "There is no service 'a'. List what is published with GET /services.": (
+        "There is no service 'a'. List what is published with %mlsvc services."
+    ),
+    "Publish another version, change this one with PATCH, or delete it first.": (
+        "Publish another version, change this one with %mlsvc update, or delete it first."
+    ),
+    "Get one with POST /login and send it as 'Authorization: Bearer <access_token>'.": (
+        "Get one with %mlsvc login."
+    ),
+    "There is no file 'a' in the session. GET /sessions/ID/files lists them.": (
+        "There is no file 'a' in the session. %mlsvc files lists them."
+    ),
+    "Change it with PATCH /realtime-services/{name}/{version}, or publish the code.": (
+        "Change it with %publish --realtime, or publish the code."
+    ),
+    "List yours with GET /api/Iris/V1.0/batch.": (
+        "List yours with client.batches.list(NAME, VERSION)."
+    ),
+}
+
+
+@pytest.mark.parametrize(("sentence", "shown"), SENTENCES.items())
+def test_a_notebook_shows_commands_in_place_of_rest_calls(sentence: str, shown: str) -> None:
+    error = errors.api_error(404, sentence)
+    assert str(error) == sentence
+    assert error._render_traceback_() == [f"NotFound: {shown}"]
+
+
+def test_no_sentence_of_the_server_names_a_rest_call_in_a_notebook() -> None:
+    root = Path(jupyter_mlsvc_server.__file__).parent
+    call = re.compile(r"(GET|POST|PATCH|PUT|DELETE) /|with PATCH")
+    sentences = [
+        text
+        for file in root.rglob("*.py")
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call)
+        for text in map(_text, node.args)
+        if call.search(text)
+    ]
+    assert len(sentences) > 10
+    for sentence in sentences:
+        (shown,) = errors.api_error(400, sentence)._render_traceback_()
+        assert not call.search(shown), shown
+
+
+def _text(node: ast.expr) -> str:
+    """A string in code, with an x for what it is filled with."""
+    if isinstance(node, ast.JoinedStr):
+        return "".join(_text(part) or "x" for part in node.values)
+    return str(node.value) if isinstance(node, ast.Constant) else ""

@@ -4,10 +4,12 @@ import base64
 import inspect
 from typing import Any
 
+import pandas
 import pytest
 
 from jupyter_mlsvc.client.client import Client
 from jupyter_mlsvc.client.parameters import definitions
+from jupyter_mlsvc.client.results import ServiceResult
 from jupyter_mlsvc.client.service import Service
 from jupyter_mlsvc.errors import InvalidInput, NotFound, ServiceFailed
 from jupyter_mlsvc.wire.models import ParameterDefinition
@@ -134,7 +136,6 @@ def test_help_shows_the_inputs(service: Service) -> None:
 
 
 def test_frames_travel_by_column(service: Service, transport: FakeTransport) -> None:
-    pandas = pytest.importorskip("pandas")
     transport.answers = [answer(RESULT)]
     service.consume(flower_data=pandas.DataFrame({"a": [1, 2], "b": ["x", None]}))
     assert body(transport) == {"flower_data": {"a": [1, 2], "b": ["x", None]}}
@@ -175,6 +176,67 @@ def test_a_result_shows_its_outputs(service: Service, transport: FakeTransport) 
     shown = repr(service())
     assert shown.splitlines()[:2] == ["thinking", "iris_species = ['I. versicolor']"]
     assert "plot.png = <file, 3 B>" in shown
+
+
+TABLE: dict[str, Any] = {"a": [1, 2], "<b>": ["x", None]}
+
+
+@pytest.fixture
+def tables(client: Client, transport: FakeTransport) -> ServiceResult:
+    """A result with a table, a dict of no declared type, and a table that is missing."""
+    outputs = {"table": TABLE, "other": {"a": [1]}, "none": None, "number": 1}
+    kinds = {"table": "data.frame", "other": "string", "none": "data.frame", "number": "numeric"}
+    transport.answers = [answer({**RESULT, "outputParameters": outputs})]
+    return client.services.consume("Iris", "V1.0", outputs=definitions(kinds))
+
+
+def test_outputs_that_are_declared_tables_are_frames(tables: ServiceResult) -> None:
+    pandas.testing.assert_frame_equal(tables.table, pandas.DataFrame(TABLE))
+    pandas.testing.assert_frame_equal(tables["table"], tables.output("table"))
+    assert tables.other == {"a": [1]}
+    assert tables.none is None
+    assert tables.outputs["table"] == TABLE
+
+
+def test_a_frame_is_shown_as_a_table(tables: ServiceResult) -> None:
+    shown = repr(tables)
+    assert "number = 1" in shown
+    assert "table:\n   a  <b>\n0  1    x" in shown
+    page = tables._repr_html_()
+    assert "<strong>table</strong></p><table" in page
+    assert "&lt;b&gt;" in page
+    assert "<b>" not in page
+
+
+def test_a_long_frame_is_shown_in_part(client: Client, transport: FakeTransport) -> None:
+    outputs = {"table": {"a": list(range(1000))}}
+    transport.answers = [answer({**RESULT, "outputParameters": outputs})]
+    result = client.services.consume("Iris", "1", outputs=definitions({"table": "data.frame"}))
+    assert len(result.table) == 1000
+    assert len(repr(result).splitlines()) < 30
+    assert "1000 rows" in repr(result)
+    assert "1000 rows" in result._repr_html_()
+
+
+def test_without_a_declaration_outputs_stay_as_json_gave_them(
+    client: Client, transport: FakeTransport
+) -> None:
+    transport.answers = [answer({**RESULT, "outputParameters": {"table": TABLE}})]
+    assert client.services.consume("Iris", "V1.0").table == TABLE
+
+
+def test_a_service_shows_where_programs_call_it(
+    transport: FakeTransport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLSVC_URL", "http://localhost:8888/user/ana/mlsvc")
+    monkeypatch.setenv("MLSVC_PUBLIC_URL", "http://localhost:12800")
+    transport.answers = [answer([ROW]), answer([ROW])]
+    here = Client(token="t", transport=transport).service("Iris", "V1.0")
+    assert here.url == "http://localhost:12800/api/Iris/V1.0"
+    assert here.url in repr(here)
+    # Of another server it is only known how we reach it.
+    there = Client("http://elsewhere:1/lab", token="t", transport=transport).service("Iris", "V1.0")
+    assert there.url == "http://elsewhere:1/lab/api/Iris/V1.0"
 
 
 def test_html_of_other_people_is_escaped(

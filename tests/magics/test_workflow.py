@@ -252,7 +252,7 @@ def test_a_model_of_the_kernel_becomes_a_realtime_service(
     assert (service.runtime_type, service.alias) == ("Realtime", "line")
     on_server.user_ns["rows"] = rows
     result = run("%consume Line V1.0 inputData=rows").value
-    assert result.outputData == {"height_Pred": pytest.approx([1, 3])}
+    assert list(result.outputData.height_Pred) == pytest.approx([1, 3])
     run("%mlsvc delete Line V1.0")
 
 
