@@ -36,6 +36,7 @@ from jupyter_mlsvc_server.sessions.manager import SessionManager
 from jupyter_mlsvc_server.sessions.session import Session
 
 from .conftest import Run, make_manager, request_of
+from .test_execution import until
 
 R = CreateSessionRequest(name="shared", runtime_type="R")
 
@@ -431,6 +432,19 @@ async def test_files_and_history_are_as_in_any_session(
 async def test_an_inventory_for_comparison_is_refused(session: Session) -> None:
     with pytest.raises(AgentRefused, match="this session runs R"):
         await session.inventory()
+
+
+async def test_a_warm_kernel_of_r_makes_a_session_at_once(tmp_path: Path, ann: Principal) -> None:
+    manager = make_manager(tmp_path, WarmKernels={"warm_kernels": 0, "warm_r_kernels": 1})
+    await manager.start()
+    try:
+        await until(lambda: manager.shells("R")["warm"], 30)
+        started = time.monotonic()
+        session = await manager.create(ann, R)
+        assert time.monotonic() - started < 0.5
+        assert (await session.execute(request_of("1"))).console_output == "[1] 1\n"
+    finally:
+        await manager.stop()
 
 
 # --- without R, and after a kill --------------------------------------------------------------
