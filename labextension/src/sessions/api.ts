@@ -97,9 +97,14 @@ export class SessionsApi {
 
   /**
    * Start a session, with what a snapshot holds if one is given.
+   *
+   * @param runtimeType - Its language, by the name that the server knows it by.
    */
-  create(name: string, snapshotId?: string, signal?: AbortSignal): Promise<{ sessionId: string }> {
-    const body = { name, runtimeType: 'Python', snapshotId };
+  create(
+    request: { name: string; runtimeType?: string; snapshotId?: string },
+    signal?: AbortSignal
+  ): Promise<{ sessionId: string }> {
+    const body = { runtimeType: 'Python', ...request };
     return this._requests.json('POST', ['sessions'], { body, signal });
   }
 

@@ -46,11 +46,19 @@ export function addSessionCommands(mlsvc: IMlsvc, model: SessionsModel): void {
       args: {
         type: 'object',
         properties: {
-          name: { type: 'string', description: trans.__('Its name; asked for if left out') }
+          name: { type: 'string', description: trans.__('Its name; asked for if left out') },
+          runtimeType: {
+            type: 'string',
+            description: trans.__('Its language, such as R; Python if left out')
+          }
         }
       }
     },
-    execute: ({ name }) => actions.start(typeof name === 'string' ? name : undefined)
+    execute: ({ name, runtimeType }) =>
+      actions.start(
+        typeof name === 'string' ? name : undefined,
+        typeof runtimeType === 'string' ? runtimeType : undefined
+      )
   });
   addCommand(SessionCommandIDs.interrupt, {
     label: trans.__('Interrupt ML Session'),
@@ -152,7 +160,7 @@ class SessionActions {
     return sessions[at] ? [sessions[at]] : [];
   }
 
-  async start(given: string | undefined): Promise<void> {
+  async start(given: string | undefined, runtimeType: string | undefined): Promise<void> {
     const { trans, panel } = this._mlsvc;
     const name =
       given ??
@@ -161,7 +169,8 @@ class SessionActions {
       return;
     }
     const created = await tellWhile({
-      work: signal => this._model.api.create(name, undefined, signal),
+      work: signal =>
+        this._model.api.create(runtimeType ? { name, runtimeType } : { name }, signal),
       pending: trans.__('Starting session %1…', name),
       success: () => ({ message: trans.__('Session %1 is started.', name) }),
       failure: trans.__('Session %1 was not started.', name),

@@ -307,7 +307,7 @@ function Console(props: { detail: SessionDetail; trans: TranslationBundle }): Re
       {log.executionId === null && (
         <p className="jp-MlsvcDetail-hint">{trans.__('Nothing was run here yet.')}</p>
       )}
-      <Output log={log} label={trans.__('Console')} />
+      {log.executionId !== null && <Output log={log} label={trans.__('Console')} />}
       <p className="jp-MlsvcDetail-hint" role="status">
         {log.isRunning && log.executionId !== null && (
           <>

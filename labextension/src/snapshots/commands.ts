@@ -155,7 +155,8 @@ class SnapshotActions {
         if (id !== null) {
           return { id, said: await this._sessions.load(id, snapshot.id, signal) };
         }
-        const { sessionId } = await this._sessions.create(name, snapshot.id, signal);
+        const request = { name, runtimeType: runtimeOf(snapshot), snapshotId: snapshot.id };
+        const { sessionId } = await this._sessions.create(request, signal);
         return { id: sessionId, said: trans.__('Session %1 is started with it.', name) };
       },
       pending: trans.__('Loading %1 into session %2…', nameOf(snapshot), name),
@@ -263,7 +264,8 @@ class SnapshotActions {
     const title = trans.__('Load %1', nameOf(snapshot));
     let sessions;
     try {
-      sessions = await this._sessions.list();
+      const all = await this._sessions.list();
+      sessions = all.filter(({ runtimeType }) => runtimeType === runtimeOf(snapshot));
     } catch (error) {
       await showErrorMessage(title, messageOf(error));
       return null;
@@ -282,6 +284,13 @@ class SnapshotActions {
   }
 
   private readonly _sessions: SessionsApi;
+}
+
+/**
+ * The language of a snapshot; older ones, which do not say it, are of Python.
+ */
+function runtimeOf({ runtimeType }: ISnapshot): string {
+  return runtimeType ?? 'Python';
 }
 
 /**

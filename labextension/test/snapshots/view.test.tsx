@@ -127,6 +127,7 @@ describe('the snapshots of the panel', () => {
 
   it('loads one into a session that is chosen', async () => {
     world.answers.set('GET sessions', [
+      { id: 's0', name: 'of another language', owner: 'maria', runtimeType: 'R', state: 'idle' },
       { id: 's1', name: 'iris', owner: 'maria', runtimeType: 'Python', state: 'idle' }
     ]);
     world.answers.set('POST sessions/s1/loadsnapshot/n2', 'Loaded 1 object.');
