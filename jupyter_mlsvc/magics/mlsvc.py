@@ -275,8 +275,8 @@ COMMANDS: Final[tuple[Command, ...]] = (
 COMMANDS_BY_NAME: Final[Mapping[str, Command]] = {command.name: command for command in COMMANDS}
 _OTHERS: Final = (
     "",
-    "%%remote_exec runs code in a session, %publish makes a service of it, %consume calls one;",
-    "%%remote_exec?, %publish? and %consume? show their options.",
+    "%%remote_exec runs code in a session, %publish makes a service of it, %consume calls one,",
+    "%batch calls it for each row; %%remote_exec?, %publish?, %consume? and %batch? show options.",
 )
 
 
