@@ -11,6 +11,7 @@ import dataclasses
 import datetime
 import decimal
 import enum
+import json
 import math
 import numbers
 import pathlib
@@ -18,7 +19,7 @@ import sys
 import types
 import uuid
 from collections import deque
-from collections.abc import Callable, Iterable, KeysView, Mapping, ValuesView
+from collections.abc import Callable, Iterable, Iterator, KeysView, Mapping, ValuesView
 from collections.abc import Set as AbstractSet
 from typing import Any, Final
 
@@ -64,6 +65,29 @@ def to_plain(value: Any, name: str = "value") -> Any:
     return _plain(value, name, 0)
 
 
+def require_text(plain: Any, name: str = "value") -> None:
+    """Make sure that plain data can be written as JSON text.
+
+    Parameters
+    ----------
+    plain : Any
+        What :func:`to_plain` made.
+    name : str
+        Name of the value, for messages.
+
+    Raises
+    ------
+    ValueProblem
+        There is an integer of thousands of digits in it, or half a character (a lone surrogate).
+    """
+    try:
+        json.dumps(plain, ensure_ascii=False).encode()
+    except ValueError:
+        for path, leaf in _leaves(plain, name):
+            _require_leaf(leaf, path)
+        raise
+
+
 def describe(value: Any) -> str:
     """Name a value for a message: JSON words for what JSON can say, else the type."""
     if value is None:
@@ -83,6 +107,31 @@ def describe(value: Any) -> str:
     if isinstance(value, types.ModuleType):
         return f"the module {value.__name__}"
     return f"an object of type {_type_name(type(value))}"
+
+
+def _leaves(plain: Any, path: str) -> Iterator[tuple[str, Any]]:
+    if isinstance(plain, dict):
+        for key, item in plain.items():
+            yield f"a key of {path}", key
+            yield from _leaves(item, member(path, key))
+    elif isinstance(plain, list):
+        for i, item in enumerate(plain):
+            yield from _leaves(item, f"{path}[{i}]")
+    else:
+        yield path, plain
+
+
+def _require_leaf(leaf: Any, path: str) -> None:
+    try:
+        json.dumps(leaf, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        raise ValueProblem(
+            path, "text of whole characters", f"the string {_short(repr(leaf))}"
+        ) from None
+    except ValueError:
+        raise ValueProblem(
+            path, f"an integer of at most {sys.get_int_max_str_digits():,} digits", "a longer one"
+        ) from None
 
 
 def _type_name(kind: type) -> str:

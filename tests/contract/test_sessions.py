@@ -374,3 +374,20 @@ def test_closing_ends_what_runs_and_names_it(door: Door) -> None:
     assert answer.status_code == 200
     assert answer.json()["success"] is False
     assert "ended" in answer.json()["errorMessage"]
+
+
+@pytest.mark.parametrize(
+    ("value", "told"), [("'\\ud800'", "whole characters"), ("[10 ** 5000]", "digits")]
+)
+def test_a_value_that_is_no_json_text_is_told_by_its_name(
+    door: Door, shared: str, value: str, told: str
+) -> None:
+    answer = door.post(
+        f"{shared}/execute", json={"code": f"odd = {value}", "outputParameters": ["odd"]}
+    )
+    assert answer.status_code == 200, answer.text
+    assert not answer.json()["success"]
+    assert answer.json()["errorMessage"].startswith("odd")
+    assert told in answer.json()["errorMessage"]
+    # The session goes on.
+    assert run(door, shared, "odd = 1", "odd") == {"odd": 1}

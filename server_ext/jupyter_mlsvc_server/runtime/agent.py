@@ -155,12 +155,15 @@ class Agent:
         return {"type": type_name(value)}, []
 
     def _get(self, request: dict[str, Any], _: list[Any]) -> Answer:
+        from jupyter_mlsvc.wire.plain import require_text
         from jupyter_mlsvc.wire.values import encode_output
 
         values = {name: self._value(name) for name in request["names"]}
-        return {
-            "values": {name: encode_output("", value, name) for name, value in values.items()}
-        }, []
+        plain = {name: encode_output("", value, name) for name, value in values.items()}
+        for name, value in plain.items():
+            # What the kernel's protocol can't send would leave the server without an answer.
+            require_text(value, name)
+        return {"values": plain}, []
 
     def _get_pickled(self, request: dict[str, Any], _: list[Any]) -> Answer:
         name = request["name"]

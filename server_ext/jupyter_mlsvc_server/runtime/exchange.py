@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from jupyter_mlsvc.wire.models import WebServiceResult
-from jupyter_mlsvc.wire.plain import ValueProblem, describe
+from jupyter_mlsvc.wire.plain import ValueProblem, describe, require_text
 from jupyter_mlsvc.wire.problem import Problem, exception_type
 from jupyter_mlsvc_server.runtime.console import Console
 from jupyter_mlsvc_server.runtime.misfit import Misfit
@@ -95,7 +95,12 @@ class Exchange:
             console_output=console.text(),
             changed_files=changed,
         )
-        return Kind.FAILURE if message else Kind.SUCCESS, self._encode(result)
+        try:
+            body = self._encode(result)
+        except ValueError:
+            # Python spells no integer of thousands of digits.
+            return self.result(_unwritable(outputs), {}, console, scratch)
+        return Kind.FAILURE if message else Kind.SUCCESS, body
 
     def _parse(self, body: bytes) -> dict[str, Any]:
         try:
@@ -128,6 +133,15 @@ class Exchange:
             return self._encoder.encode(result)
         except (UnicodeEncodeError, OverflowError):
             return json.dumps(msgspec.to_builtins(result)).encode()
+
+
+def _unwritable(outputs: dict[str, Any]) -> str:
+    for name, value in outputs.items():
+        try:
+            require_text(value, name)
+        except ValueProblem as problem:
+            return f"Output {problem}"
+    return "The answer can't be written as JSON."
 
 
 class Unfit(Exception):

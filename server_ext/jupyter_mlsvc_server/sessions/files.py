@@ -52,9 +52,13 @@ class WorkingDirectory:
         self._incoming = incoming
 
     def names(self) -> list[str]:
-        """Names of the regular files at the top level, sorted."""
+        """Names of the regular files at the top level, sorted; without those that are no text."""
         with self._open() as folder, os.scandir(folder) as entries:
-            return sorted(entry.name for entry in entries if entry.is_file(follow_symlinks=False))
+            return sorted(
+                entry.name
+                for entry in entries
+                if entry.is_file(follow_symlinks=False) and _is_text(entry.name)
+            )
 
     def put(self, name: str, source: Path) -> None:
         """Move a file there, whole or not at all; one of that name is replaced.
@@ -161,7 +165,7 @@ class WorkingDirectory:
                     if entry.is_dir(follow_symlinks=False):
                         if entry.name not in _NOT_COMPARED:
                             folders.append((f"{prefix}{entry.name}/", Path(entry.path)))
-                    elif entry.is_file(follow_symlinks=False):
+                    elif entry.is_file(follow_symlinks=False) and _is_text(prefix + entry.name):
                         yield prefix + entry.name, entry.stat(follow_symlinks=False)
 
     @contextlib.contextmanager
@@ -171,3 +175,12 @@ class WorkingDirectory:
             yield descriptor
         finally:
             os.close(descriptor)
+
+
+def _is_text(name: str) -> bool:
+    """Whether a name can be told: bytes that are no UTF-8 can neither be sent nor asked for."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

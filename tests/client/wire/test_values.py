@@ -17,6 +17,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from jupyter_mlsvc.wire.plain import require_text
 from jupyter_mlsvc.wire.values import ValueProblem, decode_input, encode_output
 
 SCALARS = (
@@ -397,3 +398,19 @@ def test_a_value_that_contains_itself_is_a_problem() -> None:
 def test_two_members_of_one_name_are_a_problem(value: Any) -> None:
     with pytest.raises(ValueProblem, match="twice"):
         encode_output("data.frame", value, "y")
+
+
+@pytest.mark.parametrize(
+    ("value", "path", "got"),
+    [
+        ({"a": ["x", "\ud800"]}, 'y["a"][1]', "the string"),
+        ({"\ud800": 1}, "a key of y", "the string"),
+        ([1, {"b": 10**5000}], 'y[1]["b"]', "a longer one"),
+    ],
+)
+def test_data_that_is_no_json_text_is_named_with_its_place(value: Any, path: str, got: str) -> None:
+    with pytest.raises(ValueProblem) as caught:
+        require_text(encode_output("", value, "y"), "y")
+    assert caught.value.path == path
+    assert caught.value.got.startswith(got)
+    require_text({"a": ["größe", 2**80, None, 1.5]}, "y")

@@ -207,6 +207,14 @@ async def test_what_goes_wrong_in_the_code_is_a_result_without_success(
     assert "jupyter_mlsvc" not in result["consoleOutput"]
 
 
+async def test_an_integer_that_nobody_can_spell_is_a_failure_with_its_place(serve: Serve) -> None:
+    service = await serve("y = [1, 10 ** 5000]", outputs="y:vector")
+    result = await service.call()
+    assert not result["success"]
+    assert result["errorMessage"].startswith("Output y[1] must be an integer of at most 4,300 digi")
+    assert result["outputParameters"] == {}
+
+
 async def test_an_output_of_the_wrong_type_is_named(serve: Serve) -> None:
     service = await serve("y = 'many'", outputs="y:numeric")
     result = await service.call()

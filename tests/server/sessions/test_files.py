@@ -121,3 +121,10 @@ def test_changed_files_are_new_and_rewritten_ones_by_relative_path(files: Workin
     (files.path / "__pycache__" / "m.pyc").write_text("x")
     (files.path / "link").symlink_to(files.path.parent / "secret.txt")
     assert files.changed_since(before) == ["rewritten", "sub/new"]
+
+
+def test_a_name_that_is_no_text_is_not_told(files: WorkingDirectory) -> None:
+    before = files.state()
+    put(files, "text", b"1")
+    (files.path / "\udc80").write_bytes(b"1")
+    assert files.names() == files.changed_since(before) == ["text"]
