@@ -239,7 +239,10 @@ class Inventory(SessionEndpoint):
     async def get(self, session_id: str) -> None:
         """Describe it (our addition)."""
         session = await self.find(session_id)
-        self.answer(await session.inventory(summary=self.query("view") == "summary"))
+        view = self.query("view")
+        if view not in {"", "summary"}:
+            raise BadRequest(f"view is {view!r}; it has to be 'summary', or left out.")
+        self.answer(await session.inventory(summary=view == "summary"))
 
 
 class WorkspaceObject(SessionEndpoint):
