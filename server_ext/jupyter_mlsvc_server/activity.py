@@ -62,17 +62,18 @@ class ActivityReporter:
         }
         return {name: count for name, count in counts.items() if count}
 
-    def last(self) -> datetime | None:
+    async def last(self) -> datetime | None:
         """Tell when something was last in use; None for never."""
         if self._batches.running:
             return datetime.now(UTC)
-        times = [self._scoring.statistics()["last_call"], self._sessions.statistics()["last_used"]]
+        scoring, sessions = await self._scoring.statistics(), self._sessions.statistics()
+        times = [scoring["last_call"], sessions["last_used"]]
         known = [time for time in times if time is not None]
         return datetime.fromtimestamp(max(known), UTC) if known else None
 
     async def _report(self, times: MutableMapping[str, datetime]) -> None:
         while True:
-            last = self.last()
+            last = await self.last()
             if last is not None:
                 times[_NAME] = last
             await asyncio.sleep(_PAUSE)

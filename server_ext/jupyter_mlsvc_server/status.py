@@ -43,7 +43,7 @@ class StatusReporter(LoggingConfigurable):
         components = {
             "backends": StatusResponse(
                 status_code="pass",
-                components={node: self._backend() for node in self._compute_nodes.list()},
+                components={node: await self._backend() for node in self._compute_nodes.list()},
             ),
             "authentication": StatusResponse(status_code="pass"),
             "database": await self._database_status(),
@@ -55,9 +55,9 @@ class StatusReporter(LoggingConfigurable):
             details={"version": __version__, "apiVersion": API_VERSION},
         )
 
-    def _backend(self) -> StatusResponse:
+    async def _backend(self) -> StatusResponse:
         python, r = self._sessions.shells("Python"), self._sessions.shells("R")
-        scoring = self._scoring.statistics()
+        scoring = await self._scoring.statistics()
         return StatusResponse(
             status_code="pass",
             details={

@@ -69,7 +69,7 @@ class ScoringEngine(Protocol):
         Returns at once; what is to be kept starts on its own, now and whenever it ends.
         """
 
-    def has_size(self, name: str, version: str, size: PoolSize) -> bool:
+    async def has_size(self, name: str, version: str, size: PoolSize) -> bool:
         """Whether the pool of a version has this size and all the workers that are to be kept."""
 
     async def consume(self, name: str, version: str, body: bytes) -> ScoringAnswer:
@@ -87,16 +87,16 @@ class ScoringEngine(Protocol):
             The worker ended in the middle, or none can be started.
         """
 
-    def statistics(self) -> dict[str, Any]:
+    async def statistics(self) -> dict[str, Any]:
         """Count ``services`` that are loaded, ``workers``, and ``r_workers`` among them.
 
         ``versions`` has a row for each version. ``last_call`` is in seconds since 1970, or None.
         """
 
-    def known(self) -> Collection[DefinitionKey]:
+    async def known(self) -> Collection[DefinitionKey]:
         """List the versions that are loaded or were called since the engine started."""
 
-    def figures(self, name: str, version: str, *, with_history: bool = False) -> Figures:
+    async def figures(self, name: str, version: str, *, with_history: bool = False) -> Figures:
         """Tell how a version is and what it did; zeros for one that is not known."""
 
     async def memory_of(self, name: str, version: str) -> int:

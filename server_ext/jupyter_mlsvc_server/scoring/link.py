@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, Final, cast
 
+from jupyter_mlsvc_server.errors import MlsvcServerError
 from jupyter_mlsvc_server.runtime.protocol import (
     ANSWER,
     REQUEST,
@@ -25,6 +26,11 @@ from jupyter_mlsvc_server.runtime.protocol import (
     ToChild,
     pack,
 )
+from jupyter_mlsvc_server.scoring.definition import DefinitionKey
+from jupyter_mlsvc_server.scoring.engine import ScoringAnswer
+
+Ended = Callable[[ScoringAnswer | MlsvcServerError], None]
+"""What is called with the answer to a request, or with an error."""
 
 _PIECE: Final = 2**16
 _FULL_PAUSE: Final = 0.005
@@ -187,16 +193,40 @@ def _future() -> asyncio.Future[Any]:
 
 
 class Call:
-    """A request on its way through a pool."""
+    """A request on its way through a pool.
 
-    __slots__ = ("arrived", "body", "future", "number", "started")
+    Parameters
+    ----------
+    key
+        The service version.
+    body
+        The request, as it came.
+    ended
+        Called once with the answer, or the error that there is instead.
+    """
 
-    def __init__(self, body: bytes, future: asyncio.Future[tuple[Kind, bytes]], now: float) -> None:
+    __slots__ = ("_ended", "arrived", "attempts", "body", "is_over", "key", "number", "started")
+
+    def __init__(self, key: DefinitionKey, body: bytes, ended: Ended) -> None:
+        self.key = key
         self.body = body
-        self.future = future
-        self.arrived = now
-        self.started = now
+        self.arrived = self.started = 0.0
         self.number = 0
+        self.attempts = 0
+        """Pools that went before they could answer."""
+        self.is_over = False
+        """Whether nobody waits for an answer any more."""
+        self._ended = ended
+
+    def end(self, outcome: ScoringAnswer | MlsvcServerError) -> None:
+        """Tell the caller how it ended, unless they know or have left."""
+        if not self.is_over:
+            self.is_over = True
+            self._ended(outcome)
+
+    def abandon(self) -> None:
+        """Forget about the caller, who left; if it runs, its answer is read and dropped."""
+        self.is_over = True
 
 
 class WorkerLink(asyncio.Protocol):

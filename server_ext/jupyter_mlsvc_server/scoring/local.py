@@ -19,8 +19,8 @@ from jupyter_mlsvc_server.scoring.definition import DefinitionKey, PoolSize, Ser
 from jupyter_mlsvc_server.scoring.engine import Definitions, ScoringAnswer
 from jupyter_mlsvc_server.scoring.errors import ServiceUnavailable
 from jupyter_mlsvc_server.scoring.forkserver import Forkserver
-from jupyter_mlsvc_server.scoring.link import LinkLost, NotStarted
-from jupyter_mlsvc_server.scoring.pool import WORKERS_END, Pool, PoolLost
+from jupyter_mlsvc_server.scoring.link import Call, Ended, LinkLost, NotStarted
+from jupyter_mlsvc_server.scoring.pool import WORKERS_END, Pool
 from jupyter_mlsvc_server.scoring.settings import ScoringSettings
 from jupyter_mlsvc_server.scoring.statistics import Figures, State, Timings
 from jupyter_mlsvc_server.scoring.template import Template
@@ -32,6 +32,8 @@ _CHECKED_SECONDS: Final = 60.0
 """How long a checked definition is kept ready to be served."""
 
 _PROCESSES_END: Final = "Its processes end as soon as they are started."
+
+_STOPPING: Final = "The server is stopping."
 
 _SWEEP_SECONDS: Final = 5.0
 
@@ -138,7 +140,7 @@ class LocalEngine(ScoringSettings):
         self._note_kept(key, size)
         self._spawn(self._resize(key, size))
 
-    def has_size(self, name: str, version: str, size: PoolSize) -> bool:
+    async def has_size(self, name: str, version: str, size: PoolSize) -> bool:
         """Whether the pool has this size and all the workers that are to be kept."""
         pool = self._pools.get(DefinitionKey(name, version))
         if pool is None:
@@ -147,29 +149,66 @@ class LocalEngine(ScoringSettings):
 
     async def consume(self, name: str, version: str, body: bytes) -> ScoringAnswer:
         """Answer one request."""
-        key = DefinitionKey(name, version)
-        for _ in range(_ATTEMPTS):
-            # A caller that goes away does not end the loading for the others.
-            pool = self._pools.get(key)
-            if pool is None:
-                pool = await self._loaded_for_request(key)
-            try:
-                return await pool.consume(body)
-            except PoolLost:
-                if self._pools.get(key) is pool:
-                    del self._pools[key]
-        self._timings_of(key).add_failure()
-        raise ServiceUnavailable(key, _PROCESSES_END)
+        future: asyncio.Future[ScoringAnswer] = asyncio.get_running_loop().create_future()
 
-    async def _loaded_for_request(self, key: DefinitionKey) -> Pool:
+        def ended(outcome: ScoringAnswer | MlsvcServerError) -> None:
+            if future.done():  # the caller left
+                return
+            if isinstance(outcome, ScoringAnswer):
+                future.set_result(outcome)
+            else:
+                future.set_exception(outcome)
+
+        call = self.submit(DefinitionKey(name, version), body, ended)
         try:
-            return await asyncio.shield(self._loading(key))
+            return await future
+        finally:
+            call.abandon()
+
+    def submit(self, key: DefinitionKey, body: bytes, ended: Ended) -> Call:
+        """Answer one request through a callback, which may come at once.
+
+        This is :meth:`consume` for those who have thousands of requests a second.
+        """
+        call = Call(key, body, ended)
+        pool = self._pools.get(key)
+        if pool is None:
+            self._load_for(call)
+        else:
+            pool.submit(call)
+        return call
+
+    def _load_for(self, call: Call) -> None:
+        def told(task: asyncio.Task[None]) -> None:
+            if task.cancelled():
+                call.end(ServiceUnavailable(call.key, _STOPPING))
+
+        self._spawn(self._submit_when_loaded(call)).add_done_callback(told)
+
+    async def _submit_when_loaded(self, call: Call) -> None:
+        try:
+            # A caller that goes away does not end the loading for the others.
+            pool = await asyncio.shield(self._loading(call.key))
         except MlsvcServerError as error:
             if error.status >= 500:
-                self._timings_of(key).add_failure()
-            raise
+                self._timings_of(call.key).add_failure()
+            call.end(error)
+        else:
+            pool.submit(call)
 
-    def statistics(self) -> dict[str, Any]:
+    def _submit_again(self, call: Call) -> None:
+        """Take back a request that a pool could not answer."""
+        if not self._is_running:
+            call.end(ServiceUnavailable(call.key, _STOPPING))
+            return
+        call.attempts += 1
+        if call.attempts < _ATTEMPTS:
+            self._load_for(call)
+        else:
+            self._timings_of(call.key).add_failure()
+            call.end(ServiceUnavailable(call.key, _PROCESSES_END))
+
+    async def statistics(self) -> dict[str, Any]:
         """Count what is loaded; times are in seconds."""
         return {
             "services": len(self._pools),
@@ -193,12 +232,12 @@ class LocalEngine(ScoringSettings):
             },
         }
 
-    def known(self) -> Collection[DefinitionKey]:
+    async def known(self) -> Collection[DefinitionKey]:
         """List the versions that are loaded, or were called."""
         called = {key for key, timings in self._timings.items() if timings.count}
         return called | self._pools.keys() | self._loads.keys() | self._failures.keys()
 
-    def figures(self, name: str, version: str, *, with_history: bool = False) -> Figures:
+    async def figures(self, name: str, version: str, *, with_history: bool = False) -> Figures:
         """Tell how a version is and what it did."""
         key = DefinitionKey(name, version)
         pool = self._pools.get(key)
@@ -289,6 +328,7 @@ class LocalEngine(ScoringSettings):
                     settings=self,
                     timings=self._timings_of(key),
                     on_lost=self._pool_lost,
+                    on_not_run=self._submit_again,
                     log=self.log,
                 )
                 try:
@@ -323,7 +363,7 @@ class LocalEngine(ScoringSettings):
 
     def _running_forkserver(self, key: DefinitionKey) -> Forkserver:
         if not self._is_running:
-            raise ServiceUnavailable(key, "The server is stopping.")
+            raise ServiceUnavailable(key, _STOPPING)
         if self._forkserver is None or self._forkserver.link.is_lost:
             self.log.error("the forkserver ended unexpectedly; starting another one")
             if self._forkserver is not None:
@@ -404,10 +444,11 @@ class LocalEngine(ScoringSettings):
     def _now(self) -> float:
         return asyncio.get_running_loop().time()
 
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
 
 
 def _memory(pid: int) -> int:

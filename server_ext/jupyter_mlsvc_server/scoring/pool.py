@@ -44,10 +44,6 @@ _AHEAD_BELOW: Final = ((0.001, _MOST_AHEAD), (0.01, 2))
 """Requests given to a worker at once, by the seconds that one takes on average."""
 
 
-class PoolLost(Exception):
-    """The pool's template is gone; the request has not run."""
-
-
 class Pool:
     """Workers of one revision.
 
@@ -69,6 +65,8 @@ class Pool:
         Where requests are counted.
     on_lost
         Called when the template is gone.
+    on_not_run
+        Called with each request that has not run and won't in this pool.
     log
         For the operator.
     """
@@ -82,6 +80,7 @@ class Pool:
         settings: ScoringSettings,
         timings: Timings,
         on_lost: Callable[[Pool], None],
+        on_not_run: Callable[[Call], None],
         log: Logger | LoggerAdapter[Any],
     ) -> None:
         self.key = key
@@ -92,6 +91,7 @@ class Pool:
         self._settings = settings
         self._timings = timings
         self._on_lost = on_lost
+        self._on_not_run = on_not_run
         self._log = log
         self._loop = asyncio.get_running_loop()
         self._workers: list[WorkerLink] = []
@@ -125,39 +125,18 @@ class Pool:
             await self._start_worker()
         self._spawn(self._tick())
 
-    async def consume(self, body: bytes) -> ScoringAnswer:
-        """Answer one request.
-
-        Raises
-        ------
-        PoolLost
-            It has not run, and won't in this pool.
-        MlsvcServerError
-            As for the engine.
-        """
+    def submit(self, call: Call) -> None:
+        """Answer a request, now or as soon as a worker is free."""
         if self._is_stopped:
-            raise PoolLost
+            self._on_not_run(call)
+            return
         now = self._loop.time()
-        call = Call(body, self._loop.create_future(), now)
-        self.used_at = now
+        call.arrived = call.started = self.used_at = now
         worker = self._free_worker()
         if worker is not None and not self._queue:
             worker.send(call)
         else:
             self._wait(call)
-        # A caller that goes away cancels the future only; the answer is read and dropped.
-        kind, answer = await call.future
-        seconds = self._loop.time() - now
-        if kind is Kind.SUCCESS:
-            self._timings.add(seconds)
-            return ScoringAnswer(200, answer, True)
-        # A request that does not fit is the caller's mistake, not a failure of the service.
-        self._timings.add(seconds, failed=kind is not Kind.MISFIT)
-        if kind is Kind.FAILURE:
-            return ScoringAnswer(200, answer, False)
-        if kind is Kind.MISFIT:
-            return ScoringAnswer(400, answer, False)
-        raise WorkerFailed(self.key)
 
     async def retire(self) -> None:
         """Finish what was accepted, then stop."""
@@ -236,16 +215,16 @@ class Pool:
         if len(self._queue) >= max(self._settings.queue_limit, 1):
             self._drop_abandoned()
         if len(self._queue) >= self._room():
-            self._timings.add_failure()
-            raise QueueFull(self.key, len(self._queue), self._retry_after())
-        self._queue.append(call)
+            self._fail(call, QueueFull(self.key, len(self._queue), self._retry_after()))
+        else:
+            self._queue.append(call)
 
     def _room(self) -> int:
         # With no worker yet, requests wait for the first one whatever the limit is.
         return max(self._settings.queue_limit, 0 if self._workers else 1)
 
     def _drop_abandoned(self) -> None:
-        self._queue = deque(call for call in self._queue if not call.future.done())
+        self._queue = deque(call for call in self._queue if not call.is_over)
 
     def _retry_after(self) -> int:
         if math.isinf(self._average):
@@ -301,7 +280,7 @@ class Pool:
         ahead = next((most for below, most in _AHEAD_BELOW if self._average < below), 1)
         while self._queue and not worker.is_leaving and len(worker.calls) < ahead:
             call = self._queue.popleft()
-            if not call.future.done():
+            if not call.is_over:
                 worker.send(call)
 
     def _answered(self, worker: WorkerLink, call: Call, kind: Kind, body: bytes) -> None:
@@ -310,11 +289,26 @@ class Pool:
             seconds if math.isinf(self._average) else self._average * 0.9 + seconds * 0.1
         )
         self._failed_starts = 0
-        if not call.future.done():
-            call.future.set_result((kind, body))
+        if not call.is_over:
+            self._tell(call, kind, body)
         if self._queue:
             self._feed(worker)
         self._note_idle()
+
+    def _tell(self, call: Call, kind: Kind, body: bytes) -> None:
+        seconds = self._loop.time() - call.arrived
+        if kind is Kind.SUCCESS:
+            self._timings.add(seconds)
+            call.end(ScoringAnswer(200, body, True))
+            return
+        # A request that does not fit is the caller's mistake, not a failure of the service.
+        self._timings.add(seconds, failed=kind is not Kind.MISFIT)
+        if kind is Kind.FAILURE:
+            call.end(ScoringAnswer(200, body, False))
+        elif kind is Kind.MISFIT:
+            call.end(ScoringAnswer(400, body, False))
+        else:
+            call.end(WorkerFailed(self.key))
 
     def _worker_lost(self, worker: WorkerLink) -> None:
         was_expected = worker.is_leaving
@@ -389,11 +383,10 @@ class Pool:
                 self.key,
             )
 
-    def _fail(self, call: Call, error: MlsvcServerError | PoolLost) -> None:
-        if not call.future.done():
-            if not isinstance(error, PoolLost):
-                self._timings.add_failure()
-            call.future.set_exception(error)
+    def _fail(self, call: Call, error: MlsvcServerError) -> None:
+        if not call.is_over:
+            self._timings.add_failure()
+            call.end(error)
 
     def _note_idle(self) -> None:
         if self._is_retiring and self.is_idle:
@@ -424,7 +417,7 @@ class Pool:
                 self._spawn(self._template.link.kill(worker.pid))
                 self._refill()
         while self._queue and (
-            self._queue[0].future.done() or now - self._queue[0].arrived > deadline
+            self._queue[0].is_over or now - self._queue[0].arrived > deadline
         ):
             self._fail(self._queue.popleft(), WaitTooLong(self.key, deadline))
 
@@ -471,9 +464,11 @@ class Pool:
             if running:
                 self._fail(running.pop(0), WorkerEnded(self.key, None))
             self._queue.extend(running)
-        for call in self._queue:
-            self._fail(call, PoolLost())
+        waiting = [*self._queue]
         self._queue.clear()
+        for call in waiting:
+            if not call.is_over:
+                self._on_not_run(call)
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         if self._is_stopped:

@@ -105,7 +105,8 @@ class PoolManager(LoggingConfigurable):
         record = await self._services.record(name, version)
         if record.pool is None:
             return "NotFound"
-        return "Success" if self._scoring.has_size(*record.key, record.pool) else "Pending"
+        is_there = await self._scoring.has_size(*record.key, record.pool)
+        return "Success" if is_there else "Pending"
 
     def _size(self, request: CreateOrUpdateServicePoolRequest, now: PoolSize) -> PoolSize:
         for member, value in (

@@ -27,10 +27,10 @@ class ServiceStatisticsReporter(LoggingConfigurable):
 
     async def list(self, principal: Principal) -> list[models.ServiceStatistics]:
         """Give a row for each version that is loaded or was called, the oldest version first."""
-        known = self._scoring.known()
+        known = await self._scoring.known()
         keys = [DefinitionKey(*each.key) for each in await self._services.records(principal)]
         return [
-            models.ServiceStatistics(**_members(key, self._scoring.figures(*key)))
+            models.ServiceStatistics(**_members(key, await self._scoring.figures(*key)))
             for key in keys
             if key in known
         ]
@@ -48,7 +48,7 @@ class ServiceStatisticsReporter(LoggingConfigurable):
         require(principal, Action.READ_SERVICE, None, "read services")
         key = DefinitionKey(*(await self._services.record(name, version)).key)
         memory = await self._scoring.memory_of(*key)
-        figures = self._scoring.figures(*key, with_history=True)
+        figures = await self._scoring.figures(*key, with_history=True)
         return models.ServiceStatisticsWithHistory(
             **_members(key, figures),
             memory_bytes=memory,

@@ -17,10 +17,24 @@ from tests.server.scoring.serving import Service, Snapshots, define, serve_by
 MakeEngine = Callable[..., Awaitable[LocalEngine]]
 
 
-async def until(condition: Callable[[], bool], seconds: float = 10) -> None:
+async def until(condition: Callable[[], Awaitable[bool]], seconds: float = 10) -> None:
     async with asyncio.timeout(seconds):
-        while not condition():  # noqa: ASYNC110  # the engine tells nobody
+        while not await condition():  # noqa: ASYNC110  # the engine tells nobody
             await asyncio.sleep(0.02)
+
+
+async def counts(engine: LocalEngine, **expected: int) -> bool:
+    """Whether so many services, or workers, are there."""
+    found = await engine.statistics()
+    return {name: found[name] for name in expected} == expected
+
+
+async def lacks(engine: LocalEngine, service: Service, size: PoolSize) -> bool:
+    return not await engine.has_size(*service.key, size)
+
+
+async def has_let_go(engine: LocalEngine) -> bool:
+    return not engine._leaving
 
 
 async def test_a_new_revision_takes_over_under_load_without_a_failed_request(
@@ -45,7 +59,7 @@ async def test_a_new_revision_takes_over_under_load_without_a_failed_request(
     await asyncio.gather(*callers)
     assert len(seen) > 50
     assert set(seen) == set(range(6))
-    await until(lambda: not engine._leaving)
+    await until(lambda: has_let_go(engine))
 
 
 async def test_a_request_in_flight_finishes_on_the_old_revision(make_engine: MakeEngine) -> None:
@@ -69,7 +83,7 @@ async def test_a_removed_version_is_gone_and_what_runs_finishes(make_engine: Mak
         await service.call()
     assert await call == {"y": 1}
     await engine.remove("Test", "V1.0")
-    assert engine.statistics()["services"] == 0
+    assert await counts(engine, services=0)
 
 
 async def test_versions_are_loaded_once_when_they_are_first_called(
@@ -93,21 +107,21 @@ async def test_versions_are_loaded_once_when_they_are_first_called(
 async def test_workers_grow_with_the_load_and_go_when_idle(make_engine: MakeEngine) -> None:
     engine = await make_engine(workers_min=1, workers_max=3, idle_seconds=0.3)
     service = await serve_by(engine, "import os, time; time.sleep(0.1); y = os.getpid()")
-    assert engine.statistics()["workers"] == 1
+    assert await counts(engine, workers=1)
     pids = {result["y"] for result in await asyncio.gather(*(service.outputs() for _ in range(12)))}
     assert len(pids) == 3
-    assert engine.statistics()["workers"] == 3
-    await until(lambda: engine.statistics()["workers"] == 1)
+    assert await counts(engine, workers=3)
+    await until(lambda: counts(engine, workers=1))
     await asyncio.sleep(0.5)
-    assert engine.statistics()["workers"] == 1
+    assert await counts(engine, workers=1)
 
 
 async def test_no_worker_is_kept_where_none_is_asked_for(make_engine: MakeEngine) -> None:
     engine = await make_engine(workers_min=0, workers_max=2, idle_seconds=0.2)
     service = await serve_by(engine, "y = 1")
-    assert engine.statistics()["workers"] == 0
+    assert await counts(engine, workers=0)
     assert await service.outputs() == {"y": 1}
-    await until(lambda: engine.statistics()["workers"] == 0)
+    await until(lambda: counts(engine, workers=0))
     assert await service.outputs() == {"y": 1}
 
 
@@ -117,7 +131,7 @@ async def test_an_unused_version_is_unloaded_and_comes_back(
     monkeypatch.setattr("jupyter_mlsvc_server.scoring.local._SWEEP_SECONDS", 0.1)
     engine = await make_engine(unload_seconds=0.3)
     service = await serve_by(engine, "y = 1")
-    await until(lambda: engine.statistics()["services"] == 0)
+    await until(lambda: counts(engine, services=0))
 
     async def definitions(name: str, version: str) -> ServiceDefinition:
         return define("y = 2", name=name)
@@ -132,7 +146,7 @@ async def test_statistics_count_requests_errors_and_times(make_engine: MakeEngin
     for n in [1, 2, 4, 0]:
         await service.call(n=n)
     await service.misfit(b"{}")
-    row = engine.statistics()["versions"]["Test/V1.0"]
+    row = (await engine.statistics())["versions"]["Test/V1.0"]
     assert (row["requests"], row["errors"], row["workers"], row["waiting"]) == (5, 1, 1, 0)
     assert 0 < row["p50"] <= row["p99"] < 5
     memory = await engine.memory()
@@ -153,9 +167,9 @@ async def test_a_pool_of_its_own_size_starts_at_once_and_grows_to_its_maximum(
     service = await serve_by(engine, "import time; time.sleep(0.3); import os; y = os.getpid()")
     size = PoolSize(1, 3)
     engine.resize(*service.key, size)
-    assert not engine.has_size(*service.key, size)
+    assert await lacks(engine, service, size)
     await until(lambda: engine.has_size(*service.key, size))
-    assert engine.statistics()["workers"] == 1
+    assert await counts(engine, workers=1)
     pids = await asyncio.gather(*(service.outputs() for _ in range(9)))
     assert len({outputs["y"] for outputs in pids}) == 3
 
@@ -169,10 +183,10 @@ async def test_a_smaller_pool_lets_those_that_work_finish(make_engine: MakeEngin
     await asyncio.sleep(0.1)
     engine.resize(*service.key, PoolSize(1, 1))
     await asyncio.sleep(0.1)
-    assert not engine.has_size(*service.key, PoolSize(1, 1)), "three are still at work"
+    assert await lacks(engine, service, PoolSize(1, 1)), "three are still at work"
     assert await asyncio.gather(*calls) == [{"y": 1}] * 3
-    await until(lambda: engine.statistics()["workers"] == 1)
-    assert engine.has_size(*service.key, PoolSize(1, 1))
+    await until(lambda: counts(engine, workers=1))
+    assert await engine.has_size(*service.key, PoolSize(1, 1))
 
 
 async def test_workers_of_a_pool_that_end_are_replaced_unasked(make_engine: MakeEngine) -> None:
@@ -182,7 +196,7 @@ async def test_workers_of_a_pool_that_end_are_replaced_unasked(make_engine: Make
     engine.resize(*service.key, size)
     await until(lambda: engine.has_size(*service.key, size))
     os.kill(engine._pools[service.key].pids[0], signal.SIGKILL)
-    await until(lambda: not engine.has_size(*service.key, size))
+    await until(lambda: lacks(engine, service, size))
     await until(lambda: engine.has_size(*service.key, size))
 
 
@@ -190,6 +204,6 @@ async def test_a_pool_without_workers_to_keep_serves_all_the_same(make_engine: M
     engine = await make_engine(idle_seconds=0.2)
     service = await serve_by(engine, "y = 1")
     engine.resize(*service.key, PoolSize(0, 0))
-    await until(lambda: engine.statistics()["workers"] == 0)
-    assert engine.has_size(*service.key, PoolSize(0, 0))
+    await until(lambda: counts(engine, workers=0))
+    assert await engine.has_size(*service.key, PoolSize(0, 0))
     assert await service.outputs() == {"y": 1}
