@@ -8,6 +8,7 @@ import secrets
 import time
 import uuid
 from collections import OrderedDict
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -90,7 +91,15 @@ class TokenManager(LoggingConfigurable):
         self._known: OrderedDict[str, _Known] = OrderedDict()
         self._revocations = 0
         self._local: dict[bytes, Principal] = {}
+        self._listeners: list[Callable[[], Awaitable[None]]] = []
         accounts.on_revoked(self._forget)
+
+    def on_revoked(self, listener: Callable[[], Awaitable[None]]) -> None:
+        """Have a function called, and waited for, whenever any token became invalid.
+
+        Who remembers what :meth:`trusted` told has to forget it then.
+        """
+        self._listeners.append(listener)
 
     async def start(self) -> None:
         """Read the signing key; the first start makes it.
@@ -104,7 +113,7 @@ class TokenManager(LoggingConfigurable):
 
     async def stop(self) -> None:
         """Forget all that is in memory; local tokens end here."""
-        self._forget()
+        await self._forget()
         self._local.clear()
 
     # --- pairs -------------------------------------------------------------------------------
@@ -146,7 +155,7 @@ class TokenManager(LoggingConfigurable):
         key, successor = _new_refresh_token()
         expires_at = self._refresh_expiry(datetime.now(UTC))
         outcome, name = await self._store.rotate(used, key, expires_at=expires_at)
-        self._settle(outcome, used)
+        await self._settle(outcome, used)
         self.log.info("renewed user=%s token=%s", name, key.id)
         return self._pair(name, key, successor)
 
@@ -164,7 +173,7 @@ class TokenManager(LoggingConfigurable):
             It is unknown, expired or revoked already.
         """
         key = _refresh_key(refresh_token)
-        self._settle(await self._store.revoke(key), key)
+        await self._settle(await self._store.revoke(key), key)
         self.log.info("revoked token=%s", key.id)
         return AccessTokenResponse(
             token_type="Bearer",  # noqa: S106
@@ -201,6 +210,19 @@ class TokenManager(LoggingConfigurable):
             self._remember(access_token, principal, claims["exp"])
         return principal
 
+    async def trusted(self, access_token: str) -> tuple[Principal, float]:
+        """Tell whose token it is, as :meth:`principal_of`, and for how many seconds that holds.
+
+        It holds no longer than ``cache_seconds`` after the last look at the database.
+        """
+        principal = await self.principal_of(access_token)
+        known = self._known.get(access_token)
+        if known is not None:
+            left = min(known.fresh_until - time.monotonic(), known.expires_on - time.time())
+        else:
+            left = self.cache_seconds if access_token.startswith(LOCAL_PREFIX) else 0.0
+        return principal, max(left, 0.0)
+
     def local_token(self, principal: Principal) -> str:
         """Make a token that is valid until the server stops, for kernels that Jupyter starts."""
         token = LOCAL_PREFIX + secrets.token_urlsafe(32)
@@ -236,8 +258,8 @@ class TokenManager(LoggingConfigurable):
             refresh_token=refresh_token,
         )
 
-    def _settle(self, outcome: RefreshOutcome, key: RefreshKey) -> None:
-        self._forget()
+    async def _settle(self, outcome: RefreshOutcome, key: RefreshKey) -> None:
+        await self._forget()
         if outcome is RefreshOutcome.REUSED:
             self.log.warning("refresh token=%s was used twice: its family is revoked", key.id)
         if outcome is not RefreshOutcome.DONE:
@@ -273,9 +295,11 @@ class TokenManager(LoggingConfigurable):
         if len(self._known) > _REMEMBERED:
             self._known.popitem(last=False)
 
-    def _forget(self) -> None:
+    async def _forget(self) -> None:
         self._revocations += 1
         self._known.clear()
+        for listener in self._listeners:
+            await listener()
 
 
 def _new_refresh_token() -> tuple[RefreshKey, str]:
