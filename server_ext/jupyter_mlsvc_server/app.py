@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import getpass
 import os
+import socket
 import ssl
 from pathlib import Path
 from typing import Any, Final
@@ -31,7 +32,9 @@ from jupyter_mlsvc_server.compute_nodes import routes as compute_node_routes
 from jupyter_mlsvc_server.errors import MlsvcServerError
 from jupyter_mlsvc_server.events import handlers as event_handlers
 from jupyter_mlsvc_server.events.hub import EventHub
+from jupyter_mlsvc_server.front.door import FrontDoor
 from jupyter_mlsvc_server.parts import Parts
+from jupyter_mlsvc_server.scoring.engine import ScoringEngine
 from jupyter_mlsvc_server.scoring.local import LocalEngine
 from jupyter_mlsvc_server.services import handlers as service_handlers
 from jupyter_mlsvc_server.services.manager import ServiceManager
@@ -61,6 +64,8 @@ from jupyter_mlsvc_server.web import (
 )
 
 _LAST_PORT: Final = 65535
+_BACKLOG: Final = 2048
+"""Connections that wait to be taken, such as while the process of the public door restarts."""
 
 ROUTES: Routes = all_routes(
     (
@@ -119,6 +124,12 @@ class MlsvcApp(ExtensionApp):
     max_upload_bytes = Integer(
         2 * 2**30, help="Largest upload of a file or workspace object, in bytes."
     ).tag(config=True)
+    public_process = Bool(
+        True,
+        help="Whether the public door and the workers of services run below a process of their "
+        "own, which answers calls several times as fast and does not wait for a busy Jupyter "
+        "server. It runs LocalEngine only; other engines are called from the server's own process.",
+    ).tag(config=True)
     data_dir = Unicode(
         help="Folder of the database, the snapshots and the signing key. Default: MLSVC_DATA_DIR, "
         "else 'mlsvc' in Jupyter's data folder."
@@ -167,7 +178,10 @@ class MlsvcApp(ExtensionApp):
         except OSError as error:
             # Where this server is there for this alone, traitlets tells it in a line and exits.
             raise TraitError(f"data_dir {data_dir} cannot be used: {error.strerror}.") from error
+        self._front: FrontDoor | None = None
         self.parts = self._build(data_dir)
+        self._sockets: list[socket.socket] = []
+        self._closed_door: OSError | None = None
         self._activity = ActivityReporter(
             sessions=self.parts.sessions, scoring=self.parts.scoring, batches=self.parts.batches
         )
@@ -204,7 +218,7 @@ class MlsvcApp(ExtensionApp):
         sessions = SessionManager(
             data_dir=data_dir, snapshots=snapshots, announce=events.announce, parent=self
         )
-        scoring = self.scoring_engine_class(data_dir=data_dir, parent=self)
+        scoring = self._build_engine(data_dir)
         store = ServiceStore(database=self._database)
         services = ServiceManager(
             store=store,
@@ -214,12 +228,15 @@ class MlsvcApp(ExtensionApp):
             parent=self,
         )
         scoring.definitions = services.definition
+        tokens = TokenManager(
+            database=self._database, accounts=accounts, data_dir=data_dir, parent=self
+        )
+        if self._front is not None:
+            self._front.trust(tokens)
         compute_nodes = ComputeNodes(parent=self)
         return Parts(
             accounts=accounts,
-            tokens=TokenManager(
-                database=self._database, accounts=accounts, data_dir=data_dir, parent=self
-            ),
+            tokens=tokens,
             events=events,
             sessions=sessions,
             snapshots=snapshots,
@@ -252,6 +269,23 @@ class MlsvcApp(ExtensionApp):
             staging=Staging(data_dir),
         )
 
+    def _build_engine(self, data_dir: Path) -> ScoringEngine:
+        engine: ScoringEngine = self.scoring_engine_class(data_dir=data_dir, parent=self)
+        wants_front = self.public_enabled and self.public_process
+        # A cluster's engine needs no process of ours beside it.
+        if not wants_front or type(engine) is not LocalEngine:
+            return engine
+        self._front = FrontDoor(
+            settings=engine,
+            data_dir=str(data_dir),
+            max_body_bytes=self.max_body_bytes,
+            cors_origins=self.cors_origins,
+            certfile=self.public_certfile,
+            keyfile=self.public_keyfile,
+            log=self.log,
+        )
+        return self._front.engine
+
     # --- life --------------------------------------------------------------------------------
 
     async def _start_jupyter_server_extension(self, serverapp: Any) -> None:
@@ -262,16 +296,17 @@ class MlsvcApp(ExtensionApp):
         except (MlsvcServerError, UnusableDatabase, ssl.SSLError, OSError) as error:
             await self._give_up(f"jupyter-mlsvc does not start: {error}")
             return
-        try:
-            self._open_public_door()
-        except OSError as error:
-            await self._explain_closed_door(error)
+        if self._closed_door is not None:
+            await self._explain_closed_door(self._closed_door)
+        elif self.public_enabled:
+            await self._open_public_door()
         self._tell_kernels()
         self._activity.start(serverapp.web_app.settings["last_activity_times"])
 
     async def _start_parts(self) -> None:
         parts = self.parts
         self._tls = self._tls_context()
+        self._bind_public_door()
         await self._database.start()
         await asyncio.to_thread(parts.staging.open)
         await parts.accounts.ensure_admin()
@@ -297,10 +332,7 @@ class MlsvcApp(ExtensionApp):
             os.environ.pop(name, None)
         await self._activity.stop()
         await parts.events.stop()
-        if self._door is not None:
-            self._door.stop()
-            await self._door.close_all_connections()
-            self._door = None
+        await self._close_public_door()
         await parts.batches.stop()
         await parts.sessions.stop()
         await parts.scoring.stop()
@@ -313,19 +345,41 @@ class MlsvcApp(ExtensionApp):
         # Jupyter starts and stops extensions that it could not load, too; it said why.
         return hasattr(self, "parts")
 
-    def _open_public_door(self) -> None:
+    def _bind_public_door(self) -> None:
+        """Take the port; who connects before the door is open waits."""
         if not self.public_enabled:
             return
-        sockets = bind_sockets(self.public_port, self.public_ip)
+        try:
+            self._sockets = bind_sockets(self.public_port, self.public_ip, backlog=_BACKLOG)
+        except OSError as error:
+            self._closed_door = error
+        if self._front is not None:
+            self._front.bind(self._sockets)
+
+    async def _open_public_door(self) -> None:
         application = Application(
             mount(ROUTES, PublicEndpoint), log_function=_log_nothing, **self._web_settings
         )
-        self._door = HTTPServer(application, ssl_options=self._tls, idle_connection_timeout=300)
-        self._door.add_sockets(sockets)
         scheme = "https" if self._tls else "http"
-        self.public_url = _url(scheme, *sockets[0].getsockname()[:2])
+        self.public_url = _url(scheme, *self._sockets[0].getsockname()[:2])
         self.parts.public_url = self.public_url
+        if self._front is not None:
+            await self._front.open(application, scheme)
+        else:
+            self._door = HTTPServer(application, ssl_options=self._tls, idle_connection_timeout=300)
+            self._door.add_sockets(self._sockets)
         self.log.info("jupyter-mlsvc serves programs at %s", self.public_url)
+
+    async def _close_public_door(self) -> None:
+        if self._front is not None:
+            await self._front.close()
+        if self._door is not None:
+            self._door.stop()
+            await self._door.close_all_connections()
+            self._door = None
+        for each in self._sockets:
+            each.close()
+        self._sockets = []
 
     def _tls_context(self) -> ssl.SSLContext | None:
         if not self.public_certfile:

@@ -179,7 +179,7 @@ class ServerProcess:
             try:
                 if requests.get(f"{self.public_url}/health/ready", timeout=5).ok:
                     return
-            except requests.ConnectionError:
+            except (requests.ConnectionError, requests.Timeout):
                 pass
             time.sleep(0.05)
         self.kill()

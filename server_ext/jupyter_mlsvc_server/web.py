@@ -20,9 +20,16 @@ from jupyter_server.auth.identity import IdentityProvider, User
 from jupyter_server.base.handlers import APIHandler
 from tornado import httputil, iostream, web
 
-from jupyter_mlsvc._version import __version__
 from jupyter_mlsvc.wire.names import InvalidName
-from jupyter_mlsvc.wire.problem import Problem
+from jupyter_mlsvc_server import answers
+from jupyter_mlsvc_server.answers import (
+    CORS_HEADERS,
+    HEADERS,
+    REQUEST_ID,
+    body_too_large,
+    error_body,
+    nobody_known,
+)
 from jupyter_mlsvc_server.auth.principal import Principal, Role
 from jupyter_mlsvc_server.errors import (
     BadRequest,
@@ -31,7 +38,6 @@ from jupyter_mlsvc_server.errors import (
     MlsvcServerError,
     NotFound,
     PayloadTooLarge,
-    Unauthorized,
 )
 
 if TYPE_CHECKING:
@@ -109,13 +115,7 @@ class Endpoint(web.RequestHandler):
     def principal(self) -> Principal:
         """Who is asking; raises ``Unauthorized`` where nobody is known."""
         if self._principal is None:
-            token_was_sent = bearer_token(self.request.headers) is not None
-            wrong = "The token is not valid here" if token_was_sent else "This call needs a token"
-            raise Unauthorized(
-                f"{wrong}. Get one with POST /login and send it as "
-                "'Authorization: Bearer <access_token>'.",
-                token_was_sent=token_was_sent,
-            )
+            raise nobody_known(token_was_sent=bearer_token(self.request.headers) is not None)
         return self._principal
 
     async def identify(self) -> Principal | None:
@@ -124,12 +124,9 @@ class Endpoint(web.RequestHandler):
 
     def set_default_headers(self) -> None:
         """Headers of every answer: nothing may be cached, framed, sniffed or executed."""
-        self.set_header("Server", f"jupyter-mlsvc/{__version__}")
-        self.set_header("Content-Type", "application/json")
-        self.set_header("Cache-Control", "no-store")
-        self.set_header("X-Content-Type-Options", "nosniff")
-        self.set_header("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
-        self.set_header("X-Request-Id", self.request_id)
+        for name, value in HEADERS.items():
+            self.set_header(name, value)
+        self.set_header(REQUEST_ID, self.request_id)
 
     @property
     def request_id(self) -> str:
@@ -222,9 +219,7 @@ class Endpoint(web.RequestHandler):
             raise self._too_large()
 
     def _too_large(self) -> PayloadTooLarge:
-        return PayloadTooLarge(
-            f"The body is larger than this server takes here ({self._body_limit:,} bytes)."
-        )
+        return body_too_large(self._body_limit)
 
     # --- reading -----------------------------------------------------------------------------
 
@@ -287,16 +282,13 @@ class Endpoint(web.RequestHandler):
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         """Write any error as the contract's Error body; nothing of the server's inside shows."""
         error = as_domain_error(status_code, kwargs.get("exc_info", (None, None, None))[1])
-        message = error.message or (
-            f"The server failed to answer; its log has the reason under {self.request_id}."
-        )
         self.set_status(error.status)
         self.set_header("Content-Type", "application/json")
         for name, value in error.headers.items():
             self.set_header(name, value)
         if self._closes_connection:
             self.set_header("Connection", "close")
-        body = msgspec.json.encode(Problem(message=message, exception_type=error.exception_type))
+        body = error_body(error, self.request_id)
         self.finish(b"" if self.request.method == "HEAD" else body)
 
     def log_exception(self, typ: Any, value: Any, tb: Any) -> None:
@@ -368,10 +360,8 @@ class PublicEndpoint(Endpoint):
         if origin is None or not ({origin, "*"} & allowed):
             return
         self.set_header("Access-Control-Allow-Origin", origin)
-        self.set_header("Vary", "Origin")
-        self.set_header("Access-Control-Allow-Headers", "Authorization, Content-Type, Accept")
-        self.set_header("Access-Control-Allow-Methods", "GET, POST, PUT, PATCH, DELETE")
-        self.set_header("Access-Control-Max-Age", "600")
+        for name, value in CORS_HEADERS.items():
+            self.set_header(name, value)
 
     def clear(self) -> None:
         """Start the answer over, as on an error, keeping what lets a browser read it."""
@@ -487,8 +477,7 @@ def mount(
 
 def bearer_token(headers: httputil.HTTPHeaders) -> str | None:
     """Read the bearer token of a request, if it has one."""
-    scheme, _, token = headers.get("Authorization", "").partition(" ")
-    return token.strip() if scheme.lower() == "bearer" and token.strip() else None
+    return answers.bearer_token(headers.get("Authorization", ""))
 
 
 def _content_length(headers: httputil.HTTPHeaders) -> int:

@@ -7,6 +7,7 @@ import contextlib
 import socket
 from collections import deque
 from collections.abc import Callable
+from time import monotonic
 from typing import Any, Final, cast
 
 from jupyter_mlsvc_server.errors import MlsvcServerError
@@ -274,7 +275,7 @@ class WorkerLink(asyncio.Protocol):
         self._number += 1
         call.number = self._number
         if not self.calls:
-            call.started = self._loop.time()
+            call.started = monotonic()
         self.calls.append(call)
         assert self._transport is not None
         self._transport.write(REQUEST.pack(len(call.body), call.number) + call.body)
@@ -312,7 +313,7 @@ class WorkerLink(asyncio.Protocol):
             body = bytes(memoryview(self._bytes)[ANSWER.size : end])
             del self._bytes[:end]
             call = self.calls.popleft()
-            now = self._loop.time()
+            now = monotonic()
             if self.calls:
                 self.calls[0].started = now
             else:

@@ -9,6 +9,7 @@ import uuid
 from collections.abc import Collection, Coroutine
 from functools import partial
 from pathlib import Path
+from time import monotonic
 from typing import Any, Final
 from weakref import WeakValueDictionary
 
@@ -442,7 +443,7 @@ class LocalEngine(ScoringSettings):
         return self._locks.setdefault(key, asyncio.Lock())
 
     def _now(self) -> float:
-        return asyncio.get_running_loop().time()
+        return monotonic()
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work)

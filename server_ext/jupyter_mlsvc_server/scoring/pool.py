@@ -8,6 +8,7 @@ import socket
 from collections import deque
 from collections.abc import Callable, Coroutine
 from logging import Logger, LoggerAdapter
+from time import monotonic
 from typing import Any, Final
 
 from jupyter_mlsvc_server.errors import MlsvcServerError
@@ -104,7 +105,7 @@ class Pool:
         self._told_worn = False
         self._tasks: set[asyncio.Task[None]] = set()
         self._idle = asyncio.Event()
-        self.used_at = self._loop.time()
+        self.used_at = monotonic()
         template.link_lost = self._template_lost
         template.child_ended = self._child_ended
 
@@ -130,7 +131,7 @@ class Pool:
         if self._is_stopped:
             self._on_not_run(call)
             return
-        now = self._loop.time()
+        now = monotonic()
         call.arrived = call.started = self.used_at = now
         worker = self._free_worker()
         if worker is not None and not self._queue:
@@ -243,7 +244,7 @@ class Pool:
             worker = await self._connect(pid, link)
         finally:
             self._starting -= 1
-        worker.idle_since = self._loop.time()
+        worker.idle_since = monotonic()
         self._workers.append(worker)
         self._feed(worker)
 
@@ -284,7 +285,7 @@ class Pool:
                 worker.send(call)
 
     def _answered(self, worker: WorkerLink, call: Call, kind: Kind, body: bytes) -> None:
-        seconds = self._loop.time() - call.started
+        seconds = monotonic() - call.started
         self._average = (
             seconds if math.isinf(self._average) else self._average * 0.9 + seconds * 0.1
         )
@@ -296,7 +297,7 @@ class Pool:
         self._note_idle()
 
     def _tell(self, call: Call, kind: Kind, body: bytes) -> None:
-        seconds = self._loop.time() - call.arrived
+        seconds = monotonic() - call.arrived
         if kind is Kind.SUCCESS:
             self._timings.add(seconds)
             call.end(ScoringAnswer(200, body, True))
@@ -399,7 +400,7 @@ class Pool:
         pause = min(max(deadline / 20, 0.01), 0.25) if deadline else 0.25
         while True:
             await asyncio.sleep(pause)
-            now = self._loop.time()
+            now = monotonic()
             if deadline:
                 self._end_overdue(now, deadline)
             self._end_idle(now)
@@ -416,9 +417,7 @@ class Pool:
                 self._log.warning("killing a worker of %s after %s s", self.key, deadline)
                 self._spawn(self._template.link.kill(worker.pid))
                 self._refill()
-        while self._queue and (
-            self._queue[0].is_over or now - self._queue[0].arrived > deadline
-        ):
+        while self._queue and (self._queue[0].is_over or now - self._queue[0].arrived > deadline):
             self._fail(self._queue.popleft(), WaitTooLong(self.key, deadline))
 
     def _end_idle(self, now: float) -> None:

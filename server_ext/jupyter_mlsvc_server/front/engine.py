@@ -1,0 +1,172 @@
+"""The scoring engine as the server sees it: it asks the one in the front."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Collection
+from typing import Any
+
+from jupyter_mlsvc_server.errors import MlsvcServerError
+from jupyter_mlsvc_server.front.link import Link, LinkEnded
+from jupyter_mlsvc_server.front.messages import (
+    AskFigures,
+    Check,
+    Consume,
+    Definition,
+    HasSize,
+    Known,
+    MemoryOf,
+    Message,
+    Put,
+    Remove,
+    Resize,
+    Statistics,
+)
+from jupyter_mlsvc_server.front.supervisor import FrontNotThere, Supervisor
+from jupyter_mlsvc_server.scoring.definition import DefinitionKey, PoolSize, ServiceDefinition
+from jupyter_mlsvc_server.scoring.engine import Definitions, ScoringAnswer
+from jupyter_mlsvc_server.scoring.local import LocalEngine
+from jupyter_mlsvc_server.scoring.statistics import Figures, State
+
+_CHECK_ATTEMPTS = 2
+
+
+class FrontEnded(MlsvcServerError):
+    """The front ended in the middle."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The process that runs services ended unexpectedly while it answered this request. "
+            "It is started again."
+        )
+
+
+class FrontEngine:
+    """Has a front run service versions.
+
+    A front that starts knows no service: it asks for the definition of each one that is called. So
+    what is to be served is told to a front that runs, and need not be told to one that does not.
+
+    Parameters
+    ----------
+    supervisor
+        Has the front.
+    settings
+        An engine that is not started, for its settings.
+    """
+
+    def __init__(self, *, supervisor: Supervisor, settings: LocalEngine) -> None:
+        self._supervisor = supervisor
+        self._settings = settings
+        self._kept: dict[DefinitionKey, PoolSize] = {}
+
+    @property
+    def definitions(self) -> Definitions:
+        """Where the definition of a version is found."""
+        return self._settings.definitions
+
+    @definitions.setter
+    def definitions(self, definitions: Definitions) -> None:
+        self._settings.definitions = definitions
+
+    async def start(self) -> None:
+        """Start the front."""
+        await self._supervisor.start()
+
+    async def stop(self) -> None:
+        """End all that runs."""
+        await self._supervisor.stop()
+
+    def restarted(self, link: Link) -> None:
+        """Tell a new front which workers to keep."""
+        for key, size in self._kept.items():
+            link.tell(Resize(*key, size))
+
+    async def check(self, definition: ServiceDefinition) -> None:
+        """Try whether a definition can be served."""
+        for attempt in range(_CHECK_ATTEMPTS):
+            try:
+                await self._supervisor.ask(Check(Definition.of(definition)))
+            except LinkEnded:
+                if attempt + 1 == _CHECK_ATTEMPTS:
+                    raise FrontEnded from None
+            else:
+                return
+
+    async def put(self, definition: ServiceDefinition) -> None:
+        """Serve a revision from now on."""
+        self._note(definition.key, definition.pool)
+        await self._change(Put(Definition.of(definition)))
+
+    async def remove(self, name: str, version: str) -> None:
+        """Serve a version no longer."""
+        self._note(DefinitionKey(name, version), None)
+        await self._change(Remove(name, version))
+
+    async def _change(self, message: Message) -> None:
+        # Where there is no front, the next one asks for what there is.
+        with contextlib.suppress(LinkEnded, FrontNotThere):
+            await self._supervisor.ask(message)
+
+    @property
+    def usual_size(self) -> PoolSize:
+        """Size of a pool that nobody asked another size for."""
+        return self._settings.usual_size
+
+    def resize(self, name: str, version: str, size: PoolSize | None) -> None:
+        """Change how many workers a version has."""
+        self._note(DefinitionKey(name, version), size)
+        self._supervisor.tell(Resize(name, version, size))
+
+    def _note(self, key: DefinitionKey, size: PoolSize | None) -> None:
+        if size is None:
+            self._kept.pop(key, None)
+        else:
+            self._kept[key] = size
+
+    async def has_size(self, name: str, version: str, size: PoolSize) -> bool:
+        """Whether a pool has this size, with all the workers that are to be kept."""
+        return bool(await self._asked(HasSize(name, version, size), bool, otherwise=False))
+
+    async def consume(self, name: str, version: str, body: bytes) -> ScoringAnswer:
+        """Answer one request."""
+        try:
+            answer: ScoringAnswer = await self._supervisor.ask(
+                Consume(name, version, body), ScoringAnswer
+            )
+        except LinkEnded:
+            raise FrontEnded from None
+        return answer
+
+    async def statistics(self) -> dict[str, Any]:
+        """Count what is loaded."""
+        nothing = {"services": 0, "workers": 0, "versions": {}, "last_call": None}
+        found: dict[str, Any] = await self._asked(Statistics(), dict[str, Any], nothing)
+        return found
+
+    async def known(self) -> Collection[DefinitionKey]:
+        """List the versions that are loaded, or were called."""
+        found: list[DefinitionKey] = await self._asked(Known(), list[DefinitionKey], [])
+        return frozenset(found)
+
+    async def figures(self, name: str, version: str, *, with_history: bool = False) -> Figures:
+        """Tell how a version is and what it did."""
+        starting = Figures(state=State.STARTING)
+        found: Figures = await self._asked(
+            AskFigures(name, version, with_history), Figures, starting
+        )
+        return found
+
+    async def memory_of(self, name: str, version: str) -> int:
+        """Measure the memory of a version's processes."""
+        found: int = await self._asked(MemoryOf(name, version), int, 0)
+        return found
+
+    async def _asked(self, question: Message, kind: Any, otherwise: Any) -> Any:
+        """Ask a front that is there; nobody waits for one to be told how it does."""
+        if not self._supervisor.is_up:
+            return otherwise
+        try:
+            return await self._supervisor.ask(question, kind)
+        except (LinkEnded, FrontNotThere):
+            return otherwise

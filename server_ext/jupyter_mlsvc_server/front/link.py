@@ -1,0 +1,258 @@
+"""The link between the server and the front: questions, answers, and what is told unasked.
+
+Both ends are alike. A frame is a header and msgpack; many questions are open at a time, either end
+may ask, and an error that answers a question is raised where it was asked, as what it was.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import traceback
+from collections.abc import Awaitable, Callable, Mapping
+from enum import IntEnum
+from logging import Logger, LoggerAdapter
+from struct import Struct as Layout
+from typing import Any, Final, TypeVar, cast
+
+import msgspec
+
+from jupyter_mlsvc_server import errors as base_errors
+from jupyter_mlsvc_server.errors import MlsvcServerError
+from jupyter_mlsvc_server.front.messages import Message
+from jupyter_mlsvc_server.scoring import errors as scoring_errors
+
+T = TypeVar("T")
+
+_HEADER: Final = Layout("<IBQ")
+"""Length of the payload, kind of the frame, number of the question."""
+
+_HIGH_WATER: Final = 2**22
+
+
+class _Frame(IntEnum):
+    ASK = 0
+    ANSWER = 1
+    ERROR = 2
+    CANCEL = 3
+    TELL = 4
+
+
+class LinkEnded(Exception):
+    """The process at the other end is gone."""
+
+
+class Failure(msgspec.Struct, frozen=True):
+    """An error on its way."""
+
+    kind: str
+    status: int
+    message: str
+    headers: dict[str, str]
+
+
+class CrossedError(MlsvcServerError):
+    """An error of a kind that is not known at this end."""
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(failure.message)
+        self.status = failure.status  # type: ignore[misc]
+        self._headers = failure.headers
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """Those it had."""
+        return self._headers
+
+
+def failure_of(error: MlsvcServerError) -> Failure:
+    """Pack an error."""
+    return Failure(type(error).__name__, error.status, error.message, error.headers)
+
+
+def error_of(failure: Failure) -> MlsvcServerError:
+    """Unpack an error: of its own class where this end has it, else of its status's."""
+    kind = _KINDS.get(failure.kind) or _BY_STATUS.get(failure.status)
+    if kind is None or kind.status != failure.status:
+        return CrossedError(failure)
+    error = kind.__new__(kind)
+    MlsvcServerError.__init__(error, failure.message)
+    if isinstance(error, base_errors.TooManyRequests):
+        error.retry_after = int(failure.headers.get("Retry-After", "1"))
+    elif isinstance(error, base_errors.Unauthorized):
+        error.token_was_sent = "error=" in failure.headers.get("WWW-Authenticate", "")
+    return error
+
+
+_KINDS: Final[dict[str, type[MlsvcServerError]]] = {
+    name: kind
+    for module in (base_errors, scoring_errors)
+    for name, kind in vars(module).items()
+    if isinstance(kind, type) and issubclass(kind, MlsvcServerError)
+}
+_BY_STATUS: Final = {
+    kind.status: kind for kind in _KINDS.values() if kind.__module__ == base_errors.__name__
+} | {429: base_errors.TooManyRequests, 503: base_errors.Busy, 500: MlsvcServerError}
+
+Handler = Callable[[Any], Awaitable[Any]]
+
+
+class Link(asyncio.Protocol):
+    """One end of the link.
+
+    Parameters
+    ----------
+    incoming
+        Union of the messages that arrive here.
+    asked
+        What answers each kind of question; cancelled when the one who asked gives up.
+    told
+        What takes each kind of message that wants no answer.
+    log
+        Where faults of ours are told.
+    """
+
+    def __init__(
+        self,
+        incoming: Any,
+        asked: Mapping[type[Message], Handler],
+        told: Mapping[type[Message], Callable[[Any], None]],
+        log: Logger | LoggerAdapter[Any],
+    ) -> None:
+        self._decoder = msgspec.msgpack.Decoder(incoming)
+        self._encoder = msgspec.msgpack.Encoder()
+        self._asked = asked
+        self._told = told
+        self._log = log
+        self._loop = asyncio.get_running_loop()
+        self._numbers = itertools.count(1)
+        self._open: dict[int, tuple[asyncio.Future[Any], Any]] = {}
+        self._tasks: dict[int, asyncio.Task[None]] = {}
+        self._bytes = bytearray()
+        self._transport: asyncio.Transport | None = None
+        self._writable = asyncio.Event()
+        self._writable.set()
+        self.ended: asyncio.Future[None] = self._loop.create_future()
+        """Done when the other end is gone."""
+
+    async def ask(self, question: Message, kind: type[T] | Any = None) -> T:
+        """Ask, and wait for an answer of a kind.
+
+        Raises
+        ------
+        LinkEnded
+            The other end is gone, now or before it answered.
+        MlsvcServerError
+            What it raised.
+        """
+        await self._writable.wait()
+        number = next(self._numbers)
+        future: asyncio.Future[T] = self._loop.create_future()
+        self._send(_Frame.ASK, number, question)
+        self._open[number] = future, kind
+        try:
+            return await future
+        except asyncio.CancelledError:
+            if self._open.pop(number, None) is not None and not self.ended.done():
+                self._send(_Frame.CANCEL, number, None)
+            raise
+
+    def tell(self, message: Message) -> None:
+        """Tell something that wants no answer; nothing happens where nobody is there."""
+        if not self.ended.done():
+            self._send(_Frame.TELL, 0, message)
+
+    def close(self) -> None:
+        """Close this end."""
+        if self._transport is not None:
+            self._transport.close()
+
+    def _send(self, frame: _Frame, number: int, value: object) -> None:
+        if self._transport is None or self.ended.done():
+            raise LinkEnded
+        payload = self._encoder.encode(value)
+        self._transport.write(_HEADER.pack(len(payload), frame, number) + payload)
+
+    # --- protocol ----------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Take the connected transport."""
+        # A cast, not a check: transports of other event loops are no subclasses of asyncio's.
+        self._transport = cast(asyncio.Transport, transport)
+        self._transport.set_write_buffer_limits(_HIGH_WATER)
+
+    def pause_writing(self) -> None:
+        """Let nobody ask until the other end has read."""
+        self._writable.clear()
+
+    def resume_writing(self) -> None:
+        """Let them ask again."""
+        self._writable.set()
+
+    def data_received(self, data: bytes) -> None:
+        """Take the frames that are whole."""
+        self._bytes += data
+        at, size = 0, len(self._bytes)
+        while size - at >= _HEADER.size:
+            length, frame, number = _HEADER.unpack_from(self._bytes, at)
+            end = at + _HEADER.size + length
+            if size < end:
+                break
+            payload = bytes(memoryview(self._bytes)[at + _HEADER.size : end])
+            at = end
+            self._take(_Frame(frame), number, payload)
+        if at:
+            del self._bytes[:at]
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """Fail what is open, and stop what nobody waits for any more."""
+        if not self.ended.done():
+            self.ended.set_result(None)
+        self._writable.set()
+        waiting = [future for future, _ in self._open.values()]
+        self._open.clear()
+        for future in waiting:
+            if not future.done():
+                future.set_exception(LinkEnded())
+        for task in list(self._tasks.values()):
+            task.cancel()
+
+    # --- frames ------------------------------------------------------------------------------
+
+    def _take(self, frame: _Frame, number: int, payload: bytes) -> None:
+        if frame is _Frame.ASK:
+            self._answer_later(number, self._decoder.decode(payload))
+        elif frame is _Frame.TELL:
+            message = self._decoder.decode(payload)
+            self._told[type(message)](message)
+        elif frame is _Frame.CANCEL:
+            task = self._tasks.get(number)
+            if task is not None:
+                task.cancel()
+        else:
+            self._settle(frame, number, payload)
+
+    def _settle(self, frame: _Frame, number: int, payload: bytes) -> None:
+        future, kind = self._open.pop(number, (None, None))
+        if future is None or future.done():
+            return
+        if frame is _Frame.ANSWER:
+            future.set_result(msgspec.msgpack.decode(payload, type=kind))
+        else:
+            future.set_exception(error_of(msgspec.msgpack.decode(payload, type=Failure)))
+
+    def _answer_later(self, number: int, question: Message) -> None:
+        task = self._loop.create_task(self._answer(number, question))
+        self._tasks[number] = task
+        task.add_done_callback(lambda _: self._tasks.pop(number, None))
+
+    async def _answer(self, number: int, question: Message) -> None:
+        try:
+            frame, value = _Frame.ANSWER, await self._asked[type(question)](question)
+        except MlsvcServerError as error:
+            frame, value = _Frame.ERROR, failure_of(error)
+        except Exception:  # noqa: BLE001  # a fault of ours is logged here, and told without detail
+            self._log.error("%s failed\n%s", type(question).__name__, traceback.format_exc())
+            frame, value = _Frame.ERROR, failure_of(MlsvcServerError(""))
+        if not self.ended.done():
+            self._send(frame, number, value)
