@@ -196,7 +196,7 @@ REQUEST: Final = Layout("<IQ")
 ANSWER: Final = Layout("<IQB")
 """Header of an answer: length of the body, number of the request, kind."""
 
-_PIECE: Final = 2**18
+_ROOM: Final = 2**16
 
 
 class RequestReader:
@@ -204,21 +204,36 @@ class RequestReader:
 
     def __init__(self, link: socket.socket) -> None:
         self._link = link
-        self._bytes = bytearray()
+        # One buffer for all requests: getting a large one from the system for each costs more
+        # than reading into it.
+        self._buffer = bytearray(_ROOM)
+        self._begin = 0
+        self._end = 0
 
     def read(self) -> tuple[int, bytes] | None:
         """Wait for a request: its number and body; None at the end of the link."""
         while True:
-            missing = REQUEST.size - len(self._bytes)
-            if missing <= 0:
-                length, number = REQUEST.unpack_from(self._bytes)
-                end = REQUEST.size + length
-                missing = end - len(self._bytes)
-                if missing <= 0:
-                    body = bytes(memoryview(self._bytes)[REQUEST.size : end])
-                    del self._bytes[:end]
-                    return number, body
-            data = self._link.recv(max(missing, _PIECE))
-            if not data:
+            size = REQUEST.size
+            if self._end - self._begin >= size:
+                length, number = REQUEST.unpack_from(self._buffer, self._begin)
+                size += length
+                if self._end - self._begin >= size:
+                    begin = self._begin + REQUEST.size
+                    self._begin += size
+                    return number, bytes(memoryview(self._buffer)[begin : self._begin])
+            self._make_room(size)
+            with memoryview(self._buffer) as view:
+                received = self._link.recv_into(view[self._end :])
+            if not received:
                 return None
-            self._bytes += data
+            self._end += received
+
+    def _make_room(self, size: int) -> None:
+        """Move what is left to the front of a buffer that holds so much."""
+        left = self._end - self._begin
+        if left == 0 and size <= _ROOM == len(self._buffer):
+            self._begin = self._end = 0
+        elif self._begin + size > len(self._buffer) or len(self._buffer) > max(size, _ROOM):
+            buffer = bytearray(max(size, _ROOM))
+            buffer[:left] = memoryview(self._buffer)[self._begin : self._end]
+            self._buffer, self._begin, self._end = buffer, 0, left
