@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import socket
 from collections import deque
 from collections.abc import Callable
@@ -256,6 +257,8 @@ class WorkerLink(asyncio.Protocol):
         """It gets no more requests."""
         self.is_worn = False
         """A request changed what can't be put back; those behind it have not run."""
+        self.is_lost = False
+        """Nothing can be sent to it any more."""
         self._on_answer = on_answer
         self._on_lost = on_lost
         self._number = 0
@@ -320,6 +323,14 @@ class WorkerLink(asyncio.Protocol):
                 self.idle_since = now
             self._on_answer(self, call, Kind(kind), body)
 
+    def _read_last(self) -> None:
+        """Take what the worker answered before it ended: a failed write comes before that."""
+        assert self._transport is not None
+        descriptor = self._transport.get_extra_info("socket").fileno()
+        with contextlib.suppress(OSError):
+            while descriptor >= 0 and (data := os.read(descriptor, _PIECE)):
+                self.data_received(data)
+
     def _wear_out(self) -> None:
         self.is_leaving = True
         self.is_worn = True
@@ -327,6 +338,9 @@ class WorkerLink(asyncio.Protocol):
 
     def connection_lost(self, error: Exception | None) -> None:
         """Tell that the worker is gone."""
+        self.is_lost = True
+        if error is not None:
+            self._read_last()
         if self.started.done():
             self._on_lost(self)
         else:

@@ -206,7 +206,9 @@ class Pool:
         ahead = next((most for below, most in _AHEAD_BELOW if self._average < below), 1)
         best: WorkerLink | None = None
         for worker in self._workers:
-            if not worker.is_leaving and (best is None or len(worker.calls) < len(best.calls)):
+            if worker.is_leaving or worker.is_lost:
+                continue
+            if best is None or len(worker.calls) < len(best.calls):
                 best = worker
         if best is None or best.calls:
             self._grow()
@@ -279,7 +281,9 @@ class Pool:
     def _feed(self, worker: WorkerLink) -> None:
         """Give a worker that has room what waits."""
         ahead = next((most for below, most in _AHEAD_BELOW if self._average < below), 1)
-        while self._queue and not worker.is_leaving and len(worker.calls) < ahead:
+        while (
+            self._queue and not (worker.is_leaving or worker.is_lost) and len(worker.calls) < ahead
+        ):
             call = self._queue.popleft()
             if not call.is_over:
                 worker.send(call)

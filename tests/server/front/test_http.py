@@ -103,9 +103,7 @@ def test_another_protocol_is_offered_in_vain(connection: RawConnection, echo: st
     assert connection.receive().status == 200
 
 
-def test_the_connection_ends_where_the_client_says_so(
-    connection: RawConnection, echo: str
-) -> None:
+def test_the_connection_ends_where_the_client_says_so(connection: RawConnection, echo: str) -> None:
     connection.send(connection.request(echo, body(1), "Connection: close"))
     answer = connection.receive()
     assert answer.headers["connection"] == "close"
@@ -270,18 +268,18 @@ def test_a_body_without_a_token_does_not_end_the_connection(
 
 
 def test_a_client_that_leaves_in_the_middle_disturbs_nobody(
-    connect: Connect, echo: str, sleeper: str
+    connect: Connect, connection: RawConnection, echo: str, sleeper: str
 ) -> None:
+    cut_short = [
+        connection.request(echo, body(1))[:-3],
+        connection.request(echo, body(1)),
+        connection.request(sleeper, body(0.01)),
+        connection.request("/status", method="GET"),
+    ]
     for _ in range(20):
-        for sent in (
-            lambda one: one.request(echo, body(1))[:-3],
-            lambda one: one.request(echo, body(1)),
-            lambda one: one.request(sleeper, body(0.01)),
-            lambda one: one.request("/status", method="GET"),
-        ):
+        for sent in cut_short:
             with connect() as leaver:
-                leaver.send(sent(leaver))
-    connection = connect()
+                leaver.send(sent)
     for n in range(20):
         connection.send(connection.request(echo, body(n)))
         assert y_of(connection.receive()) == n
@@ -296,9 +294,7 @@ def test_nobody_comes_in_by_saying_who_they_are(
     assert_error(connection.receive(), 401)
 
 
-def test_a_queue_that_is_full_tells_when_to_come_again(
-    connect: Connect, publish: Publish
-) -> None:
+def test_a_queue_that_is_full_tells_when_to_come_again(connect: Connect, publish: Publish) -> None:
     path = publish("import time; time.sleep(n); y = n")
     connections = [connect() for _ in range(12)]
     for each in connections:
