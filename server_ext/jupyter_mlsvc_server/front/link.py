@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from enum import IntEnum
 from logging import Logger, LoggerAdapter
 from struct import Struct as Layout
-from typing import Any, Final, TypeVar, cast
+from typing import Any, Final, cast
 
 import msgspec
 
@@ -21,8 +21,6 @@ from jupyter_mlsvc_server import errors as base_errors
 from jupyter_mlsvc_server.errors import MlsvcServerError
 from jupyter_mlsvc_server.front.messages import Message
 from jupyter_mlsvc_server.scoring import errors as scoring_errors
-
-T = TypeVar("T")
 
 _HEADER: Final = Layout("<IBQ")
 """Length of the payload, kind of the frame, number of the question."""
@@ -135,7 +133,7 @@ class Link(asyncio.Protocol):
         self.ended: asyncio.Future[None] = self._loop.create_future()
         """Done when the other end is gone."""
 
-    async def ask(self, question: Message, kind: type[T] | Any = None) -> T:
+    async def ask(self, question: Message, kind: Any = None) -> Any:
         """Ask, and wait for an answer of a kind.
 
         Raises
@@ -147,7 +145,7 @@ class Link(asyncio.Protocol):
         """
         await self._writable.wait()
         number = next(self._numbers)
-        future: asyncio.Future[T] = self._loop.create_future()
+        future: asyncio.Future[Any] = self._loop.create_future()
         self._send(_Frame.ASK, number, question)
         self._open[number] = future, kind
         try:

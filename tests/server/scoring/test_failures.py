@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -10,7 +11,9 @@ from typing import Any
 import pytest
 
 from jupyter_mlsvc_server.errors import Busy, DeadlinePassed, MlsvcServerError, NotFound
-from jupyter_mlsvc_server.scoring.definition import ServiceDefinition
+from jupyter_mlsvc_server.runtime.protocol import ANSWER, Kind
+from jupyter_mlsvc_server.scoring.definition import DefinitionKey, ServiceDefinition
+from jupyter_mlsvc_server.scoring.link import Call, WorkerLink
 from jupyter_mlsvc_server.scoring.local import LocalEngine
 from jupyter_mlsvc_server.scoring.statistics import State
 from tests.server.scoring.serving import (
@@ -331,3 +334,27 @@ async def test_a_crash_and_a_passed_deadline_count_as_errors(
         await service.call()
     figures = engine.figures(*service.key)
     assert (figures.calls, figures.errors, figures.p50) == (1, 1, None)
+
+
+async def test_the_answer_that_a_worker_gave_before_it_ended_is_not_lost() -> None:
+    """The failed write of another request comes before the answer is read."""
+    key, answers = DefinitionKey("Test", "V1.0"), list[bytes]()
+    lost = asyncio.Event()
+    ours, theirs = socket.socketpair()
+    ours.setblocking(False)
+    _, worker = await asyncio.get_running_loop().create_unix_connection(
+        lambda: WorkerLink(
+            0, lambda _worker, _call, _kind, body: answers.append(body), lambda _: lost.set()
+        ),
+        sock=ours,
+    )
+    theirs.sendall(ANSWER.pack(0, 0, Kind.READY))
+    await worker.started
+    worker.send(Call(key, b"first", lambda _: None))
+    worker.send(Call(key, b"second", lambda _: None))
+    theirs.sendall(ANSWER.pack(2, 1, Kind.SUCCESS) + b"ok")
+    theirs.close()
+    worker.send(Call(key, b"third", lambda _: None))
+    await asyncio.wait_for(lost.wait(), 5)
+    assert answers == [b"ok"]
+    assert [call.body for call in worker.calls] == [b"second", b"third"]

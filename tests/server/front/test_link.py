@@ -1,0 +1,142 @@
+"""Questions and answers between the server and the front."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from jupyter_mlsvc_server import errors
+from jupyter_mlsvc_server.auth.errors import ExpiredAccessToken
+from jupyter_mlsvc_server.errors import MlsvcServerError
+from jupyter_mlsvc_server.front.link import Link, LinkEnded, error_of, failure_of
+from jupyter_mlsvc_server.front.messages import Consume, Statistics, ToFront
+from jupyter_mlsvc_server.scoring import errors as scoring_errors
+from jupyter_mlsvc_server.scoring.definition import DefinitionKey
+from jupyter_mlsvc_server.scoring.engine import ScoringAnswer
+
+KEY = DefinitionKey("a", "1")
+ERRORS: list[MlsvcServerError] = [
+    errors.BadRequest("no"),
+    errors.Unauthorized("who", token_was_sent=True),
+    errors.NotFound("where"),
+    errors.Busy("later", retry_after=7),
+    errors.TooManyRequests("slowly", retry_after=3),
+    errors.MlsvcServerError("ours"),
+    scoring_errors.UnservableCode("syntax"),
+    scoring_errors.ServiceUnavailable(KEY, "It can't."),
+    scoring_errors.QueueFull(KEY, 5, 9),
+    scoring_errors.RunTooLong(KEY, 3),
+    scoring_errors.WaitTooLong(KEY, 3),
+    scoring_errors.WorkerEnded(KEY, -9),
+]
+
+
+@pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
+def test_an_error_crosses_as_what_it_is(error: MlsvcServerError) -> None:
+    crossed = error_of(failure_of(error))
+    assert type(crossed) is type(error)
+    assert (crossed.status, crossed.message) == (error.status, error.message)
+    assert crossed.headers == error.headers
+    assert str(crossed) == str(error)
+
+
+def test_an_error_of_another_package_crosses_as_its_status() -> None:
+    error = ExpiredAccessToken()
+    crossed = error_of(failure_of(error))
+    assert type(crossed) is errors.Unauthorized
+    assert (crossed.message, crossed.headers) == (error.message, error.headers)
+
+
+def test_an_error_of_a_status_of_its_own_keeps_it() -> None:
+    class Teapot(MlsvcServerError):
+        status = 418
+
+    crossed = error_of(failure_of(Teapot("short and stout")))
+    assert (crossed.status, crossed.message) == (418, "short and stout")
+
+
+Pair = Callable[[Callable[[Any], Awaitable[Any]]], Awaitable[tuple[Link, Link]]]
+
+
+@pytest_asyncio.fixture
+async def pair() -> AsyncIterator[Pair]:
+    """A function that makes two ends, of which the second one answers."""
+    links: list[Link] = []
+
+    async def make(answer: Callable[[Any], Awaitable[Any]]) -> tuple[Link, Link]:
+        log = logging.getLogger("test")
+        asker = Link(ToFront, {}, {}, log)
+        answerer = Link(ToFront, {Consume: answer, Statistics: answer}, {}, log)
+        loop = asyncio.get_running_loop()
+        for link, end in zip((asker, answerer), socket.socketpair(), strict=True):
+            await loop.create_unix_connection(lambda link=link: link, sock=end)
+            links.append(link)
+        return asker, answerer
+
+    yield make
+    for link in links:
+        link.close()
+    await asyncio.sleep(0)
+
+
+async def test_many_questions_are_open_at_a_time_and_large_ones_arrive_whole(pair: Pair) -> None:
+    async def answer(question: Consume) -> ScoringAnswer:
+        await asyncio.sleep(len(question.body) % 7 / 1000)
+        return ScoringAnswer(200, question.body[::-1], True)
+
+    asker, _ = await pair(answer)
+    bodies = [b"%d" % n * (n * n % 5000) for n in range(300)] + [b"xy" * 10_000_000]
+    answers = await asyncio.gather(
+        *(asker.ask(Consume("a", "1", body), ScoringAnswer) for body in bodies)
+    )
+    assert [found.body for found in answers] == [body[::-1] for body in bodies]
+
+
+async def test_who_gives_up_stops_the_work(pair: Pair) -> None:
+    stopped = asyncio.Event()
+
+    async def answer(_: Any) -> None:
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            stopped.set()
+            raise
+
+    asker, _ = await pair(answer)
+    asking = asyncio.create_task(asker.ask(Statistics()))
+    await asyncio.sleep(0.05)
+    asking.cancel()
+    await asyncio.wait_for(stopped.wait(), 5)
+
+
+async def test_the_end_of_the_link_fails_what_is_open_and_what_comes_later(pair: Pair) -> None:
+    async def answer(_: Any) -> None:
+        await asyncio.sleep(60)
+
+    asker, answerer = await pair(answer)
+    asking = asyncio.create_task(asker.ask(Statistics()))
+    await asyncio.sleep(0.05)
+    answerer.close()
+    with pytest.raises(LinkEnded):
+        await asyncio.wait_for(asking, 5)
+    with pytest.raises(LinkEnded):
+        await asker.ask(Statistics())
+
+
+async def test_a_fault_of_ours_crosses_without_its_text(
+    pair: Pair, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def answer(_: Any) -> None:
+        raise RuntimeError("inside")
+
+    asker, _ = await pair(answer)
+    with pytest.raises(MlsvcServerError) as caught:
+        await asker.ask(Statistics())
+    assert caught.value.message == ""
+    assert "RuntimeError: inside" in caplog.text
