@@ -181,7 +181,8 @@ class Front:
     # --- what the server is asked ------------------------------------------------------------
 
     async def _verify(self, token: str) -> messages.Trusted:
-        return await self.link.ask(messages.Verify(token), messages.Trusted)
+        trusted: messages.Trusted = await self.link.ask(messages.Verify(token), messages.Trusted)
+        return trusted
 
     async def _find_definition(self, name: str, version: str) -> ServiceDefinition:
         question = messages.FindDefinition(name, version)

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -19,6 +20,11 @@ from jupyter_mlsvc_server.front.messages import Consume, Statistics, ToFront
 from jupyter_mlsvc_server.scoring import errors as scoring_errors
 from jupyter_mlsvc_server.scoring.definition import DefinitionKey
 from jupyter_mlsvc_server.scoring.engine import ScoringAnswer
+
+
+def _same(link: Link) -> Link:
+    return link
+
 
 KEY = DefinitionKey("a", "1")
 ERRORS: list[MlsvcServerError] = [
@@ -75,7 +81,7 @@ async def pair() -> AsyncIterator[Pair]:
         answerer = Link(ToFront, {Consume: answer, Statistics: answer}, {}, log)
         loop = asyncio.get_running_loop()
         for link, end in zip((asker, answerer), socket.socketpair(), strict=True):
-            await loop.create_unix_connection(lambda link=link: link, sock=end)
+            await loop.create_unix_connection(partial(_same, link), sock=end)
             links.append(link)
         return asker, answerer
 
