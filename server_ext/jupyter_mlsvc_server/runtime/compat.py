@@ -143,8 +143,12 @@ def _as_row(given: Any, estimator: Any) -> Any:
 
 def _warn(estimator: str) -> None:
     """Warn once for each place in the user's code."""
-    frame: types.FrameType | None = sys._getframe(1)  # noqa: SLF001  # the only way to the caller
-    while frame is not None and _is_between(frame.f_globals.get("__name__")):
+    frame: types.FrameType | None = sys._getframe(2)  # noqa: SLF001  # the only way to the caller
+    known = _BETWEEN_MODULES
+    while frame is not None:
+        module = frame.f_globals.get("__name__")
+        if not (known[module] if module in known else _is_between(module)):
+            break
         frame = frame.f_back
     if frame is None:
         return
@@ -185,9 +189,7 @@ def _tell(estimator: str, place: tuple[str, int]) -> None:
 
 
 def _is_between(module: object) -> bool:
-    known = _BETWEEN_MODULES.get(module)
-    if known is None:
-        known = str(module).partition(".")[0] in _BETWEEN
-        if len(_BETWEEN_MODULES) < _MOST_SHOWN:
-            _BETWEEN_MODULES[module] = known
-    return known
+    is_between = str(module).partition(".")[0] in _BETWEEN
+    if len(_BETWEEN_MODULES) < _MOST_SHOWN:
+        _BETWEEN_MODULES[module] = is_between
+    return is_between

@@ -133,7 +133,7 @@ class Watch:
             self._checks.append(lambda: len(value) == length)
             return
         keys, members = tuple(value), tuple(value.values())
-        if _TEXTS.issuperset(map(type, keys)) and _TEXTS.issuperset(map(type, members)):
+        if _KEYS.issuperset(map(type, keys)) and _TEXTS.issuperset(map(type, members)):
             self._checks.append(lambda: tuple(value.values()) == members and tuple(value) == keys)
             return
         self._checks.append(
@@ -203,7 +203,14 @@ class Watch:
         if not self._take(len(attributes)):
             return
         names, members = tuple(attributes), tuple(attributes.values())
-        self._checks.append(lambda: all(map(is_, map(attributes.get, names), members)))
+        length = len(names)
+        self._checks.append(
+            lambda: (
+                # What a library adds comes last, so that most often the order is the same.
+                (len(attributes) >= length and all(map(is_, attributes.values(), members)))
+                or all(map(is_, map(attributes.get, names), members))
+            )
+        )
         self._all_of(members, is_users)
 
     def _array(self, value: Any, is_users: bool) -> None:
@@ -246,6 +253,8 @@ class Watch:
 
 _TEXTS: Final = frozenset({str, bytes})
 """What can't be changed, so that equal ones are as good as the same, and compared faster."""
+
+_KEYS: Final = _TEXTS | {int}
 
 _ATOMS: Final = {
     type(None), bool, int, float, complex, str, bytes, range, type(...),
