@@ -140,7 +140,10 @@ class FrontEngine:
 
     async def statistics(self) -> dict[str, Any]:
         """Count what is loaded."""
-        nothing = {"services": 0, "workers": 0, "versions": {}, "last_call": None}
+        nothing: dict[str, Any] = {
+            **dict.fromkeys(("services", "workers", "r_workers"), 0),
+            **{"versions": {}, "last_call": None},
+        }
         found: dict[str, Any] = await self._asked(Statistics(), dict[str, Any], nothing)
         return found
 

@@ -184,16 +184,20 @@ class LocalEngine(ScoringSettings):
             if task.cancelled():
                 call.end(ServiceUnavailable(call.key, _STOPPING))
 
-        self._spawn(self._submit_when_loaded(call)).add_done_callback(told)
+        loading = self._loading(call.key)
+        self._spawn(self._submit_when_loaded(call, loading)).add_done_callback(told)
 
-    async def _submit_when_loaded(self, call: Call) -> None:
+    async def _submit_when_loaded(self, call: Call, loading: asyncio.Task[Pool]) -> None:
         try:
             # A caller that goes away does not end the loading for the others.
-            pool = await asyncio.shield(self._loading(call.key))
+            pool = await asyncio.shield(loading)
         except MlsvcServerError as error:
             if error.status >= 500:
                 self._timings_of(call.key).add_failure()
             call.end(error)
+        except Exception:
+            self.log.exception("service %s can't be started", call.key)
+            call.end(MlsvcServerError(""))
         else:
             pool.submit(call)
 

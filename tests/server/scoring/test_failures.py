@@ -255,7 +255,7 @@ async def test_workers_that_cannot_start_are_not_started_without_end(
     blob.unlink()
     with pytest.raises(MlsvcServerError, match="Its workers end as soon as they are started"):
         await service.call()
-    figures = engine.figures(*service.key)
+    figures = await engine.figures(*service.key)
     assert (figures.state, figures.calls, figures.errors) == (State.FAILED, 1, 1)
     assert figures.message == "Its workers end as soon as they are started."
 
@@ -285,7 +285,7 @@ async def test_an_unknown_service_is_not_found(make_engine: MakeEngine) -> None:
     engine = await make_engine()
     with pytest.raises(NotFound):
         await engine.consume("No", "V1.0", b"")
-    assert engine.known() == set(), "nobody can fill memory with names that there are none of"
+    assert await engine.known() == set(), "nobody can fill memory with names that there are none of"
 
 
 async def test_a_version_that_cannot_be_loaded_says_why_and_counts_the_calls(
@@ -299,14 +299,14 @@ async def test_a_version_that_cannot_be_loaded_says_why_and_counts_the_calls(
 
     engine.definitions = definitions
     service = Service(engine, define("", name="Broken").key)
-    assert engine.figures(*service.key).state is State.IDLE
+    assert (await engine.figures(*service.key)).state is State.IDLE
     for _ in range(2):
         with pytest.raises(MlsvcServerError):
             await service.call()
-    figures = engine.figures(*service.key)
+    figures = await engine.figures(*service.key)
     assert (figures.state, figures.calls, figures.errors) == (State.FAILED, 2, 2)
     assert "never closed" in figures.message
-    assert service.key in engine.known()
+    assert service.key in await engine.known()
 
 
 async def test_a_version_is_starting_while_its_processes_are_made(make_engine: MakeEngine) -> None:
@@ -319,9 +319,9 @@ async def test_a_version_is_starting_while_its_processes_are_made(make_engine: M
     service = Service(engine, define("", name="Slow").key)
     call = asyncio.create_task(service.outputs())
     await asyncio.sleep(0)
-    assert engine.figures(*service.key).state is State.STARTING
+    assert (await engine.figures(*service.key)).state is State.STARTING
     assert await call == {"y": 1}
-    assert engine.figures(*service.key).state is State.READY
+    assert (await engine.figures(*service.key)).state is State.READY
 
 
 @pytest.mark.parametrize("code", ["import os; os._exit(3)", "import time; time.sleep(60)"])
@@ -332,7 +332,7 @@ async def test_a_crash_and_a_passed_deadline_count_as_errors(
     service = await serve_by(engine, code)
     with pytest.raises(MlsvcServerError):
         await service.call()
-    figures = engine.figures(*service.key)
+    figures = await engine.figures(*service.key)
     assert (figures.calls, figures.errors, figures.p50) == (1, 1, None)
 
 

@@ -381,7 +381,7 @@ async def test_no_process_in_r_outlives_its_engine(
     engine = await make_engine(workers_max=1)
     service = await serve_by(engine, "y <- 1", None, "", "y:numeric", runtime_type="R")
     assert await service.outputs() == {"y": 1}
-    assert engine.statistics()["r_workers"] == 1
+    assert (await engine.statistics())["r_workers"] == 1
     # With the fork that waits for a request.
     await until(lambda: len(processes_of(str(tmp_path))) == 2)
     await engine.stop()
