@@ -142,7 +142,8 @@ class FrontEngine:
         """Count what is loaded."""
         nothing: dict[str, Any] = {
             **dict.fromkeys(("services", "workers", "r_workers"), 0),
-            **{"versions": {}, "last_call": None},
+            "versions": {},
+            "last_call": None,
         }
         found: dict[str, Any] = await self._asked(Statistics(), dict[str, Any], nothing)
         return found
