@@ -11,6 +11,7 @@ import itertools
 import traceback
 from collections.abc import Awaitable, Callable, Mapping
 from enum import IntEnum
+from functools import partial
 from logging import Logger, LoggerAdapter
 from struct import Struct as Layout
 from typing import Any, Final, cast
@@ -21,6 +22,8 @@ from jupyter_mlsvc_server import errors as base_errors
 from jupyter_mlsvc_server.errors import MlsvcServerError
 from jupyter_mlsvc_server.front.messages import Message
 from jupyter_mlsvc_server.scoring import errors as scoring_errors
+from jupyter_mlsvc_server.scoring.engine import ScoringAnswer
+from jupyter_mlsvc_server.scoring.link import Call, Ended
 
 _HEADER: Final = Layout("<IBQ")
 """Length of the payload, kind of the frame, number of the question."""
@@ -93,6 +96,7 @@ _BY_STATUS: Final = {
 } | {429: base_errors.TooManyRequests, 503: base_errors.Busy, 500: MlsvcServerError}
 
 Handler = Callable[[Any], Awaitable[Any]]
+Submit = Callable[[Any, Ended], Call]
 
 
 class Link(asyncio.Protocol):
@@ -108,6 +112,8 @@ class Link(asyncio.Protocol):
         What takes each kind of message that wants no answer.
     log
         Where faults of ours are told.
+    submitted
+        What answers questions of which there are too many for a task each.
     """
 
     def __init__(
@@ -116,7 +122,10 @@ class Link(asyncio.Protocol):
         asked: Mapping[type[Message], Handler],
         told: Mapping[type[Message], Callable[[Any], None]],
         log: Logger | LoggerAdapter[Any],
+        submitted: Mapping[type[Message], Submit] | None = None,
     ) -> None:
+        self._submitted = submitted or {}
+        self._calls: dict[int, Call] = {}
         self._decoder = msgspec.msgpack.Decoder(incoming)
         self._encoder = msgspec.msgpack.Encoder()
         self._asked = asked
@@ -214,6 +223,8 @@ class Link(asyncio.Protocol):
                 future.set_exception(LinkEnded())
         for task in list(self._tasks.values()):
             task.cancel()
+        for call in self._calls.values():
+            call.abandon()
 
     # --- frames ------------------------------------------------------------------------------
 
@@ -227,6 +238,9 @@ class Link(asyncio.Protocol):
             task = self._tasks.get(number)
             if task is not None:
                 task.cancel()
+            call = self._calls.pop(number, None)
+            if call is not None:
+                call.abandon()
         else:
             self._settle(frame, number, payload)
 
@@ -240,9 +254,24 @@ class Link(asyncio.Protocol):
             future.set_exception(error_of(msgspec.msgpack.decode(payload, type=Failure)))
 
     def _answer_later(self, number: int, question: Message) -> None:
+        submit = self._submitted.get(type(question))
+        if submit is not None:
+            call = submit(question, partial(self._reply, number))
+            if not call.is_over:
+                self._calls[number] = call
+            return
         task = self._loop.create_task(self._answer(number, question))
         self._tasks[number] = task
         task.add_done_callback(lambda _: self._tasks.pop(number, None))
+
+    def _reply(self, number: int, outcome: ScoringAnswer | MlsvcServerError) -> None:
+        self._calls.pop(number, None)
+        if self.ended.done():
+            return
+        if isinstance(outcome, MlsvcServerError):
+            self._send(_Frame.ERROR, number, failure_of(outcome))
+        else:
+            self._send(_Frame.ANSWER, number, outcome)
 
     async def _answer(self, number: int, question: Message) -> None:
         try:

@@ -24,7 +24,7 @@ from jupyter_mlsvc_server.front.connection import Connection, Limits, key_of
 from jupyter_mlsvc_server.front.link import Link
 from jupyter_mlsvc_server.front.tokens import TokenCache
 from jupyter_mlsvc_server.scoring.definition import DefinitionKey, ServiceDefinition
-from jupyter_mlsvc_server.scoring.engine import ScoringAnswer
+from jupyter_mlsvc_server.scoring.link import Call, Ended
 from jupyter_mlsvc_server.scoring.local import LocalEngine
 from jupyter_mlsvc_server.scoring.statistics import Figures
 
@@ -91,7 +91,6 @@ class Front:
                 messages.Put: self._put,
                 messages.Remove: self._remove,
                 messages.HasSize: self._has_size,
-                messages.Consume: self._consume,
                 messages.Statistics: self._statistics,
                 messages.Known: self._known,
                 messages.AskFigures: self._figures,
@@ -99,6 +98,7 @@ class Front:
             },
             {messages.Resize: self._resize},
             self._log,
+            {messages.Consume: self._consume},
         )
 
     async def _start(self, start: messages.Start) -> None:
@@ -161,8 +161,9 @@ class Front:
     async def _has_size(self, message: messages.HasSize) -> bool:
         return await self.engine.has_size(message.name, message.version, message.size)
 
-    async def _consume(self, message: messages.Consume) -> ScoringAnswer:
-        return await self.engine.consume(message.name, message.version, message.body)
+    def _consume(self, message: messages.Consume, ended: Ended) -> Call:
+        key = DefinitionKey(message.name, message.version)
+        return self.engine.submit(key, message.body, ended)
 
     async def _statistics(self, _: messages.Statistics) -> dict[str, Any]:
         return await self.engine.statistics()

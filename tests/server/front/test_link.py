@@ -20,6 +20,7 @@ from jupyter_mlsvc_server.front.messages import Consume, Statistics, ToFront
 from jupyter_mlsvc_server.scoring import errors as scoring_errors
 from jupyter_mlsvc_server.scoring.definition import DefinitionKey
 from jupyter_mlsvc_server.scoring.engine import ScoringAnswer
+from jupyter_mlsvc_server.scoring.link import Call, Ended
 
 
 def _same(link: Link) -> Link:
@@ -146,3 +147,37 @@ async def test_a_fault_of_ours_crosses_without_its_text(
         await asker.ask(Statistics())
     assert caught.value.message == ""
     assert "RuntimeError: inside" in caplog.text
+
+
+async def test_calls_are_answered_without_a_task_and_forgotten_when_the_asker_leaves() -> None:
+    calls: list[Call] = []
+
+    def submit(question: Consume, ended: Ended) -> Call:
+        call = Call(KEY, question.body, ended)
+        calls.append(call)
+        if question.body == b"at once":
+            call.end(ScoringAnswer(200, b"now", True))
+        elif question.body == b"fails":
+            call.end(errors.Busy("later", retry_after=7))
+        return call
+
+    log = logging.getLogger("test")
+    asker, answerer = Link(ToFront, {}, {}, log), Link(ToFront, {}, {}, log, {Consume: submit})
+    loop = asyncio.get_running_loop()
+    for link, end in zip((asker, answerer), socket.socketpair(), strict=True):
+        await loop.create_unix_connection(partial(_same, link), sock=end)
+    assert (await asker.ask(Consume("a", "1", b"at once"), ScoringAnswer)).body == b"now"
+    with pytest.raises(errors.Busy) as caught:
+        await asker.ask(Consume("a", "1", b"fails"))
+    assert caught.value.retry_after == 7
+    asking = asyncio.create_task(asker.ask(Consume("a", "1", b"later"), ScoringAnswer))
+    leaving = asyncio.create_task(asker.ask(Consume("a", "1", b"never"), ScoringAnswer))
+    while len(calls) < 4:  # noqa: ASYNC110  # nobody tells
+        await asyncio.sleep(0.01)
+    leaving.cancel()
+    calls[2].end(ScoringAnswer(200, b"then", True))
+    assert (await asking).body == b"then"
+    assert calls[3].is_over
+    asker.close()
+    answerer.close()
+    await asyncio.sleep(0)
