@@ -29,6 +29,7 @@ _HEADER: Final = Layout("<IBQ")
 """Length of the payload, kind of the frame, number of the question."""
 
 _HIGH_WATER: Final = 2**22
+_PIECE: Final = 2**16
 
 
 class _Frame(IntEnum):
@@ -99,7 +100,7 @@ Handler = Callable[[Any], Awaitable[Any]]
 Submit = Callable[[Any, Ended], Call]
 
 
-class Link(asyncio.Protocol):
+class Link(asyncio.BufferedProtocol):
     """One end of the link.
 
     Parameters
@@ -136,6 +137,8 @@ class Link(asyncio.Protocol):
         self._open: dict[int, tuple[asyncio.Future[Any], Any]] = {}
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._bytes = bytearray()
+        # One for all reads: asyncio's own loop asks the system for 256 KiB at each.
+        self._buffer = memoryview(bytearray(_PIECE))
         self._transport: asyncio.Transport | None = None
         self._writable = asyncio.Event()
         self._writable.set()
@@ -196,9 +199,13 @@ class Link(asyncio.Protocol):
         """Let them ask again."""
         self._writable.set()
 
-    def data_received(self, data: bytes) -> None:
+    def get_buffer(self, sizehint: int) -> memoryview:
+        """Give room to read into."""
+        return self._buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
         """Take the frames that are whole."""
-        self._bytes += data
+        self._bytes += self._buffer[:nbytes]
         at, size = 0, len(self._bytes)
         while size - at >= _HEADER.size:
             length, frame, number = _HEADER.unpack_from(self._bytes, at)

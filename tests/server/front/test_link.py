@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import logging
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
 from typing import Any
 
+import msgspec
 import pytest
 import pytest_asyncio
 
+from jupyter_mlsvc.wire.models import ParameterDefinition
 from jupyter_mlsvc_server import errors
 from jupyter_mlsvc_server.auth.errors import ExpiredAccessToken
 from jupyter_mlsvc_server.errors import MlsvcServerError
 from jupyter_mlsvc_server.front.link import Link, LinkEnded, error_of, failure_of
-from jupyter_mlsvc_server.front.messages import Consume, Statistics, ToFront
+from jupyter_mlsvc_server.front.messages import Consume, Definition, Statistics, ToFront
 from jupyter_mlsvc_server.scoring import errors as scoring_errors
-from jupyter_mlsvc_server.scoring.definition import DefinitionKey
+from jupyter_mlsvc_server.scoring.definition import DefinitionKey, PoolSize, ServiceDefinition
 from jupyter_mlsvc_server.scoring.engine import ScoringAnswer
 from jupyter_mlsvc_server.scoring.link import Call, Ended
 
@@ -181,3 +184,23 @@ async def test_calls_are_answered_without_a_task_and_forgotten_when_the_asker_le
     asker.close()
     answerer.close()
     await asyncio.sleep(0)
+
+
+def test_a_definition_crosses_with_all_that_it_has() -> None:
+    definition = ServiceDefinition(
+        name="a",
+        version="1",
+        revision_id="r",
+        runtime_type="Python",
+        code="y = 1",
+        init_code=None,
+        inputs=(ParameterDefinition(name="x", type="vector"),),
+        outputs=(),
+        output_files=("plot.png",),
+        content=None,
+        pool=PoolSize(1, 2),
+    )
+    data = msgspec.msgpack.encode(Definition.of(definition))
+    assert msgspec.msgpack.decode(data, type=Definition).unpacked() == definition
+    names = [field.name for field in dataclasses.fields(ServiceDefinition)]
+    assert list(Definition.__struct_fields__) == names
