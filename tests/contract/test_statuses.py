@@ -221,6 +221,12 @@ def publish_without_version(stage: Stage, *, realtime: bool = False) -> requests
     return answer
 
 
+def create_session(stage: Stage) -> requests.Response:
+    answer = stage.door.post("/sessions", json={"name": "status"})
+    stage.made.append(f"/sessions/{answer.json()['sessionId']}")
+    return answer
+
+
 def delete_a_file(stage: Stage) -> requests.Response:
     assert send_file(stage.door, stage.session, "c.txt").ok
     return stage.door.delete(f"{stage.session}/files/c.txt")
@@ -229,6 +235,12 @@ def delete_a_file(stage: Stage) -> requests.Response:
 def delete_an_object(stage: Stage) -> requests.Response:
     stage.door.post(f"{stage.session}/workspace/z", data=cloudpickle.dumps(1))
     return stage.door.delete(f"{stage.session}/workspace/z")
+
+
+def create_snapshot(stage: Stage) -> requests.Response:
+    answer = stage.door.post(f"{stage.session}/snapshot", json={"name": None})
+    stage.made.append(f"/snapshots/{answer.json()['snapshotId']}")
+    return answer
 
 
 def load_over_a_folder(stage: Stage) -> requests.Response:
@@ -325,7 +337,7 @@ ROWS: dict[tuple[str, int], Case] = {
     ("getStatistics", 200): lambda s: s.door.get("/statistics"),
     ("getServiceStatistics", 200): lambda s: s.door.get(f"/services/{s.service()}/statistics"),
     # --- sessions
-    ("createSession", 201): lambda s: s.door.post("/sessions", json={"name": "status"}),
+    ("createSession", 201): create_session,
     ("createSession", 400): lambda s: s.door.post("/sessions", json={"runtimeType": "Cobol"}),
     ("createSession", 404): lambda s: s.door.post("/sessions", json={"snapshotId": NOBODY}),
     ("listSessions", 200): lambda s: s.door.get("/sessions"),
@@ -361,7 +373,7 @@ ROWS: dict[tuple[str, int], Case] = {
     ("deleteWorkspaceObject", 200): delete_an_object,
     ("deleteWorkspaceObject", 400): lambda s: s.door.delete(f"{s.session}/workspace/1"),
     # --- snapshots
-    ("CreateSnapshot", 201): lambda s: s.door.post(f"{s.session}/snapshot", json={"name": None}),
+    ("CreateSnapshot", 201): create_snapshot,
     ("CreateSnapshot", 400): lambda s: s.door.post(f"{s.session}/snapshot", json={"name": 1}),
     ("LoadSnapshot", 200): lambda s: s.door.post(f"{s.session}/loadsnapshot/{s.snapshot()}"),
     ("LoadSnapshot", 400): load_over_a_folder,
