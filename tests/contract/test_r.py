@@ -130,6 +130,9 @@ def test_an_object_travels_as_rdata(door: Door, session_id: str) -> None:
     assert_error(door.post(f"{path}/again", data=b"no", headers=octets), 400, "saveRDS")
     assert_error(door.post(f"{path}/TRUE", data=got.content, headers=octets), 400, "TRUE")
     assert_error(door.get(f"/sessions/{session_id}/inventory"), 400, "Python sessions only")
+    summary = door.get(f"/sessions/{session_id}/inventory", params={"view": "summary"}).json()
+    rows = {row["name"]: row for row in summary["objects"]}
+    assert (rows["my.data"]["parameterType"], rows["my.data"]["example"]) == ("vector", [1, 2, 3])
 
 
 def test_a_snapshot_is_downloaded_sent_back_and_loaded(door: Door, snapshot_id: str) -> None:

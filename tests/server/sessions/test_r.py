@@ -429,6 +429,51 @@ async def test_files_and_history_are_as_in_any_session(
     assert session.history()[-1] == "d <- read.csv('given.csv'); write.csv(d, 'made.csv')"
 
 
+async def test_a_summary_has_types_sizes_and_short_values(session: Session, run: Run) -> None:
+    await run(
+        "rm(list = ls()); yes <- TRUE; n <- 3L; x <- 2.5; word <- 'a'; day <- as.Date('2026-01-02')\n"
+        "v <- c(1, NA); many <- 1:1000; none <- numeric(); m <- matrix(1:8, 4); letter <- letters\n"
+        "df <- data.frame(a = 1:5, b = letters[1:5]); fit <- lm(dist ~ speed, cars); f <- function() 1"
+    )
+    found = await session.inventory(summary=True)
+    rows = {row.name: (row.parameter_type, row.example) for row in found.objects}
+    assert rows == {
+        "yes": ("logical", True),
+        "n": ("integer", 3),
+        "x": ("numeric", 2.5),
+        "word": ("character", "a"),
+        "day": ("character", "2026-01-02"),
+        "v": ("vector", [1, None]),
+        "many": ("vector", None),
+        "none": ("vector", []),
+        "m": ("matrix", [[1, 5], [2, 6], [3, 7]]),
+        "letter": ("vector", [chr(code) for code in range(ord("a"), ord("z") + 1)]),
+        "df": ("data.frame", {"a": [1, 2, 3], "b": ["a", "b", "c"]}),
+        "fit": (None, None),
+        "f": (None, None),
+    }
+    assert next(row for row in found.objects if row.name == "fit").type == "lm"
+    assert all(row.size for row in found.objects)
+
+
+async def test_what_cannot_be_read_hides_nothing_else(session: Session, run: Run) -> None:
+    await run(
+        "rm(list = ls()); good <- 1\n"
+        "for (nothing in formals(function(a) 1)) {}\n"
+        "makeActiveBinding('bad', function() stop('not now'), globalenv())"
+    )
+    try:
+        assert await session.objects() == ["bad", "good", "nothing"]
+        found = await session.inventory(summary=True)
+        assert {row.name: row.type for row in found.objects} == {
+            "bad": "unknown",
+            "good": "numeric",
+            "nothing": "unknown",
+        }
+    finally:
+        await run("rm(list = ls())")
+
+
 async def test_an_inventory_for_comparison_is_refused(session: Session) -> None:
     with pytest.raises(AgentRefused, match="this session runs R"):
         await session.inventory()

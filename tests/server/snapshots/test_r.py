@@ -258,3 +258,24 @@ async def test_pointers_are_skipped_where_the_object_is_worth_nothing_without(
     assert skipped["attribute"].startswith("attribute@handle is a pointer")
     await server.sessions.close(ben, session.id)
     await server.snapshots.delete(ben, created.snapshot_id)
+
+
+UNREADABLE = """
+good <- 1
+for (nothing in formals(function(a) 1)) {}
+makeActiveBinding('bad', function() stop('not now'), globalenv())
+"""
+
+
+async def test_what_cannot_be_read_is_left_out_with_the_reason(
+    server: Server, ben: Principal
+) -> None:
+    session = await server.session(ben, UNREADABLE, "R")
+    created = await server.snapshots.create(ben, session)
+    skipped = {each.name: each.reason for each in created.skipped}
+    assert set(skipped) == {"nothing", "bad"}
+    assert skipped["bad"] == "bad cannot be read: not now."
+    contents = await server.snapshots.contents(ben, created.snapshot_id)
+    assert [each.name for each in contents.objects if each.kept] == ["good"]
+    await server.sessions.close(ben, session.id)
+    await server.snapshots.delete(ben, created.snapshot_id)

@@ -49,7 +49,8 @@ respond <- function(number) {
 
 explained <- function(error, request) {
   kind <- if (inherits(error, "agent_error")) error$kind else class(error)[[1]]
-  list(type = kind, message = conditionMessage(error), name = request$name)
+  # Exactly: `$` would take `names` for it.
+  list(type = kind, message = conditionMessage(error), name = request[["name"]])
 }
 
 fail <- function(kind, text) {
@@ -118,17 +119,20 @@ operations <- list(
     list()
   },
   list = function(request, path) {
-    rows <- lapply(ls(space()), function(name) {
-      value <- get(name, envir = space())
-      list(name = name, type = kind_of(value), size = as.double(utils::object.size(value)))
-    })
-    list(objects = rows)
+    list(objects = described_objects(ls(space()), space()))
   },
   inventory = function(request, path) {
-    fail("NotComparable", paste(
-      "Workspaces are compared between Python sessions only; this session runs R.",
-      "ls.str() and sessionInfo() in the session show what it has."
-    ))
+    if (!isTRUE(request$summary)) {
+      fail("NotComparable", paste(
+        "Workspaces are compared between Python sessions only; this session runs R.",
+        "ls.str() and sessionInfo() in the session show what it has."
+      ))
+    }
+    rows <- described_objects(ls(space()), space(), function(value) {
+      type <- parameter_type(value)
+      list(parameterType = type, example = example_of(value, type))
+    })
+    list(inventory = list(pythonVersion = "", objects = rows))
   },
   capture = function(request, path) {
     file <- file.path(request$staging, "stream")

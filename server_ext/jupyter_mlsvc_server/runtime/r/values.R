@@ -116,6 +116,32 @@ described <- function(value) {
   paste0("an object of class '", kind[[1]], "'")
 }
 
+# Which of the contract's seven types a value fits as a parameter; NULL where it fits none.
+parameter_type <- function(value) {
+  if (is.data.frame(value)) return("data.frame")
+  if (is.null(value) || !is.atomic(value) || is.complex(value) || is.raw(value) || isS4(value)) return(NULL)
+  shape <- dim(value)
+  if (length(shape) > 1) return(if (length(shape) == 2) "matrix")
+  if (length(value) != 1 || inherits(value, "AsIs")) return("vector")
+  if (is.object(value)) return("character") # dates, times and factors are texts in JSON
+  switch(typeof(value), double = "numeric", typeof(value))
+}
+
+longest_example <- 100L
+longest_text <- 2000L
+
+# A value as JSON, the first rows of a table; NULL where it is too long for an example.
+example_of <- function(value, type) {
+  if (is.null(type)) return(NULL)
+  if (type %in% c("matrix", "data.frame")) {
+    value <- value[seq_len(min(3L, nrow(value))), , drop = FALSE]
+  } else if (length(value) > longest_example) {
+    return(NULL)
+  }
+  text <- tryCatch(to_json(value, boxed = type == "vector"), error = function(e) NULL)
+  if (!is.null(text) && nchar(text, "bytes") <= longest_text) structure(text, class = "json_text")
+}
+
 in_array <- function(texts) paste0("[", paste(texts, collapse = ","), "]")
 
 columns_json <- function(frame, path, depth) {

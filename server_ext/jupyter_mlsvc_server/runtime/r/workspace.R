@@ -7,6 +7,32 @@ own_names <- function(space) setdiff(ls(space, all.names = TRUE), state_of_r)
 
 kind_of <- function(value) class(value)[[1]]
 
+# The value of a name, or why it has none: a binding may run code that fails, or hold nothing, as
+# after a loop over the arguments of a function.
+looked_up <- function(name, space) {
+  tryCatch(
+    {
+      value <- get(name, envir = space, inherits = FALSE)
+      force(value)
+      list(value = value)
+    },
+    error = function(e) {
+      list(failed = sprintf("%s cannot be read: %s.", name, gsub("\\s*\n\\s*", " ", conditionMessage(e))))
+    }
+  )
+}
+
+# What there is to say of each object: `more` gives further members of what can be read.
+described_objects <- function(names, space, more = function(value) list()) {
+  lapply(names, function(name) {
+    found <- looked_up(name, space)
+    if (!is.null(found$failed)) return(list(name = name, type = "unknown", size = 0))
+    value <- found$value
+    size <- as.double(utils::object.size(value))
+    c(list(name = name, type = kind_of(value), size = size), more(value))
+  })
+}
+
 # --- what can be kept -------------------------------------------------------------------------
 
 # Why an object is worth nothing in another process; "" for one that can be kept.
@@ -137,22 +163,24 @@ r_version <- function() as.character(getRversion())
 # Write a workspace to a file that load() reads; gives what a manifest says of it.
 save_workspace <- function(space, path) {
   all_names <- own_names(space)
-  values <- lapply(structure(all_names, names = all_names), get, envir = space, inherits = FALSE)
+  found <- lapply(structure(all_names, names = all_names), looked_up, space)
   reasons <- vapply(all_names, function(name) {
-    tryCatch(why_not_kept(name, values[[name]]), error = function(e) "")
+    if (!is.null(found[[name]]$failed)) return(found[[name]]$failed)
+    tryCatch(why_not_kept(name, found[[name]]$value), error = function(e) "")
   }, "")
   kept <- all_names[!nzchar(reasons)]
   failed <- write_objects(kept, space, path)
   reasons[names(failed)] <- failed
   rows <- lapply(all_names, function(name) {
     is_kept <- !nzchar(reasons[[name]])
+    value <- found[[name]]$value
     list(
       name = name,
-      type = kind_of(values[[name]]),
-      size = if (is_kept) as.double(utils::object.size(values[[name]])) else 0,
+      type = if (is.null(found[[name]]$failed)) kind_of(value) else "unknown",
+      size = if (is_kept) as.double(utils::object.size(value)) else 0,
       kept = is_kept,
       reason = reasons[[name]],
-      uses = as.list(uses_of(values[[name]], all_names))
+      uses = as.list(uses_of(value, all_names))
     )
   })
   list(r_version = r_version(), packages = package_versions(), objects = unname(rows))
