@@ -67,7 +67,7 @@ def suggest(code: str, *, session: str | None = None, snapshot: str | None = Non
         ``name``, ``version``, ``session`` (None where there is no server, or a snapshot in its
         place), ``sessions``, ``snapshot`` (its id, or None), ``snapshots`` (``id`` and ``name``,
         newest first), ``code`` (without magic lines), ``initCode``, ``description``, ``alias``,
-        ``files``, ``inputs``, ``outputs``, ``otherNames`` (names that the code reads and that are
+        ``files``, ``inputs``, ``runtimeType``, ``outputs``, ``otherNames`` (names that the code reads and that are
         no inputs, by where they are), ``objects`` and ``snapshotSize`` (of session or snapshot),
         ``sendable`` (objects of the notebook that the code needs and the session lacks),
         ``warnings``, ``connected``, ``error``. Sizes are in bytes.
@@ -76,7 +76,9 @@ def suggest(code: str, *, session: str | None = None, snapshot: str | None = Non
     content = read_content(code)
     if session is None:
         snapshot = snapshot or content.snapshot
-    server = _Server.look(connection, session or content.session, snapshot, content.name)
+    server = _Server.look(connection, content, session or content.session, snapshot)
+    if content.runtime is None and server.runtime is not None:
+        content = read_content(code, server.runtime)
     return _Suggestion(connection, content, server).to_json()
 
 
@@ -96,12 +98,17 @@ class _Server:
 
     @classmethod
     def look(
-        cls, connection: MlsvcConnection, session: str | None, snapshot: str | None, service: str
+        cls,
+        connection: MlsvcConnection,
+        content: CellContent,
+        session: str | None,
+        snapshot: str | None,
     ) -> _Server:
         """Ask the server; never raises."""
         current = connection.current
-        wanted = session or (None if current is None else current.name)
-        found = cls(wanted or connection.default_session or default_session_name())
+        if current is not None and content.runtime in {None, current.runtime_type}:
+            session = session or current.name
+        found = cls(session or connection.default_name(content.runtime))
         try:
             client = connection.client
             found.sessions = list(client.sessions.list())
@@ -112,7 +119,7 @@ class _Server:
             found.snapshots = sorted(
                 client.snapshots.list(), key=lambda each: each.creation_time or "", reverse=True
             )
-            found.versions = _versions(connection, service)
+            found.versions = _versions(connection, content.name)
             if snapshot is None:
                 found._look_into_session(connection)
             else:
@@ -120,6 +127,12 @@ class _Server:
         except MlsvcError as error:
             found.error = str(error)
         return found
+
+    @property
+    def runtime(self) -> str | None:
+        """Language of the snapshot or session; None where there is neither."""
+        found = self.snapshot or self.session
+        return None if found is None else found.runtime_type
 
     def _look_into_snapshot(self, wanted: str) -> None:
         self.session = None
@@ -173,12 +186,19 @@ class _Suggestion:
         self._here = connection.own_objects()
         self._deadline = time.monotonic() + _SIZING_SECONDS
         self._warnings = [*content.problems, *server.warnings]
-        try:
-            self._reading = read_cell(content.code)
-        except (SyntaxError, ValueError):
-            self._reading = CellReading()
-        self._needed = needed_names(content.code) | needed_names(content.init_code)
-        self._needed -= assigned_names(content.init_code)
+        self._runtime = content.runtime or "Python"
+        self._reading = CellReading()
+        self._needed: set[str] = set()
+        if self._runtime == "Python":
+            self._read()
+
+    def _read(self) -> None:
+        """Read the code, as far as it is Python."""
+        init_code = self._content.init_code
+        with suppress(SyntaxError, ValueError):
+            self._reading = read_cell(self._code)
+        self._needed = needed_names(self._code) | needed_names(init_code)
+        self._needed -= assigned_names(init_code)
 
     def to_json(self) -> Json:
         """Give the suggestion."""
@@ -195,12 +215,13 @@ class _Suggestion:
             if server.error is not None or server.snapshot is not None
             else {
                 "name": server.wanted if session is None else session.name,
-                "runtimeType": "Python" if session is None else session.runtime_type,
+                "runtimeType": self._runtime if session is None else session.runtime_type,
                 "exists": session is not None,
             },
             "sessions": list(dict.fromkeys(each.name for each in server.sessions)),
             "snapshot": None if server.snapshot is None else server.snapshot.id,
             "snapshots": [{"id": each.id, "name": each.name} for each in server.snapshots],
+            "runtimeType": self._runtime,
             "code": self._code,
             "initCode": self._content.init_code,
             "description": self._content.description,
@@ -283,7 +304,12 @@ class _Suggestion:
         if content.outputs:
             return [self._output(each.name, each.type) for each in content.outputs]
         names = content.fetched or self._reading.outputs
-        if not names and self._reading.ends_with_value:
+        if not names and self._runtime != "Python":
+            self._warnings.append(
+                f"Code in {self._runtime} is read by the server only: say what its inputs and "
+                "outputs are."
+            )
+        elif not names and self._reading.ends_with_value:
             self._warnings.append(
                 "The value of the last line has no name. Assign it to a variable to make it an "
                 "output."
@@ -387,7 +413,12 @@ def _by_size(items: Iterable[InventoryObject]) -> list[InventoryObject]:
 
 
 def _row(item: InventoryObject) -> Json:
-    return {"name": item.name, "type": item.type, "size": item.size or 0}
+    return {
+        "name": item.name,
+        "type": item.type,
+        "size": item.size or 0,
+        "parameterType": item.parameter_type,
+    }
 
 
 def _listed(names: list[str]) -> str:
@@ -412,6 +443,7 @@ class PublishRequest(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     session: str | None = None
     snapshot: str | None = None
     send: list[str] | None = None
+    runtime_type: str | None = None
 
 
 def publish(**request: Any) -> Json:
@@ -436,6 +468,8 @@ def publish(**request: Any) -> Json:
         Snapshot to publish in place of a session, by name or id; nothing is sent to it.
     send : list of str
         Variables of this notebook to set in the session first.
+    runtimeType : str
+        Language of the code; that of the session or snapshot, else Python, where it is left out.
 
     Returns
     -------
@@ -461,17 +495,21 @@ def publish(**request: Any) -> Json:
     except (MlsvcError, InvalidInput) as error:
         answer["error"] = {"message": str(error)}
     else:
-        address = f"{connection.client.url}/api/{service.name}/{service.version}"
         call = consume_line(service.name, service.version, wanted.inputs)
         if not connection.has_magics:
             call = f"%load_ext jupyter_mlsvc\n{call}"
-        answer |= {"name": service.name, "version": service.version, "url": address, "call": call}
+        answer |= {
+            "name": service.name,
+            "version": service.version,
+            "url": service.url,
+            "call": call,
+        }
     return answer
 
 
 def _published(connection: MlsvcConnection, wanted: PublishRequest, notes: list[str]) -> Service:
     inputs, outputs = _parameters(wanted.inputs), _parameters(wanted.outputs)
-    with _snapshot(connection, wanted, notes) as snapshot_id:
+    with _snapshot(connection, wanted, notes) as (snapshot_id, runtime):
         return connection.client.services.publish(
             wanted.name,
             wanted.version or None,
@@ -483,6 +521,7 @@ def _published(connection: MlsvcConnection, wanted: PublishRequest, notes: list[
             init_code=wanted.init_code or None,
             alias=wanted.alias or None,
             output_files=wanted.files or (),
+            runtime_type=runtime,
         )
 
 
@@ -496,21 +535,23 @@ def _parameters(rows: Iterable[Json]) -> list[str | ParameterDefinition]:
 @contextmanager
 def _snapshot(
     connection: MlsvcConnection, wanted: PublishRequest, notes: list[str]
-) -> Iterator[str | None]:
-    """Give the snapshot to publish, with what is to be sent in it."""
+) -> Iterator[tuple[str | None, str]]:
+    """Give the snapshot to publish, with what is to be sent in it, and its language."""
     namespace = connection.namespace
     names = wanted.send or []
     if wanted.snapshot is not None:
         if names or wanted.session is not None:
             raise InvalidInput("A snapshot goes without a session and without what is sent to it.")
-        yield connection.snapshot_id(wanted.snapshot)
+        found = connection.client.snapshots.find(wanted.snapshot)
+        runtime = wanted.runtime_type or (found.runtime_type if found else None)
+        yield found.id if found else wanted.snapshot, runtime or "Python"
         return
     if unknown := [name for name in names if name not in namespace]:
         raise InvalidInput(f"There is no variable {_listed(unknown)} in this notebook to send.")
     if wanted.session is None and not names:
-        yield None
+        yield None, wanted.runtime_type or "Python"
         return
-    session = connection.session(wanted.session, quiet=True)
+    session = connection.session(wanted.session, wanted.runtime_type, quiet=True)
     with connection.told_when_gone(session):
         for name in names:
             send(session, name, namespace[name], namespace)
@@ -519,7 +560,7 @@ def _snapshot(
     if snapshot.skipped:
         notes.append(f"Left out of the snapshot: {skipped_text(snapshot.skipped)}")
     try:
-        yield snapshot.id
+        yield snapshot.id, session.runtime_type or "Python"
     finally:
         # What became of the service does not depend on tidying up.
         with suppress(MlsvcError):
@@ -532,6 +573,7 @@ def consume_line(name: str, version: str, inputs: Iterable[Mapping[str, Any]]) -
     values = []
     for each in inputs:
         example = each.get("example")
-        text = each["name"] if example is None else repr(example)
+        # A variable of the notebook, whose name has no dots as those of R may have.
+        text = each["name"].replace(".", "_") if example is None else repr(example)
         values.append(f"{each['name']}={text}")
     return " ".join(["%consume", *words, *values])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import keyword
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -140,12 +141,20 @@ class Service:
 
     @property
     def __signature__(self) -> inspect.Signature:
-        """The inputs, so that help and completion show them."""
-        kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
-        return inspect.Signature(
-            [inspect.Parameter(item.name, kind, annotation=item.type) for item in self.inputs],
-            return_annotation=ServiceResult,
-        )
+        """The inputs, so that help and completion show them.
+
+        Those whose names are none of Python's, such as R's ``new.cars``, go by ``**``.
+        """
+        names = inspect.Parameter.POSITIONAL_OR_KEYWORD
+        parameters = [
+            inspect.Parameter(item.name, names, annotation=item.type)
+            for item in self.inputs
+            if item.name.isidentifier() and not keyword.iskeyword(item.name)
+        ]
+        if len(parameters) < len(self.inputs):
+            # No name of R begins with an underscore.
+            parameters.append(inspect.Parameter("_inputs", inspect.Parameter.VAR_KEYWORD))
+        return inspect.Signature(parameters, return_annotation=ServiceResult)
 
     def __repr__(self) -> str:
         return looks.text_card(f"Service {self.name} {self.version}", self._rows())

@@ -32,6 +32,8 @@ class CellContent:
         Names that ``remote_exec`` sends and brings back.
     is_remote : bool
         Whether the code runs in a session.
+    runtime : str or None
+        Its language, where a magic line says it.
     problems : list of str
         Sentences about lines that can't be used.
     """
@@ -50,12 +52,20 @@ class CellContent:
     sent: list[str] = field(default_factory=list)
     fetched: list[str] = field(default_factory=list)
     is_remote: bool = False
+    runtime: str | None = None
     problems: list[str] = field(default_factory=list)
 
 
-def read_content(cell: str) -> CellContent:
-    """Read a cell; never raises."""
-    content = CellContent()
+def read_content(cell: str, runtime: str | None = None) -> CellContent:
+    """Read a cell; never raises.
+
+    Parameters
+    ----------
+    cell : str
+    runtime : str, optional
+        Language of its code, where the cell does not say it; Python where it is left out.
+    """
+    content = CellContent(runtime=runtime)
     lines = cell.splitlines(keepends=True)
     while lines:
         first = lines[0].strip()
@@ -93,6 +103,7 @@ def _take_options(content: CellContent, line: str) -> str:
         content.problems.append(f"%%{magic}: {str(error).splitlines()[0]}")
         return ""
     content.session = options.session or content.session
+    content.runtime = options.runtime or content.runtime
     if magic == "publish":
         _note_definition(content, options)
     else:
@@ -114,7 +125,7 @@ def _note_definition(content: CellContent, options: argparse.Namespace) -> None:
 def _without_magics(content: CellContent, lines: Sequence[str]) -> str:
     """Leave lines out that are IPython's and not Python's."""
     code = "".join(lines)
-    if _compiles(code):
+    if content.runtime == "R" or _compiles(code):
         return code
     kept = "".join(
         line

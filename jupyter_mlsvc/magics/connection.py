@@ -155,7 +155,7 @@ class MlsvcConnection(Configurable):
         current = self._current
         if name is None and current is not None and runtime in {None, current.runtime_type}:
             return current
-        wanted = name or self._default_name(runtime)
+        wanted = name or self.default_name(runtime)
         if wanted not in self._sessions:
             self._sessions[wanted] = self._find(wanted, quiet=quiet) or self._start(
                 wanted, runtime=runtime, quiet=quiet
@@ -169,7 +169,8 @@ class MlsvcConnection(Configurable):
         self._current = found
         return found
 
-    def _default_name(self, runtime: str | None) -> str:
+    def default_name(self, runtime: str | None = None) -> str:
+        """Name of the session that is used where none is named."""
         name = self.default_session or default_session_name()
         # Beside the notebook's session in Python, so that its cells can use both in turn.
         return f"{name} in R" if runtime == "R" else name
@@ -177,7 +178,7 @@ class MlsvcConnection(Configurable):
     def existing(self) -> Session | None:
         """Give the current session, or the default one where the server has it; starts none."""
         if self._current is None:
-            found = self._find(self.default_session or default_session_name())
+            found = self._find(self.default_name())
             return None if found is None else self._use(found)
         return self._current
 
@@ -223,7 +224,7 @@ class MlsvcConnection(Configurable):
         runtime : str, optional
             Its language; that of the snapshot, else Python, where it is left out.
         """
-        return self._use(self._start(name or self._default_name(runtime), snapshot, runtime))
+        return self._use(self._start(name or self.default_name(runtime), snapshot, runtime))
 
     def forget(self, session: Session) -> None:
         """Take a session that has ended off the list."""

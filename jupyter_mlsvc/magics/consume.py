@@ -17,7 +17,8 @@ from jupyter_mlsvc.magics.options import LineParser
 _FORM: Final = (
     "%consume NAME [VERSION] input=VALUE …   where a VALUE is a Python literal or a variable"
 )
-_ASSIGNMENT: Final = re.compile(r"([^\W\d]\w*)\s*=(?!=)\s*")
+# Names of R's services may have dots.
+_ASSIGNMENT: Final = re.compile(r"((?:[^\W\d]|\.(?!\d))[\w.]*)\s*=(?!=)\s*")
 _OPENING: Final = "([{"
 _CLOSING: Final = ")]}"
 _QUOTES: Final = "\"'"

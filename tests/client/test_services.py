@@ -135,6 +135,14 @@ def test_help_shows_the_inputs(service: Service) -> None:
     assert str(inspect.signature(service)).startswith("(flower_data: 'vector')")
 
 
+def test_inputs_with_names_of_r_do_not_break_help(client: Client, transport: FakeTransport) -> None:
+    names = ["n", "new.cars", "lambda"]
+    rows = [{"name": name, "type": "numeric"} for name in names]
+    transport.answers = [answer([{**ROW, "runtimeType": "R", "inputParameterDefinitions": rows}])]
+    shown = str(inspect.signature(client.service("Cars", "V1.0")))
+    assert shown.startswith("(n: 'numeric', **_inputs)")
+
+
 def test_frames_travel_by_column(service: Service, transport: FakeTransport) -> None:
     transport.answers = [answer(RESULT)]
     service.consume(flower_data=pandas.DataFrame({"a": [1, 2], "b": ["x", None]}))

@@ -124,6 +124,7 @@ INPUTS = [
     ("S a = 1 b = row", "S", {"a": "1", "b": "row"}),
     ("S a='b=1' c=dict(d=1)", "S", {"a": "'b=1'", "c": "dict(d=1)"}),
     ("S größe=1", "S", {"größe": "1"}),
+    ("Cars V1.0 new.cars=cars .n=2", "Cars V1.0", {"new.cars": "cars", ".n": "2"}),
     ("S V", "S V", {}),
     (r"S a='it\'s' b=1", "S", {"a": r"'it\'s'", "b": "1"}),
 ]

@@ -224,9 +224,10 @@ def test_the_call_has_the_examples() -> None:
     inputs: list[dict[str, Any]] = [
         {"name": "a", "type": "vector", "example": [1, None, True, "x"]},
         {"name": "b", "type": "numeric"},
+        {"name": "c.d", "type": "numeric"},
     ]
     assert consume_line("My iris", "V1", inputs) == (
-        "%consume \"My iris\" V1 a=[1, None, True, 'x'] b=b"
+        "%consume \"My iris\" V1 a=[1, None, True, 'x'] b=b c.d=c_d"
     )
 
 
@@ -361,6 +362,51 @@ def test_a_snapshot_is_looked_into_and_published_in_place_of_a_session(run: Run)
     assert answer["error"] is None
     assert run(answer["call"]).value.outputs == {"iris_species": ["I. versicolor"]}
     assert [each.name for each in run("%mlsvc snapshots").value] == ["model"]
+
+
+@pytest.mark.kernel
+@pytest.mark.usefixtures("needs_r")
+def test_a_session_in_r_is_looked_into_and_published(run: Run) -> None:
+    run("%remote_exec --runtime R fit <- lm(dist ~ speed, cars); new.cars <- head(cars, 2)").value  # noqa: B018
+    cell = "%%publish Stops V1 -i new.cars:data.frame -o dist:vector\n"
+    found = suggest(f"{cell}dist <- unname(round(predict(fit, new.cars)))")
+    assert (found["error"], found["connected"], found["warnings"]) == (None, True, [])
+    assert found["session"] == {"name": "default in R", "runtimeType": "R", "exists": True}
+    assert found["runtimeType"] == "R"
+    assert found["inputs"][0]["example"] == {"speed": [4, 4], "dist": [2, 10]}
+    assert found["inputs"][0]["source"] == "cell"
+    rows = named(found["objects"])
+    assert (rows["fit"]["type"], rows["new.cars"]["parameterType"]) == ("lm", "data.frame")
+    keys = ("name", "version", "code", "initCode", "inputs", "outputs", "runtimeType")
+    answer = publish(**{key: found[key] for key in keys}, session=found["session"]["name"])
+    assert answer["error"] is None
+    assert run(answer["call"]).value.outputs == {"dist": [-2, -2]}
+
+
+@pytest.mark.kernel
+@pytest.mark.usefixtures("needs_r")
+def test_a_cell_in_r_is_not_read_as_python(run: Run) -> None:
+    run("%remote_exec n = 1").value  # noqa: B018
+    found = suggest("%%remote_exec --runtime R -o y\ny <- f(x)$a")
+    assert found["session"] == {"name": "default in R", "runtimeType": "R", "exists": False}
+    assert (found["code"], found["inputs"]) == ("y <- f(x)$a\n", [])
+    assert [each["name"] for each in found["outputs"]] == ["y"]
+    assert found["otherNames"] == {"session": [], "notebook": [], "missing": []}
+    assert found["warnings"] == [
+        "The type of the output 'y' is not known until the cell has run; it is declared as vector."
+    ]
+    run("%remote_exec --runtime R x <- 42").value  # noqa: B018
+    plain = suggest("y <- x + 1")
+    assert plain["warnings"] == [
+        "Code in R is read by the server only: say what its inputs and outputs are."
+    ]
+    taken = run("%mlsvc snapshot in-r").value
+    assert suggest("y <- x + 1", snapshot=taken.id)["runtimeType"] == "R"
+    outputs = [{"name": "y", "type": "numeric"}]
+    answer = publish(name="My r", version="V1", code="y <- x", outputs=outputs, snapshot=taken.id)
+    assert answer["error"] is None
+    assert answer["url"].endswith("/api/My%20r/V1")
+    assert run(answer["call"]).value.y == 42
 
 
 @pytest.mark.kernel

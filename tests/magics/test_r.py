@@ -92,6 +92,7 @@ def test_a_service_runs_the_language_of_its_session(run: Run, on_server: Interac
     assert (ran.value.runtime_type, ran.stderr) == ("R", "")
     service = run("%mlsvc service Cars V1.0").value
     assert service(**{"new.cars": CARS}).mpg == [27.17, 21.67, 16.17]
+    assert run("%consume Cars V1.0 new.cars=cars").value.mpg == [27.17, 21.67, 16.17]
     updated = run("%mlsvc update Cars V1.0 --description 'in R'").value
     assert (updated.runtime_type, updated.description) == ("R", "in R")
     broken = run("%publish Cars V2.0 -o y:numeric y <- (1")
