@@ -11,6 +11,7 @@ import csv
 import html
 import io
 import json
+import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,7 +24,9 @@ from jupyter_mlsvc.wire.values import ValueProblem, decode_input
 
 _MISSING: Final = frozenset({"", "na", "nan", "null", "none"})
 _TRUTHS: Final = {"true": True, "false": False}
-_WHOLE: Final = re.compile(r"[+-]?\d+")
+_WHOLE: Final = re.compile(r"[+-]?[0-9]+")
+# What float() takes besides, as 1_000 or infinity, is text in a table, and no number in JSON.
+_DECIMAL: Final = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]+)?", re.IGNORECASE)
 _MOST_ROWS: Final = 50
 _MOST_TEXT: Final = 5000
 _IMAGES: Final = {
@@ -98,10 +101,12 @@ def _number(text: str) -> float | int | None:
         return None
     if _WHOLE.fullmatch(cell):
         return int(cell)
-    try:
-        return float(cell)
-    except ValueError:
-        raise ValueError(f"{_short(cell)} is no number.") from None
+    if not _DECIMAL.fullmatch(cell):
+        raise ValueError(f"{_short(cell)} is no number.")
+    value = float(cell)
+    if math.isinf(value):
+        raise ValueError(f"{_short(cell)} is too large.")
+    return value
 
 
 def _logical(text: str) -> bool | None:
@@ -222,6 +227,16 @@ def write_field(type_name: str, value: Any) -> str:
     """Write a JSON value as somebody would type it; what :func:`read_field` reads again."""
     if value is None:
         return ""
+    try:
+        text = _typed(type_name, value)
+        if _READERS.get(type_name, _json)(text) == value:
+            return text
+    except (ValueError, TypeError, IndexError):  # such as columns of different lengths
+        pass
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _typed(type_name: str, value: Any) -> str:
     if type_name == "character" and isinstance(value, str):
         return value
     if type_name == "vector" and isinstance(value, list):
