@@ -67,10 +67,10 @@ def suggest(code: str, *, session: str | None = None, snapshot: str | None = Non
         ``name``, ``version``, ``session`` (None where there is no server, or a snapshot in its
         place), ``sessions``, ``snapshot`` (its id, or None), ``snapshots`` (``id`` and ``name``,
         newest first), ``code`` (without magic lines), ``initCode``, ``description``, ``alias``,
-        ``files``, ``inputs``, ``runtimeType``, ``outputs``, ``otherNames`` (names that the code reads and that are
-        no inputs, by where they are), ``objects`` and ``snapshotSize`` (of session or snapshot),
-        ``sendable`` (objects of the notebook that the code needs and the session lacks),
-        ``warnings``, ``connected``, ``error``. Sizes are in bytes.
+        ``files``, ``runtimeType``, ``inputs``, ``outputs``, ``otherNames`` (names that the code
+        reads and that are no inputs, by where they are), ``objects`` and ``snapshotSize`` (of
+        session or snapshot), ``sendable`` (objects of the notebook that the code needs and the
+        session lacks), ``warnings``, ``connected``, ``error``. Sizes are in bytes.
     """
     connection = connection_of()
     content = read_content(code)

@@ -177,7 +177,7 @@ class SessionInventory(Wire, frozen=True, kw_only=True):
     """What a workspace has and what surrounds it (our addition).
 
     ``packages`` are the versions of those that are loaded, ``installed`` of all; a summary has
-    neither. ``python_version`` is empty for a session of another language, which has summaries only.
+    neither. ``python_version`` is empty for a session of another language; it has summaries only.
     """
 
     python_version: str

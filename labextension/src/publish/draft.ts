@@ -143,8 +143,11 @@ export function sentNames(suggestion: ISuggestion, draft: IDraft): string[] {
  * The type that an object of the session most likely has as an input.
  */
 export function typeOfObject(suggestion: ISuggestion, name: string): string {
-  const type = suggestion.objects.find(object => object.name === name)?.type ?? '';
-  return TYPES_OF_CLASSES[type.split('.').at(-1)?.toLowerCase() ?? ''] ?? 'numeric';
+  const { type = '', parameterType = null } =
+    suggestion.objects.find(object => object.name === name) ?? {};
+  return (
+    parameterType ?? TYPES_OF_CLASSES[type.split('.').at(-1)?.toLowerCase() ?? ''] ?? 'numeric'
+  );
 }
 
 const TYPES_OF_CLASSES: Readonly<Record<string, string>> = {
@@ -161,9 +164,17 @@ const TYPES_OF_CLASSES: Readonly<Record<string, string>> = {
 };
 
 /**
- * Find what is wrong with a draft, as far as that can be seen without the server.
+ * What names of inputs and outputs look like; those of R may have dots.
  */
-export function problemsOf(draft: IDraft): Problem[] {
+const NAME = /^[\p{L}_][\p{L}\p{N}_]*$/u;
+const NAME_IN_R = /^(\p{L}|\.(?!\p{N}))[\p{L}\p{N}_.]*$/u;
+
+/**
+ * Find what is wrong with a draft, as far as that can be seen without the server.
+ *
+ * @param runtimeType - Language of its code.
+ */
+export function problemsOf(draft: IDraft, runtimeType = 'Python'): Problem[] {
   const problems: Problem[] = [];
   if (!draft.name.trim()) {
     problems.push({ kind: 'no-name' });
@@ -174,16 +185,21 @@ export function problemsOf(draft: IDraft): Problem[] {
   if (!draft.code.trim()) {
     problems.push({ kind: 'no-code' });
   }
-  return [...problems, ...parameterProblems(draft.inputs), ...parameterProblems(draft.outputs)];
+  const form = runtimeType === 'R' ? NAME_IN_R : NAME;
+  return [
+    ...problems,
+    ...parameterProblems(draft.inputs, form),
+    ...parameterProblems(draft.outputs, form)
+  ];
 }
 
-function parameterProblems(rows: readonly IParameterDraft[]): Problem[] {
+function parameterProblems(rows: readonly IParameterDraft[], form: RegExp): Problem[] {
   const seen = new Set<string>();
   return rows.flatMap((row): Problem[] => {
     const { key } = row;
     const name = row.name.trim();
     const problems: Problem[] = [];
-    if (!/^[\p{L}_][\p{L}\p{N}_]*$/u.test(name)) {
+    if (!form.test(name)) {
       problems.push({ kind: 'no-identifier', name, key });
     } else if (seen.has(name)) {
       problems.push({ kind: 'twice', name, key });
@@ -205,6 +221,7 @@ export function requestOf(suggestion: ISuggestion, draft: IDraft): IPublishReque
     name: draft.name.trim(),
     version: draft.version.trim(),
     code: draft.code,
+    runtimeType: suggestion.runtimeType,
     initCode: draft.initCode,
     inputs: draft.inputs.map(row => ({
       name: row.name.trim(),

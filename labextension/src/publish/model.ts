@@ -87,7 +87,7 @@ export class PublishModel implements IDisposable {
   }
 
   get problems(): Problem[] {
-    return this._draft ? problemsOf(this._draft) : [];
+    return this._draft ? problemsOf(this._draft, this._suggestion?.runtimeType) : [];
   }
 
   /**

@@ -42,6 +42,11 @@ export interface IWorkspaceObject {
    * Bytes; null where it is not known.
    */
   size: number | null;
+
+  /**
+   * The type that it has as an input; null where it is known to fit none, or not known.
+   */
+  parameterType?: string | null;
 }
 
 /**
@@ -71,6 +76,11 @@ export interface ISuggestion {
    * Without magic lines.
    */
   code: string;
+
+  /**
+   * Language of the code, by the server's name for it.
+   */
+  runtimeType: string;
   initCode: string;
   description: string | null;
   alias: string | null;
@@ -113,6 +123,7 @@ export interface IPublishRequest {
   name: string;
   version: string;
   code: string;
+  runtimeType: string;
   initCode: string;
   inputs: { name: string; type: string; example: JSONValue }[];
   outputs: { name: string; type: string }[];

@@ -497,6 +497,10 @@ function More(props: IDetailsProps): React.ReactElement {
         <a href={`${doorUrl}/${path}/swagger.json`} target="_blank" rel="noreferrer">
           {trans.__('Swagger document')}
         </a>
+        {', '}
+        <a href={`${doorUrl}/${path}/openapi.json`} target="_blank" rel="noreferrer">
+          {trans.__('OpenAPI 3.1 document')}
+        </a>
       </dd>
       {service.operationId && (
         <>

@@ -95,10 +95,11 @@ function python(address: string, inputs: object): string {
 }
 
 function client(service: IServiceVersion, inputs: object, url: string): string {
-  // Names of inputs are Python identifiers.
-  const call = Object.entries(inputs)
-    .map(([name, value]) => `${name}=${pythonValue(value)}`)
-    .join(', ');
+  const named = Object.entries(inputs).map(([name, value]) => `${name}=${pythonValue(value)}`);
+  // Inputs of services in R may have names that are none of Python's.
+  const call = Object.keys(inputs).every(isPythonName)
+    ? named.join(', ')
+    : `**${pythonValue(inputs)}`;
   return [
     'from jupyter_mlsvc import Client',
     '',
@@ -167,6 +168,18 @@ export function pythonValue(value: unknown): string {
     : typeof value === 'string'
       ? pythonText(value)
       : JSON.stringify(value);
+}
+
+const WORDS_OF_PYTHON = new Set(
+  (
+    'False None True and as assert async await break class continue def del elif else except ' +
+    'finally for from global if import in is lambda nonlocal not or pass raise return try while ' +
+    'with yield'
+  ).split(' ')
+);
+
+function isPythonName(name: string): boolean {
+  return /^[\p{L}_][\p{L}\p{N}_]*$/u.test(name) && !WORDS_OF_PYTHON.has(name);
 }
 
 /**

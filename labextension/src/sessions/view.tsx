@@ -301,6 +301,7 @@ function Console(props: { detail: SessionDetail; trans: TranslationBundle }): Re
     ({ executionId }) => executionId === log.executionId
   );
   const isEmpty = log.outputs.length === 0;
+  const hasError = log.outputs.some(output => output.output_type === 'error');
   return (
     <Section title={detail.isFollowing ? trans.__('Console') : trans.__('Console, earlier output')}>
       {shown && <Code code={shown.code} />}
@@ -323,7 +324,7 @@ function Console(props: { detail: SessionDetail; trans: TranslationBundle }): Re
           {log.trouble}
         </p>
       )}
-      {shown?.state === 'failed' && isEmpty && shown.errorMessage && (
+      {shown?.state === 'failed' && !hasError && shown.errorMessage && (
         <p className="jp-MlsvcDetail-problem">{shown.errorMessage}</p>
       )}
       {!detail.isFollowing && (

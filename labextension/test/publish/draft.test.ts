@@ -88,6 +88,14 @@ describe('problemsOf', () => {
     expect(problemsOf(draft)).toEqual([]);
     expect(problemsOf({ ...draft, inputs: [{ ...row, name: 'größe_花' }] })).toEqual([]);
   });
+
+  it('takes names of R for code in R only', () => {
+    const dotted = { ...draft, inputs: [{ ...row, name: 'new.cars' }] };
+
+    expect(problemsOf(dotted, 'R')).toEqual([]);
+    expect(problemsOf(dotted)).toMatchObject([{ kind: 'no-identifier' }]);
+    expect(problemsOf({ ...draft, inputs: [{ ...row, name: '.1x' }] }, 'R')).toHaveLength(1);
+  });
 });
 
 describe('requestOf', () => {
@@ -111,6 +119,12 @@ describe('requestOf', () => {
     expect(requestOf(found, draft)).toMatchObject({ session: null, snapshot: 's1', send: [] });
   });
 
+  it('says the language of the code', () => {
+    const found = suggestion({ runtimeType: 'R' });
+
+    expect(requestOf(found, draftOf(found)).runtimeType).toBe('R');
+  });
+
   it('reads files between commas and lines', () => {
     const found = suggestion();
 
@@ -128,5 +142,11 @@ describe('typeOfObject', () => {
 
     expect(typeOfObject(suggestion({ objects }), 'table')).toBe('data.frame');
     expect(typeOfObject(suggestion(), 'unknown')).toBe('numeric');
+  });
+
+  it('believes the kernel where that knows better', () => {
+    const objects = [{ name: 'cars', type: 'data.frame', size: 1, parameterType: 'data.frame' }];
+
+    expect(typeOfObject(suggestion({ objects }), 'cars')).toBe('data.frame');
   });
 });

@@ -72,6 +72,7 @@ const REQUEST = {
   name: 'Iris',
   version: 'V1.0',
   code: 'x = 1',
+  runtimeType: 'Python',
   initCode: '',
   inputs: [],
   outputs: [],

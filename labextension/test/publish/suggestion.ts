@@ -12,6 +12,7 @@ export function suggestion(change: Partial<ISuggestion> = {}): ISuggestion {
     snapshot: null,
     snapshots: [{ id: 's1', name: 'with a model' }],
     code: 'species = names[clf.predict(flower)]',
+    runtimeType: 'Python',
     initCode: '',
     description: null,
     alias: null,

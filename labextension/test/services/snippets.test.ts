@@ -51,6 +51,14 @@ describe('callOf', () => {
     expect(call).toContain('client.service("Iris", "V1.0")(flower_data=[7, 3.2, 4.7, 1.4])');
   });
 
+  it('writes inputs whose names are R and no Python', () => {
+    expect(callOf('client', IRIS, { 'new.cars': [1], n: 2 }, URL)).toContain(
+      '("Iris", "V1.0")(**{"new.cars": [1], "n": 2})'
+    );
+    expect(callOf('client', IRIS, { lambda: 1 }, URL)).toContain('(**{"lambda": 1})');
+    expect(callOf('magic', IRIS, { 'new.cars': [1] }, URL)).toBe('%consume Iris V1.0 new.cars=[1]');
+  });
+
   it('writes the magic, with quotes where a name has blanks', () => {
     expect(callOf('magic', IRIS, INPUTS, URL)).toBe(
       '%consume Iris V1.0 flower_data=[7, 3.2, 4.7, 1.4]'

@@ -114,6 +114,14 @@ describe('the sessions of the panel', () => {
     await page.see('early = 1');
   });
 
+  it('says why an execution failed that put something out and raised nothing', async () => {
+    await open('iris');
+
+    await vi.waitFor(() => {
+      expect(page.all('log')[0]?.parentElement?.textContent).toContain('division by zero');
+    });
+  });
+
   it('shows the output of an older execution, and comes back to the newest', async () => {
     await open('iris');
     await page.see('took 2 s');

@@ -431,9 +431,10 @@ async def test_files_and_history_are_as_in_any_session(
 
 async def test_a_summary_has_types_sizes_and_short_values(session: Session, run: Run) -> None:
     await run(
-        "rm(list = ls()); yes <- TRUE; n <- 3L; x <- 2.5; word <- 'a'; day <- as.Date('2026-01-02')\n"
-        "v <- c(1, NA); many <- 1:1000; none <- numeric(); m <- matrix(1:8, 4); letter <- letters\n"
-        "df <- data.frame(a = 1:5, b = letters[1:5]); fit <- lm(dist ~ speed, cars); f <- function() 1"
+        "rm(list = ls()); yes <- TRUE; n <- 3L; x <- 2.5; word <- 'a'\n"
+        "day <- as.Date('2026-01-02'); v <- c(1, NA); many <- 1:1000; none <- numeric()\n"
+        "m <- matrix(1:8, 4); letter <- letters; df <- data.frame(a = 1:5, b = letters[1:5])\n"
+        "fit <- lm(dist ~ speed, cars); f <- function() 1"
     )
     found = await session.inventory(summary=True)
     rows = {row.name: (row.parameter_type, row.example) for row in found.objects}
