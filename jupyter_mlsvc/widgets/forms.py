@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import re
 import threading
 import time
 from collections.abc import Callable, Mapping, MutableMapping
@@ -23,7 +24,9 @@ Call = Callable[[Mapping[str, Any]], ServiceResult]
 
 _EM_A_LETTER: Final = 0.5
 _WIDEST_LABEL: Final = 20
-_AFTER_A_NAME: Final = frozenset(" [.'\"")
+# The server says one sentence for each input that does not fit, with the input's name first.
+_NEXT_SENTENCE: Final = re.compile(r"(?<=\.) (?=Input |There is no input )")
+_ABOUT_INPUT: Final = re.compile(r"Input '?([^\s'\[]+)")
 
 
 class InvalidFields(ValueError):
@@ -195,11 +198,11 @@ class CallForm:
 
     def _show_error(self, error: MlsvcError) -> None:
         built = self._built
-        name = _input_of(error, self._service.inputs)
-        if name is None:
+        problems = _problems_of(error, self._service.inputs)
+        if not problems:
             built.status.value = line(str(error), is_error=True)
             return
-        built.show_problems({name: str(error)})
+        built.show_problems(problems)
         built.status.value = line("Mend what is marked and run it again.", is_error=True)
 
     # --- looks -------------------------------------------------------------------------------
@@ -314,12 +317,14 @@ def _field(
     return field
 
 
-def _input_of(error: MlsvcError, inputs: list[ParameterDefinition]) -> str | None:
-    """Name the input that a refusal is about, where its message begins with it."""
+def _problems_of(error: MlsvcError, inputs: list[ParameterDefinition]) -> dict[str, str]:
+    """Find what a refusal says of inputs; nothing where it says more than that."""
     if not isinstance(error, BadRequest):
-        return None
-    for item in inputs:
-        rest = error.message.removeprefix(item.name)
-        if rest != error.message and rest[:1] in _AFTER_A_NAME:
-            return item.name
-    return None
+        return {}
+    problems: dict[str, str] = {}
+    for sentence in _NEXT_SENTENCE.split(error.message):
+        found = _ABOUT_INPUT.match(sentence)
+        if found is None or all(item.name != found[1] for item in inputs):
+            return {}
+        problems[found[1]] = sentence
+    return problems

@@ -17,6 +17,10 @@ from jupyter_mlsvc.client.services import Services
 from jupyter_mlsvc.errors import BadRequest, ConnectionFailed
 from jupyter_mlsvc.widgets.forms import CallForm, InvalidFields
 from jupyter_mlsvc.wire.models import ParameterDefinition, WebService, WebServiceResult
+from jupyter_mlsvc.wire.values import check_input
+from jupyter_mlsvc_server.runtime.exchange import Exchange
+from jupyter_mlsvc_server.runtime.misfit import Misfit
+from jupyter_mlsvc_server.runtime.protocol import Service as ServedService
 
 TYPES = {
     "flag": "logical",
@@ -149,12 +153,46 @@ def test_what_cannot_be_read_is_told_beside_its_field_and_nothing_is_called(
     assert 'role="alert"' not in run(form)
 
 
-def test_a_refusal_that_names_an_input_is_told_beside_it(form: CallForm, answers: Answers) -> None:
-    answers.error = BadRequest("row[1] must be a number.", status=400)
+def refusal(body: bytes, **types: str) -> BadRequest:
+    """What the server says of a request that does not fit inputs of these types."""
+    inputs = tuple(ParameterDefinition(name=name, type=kind) for name, kind in types.items())
+    served = ServedService(
+        label="Iris/V1.0",
+        code="",
+        init_code="",
+        inputs=inputs,
+        outputs=(),
+        output_files=(),
+        manifest=None,
+        blobs=None,
+        work="",
+        memory_limit=0,
+        console_limit=0,
+    )
+    with pytest.raises(Misfit) as caught:
+        Exchange(served, check).inputs(body)
+    return BadRequest(str(caught.value), status=400)
+
+
+def check(type_name: str, value: Any, name: str) -> None:
+    check_input(type_name, value, name)
+
+
+def test_a_refusal_that_names_inputs_is_told_beside_them(form: CallForm, answers: Answers) -> None:
+    answers.error = refusal(b'{"row": [1, [2]]}', row="vector", rate="numeric")
     run(filled(form))
     problems = form._built.problems
-    assert "row[1] must be a number." in problems["row"].value
+    assert "Input row[1] must be a number" in problems["row"].value
+    assert "is missing." in problems["rate"].value
     assert problems["table"].value == ""
+    assert "Mend what is marked" in form._built.status.value
+
+
+def test_a_refusal_that_says_more_is_told_whole(form: CallForm, answers: Answers) -> None:
+    answers.error = refusal(b'{"old": 1}', row="vector")
+    run(filled(form))
+    assert "There is no input" in form._built.status.value
+    assert form._built.problems["row"].value == ""
 
 
 @pytest.mark.parametrize(
