@@ -522,7 +522,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
                 place="query",
                 required=False,
                 description="With 'summary', sizes, parameter types and short values in place of "
-                "digests and versions, which is quicker.",
+                "digests and versions, which is quicker; a session in R gives no other.",
             ),
         ),
         answer=models.SessionInventory,
