@@ -15,14 +15,12 @@ TOGETHER = {"browser", "foreign", "notebooks", "packaging"}
 """Folders whose fixtures are so costly that one process runs all of a folder's tests."""
 
 
-# First, so that the groups are there when pytest-xdist reads them.
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_itemcollected(item: pytest.Item) -> None:
     """Say which tests stay together where several processes share the work: those of a file."""
-    for item in items:
-        folder, *_ = item.path.relative_to(HERE).parts
-        group = folder if folder in TOGETHER else str(item.path.relative_to(HERE))
-        item.add_marker(pytest.mark.xdist_group(group))
+    # Now, because pytest-xdist reads the groups before a conftest may look at all items.
+    folder, *_ = item.path.relative_to(HERE).parts
+    group = folder if folder in TOGETHER else str(item.path.relative_to(HERE))
+    item.add_marker(pytest.mark.xdist_group(group))
 
 
 @pytest.fixture(scope="session")
