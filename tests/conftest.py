@@ -3,24 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from jupyter_client.kernelspec import KernelSpecManager, NoSuchKernel
 
 from tests.watching import watched_answers
-
-HERE = Path(__file__).parent
-TOGETHER = {"browser", "foreign", "notebooks", "packaging"}
-"""Folders whose fixtures are so costly that one process runs all of a folder's tests."""
-
-
-def pytest_itemcollected(item: pytest.Item) -> None:
-    """Say which tests stay together where several processes share the work: those of a file."""
-    # Now, because pytest-xdist reads the groups before a conftest may look at all items.
-    folder, *_ = item.path.relative_to(HERE).parts
-    group = folder if folder in TOGETHER else str(item.path.relative_to(HERE))
-    item.add_marker(pytest.mark.xdist_group(group))
 
 
 @pytest.fixture(scope="session")
