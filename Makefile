@@ -50,7 +50,7 @@ test: $(INSTALLED) $(SYSTEM) $(BUNDLE) ## Run every test: the front end's units,
 	@echo "==> Front end"
 	@cd labextension && jlpm test
 	@echo "==> Python"
-	@pytest -n auto --maxprocesses 4 --dist loadfile
+	@pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 .PHONY: test-fast
 test-fast: $(INSTALLED) ## Run the tests that start no kernel, server or browser
