@@ -21,7 +21,6 @@ from IPython.core.completer import (
 from jupyter_mlsvc.client.service import Service
 from jupyter_mlsvc.client.session import Session
 from jupyter_mlsvc.client.snapshots import Snapshot
-from jupyter_mlsvc.config import default_session_name
 from jupyter_mlsvc.magics.connection import MlsvcConnection
 from jupyter_mlsvc.magics.mlsvc import COMMANDS_BY_NAME
 from jupyter_mlsvc.magics.options import option_strings
@@ -71,7 +70,7 @@ class ServerNames:
         current = self._connection.current
         if name is None and current is not None:
             return current
-        return self._connection.client.sessions.get(name or default_session_name())
+        return self._connection.client.sessions.get(name or self._connection.default_name())
 
     def _list_sessions(self) -> Sequence[Session]:
         return self._connection.client.sessions.list()

@@ -65,7 +65,7 @@ class RProcess:
             self._process = subprocess.Popen(  # noqa: S603  # the operator names the program
                 [command, *_OPTIONS, f"--file={FOLDER / 'service.R'}", "--args", str(config)],
                 cwd=directory,
-                env=os.environ | utf8_locale() | {"TMPDIR": str(temporary)},
+                env=os.environ | utf8_locale() | _own(temporary),
                 stdin=subprocess.DEVNULL,
                 pass_fds=[theirs_in, theirs_out],
             )
@@ -156,6 +156,11 @@ def guard_group() -> None:
 def _close_all_but(kept: int) -> None:
     os.closerange(0, kept)
     os.closerange(kept + 1, max(256, resource.getrlimit(resource.RLIMIT_NOFILE)[0]))
+
+
+def _own(temporary: Path) -> dict[str, str]:
+    # A .Renviron among the snapshot's files is data of the service, not settings of its process.
+    return {"TMPDIR": str(temporary), "R_ENVIRON_USER": os.devnull}
 
 
 def _config(service: Service, requests: int, answers: int) -> dict[str, Any]:

@@ -77,10 +77,15 @@ class FileAgent:
             await asyncio.to_thread(self._write, number, body, *buffers)
             await self._channel.execute(self.CALL.format(number=number), silent=True)
             answer, blob = await asyncio.to_thread(self._read, number)
-        except OSError:
+        except FileNotFoundError:
             raise AgentRefused(
                 "Interrupted", "The session was interrupted while it did this."
             ) from None
+        except OSError as error:
+            raise AgentRefused(
+                "Unwritable",
+                f"The server could not hand this to the session ({error.strerror or error}).",
+            ) from error
         finally:
             await asyncio.to_thread(self._remove, number)
         if answer.get("ok"):

@@ -216,6 +216,14 @@ async def test_init_code_runs_first_in_each_request(serve_r: Serve) -> None:
         assert await service.outputs() == {"y": 7, "z": "csv"}
 
 
+async def test_settings_among_the_files_are_none_of_the_process(
+    serve_r: Serve, snapshots: Snapshots
+) -> None:
+    content = snapshots.take_r("x <- 1", {".Renviron": b"GREETING=hello\n"})
+    service = await serve_r("y <- Sys.getenv('GREETING', 'none')", content, outputs="y:character")
+    assert await service.outputs() == {"y": "none"}
+
+
 async def test_files_are_read_written_and_given(serve_r: Serve, cars: StoredContent) -> None:
     code = (
         "d <- read.csv('data.csv'); plot(1); y <- ncol(d)\n"
