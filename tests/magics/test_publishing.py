@@ -295,6 +295,7 @@ def test_what_is_suggested_can_be_published_and_called(run: Run) -> None:
     )
     assert answer["error"] is None
     assert answer["url"].endswith("/api/Suggested/V1.0")
+    assert answer["url"] == run("%mlsvc service Suggested V1.0").value.url
     assert answer["call"] == "%consume Suggested V1.0 flower_data=[7, 3.2, 4.7, 1.4]"
     assert run(answer["call"]).value.outputs == {"iris_species": ["I. versicolor"]}
     assert run("%mlsvc snapshots").value == []
