@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from collections.abc import Mapping
 from typing import Any, Final
@@ -88,7 +89,9 @@ class RemoteExecMagics(MlsvcMagics):
                 with waiting:
                     session.run(code, on_event=on_event)
             except RemoteExecutionError as error:
-                error.hint = _hint(error, self.namespace(local_ns))
+                error.hint = _hint(error, self.namespace(local_ns)) or _language_hint(
+                    error, session, code
+                )
                 raise
             fetched = [
                 fetch(session, name, self.shell.user_ns, _not_set(name, session))
@@ -129,3 +132,14 @@ def _hint(error: RemoteExecutionError, namespace: Mapping[str, Any]) -> str:
     if name is None or name not in namespace or not error.remote_type.startswith(_UNSET):
         return ""
     return f"{name!r} is a variable of this notebook; send it with -i {name}."
+
+
+def _language_hint(error: RemoteExecutionError, session: Session, code: str) -> str:
+    """Tell the likeliest cause of R that cannot be read: it is Python."""
+    if session.runtime_type != "R" or not error.remote_message.startswith("unexpected "):
+        return ""
+    try:
+        ast.parse(code)
+    except (SyntaxError, ValueError):
+        return ""
+    return f"session {session.name!r} runs R; --runtime Python is for code in Python."

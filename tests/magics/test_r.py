@@ -45,6 +45,16 @@ def test_an_error_in_r_is_one_readable_line_and_its_traceback(run: Run) -> None:
     assert any("f()" in line for line in ran.error.remote_traceback)
 
 
+def test_python_that_meets_a_session_in_r_is_hinted_at(run: Run) -> None:
+    run("%remote_exec --runtime R x <- 1").result.raise_error()
+    python = run("%%remote_exec\nimport json")
+    assert isinstance(python.error, RemoteExecutionError)
+    assert "--runtime Python" in python.error.hint
+    broken = run("%%remote_exec\nx <- function( {")
+    assert isinstance(broken.error, RemoteExecutionError)
+    assert broken.error.hint == ""
+
+
 def test_a_variable_of_the_notebook_that_r_lacks_is_hinted_at(
     run: Run, on_server: InteractiveShell
 ) -> None:

@@ -18,7 +18,8 @@ from jupyter_mlsvc_server.sessions.errors import KernelDidNotStart
 # IPython names a cell by a temporary file that nobody else knows.
 _CELL_FILE: Final = re.compile(r" \((?:\d+\.py|<[^<>]*>), line (\d+)\)$")
 
-# The call is IRkernel's own.
+# These calls are IRkernel's own.
+_R_TOP: Final = "Error in eval(expr, envir, enclos): "
 _R_SYNTAX: Final = re.compile(
     r"Error in parse\(text = x, srcfile = src\): (?:<text>:(\d+):\d+: )?(.*)"
 )
@@ -143,9 +144,11 @@ class RRuntime:
         return FileAgent(channel, folder)
 
     def error_message(self, kind: str, text: str) -> str:
-        """Give what R prints: ``Error in f(): no data``."""
+        """Give what R prints: ``Error in f(): no data``, ``Error: no data`` outside of functions."""
         if kind != "ERROR":  # IRkernel's name for all of them
             return f"{kind}: {text}"
         if found := _R_SYNTAX.match(text):
             return f"Error: {found[2]}" + (f" (line {found[1]})" if found[1] else "")
+        if text.startswith(_R_TOP):
+            text = f"Error: {text.removeprefix(_R_TOP)}"
         return " ".join(text.split("\n")).strip() or "Error"

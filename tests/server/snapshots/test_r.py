@@ -212,6 +212,17 @@ async def test_other_versions_are_told_and_a_newer_r_is_refused(
         await check("99.1.0")
 
 
+async def test_the_same_versions_are_not_told(
+    server: Server, ann: Principal, session: Session, snapshot_id: str
+) -> None:
+    manifest = await manifest_of(server, ann, snapshot_id)
+    workspace = msgspec.to_builtins(manifest.workspace)
+    # R writes 0.1-3, the version that the authors of many packages give, as 0.1.3.
+    assert any("-" in version for version in workspace["packages"].values())
+    answer, _ = await session.call_agent("check", {"workspace": workspace})
+    assert answer["warnings"] == []
+
+
 @pytest.mark.parametrize(
     ("changes", "reason"),
     {

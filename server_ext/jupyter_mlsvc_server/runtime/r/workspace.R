@@ -231,7 +231,8 @@ differences <- function(workspace) {
     here <- tryCatch(as.character(utils::packageVersion(name)), error = function(e) "")
     if (!nzchar(here)) {
       told <- c(told, sprintf("The package %s %s was loaded then and is not installed here.", name, version))
-    } else if (here != version) {
+    } else if (!identical(as.character(package_version(version, strict = FALSE)), here)) {
+      # 1.0-3 and 1.0.3 are the same version, written by its authors and by R.
       told <- c(told, sprintf("The package %s was %s then and is %s here.", name, version, here))
     }
   }
