@@ -144,7 +144,7 @@ class RRuntime:
         return FileAgent(channel, folder)
 
     def error_message(self, kind: str, text: str) -> str:
-        """Give what R prints: ``Error in f(): no data``, outside of functions ``Error: no data``."""
+        """Give what R prints: ``Error in f(): no data``, or ``Error: no data`` outside of f."""
         if kind != "ERROR":  # IRkernel's name for all of them
             return f"{kind}: {text}"
         if found := _R_SYNTAX.match(text):
