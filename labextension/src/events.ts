@@ -65,8 +65,8 @@ const PLAIN_PAUSE = 10_000;
  * Changes on the server as they happen, by one long poll for the whole front end.
  *
  * It asks only while somebody watches and the page can be seen: a browser has few connections to
- * a host, and this one is held. What changed meanwhile is told when it goes on. After a failure
- * all kinds are told as changed, so that what could not be loaded is loaded again.
+ * a host, and this one is held. What changed meanwhile is told when it goes on. When it fails, and
+ * when it works again, all kinds are told as changed, so that those who load them find out.
  */
 export class ServerEvents implements IDisposable {
   constructor(private readonly _requests: Pick<Requester, 'json'>) {
@@ -143,8 +143,10 @@ export class ServerEvents implements IDisposable {
         await this._follow(asking.signal);
       }
     } catch (error) {
-      if (!isAbort(error)) {
+      if (!isAbort(error) && !this._hasFailed) {
         this._hasFailed = true;
+        // Whoever shows what is on the server finds out by asking, and says so.
+        this._tellAll();
       }
       // The poll backs off when it sees the failure.
       throw error;

@@ -142,8 +142,21 @@ describe('ServerEvents', () => {
 
     expect(door.asked).toHaveLength(asked);
     await later(31_000);
+    kinds();
     await door.answer({ run: 'a', last: 7, events: [], isReset: false });
     expect(kinds()).toHaveLength(4);
+  });
+
+  it('has all loaded at once when the server stops to answer, so that this is told', async () => {
+    await begin();
+    expect(kinds()).toHaveLength(0);
+
+    await door.fail(new TypeError('no connection'));
+    expect(kinds()).toHaveLength(4);
+
+    await later(31_000);
+    await door.fail(new TypeError('no connection'));
+    expect(kinds()).toHaveLength(0);
   });
 
   it('ends the question when the page is hidden, and goes on where it was', async () => {
