@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 import uuid
 from pathlib import Path
 
@@ -26,6 +27,11 @@ clf = svm.SVC().fit(iris.data, iris.target)""",
 iris_species = [names[x] for x in clf.predict([flower_data])]""",
     "%consume Iris V1.0 flower_data=[7, 3.2, 4.7, 1.4]",
 ]
+PROGRAMS = {
+    "curl": ["bash", "-c"],
+    "Python": [sys.executable, "-c"],
+    "jupyter_mlsvc": [sys.executable, "-c"],
+}
 WITHIN_A_SECOND = 1_500  # a machine at its limit draws a little later
 
 
@@ -47,7 +53,7 @@ def open_version(panel: Locator, name: str, version: str) -> Locator:
     return article
 
 
-def test_the_iris_of_a_notebook_is_found_tried_and_called_from_a_shell(lab: Lab, api: Api) -> None:
+def test_the_iris_of_a_notebook_is_found_tried_and_called_from_programs(lab: Lab, api: Api) -> None:
     file = lab.notebook("iris", IRIS)
     lab.open_lab("iris", file)
     panel = lab.show_panel()
@@ -65,21 +71,22 @@ def test_the_iris_of_a_notebook_is_found_tried_and_called_from_a_shell(lab: Lab,
 
     calls = article.locator("[data-section='call']")
     calls.get_by_text("Call it from a program").click()
-    calls.get_by_role("combobox", name="Language of the call").select_option("curl")
-    calls.get_by_role("button", name="Copy").click()
-    expect(lab.page.get_by_text("Copied a call of Iris V1.0 as curl.")).to_be_visible()
-    line = lab.page.evaluate("navigator.clipboard.readText()")
-    assert lab.server.public_url in line
     token = sign_in(lab.server)
-    done = subprocess.run(
-        ["bash", "-c", line],
-        env={**os.environ, "MLSVC_TOKEN": token},
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=60,
-    )
-    assert '"iris_species":["I. versicolor"]' in done.stdout
+    for language, program in PROGRAMS.items():
+        calls.get_by_role("combobox", name="Language of the call").select_option(language)
+        calls.get_by_role("button", name="Copy").click()
+        expect(lab.page.get_by_text(f"Copied a call of Iris V1.0 as {language}.")).to_be_visible()
+        text = lab.page.evaluate("navigator.clipboard.readText()")
+        assert lab.server.public_url in text
+        done = subprocess.run(
+            [*program, text],
+            env={**os.environ, "MLSVC_TOKEN": token},
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=60,
+        )
+        assert "I. versicolor" in done.stdout
     api("DELETE", "/services/Iris/V1.0")
     expect(version_row(panel, "Iris", "V1.0")).to_have_count(0)
 
@@ -277,6 +284,25 @@ def test_a_server_that_went_away_is_told_and_found_again(lab: Lab, adder: str) -
     panel.get_by_role("alert").get_by_role("button").first.click()
     expect(panel.get_by_role("alert")).to_have_count(0)
     expect(version_row(panel, adder, "V1.0")).to_be_visible()
+
+
+def test_a_server_that_ends_is_told_where_a_version_is_open_and_found_when_it_is_back(
+    chromium: Browser, tmp_path_factory: pytest.TempPathFactory, output: Path
+) -> None:
+    with serve(tmp_path_factory.mktemp("ends"), "/") as server:
+        name = f"adder-{uuid.uuid4().hex[:6]}"
+        caller(server)("POST", f"/services/{name}/V1.0", json=ADDER)
+        page = chromium.new_page()
+        lab = Lab(page, server, output)
+        lab.open_lab("ends")
+        panel = lab.show_panel()
+        open_version(panel, name, "V1.0")
+        server.kill()
+        expect(panel.get_by_role("alert")).to_contain_text("The server does not answer")
+        server.start()
+        expect(panel.get_by_role("alert")).to_have_count(0, timeout=45_000)
+        expect(panel.get_by_role("article", name=f"{name} V1.0")).to_be_visible()
+        page.close()
 
 
 def test_notebook_7_has_the_panel_too(lab: Lab, adder: str) -> None:

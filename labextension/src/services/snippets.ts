@@ -101,9 +101,11 @@ function client(service: IServiceVersion, inputs: object, url: string): string {
     ? named.join(', ')
     : `**${pythonValue(inputs)}`;
   return [
+    'import os',
+    '',
     'from jupyter_mlsvc import Client',
     '',
-    `with Client(${pythonText(url)}) as client:`,
+    `with Client(${pythonText(url)}, token=os.environ["MLSVC_TOKEN"]) as client:`,
     `    result = client.service(${pythonText(service.name)}, ${pythonText(service.version)})(${call})`,
     '    print(result.outputs)'
   ].join('\n');
@@ -187,6 +189,10 @@ function isPythonName(name: string): boolean {
  */
 function pythonText(text: string): string {
   return JSON.stringify(text);
+}
+
+function isPythonName(text: string): boolean {
+  return /^[\p{L}_][\p{L}\p{N}_]*$/u.test(text);
 }
 
 function shellQuote(text: string): string {
