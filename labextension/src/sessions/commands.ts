@@ -8,6 +8,7 @@ import { SnapshotCommandIDs } from '../snapshots/tokens';
 import { IMlsvc } from '../tokens';
 import { ISession, ISkippedObject } from './api';
 import { SessionsModel } from './model';
+import { askForSession } from './start';
 import { SessionCommandIDs, SESSIONS_VIEW } from './tokens';
 
 /**
@@ -162,15 +163,20 @@ class SessionActions {
 
   async start(given: string | undefined, runtimeType: string | undefined): Promise<void> {
     const { trans, panel } = this._mlsvc;
-    const name =
-      given ??
-      (await askText(trans.__('Start a session'), trans.__('Its name'), '', trans.__('Start')));
-    if (name === null) {
+    const wanted =
+      given === undefined
+        ? await askForSession(
+            trans,
+            this._model.list.value?.map(({ name }) => name) ?? [],
+            runtimeType
+          )
+        : { name: given, ...(runtimeType === undefined ? {} : { runtimeType }) };
+    if (wanted === null) {
       return;
     }
+    const { name } = wanted;
     const created = await tellWhile({
-      work: signal =>
-        this._model.api.create(runtimeType ? { name, runtimeType } : { name }, signal),
+      work: signal => this._model.api.create(wanted, signal),
       pending: trans.__('Starting session %1…', name),
       success: () => ({ message: trans.__('Session %1 is started.', name) }),
       failure: trans.__('Session %1 was not started.', name),

@@ -155,6 +155,26 @@ describe('the sessions of the panel', () => {
     expect(world.asked.filter(key => key.startsWith('POST'))).toEqual(['POST sessions/s2/cancel']);
   });
 
+  it('starts a session in the language that is asked for, by a name that is free', async () => {
+    const started: unknown[] = [];
+    world.answers.set('POST sessions', (body: unknown) => {
+      started.push(body);
+      return { sessionId: 's1' };
+    });
+    await page.see('iris');
+    const starting = world.commands.execute(SessionCommandIDs.start);
+    await vi.waitFor(() => {
+      expect(document.querySelector('.jp-Dialog select')).not.toBeNull();
+    });
+    const language = document.querySelector<HTMLSelectElement>('.jp-Dialog select');
+    expect([...(language?.options ?? [])].map(({ value }) => value)).toEqual(['Python', 'R']);
+    Object.assign(language ?? {}, { value: 'R' });
+    await answerDialog('Start');
+    await starting;
+
+    expect(started).toEqual([{ name: 'session-1', runtimeType: 'R' }]);
+  });
+
   it('closes a session only when that is confirmed, and says what is lost', async () => {
     world.answers.set('DELETE sessions/s2', 'Closed.');
     await open('busy one');
