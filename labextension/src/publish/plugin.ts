@@ -89,7 +89,10 @@ async function publishFrom(
     await showErrorMessage(
       trans.__('This notebook has no Python kernel'),
       kernel
-        ? trans.__('Code of a notebook with the kernel %1 is not published from here.', kernel.name)
+        ? trans.__(
+            'Code of a notebook with the kernel %1 is not published from here. In a notebook of Python, %%remote_exec --runtime R runs cells in R, and %%publish publishes them.',
+            kernel.name
+          )
         : trans.__('Start its kernel first: it knows what the code reads.')
     );
     return;

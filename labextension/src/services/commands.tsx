@@ -335,7 +335,13 @@ async function confirmDeletion(
             ))}
           </ul>
         )}
-        <p>{trans.__('Programs that call it will get an error. This cannot be undone.')}</p>
+        <p>
+          {trans._n(
+            'Programs that call it will get an error. This cannot be undone.',
+            'Programs that call them will get an error. This cannot be undone.',
+            services.length
+          )}
+        </p>
       </div>
     ),
     buttons: [Dialog.cancelButton(), Dialog.warnButton({ label: trans.__('Delete') })],

@@ -100,7 +100,7 @@ function Value(props: {
     );
   }
   if (Array.isArray(value) && value.every(isScalar)) {
-    const shown = value.slice(0, MOST_ELEMENTS).map(textOf).join(', ');
+    const shown = value.slice(0, MOST_ELEMENTS).map(elementText).join(', ');
     const left = value.length - MOST_ELEMENTS;
     return (
       <output className="jp-Mlsvc-value">
@@ -218,6 +218,15 @@ function isScalar(value: unknown): boolean {
 
 function textOf(value: unknown): string {
   return typeof value === 'string' ? value : JSON.stringify(value ?? null);
+}
+
+/**
+ * Write an element of a list so that it can be told from its neighbours, and typed into a form.
+ */
+function elementText(value: unknown): string {
+  return typeof value === 'string' && (value === '' || /[,"\n]|^\s|\s$/.test(value))
+    ? `"${value.replaceAll('"', '""')}"`
+    : textOf(value);
 }
 
 function sizeOf(base64: string): number {

@@ -1,7 +1,7 @@
 import { closeIcon, searchIcon } from '@jupyterlab/ui-components';
 import * as React from 'react';
 
-import { Button, Empty, IconButton, Loading, Trouble, useSignal } from '../components';
+import { Button, Command, Empty, IconButton, Loading, Trouble, useSignal } from '../components';
 import { IMlsvc, IPanelView } from '../tokens';
 import { ServicesApi } from './api';
 import { addServiceCommands, ServiceCommandIDs } from './commands';
@@ -11,10 +11,12 @@ import { isChangeable, keyOf } from './rows';
 import { ServiceTree } from './tree';
 
 /**
- * What publishes a service from a notebook.
+ * Cells that publish a service from a notebook.
  */
-const EXAMPLE =
-  '%load_ext jupyter_mlsvc\n\n%%publish Double V1.0 -i x:numeric -o y:numeric\ny = 2 * x';
+const EXAMPLE = [
+  '%load_ext jupyter_mlsvc',
+  '%%publish Double V1.0 -i x:numeric -o y:numeric\ny = 2 * x'
+];
 
 /**
  * Make the tab that lists services, and its commands.
@@ -117,9 +119,9 @@ function ServiceList(props: { model: ServicesModel; mlsvc: IMlsvc }): React.Reac
             'Publish code of a notebook as a service: its inputs and outputs get names and types, and any program can call it.'
           )}
         </p>
-        <pre className="jp-Mlsvc-command" tabIndex={0}>
-          {EXAMPLE}
-        </pre>
+        {EXAMPLE.map(cell => (
+          <Command key={cell} command={cell} />
+        ))}
       </Empty>
     );
   }

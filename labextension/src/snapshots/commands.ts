@@ -130,7 +130,10 @@ class SnapshotActions {
       const message =
         list.trouble?.message ??
         (typeof id === 'string'
-          ? trans.__('There is no snapshot with the id %1.', id)
+          ? trans.__(
+              'There is no snapshot with the id %1: it was deleted, or is somebody else’s. Services that were published from it keep what it held.',
+              id
+            )
           : trans.__('There are no snapshots.'));
       await showErrorMessage(title, message);
       return [];
