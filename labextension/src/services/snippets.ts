@@ -191,10 +191,6 @@ function pythonText(text: string): string {
   return JSON.stringify(text);
 }
 
-function isPythonName(text: string): boolean {
-  return /^[\p{L}_][\p{L}\p{N}_]*$/u.test(text);
-}
-
 function shellQuote(text: string): string {
   return `'${text.replaceAll("'", `'\\''`)}'`;
 }
