@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import secrets
 import socket
 import uuid
 from collections.abc import Callable, Iterator
@@ -15,6 +16,7 @@ import requests
 
 from jupyter_mlsvc_server.launch import ServerProcess
 from jupyter_mlsvc_server.pytest_plugin import Api
+from tests.contract.doors import Door, sign_in
 
 Publish = Callable[..., str]
 
@@ -91,9 +93,11 @@ class RawConnection:
         self._read += data
 
 
+# Not the plugin's server with other options: pytest keeps a session's fixture as it was made first.
 @pytest.fixture(scope="session")
-def mlsvc_server_options() -> list[str]:
-    return [
+def limited_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    """A running server that takes little at a time."""
+    options = [
         "--MlsvcApp.max_body_bytes=100000",
         "--MlsvcApp.cors_origins=http://page.example",
         "--LocalEngine.preload=[]",
@@ -101,17 +105,38 @@ def mlsvc_server_options() -> list[str]:
         "--LocalEngine.deadline_seconds=2",
         "--WarmKernels.warm_kernels=0",
     ]
+    with ServerProcess(
+        data_dir=tmp_path_factory.mktemp("limited"),
+        admin_password=secrets.token_urlsafe(12),
+        base_url="/hub/user%20name/",
+        options=options,
+    ) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def limited_token(limited_server: ServerProcess) -> str:
+    """An access token of the account ``admin``."""
+    token = sign_in(limited_server.public_url, "admin", limited_server.admin_password).token
+    assert token is not None
+    return token
+
+
+@pytest.fixture(scope="session")
+def limited_api(limited_server: ServerProcess, limited_token: str) -> Api:
+    """A function that calls the public door as ``admin``."""
+    return Door(limited_server.public_url, limited_token).call
 
 
 @pytest.fixture
 def connect(
-    mlsvc_server: ServerProcess, mlsvc_admin_token: str
+    limited_server: ServerProcess, limited_token: str
 ) -> Iterator[Callable[[], RawConnection]]:
     """A function that connects to the public door."""
     made: list[RawConnection] = []
 
     def open_one() -> RawConnection:
-        made.append(RawConnection(mlsvc_server.public_port, mlsvc_admin_token))
+        made.append(RawConnection(limited_server.public_port, limited_token))
         return made[-1]
 
     yield open_one
@@ -125,12 +150,12 @@ def connection(connect: Callable[[], RawConnection]) -> RawConnection:
 
 
 @pytest.fixture(scope="session")
-def publish(mlsvc_api: Api) -> Publish:
+def publish(limited_api: Api) -> Publish:
     """A function that publishes code with an input ``n`` and an output ``y``; gives the path."""
 
     def make(code: str, name: str = "", version: str = "1.0") -> str:
         name = name or f"svc-{uuid.uuid4().hex[:8]}"
-        answer = mlsvc_api(
+        answer = limited_api(
             "POST",
             f"/services/{name}/{version}",
             json={

@@ -242,18 +242,18 @@ def test_a_body_that_grows_too_large_is_refused_while_it_comes(
     assert_error(connection.receive(), 413)
 
 
-def test_who_sends_all_of_a_body_that_is_refused_reads_why(mlsvc_api: Api, echo: str) -> None:
+def test_who_sends_all_of_a_body_that_is_refused_reads_why(limited_api: Api, echo: str) -> None:
     """Closing the connection at once would cost the answer."""
     for data in (b"x" * 20_000_000, iter([b"x" * 100_000] * 100)):
-        answer = mlsvc_api("POST", echo, data=data)
+        answer = limited_api("POST", echo, data=data)
         assert answer.status_code == 413
-    answer = mlsvc_api("POST", "/services/x/1", data=b"x" * 20_000_000)
+    answer = limited_api("POST", "/services/x/1", data=b"x" * 20_000_000)
     assert answer.status_code == 413
 
 
-def test_the_largest_body_is_taken(mlsvc_api: Api, echo: str) -> None:
+def test_the_largest_body_is_taken(limited_api: Api, echo: str) -> None:
     text = "x" * (100_000 - len(body("")))
-    assert y_of(mlsvc_api("POST", echo, data=body(text))) == text
+    assert y_of(limited_api("POST", echo, data=body(text))) == text
 
 
 def test_a_body_without_a_token_does_not_end_the_connection(
@@ -286,7 +286,7 @@ def test_a_client_that_leaves_in_the_middle_disturbs_nobody(
 
 
 def test_nobody_comes_in_by_saying_who_they_are(
-    connection: RawConnection, mlsvc_server: ServerProcess
+    connection: RawConnection, limited_server: ServerProcess
 ) -> None:
     connection.token = "nonsense"
     lies = ("X-Forwarded-For: 127.0.0.1", "X-Real-Ip: 127.0.0.1", "X-Scheme: https")
@@ -315,33 +315,33 @@ def test_a_deadline_that_passed_is_504(connection: RawConnection, sleeper: str, 
     assert y_of(connection.receive()) == 1
 
 
-def test_uploads_and_downloads_pass_through_unharmed(mlsvc_api: Api) -> None:
-    session = mlsvc_api("POST", "/sessions", json={}).json()["sessionId"]
+def test_uploads_and_downloads_pass_through_unharmed(limited_api: Api) -> None:
+    session = limited_api("POST", "/sessions", json={}).json()["sessionId"]
     content = bytes(range(256)) * 40_000
     path = f"/sessions/{session}/files"
-    answer = mlsvc_api("POST", path, files={"file": ("large.bin", content)})
+    answer = limited_api("POST", path, files={"file": ("large.bin", content)})
     assert answer.ok, answer.text
-    assert mlsvc_api("GET", f"{path}/large.bin").content == content
-    with_pauses = mlsvc_api("GET", f"{path}/large.bin", stream=True)
+    assert limited_api("GET", f"{path}/large.bin").content == content
+    with_pauses = limited_api("GET", f"{path}/large.bin", stream=True)
     time.sleep(0.2)
     assert b"".join(with_pauses.iter_content(50_000)) == content
-    mlsvc_api("DELETE", f"/sessions/{session}")
+    limited_api("DELETE", f"/sessions/{session}")
 
 
-def test_a_stream_arrives_as_it_is_written(mlsvc_api: Api) -> None:
-    session = mlsvc_api("POST", "/sessions", json={}).json()["sessionId"]
+def test_a_stream_arrives_as_it_is_written(limited_api: Api) -> None:
+    session = limited_api("POST", "/sessions", json={}).json()["sessionId"]
     code = "import time\nfor i in range(3): print(i, flush=True); time.sleep(0.4)"
     path = f"/sessions/{session}/executions"
-    execution = mlsvc_api("POST", path, json={"code": code}).json()["executionId"]
-    answer = mlsvc_api("GET", f"{path}/{execution}/events", stream=True)
+    execution = limited_api("POST", path, json={"code": code}).json()["executionId"]
+    answer = limited_api("GET", f"{path}/{execution}/events", stream=True)
     times = [time.monotonic() for line in answer.iter_lines(chunk_size=None) if b"stdout" in line]
     assert len(times) >= 3
     assert times[-1] - times[0] > 0.5
-    mlsvc_api("DELETE", f"/sessions/{session}")
+    limited_api("DELETE", f"/sessions/{session}")
 
 
 def test_results_never_cross(
-    connect: Connect, publish: Publish, mlsvc_server: ServerProcess
+    connect: Connect, publish: Publish, limited_server: ServerProcess
 ) -> None:
     """Some thousands of distinct inputs, many on the way at once, of two services."""
     paths = [publish("y = n"), publish("y = [n, n]")]
@@ -360,15 +360,15 @@ def test_results_never_cross(
 
 
 def test_a_revoked_token_is_refused_by_the_next_request(
-    mlsvc_server: ServerProcess, echo: str
+    limited_server: ServerProcess, echo: str
 ) -> None:
-    for door in (mlsvc_server.public_url, mlsvc_server.notebook_url):
+    for door in (limited_server.public_url, limited_server.notebook_url):
         pair = requests.post(
-            f"{mlsvc_server.public_url}/login",
-            json={"username": "admin", "password": mlsvc_server.admin_password},
+            f"{limited_server.public_url}/login",
+            json={"username": "admin", "password": limited_server.admin_password},
             timeout=30,
         ).json()
-        with RawConnection(mlsvc_server.public_port, pair["access_token"]) as connection:
+        with RawConnection(limited_server.public_port, pair["access_token"]) as connection:
             for n in range(3):
                 connection.send(connection.request(echo, body(n)))
                 assert y_of(connection.receive()) == n
@@ -384,20 +384,20 @@ def test_a_revoked_token_is_refused_by_the_next_request(
 
 
 def test_a_change_or_deletion_is_seen_by_the_next_call_at_both_doors(
-    mlsvc_api: Api, mlsvc_server: ServerProcess, mlsvc_admin_token: str, publish: Publish
+    limited_api: Api, limited_server: ServerProcess, limited_token: str, publish: Publish
 ) -> None:
     path = publish("y = 0", "changes")
     definition = "/services/changes/1.0"
-    headers = {"Authorization": f"Bearer {mlsvc_admin_token}"}
+    headers = {"Authorization": f"Bearer {limited_token}"}
 
     def calls() -> list[requests.Response]:
-        urls = (mlsvc_server.public_url, mlsvc_server.notebook_url)
+        urls = (limited_server.public_url, limited_server.notebook_url)
         return [
             requests.post(url + path, data=body(1), headers=headers, timeout=30) for url in urls
         ]
 
     for n in range(1, 4):
-        assert mlsvc_api("PATCH", definition, json={"code": f"y = {n}"}).ok
+        assert limited_api("PATCH", definition, json={"code": f"y = {n}"}).ok
         assert [y_of(answer) for answer in calls()] == [n, n]
-    assert mlsvc_api("DELETE", definition).ok
+    assert limited_api("DELETE", definition).ok
     assert [answer.status_code for answer in calls()] == [404, 404]

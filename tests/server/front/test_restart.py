@@ -33,21 +33,23 @@ def until(condition: Callable[[], bool], seconds: float = 30) -> None:
 
 
 def test_a_killed_front_comes_back_with_its_services_and_leaves_nothing_behind(
-    mlsvc_server: ServerProcess, mlsvc_api: Api, mlsvc_admin_token: str, publish: Publish
+    limited_server: ServerProcess, limited_api: Api, limited_token: str, publish: Publish
 ) -> None:
     path = publish("y = n", "again")
     pool = {"InitialPoolSize": 2, "MaxPoolSize": 2}
-    assert mlsvc_api("POST", "/services/again/1.0/pool", json=pool).ok
-    assert y_of(mlsvc_api("POST", path, json={"n": 1})) == 1
+    assert limited_api("POST", "/services/again/1.0/pool", json=pool).ok
+    assert y_of(limited_api("POST", path, json={"n": 1})) == 1
     statuses: list[int | str] = []
     is_over = threading.Event()
 
     def call() -> None:
         with requests.Session() as client:
-            client.headers["Authorization"] = f"Bearer {mlsvc_admin_token}"
+            client.headers["Authorization"] = f"Bearer {limited_token}"
             while not is_over.is_set():
                 try:
-                    answer = client.post(mlsvc_server.public_url + path, json={"n": 2}, timeout=30)
+                    answer = client.post(
+                        limited_server.public_url + path, json={"n": 2}, timeout=30
+                    )
                     statuses.append(answer.status_code)
                 except requests.ConnectionError:
                     statuses.append("broken")
@@ -56,7 +58,7 @@ def test_a_killed_front_comes_back_with_its_services_and_leaves_nothing_behind(
     for caller in callers:
         caller.start()
     time.sleep(0.3)
-    front = front_of(mlsvc_server)
+    front = front_of(limited_server)
     family = [front, *front.children(recursive=True)]
     assert len(family) >= 5  # the forkserver, a template, two workers
     front.kill()
@@ -64,7 +66,7 @@ def test_a_killed_front_comes_back_with_its_services_and_leaves_nothing_behind(
     _, alive = psutil.wait_procs(family, timeout=15)
     assert not alive
     # No connection is refused meanwhile: the port is held, and who comes waits.
-    assert y_of(mlsvc_api("POST", path, json={"n": 3})) == 3
+    assert y_of(limited_api("POST", path, json={"n": 3})) == 3
     assert time.monotonic() - killed_at < 20
     is_over.set()
     for caller in callers:
@@ -72,26 +74,26 @@ def test_a_killed_front_comes_back_with_its_services_and_leaves_nothing_behind(
     assert statuses.count("broken") <= 2 * len(callers), statuses
     assert set(statuses) <= {200, 500, 503, "broken"}
     assert statuses[-1] == 200
-    until(lambda: mlsvc_api("GET", "/services/again/1.0/pool").json()[0]["status"] == "Success")
+    until(lambda: limited_api("GET", "/services/again/1.0/pool").json()[0]["status"] == "Success")
     jupyter = requests.post(
-        mlsvc_server.notebook_url + path,
+        limited_server.notebook_url + path,
         json={"n": 4},
-        headers={"Authorization": f"Bearer {mlsvc_admin_token}"},
+        headers={"Authorization": f"Bearer {limited_token}"},
         timeout=30,
     )
     assert y_of(jupyter) == 4
 
 
 def test_a_request_of_the_jupyter_door_is_told_that_the_front_ended(
-    mlsvc_server: ServerProcess, mlsvc_admin_token: str, sleeper: str
+    limited_server: ServerProcess, limited_token: str, sleeper: str
 ) -> None:
-    front = front_of(mlsvc_server)
+    front = front_of(limited_server)
     killer = threading.Timer(0.5, front.kill)
     killer.start()
     answer = requests.post(
-        mlsvc_server.notebook_url + sleeper,
+        limited_server.notebook_url + sleeper,
         json={"n": 1.8},
-        headers={"Authorization": f"Bearer {mlsvc_admin_token}"},
+        headers={"Authorization": f"Bearer {limited_token}"},
         timeout=30,
     )
     assert answer.status_code == 500
@@ -99,15 +101,15 @@ def test_a_request_of_the_jupyter_door_is_told_that_the_front_ended(
 
 
 def test_a_signal_that_is_meant_for_the_server_does_not_end_the_front(
-    mlsvc_server: ServerProcess, mlsvc_api: Api, echo: str
+    limited_server: ServerProcess, limited_api: Api, echo: str
 ) -> None:
-    assert y_of(mlsvc_api("POST", echo, json={"n": 1})) == 1
-    front = front_of(mlsvc_server)
+    assert y_of(limited_api("POST", echo, json={"n": 1})) == 1
+    front = front_of(limited_server)
     for number in (signal.SIGINT, signal.SIGTERM):
         front.send_signal(number)
     time.sleep(0.2)
-    assert front_of(mlsvc_server) == front
-    assert y_of(mlsvc_api("POST", echo, json={"n": 1})) == 1
+    assert front_of(limited_server) == front
+    assert y_of(limited_api("POST", echo, json={"n": 1})) == 1
 
 
 def own_server(folder: Path, *options: str) -> ServerProcess:
