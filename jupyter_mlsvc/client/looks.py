@@ -16,6 +16,8 @@ _LONGEST_CELL: Final = 60
 _LONGEST_VALUE: Final = 2000
 _MOST_ROWS: Final = 20
 _KIBI: Final = 1024
+_UNBROKEN: Final = 24  # characters of a cell that stand on one line, such as those of a time
+_CODE: Final = frozenset({"code", "init code"})
 
 
 class Listing(list[T], Generic[T]):
@@ -115,11 +117,16 @@ def html_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     head = "".join(f'<th style="text-align:left">{html.escape(text)}</th>' for text in headings)
     body = "".join(
         "<tr>"
-        + "".join(f'<td style="text-align:left">{html.escape(text)}</td>' for text in row)
+        + "".join(f'<td style="{_cell_style(text)}">{html.escape(text)}</td>' for text in row)
         + "</tr>"
         for row in rows
     )
     return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+
+
+def _cell_style(text: str) -> str:
+    is_short = len(text) <= _UNBROKEN
+    return f"text-align:left;white-space:{'nowrap' if is_short else 'normal'}"
 
 
 def text_card(title: str, rows: Sequence[tuple[str, str]]) -> str:
@@ -138,11 +145,16 @@ def html_card(title: str, rows: Sequence[tuple[str, str]]) -> str:
     """Show one thing in HTML."""
     body = "".join(
         f'<tr><th style="text-align:left;vertical-align:top">{html.escape(name)}</th>'
-        f'<td style="text-align:left;white-space:pre-wrap">{html.escape(text)}</td></tr>'
+        f'<td style="text-align:left;white-space:pre-wrap{_font(name)}">'
+        f"{html.escape(text)}</td></tr>"
         for name, text in rows
         if text
     )
     return f"<strong>{html.escape(title)}</strong><table><tbody>{body}</tbody></table>"
+
+
+def _font(name: str) -> str:
+    return ";font-family:monospace" if name in _CODE else ""
 
 
 def text_result(rows: Sequence[tuple[str, str]], console: str, tables: Sequence[str] = ()) -> str:

@@ -247,6 +247,13 @@ def test_a_service_shows_where_programs_call_it(
     assert there.url == "http://elsewhere:1/lab/api/Iris/V1.0"
 
 
+def test_code_is_shown_as_code(service: Service) -> None:
+    page = service._repr_html_()
+    code = page.index("<th", page.index(">outputs<"))
+    assert "font-family:monospace" in page[code : page.index("</td>", code)]
+    assert page.count("font-family:monospace") == 1
+
+
 def test_html_of_other_people_is_escaped(
     client: Client, transport: FakeTransport, service: Service
 ) -> None:
