@@ -22,7 +22,7 @@ from jupyter_mlsvc.client.events import (
     UpdateDisplayData,
 )
 from jupyter_mlsvc.client.ticking import Ticker
-from jupyter_mlsvc.errors import TransferInterrupted
+from jupyter_mlsvc.errors import TransferInterrupted, WaitInterrupted
 
 _PATIENCE_SECONDS: Final = 1.0
 _NEWLINE: Final = "\n"
@@ -89,6 +89,8 @@ class CellOutput:
 class Waiting:
     """Shows for how long something has been going on, once that is a while; then it goes again.
 
+    A plain interrupt becomes a :class:`~jupyter_mlsvc.errors.WaitInterrupted`.
+
     Parameters
     ----------
     label : str
@@ -145,6 +147,8 @@ class Waiting:
             self._ticker.__exit__(kind, error, trace)
         with self._lock:
             self._hide()
+        if kind is KeyboardInterrupt:
+            raise WaitInterrupted(self._label) from None
 
 
 class TransferBar:

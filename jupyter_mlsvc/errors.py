@@ -26,6 +26,7 @@
       RemoteInterrupted             code in a session was interrupted from here
       TransferInterrupted           something was on its way; no part of it was left behind
       BatchInterrupted              waiting for a batch was interrupted; the batch goes on
+      WaitInterrupted               waiting for anything else was interrupted
 
 In a notebook each shows itself as one readable line; a remote traceback follows it where there
 is one, and none of our own.
@@ -307,6 +308,20 @@ class TransferInterrupted(KeyboardInterrupt):
 
     def __str__(self) -> str:
         return f"interrupted while {self.what!r} was on its way; no part of it was left behind."
+
+    def _render_traceback_(self) -> list[str]:
+        return [f"{type(self).__name__}: {self}"]
+
+
+class WaitInterrupted(KeyboardInterrupt):
+    """Waiting for an answer was interrupted from here; the server may do what was asked of it."""
+
+    def __init__(self, what: str = "") -> None:
+        super().__init__(what)
+        self.what = what
+
+    def __str__(self) -> str:
+        return f"{self.what}: interrupted; the server may still finish it."
 
     def _render_traceback_(self) -> list[str]:
         return [f"{type(self).__name__}: {self}"]
