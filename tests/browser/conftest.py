@@ -173,6 +173,12 @@ def session(api: Api) -> Iterator[str]:
 
 
 @pytest.fixture
-def lab(page: Page, lab_server: ServerProcess, output: Path) -> Lab:
-    """A page of JupyterLab, not opened yet."""
-    return Lab(page, lab_server, output)
+def lab(page: Page, lab_server: ServerProcess, output: Path, api: Api) -> Iterator[Lab]:
+    """A page of JupyterLab, not opened yet; what was left on the server goes afterwards."""
+    yield Lab(page, lab_server, output)
+    for service in api("GET", "/services").json():
+        api("DELETE", f"/services/{service['name']}/{service['version']}")
+    for session in api("GET", "/sessions").json():
+        api("DELETE", f"/sessions/{session['id']}/force")
+    for snapshot in api("GET", "/snapshots").json():
+        api("DELETE", f"/snapshots/{snapshot['id']}")
