@@ -137,7 +137,8 @@ def _files(connection: MlsvcConnection, arguments: argparse.Namespace) -> Listin
 def _history(connection: MlsvcConnection, arguments: argparse.Namespace) -> CodeList:
     session = connection.chosen(arguments.session)
     with connection.told_when_gone(session):
-        return CodeList(session.history())
+        # Values that were only set, as by put in R, are executions without code.
+        return CodeList(filter(str.strip, session.history()))
 
 
 def _console(connection: MlsvcConnection, arguments: argparse.Namespace) -> ConsoleText:

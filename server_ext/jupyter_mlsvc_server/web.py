@@ -14,6 +14,7 @@ import uuid
 from collections.abc import Awaitable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol, TypeVar
+from urllib.parse import quote
 
 import msgspec
 from jupyter_server.auth.identity import IdentityProvider, User
@@ -263,6 +264,12 @@ class Endpoint(web.RequestHandler):
     def answer_text(self, sentence: str, status: int = 200) -> None:
         """Finish with a JSON string, as clients expect where the contract says string."""
         self.answer(sentence, status)
+
+    def name_file(self, name: str) -> None:
+        """Say under which name a client may keep what is sent."""
+        self.set_header(
+            "Content-Disposition", f"attachment; filename*=UTF-8''{quote(name, safe='')}"
+        )
 
     def answer_bytes(self, body: bytes, content_type: str, status: int = 200) -> None:
         """Finish with bytes as they are."""

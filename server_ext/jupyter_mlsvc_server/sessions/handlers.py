@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from urllib.parse import quote
 
 from jupyter_mlsvc.wire.models import (
     ConsoleOutputResponse,
@@ -35,7 +34,7 @@ class SessionEndpoint(Endpoint):
 
     def answer_octets(self, data: bytes, name: str) -> None:
         """Finish with bytes to be saved under a name."""
-        self.set_header("Content-Disposition", _attachment(name))
+        self.name_file(name)
         self.answer_bytes(data, "application/octet-stream")
 
 
@@ -203,7 +202,7 @@ class OneFile(SessionEndpoint):
         file = await (await self.find(session_id)).open_file(file_name)
         self.set_header("Content-Type", "application/octet-stream")
         self.set_header("Content-Length", file.size)
-        self.set_header("Content-Disposition", _attachment(file_name))
+        self.name_file(file_name)
         with file.stream:
             await self._send(file)
         self.finish()
@@ -265,10 +264,6 @@ class WorkspaceObject(SessionEndpoint):
         """Delete it (contract: ``deleteWorkspaceObject``)."""
         await (await self.find(session_id)).delete_object(object_name)
         self.answer_text(f"Deleted {object_name}.")
-
-
-def _attachment(name: str) -> str:
-    return f"attachment; filename*=UTF-8''{quote(name, safe='')}"
 
 
 def _path(rest: str) -> str:

@@ -344,9 +344,7 @@ class Session:
             self._running.on_output(kind, content)
 
     def _remember(self, code: str) -> None:
-        """Keep the newest code, in number and in size; values that are only set bring none."""
-        if not code.strip():
-            return
+        """Keep the newest code, in number and in size."""
         self._history.append(code)
         self._history_size += len(code)
         while len(self._history) > 1 and (

@@ -59,9 +59,10 @@ class OneSnapshot(SnapshotEndpoint):
 
     async def get(self, snapshot_id: str) -> None:
         """Send it as a zip archive (contract: ``getSnapshotContent``)."""
+        snapshot = await self.parts.snapshots.get(self.principal, snapshot_id)
         pieces = await self.parts.snapshots.zip_stream(self.principal, snapshot_id)
         self.set_header("Content-Type", "application/zip")
-        self.set_header("Content-Disposition", f'attachment; filename="{snapshot_id}.zip"')
+        self.name_file(f"{snapshot.name}.zip")
         async for piece in pieces:
             self.write(piece)
             await self.flush()

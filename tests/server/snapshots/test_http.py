@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import zipfile
 from collections.abc import Callable, Iterator
+from urllib.parse import quote
 
 import pytest
 import requests
@@ -43,7 +44,8 @@ def test_the_members_of_a_snapshot_are_the_contracts(mlsvc_api: Api, snapshot_id
 def test_a_snapshot_is_downloaded_as_a_zip(mlsvc_api: Api, snapshot_id: str) -> None:
     answer = mlsvc_api("GET", f"/snapshots/{snapshot_id}", headers={"Accept": "application/json"})
     assert answer.headers["Content-Type"] == "application/zip"
-    assert snapshot_id in answer.headers["Content-Disposition"]
+    (row,) = [row for row in mlsvc_api("GET", "/snapshots").json() if row["id"] == snapshot_id]
+    assert quote(f"{row['name']}.zip") in answer.headers["Content-Disposition"]
     archive = zipfile.ZipFile(io.BytesIO(answer.content))
     assert archive.namelist() == ["manifest.json", "workspace.pickle", "files/data.csv"]
     assert archive.read("files/data.csv") == b"a,b"
