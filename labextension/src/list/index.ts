@@ -4,3 +4,5 @@ export * from './detail';
 export * from './duration';
 export * from './icon';
 export * from './listbox';
+export * from './model';
+export * from './view';

@@ -18,11 +18,10 @@ import {
   Detail,
   Facts,
   formatDuration,
-  Listbox,
+  ListPage,
   ObjectTable,
   powerIcon,
   Section,
-  SelectionBar,
   snapshotIcon
 } from '../list';
 import { IMlsvc } from '../tokens';
@@ -52,51 +51,27 @@ export function Sessions(props: IViewProps): React.ReactElement {
 
 function SessionList({ model, mlsvc }: IViewProps): React.ReactElement {
   const { trans, app } = mlsvc;
-  const { list, choice } = model;
-  useSignal(list.changed);
-  useSignal(choice.changed);
-  const sessions = list.value;
-  const execute = (command: string): void => {
+  const execute = (command: string) => () => {
     void app.commands.execute(command);
   };
+  const start = execute(SessionCommandIDs.start);
+  const close = execute(SessionCommandIDs.close);
   return (
-    <div className="jp-MlsvcList-page jp-MlsvcSessions">
-      <div className="jp-MlsvcList-head">
-        <SelectionBar
-          count={choice.selected.size}
-          trans={trans}
-          onClear={() => {
-            choice.select([]);
-          }}
-        >
-          <IconButton
-            icon={stopIcon}
-            label={trans.__('Interrupt')}
-            onClick={() => {
-              execute(SessionCommandIDs.interrupt);
-            }}
-          />
-          <IconButton
-            icon={powerIcon}
-            label={trans.__('Close')}
-            onClick={() => {
-              execute(SessionCommandIDs.close);
-            }}
-          />
-        </SelectionBar>
-        <IconButton
-          icon={addIcon}
-          label={trans.__('Start a session')}
-          onClick={() => {
-            execute(SessionCommandIDs.start);
-          }}
-        />
-      </div>
-      {list.trouble && (
-        <Trouble trouble={list.trouble} trans={trans} onRetry={() => void list.load()} />
-      )}
-      {!sessions && !list.trouble && <Loading trans={trans} />}
-      {sessions?.length === 0 && (
+    <ListPage
+      label={trans.__('Sessions')}
+      className="jp-MlsvcSessions"
+      model={model}
+      trans={trans}
+      actions={[
+        {
+          icon: stopIcon,
+          label: trans.__('Interrupt'),
+          execute: execute(SessionCommandIDs.interrupt)
+        },
+        { icon: powerIcon, label: trans.__('Close'), execute: close }
+      ]}
+      aside={<IconButton icon={addIcon} label={trans.__('Start a session')} onClick={start} />}
+      empty={
         <Empty title={trans.__('No sessions')}>
           <p>
             {trans.__(
@@ -105,32 +80,13 @@ function SessionList({ model, mlsvc }: IViewProps): React.ReactElement {
             )}
           </p>
           <div>
-            <Button
-              onClick={() => {
-                execute(SessionCommandIDs.start);
-              }}
-            >
-              {trans.__('Start a session')}
-            </Button>
+            <Button onClick={start}>{trans.__('Start a session')}</Button>
           </div>
         </Empty>
-      )}
-      {sessions && sessions.length > 0 && (
-        <Listbox
-          label={trans.__('Sessions')}
-          items={sessions}
-          choice={choice}
-          trans={trans}
-          render={session => <SessionLines session={session} trans={trans} />}
-          onOpen={id => {
-            model.show(id);
-          }}
-          onDelete={() => {
-            execute(SessionCommandIDs.close);
-          }}
-        />
-      )}
-    </div>
+      }
+      render={session => <SessionLines session={session} trans={trans} />}
+      onDelete={close}
+    />
   );
 }
 

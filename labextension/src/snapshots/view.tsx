@@ -6,28 +6,17 @@ import {
   Button,
   Empty,
   formatBytes,
-  IconButton,
   Loading,
   RelativeTime,
   Trouble,
   useSignal
 } from '../components';
-import {
-  Actions,
-  Detail,
-  Facts,
-  Listbox,
-  loadIcon,
-  ObjectTable,
-  Section,
-  SelectionBar,
-  Table
-} from '../list';
-import { Resource } from '../resource';
+import { Actions, Detail, Facts, ListPage, loadIcon, ObjectTable, Section, Table } from '../list';
 import { IMlsvc } from '../tokens';
 import { ISnapshot, ISnapshotContents } from './api';
 import { nameOf } from './commands';
 import { SnapshotsModel } from './model';
+import { SnapshotDetail } from './open';
 import { SnapshotCommandIDs } from './tokens';
 
 interface IViewProps {
@@ -42,7 +31,7 @@ export function Snapshots(props: IViewProps): React.ReactElement {
   const { model } = props;
   useSignal(model.changed);
   return model.open ? (
-    <OpenSnapshot key={model.open.id} {...props} {...model.open} />
+    <OpenSnapshot key={model.open.id} {...props} detail={model.open} />
   ) : (
     <SnapshotList {...props} />
   );
@@ -50,47 +39,26 @@ export function Snapshots(props: IViewProps): React.ReactElement {
 
 function SnapshotList({ model, mlsvc }: IViewProps): React.ReactElement {
   const { trans, app } = mlsvc;
-  const { list, choice } = model;
-  useSignal(list.changed);
-  useSignal(choice.changed);
-  const snapshots = list.value;
-  const execute = (command: string): void => {
+  const execute = (command: string) => () => {
     void app.commands.execute(command);
   };
+  const remove = execute(SnapshotCommandIDs.delete);
   return (
-    <div className="jp-MlsvcList-page jp-MlsvcSnapshots">
-      <div className="jp-MlsvcList-head">
-        <SelectionBar
-          count={choice.selected.size}
-          trans={trans}
-          onClear={() => {
-            choice.select([]);
-          }}
-        >
-          <IconButton
-            icon={downloadIcon}
-            label={trans.__('Download')}
-            onClick={() => {
-              execute(SnapshotCommandIDs.download);
-            }}
-          />
-          <IconButton
-            icon={deleteIcon}
-            label={trans.__('Delete')}
-            onClick={() => {
-              execute(SnapshotCommandIDs.delete);
-            }}
-          />
-        </SelectionBar>
-        {choice.selected.size === 0 && snapshots && snapshots.length > 0 && (
-          <span className="jp-MlsvcList-aside">{totalText(snapshots, trans)}</span>
-        )}
-      </div>
-      {list.trouble && (
-        <Trouble trouble={list.trouble} trans={trans} onRetry={() => void list.load()} />
-      )}
-      {!snapshots && !list.trouble && <Loading trans={trans} />}
-      {snapshots?.length === 0 && (
+    <ListPage
+      label={trans.__('Snapshots')}
+      className="jp-MlsvcSnapshots"
+      model={model}
+      trans={trans}
+      actions={[
+        {
+          icon: downloadIcon,
+          label: trans.__('Download'),
+          execute: execute(SnapshotCommandIDs.download)
+        },
+        { icon: deleteIcon, label: trans.__('Delete'), execute: remove }
+      ]}
+      aside={<Total model={model} trans={trans} />}
+      empty={
         <Empty title={trans.__('No snapshots')}>
           <p>
             {trans.__(
@@ -99,24 +67,30 @@ function SnapshotList({ model, mlsvc }: IViewProps): React.ReactElement {
             )}
           </p>
         </Empty>
-      )}
-      {snapshots && snapshots.length > 0 && (
-        <Listbox
-          label={trans.__('Snapshots')}
-          items={snapshots.map(snapshot => ({ ...snapshot, name: nameOf(snapshot) }))}
-          choice={choice}
-          trans={trans}
-          render={snapshot => <SnapshotLines snapshot={snapshot} trans={trans} />}
-          onOpen={id => {
-            model.show(id);
-          }}
-          onDelete={() => {
-            execute(SnapshotCommandIDs.delete);
-          }}
-        />
-      )}
-    </div>
+      }
+      render={snapshot => <SnapshotLines snapshot={snapshot} trans={trans} />}
+      nameOf={nameOf}
+      onDelete={remove}
+    />
   );
+}
+
+/**
+ * How much there is, while nothing is chosen.
+ */
+function Total(props: {
+  model: SnapshotsModel;
+  trans: TranslationBundle;
+}): React.ReactElement | null {
+  const { model, trans } = props;
+  const { list, choice } = model;
+  useSignal(list.changed);
+  useSignal(choice.changed);
+  const snapshots = list.value ?? [];
+  if (choice.selected.size > 0 || snapshots.length === 0) {
+    return null;
+  }
+  return <span className="jp-MlsvcList-aside">{totalText(snapshots, trans)}</span>;
 }
 
 function totalText(snapshots: readonly ISnapshot[], trans: TranslationBundle): string {
@@ -153,10 +127,9 @@ function SnapshotLines(props: {
 
 // --- one snapshot --------------------------------------------------------------------------------
 
-function OpenSnapshot(
-  props: IViewProps & { id: string; contents: Resource<ISnapshotContents> }
-): React.ReactElement {
-  const { id, contents, model, mlsvc } = props;
+function OpenSnapshot(props: IViewProps & { detail: SnapshotDetail }): React.ReactElement {
+  const { detail, model, mlsvc } = props;
+  const { id, contents } = detail;
   const { trans, app } = mlsvc;
   useSignal(contents.changed);
   useSignal(model.list.changed);
@@ -176,7 +149,7 @@ function OpenSnapshot(
       trans={trans}
       onBack={leave}
       actions={
-        !model.isGone && (
+        !detail.isGone && (
           <Actions
             actions={[
               {
@@ -199,7 +172,7 @@ function OpenSnapshot(
         )
       }
     >
-      {model.isGone ? (
+      {detail.isGone ? (
         <Empty title={trans.__('This snapshot was deleted')}>
           <p>{trans.__('Services that were made of it keep working.')}</p>
           <div>
