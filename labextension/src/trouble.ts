@@ -25,8 +25,14 @@ export interface ITrouble {
  * Describe what a promise was rejected with.
  */
 export function troubleOf(error: unknown): ITrouble {
-  const message = error instanceof Error ? error.message : String(error);
-  return { kind: kindOf(error), message };
+  return { kind: kindOf(error), message: messageOf(error) };
+}
+
+/**
+ * The message of what a promise was rejected with: the server's own, where there is one.
+ */
+export function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
 }
 
 /**

@@ -2,14 +2,7 @@ import { Dialog, InputDialog, Notification, showDialog } from '@jupyterlab/apput
 import { TranslationBundle } from '@jupyterlab/translation';
 import * as React from 'react';
 
-import { isAbort } from '../trouble';
-
-/**
- * The message of what a promise was rejected with: the server's own, where there is one.
- */
-export function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
-}
+import { isAbort, messageOf } from '../trouble';
 
 /**
  * Ask before something that cannot be undone.

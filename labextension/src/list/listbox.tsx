@@ -4,6 +4,7 @@ import * as React from 'react';
 
 import { useSignal } from '../components';
 import { ListChoice } from './choice';
+import { targetOf } from './keys';
 
 /**
  * What a list needs to know of its items.
@@ -60,7 +61,7 @@ export function Listbox<T extends IListItem>(props: {
       return;
     }
     const isControl = event.ctrlKey || event.metaKey;
-    const target = targetOf(event.key, items, focused);
+    const target = targetOf(event.key, items, focused, ({ name }) => name);
     if (isControl && event.key.toLowerCase() === 'a') {
       choice.select(items.map(({ id }) => id));
     } else if (isControl) {
@@ -174,31 +175,4 @@ function Item(props: {
       <span className="jp-MlsvcList-lines">{props.children}</span>
     </div>
   );
-}
-
-const PAGE = 10;
-
-/**
- * Where a key leads to; null for keys that lead nowhere.
- */
-function targetOf(key: string, items: readonly IListItem[], focused: number): number | null {
-  const last = items.length - 1;
-  const target = {
-    ArrowDown: focused + 1,
-    ArrowUp: focused - 1,
-    Home: 0,
-    End: last,
-    PageDown: focused + PAGE,
-    PageUp: focused - PAGE
-  }[key];
-  if (target !== undefined) {
-    return Math.max(0, Math.min(last, target));
-  }
-  if (key.length !== 1 || key === ' ') {
-    return null;
-  }
-  const begins = ({ name }: IListItem): boolean => name.toLowerCase().startsWith(key.toLowerCase());
-  const after = items.findIndex((item, at) => at > focused && begins(item));
-  const found = after >= 0 ? after : items.findIndex(begins);
-  return found >= 0 ? found : null;
 }

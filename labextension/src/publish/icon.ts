@@ -1,14 +1,10 @@
-import { LabIcon } from '@jupyterlab/ui-components';
+import { iconOf } from '../icon';
 
 /**
  * An arrow that leaves a tray: code goes out to be called.
  */
-export const publishIcon = new LabIcon({
-  name: 'jupyter-mlsvc:publish',
-  svgstr: `<svg xmlns="http://www.w3.org/2000/svg" width="16" viewBox="0 0 24 24">
-  <g class="jp-icon3" fill="#616161">
-    <path d="M12 3l5.5 5.5-1.4 1.4-3.1-3.07V16h-2V6.83L7.9 9.9 6.5 8.5z"/>
-    <path d="M4 13h2v6h12v-6h2v7a1 1 0 0 1-1 1H5a1 1 0 0 1-1-1z"/>
-  </g>
-</svg>`
-});
+export const publishIcon = iconOf(
+  'publish',
+  'M12 3l5.5 5.5-1.4 1.4-3.1-3.07V16h-2V6.83L7.9 9.9 6.5 8.5z',
+  'M4 13h2v6h12v-6h2v7a1 1 0 0 1-1 1H5a1 1 0 0 1-1-1z'
+);

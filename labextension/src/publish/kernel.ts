@@ -1,6 +1,7 @@
 import { Kernel, KernelMessage } from '@jupyterlab/services';
 import { PartialJSONObject } from '@lumino/coreutils';
 
+import { messageOf } from '../trouble';
 import { IPublished, IPublishRequest, ISuggestion } from './suggestion';
 
 /**
@@ -137,7 +138,7 @@ export class PublishingKernel {
       if (error instanceof KernelError) {
         throw error;
       }
-      throw new KernelError(error instanceof Error ? error.message : String(error));
+      throw new KernelError(messageOf(error));
     } finally {
       signal?.removeEventListener('abort', interrupt);
     }

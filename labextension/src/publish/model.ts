@@ -1,6 +1,7 @@
 import { IDisposable } from '@lumino/disposable';
 import { ISignal, Signal } from '@lumino/signaling';
 
+import { messageOf } from '../trouble';
 import { draftOf, IDraft, parametersOf, Place, Problem, problemsOf, requestOf } from './draft';
 import { ICallOptions, KernelError } from './kernel';
 import { IPublished, IPublishRequest, ISuggestion } from './suggestion';
@@ -217,7 +218,7 @@ export class PublishModel implements IDisposable {
       if (!abort.signal.aborted) {
         this._failure = {
           stage: activity,
-          message: error instanceof Error ? error.message : String(error),
+          message: messageOf(error),
           isMissingPackage: error instanceof KernelError && error.isMissingPackage
         };
       }

@@ -14,6 +14,7 @@ import {
   useSignal
 } from '../components';
 import { backIcon } from '../list/icon';
+import { messageOf } from '../trouble';
 import { IParameterDefinition, IServiceStatistics, IServiceVersion } from './api';
 import { Chart } from './chart';
 import { StateDot, stateName } from './figures';
@@ -186,7 +187,7 @@ function Description(props: {
       await model.describe(service, text.trim());
       stop();
     } catch (reason) {
-      setError(reason instanceof Error ? reason.message : String(reason));
+      setError(messageOf(reason));
     } finally {
       setSaving(false);
     }

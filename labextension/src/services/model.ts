@@ -8,6 +8,7 @@ import { Resource } from '../resource';
 import { PanelSettings } from '../settings';
 import { PanelState } from '../state';
 import { ServerStatus } from '../status';
+import { messageOf } from '../trouble';
 import { IServiceHistory, IServiceStatistics, IServiceVersion, ServicesApi } from './api';
 import { TryForm } from './form';
 import {
@@ -327,7 +328,7 @@ export class ServicesModel implements IDisposable {
       try {
         await this._options.api.delete(key.name, key.version);
       } catch (error) {
-        failures.push({ key, reason: error instanceof Error ? error.message : String(error) });
+        failures.push({ key, reason: messageOf(error) });
       }
     }
     await this.list.load();

@@ -3,6 +3,7 @@ import { caretDownIcon, caretRightIcon } from '@jupyterlab/ui-components';
 import * as React from 'react';
 
 import { RelativeTime, useSignal } from '../components';
+import { targetOf } from '../list/keys';
 import { IServiceStatistics } from './api';
 import { Figures, StateDot } from './figures';
 import { ServicesModel } from './model';
@@ -264,7 +265,7 @@ function handleKey(event: React.KeyboardEvent, actions: ITreeActions): void {
     return;
   }
   const isControl = event.ctrlKey || event.metaKey;
-  const target = targetOf(event.key, rows, focused);
+  const target = targetOf(event.key, rows, focused, nameOf);
   if (isControl && event.key.toLowerCase() === 'a') {
     model.select(rows.flatMap(({ kind, id }) => (kind === 'version' ? id : [])));
   } else if (isControl) {
@@ -305,33 +306,11 @@ function handleKey(event: React.KeyboardEvent, actions: ITreeActions): void {
   event.stopPropagation();
 }
 
-const PAGE = 10;
-
 /**
- * Where a key leads to; null for keys that lead nowhere. A letter leads to the next service that
- * begins with it.
+ * What a letter leads to: services, by their names.
  */
-function targetOf(key: string, rows: readonly Row[], focused: number): number | null {
-  const last = rows.length - 1;
-  const target = {
-    ArrowDown: focused + 1,
-    ArrowUp: focused - 1,
-    Home: 0,
-    End: last,
-    PageDown: focused + PAGE,
-    PageUp: focused - PAGE
-  }[key];
-  if (target !== undefined) {
-    return Math.max(0, Math.min(last, target));
-  }
-  if (key.length !== 1 || key === ' ') {
-    return null;
-  }
-  const begins = (row: Row): boolean =>
-    row.kind === 'service' && row.id.toLowerCase().startsWith(key.toLowerCase());
-  const after = rows.findIndex((row, i) => i > focused && begins(row));
-  const found = after >= 0 ? after : rows.findIndex(begins);
-  return found >= 0 ? found : null;
+function nameOf(row: Row): string {
+  return row.kind === 'service' ? row.id : '';
 }
 
 function selectUpTo(model: ServicesModel, id: string): void {

@@ -1,5 +1,6 @@
 import { TranslationBundle } from '@jupyterlab/translation';
 
+import { messageOf } from '../trouble';
 import { delimiterOf, parseRows } from './csv';
 
 /**
@@ -202,7 +203,7 @@ function parseJson(text: string, openings: string, trans: TranslationBundle): un
   try {
     return JSON.parse(trimmed) as unknown;
   } catch (error) {
-    const reason = error instanceof Error ? error.message : String(error);
+    const reason = messageOf(error);
     throw new InputProblem(trans.__('This is no JSON that can be read: %1', reason));
   }
 }

@@ -3,9 +3,10 @@ import { TranslationBundle } from '@jupyterlab/translation';
 import { addIcon, stopIcon } from '@jupyterlab/ui-components';
 import { ReadonlyPartialJSONObject } from '@lumino/coreutils';
 
-import { choose, confirm, messageOf, powerIcon, snapshotIcon, tellWhile } from '../list';
+import { choose, confirm, powerIcon, snapshotIcon, tellWhile } from '../list';
 import { SnapshotCommandIDs } from '../snapshots/tokens';
 import { IMlsvc } from '../tokens';
+import { messageOf } from '../trouble';
 import { ISession, ISkippedObject } from './api';
 import { SessionsModel } from './model';
 import { askForSession } from './start';

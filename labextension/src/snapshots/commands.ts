@@ -2,10 +2,11 @@ import { showErrorMessage } from '@jupyterlab/apputils';
 import { deleteIcon, downloadIcon } from '@jupyterlab/ui-components';
 import { ReadonlyPartialJSONObject } from '@lumino/coreutils';
 
-import { choose, confirm, loadIcon, messageOf, tellWhile } from '../list';
+import { choose, confirm, loadIcon, tellWhile } from '../list';
 import { SessionsApi } from '../sessions/api';
 import { SessionCommandIDs } from '../sessions/tokens';
 import { IMlsvc } from '../tokens';
+import { messageOf } from '../trouble';
 import { ISnapshot } from './api';
 import { SnapshotsModel } from './model';
 import { SnapshotCommandIDs, SNAPSHOTS_VIEW } from './tokens';

@@ -1,7 +1,7 @@
 import { nullTranslator } from '@jupyterlab/translation';
 import { describe, expect, it } from 'vitest';
 
-import { formatDuration } from '../../src/list/duration';
+import { formatDuration } from '../../src/components/format';
 
 describe('formatDuration', () => {
   it.each([
