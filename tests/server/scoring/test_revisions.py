@@ -55,6 +55,9 @@ async def test_a_new_revision_takes_over_under_load_without_a_failed_request(
         await engine.check(definition)
         await engine.put(definition)
         assert await service.outputs() == {"y": number}
+        async with asyncio.timeout(10):
+            while number not in seen:  # noqa: ASYNC110  # the callers tell nobody
+                await asyncio.sleep(0.01)
     is_over = True
     await asyncio.gather(*callers)
     assert len(seen) > 50
