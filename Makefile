@@ -9,7 +9,6 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export PYTHON
 
 INSTALLED := .venv/.installed
-SYSTEM := .venv/.system
 NODE_PACKAGES := labextension/node_modules/.installed
 BUNDLE := jupyter_mlsvc/labextension/package.json
 BUNDLE_SOURCES := $(wildcard $(addprefix labextension/,package.json tsconfig.json yarn.lock \
@@ -41,12 +40,9 @@ $(BUNDLE): $(BUNDLE_SOURCES) $(NODE_PACKAGES)
 $(NODE_PACKAGES): labextension/package.json labextension/yarn.lock $(INSTALLED)
 	@.ci/install-node-packages
 
-$(SYSTEM): .ci/install-system $(INSTALLED)
-	@.ci/install-system
-	@touch $@
-
 .PHONY: test
-test: $(INSTALLED) $(SYSTEM) $(BUNDLE) ## Run every test: the front end's units, then Python, servers and notebooks
+test: $(INSTALLED) $(BUNDLE) ## Run every test: the front end's units, then Python, servers and notebooks
+	@.ci/install-system
 	@echo "==> Front end"
 	@cd labextension && jlpm test
 	@echo "==> Python"

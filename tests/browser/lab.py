@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, unquote
+from urllib.parse import quote
 
 import nbformat
 from nbformat.v4 import new_code_cell, new_notebook
@@ -141,8 +141,3 @@ class Lab:
             selector,
         )
         return [json.dumps(violation) for violation in found]
-
-
-def plain_base_url(server: ServerProcess) -> str:
-    """Base URL as people read it."""
-    return unquote(server.base_url)

@@ -53,6 +53,14 @@ def open_version(panel: Locator, name: str, version: str) -> Locator:
     return article
 
 
+def add_up(article: Locator) -> None:
+    """Have the adder that is open add 40 and 2."""
+    article.get_by_role("textbox", name="a integer").fill("40")
+    article.get_by_role("textbox", name="b integer").fill("2")
+    article.get_by_role("button", name="Run", exact=True).click()
+    expect(article.get_by_role("region", name="total")).to_contain_text("42")
+
+
 def test_the_iris_of_a_notebook_is_found_tried_and_called_from_programs(lab: Lab, api: Api) -> None:
     file = lab.notebook("iris", IRIS)
     lab.open_lab("iris", file)
@@ -181,10 +189,7 @@ def test_code_that_fails_is_told_with_its_error(lab: Lab, adder: str, api: Api) 
 def test_the_last_inputs_are_there_after_a_reload(lab: Lab, adder: str) -> None:
     lab.open_lab("memory")
     article = open_version(lab.show_panel(), adder, "V1.0")
-    article.get_by_role("textbox", name="a integer").fill("40")
-    article.get_by_role("textbox", name="b integer").fill("2")
-    article.get_by_role("button", name="Run", exact=True).click()
-    expect(article.get_by_role("region", name="total")).to_contain_text("42")
+    add_up(article)
     lab.page.wait_for_timeout(1_500)  # the layout is saved a second after it changed
     lab.reload()
     article = lab.panel.get_by_role("article", name=f"{adder} V1.0")
@@ -314,10 +319,7 @@ def test_notebook_7_has_the_panel_too(lab: Lab, adder: str) -> None:
     )
     lab.command("mlsvc:open-services")
     article = open_version(lab.panel, adder, "V1.0")
-    article.get_by_role("textbox", name="a integer").fill("40")
-    article.get_by_role("textbox", name="b integer").fill("2")
-    article.get_by_role("button", name="Run", exact=True).click()
-    expect(article.get_by_role("region", name="total")).to_contain_text("42")
+    add_up(article)
     lab.shot("seven")
 
 
@@ -331,8 +333,5 @@ def test_the_panel_works_at_the_root_of_a_server(
         lab = Lab(page, server, output)
         lab.open_lab("root")
         article = open_version(lab.show_panel(), name, "V1.0")
-        article.get_by_role("textbox", name="a integer").fill("40")
-        article.get_by_role("textbox", name="b integer").fill("2")
-        article.get_by_role("button", name="Run", exact=True).click()
-        expect(article.get_by_role("region", name="total")).to_contain_text("42")
+        add_up(article)
         page.close()

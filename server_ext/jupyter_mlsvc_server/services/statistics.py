@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime
 from typing import Any
 
@@ -29,10 +30,12 @@ class ServiceStatisticsReporter(LoggingConfigurable):
         """Give a row for each version that is loaded or was called, the oldest version first."""
         known = await self._scoring.known()
         keys = [DefinitionKey(*each.key) for each in await self._services.records(principal)]
+        keys = [key for key in keys if key in known]
+        # At once: the engine may be in another process.
+        found = await asyncio.gather(*(self._scoring.figures(*key) for key in keys))
         return [
-            models.ServiceStatistics(**_members(key, await self._scoring.figures(*key)))
-            for key in keys
-            if key in known
+            models.ServiceStatistics(**_members(key, figures))
+            for key, figures in zip(keys, found, strict=True)
         ]
 
     async def get(
