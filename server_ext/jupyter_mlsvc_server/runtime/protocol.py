@@ -187,7 +187,8 @@ class Kind(IntEnum):
     """No answer: the code has changed what can't be put back, and the worker ends. Requests that
     it got and did not answer have not run."""
     READY = 5
-    """No answer: the worker has started."""
+    """No answer: the worker has started. In the place of a number is how many requests it answers
+    together."""
 
 
 REQUEST: Final = Layout("<IQ")
@@ -227,6 +228,15 @@ class RequestReader:
             if not received:
                 return None
             self._end += received
+
+    @property
+    def has_whole(self) -> bool:
+        """Whether the next request is here, so that :meth:`read` need not wait."""
+        size = self._end - self._begin
+        if size < REQUEST.size:
+            return False
+        length, _ = REQUEST.unpack_from(self._buffer, self._begin)
+        return bool(size >= REQUEST.size + length)
 
     def _make_room(self, size: int) -> None:
         """Move what is left to the front of a buffer that holds so much."""

@@ -84,6 +84,8 @@ class RProgram:
         What was published; R can run it.
     """
 
+    most = 1
+
     def __init__(self, service: Service) -> None:
         self.service = service
         self._exchange = Exchange(service, _checked)

@@ -17,6 +17,7 @@ from jupyter_mlsvc.wire.model_file import EXPECTED
 from jupyter_mlsvc_server.runtime import worker
 from jupyter_mlsvc_server.runtime.children import Control, Parent
 from jupyter_mlsvc_server.runtime.explain import last_line
+from jupyter_mlsvc_server.runtime.outbox import outbox_path
 from jupyter_mlsvc_server.runtime.problems import CodeProblem, SnapshotProblem, refuse_missing
 from jupyter_mlsvc_server.runtime.program import Program, compile_service
 from jupyter_mlsvc_server.runtime.protocol import Prepare, Prepared, Refused, Service
@@ -118,5 +119,6 @@ def _import_own(directory: Path, modules: frozenset[str]) -> None:
 
 
 def _remove_scratch(work: Path, pid: int) -> None:
+    outbox_path(work, pid).unlink(missing_ok=True)
     for folder in (worker.scratch_directory(work, pid), temporary_directory(work, pid)):
         shutil.rmtree(folder, ignore_errors=True)

@@ -7,10 +7,12 @@ import os
 import socket
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from jupyter_mlsvc_server.runtime.console import Console
+from jupyter_mlsvc_server.runtime.outbox import Outbox, outbox_path
 from jupyter_mlsvc_server.runtime.protocol import ANSWER, Kind, RequestReader, Service
 from jupyter_mlsvc_server.runtime.scratch import Scratch
 
@@ -19,6 +21,8 @@ class Program(Protocol):
     """A service that is ready to run, in any language."""
 
     service: Service
+    most: int
+    """Requests that it answers together, 1 where each runs on its own."""
 
     def enter(self, console: Console, scratch: Scratch) -> None:
         """Get ready to answer, in the worker."""
@@ -28,6 +32,14 @@ class Program(Protocol):
 
     def reset(self) -> bool:
         """Put everything back for the next request; tell whether that was possible."""
+
+
+@runtime_checkable
+class GatheringProgram(Program, Protocol):
+    """One that answers requests together that came at the same time."""
+
+    def answer_all(self, bodies: list[bytes]) -> list[tuple[Kind, bytes]]:
+        """Answer up to ``most`` requests, in their order. Then :meth:`reset` is due, once."""
 
 
 def serve(program: Program, link: socket.socket) -> None:
@@ -46,19 +58,56 @@ def serve(program: Program, link: socket.socket) -> None:
     _reseed()
     program.enter(console, scratch)
     _limit_memory(service.memory_limit)
+    outbox = Outbox(link, outbox_path(Path(service.work), pid))
     reader = RequestReader(link)
+    if program.most > 1 and isinstance(program, GatheringProgram):
+        serve_next = partial(_serve_waiting, program, reader, outbox, pid)
+    else:
+        serve_next = partial(_serve_one, program, reader, outbox, pid)
     with contextlib.suppress(ConnectionError):
-        link.sendall(ANSWER.pack(0, 0, Kind.READY))
-        while (request := reader.read()) is not None:
-            number, body = request
-            kind, answer = program.answer(body)
-            if os.getpid() != pid:  # the user's code forked, and this is the child
-                os._exit(0)
-            link.sendall(ANSWER.pack(len(answer), number, kind) + answer)
+        link.sendall(ANSWER.pack(0, program.most, Kind.READY))
+        while (number := serve_next()) is not None:
             # The caller need not wait for this.
             if not program.reset():
-                link.sendall(ANSWER.pack(0, number, Kind.WORN))
+                outbox.put(number, Kind.WORN, b"", may_wait=False)
                 return
+
+
+def _serve_one(program: Program, reader: RequestReader, outbox: Outbox, pid: int) -> int | None:
+    """Answer a request; give its number, None at the end of the link."""
+    request = reader.read()
+    if request is None:
+        return None
+    number, body = request
+    kind, answer = program.answer(body)
+    _end_if_forked(pid)
+    outbox.put(number, kind, answer, may_wait=reader.has_whole)
+    return number
+
+
+def _serve_waiting(
+    program: GatheringProgram, reader: RequestReader, outbox: Outbox, pid: int
+) -> int | None:
+    """Answer the requests that wait, together; give the last one's number."""
+    request = reader.read()
+    if request is None:
+        return None
+    numbers, bodies = [request[0]], [request[1]]
+    while len(bodies) < program.most and reader.has_whole:
+        request = reader.read()
+        assert request is not None
+        numbers.append(request[0])
+        bodies.append(request[1])
+    answers = program.answer_all(bodies)
+    _end_if_forked(pid)
+    outbox.send(numbers, answers)
+    return numbers[-1]
+
+
+def _end_if_forked(pid: int) -> None:
+    """End a child that the user's code has forked and that came back here."""
+    if os.getpid() != pid:
+        os._exit(0)
 
 
 def blob_path(service: Service) -> Callable[[str], Path]:

@@ -8,10 +8,12 @@ import os
 import socket
 from collections import deque
 from collections.abc import Callable
+from pathlib import Path
 from time import monotonic
 from typing import Any, Final, cast
 
 from jupyter_mlsvc_server.errors import MlsvcServerError
+from jupyter_mlsvc_server.runtime.outbox import Peephole
 from jupyter_mlsvc_server.runtime.protocol import (
     ANSWER,
     REQUEST,
@@ -36,6 +38,10 @@ Ended = Callable[[ScoringAnswer | MlsvcServerError], None]
 
 _PIECE: Final = 2**16
 _FULL_PAUSE: Final = 0.005
+_LOOK_SECONDS: Final = 0.005
+"""Seconds between two looks for answers that a worker keeps."""
+
+_KINDS: Final = tuple(Kind)
 
 
 class LinkLost(Exception):
@@ -207,7 +213,10 @@ class Call:
         Called once with the answer, or the error that there is instead.
     """
 
-    __slots__ = ("_ended", "arrived", "attempts", "body", "is_over", "key", "number", "started")
+    __slots__ = (
+        "_ended", "arrived", "attempts", "body", "is_over", "is_suspect", "key", "number",
+        "started",
+    )  # fmt: skip
 
     def __init__(self, key: DefinitionKey, body: bytes, ended: Ended) -> None:
         self.key = key
@@ -216,6 +225,8 @@ class Call:
         self.number = 0
         self.attempts = 0
         """Pools that went before they could answer."""
+        self.is_suspect = False
+        """Whether a worker ended over it and others; it is not run together with any again."""
         self.is_over = False
         """Whether nobody waits for an answer any more."""
         self._ended = ended
@@ -238,8 +249,10 @@ class WorkerLink(asyncio.Protocol):
     ----------
     pid
         The worker's process id.
+    outbox
+        The file of its answers that are not sent yet.
     on_answer
-        Called with the call and the kind and body of its answer.
+        Called with the call, the kind and body of its answer, and the time of the monotonic clock.
     on_lost
         Called once when the worker has ended, or will not answer any more.
     """
@@ -247,12 +260,15 @@ class WorkerLink(asyncio.Protocol):
     def __init__(
         self,
         pid: int,
-        on_answer: Callable[[WorkerLink, Call, Kind, bytes], None],
+        outbox: Path,
+        on_answer: Callable[[WorkerLink, Call, Kind, bytes, float], None],
         on_lost: Callable[[WorkerLink], None],
     ) -> None:
         self.pid = pid
         self.calls: deque[Call] = deque()
         self.idle_since = 0.0
+        self.most = 1
+        """Requests that it answers together."""
         self.is_leaving = False
         """It gets no more requests."""
         self.is_worn = False
@@ -262,7 +278,15 @@ class WorkerLink(asyncio.Protocol):
         self._on_answer = on_answer
         self._on_lost = on_lost
         self._number = 0
-        self._bytes = bytearray()
+        self._piece = bytearray()
+        """The beginning of an answer."""
+        self._wanted = 0
+        self._outbox = outbox
+        self._peephole: Peephole | None = None
+        self._seen = b""
+        self._taken = 0
+        """Number of the last answer that was taken from the outbox."""
+        self._looking: asyncio.TimerHandle | None = None
         self._transport: asyncio.Transport | None = None
         self._loop = asyncio.get_running_loop()
         self.started: asyncio.Future[None] = self._loop.create_future()
@@ -279,6 +303,8 @@ class WorkerLink(asyncio.Protocol):
         call.number = self._number
         if not self.calls:
             call.started = monotonic()
+        elif self._looking is None:
+            self._looking = self._loop.call_later(_LOOK_SECONDS, self._look)
         self.calls.append(call)
         assert self._transport is not None
         self._transport.write(REQUEST.pack(len(call.body), call.number) + call.body)
@@ -296,32 +322,87 @@ class WorkerLink(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Take the answers that are whole."""
-        self._bytes += data
-        while len(self._bytes) >= ANSWER.size:
-            length, number, kind = ANSWER.unpack_from(self._bytes)
-            if kind == Kind.WORN:
-                self._wear_out()
+        if self._piece:
+            self._piece += data
+            if len(self._piece) < self._wanted:
                 return
-            if kind == Kind.READY and not self.started.done():
-                del self._bytes[: ANSWER.size]
-                self.started.set_result(None)
+            data = bytes(self._piece)
+            self._piece.clear()
+        at, size = 0, len(data)
+        while size - at >= ANSWER.size:
+            length, number, kind = ANSWER.unpack_from(data, at)
+            if kind >= Kind.WORN:
+                if not self._is_ready(number, kind):
+                    return
+                at += ANSWER.size
                 continue
-            if not self.calls or self.calls[0].number != number:
+            # One that was taken from the outbox is sent all the same.
+            is_new = number > self._taken
+            if is_new and not (self.calls and self.calls[0].number == number):
                 # The user's code has written to the link. Nothing on it can be trusted now.
                 self.abort()
                 return
-            end = ANSWER.size + length
-            if len(self._bytes) < end:
+            begin, at = at, at + ANSWER.size + length
+            if size < at:
+                self._keep(data[begin:], at - begin)
                 return
-            body = bytes(memoryview(self._bytes)[ANSWER.size : end])
-            del self._bytes[:end]
-            call = self.calls.popleft()
-            now = monotonic()
-            if self.calls:
-                self.calls[0].started = now
-            else:
-                self.idle_since = now
-            self._on_answer(self, call, Kind(kind), body)
+            if is_new:
+                self._take(kind, data[begin + ANSWER.size : at])
+        if at < size:
+            self._keep(data[at:], ANSWER.size)
+
+    def _keep(self, piece: bytes, wanted: int) -> None:
+        """Keep the beginning of an answer until so many bytes are here."""
+        self._piece += piece
+        self._wanted = wanted
+
+    def _is_ready(self, most: int, kind: int) -> bool:
+        """Take word that the worker has started; any other than that one is its last."""
+        if kind == Kind.READY and not self.started.done():
+            self.most = max(most, 1)
+            self._peephole = Peephole(self._outbox)
+            self.started.set_result(None)
+            return True
+        if kind == Kind.WORN:
+            self.is_leaving = self.is_worn = True
+        self.abort()
+        return False
+
+    def _take(self, kind: int, body: bytes) -> None:
+        call = self.calls.popleft()
+        now = monotonic()
+        if self.calls:
+            self.calls[0].started = now
+        else:
+            self.idle_since = now
+        self._on_answer(self, call, _KINDS[kind], body, now)
+
+    # --- answers that are ready and not sent -------------------------------------------------
+
+    def _look(self) -> None:
+        """Take answers that lie in the outbox for long because the next request takes its time."""
+        self._looking = None
+        if self.is_lost or self._peephole is None:
+            return
+        seen = self._peephole.look()
+        # What is written right now may not be whole, and what changes is about to be sent.
+        if seen and seen == self._seen:
+            self._take_early(seen)
+        self._seen = seen
+        if len(self.calls) > 1 or seen:
+            self._looking = self._loop.call_later(_LOOK_SECONDS, self._look)
+
+    def _take_early(self, data: bytes) -> None:
+        at = 0
+        while len(data) - at >= ANSWER.size:
+            length, number, kind = ANSWER.unpack_from(data, at)
+            at += ANSWER.size
+            if len(data) - at < length or kind >= Kind.WORN:
+                return
+            if self.calls and self.calls[0].number == number:
+                self._taken = number
+                self._take(kind, data[at : at + length])
+            at += length
 
     def _read_last(self) -> None:
         """Take what the worker answered before it ended: a failed write comes before that."""
@@ -331,16 +412,16 @@ class WorkerLink(asyncio.Protocol):
             while descriptor >= 0 and (data := os.read(descriptor, _PIECE)):
                 self.data_received(data)
 
-    def _wear_out(self) -> None:
-        self.is_leaving = True
-        self.is_worn = True
-        self.abort()
-
     def connection_lost(self, error: Exception | None) -> None:
         """Tell that the worker is gone."""
         self.is_lost = True
+        if self._looking is not None:
+            self._looking.cancel()
         if error is not None:
             self._read_last()
+        if self._peephole is not None:
+            self._take_early(self._peephole.look())
+            self._peephole.close()
         if self.started.done():
             self._on_lost(self)
         else:

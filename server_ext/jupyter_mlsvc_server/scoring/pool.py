@@ -40,8 +40,10 @@ _MOST_FAILED_STARTS: Final = 4
 _LONGEST_PAUSE: Final = 10.0
 """Seconds until another worker is started where they end as soon as they are started."""
 
-_MOST_AHEAD: Final = 4
-_AHEAD_BELOW: Final = ((0.001, _MOST_AHEAD), (0.01, 2))
+_SHORT: Final = 0.001
+_BRIEF: Final = 0.01
+_AHEAD_IF_SHORT: Final = 8
+_AHEAD_IF_BRIEF: Final = 2
 """Requests given to a worker at once, by the seconds that one takes on average."""
 
 
@@ -50,7 +52,8 @@ class Pool:
 
     A request goes to the worker with the least to do. While all are busy another one is started,
     up to the maximum. A worker that answers in no time gets its next request ahead, so that it
-    never waits for this process; one that was ahead of a crash runs again elsewhere.
+    never waits for this process; one that was ahead of a crash runs again elsewhere. A worker that
+    answers requests together gets as many as it takes at once, and as many to go on with.
 
     Parameters
     ----------
@@ -203,16 +206,30 @@ class Pool:
 
     def _free_worker(self) -> WorkerLink | None:
         """Find the worker with the least to do; where all have enough, start another one."""
-        ahead = next((most for below, most in _AHEAD_BELOW if self._average < below), 1)
         best: WorkerLink | None = None
         for worker in self._workers:
             if worker.is_leaving or worker.is_lost:
                 continue
+            if len(worker.calls) < worker.most and worker.most > 1:
+                # One that answers many together is not busy before it has them.
+                return worker if self._has_room(worker) else None
             if best is None or len(worker.calls) < len(best.calls):
                 best = worker
         if best is None or best.calls:
             self._grow()
-        return best if best is not None and len(best.calls) < ahead else None
+        return best if best is not None and self._has_room(best) else None
+
+    def _has_room(self, worker: WorkerLink) -> bool:
+        calls = worker.calls
+        if not calls:
+            return True
+        if calls[0].is_suspect:
+            return False
+        if worker.most > 1:
+            return len(calls) < 2 * worker.most
+        if self._average < _SHORT:
+            return len(calls) < _AHEAD_IF_SHORT
+        return self._average < _BRIEF and len(calls) < _AHEAD_IF_BRIEF
 
     def _wait(self, call: Call) -> None:
         if len(self._queue) >= max(self._settings.queue_limit, 1):
@@ -253,7 +270,10 @@ class Pool:
     async def _connect(self, pid: int, link: socket.socket) -> WorkerLink:
         try:
             _, worker = await self._loop.create_unix_connection(
-                lambda: WorkerLink(pid, self._answered, self._worker_lost), sock=link
+                lambda: WorkerLink(
+                    pid, self._template.outbox_of(pid), self._answered, self._worker_lost
+                ),
+                sock=link,
             )
         except BaseException:
             link.close()
@@ -280,28 +300,31 @@ class Pool:
 
     def _feed(self, worker: WorkerLink) -> None:
         """Give a worker that has room what waits."""
-        ahead = next((most for below, most in _AHEAD_BELOW if self._average < below), 1)
-        while (
-            self._queue and not (worker.is_leaving or worker.is_lost) and len(worker.calls) < ahead
-        ):
-            call = self._queue.popleft()
-            if not call.is_over:
-                worker.send(call)
+        queue = self._queue
+        while queue and not (worker.is_leaving or worker.is_lost) and self._has_room(worker):
+            if queue[0].is_over:
+                queue.popleft()
+            elif queue[0].is_suspect and worker.calls:
+                return
+            else:
+                worker.send(queue.popleft())
 
-    def _answered(self, worker: WorkerLink, call: Call, kind: Kind, body: bytes) -> None:
-        seconds = monotonic() - call.started
+    def _answered(
+        self, worker: WorkerLink, call: Call, kind: Kind, body: bytes, now: float
+    ) -> None:
+        seconds = now - call.started
         self._average = (
-            seconds if math.isinf(self._average) else self._average * 0.9 + seconds * 0.1
+            seconds if self._average == math.inf else self._average * 0.9 + seconds * 0.1
         )
         self._failed_starts = 0
         if not call.is_over:
-            self._tell(call, kind, body)
+            self._tell(call, kind, body, now - call.arrived)
         if self._queue:
             self._feed(worker)
-        self._note_idle()
+        if self._is_retiring:
+            self._note_idle()
 
-    def _tell(self, call: Call, kind: Kind, body: bytes) -> None:
-        seconds = monotonic() - call.arrived
+    def _tell(self, call: Call, kind: Kind, body: bytes, seconds: float) -> None:
         if kind is Kind.SUCCESS:
             self._timings.add(seconds)
             call.end(ScoringAnswer(200, body, True))
@@ -324,7 +347,12 @@ class Pool:
             self._workers.remove(worker)
         calls = [*worker.calls]
         worker.calls.clear()
-        if calls and not was_expected:
+        if len(calls) > 1 and worker.most > 1 and not was_expected:
+            # Any of them can have ended it. Each runs alone now, so that only that one fails.
+            for call in calls:
+                call.is_suspect = True
+            self._spawn(self._tell_ending(worker.pid, None))
+        elif calls and not was_expected:
             # Only the first one can have run.
             self._spawn(self._tell_ending(worker.pid, calls.pop(0)))
         elif not was_expected:
@@ -414,8 +442,10 @@ class Pool:
             if worker.calls and now - worker.calls[0].started > deadline:
                 self._fail(worker.calls[0], RunTooLong(self.key, deadline))
                 worker.is_leaving = True
-                # Those behind it have not run; the first one is done with.
+                # Those behind it have not run, or can run again; the first one is done with.
                 worker.calls.popleft()
+                for call in worker.calls:
+                    call.is_suspect = worker.most > 1
                 self._queue.extendleft(reversed(worker.calls))
                 worker.calls.clear()
                 self._log.warning("killing a worker of %s after %s s", self.key, deadline)

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
+from jupyter_mlsvc_server.runtime.outbox import outbox_path
 from jupyter_mlsvc_server.runtime.protocol import Prepare, Refused, Service
 from jupyter_mlsvc_server.scoring.definition import DefinitionKey, ServiceDefinition
 from jupyter_mlsvc_server.scoring.errors import (
@@ -105,6 +106,10 @@ class Template:
 
     def _ended(self, pid: int) -> None:
         self.child_ended(pid)
+
+    def outbox_of(self, pid: int) -> Path:
+        """Give the file of a worker's answers that are not sent yet."""
+        return outbox_path(self._work, pid)
 
     @property
     def pid(self) -> int:

@@ -6,6 +6,7 @@ import asyncio
 import socket
 import time
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -336,7 +337,7 @@ async def test_a_crash_and_a_passed_deadline_count_as_errors(
     assert (figures.calls, figures.errors, figures.p50) == (1, 1, None)
 
 
-async def test_the_answer_that_a_worker_gave_before_it_ended_is_not_lost() -> None:
+async def test_the_answer_that_a_worker_gave_before_it_ended_is_not_lost(tmp_path: Path) -> None:
     """The failed write of another request comes before the answer is read."""
     key, answers = DefinitionKey("Test", "V1.0"), list[bytes]()
     lost = asyncio.Event()
@@ -344,7 +345,10 @@ async def test_the_answer_that_a_worker_gave_before_it_ended_is_not_lost() -> No
     ours.setblocking(False)
     _, worker = await asyncio.get_running_loop().create_unix_connection(
         lambda: WorkerLink(
-            0, lambda _worker, _call, _kind, body: answers.append(body), lambda _: lost.set()
+            0,
+            tmp_path / "outbox",
+            lambda _worker, _call, _kind, body, _now: answers.append(body),
+            lambda _: lost.set(),
         ),
         sock=ours,
     )
@@ -358,3 +362,56 @@ async def test_the_answer_that_a_worker_gave_before_it_ended_is_not_lost() -> No
     await asyncio.wait_for(lost.wait(), 5)
     assert answers == [b"ok"]
     assert [call.body for call in worker.calls] == [b"second", b"third"]
+
+
+SOMETIMES_SLOW = """
+import os, pathlib, time
+if act == "wait":
+    while not pathlib.Path(door).exists():
+        time.sleep(0.01)
+if act == "end":
+    os._exit(1)
+y = n
+"""
+
+
+async def _quick(service: Service) -> None:
+    """Have the pool learn that this service answers in no time, and give out requests ahead."""
+    for n in range(60):
+        assert await service.outputs(n=n, act="", door="") == {"y": n}
+
+
+async def test_an_answer_does_not_wait_for_the_request_behind_it(
+    make_engine: MakeEngine, tmp_path: Path
+) -> None:
+    engine = await make_engine(workers_max=1)
+    inputs = "n:integer act:character door:character"
+    service = await serve_by(engine, SOMETIMES_SLOW, inputs=inputs)
+    await _quick(service)
+    door = tmp_path / "door"
+    tasks = [
+        asyncio.create_task(service.outputs(n=n, act=act, door=str(door)))
+        for n, act in enumerate(["", "", "wait", ""])
+    ]
+    # The slow one would never end, so that whoever waited for it would not, either.
+    assert await asyncio.wait_for(asyncio.gather(*tasks[:2]), 20) == [{"y": 0}, {"y": 1}]
+    assert not tasks[2].done()
+    door.touch()
+    assert await asyncio.wait_for(asyncio.gather(*tasks[2:]), 20) == [{"y": 2}, {"y": 3}]
+    assert await service.outputs(n=4, act="", door="") == {"y": 4}
+
+
+async def test_a_crash_costs_no_answer_that_was_ready_before(make_engine: MakeEngine) -> None:
+    engine = await make_engine(workers_max=1)
+    inputs = "n:integer act:character door:character"
+    service = await serve_by(engine, SOMETIMES_SLOW, inputs=inputs)
+    for end in range(8):
+        await _quick(service)
+        told = await asyncio.gather(
+            *(service.outputs(n=n, act="end" if n == end else "", door="") for n in range(8)),
+            return_exceptions=True,
+        )
+        assert isinstance(told[end], MlsvcServerError)
+        assert [answer for n, answer in enumerate(told) if n != end] == [
+            {"y": n} for n in range(8) if n != end
+        ]

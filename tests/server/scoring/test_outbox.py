@@ -1,0 +1,130 @@
+"""Answers that a worker keeps, and what the server makes of them."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from jupyter_mlsvc_server.runtime.outbox import Outbox, Peephole
+from jupyter_mlsvc_server.runtime.protocol import ANSWER, Kind
+from jupyter_mlsvc_server.scoring.definition import DefinitionKey
+from jupyter_mlsvc_server.scoring.link import Call, WorkerLink
+
+KEY = DefinitionKey("Test", "V1.0")
+
+
+@pytest.fixture
+def ends() -> Iterator[tuple[socket.socket, socket.socket]]:
+    ours, theirs = socket.socketpair()
+    ours.setblocking(False)
+    yield ours, theirs
+    ours.close()
+    theirs.close()
+
+
+class Answered:
+    """A link with the answers that came, and a worker's outbox at its other end."""
+
+    def __init__(self, link: WorkerLink, outbox: Outbox, bodies: list[bytes]) -> None:
+        self.link = link
+        self.outbox = outbox
+        self.bodies = bodies
+        self.lost = asyncio.Event()
+
+    def send(self, *bodies: bytes) -> None:
+        for body in bodies:
+            self.link.send(Call(KEY, body, lambda _: None))
+
+    async def wait(self, count: int) -> None:
+        async with asyncio.timeout(5):
+            while len(self.bodies) < count:  # noqa: ASYNC110  # the link tells nobody
+                await asyncio.sleep(0.001)
+
+
+@pytest_asyncio.fixture
+async def answered(
+    ends: tuple[socket.socket, socket.socket], tmp_path: Path
+) -> AsyncIterator[Answered]:
+    ours, theirs = ends
+    bodies: list[bytes] = []
+    path = tmp_path / "outbox"
+    outbox = Outbox(theirs, path)
+    _, link = await asyncio.get_running_loop().create_unix_connection(
+        lambda: WorkerLink(
+            0, path, lambda _link, _call, _kind, body, _now: bodies.append(body), lambda _: None
+        ),
+        sock=ours,
+    )
+    theirs.sendall(ANSWER.pack(0, 1, Kind.READY))
+    await link.started
+    yield Answered(link, outbox, bodies)
+    link.abort()
+
+
+async def test_what_is_kept_is_taken_once(answered: Answered) -> None:
+    answered.send(b"1", b"2", b"3")
+    answered.outbox.put(1, Kind.SUCCESS, b"one", may_wait=True)
+    await answered.wait(1)
+    answered.outbox.put(2, Kind.FAILURE, b"two", may_wait=True)
+    answered.outbox.put(3, Kind.SUCCESS, b"three", may_wait=False)
+    await answered.wait(3)
+    answered.send(b"4")
+    answered.outbox.put(4, Kind.SUCCESS, b"four", may_wait=False)
+    await answered.wait(4)
+    assert answered.bodies == [b"one", b"two", b"three", b"four"]
+    assert not answered.link.calls
+    assert not answered.link.is_lost
+
+
+async def test_what_is_too_large_to_keep_goes_in_its_turn(answered: Answered) -> None:
+    answered.send(*(b"x" for _ in range(5)))
+    large = bytes(300_000)
+    sending = asyncio.to_thread(_put_all, answered.outbox, [b"1", large, b"3", large, b"5"])
+    await asyncio.gather(sending, answered.wait(5))
+    assert answered.bodies == [b"1", large, b"3", large, b"5"]
+
+
+def _put_all(outbox: Outbox, bodies: list[bytes]) -> None:
+    for number, body in enumerate(bodies, start=1):
+        outbox.put(number, Kind.SUCCESS, body, may_wait=number < len(bodies))
+
+
+async def test_what_a_worker_kept_when_it_ended_is_taken(
+    answered: Answered, ends: tuple[socket.socket, socket.socket]
+) -> None:
+    answered.send(b"1", b"2", b"3")
+    answered.outbox.put(1, Kind.SUCCESS, b"one", may_wait=True)
+    answered.outbox.put(2, Kind.SUCCESS, b"two", may_wait=True)
+    ends[1].close()
+    await answered.wait(2)
+    assert answered.bodies == [b"one", b"two"]
+    assert [call.body for call in answered.link.calls] == [b"3"]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"\xff", b"\xff\xff\xff\xff", b"\x10\0\0\0" + b"\xff" * 60, b"\x30\0\0\0" + bytes(60)],
+    ids=["empty", "short", "too long", "nonsense", "zeros"],
+)
+async def test_what_the_users_code_wrote_there_is_no_answer(
+    answered: Answered, tmp_path: Path, content: bytes
+) -> None:
+    (tmp_path / "outbox").write_bytes(content)
+    answered.send(b"1", b"2")
+    await asyncio.sleep(0.05)
+    assert answered.bodies == []
+    assert len(answered.link.calls) == 2
+
+
+async def test_where_no_file_can_be_made_each_answer_is_sent(
+    ends: tuple[socket.socket, socket.socket], tmp_path: Path
+) -> None:
+    outbox = Outbox(ends[1], tmp_path / "missing" / "outbox")
+    outbox.put(1, Kind.SUCCESS, b"one", may_wait=True)
+    assert ends[0].recv(100) == ANSWER.pack(3, 1, Kind.SUCCESS) + b"one"
+    assert Peephole(tmp_path / "missing" / "outbox").look() == b""
