@@ -26,6 +26,7 @@ from jupyter_mlsvc_server.answers import (
     nobody_known,
 )
 from jupyter_mlsvc_server.errors import BadRequest, Busy, MlsvcServerError
+from jupyter_mlsvc_server.front.heads import END as HEAD_ENDS
 from jupyter_mlsvc_server.front.link import LinkEnded
 from jupyter_mlsvc_server.front.relay import Relay
 from jupyter_mlsvc_server.scoring.definition import DefinitionKey
@@ -110,7 +111,7 @@ class Request:
     """A request on its way in."""
 
     __slots__ = (
-        "call", "chunks", "error", "expects", "headers", "is_admitted", "is_chunked",
+        "authorization", "chunks", "error", "expects", "headers", "is_admitted", "is_chunked",
         "is_forwarded", "is_kept_alive", "is_whole", "key", "length", "method", "origin", "size",
         "url", "version", "wakeup",
     )  # fmt: skip
@@ -130,14 +131,22 @@ class Request:
         self.length = 0
         self.is_chunked = False
         self.expects = False
+        self.authorization: bytes | None = None
         self.origin: bytes | None = None
         self.is_admitted = False
         self.error: MlsvcServerError | None = None
         """What it is answered with once its body has come."""
-        self.call: Call | None = None
         self.is_forwarded = False
         self.wakeup: asyncio.Future[None] | None = None
         """Waited for by who forwards the body."""
+
+    def copy_of_head(self) -> Request:
+        """Give a request with what this one's head told."""
+        copy = Request()
+        copy.method, copy.url, copy.version = self.method, self.url, self.version
+        copy.is_kept_alive, copy.length, copy.key = self.is_kept_alive, self.length, self.key
+        copy.origin, copy.authorization = self.origin, self.authorization
+        return copy
 
 
 class Connection(asyncio.Protocol):
@@ -153,6 +162,10 @@ class Connection(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, None)
         self._reading: Request | None = None
         self._current: Request | None = None
+        self._call: Call | None = None
+        """What runs for the current request."""
+        self._fresh: bytes | None = None
+        """What came last, where a request begins with it."""
         self._queue: deque[Request] = deque()
         self._upgrading: Request | None = None
         self._head_bytes = 0
@@ -183,9 +196,20 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Parse what came."""
-        self._heard_at = self._front.now
+        front = self._front
+        self._heard_at = front.now
         if self._is_closing or self._broken is not None:
             return
+        if self._current is None and self._reading is None and not self._queue:
+            end = data.find(HEAD_ENDS) + len(HEAD_ENDS)
+            known = front.heads.get(data[:end])
+            if known is not None and len(data) - end == known.length:
+                key, authorization = known.key, known.authorization
+                if key and authorization and front.tokens.admits(authorization):
+                    self._current = known
+                    self._call = front.engine.submit(key, data[end:], self._ended)
+                    return
+            self._fresh = data
         try:
             self._feed(data)
         except httptools.HttpParserError:
@@ -200,10 +224,9 @@ class Connection(asyncio.Protocol):
         """Forget about the answers, and let the server know."""
         self._is_closing = True
         self._front.connections.discard(self)
-        current = self._current
-        if current is not None and current.call is not None:
-            current.call.abandon()
-        self._current = None
+        if self._call is not None:
+            self._call.abandon()
+        self._current = self._call = None
         self._queue.clear()
         for task in self._tasks:
             task.cancel()
@@ -291,6 +314,7 @@ class Connection(asyncio.Protocol):
     def on_headers_complete(self) -> None:
         """Begin to answer, if nothing else is being answered."""
         self._is_in_head = False
+        fresh, self._fresh = self._fresh, None
         request = self._reading
         if request is None or self._is_closing:
             return
@@ -301,6 +325,9 @@ class Connection(asyncio.Protocol):
             self._upgrading, self._reading = request, None
             return
         request.is_kept_alive = parser.should_keep_alive()
+        self._read_headers(request)
+        if fresh is not None:
+            self._front.heads.add(fresh, request)
         if self._current is None:
             self._begin(request)
         else:
@@ -340,12 +367,10 @@ class Connection(asyncio.Protocol):
 
     def _begin(self, request: Request) -> None:
         self._current = request
-        key = self._front.key_of(request.url) if request.method == b"POST" else None
-        authorization = self._read_headers(request)
-        if key is None:
+        authorization = request.authorization
+        if request.key is None:
             self._forward(request)
             return
-        request.key = key
         if authorization is not None and self._front.tokens.admits(authorization):
             self._admit(request)
             return
@@ -357,13 +382,15 @@ class Connection(asyncio.Protocol):
                 self._pause("verifying")
             self._spawn(self._verify(request, authorization, token))
 
-    def _read_headers(self, request: Request) -> bytes | None:
-        """Note what the headers tell; give the value of Authorization."""
-        authorization: bytes | None = None
+    def _read_headers(self, request: Request) -> None:
+        """Note whom the request is for, and what its headers tell."""
+        if request.method == b"POST":
+            request.key = self._front.key_of(request.url)
         for name, value in request.headers:
             match name.lower():
                 case b"authorization":
-                    authorization = value if authorization is None else authorization + b"," + value
+                    given = request.authorization
+                    request.authorization = value if given is None else given + b"," + value
                 case b"content-length":
                     request.length = int(value)
                 case b"transfer-encoding":
@@ -372,7 +399,6 @@ class Connection(asyncio.Protocol):
                     request.origin = value
                 case b"expect":
                     request.expects = value.lower() == b"100-continue"
-        return authorization
 
     async def _verify(self, request: Request, authorization: bytes, token: str) -> None:
         try:
@@ -403,12 +429,13 @@ class Connection(asyncio.Protocol):
         chunks = request.chunks
         body = chunks[0] if len(chunks) == 1 else b"".join(chunks)
         assert request.key is not None
-        request.call = self._front.engine.submit(request.key, body, self._ended)
+        self._call = self._front.engine.submit(request.key, body, self._ended)
 
     def _ended(self, outcome: ScoringAnswer | MlsvcServerError) -> None:
         request = self._current
         if request is None:
             return
+        self._call = None
         if isinstance(outcome, ScoringAnswer):
             self._finish(request, outcome.status, outcome.body)
         else:

@@ -21,6 +21,7 @@ from jupyter_mlsvc_server.answers import HEADERS
 from jupyter_mlsvc_server.errors import MlsvcServerError
 from jupyter_mlsvc_server.front import messages
 from jupyter_mlsvc_server.front.connection import Connection, Limits, key_of
+from jupyter_mlsvc_server.front.heads import Heads
 from jupyter_mlsvc_server.front.link import Link
 from jupyter_mlsvc_server.front.tokens import TokenCache
 from jupyter_mlsvc_server.scoring.definition import DefinitionKey, ServiceDefinition
@@ -54,6 +55,7 @@ class Front:
         self.headers = b""
         """Those of every answer."""
         self.limits = Limits(body_bytes=0)
+        self.heads = Heads(self.limits.body_bytes)
         self._origins: frozenset[str] = frozenset()
         self._paths: dict[bytes, DefinitionKey | None] = {}
         self._prefix = secrets.token_hex(12).encode()
@@ -104,6 +106,7 @@ class Front:
     async def _start(self, start: messages.Start) -> None:
         self._log.setLevel(start.log_level)
         self.limits = Limits(body_bytes=start.max_body_bytes)
+        self.heads = Heads(self.limits.body_bytes)
         self._origins = frozenset(start.cors_origins)
         self._doors = [_inherited(descriptor) for descriptor in start.doors]
         if start.certfile:
