@@ -37,9 +37,14 @@ class InvalidModelFile(ValueError):
 
 
 class Header(msgspec.Struct, frozen=True, kw_only=True):
-    """What a container tells about its model; ``response`` names what it predicts."""
+    """What a container tells about its model.
+
+    ``response`` names what it predicts; ``gather`` tells whether rows of several callers may be
+    predicted in one call, None leaves that to the server.
+    """
 
     response: tuple[str, ...] = ()
+    gather: bool | None = None
 
 
 class ModelFile(msgspec.Struct, frozen=True):
@@ -49,7 +54,9 @@ class ModelFile(msgspec.Struct, frozen=True):
     pickle: memoryview
 
 
-def serialize_model(model: object, *, response: str | Sequence[str] = ()) -> bytes:
+def serialize_model(
+    model: object, *, response: str | Sequence[str] = (), gather: bool | None = None
+) -> bytes:
     """Write a fitted model as bytes for a realtime service.
 
     Parameters
@@ -58,6 +65,11 @@ def serialize_model(model: object, *, response: str | Sequence[str] = ()) -> byt
         Has a method ``predict``, such as an estimator of scikit-learn.
     response : str or sequence of str
         What the model predicts; the service answers ``<response>_Pred``. By default ``y``.
+    gather : bool, optional
+        Whether the rows of several concurrent requests may be predicted in one call. By default
+        that is so for models of scikit-learn, xgboost, lightgbm and catboost in which nothing of
+        anybody else's takes part. True says of another model that it predicts each row without
+        regard to the others; False has every request predicted on its own.
 
     Returns
     -------
@@ -76,7 +88,7 @@ def serialize_model(model: object, *, response: str | Sequence[str] = ()) -> byt
     import cloudpickle  # slow to load, and of use here only
 
     names = (response,) if isinstance(response, str) else tuple(response)
-    header = msgspec.json.encode(Header(response=names))
+    header = msgspec.json.encode(Header(response=names, gather=gather))
     with io.BytesIO() as file:
         file.write(_OURS + _HEAD.pack(_FORMAT, len(header)) + header)
         cloudpickle.dump(model, file, protocol=5)

@@ -109,7 +109,8 @@ class Program:
         it as their globals, so the code runs in this dict and the dict is reset afterwards.
     """
 
-    most = 1
+    most: int = 1
+    """Requests that it answers at once."""
 
     def __init__(self, service: Service, compiled: Compiled, namespace: dict[str, Any]) -> None:
         self.service = service

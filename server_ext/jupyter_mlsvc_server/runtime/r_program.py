@@ -84,7 +84,8 @@ class RProgram:
         What was published; R can run it.
     """
 
-    most = 1
+    most: int = 1
+    """Requests that it answers at once."""
 
     def __init__(self, service: Service) -> None:
         self.service = service

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from jupyter_mlsvc.wire.model_file import read_model_file
+from jupyter_mlsvc_server.runtime.estimators import for_matrices, is_row_wise
 from jupyter_mlsvc_server.runtime.manifest import ObjectEntry, Workspace
 from jupyter_mlsvc_server.runtime.misfit import Misfit
 
@@ -25,8 +26,8 @@ RUNTIME: Final = "Realtime"
 INPUT: Final = "inputData"
 OUTPUT: Final = "outputData"
 
-_MODEL: Final = "model"
-CODE: Final = f"{OUTPUT} = {_MODEL}({INPUT})"
+MODEL: Final = "model"
+CODE: Final = f"{OUTPUT} = {MODEL}({INPUT})"
 """What runs for each request."""
 
 _RESPONSE: Final = "y"
@@ -45,7 +46,7 @@ def workspace(size: int) -> Workspace:
     """Describe the content of a model's file of so many bytes."""
     return Workspace(
         python_version=platform.python_version(),
-        objects=(ObjectEntry(name=_MODEL, type="model", size=size),),
+        objects=(ObjectEntry(name=MODEL, type="model", size=size),),
     )
 
 
@@ -54,7 +55,7 @@ def stream(model_file: memoryview) -> bytes:
     with io.BytesIO() as file:
         pickler = pickle.Pickler(file, protocol=5, buffer_callback=lambda _: None)
         pickler.dump(None)  # in the place of the namespace, which a model does not refer to
-        pickler.dump([_MODEL, _Stored(model_file)])
+        pickler.dump([MODEL, _Stored(model_file)])
         return file.getvalue()
 
 
@@ -82,7 +83,7 @@ def load_model(model_file: memoryview) -> Model:
         Whatever is raised when the object is built.
     """
     file = read_model_file(model_file)
-    return Model(_load(file.pickle), file.header.response)
+    return Model(_load(file.pickle), file.header.response, file.header.gather)
 
 
 def _load(data: memoryview) -> object:
@@ -102,9 +103,24 @@ class Model:
         Has a method ``predict``.
     response
         Names of what it predicts.
+    gather
+        Whether rows of several callers may be predicted in one call; None finds out.
+
+    Attributes
+    ----------
+    columns : list of str or None
+        Names of the columns that it was fitted with, None where it does not know them.
+    width : int or None
+        How many columns it takes, None where it does not say.
+    is_row_wise : bool
+        Whether the prediction of a row does not depend on the other rows.
+    takes_matrix : bool
+        Whether :meth:`predict_matrix` can be used.
     """
 
-    def __init__(self, estimator: Any, response: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self, estimator: Any, response: tuple[str, ...] = (), gather: bool | None = None
+    ) -> None:
         if isinstance(estimator, type) or not callable(getattr(estimator, "predict", None)):
             kind = type(estimator)
             raise NotAModel(
@@ -113,9 +129,16 @@ class Model:
         _require_fitted(estimator)
         self._estimator = estimator
         self._response = response
-        self._columns = _column_names(estimator)
-        self._width = _attribute(estimator, "n_features_in_")
+        self.columns = _column_names(estimator)
         self._takes_one_column = _takes_one_column(estimator)
+        self.width = 1 if self._takes_one_column else _attribute(estimator, "n_features_in_")
+        self.is_row_wise = is_row_wise(estimator) if gather is None else gather
+        self._for_matrices = None
+        if self.columns is not None:
+            self._for_matrices = for_matrices(estimator)
+        elif self.width is not None and not self._takes_one_column:
+            self._for_matrices = estimator
+        self.takes_matrix = self._for_matrices is not None
 
     def __call__(self, frame: Any) -> dict[str, Any]:
         """Predict all rows at once.
@@ -127,36 +150,46 @@ class Model:
         """
         if frame is None:
             raise Misfit(f"Input {INPUT!r} (data.frame) is null.")
-        predicted = self._estimator.predict(self._rows(frame))
-        columns = self._named(predicted)
-        for name, column in columns.items():
-            if len(column) != len(frame):
-                raise ValueError(
-                    f"The model gave {len(column)} values of {name!r} for {len(frame)} rows."
-                )
-        return columns
+        return self._named(self._estimator.predict(self._rows(frame)), len(frame))
+
+    def predict_matrix(self, matrix: Any) -> dict[str, Any]:
+        """Predict rows of nothing but numbers, their columns in the right order and number.
+
+        That gives what a call with the DataFrame of the matrix does, without making one.
+        """
+        assert self._for_matrices is not None
+        return self._named(self._for_matrices.predict(matrix), len(matrix))
 
     def _rows(self, frame: Any) -> Any:
         """Give the estimator what it was fitted with: the same columns in the same order."""
-        if self._columns is not None:
-            missing = [name for name in self._columns if name not in frame.columns]
+        if self.columns is not None:
+            missing = [name for name in self.columns if name not in frame.columns]
             if missing:
                 raise Misfit(
                     f"Input {INPUT!r} lacks {_columns(missing)}; the model takes "
-                    f"{_columns(self._columns)}."
+                    f"{_columns(self.columns)}."
                 )
-            return frame[self._columns]
-        width = 1 if self._takes_one_column else self._width
-        if width is not None and frame.shape[1] != width:
+            return frame[self.columns]
+        if self.width is not None and frame.shape[1] != self.width:
             raise Misfit(
-                f"Input {INPUT!r} has {_count(frame.shape[1])}; the model takes {_count(width)}."
+                f"Input {INPUT!r} has {_count(frame.shape[1])}; the model takes "
+                f"{_count(self.width)}."
             )
         if self._takes_one_column:
             return frame.iloc[:, 0]
-        return frame if width is None else frame.to_numpy()
+        return frame if self.width is None else frame.to_numpy()
 
-    def _named(self, predicted: Any) -> dict[str, Any]:
+    def _named(self, predicted: Any, rows: int) -> dict[str, Any]:
         """Name the columns of a prediction ``<response>_Pred``."""
+        columns = self._columns_of(predicted)
+        for name, column in columns.items():
+            if len(column) != rows:
+                raise ValueError(
+                    f"The model gave {len(column)} values of {name!r} for {rows} rows."
+                )
+        return columns
+
+    def _columns_of(self, predicted: Any) -> dict[str, Any]:
         import numpy
 
         if hasattr(predicted, "columns"):

@@ -35,11 +35,15 @@ class Program(Protocol):
 
 
 @runtime_checkable
-class GatheringProgram(Program, Protocol):
+class Gathering(Program, Protocol):
     """One that answers requests together that came at the same time."""
 
     def answer_all(self, bodies: list[bytes]) -> list[tuple[Kind, bytes]]:
-        """Answer up to ``most`` requests, in their order. Then :meth:`reset` is due, once."""
+        """Answer up to ``most`` requests, in their order. Then :meth:`reset` is due, once.
+
+        Those that have not run because one before them left what can't be put back come last, as
+        ``Kind.WORN``; :meth:`reset` tells the same then.
+        """
 
 
 def serve(program: Program, link: socket.socket) -> None:
@@ -60,7 +64,7 @@ def serve(program: Program, link: socket.socket) -> None:
     _limit_memory(service.memory_limit)
     outbox = Outbox(link, outbox_path(Path(service.work), pid))
     reader = RequestReader(link)
-    if program.most > 1 and isinstance(program, GatheringProgram):
+    if program.most > 1 and isinstance(program, Gathering):
         serve_next = partial(_serve_waiting, program, reader, outbox, pid)
     else:
         serve_next = partial(_serve_one, program, reader, outbox, pid)
@@ -86,7 +90,7 @@ def _serve_one(program: Program, reader: RequestReader, outbox: Outbox, pid: int
 
 
 def _serve_waiting(
-    program: GatheringProgram, reader: RequestReader, outbox: Outbox, pid: int
+    program: Gathering, reader: RequestReader, outbox: Outbox, pid: int
 ) -> int | None:
     """Answer the requests that wait, together; give the last one's number."""
     request = reader.read()
@@ -98,9 +102,9 @@ def _serve_waiting(
         assert request is not None
         numbers.append(request[0])
         bodies.append(request[1])
-    answers = program.answer_all(bodies)
+    answers = [each for each in program.answer_all(bodies) if each[0] is not Kind.WORN]
     _end_if_forked(pid)
-    outbox.send(numbers, answers)
+    outbox.send(numbers[: len(answers)], answers)
     return numbers[-1]
 
 

@@ -1,0 +1,319 @@
+"""Answers requests to a model together: one call predicts the rows of all of them.
+
+A request is answered as if it were alone. What does not fit the shape of a data.frame goes the way
+of all programs (:class:`Program`), and so does whatever was in a call that failed or printed:
+nobody could tell whose rows the message or the warning is about.
+
+Rows are put together with those of the same kinds only, column by column, so that pandas and the
+estimator see the types that they would see in one request.
+"""
+
+from __future__ import annotations
+
+import sys
+import traceback
+import warnings
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from itertools import chain
+from operator import itemgetter
+from typing import Any, Final, NamedTuple
+
+import msgspec
+
+from jupyter_mlsvc.wire.models import WebServiceResult
+from jupyter_mlsvc.wire.values import decode_input, encode_output
+from jupyter_mlsvc_server.runtime.program import Compiled, Program
+from jupyter_mlsvc_server.runtime.protocol import Kind, Service
+from jupyter_mlsvc_server.runtime.realtime import INPUT, OUTPUT, Model
+
+MOST: Final = 32
+"""Requests that one call predicts. More of them gain little, and wait longer for each other."""
+
+_LOUD: Final = 3
+"""After so many calls in a row that printed something, requests are answered one by one."""
+
+_DATA_FRAME: Final = "data.frame"
+_EXACT: Final = 2**53
+_INT64: Final = range(-(2**63), 2**63)
+_SCALARS: Final = {int, float, str, bool, type(None)}
+_NUMBERS: Final = {int, float, type(None)}
+
+_INTEGERS: Final = "integers"
+_FLOATS: Final = "floats"
+_MISSING: Final = "floats, some missing"
+_FLOATS_OR_INTEGERS: Final = {_FLOATS, _INTEGERS}
+_MATRIX: Final = {*_FLOATS_OR_INTEGERS, _MISSING}
+
+
+class _Request(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+    """The body of a request in the one shape that is read here."""
+
+    columns: dict[str, list[Any]] = msgspec.field(name=INPUT)
+
+
+class _Rows(NamedTuple):
+    """The rows of a request: its place among the requests, its columns, and how many they are."""
+
+    place: int
+    labels: Sequence[str]
+    columns: Sequence[list[Any]]
+    height: int
+
+
+class _Group(NamedTuple):
+    """Requests whose rows are put together: the columns of all, and what they are to pandas."""
+
+    requests: list[_Rows]
+    columns: list[list[Any]]
+    marks: Sequence[Hashable]
+
+
+class GatheringProgram(Program):
+    """Runs a model that predicts each row without regard to the others.
+
+    Parameters
+    ----------
+    service, compiled, namespace
+        As for any program; its code calls the model.
+    model
+        The model that the namespace has.
+    """
+
+    most: int = MOST
+
+    def __init__(
+        self, service: Service, compiled: Compiled, namespace: dict[str, Any], model: Model
+    ) -> None:
+        super().__init__(service, compiled, namespace)
+        self._model = model
+        self._decode: Callable[[bytes], _Request] = msgspec.json.Decoder(_Request).decode
+        self._encode = msgspec.json.Encoder().encode
+        self._take = _taker(model.columns)
+        self._head, self._tail = self._frame_of_answers()
+        self._is_worn = False
+        self._loud = 0
+
+    def answer(self, body: bytes) -> tuple[Kind, bytes]:
+        """Answer a request: what the answer is, and its body. Then :meth:`reset` is due."""
+        return self.answer_all([body])[0]
+
+    def answer_all(self, bodies: list[bytes]) -> list[tuple[Kind, bytes]]:
+        """Answer requests, in their order. Then :meth:`reset` is due, once for all of them.
+
+        Where the model was changed by one of them, what comes after it is ``Kind.WORN``: those
+        have not run.
+        """
+        answers: list[tuple[Kind, bytes] | None] = [None] * len(bodies)
+        if self._loud < _LOUD:
+            try:
+                self._answer_together(bodies, answers)
+            except Exception:  # noqa: BLE001  # a fault of ours: the other way may still go
+                traceback.print_exc(file=sys.__stderr__)
+        return [
+            self._answer_alone(body) if answer is None else answer
+            for body, answer in zip(bodies, answers, strict=True)
+        ]
+
+    def reset(self) -> bool:
+        """Put everything back for the next request; tell whether that was possible."""
+        return super().reset() and not self._is_worn
+
+    def _is_fresh(self) -> bool:
+        """Undo what the last call of the model did, if there was one before."""
+        if self._has_run and not self._is_worn:
+            self._is_worn = not super().reset()
+        return not self._is_worn
+
+    def _answer_alone(self, body: bytes) -> tuple[Kind, bytes]:
+        return super().answer(body) if self._is_fresh() else (Kind.WORN, b"")
+
+    # --- several at once ---------------------------------------------------------------------
+
+    def _answer_together(
+        self, bodies: list[bytes], answers: list[tuple[Kind, bytes] | None]
+    ) -> None:
+        """Fill in the answers that can be given together."""
+        fitting = []
+        for place, body in enumerate(bodies):
+            rows = self._read(place, body)
+            if rows is not None:
+                fitting.append(rows)
+        for group in self._groups(fitting):
+            plain = self._predict(group)
+            if plain is not None:
+                self._share_out(group.requests, plain, answers)
+
+    def _read(self, place: int, body: bytes) -> _Rows | None:
+        """Take a body apart; None if it is not of the shape, or does not fit the model."""
+        try:
+            given = self._decode(body).columns
+            labels, columns = self._take(given)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, KeyError):
+            return None
+        model = self._model
+        if model.columns is None and model.width is not None and len(columns) != model.width:
+            return None
+        height = len(columns[0]) if columns else 0
+        if not height:
+            return None  # what an estimator says to no rows at all is its own affair
+        for column in columns:
+            if len(column) != height:
+                return None
+        if len(given) != len(columns) and not _all_fit(given.values(), height):
+            return None
+        return _Rows(place, labels, columns, height)
+
+    def _groups(self, requests: list[_Rows]) -> list[_Group]:
+        """Part requests into those whose rows may be put together, and put them together."""
+        if not requests:
+            return []
+        by_labels: dict[Hashable, list[_Rows]] = defaultdict(list)
+        if self._model.columns is not None or self._model.takes_matrix:
+            by_labels[None] = requests
+        else:
+            for rows in requests:
+                by_labels[tuple(rows.labels)].append(rows)
+        groups: list[_Group] = []
+        for group in by_labels.values():
+            columns = _stacked(group)
+            kinds = [set(map(type, column)) for column in columns]
+            marks = [_mark(column, kind) for column, kind in zip(columns, kinds, strict=True)]
+            # Most often all are alike, which is seen at once if no column has two kinds of values.
+            if None not in marks and all(len(kind) == 1 for kind in kinds):
+                groups.append(_Group(group, columns, marks))
+            elif self._model.takes_matrix and _FLOATS_OR_INTEGERS.issuperset(marks):
+                groups += _parted_numbers(group)
+            else:
+                groups += self._parted(group)
+        return groups
+
+    def _parted(self, requests: list[_Rows]) -> list[_Group]:
+        """Part requests by what their columns are to pandas."""
+        by_marks: dict[tuple[Hashable, ...], list[_Rows]] = defaultdict(list)
+        for rows in requests:
+            marks = tuple(_mark(column, set(map(type, column))) for column in rows.columns)
+            if self._model.takes_matrix and _MATRIX.issuperset(marks):
+                # A matrix has one type for all its columns.
+                mark = next(mark for mark in (_MISSING, _FLOATS, _INTEGERS) if mark in marks)
+                marks = (mark,) * len(marks)
+            if None not in marks:
+                by_marks[marks].append(rows)
+        return [_Group(group, _stacked(group), marks) for marks, group in by_marks.items()]
+
+    def _predict(self, group: _Group) -> dict[str, list[Any]] | None:
+        """Predict all rows; None where that fails or says anything."""
+        if not self._is_fresh():
+            return None
+        self._has_run = True
+        self._console.begin()
+        try:
+            # Filters that the code sets are undone, and warnings given before are given again.
+            with warnings.catch_warnings():
+                if self._model.takes_matrix and _MATRIX.issuperset(group.marks):
+                    predicted = self._model.predict_matrix(_matrix(group))
+                else:
+                    given = dict(zip(group.requests[0].labels, group.columns, strict=True))
+                    predicted = self._model(decode_input(_DATA_FRAME, given, INPUT))
+            plain: dict[str, list[Any]] = encode_output(_DATA_FRAME, predicted, OUTPUT)
+        except BaseException:  # noqa: BLE001  # whatever the model raises, it will raise again
+            return None
+        if self._scratch.touched() or self._console.text():
+            self._loud += 1
+            return None
+        self._loud = 0
+        return plain
+
+    def _share_out(
+        self,
+        group: list[_Rows],
+        plain: dict[str, list[Any]],
+        answers: list[tuple[Kind, bytes] | None],
+    ) -> None:
+        """Give each request the rows that it asked for."""
+        head, tail, encode = self._head, self._tail, self._encode
+        columns = list(plain.items())
+        start = 0
+        for rows in group:
+            end = start + rows.height
+            outputs = {name: column[start:end] for name, column in columns}
+            start = end
+            try:
+                answers[rows.place] = Kind.SUCCESS, b"".join((head, encode(outputs), tail))
+            except (ValueError, OverflowError):  # JSON needs more than one try for these
+                continue
+
+    def _frame_of_answers(self) -> tuple[bytes, bytes]:
+        """Give what stands before and after the columns in a successful answer."""
+        whole = self._encode(
+            WebServiceResult(
+                success=True,
+                error_message="",
+                output_parameters={OUTPUT: {}},
+                output_files={},
+                console_output="",
+                changed_files=[],
+            )
+        )
+        head, mark, tail = whole.partition(f'"{OUTPUT}":'.encode())
+        return head + mark, tail.removeprefix(b"{}")
+
+
+def _taker(
+    names: list[str] | None,
+) -> Callable[[dict[str, list[Any]]], tuple[Sequence[str], Sequence[list[Any]]]]:
+    """Give what takes the model's columns from those of a request; it raises ``KeyError``."""
+    if names is None:
+        return lambda given: (tuple(given), tuple(given.values()))
+    if len(names) == 1:
+        return lambda given: (names, (given[names[0]],))
+    take = itemgetter(*names)
+    return lambda given: (names, take(given))
+
+
+def _all_fit(columns: Iterable[list[Any]], height: int) -> bool:
+    """Tell whether columns that the model does not use would pass as well."""
+    return all(
+        len(column) == height and _SCALARS.issuperset(map(type, column)) for column in columns
+    )
+
+
+def _stacked(group: list[_Rows]) -> list[list[Any]]:
+    parts = zip(*(rows.columns for rows in group), strict=True)
+    return [list(chain.from_iterable(column)) for column in parts]
+
+
+def _parted_numbers(requests: list[_Rows]) -> list[_Group]:
+    """Part requests of which none has anything but numbers, for a matrix."""
+    with_floats: list[_Rows] = []
+    integers: list[_Rows] = []
+    for rows in requests:
+        has_floats = float in map(type, chain.from_iterable(rows.columns))
+        (with_floats if has_floats else integers).append(rows)
+    return [
+        _Group(group, columns, [mark] * len(columns))
+        for group, mark in ((with_floats, _FLOATS), (integers, _INTEGERS))
+        if group
+        for columns in [_stacked(group)]
+    ]
+
+
+def _mark(column: list[Any], kinds: set[type]) -> Hashable:
+    """Say what a column is to pandas; None where that hangs on the values themselves."""
+    if kinds == {float}:
+        return _FLOATS
+    if kinds == {int}:
+        return _INTEGERS if min(column) in _INT64 and max(column) in _INT64 else None
+    if kinds <= _NUMBERS and kinds != {type(None)}:
+        if any(type(item) is int and not -_EXACT <= item <= _EXACT for item in column):
+            return None
+        return _MISSING if type(None) in kinds else _FLOATS
+    return frozenset(kinds) if kinds <= _SCALARS else None
+
+
+def _matrix(group: _Group) -> Any:
+    """Make what ``DataFrame.to_numpy`` gives of such columns, laid out as there."""
+    import numpy
+
+    all_integers = all(mark == _INTEGERS for mark in group.marks)
+    return numpy.array(group.columns, dtype=numpy.int64 if all_integers else numpy.float64).T
