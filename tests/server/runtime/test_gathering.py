@@ -241,6 +241,7 @@ def test_only_the_request_that_does_not_fit_is_refused(enter: Enter, counted: Co
         b'{"inputData": {"a": [1], "b": [1], "c": [1], "d": [[1]]}}',
         b'{"inputData": {"a": [1], "b": [1, 2], "c": [1], "d": [1]}}',
         b'{"inputData": {"a": [1]}}',
+        b'{"inputData": {"a": [1], "b": [1], "c": [1], "d": [1], "e": [1]}}',
         b'{"inputData": null}',
         b'{"inputData": [1]}',
         b'{"inputData": {"a": [1], "b": [1], "c": [1], "d": [1]}, "more": 1}',
@@ -252,19 +253,28 @@ def test_only_the_request_that_does_not_fit_is_refused(enter: Enter, counted: Co
     assert predictions(answers[-1]) == {"y_Pred": ["virginica"]}
 
 
+@pytest.mark.parametrize("extra", [[[1]], [1, 2], []])
+def test_columns_that_the_model_leaves_aside_have_to_fit_as_well(enter: Enter, extra: Any) -> None:
+    program = enter(SVC().fit(IRIS, SPECIES))
+    columns = IRIS.iloc[[0]].to_dict("list")
+    bodies = [body_of(columns | {"e": ["x"]}), body_of(columns | {"e": extra}), flowers(0)]
+    answers = together(program, bodies)
+    assert [kind for kind, _ in answers] == [Kind.SUCCESS, Kind.MISFIT, Kind.SUCCESS]
+
+
 def test_only_the_request_that_the_model_cannot_compute_fails(
     enter: Enter, counted: Counting
 ) -> None:
     program = enter(counted)
-    nothing = body_of({"a": [None], "b": [1.0], "c": [1.0], "d": [1.0]})
-    text = body_of({"a": ["seven"], "b": [1.0], "c": [1.0], "d": [1.0]})
+    nothing = body_of({name: [None, 1.0] for name in NAMES})
+    text = body_of({name: ["seven"] for name in NAMES})
     bodies = [flowers(0), nothing, flowers(60), text]
     answers = together(program, bodies)
     assert [kind for kind, _ in answers] == [Kind.SUCCESS, Kind.FAILURE, Kind.SUCCESS, Kind.FAILURE]
     assert "NaN" in json.loads(answers[1][1])["errorMessage"]
     assert "seven" in json.loads(answers[3][1])["errorMessage"]
     # Two that are alike at once; of the others each was tried, and asked again for its message.
-    assert sorted(counted.calls) == [1, 1, 1, 1, 2]
+    assert sorted(counted.calls) == [1, 1, 2, 2, 2]
     assert answers == one_by_one(program, bodies)
 
 
@@ -472,8 +482,11 @@ def test_types_of_columns_are_those_of_the_request(enter: Enter) -> None:
     program = enter(Predict(lambda rows: [str(rows["x"].dtype)] * len(rows)))
     bodies = [
         body_of({"x": values})
-        for values in ([1], [1.5], [1, 2.5], [True], [None], [2**70], ["a"], ["a", None], [1, "a"])
-    ]
+        for values in (
+            [1], [1.5], [1, 2.5], [True], [None], [2**70], [2**60, 0.5], ["a"], ["a", None],
+            [1, "a"],
+        )
+    ]  # fmt: skip
     answers = together(program, bodies)
     assert answers == one_by_one(program, bodies)
     assert [predictions(answer)["y_Pred"][0] for answer in answers[:4]] == [
@@ -481,6 +494,25 @@ def test_types_of_columns_are_those_of_the_request(enter: Enter) -> None:
         "float64",
         "float64",
         "bool",
+    ]
+
+
+def test_the_type_of_a_matrix_is_that_of_the_request(enter: Enter) -> None:
+    model = Predict(lambda rows: [str(rows.dtype)] * len(rows))
+    model.n_features_in_ = 2
+    program = enter(model)
+    bodies = [
+        body_of({"x": [x], "y": [y]}) for x, y in ((1, 2), (1.5, 2), (1.5, 2.5), (True, 1), (1, ""))
+    ]
+    answers = together(program, bodies)
+    assert answers == one_by_one(program, bodies)
+    assert together(program, bodies[:3]) == answers[:3]
+    assert [predictions(answer)["y_Pred"] for answer in answers] == [
+        ["int64"],
+        ["float64"],
+        ["float64"],
+        ["object"],
+        ["object"],
     ]
 
 
