@@ -7,7 +7,6 @@ back the same way. Every other request goes through a :class:`~.relay.Relay` to 
 from __future__ import annotations
 
 import asyncio
-import http
 import re
 from collections import deque
 from collections.abc import Coroutine, Iterable
@@ -19,7 +18,6 @@ import httptools
 
 from jupyter_mlsvc_server.answers import (
     CORS_HEADERS,
-    REQUEST_ID,
     bearer_token,
     body_too_large,
     error_body,
@@ -38,13 +36,8 @@ if TYPE_CHECKING:
 
 _CALL: Final = re.compile(rb"/api/([^/?]+)/([^/?]+)/?(?:\?.*)?", re.DOTALL)
 _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
-_STATUS_LINES: Final = {
-    status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode()
-    for status in http.HTTPStatus
-}
 _KEPT_ALIVE: Final = b"Connection: keep-alive\r\n"
 _CLOSED: Final = b"Connection: close\r\n"
-_REQUEST_ID: Final = f"{REQUEST_ID}: ".encode()
 _CORS: Final = "".join(f"{name}: {value}\r\n" for name, value in CORS_HEADERS.items()).encode()
 
 _NOT_FORWARDED: Final = frozenset(
@@ -467,6 +460,7 @@ class Connection(asyncio.Protocol):
     ) -> None:
         """Write an answer and go on with the next request."""
         front = self._front
+        request_id = request_id or front.next_id()
         if request.origin is not None:
             headers += self._cors_headers(request.origin)
         if not request.is_kept_alive:
@@ -474,12 +468,9 @@ class Connection(asyncio.Protocol):
         elif request.version == "1.0":
             headers += _KEPT_ALIVE
         self._transport.write(
-            b"%b%b%b%b\r\nContent-Length: %d\r\n%b\r\n%b"
-            % (
-                _STATUS_LINES[status], front.headers, _REQUEST_ID,
-                request_id or front.next_id(), len(body), headers, body,
-            )
-        )  # fmt: skip
+            b"%b%b\r\nContent-Length: %d\r\n%b\r\n%b"
+            % (front.beginnings[status], request_id, len(body), headers, body)
+        )
         self._next(request)
 
     def _finish_with_error(self, request: Request, error: MlsvcServerError) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import http
 import itertools
 import logging
 import secrets
@@ -17,7 +18,7 @@ from email.utils import formatdate
 from pathlib import Path
 from typing import Any, Final
 
-from jupyter_mlsvc_server.answers import HEADERS
+from jupyter_mlsvc_server.answers import HEADERS, REQUEST_ID
 from jupyter_mlsvc_server.errors import MlsvcServerError
 from jupyter_mlsvc_server.front import messages
 from jupyter_mlsvc_server.front.connection import Connection, Limits, key_of
@@ -52,8 +53,8 @@ class Front:
         self.connections: set[Connection] = set()
         self.now = self.loop.time()
         """Seconds of the loop's clock, to a second."""
-        self.headers = b""
-        """Those of every answer."""
+        self.beginnings: dict[int, bytes] = {}
+        """Of answers, by their status, up to the request's id."""
         self.limits = Limits(body_bytes=0)
         self.heads = Heads(self.limits.body_bytes)
         self._origins: frozenset[str] = frozenset()
@@ -226,7 +227,11 @@ class Front:
         common = "".join(f"{name}: {value}\r\n" for name, value in HEADERS.items())
         while True:
             self.now = self.loop.time()
-            self.headers = f"{common}Date: {formatdate(time.time(), usegmt=True)}\r\n".encode()
+            headers = f"{common}Date: {formatdate(time.time(), usegmt=True)}\r\n{REQUEST_ID}: "
+            self.beginnings = {
+                status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n{headers}".encode()
+                for status in http.HTTPStatus
+            }
             for connection in tuple(self.connections):
                 connection.look(self.now)
             await asyncio.sleep(_TICK_SECONDS)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection
-from dataclasses import dataclass
 from typing import Any, Protocol
+
+import msgspec
 
 from jupyter_mlsvc_server.scoring.definition import DefinitionKey, PoolSize, ServiceDefinition
 from jupyter_mlsvc_server.scoring.statistics import Figures
@@ -13,8 +14,7 @@ Definitions = Callable[[str, str], Awaitable[ServiceDefinition]]
 """Finds the definition of a name and version; raises a ``NotFound`` when there is none."""
 
 
-@dataclass(frozen=True, slots=True)
-class ScoringAnswer:
+class ScoringAnswer(msgspec.Struct, frozen=True, gc=False):
     """Answer to one request.
 
     Attributes

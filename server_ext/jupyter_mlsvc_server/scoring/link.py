@@ -287,6 +287,7 @@ class WorkerLink(asyncio.Protocol):
         self._taken = 0
         """Number of the last answer that was taken from the outbox."""
         self._looking: asyncio.TimerHandle | None = None
+        self._unsent: list[bytes] = []
         self._transport: asyncio.Transport | None = None
         self._loop = asyncio.get_running_loop()
         self.started: asyncio.Future[None] = self._loop.create_future()
@@ -306,12 +307,25 @@ class WorkerLink(asyncio.Protocol):
         elif self._looking is None:
             self._looking = self._loop.call_later(_LOOK_SECONDS, self._look)
         self.calls.append(call)
-        assert self._transport is not None
-        self._transport.write(REQUEST.pack(len(call.body), call.number) + call.body)
+        # What comes at the same time goes with one write.
+        if not self._unsent:
+            self._loop.call_soon(self._flush)
+        self._unsent += REQUEST.pack(len(call.body), call.number), call.body
+
+    def _flush(self) -> None:
+        if self._unsent and self._transport is not None and not self.is_lost:
+            unsent, self._unsent = self._unsent, []
+            self._transport.write(b"".join(unsent))
+
+    @property
+    def has_work(self) -> bool:
+        """Whether requests have been sent that are not answered."""
+        return 2 * len(self.calls) > len(self._unsent)
 
     def close(self) -> None:
         """Let the worker end when it has answered what it got."""
         self.is_leaving = True
+        self._flush()
         if self._transport is not None:
             self._transport.close()
 

@@ -345,14 +345,15 @@ class Pool:
         worker.is_leaving = True
         if worker in self._workers:
             self._workers.remove(worker)
+        can_have_run = worker.has_work and not was_expected
         calls = [*worker.calls]
         worker.calls.clear()
-        if len(calls) > 1 and worker.most > 1 and not was_expected:
+        if len(calls) > 1 and worker.most > 1 and can_have_run:
             # Any of them can have ended it. Each runs alone now, so that only that one fails.
             for call in calls:
                 call.is_suspect = True
             self._spawn(self._tell_ending(worker.pid, None))
-        elif calls and not was_expected:
+        elif can_have_run:
             # Only the first one can have run.
             self._spawn(self._tell_ending(worker.pid, calls.pop(0)))
         elif not was_expected:
