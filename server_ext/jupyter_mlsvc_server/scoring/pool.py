@@ -6,7 +6,7 @@ import asyncio
 import math
 import socket
 from collections import deque
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from logging import Logger, LoggerAdapter
 from time import monotonic
 from typing import Any, Final
@@ -45,6 +45,9 @@ _BRIEF: Final = 0.01
 _AHEAD_IF_SHORT: Final = 8
 _AHEAD_IF_BRIEF: Final = 2
 """Requests given to a worker at once, by the seconds that one takes on average."""
+
+_TOGETHER: Final = 0.5
+"""Seconds that requests which are answered together should take at most."""
 
 
 class Pool:
@@ -226,7 +229,8 @@ class Pool:
         if calls[0].is_suspect:
             return False
         if worker.most > 1:
-            return len(calls) < 2 * worker.most
+            # What one takes is what all of them wait for each other.
+            return len(calls) < 2 * worker.most and len(calls) * self._average < _TOGETHER
         if self._average < _SHORT:
             return len(calls) < _AHEAD_IF_SHORT
         return self._average < _BRIEF and len(calls) < _AHEAD_IF_BRIEF
@@ -350,8 +354,7 @@ class Pool:
         worker.calls.clear()
         if len(calls) > 1 and worker.most > 1 and can_have_run:
             # Any of them can have ended it. Each runs alone now, so that only that one fails.
-            for call in calls:
-                call.is_suspect = True
+            self._suspect(calls)
             self._spawn(self._tell_ending(worker.pid, None))
         elif can_have_run:
             # Only the first one can have run.
@@ -364,6 +367,10 @@ class Pool:
         self._queue.extendleft(reversed(calls))
         self._refill()
         self._note_idle()
+
+    def _suspect(self, calls: Iterable[Call]) -> None:
+        for call in calls:
+            call.is_suspect = True
 
     def _refill(self) -> None:
         """Start workers where there are fewer than needed; not in haste when they all end."""
@@ -441,19 +448,25 @@ class Pool:
     def _end_overdue(self, now: float, deadline: float) -> None:
         for worker in self._workers:
             if worker.calls and now - worker.calls[0].started > deadline:
-                self._fail(worker.calls[0], RunTooLong(self.key, deadline))
                 worker.is_leaving = True
-                # Those behind it have not run, or can run again; the first one is done with.
-                worker.calls.popleft()
-                for call in worker.calls:
-                    call.is_suspect = worker.most > 1
+                if len(worker.calls) > 1 and worker.most > 1:
+                    # It may be any of them. Each runs alone now, so that only that one fails.
+                    self._suspect(worker.calls)
+                else:
+                    self._fail(worker.calls.popleft(), RunTooLong(self.key, deadline))
+                # Those behind it have not run.
                 self._queue.extendleft(reversed(worker.calls))
                 worker.calls.clear()
                 self._log.warning("killing a worker of %s after %s s", self.key, deadline)
                 self._spawn(self._template.link.kill(worker.pid))
                 self._refill()
-        while self._queue and (self._queue[0].is_over or now - self._queue[0].arrived > deadline):
+        while self._queue and (self._queue[0].is_over or self._waits_too_long(now, deadline)):
             self._fail(self._queue.popleft(), WaitTooLong(self.key, deadline))
+
+    def _waits_too_long(self, now: float, deadline: float) -> bool:
+        first = self._queue[0]
+        # A suspect had its worker, and waits for others that were held up by the same one.
+        return not first.is_suspect and now - first.arrived > deadline
 
     def _end_idle(self, now: float) -> None:
         self._end_surplus()

@@ -13,8 +13,10 @@ from typing import Any
 
 import msgspec
 
+from jupyter_mlsvc import serialize_model
 from jupyter_mlsvc.wire.models import ParameterDefinition
 from jupyter_mlsvc_server.errors import NotFound
+from jupyter_mlsvc_server.runtime import realtime
 from jupyter_mlsvc_server.runtime.capture import capture
 from jupyter_mlsvc_server.runtime.manifest import BlobEntry, FileEntry, Manifest, Workspace
 from jupyter_mlsvc_server.runtime.r_code import FOLDER
@@ -88,6 +90,21 @@ class Snapshots:
             workspace=msgspec.json.decode(report, type=Workspace),
             stream=self._keep(staging / "stream"),
             files=tuple(self._file(staging, *item) for item in (files or {}).items()),
+        )
+        return StoredContent(manifest, self.folder / "blobs")
+
+    def take_model(self, model: object, *, gather: bool | None = None) -> StoredContent:
+        """Store a model as a realtime service has it."""
+        staging = self.folder / f"staging-{next(self._number)}"
+        staging.mkdir(parents=True)
+        data = serialize_model(model, gather=gather)
+        (staging / "stream").write_bytes(realtime.stream(memoryview(data)))
+        (staging / "model").write_bytes(data)
+        manifest = Manifest(
+            runtime_type=realtime.RUNTIME,
+            workspace=realtime.workspace(len(data)),
+            stream=self._keep(staging / "stream"),
+            buffers=(self._keep(staging / "model"),),
         )
         return StoredContent(manifest, self.folder / "blobs")
 
@@ -170,6 +187,20 @@ class Service:
 async def no_definition(name: str, version: str) -> ServiceDefinition:
     """Find nothing."""
     raise NotFound(f"No service {name}/{version}.")
+
+
+async def serve_model(engine: LocalEngine, content: StoredContent, name: str = "Test") -> Service:
+    """Serve a model."""
+    definition = define(
+        realtime.CODE,
+        content,
+        name=name,
+        inputs=f"{realtime.INPUT}:data.frame",
+        outputs=f"{realtime.OUTPUT}:data.frame",
+        runtime_type=realtime.RUNTIME,
+    )
+    await engine.put(definition)
+    return Service(engine, definition.key)
 
 
 async def serve_by(engine: LocalEngine, code: str, *args: Any, **kwargs: Any) -> Service:
