@@ -8,13 +8,13 @@ import threading
 import traceback
 import types
 import warnings
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
 from jupyter_mlsvc.wire.models import ParameterDefinition
 from jupyter_mlsvc.wire.plain import ValueProblem
 from jupyter_mlsvc.wire.values import decode_input, encode_output
+from jupyter_mlsvc_server.runtime.chance import may_seed, reseed, with_inner
 from jupyter_mlsvc_server.runtime.console import Console
 from jupyter_mlsvc_server.runtime.exchange import Exchange, Unfit
 from jupyter_mlsvc_server.runtime.explain import explain, last_line, place, show_source
@@ -72,7 +72,7 @@ def compile_service(service: Service) -> Compiled:
             raise CodeProblem(f"{what} can't be compiled: {last_line(error)}") from error
     read, written, imported = set[str](), set[str](), set[str]()
     for code in codes:
-        for part in _with_inner(code):
+        for part in with_inner(code):
             for instruction in dis.get_instructions(part):
                 if instruction.opname in _READS:
                     read.add(instruction.argval)
@@ -86,13 +86,6 @@ def compile_service(service: Service) -> Compiled:
         needed=frozenset(read - written),
         modules=frozenset(imported),
     )
-
-
-def _with_inner(code: types.CodeType) -> Iterator[types.CodeType]:
-    yield code
-    for constant in code.co_consts:
-        if isinstance(constant, types.CodeType):
-            yield from _with_inner(constant)
 
 
 class Program:
@@ -123,6 +116,7 @@ class Program:
         self._codes = [
             code for code, source in zip(compiled.codes, sources, strict=True) if source.strip()
         ]
+        self._may_seed = may_seed(self._codes, namespace)
 
     def enter(self, console: Console, scratch: Scratch) -> None:
         """Get ready to answer, in the worker."""
@@ -156,6 +150,8 @@ class Program:
         namespace = self._namespace
         namespace.clear()
         namespace.update(self.base)
+        if self._may_seed:
+            reseed()
         if len(sys.modules) != self._modules:
             self._forget_modules()
         try:

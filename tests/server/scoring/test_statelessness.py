@@ -39,6 +39,12 @@ def counter():
 step = counter()
 def score():
     return factor * 2
+def seeded():
+    import random
+    random.seed(1)
+class Dice:
+    @staticmethod
+    def fix(): np.random.set_state(np.random.RandomState(1).get_state())
 """
 
 
@@ -84,6 +90,10 @@ def workspace(snapshots: Snapshots) -> StoredContent:
         "import warnings as w; y = 1 + (len(w.filters) > 60); [w.simplefilter('ignore', Warning, n)"
         " for n in range(100)]",
         "import builtins; y = 1; __builtins__ = {}",
+        "import random as r; y = 1 + (r.random() == r.Random(1).random()); r.seed(1)",
+        "import random as r; y = 1 + (r.random() == r.Random(1).random()); seeded()",
+        "r = np.random; y = 1 + int(r.random() == r.RandomState(1).random()); r.seed(1)",
+        "r = np.random; y = 1 + int(r.random() == r.RandomState(1).random()); Dice.fix()",
     ],
 )
 async def test_the_next_request_finds_all_as_it_was(
