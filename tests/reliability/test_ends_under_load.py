@@ -1,0 +1,181 @@
+"""Processes that end in the middle of much work cost what they ran, and nobody a wrong answer."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import uuid
+from collections.abc import Callable
+
+import psutil
+import pytest
+
+from jupyter_mlsvc_server.launch import ServerProcess
+from tests.reliability.callers import Line, calling, in_thread
+from tests.reliability.conftest import Doors, Publish, definition
+from tests.reliability.test_changes_under_load import model_of, revision_of_model
+from tests.server.front.conftest import Answer, front_of
+
+pytestmark = pytest.mark.kernel
+
+WORKERS = 2
+CODE = """
+import os, time
+time.sleep(0.002)
+y = [n, os.getpid(), os.getppid()]
+"""
+
+
+def tells_of_an_end(answer: Answer) -> bool:
+    """Whether it is what somebody gets whose request was lost with a process."""
+    assert answer.status == 500, answer
+    body = answer.json()
+    assert body["exceptionType"] == "InternalServerErrorException"
+    assert "ended unexpectedly" in body["message"]
+    return True
+
+
+class Witness:
+    """Asks a service of :data:`CODE`, and counts the answers that tell of an end."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._numbers = itertools.count()
+        self.lost = 0
+        self.template = 0
+
+    async def look(self, line: Line) -> None:
+        """Ask a few times at once: each has its own answer, or is told that it was lost."""
+        asked = [next(self._numbers) for _ in range(3)]
+        line.send(b"".join(line.request(self._path, {"n": n}) for n in asked))
+        for n in asked:
+            self.judge(await line.receive(), n)
+
+    def judge(self, answer: Answer, n: int) -> None:
+        """Look at one answer."""
+        if answer.status == 500:
+            self.lost += tells_of_an_end(answer)
+            return
+        assert answer.status == 200, answer
+        echo, _, self.template = answer.json()["outputParameters"]["y"]
+        assert echo == n
+
+
+def kill_worker(witness: Witness) -> None:
+    psutil.Process(witness.template).children()[0].kill()
+
+
+def kill_template(witness: Witness) -> None:
+    psutil.Process(witness.template).kill()
+
+
+def kill_forkserver(witness: Witness) -> None:
+    forkserver = psutil.Process(witness.template).parent()
+    assert forkserver is not None
+    forkserver.kill()
+
+
+@pytest.mark.parametrize(
+    ("kill", "times", "cost"),
+    # A forkserver takes seconds to be ready again.
+    [(kill_worker, 8, 1), (kill_template, 5, WORKERS), (kill_forkserver, 1, WORKERS)],
+    ids=["worker", "template", "forkserver"],
+)
+async def test_a_killed_process_costs_what_its_workers_ran(
+    doors: Doors, publish: Publish, kill: Callable[[Witness], None], times: int, cost: int
+) -> None:
+    witness = Witness(publish(CODE, workers=WORKERS))
+    async with calling([*doors.values()] * 8, witness.look) as callers:
+        for _ in range(times):
+            await callers.go_on(30)
+            kill(witness)
+        await callers.go_on(100)
+    assert witness.lost <= times * cost
+
+
+async def test_killed_workers_of_a_model_give_no_wrong_answer(
+    loaded_server: ServerProcess, doors: Doors
+) -> None:
+    name = f"svc-{uuid.uuid4().hex[:8]}"
+    door, numbers, lost = doors["public"], itertools.count(), 0
+    others = below_front(loaded_server)
+    files = {"model": ("model", model_of(7))}
+    await in_thread(door.post, f"/realtime-services/{name}/1.0", files=files)
+    size = {"InitialPoolSize": WORKERS, "MaxPoolSize": WORKERS}
+    await in_thread(door.post, f"/services/{name}/1.0/pool", json=size)
+    path = f"/api/{name}/1.0"
+
+    async def turn(line: Line) -> None:
+        nonlocal lost
+        asked = [[float(next(numbers)) for _ in range(n + 1)] for n in range(3)]
+        line.send(b"".join(line.request(path, {"inputData": {"x": rows}}) for rows in asked))
+        for rows in asked:
+            answer = await line.receive()
+            if answer.status == 500:
+                lost += tells_of_an_end(answer)
+            else:
+                assert revision_of_model(answer, rows) == 7
+
+    async with calling([*doors.values()] * 8, turn) as callers:
+        for _ in range(5):
+            await callers.go_on(30)
+            ours = below_front(loaded_server) - others
+            # A template has children and its workers have none.
+            next(each for each in ours if not each.children()).kill()
+        await callers.go_on(100)
+    assert lost < callers.turns / 4
+    door.delete(f"/services/{name}/1.0")
+
+
+def below_front(server: ServerProcess) -> set[psutil.Process]:
+    """Processes that run services."""
+    return set(front_of(server).children(recursive=True))
+
+
+async def test_a_killed_front_breaks_connections_and_comes_back_right(
+    loaded_server: ServerProcess, doors: Doors, publish: Publish
+) -> None:
+    path = publish(CODE, workers=WORKERS)
+    service = path.replace("/api", "/services")
+    witness, numbers = Witness(path), itertools.count()
+    broken = 0
+
+    async def turn(used: Line) -> None:
+        nonlocal broken
+        used.leave()
+        with contextlib.suppress(OSError):
+            line = await Line.open(used.door)
+            try:
+                for _ in range(5):
+                    n = next(numbers)
+                    answer = await line.ask(path, {"n": n})
+                    if answer.status == 503:
+                        assert int(answer.headers["retry-after"]) >= 1
+                    else:
+                        witness.judge(answer, n)
+            except (OSError, EOFError):
+                broken += 1
+            finally:
+                line.leave()
+
+    everybody = [*doors.values()] * 6
+    async with calling(everybody, turn) as callers:
+        await callers.go_on(50)
+        front = front_of(loaded_server)
+        family = [front, *below_front(loaded_server)]
+        front.kill()
+        _, alive = await asyncio.to_thread(psutil.wait_procs, family, 15)
+        assert not alive
+        # No connection is refused meanwhile: who comes waits for the next front.
+        await in_thread(doors["public"].post, path, json={"n": 1})
+        await callers.go_on(100)
+    # At the public door connections break, at the other one it is told; once for each.
+    assert broken <= 6
+    assert witness.lost <= 6
+    await in_thread(doors["jupyter"].patch, service, json=definition("y = [n, 'new']"))
+    for door in doors.values():
+        line = await Line.open(door)
+        answer = await line.ask(path, {"n": 5})
+        assert answer.json()["outputParameters"] == {"y": [5, "new"]}
+        line.leave()
