@@ -187,7 +187,6 @@ class TransferBar:
                 desc=self._label,
                 unit="B",
                 unit_scale=True,
-                unit_divisor=1024,
                 leave=False,
             )
             self._bar.update(self.done)

@@ -15,7 +15,9 @@ Column = tuple[str, Callable[[Any], object]]
 _LONGEST_CELL: Final = 60
 _LONGEST_VALUE: Final = 2000
 _MOST_ROWS: Final = 20
-_KIBI: Final = 1024
+_UNITS: Final = ("B", "kB", "MB", "GB", "TB")
+_ROUNDED_UP: Final = 999.5
+"""From here on three digits of a unit are one of the next."""
 _UNBROKEN: Final = 24  # characters of a cell that stand on one line, such as those of a time
 _CODE: Final = frozenset({"code", "init code"})
 
@@ -78,13 +80,14 @@ def short(value: object) -> str:
 
 
 def size(count: int) -> str:
-    """Bytes for people."""
-    amount = float(count)
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if amount < _KIBI or unit == "GiB":
-            return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"
-        amount /= _KIBI
-    raise AssertionError("unreachable")
+    """Bytes for people, with three digits at most, as the side panel and Jupyter show them."""
+    amount, unit = float(count), _UNITS[0]
+    for larger in _UNITS[1:]:
+        if amount < _ROUNDED_UP:
+            break
+        amount, unit = amount / 1000, larger
+    digits = 0 if amount >= 100 or amount.is_integer() else 1 if amount >= 10 else 2
+    return f"{float(f'{amount:.{digits}f}'):g} {unit}"
 
 
 def moment(stamp: str | None) -> str:

@@ -142,7 +142,7 @@ def test_statistics_show_themselves(client: Client, transport: FakeTransport) ->
     assert transport.requests[-1].path == "/services/Iris/1.0/statistics"
     assert (one.calls, one.memory_bytes, len(one.history)) == (12, 2**20, 1)
     assert "failed: No module named 'gone'." in repr(one)
-    assert "1.0 MiB" in one._repr_html_()
+    assert "1.05 MB" in one._repr_html_()
     assert repr(client.services.statistics()) == "No service was called."
 
 
@@ -153,3 +153,21 @@ def test_statistics_show_themselves(client: Client, transport: FakeTransport) ->
 )
 def test_lengths_of_time_are_short(seconds: float | None, text: str) -> None:
     assert looks.duration(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    # The side panel's test has the same ones.
+    [
+        (0, "0 B"),
+        (999, "999 B"),
+        (1000, "1 kB"),
+        (1024, "1.02 kB"),
+        (99_949, "99.9 kB"),
+        (999_500, "1 MB"),
+        (123_456_789, "123 MB"),
+        (2_500_000_000_000, "2.5 TB"),
+    ],
+)
+def test_a_size_has_three_digits_and_powers_of_a_thousand(count: int, text: str) -> None:
+    assert looks.size(count) == text

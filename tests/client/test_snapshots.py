@@ -43,7 +43,7 @@ def test_the_session_is_given_as_an_object_or_by_its_id(
 
 def test_the_list_shows_sizes_for_people(client: Client, transport: FakeTransport) -> None:
     transport.answers = [answer([ROW])]
-    assert "2.0 KiB" in repr(client.snapshots.list())
+    assert "2.05 kB" in repr(client.snapshots.list())
 
 
 def test_load_and_delete(client: Client, transport: FakeTransport) -> None:

@@ -1,7 +1,7 @@
 import { nullTranslator } from '@jupyterlab/translation';
 import { describe, expect, it } from 'vitest';
 
-import { formatDuration } from '../../src/components/format';
+import { formatBytes, formatDuration } from '../../src/components/format';
 
 describe('formatDuration', () => {
   it.each([
@@ -13,5 +13,21 @@ describe('formatDuration', () => {
     [200_000, '2 days']
   ])('writes %d seconds as %s', (seconds, text) => {
     expect(formatDuration(seconds, nullTranslator.load(''))).toBe(text);
+  });
+});
+
+describe('formatBytes', () => {
+  // The Python client's test has the same ones.
+  it.each([
+    [0, '0 B'],
+    [999, '999 B'],
+    [1000, '1 kB'],
+    [1024, '1.02 kB'],
+    [99_949, '99.9 kB'],
+    [999_500, '1 MB'],
+    [123_456_789, '123 MB'],
+    [2_500_000_000_000, '2.5 TB']
+  ])('writes %d bytes as %s', (count, text) => {
+    expect(formatBytes(count)).toBe(text);
   });
 });
