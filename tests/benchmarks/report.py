@@ -8,6 +8,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from .bars import Bar
+
 
 @dataclass(frozen=True)
 class Table:
@@ -32,12 +34,27 @@ class Table:
 
 @dataclass(frozen=True)
 class Section:
-    """What one measure found: tables for people, ``data`` for programs, notes on how to read it."""
+    """What one measure found.
+
+    Parameters
+    ----------
+    title
+        Its heading.
+    tables
+        Figures for people.
+    data
+        Figures for programs.
+    notes
+        How to read them.
+    bars
+        What the figures ought to be; shown together at the end of a run.
+    """
 
     title: str
     tables: Sequence[Table]
     data: dict[str, Any]
     notes: Sequence[str] = field(default_factory=tuple)
+    bars: Sequence[Bar] = field(default_factory=tuple)
 
     def markdown(self) -> str:
         """Draw it under a heading."""
@@ -46,11 +63,17 @@ class Section:
         return "\n\n".join(part for part in (f"### {self.title}", tables, notes) if part) + "\n"
 
 
-def as_json(environment: dict[str, Any], sections: Iterable[Section]) -> str:
+def bar_table(bars: Iterable[Bar]) -> Table:
+    """Lay bars out, in the order given."""
+    return Table(["bar", "limit", "figure", "reached"], [bar.row() for bar in bars])
+
+
+def as_json(environment: dict[str, Any], sections: Sequence[Section]) -> str:
     """All raw figures, indented."""
     document = {
         "environment": environment,
         "measures": {section.title: section.data for section in sections},
+        "bars": [bar.data() for section in sections for bar in section.bars],
     }
     return json.dumps(document, indent=2, default=_plain) + "\n"
 

@@ -18,7 +18,7 @@ from .load import LoadFailed
 from .measures import MEASURES
 from .peers import PeerFailed
 from .plan import Plan
-from .report import Section, as_json
+from .report import Section, as_json, bar_table
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -39,6 +39,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             except (PeerFailed, LoadFailed, ServerDidNotStart) as error:
                 failed = True
                 print(f"{name} could not be measured: {error}", file=sys.stderr, flush=True)
+    bars = [bar for section in sections for bar in section.bars]
+    if bars:
+        print(f"### Bars\n\n{bar_table(bars).markdown()}\n", flush=True)
     if options.output:
         options.output.write_text(as_json(described, sections))
     return int(failed)
