@@ -19,7 +19,15 @@ import sys
 import types
 import uuid
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, KeysView, Mapping, ValuesView
+from collections.abc import (
+    Callable,
+    Collection,
+    Iterable,
+    Iterator,
+    KeysView,
+    Mapping,
+    ValuesView,
+)
 from collections.abc import Set as AbstractSet
 from typing import Any, Final
 
@@ -32,6 +40,7 @@ CARRIED: Final = (
 _SHOWN: Final = 40
 _DEEPEST: Final = 200
 _AS_IT_IS: Final = {str, int, bool, type(None)}
+_SCALARS: Final = {*_AS_IT_IS, float}
 
 
 class ValueProblem(ValueError):
@@ -169,10 +178,9 @@ def _plain(value: Any, path: str, depth: int) -> Any:
             "a deeper value, or one that contains itself",
         )
     if kind is list or kind is tuple:
-        # The common flat list is taken as it is, without a call for each element.
-        return list(value) if set(map(type, value)) <= _AS_IT_IS else _items(value, path, depth)
+        return _list(value, path, depth)
     if kind is dict:
-        return _object(value, path, depth)
+        return _dict(value, path, depth)
     foreign = _foreign(value, path, depth)
     if foreign is not _NOT_FOREIGN:
         return foreign
@@ -183,6 +191,34 @@ def _plain(value: Any, path: str, depth: int) -> Any:
         members = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
         return _object(members, path, depth)
     raise ValueProblem(path, CARRIED, describe(value))
+
+
+# Flat lists and objects are common, and long: no call for each element, and no path to it.
+
+
+def _list(value: list[Any] | tuple[Any, ...], path: str, depth: int) -> list[Any]:
+    flat = _flat(value)
+    return _items(value, path, depth) if flat is None else flat
+
+
+def _dict(value: dict[Any, Any], path: str, depth: int) -> dict[str, Any]:
+    flat = _flat(value.values()) if set(map(type, value)) <= {str} else None
+    return _object(value, path, depth) if flat is None else dict(zip(value, flat, strict=True))
+
+
+def _flat(values: Collection[Any]) -> list[Any] | None:
+    """Convert values that are all scalars; None where there is anything else."""
+    kinds = set(map(type, values))
+    if kinds <= _AS_IT_IS:
+        return list(values)
+    if not kinds <= _SCALARS:
+        return None
+    # A sum that is finite has none but finite summands.
+    if kinds == {float} and math.isfinite(sum(values)):
+        return list(values)
+    return [
+        None if type(value) is float and not math.isfinite(value) else value for value in values
+    ]
 
 
 def _object(value: Mapping[Any, Any], path: str, depth: int) -> dict[str, Any]:
@@ -279,7 +315,7 @@ def _pandas(pandas: Any, value: Any, path: str, depth: int) -> Any:
         return None
     if isinstance(value, pandas.DataFrame):
         columns: dict[str, Any] = {}
-        for position, label in enumerate(value.columns):
+        for label, column in value.items():
             text = label if type(label) is str else _label(label)
             if text in columns:
                 raise ValueProblem(
@@ -287,12 +323,13 @@ def _pandas(pandas: Any, value: Any, path: str, depth: int) -> Any:
                     "a DataFrame with distinct column names",
                     f"the column {_short(text)!r} twice",
                 )
-            columns[text] = _series(pandas, value.iloc[:, position], member(path, text), depth + 1)
+            columns[text] = _series(pandas, column, member(path, text), depth + 1)
         return columns
     if isinstance(value, pandas.MultiIndex):
         return _items(value.tolist(), path, depth)
     if isinstance(value, pandas.Series | pandas.Index | pandas.api.extensions.ExtensionArray):
-        return _series(pandas, pandas.Series(value), path, depth)
+        series = value if type(value) is pandas.Series else pandas.Series(value)
+        return _series(pandas, series, path, depth)
     if isinstance(value, pandas.Timestamp):
         return value.isoformat()
     if isinstance(value, pandas.Timedelta):
@@ -312,7 +349,7 @@ def _series(pandas: Any, series: Any, path: str, depth: int) -> list[Any]:
     if isinstance(series.dtype, numpy.dtype) and series.dtype.kind in "biuf":
         numbers_only: list[Any] = _array(numpy, series.to_numpy(), path, depth)
         return numbers_only
-    return _items(series.astype(object).tolist(), path, depth)
+    return _list(series.astype(object).tolist(), path, depth)
 
 
 def _numpy_scalar(numpy: Any, value: Any, path: str, depth: int) -> Any:

@@ -35,7 +35,9 @@ class Exchange:
         self._service = service
         self._read_input = read_input
         self._inputs = {parameter.name: parameter.type for parameter in service.inputs}
+        self._declared = tuple(self._inputs.items())
         self._encoder = msgspec.json.Encoder()
+        self._before, self._after = self._around_outputs()
 
     def inputs(self, body: bytes) -> dict[str, Any]:
         """Read a request.
@@ -46,20 +48,13 @@ class Exchange:
             It does not fit the inputs; the message has everything that is wrong with it.
         """
         given = self._parse(body)
-        values, problems = {}, []
-        for name, type_name in self._inputs.items():
-            if name not in given:
-                problems.append(f"Input {name!r} ({type_name}) is missing.")
-                continue
-            try:
-                values[name] = self._read_input(type_name, given[name], name)
-            except ValueProblem as problem:
-                problems.append(f"Input {problem}")
-        if len(given) > len(values):
-            problems.extend(self._extra(name) for name in given if name not in self._inputs)
-        if problems:
-            raise Misfit(" ".join(problems))
-        return values
+        if len(given) != len(self._inputs):
+            raise Misfit(self._problems(given))
+        read = self._read_input
+        try:
+            return {name: read(type_name, given[name], name) for name, type_name in self._declared}
+        except (KeyError, ValueProblem) as problem:
+            raise Misfit(self._problems(given)) from problem
 
     def misfit(self, misfit: Misfit) -> tuple[Kind, bytes]:
         """Answer a request that does not fit."""
@@ -81,6 +76,11 @@ class Exchange:
             What the code printed, and the files it left.
         """
         changed = scratch.changed_files() if scratch.touched() else []
+        printed = console.text()
+        if not (message or changed or printed or self._service.output_files):
+            body = self._usual(outputs)
+            if body is not None:
+                return Kind.SUCCESS, body
         result = WebServiceResult(
             success=not message,
             error_message=message,
@@ -92,7 +92,7 @@ class Exchange:
                 name: scratch.content(name) if name in changed else None
                 for name in self._service.output_files
             },
-            console_output=console.text(),
+            console_output=printed,
             changed_files=changed,
         )
         try:
@@ -116,6 +116,20 @@ class Exchange:
             )
         return given
 
+    def _problems(self, given: dict[str, Any]) -> str:
+        """Tell everything that is wrong with what was given."""
+        problems = []
+        for name, type_name in self._inputs.items():
+            if name not in given:
+                problems.append(f"Input {name!r} ({type_name}) is missing.")
+                continue
+            try:
+                self._read_input(type_name, given[name], name)
+            except ValueProblem as problem:
+                problems.append(f"Input {problem}")
+        problems.extend(self._extra(name) for name in given if name not in self._inputs)
+        return " ".join(problems)
+
     def _example(self) -> str:
         if not self._inputs:
             return "which is {} here"
@@ -127,6 +141,26 @@ class Exchange:
             return f"There is no input {shown}; the service takes none."
         known = ", ".join(f"{known} ({type_name})" for known, type_name in self._inputs.items())
         return f"There is no input {shown}; the service takes {known}."
+
+    def _around_outputs(self) -> tuple[bytes, bytes]:
+        """Give what stands before and after the outputs where there is nothing else to tell."""
+        empty = WebServiceResult(
+            success=True,
+            error_message="",
+            output_parameters={},
+            output_files={},
+            console_output="",
+            changed_files=[],
+        )
+        before, _, after = self._encoder.encode(empty).partition(b"{}")
+        return before, after
+
+    def _usual(self, outputs: dict[str, Any]) -> bytes | None:
+        """Write a success that has nothing but outputs; None where they take another encoder."""
+        try:
+            return self._before + self._encoder.encode(outputs) + self._after
+        except (UnicodeEncodeError, OverflowError):
+            return None
 
     def _encode(self, result: WebServiceResult) -> bytes:
         try:

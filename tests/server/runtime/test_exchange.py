@@ -1,0 +1,141 @@
+"""Bodies of answers, and what is told of requests that do not fit."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from jupyter_mlsvc.wire.models import ParameterDefinition, WebServiceResult
+from jupyter_mlsvc.wire.values import decode_input
+from jupyter_mlsvc_server.runtime.console import Console
+from jupyter_mlsvc_server.runtime.exchange import Exchange
+from jupyter_mlsvc_server.runtime.misfit import Misfit
+from jupyter_mlsvc_server.runtime.protocol import Kind, Service
+from jupyter_mlsvc_server.runtime.scratch import Scratch
+
+OUTPUTS = st.dictionaries(
+    st.text(),
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    ),
+    max_size=3,
+)
+
+
+def exchange(work: Path, output_files: tuple[str, ...] = (), **inputs: str) -> Exchange:
+    service = Service(
+        label="Iris/1.0",
+        code="",
+        init_code="",
+        inputs=tuple(ParameterDefinition(name=name, type=kind) for name, kind in inputs.items()),
+        outputs=(),
+        output_files=output_files,
+        manifest=None,
+        blobs=None,
+        work=str(work),
+        memory_limit=0,
+        console_limit=1000,
+    )
+    return Exchange(service, decode_input)
+
+
+@pytest.fixture
+def console() -> Console:
+    return Console(1000)
+
+
+@pytest.fixture
+def scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Scratch:
+    monkeypatch.chdir(tmp_path)
+    folder = Scratch(tmp_path / "scratch", (), lambda digest: tmp_path / digest)
+    folder.create()
+    return folder
+
+
+def as_declared(outputs: dict[str, Any], **others: Any) -> bytes:
+    """Write an answer member by member."""
+    usual: dict[str, Any] = {
+        "success": True,
+        "error_message": "",
+        "output_files": {},
+        "console_output": "",
+        "changed_files": [],
+    }
+    result = WebServiceResult(output_parameters=outputs, **usual | others)
+    try:
+        return msgspec.json.encode(result)
+    except (OverflowError, UnicodeEncodeError):
+        return json.dumps(msgspec.to_builtins(result)).encode()
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(OUTPUTS)
+def test_an_answer_has_the_bytes_of_its_members_whatever_the_outputs(
+    tmp_path: Path, console: Console, scratch: Scratch, outputs: dict[str, Any]
+) -> None:
+    kind, body = exchange(tmp_path).result("", outputs, console, scratch)
+    assert kind is Kind.SUCCESS
+    assert body == as_declared(outputs)
+
+
+def test_an_answer_tells_what_was_printed_and_written(
+    tmp_path: Path, console: Console, scratch: Scratch
+) -> None:
+    console.write("hello")
+    printed = exchange(tmp_path).result("", {"a": 1}, console, scratch)
+    assert printed == (Kind.SUCCESS, as_declared({"a": 1}, console_output="hello"))
+    console.begin()
+    (scratch.directory / "note.txt").write_text("x")
+    written = exchange(tmp_path).result("", {"a": 1}, console, scratch)
+    assert written == (Kind.SUCCESS, as_declared({"a": 1}, changed_files=["note.txt"]))
+
+
+def test_an_answer_names_declared_files_that_were_not_written(
+    tmp_path: Path, console: Console, scratch: Scratch
+) -> None:
+    _, body = exchange(tmp_path, ("plot.png",)).result("", {}, console, scratch)
+    assert body == as_declared({}, output_files={"plot.png": None})
+
+
+def test_a_failure_has_its_message(tmp_path: Path, console: Console, scratch: Scratch) -> None:
+    kind, body = exchange(tmp_path).result("It broke.", {}, console, scratch)
+    assert kind is Kind.FAILURE
+    assert body == as_declared({}, success=False, error_message="It broke.")
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        (b'{"a": 1}', "Input 'b' (vector) is missing."),
+        (b"", "Input 'a' (numeric) is missing. Input 'b' (vector) is missing."),
+        (
+            b'{"a": "x", "b": 2}',
+            "Input a must be a number (numeric), got the string 'x'. "
+            "Input b must be an array (vector), got the number 2.",
+        ),
+        (
+            b'{"a": 1, "c": 2}',
+            "Input 'b' (vector) is missing. "
+            "There is no input 'c'; the service takes a (numeric), b (vector).",
+        ),
+        (
+            b'{"a": true, "b": [], "c": 2}',
+            "Input a must be a number (numeric), got true. "
+            "There is no input 'c'; the service takes a (numeric), b (vector).",
+        ),
+    ],
+    ids=["missing", "empty", "both wrong", "another name", "wrong and one more"],
+)
+def test_all_that_is_wrong_with_a_request_is_told(
+    tmp_path: Path, body: bytes, message: str
+) -> None:
+    with pytest.raises(Misfit) as caught:
+        exchange(tmp_path, a="numeric", b="vector").inputs(body)
+    assert str(caught.value) == message
