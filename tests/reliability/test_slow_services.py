@@ -166,10 +166,6 @@ async def test_a_deadline_costs_one_request_where_each_waits_for_its_own_worker(
         await hang_under_load(hasty_doors, publish, lines=2, hanging=1)
 
 
-@pytest.mark.xfail(
-    reason="What was given to a worker ahead is put back to wait when its deadline has passed too.",
-    strict=False,  # where the machine is slow nothing is given ahead
-)
 async def test_a_deadline_costs_one_request_among_many(hasty_doors: Doors) -> None:
     with publishing_at(hasty_doors) as publish:
         await hang_under_load(hasty_doors, publish, lines=24, hanging=2)

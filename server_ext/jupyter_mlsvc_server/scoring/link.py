@@ -215,13 +215,13 @@ class Call:
 
     __slots__ = (
         "_ended", "arrived", "attempts", "body", "is_over", "is_suspect", "key", "number",
-        "started",
+        "started", "waits_since",
     )  # fmt: skip
 
     def __init__(self, key: DefinitionKey, body: bytes, ended: Ended) -> None:
         self.key = key
         self.body = body
-        self.arrived = self.started = 0.0
+        self.arrived = self.started = self.waits_since = 0.0
         self.number = 0
         self.attempts = 0
         """Pools that went before they could answer."""

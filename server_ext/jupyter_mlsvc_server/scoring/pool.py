@@ -138,7 +138,7 @@ class Pool:
             self._on_not_run(call)
             return
         now = monotonic()
-        call.arrived = call.started = self.used_at = now
+        call.arrived = call.started = call.waits_since = self.used_at = now
         worker = self._free_worker()
         if worker is not None and not self._queue:
             worker.send(call)
@@ -454,7 +454,9 @@ class Pool:
                     self._suspect(worker.calls)
                 else:
                     self._fail(worker.calls.popleft(), RunTooLong(self.key, deadline))
-                # Those behind it have not run.
+                # Those behind it have not run. They had their worker, and wait anew for another.
+                for call in worker.calls:
+                    call.waits_since = now
                 self._queue.extendleft(reversed(worker.calls))
                 worker.calls.clear()
                 self._log.warning("killing a worker of %s after %s s", self.key, deadline)
@@ -466,7 +468,7 @@ class Pool:
     def _waits_too_long(self, now: float, deadline: float) -> bool:
         first = self._queue[0]
         # A suspect had its worker, and waits for others that were held up by the same one.
-        return not first.is_suspect and now - first.arrived > deadline
+        return not first.is_suspect and now - first.waits_since > deadline
 
     def _end_idle(self, now: float) -> None:
         self._end_surplus()
