@@ -65,7 +65,7 @@ class _Group(NamedTuple):
     """Requests whose rows are put together: the columns of all, and what they are to pandas."""
 
     requests: list[_Rows]
-    columns: list[list[Any]]
+    columns: Sequence[list[Any]]
     marks: Sequence[Hashable]
 
 
@@ -168,6 +168,10 @@ class GatheringProgram(Program):
         """Part requests into those whose rows may be put together, and put them together."""
         if not requests:
             return []
+        if len(requests) == 1 and requests[0].height == 1 and self._model.takes_matrix:
+            mark = _mark_of_row(requests[0].columns)
+            if mark is not None:
+                return [_Group(requests, requests[0].columns, (mark,))]
         by_labels: dict[Hashable, list[_Rows]] = defaultdict(list)
         if self._model.columns is not None or self._model.takes_matrix:
             by_labels[None] = requests
@@ -298,6 +302,17 @@ def _parted_numbers(requests: list[_Rows]) -> list[_Group]:
     ]
 
 
+def _mark_of_row(columns: Sequence[list[Any]]) -> Hashable:
+    """Say what a matrix of one row is, if that is plain to see; the usual case, and the quickest."""
+    kind = _INTEGERS
+    for (item,) in columns:
+        if type(item) is float:
+            kind = _FLOATS
+        elif type(item) is not int or not -_EXACT <= item <= _EXACT:
+            return None
+    return kind
+
+
 def _mark(column: list[Any], kinds: set[type]) -> Hashable:
     """Say what a column is to pandas; None where that hangs on the values themselves."""
     if kinds == {float}:
@@ -313,7 +328,6 @@ def _mark(column: list[Any], kinds: set[type]) -> Hashable:
 
 def _matrix(group: _Group) -> Any:
     """Make what ``DataFrame.to_numpy`` gives of such columns, laid out as there."""
-    import numpy
-
+    numpy = sys.modules["numpy"]
     all_integers = all(mark == _INTEGERS for mark in group.marks)
     return numpy.array(group.columns, dtype=numpy.int64 if all_integers else numpy.float64).T
