@@ -92,6 +92,7 @@ class GatheringProgram(Program):
         self._take = _taker(model.columns)
         self._head, self._tail = self._frame_of_answers()
         self._is_worn = False
+        self._has_predicted = False
         self._loud = 0
 
     def answer(self, body: bytes) -> tuple[Kind, bytes]:
@@ -117,12 +118,18 @@ class GatheringProgram(Program):
 
     def reset(self) -> bool:
         """Put everything back for the next request; tell whether that was possible."""
-        return super().reset() and not self._is_worn
+        return self._is_fresh() and super().reset()
 
     def _is_fresh(self) -> bool:
         """Undo what the last call of the model did, if there was one before."""
-        if self._has_run and not self._is_worn:
+        if self._is_worn:
+            return False
+        if self._has_run:
             self._is_worn = not super().reset()
+        elif self._has_predicted:
+            # The model was called without the code of the service, and has left no files.
+            self._is_worn = not self._is_as_it_was()
+        self._has_predicted = False
         return not self._is_worn
 
     def _answer_alone(self, body: bytes) -> tuple[Kind, bytes]:
@@ -209,7 +216,7 @@ class GatheringProgram(Program):
         """Predict all rows; None where that fails or says anything."""
         if not self._is_fresh():
             return None
-        self._has_run = True
+        self._has_predicted = True
         self._console.begin()
         try:
             # Filters that the code sets are undone, and warnings given before are given again.
@@ -221,9 +228,11 @@ class GatheringProgram(Program):
                     predicted = self._model(decode_input(_DATA_FRAME, given, INPUT))
             plain: dict[str, list[Any]] = encode_output(_DATA_FRAME, predicted, OUTPUT)
         except BaseException:  # noqa: BLE001  # whatever the model raises, it will raise again
+            self._has_run = True
             return None
         if self._scratch.touched() or self._console.text():
             self._loud += 1
+            self._has_run = True  # there is more to put back
             return None
         self._loud = 0
         return plain
@@ -303,7 +312,7 @@ def _parted_numbers(requests: list[_Rows]) -> list[_Group]:
 
 
 def _mark_of_row(columns: Sequence[list[Any]]) -> Hashable:
-    """Say what a matrix of one row is, if that is plain to see; the usual case, and the quickest."""
+    """Say what a matrix of one row is, if that is plain to see; the usual and quickest case."""
     kind = _INTEGERS
     for (item,) in columns:
         if type(item) is float:

@@ -159,6 +159,10 @@ class Program:
                 self._scratch.reset()
         except OSError:
             return False
+        return self._is_as_it_was()
+
+    def _is_as_it_was(self) -> bool:
+        """Tell whether nothing has changed that can't be put back."""
         return (
             not self._has_failed
             and threading.active_count() <= self._threads
