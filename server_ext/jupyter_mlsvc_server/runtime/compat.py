@@ -127,8 +127,9 @@ def _read_in_method(
 
 def _is_one_sample(given: Any, features: object) -> bool:
     if isinstance(given, (list, tuple)):  # twice as fast as a union
-        has_parts = any(hasattr(item, "__len__") and not isinstance(item, str) for item in given)
-        return len(given) == features and not has_parts
+        return len(given) == features and not any(
+            hasattr(item, "__len__") and not isinstance(item, str) for item in given
+        )
     return getattr(given, "ndim", None) == 1 and len(given) == features
 
 

@@ -159,7 +159,7 @@ class Exchange:
         """Write a success that has nothing but outputs; None where they take another encoder."""
         try:
             return self._before + self._encoder.encode(outputs) + self._after
-        except (UnicodeEncodeError, OverflowError):
+        except (ValueError, OverflowError):
             return None
 
     def _encode(self, result: WebServiceResult) -> bytes:

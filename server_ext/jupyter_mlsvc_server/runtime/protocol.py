@@ -201,7 +201,7 @@ _ROOM: Final = 2**16
 
 
 class RequestReader:
-    """Reads requests from a worker's end of its link, one by one."""
+    """Reads requests from a worker's end of its link."""
 
     def __init__(self, link: socket.socket) -> None:
         self._link = link
@@ -211,32 +211,43 @@ class RequestReader:
         self._begin = 0
         self._end = 0
 
-    def read(self) -> tuple[int, bytes] | None:
-        """Wait for a request: its number and body; None at the end of the link."""
+    def read(self, most: int) -> list[tuple[int, bytes]]:
+        """Wait for requests, and give those that are here: their numbers and bodies.
+
+        Returns
+        -------
+        list
+            One at least and so many at most; empty at the end of the link.
+        """
         while True:
-            size = REQUEST.size
-            if self._end - self._begin >= size:
-                length, number = REQUEST.unpack_from(self._buffer, self._begin)
-                size += length
-                if self._end - self._begin >= size:
-                    begin = self._begin + REQUEST.size
-                    self._begin += size
-                    return number, bytes(memoryview(self._buffer)[begin : self._begin])
-            self._make_room(size)
+            requests, wanted = self._whole(most)
+            if requests:
+                return requests
+            self._make_room(wanted)
             with memoryview(self._buffer) as view:
                 received = self._link.recv_into(view[self._end :])
             if not received:
-                return None
+                return []
             self._end += received
 
-    @property
-    def has_whole(self) -> bool:
-        """Whether the next request is here, so that :meth:`read` need not wait."""
-        size = self._end - self._begin
-        if size < REQUEST.size:
-            return False
-        length, _ = REQUEST.unpack_from(self._buffer, self._begin)
-        return bool(size >= REQUEST.size + length)
+    def _whole(self, most: int) -> tuple[list[tuple[int, bytes]], int]:
+        """Take the requests that are whole; tell how long the next one is, as far as is known."""
+        requests: list[tuple[int, bytes]] = []
+        head, begin, last = REQUEST.size, self._begin, self._end
+        size = head
+        with memoryview(self._buffer) as view:
+            while len(requests) < most:
+                size = head
+                if last - begin < size:
+                    break
+                length, number = REQUEST.unpack_from(view, begin)
+                size += length
+                if last - begin < size:
+                    break
+                requests.append((number, bytes(view[begin + head : begin + size])))
+                begin += size
+        self._begin = begin
+        return requests, size
 
     def _make_room(self, size: int) -> None:
         """Move what is left to the front of a buffer that holds so much."""

@@ -7,14 +7,16 @@ import os
 import socket
 import sys
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Final, Protocol, runtime_checkable
 
 from jupyter_mlsvc_server.runtime.console import Console
 from jupyter_mlsvc_server.runtime.outbox import Outbox, outbox_path
 from jupyter_mlsvc_server.runtime.protocol import ANSWER, Kind, RequestReader, Service
 from jupyter_mlsvc_server.runtime.scratch import Scratch
+
+_AT_ONCE: Final = 16
+"""Requests that are taken from the link together."""
 
 
 class Program(Protocol):
@@ -63,49 +65,41 @@ def serve(program: Program, link: socket.socket) -> None:
     program.enter(console, scratch)
     _limit_memory(service.memory_limit)
     outbox = Outbox(link, outbox_path(Path(service.work), pid))
-    reader = RequestReader(link)
-    if program.most > 1 and isinstance(program, Gathering):
-        serve_next = partial(_serve_waiting, program, reader, outbox, pid)
-    else:
-        serve_next = partial(_serve_one, program, reader, outbox, pid)
     with contextlib.suppress(ConnectionError):
         link.sendall(ANSWER.pack(0, program.most, Kind.READY))
-        while (number := serve_next()) is not None:
+        if isinstance(program, Gathering):
+            _serve_together(program, RequestReader(link), outbox, pid)
+        else:
+            _serve_in_turn(program, RequestReader(link), outbox, pid)
+
+
+def _serve_in_turn(program: Program, reader: RequestReader, outbox: Outbox, pid: int) -> None:
+    """Answer one request after the other, until the link ends or the program is worn."""
+    answer, reset, put = program.answer, program.reset, outbox.put
+    while requests := reader.read(_AT_ONCE):
+        last = requests[-1][0]
+        for number, body in requests:
+            kind, result = answer(body)
+            _end_if_forked(pid)
+            put(number, kind, result, may_wait=number != last)
             # The caller need not wait for this.
-            if not program.reset():
-                outbox.put(number, Kind.WORN, b"", may_wait=False)
+            if not reset():
+                put(number, Kind.WORN, b"", may_wait=False)
                 return
 
 
-def _serve_one(program: Program, reader: RequestReader, outbox: Outbox, pid: int) -> int | None:
-    """Answer a request; give its number, None at the end of the link."""
-    request = reader.read()
-    if request is None:
-        return None
-    number, body = request
-    kind, answer = program.answer(body)
-    _end_if_forked(pid)
-    outbox.put(number, kind, answer, may_wait=reader.has_whole)
-    return number
-
-
-def _serve_waiting(
-    program: Gathering, reader: RequestReader, outbox: Outbox, pid: int
-) -> int | None:
-    """Answer the requests that wait, together; give the last one's number."""
-    request = reader.read()
-    if request is None:
-        return None
-    numbers, bodies = [request[0]], [request[1]]
-    while len(bodies) < program.most and reader.has_whole:
-        request = reader.read()
-        assert request is not None
-        numbers.append(request[0])
-        bodies.append(request[1])
-    answers = [each for each in program.answer_all(bodies) if each[0] is not Kind.WORN]
-    _end_if_forked(pid)
-    outbox.send(numbers[: len(answers)], answers)
-    return numbers[-1]
+def _serve_together(program: Gathering, reader: RequestReader, outbox: Outbox, pid: int) -> None:
+    """Answer all requests that wait in one go, until the link ends or the program is worn."""
+    while requests := reader.read(program.most):
+        answers = program.answer_all([body for _, body in requests])
+        _end_if_forked(pid)
+        # Those that have not run are answered by another worker.
+        has_run = [each for each in answers if each[0] is not Kind.WORN]
+        numbers = [number for number, _ in requests]
+        outbox.send(numbers[: len(has_run)], has_run)
+        if not program.reset():
+            outbox.put(numbers[-1], Kind.WORN, b"", may_wait=False)
+            return
 
 
 def _end_if_forked(pid: int) -> None:
