@@ -46,6 +46,9 @@ _AHEAD_IF_SHORT: Final = 8
 _AHEAD_IF_BRIEF: Final = 2
 """Requests given to a worker at once, by the seconds that one takes on average."""
 
+_WAIT: Final = 0.002
+"""Seconds that requests may wait for a worker before there is another one."""
+
 _TOGETHER: Final = 0.5
 """Seconds that requests which are answered together should take at most."""
 
@@ -53,10 +56,11 @@ _TOGETHER: Final = 0.5
 class Pool:
     """Workers of one revision.
 
-    A request goes to the worker with the least to do. While all are busy another one is started,
-    up to the maximum. A worker that answers in no time gets its next request ahead, so that it
-    never waits for this process; one that was ahead of a crash runs again elsewhere. A worker that
-    answers requests together gets as many as it takes at once, and as many to go on with.
+    A request goes to the worker with the least to do. While requests would have to wait for longer
+    than a moment another one is started, up to the maximum. A worker that answers in no time gets
+    its next request ahead, so that it never waits for this process; one that was ahead of a crash
+    runs again elsewhere. A worker that answers requests together gets as many as it takes at once,
+    and as many to go on with.
 
     Parameters
     ----------
@@ -218,9 +222,14 @@ class Pool:
                 return worker if self._has_room(worker) else None
             if best is None or len(worker.calls) < len(best.calls):
                 best = worker
-        if best is None or best.calls:
+        if best is None or (best.calls and self._is_pressed(best)):
             self._grow()
         return best if best is not None and self._has_room(best) else None
+
+    def _is_pressed(self, best: WorkerLink) -> bool:
+        """Whether requests would wait so long that another worker is worth its start."""
+        ahead = len(best.calls) + len(self._queue) / len(self._workers)
+        return ahead * self._average > _WAIT
 
     def _has_room(self, worker: WorkerLink) -> bool:
         calls = worker.calls
