@@ -160,7 +160,7 @@ class SessionManager(LoggingConfigurable):
         )
         if request.snapshot_id:
             await self._load(principal, request.snapshot_id, session)
-        self._tell(session, Happening.CHANGED)
+        self._tell_changed(session)
         return session
 
     async def _open(self, order: SessionOrder) -> Session:
@@ -182,7 +182,7 @@ class SessionManager(LoggingConfigurable):
                 queue=self.max_queue,
             ),
         )
-        session.on_switch = lambda: self._tell(session, Happening.CHANGED)
+        session.on_switch = lambda: self._tell_changed(session)
         self._sessions[session.id] = session
         kernel.on_end = lambda reason: self._on_death(session, reason)
         if kernel.ended is not None:
@@ -329,6 +329,11 @@ class SessionManager(LoggingConfigurable):
         self._tell(session, Happening.DELETED)
         self.log.info("session %s of %s ended: %s", session.id, session.owner, reason)
         await session.close(now=now)
+
+    def _tell_changed(self, session: Session) -> None:
+        # Of one that ended in the meantime that was the last word.
+        if session.id in self._sessions:
+            self._tell(session, Happening.CHANGED)
 
     def _tell(self, session: Session | SessionOrder, happening: Happening) -> None:
         self._announce(

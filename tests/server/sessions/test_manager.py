@@ -178,6 +178,33 @@ async def test_loading_an_unknown_snapshot_leaves_no_session_and_tells_so(
         await manager.stop()
 
 
+class LastLoad:
+    """Loads a snapshot into sessions that die of it."""
+
+    def __init__(self) -> None:
+        self.told: list[Change] = []
+
+    async def load(self, _principal: Principal, _snapshot_id: str, session: Session) -> None:
+        assert session.process_id is not None
+        os.kill(session.process_id, signal.SIGKILL)
+        await until(lambda: self.told[-1].happening is Happening.DELETED)
+
+
+async def test_a_session_that_dies_while_it_loads_is_told_of_no_more(
+    tmp_path: Path, ann: Principal
+) -> None:
+    snapshots = LastLoad()
+    manager = SessionManager(data_dir=tmp_path, snapshots=snapshots, announce=snapshots.told.append)
+    await manager.start()
+    try:
+        session = await manager.create(ann, CreateSessionRequest(snapshot_id="last"))
+        with pytest.raises(SessionEnded):
+            await manager.get(ann, session.id)
+        assert [each.happening for each in snapshots.told][-1] is Happening.DELETED
+    finally:
+        await manager.stop()
+
+
 @pytest.mark.parametrize("runtime_type", ["Julia", "python"])
 async def test_a_runtime_that_is_not_there_is_refused_with_the_way_out(
     manager: SessionManager, ann: Principal, runtime_type: str
