@@ -7,6 +7,7 @@ import os
 import socket
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, ClassVar
 from urllib.parse import quote, urlsplit
@@ -15,7 +16,7 @@ import pytest
 import requests
 
 from jupyter_mlsvc_server.launch import ServerProcess
-from tests.contract.doors import Door, sign_in
+from tests.contract.doors import Door, door_urls, sign_in
 from tests.contract.test_bad_input import assert_error
 from tests.memory import Memory
 
@@ -53,9 +54,10 @@ def staged(server: ServerProcess) -> list[Path]:
 
 
 def until_nothing_is_staged(server: ServerProcess) -> None:
+    """Wait until uploads have left nothing, no empty folder either."""
     deadline = time.monotonic() + 20
-    while staged(server):
-        assert time.monotonic() < deadline, staged(server)
+    while left := [path for path in server.data_dir.glob("staging/run-*/*") if path.is_dir()]:
+        assert time.monotonic() < deadline, left
         time.sleep(0.02)
 
 
@@ -94,18 +96,43 @@ def test_a_large_file_takes_little_memory(
     until_nothing_is_staged(mlsvc_server)
 
 
+def head_of_upload(door: Door, path: str) -> bytes:
+    url = urlsplit(door.url)
+    return (
+        f"POST {url.path}{path}/files HTTP/1.1\r\nHost: {url.netloc}\r\n"
+        f"Authorization: Bearer {door.token}\r\n"
+        f"Content-Type: {HEADERS['Content-Type']}\r\nContent-Length: 10000000\r\n\r\n"
+    ).encode()
+
+
+def connection_to(door: Door) -> socket.socket:
+    url = urlsplit(door.url)
+    assert url.hostname is not None
+    assert url.port is not None
+    return socket.create_connection((url.hostname, url.port))
+
+
+@pytest.mark.parametrize("name", ["public", "jupyter"])
+def test_an_upload_whose_client_leaves_at_once_leaves_nothing(
+    session: tuple[Door, str], mlsvc_server: ServerProcess, name: str
+) -> None:
+    _, path = session
+    door = sign_in(door_urls(mlsvc_server)[name], "admin", mlsvc_server.admin_password)
+    with ExitStack() as stack:
+        connections = [stack.enter_context(connection_to(door)) for _ in range(60)]
+        for connection in connections:
+            connection.sendall(head_of_upload(door, path))
+    # What was sent before is at work by now.
+    assert door.get(f"{path}/files").ok
+    until_nothing_is_staged(mlsvc_server)
+
+
 def test_an_upload_that_breaks_off_leaves_nothing(
     session: tuple[Door, str], mlsvc_server: ServerProcess
 ) -> None:
     door, path = session
-    url = urlsplit(door.url)
-    head = (
-        f"POST {path}/files HTTP/1.1\r\nHost: {url.netloc}\r\n"
-        f"Authorization: Bearer {door.token}\r\n"
-        f"Content-Type: {HEADERS['Content-Type']}\r\nContent-Length: 10000000\r\n\r\n"
-    )
-    with socket.create_connection((url.hostname, url.port)) as connection:
-        connection.sendall(head.encode() + PART + LargeForm.piece * 3)
+    with connection_to(door) as connection:
+        connection.sendall(head_of_upload(door, path) + PART + LargeForm.piece * 3)
         deadline = time.monotonic() + 20
         while not staged(mlsvc_server):
             assert time.monotonic() < deadline, "nothing came to disk"
