@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Self
 from urllib.parse import urlsplit
@@ -20,26 +20,24 @@ PATIENCE = 60.0
 class Line:
     """A kept-alive connection to a door; requests may be sent ahead of their answers."""
 
-    def __init__(
-        self, door: Door, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
-    ) -> None:
+    def __init__(self, door: Door) -> None:
         self.door = door
-        self._prefix = urlsplit(door.url).path
-        self._reader = reader
-        self._writer = writer
+        self._address = urlsplit(door.url)
 
-    @classmethod
-    async def open(cls, door: Door) -> Self:
-        """Connect."""
-        address = urlsplit(door.url)
-        reader, writer = await asyncio.open_connection(address.hostname, address.port)
-        return cls(door, reader, writer)
+    async def __aenter__(self) -> Self:
+        self._reader, self._writer = await asyncio.open_connection(
+            self._address.hostname, self._address.port
+        )
+        return self
 
-    def request(self, path: str, body: object) -> bytes:
+    async def __aexit__(self, *_: object) -> None:
+        self.leave()
+
+    def request(self, path: str, body: object = b"", method: str = "POST") -> bytes:
         """Write a request; a body that is no bytes is sent as JSON."""
         data = body if isinstance(body, bytes) else json.dumps(body).encode()
         head = (
-            f"POST {self._prefix}{path} HTTP/1.1\r\nHost: localhost\r\n"
+            f"{method} {self._address.path}{path} HTTP/1.1\r\nHost: localhost\r\n"
             f"Authorization: Bearer {self.door.token}\r\nContent-Length: {len(data)}\r\n\r\n"
         )
         return head.encode() + data
@@ -93,16 +91,20 @@ class Callers:
 
     async def call(self, door: Door, turn: Turn, pause: float) -> None:
         """Take turns on one connection."""
-        line = await Line.open(door)
-        try:
+        async with Line(door) as line:
             while not self.is_over:
                 await turn(line)
                 self.turns += 1
                 async with self._moved:
                     self._moved.notify_all()
                 await asyncio.sleep(pause)
-        finally:
-            line.leave()
+
+
+@asynccontextmanager
+async def lines_to(doors: Iterable[Door]) -> AsyncIterator[list[Line]]:
+    """Open a line to each of the doors; all end with the block."""
+    async with AsyncExitStack() as stack:
+        yield [await stack.enter_async_context(Line(door)) for door in doors]
 
 
 @asynccontextmanager

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import itertools
 import uuid
 from collections.abc import Callable
@@ -12,7 +11,7 @@ import psutil
 import pytest
 
 from jupyter_mlsvc_server.launch import ServerProcess
-from tests.reliability.callers import Line, calling, in_thread
+from tests.reliability.callers import Line, calling, in_thread, lines_to
 from tests.reliability.conftest import Doors, Publish, definition
 from tests.reliability.test_changes_under_load import model_of, revision_of_model
 from tests.server.front.conftest import Answer, front_of
@@ -144,9 +143,8 @@ async def test_a_killed_front_breaks_connections_and_comes_back_right(
     async def turn(used: Line) -> None:
         nonlocal broken
         used.leave()
-        with contextlib.suppress(OSError):
-            line = await Line.open(used.door)
-            try:
+        try:
+            async with Line(used.door) as line:
                 for _ in range(5):
                     n = next(numbers)
                     answer = await line.ask(path, {"n": n})
@@ -154,10 +152,8 @@ async def test_a_killed_front_breaks_connections_and_comes_back_right(
                         assert int(answer.headers["retry-after"]) >= 1
                     else:
                         witness.judge(answer, n)
-            except (OSError, EOFError):
-                broken += 1
-            finally:
-                line.leave()
+        except (OSError, EOFError):
+            broken += 1
 
     everybody = [*doors.values()] * 6
     async with calling(everybody, turn) as callers:
@@ -174,8 +170,7 @@ async def test_a_killed_front_breaks_connections_and_comes_back_right(
     assert broken <= 6
     assert witness.lost <= 6
     await in_thread(doors["jupyter"].patch, service, json=definition("y = [n, 'new']"))
-    for door in doors.values():
-        line = await Line.open(door)
-        answer = await line.ask(path, {"n": 5})
-        assert answer.json()["outputParameters"] == {"y": [5, "new"]}
-        line.leave()
+    async with lines_to(doors.values()) as lines:
+        for line in lines:
+            answer = await line.ask(path, {"n": 5})
+            assert answer.json()["outputParameters"] == {"y": [5, "new"]}

@@ -52,13 +52,12 @@ async def test_the_answers_of_those_who_stay_are_theirs(doors: Doors, publish: P
             workers.add(worker)
 
     async def leave(number: int) -> None:
-        line = await Line.open(both[number % 2])
-        whole, large = line.request(path, question()), line.request(path, question(1_000_000))
-        if number % 3 == 0:  # in the middle of the second request
-            await line.ask(path, question())
-        line.send(LEFT_AFTER[number // 2 % len(LEFT_AFTER)](whole, large))
-        await asyncio.sleep(chance.choice(WHEN))
-        line.leave()
+        async with Line(both[number % 2]) as line:
+            whole, large = line.request(path, question()), line.request(path, question(1_000_000))
+            if number % 3 == 0:  # in the middle of the second request
+                await line.ask(path, question())
+            line.send(LEFT_AFTER[number // 2 % len(LEFT_AFTER)](whole, large))
+            await asyncio.sleep(chance.choice(WHEN))
 
     both = [*doors.values()]
     async with calling(both * 8, stay) as callers:

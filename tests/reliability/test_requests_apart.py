@@ -155,10 +155,9 @@ async def test_nothing_is_left_for_the_next_request(
                 assert told["outputParameters"] == {"y": [each["n"]]}, told["errorMessage"]
 
     async def leave_in_the_middle(door: Door) -> None:
-        leaver = await Line.open(door)
-        leaver.send(leaver.request(path, question() | {"end": "slowly"}))
-        await asyncio.sleep(chance.choice([0, 0.005, 0.01]))
-        leaver.leave()
+        async with Line(door) as leaver:
+            leaver.send(leaver.request(path, question() | {"end": "slowly"}))
+            await asyncio.sleep(chance.choice([0, 0.005, 0.01]))
 
     everybody = [door for door in doors.values() for _ in range(8)]
     async with calling(everybody, turn) as callers:

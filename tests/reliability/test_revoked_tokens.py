@@ -16,7 +16,7 @@ import requests
 
 from jupyter_mlsvc_server.launch import ServerProcess
 from tests.contract.doors import Door, door_urls
-from tests.reliability.callers import Line, calling, in_thread
+from tests.reliability.callers import Line, calling, in_thread, lines_to
 from tests.reliability.conftest import BASE_URL, Doors, Publish, doors_of, publishing
 from tests.server.front.conftest import Answer
 
@@ -94,17 +94,22 @@ class Holder:
         self.refused = 0
 
     async def look(self, line: Line) -> None:
-        """Ask a few times at once: after the end nothing but refusals is right."""
-        asked, has_ended = [next(self._numbers) for _ in range(3)], self.has_ended
-        line.send(b"".join(line.request(self._path, {"n": n}) for n in asked))
-        for n in asked:
+        """Ask a few things at once: after the end nothing but refusals is right."""
+        n, has_ended = next(self._numbers), self.has_ended
+        line.send(
+            line.request(self._path, {"n": n})
+            + line.request("/user", method="GET")
+            + line.request(self._path, {"n": -n})
+        )
+        for right in (n, None, -n):
             answer = await line.receive()
             if is_refused(answer):
                 self.refused += 1
                 assert self.is_ending or self.has_ended
             else:
+                assert answer.status == 200, answer
                 assert not has_ended, answer
-                assert answer.json()["outputParameters"] == {"y": n}
+                assert right is None or answer.json()["outputParameters"] == {"y": right}
 
     async def ends(self, end: Callable[[], Awaitable[object]]) -> None:
         """Have the token end."""
@@ -181,14 +186,13 @@ async def test_a_token_that_ends_while_it_is_looked_at_is_not_remembered(
     path = publish("y = n", workers=2)
     pair = log_in(loaded_server, "admin", loaded_server.admin_password)
     for turn in range(25):
-        lines = [await Line.open(door) for door in with_token(loaded_server, pair) * 2]
         door = doors["public" if turn % 2 else "jupyter"]
-        asking = [asyncio.create_task(line.ask(path, {"n": turn})) for line in lines]
-        renewal, *first = await asyncio.gather(in_thread(WAYS["renewal"], door, pair), *asking)
-        assert {answer.status for answer in first} <= {200, 401}
-        for line in lines:
-            assert is_refused(await line.ask(path, {"n": turn}))
-            line.leave()
+        async with lines_to(with_token(loaded_server, pair) * 2) as lines:
+            asking = [asyncio.create_task(line.ask(path, {"n": turn})) for line in lines]
+            renewal, *first = await asyncio.gather(in_thread(WAYS["renewal"], door, pair), *asking)
+            assert {answer.status for answer in first} <= {200, 401}
+            for line in lines:
+                assert is_refused(await line.ask(path, {"n": turn}))
         pair = renewal.json()
 
 
@@ -222,12 +226,11 @@ async def test_who_is_trusted_for_a_while_is_refused_after_it(
     await asyncio.to_thread(command, loaded_server, "add", "dora", "--role", "reader")
     pair = log_in(loaded_server, "dora", PASSWORD)
     path = publish("y = n", workers=2)
-    lines = [await Line.open(door) for door in with_token(loaded_server, pair)]
-    for line in lines:
-        assert (await line.ask(path, {"n": 1})).status == 200
-    await asyncio.to_thread(command, loaded_server, "remove", "dora")
-    for line in lines:
-        async with asyncio.timeout(30):
-            while not is_refused(await line.ask(path, {"n": 2})):  # noqa: ASYNC110  # it is polled
-                await asyncio.sleep(0.05)
-        line.leave()
+    async with lines_to(with_token(loaded_server, pair)) as lines:
+        for line in lines:
+            assert (await line.ask(path, {"n": 1})).status == 200
+        await asyncio.to_thread(command, loaded_server, "remove", "dora")
+        for line in lines:
+            async with asyncio.timeout(30):
+                while not is_refused(await line.ask(path, {"n": 2})):  # noqa: ASYNC110  # it is polled
+                    await asyncio.sleep(0.05)

@@ -13,7 +13,7 @@ import pytest
 
 from jupyter_mlsvc_server.launch import ServerProcess
 from tests.contract.doors import Door
-from tests.reliability.callers import PATIENCE, Line, calling
+from tests.reliability.callers import PATIENCE, Line, calling, lines_to
 from tests.reliability.conftest import BASE_URL, Doors, Publish, doors_of, publishing
 from tests.server.front.conftest import Answer, y_of
 
@@ -89,11 +89,8 @@ async def test_a_slow_service_with_a_full_queue_delays_no_other(
             assert y_of(await line.ask(fast, {"n": n})) == n
 
         async def ask_slow(door: Door, n: int) -> Answer:
-            line = await Line.open(door)
-            try:
+            async with Line(door) as line:
                 return await line.ask(slow, {"n": n, "gate": str(gate)})
-            finally:
-                line.leave()
 
         both = itertools.cycle(narrow_doors.values())
         most = WORKERS + QUEUE
@@ -118,36 +115,62 @@ async def test_requests_behind_a_slow_one_wait_on_its_own_connection_only(
         slow = publish(UNTIL_TOLD, inputs="n:integer gate:string", workers=WORKERS)
         fast = publish("y = n")
         for door in narrow_doors.values():
-            first, second = await Line.open(door), await Line.open(door)
-            first.send(
-                first.request(slow, {"n": 1, "gate": str(gate)}) + first.request(fast, {"n": 2})
-            )
-            for n in range(100):
-                assert y_of(await second.ask(fast, {"n": n})) == n
-            gate.touch()
-            assert [y_of(await first.receive()), y_of(await first.receive())] == [1, 2]
+            async with Line(door) as first, Line(door) as second:
+                first.send(
+                    first.request(slow, {"n": 1, "gate": str(gate)}) + first.request(fast, {"n": 2})
+                )
+                for n in range(100):
+                    assert y_of(await second.ask(fast, {"n": n})) == n
+                gate.touch()
+                assert [y_of(await first.receive()), y_of(await first.receive())] == [1, 2]
             gate.unlink()
-            first.leave()
-            second.leave()
 
 
-async def hang_under_load(doors: Doors, publish: Publish, lines: int, hanging: int) -> None:
+@pytest.mark.xfail(
+    reason="What was given ahead to a worker that then takes long waits for it.", strict=False
+)
+async def test_a_slow_request_delays_no_other_while_workers_have_nothing_to_do(
+    narrow_doors: Doors, tmp_path: Path
+) -> None:
+    gate = tmp_path / "gate"
+    with publishing_at(narrow_doors) as publish:
+        code = "import os, time\nwhile gate and not os.path.exists(gate): time.sleep(0.01)\ny = n"
+        path = publish(code, inputs="n:integer gate:string", workers=3)
+        async with lines_to([narrow_doors["public"]] * 9) as (first, *others):
+            for n in range(100):  # until it counts as quick
+                assert y_of(await first.ask(path, {"n": n, "gate": ""})) == n
+            first.send(first.request(path, {"n": 1, "gate": str(gate)}))
+            await asyncio.sleep(0.05)
+            for line in others:
+                line.send(line.request(path, {"n": 2, "gate": ""}))
+            try:
+                async with asyncio.timeout(5):
+                    answers = [await line.receive() for line in others]
+            finally:
+                gate.touch()
+            assert [y_of(answer) for answer in answers] == [2] * len(others)
+            assert y_of(await first.receive()) == 1
+
+
+async def hang_under_load(
+    doors: Doors, publish: Publish, lines: int, ahead: int, hanging: int
+) -> None:
     """Have some requests hang among many; only these end by the deadline."""
     path = publish(HANGING, inputs="n:integer hangs:logical text:string", workers=3)
     numbers = itertools.count()
 
     async def turn(line: Line) -> None:
-        n = next(numbers)
-        answer = await line.ask(path, {"n": n, "hangs": False, "text": "x" * (n % 500)})
-        assert answer.status == 200, answer
-        assert y_of(answer) == [n, "x" * (n % 500)]
+        asked = [next(numbers) for _ in range(ahead)]
+        bodies = ({"n": n, "hangs": False, "text": "x" * (n % 500)} for n in asked)
+        line.send(b"".join(line.request(path, body) for body in bodies))
+        for n in asked:
+            answer = await line.receive()
+            assert answer.status == 200, answer
+            assert y_of(answer) == [n, "x" * (n % 500)]
 
     async def hang(door: Door) -> Answer:
-        line = await Line.open(door)
-        try:
+        async with Line(door) as line:
             return await line.ask(path, {"n": 0, "hangs": True, "text": ""})
-        finally:
-            line.leave()
 
     both = itertools.cycle(doors.values())
     async with calling([next(both) for _ in range(lines)], turn) as callers:
@@ -163,9 +186,9 @@ async def test_a_deadline_costs_one_request_where_each_waits_for_its_own_worker(
     hasty_doors: Doors,
 ) -> None:
     with publishing_at(hasty_doors) as publish:
-        await hang_under_load(hasty_doors, publish, lines=2, hanging=1)
+        await hang_under_load(hasty_doors, publish, lines=2, ahead=1, hanging=1)
 
 
 async def test_a_deadline_costs_one_request_among_many(hasty_doors: Doors) -> None:
     with publishing_at(hasty_doors) as publish:
-        await hang_under_load(hasty_doors, publish, lines=24, hanging=2)
+        await hang_under_load(hasty_doors, publish, lines=12, ahead=6, hanging=2)
