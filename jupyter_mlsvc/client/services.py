@@ -17,6 +17,7 @@ from jupyter_mlsvc.client.statistics import COLUMNS, ServiceStatistics
 from jupyter_mlsvc.errors import NotFound
 from jupyter_mlsvc.wire import models
 from jupyter_mlsvc.wire.model_file import serialize_model
+from jupyter_mlsvc.wire.onnx_file import is_onnx
 
 
 class Services:
@@ -136,8 +137,9 @@ class Services:
         ----------
         version : str, optional
             The server makes a unique one where it is left out.
-        model : object or bytes
-            A fitted estimator with a method ``predict``, or what ``serialize_model`` made of one.
+        model : object, bytes or path
+            A fitted estimator with a method ``predict``, or what ``serialize_model`` made of one;
+            or an ONNX model: a ``ModelProto``, its bytes, or the path of its file.
         alias : str, optional
             Name of the call in generated clients (``operationId``).
         response : str or sequence of str
@@ -147,6 +149,8 @@ class Services:
         ------
         TypeError
             It is no model.
+        OSError
+            The file can't be read.
         Conflict
             The version exists.
         BadRequest
@@ -324,7 +328,7 @@ class Services:
 
 
 def _model_bytes(model: object, response: str | Sequence[str]) -> bytes:
-    if not isinstance(model, bytes | bytearray):
+    if not isinstance(model, bytes | bytearray) or is_onnx(bytes(model)):
         return serialize_model(model, response=response)
     if response:
         raise TypeError("Bytes tell the response themselves: give it to serialize_model.")

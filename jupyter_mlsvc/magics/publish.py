@@ -6,6 +6,7 @@ import argparse
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Final
 
 from IPython.core.error import UsageError
@@ -28,7 +29,8 @@ _FORM: Final = """%publish NAME VERSION [--snapshot NAME | --session NAME] [-i N
               [--files NAME,…] [--runtime R] CODE
      %%publish NAME VERSION …   with the code in the cell
      %publish --realtime NAME VERSION [--response NAME,…] [--description TEXT] [--alias NAME] MODEL
-                                with a variable of this kernel that holds a fitted model"""
+                                with a variable of this kernel that holds a fitted model, or the
+                                path of an .onnx file"""
 _OF_CODE: Final = ("inputs", "outputs", "init_code", "files", "snapshot", "session", "runtime")
 
 
@@ -72,6 +74,7 @@ class PublishMagics(MlsvcMagics):
         service takes a DataFrame ``inputData`` and answers ``outputData``::
 
             %publish --realtime Iris V2.0 --response species clf
+            %publish --realtime Iris V3.0 --response species models/iris.onnx
         """
         parser = LineParser(self.publish.parser, _FORM, words=2)
         arguments = parser.parse(line)
@@ -113,19 +116,23 @@ class PublishMagics(MlsvcMagics):
         name = arguments.code.strip()
         if cell is not None or not name:
             raise parser.misuse("--realtime needs the variable of the model on its line")
-        if name not in self.shell.user_ns:
+        if name in self.shell.user_ns:
+            model = self.shell.user_ns[name]
+        elif name.strip("'\"").endswith(".onnx"):
+            model = Path(name.strip("'\"")).expanduser()
+        else:
             raise parser.misuse(f"There is no variable {name} in this kernel")
         try:
             with self.connection.waiting(self._what(arguments)):
                 return self.connection.client.services.publish_realtime(
                     arguments.name,
                     arguments.version,
-                    self.shell.user_ns[name],
+                    model,
                     description=arguments.description,
                     alias=arguments.alias,
                     response=arguments.response or (),
                 )
-        except TypeError as error:
+        except (TypeError, OSError) as error:
             raise UsageError(f"{name} can't be published. {error}") from None
 
     @contextmanager

@@ -1,27 +1,31 @@
-"""A model as a file: a pickled estimator, plain or in a container that begins with ``blob``.
+"""A model as a file: a pickle or ONNX, as it is or in a container that begins with ``blob``.
 
-Clients of the original refuse to deploy a realtime model whose bytes begin otherwise. Such a file
+Clients of the original refuse to deploy a realtime model whose bytes begin otherwise. A pickle
 holds code: load those of trusted origin only. Nothing here loads one.
 
 The container is ``blob``, ``mlsvc``, the version of the format in one byte, the length of a header
-in four (little-endian), the header in JSON, and a pickle.
+in four (little-endian), the header in JSON, and the model.
 """
 
 from __future__ import annotations
 
 import io
+import os
 import struct
 from collections.abc import Sequence
-from typing import Final
+from pathlib import Path
+from typing import Final, Literal
 
 import msgspec
+
+from jupyter_mlsvc.wire.onnx_file import is_onnx
 
 MARK: Final = b"blob"
 """The first bytes of a model for clients of the original."""
 
 EXPECTED: Final = (
     "a fitted model with a method 'predict', as jupyter_mlsvc.serialize_model, cloudpickle, pickle "
-    "(protocol 2 or newer) or joblib write it"
+    "(protocol 2 or newer) or joblib write it, or an ONNX model"
 )
 
 _OURS: Final = MARK + b"mlsvc"
@@ -39,37 +43,47 @@ class InvalidModelFile(ValueError):
 class Header(msgspec.Struct, frozen=True, kw_only=True):
     """What a container tells about its model.
 
-    ``response`` names what it predicts; ``gather`` tells whether rows of several callers may be
-    predicted in one call, None leaves that to the server.
+    Attributes
+    ----------
+    kind : str
+        How the model is written.
+    response : tuple of str
+        Names of what it predicts.
+    gather : bool or None
+        Whether rows of several callers may be predicted in one call; None leaves that to the
+        server.
     """
 
+    kind: Literal["pickle", "onnx"] = "pickle"
     response: tuple[str, ...] = ()
     gather: bool | None = None
 
 
 class ModelFile(msgspec.Struct, frozen=True):
-    """A file taken apart: its header, and the pickle that nobody has loaded yet."""
+    """A file taken apart: its header, and the model that nobody has loaded yet."""
 
     header: Header
-    pickle: memoryview
+    content: memoryview
 
 
 def serialize_model(
     model: object, *, response: str | Sequence[str] = (), gather: bool | None = None
 ) -> bytes:
-    """Write a fitted model as bytes for a realtime service.
+    """Write a model as bytes for a realtime service.
 
     Parameters
     ----------
     model : object
-        Has a method ``predict``, such as an estimator of scikit-learn.
+        A fitted one with a method ``predict``, such as an estimator of scikit-learn; or an ONNX
+        model: a ``ModelProto``, its bytes, or the path of a file that ends with ``.onnx``.
     response : str or sequence of str
         What the model predicts; the service answers ``<response>_Pred``. By default ``y``.
     gather : bool, optional
         Whether the rows of several concurrent requests may be predicted in one call. By default
         that is so for models of scikit-learn, xgboost, lightgbm and catboost in which nothing of
         anybody else's takes part. True says of another model that it predicts each row without
-        regard to the others; False has every request predicted on its own.
+        regard to the others; False has every request predicted on its own. ONNX models are
+        gathered if they take any number of rows.
 
     Returns
     -------
@@ -79,20 +93,44 @@ def serialize_model(
     Raises
     ------
     TypeError
-        It has no ``predict``, or cannot be pickled.
+        It has no ``predict``, or cannot be pickled; or it is no ONNX model.
+    OSError
+        The file of an ONNX model can't be read.
     """
+    names = (response,) if isinstance(response, str) else tuple(response)
+    onnx = _onnx_bytes(model)
+    if onnx is not None:
+        return _head(Header(response=names, gather=gather, kind="onnx")) + onnx
     if isinstance(model, type) or not callable(getattr(model, "predict", None)):
         raise TypeError(
             f"A realtime service needs {EXPECTED}; this is {_article(type(model).__name__)}."
         )
     import cloudpickle  # slow to load, and of use here only
 
-    names = (response,) if isinstance(response, str) else tuple(response)
-    header = msgspec.json.encode(Header(response=names, gather=gather))
     with io.BytesIO() as file:
-        file.write(_OURS + _HEAD.pack(_FORMAT, len(header)) + header)
+        file.write(_head(Header(response=names, gather=gather)))
         cloudpickle.dump(model, file, protocol=5)
         return file.getvalue()
+
+
+def _head(header: Header) -> bytes:
+    text = msgspec.json.encode(header)
+    return _OURS + _HEAD.pack(_FORMAT, len(text)) + text
+
+
+def _onnx_bytes(model: object) -> bytes | None:
+    """Give an ONNX model as bytes; None if it is no such thing."""
+    if isinstance(model, bytes | bytearray | memoryview):
+        data = bytes(model)
+    elif isinstance(model, str | os.PathLike):
+        data = Path(model).read_bytes()
+    elif type(model).__name__ == "ModelProto" and hasattr(model, "SerializeToString"):
+        data = bytes(model.SerializeToString())
+    else:
+        return None
+    if not is_onnx(data):
+        raise TypeError("These bytes are no ONNX model; of other models give the object itself.")
+    return data
 
 
 def read_model_file(data: bytes | memoryview) -> ModelFile:
@@ -101,7 +139,7 @@ def read_model_file(data: bytes | memoryview) -> ModelFile:
     Raises
     ------
     InvalidModelFile
-        It is neither a container nor a pickle.
+        It is neither a container nor a pickle nor ONNX.
     """
     view = memoryview(data)
     start = bytes(view[: len(_OURS) + _HEAD.size])
@@ -112,9 +150,11 @@ def read_model_file(data: bytes | memoryview) -> ModelFile:
             "The model begins with 'blob' and is none of ours; models of revoscalepy and "
             f"MicrosoftML do not run here. A realtime service needs {EXPECTED}."
         )
-    if not start.startswith(_PICKLES + _COMPRESSED):
-        raise InvalidModelFile(f"The file is no model. A realtime service needs {EXPECTED}.")
-    return ModelFile(Header(), view)
+    if start.startswith(_PICKLES + _COMPRESSED):
+        return ModelFile(Header(), view)
+    if is_onnx(view):
+        return ModelFile(Header(kind="onnx"), view)
+    raise InvalidModelFile(f"The file is no model. A realtime service needs {EXPECTED}.")
 
 
 def _read_container(view: memoryview) -> ModelFile:
@@ -132,7 +172,10 @@ def _read_container(view: memoryview) -> ModelFile:
         header = msgspec.json.decode(view[start : start + length], type=Header)
     except msgspec.DecodeError as error:
         raise InvalidModelFile("The header of the model file cannot be read.") from error
-    return ModelFile(header, view[start + length :])
+    content = view[start + length :]
+    if header.kind == "onnx" and not is_onnx(content):
+        raise InvalidModelFile("What the model file holds is no ONNX model, or not all of one.")
+    return ModelFile(header, content)
 
 
 def _article(noun: str) -> str:

@@ -17,9 +17,10 @@ import joblib
 import pandas
 import pytest
 import requests
+from skl2onnx import to_onnx
 from sklearn.datasets import load_iris
 from sklearn.feature_extraction.text import CountVectorizer
-from sklearn.linear_model import LinearRegression
+from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.naive_bayes import MultinomialNB
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -234,6 +235,31 @@ def test_several_responses_are_columns_of_their_own(door: Door, service_name: st
         door.delete(f"/services/{service_name}/1.0")
 
 
+def onnx_of_flowers() -> bytes:
+    rows = IRIS.data.to_numpy().astype("float32")
+    model = LogisticRegression(max_iter=500).fit(rows, SPECIES.to_numpy(str))
+    return bytes(to_onnx(model, rows[:1]).SerializeToString())
+
+
+@pytest.mark.parametrize(
+    ("write", "name"),
+    [(onnx_of_flowers, "y"), (lambda: serialize_model(onnx_of_flowers(), response="kind"), "kind")],
+    ids=["as it is", "in a container"],
+)
+def test_an_onnx_model_is_served(
+    door: Door, service_name: str, write: Callable[[], bytes], name: str
+) -> None:
+    answer = publish(door, service_name, write())
+    assert answer.status_code == 201, answer.text
+    answer = consume(door, service_name, FLOWERS)
+    assert predicted(answer) == {f"{name}_Pred": ["versicolor", "setosa"]}
+    assert answer.json()["consoleOutput"] == ""
+    assert_error(consume(door, service_name, {"a": [1.0]}), 400, "1 column", "4 columns")
+    text = consume(door, service_name, FLOWERS | {"a": ["seven", "five"]})
+    assert_error(text, 400, "a number", "seven")
+    door.delete(f"/services/{service_name}/1.0")
+
+
 # --- publishing ------------------------------------------------------------------------------
 
 
@@ -257,6 +283,8 @@ NO_MODELS = {
     "a model of Microsoft's": (b"blob\x02\x00\x00\x00RxLinMod", "revoscalepy"),
     "a cut container": (serialize_model(by_position())[:12], "early"),
     "half a pickle": (serialize_model(by_position())[:500], "predict"),
+    "half an ONNX model": (onnx_of_flowers()[:-10], "ONNX"),
+    "ONNX without a graph": (b"\x08\x08\x3a\x00\x42\x02\x10\x0d", "ONNX"),
     "broken gzip": (gzip.compress(b"hello")[:-4], "predict"),
     "something else": (pickle.dumps({"a": 1}), "builtins.dict"),
     "an unfitted estimator": (pickle.dumps(SVC()), "not fitted"),

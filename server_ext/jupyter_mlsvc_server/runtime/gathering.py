@@ -23,9 +23,11 @@ import msgspec
 
 from jupyter_mlsvc.wire.models import WebServiceResult
 from jupyter_mlsvc.wire.values import decode_input, encode_output
+from jupyter_mlsvc_server.runtime.console import Console
+from jupyter_mlsvc_server.runtime.model import INPUT, OUTPUT, Model
 from jupyter_mlsvc_server.runtime.program import Compiled, Program
 from jupyter_mlsvc_server.runtime.protocol import Kind, Service
-from jupyter_mlsvc_server.runtime.realtime import INPUT, OUTPUT, Model
+from jupyter_mlsvc_server.runtime.scratch import Scratch
 
 MOST: Final = 32
 """Requests that one call predicts. More of them gain little, and wait longer for each other."""
@@ -69,8 +71,8 @@ class _Group(NamedTuple):
     marks: Sequence[Hashable]
 
 
-class GatheringProgram(Program):
-    """Runs a model that predicts each row without regard to the others.
+class RealtimeProgram(Program):
+    """Runs a model.
 
     Parameters
     ----------
@@ -80,13 +82,27 @@ class GatheringProgram(Program):
         The model that the namespace has.
     """
 
-    most: int = MOST
-
     def __init__(
         self, service: Service, compiled: Compiled, namespace: dict[str, Any], model: Model
     ) -> None:
         super().__init__(service, compiled, namespace)
         self._model = model
+
+    def enter(self, console: Console, scratch: Scratch) -> None:
+        """Get ready to answer, in the worker."""
+        self._model.enter()
+        super().enter(console, scratch)
+
+
+class GatheringProgram(RealtimeProgram):
+    """Runs a model that predicts each row without regard to the others."""
+
+    most: int = MOST
+
+    def __init__(
+        self, service: Service, compiled: Compiled, namespace: dict[str, Any], model: Model
+    ) -> None:
+        super().__init__(service, compiled, namespace, model)
         self._decode: Callable[[bytes], _Request] = msgspec.json.Decoder(_Request).decode
         self._encode = msgspec.json.Encoder().encode
         self._take = _taker(model.columns)

@@ -18,25 +18,18 @@ from typing import Any, Final
 from jupyter_mlsvc.wire.model_file import read_model_file
 from jupyter_mlsvc_server.runtime.estimators import for_matrices, is_row_wise
 from jupyter_mlsvc_server.runtime.manifest import ObjectEntry, Workspace
-from jupyter_mlsvc_server.runtime.misfit import Misfit
+from jupyter_mlsvc_server.runtime.model import INPUT, OUTPUT, Model, NotAModel, named
+from jupyter_mlsvc_server.runtime.onnx_model import OnnxModel
 
 RUNTIME: Final = "Realtime"
 """The ``runtimeType`` of realtime services and of their contents."""
-
-INPUT: Final = "inputData"
-OUTPUT: Final = "outputData"
 
 MODEL: Final = "model"
 CODE: Final = f"{OUTPUT} = {MODEL}({INPUT})"
 """What runs for each request."""
 
-_RESPONSE: Final = "y"
 _JOBLIB: Final = re.compile(rb"joblib\.numpy_pickle")
 _COMPRESSED: Final = re.compile(rb"[^\x80]")
-
-
-class NotAModel(Exception):
-    """What was loaded can't be served; the message says why."""
 
 
 # --- in the server ---------------------------------------------------------------------------
@@ -83,7 +76,10 @@ def load_model(model_file: memoryview) -> Model:
         Whatever is raised when the object is built.
     """
     file = read_model_file(model_file)
-    return Model(_load(file.pickle), file.header.response, file.header.gather)
+    header = file.header
+    if header.kind == "onnx":
+        return OnnxModel(file.content, header.response, header.gather)
+    return EstimatorModel(_load(file.content), header.response, header.gather)
 
 
 def _load(data: memoryview) -> object:
@@ -94,28 +90,17 @@ def _load(data: memoryview) -> object:
     return pickle.loads(data)  # noqa: S301  # only those who may publish code may publish a model
 
 
-class Model:
-    """An estimator that is called with a data.frame and gives one.
+class EstimatorModel(Model):
+    """An object with a method ``predict``.
 
     Parameters
     ----------
     estimator
-        Has a method ``predict``.
+        The object.
     response
         Names of what it predicts.
     gather
         Whether rows of several callers may be predicted in one call; None finds out.
-
-    Attributes
-    ----------
-    columns : list of str or None
-        Names of the columns that it was fitted with, None where it does not know them.
-    width : int or None
-        How many columns it takes, None where it does not say.
-    is_row_wise : bool
-        Whether the prediction of a row does not depend on the other rows.
-    takes_matrix : bool
-        Whether :meth:`predict_matrix` can be used.
     """
 
     def __init__(
@@ -129,8 +114,8 @@ class Model:
         _require_fitted(estimator)
         self._estimator = estimator
         self._response = response
-        self.columns = _column_names(estimator)
         self._takes_one_column = _takes_one_column(estimator)
+        self.columns = _column_names(estimator)
         self.width = 1 if self._takes_one_column else _attribute(estimator, "n_features_in_")
         self.is_row_wise = is_row_wise(estimator) if gather is None else gather
         self._for_matrices = None
@@ -141,69 +126,19 @@ class Model:
         self.takes_matrix = self._for_matrices is not None
 
     def __call__(self, frame: Any) -> dict[str, Any]:
-        """Predict all rows at once.
-
-        Raises
-        ------
-        Misfit
-            A column is missing, or there are too many or too few.
-        """
-        if frame is None:
-            raise Misfit(f"Input {INPUT!r} (data.frame) is null.")
-        return self._named(self._estimator.predict(self._rows(frame)), len(frame))
+        """Predict all rows at once; see the class above for what it raises."""
+        rows = self.select(frame)
+        # Give the estimator what it was fitted with.
+        if self.columns is None and self._takes_one_column:
+            rows = rows.iloc[:, 0]
+        elif self.columns is None and self.width is not None:
+            rows = rows.to_numpy()
+        return named(self._estimator.predict(rows), self._response, len(frame))
 
     def predict_matrix(self, matrix: Any) -> dict[str, Any]:
-        """Predict rows of nothing but numbers, their columns in the right order and number.
-
-        That gives what a call with the DataFrame of the matrix does, without making one.
-        """
+        """Predict rows of nothing but numbers."""
         assert self._for_matrices is not None
-        return self._named(self._for_matrices.predict(matrix), len(matrix))
-
-    def _rows(self, frame: Any) -> Any:
-        """Give the estimator what it was fitted with: the same columns in the same order."""
-        if self.columns is not None:
-            missing = [name for name in self.columns if name not in frame.columns]
-            if missing:
-                raise Misfit(
-                    f"Input {INPUT!r} lacks {_columns(missing)}; the model takes "
-                    f"{_columns(self.columns)}."
-                )
-            return frame[self.columns]
-        if self.width is not None and frame.shape[1] != self.width:
-            raise Misfit(
-                f"Input {INPUT!r} has {_count(frame.shape[1])}; the model takes "
-                f"{_count(self.width)}."
-            )
-        if self._takes_one_column:
-            return frame.iloc[:, 0]
-        return frame if self.width is None else frame.to_numpy()
-
-    def _named(self, predicted: Any, rows: int) -> dict[str, Any]:
-        """Name the columns of a prediction ``<response>_Pred``."""
-        columns = self._columns_of(predicted)
-        for name, column in columns.items():
-            if len(column) != rows:
-                raise ValueError(
-                    f"The model gave {len(column)} values of {name!r} for {rows} rows."
-                )
-        return columns
-
-    def _columns_of(self, predicted: Any) -> dict[str, Any]:
-        import numpy
-
-        if hasattr(predicted, "columns"):
-            return {f"{name}_Pred": predicted[name] for name in predicted.columns}
-        values = numpy.asarray(predicted)
-        if values.ndim == 2 and values.shape[1] == 1:
-            values = values[:, 0]
-        if values.ndim != 2:
-            return {f"{(self._response or (_RESPONSE,))[0]}_Pred": values}
-        count = values.shape[1]
-        names = self._response
-        if len(names) != count:
-            names = tuple(f"{(names or (_RESPONSE,))[0]}{i + 1}" for i in range(count))
-        return {f"{name}_Pred": values[:, i] for i, name in enumerate(names)}
+        return named(self._for_matrices.predict(matrix), self._response, len(matrix))
 
 
 def _require_fitted(estimator: Any) -> None:
@@ -246,12 +181,3 @@ def _takes_one_column(estimator: Any) -> bool:
     except Exception:  # noqa: BLE001  # an estimator of another library has no tags
         return False
     return not tags.two_d_array and bool(tags.one_d_array or tags.string)
-
-
-def _columns(names: list[str]) -> str:
-    noun = "the column" if len(names) == 1 else "the columns"
-    return f"{noun} {', '.join(map(repr, names))}"
-
-
-def _count(number: int) -> str:
-    return "1 column" if number == 1 else f"{number} columns"

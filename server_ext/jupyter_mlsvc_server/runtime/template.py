@@ -17,7 +17,8 @@ from jupyter_mlsvc.wire.model_file import EXPECTED
 from jupyter_mlsvc_server.runtime import worker
 from jupyter_mlsvc_server.runtime.children import Control, Parent
 from jupyter_mlsvc_server.runtime.explain import last_line
-from jupyter_mlsvc_server.runtime.gathering import GatheringProgram
+from jupyter_mlsvc_server.runtime.gathering import GatheringProgram, RealtimeProgram
+from jupyter_mlsvc_server.runtime.model import Model
 from jupyter_mlsvc_server.runtime.outbox import outbox_path
 from jupyter_mlsvc_server.runtime.problems import CodeProblem, SnapshotProblem, refuse_missing
 from jupyter_mlsvc_server.runtime.program import Program, compile_service
@@ -25,7 +26,7 @@ from jupyter_mlsvc_server.runtime.protocol import Prepare, Prepared, Refused, Se
 from jupyter_mlsvc_server.runtime.r_code import RUNTIME as R
 from jupyter_mlsvc_server.runtime.r_process import temporary_directory
 from jupyter_mlsvc_server.runtime.r_program import prepare as prepare_r
-from jupyter_mlsvc_server.runtime.realtime import MODEL, Model
+from jupyter_mlsvc_server.runtime.realtime import MODEL
 from jupyter_mlsvc_server.runtime.realtime import RUNTIME as REALTIME
 from jupyter_mlsvc_server.runtime.restore import IncompatibleWorkspace, restore
 from jupyter_mlsvc_server.runtime.scratch import Scratch
@@ -86,8 +87,9 @@ def prepare(service: Service) -> tuple[Program, dict[str, str]]:
         refuse_missing(service, lost, compiled.needed)
         if service.manifest.runtime_type == REALTIME:
             model = namespace[MODEL]
-            if isinstance(model, Model) and model.is_row_wise:
-                return GatheringProgram(service, compiled, namespace, model), lost
+            assert isinstance(model, Model)
+            kind = GatheringProgram if model.is_row_wise else RealtimeProgram
+            return kind(service, compiled, namespace, model), lost
     return Program(service, compiled, namespace), lost
 
 

@@ -10,7 +10,8 @@ from typing import Final
 from jupyter_mlsvc.wire.model_file import EXPECTED, InvalidModelFile, read_model_file
 from jupyter_mlsvc.wire.models import ParameterDefinition
 from jupyter_mlsvc_server.errors import BadRequest
-from jupyter_mlsvc_server.runtime.realtime import INPUT, OUTPUT, RUNTIME
+from jupyter_mlsvc_server.runtime.model import INPUT, OUTPUT
+from jupyter_mlsvc_server.runtime.realtime import RUNTIME
 from jupyter_mlsvc_server.services.record import Revision
 from jupyter_mlsvc_server.services.request import check_operation
 

@@ -15,6 +15,8 @@ import pandas
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from skl2onnx import to_onnx
+from skl2onnx.common.data_types import FloatTensorType, StringTensorType
 from sklearn.base import BaseEstimator
 from sklearn.compose import ColumnTransformer
 from sklearn.datasets import load_iris
@@ -30,16 +32,16 @@ from sklearn.svm import SVC
 from jupyter_mlsvc import serialize_model
 from jupyter_mlsvc.wire.models import ParameterDefinition
 from jupyter_mlsvc_server.runtime.console import Console
-from jupyter_mlsvc_server.runtime.gathering import MOST, GatheringProgram
+from jupyter_mlsvc_server.runtime.gathering import MOST, GatheringProgram, RealtimeProgram
 from jupyter_mlsvc_server.runtime.manifest import BlobEntry, Manifest
+from jupyter_mlsvc_server.runtime.model import INPUT, OUTPUT, Model
+from jupyter_mlsvc_server.runtime.onnx_model import OnnxModel
 from jupyter_mlsvc_server.runtime.program import Program, compile_service
 from jupyter_mlsvc_server.runtime.protocol import Kind, Service
 from jupyter_mlsvc_server.runtime.realtime import (
     CODE,
-    INPUT,
-    OUTPUT,
     RUNTIME,
-    Model,
+    EstimatorModel,
     stream,
     workspace,
 )
@@ -50,6 +52,10 @@ Enter = Callable[..., GatheringProgram]
 NAMES = ["a", "b", "c", "d"]
 IRIS = load_iris(as_frame=True).data.set_axis(NAMES, axis=1)
 SPECIES = numpy.array(["setosa", "versicolor", "virginica"])[load_iris().target]
+
+
+# A template forks while it has one thread; the process of the tests may have more.
+pytestmark = pytest.mark.filterwarnings("ignore:This process .* is multi-threaded")
 
 
 def service_in(folder: Path) -> Service:
@@ -85,7 +91,11 @@ def enter(
         def enter(estimator: Any, response: tuple[str, ...] = ()) -> GatheringProgram:
             folder = tmp_path_factory.mktemp("service")
             service = service_in(folder)
-            model = Model(estimator, response, gather=True)
+            model: Model = (
+                OnnxModel(estimator, response)
+                if isinstance(estimator, bytes)
+                else EstimatorModel(estimator, response, gather=True)
+            )
             namespace = {"model": model}
             program = GatheringProgram(service, compile_service(service), namespace, model)
             scratch = Scratch(folder / "scratch", (), Path)
@@ -173,8 +183,8 @@ class Better(SVC):  # type: ignore[misc]  # scikit-learn is untyped
     ("kind", "gather", "expected"),
     [
         (SVC, None, GatheringProgram),
-        (SVC, False, Program),
-        (Better, None, Program),
+        (SVC, False, RealtimeProgram),
+        (Better, None, RealtimeProgram),
         (Better, True, GatheringProgram),
     ],
 )
@@ -308,6 +318,23 @@ def of_words() -> Any:
     return make_pipeline(CountVectorizer(), MultinomialNB()).fit(texts, [1, 1, 0, 0])
 
 
+def onnx_of_a_matrix() -> bytes:
+    rows = IRIS.to_numpy().astype(numpy.float32)
+    model = LogisticRegression(max_iter=500).fit(rows, SPECIES)
+    return bytes(to_onnx(model, rows[:1]).SerializeToString())
+
+
+def onnx_of_columns() -> bytes:
+    numbers = FloatTensorType([None, 1])
+    types = [("city", StringTensorType([None, 1])), ("rooms", numbers), ("area", numbers)]
+    columns = ColumnTransformer(
+        [("city", OneHotEncoder(handle_unknown="ignore"), ["city"])], remainder="passthrough"
+    )
+    frame = MIXED[["city", "rooms", "area"]]
+    model = make_pipeline(columns, LinearRegression()).fit(frame, PRICE)
+    return bytes(to_onnx(model, initial_types=types).SerializeToString())
+
+
 number = st.one_of(
     st.floats(-10, 10),
     st.integers(-10, 10),
@@ -359,7 +386,9 @@ def is_same(left: tuple[Kind, bytes], right: tuple[Kind, bytes]) -> bool:
         return False
     first, second = predictions(left), predictions(right)
     return list(first) == list(second) and all(
-        first[name] == pytest.approx(second[name], rel=1e-9) for name in first
+        # ONNX computes with 32 bits.
+        first[name] == pytest.approx(second[name], rel=1e-5, abs=1e-9)
+        for name in first
     )
 
 
@@ -386,6 +415,11 @@ MODELS: dict[str, tuple[Callable[[], Any], Any]] = {
     "several outputs": (
         lambda: LinearRegression().fit(IRIS[["a"]], IRIS[["c", "d"]]),
         requests(["a"]),
+    ),
+    "ONNX of a matrix": (onnx_of_a_matrix, requests(NAMES)),
+    "ONNX of columns": (
+        onnx_of_columns,
+        requests(["city", "rooms", "area"], city=st.sampled_from([*CITIES, "Paris"])),
     ),
     "texts": (of_words, requests(["t"], t=st.sampled_from(["good", "bad bad", "", "very"]))),
 }

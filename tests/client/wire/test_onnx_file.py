@@ -1,0 +1,83 @@
+"""ONNX models are told from all other files by their bytes."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+
+import numpy
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from skl2onnx import to_onnx
+from sklearn.linear_model import LinearRegression
+
+from jupyter_mlsvc import serialize_model
+from jupyter_mlsvc.wire.model_file import InvalidModelFile, read_model_file
+from jupyter_mlsvc.wire.onnx_file import is_onnx
+
+ROWS = numpy.array([[0.0], [1.0]], dtype=numpy.float32)
+PROTO = to_onnx(LinearRegression().fit(ROWS, [1, 3]), ROWS)
+ONNX: bytes = PROTO.SerializeToString()
+
+
+def test_a_model_is_recognised_whatever_it_comes_in(tmp_path: Path) -> None:
+    file = tmp_path / "line.onnx"
+    file.write_bytes(ONNX)
+    assert is_onnx(ONNX)
+    for model in (ONNX, bytearray(ONNX), PROTO, file, str(file)):
+        data = serialize_model(model, response="price", gather=False)
+        assert data.startswith(b"blob")
+        found = read_model_file(data)
+        assert (found.header.kind, found.header.response) == ("onnx", ("price",))
+        assert found.header.gather is False
+        assert bytes(found.content) == ONNX
+    plain = read_model_file(ONNX)
+    assert (plain.header.kind, bytes(plain.content)) == ("onnx", ONNX)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"\x08",
+        b"\x08\x0a",
+        ONNX[:-1],
+        ONNX + b"\x00",
+        ONNX + b"\x08\x0a",
+        b"\x78" + ONNX,
+        b"\x80" * 20,
+        pickle.dumps({"a": 1}),
+    ],
+    ids=[
+        "nothing",
+        "half a field",
+        "no graph",
+        "cut",
+        "more",
+        "twice",
+        "before",
+        "endless",
+        "other",
+    ],
+)
+def test_what_is_not_all_of_a_model_is_none(data: bytes) -> None:
+    assert not is_onnx(data)
+
+
+@given(st.binary(max_size=200))
+def test_any_other_bytes_are_none(data: bytes) -> None:
+    assert not is_onnx(data)
+    assert not is_onnx(ONNX + data) or not data
+
+
+def test_a_container_has_to_hold_all_of_the_model() -> None:
+    with pytest.raises(InvalidModelFile, match="no ONNX model"):
+        read_model_file(serialize_model(ONNX)[:-1])
+
+
+def test_bytes_that_are_no_model_are_refused_at_once(tmp_path: Path) -> None:
+    with pytest.raises(TypeError, match="no ONNX model"):
+        serialize_model(b"hello")
+    with pytest.raises(FileNotFoundError):
+        serialize_model(tmp_path / "nothing.onnx")
