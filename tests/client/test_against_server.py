@@ -8,8 +8,10 @@ import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy
 import pandas
 import pytest
+from skl2onnx import to_onnx
 from sklearn.linear_model import LinearRegression
 
 from jupyter_mlsvc import serialize_model
@@ -229,6 +231,22 @@ def test_a_model_is_published_called_and_changed_as_a_realtime_service(client: C
         assert services.update_realtime("Line", "1", alias="").alias is None
     finally:
         service.delete()
+
+
+def test_an_onnx_model_is_published_from_its_file_or_its_bytes(
+    client: Client, tmp_path: Path
+) -> None:
+    rows = numpy.array([[0.0], [1.0], [2.0]], dtype=numpy.float32)
+    proto = to_onnx(LinearRegression().fit(rows, [1.0, 3.0, 5.0]), rows)
+    file = tmp_path / "line.onnx"
+    file.write_bytes(proto.SerializeToString())
+    for version, model in enumerate((file, str(file), proto, file.read_bytes())):
+        service = client.services.publish_realtime("Line", f"{version}", model, response="height")
+        try:
+            result = service(pandas.DataFrame({"x": [3.0, 4.0]}))
+            assert list(result.outputData.height_Pred) == pytest.approx([7, 9], abs=1e-5)
+        finally:
+            service.delete()
 
 
 def test_what_is_no_model_is_refused_before_it_is_sent(client: Client) -> None:

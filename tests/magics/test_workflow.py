@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pandas
 import pytest
 from IPython.core.error import UsageError
 from IPython.core.interactiveshell import InteractiveShell
+from skl2onnx import to_onnx
 from sklearn.linear_model import LinearRegression
 
 from jupyter_mlsvc.client.client import Client
@@ -263,6 +266,20 @@ def test_a_model_of_the_kernel_becomes_a_realtime_service(
     run("%mlsvc delete Line V1.0")
 
 
+def test_the_file_of_an_onnx_model_becomes_a_realtime_service(
+    run: Run, on_server: InteractiveShell, tmp_path: Path
+) -> None:
+    rows = pandas.DataFrame({"x": [0.0, 1.0]})
+    model = LinearRegression().fit(rows.to_numpy(), [1.0, 3.0])
+    file = tmp_path / "a line.onnx"
+    file.write_bytes(to_onnx(model, rows.to_numpy("float32")).SerializeToString())
+    run(f"%publish --realtime Line V2.0 --response height {file}").result.raise_error()
+    on_server.user_ns["rows"] = rows
+    result = run("%consume Line V2.0 inputData=rows").value
+    assert list(result.outputData.height_Pred) == pytest.approx([1, 3], abs=1e-5)
+    run("%mlsvc delete Line V2.0")
+
+
 @pytest.mark.parametrize(
     ("line", "words"),
     [
@@ -271,6 +288,7 @@ def test_a_model_of_the_kernel_becomes_a_realtime_service(
         ("%publish --realtime Line V1.0 -i x:vector line", "without --inputs"),
         ("%publish Line V1.0 --response y y = 1", "for --realtime"),
         ("%publish --realtime Line V1.0 number", "an int"),
+        ("%publish --realtime Line V1.0 nowhere/line.onnx", "No such file"),
     ],
 )
 def test_a_wrong_line_of_a_realtime_service_says_what_is_right(
