@@ -18,7 +18,8 @@ from typing import Final, Literal
 
 import msgspec
 
-from jupyter_mlsvc.wire.onnx_file import is_onnx
+from jupyter_mlsvc.wire.model_input import ModelInput, estimator_input
+from jupyter_mlsvc.wire.onnx_file import is_onnx, onnx_input
 
 MARK: Final = b"blob"
 """The first bytes of a model for clients of the original."""
@@ -52,11 +53,14 @@ class Header(msgspec.Struct, frozen=True, kw_only=True):
     gather : bool or None
         Whether rows of several callers may be predicted in one call; None leaves that to the
         server.
+    input : ModelInput
+        What columns it takes; of ONNX the model itself tells.
     """
 
     kind: Literal["pickle", "onnx"] = "pickle"
     response: tuple[str, ...] = ()
     gather: bool | None = None
+    input: ModelInput = ModelInput()
 
 
 class ModelFile(msgspec.Struct, frozen=True):
@@ -64,6 +68,11 @@ class ModelFile(msgspec.Struct, frozen=True):
 
     header: Header
     content: memoryview
+
+    @property
+    def input(self) -> ModelInput:
+        """What columns the model takes, as far as that is known without loading it."""
+        return onnx_input(self.content) if self.header.kind == "onnx" else self.header.input
 
 
 def serialize_model(
@@ -108,7 +117,8 @@ def serialize_model(
     import cloudpickle  # slow to load, and of use here only
 
     with io.BytesIO() as file:
-        file.write(_head(Header(response=names, gather=gather)))
+        header = Header(response=names, gather=gather, input=estimator_input(model))
+        file.write(_head(header))
         cloudpickle.dump(model, file, protocol=5)
         return file.getvalue()
 

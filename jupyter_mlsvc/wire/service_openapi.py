@@ -14,11 +14,13 @@ from urllib.parse import quote
 import msgspec
 
 from jupyter_mlsvc.wire import models
+from jupyter_mlsvc.wire.model_input import ModelInput
 from jupyter_mlsvc.wire.operations import BYTES, ERROR_BODY, OPERATIONS, Operation, Parameter
 from jupyter_mlsvc.wire.swagger import (
     SERVICE_TYPES,
     Json,
     consume_id,
+    model_schema,
     openapi_schemas,
     operation_openapi,
 )
@@ -65,13 +67,15 @@ class BatchWebServiceResult(models.BatchWebServiceResult, frozen=True, kw_only=T
     batch_execution_results: list[BatchItemResult] = []  # type: ignore[assignment]  # noqa: RUF012 - msgspec copies it
 
 
-def service_openapi(service: models.WebService) -> Json:
+def service_openapi(service: models.WebService, model: ModelInput | None = None) -> Json:
     """Describe one service version as OpenAPI 3.1.
 
     Parameters
     ----------
     service
         As ``getWebServiceVersion`` gives it.
+    model
+        What columns its model takes, for a realtime service.
     """
     rows = list(_operations(service))
     paths: Json = {}
@@ -91,7 +95,7 @@ def service_openapi(service: models.WebService) -> Json:
         "paths": paths,
         "components": {
             "securitySchemes": {"Bearer": {"type": "http", "scheme": "bearer"}},
-            "schemas": _schemas(service, rows),
+            "schemas": _schemas(service, rows, model),
         },
     }
 
@@ -201,13 +205,18 @@ def _number_records(parameters: Iterable[Json]) -> None:
             parameter["schema"] = {"type": "integer", "minimum": 0}
 
 
-def _schemas(service: models.WebService, rows: Iterable[Operation]) -> Json:
+def _schemas(
+    service: models.WebService, rows: Iterable[Operation], model: ModelInput | None
+) -> Json:
     kinds = [kind for row in rows for kind in (row.body, row.answer)]
     schemas = openapi_schemas([kind for kind in kinds if kind not in {None, bytes}] + [ERROR_BODY])
     inputs = service.input_parameter_definitions
     schemas["InputParameters"] |= _members(inputs)
     if inputs:
         schemas["InputParameters"]["required"] = [definition.name for definition in inputs]
+    if model is not None:
+        for schema in schemas["InputParameters"]["properties"].values():
+            schema.update(model_schema(model, _SCALAR, may_be_null=True))
     schemas["OutputParameters"] |= _members(service.output_parameter_definitions)
     if service.output_file_names:
         for name in ("WebServiceResult", "BatchItemResult"):

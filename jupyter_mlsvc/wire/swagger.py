@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from http.client import responses as reasons
 from typing import Any, Final
 from urllib.parse import quote
@@ -11,6 +11,7 @@ import msgspec
 
 from jupyter_mlsvc._version import __version__
 from jupyter_mlsvc.wire import models
+from jupyter_mlsvc.wire.model_input import ModelInput
 from jupyter_mlsvc.wire.operations import ERROR_BODY, FORM, JSON, OPERATIONS, TAGS, Operation
 
 Json = dict[str, Any]
@@ -326,8 +327,16 @@ def _renamed(value: Any) -> Any:
 # --- a service's own document ----------------------------------------------------------------
 
 
-def service_document(service: models.WebService) -> Json:
-    """Describe one service version as Swagger 2.0 (contract: ``GetWebServiceSwagger``)."""
+def service_document(service: models.WebService, model: ModelInput | None = None) -> Json:
+    """Describe one service version as Swagger 2.0 (contract: ``GetWebServiceSwagger``).
+
+    Parameters
+    ----------
+    service
+        As ``getWebServiceVersion`` gives it.
+    model
+        What columns its model takes, for a realtime service.
+    """
     name, version = service.name, service.version
     path = f"/api/{quote(name)}/{quote(version)}"
     return {
@@ -341,7 +350,7 @@ def service_document(service: models.WebService) -> Json:
         "consumes": [JSON],
         "produces": [JSON],
         "paths": _login_paths() | {path: {"post": _consume(service)}} | _batch_paths(service, path),
-        "definitions": _service_definitions(service),
+        "definitions": _service_definitions(service, model),
     }
 
 
@@ -525,7 +534,7 @@ def _batch_definitions() -> Json:
     }
 
 
-def _service_definitions(service: models.WebService) -> Json:
+def _service_definitions(service: models.WebService, model: ModelInput | None) -> Json:
     core = _core_definitions(_REF_2, swagger2=True)
     result: Json = {
         "success": {"type": "boolean"},
@@ -552,11 +561,48 @@ def _service_definitions(service: models.WebService) -> Json:
         },
         "WebServiceResult": {"type": "object", "properties": result},
     }
+    if model is not None:
+        for schema in own["InputParameters"]["properties"].values():
+            schema.update(model_schema(model, {}))
     names = ("LoginRequest", "RenewTokenRequest", "AccessTokenResponse")
     return own | _batch_definitions() | {name: core[name] for name in names}
 
 
-def _parameters(definitions: Iterable[models.ParameterDefinition]) -> Mapping[str, Any]:
+def model_schema(model: ModelInput, any_value: Json, *, may_be_null: bool = False) -> Json:
+    """Describe the columns of the data.frame that a model takes, over what is said of all.
+
+    Parameters
+    ----------
+    model
+        What it takes.
+    any_value
+        Schema of a value of no known type.
+    may_be_null
+        Whether the format can say that a number may be missing.
+    """
+
+    def array(kind: str) -> Json:
+        if not kind:
+            return {"type": "array", "items": any_value}
+        can_be = [kind, "null"] if may_be_null and kind == "number" else kind
+        return {"type": "array", "items": {"type": can_be}}
+
+    if model.columns:
+        return {
+            "properties": {column.name: array(column.type) for column in model.columns},
+            "required": [column.name for column in model.columns],
+        }
+    if model.width is None:
+        return {}
+    return {
+        "description": f"data.frame of {model.width} columns, whose order counts",
+        "additionalProperties": array(model.type),
+        "minProperties": model.width,
+        "maxProperties": model.width,
+    }
+
+
+def _parameters(definitions: Iterable[models.ParameterDefinition]) -> Json:
     properties = {
         definition.name: SERVICE_TYPES.get(definition.type, {}) | {"description": definition.type}
         for definition in definitions

@@ -14,16 +14,20 @@ from typing import Any
 
 import cloudpickle
 import joblib
+import jsonschema
+import openapi_spec_validator
 import pandas
 import pytest
 import requests
 from skl2onnx import to_onnx
+from skl2onnx.common.data_types import Int64TensorType, StringTensorType
+from sklearn.compose import ColumnTransformer
 from sklearn.datasets import load_iris
 from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.naive_bayes import MultinomialNB
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from sklearn.svm import SVC
 
 from jupyter_mlsvc import serialize_model
@@ -258,6 +262,77 @@ def test_an_onnx_model_is_served(
     text = consume(door, service_name, FLOWERS | {"a": ["seven", "five"]})
     assert_error(text, 400, "a number", "seven")
     door.delete(f"/services/{service_name}/1.0")
+
+
+def onnx_of_columns() -> bytes:
+    rows = pandas.DataFrame({"city": ["Bern", "Rome"] * 3, "rooms": [1, 2, 3] * 2})
+    columns = ColumnTransformer([("city", OneHotEncoder(), ["city"])], remainder="passthrough")
+    model = make_pipeline(columns, LinearRegression()).fit(rows, rows["rooms"] * 1.5)
+    types = [("city", StringTensorType([None, 1])), ("rooms", Int64TensorType([None, 1]))]
+    return bytes(to_onnx(model, initial_types=types).SerializeToString())
+
+
+NUMBERS = {"type": "array", "items": {"type": "number"}}
+TAKEN: dict[str, tuple[Callable[[], bytes], dict[str, Any]]] = {
+    "names": (
+        lambda: serialize_model(by_name()),
+        {"properties": dict.fromkeys("abcd", NUMBERS), "required": list("abcd")},
+    ),
+    "an order": (
+        lambda: serialize_model(by_position()),
+        {"additionalProperties": NUMBERS, "minProperties": 4, "maxProperties": 4},
+    ),
+    "ONNX of a matrix": (
+        onnx_of_flowers,
+        {"additionalProperties": NUMBERS, "minProperties": 4, "maxProperties": 4},
+    ),
+    "ONNX of columns": (
+        lambda: serialize_model(onnx_of_columns()),
+        {
+            "properties": {
+                "city": {"type": "array", "items": {"type": "string"}},
+                "rooms": {"type": "array", "items": {"type": "integer"}},
+            },
+            "required": ["city", "rooms"],
+        },
+    ),
+    "a pickle that does not tell": (
+        lambda: pickle.dumps(by_name()),
+        {"additionalProperties": {"type": "array", "items": {}}},
+    ),
+}
+
+
+@pytest.mark.parametrize(("write", "expected"), TAKEN.values(), ids=TAKEN)
+def test_its_documents_show_the_columns_that_the_model_takes(
+    door: Door, service_name: str, write: Callable[[], bytes], expected: dict[str, Any]
+) -> None:
+    assert publish(door, service_name, write()).status_code == 201
+    swagger = door.get(f"/api/{service_name}/1.0/swagger.json").json()
+    (schema,) = swagger["definitions"]["InputParameters"]["properties"].values()
+    assert schema["type"] == "object"
+    assert "data.frame" in schema["description"]
+    assert schema.items() >= expected.items()
+    assert ("required" in schema) == ("required" in expected)
+    openapi = door.get(f"/api/{service_name}/1.0/openapi.json").json()
+    openapi_spec_validator.validate(openapi)
+    (schema,) = openapi["components"]["schemas"]["InputParameters"]["properties"].values()
+    assert schema["type"] == ["object", "null"]
+    assert schema.get("required") == expected.get("required")
+    assert list(schema.get("properties", {})) == list(expected.get("properties", {}))
+    (service,) = door.get(f"/services/{service_name}/1.0").json()
+    assert service["inputParameterDefinitions"] == [{"name": "inputData", "type": "data.frame"}]
+    door.delete(f"/services/{service_name}/1.0")
+
+
+def test_a_call_made_by_the_document_is_understood(door: Door, realtime: str) -> None:
+    openapi = door.get(f"/api/{realtime}/1.0/openapi.json").json()
+    (schema,) = openapi["components"]["schemas"]["InputParameters"]["properties"].values()
+    jsonschema.validate(FLOWERS, schema)
+    predicted(consume(door, realtime, FLOWERS))
+    for wrong in (FLOWERS | {"a": ["seven", "five"]}, {"a": [1.0]}):
+        with pytest.raises(jsonschema.ValidationError):
+            jsonschema.validate(wrong, schema)
 
 
 # --- publishing ------------------------------------------------------------------------------

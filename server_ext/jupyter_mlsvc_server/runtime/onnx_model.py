@@ -43,7 +43,7 @@ _TYPES: Final = {
 """Types of ONNX and how numpy names them."""
 
 _NUMBERS: Final = {int, float, bool}
-_PROBABILITIES: Final = "probabilit"
+_PROBABILITIES: Final = ("probability", "probabilities")
 
 
 class Tensor(msgspec.Struct, frozen=True):
@@ -245,7 +245,9 @@ def _require_columns(inputs: Sequence[Tensor]) -> None:
 def _predictions(outputs: Sequence[Tensor]) -> list[Tensor]:
     """Leave out the probabilities of a classifier that tells the label."""
     tensors = [tensor for tensor in outputs if tensor.type in _TYPES]
-    chosen = [tensor for tensor in tensors if _PROBABILITIES not in tensor.name.lower()]
+    chosen = [
+        tensor for tensor in tensors if not any(w in tensor.name.lower() for w in _PROBABILITIES)
+    ]
     if not tensors:
         raise NotAModel("it is an ONNX model that gives no tensor")
     return chosen or tensors

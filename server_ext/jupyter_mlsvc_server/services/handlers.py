@@ -147,7 +147,8 @@ class ServiceSwagger(Endpoint):
     async def get(self, name: str, version: str) -> None:
         """Serve it as indented text (contract: ``GetWebServiceSwagger``)."""
         service = await self.parts.services.get(self.principal, name, version)
-        document = msgspec.json.encode(service_document(service))
+        model = await self.parts.services.model_input(name, version)
+        document = msgspec.json.encode(service_document(service, model))
         self.answer_bytes(msgspec.json.format(document, indent=2), "application/json")
 
 
@@ -157,7 +158,8 @@ class ServiceOpenApi(Endpoint):
     async def get(self, name: str, version: str) -> None:
         """Serve it as indented text."""
         service = await self.parts.services.get(self.principal, name, version)
-        document = msgspec.json.encode(service_openapi(service))
+        model = await self.parts.services.model_input(name, version)
+        document = msgspec.json.encode(service_openapi(service, model))
         self.answer_bytes(msgspec.json.format(document, indent=2), "application/json")
 
 

@@ -14,6 +14,7 @@ from traitlets import Enum
 from traitlets.config import LoggingConfigurable
 
 from jupyter_mlsvc.wire import models
+from jupyter_mlsvc.wire.model_input import ModelInput
 from jupyter_mlsvc.wire.names import ServiceName, Version, service_name
 from jupyter_mlsvc.wire.names import version as checked_version
 from jupyter_mlsvc_server.auth.policy import Action, may, require
@@ -204,6 +205,20 @@ class ServiceManager(LoggingConfigurable):
             There is no such version.
         """
         return await self._define(await self._found(_key(name, version)))
+
+    async def model_input(self, name: str, version: str) -> ModelInput | None:
+        """Tell what columns a realtime service takes; None for others, and where it is not known.
+
+        Raises
+        ------
+        ServiceNotFound
+            There is no such version.
+        """
+        revision = (await self._found(_key(name, version))).revision
+        if revision.runtime_type != RUNTIME or revision.content_id is None:
+            return None
+        content = await self._snapshots.content(revision.content_id)
+        return await asyncio.to_thread(realtime.model_input, content)
 
     async def records(self, principal: Principal) -> Sequence[ServiceRecord]:
         """Give all versions that somebody may see, oldest first."""

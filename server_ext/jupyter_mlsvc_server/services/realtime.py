@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Final
 
 from jupyter_mlsvc.wire.model_file import EXPECTED, InvalidModelFile, read_model_file
+from jupyter_mlsvc.wire.model_input import ModelInput
 from jupyter_mlsvc.wire.models import ParameterDefinition
 from jupyter_mlsvc_server.errors import BadRequest
 from jupyter_mlsvc_server.runtime.model import INPUT, OUTPUT
 from jupyter_mlsvc_server.runtime.realtime import RUNTIME
+from jupyter_mlsvc_server.scoring.definition import Content
 from jupyter_mlsvc_server.services.record import Revision
 from jupyter_mlsvc_server.services.request import check_operation
 
@@ -45,10 +47,23 @@ class RealtimeRequest:
     def mapped(self) -> memoryview:
         """Give the model's bytes without taking them into memory; there has to be a model."""
         assert self.model is not None
-        with self.model.open("rb") as file:
-            if not self.model.stat().st_size:
-                return memoryview(b"")
-            return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+        return _mapped(self.model)
+
+
+def model_input(content: Content) -> ModelInput | None:
+    """Read what columns a published model takes; None where its file does not tell."""
+    (model,) = content.manifest.buffers
+    try:
+        return read_model_file(_mapped(content.blobs / model.digest[:2] / model.digest)).input
+    except (OSError, InvalidModelFile):
+        return None
+
+
+def _mapped(path: Path) -> memoryview:
+    with path.open("rb") as file:
+        if not path.stat().st_size:
+            return memoryview(b"")
+        return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
 
 
 def first_revision(request: RealtimeRequest) -> Revision:

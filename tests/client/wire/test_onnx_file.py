@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import pickle
 from pathlib import Path
+from typing import Any
 
 import numpy
+import onnx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from onnx import TensorProto
 from skl2onnx import to_onnx
 from sklearn.linear_model import LinearRegression
 
 from jupyter_mlsvc import serialize_model
 from jupyter_mlsvc.wire.model_file import InvalidModelFile, read_model_file
-from jupyter_mlsvc.wire.onnx_file import is_onnx
+from jupyter_mlsvc.wire.model_input import ModelInput
+from jupyter_mlsvc.wire.onnx_file import is_onnx, onnx_input
 
 ROWS = numpy.array([[0.0], [1.0]], dtype=numpy.float32)
 PROTO = to_onnx(LinearRegression().fit(ROWS, [1, 3]), ROWS)
@@ -81,3 +85,26 @@ def test_bytes_that_are_no_model_are_refused_at_once(tmp_path: Path) -> None:
         serialize_model(b"hello")
     with pytest.raises(FileNotFoundError):
         serialize_model(tmp_path / "nothing.onnx")
+
+
+def test_what_a_model_takes_is_read_without_loading_it() -> None:
+    assert onnx_input(ONNX) == ModelInput(width=1, type="number")
+    with_weights = onnx.helper.make_graph(
+        [onnx.helper.make_node("Add", ["x", "w"], ["y"])],
+        "g",
+        [tensor("x", TensorProto.INT64, ["N", 3]), tensor("w", TensorProto.INT64, [3])],
+        [tensor("y", TensorProto.INT64, ["N", 3])],
+        [onnx.helper.make_tensor("w", TensorProto.INT64, [3], [1, 2, 3])],
+    )
+    data = onnx.helper.make_model(with_weights).SerializeToString()
+    assert onnx_input(data) == ModelInput(width=3, type="integer")
+
+
+@given(st.binary(max_size=200))
+def test_reading_what_is_broken_tells_nothing(data: bytes) -> None:
+    assert isinstance(onnx_input(data), ModelInput)
+    assert isinstance(onnx_input(ONNX[:60] + data + ONNX[60:]), ModelInput)
+
+
+def tensor(name: str, kind: int, shape: list[Any]) -> Any:
+    return onnx.helper.make_tensor_value_info(name, kind, shape)
