@@ -45,6 +45,9 @@ _INTEGERS: Final = "integers"
 _FLOATS: Final = "floats"
 _MISSING: Final = "floats, some missing"
 _FLOATS_OR_INTEGERS: Final = {_FLOATS, _INTEGERS}
+_WHOLE: Final = {"i", "l", "q", "?"}
+"""Types of arrays (numpy's characters) that have only values which JSON has, too."""
+
 _MATRIX: Final = {*_FLOATS_OR_INTEGERS, _MISSING}
 
 
@@ -242,7 +245,7 @@ class GatheringProgram(RealtimeProgram):
                 else:
                     given = dict(zip(group.requests[0].labels, group.columns, strict=True))
                     predicted = self._model(decode_input(_DATA_FRAME, given, INPUT))
-            plain: dict[str, list[Any]] = encode_output(_DATA_FRAME, predicted, OUTPUT)
+            plain = _plain(predicted)
         except BaseException:  # noqa: BLE001  # whatever the model raises, it will raise again
             self._has_run = True
             return None
@@ -349,6 +352,19 @@ def _mark(column: list[Any], kinds: set[type]) -> Hashable:
             return None
         return _MISSING if type(None) in kinds else _FLOATS
     return frozenset(kinds) if kinds <= _SCALARS else None
+
+
+def _plain(predicted: dict[str, Any]) -> dict[str, list[Any]]:
+    """Turn a prediction into JSON data."""
+    if all(_is_whole(column) for column in predicted.values()):
+        return {name: column.tolist() for name, column in predicted.items()}
+    plain: dict[str, list[Any]] = encode_output(_DATA_FRAME, predicted, OUTPUT)
+    return plain
+
+
+def _is_whole(column: Any) -> bool:
+    numpy = sys.modules["numpy"]
+    return type(column) is numpy.ndarray and column.dtype.char in _WHOLE
 
 
 def _matrix(group: _Group) -> Any:

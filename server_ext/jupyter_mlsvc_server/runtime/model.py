@@ -102,12 +102,14 @@ def named(predicted: Any, responses: Sequence[str], rows: int) -> dict[str, Any]
 def _named(predicted: Any, responses: Sequence[str]) -> dict[str, Any]:
     import numpy
 
+    response = responses[0] if responses else _RESPONSE
+    if type(predicted) is numpy.ndarray and predicted.ndim == 1:
+        return {f"{response}_Pred": predicted}
     if hasattr(predicted, "columns"):
         return {f"{name}_Pred": predicted[name] for name in predicted.columns}
     values = numpy.asarray(predicted)
     if values.ndim == 2 and values.shape[1] == 1:
         values = values[:, 0]
-    response = (responses or (_RESPONSE,))[0]
     if values.ndim != 2:
         return {f"{response}_Pred": values}
     count = values.shape[1]

@@ -19,6 +19,7 @@ from jupyter_mlsvc_server.errors import NotFound
 from jupyter_mlsvc_server.runtime import realtime
 from jupyter_mlsvc_server.runtime.capture import capture
 from jupyter_mlsvc_server.runtime.manifest import BlobEntry, FileEntry, Manifest, Workspace
+from jupyter_mlsvc_server.runtime.model import INPUT, OUTPUT
 from jupyter_mlsvc_server.runtime.r_code import FOLDER
 from jupyter_mlsvc_server.scoring.definition import DefinitionKey, ServiceDefinition
 from jupyter_mlsvc_server.scoring.engine import ScoringAnswer
@@ -195,8 +196,8 @@ async def serve_model(engine: LocalEngine, content: StoredContent, name: str = "
         realtime.CODE,
         content,
         name=name,
-        inputs=f"{realtime.INPUT}:data.frame",
-        outputs=f"{realtime.OUTPUT}:data.frame",
+        inputs=f"{INPUT}:data.frame",
+        outputs=f"{OUTPUT}:data.frame",
         runtime_type=realtime.RUNTIME,
     )
     await engine.put(definition)
