@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.metadata
 import platform
 import sys
 import time
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Final
 
 from jupyter_mlsvc.wire.digests import digests
@@ -87,11 +89,19 @@ def installed_versions() -> dict[str, str]:
 def package_versions() -> dict[str, str]:
     """Read the versions of the distributions whose modules are loaded."""
     tops = {name.partition(".")[0] for name in list(sys.modules)} - sys.stdlib_module_names
+    loaded = frozenset(top for top in tops if not top.startswith("_"))
+    # Installing, upgrading and removing make or remove a folder in one of those on the path.
+    return dict(_versions_of(loaded, tuple((folder, _changed_at(folder)) for folder in sys.path)))
+
+
+@functools.lru_cache(maxsize=1)
+def _versions_of(
+    modules: frozenset[str], _path: tuple[tuple[str, int], ...]
+) -> tuple[tuple[str, str], ...]:
+    """Read the versions of the distributions of top-level modules, in order of their names."""
     found: dict[str, str] = {}
     unknown: set[str] = set()
-    for top in tops:
-        if top.startswith("_"):
-            continue
+    for top in modules:
         try:
             distribution = importlib.metadata.distribution(top)
         except importlib.metadata.PackageNotFoundError:
@@ -100,7 +110,15 @@ def package_versions() -> dict[str, str]:
             found[distribution.name] = distribution.version
     for distribution in _distributions_of(unknown):
         found[distribution.name] = distribution.version
-    return dict(sorted(found.items(), key=lambda item: item[0].lower()))
+    return tuple(sorted(found.items(), key=lambda item: item[0].lower()))
+
+
+def _changed_at(folder: str) -> int:
+    """Give the time of a folder's last change in nanoseconds; 0 where there is none."""
+    try:
+        return Path(folder).stat().st_mtime_ns
+    except OSError:
+        return 0
 
 
 def _distributions_of(modules: set[str]) -> Iterator[importlib.metadata.Distribution]:
