@@ -30,7 +30,8 @@ request only while the kernel is idle: comm messages overtake a cell that is awa
 ``delete``      ``name``
 ``list``                                                    ``objects``: [{name, type, size}]
 ``inventory``   ``summary``: true leaves the slow out   ``inventory``: a ``SessionInventory``
-``capture``     ``staging``: path of an empty folder        ``report``: a ``CaptureReport``
+``capture``     ``staging``: path of an empty folder;       ``report``: a ``CaptureReport``
+                maybe ``known``: a ``Known``
 ``check``       ``workspace``: a ``Workspace``              ``warnings``: [sentence]
 ``restore``     ``manifest``: a ``Manifest``;               ``names``: [name],
                 ``blobs``: path of the blob folder          ``lost``: {name: reason}
@@ -64,6 +65,7 @@ from jupyter_mlsvc.wire.inventory import type_name
 from jupyter_mlsvc.wire.kinds import size_of
 from jupyter_mlsvc_server.runtime.capture import capture
 from jupyter_mlsvc_server.runtime.manifest import Manifest, Workspace
+from jupyter_mlsvc_server.runtime.marks import Known
 from jupyter_mlsvc_server.runtime.reasons import explain
 from jupyter_mlsvc_server.runtime.restore import check, differences, restore
 from jupyter_mlsvc_server.runtime.userspace import UserSpace
@@ -194,6 +196,7 @@ class Agent:
             Path(request["staging"]),
             exclude=self._space.foreign_names(),
             search_path=self._search_path,
+            known=msgspec.convert(request.get("known", {}), Known),
         )
         return {"report": msgspec.to_builtins(report)}, []
 

@@ -2,7 +2,8 @@
 
 ``stream`` holds one pickle for the target namespace and then one ``[name, object]`` for each
 name, all written by one pickler, so that what two names share stays shared. Buffers of 64 KiB and
-more (arrays, columns) go to ``buffers/<n>``, in the order in which the stream asks for them.
+more (arrays, columns) go to ``buffers/<n>``, in the order in which the stream asks for them. One
+that the server knows from the session's last snapshot is named by its mark and not written.
 
 An object that fails is taken back out: the file is cut and the pickler's memo forgets it, so the
 rest is as if it had never been there.
@@ -35,6 +36,7 @@ from jupyter_mlsvc_server.runtime.manifest import (
     ObjectEntry,
     Workspace,
 )
+from jupyter_mlsvc_server.runtime.marks import Known, Marks
 from jupyter_mlsvc_server.runtime.reasons import NotImportable, explain
 
 SMALLEST_BUFFER: Final = 64 * 1024
@@ -48,6 +50,7 @@ def capture(
     staging: Path,
     exclude: Collection[str] = (),
     search_path: Sequence[str] | None = None,
+    known: Known | None = None,
 ) -> CaptureReport:
     """Write the objects of a namespace.
 
@@ -62,6 +65,8 @@ def capture(
     search_path
         Folders from which modules can be imported where the workspace is restored; by default
         ``sys.path``.
+    known
+        Buffers that need not be written; by default all are.
 
     Returns
     -------
@@ -77,7 +82,9 @@ def capture(
     names = sorted(own, key=lambda name: _rank(own[name]))
     (staging / BUFFERS).mkdir()
     with (staging / STREAM).open("wb") as file:
-        stream = _Stream(file, namespace, staging / BUFFERS, Importable(search_path))
+        stream = _Stream(
+            file, namespace, staging / BUFFERS, Importable(search_path), Marks(known or Known())
+        )
         objects = tuple(stream.add(name, own[name], names) for name in names)
     kept = {entry.name: own[entry.name] for entry in objects if entry.kept}
     return CaptureReport(
@@ -89,6 +96,7 @@ def capture(
         ),
         stream_size=(staging / STREAM).stat().st_size,
         buffer_sizes=tuple(stream.buffer_sizes),
+        marks=stream.marks,
     )
 
 
@@ -109,11 +117,18 @@ class _Stream:
     """Writes one object after the other, or takes it back."""
 
     def __init__(
-        self, file: BinaryIO, namespace: Namespace, buffers: Path, importable: Importable
+        self,
+        file: BinaryIO,
+        namespace: Namespace,
+        buffers: Path,
+        importable: Importable,
+        known: Marks,
     ) -> None:
         self.buffer_sizes: list[int] = []
+        self.marks: dict[str, str] = {}
         self._file = file
         self._buffers = buffers
+        self._known = known
         self._waiting: list[pickle.PickleBuffer] = []
         self._pickler = _WorkspacePickler(file, namespace, self._keep_out, importable)
         self._pickler.write_target()
@@ -146,13 +161,19 @@ class _Stream:
 
     def _write_buffers(self) -> int:
         sizes: list[int] = []
+        marks: dict[str, str] = {}
         for buffer in self._waiting:
             data = buffer.raw()
-            path = self._buffers / str(len(self.buffer_sizes) + len(sizes))
-            path.write_bytes(data)
+            number = str(len(self.buffer_sizes) + len(sizes))
+            mark = self._known.find(data)
+            if mark is None:
+                (self._buffers / number).write_bytes(data)
+            else:
+                marks[number] = mark
             sizes.append(data.nbytes)
         self._waiting.clear()
         self.buffer_sizes += sizes
+        self.marks |= marks
         return sum(sizes)
 
 

@@ -92,11 +92,22 @@ class Workspace(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CaptureReport(msgspec.Struct, frozen=True, kw_only=True):
-    """Answer of a capture: the workspace, and the sizes of what was written."""
+    """Answer of a capture.
+
+    Attributes
+    ----------
+    workspace : Workspace
+        What was captured.
+    stream_size, buffer_sizes
+        Bytes of the stream and of each buffer.
+    marks : dict
+        Marks of the buffers that the server has already, by their numbers; they were not written.
+    """
 
     workspace: Workspace
     stream_size: int
     buffer_sizes: tuple[int, ...] = ()
+    marks: dict[str, str] = {}
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):

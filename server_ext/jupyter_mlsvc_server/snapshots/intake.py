@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import secrets
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -20,9 +22,10 @@ from jupyter_mlsvc_server.runtime.manifest import (
     Manifest,
     SkippedFile,
 )
+from jupyter_mlsvc_server.runtime.marks import Known, marker
 from jupyter_mlsvc_server.snapshots.directory import FoundFile, walk
 from jupyter_mlsvc_server.snapshots.errors import CaptureFailed, SnapshotTooLarge
-from jupyter_mlsvc_server.storage.blobs import BlobStore
+from jupyter_mlsvc_server.storage.blobs import Blob, BlobStore
 from jupyter_mlsvc_server.storage.staging import Staging
 
 _log = logging.getLogger("jupyter_mlsvc_server.snapshots")
@@ -42,6 +45,22 @@ class SessionPort(Protocol):
         """Let the helper in the kernel do something (see ``runtime.agent``)."""
 
 
+class Stored:
+    """What is stored of a session's buffers already, so that they need not be stored again.
+
+    Attributes
+    ----------
+    seed : int
+        Of this session's marks.
+    blobs : Mapping
+        The buffers of its last snapshot by their marks; see ``runtime.marks``.
+    """
+
+    def __init__(self) -> None:
+        self.seed = secrets.randbits(63)
+        self.blobs: Mapping[str, Blob] = {}
+
+
 class Intake:
     """Takes in one session's workspace and files.
 
@@ -53,18 +72,22 @@ class Intake:
         Where the kernel writes.
     limit
         Bytes that a snapshot may hold; 0 for any number.
+    stored
+        What is known of the session; brought up to date.
 
     Attributes
     ----------
     digests : set of str
-        What was stored so far and must not be deleted although nothing refers to it yet.
+        What must not be deleted although nothing refers to it yet.
     """
 
-    def __init__(self, *, blobs: BlobStore, staging: Staging, limit: int) -> None:
+    def __init__(self, *, blobs: BlobStore, staging: Staging, limit: int, stored: Stored) -> None:
         self.digests: set[str] = set()
         self._blobs = blobs
         self._staging = staging
         self._limit = limit
+        self._stored = stored
+        self._counted: set[str] = set()
         self._size = 0
 
     async def take(self, session: SessionPort) -> Manifest:
@@ -91,23 +114,48 @@ class Intake:
     async def _take_workspace(
         self, session: SessionPort
     ) -> tuple[CaptureReport, BlobEntry, list[BlobEntry]]:
+        known = await self._known()
+        request = Known(
+            seed=self._stored.seed, sizes={mark: blob.size for mark, blob in known.items()}
+        )
         staging = await asyncio.to_thread(self._staging.folder)
         try:
-            answer, _ = await session.call_agent("capture", {"staging": str(staging)})
+            answer, _ = await session.call_agent(
+                "capture", {"staging": str(staging), "known": msgspec.to_builtins(request)}
+            )
             report = msgspec.convert(answer["report"], CaptureReport)
-            stream = await self._take_file(staging / STREAM)
-            paths = (staging / BUFFERS / str(n) for n in range(len(report.buffer_sizes)))
-            return report, stream, [await self._take_file(path) for path in paths]
+            stream = self._entry(await self._blobs.ingest(staging / STREAM))
+            return report, stream, await self._take_buffers(staging / BUFFERS, report, known)
         except (OSError, msgspec.ValidationError, KeyError) as error:
             _log.warning("session %s could not be captured: %s", session.id, error)
             raise CaptureFailed from error
         finally:
             await asyncio.to_thread(shutil.rmtree, staging, ignore_errors=True)
 
-    async def _take_file(self, path: Path) -> BlobEntry:
-        blob = await self._blobs.ingest(path)
-        self._count(blob.digest, blob.size)
-        return BlobEntry(digest=blob.digest, size=blob.size)
+    async def _known(self) -> dict[str, Blob]:
+        """Give the buffers of the last snapshot that are still there, and keep them there."""
+        before = self._stored.blobs
+        self.digests.update(blob.digest for blob in before.values())
+        there = await self._blobs.renew(before.values())
+        return {mark: blob for mark, blob in before.items() if blob in there}
+
+    async def _take_buffers(
+        self, folder: Path, report: CaptureReport, known: Mapping[str, Blob]
+    ) -> list[BlobEntry]:
+        blobs: dict[str, Blob] = {}
+        entries = []
+        for number in map(str, range(len(report.buffer_sizes))):
+            mark = report.marks.get(number)
+            if mark is not None:
+                blob = known[mark]
+            else:
+                hasher = marker(self._stored.seed)
+                blob = await self._blobs.ingest(folder / number, hasher)
+                mark = hasher.hexdigest()
+            blobs[mark] = blob
+            entries.append(self._entry(blob))
+        self._stored.blobs = blobs
+        return entries
 
     async def _take_files(self, directory: Path) -> tuple[list[FileEntry], list[SkippedFile]]:
         files: list[FileEntry] = []
@@ -127,14 +175,19 @@ class Intake:
             blob = await self._blobs.ingest_copy(found.stream, limit)
         except OverflowError:
             raise SnapshotTooLarge(self._limit) from None
-        self._count(blob.digest, blob.size)
+        self._count(blob)
         return FileEntry(
             path=found.path, digest=blob.digest, size=blob.size, executable=found.executable
         )
 
-    def _count(self, digest: str, size: int) -> None:
-        if digest not in self.digests:
-            self.digests.add(digest)
-            self._size += size
+    def _entry(self, blob: Blob) -> BlobEntry:
+        self._count(blob)
+        return BlobEntry(digest=blob.digest, size=blob.size)
+
+    def _count(self, blob: Blob) -> None:
+        self.digests.add(blob.digest)
+        if blob.digest not in self._counted:
+            self._counted.add(blob.digest)
+            self._size += blob.size
         if self._limit and self._size > self._limit:
             raise SnapshotTooLarge(self._limit)

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, BinaryIO, Final
+from weakref import WeakKeyDictionary
 
 import msgspec
 from traitlets import Float, Integer, default
@@ -29,7 +30,7 @@ from jupyter_mlsvc_server.snapshots.errors import (
     QuotaExceeded,
     SnapshotNotFound,
 )
-from jupyter_mlsvc_server.snapshots.intake import Intake, SessionPort
+from jupyter_mlsvc_server.snapshots.intake import Intake, SessionPort, Stored
 from jupyter_mlsvc_server.snapshots.record import Content, SnapshotRecord
 from jupyter_mlsvc_server.snapshots.store import SnapshotStore
 from jupyter_mlsvc_server.snapshots.unpacking import Unpacking
@@ -89,6 +90,7 @@ class SnapshotManager(LoggingConfigurable):
         self._blobs = blobs
         self._staging = Staging(self.data_dir)
         self._intakes: set[Intake | Unpacking] = set()
+        self._stored: WeakKeyDictionary[SessionPort, Stored] = WeakKeyDictionary()
         self._looked_at: dict[str, float] = {}
         self._collecting = asyncio.Lock()
         self._collector: asyncio.Task[None] | None = None
@@ -133,8 +135,12 @@ class SnapshotManager(LoggingConfigurable):
             Nothing was kept.
         """
         _require_name(name)
-        limit = self.max_snapshot_bytes
-        intake = Intake(blobs=self._blobs, staging=self._staging, limit=limit)
+        intake = Intake(
+            blobs=self._blobs,
+            staging=self._staging,
+            limit=self.max_snapshot_bytes,
+            stored=self._stored.setdefault(session, Stored()),
+        )
         with self._arriving(intake):
             manifest = await intake.take(session)
             await self._require_room(principal, manifest)

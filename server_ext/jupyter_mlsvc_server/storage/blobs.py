@@ -16,7 +16,7 @@ import threading
 import time
 from collections.abc import Collection, Iterator
 from pathlib import Path
-from typing import Any, BinaryIO, Final, NamedTuple
+from typing import Any, BinaryIO, Final, NamedTuple, Protocol
 
 from traitlets import Float, default
 from traitlets.config import LoggingConfigurable
@@ -26,6 +26,9 @@ from jupyter_mlsvc_server.storage.paths import FolderPath, default_data_dir
 
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 _CHUNK_BYTES: Final = 1 << 20
+_PIECE_BYTES: Final = 1 << 18
+"""Bytes that are hashed at a time: few enough to be in the processor's cache for a second hash."""
+
 _MODE: Final = 0o400
 
 
@@ -34,6 +37,13 @@ class Blob(NamedTuple):
 
     digest: str
     size: int
+
+
+class Hasher(Protocol):
+    """Gets the bytes of something in pieces."""
+
+    def update(self, data: Any, /) -> object:
+        """Take the next piece."""
 
 
 class BlobStore(LoggingConfigurable):
@@ -73,15 +83,22 @@ class BlobStore(LoggingConfigurable):
             raise ValueError(f"{digest!r} is no SHA-256 in hexadecimal.")
         return self.folder / digest[:2] / digest
 
-    async def ingest(self, path: Path) -> Blob:
+    async def ingest(self, path: Path, *others: Hasher) -> Blob:
         """Move a file of the same file system into the store.
+
+        Parameters
+        ----------
+        path
+            The file.
+        others
+            Get the same bytes as the hash by which the blob is named.
 
         Raises
         ------
         OSError
             It is not a regular file, such as a symbolic link, or cannot be read.
         """
-        return await asyncio.to_thread(self._ingest, path)
+        return await asyncio.to_thread(self._ingest, path, *others)
 
     async def ingest_copy(self, source: BinaryIO, limit: int | None = None) -> Blob:
         """Store a copy of what can be read from an open file.
@@ -104,6 +121,16 @@ class BlobStore(LoggingConfigurable):
         """Store bytes."""
         return await asyncio.to_thread(self._put, data)
 
+    async def renew(self, blobs: Collection[Blob]) -> set[Blob]:
+        """Begin the grace time of blobs anew.
+
+        Returns
+        -------
+        set of Blob
+            Those that are there.
+        """
+        return await asyncio.to_thread(self._renew, blobs)
+
     async def delete_unreferenced(self, referenced: Collection[str]) -> int:
         """Delete blobs that are not among the referenced ones and older than the grace time.
 
@@ -116,15 +143,16 @@ class BlobStore(LoggingConfigurable):
 
     # --- in a thread -------------------------------------------------------------------------
 
-    def _ingest(self, path: Path) -> Blob:
+    def _ingest(self, path: Path, *others: Hasher) -> Blob:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         with os.fdopen(descriptor, "rb") as file:
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
                 raise OSError(f"{path.name} is no regular file")
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
+            hasher = hashlib.sha256()
+            size = _feed(file, hasher, *others)
             os.fchmod(descriptor, _MODE)
             os.fsync(descriptor)
-            blob = Blob(digest, os.fstat(descriptor).st_size)
+            blob = Blob(hasher.hexdigest(), size)
         self._settle(path, blob)
         return blob
 
@@ -160,13 +188,7 @@ class BlobStore(LoggingConfigurable):
         """Give a flushed file its place, unless the same content is there already."""
         target = self.path(blob.digest)
         with self._lock:
-            try:
-                is_there = target.stat().st_size == blob.size
-            except FileNotFoundError:
-                is_there = False
-            if is_there:
-                # Its grace time begins anew.
-                os.utime(target)
+            if self._is_renewed(blob):
                 temporary.unlink()
                 return
             if not target.parent.exists():
@@ -175,6 +197,21 @@ class BlobStore(LoggingConfigurable):
             os.utime(temporary)
             temporary.replace(target)
             sync_directory(target.parent)
+
+    def _renew(self, blobs: Collection[Blob]) -> set[Blob]:
+        with self._lock:
+            return {blob for blob in blobs if self._is_renewed(blob)}
+
+    def _is_renewed(self, blob: Blob) -> bool:
+        """Begin the grace time of a blob anew, if it is there."""
+        target = self.path(blob.digest)
+        try:
+            if target.stat().st_size != blob.size:
+                return False
+            os.utime(target)
+        except FileNotFoundError:
+            return False
+        return True
 
     def _delete_unreferenced(self, referenced: frozenset[str]) -> int:
         deleted = 0
@@ -201,3 +238,13 @@ class BlobStore(LoggingConfigurable):
                 yield from sorted(entry.iterdir())
             else:
                 yield entry
+
+
+def _feed(file: BinaryIO, *hashers: Hasher) -> int:
+    """Read a file to its end; gives its size."""
+    buffer, size = memoryview(bytearray(_PIECE_BYTES)), 0
+    while count := file.readinto(buffer):  # type: ignore[attr-defined]  # the stubs lack it
+        for hasher in hashers:
+            hasher.update(buffer[:count])
+        size += count
+    return size

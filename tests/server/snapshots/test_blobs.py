@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from jupyter_mlsvc_server.storage.blobs import BlobStore
+from jupyter_mlsvc_server.storage.blobs import Blob, BlobStore
 
 
 @pytest.fixture
@@ -92,6 +92,23 @@ async def test_storing_it_again_renews_the_time_of_grace(blobs: BlobStore) -> No
     await blobs.put(b"content")
     assert await blobs.delete_unreferenced(set()) == 0
     assert stored(blobs) == [digest]
+
+
+async def test_renewing_tells_what_is_there_and_begins_its_time_of_grace_anew(
+    blobs: BlobStore,
+) -> None:
+    whole, cut = await blobs.put(b"content"), await blobs.put(b"another")
+    make_old(blobs, whole.digest)
+    missing = Blob("0" * 64, 7)
+    assert await blobs.renew([whole, Blob(cut.digest, 8), missing]) == {whole}
+    assert await blobs.delete_unreferenced(set()) == 0
+
+
+async def test_another_hash_gets_the_same_bytes(blobs: BlobStore, tmp_path: Path) -> None:
+    content = os.urandom(1_000_000)
+    (tmp_path / "file").write_bytes(content)
+    await blobs.ingest(tmp_path / "file", other := hashlib.md5())
+    assert other.digest() == hashlib.md5(content).digest()
 
 
 async def test_what_a_killed_writer_left_goes_as_well(blobs: BlobStore) -> None:
