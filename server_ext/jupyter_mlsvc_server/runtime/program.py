@@ -8,7 +8,11 @@ import threading
 import traceback
 import types
 import warnings
+from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import partial
+from itertools import takewhile
+from operator import is_not
 from typing import Any, Final
 
 from jupyter_mlsvc.wire.models import ParameterDefinition
@@ -88,6 +92,26 @@ def compile_service(service: Service) -> Compiled:
     )
 
 
+def newest_module() -> str:
+    """Name the module that was imported last."""
+    return next(reversed(sys.modules))
+
+
+def modules_since(module: str) -> list[tuple[str, types.ModuleType]]:
+    """Give the names and modules that were imported after the one that :func:`newest_module` named.
+
+    Those before it are left alone: a look at each of the thousands of them would write its
+    reference counts, and in a forked process copy some 10 MB of memory.
+    """
+    # One step for the interpreter, in which no thread of the user's imports anything.
+    names = list(takewhile(partial(is_not, module), reversed(sys.modules)))
+    return [(name, sys.modules[name]) for name in names if name in sys.modules]
+
+
+def _is_below(module: types.ModuleType, folder: str) -> bool:
+    return str(getattr(module, "__file__", None) or "").startswith(folder)
+
+
 class Program:
     """Runs a service's code, each time as if it were the first.
 
@@ -100,13 +124,22 @@ class Program:
     namespace
         The dict of ``__main__`` with the snapshot restored into it. Functions of the snapshot have
         it as their globals, so the code runs in this dict and the dict is reset afterwards.
+    modules
+        Modules that may have come with the snapshot's files.
     """
 
     most: int = 1
     """Requests that it answers at once."""
 
-    def __init__(self, service: Service, compiled: Compiled, namespace: dict[str, Any]) -> None:
+    def __init__(
+        self,
+        service: Service,
+        compiled: Compiled,
+        namespace: dict[str, Any],
+        modules: Iterable[types.ModuleType] = (),
+    ) -> None:
         self.service = service
+        self._own_modules = [module for module in modules if _is_below(module, service.work)]
         self.compiled = compiled
         self.base = dict(namespace)
         self._namespace = namespace
@@ -122,8 +155,8 @@ class Program:
         """Get ready to answer, in the worker."""
         self._console = console
         self._scratch = scratch
-        self._watch = Watch(self.base, self._reachable(), self._own_modules())
-        self._modules = len(sys.modules)
+        self._watch = Watch(self.base, self._reachable(), self._own_modules)
+        self._newest_module = newest_module()
         self._threads = threading.active_count()
         self._has_run = False
         self._has_failed = False
@@ -152,7 +185,7 @@ class Program:
         namespace.update(self.base)
         if self._may_seed:
             reseed()
-        if len(sys.modules) != self._modules:
+        if newest_module() is not self._newest_module:
             self._forget_modules()
         try:
             if self._scratch.touched():
@@ -169,21 +202,12 @@ class Program:
             and not self._watch.changed()
         )
 
-    def _own_modules(self) -> list[types.ModuleType]:
-        """Modules that came with the snapshot's files."""
-        return [
-            module
-            for module in list(sys.modules.values())
-            if str(getattr(module, "__file__", None) or "").startswith(self.service.work)
-        ]
-
     def _forget_modules(self) -> None:
         """Have modules of the working directory imported anew by the next request."""
-        for name, module in list(sys.modules.items()):
-            path = str(getattr(module, "__file__", None) or "")
-            if path.startswith(str(self._scratch.directory)):
-                del sys.modules[name]
-        self._modules = len(sys.modules)
+        for name, module in modules_since(self._newest_module):
+            if _is_below(module, str(self._scratch.directory)):
+                sys.modules.pop(name, None)
+        self._newest_module = newest_module()
 
     def _reachable(self) -> set[str]:
         """Names that the code looks up, directly or through functions of the snapshot."""

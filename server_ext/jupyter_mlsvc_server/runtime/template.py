@@ -21,7 +21,12 @@ from jupyter_mlsvc_server.runtime.gathering import GatheringProgram, RealtimePro
 from jupyter_mlsvc_server.runtime.model import Model
 from jupyter_mlsvc_server.runtime.outbox import outbox_path
 from jupyter_mlsvc_server.runtime.problems import CodeProblem, SnapshotProblem, refuse_missing
-from jupyter_mlsvc_server.runtime.program import Program, compile_service
+from jupyter_mlsvc_server.runtime.program import (
+    Program,
+    compile_service,
+    modules_since,
+    newest_module,
+)
 from jupyter_mlsvc_server.runtime.protocol import Prepare, Prepared, Refused, Service
 from jupyter_mlsvc_server.runtime.r_code import RUNTIME as R
 from jupyter_mlsvc_server.runtime.r_process import temporary_directory
@@ -71,6 +76,7 @@ def prepare(service: Service) -> tuple[Program, dict[str, str]]:
         The snapshot can't be restored.
     """
     compiled = compile_service(service)
+    newest = newest_module()
     main_module = types.ModuleType("__main__")
     vars(main_module)["__builtins__"] = builtins
     sys.modules["__main__"] = main_module
@@ -90,7 +96,8 @@ def prepare(service: Service) -> tuple[Program, dict[str, str]]:
             assert isinstance(model, Model)
             kind = GatheringProgram if model.is_row_wise else RealtimeProgram
             return kind(service, compiled, namespace, model), lost
-    return Program(service, compiled, namespace), lost
+    modules = [module for _, module in modules_since(newest)]
+    return Program(service, compiled, namespace, modules), lost
 
 
 def _restore(
