@@ -11,6 +11,8 @@ it; to undo what a request assigned, put the dict's items back afterwards.
 from __future__ import annotations
 
 import contextlib
+import ctypes
+import functools
 import importlib
 import importlib.metadata
 import mmap
@@ -19,6 +21,7 @@ import pickle
 import pickletools
 import platform
 import sys
+import weakref
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,8 +33,10 @@ from jupyter_mlsvc_server.runtime.manifest import BlobEntry, Manifest, Workspace
 BlobPath = Callable[[str], Path]
 """Where the blob of a digest is."""
 
-MOST_MAPPED: Final = 256
-"""Buffers that are mapped, the largest first; each keeps a file descriptor open (Python < 3.13)."""
+MOST_MAPPED: Final = 2**14
+"""Buffers that are mapped, the largest first; systems let a process have some 65,000 mappings."""
+
+_NOT_MAPPED: Final = ctypes.c_void_p(-1).value
 
 
 class IncompatibleWorkspace(Exception):
@@ -130,7 +135,7 @@ def _import_submodules(names: Iterable[str]) -> None:
 def _map_all(buffers: tuple[BlobEntry, ...], blob_path: BlobPath) -> list[Any]:
     """Give a writable buffer for each blob."""
     by_size = sorted(range(len(buffers)), key=lambda index: buffers[index].size, reverse=True)
-    mapped = set(by_size if sys.version_info >= (3, 13) else by_size[:MOST_MAPPED])
+    mapped = set(by_size[:MOST_MAPPED])
     return [
         _map(blob_path(blob.digest), blob.size)
         if index in mapped and blob.size
@@ -139,13 +144,38 @@ def _map_all(buffers: tuple[BlobEntry, ...], blob_path: BlobPath) -> list[Any]:
     ]
 
 
-def _map(path: Path, size: int) -> mmap.mmap:
+def _map(path: Path, size: int) -> Any:
     """Map a file so that writing to the memory changes this process's copy only."""
     flags, protection = mmap.MAP_PRIVATE, mmap.PROT_READ | mmap.PROT_WRITE
     with path.open("rb") as file:
         if sys.version_info >= (3, 13):
             return mmap.mmap(file.fileno(), size, flags, protection, trackfd=False)
-        return mmap.mmap(file.fileno(), size, flags, protection)
+        return _map_without_descriptor(file.fileno(), size, flags, protection)
+
+
+def _map_without_descriptor(file: int, size: int, flags: int, protection: int) -> memoryview:
+    """Map a file as ``mmap.mmap`` does, which would keep a descriptor open for each."""
+    if os.fstat(file).st_size < size:
+        raise ValueError("the file is smaller than it should be")
+    system = _system()
+    address = system.mmap(None, size, protection, flags, file, 0)
+    if address == _NOT_MAPPED:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
+    memory = (ctypes.c_ubyte * size).from_address(address)
+    # Whatever uses the memory keeps this object alive. At the end of the process it may be in use.
+    weakref.finalize(memory, system.munmap, address, size).atexit = False
+    return memoryview(memory).cast("B")
+
+
+@functools.cache
+def _system() -> ctypes.CDLL:
+    system = ctypes.CDLL(None, use_errno=True)
+    system.mmap.restype = pointer = ctypes.c_void_p
+    number, size, offset = ctypes.c_int, ctypes.c_size_t, ctypes.c_long
+    system.mmap.argtypes = pointer, size, number, number, number, offset
+    system.munmap.argtypes = pointer, size
+    return system
 
 
 @dataclass(frozen=True, slots=True)

@@ -380,6 +380,30 @@ def test_processes_share_the_memory_of_restored_arrays(write: Write) -> None:
     written.read("assert weights[0] == 1")
 
 
+def test_restoring_many_arrays_opens_no_files_and_gives_their_memory_back(write: Write) -> None:
+    written = write(
+        """
+        import numpy as np
+        many = [np.full(10_000, number) for number in range(400)]
+        """
+    )
+    written.read(
+        """
+        import os
+        def mappings(): return Path("/proc/self/maps").read_text().count("staging/buffers")
+        assert len(os.listdir("/proc/self/fd")) < 50
+        assert [int(part[-1]) for part in many] == list(range(400))
+        many[7][0] = -1  # the file stays as it is
+        assert Path("staging/buffers/7").read_bytes()[0] == 7
+        view = many[5][1:]
+        del many, restored
+        assert mappings() == 1 and view.sum() == 5 * 9_999
+        del view
+        assert mappings() == 0
+        """
+    )
+
+
 def test_another_minor_version_of_python_is_refused_and_sets_nothing(write: Write) -> None:
     written = write("x = 1")
     written.report["workspace"]["python_version"] = "3.9.1"
