@@ -95,12 +95,16 @@ serve: $(INSTALLED) ## Start the server without a browser, in the foreground
 		--ServerApp.port="$(MLSVC_JUPYTER_PORT)" --ServerApp.base_url="$(MLSVC_BASE_URL)"
 
 .PHONY: bench
-bench: $(INSTALLED) ## Measure the server beside a hand-written FastAPI one
-	@exec python -m tests.benchmarks
+bench: $(INSTALLED) ## Measure the server beside FastAPI and serving frameworks
+	@exec python -m tests.benchmarks $(OPTIONS)
+
+.PHONY: bench-quick
+bench-quick: $(INSTALLED) ## The same in some minutes: rough figures, FastAPI only
+	@exec python -m tests.benchmarks --quick $(OPTIONS)
 
 .PHONY: clean
-clean: ## Remove .venv, builds and caches
-	@rm -rf .venv dist .demo jupyter_mlsvc/labextension
+clean: ## Remove .venv, .bench, builds and caches
+	@rm -rf .venv .bench dist .demo jupyter_mlsvc/labextension
 	@rm -rf labextension/{node_modules,lib,coverage,.yarn,tsconfig.tsbuildinfo}
 	@rm -rf .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache .coverage*
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

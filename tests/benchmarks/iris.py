@@ -13,7 +13,12 @@ clf = svm.SVC()
 clf.fit(iris.data, iris.target)
 """
 
-CODE = "iris_species = [names[x] for x in clf.predict(flower_data)]"
+NAMES = {0: "I. setosa", 1: "I. versicolor", 2: "I. virginica"}
+
+CODE = "iris_species = [names[x] for x in clf.predict([flower_data])]"
+
+# As the article has it: one sample as a flat list, which scikit-learn itself refuses.
+FLAT_CODE = "iris_species = [names[x] for x in clf.predict(flower_data)]"
 
 FLOWERS = ([7, 3.2, 4.7, 1.4], [3, 2.6, 3, 2.5], [5.1, 3.5, 1.4, 0.2])
 

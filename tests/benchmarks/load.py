@@ -5,15 +5,19 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import shutil
 import subprocess
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 _SCRIPT = Path(__file__).with_name("load.lua")
 _MARK = "FIGURES "
+
+Body = bytes  # by a name that is free inside of ``Load``
 
 # Answers differ by the length of a species' name and in the cut-off last ones of a run, not more.
 _SIZE_TOLERANCE = 0.02
@@ -25,7 +29,11 @@ class LoadFailed(RuntimeError):
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What came of one run; latencies are in milliseconds, over all connections."""
+    """What came of one run; latencies are in milliseconds, over all connections.
+
+    ``answers`` counts the bodies that came, where they were watched; those with a status other
+    than 200 begin with it. ``others`` counts what was too various to be kept.
+    """
 
     connections: int
     requests: int
@@ -35,11 +43,46 @@ class Load:
     p99: float
     slowest: float
     errors: dict[str, int] = field(default_factory=dict)
+    answers: Mapping[Body, int] = field(default_factory=dict)
+    others: int = 0
 
     @property
     def rate(self) -> float:
         """Requests per second."""
         return self.requests / self.seconds
+
+    def failures(self, expected: Sequence[Body]) -> dict[str, int]:
+        """Count what was not the right answer, by kind; of a run that was watched.
+
+        Parameters
+        ----------
+        expected
+            The right answer to each of the bodies that were posted in turn.
+
+        Returns
+        -------
+        dict
+            wrk's own kinds of errors, ``wrong`` answers, ``missing`` ones that were counted but
+            not seen, and ``exchanged`` ones: each body was posted as often as the others, so that
+            its answer has to come as often, to within those still on their way at the end.
+        """
+        found = dict(self.errors)
+        unexpected = self.others + sum(
+            count for body, count in self.answers.items() if body not in expected
+        )
+        # What has the status of an error is counted as that.
+        found["wrong"] = max(0, unexpected - self.errors.get("status", 0))
+        found["missing"] = self.requests - self.others - sum(self.answers.values())
+        if not unexpected:
+            found["exchanged"] = self._exchanged(Counter(expected), len(expected))
+        return {kind: count for kind, count in found.items() if count}
+
+    def _exchanged(self, expected: Counter[Body], posted: int) -> int:
+        off = 0.0
+        for body, times in expected.items():
+            share = self.requests * times / posted
+            off += max(0.0, abs(self.answers.get(body, 0) - share) - self.connections - times)
+        return math.ceil(off / 2)
 
     def check(self, answer_size: float) -> None:
         """Refuse figures of anything but right answers.
@@ -88,6 +131,8 @@ def parse(output: str, connections: int) -> Load:
                 p99=figures["p99"] / 1e3,
                 slowest=figures["max"] / 1e3,
                 errors=figures["errors"],
+                answers={bytes.fromhex(body): count for body, count in figures["answers"]},
+                others=figures["others"],
             )
     raise LoadFailed(f"wrk gave no figures: {output.strip()[-400:]!r}")
 
@@ -115,9 +160,19 @@ def find_wrk() -> str:
 
 
 def run(
-    wrk: str, url: str, token: str | None, bodies: Sequence[bytes], connections: int, seconds: int
+    wrk: str,
+    url: str,
+    token: str | None,
+    bodies: Sequence[bytes],
+    connections: int,
+    seconds: int,
+    *,
+    watch: bool = False,
 ) -> Load:
     """Post bodies to an address from a number of kept-alive connections.
+
+    With ``watch``, every answer's body is looked at and counted, which costs the load generator
+    0.6 microseconds an answer.
 
     Raises
     ------
@@ -137,7 +192,7 @@ def run(
     ]
     finished = subprocess.run(
         command,
-        env={**os.environ, "BENCHMARK_TOKEN": token or ""},
+        env={**os.environ, "BENCHMARK_TOKEN": token or "", "BENCHMARK_WATCH": str(int(watch))},
         capture_output=True,
         text=True,
         timeout=seconds + 60,

@@ -17,6 +17,7 @@ from types import TracebackType
 from typing import Any, Self
 
 import psutil
+import requests
 
 from jupyter_mlsvc_server.launch import ServerProcess, free_port
 
@@ -60,6 +61,19 @@ class Connection:
             raise PeerFailed(f"{method} {path} answered {status}: {answer[:400]!r}")
         return json.loads(answer) if answer else None
 
+    def answer(self, path: str, body: bytes) -> bytes:
+        """Post a body and give the bytes of the answer.
+
+        Raises
+        ------
+        PeerFailed
+            The status is not 200.
+        """
+        status, _, answer = self._send("POST", path, body)
+        if status != 200:
+            raise PeerFailed(f"POST {path} answered {status}: {answer[:400]!r}")
+        return answer
+
     def size_of_answer(self, path: str, body: bytes) -> int:
         """Count the bytes of an answer with its head, as a load generator does."""
         _, head, answer = self._send("POST", path, body)
@@ -91,7 +105,7 @@ class Target:
 
     name: str
     url: str
-    token: str = field(repr=False)
+    token: str | None = field(repr=False)
     path: str = "/"
 
     @property
@@ -99,9 +113,9 @@ class Target:
         """URL and path in one."""
         return self.url + self.path
 
-    def connect(self) -> Connection:
+    def connect(self, timeout: float = 300) -> Connection:
         """Open a connection to it."""
-        return Connection(self.url, self.token)
+        return Connection(self.url, self.token, timeout)
 
 
 class FastApiPeer:
@@ -256,6 +270,24 @@ class OurServer:
     def connect(self) -> Connection:
         """Open a connection to the public door."""
         return Connection(self._server.public_url, self._token)
+
+    def publish_realtime(self, name: str, model: bytes) -> str:
+        """Publish the file of a model as version 1.0; give the path to consume it.
+
+        Raises
+        ------
+        PeerFailed
+            The server refused it.
+        """
+        answer = requests.post(
+            f"{self._server.public_url}/realtime-services/{name}/1.0",
+            files={"model": ("model", model)},
+            headers={"Authorization": f"Bearer {self._token}"},
+            timeout=60,
+        )
+        if not answer.ok:
+            raise PeerFailed(f"Publishing {name} answered {answer.status_code}: {answer.text}")
+        return f"/api/{name}/1.0"
 
     def public(self, name: str, path: str) -> Target:
         """A service through the public door."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -27,6 +27,10 @@ class Plan:
         How often a quick thing, such as executing ``1+1``, is done.
     until
         Reading of the monotonic clock after which nothing is repeated any more.
+    frameworks
+        Serving frameworks to measure ours beside, by name.
+    warm_seconds
+        Load on a framework that was just started, in seconds, before it is measured.
     """
 
     work: Path
@@ -35,6 +39,8 @@ class Plan:
     repeats: int
     calls: int
     until: float
+    frameworks: Sequence[str] = ()
+    warm_seconds: int = 3
 
     def turns(self, count: int) -> Iterator[int]:
         """Count up to a number, or until the time for repeating is over, but once at least."""
@@ -44,13 +50,30 @@ class Plan:
             yield turn
 
     @classmethod
-    def full(cls, work: Path) -> Self:
-        """A quarter of an hour at most, less on a quiet machine."""
-        until = time.monotonic() + 600
-        return cls(work=work, rounds=5, seconds=4, repeats=3, calls=200, until=until)
+    def full(cls, work: Path, frameworks: Sequence[str] = ()) -> Self:
+        """Half an hour, most of it for the frameworks, and more where they start slowly."""
+        until = time.monotonic() + 3000
+        return cls(
+            work=work,
+            rounds=5,
+            seconds=4,
+            repeats=3,
+            calls=200,
+            until=until,
+            frameworks=frameworks,
+        )
 
     @classmethod
-    def quick(cls, work: Path) -> Self:
+    def quick(cls, work: Path, frameworks: Sequence[str] = ()) -> Self:
         """Some three minutes: for seeing that all of it works, not for publishing figures."""
-        until = time.monotonic() + 100
-        return cls(work=work, rounds=3, seconds=1, repeats=1, calls=50, until=until)
+        until = time.monotonic() + 150
+        return cls(
+            work=work,
+            rounds=3,
+            seconds=1,
+            repeats=1,
+            calls=50,
+            until=until,
+            frameworks=frameworks,
+            warm_seconds=1,
+        )

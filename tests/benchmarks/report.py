@@ -48,6 +48,8 @@ class Section:
         How to read them.
     bars
         What the figures ought to be; shown together at the end of a run.
+    faults
+        What went wrong while measuring, so that the figures are not to be trusted.
     """
 
     title: str
@@ -55,6 +57,7 @@ class Section:
     data: dict[str, Any]
     notes: Sequence[str] = field(default_factory=tuple)
     bars: Sequence[Bar] = field(default_factory=tuple)
+    faults: Sequence[str] = field(default_factory=tuple)
 
     def markdown(self) -> str:
         """Draw it under a heading."""

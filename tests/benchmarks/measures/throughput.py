@@ -1,22 +1,37 @@
-"""Requests per second and latency of the iris service, beside FastAPI and a bare loop."""
+"""Requests per second and latency of the iris service, beside what users would pick instead."""
 
 from __future__ import annotations
 
-import statistics
-from collections.abc import Callable, Sequence
+import json
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
+from jupyter_mlsvc import serialize_model
 from tests.benchmarks import load
 from tests.benchmarks.bare import BareLoop
-from tests.benchmarks.iris import BODIES, CODE, FIT, expected_species
+from tests.benchmarks.bars import Bar
+from tests.benchmarks.contestants import Contestant
+from tests.benchmarks.frameworks.catalogue import FRAMEWORKS, RAY, RAY_HAPROXY, Framework
+from tests.benchmarks.frameworks.environments import EnvironmentFailed
+from tests.benchmarks.frameworks.server import FrameworkServer
+from tests.benchmarks.iris import (
+    BODIES,
+    CODE,
+    FIT,
+    FLAT_CODE,
+    FLOWERS,
+    NAMES,
+    expected_species,
+    fit,
+)
 from tests.benchmarks.peers import (
-    Connection,
     FastApiPeer,
     OurServer,
     PeerFailed,
-    Target,
     publish,
     run_in_session,
 )
@@ -25,55 +40,56 @@ from tests.benchmarks.report import Section, Table
 from tests.benchmarks.spread import Spread, ratios
 
 CONNECTIONS = (1, 8, 64)
+_MOST = max(CONNECTIONS)
 
-Species = Callable[[Any], list[str]]
+_ONE, _TWO = "public door, 1 worker", "public door, 2 workers"
+_FLAT = "the same, the article's flat list"
+_JUPYTER = "Jupyter door, 1 worker"
+_REALTIME = "realtime service"
+_FASTAPI = {1: "FastAPI, 1 process", 2: "FastAPI, 2 processes"}
+
+_STACK = ("scikit-learn", "numpy", "uvicorn", "uvloop", "httptools")
 
 
 @dataclass
-class Contestant:
-    """A target with its peer to compare with, and what was measured of it."""
+class Rival:
+    """A framework in the run.
 
-    target: Target
-    species: Species
-    versus: str | None = None
-    loads: dict[int, list[load.Load]] = field(default_factory=dict)
-    answer_size: float = 0
+    Parameters
+    ----------
+    framework
+        Which one.
+    versions
+        Of it and of what it stands on.
+    contestant
+        What was measured of it; none before it first answered.
+    failure
+        Why it is measured no more.
+    """
 
-    def check_answers(self, expected: Sequence[list[str]]) -> None:
-        """See that it answers rightly, and remember the size of right answers.
+    framework: Framework
+    versions: dict[str, str] = field(default_factory=dict)
+    contestant: Contestant | None = None
+    failure: str | None = None
 
-        Raises
-        ------
-        PeerFailed
-            An answer is wrong.
-        """
-        with self.target.connect() as connection:
-            for body, species in zip(BODIES, expected, strict=True):
-                answer = connection.call("POST", self.target.path, body)
-                if self.species(answer) != species:
-                    raise PeerFailed(f"{self.target.name} answered {answer} to {body!r}.")
-            sizes = [connection.size_of_answer(self.target.path, body) for body in BODIES]
-        self.answer_size = statistics.fmean(sizes)
+    @property
+    def name(self) -> str:
+        """What tables call it."""
+        return self.framework.name
 
-    def put_under_load(self, wrk: str, connections: int, seconds: int) -> load.Load:
-        """Load it once, trusting only a run of right answers."""
-        target = self.target
-        found = load.run(wrk, target.address, target.token, BODIES, connections, seconds)
-        try:
-            found.check(self.answer_size)
-        except load.LoadFailed as error:
-            raise load.LoadFailed(f"{target.name}: {error}") from None
-        return found
-
-    def rates(self, connections: int) -> list[float]:
-        """Requests per second, by round."""
-        return [found.rate for found in self.loads[connections]]
+    @property
+    def measured(self) -> Contestant | None:
+        """What was measured of it, unless it failed on the way."""
+        return None if self.failure else self.contestant
 
 
 def measure(plan: Plan) -> Section:
     """Load all contestants in turns, round by round."""
     wrk = load.find_wrk()
     expected = expected_species()
+    rivals = [Rival(FRAMEWORKS[name]) for name in plan.frameworks]
+    for rival in rivals:
+        _try(rival, partial(_install, rival))
     with ExitStack() as stack:
         contestants = _contestants(plan, stack)
         loop = stack.enter_context(BareLoop())
@@ -81,21 +97,57 @@ def measure(plan: Plan) -> Section:
         for one in contestants:
             one.check_answers(expected)
             one.put_under_load(wrk, 8, 1)  # warms caches and pools; not counted
-        for _ in plan.turns(plan.rounds):
+        for _ in range(plan.rounds):
             for connections in CONNECTIONS:
                 for one in contestants:
-                    found = one.put_under_load(wrk, connections, plan.seconds)
-                    one.loads.setdefault(connections, []).append(found)
+                    one.measure(wrk, connections, plan.seconds)
+            for rival in rivals:
+                _try(rival, partial(_take_turn, rival, wrk, plan, expected))
             bare.append(loop.rate(plan.seconds))
         for one in contestants:
             one.check_answers(expected)
-    return _section(contestants, bare, plan)
+    return _section(contestants, rivals, bare, plan)
+
+
+def _try(rival: Rival, work: Callable[[], None]) -> None:
+    """Do something with a framework, unless it has failed already; it never ends the run."""
+    if rival.failure:
+        return
+    try:
+        work()
+    except (EnvironmentFailed, PeerFailed, load.LoadFailed) as error:
+        rival.failure = " ".join(str(error).split())[:200]
+        _say(f"{rival.name} is left out: {rival.failure}")
+
+
+def _install(rival: Rival) -> None:
+    environment = rival.framework.environment
+    if not environment.is_made:
+        _say(f"Installing {rival.name} into {environment.folder.name} ...")
+        environment.make()
+    rival.versions = environment.versions([rival.framework.package, *_STACK])
+
+
+def _take_turn(rival: Rival, wrk: str, plan: Plan, expected: Sequence[list[str]]) -> None:
+    """Start it, see that it is right and warm, measure, and end it."""
+    framework = rival.framework
+    work = plan.work / f"framework-{list(FRAMEWORKS).index(rival.name)}"
+    with FrameworkServer(framework, work) as server:
+        if rival.contestant is None:
+            questions = [json.dumps(question).encode() for question in framework.questions]
+            rival.contestant = Contestant(server.target, questions, framework.species, _FASTAPI[2])
+        one = rival.contestant
+        one.target = server.target
+        one.check_answers(expected)
+        one.put_under_load(wrk, _MOST, plan.warm_seconds)
+        one.measure(wrk, _MOST, plan.seconds)
+        one.check_answers(expected)
 
 
 def _contestants(plan: Plan, stack: ExitStack) -> list[Contestant]:
     peers = {
         workers: stack.enter_context(FastApiPeer("iris", "/iris", work=plan.work, workers=workers))
-        for workers in (1, 2)
+        for workers in _FASTAPI
     }
     servers = {
         workers: stack.enter_context(
@@ -104,35 +156,57 @@ def _contestants(plan: Plan, stack: ExitStack) -> list[Contestant]:
         for workers in (1, 2)
     }
     paths = {workers: _publish_iris(server) for workers, server in servers.items()}
+    realtime = servers[1].publish_realtime("IrisModel", serialize_model(fit()["clf"]))
     for peer in peers.values():
         peer.first_answer(BODIES[0])
-    versus = {workers: peer.target.name for workers, peer in peers.items()}
+    iris, flat = paths[1]
+    public, jupyter = servers[1].public, servers[1].jupyter
+    one, two = _FASTAPI.values()
     return [
-        Contestant(servers[1].public("public door, 1 worker", paths[1]), _our_species, versus[1]),
-        Contestant(servers[2].public("public door, 2 workers", paths[2]), _our_species, versus[2]),
-        Contestant(servers[1].jupyter("Jupyter door, 1 worker", paths[1]), _our_species, versus[1]),
-        *(Contestant(peer.target, _their_species) for peer in peers.values()),
+        Contestant(public(_ONE, iris), BODIES, _our_species, one),
+        Contestant(servers[2].public(_TWO, paths[2][0]), BODIES, _our_species, two),
+        Contestant(public(_FLAT, flat), BODIES, _our_species, one),
+        Contestant(jupyter(_JUPYTER, iris), BODIES, _our_species, one),
+        Contestant(public(_REALTIME, realtime), _columns(), _predicted_species, one),
+        *(Contestant(peer.target, BODIES, _their_species) for peer in peers.values()),
     ]
 
 
-def _publish_iris(server: OurServer) -> str:
+def _publish_iris(server: OurServer) -> tuple[str, str]:
+    """Publish it as it is written today, and as the article has it."""
+    vector = {"flower_data": "vector"}, {"iris_species": "vector"}
     with server.connect() as connection:
         session = run_in_session(connection, FIT)
         snapshot = connection.call("POST", f"/sessions/{session}/snapshot", {})["snapshotId"]
         connection.call("DELETE", f"/sessions/{session}")
-        return _published(connection, snapshot)
+        iris, flat = (
+            publish(connection, name, code, snapshot=snapshot, inputs=vector[0], outputs=vector[1])
+            for name, code in (("Iris", CODE), ("IrisFlat", FLAT_CODE))
+        )
+    return iris, flat
 
 
-def _published(connection: Connection, snapshot: str) -> str:
-    vector = {"flower_data": "vector"}, {"iris_species": "vector"}
-    return publish(connection, "Iris", CODE, snapshot=snapshot, inputs=vector[0], outputs=vector[1])
+def _columns() -> list[bytes]:
+    """The flowers as a realtime service takes them: a data.frame of one row."""
+    return [
+        json.dumps({"inputData": {name: [x] for name, x in zip("abcd", row, strict=True)}}).encode()
+        for row in FLOWERS
+    ]
+
+
+def _outputs(answer: Any) -> Any:
+    if not answer["success"]:
+        raise PeerFailed(f"The service failed: {answer['errorMessage']}")
+    return answer["outputParameters"]
 
 
 def _our_species(answer: Any) -> list[str]:
-    if not answer["success"]:
-        raise PeerFailed(f"The service failed: {answer['errorMessage']}")
-    species: list[str] = answer["outputParameters"]["iris_species"]
+    species: list[str] = _outputs(answer)["iris_species"]
     return species
+
+
+def _predicted_species(answer: Any) -> list[str]:
+    return [NAMES[number] for number in _outputs(answer)["outputData"]["y_Pred"]]
 
 
 def _their_species(answer: Any) -> list[str]:
@@ -140,72 +214,213 @@ def _their_species(answer: Any) -> list[str]:
     return species
 
 
-def _section(contestants: Sequence[Contestant], bare: list[float], plan: Plan) -> Section:
-    by_name = {one.target.name: one for one in contestants}
-    tables = [_speed_table(connections, contestants, by_name) for connections in CONNECTIONS]
-    most = max(CONNECTIONS)
-    share = Table(
+def _section(
+    contestants: Sequence[Contestant], rivals: Sequence[Rival], bare: list[float], plan: Plan
+) -> Section:
+    rows = {one.name: one for one in contestants}
+    measured = {one.name: one for rival in rivals if (one := rival.measured)}
+    best = _best(measured)
+    tables = [_speed_table(connections, rows) for connections in CONNECTIONS if connections < _MOST]
+    tables.append(_full_table(rows, rivals, best))
+    tables.append(_share_table(rows, bare))
+    if rivals:
+        tables.append(_frameworks_table(rivals))
+    everybody = [*rows.values(), *measured.values()]
+    return Section(
+        title="The iris service under load",
+        tables=tables,
+        data={
+            "rounds": {one.name: one.loads for one in everybody},
+            "bare_calls_per_second": bare,
+            "frameworks": {
+                rival.name: {
+                    "versions": rival.versions,
+                    "settings": rival.framework.settings,
+                    "left out because": rival.failure,
+                }
+                for rival in rivals
+            },
+        },
+        notes=list(_notes(len(bare), plan)),
+        bars=list(_bars(rows, measured, best, bare, wanted=bool(rivals))),
+        faults=list(_faults(rows.values())),
+    )
+
+
+def _best(measured: Mapping[str, Contestant]) -> Contestant | None:
+    """The fastest framework; Ray Serve has a bar of its own."""
+    others = [one for one in measured.values() if one.name not in (RAY.name, RAY_HAPROXY.name)]
+    return max(others, key=lambda one: Spread.of(one.rates(_MOST)).median, default=None)
+
+
+def _speed_table(connections: int, rows: Mapping[str, Contestant]) -> Table:
+    label = f"{connections} connection{'s' if connections > 1 else ''}"
+    return Table(
+        [label, "requests/s", "p50 ms", "p99 ms", "x FastAPI", "failed"],
+        [
+            [*_speed(one, connections), _versus(one, rows, connections), _failed(one)]
+            for one in rows.values()
+        ],
+    )
+
+
+def _full_table(
+    rows: Mapping[str, Contestant], rivals: Sequence[Rival], best: Contestant | None
+) -> Table:
+    columns = [f"{_MOST} connections", "requests/s", "p50 ms", "p99 ms", "x FastAPI"]
+    versus_best = f"x {best.name}" if best else "x best framework"
+    lines = []
+    for one in [*rows.values(), *(rival.measured or rival for rival in rivals)]:
+        if isinstance(one, Rival):
+            lines.append([f"{one.name}: {one.failure}", *["-"] * 6])
+            continue
+        against_best = _ratio(one, best).text(2) if best else "-"
+        lines.append([*_speed(one, _MOST), _versus(one, rows, _MOST), against_best, _failed(one)])
+    return Table([*columns, versus_best, "failed"], lines)
+
+
+def _speed(one: Contestant, connections: int) -> list[str]:
+    loads = one.loads[connections]
+    return [
+        one.name,
+        Spread.of(one.rates(connections)).text(),
+        Spread.of([found.p50 for found in loads]).text(2),
+        Spread.of([found.p99 for found in loads]).text(2),
+    ]
+
+
+def _versus(one: Contestant, rows: Mapping[str, Contestant], connections: int) -> str:
+    if one.versus is None:
+        return "1"
+    return _ratio(one, rows[one.versus], connections).text(2)
+
+
+def _failed(one: Contestant) -> str:
+    return f"{sum(one.failures().values()):,}"
+
+
+def _ratio(one: Contestant, other: Contestant, connections: int = _MOST) -> Spread:
+    return ratios(one.rates(connections), other.rates(connections))
+
+
+def _share_table(rows: Mapping[str, Contestant], bare: Sequence[float]) -> Table:
+    return Table(
         ["Share of the bare loop", "requests/s", "bare calls/s", "share"],
         [
             [
                 name,
-                Spread.of(by_name[name].rates(most)).text(),
+                Spread.of(rows[name].rates(_MOST)).text(),
                 Spread.of(bare).text(),
-                ratios(by_name[name].rates(most), bare).text(2),
+                ratios(rows[name].rates(_MOST), bare).text(2),
             ]
-            for name in (contestants[0].target.name, str(contestants[0].versus))
-        ],
-    )
-    return Section(
-        title="The iris service under load",
-        tables=[*tables, share],
-        data={
-            "rounds": {one.target.name: one.loads for one in contestants},
-            "bare_calls_per_second": bare,
-        },
-        notes=[
-            (
-                f"Median (lowest-highest) of {len(bare)} rounds of {plan.seconds} s; in each "
-                "round the servers are loaded in turns. Ratios are taken round by round."
-            ),
-            (
-                "One row a request, bearer token, kept-alive connections, wrk with one thread "
-                "on the same cores. Every answer had status 2xx; species were checked before "
-                "and after, and the size of the answers during the load."
-            ),
-            (
-                "Latency is of a closed loop: a connection sends its next request when it has "
-                "its answer."
-            ),
-            (
-                "FastAPI: uvicorn with uvloop and httptools, async endpoint, pydantic models of"
-                " input and output, a token compared in constant time."
-            ),
-            (
-                "Bare loop: the same call of the same model in a plain process, one core; "
-                f"compared at {most} connections."
-            ),
+            for name in (_ONE, _FASTAPI[1])
         ],
     )
 
 
-def _speed_table(
-    connections: int, contestants: Sequence[Contestant], by_name: dict[str, Contestant]
-) -> Table:
-    rows = []
-    for one in contestants:
-        loads = one.loads[connections]
-        versus = by_name[one.versus] if one.versus else None
-        rows.append(
+def _frameworks_table(rivals: Sequence[Rival]) -> Table:
+    return Table(
+        ["Framework", "version", "on", "run with"],
+        [
             [
-                one.target.name,
-                Spread.of(one.rates(connections)).text(),
-                Spread.of([found.p50 for found in loads]).text(2),
-                Spread.of([found.p99 for found in loads]).text(2),
-                ratios(one.rates(connections), versus.rates(connections)).text(2)
-                if versus
-                else "1",
+                rival.name,
+                rival.versions.get(rival.framework.package, "-"),
+                ", ".join(
+                    f"{name} {rival.versions[name]}" for name in _STACK if name in rival.versions
+                ),
+                rival.framework.settings,
             ]
+            for rival in rivals
+        ],
+    )
+
+
+def _bars(
+    rows: Mapping[str, Contestant],
+    measured: Mapping[str, Contestant],
+    best: Contestant | None,
+    bare: Sequence[float],
+    *,
+    wanted: bool,
+) -> Iterator[Bar]:
+    """Judge by the medians of ratios that were taken round by round."""
+
+    def rate(one: str, other: str) -> float:
+        return _ratio(rows[one], rows[other]).median
+
+    def latency(one: str, other: str, connections: int, which: str) -> float:
+        both = [
+            [float(getattr(found, which)) for found in rows[name].loads[connections]]
+            for name in (one, other)
+        ]
+        return ratios(*both).median
+
+    def versus(other: Contestant | None) -> float | None:
+        return _ratio(rows[_TWO], other).median if other else None
+
+    many, single = f"{_MOST} connections", "1 connection"
+    fast, faster = _FASTAPI.values()
+    yield Bar.at_least(f"{_ONE}, {many}: requests/s x {fast}", rate(_ONE, fast), 3.0)
+    slow = latency(_ONE, fast, _MOST, "p99")
+    yield Bar.at_most(f"{_ONE}, {many}: p99 x {fast}", slow, 0.5)
+    yield Bar.at_least(f"{_TWO}, {many}: requests/s x {faster}", rate(_TWO, faster), 1.7)
+    alone = latency(_ONE, fast, 1, "p50")
+    yield Bar.at_most(f"{_ONE}, {single}: p50 x {fast}", alone, 1.0)
+    if wanted:
+        name = f"the best framework ({best.name})" if best else "the best framework"
+        yield Bar.at_least(f"{_TWO}, {many}: requests/s x {name}", versus(best), 3.0)
+        for ray in (RAY.name, RAY_HAPROXY.name):
+            figure = versus(measured.get(ray))
+            yield Bar.at_least(f"{_TWO}, {many}: requests/s x {ray}", figure, 3.0)
+    yield Bar.at_least(f"{_JUPYTER}, {many}: requests/s x {fast}", rate(_JUPYTER, fast), 1.8)
+    yield Bar.at_least(f"{_REALTIME}, {many}: requests/s x {_ONE}", rate(_REALTIME, _ONE), 4.0)
+    yield Bar.at_least(f"{_REALTIME}, {many}: requests/s x {fast}", rate(_REALTIME, fast), 12.0)
+    alone = latency(_REALTIME, _ONE, 1, "p50")
+    yield Bar.at_most(f"{_REALTIME}, {single}: p50 x {_ONE}", alone, 1.0)
+    share = ratios(rows[_ONE].rates(_MOST), bare).median
+    yield Bar.at_least(f"{_ONE}, {many}: share of the bare loop", share, 0.85)
+
+
+def _faults(contestants: Iterable[Contestant]) -> Iterator[str]:
+    """Tell of answers that were not right: the figures of a run with them are not to be trusted."""
+    for one in contestants:
+        if failures := one.failures():
+            yield f"{one.name} failed: {dict(failures)}."
+
+
+def _notes(rounds: int, plan: Plan) -> Iterator[str]:
+    yield (
+        f"Median (lowest-highest) of {rounds} rounds of {plan.seconds} s; in each round the "
+        "servers are loaded in turns. Ratios are taken round by round, to FastAPI with as many "
+        "processes."
+    )
+    yield (
+        "One row a request, kept-alive connections, wrk with one thread on the same cores. wrk "
+        "compares the status and the body of every answer with the right one, and each body has to "
+        "come as often as it was asked for; this costs 0.6 microseconds of processor time an "
+        "answer. Before and after, 16 clients at once see that each gets the answer to what they "
+        "asked. failed: answers of all rounds that were not right; they do not count for speed."
+    )
+    yield "Latency is of a closed loop: a connection sends its next request when it has its answer."
+    yield (
+        "All call `clf.predict` with a list of one row, or of the rows that were gathered; only "
+        "the flat list is the article's `clf.predict(flower_data)`, which this server makes work."
+    )
+    yield (
+        "FastAPI: uvicorn with uvloop and httptools, async endpoint, pydantic models of input and "
+        "output, a token compared in constant time."
+    )
+    yield (
+        "Bare loop: the same call of the same model in a plain process, one core; compared at "
+        f"{_MOST} connections."
+    )
+    if plan.frameworks:
+        yield (
+            "The frameworks are started for their turn, warmed for "
+            f"{plan.warm_seconds} s and ended after it, outside of the measured time. They run "
+            "without a token check, which is in their favour."
         )
-    label = f"{connections} connection{'s' if connections > 1 else ''}"
-    return Table([label, "requests/s", "p50 ms", "p99 ms", "x FastAPI"], rows)
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)  # noqa: T201 - it may take minutes

@@ -1,0 +1,1 @@
+"""The serving frameworks that users would pick instead, each in an environment of its own."""
