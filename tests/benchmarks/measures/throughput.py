@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import json
-import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
 from jupyter_mlsvc import serialize_model
@@ -15,9 +12,8 @@ from tests.benchmarks import load
 from tests.benchmarks.bare import BareLoop
 from tests.benchmarks.bars import Bar
 from tests.benchmarks.contestants import Contestant
-from tests.benchmarks.frameworks.catalogue import FRAMEWORKS, RAY, RAY_HAPROXY, Framework
-from tests.benchmarks.frameworks.environments import EnvironmentFailed
-from tests.benchmarks.frameworks.server import FrameworkServer
+from tests.benchmarks.frameworks.catalogue import FRAMEWORKS, RAY, RAY_HAPROXY
+from tests.benchmarks.frameworks.rival import STACK, Rival
 from tests.benchmarks.iris import (
     BODIES,
     CODE,
@@ -39,57 +35,29 @@ from tests.benchmarks.plan import Plan
 from tests.benchmarks.report import Section, Table
 from tests.benchmarks.spread import Spread, ratios
 
+TITLE = "The iris service under load"
+
 CONNECTIONS = (1, 8, 64)
 _MOST = max(CONNECTIONS)
 
 _ONE, _TWO = "public door, 1 worker", "public door, 2 workers"
-_FLAT = "the same, the article's flat list"
+_FLAT = "public door, 1 worker, the article's flat list"
 _JUPYTER = "Jupyter door, 1 worker"
-_REALTIME = "realtime service"
+_REALTIME = "public door, realtime service"
+OURS = (_ONE, _TWO, _FLAT, _JUPYTER, _REALTIME)
 _FASTAPI = {1: "FastAPI, 1 process", 2: "FastAPI, 2 processes"}
-
-_STACK = ("scikit-learn", "numpy", "uvicorn", "uvloop", "httptools")
-
-
-@dataclass
-class Rival:
-    """A framework in the run.
-
-    Parameters
-    ----------
-    framework
-        Which one.
-    versions
-        Of it and of what it stands on.
-    contestant
-        What was measured of it; none before it first answered.
-    failure
-        Why it is measured no more.
-    """
-
-    framework: Framework
-    versions: dict[str, str] = field(default_factory=dict)
-    contestant: Contestant | None = None
-    failure: str | None = None
-
-    @property
-    def name(self) -> str:
-        """What tables call it."""
-        return self.framework.name
-
-    @property
-    def measured(self) -> Contestant | None:
-        """What was measured of it, unless it failed on the way."""
-        return None if self.failure else self.contestant
 
 
 def measure(plan: Plan) -> Section:
     """Load all contestants in turns, round by round."""
     wrk = load.find_wrk()
     expected = expected_species()
-    rivals = [Rival(FRAMEWORKS[name]) for name in plan.frameworks]
+    rivals = [
+        Rival(FRAMEWORKS[name], plan.work / f"framework-{number}", versus=_FASTAPI[2])
+        for number, name in enumerate(plan.frameworks)
+    ]
     for rival in rivals:
-        _try(rival, partial(_install, rival))
+        rival.install()
     with ExitStack() as stack:
         contestants = _contestants(plan, stack)
         loop = stack.enter_context(BareLoop())
@@ -102,46 +70,17 @@ def measure(plan: Plan) -> Section:
                 for one in contestants:
                     one.measure(wrk, connections, plan.seconds)
             for rival in rivals:
-                _try(rival, partial(_take_turn, rival, wrk, plan, expected))
+                rival.take_turn(
+                    wrk,
+                    expected,
+                    connections=_MOST,
+                    warm_seconds=plan.warm_seconds,
+                    seconds=plan.seconds,
+                )
             bare.append(loop.rate(plan.seconds))
         for one in contestants:
             one.check_answers(expected)
     return _section(contestants, rivals, bare, plan)
-
-
-def _try(rival: Rival, work: Callable[[], None]) -> None:
-    """Do something with a framework, unless it has failed already; it never ends the run."""
-    if rival.failure:
-        return
-    try:
-        work()
-    except (EnvironmentFailed, PeerFailed, load.LoadFailed) as error:
-        rival.failure = " ".join(str(error).split())[:200]
-        _say(f"{rival.name} is left out: {rival.failure}")
-
-
-def _install(rival: Rival) -> None:
-    environment = rival.framework.environment
-    if not environment.is_made:
-        _say(f"Installing {rival.name} into {environment.folder.name} ...")
-        environment.make()
-    rival.versions = environment.versions([rival.framework.package, *_STACK])
-
-
-def _take_turn(rival: Rival, wrk: str, plan: Plan, expected: Sequence[list[str]]) -> None:
-    """Start it, see that it is right and warm, measure, and end it."""
-    framework = rival.framework
-    work = plan.work / f"framework-{list(FRAMEWORKS).index(rival.name)}"
-    with FrameworkServer(framework, work) as server:
-        if rival.contestant is None:
-            questions = [json.dumps(question).encode() for question in framework.questions]
-            rival.contestant = Contestant(server.target, questions, framework.species, _FASTAPI[2])
-        one = rival.contestant
-        one.target = server.target
-        one.check_answers(expected)
-        one.put_under_load(wrk, _MOST, plan.warm_seconds)
-        one.measure(wrk, _MOST, plan.seconds)
-        one.check_answers(expected)
 
 
 def _contestants(plan: Plan, stack: ExitStack) -> list[Contestant]:
@@ -227,7 +166,7 @@ def _section(
         tables.append(_frameworks_table(rivals))
     everybody = [*rows.values(), *measured.values()]
     return Section(
-        title="The iris service under load",
+        title=TITLE,
         tables=tables,
         data={
             "rounds": {one.name: one.loads for one in everybody},
@@ -324,9 +263,9 @@ def _frameworks_table(rivals: Sequence[Rival]) -> Table:
         [
             [
                 rival.name,
-                rival.versions.get(rival.framework.package, "-"),
+                rival.version,
                 ", ".join(
-                    f"{name} {rival.versions[name]}" for name in _STACK if name in rival.versions
+                    f"{name} {rival.versions[name]}" for name in STACK if name in rival.versions
                 ),
                 rival.framework.settings,
             ]
@@ -420,7 +359,3 @@ def _notes(rounds: int, plan: Plan) -> Iterator[str]:
             f"{plan.warm_seconds} s and ended after it, outside of the measured time. They run "
             "without a token check, which is in their favour."
         )
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)  # noqa: T201 - it may take minutes
