@@ -76,24 +76,23 @@ class Contestant:
                     )
 
     def put_under_load(self, wrk: str, connections: int, seconds: int) -> load.Load:
-        """Load it once; every answer is looked at.
+        """Load it once; every answer is looked at."""
+        target = self.target
+        return load.run(
+            wrk, target.address, target.token, self.questions, connections, seconds, watch=True
+        )
+
+    def measure(self, wrk: str, connections: int, seconds: int) -> None:
+        """Load it once and keep what came of it.
 
         Raises
         ------
         LoadFailed
             There was no answer at all.
         """
-        target = self.target
-        found = load.run(
-            wrk, target.address, target.token, self.questions, connections, seconds, watch=True
-        )
+        found = self.put_under_load(wrk, connections, seconds)
         if not found.requests:
             raise load.LoadFailed(f"{self.name}: no answer came at {connections} connections.")
-        return found
-
-    def measure(self, wrk: str, connections: int, seconds: int) -> None:
-        """Load it once and keep what came of it."""
-        found = self.put_under_load(wrk, connections, seconds)
         failures = found.failures(self.answers)
         # Only right answers count for speed. Their bodies would only repeat each other.
         right = found.requests - failures.get("status", 0) - failures.get("wrong", 0)

@@ -171,7 +171,7 @@ _MLSERVER = Framework(
     package="mlserver",
     # Its workers ask for an event loop in a way that uvloop 0.22 no longer has an answer to.
     requirements=("mlserver>=1.7.1", "mlserver-sklearn>=1.7.1", "uvloop<0.22", *_MODEL),
-    settings="its runtime for scikit-learn, 2 workers, adaptive batching (64, 1 ms), no metrics",
+    settings="its runtime for scikit-learn, 2 workers, adaptive batching (64, 0.1 ms), no metrics",
     path="/v2/models/iris/infer",
     question=_infer_request,
     species=lambda answer: _named(answer["outputs"][0]["data"]),

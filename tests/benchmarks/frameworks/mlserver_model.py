@@ -22,9 +22,9 @@ _MODEL = {
     "name": "iris",
     "implementation": "mlserver_sklearn.SKLearnModel",
     "parameters": {"uri": "./model.joblib"},
-    # Gathers what comes within a millisecond; it has no way to take only what is there.
+    # Takes what is queued: it can't be told not to wait at all, and this is next to nothing.
     "max_batch_size": 64,
-    "max_batch_time": 0.001,
+    "max_batch_time": 0.0001,
 }
 
 if __name__ == "__main__":
