@@ -1,9 +1,10 @@
 """Answers of a worker that are ready and not sent yet, kept where the server finds them even so.
 
 Each answer that is sent wakes the server, which costs both processes more than a call of a small
-model. A worker that has the next request at hand therefore keeps a few answers and sends them at
-once. They lie in a file that both know: should the next request run for long, or end the worker,
-the server takes them from there, and nobody waits or fails because of whoever came after.
+model. A worker that has the next request at hand, and is told that more wait for it, therefore
+keeps a few answers and sends them at once. They lie in a file that both know: should the next
+request run for long, or end the worker, the server takes them from there, and nobody waits or fails
+because of whoever came after.
 """
 
 from __future__ import annotations
@@ -22,8 +23,8 @@ _USED: Final = Layout("<I")
 """Head of the file: bytes in use, this one's included."""
 
 _SIZE: Final = 2**16
-_MOST_KEPT: Final = 4
-_KEPT_SECONDS: Final = 0.0005
+_MOST_KEPT: Final = 8
+_KEPT_SECONDS: Final = 0.001
 
 
 class Outbox:

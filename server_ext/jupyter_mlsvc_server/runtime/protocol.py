@@ -191,13 +191,17 @@ class Kind(IntEnum):
     together."""
 
 
-REQUEST: Final = Layout("<IQ")
-"""Header of a request: length of the body, number of the request."""
+REQUEST: Final = Layout("<IQ?")
+"""Header of a request: length of the body, number of the request, whether more wait behind it."""
 
 ANSWER: Final = Layout("<IQB")
 """Header of an answer: length of the body, number of the request, kind."""
 
 _ROOM: Final = 2**16
+
+
+Request = tuple[int, bool, bytes]
+"""Number of a request, whether more wait behind it, and its body."""
 
 
 class RequestReader:
@@ -211,8 +215,8 @@ class RequestReader:
         self._begin = 0
         self._end = 0
 
-    def read(self, most: int) -> list[tuple[int, bytes]]:
-        """Wait for requests, and give those that are here: their numbers and bodies.
+    def read(self, most: int) -> list[Request]:
+        """Wait for requests, and give those that are here.
 
         Returns
         -------
@@ -230,9 +234,9 @@ class RequestReader:
                 return []
             self._end += received
 
-    def _whole(self, most: int) -> tuple[list[tuple[int, bytes]], int]:
+    def _whole(self, most: int) -> tuple[list[Request], int]:
         """Take the requests that are whole; tell how long the next one is, as far as is known."""
-        requests: list[tuple[int, bytes]] = []
+        requests: list[Request] = []
         head, begin, last = REQUEST.size, self._begin, self._end
         size = head
         with memoryview(self._buffer) as view:
@@ -240,11 +244,11 @@ class RequestReader:
                 size = head
                 if last - begin < size:
                     break
-                length, number = REQUEST.unpack_from(view, begin)
+                length, number, more_wait = REQUEST.unpack_from(view, begin)
                 size += length
                 if last - begin < size:
                     break
-                requests.append((number, bytes(view[begin + head : begin + size])))
+                requests.append((number, more_wait, bytes(view[begin + head : begin + size])))
                 begin += size
         self._begin = begin
         return requests, size

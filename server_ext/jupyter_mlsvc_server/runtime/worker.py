@@ -78,10 +78,11 @@ def _serve_in_turn(program: Program, reader: RequestReader, outbox: Outbox, pid:
     answer, reset, put = program.answer, program.reset, outbox.put
     while requests := reader.read(_AT_ONCE):
         last = requests[-1][0]
-        for number, body in requests:
+        for number, more_wait, body in requests:
             kind, result = answer(body)
             _end_if_forked(pid)
-            put(number, kind, result, may_wait=number != last)
+            # Where there is no queue, the server has time for each answer, and its caller waits.
+            put(number, kind, result, may_wait=more_wait and number != last)
             # The caller need not wait for this.
             if not reset():
                 put(number, Kind.WORN, b"", may_wait=False)
@@ -91,11 +92,11 @@ def _serve_in_turn(program: Program, reader: RequestReader, outbox: Outbox, pid:
 def _serve_together(program: Gathering, reader: RequestReader, outbox: Outbox, pid: int) -> None:
     """Answer all requests that wait in one go, until the link ends or the program is worn."""
     while requests := reader.read(program.most):
-        answers = program.answer_all([body for _, body in requests])
+        answers = program.answer_all([body for _, _, body in requests])
         _end_if_forked(pid)
         # Those that have not run are answered by another worker.
         has_run = [each for each in answers if each[0] is not Kind.WORN]
-        numbers = [number for number, _ in requests]
+        numbers = [number for number, _, _ in requests]
         outbox.send(numbers[: len(has_run)], has_run)
         if not program.reset():
             outbox.put(numbers[-1], Kind.WORN, b"", may_wait=False)

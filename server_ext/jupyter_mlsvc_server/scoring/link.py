@@ -298,8 +298,16 @@ class WorkerLink(asyncio.Protocol):
         # A cast, not a check: transports of other event loops are no subclasses of asyncio's.
         self._transport = cast(asyncio.Transport, transport)
 
-    def send(self, call: Call) -> None:
-        """Send a request; it waits in the link while others run."""
+    def send(self, call: Call, *, more_wait: bool = False) -> None:
+        """Send a request; it waits in the link while others run.
+
+        Parameters
+        ----------
+        call
+            The request.
+        more_wait
+            Whether there are more than the workers have been given.
+        """
         self._number += 1
         call.number = self._number
         if not self.calls:
@@ -310,7 +318,7 @@ class WorkerLink(asyncio.Protocol):
         # What comes at the same time goes with one write.
         if not self._unsent:
             self._loop.call_soon(self._flush)
-        self._unsent += REQUEST.pack(len(call.body), call.number), call.body
+        self._unsent += REQUEST.pack(len(call.body), call.number, more_wait), call.body
 
     def _flush(self) -> None:
         if self._unsent and self._transport is not None and not self.is_lost:

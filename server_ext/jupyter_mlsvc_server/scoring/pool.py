@@ -42,7 +42,7 @@ _LONGEST_PAUSE: Final = 10.0
 
 _SHORT: Final = 0.001
 _BRIEF: Final = 0.01
-_AHEAD_IF_SHORT: Final = 8
+_AHEAD_IF_SHORT: Final = 16
 _AHEAD_IF_BRIEF: Final = 2
 """Requests given to a worker at once, by the seconds that one takes on average."""
 
@@ -320,7 +320,7 @@ class Pool:
             elif queue[0].is_suspect and worker.calls:
                 return
             else:
-                worker.send(queue.popleft())
+                worker.send(queue.popleft(), more_wait=bool(queue))
 
     def _answered(
         self, worker: WorkerLink, call: Call, kind: Kind, body: bytes, now: float
