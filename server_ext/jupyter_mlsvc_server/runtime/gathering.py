@@ -35,6 +35,9 @@ MOST: Final = 32
 _LOUD: Final = 3
 """After so many calls in a row that printed something, requests are answered one by one."""
 
+_LARGEST: Final = 2**16
+"""Bytes of a request that is put together with others; larger ones would only take memory."""
+
 _DATA_FRAME: Final = "data.frame"
 _EXACT: Final = 2**53
 _INT64: Final = range(-(2**63), 2**63)
@@ -172,6 +175,8 @@ class GatheringProgram(RealtimeProgram):
 
     def _read(self, place: int, body: bytes) -> _Rows | None:
         """Take a body apart; None if it is not of the shape, or does not fit the model."""
+        if len(body) > _LARGEST:
+            return None
         try:
             given = self._decode(body).columns
             labels, columns = self._take(given)

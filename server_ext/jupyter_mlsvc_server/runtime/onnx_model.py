@@ -16,6 +16,7 @@ from typing import Any, Final
 import msgspec
 
 from jupyter_mlsvc.wire.plain import describe, member
+from jupyter_mlsvc_server.runtime.children import dying_with
 from jupyter_mlsvc_server.runtime.explain import last_line
 from jupyter_mlsvc_server.runtime.misfit import Misfit
 from jupyter_mlsvc_server.runtime.model import INPUT, Model, NotAModel, named
@@ -188,9 +189,11 @@ def _session(data: bytes | memoryview) -> Any:
 def _describe(data: bytes | memoryview) -> Described:
     """Load a model in a child process, and have it described."""
     reader, writer = os.pipe()
+    die = dying_with(os.getpid())
     pid = os.fork()
     if pid == 0:
         try:
+            die()
             os.close(reader)
             with os.fdopen(writer, "wb") as file:
                 file.write(msgspec.json.encode(_described(data)))

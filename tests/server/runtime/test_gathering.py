@@ -242,6 +242,14 @@ def test_whole_numbers_among_floats_need_no_call_of_their_own(
     assert counted.calls == [3]
 
 
+def test_large_requests_are_predicted_on_their_own(enter: Enter, counted: Counting) -> None:
+    program = enter(counted)
+    bodies = [flowers(0), flowers(*[60] * 5_000), flowers(120)]
+    answers = together(program, bodies)
+    assert counted.calls == [2, 5_000]
+    assert answers == one_by_one(program, bodies)
+
+
 def test_only_the_request_that_does_not_fit_is_refused(enter: Enter, counted: Counting) -> None:
     program = enter(counted)
     bad = [
