@@ -2,7 +2,7 @@
 
 onnxruntime starts a thread when it is imported, and a process with threads should not be forked.
 The template therefore never loads it: a child of the template tries the model and tells what it
-takes and gives, and each worker makes a session of its own. That costs a worker about 25 MB and
+takes and gives, and each worker makes a session of its own. That costs a worker about 30 MB and
 the size of the model.
 """
 
