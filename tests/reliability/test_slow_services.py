@@ -126,9 +126,6 @@ async def test_requests_behind_a_slow_one_wait_on_its_own_connection_only(
             gate.unlink()
 
 
-@pytest.mark.xfail(
-    reason="What was given ahead to a worker that then takes long waits for it.", strict=False
-)
 async def test_a_slow_request_delays_no_other_while_workers_have_nothing_to_do(
     narrow_doors: Doors, tmp_path: Path
 ) -> None:

@@ -46,6 +46,11 @@ _AHEAD_IF_SHORT: Final = 16
 _AHEAD_IF_BRIEF: Final = 2
 """Requests given to a worker at once, by the seconds that one takes on average."""
 
+_LONG: Final = 0.02
+_FORGETS: Final = 0.98
+"""Seconds that no request of late may have taken where many are given ahead, and what is left of
+such a time with each request."""
+
 _WAIT: Final = 0.002
 """Seconds that requests may wait for a worker before there is another one."""
 
@@ -110,6 +115,7 @@ class Pool:
         self._failed_starts = 0
         self._queue: deque[Call] = deque()
         self._average = math.inf
+        self._longest = 0.0
         self._is_retiring = False
         self._is_stopped = False
         self._told_worn = False
@@ -143,7 +149,7 @@ class Pool:
             return
         now = monotonic()
         call.arrived = call.started = call.waits_since = self.used_at = now
-        worker = self._free_worker()
+        worker = self._free_worker(now)
         if worker is not None and not self._queue:
             worker.send(call)
         else:
@@ -211,11 +217,11 @@ class Pool:
 
     # --- requests and workers ----------------------------------------------------------------
 
-    def _free_worker(self) -> WorkerLink | None:
+    def _free_worker(self, now: float) -> WorkerLink | None:
         """Find the worker with the least to do; where all have enough, start another one."""
         best: WorkerLink | None = None
         for worker in self._workers:
-            if worker.is_leaving or worker.is_lost:
+            if worker.is_leaving or worker.is_lost or self._is_held_up(worker, now):
                 continue
             if len(worker.calls) < worker.most and worker.most > 1:
                 # One that answers many together is not busy before it has them.
@@ -225,6 +231,11 @@ class Pool:
         if best is None or (best.calls and self._is_pressed(best)):
             self._grow()
         return best if best is not None and self._has_room(best) else None
+
+    def _is_held_up(self, worker: WorkerLink, now: float) -> bool:
+        """Whether a worker is at something that takes much longer than usual."""
+        calls = worker.calls
+        return bool(calls) and now - calls[0].started > max(_LONG, 5 * self._average)
 
     def _is_pressed(self, best: WorkerLink) -> bool:
         """Whether requests would wait so long that another worker is worth its start."""
@@ -240,7 +251,7 @@ class Pool:
         if worker.most > 1:
             # What one takes is what all of them wait for each other.
             return len(calls) < 2 * worker.most and len(calls) * self._average < _TOGETHER
-        if self._average < _SHORT:
+        if self._average < _SHORT and self._longest < _LONG:
             return len(calls) < _AHEAD_IF_SHORT
         return self._average < _BRIEF and len(calls) < _AHEAD_IF_BRIEF
 
@@ -329,6 +340,7 @@ class Pool:
         self._average = (
             seconds if self._average == math.inf else self._average * 0.9 + seconds * 0.1
         )
+        self._longest = max(self._longest * _FORGETS, seconds)
         self._failed_starts = 0
         if not call.is_over:
             self._tell(call, kind, body, now - call.arrived)
