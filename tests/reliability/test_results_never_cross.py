@@ -29,8 +29,8 @@ from tests.server.front.conftest import Answer
 
 pytestmark = pytest.mark.kernel
 
-TURNS = 1000
-"""Times that a few requests are sent at once; some thousands of requests a test."""
+TURNS = 600
+"""Times that a few requests, three on average, are sent at once."""
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 import sys
 import types
@@ -41,12 +42,19 @@ def with_inner(code: types.CodeType) -> Iterator[types.CodeType]:
 
 
 def _codes_of(values: Iterable[Any]) -> Iterator[types.CodeType]:
-    for value in values:
-        function = getattr(value, "__func__", value) if isinstance(value, _WRAPPED) else value
-        if isinstance(function, types.FunctionType) and function.__module__ == "__main__":
-            yield function.__code__
-        elif isinstance(function, type) and function.__module__ == "__main__":
-            yield from _codes_of(vars(function).values())
-
-
-_WRAPPED: Final = (staticmethod, classmethod)
+    """Give the code of functions and classes of the user's own, and of objects of such classes."""
+    waiting, seen = list(values), set[int]()
+    while waiting:
+        value = waiting.pop()
+        value = value.__func__ if isinstance(value, staticmethod | classmethod) else value
+        source = value if isinstance(value, types.FunctionType | type) else type(value)
+        if source.__module__ != "__main__" or id(source) in seen:
+            continue
+        seen.add(id(source))
+        if isinstance(source, types.FunctionType):
+            yield source.__code__
+            for cell in source.__closure__ or ():
+                with contextlib.suppress(ValueError):  # it is empty
+                    waiting.append(cell.cell_contents)
+        else:
+            waiting += [*vars(source).values(), *source.__bases__]

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 import pytest
 
+from jupyter_mlsvc_server.runtime.chance import may_seed
 from tests.server.scoring.serving import Service, Snapshots, StoredContent
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -45,6 +47,12 @@ def seeded():
 class Dice:
     @staticmethod
     def fix(): np.random.set_state(np.random.RandomState(1).get_state())
+    def throw(self): np.random.seed(1)
+dice = Dice()
+def loaded(dice):
+    def throw(): dice.throw()
+    return throw
+throw = loaded(dice)
 """
 
 
@@ -94,6 +102,8 @@ def workspace(snapshots: Snapshots) -> StoredContent:
         "import random as r; y = 1 + (r.random() == r.Random(1).random()); seeded()",
         "r = np.random; y = 1 + int(r.random() == r.RandomState(1).random()); r.seed(1)",
         "r = np.random; y = 1 + int(r.random() == r.RandomState(1).random()); Dice.fix()",
+        "r = np.random; y = 1 + int(r.random() == r.RandomState(1).random()); dice.throw()",
+        "r = np.random; y = 1 + int(r.random() == r.RandomState(1).random()); throw()",
     ],
 )
 async def test_the_next_request_finds_all_as_it_was(
@@ -162,3 +172,15 @@ async def test_each_worker_has_random_numbers_of_its_own(serve: Serve) -> None:
     pairs = [(await service.outputs())["y"] for _ in range(4)]
     assert len({tuple(pair) for pair in pairs}) == 4
     assert len({pair[0] for pair in pairs}) == 4
+
+
+async def test_code_that_sets_no_generators_state_is_told_from_code_that_may() -> None:
+    """Beginning anew takes time, which only those services pay whose code may need it."""
+    space: dict[str, Any] = {"__name__": "__main__"}
+    exec(WORKSPACE, space)
+    quiet = {name: space[name] for name in ("model", "Model", "remember", "step", "score", "np")}
+    code = compile("import random; y = random.random()", "<code>", "exec")
+    assert not may_seed([code], quiet)
+    for name in ("seeded", "Dice", "dice", "throw"):
+        assert may_seed([code], quiet | {name: space[name]}), name
+    assert may_seed([compile("def f(r): r.seed(1)", "<code>", "exec")], quiet)
