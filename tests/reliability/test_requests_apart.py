@@ -98,7 +98,7 @@ if end == "exiting":
 y = [n, *found]
 """
 
-WHATS = [
+CHANGES = [
     "",
     "",
     "",
@@ -138,7 +138,7 @@ async def test_nothing_is_left_for_the_next_request(
     chance, numbers = random.Random(workers), itertools.count(1)
 
     def question() -> dict[str, Any]:
-        return {"n": next(numbers), "what": chance.choice(WHATS), "end": chance.choice(ENDS)}
+        return {"n": next(numbers), "what": chance.choice(CHANGES), "end": chance.choice(ENDS)}
 
     async def turn(line: Line) -> None:
         if chance.random() < 0.2:
