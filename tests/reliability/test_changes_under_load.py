@@ -19,7 +19,7 @@ from tests.reliability.callers import Line, calling, in_thread
 from tests.reliability.conftest import Doors, Publish, definition
 from tests.server.front.conftest import Answer
 
-pytestmark = pytest.mark.kernel
+pytestmark = [pytest.mark.kernel, pytest.mark.timeout(240)]
 
 GONE = -1
 """In the place of a revision where there is no service."""

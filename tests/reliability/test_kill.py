@@ -15,6 +15,7 @@ import requests
 
 from jupyter_mlsvc_server.launch import ServerProcess
 from tests.contract.doors import Door, sign_in
+from tests.processes import that_run_on
 
 pytestmark = [pytest.mark.kernel, pytest.mark.timeout(240)]
 
@@ -48,8 +49,7 @@ def killed_during(server: ServerProcess, work: Callable[[], object], delay: floa
     family += psutil.Process(server.process.pid).children(recursive=True)
     server.kill()
     thread.join()
-    _, alive = psutil.wait_procs(set(family), timeout=15)
-    assert not alive, [process.cmdline() for process in alive]
+    assert not that_run_on(family)
 
 
 def session_with_model(door: Door) -> str:

@@ -12,7 +12,7 @@ import pytest
 from tests.reliability.callers import Line, calling
 from tests.reliability.conftest import Doors, Publish
 
-pytestmark = pytest.mark.kernel
+pytestmark = [pytest.mark.kernel, pytest.mark.timeout(240)]
 
 LEAVERS = 400
 CODE = "import os, time; time.sleep(0.01 if n % 7 == 0 else 0); y = [n, os.getpid(), 'x' * size]"

@@ -14,7 +14,7 @@ from tests.contract.doors import Door
 from tests.reliability.callers import Line, calling
 from tests.reliability.conftest import Doors, Publish
 
-pytestmark = pytest.mark.kernel
+pytestmark = [pytest.mark.kernel, pytest.mark.timeout(240)]
 
 WORKSPACE = """
 import numpy as np

@@ -27,7 +27,7 @@ from tests.reliability.callers import Line, calling
 from tests.reliability.conftest import Doors, Publish
 from tests.server.front.conftest import Answer
 
-pytestmark = pytest.mark.kernel
+pytestmark = [pytest.mark.kernel, pytest.mark.timeout(240)]
 
 TURNS = 600
 """Times that a few requests, three on average, are sent at once."""

@@ -20,7 +20,7 @@ from tests.reliability.callers import Line, calling, in_thread, lines_to
 from tests.reliability.conftest import BASE_URL, Doors, Publish, doors_of, publishing
 from tests.server.front.conftest import Answer
 
-pytestmark = pytest.mark.kernel
+pytestmark = [pytest.mark.kernel, pytest.mark.timeout(240)]
 
 PASSWORD = "correct horse battery"
 LINES = 4

@@ -17,7 +17,7 @@ from tests.reliability.callers import PATIENCE, Line, calling, lines_to
 from tests.reliability.conftest import BASE_URL, Doors, Publish, doors_of, publishing
 from tests.server.front.conftest import Answer, y_of
 
-pytestmark = pytest.mark.kernel
+pytestmark = [pytest.mark.kernel, pytest.mark.timeout(240)]
 
 QUEUE = 8
 WORKERS = 2
