@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
-from collections.abc import Collection
+from collections.abc import Collection, Coroutine
 from typing import Any
 
 from jupyter_mlsvc_server.errors import MlsvcServerError
@@ -25,6 +26,7 @@ from jupyter_mlsvc_server.front.messages import (
 from jupyter_mlsvc_server.front.supervisor import FrontNotThere, Supervisor
 from jupyter_mlsvc_server.scoring.definition import DefinitionKey, PoolSize, ServiceDefinition
 from jupyter_mlsvc_server.scoring.engine import Definitions, ScoringAnswer
+from jupyter_mlsvc_server.scoring.link import Ended
 from jupyter_mlsvc_server.scoring.local import LocalEngine
 from jupyter_mlsvc_server.scoring.statistics import Figures, State
 
@@ -39,6 +41,36 @@ class FrontEnded(MlsvcServerError):
             "The process that runs services ended unexpectedly while it answered this request. "
             "It is started again."
         )
+
+
+class Question:
+    """A request that the front was asked to answer."""
+
+    __slots__ = ("_link", "_told", "number")
+
+    def __init__(self, link: Link, ended: Ended) -> None:
+        self._link = link
+        self._told = ended
+        self.number = 0
+
+    def tell(self, outcome: Any) -> None:
+        """Pass on how it ended."""
+        self._told(FrontEnded() if isinstance(outcome, LinkEnded) else outcome)
+
+    def abandon(self) -> None:
+        """Forget about the caller, who left."""
+        self._link.give_up(self.number)
+
+
+class Waiting:
+    """A request that waits for a front that can be asked."""
+
+    def __init__(self, task: asyncio.Task[None]) -> None:
+        self._task = task
+
+    def abandon(self) -> None:
+        """Forget about the caller, who left."""
+        self._task.cancel()
 
 
 class FrontEngine:
@@ -59,6 +91,7 @@ class FrontEngine:
         self._supervisor = supervisor
         self._settings = settings
         self._kept: dict[DefinitionKey, PoolSize] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
 
     @property
     def definitions(self) -> Definitions:
@@ -137,6 +170,32 @@ class FrontEngine:
         except LinkEnded:
             raise FrontEnded from None
         return answer
+
+    def submit(self, key: DefinitionKey, body: bytes, ended: Ended) -> Question | Waiting:
+        """Answer one request through a callback, which may come at once."""
+        link = self._supervisor.link
+        if link is None:
+            return Waiting(self._spawn(self._submit_later(key, body, ended)))
+        question = Question(link, ended)
+        try:
+            question.number = link.submit(Consume(*key, body), ScoringAnswer, question.tell)
+        except LinkEnded as error:
+            question.tell(error)
+        return question
+
+    async def _submit_later(self, key: DefinitionKey, body: bytes, ended: Ended) -> None:
+        outcome: ScoringAnswer | MlsvcServerError
+        try:
+            outcome = await self.consume(*key, body)
+        except MlsvcServerError as error:
+            outcome = error
+        ended(outcome)
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
 
     async def statistics(self) -> dict[str, Any]:
         """Count what is loaded."""

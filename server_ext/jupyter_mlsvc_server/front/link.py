@@ -1,7 +1,8 @@
 """The link between the server and the front: questions, answers, and what is told unasked.
 
 Both ends are alike. A frame is a header and msgpack; many questions are open at a time, either end
-may ask, and an error that answers a question is raised where it was asked, as what it was.
+may ask, and an error that answers a question is raised where it was asked, as what it was. What is
+sent in one turn of the event loop goes out in one piece.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from jupyter_mlsvc_server.scoring.link import Call, Ended
 
 _HEADER: Final = Layout("<IBQ")
 """Length of the payload, kind of the frame, number of the question."""
+_LENGTH: Final = Layout("<I")
 
 _HIGH_WATER: Final = 2**22
 _PIECE: Final = 2**16
@@ -98,6 +100,8 @@ _BY_STATUS: Final = {
 
 Handler = Callable[[Any], Awaitable[Any]]
 Submit = Callable[[Any, Ended], Call]
+Told = Callable[[Any], None]
+"""Takes an answer, or the error that there is instead: a domain error or :class:`LinkEnded`."""
 
 
 class Link(asyncio.BufferedProtocol):
@@ -134,11 +138,15 @@ class Link(asyncio.BufferedProtocol):
         self._log = log
         self._loop = asyncio.get_running_loop()
         self._numbers = itertools.count(1)
-        self._open: dict[int, tuple[asyncio.Future[Any], Any]] = {}
+        self._open: dict[int, tuple[Told, Any]] = {}
+        self._decoders: dict[Any, msgspec.msgpack.Decoder[Any]] = {}
         self._tasks: dict[int, asyncio.Task[None]] = {}
-        self._bytes = bytearray()
+        self._out = bytearray()
+        self._is_flush_due = False
         # One for all reads: asyncio's own loop asks the system for 256 KiB at each.
-        self._buffer = memoryview(bytearray(_PIECE))
+        self._usual_room = memoryview(bytearray(_PIECE))
+        self._room = self._usual_room
+        self._filled = 0
         self._transport: asyncio.Transport | None = None
         self._writable = asyncio.Event()
         self._writable.set()
@@ -156,16 +164,38 @@ class Link(asyncio.BufferedProtocol):
             What it raised.
         """
         await self._writable.wait()
-        number = next(self._numbers)
         future: asyncio.Future[Any] = self._loop.create_future()
-        self._send(_Frame.ASK, number, question)
-        self._open[number] = future, kind
+        number = self.submit(question, kind, partial(_settle, future))
         try:
             return await future
         except asyncio.CancelledError:
-            if self._open.pop(number, None) is not None and not self.ended.done():
-                self._send(_Frame.CANCEL, number, None)
+            self.give_up(number)
             raise
+
+    @property
+    def is_writable(self) -> bool:
+        """Whether the other end keeps up with reading; who asks while it does not is to wait."""
+        return self._writable.is_set()
+
+    def submit(self, question: Message, kind: Any, told: Told) -> int:
+        """Ask, and have the answer told; gives a number to :meth:`give_up` by.
+
+        This is :meth:`ask` for those who have thousands of questions a second.
+
+        Raises
+        ------
+        LinkEnded
+            The other end is gone.
+        """
+        number = next(self._numbers)
+        self._send(_Frame.ASK, number, question)
+        self._open[number] = told, kind
+        return number
+
+    def give_up(self, number: int) -> None:
+        """Want no answer any more; nothing happens where it has been told."""
+        if self._open.pop(number, None) is not None and not self.ended.done():
+            self._send(_Frame.CANCEL, number, None)
 
     def tell(self, message: Message) -> None:
         """Tell something that wants no answer; nothing happens where nobody is there."""
@@ -174,14 +204,34 @@ class Link(asyncio.BufferedProtocol):
 
     def close(self) -> None:
         """Close this end."""
+        self._flush()
         if self._transport is not None:
             self._transport.close()
 
     def _send(self, frame: _Frame, number: int, value: object) -> None:
         if self._transport is None or self.ended.done():
             raise LinkEnded
-        payload = self._encoder.encode(value)
-        self._transport.write(_HEADER.pack(len(payload), frame, number) + payload)
+        out = self._out
+        start = len(out)
+        out += _HEADER.pack(0, frame, number)
+        try:
+            self._encoder.encode_into(value, out, -1)
+        except BaseException:
+            del out[start:]
+            raise
+        _LENGTH.pack_into(out, start, len(out) - start - _HEADER.size)
+        if len(out) >= _PIECE:
+            self._flush()
+        elif not self._is_flush_due:
+            self._is_flush_due = True
+            self._loop.call_soon(self._flush)
+
+    def _flush(self) -> None:
+        self._is_flush_due = False
+        if self._out:
+            out, self._out = self._out, bytearray()
+            if self._transport is not None and not self.ended.done():
+                self._transport.write(out)
 
     # --- protocol ----------------------------------------------------------------------------
 
@@ -201,33 +251,40 @@ class Link(asyncio.BufferedProtocol):
 
     def get_buffer(self, sizehint: int) -> memoryview:
         """Give room to read into."""
-        return self._buffer
+        return self._room[self._filled :]
 
     def buffer_updated(self, nbytes: int) -> None:
         """Take the frames that are whole."""
-        self._bytes += self._buffer[:nbytes]
-        at, size = 0, len(self._bytes)
-        while size - at >= _HEADER.size:
-            length, frame, number = _HEADER.unpack_from(self._bytes, at)
-            end = at + _HEADER.size + length
-            if size < end:
+        room, at, end = self._room, 0, self._filled + nbytes
+        while end - at >= _HEADER.size:
+            length, frame, number = _HEADER.unpack_from(room, at)
+            start = at + _HEADER.size
+            if end < start + length:
                 break
-            payload = bytes(memoryview(self._bytes)[at + _HEADER.size : end])
-            at = end
-            self._take(_Frame(frame), number, payload)
-        if at:
-            del self._bytes[:at]
+            at = start + length
+            self._take(frame, number, room[start:at])
+        self._filled = end - at
+        if at or end == len(room):
+            self._keep(room[at:end])
+
+    def _keep(self, rest: memoryview) -> None:
+        """Keep the beginning of a frame where there is room for all of it."""
+        size = _PIECE
+        if len(rest) >= _HEADER.size:
+            size = max(size, _HEADER.size + _LENGTH.unpack_from(rest)[0])
+        # A room just for a long frame, so that the rest of it is read to where it belongs.
+        self._room = self._usual_room if size == _PIECE else memoryview(bytearray(size))
+        self._room[: len(rest)] = rest
 
     def connection_lost(self, error: Exception | None) -> None:
         """Fail what is open, and stop what nobody waits for any more."""
         if not self.ended.done():
             self.ended.set_result(None)
         self._writable.set()
-        waiting = [future for future, _ in self._open.values()]
+        waiting = [told for told, _ in self._open.values()]
         self._open.clear()
-        for future in waiting:
-            if not future.done():
-                future.set_exception(LinkEnded())
+        for told in waiting:
+            self._pass_on(told, LinkEnded())
         for task in list(self._tasks.values()):
             task.cancel()
         for call in self._calls.values():
@@ -235,13 +292,13 @@ class Link(asyncio.BufferedProtocol):
 
     # --- frames ------------------------------------------------------------------------------
 
-    def _take(self, frame: _Frame, number: int, payload: bytes) -> None:
-        if frame is _Frame.ASK:
+    def _take(self, frame: int, number: int, payload: memoryview) -> None:
+        if frame == _Frame.ASK:
             self._answer_later(number, self._decoder.decode(payload))
-        elif frame is _Frame.TELL:
+        elif frame == _Frame.TELL:
             message = self._decoder.decode(payload)
             self._told[type(message)](message)
-        elif frame is _Frame.CANCEL:
+        elif frame == _Frame.CANCEL:
             task = self._tasks.get(number)
             if task is not None:
                 task.cancel()
@@ -249,16 +306,25 @@ class Link(asyncio.BufferedProtocol):
             if call is not None:
                 call.abandon()
         else:
-            self._settle(frame, number, payload)
+            told, kind = self._open.pop(number, (None, None))
+            if told is None:
+                return
+            if frame == _Frame.ANSWER:
+                self._pass_on(told, self._decoder_of(kind).decode(payload))
+            else:
+                self._pass_on(told, error_of(self._decoder_of(Failure).decode(payload)))
 
-    def _settle(self, frame: _Frame, number: int, payload: bytes) -> None:
-        future, kind = self._open.pop(number, (None, None))
-        if future is None or future.done():
-            return
-        if frame is _Frame.ANSWER:
-            future.set_result(msgspec.msgpack.decode(payload, type=kind))
-        else:
-            future.set_exception(error_of(msgspec.msgpack.decode(payload, type=Failure)))
+    def _decoder_of(self, kind: Any) -> msgspec.msgpack.Decoder[Any]:
+        decoder = self._decoders.get(kind)
+        if decoder is None:
+            decoder = self._decoders[kind] = msgspec.msgpack.Decoder(kind)
+        return decoder
+
+    def _pass_on(self, told: Told, outcome: object) -> None:
+        try:
+            told(outcome)
+        except Exception:  # noqa: BLE001  # the link is everybody's, and goes on
+            self._log.exception("an answer could not be passed on")
 
     def _answer_later(self, number: int, question: Message) -> None:
         submit = self._submitted.get(type(question))
@@ -290,3 +356,12 @@ class Link(asyncio.BufferedProtocol):
             frame, value = _Frame.ERROR, failure_of(MlsvcServerError(""))
         if not self.ended.done():
             self._send(frame, number, value)
+
+
+def _settle(future: asyncio.Future[Any], outcome: Any) -> None:
+    if future.done():  # whoever asked has left
+        return
+    if isinstance(outcome, Exception):
+        future.set_exception(outcome)
+    else:
+        future.set_result(outcome)

@@ -215,6 +215,14 @@ class Supervisor:
         """Whether there is a front to ask."""
         return self._up.is_set()
 
+    @property
+    def link(self) -> Link | None:
+        """The link to a front that can be asked now; None where one has to wait for it."""
+        if self._process is None or self._is_stopping or not self._up.is_set():
+            return None
+        link = self._process.link
+        return link if link.is_writable else None
+
     async def forget_tokens(self) -> None:
         """Have the front ask for each token again; done when it will."""
         # One that is being started remembers none.

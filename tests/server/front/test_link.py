@@ -6,6 +6,7 @@ import asyncio
 import dataclasses
 import logging
 import socket
+import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
 from typing import Any
@@ -184,6 +185,96 @@ async def test_calls_are_answered_without_a_task_and_forgotten_when_the_asker_le
     asker.close()
     answerer.close()
     await asyncio.sleep(0)
+
+
+async def test_an_answer_may_be_told_and_an_asker_that_fails_costs_nobody_theirs(
+    pair: Pair, caplog: pytest.LogCaptureFixture
+) -> None:
+    gone = asyncio.Event()
+
+    async def answer(question: Consume) -> ScoringAnswer:
+        if question.body == b"busy":
+            raise errors.Busy("later", retry_after=7)
+        if question.body == b"never":
+            try:
+                await asyncio.sleep(60)
+            finally:
+                gone.set()
+        return ScoringAnswer(200, question.body, True)
+
+    asker, answerer = await pair(answer)
+    told: list[Any] = []
+
+    def fail(_: Any) -> None:
+        raise RuntimeError("the asker's own")
+
+    asker.submit(Consume("a", "1", b"x"), ScoringAnswer, fail)
+    for body in (b"busy", b"y"):
+        asker.submit(Consume("a", "1", body), ScoringAnswer, told.append)
+    number = asker.submit(Consume("a", "1", b"never"), ScoringAnswer, told.append)
+    assert (await asker.ask(Consume("a", "1", b"z"), ScoringAnswer)).body == b"z"
+    assert isinstance(told[0], errors.Busy)
+    assert told[1:] == [ScoringAnswer(200, b"y", True)]
+    assert "RuntimeError: the asker's own" in caplog.text
+    asker.give_up(number)
+    await asyncio.wait_for(gone.wait(), 5)
+    asker.submit(Consume("a", "1", b"never"), ScoringAnswer, told.append)
+    answerer.close()
+    await asyncio.wait_for(asker.ended, 5)
+    assert isinstance(told[2], LinkEnded)
+    with pytest.raises(LinkEnded):
+        asker.submit(Consume("a", "1", b"late"), ScoringAnswer, told.append)
+    assert len(told) == 3
+
+
+async def test_what_is_sent_in_one_turn_goes_out_in_one_piece() -> None:
+    reader, writer = socket.socketpair()
+    reader.setblocking(False)
+    link = Link(ToFront, {}, {}, logging.getLogger("test"))
+    await asyncio.get_running_loop().create_unix_connection(partial(_same, link), sock=writer)
+    for n in range(10):
+        link.submit(Consume("a", "1", b"%d" % n), ScoringAnswer, _ignore)
+    with pytest.raises(BlockingIOError):
+        reader.recv(1)
+    await asyncio.sleep(0.01)
+    data = reader.recv(2**16)
+    assert data.count(b"Consume") == 10
+    link.close()
+    reader.close()
+    await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize("step", [1, 7, 13, 14, 1000, 2**16, 2**17])
+async def test_frames_may_come_in_pieces_of_any_size(step: int) -> None:
+    bodies = [b"", b"x", b"y" * 70_000, b"z", b"u" * (2**16 - 24), b"v" * 3000, b"w" * 200_000]
+    if step < 100:
+        bodies = [b"", b"x", b"y" * 300, b"z"]
+    data = b"".join(
+        _framed(n, msgspec.msgpack.encode(Consume("a", "1", body))) for n, body in enumerate(bodies)
+    )
+    found: list[bytes] = []
+
+    def submit(question: Consume, ended: Ended) -> Call:
+        found.append(question.body)
+        return Call(KEY, question.body, ended)
+
+    link = Link(ToFront, {}, {}, logging.getLogger("test"), {Consume: submit})
+    while data:
+        room = link.get_buffer(-1)
+        piece = data[: min(step, len(room))]
+        assert piece
+        room[: len(piece)] = piece
+        link.buffer_updated(len(piece))
+        data = data[len(piece) :]
+    assert found == bodies
+
+
+def _framed(number: int, payload: bytes) -> bytes:
+    return struct.pack("<IBQ", len(payload), 0, number) + payload
+
+
+def _ignore(_: Any) -> None:
+    pass
 
 
 def test_a_definition_crosses_with_all_that_it_has() -> None:
