@@ -47,6 +47,11 @@ class _Known:
     expires_on: float
     fresh_until: float
 
+    @property
+    def is_fresh(self) -> bool:
+        """Whether it may be trusted without a look at the database."""
+        return self.fresh_until > time.monotonic() and self.expires_on > time.time()
+
 
 class TokenManager(LoggingConfigurable):
     """Issues, renews, revokes and verifies tokens.
@@ -89,6 +94,7 @@ class TokenManager(LoggingConfigurable):
         self._key_file = data_dir / "secret.key"
         self._key = b""
         self._known: OrderedDict[str, _Known] = OrderedDict()
+        self._looking: dict[str, asyncio.Task[Principal]] = {}
         self._revocations = 0
         self._local: dict[bytes, Principal] = {}
         self._listeners: list[Callable[[], Awaitable[None]]] = []
@@ -113,6 +119,8 @@ class TokenManager(LoggingConfigurable):
 
     async def stop(self) -> None:
         """Forget all that is in memory; local tokens end here."""
+        for task in self._looking.values():
+            task.cancel()
         await self._forget()
         self._local.clear()
 
@@ -198,8 +206,11 @@ class TokenManager(LoggingConfigurable):
         if access_token.startswith(LOCAL_PREFIX):
             return self._local_principal(access_token)
         known = self._known.get(access_token)
-        if known and known.fresh_until > time.monotonic() and known.expires_on > time.time():
+        if known and known.is_fresh:
             return known.principal
+        return await self._look_up(access_token)
+
+    async def _look_up(self, access_token: str) -> Principal:
         claims = self._claims(access_token)
         revocations = self._revocations
         principal = await self._store.find_principal(claims["jti"], claims["sub"])
@@ -209,6 +220,34 @@ class TokenManager(LoggingConfigurable):
         if revocations == self._revocations:
             self._remember(access_token, principal, claims["exp"])
         return principal
+
+    def recall(self, access_token: str) -> Principal | None:
+        """Tell whose token it is, where that is known without a look at the database.
+
+        A token that became invalid is not known any more. One that is asked for all the time is
+        looked up again before it is forgotten, so that nobody waits for that.
+        """
+        if access_token.startswith(LOCAL_PREFIX):
+            return self._local.get(_digest(access_token))
+        known = self._known.get(access_token)
+        if not known or not known.is_fresh:
+            return None
+        if known.fresh_until - time.monotonic() < self.cache_seconds / 4:
+            self._look_again(access_token)
+        return known.principal
+
+    def _look_again(self, access_token: str) -> None:
+        if access_token in self._looking:
+            return
+
+        def looked(task: asyncio.Task[Principal]) -> None:
+            del self._looking[access_token]
+            if not task.cancelled() and isinstance(task.exception(), InvalidAccessToken):
+                self._known.pop(access_token, None)
+
+        task = asyncio.create_task(self._look_up(access_token))
+        self._looking[access_token] = task
+        task.add_done_callback(looked)
 
     async def trusted(self, access_token: str) -> tuple[Principal, float]:
         """Tell whose token it is, as :meth:`principal_of`, and for how many seconds that holds.

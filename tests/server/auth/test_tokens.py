@@ -377,6 +377,51 @@ async def test_a_cached_token_needs_no_database(
     assert await cached.principal_of(pair.access_token) == ANN
 
 
+async def test_a_verified_token_is_recalled_until_it_is_revoked(
+    database: Database, accounts: AccountManager
+) -> None:
+    cached = await another(database, accounts, cache_seconds=600.0)
+    pair = await cached.login("ann", PASSWORD)
+    assert cached.recall(pair.access_token) is None
+    await cached.principal_of(pair.access_token)
+    assert cached.recall(pair.access_token) == ANN
+    await cached.revoke(pair.refresh_token)
+    assert cached.recall(pair.access_token) is None
+    local = cached.local_token(ANN)
+    assert cached.recall(local) == ANN
+    assert cached.recall(local + "x") is None
+    await cached.stop()
+    assert cached.recall(local) is None
+
+
+async def test_a_token_in_use_is_looked_up_again_before_it_is_forgotten(
+    database: Database, accounts: AccountManager
+) -> None:
+    cached = await another(database, accounts, cache_seconds=100.0)
+    token = (await cached.login("ann", PASSWORD)).access_token
+    await cached.principal_of(token)
+    cached.cache_seconds = 600.0  # of which next to nothing is left
+    async with asyncio.timeout(30):
+        while (await cached.trusted(token))[1] < 200:
+            assert cached.recall(token) == ANN
+            await asyncio.sleep(0.01)
+
+
+async def test_a_token_in_use_that_another_process_revoked_is_soon_unknown(
+    tokens: TokenManager, database: Database
+) -> None:
+    cached = await another(database, AccountManager(database=database), cache_seconds=100.0)
+    pair = await cached.login("ann", PASSWORD)
+    await cached.principal_of(pair.access_token)
+    await tokens.revoke(pair.refresh_token)
+    cached.cache_seconds = 600.0
+    async with asyncio.timeout(30):
+        while cached.recall(pair.access_token) is not None:  # noqa: ASYNC110  # nobody tells
+            await asyncio.sleep(0.01)
+    with pytest.raises(InvalidAccessToken):
+        await cached.principal_of(pair.access_token)
+
+
 async def test_expired_pairs_are_forgotten_at_a_later_login(
     tokens: TokenManager, database: Database
 ) -> None:
