@@ -402,7 +402,8 @@ class JupyterEndpoint(Endpoint, APIHandler):
             user = await user
         if user is None:
             return None
-        self.current_user = user
+        # Without the second name, Jupyter takes its check of the XSRF cookie for one too early.
+        self.current_user = self._jupyter_current_user = user
         await self._check_jupyter_rules(user)
         return Principal(name=self._owner_name(user), role=Role.OWNER)
 
