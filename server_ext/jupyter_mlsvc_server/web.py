@@ -51,6 +51,7 @@ PARTS = "mlsvc_parts"
 WEB_SETTINGS = "mlsvc_web_settings"
 
 _METHODS_WITH_BODY: Final = {"POST", "PUT", "PATCH"}
+_LONGEST_LENGTH: Final = 18
 
 _log = logging.getLogger("jupyter_mlsvc_server")
 
@@ -490,7 +491,8 @@ def bearer_token(headers: httputil.HTTPHeaders) -> str | None:
 
 def _content_length(headers: httputil.HTTPHeaders) -> int:
     text = headers.get("Content-Length", "0")
-    return int(text) if text.isascii() and text.isdigit() else 0
+    # As many digits as tell that it is too much: Python reads no number of thousands of them.
+    return int(text[:_LONGEST_LENGTH]) if text.isascii() and text.isdigit() else 0
 
 
 def all_routes(tables: Iterable[Routes]) -> Routes:
