@@ -278,6 +278,11 @@ class Endpoint(web.RequestHandler):
         self.set_header("Content-Type", content_type)
         self.finish(body)
 
+    @property
+    def answered_headers(self) -> list[tuple[str, str]]:
+        """The headers of the answer, in their order, once it is finished."""
+        return [*self._headers.get_all()]
+
     def send_error(self, status_code: int = 500, **kwargs: Any) -> None:
         """Answer with an error, unless the client left in the middle of an answer."""
         error = kwargs.get("exc_info", (None, None, None))[1]

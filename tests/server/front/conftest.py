@@ -26,6 +26,8 @@ class Answer:
     status: int
     headers: dict[str, str]
     body: bytes
+    head: str = ""
+    """All but the body, as it came."""
 
     def json(self) -> Any:
         return json.loads(self.body)
@@ -77,7 +79,7 @@ class RawConnection:
         while len(self._read) < length:
             self._more()
         body, self._read = self._read[:length], self._read[length:]
-        return Answer(int(first.split()[1]), headers, body)
+        return Answer(int(first.split()[1]), headers, body, head.decode())
 
     def is_closed(self) -> bool:
         """Whether the server closes it, and has nothing more to say."""
