@@ -9,19 +9,15 @@ the ordinary about a request goes to the handlers, and so does everything that e
 from __future__ import annotations
 
 import itertools
-import logging
 import secrets
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from email.utils import formatdate
-from functools import partial
 from http import HTTPStatus
 from typing import Any, Final, Protocol, runtime_checkable
 
 from jupyter_server.base.handlers import log as jupyter_log
-from jupyter_server.log import log_request
-from jupyter_server.prometheus.metrics import HTTP_REQUEST_DURATION_SECONDS
 from tornado.http1connection import HTTP1Connection
 from tornado.httpserver import HTTPServer
 from tornado.httputil import (
@@ -40,6 +36,7 @@ from jupyter_mlsvc_server.auth.policy import Action, may
 from jupyter_mlsvc_server.auth.tokens import TokenManager
 from jupyter_mlsvc_server.scoring.definition import DefinitionKey
 from jupyter_mlsvc_server.scoring.engine import ScoringAnswer
+from jupyter_mlsvc_server.services.bookkeeping import Bookkeeping
 from jupyter_mlsvc_server.services.stream import (
     AnsweringStream,
     KnownRequest,
@@ -72,50 +69,6 @@ class CallbackEngine(Protocol):
         self, key: DefinitionKey, body: bytes, ended: Callable[[Outcome], None]
     ) -> Submitted:
         """Answer a request as ``consume`` does, through a callback, which may come at once."""
-
-
-class Bookkeeping:
-    """Does what Jupyter's log function does about requests that handlers answered with 200.
-
-    Parameters
-    ----------
-    settings
-        Those of the Jupyter server's application.
-    log
-        Where that function writes.
-    """
-
-    def __init__(
-        self, settings: Mapping[str, Any], log: logging.Logger | logging.LoggerAdapter[Any]
-    ) -> None:
-        self._settings = settings
-        self._log = log.logger if isinstance(log, logging.LoggerAdapter) else log
-        self._observers: dict[type[Endpoint], Callable[[float], None]] = {}
-
-    def does(self) -> bool:
-        """Whether it can stand in: not for lines in a log, and for no other function."""
-        function = self._settings.get("log_function")
-        if isinstance(function, partial):
-            function = function.func
-        return function is log_request and not _is_heard(self._log, logging.DEBUG)
-
-    def note(self, seconds: float, endpoint: type[Endpoint]) -> None:
-        """Note a request that was answered with 200, and how long that took."""
-        observe = self._observers.get(endpoint)
-        if observe is None:
-            observe = self._observers[endpoint] = self._observer(endpoint)
-        observe(seconds)
-
-    def _observer(self, endpoint: type[Endpoint]) -> Callable[[float], None]:
-        keywords = getattr(self._settings["log_function"], "keywords", {})
-        if not keywords.get("record_prometheus_metrics", True):
-            return lambda _: None
-        observe: Callable[[float], None] = HTTP_REQUEST_DURATION_SECONDS.labels(
-            method="POST",
-            handler=f"{endpoint.__module__}.{endpoint.__name__}",
-            status_code=HTTPStatus.OK.value,
-        ).observe
-        return observe
 
 
 @dataclass(frozen=True, slots=True)
@@ -395,14 +348,3 @@ def _head(headers: list[tuple[str, str]]) -> bytes | None:
         shown = _VARYING.get(name) or value.replace("%", "%%").encode("latin-1")
         lines.append(b"%b: %b" % (name.replace("%", "%%").encode("latin-1"), shown))
     return b"\r\n".join([*lines, b"", b""])
-
-
-def _is_heard(log: logging.Logger | None, level: int) -> bool:
-    """Whether a line gets anywhere; Jupyter's loggers take all and leave it to their handlers."""
-    if log is None or not log.isEnabledFor(level):
-        return False
-    while log is not None:
-        if any(handler.level <= level for handler in log.handlers):
-            return True
-        log = log.parent if log.propagate else None
-    return False

@@ -10,7 +10,7 @@ import pytest
 from jupyter_server.log import log_request
 from prometheus_client import REGISTRY
 
-from jupyter_mlsvc_server.services.shortcut import Bookkeeping
+from jupyter_mlsvc_server.services.bookkeeping import Bookkeeping
 from jupyter_mlsvc_server.web import UnknownPath
 
 
