@@ -221,12 +221,18 @@ class _WorkspacePickler(NamespacePickler):
         return {name for function in functions for name in self._globals_of(function)}
 
     def reducer_override(self, value: Any) -> Any:
-        """Refuse open files, and what could not be imported when it is read."""
+        """Refuse open files, and what could not be imported when it is read.
+
+        Memory-mapped arrays become plain ones, which are mapped from the snapshot in their turn.
+        """
         if isinstance(value, _NAMED):
             self._require_importable(value)
         elif isinstance(value, io.TextIOWrapper) and value not in {sys.stdout, sys.stderr}:
             # cloudpickle would read the file and put a copy of its text in its place.
             raise TypeError("cannot pickle '_io.TextIOWrapper' object")
+        elif type(value).__name__ == "memmap" and type(value).__module__ == "numpy":
+            # numpy would copy it into the stream.
+            return value.view(sys.modules["numpy"].ndarray).__reduce_ex__(5)
         return super().reducer_override(value)
 
     def _require_importable(self, value: Any) -> None:

@@ -317,6 +317,28 @@ def test_arrays_are_writable_unless_they_were_not(write: Write) -> None:
     )
 
 
+def test_memory_mapped_arrays_need_their_file_no_longer(write: Write) -> None:
+    written = write(
+        """
+        import numpy as np
+        np.arange(40_000.0).tofile("data.bin")
+        fixed = np.memmap("data.bin", dtype=float, mode="r", shape=(200, 200))
+        changing = np.memmap("data.bin", dtype=float, mode="c")
+        again = [changing, changing[:5]]
+        """
+    )
+    assert written.report["buffer_sizes"] == [320_000, 320_000]
+    written.read(
+        """
+        Path("data.bin").unlink()
+        assert fixed.shape == (200, 200) and fixed[-1, -1] == 39_999
+        assert not fixed.flags.writeable
+        changing[3] = -1
+        assert again[0] is changing and changing[3] == -1 and list(again[1]) == [0, 1, 2, 3, 4]
+        """
+    )
+
+
 def test_data_frames_come_back_with_their_types(write: Write) -> None:
     written = write(
         """
