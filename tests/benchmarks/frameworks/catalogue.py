@@ -221,6 +221,7 @@ def _ray(name: str, settings: str, **variables: str) -> Framework:
             "RAY_SERVE_HAPROXY_STATS_PORT": str(place.ports[2]),
             "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": str(place.work / "haproxy.cfg"),
             "RAY_SERVE_HAPROXY_SOCKET_PATH": str(place.work / "haproxy.sock"),
+            "RAY_SERVE_HAPROXY_METRICS_SOCKET_PATH": str(place.work / "metrics.sock"),
             "RAY_SERVE_HAPROXY_SERVER_STATE_BASE": str(place.work),
             "RAY_SERVE_HAPROXY_SERVER_STATE_FILE": str(place.work / "haproxy.state"),
             **variables,

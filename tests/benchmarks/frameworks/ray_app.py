@@ -42,12 +42,16 @@ def main() -> None:
         object_store_memory=100 * 2**20,
         _temp_dir=os.environ["BENCHMARK_WORK"],
     )
+    quiet = {"enable_access_log": False, "log_level": "WARNING"}
     serve.start(
         http_options={"host": "127.0.0.1", "port": int(os.environ["BENCHMARK_PORT"])},
-        logging_config={"enable_access_log": False, "log_level": "WARNING"},
+        logging_config=quiet,
     )
     replicas = serve.deployment(
-        num_replicas=2, max_ongoing_requests=128, ray_actor_options={"num_cpus": 0.5}
+        num_replicas=2,
+        max_ongoing_requests=128,
+        ray_actor_options={"num_cpus": 0.5},
+        logging_config=quiet,
     )
     serve.run(replicas(Iris).bind(), name="iris", route_prefix="/iris")
     stopped.wait()

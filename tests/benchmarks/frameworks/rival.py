@@ -83,24 +83,42 @@ class Rival:
         """Start it, see that it is right and warm, measure, and end it; unless it failed before."""
         if self.failure:
             return
-        with self._in_one_line(), FrameworkServer(self.framework, self.work) as server:
+        with self._in_one_line():
+            server = self._started()
+            try:
+                one = self._contestant_at(server)
+                one.check_answers(expected)
+                one.put_under_load(wrk, connections, warm_seconds)
+                one.measure(wrk, connections, seconds)
+                one.check_answers(expected)
+            finally:
+                server.stop()
+
+    def _started(self) -> FrameworkServer:
+        try:
+            return FrameworkServer(self.framework, self.work).start()
+        except PeerFailed:
+            # One that started before does not lose its figures of all rounds for a bad moment.
             if self.contestant is None:
-                questions = [json.dumps(body).encode() for body in self.framework.questions]
-                self.contestant = Contestant(
-                    server.target, questions, self.framework.species, self.versus
-                )
-            self.contestant.target = server.target
-            self.contestant.check_answers(expected)
-            self.contestant.put_under_load(wrk, connections, warm_seconds)
-            self.contestant.measure(wrk, connections, seconds)
-            self.contestant.check_answers(expected)
+                raise
+            return FrameworkServer(self.framework, self.work).start()
+
+    def _contestant_at(self, server: FrameworkServer) -> Contestant:
+        if self.contestant is None:
+            questions = [json.dumps(body).encode() for body in self.framework.questions]
+            self.contestant = Contestant(
+                server.target, questions, self.framework.species, self.versus
+            )
+        self.contestant.target = server.target
+        return self.contestant
 
     @contextmanager
     def _in_one_line(self) -> Iterator[None]:
         try:
             yield
         except (EnvironmentFailed, PeerFailed, LoadFailed, OSError, HTTPException) as error:
-            self.failure = " ".join(str(error).split())[:200]
+            reason = str(error).removeprefix(f"{self.name}: ")
+            self.failure = " ".join(reason.split())[:200]
             _say(f"{self.name} is left out: {self.failure}")
 
 

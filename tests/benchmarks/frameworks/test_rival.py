@@ -12,7 +12,7 @@ import pytest
 from tests.benchmarks import load
 
 from . import catalogue
-from .catalogue import Framework
+from .catalogue import Framework, Place
 from .rival import Rival
 from .server import FrameworkServer
 
@@ -87,6 +87,20 @@ def test_a_framework_is_measured_turn_by_turn(framework: Framework, tmp_path: Pa
     assert rival.measured is not None
     assert rival.measured.rates(64) == [300.0, 300.0]
     assert rival.measured.failures() == {}
+
+
+def test_one_that_started_before_gets_a_second_try(framework: Framework, tmp_path: Path) -> None:
+    def only_at_odd_times(place: Place) -> list[str]:
+        starts = place.work / "starts"
+        starts.write_text((starts.read_text() if starts.exists() else "") + "1")
+        odd = len(starts.read_text()) % 2
+        return [sys.executable, "-c", SERVER if odd else "raise ValueError", str(place.port)]
+
+    rival = Rival(dataclasses.replace(framework, command=only_at_odd_times), tmp_path / "work")
+    take_turn(rival)
+    take_turn(rival)
+    assert rival.failure is None
+    assert (tmp_path / "work" / "starts").read_text() == "111"
 
 
 def test_all_that_a_server_started_ends_with_it(framework: Framework, tmp_path: Path) -> None:
