@@ -217,6 +217,9 @@ def _ray(name: str, settings: str, **variables: str) -> Framework:
             # It listens on loopback only, and would keep a token in the home folder.
             "RAY_AUTH_MODE": "disabled",
             "RAY_USAGE_STATS_ENABLED": "0",
+            # On a busy machine it would kill its own proxy for starting slowly.
+            "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "60",
+            "RAY_SERVE_PROXY_HEALTH_CHECK_TIMEOUT_S": "60",
             "RAY_SERVE_HAPROXY_METRICS_PORT": str(place.ports[1]),
             "RAY_SERVE_HAPROXY_STATS_PORT": str(place.ports[2]),
             "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": str(place.work / "haproxy.cfg"),

@@ -32,9 +32,6 @@ class Iris:
 
 def main() -> None:
     """Serve until told to stop."""
-    stopped = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stopped.set())
     ray.init(
         num_cpus=2,
         include_dashboard=False,
@@ -54,6 +51,9 @@ def main() -> None:
         logging_config=quiet,
     )
     serve.run(replicas(Iris).bind(), name="iris", route_prefix="/iris")
+    # Only now: Ray has handlers of its own, which would end this process without the others.
+    stopped = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: stopped.set())
     stopped.wait()
     serve.shutdown()
     ray.shutdown()
