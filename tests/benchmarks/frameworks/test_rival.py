@@ -10,6 +10,7 @@ import psutil
 import pytest
 
 from tests.benchmarks import load
+from tests.benchmarks.peers import PeerFailed
 
 from . import catalogue
 from .catalogue import Framework, Place
@@ -38,6 +39,7 @@ class Answers(http.server.BaseHTTPRequestHandler):
     def log_message(self, *_):
         pass
 
+http.server.ThreadingHTTPServer.request_queue_size = 64
 http.server.ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Answers).serve_forever()
 """
 
@@ -138,3 +140,12 @@ def test_one_that_fails_is_left_out_with_a_reason_of_one_line(
     assert reason in rival.failure
     assert "\n" not in rival.failure
     assert rival.measured is None
+
+
+def test_one_that_is_not_ready_in_time_is_ended(framework: Framework, tmp_path: Path) -> None:
+    # It answers what is no JSON, as one does that has no model yet.
+    unready = dataclasses.replace(framework, variables=lambda _place: {"OUTPUTS": "none"})
+    server = FrameworkServer(unready, tmp_path / "work")
+    with pytest.raises(PeerFailed, match="Not ready after 1 s"):
+        server.start(timeout=1)
+    assert not psutil.pid_exists(server._process.pid)
