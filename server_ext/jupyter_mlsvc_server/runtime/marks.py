@@ -5,9 +5,11 @@ session that is captured again mostly holds what it held before. So the server t
 kernel the marks of the buffers that it has stored from there and still has, and one with such a
 mark is not written again.
 
+The server looks for files of the working directory that have not changed in the same way.
+
 A mark is a 128-bit XXH3 of the whole content, which takes 30 milliseconds for a gigabyte. It is no
-cryptographic hash: it only finds out whether buffers of one kernel have changed, and never decides
-about content of another kernel or from outside. For that it is good enough:
+cryptographic hash: it only finds out what has changed in one session, and never decides about
+content of another session or of an archive. For that it is good enough:
 
 - Two contents have one mark by accident once in 2**128.
 - Its seed is random for each session, so data that somebody else made up to collide does not. Who

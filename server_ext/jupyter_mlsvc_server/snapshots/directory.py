@@ -21,10 +21,11 @@ _FILE: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 @dataclass(frozen=True, slots=True)
 class FoundFile:
-    """A regular file, open for reading until the next one is asked for."""
+    """A regular file, open for reading until the next one is asked for; its size is in bytes."""
 
     path: str
     stream: BinaryIO
+    size: int
     executable: bool
 
 
@@ -78,11 +79,13 @@ def _visit(folder: int, name: str, path: str, depth: int) -> Iterator[FoundFile 
 def _open(descriptor: int, path: str) -> Iterator[FoundFile | SkippedFile]:
     with os.fdopen(descriptor, "rb") as stream:
         # Something else may have taken its place since it was looked at.
-        mode = os.fstat(descriptor).st_mode
-        if stat.S_ISREG(mode):
-            yield FoundFile(path, stream, executable=bool(mode & stat.S_IXUSR))
+        found = os.fstat(descriptor)
+        if stat.S_ISREG(found.st_mode):
+            executable = bool(found.st_mode & stat.S_IXUSR)
+            yield FoundFile(path, stream, found.st_size, executable)
         else:
-            yield SkippedFile(path=path, reason=f"it is {_kind(mode)}, not a regular file")
+            reason = f"it is {_kind(found.st_mode)}, not a regular file"
+            yield SkippedFile(path=path, reason=reason)
 
 
 def _kind(mode: int) -> str:

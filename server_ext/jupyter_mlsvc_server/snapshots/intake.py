@@ -25,7 +25,7 @@ from jupyter_mlsvc_server.runtime.manifest import (
 from jupyter_mlsvc_server.runtime.marks import Known, marker
 from jupyter_mlsvc_server.snapshots.directory import FoundFile, walk
 from jupyter_mlsvc_server.snapshots.errors import CaptureFailed, SnapshotTooLarge
-from jupyter_mlsvc_server.storage.blobs import Blob, BlobStore
+from jupyter_mlsvc_server.storage.blobs import Blob, BlobStore, feed
 from jupyter_mlsvc_server.storage.staging import Staging
 
 _log = logging.getLogger("jupyter_mlsvc_server.snapshots")
@@ -46,14 +46,14 @@ class SessionPort(Protocol):
 
 
 class Stored:
-    """What is stored of a session's buffers already, so that they need not be stored again.
+    """What is stored of a session already, so that it need not be stored again.
 
     Attributes
     ----------
     seed : int
         Of this session's marks.
     blobs : Mapping
-        The buffers of its last snapshot by their marks; see ``runtime.marks``.
+        Buffers and files of its last snapshot by their marks; see ``runtime.marks``.
     """
 
     def __init__(self) -> None:
@@ -87,6 +87,9 @@ class Intake:
         self._staging = staging
         self._limit = limit
         self._stored = stored
+        self._known: dict[str, Blob] = {}
+        self._known_sizes: set[int] = set()
+        self._marked: dict[str, Blob] = {}
         self._counted: set[str] = set()
         self._size = 0
 
@@ -100,8 +103,10 @@ class Intake:
         SnapshotTooLarge
             There is more than the limit.
         """
+        await self._find_known()
         report, stream, buffers = await self._take_workspace(session)
         files, skipped_files = await self._take_files(session.directory)
+        self._stored.blobs = self._marked
         return Manifest(
             runtime_type=session.runtime_type,
             workspace=report.workspace,
@@ -114,47 +119,43 @@ class Intake:
     async def _take_workspace(
         self, session: SessionPort
     ) -> tuple[CaptureReport, BlobEntry, list[BlobEntry]]:
-        known = await self._known()
-        request = Known(
-            seed=self._stored.seed, sizes={mark: blob.size for mark, blob in known.items()}
+        known = Known(
+            seed=self._stored.seed, sizes={mark: blob.size for mark, blob in self._known.items()}
         )
         staging = await asyncio.to_thread(self._staging.folder)
         try:
             answer, _ = await session.call_agent(
-                "capture", {"staging": str(staging), "known": msgspec.to_builtins(request)}
+                "capture", {"staging": str(staging), "known": msgspec.to_builtins(known)}
             )
             report = msgspec.convert(answer["report"], CaptureReport)
             stream = self._entry(await self._blobs.ingest(staging / STREAM))
-            return report, stream, await self._take_buffers(staging / BUFFERS, report, known)
+            return report, stream, await self._take_buffers(staging / BUFFERS, report)
         except (OSError, msgspec.ValidationError, KeyError) as error:
             _log.warning("session %s could not be captured: %s", session.id, error)
             raise CaptureFailed from error
         finally:
             await asyncio.to_thread(shutil.rmtree, staging, ignore_errors=True)
 
-    async def _known(self) -> dict[str, Blob]:
-        """Give the buffers of the last snapshot that are still there, and keep them there."""
+    async def _find_known(self) -> None:
+        """Find what is still there of the last snapshot, and keep it there."""
         before = self._stored.blobs
         self.digests.update(blob.digest for blob in before.values())
         there = await self._blobs.renew(before.values())
-        return {mark: blob for mark, blob in before.items() if blob in there}
+        self._known = {mark: blob for mark, blob in before.items() if blob in there}
+        self._known_sizes = {blob.size for blob in there}
 
-    async def _take_buffers(
-        self, folder: Path, report: CaptureReport, known: Mapping[str, Blob]
-    ) -> list[BlobEntry]:
-        blobs: dict[str, Blob] = {}
+    async def _take_buffers(self, folder: Path, report: CaptureReport) -> list[BlobEntry]:
         entries = []
         for number in map(str, range(len(report.buffer_sizes))):
             mark = report.marks.get(number)
             if mark is not None:
-                blob = known[mark]
+                blob = self._known[mark]
             else:
                 hasher = marker(self._stored.seed)
                 blob = await self._blobs.ingest(folder / number, hasher)
                 mark = hasher.hexdigest()
-            blobs[mark] = blob
+            self._marked[mark] = blob
             entries.append(self._entry(blob))
-        self._stored.blobs = blobs
         return entries
 
     async def _take_files(self, directory: Path) -> tuple[list[FileEntry], list[SkippedFile]]:
@@ -170,15 +171,34 @@ class Intake:
         return files, skipped
 
     async def _take_copy(self, found: FoundFile) -> FileEntry:
-        limit = self._limit - self._size if self._limit else None
-        try:
-            blob = await self._blobs.ingest_copy(found.stream, limit)
-        except OverflowError:
-            raise SnapshotTooLarge(self._limit) from None
+        blob = await self._known_copy(found) or await self._new_copy(found)
         self._count(blob)
         return FileEntry(
             path=found.path, digest=blob.digest, size=blob.size, executable=found.executable
         )
+
+    async def _known_copy(self, found: FoundFile) -> Blob | None:
+        """Give the blob of a file that has not changed since the last snapshot."""
+        if found.size not in self._known_sizes:
+            return None
+        hasher = marker(self._stored.seed)
+        size = await asyncio.to_thread(feed, found.stream, hasher)
+        found.stream.seek(0)
+        blob = self._known.get(mark := hasher.hexdigest())
+        if blob is None or blob.size != size:
+            return None
+        self._marked[mark] = blob
+        return blob
+
+    async def _new_copy(self, found: FoundFile) -> Blob:
+        limit = self._limit - self._size if self._limit else None
+        hasher = marker(self._stored.seed)
+        try:
+            blob = await self._blobs.ingest_copy(found.stream, limit, hasher)
+        except OverflowError:
+            raise SnapshotTooLarge(self._limit) from None
+        self._marked[hasher.hexdigest()] = blob
+        return blob
 
     def _entry(self, blob: Blob) -> BlobEntry:
         self._count(blob)

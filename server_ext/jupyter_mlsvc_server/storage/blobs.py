@@ -100,7 +100,9 @@ class BlobStore(LoggingConfigurable):
         """
         return await asyncio.to_thread(self._ingest, path, *others)
 
-    async def ingest_copy(self, source: BinaryIO, limit: int | None = None) -> Blob:
+    async def ingest_copy(
+        self, source: BinaryIO, limit: int | None = None, *others: Hasher
+    ) -> Blob:
         """Store a copy of what can be read from an open file.
 
         Parameters
@@ -109,13 +111,15 @@ class BlobStore(LoggingConfigurable):
             Read in a thread up to its end.
         limit
             Bytes above which it is not stored.
+        others
+            As for :meth:`ingest`.
 
         Raises
         ------
         OverflowError
             There are more bytes than the limit.
         """
-        return await asyncio.to_thread(self._ingest_copy, source, limit)
+        return await asyncio.to_thread(self._ingest_copy, source, limit, *others)
 
     async def put(self, data: bytes) -> Blob:
         """Store bytes."""
@@ -149,20 +153,20 @@ class BlobStore(LoggingConfigurable):
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
                 raise OSError(f"{path.name} is no regular file")
             hasher = hashlib.sha256()
-            size = _feed(file, hasher, *others)
+            size = feed(file, hasher, *others)
             os.fchmod(descriptor, _MODE)
             os.fsync(descriptor)
             blob = Blob(hasher.hexdigest(), size)
         self._settle(path, blob)
         return blob
 
-    def _ingest_copy(self, source: BinaryIO, limit: int | None) -> Blob:
-        return self._write(iter(lambda: source.read(_CHUNK_BYTES), b""), limit)
+    def _ingest_copy(self, source: BinaryIO, limit: int | None, *others: Hasher) -> Blob:
+        return self._write(iter(lambda: source.read(_CHUNK_BYTES), b""), limit, *others)
 
     def _put(self, data: bytes) -> Blob:
         return self._write(iter([data]), None)
 
-    def _write(self, chunks: Iterator[bytes], limit: int | None) -> Blob:
+    def _write(self, chunks: Iterator[bytes], limit: int | None, *others: Hasher) -> Blob:
         hasher, size = hashlib.sha256(), 0
         # Not in a subfolder: what a crash leaves is recognised by where it is.
         descriptor, name = tempfile.mkstemp(dir=private_directory(self.folder), prefix=".new-")
@@ -170,7 +174,8 @@ class BlobStore(LoggingConfigurable):
         try:
             with os.fdopen(descriptor, "wb") as file:
                 for chunk in chunks:
-                    hasher.update(chunk)
+                    for each in (hasher, *others):
+                        each.update(chunk)
                     size += len(chunk)
                     if limit is not None and size > limit:
                         raise OverflowError(f"more than {limit} bytes")
@@ -240,8 +245,8 @@ class BlobStore(LoggingConfigurable):
                 yield entry
 
 
-def _feed(file: BinaryIO, *hashers: Hasher) -> int:
-    """Read a file to its end; gives its size."""
+def feed(file: BinaryIO, *hashers: Hasher) -> int:
+    """Read a file to its end and let all hashers have it; gives its size."""
     buffer, size = memoryview(bytearray(_PIECE_BYTES)), 0
     while count := file.readinto(buffer):  # type: ignore[attr-defined]  # the stubs lack it
         for hasher in hashers:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import io
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import pytest
 import pytest_asyncio
@@ -14,6 +16,8 @@ from jupyter_mlsvc.wire.models import CreateSessionRequest
 from jupyter_mlsvc_server.auth.principal import Principal
 from jupyter_mlsvc_server.sessions.session import Session
 from jupyter_mlsvc_server.snapshots.errors import CaptureFailed, SnapshotTooLarge
+from jupyter_mlsvc_server.snapshots.manager import SnapshotManager
+from jupyter_mlsvc_server.storage.blobs import Blob, BlobStore, Hasher
 from tests.server.snapshots.conftest import run
 
 pytestmark = [pytest.mark.kernel, pytest.mark.asyncio(loop_scope="module")]
@@ -23,6 +27,21 @@ import numpy as np
 model = [np.arange(50_000.0) + number for number in range(3)]
 def total(): return float(sum(part.sum() for part in model))
 """
+
+
+class Copying(BlobStore):
+    """Notes what is copied into it."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.copied: list[bytes] = []
+
+    async def ingest_copy(
+        self, source: BinaryIO, limit: int | None = None, *others: Hasher
+    ) -> Blob:
+        content = source.read()
+        self.copied.append(content)
+        return await super().ingest_copy(io.BytesIO(content), limit, *others)
 
 
 async def nothing() -> None:
@@ -93,6 +112,12 @@ async def buffers(server: Any, snapshot_id: str) -> list[str]:
     record = await server.snapshots.find(snapshot_id)
     manifest = (await server.snapshots.content(record.content_id)).manifest
     return [buffer.digest for buffer in manifest.buffers]
+
+
+async def files(server: Any, snapshot_id: str) -> list[tuple[str, str, bool]]:
+    record = await server.snapshots.find(snapshot_id)
+    manifest = (await server.snapshots.content(record.content_id)).manifest
+    return [(file.path, file.digest, file.executable) for file in manifest.files]
 
 
 async def value_in(server: Any, ann: Principal, snapshot_id: str, expression: str) -> Any:
@@ -217,6 +242,43 @@ async def test_read_only_and_mapped_buffers_are_compared_too(
     third = await take(server, ann, session)
     assert session.written == ["1"]
     assert await value_in(server, ann, third, "[float(part[7]) for part in model]") == [7, 0]
+
+
+async def test_files_that_have_not_changed_are_not_copied_again(
+    server: Any, ann: Principal, session: Watched
+) -> None:
+    snapshots = SnapshotManager(
+        database=server.database,
+        blobs=(blobs := Copying(data_dir=server.data_dir, grace_seconds=0)),
+        data_dir=server.data_dir,
+        collect_interval=0,
+        hold_seconds=0,
+    )
+    await snapshots.start()
+    server = replace(server, snapshots=snapshots)
+    await run(
+        session.session,
+        "import os, pathlib\n"
+        "for name in 'ab': pathlib.Path(name).write_bytes(name.encode() * 100_000)",
+    )
+    first = await take(server, ann, session)
+    assert blobs.copied == [b"a" * 100_000, b"b" * 100_000]
+    blobs.copied.clear()
+    await run(session.session, "os.chmod('a', 0o755)")
+    second = await take(server, ann, session)
+    assert blobs.copied == []
+    assert await files(server, second) == [
+        (path, digest, path == "a") for path, digest, _ in await files(server, first)
+    ]
+    await run(
+        session.session,
+        "with open('b', 'r+b') as file: file.seek(70_000); file.write(b'c')\ndel file",
+    )
+    third = await take(server, ann, session)
+    assert blobs.copied == [b"b" * 70_000 + b"c" + b"b" * 29_999]
+    assert await value_in(server, ann, third, "open('b').read().index('c')") == 70_000
+    assert await value_in(server, ann, second, "open('b').read().count('b')") == 100_000
+    await snapshots.stop()
 
 
 async def test_what_is_known_counts_towards_the_limit(
