@@ -18,7 +18,9 @@ import struct
 import threading
 import zlib
 from array import array
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Final, NamedTuple, Self
 
@@ -106,14 +108,27 @@ class Records:
         found: list[tuple[int, bytes]] = []
         size = 0
         with self._lock:
-            for index in () if self._is_closed else wanted:
-                place = index * OFFSET.size
-                start, end = _SPAN.unpack(os.pread(self._offsets, _SPAN.size, place))
-                found.append((index, _read(self._data, end - start, start)))
-                size += end - start
+            if self._is_closed:
+                return found
+            for first, count in _runs(wanted):
+                places = self._places(first, count)
+                # As many as make the block whole, one at least.
+                taken = bisect_left(places, places[0] + _BLOCK_BYTES - size, 1, count)
+                data = memoryview(_read(self._data, places[taken] - places[0], places[0]))
+                size += len(data)
+                ends = [place - places[0] for place in places[: taken + 1]]
+                found.extend(
+                    (first + i, bytes(data[start:end]))
+                    for i, (start, end) in enumerate(pairwise(ends))
+                )
                 if size >= _BLOCK_BYTES:
                     break
         return found
+
+    def _places(self, first: int, count: int) -> tuple[int, ...]:
+        """Where so many records begin, and where the last one ends."""
+        size = (count + 1) * OFFSET.size
+        return struct.unpack(f"<{count + 1}Q", _read(self._offsets, size, first * OFFSET.size))
 
     def close(self) -> None:
         """Close the files."""
@@ -154,15 +169,18 @@ class Results:
 
     def append(self, results: Sequence[Result]) -> None:
         """Write results so that readers see them."""
-        bodies = b"".join(result.body for result in results)
+        entries: dict[int, bytes] = {}
         with self._lock:
-            _write(self._data, bodies, self._end)
-            for result in results:
-                length = len(result.body)
-                flags = _FAILED if result.is_failure else 0
-                entry = _ENTRY.pack(self._end, length | flags, zlib.crc32(result.body))
-                _write(self._index, entry, result.number * _ENTRY.size)
-                self._end += length
+            at = self._end
+            for number, body, is_failure in results:
+                flags = _FAILED if is_failure else 0
+                entries[number] = _ENTRY.pack(at, len(body) | flags, zlib.crc32(body))
+                at += len(body)
+            _write(self._data, b"".join(result.body for result in results), self._end)
+            self._end = at
+            for first, count in _runs(sorted(entries)):
+                joined = b"".join(entries[number] for number in range(first, first + count))
+                _write(self._index, joined, first * _ENTRY.size)
 
     def sync(self) -> None:
         """Make what was written survive a loss of power."""
@@ -212,6 +230,15 @@ def read_results(folder: Path, first: int, end: int) -> Iterator[bytes | None]:
             os.close(index)
     finally:
         os.close(data)
+
+
+def _runs(numbers: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """Take rising numbers apart where some are missing between: the first of each, and how many."""
+    start = 0
+    for end in range(1, len(numbers) + 1):
+        if end == len(numbers) or numbers[end] != numbers[end - 1] + 1:
+            yield numbers[start], end - start
+            start = end
 
 
 def _bodies(data: int, index: int, first: int, end: int) -> Iterator[Result | None]:

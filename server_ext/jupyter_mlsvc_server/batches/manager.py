@@ -19,6 +19,7 @@ from jupyter_mlsvc_server.auth.policy import Action, require
 from jupyter_mlsvc_server.auth.principal import Principal
 from jupyter_mlsvc_server.batches.errors import BatchNotFound
 from jupyter_mlsvc_server.batches.files import FolderLock
+from jupyter_mlsvc_server.batches.gate import Gate
 from jupyter_mlsvc_server.batches.intake import Upload
 from jupyter_mlsvc_server.batches.record import BatchRecord, BatchState, Progress
 from jupyter_mlsvc_server.batches.results import BatchResults
@@ -32,6 +33,9 @@ from jupyter_mlsvc_server.storage.clock import now_text, to_text
 from jupyter_mlsvc_server.storage.database import Database
 from jupyter_mlsvc_server.storage.files import private_directory
 from jupyter_mlsvc_server.storage.staging import Staging
+
+_MOST_QUICK: Final = 32
+"""Records for each worker that may be on their way where they are answered at once."""
 
 _FAULT: Final = "The server failed to go on with this batch; its log says why."
 
@@ -59,7 +63,7 @@ class BatchManager(LoggingConfigurable):
         min=0,
         help="Records of one service version that all batches together give to the scoring engine "
         "at a time, so that other callers find room. 0 takes twice the workers that a version may "
-        "have.",
+        "have, and more where answers come within 10 ms.",
     ).tag(config=True)
     max_running = Integer(
         10, min=1, help="Batches that run at a time; others wait for their turn."
@@ -98,7 +102,7 @@ class BatchManager(LoggingConfigurable):
         self._staging = Staging(data_dir)
         self._runs: dict[str, BatchRun] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
-        self._gates: WeakValueDictionary[tuple[str, str], asyncio.Semaphore] = WeakValueDictionary()
+        self._gates: WeakValueDictionary[tuple[str, str], Gate] = WeakValueDictionary()
         self.results = BatchResults(root=self._root, runs=self._runs)
         self._slots = asyncio.Semaphore(self.max_running)
         self._sweeper: asyncio.Task[None] | None = None
@@ -244,7 +248,7 @@ class BatchManager(LoggingConfigurable):
 
     # --- running -----------------------------------------------------------------------------
 
-    def _launch(self, record: BatchRecord, lock: FolderLock, gate: asyncio.Semaphore) -> None:
+    def _launch(self, record: BatchRecord, lock: FolderLock, gate: Gate) -> None:
         run = BatchRun(
             record=record, folder=self._folder(record.id), scoring=self._scoring, gate=gate
         )
@@ -284,15 +288,15 @@ class BatchManager(LoggingConfigurable):
             task.cancel()
             await asyncio.wait({task})
 
-    async def _gate(self, name: str, version: str) -> asyncio.Semaphore:
+    async def _gate(self, name: str, version: str) -> Gate:
         """Give what the batches of a version share while any of them runs."""
-        size = self.max_in_flight
-        if not size:
+        room = most = self.max_in_flight
+        if not room:
             pool = self._scoring.usual_size
             with contextlib.suppress(NotFound):
                 pool = (await self._services.definition(name, version)).pool or pool
-            size = max(2 * pool.most, 1)
-        return self._gates.setdefault((name, version), asyncio.Semaphore(size))
+            room, most = max(2 * pool.most, 1), _MOST_QUICK * pool.most
+        return self._gates.setdefault((name, version), Gate(room, most))
 
     # --- what is left ------------------------------------------------------------------------
 

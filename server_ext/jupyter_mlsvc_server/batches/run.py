@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from time import monotonic
 from typing import Final
 
 import msgspec
@@ -14,20 +15,49 @@ import msgspec
 from jupyter_mlsvc.wire.models import WebServiceResult
 from jupyter_mlsvc.wire.problem import Problem
 from jupyter_mlsvc_server.batches.files import BLOCK_RECORDS, Records, Result, Results
+from jupyter_mlsvc_server.batches.gate import Gate
 from jupyter_mlsvc_server.batches.record import BatchRecord, Progress
 from jupyter_mlsvc_server.errors import Busy, MlsvcServerError, NotFound
-from jupyter_mlsvc_server.scoring.engine import ScoringEngine
+from jupyter_mlsvc_server.scoring.definition import DefinitionKey
+from jupyter_mlsvc_server.scoring.engine import ScoringAnswer, ScoringEngine, Submitted
 from jupyter_mlsvc_server.scoring.errors import ServiceUnavailable, WaitTooLong
+
+_AHEAD_BYTES: Final = 2**18
+"""Records in memory from which on no more are read ahead."""
 
 _FLUSH_SECONDS: Final = 0.1
 _FLUSH_BYTES: Final = 2**20
+_MOST_KEPT_BYTES: Final = 2 * _FLUSH_BYTES
+"""Results in memory; where the disk does not keep up, no record is sent meanwhile."""
+
 _LONGEST_PAUSE: Final = 1.0
 _PAUSES: Final = (1.0, 2.0, 4.0, 8.0, 16.0)
 """Seconds to wait for a service that can't be started, before the batch is given up."""
 
 
+class _Item:
+    """A record on its way: with the engine, or in a pause until it is sent again."""
+
+    __slots__ = ("body", "number", "pauses", "run", "sent_at", "submitted", "timer")
+
+    def __init__(self, run: BatchRun, number: int, body: bytes) -> None:
+        self.run = run
+        self.number = number
+        self.body = body
+        self.sent_at = 0.0
+        self.submitted: Submitted | None = None
+        self.timer: asyncio.TimerHandle | None = None
+        self.pauses: Iterator[float] | None = None
+
+    def ended(self, outcome: ScoringAnswer | MlsvcServerError) -> None:
+        self.run.take(self, outcome)
+
+
 class BatchRun:
     """A batch that runs in this process.
+
+    Answers come by callbacks, each of which sends the next record: there are thousands a second,
+    and a task for each would cost more than all the rest.
 
     Parameters
     ----------
@@ -38,111 +68,226 @@ class BatchRun:
     scoring
         What runs the service.
     gate
-        Lets so many records of the service version in at a time, of whatever batches, that other
-        callers find room.
+        Lets records in; shared with other batches of the service version.
     """
 
     def __init__(
-        self, *, record: BatchRecord, folder: Path, scoring: ScoringEngine, gate: asyncio.Semaphore
+        self, *, record: BatchRecord, folder: Path, scoring: ScoringEngine, gate: Gate
     ) -> None:
         self.progress = Progress()
         self.reason = ""
-        self._record = record
+        self._key = DefinitionKey(record.name, record.version)
+        self._most_running = record.parallel_count
         self._folder = folder
         self._scoring = scoring
         self._gate = gate
         self._left: Sequence[int] = ()
         self._at = 0
-        self._block: deque[tuple[int, bytes]] = deque()
+        self._block: deque[_Item] = deque()
+        self._block_bytes = 0
+        self._reading: asyncio.Task[None] | None = None
+        self._running: set[_Item] = set()
+        self._is_sending = False
+        self._is_waiting = False
         self._kept: list[Result] = []
         self._kept_bytes = 0
-        self._reading = asyncio.Lock()
+        self._is_much_kept = asyncio.Event()
         self._writing = asyncio.Lock()
 
     async def run(self) -> None:
         """Make the results that are missing; where that can't go on, ``reason`` says why."""
         results = await asyncio.to_thread(Results, self._folder)
         try:
-            records = await asyncio.to_thread(Records, self._folder)
+            self._records = await asyncio.to_thread(Records, self._folder)
             try:
                 self._left, self.progress = await asyncio.to_thread(results.missing)
-                await self._score_all(records, results)
+                await self._score_all(results)
             finally:
-                await asyncio.to_thread(records.close)
+                await asyncio.to_thread(self._records.close)
             await asyncio.to_thread(results.sync)
         finally:
             await asyncio.to_thread(results.close)
 
-    async def _score_all(self, records: Records, results: Results) -> None:
+    async def _score_all(self, results: Results) -> None:
+        self._over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         flusher = asyncio.create_task(self._flush_for_ever(results))
+        flusher.add_done_callback(self._note_failure)
         try:
-            async with asyncio.TaskGroup() as group:
-                for _ in range(min(self._record.parallel_count, len(self._left))):
-                    group.create_task(self._work(records, results))
+            self._send_more()
+            await self._over
         finally:
+            self._abandon()
             flusher.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await flusher
             # What is finished is kept, also when the server stops in the middle.
             await self._flush(results)
 
-    async def _work(self, records: Records, results: Results) -> None:
-        while not self.reason and (item := await self._next(records)) is not None:
-            index, body = item
-            # Also those who wait their turn at the gate need to know that it is over.
-            result = await self._score(index, body)
-            if result is None:
-                return
-            self._kept.append(result)
-            self._kept_bytes += len(result.body)
-            if self._kept_bytes >= _FLUSH_BYTES:
-                await self._flush(results)
+    # --- records -----------------------------------------------------------------------------
 
-    async def _next(self, records: Records) -> tuple[int, bytes] | None:
-        async with self._reading:
-            wanted = () if self._block else self._left[self._at : self._at + BLOCK_RECORDS]
-            if wanted:
-                found = await asyncio.to_thread(records.read, wanted)
-                self._at += len(found)
-                self._block.extend(found)
-            return self._block.popleft() if self._block else None
+    def _send_more(self) -> None:
+        """Send records as long as there is room for them, and see whether all is done."""
+        if self._is_sending or self._over.done():  # an answer may come while its record is sent
+            return
+        self._is_sending = True
+        try:
+            while self._may_send():
+                if not self._gate.enter():
+                    self._wait_at_gate()
+                    break
+                self._send(self._block.popleft())
+            self._read_ahead()
+        except Exception as error:  # noqa: BLE001  # whose answer led here can't do anything
+            self._fail(error)
+        finally:
+            self._is_sending = False
+        if not self._running and (self.reason or not (self._block or self._reading)):
+            self._end()
 
-    # --- one record --------------------------------------------------------------------------
+    def _send(self, item: _Item) -> None:
+        self._running.add(item)
+        self._block_bytes -= len(item.body)
+        item.sent_at = monotonic()
+        item.submitted = self._scoring.submit(self._key, item.body, item.ended)
 
-    async def _score(self, index: int, body: bytes) -> Result | None:
-        """Make a record's result; None where the batch can't go on."""
-        pauses = iter(_PAUSES)
-        while not self.reason:
-            try:
-                async with self._gate:
-                    answer = await self._scoring.consume(
-                        self._record.name, self._record.version, body
-                    )
-            except (Busy, WaitTooLong) as error:
-                # It has not run: those who wait for an answer come first.
-                await asyncio.sleep(min(getattr(error, "retry_after", 0.1), _LONGEST_PAUSE))
-            except NotFound as error:
-                self.reason = error.message
-            except ServiceUnavailable as error:
-                pause = next(pauses, None)
-                if pause is None:
-                    self.reason = error.message
-                else:
-                    await asyncio.sleep(pause)
-            except MlsvcServerError as error:
-                return Result(index, failure(error.message), True)
+    def _may_send(self) -> bool:
+        return (
+            bool(self._block)
+            and not self.reason
+            and len(self._running) < self._most_running
+            and self._kept_bytes < _MOST_KEPT_BYTES
+        )
+
+    def _wait_at_gate(self) -> None:
+        if not self._is_waiting:
+            self._is_waiting = True
+            self._gate.wait(self._come)
+
+    def _come(self) -> None:
+        self._is_waiting = False
+        self._send_more()
+
+    def _read_ahead(self) -> None:
+        """Have the next block there before it is needed."""
+        if self._reading or self.reason:
+            return
+        if len(self._block) >= BLOCK_RECORDS // 2 or self._block_bytes >= _AHEAD_BYTES:
+            return
+        wanted = self._left[self._at : self._at + BLOCK_RECORDS]
+        if wanted:
+            self._reading = asyncio.create_task(self._read(wanted))
+            self._reading.add_done_callback(self._note_failure)
+
+    async def _read(self, wanted: Sequence[int]) -> None:
+        found = await asyncio.to_thread(self._records.read, wanted)
+        self._at += len(found)
+        self._block.extend(_Item(self, number, body) for number, body in found)
+        self._block_bytes += sum(len(body) for _, body in found)
+        self._reading = None
+        self._send_more()
+
+    def _note_failure(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._fail(error)
+
+    def _end(self) -> None:
+        if not self._over.done():
+            self._over.set_result(None)
+
+    def _fail(self, error: BaseException) -> None:
+        if not self._over.done():
+            self._over.set_exception(error)
+            self._over.exception()  # nobody may be waiting any more
+
+    def _abandon(self) -> None:
+        """Give up what is on its way."""
+        self._end()
+        self._gate.forget(self._come)
+        if self._reading is not None:
+            self._reading.cancel()
+        running, self._running = self._running, set()
+        for item in running:
+            if item.timer is not None:
+                item.timer.cancel()
+            elif item.submitted is not None:
+                item.submitted.abandon()
+                self._gate.leave()
+
+    # --- answers -----------------------------------------------------------------------------
+
+    def take(self, item: _Item, outcome: ScoringAnswer | MlsvcServerError) -> None:
+        """Take what became of a record."""
+        if item not in self._running:
+            return
+        try:
+            is_answer = isinstance(outcome, ScoringAnswer)
+            self._gate.leave(monotonic() - item.sent_at if is_answer else None)
+            result = self._result(item, outcome)
+            if result is not None:
+                self._keep(result)
+            if item.timer is None:
+                self._running.discard(item)
+        except Exception as error:  # noqa: BLE001  # who calls back can't do anything about it
+            self._fail(error)
+        self._send_more()
+
+    def _result(self, item: _Item, outcome: ScoringAnswer | MlsvcServerError) -> Result | None:
+        """Make a record's result; None where it is to be sent again, or the batch can't go on."""
+        if isinstance(outcome, ScoringAnswer):
+            if outcome.status == 200:
+                return Result(item.number, outcome.body, not outcome.success)
+            return Result(item.number, failure(_message(outcome.body)), True)
+        if isinstance(outcome, Busy | WaitTooLong):
+            # It has not run: those who wait for an answer come first.
+            self._gate.narrow()
+            self._pause(item, min(getattr(outcome, "retry_after", 0.1), _LONGEST_PAUSE))
+        elif isinstance(outcome, NotFound):
+            self._give_up(outcome.message)
+        elif isinstance(outcome, ServiceUnavailable):
+            item.pauses = iter(_PAUSES) if item.pauses is None else item.pauses
+            pause = next(item.pauses, None)
+            if pause is None:
+                self._give_up(outcome.message)
             else:
-                if answer.status == 200:
-                    return Result(index, answer.body, not answer.success)
-                return Result(index, failure(_message(answer.body)), True)
+                self._pause(item, pause)
+        else:
+            return Result(item.number, failure(outcome.message), True)
         return None
+
+    def _pause(self, item: _Item, seconds: float) -> None:
+        item.timer = asyncio.get_running_loop().call_later(seconds, self._send_again, item)
+
+    def _give_up(self, reason: str) -> None:
+        """Send nothing any more; what runs has its result yet."""
+        self.reason = reason
+        for item in [item for item in self._running if item.timer is not None]:
+            assert item.timer is not None
+            item.timer.cancel()
+            self._running.discard(item)
+
+    def _send_again(self, item: _Item) -> None:
+        item.timer = None
+        self._running.discard(item)
+        self._block.appendleft(item)
+        self._block_bytes += len(item.body)
+        self._send_more()
 
     # --- keeping -----------------------------------------------------------------------------
 
+    def _keep(self, result: Result) -> None:
+        self._kept.append(result)
+        self._kept_bytes += len(result.body)
+        if self._kept_bytes >= _FLUSH_BYTES:
+            self._is_much_kept.set()
+
     async def _flush_for_ever(self, results: Results) -> None:
         while True:
-            await asyncio.sleep(_FLUSH_SECONDS)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_FLUSH_SECONDS):
+                    await self._is_much_kept.wait()
+            self._is_much_kept.clear()
             await self._flush(results)
+            self._send_more()
 
     async def _flush(self, results: Results) -> None:
         async with self._writing:

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 import msgspec
 
+from jupyter_mlsvc_server.errors import MlsvcServerError
 from jupyter_mlsvc_server.scoring.definition import DefinitionKey, PoolSize, ServiceDefinition
 from jupyter_mlsvc_server.scoring.statistics import Figures
 
@@ -30,6 +31,13 @@ class ScoringAnswer(msgspec.Struct, frozen=True, gc=False):
     status: int
     body: bytes
     success: bool
+
+
+class Submitted(Protocol):
+    """A request that is being answered."""
+
+    def abandon(self) -> None:
+        """Forget about the caller, who left."""
 
 
 class ScoringEngine(Protocol):
@@ -85,6 +93,18 @@ class ScoringEngine(Protocol):
             It took longer than it may, and was stopped.
         MlsvcServerError
             The worker ended in the middle, or none can be started.
+        """
+
+    def submit(
+        self,
+        key: DefinitionKey,
+        body: bytes,
+        ended: Callable[[ScoringAnswer | MlsvcServerError], None],
+    ) -> Submitted:
+        """Answer one request through a callback, which may come at once.
+
+        This is :meth:`consume` for those who have thousands of requests a second; what that
+        raises is what the callback gets in place of the answer.
         """
 
     async def statistics(self) -> dict[str, Any]:

@@ -15,10 +15,10 @@ from traitlets.config import Config
 
 from jupyter_mlsvc_server.auth.principal import Principal, Role
 from jupyter_mlsvc_server.batches.errors import BatchNotFound, TooManyRecords, UnfitRecords
-from jupyter_mlsvc_server.batches.files import FolderLock
+from jupyter_mlsvc_server.batches.files import FolderLock, Results
 from jupyter_mlsvc_server.batches.manager import BatchManager
 from jupyter_mlsvc_server.batches.record import BatchState
-from jupyter_mlsvc_server.errors import NotFound
+from jupyter_mlsvc_server.errors import MlsvcServerError, NotFound
 from jupyter_mlsvc_server.scoring.definition import DefinitionKey, PoolSize
 from jupyter_mlsvc_server.scoring.engine import ScoringAnswer
 from jupyter_mlsvc_server.scoring.errors import QueueFull, RunTooLong, WaitTooLong, WorkerEnded
@@ -33,6 +33,16 @@ KEY = DefinitionKey("echo", "1")
 
 
 @dataclass
+class Submission:
+    """A record that is being answered."""
+
+    task: asyncio.Task[None]
+
+    def abandon(self) -> None:
+        self.task.cancel()
+
+
+@dataclass
 class Engine:
     """Answers with the record; raises first what it was given for it."""
 
@@ -42,6 +52,26 @@ class Engine:
     calls: list[int] = field(default_factory=list)
     running: int = 0
     most_running: int = 0
+
+    tasks: set[asyncio.Task[None]] = field(default_factory=set)
+
+    def submit(
+        self,
+        key: DefinitionKey,
+        body: bytes,
+        ended: Callable[[ScoringAnswer | MlsvcServerError], None],
+    ) -> Submission:
+        async def answer() -> None:
+            try:
+                outcome: ScoringAnswer | MlsvcServerError = await self.consume(*key, body)
+            except MlsvcServerError as error:
+                outcome = error
+            ended(outcome)
+
+        task = asyncio.create_task(answer())
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
+        return Submission(task)
 
     async def consume(self, name: str, version: str, body: bytes) -> ScoringAnswer:
         number = msgspec.json.decode(body)["n"]
@@ -174,6 +204,27 @@ async def test_no_more_records_run_than_asked_for_and_than_leave_room(
         for batch_id in ids:
             assert numbers(await bench.finished(batch_id)) == list(range(40))
         assert engine.most_running == most
+
+
+async def test_records_that_are_quick_are_on_their_way_in_numbers(make_bench: MakeBench) -> None:
+    engine = Engine(seconds=0.002)
+    bench = await make_bench(engine)
+    assert numbers(await bench.finished(await bench.start(1000, 40))) == list(range(1000))
+    assert 4 < engine.most_running <= 40
+
+
+async def test_a_disk_that_is_full_ends_the_batch(
+    make_bench: MakeBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    bench = await make_bench(Engine(seconds=0.01))
+    batch_id = await bench.start(1000)
+    monkeypatch.setattr(Results, "append", full)
+    status = await bench.finished(batch_id)
+    assert status["state"] == "Failed"
+    assert status["completedItemCount"] < 1000
 
 
 async def test_a_busy_service_is_waited_for(make_bench: MakeBench) -> None:

@@ -1,0 +1,63 @@
+"""How many records of a service version are with the scoring engine at a time."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import Final
+
+_QUICK_SECONDS: Final = 0.01
+"""An answer that comes within this time tells that more records could be on their way."""
+
+_SLOW_SECONDS: Final = 2 * _QUICK_SECONDS
+
+
+class Gate:
+    """Lets records in, of whatever batches of a version, so that other callers find room.
+
+    Records that are answered quickly keep workers busy only if many of them are on their way; so
+    there is more room then. It ends where others would have to wait long behind them.
+
+    Parameters
+    ----------
+    room
+        Records that are let in at a time, however slow.
+    most
+        Records that are let in where they are quick.
+    """
+
+    def __init__(self, room: int, most: int) -> None:
+        self._least = self._room = room
+        self._most = max(room, most)
+        self._inside = 0
+        self._waiting: deque[Callable[[], None]] = deque()
+
+    def enter(self) -> bool:
+        """Let a record in, if there is room."""
+        if self._inside >= self._room:
+            return False
+        self._inside += 1
+        return True
+
+    def wait(self, come: Callable[[], None]) -> None:
+        """Have somebody called, once, when there is room and it is their turn."""
+        self._waiting.append(come)
+
+    def forget(self, come: Callable[[], None]) -> None:
+        """Call somebody no more, if they wait."""
+        if come in self._waiting:
+            self._waiting.remove(come)
+
+    def leave(self, seconds: float | None = None) -> None:
+        """Take note that a record was answered in so many seconds, or did not run."""
+        self._inside -= 1
+        if seconds is not None and seconds < _QUICK_SECONDS:
+            self._room = min(self._room + 1, self._most)
+        elif seconds is not None and seconds > _SLOW_SECONDS:
+            self._room = max(self._room - 1, self._least)
+        while self._waiting and self._inside < self._room:
+            self._waiting.popleft()()
+
+    def narrow(self) -> None:
+        """Give way to others: there are too many requests."""
+        self._room = self._least
