@@ -25,6 +25,8 @@ class Plan:
         How often a single slow thing, such as a snapshot, is done.
     calls
         How often a quick thing, such as executing ``1+1``, is done.
+    scale
+        Share of the usual sizes that large things have, at most 1.
     until
         Reading of the monotonic clock after which nothing is repeated any more.
     frameworks
@@ -41,6 +43,11 @@ class Plan:
     until: float
     frameworks: Sequence[str] = ()
     warm_seconds: int = 3
+    scale: float = 1.0
+
+    def scaled(self, size: int) -> int:
+        """Size of something large in this run."""
+        return round(size * self.scale)
 
     def turns(self, count: int) -> Iterator[int]:
         """Count up to a number, or until the time for repeating is over, but once at least."""
@@ -76,4 +83,5 @@ class Plan:
             until=until,
             frameworks=frameworks,
             warm_seconds=1,
+            scale=0.2,
         )

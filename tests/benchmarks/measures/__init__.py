@@ -7,10 +7,11 @@ from collections.abc import Callable, Mapping
 from tests.benchmarks.plan import Plan
 from tests.benchmarks.report import Section
 
-from . import memory, sessions, snapshots, throughput
+from . import batch, memory, sessions, snapshots, throughput
 
 MEASURES: Mapping[str, Callable[[Plan], Section]] = {
     "throughput": throughput.measure,
+    "batch": batch.measure,
     "sessions": sessions.measure,
     "snapshots": snapshots.measure,
     "memory": memory.measure,
