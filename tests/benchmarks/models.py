@@ -1,4 +1,4 @@
-"""Two models of 200 MB: arrays, which can be mapped, and a forest, which cannot."""
+"""Two large models: arrays, which can be mapped, and a forest, which cannot."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from typing import Any
 _ROOT = Path(__file__).parents[2]
 
 MEGABYTES = 200
+"""The usual size of either."""
 
 
 @dataclass(frozen=True)
@@ -24,22 +25,24 @@ class LargeModel:
     name
         What the tables call it.
     build
-        Makes the variables that the code needs.
+        Makes the variables that the code needs, of so many megabytes.
     code
         Sets ``total``, the score, and ``worker``, the process that gave it.
     """
 
     name: str
-    build: Callable[[], dict[str, Any]]
+    build: Callable[[int], dict[str, Any]]
     code: str
 
-    def file(self, work: Path) -> Path:
+    def file(self, work: Path, megabytes: int = MEGABYTES) -> Path:
         """Give the file with its variables as a pickle, written on first use."""
-        path = work / f"{self.name}.pkl"
+        path = work / f"{self.name}-{megabytes}.pkl"
         if not path.exists():
             # A process of its own: neither memory nor threads of the training stay behind.
             subprocess.run(
-                [sys.executable, "-m", __name__, self.name, str(path)], check=True, cwd=_ROOT
+                [sys.executable, "-m", __name__, self.name, str(megabytes), str(path)],
+                check=True,
+                cwd=_ROOT,
             )
         return path
 
@@ -53,14 +56,14 @@ def load_code(path: Path) -> str:
     )
 
 
-def _arrays() -> dict[str, Any]:
+def _arrays(megabytes: int) -> dict[str, Any]:
     import numpy as np
 
     random = np.random.default_rng(0)
-    return {"model": [random.random(MEGABYTES * 10**6 // 8 // 10) for _ in range(10)]}
+    return {"model": [random.random(megabytes * 10**6 // 8 // 10) for _ in range(10)]}
 
 
-def _forest() -> dict[str, Any]:
+def _forest(megabytes: int) -> dict[str, Any]:
     import numpy as np
     from sklearn.ensemble import RandomForestRegressor
 
@@ -68,7 +71,7 @@ def _forest() -> dict[str, Any]:
     rows = random.random((40_000, 4), dtype=np.float32)
     # Noise can't be summed up, so that every tree grows to its full 3.64 MB.
     forest = RandomForestRegressor(
-        n_estimators=round(MEGABYTES / 3.64), max_features=1, n_jobs=2, random_state=0
+        n_estimators=round(megabytes / 3.64), max_features=1, n_jobs=2, random_state=0
     )
     forest.fit(rows, random.random(len(rows)))
     forest.set_params(n_jobs=1)
@@ -90,9 +93,9 @@ OUTPUTS = {"total": "numeric", "worker": "integer"}
 
 def main() -> None:
     """Write a model's variables to a file."""
-    name, path = sys.argv[1:]
+    name, megabytes, path = sys.argv[1:]
     with Path(path).open("wb") as file:
-        pickle.dump(MODELS[name].build(), file, protocol=5)
+        pickle.dump(MODELS[name].build(int(megabytes)), file, protocol=5)
 
 
 if __name__ == "__main__":

@@ -29,10 +29,10 @@ class PlainTimes:
     score: float
 
 
-def measure(model: str, work: Path) -> PlainTimes:
+def measure(model: str, work: Path, megabytes: int) -> PlainTimes:
     """Time one dump, and one load and first score, each in a fresh process."""
     target = work / "plain.pkl"
-    dumped = _run("dump", model, MODELS[model].file(work), target)
+    dumped = _run("dump", model, MODELS[model].file(work, megabytes), target)
     loaded = _run("load", model, target)
     target.unlink()
     return PlainTimes(dump=dumped["dump"], load=loaded["load"], score=loaded["score"])

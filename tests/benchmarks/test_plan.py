@@ -19,3 +19,8 @@ def test_there_are_as_many_turns_as_planned(plan: Plan) -> None:
 def test_out_of_time_there_is_still_one_turn() -> None:
     late = dataclasses.replace(Plan.full(Path()), until=time.monotonic() - 1)
     assert list(late.turns(3)) == [0]
+
+
+def test_sizes_are_whole_in_a_full_run_and_smaller_in_a_quick_one() -> None:
+    assert Plan.full(Path()).scaled(200) == 200
+    assert 0 < Plan.quick(Path()).scaled(200) < 200

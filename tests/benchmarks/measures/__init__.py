@@ -7,12 +7,15 @@ from collections.abc import Callable, Mapping
 from tests.benchmarks.plan import Plan
 from tests.benchmarks.report import Section
 
-from . import batch, memory, sessions, snapshots, throughput
+from . import batch, bodies, cold, memory, restores, sessions, snapshots, throughput
 
 MEASURES: Mapping[str, Callable[[Plan], Section]] = {
     "throughput": throughput.measure,
+    "bodies": bodies.measure,
     "batch": batch.measure,
     "sessions": sessions.measure,
+    "cold": cold.measure,
     "snapshots": snapshots.measure,
+    "restores": restores.measure,
     "memory": memory.measure,
 }

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import psutil
 
+from tests.benchmarks.bars import Bar
 from tests.benchmarks.models import MEGABYTES, MODELS, OUTPUTS, LargeModel, load_code
 from tests.benchmarks.peers import (
     FastApiPeer,
@@ -25,6 +26,9 @@ from tests.benchmarks.plan import Plan
 from tests.benchmarks.report import Section, Table
 
 WORKERS = (1, 4)
+
+MOST_TIMES = {"arrays": 1.15, "forest": 1.4}
+"""What the largest number of workers may take beside what one takes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,19 +53,20 @@ class Use:
 def measure(plan: Plan) -> Section:
     """Measure each model with each number of workers, ours and the peer's."""
     uses: dict[str, dict[int, dict[str, Use]]] = {}
+    megabytes = plan.scaled(MEGABYTES)
     for model in MODELS.values():
         uses[model.name] = {workers: {} for workers in WORKERS}
-        for workers, use in _ours(model, plan.work).items():
+        for workers, use in _ours(model, megabytes, plan.work).items():
             uses[model.name][workers]["ours"] = use
         for workers in WORKERS:
-            uses[model.name][workers]["FastAPI"] = _fastapi(model, plan.work, workers)
-    return _section(uses)
+            uses[model.name][workers]["FastAPI"] = _fastapi(model, megabytes, plan.work, workers)
+    return _section(uses, megabytes)
 
 
-def _ours(model: LargeModel, work: Path) -> dict[int, Use]:
+def _ours(model: LargeModel, megabytes: int, work: Path) -> dict[int, Use]:
     found = {}
     with OurServer(work / f"memory-{model.name}") as server:
-        path = _publish(server, model, work)
+        path = _publish(server, model, model.file(work, megabytes))
         for workers in WORKERS:
             # A restart, so that nothing of the publishing is left in any process.
             server.restart(workers=workers)
@@ -75,9 +80,9 @@ def _ours(model: LargeModel, work: Path) -> dict[int, Use]:
     return found
 
 
-def _publish(server: OurServer, model: LargeModel, work: Path) -> str:
+def _publish(server: OurServer, model: LargeModel, file: Path) -> str:
     with server.connect() as connection:
-        session = run_in_session(connection, load_code(model.file(work)))
+        session = run_in_session(connection, load_code(file))
         snapshot = connection.call("POST", f"/sessions/{session}/snapshot", {})["snapshotId"]
         connection.call("DELETE", f"/sessions/{session}")
         return publish(
@@ -85,8 +90,9 @@ def _publish(server: OurServer, model: LargeModel, work: Path) -> str:
         )
 
 
-def _fastapi(model: LargeModel, work: Path, workers: int) -> Use:
-    environment = {"BENCHMARK_MODEL": str(model.file(work)), "BENCHMARK_CODE": model.code}
+def _fastapi(model: LargeModel, megabytes: int, work: Path, workers: int) -> Use:
+    file = model.file(work, megabytes)
+    environment = {"BENCHMARK_MODEL": str(file), "BENCHMARK_CODE": model.code}
     peer = FastApiPeer("large_model", "/score", work=work, workers=workers, environment=environment)
     with peer:
         peer.first_answer({})
@@ -135,7 +141,7 @@ def _use(service: Sequence[psutil.Process], everything: Sequence[psutil.Process]
     )
 
 
-def _section(uses: dict[str, dict[int, dict[str, Use]]]) -> Section:
+def _section(uses: dict[str, dict[int, dict[str, Use]]], megabytes: int) -> Section:
     rows = []
     for model, by_workers in uses.items():
         for workers, found in by_workers.items():
@@ -152,7 +158,7 @@ def _section(uses: dict[str, dict[int, dict[str, Use]]]) -> Section:
                 ]
             )
     columns = [
-        f"Model of {MEGABYTES} MB",
+        f"Model of {megabytes} MB",
         "service MB",
         "FastAPI workers MB",
         "x FastAPI",
@@ -175,7 +181,18 @@ def _section(uses: dict[str, dict[int, dict[str, Use]]]) -> Section:
                 " it runs, for us accounts, sessions, snapshots and both doors too."
             ),
         ],
+        # Beside smaller models what a worker itself takes would show more.
+        bars=[_bar(model, by_workers) for model, by_workers in uses.items()]
+        if megabytes == MEGABYTES
+        else (),
     )
+
+
+def _bar(model: str, by_workers: dict[int, dict[str, Use]]) -> Bar:
+    few, many = min(WORKERS), max(WORKERS)
+    times = by_workers[many]["ours"].service / by_workers[few]["ours"].service
+    name = f"{model} of {MEGABYTES} MB, memory of {many} workers against {few}"
+    return Bar.at_most(name, times, MOST_TIMES[model])
 
 
 def _megabytes(size: int) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 from jupyter_client.blocking.client import BlockingKernelClient
 from jupyter_client.manager import KernelManager
 
+from tests.benchmarks.bars import Bar
 from tests.benchmarks.peers import Connection, OurServer
 from tests.benchmarks.plan import Plan
 from tests.benchmarks.report import Section, Table
@@ -17,6 +18,10 @@ from tests.benchmarks.spread import Spread, ratios
 
 _PYTHON = {"runtimeType": "Python"}
 _CODE = {"code": "1+1"}
+
+_MOST_CREATION = 50.0
+_MOST_TRIP = 10.0
+"""Milliseconds."""
 
 
 def measure(plan: Plan) -> Section:
@@ -157,6 +162,17 @@ def _section(
                 "first answer."
             ),
             f"Round trips: {len(trips['bare'])} of each, in turns, one after the other.",
+        ],
+        bars=[
+            Bar.at_most(
+                "creating a session with a warm kernel, p50 ms",
+                _milliseconds(created["warm"]).median,
+                _MOST_CREATION,
+                digits=1,
+            ),
+            Bar.at_most(
+                "executing 1+1 in a session, round trip, p50 ms", ours.median, _MOST_TRIP, digits=1
+            ),
         ],
     )
 

@@ -38,22 +38,23 @@ STEPS = (
 def measure(plan: Plan) -> Section:
     """Go through all steps with each model, in turns with the peers."""
     times: dict[str, Times] = {}
+    megabytes = plan.scaled(MEGABYTES)
     for model in MODELS.values():
-        model.file(plan.work)
+        file = model.file(plan.work, megabytes)
         times[model.name] = {}
         for turn in plan.turns(plan.repeats):
             # A new data folder each time: content that is stored already is not stored again.
             folder = plan.work / f"snapshots-{model.name}-{turn}"
-            _measure_ours(model, folder, plan.work, times[model.name])
-            _measure_plain(model, plan.work, times[model.name])
-            _measure_fastapi(model, plan.work, times[model.name])
-    return _section(times)
+            _measure_ours(model, folder, file, times[model.name])
+            _measure_plain(model, plan.work, megabytes, times[model.name])
+            _measure_fastapi(model, plan.work, file, times[model.name])
+    return _section(times, megabytes)
 
 
-def _measure_ours(model: LargeModel, folder: Path, work: Path, times: Times) -> None:
+def _measure_ours(model: LargeModel, folder: Path, file: Path, times: Times) -> None:
     with OurServer(folder) as server:
         with server.connect() as connection:
-            snapshot = _take_snapshots(connection, model, work, times)
+            snapshot = _take_snapshots(connection, file, times)
             _load_snapshot(connection, model, snapshot, times)
             publishing = _timed(
                 times,
@@ -70,8 +71,8 @@ def _measure_ours(model: LargeModel, folder: Path, work: Path, times: Times) -> 
                 _timed(times, step, lambda: connection.call("POST", publishing, {}))
 
 
-def _take_snapshots(connection: Connection, model: LargeModel, work: Path, times: Times) -> str:
-    session = run_in_session(connection, load_code(model.file(work)))
+def _take_snapshots(connection: Connection, file: Path, times: Times) -> str:
+    session = run_in_session(connection, load_code(file))
     path = f"/sessions/{session}/snapshot"
     for step in ("snapshot", "snapshot of the same again"):
         answer = _timed(times, step, lambda: connection.call("POST", path, {"name": "large"}))
@@ -88,15 +89,15 @@ def _load_snapshot(connection: Connection, model: LargeModel, snapshot: str, tim
     connection.call("DELETE", f"/sessions/{session}")
 
 
-def _measure_plain(model: LargeModel, work: Path, times: Times) -> None:
-    found = plain.measure(model.name, work)
+def _measure_plain(model: LargeModel, work: Path, megabytes: int, times: Times) -> None:
+    found = plain.measure(model.name, work, megabytes)
     times.setdefault(DUMP, []).append(found.dump)
     times.setdefault(LOAD, []).append(found.load)
     times.setdefault(LOAD_AND_SCORE, []).append(found.load + found.score)
 
 
-def _measure_fastapi(model: LargeModel, work: Path, times: Times) -> None:
-    environment = {"BENCHMARK_MODEL": str(model.file(work)), "BENCHMARK_CODE": model.code}
+def _measure_fastapi(model: LargeModel, work: Path, file: Path, times: Times) -> None:
+    environment = {"BENCHMARK_MODEL": str(file), "BENCHMARK_CODE": model.code}
     peer = FastApiPeer("large_model", "/score", work=work, environment=environment)
     try:
         _timed(times, FASTAPI_START, lambda: peer.start().first_answer({}))
@@ -114,10 +115,10 @@ def _timed(times: Times, step: str, call: Callable[[], T]) -> T:
     return result
 
 
-def _section(times: dict[str, Times]) -> Section:
+def _section(times: dict[str, Times], megabytes: int) -> Section:
     turns = " or ".join(sorted({str(len(found[DUMP])) for found in times.values()}))
     return Section(
-        title=f"Snapshots and cold services with a model of {MEGABYTES} MB",
+        title=f"Snapshots and cold services with a model of {megabytes} MB",
         tables=[_table(name, found) for name, found in times.items()],
         data=dict(times),
         notes=[
