@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final
 
-_QUICK_SECONDS: Final = 0.01
+_QUICK_SECONDS: Final = 0.02
 """An answer that comes within this time tells that more records could be on their way."""
 
 _SLOW_SECONDS: Final = 2 * _QUICK_SECONDS
@@ -32,12 +32,16 @@ class Gate:
         self._inside = 0
         self._waiting: deque[Callable[[], None]] = deque()
 
-    def enter(self) -> bool:
-        """Let a record in, if there is room."""
-        if self._inside >= self._room:
-            return False
-        self._inside += 1
-        return True
+    @property
+    def room(self) -> int:
+        """How many records it lets in at a time now."""
+        return self._room
+
+    def enter(self, count: int = 1) -> int:
+        """Let so many records in, or as many as there is room for; gives their number."""
+        entered = max(min(count, self._room - self._inside), 0)
+        self._inside += entered
+        return entered
 
     def wait(self, come: Callable[[], None]) -> None:
         """Have somebody called, once, when there is room and it is their turn."""
@@ -48,13 +52,13 @@ class Gate:
         if come in self._waiting:
             self._waiting.remove(come)
 
-    def leave(self, seconds: float | None = None) -> None:
-        """Take note that a record was answered in so many seconds, or did not run."""
-        self._inside -= 1
+    def leave(self, count: int = 1, seconds: float | None = None) -> None:
+        """Take note that records were answered in so many seconds, or did not run."""
+        self._inside -= count
         if seconds is not None and seconds < _QUICK_SECONDS:
-            self._room = min(self._room + 1, self._most)
+            self._room = min(self._room + count, self._most)
         elif seconds is not None and seconds > _SLOW_SECONDS:
-            self._room = max(self._room - 1, self._least)
+            self._room = max(self._room - count, self._least)
         while self._waiting and self._inside < self._room:
             self._waiting.popleft()()
 

@@ -63,7 +63,7 @@ class BatchManager(LoggingConfigurable):
         min=0,
         help="Records of one service version that all batches together give to the scoring engine "
         "at a time, so that other callers find room. 0 takes twice the workers that a version may "
-        "have, and more where answers come within 10 ms.",
+        "have, and more where answers come within 20 ms.",
     ).tag(config=True)
     max_running = Integer(
         10, min=1, help="Batches that run at a time; others wait for their turn."

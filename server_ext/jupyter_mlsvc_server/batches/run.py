@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 from collections import deque
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from time import monotonic
 from typing import Final
@@ -19,7 +20,7 @@ from jupyter_mlsvc_server.batches.gate import Gate
 from jupyter_mlsvc_server.batches.record import BatchRecord, Progress
 from jupyter_mlsvc_server.errors import Busy, MlsvcServerError, NotFound
 from jupyter_mlsvc_server.scoring.definition import DefinitionKey
-from jupyter_mlsvc_server.scoring.engine import ScoringAnswer, ScoringEngine, Submitted
+from jupyter_mlsvc_server.scoring.engine import Outcome, ScoringAnswer, ScoringEngine
 from jupyter_mlsvc_server.scoring.errors import ServiceUnavailable, WaitTooLong
 
 _AHEAD_BYTES: Final = 2**18
@@ -35,29 +36,31 @@ _PAUSES: Final = (1.0, 2.0, 4.0, 8.0, 16.0)
 """Seconds to wait for a service that can't be started, before the batch is given up."""
 
 
+_MOST_TOGETHER: Final = 32
+_MOST_BYTES_TOGETHER: Final = 2**18
+"""Records that go to the engine together."""
+
+_GROUPS: Final = 4
+"""Groups of records that are on their way at a time, so that workers have one while others come."""
+
+
 class _Item:
     """A record on its way: with the engine, or in a pause until it is sent again."""
 
-    __slots__ = ("body", "number", "pauses", "run", "sent_at", "submitted", "timer")
+    __slots__ = ("body", "number", "pauses", "timer")
 
-    def __init__(self, run: BatchRun, number: int, body: bytes) -> None:
-        self.run = run
+    def __init__(self, number: int, body: bytes) -> None:
         self.number = number
         self.body = body
-        self.sent_at = 0.0
-        self.submitted: Submitted | None = None
         self.timer: asyncio.TimerHandle | None = None
         self.pauses: Iterator[float] | None = None
-
-    def ended(self, outcome: ScoringAnswer | MlsvcServerError) -> None:
-        self.run.take(self, outcome)
 
 
 class BatchRun:
     """A batch that runs in this process.
 
-    Answers come by callbacks, each of which sends the next record: there are thousands a second,
-    and a task for each would cost more than all the rest.
+    Records go to the engine in groups: quick ones are thousands a second, and a task and a message
+    for each would cost more than all the rest. Of slow ones each is a group of its own.
 
     Parameters
     ----------
@@ -86,8 +89,9 @@ class BatchRun:
         self._block: deque[_Item] = deque()
         self._block_bytes = 0
         self._reading: asyncio.Task[None] | None = None
-        self._running: set[_Item] = set()
-        self._is_sending = False
+        self._groups: set[asyncio.Task[None]] = set()
+        self._sent = 0
+        self._paused: set[_Item] = set()
         self._is_waiting = False
         self._kept: list[Result] = []
         self._kept_bytes = 0
@@ -116,7 +120,7 @@ class BatchRun:
             self._send_more()
             await self._over
         finally:
-            self._abandon()
+            await self._abandon()
             flusher.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await flusher
@@ -127,36 +131,39 @@ class BatchRun:
 
     def _send_more(self) -> None:
         """Send records as long as there is room for them, and see whether all is done."""
-        if self._is_sending or self._over.done():  # an answer may come while its record is sent
+        if self._over.done():
             return
-        self._is_sending = True
-        try:
-            while self._may_send():
-                if not self._gate.enter():
-                    self._wait_at_gate()
-                    break
-                self._send(self._block.popleft())
-            self._read_ahead()
-        except Exception as error:  # noqa: BLE001  # whose answer led here can't do anything
-            self._fail(error)
-        finally:
-            self._is_sending = False
-        if not self._running and (self.reason or not (self._block or self._reading)):
-            self._end()
+        while count := self._sendable():
+            entered = self._gate.enter(count)
+            if not entered:
+                self._wait_at_gate()
+                break
+            self._send([self._block.popleft() for _ in range(entered)])
+        self._read_ahead()
+        if not (self._sent or self._paused) and (self.reason or not (self._block or self._reading)):
+            self._over.set_result(None)
 
-    def _send(self, item: _Item) -> None:
-        self._running.add(item)
-        self._block_bytes -= len(item.body)
-        item.sent_at = monotonic()
-        item.submitted = self._scoring.submit(self._key, item.body, item.ended)
+    def _sendable(self) -> int:
+        """How many records may be sent together now."""
+        if self.reason or self._kept_bytes >= _MOST_KEPT_BYTES:
+            return 0
+        share = max(min(self._most_running, self._gate.room) // _GROUPS, 1)
+        free = self._most_running - self._sent - len(self._paused)
+        count = size = 0
+        for item in islice(self._block, min(share, _MOST_TOGETHER, free)):
+            count += 1
+            size += len(item.body)
+            if size >= _MOST_BYTES_TOGETHER:
+                break
+        return count
 
-    def _may_send(self) -> bool:
-        return (
-            bool(self._block)
-            and not self.reason
-            and len(self._running) < self._most_running
-            and self._kept_bytes < _MOST_KEPT_BYTES
-        )
+    def _send(self, items: list[_Item]) -> None:
+        self._sent += len(items)
+        self._block_bytes -= sum(len(item.body) for item in items)
+        group = asyncio.create_task(self._score(items))
+        self._groups.add(group)
+        group.add_done_callback(self._groups.discard)
+        group.add_done_callback(self._note_failure)
 
     def _wait_at_gate(self) -> None:
         if not self._is_waiting:
@@ -181,7 +188,7 @@ class BatchRun:
     async def _read(self, wanted: Sequence[int]) -> None:
         found = await asyncio.to_thread(self._records.read, wanted)
         self._at += len(found)
-        self._block.extend(_Item(self, number, body) for number, body in found)
+        self._block.extend(_Item(number, body) for number, body in found)
         self._block_bytes += sum(len(body) for _, body in found)
         self._reading = None
         self._send_more()
@@ -190,48 +197,52 @@ class BatchRun:
         if not task.cancelled() and (error := task.exception()) is not None:
             self._fail(error)
 
-    def _end(self) -> None:
-        if not self._over.done():
-            self._over.set_result(None)
-
     def _fail(self, error: BaseException) -> None:
         if not self._over.done():
             self._over.set_exception(error)
             self._over.exception()  # nobody may be waiting any more
 
-    def _abandon(self) -> None:
+    async def _abandon(self) -> None:
         """Give up what is on its way."""
-        self._end()
+        self._over.cancel()
         self._gate.forget(self._come)
-        if self._reading is not None:
-            self._reading.cancel()
-        running, self._running = self._running, set()
-        for item in running:
+        for item in self._paused:
             if item.timer is not None:
                 item.timer.cancel()
-            elif item.submitted is not None:
-                item.submitted.abandon()
-                self._gate.leave()
+        tasks = [*self._groups, *([self._reading] if self._reading else [])]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     # --- answers -----------------------------------------------------------------------------
 
-    def take(self, item: _Item, outcome: ScoringAnswer | MlsvcServerError) -> None:
-        """Take what became of a record."""
-        if item not in self._running:
-            return
+    async def _score(self, items: list[_Item]) -> None:
+        """Have records answered together, and take what became of each."""
+        begun = monotonic()
+        seconds: float | None = None
         try:
-            is_answer = isinstance(outcome, ScoringAnswer)
-            self._gate.leave(monotonic() - item.sent_at if is_answer else None)
+            outcomes = await self._outcomes(items)
+            seconds = monotonic() - begun
+        finally:
+            self._sent -= len(items)
+            self._gate.leave(len(items), seconds)
+        for item, outcome in zip(items, outcomes, strict=True):
             result = self._result(item, outcome)
             if result is not None:
                 self._keep(result)
-            if item.timer is None:
-                self._running.discard(item)
-        except Exception as error:  # noqa: BLE001  # who calls back can't do anything about it
-            self._fail(error)
         self._send_more()
 
-    def _result(self, item: _Item, outcome: ScoringAnswer | MlsvcServerError) -> Result | None:
+    async def _outcomes(self, items: list[_Item]) -> Sequence[Outcome]:
+        bodies = [item.body for item in items]
+        try:
+            return await self._scoring.consume_many(self._key, bodies)
+        except Busy as error:
+            return [error] * len(items)
+        except MlsvcServerError as error:
+            # The engine's own trouble, not that of any of them: they are sent again.
+            return [ServiceUnavailable(self._key, error.message)] * len(items)
+
+    def _result(self, item: _Item, outcome: Outcome) -> Result | None:
         """Make a record's result; None where it is to be sent again, or the batch can't go on."""
         if isinstance(outcome, ScoringAnswer):
             if outcome.status == 200:
@@ -255,19 +266,20 @@ class BatchRun:
         return None
 
     def _pause(self, item: _Item, seconds: float) -> None:
-        item.timer = asyncio.get_running_loop().call_later(seconds, self._send_again, item)
+        if not self.reason:
+            self._paused.add(item)
+            item.timer = asyncio.get_running_loop().call_later(seconds, self._send_again, item)
 
     def _give_up(self, reason: str) -> None:
         """Send nothing any more; what runs has its result yet."""
         self.reason = reason
-        for item in [item for item in self._running if item.timer is not None]:
-            assert item.timer is not None
-            item.timer.cancel()
-            self._running.discard(item)
+        paused, self._paused = self._paused, set()
+        for item in paused:
+            if item.timer is not None:
+                item.timer.cancel()
 
     def _send_again(self, item: _Item) -> None:
-        item.timer = None
-        self._running.discard(item)
+        self._paused.discard(item)
         self._block.appendleft(item)
         self._block_bytes += len(item.body)
         self._send_more()

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Collection, Coroutine
+from collections.abc import Collection, Coroutine, Sequence
 from typing import Any
 
 from jupyter_mlsvc_server.errors import MlsvcServerError
 from jupyter_mlsvc_server.front.link import Link, LinkEnded
+from jupyter_mlsvc_server.front.many import Outcomes
 from jupyter_mlsvc_server.front.messages import (
     AskFigures,
     Check,
     Consume,
+    ConsumeMany,
     Definition,
     HasSize,
     Known,
@@ -25,7 +27,7 @@ from jupyter_mlsvc_server.front.messages import (
 )
 from jupyter_mlsvc_server.front.supervisor import FrontNotThere, Supervisor
 from jupyter_mlsvc_server.scoring.definition import DefinitionKey, PoolSize, ServiceDefinition
-from jupyter_mlsvc_server.scoring.engine import Definitions, ScoringAnswer
+from jupyter_mlsvc_server.scoring.engine import Definitions, Outcome, ScoringAnswer
 from jupyter_mlsvc_server.scoring.link import Ended
 from jupyter_mlsvc_server.scoring.local import LocalEngine
 from jupyter_mlsvc_server.scoring.statistics import Figures, State
@@ -170,6 +172,16 @@ class FrontEngine:
         except LinkEnded:
             raise FrontEnded from None
         return answer
+
+    async def consume_many(self, key: DefinitionKey, bodies: Sequence[bytes]) -> list[Outcome]:
+        """Answer several requests."""
+        try:
+            outcomes: Outcomes = await self._supervisor.ask(
+                ConsumeMany(*key, list(bodies)), Outcomes
+            )
+        except LinkEnded:
+            raise FrontEnded from None
+        return outcomes.unpacked()
 
     def submit(self, key: DefinitionKey, body: bytes, ended: Ended) -> Question | Waiting:
         """Answer one request through a callback, which may come at once."""

@@ -155,6 +155,14 @@ class Consume(Message, frozen=True):
     body: bytes
 
 
+class ConsumeMany(Message, frozen=True):
+    """Answered with ``many.Outcomes``."""
+
+    name: str
+    version: str
+    bodies: list[bytes]
+
+
 class Statistics(Message, frozen=True):
     """Answered with a dict."""
 
@@ -180,7 +188,7 @@ class MemoryOf(Message, frozen=True):
 
 ToFront = (
     Start | Open | Close | Stop | ForgetTokens | Check | Put | Remove | Resize | HasSize | Consume
-    | Statistics | Known | AskFigures | MemoryOf
+    | ConsumeMany | Statistics | Known | AskFigures | MemoryOf
 )  # fmt: skip
 
 

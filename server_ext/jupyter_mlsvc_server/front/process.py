@@ -24,6 +24,7 @@ from jupyter_mlsvc_server.front import messages
 from jupyter_mlsvc_server.front.connection import Connection, Limits, key_of
 from jupyter_mlsvc_server.front.heads import Heads
 from jupyter_mlsvc_server.front.link import Link
+from jupyter_mlsvc_server.front.many import Outcomes
 from jupyter_mlsvc_server.front.tokens import TokenCache
 from jupyter_mlsvc_server.scoring.definition import DefinitionKey, ServiceDefinition
 from jupyter_mlsvc_server.scoring.link import Call, Ended
@@ -93,6 +94,7 @@ class Front:
                 messages.Check: self._check,
                 messages.Put: self._put,
                 messages.Remove: self._remove,
+                messages.ConsumeMany: self._consume_many,
                 messages.HasSize: self._has_size,
                 messages.Statistics: self._statistics,
                 messages.Known: self._known,
@@ -168,6 +170,10 @@ class Front:
     def _consume(self, message: messages.Consume, ended: Ended) -> Call:
         key = DefinitionKey(message.name, message.version)
         return self.engine.submit(key, message.body, ended)
+
+    async def _consume_many(self, message: messages.ConsumeMany) -> Outcomes:
+        key = DefinitionKey(message.name, message.version)
+        return Outcomes.pack(await self.engine.consume_many(key, message.bodies))
 
     async def _statistics(self, _: messages.Statistics) -> dict[str, Any]:
         return await self.engine.statistics()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import Any, Protocol
 
 import msgspec
@@ -33,11 +33,8 @@ class ScoringAnswer(msgspec.Struct, frozen=True, gc=False):
     success: bool
 
 
-class Submitted(Protocol):
-    """A request that is being answered."""
-
-    def abandon(self) -> None:
-        """Forget about the caller, who left."""
+Outcome = ScoringAnswer | MlsvcServerError
+"""An answer, or the error that there is instead."""
 
 
 class ScoringEngine(Protocol):
@@ -95,16 +92,13 @@ class ScoringEngine(Protocol):
             The worker ended in the middle, or none can be started.
         """
 
-    def submit(
-        self,
-        key: DefinitionKey,
-        body: bytes,
-        ended: Callable[[ScoringAnswer | MlsvcServerError], None],
-    ) -> Submitted:
-        """Answer one request through a callback, which may come at once.
+    async def consume_many(self, key: DefinitionKey, bodies: Sequence[bytes]) -> list[Outcome]:
+        """Answer several requests, which go to workers like any others; gives what became of each.
 
-        This is :meth:`consume` for those who have thousands of requests a second; what that
-        raises is what the callback gets in place of the answer.
+        Raises
+        ------
+        MlsvcServerError
+            The engine can't be asked now, or ended in the middle; any of them may have run.
         """
 
     async def statistics(self) -> dict[str, Any]:

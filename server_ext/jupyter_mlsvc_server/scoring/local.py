@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import shutil
 import uuid
-from collections.abc import Collection, Coroutine
+from collections.abc import Collection, Coroutine, Sequence
 from functools import partial
 from pathlib import Path
 from time import monotonic
@@ -17,7 +17,7 @@ import psutil
 
 from jupyter_mlsvc_server.errors import MlsvcServerError
 from jupyter_mlsvc_server.scoring.definition import DefinitionKey, PoolSize, ServiceDefinition
-from jupyter_mlsvc_server.scoring.engine import Definitions, ScoringAnswer
+from jupyter_mlsvc_server.scoring.engine import Definitions, Outcome, ScoringAnswer
 from jupyter_mlsvc_server.scoring.errors import ServiceUnavailable
 from jupyter_mlsvc_server.scoring.forkserver import Forkserver
 from jupyter_mlsvc_server.scoring.link import Call, Ended, LinkLost, NotStarted
@@ -165,6 +165,27 @@ class LocalEngine(ScoringSettings):
             return await future
         finally:
             call.abandon()
+
+    async def consume_many(self, key: DefinitionKey, bodies: Sequence[bytes]) -> list[Outcome]:
+        """Answer several requests."""
+        outcomes: dict[int, Outcome] = {}
+        done = asyncio.Event()
+
+        def ended(number: int, outcome: Outcome) -> None:
+            outcomes[number] = outcome
+            if len(outcomes) == len(bodies):
+                done.set()
+
+        calls = [
+            self.submit(key, body, partial(ended, number)) for number, body in enumerate(bodies)
+        ]
+        try:
+            if calls:
+                await done.wait()
+        finally:
+            for call in calls:
+                call.abandon()
+        return [outcomes[number] for number in range(len(calls))]
 
     def submit(self, key: DefinitionKey, body: bytes, ended: Ended) -> Call:
         """Answer one request through a callback, which may come at once.

@@ -17,7 +17,7 @@ def test_quick_answers_make_room_up_to_the_most() -> None:
     gate = Gate(2, 5)
     assert let_in(gate) == 2
     for _ in range(9):
-        gate.leave(0.001)
+        gate.leave(1, 0.001)
         let_in(gate)
     for _ in range(5):
         gate.leave()
@@ -28,10 +28,10 @@ def test_slow_answers_take_the_room_back_but_for_the_least() -> None:
     gate = Gate(2, 5)
     for _ in range(9):
         assert gate.enter()
-        gate.leave(0.001)
+        gate.leave(1, 0.001)
     for _ in range(9):
         assert gate.enter()
-        gate.leave(5.0)
+        gate.leave(1, 5.0)
     assert let_in(gate) == 2
 
 
@@ -39,7 +39,7 @@ def test_too_many_requests_take_all_room_back_at_once() -> None:
     gate = Gate(2, 50)
     for _ in range(40):
         assert gate.enter()
-        gate.leave(0.001)
+        gate.leave(1, 0.001)
     gate.narrow()
     assert let_in(gate) == 2
 
@@ -55,10 +55,17 @@ def test_those_who_wait_come_in_turn() -> None:
     assert gate.enter()
     for name in ("first", "second"):
         gate.wait(lambda name=name: comer(name))  # type: ignore[misc]
-    gate.leave(0.1)
+    gate.leave(1, 0.1)
     assert came == ["first"]
-    gate.leave(0.1)
+    gate.leave(1, 0.1)
     assert came == ["first", "second"]
+
+
+def test_no_more_come_in_together_than_there_is_room_for() -> None:
+    gate = Gate(5, 5)
+    assert [gate.enter(3), gate.enter(3), gate.enter(3)] == [3, 2, 0]
+    gate.leave(3, 0.1)
+    assert gate.enter(4) == 3
 
 
 def test_who_went_away_is_not_called() -> None:

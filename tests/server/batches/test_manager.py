@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from jupyter_mlsvc_server.batches.manager import BatchManager
 from jupyter_mlsvc_server.batches.record import BatchState
 from jupyter_mlsvc_server.errors import MlsvcServerError, NotFound
 from jupyter_mlsvc_server.scoring.definition import DefinitionKey, PoolSize
-from jupyter_mlsvc_server.scoring.engine import ScoringAnswer
+from jupyter_mlsvc_server.scoring.engine import Outcome, ScoringAnswer
 from jupyter_mlsvc_server.scoring.errors import QueueFull, RunTooLong, WaitTooLong, WorkerEnded
 from jupyter_mlsvc_server.services.manager import ServiceManager
 from jupyter_mlsvc_server.services.record import Revision, ServiceKey, ServiceRecord
@@ -30,16 +30,6 @@ from jupyter_mlsvc_server.storage.database import Database
 
 ANN = Principal("ann", Role.CONTRIBUTOR)
 KEY = DefinitionKey("echo", "1")
-
-
-@dataclass
-class Submission:
-    """A record that is being answered."""
-
-    task: asyncio.Task[None]
-
-    def abandon(self) -> None:
-        self.task.cancel()
 
 
 @dataclass
@@ -53,25 +43,12 @@ class Engine:
     running: int = 0
     most_running: int = 0
 
-    tasks: set[asyncio.Task[None]] = field(default_factory=set)
-
-    def submit(
-        self,
-        key: DefinitionKey,
-        body: bytes,
-        ended: Callable[[ScoringAnswer | MlsvcServerError], None],
-    ) -> Submission:
-        async def answer() -> None:
-            try:
-                outcome: ScoringAnswer | MlsvcServerError = await self.consume(*key, body)
-            except MlsvcServerError as error:
-                outcome = error
-            ended(outcome)
-
-        task = asyncio.create_task(answer())
-        self.tasks.add(task)
-        task.add_done_callback(self.tasks.discard)
-        return Submission(task)
+    async def consume_many(self, key: DefinitionKey, bodies: Sequence[bytes]) -> list[Outcome]:
+        answers = (self.consume(*key, body) for body in bodies)
+        found = await asyncio.gather(*answers, return_exceptions=True)
+        return [
+            outcome for outcome in found if isinstance(outcome, ScoringAnswer | MlsvcServerError)
+        ]
 
     async def consume(self, name: str, version: str, body: bytes) -> ScoringAnswer:
         number = msgspec.json.decode(body)["n"]
@@ -196,7 +173,7 @@ async def test_no_more_records_run_than_asked_for_and_than_leave_room(
     make_bench: MakeBench,
 ) -> None:
     for workers, parallel_count, most in [(2, 10, 4), (2, 3, 3), (8, 10, 10)]:
-        engine = Engine(usual_size=PoolSize(0, workers), seconds=0.01)
+        engine = Engine(usual_size=PoolSize(0, workers), seconds=0.05)
         bench = await make_bench(engine)
         ids = [await bench.start(40, parallel_count)]
         if parallel_count == 10 and workers == 2:
@@ -233,6 +210,24 @@ async def test_a_busy_service_is_waited_for(make_bench: MakeBench) -> None:
     status = await bench.finished(await bench.start(3))
     assert (status["state"], status["failedItemCount"]) == ("Complete", 0)
     assert engine.calls.count(1) == 3
+
+
+async def test_an_engine_that_ended_in_the_middle_is_asked_again(
+    make_bench: MakeBench,
+) -> None:
+    class Ending(Engine):
+        endings = 1
+
+        async def consume_many(self, key: DefinitionKey, bodies: Sequence[bytes]) -> list[Outcome]:
+            if self.endings:
+                self.endings -= 1
+                raise MlsvcServerError("It ended.")
+            return await super().consume_many(key, bodies)
+
+    bench = await make_bench(Ending())
+    status = await bench.finished(await bench.start(20))
+    assert (status["state"], status["failedItemCount"]) == ("Complete", 0)
+    assert numbers(status) == list(range(20))
 
 
 async def test_what_a_record_does_to_its_worker_fails_that_record(make_bench: MakeBench) -> None:

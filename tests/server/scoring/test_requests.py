@@ -10,6 +10,8 @@ from typing import Any
 import msgspec
 import pytest
 
+from jupyter_mlsvc_server.scoring.engine import ScoringAnswer
+from jupyter_mlsvc_server.scoring.errors import WorkerEnded
 from tests.server.scoring.serving import IRIS_CODE, Service, Snapshots, StoredContent
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -43,6 +45,21 @@ async def test_an_answer_has_the_six_members_in_order(serve: Serve) -> None:
         b'{"success":true,"errorMessage":"","outputParameters":{"y":10},'
         b'"outputFiles":{},"consoleOutput":"","changedFiles":[]}'
     )
+
+
+async def test_many_requests_at_once_have_an_outcome_each_in_their_order(serve: Serve) -> None:
+    code = "import os\nif x == 3:\n    os._exit(1)\ny = 1 / x"
+    service = await serve(code, inputs="x:numeric", outputs="y:numeric")
+    bodies = [b'{"x": %d}' % x for x in (4, 0, 3, 2)]
+    outcomes = await service.engine.consume_many(service.key, [*bodies, b"no JSON"])
+    fine, failed, killed, later, misfit = outcomes
+    assert isinstance(killed, WorkerEnded)
+    answers = [one for one in (fine, failed, later, misfit) if isinstance(one, ScoringAnswer)]
+    assert [answer.status for answer in answers] == [200, 200, 200, 400]
+    assert [answer.success for answer in answers] == [True, False, True, False]
+    assert b'"y":0.25' in answers[0].body
+    assert b'"y":0.5' in answers[2].body
+    assert await service.engine.consume_many(service.key, []) == []
 
 
 @pytest.mark.parametrize(
