@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Callable
+from time import monotonic
 from typing import Final
 
 _QUICK_SECONDS: Final = 0.02
@@ -30,6 +32,7 @@ class Gate:
         self._least = self._room = room
         self._most = max(room, most)
         self._inside = 0
+        self._narrowed_at = -math.inf
         self._waiting: deque[Callable[[], None]] = deque()
 
     @property
@@ -58,9 +61,16 @@ class Gate:
         if seconds is not None and seconds < _QUICK_SECONDS:
             self._room = min(self._room + count, self._most)
         elif seconds is not None and seconds > _SLOW_SECONDS:
-            self._room = max(self._room - count, self._least)
+            self._make_narrower(seconds)
         while self._waiting and self._inside < self._room:
             self._waiting.popleft()()
+
+    def _make_narrower(self, seconds: float) -> None:
+        now = monotonic()
+        # Once for all that was on its way: of a short hold-up each would tell.
+        if now - seconds >= self._narrowed_at:
+            self._narrowed_at = now
+            self._room = max(int(self._room * _SLOW_SECONDS / seconds), self._least)
 
     def narrow(self) -> None:
         """Give way to others: there are too many requests."""

@@ -35,6 +35,18 @@ def test_slow_answers_take_the_room_back_but_for_the_least() -> None:
     assert let_in(gate) == 2
 
 
+def test_a_hold_up_makes_it_narrower_once() -> None:
+    gate = Gate(2, 40)
+    while gate.room < 40:
+        assert gate.enter()
+        gate.leave(1, 0.001)
+    for _ in range(3):
+        assert gate.enter(10) == 10
+    for _ in range(3):
+        gate.leave(10, 0.08)
+    assert gate.room == 20
+
+
 def test_too_many_requests_take_all_room_back_at_once() -> None:
     gate = Gate(2, 50)
     for _ in range(40):
