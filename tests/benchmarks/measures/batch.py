@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import statistics
 import threading
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from itertools import cycle, islice
 from types import TracebackType
 from typing import Any, Final, Self
@@ -35,15 +37,48 @@ PARALLEL: Final = 100
 
 _LEAST_RATIO: Final = 1.3
 _MOST_MEGABYTES: Final = 32
-_POLL_SECONDS: Final = 0.1
+_POLL_SECONDS: Final = 0.2
 _LOOK_SECONDS: Final = 0.5
 _PIECE: Final = 10_000
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
-    """One batch: its rate, and the most memory that the server had above what it began with."""
+class Effort:
+    """Processor seconds that each kind of process has taken."""
 
+    server: float
+    front: float
+    workers: float
+    client: float
+
+    @classmethod
+    def now(cls, server: OurServer, before: Sequence[psutil.Process]) -> Self:
+        """Read the clocks; ``before`` are the processes that are not workers, the server first."""
+        workers = [process for process in server.processes() if process not in before]
+        children = os.times()
+        return cls(
+            server=_seconds(before[:1]),
+            front=_seconds(before[1:]),
+            workers=_seconds(workers),
+            client=children.children_user + children.children_system,
+        )
+
+    def each(self, begun: Self, rows: float) -> list[float]:
+        """Microseconds a row since the clocks were read before."""
+        parts = zip(astuple(self), astuple(begun), strict=True)
+        return [(now - then) / rows * 1e6 for now, then in parts]
+
+
+def _seconds(processes: Sequence[psutil.Process]) -> float:
+    times = [process.cpu_times() for process in processes]
+    return sum(one.user + one.system for one in times)
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One batch: where it is, its rate, and the most that the server's memory grew meanwhile."""
+
+    path: str
     rows_per_second: float
     bytes_above_start: int
 
@@ -56,6 +91,7 @@ def measure(plan: Plan) -> Section:
     body = b"[" + b",".join(islice(cycle(BODIES), count)) + b"]"
     loops: list[float] = []
     runs: list[Run] = []
+    efforts: Efforts = {"batch": [], "loop": []}
     with OurServer(plan.work / "batch", workers=WORKERS) as server:
         _publish_iris(server)
         server.restart(workers=WORKERS)
@@ -65,14 +101,21 @@ def measure(plan: Plan) -> Section:
         target = server.public("public door", "/api/Iris/1.0")
         with target.connect() as connection:
             size = sum(connection.size_of_answer(target.path, one) for one in BODIES) / len(BODIES)
-        _run_batch(target, b"[" + b",".join(BODIES) + b"]", len(BODIES), processes, expected)
+        run = _run_batch(target, b"[" + b",".join(BODIES) + b"]", len(BODIES), processes)
+        _take_results(target, run.path, len(BODIES), expected)
         load.run(wrk, target.address, target.token, BODIES, CONNECTIONS, 1)  # warms; not counted
         for _ in plan.turns(plan.rounds):
+            begun = Effort.now(server, processes)
             found = load.run(wrk, target.address, target.token, BODIES, CONNECTIONS, plan.seconds)
             found.check(size)
             loops.append(found.rate)
-            runs.append(_run_batch(target, body, count, processes, expected))
-    return _section(loops, runs, count, plan)
+            efforts["loop"].append(Effort.now(server, processes).each(begun, found.requests))
+            begun = Effort.now(server, processes)
+            run = _run_batch(target, body, count, processes)
+            efforts["batch"].append(Effort.now(server, processes).each(begun, count))
+            runs.append(run)
+            _take_results(target, run.path, count, expected)
+    return _section(loops, runs, efforts, count, plan)
 
 
 def _publish_iris(server: OurServer) -> None:
@@ -84,13 +127,7 @@ def _publish_iris(server: OurServer) -> None:
         publish(connection, "Iris", CODE, snapshot=snapshot, inputs=inputs, outputs=outputs)
 
 
-def _run_batch(
-    target: Target,
-    body: bytes,
-    count: int,
-    processes: Sequence[psutil.Process],
-    expected: Sequence[list[str]],
-) -> Run:
+def _run_batch(target: Target, body: bytes, count: int, processes: Sequence[psutil.Process]) -> Run:
     with target.connect() as connection, Memory(processes) as memory:
         begun = time.perf_counter()
         path = f"{target.path}/batch"
@@ -101,10 +138,13 @@ def _run_batch(
                 raise PeerFailed(f"The batch ended: {status}")
             time.sleep(_POLL_SECONDS)
         seconds = time.perf_counter() - begun
+    return Run(path, count / seconds, memory.above_start)
+
+
+def _take_results(target: Target, path: str, count: int, expected: Sequence[list[str]]) -> None:
     with target.connect() as connection:
         _check_results(connection, path, count, expected)
         connection.call("DELETE", path)
-    return Run(count / seconds, memory.above_start)
 
 
 def _check_results(
@@ -119,6 +159,10 @@ def _check_results(
         for number, result in enumerate(results, first):
             if result["outputParameters"].get("iris_species") != expected[number % len(expected)]:
                 raise PeerFailed(f"The result of record {number} is {result}.")
+
+
+Efforts = dict[str, list[list[float]]]
+"""Microseconds a row by kind of process, of each round."""
 
 
 class Memory:
@@ -159,7 +203,19 @@ class Memory:
         self._thread.join()
 
 
-def _section(loops: list[float], runs: list[Run], count: int, plan: Plan) -> Section:
+def _effort_table(efforts: Efforts) -> Table:
+    rows = []
+    for name, rounds in efforts.items():
+        parts = [statistics.median(part) for part in zip(*rounds, strict=True)]
+        rows.append([name, *(f"{part:.1f}" for part in (*parts, sum(parts)))])
+    return Table(
+        ["Processor time a row, µs", "server", "public door", "workers", "wrk", "all"], rows
+    )
+
+
+def _section(
+    loops: list[float], runs: list[Run], efforts: Efforts, count: int, plan: Plan
+) -> Section:
     rates = [run.rows_per_second for run in runs]
     ratio = ratios(rates, loops)
     megabytes = max(run.bytes_above_start for run in runs) / 1e6
@@ -177,13 +233,17 @@ def _section(loops: list[float], runs: list[Run], count: int, plan: Plan) -> Sec
     )
     return Section(
         title="A batch",
-        tables=[table],
-        data={"loops": loops, "batches": runs, "records": count},
+        tables=[table, _effort_table(efforts)],
+        data={"loops": loops, "batches": runs, "records": count, "microseconds": efforts},
         notes=[
             (
                 f"Median (lowest-highest) of {len(runs)} rounds, in each a loop of {plan.seconds} "
                 "s by wrk and a batch. A batch's time is from sending it to reading that it is "
                 "complete; then all its results are compared with the model's own."
+            ),
+            (
+                "What limits the ratio is in the table of processor time: both ways pay the same "
+                "for the workers, so that a batch can save no more than the loop's other parts."
             ),
             (
                 "Memory: proportional set sizes of the server, the public door and the "
