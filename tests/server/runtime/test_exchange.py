@@ -110,6 +110,14 @@ def test_a_failure_has_its_message(tmp_path: Path, console: Console, scratch: Sc
     assert body == as_declared({}, success=False, error_message="It broke.")
 
 
+def test_an_output_that_cannot_be_spelt_is_a_failure_that_names_it(
+    tmp_path: Path, console: Console, scratch: Scratch
+) -> None:
+    kind, body = exchange(tmp_path).result("", {"y": [1, 10**5000]}, console, scratch)
+    assert kind is Kind.FAILURE
+    assert b'"errorMessage":"Output y[1] must be an integer of at most' in body
+
+
 @pytest.mark.parametrize(
     ("body", "message"),
     [
