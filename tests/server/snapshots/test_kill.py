@@ -18,17 +18,18 @@ from jupyter_mlsvc_server.storage.staging import Staging
 
 # A session whose kernel is this very process, and parts that end it at a given step.
 _PROGRAM = """
-import asyncio, os, signal, sys
+import asyncio, itertools, os, signal, sys
 from pathlib import Path
 import msgspec
 import numpy as np
 from jupyter_mlsvc_server.auth.principal import Principal, Role
 from jupyter_mlsvc_server.runtime.capture import capture
+from jupyter_mlsvc_server.runtime.marks import Known
 from jupyter_mlsvc_server.snapshots.manager import SnapshotManager
 from jupyter_mlsvc_server.storage import blobs as module
 from jupyter_mlsvc_server.storage.database import Database
 
-data_dir, step = Path(sys.argv[1]), sys.argv[2]
+data_dir, step, earlier = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
 reached, taking = [], False
 
 def pass_by(name):
@@ -57,10 +58,12 @@ class MortalDatabase(Database):
 class Session:
     id, owner, runtime_type = "s", "ann", "Python"
     directory = data_dir / "work"
+    numbers = itertools.count()
     async def call_agent(self, op, data, buffers=None):
-        namespace = {"a": np.arange(20_000.0), "b": np.ones(30_000), "c": 1}
+        namespace = {"a": np.arange(20_000.0), "b": np.ones(30_000), "c": next(self.numbers)}
         pass_by("before capture")
-        report = capture(namespace, Path(data["staging"]))
+        known = msgspec.convert(data["known"], Known)
+        report = capture(namespace, Path(data["staging"]), known=known)
         pass_by("after capture")
         return {"report": msgspec.to_builtins(report)}, []
 
@@ -73,8 +76,11 @@ async def main():
     (Session.directory / "data.csv").write_text("a,b")
     await database.start()
     await snapshots.start()
+    ann, session = Principal("ann", Role.OWNER), Session()
+    for _ in range(earlier):
+        await snapshots.create(ann, session)
     taking = True
-    await snapshots.create(Principal("ann", Role.OWNER), Session())
+    await snapshots.create(ann, session)
     print(*reached, sep=";")
 
 asyncio.run(main())
@@ -88,12 +94,20 @@ _STEPS = [
     "after transaction 1",
 ]
 
+# Of the same session again only the stream is another one.
+_STEPS_AGAIN = [step for step in _STEPS if not step.endswith(("2", "3", "4"))]
 
-@pytest.mark.parametrize("step", _STEPS)
-async def test_a_killed_server_leaves_a_whole_snapshot_or_none(tmp_path: Path, step: str) -> None:
+
+@pytest.mark.parametrize(
+    ("earlier", "step"),
+    [*((0, step) for step in _STEPS), *((1, step) for step in _STEPS_AGAIN)],
+)
+async def test_a_killed_server_leaves_a_whole_snapshot_or_none(
+    tmp_path: Path, earlier: int, step: str
+) -> None:
     data_dir, ann = tmp_path / "data", Principal("ann", Role.OWNER)
     data_dir.mkdir()
-    killed = _run(data_dir, step)
+    killed = _run(data_dir, step, earlier)
     assert killed.returncode == -signal.SIGKILL, killed.stderr
 
     database, blobs = Database(data_dir=data_dir), BlobStore(data_dir=data_dir, grace_seconds=0)
@@ -104,7 +118,7 @@ async def test_a_killed_server_leaves_a_whole_snapshot_or_none(tmp_path: Path, s
     await snapshots.start()
     try:
         found = await snapshots.list(ann)
-        assert len(found) == (1 if step == "after transaction 1" else 0)
+        assert len(found) == earlier + (step == "after transaction 1")
         used: set[str] = set()
         for snapshot in found:
             record = await snapshots.get(ann, snapshot.id)
@@ -121,12 +135,15 @@ async def test_a_killed_server_leaves_a_whole_snapshot_or_none(tmp_path: Path, s
         await database.stop()
 
 
-def test_without_a_kill_every_step_is_reached(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("earlier", "steps"), [(0, _STEPS), (1, _STEPS_AGAIN)])
+def test_without_a_kill_every_step_is_reached(
+    tmp_path: Path, earlier: int, steps: list[str]
+) -> None:
     (tmp_path / "data").mkdir()
-    done = _run(tmp_path / "data", "never")
+    done = _run(tmp_path / "data", "never", earlier)
     reached = done.stdout.strip().split(";")
     counted = {f"{step} {reached[: n + 1].count(step)}" for n, step in enumerate(reached)}
-    assert counted == set(_STEPS), done.stderr
+    assert counted == set(steps), done.stderr
     assert not list((tmp_path / "data" / "staging").glob("*/*/*"))
 
 
@@ -143,9 +160,9 @@ def test_another_servers_work_is_not_swept(tmp_path: Path) -> None:
     assert not list((tmp_path / "staging").iterdir())
 
 
-def _run(data_dir: Path, step: str) -> subprocess.CompletedProcess[str]:
+def _run(data_dir: Path, step: str, earlier: int) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-c", _PROGRAM, str(data_dir), step],
+        [sys.executable, "-c", _PROGRAM, str(data_dir), step, str(earlier)],
         capture_output=True,
         text=True,
         check=False,
