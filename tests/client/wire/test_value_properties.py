@@ -172,7 +172,10 @@ def test_a_frame_is_its_columns_without_its_index(frame: pd.DataFrame) -> None:
 
 
 @given(
-    st.lists(st.integers(0, 3) | st.text(st.characters(categories=["L"]), min_size=1), max_size=5),
+    st.lists(
+        st.integers(0, 3) | st.text(st.characters(categories=["L"]), min_size=1, max_size=20),
+        max_size=5,
+    ),
     st.sampled_from([1j, object(), json, map(int, ())]),
 )
 def test_the_path_to_what_cannot_be_carried_is_named(steps: list[Any], wrong: Any) -> None:
