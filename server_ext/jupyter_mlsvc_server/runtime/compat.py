@@ -99,8 +99,10 @@ def _read(
     """Call ``validate_data(estimator, X, y, …)`` with X in two dimensions where it is a sample."""
     estimator = args[0]
     given = args[1] if len(args) > 1 else kwargs.get("X")
+    if getattr(given, "ndim", None) == 2:  # most often, and seen at once
+        return validate_data(*args, **kwargs)
     labels = args[2] if len(args) > 2 else kwargs.get("y")
-    fits = kwargs.get("reset", True) or not isinstance(labels, str | None)
+    fits = kwargs.get("reset", True) or not (labels is None or isinstance(labels, str))
     if fits or not _is_one_sample(given, getattr(estimator, "n_features_in_", None)):
         return validate_data(*args, **kwargs)
     _warn(type(estimator).__name__)
