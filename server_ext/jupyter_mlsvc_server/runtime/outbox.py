@@ -71,11 +71,12 @@ class Outbox:
             self.flush()
 
     def send(self, numbers: list[int], answers: list[tuple[Kind, bytes]]) -> None:
-        """Send several answers at once, now."""
+        """Send several answers at once, now; none for requests that another worker answers."""
         self._link.sendall(
             b"".join(
                 ANSWER.pack(len(body), number, kind) + body
                 for number, (kind, body) in zip(numbers, answers, strict=True)
+                if kind is not Kind.WORN
             )
         )
 

@@ -3,7 +3,8 @@
 Two kinds of links, both local stream sockets. On a *control* link the server tells the forkserver
 or a template to fork and to kill; messages are length-prefixed msgpack, and the one that asks for
 a fork carries the child's own link as a file descriptor. On a *request* link the server sends a
-worker the bodies of requests as they came and gets whole answers back, in order.
+worker the bodies of requests as they came and gets whole answers back, in order, but for those of
+requests that run together when some of them can't.
 """
 
 from __future__ import annotations

@@ -43,8 +43,8 @@ class Gathering(Program, Protocol):
     def answer_all(self, bodies: list[bytes]) -> list[tuple[Kind, bytes]]:
         """Answer up to ``most`` requests, in their order. Then :meth:`reset` is due, once.
 
-        Those that have not run because one before them left what can't be put back come last, as
-        ``Kind.WORN``; :meth:`reset` tells the same then.
+        Those that have not run because another one left what can't be put back are ``Kind.WORN``;
+        :meth:`reset` tells the same then.
         """
 
 
@@ -94,10 +94,8 @@ def _serve_together(program: Gathering, reader: RequestReader, outbox: Outbox, p
     while requests := reader.read(program.most):
         answers = program.answer_all([body for _, _, body in requests])
         _end_if_forked(pid)
-        # Those that have not run are answered by another worker.
-        has_run = [each for each in answers if each[0] is not Kind.WORN]
         numbers = [number for number, _, _ in requests]
-        outbox.send(numbers[: len(has_run)], has_run)
+        outbox.send(numbers, answers)
         if not program.reset():
             outbox.put(numbers[-1], Kind.WORN, b"", may_wait=False)
             return

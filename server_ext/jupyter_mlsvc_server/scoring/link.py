@@ -245,6 +245,9 @@ class Call:
 class WorkerLink(asyncio.Protocol):
     """Sends a worker requests and takes its answers, which come in the same order.
 
+    Of requests that it answers together some may have no answer, because another worker has to
+    run them.
+
     Parameters
     ----------
     pid
@@ -360,7 +363,8 @@ class WorkerLink(asyncio.Protocol):
                 continue
             # One that was taken from the outbox is sent all the same.
             is_new = number > self._taken
-            if is_new and not (self.calls and self.calls[0].number == number):
+            is_expected = self.calls and self.calls[0].number == number
+            if is_new and not is_expected and not self._bring_forward(number):
                 # The user's code has written to the link. Nothing on it can be trusted now.
                 self.abort()
                 return
@@ -372,6 +376,21 @@ class WorkerLink(asyncio.Protocol):
                 self._take(kind, data[begin + ANSWER.size : at])
         if at < size:
             self._keep(data[at:], ANSWER.size)
+
+    def _bring_forward(self, number: int) -> bool:
+        """Have a request answered before those ahead of it, which others had to make way for.
+
+        Only a worker that answers requests together does that.
+        """
+        if self.most == 1:
+            return False
+        for call in self.calls:
+            if call.number == number:
+                call.started = self.calls[0].started
+                self.calls.remove(call)
+                self.calls.appendleft(call)
+                return True
+        return False
 
     def _keep(self, piece: bytes, wanted: int) -> None:
         """Keep the beginning of an answer until so many bytes are here."""

@@ -49,7 +49,7 @@ def content(snapshots: Snapshots) -> Any:
     return snapshots.take_model(fragile(), gather=True)
 
 
-async def ask(service: Service, numbers: list[int]) -> list[Any]:
+async def ask(service: Service, numbers: list[Any]) -> list[Any]:
     """Ask for each number at once; give each prediction or error."""
     told = await asyncio.gather(
         *(service.outputs(inputData={"x": [number]}) for number in numbers), return_exceptions=True
@@ -58,6 +58,12 @@ async def ask(service: Service, numbers: list[int]) -> list[Any]:
         each if isinstance(each, BaseException) else each["outputData"]["y_Pred"][0]
         for each in told
     ]
+
+
+async def warm_up(service: Service) -> None:
+    """Let the pool learn that this takes no time, or it would not give out many at once."""
+    for number in range(40):
+        assert await ask(service, [number]) == [2 * number]
 
 
 async def test_a_model_answers_many_at_once(make_engine: MakeEngine, content: Any) -> None:
@@ -87,9 +93,7 @@ async def test_only_who_ends_the_worker_fails(
 async def test_only_who_takes_too_long_is_stopped(make_engine: MakeEngine, content: Any) -> None:
     engine = await make_engine(workers_max=2, deadline_seconds=2)
     service = await serve_model(engine, content)
-    # The pool has to learn that this takes no time, or it would not give out all of these at once.
-    for number in range(40):
-        assert await ask(service, [number]) == [2 * number]
+    await warm_up(service)
     told = await ask(service, [0, 1, HANGS, 3, 4])
     assert isinstance(told.pop(2), DeadlinePassed)
     assert told == [0, 2, 6, 8]
@@ -101,4 +105,15 @@ async def test_a_change_of_the_model_is_seen_by_nobody_else(
     engine = await make_engine(workers_max=1)
     service = await serve_model(engine, content)
     numbers = [CHANGES if n % 7 == 3 else n for n in range(60)]
+    assert await ask(service, numbers) == [2 * number for number in numbers]
+
+
+async def test_each_gets_its_own_answer_where_only_some_could_run(
+    make_engine: MakeEngine, content: Any
+) -> None:
+    engine = await make_engine(workers_max=1)
+    service = await serve_model(engine, content)
+    await warm_up(service)
+    # Whole numbers are predicted apart from the others, and change the model before these can run.
+    numbers = [CHANGES, 1.5, CHANGES, 2.5, CHANGES, 3.5]
     assert await ask(service, numbers) == [2 * number for number in numbers]
