@@ -10,6 +10,7 @@ estimator see the types that they would see in one request.
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import traceback
 import warnings
@@ -17,6 +18,7 @@ from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from itertools import chain
 from operator import itemgetter
+from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -33,7 +35,8 @@ MOST: Final = 32
 """Requests that one call predicts. More of them gain little, and wait longer for each other."""
 
 _LOUD: Final = 3
-"""After so many calls in a row that printed something, requests are answered one by one."""
+"""After so many calls in a row that printed something, requests are answered one by one. So they
+are in all workers from the first one that such a call wears out before anybody has an answer."""
 
 _LARGEST: Final = 2**16
 """Bytes of a request that is put together with others; larger ones would only take memory."""
@@ -116,6 +119,14 @@ class GatheringProgram(RealtimeProgram):
         self._is_worn = False
         self._has_predicted = False
         self._loud = 0
+        self._in_vain = Path(service.work) / "one-by-one"
+        """A file that is there once a worker was worn by trying, and could answer nobody."""
+
+    def enter(self, console: Console, scratch: Scratch) -> None:
+        """Get ready to answer, in the worker."""
+        super().enter(console, scratch)
+        if self._in_vain.exists():
+            self._loud = _LOUD
 
     def answer(self, body: bytes) -> tuple[Kind, bytes]:
         """Answer a request: what the answer is, and its body. Then :meth:`reset` is due."""
@@ -133,10 +144,15 @@ class GatheringProgram(RealtimeProgram):
                 self._answer_together(bodies, answers)
             except Exception:  # noqa: BLE001  # a fault of ours: the other way may still go
                 traceback.print_exc(file=sys.__stderr__)
-        return [
+        told = [
             self._answer_alone(body) if answer is None else answer
             for body, answer in zip(bodies, answers, strict=True)
         ]
+        if self._is_worn and all(kind is Kind.WORN for kind, _ in told):
+            # Whoever gets them now would come no further.
+            with contextlib.suppress(OSError):
+                self._in_vain.touch()
+        return told
 
     def reset(self) -> bool:
         """Put everything back for the next request; tell whether that was possible."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -16,7 +17,7 @@ from tests.server.scoring.serving import Service, Snapshots, serve_model
 
 MakeEngine = Callable[..., Awaitable[LocalEngine]]
 
-CRASHES, HANGS, CHANGES = -1, -2, -3
+CRASHES, HANGS, CHANGES, SAYS_AND_CHANGES = -1, -2, -3, -4
 
 
 def fragile() -> Any:
@@ -36,7 +37,9 @@ def fragile() -> Any:
             if HANGS in values:
                 time.sleep(60)
             predicted = values * 2 + len(self.seen) - 1
-            if CHANGES in values:
+            if SAYS_AND_CHANGES in values:
+                sys.stdout.write("changed")
+            if CHANGES in values or SAYS_AND_CHANGES in values:
                 self.seen.append(1)
             return predicted
 
@@ -117,3 +120,14 @@ async def test_each_gets_its_own_answer_where_only_some_could_run(
     # Whole numbers are predicted apart from the others, and change the model before these can run.
     numbers = [CHANGES, 1.5, CHANGES, 2.5, CHANGES, 3.5]
     assert await ask(service, numbers) == [2 * number for number in numbers]
+
+
+async def test_what_changes_the_model_and_can_only_be_answered_alone_is_answered(
+    make_engine: MakeEngine, content: Any
+) -> None:
+    engine = await make_engine(workers_max=1)
+    service = await serve_model(engine, content)
+    await warm_up(service)
+    for numbers in ([SAYS_AND_CHANGES], [1, SAYS_AND_CHANGES, 2, SAYS_AND_CHANGES]):
+        async with asyncio.timeout(10):
+            assert await ask(service, numbers) == [2 * number for number in numbers]
