@@ -223,9 +223,9 @@ class Pool:
         for worker in self._workers:
             if worker.is_leaving or worker.is_lost or self._is_held_up(worker, now):
                 continue
-            if len(worker.calls) < worker.most and worker.most > 1:
+            if len(worker.calls) < worker.most and worker.most > 1 and self._has_room(worker):
                 # One that answers many together is not busy before it has them.
-                return worker if self._has_room(worker) else None
+                return worker
             if best is None or len(worker.calls) < len(best.calls):
                 best = worker
         if best is None or (best.calls and self._is_pressed(best)):
@@ -235,10 +235,13 @@ class Pool:
     def _is_held_up(self, worker: WorkerLink, now: float) -> bool:
         """Whether a worker is at something that takes much longer than usual."""
         calls = worker.calls
-        return bool(calls) and now - calls[0].started > max(_LONG, 5 * self._average)
+        usual = _TOGETHER if math.isinf(self._average) else max(_LONG, 5 * self._average)
+        return bool(calls) and now - calls[0].started > usual
 
     def _is_pressed(self, best: WorkerLink) -> bool:
         """Whether requests would wait so long that another worker is worth its start."""
+        if best.most > 1 and math.isinf(self._average):
+            return False  # they are answered together as soon as the first one is
         ahead = len(best.calls) + len(self._queue) / len(self._workers)
         return ahead * self._average > _WAIT
 
@@ -465,6 +468,7 @@ class Pool:
             if deadline:
                 self._end_overdue(now, deadline)
             self._end_idle(now)
+            self._serve_waiting(now)
 
     def _end_overdue(self, now: float, deadline: float) -> None:
         for worker in self._workers:
@@ -490,6 +494,12 @@ class Pool:
         first = self._queue[0]
         # A suspect had its worker, and waits for others that were held up by the same one.
         return not first.is_suspect and now - first.waits_since > deadline
+
+    def _serve_waiting(self, now: float) -> None:
+        """Look for a worker again, should those that were to take what waits be held up."""
+        worker = self._free_worker(now) if self._queue else None
+        if worker is not None:
+            self._feed(worker)
 
     def _end_idle(self, now: float) -> None:
         self._end_surplus()

@@ -47,6 +47,18 @@ def fragile() -> Any:
     return Fragile()
 
 
+def slow() -> Any:
+    """Make a model that takes its time for each row."""
+
+    class Slow:
+        def predict(self, rows: Any) -> Any:
+            time.sleep(0.3 * len(rows))
+            return rows.to_numpy()[:, 0]
+
+    Slow.__module__ = "__main__"
+    return Slow()
+
+
 @pytest.fixture(scope="module")
 def content(snapshots: Snapshots) -> Any:
     return snapshots.take_model(fragile(), gather=True)
@@ -131,3 +143,26 @@ async def test_what_changes_the_model_and_can_only_be_answered_alone_is_answered
     for numbers in ([SAYS_AND_CHANGES], [1, SAYS_AND_CHANGES, 2, SAYS_AND_CHANGES]):
         async with asyncio.timeout(10):
             assert await ask(service, numbers) == [2 * number for number in numbers]
+
+
+async def test_nobody_waits_for_the_first_request_of_all_if_that_hangs(
+    make_engine: MakeEngine, content: Any
+) -> None:
+    engine = await make_engine(workers_max=2)
+    service = await serve_model(engine, content)
+    hanging = asyncio.create_task(ask(service, [HANGS]))
+    await asyncio.sleep(0)
+    async with asyncio.timeout(10):
+        assert await ask(service, [1, 2, 3]) == [2, 4, 6]
+    assert not hanging.done()
+    hanging.cancel()
+
+
+async def test_a_slow_model_gets_another_worker(
+    make_engine: MakeEngine, snapshots: Snapshots
+) -> None:
+    engine = await make_engine(workers_max=2)
+    service = await serve_model(engine, snapshots.take_model(slow(), gather=True))
+    assert await ask(service, [1]) == [1]
+    assert await ask(service, [*range(8)]) == [*range(8)]
+    assert (await engine.statistics())["workers"] == 2
