@@ -114,6 +114,8 @@ class Pool:
         self._starting = 0
         self._failed_starts = 0
         self._queue: deque[Call] = deque()
+        self._ending: set[Call] = set()
+        """Requests whose workers have ended, and that wait for word of how."""
         self._average = math.inf
         self._longest = 0.0
         self._is_retiring = False
@@ -213,7 +215,8 @@ class Pool:
     @property
     def is_idle(self) -> bool:
         """Whether nothing runs or waits."""
-        return not self._queue and not any(worker.calls for worker in self._workers)
+        is_working = any(worker.calls for worker in self._workers)
+        return not (self._queue or self._ending or is_working)
 
     # --- requests and workers ----------------------------------------------------------------
 
@@ -382,7 +385,7 @@ class Pool:
             self._spawn(self._tell_ending(worker.pid, None))
         elif can_have_run:
             # Only the first one can have run.
-            self._spawn(self._tell_ending(worker.pid, calls.pop(0)))
+            self._end_with_worker(calls.pop(0), worker.pid)
         elif not was_expected:
             self._failed_starts += 1
             self._spawn(self._tell_ending(worker.pid, None))
@@ -421,6 +424,14 @@ class Pool:
         for _ in range(wanted - len(self._workers) - self._starting):
             self._grow()
 
+    def _end_with_worker(self, call: Call, pid: int) -> None:
+        """Tell the caller of a request that its worker has ended, and how."""
+        if self._is_stopped:
+            self._fail(call, WorkerEnded(self.key, None))
+            return
+        self._ending.add(call)
+        self._spawn(self._tell_ending(pid, call))
+
     async def _tell_ending(self, pid: int, call: Call | None) -> None:
         code = await self._template.link.exit_code(pid, _TOLD_WITHIN)
         self._log.warning(
@@ -428,6 +439,7 @@ class Pool:
             self.key, pid, code, call is not None,
         )  # fmt: skip
         if call is not None:
+            self._ending.discard(call)
             self._fail(call, WorkerEnded(self.key, code))
             self._note_idle()
 
@@ -537,6 +549,9 @@ class Pool:
         self._fail_all()
 
     def _fail_all(self) -> None:
+        for call in self._ending:
+            self._fail(call, WorkerEnded(self.key, None))
+        self._ending.clear()
         for worker in self._workers:
             running = [*worker.calls]
             worker.calls.clear()

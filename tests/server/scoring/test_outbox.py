@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
+import threading
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -128,3 +130,20 @@ async def test_where_no_file_can_be_made_each_answer_is_sent(
     outbox.put(1, Kind.SUCCESS, b"one", may_wait=True)
     assert ends[0].recv(100) == ANSWER.pack(3, 1, Kind.SUCCESS) + b"one"
     assert Peephole(tmp_path / "missing" / "outbox").look() == b""
+
+
+async def test_a_file_that_others_have_put_there_holds_nobody_up(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "outbox")
+    opening = threading.Thread(target=lambda: Peephole(tmp_path / "outbox").close(), daemon=True)
+    opening.start()
+    await asyncio.to_thread(opening.join, 5)
+    assert not opening.is_alive()
+
+
+async def test_nobody_looks_where_no_request_is_left(answered: Answered, tmp_path: Path) -> None:
+    answered.send(b"1", b"2")
+    (tmp_path / "outbox").write_bytes(b"\x10\0\0\0" + b"\xff" * 60)
+    answered.outbox.send([1, 2], [(Kind.SUCCESS, b"one"), (Kind.SUCCESS, b"two")])
+    await answered.wait(2)
+    await asyncio.sleep(0.05)
+    assert answered.link._looking is None

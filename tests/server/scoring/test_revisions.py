@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from jupyter_mlsvc_server.errors import NotFound
+from jupyter_mlsvc_server.errors import MlsvcServerError, NotFound
 from jupyter_mlsvc_server.scoring.definition import PoolSize, ServiceDefinition
 from jupyter_mlsvc_server.scoring.local import LocalEngine
 from tests.server.scoring.serving import Service, Snapshots, define, serve_by
@@ -74,6 +74,24 @@ async def test_a_request_in_flight_finishes_on_the_old_revision(make_engine: Mak
     assert await service.outputs() == {"y": "new"}
     assert not calls[0].done()
     assert await asyncio.gather(*calls) == [{"y": "old"}] * 2
+
+
+async def test_a_request_that_ends_its_worker_is_told_on_the_old_revision(
+    make_engine: MakeEngine,
+) -> None:
+    engine = await make_engine(workers_max=1)
+    service = await serve_by(
+        engine, "import os, time; time.sleep(0.5); os._exit(3); y = 0", revision="0"
+    )
+    call = asyncio.create_task(service.outputs())
+    await asyncio.sleep(0.1)
+    # Nobody is there to tell how the worker ended.
+    os.kill(engine._pools[service.key].template_pid, signal.SIGSTOP)
+    await engine.put(define("y = 'new'", revision="1"))
+    async with asyncio.timeout(20):
+        with pytest.raises(MlsvcServerError, match="ended unexpectedly"):
+            await call
+    await until(lambda: has_let_go(engine))
 
 
 async def test_a_removed_version_is_gone_and_what_runs_finishes(make_engine: MakeEngine) -> None:
