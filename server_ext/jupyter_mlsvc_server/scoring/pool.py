@@ -403,8 +403,10 @@ class Pool:
         """Start workers where there are fewer than needed; not in haste when they all end."""
         if self._is_stopped or self._template.link.is_lost:
             return
+        now = monotonic()
         for worker in self._workers:
-            self._feed(worker)
+            if not self._is_held_up(worker, now):
+                self._feed(worker)
         if self._failed_starts > _MOST_FAILED_STARTS and not self._workers:
             while self._queue:
                 self._fail(

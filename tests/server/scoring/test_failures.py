@@ -416,3 +416,27 @@ async def test_a_crash_costs_no_answer_that_was_ready_before(make_engine: MakeEn
         assert [answer for n, answer in enumerate(told) if n != end] == [
             {"y": n} for n in range(60) if n != end
         ]
+
+
+async def test_nothing_is_given_to_a_worker_that_is_held_up_when_another_one_ends(
+    make_engine: MakeEngine, tmp_path: Path
+) -> None:
+    engine = await make_engine(workers_max=2)
+    inputs = "n:integer act:character door:character"
+    service = await serve_by(engine, SOMETIMES_SLOW, inputs=inputs)
+    for _ in range(4):
+        await _quick(service)
+    door = tmp_path / "door"
+    slow = asyncio.create_task(service.outputs(n=0, act="wait", door=str(door)))
+    await asyncio.sleep(0.1)
+    assert await service.outputs(n=1, act="", door="") == {"y": 1}
+    tasks = [
+        asyncio.create_task(service.outputs(n=n, act=act, door=""))
+        for n, act in enumerate(["end"] + [""] * 12)
+    ]
+    told = await asyncio.wait_for(asyncio.gather(*tasks, return_exceptions=True), 10)
+    assert isinstance(told[0], MlsvcServerError)
+    assert told[1:] == [{"y": n} for n in range(1, 13)]
+    assert not slow.done()
+    door.touch()
+    assert await slow == {"y": 0}
