@@ -25,6 +25,7 @@ _USED: Final = Layout("<I")
 _SIZE: Final = 2**16
 _MOST_KEPT: Final = 8
 _KEPT_SECONDS: Final = 0.001
+_LOOKS: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 class Outbox:
@@ -115,7 +116,7 @@ class Peephole:
     """The server's end: looks into the file, which the user's code may have written to.
 
     It reads the file and does not map it, because whoever cuts a mapped file short ends those who
-    look at it.
+    look at it; nor does it wait for whoever should write to a pipe in the file's place.
 
     Parameters
     ----------
@@ -125,7 +126,7 @@ class Peephole:
 
     def __init__(self, path: Path) -> None:
         try:
-            self._file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            self._file = os.open(path, _LOOKS)
         except OSError:
             self._file = -1
 

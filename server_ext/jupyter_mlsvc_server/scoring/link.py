@@ -430,7 +430,7 @@ class WorkerLink(asyncio.Protocol):
         if seen and seen == self._seen:
             self._take_early(seen)
         self._seen = seen
-        if len(self.calls) > 1 or seen:
+        if len(self.calls) > 1 or (self.calls and seen):
             self._looking = self._loop.call_later(_LOOK_SECONDS, self._look)
 
     def _take_early(self, data: bytes) -> None:
