@@ -32,6 +32,7 @@ EXPECTED: Final = (
 _OURS: Final = MARK + b"mlsvc"
 _FORMAT: Final = 1
 _HEAD: Final = struct.Struct("<BI")
+_LONGEST_HEADER: Final = 2**24
 _PICKLES: Final = tuple(bytes([0x80, protocol]) for protocol in range(2, 6))
 _COMPRESSED: Final = (b"\x1f\x8b", b"\x78", b"BZh", b"\xfd7zXZ")
 """How the files begin that joblib compresses: gzip, zlib, bzip2, xz."""
@@ -177,10 +178,12 @@ def _read_container(view: memoryview) -> ModelFile:
             f"The model file has format {version}, of a newer version of jupyter-mlsvc; this one "
             f"reads format {_FORMAT}."
         )
+    if length > _LONGEST_HEADER:
+        raise InvalidModelFile("The header of the model file is too long.")
     start = len(_OURS) + _HEAD.size
     try:
         header = msgspec.json.decode(view[start : start + length], type=Header)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InvalidModelFile("The header of the model file cannot be read.") from error
     content = view[start + length :]
     if header.kind == "onnx" and not is_onnx(content):

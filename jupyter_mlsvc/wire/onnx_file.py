@@ -37,7 +37,9 @@ _FIELDS: Final = {
 """Numbers of the fields of a ``ModelProto`` and how each is written."""
 
 _REPEATED: Final = {_OPSET_IMPORT, 14, 20, 25, 26}
-_MOST_FIELDS: Final = 100_000
+_MOST_OUTER: Final = 100_000
+_MOST_INNER: Final = 300_000
+"""Fields that are looked at in all: of the message, and of what is in it."""
 
 _INITIALIZER: Final = 5
 _INITIALIZER_NAME: Final = 8
@@ -57,9 +59,9 @@ def is_onnx(data: bytes | memoryview) -> bool:
     """Tell whether bytes are a whole ONNX model, going by its outermost fields."""
     seen = set[int]()
     try:
-        for count, (field, way, _) in enumerate(_fields(memoryview(data))):
+        for field, way, _ in _fields(memoryview(data), iter(range(_MOST_OUTER))):
             is_twice = field in seen and field not in _REPEATED
-            if _FIELDS.get(field) != way or is_twice or count >= _MOST_FIELDS:
+            if _FIELDS.get(field) != way or is_twice:
                 return False
             seen.add(field)
     except _Broken:
@@ -70,13 +72,14 @@ def is_onnx(data: bytes | memoryview) -> bool:
 def onnx_input(data: bytes | memoryview) -> ModelInput:
     """Tell what columns a model takes; nothing where it does not take columns, or can't be read."""
     try:
-        graph = _member(memoryview(data), _GRAPH)
+        left = iter(range(_MOST_INNER))
+        graph = _member(memoryview(data), _GRAPH, left)
         inputs, values = [], set[str]()
-        for field, _, value in _fields(graph):
+        for field, _, value in _fields(graph, left):
             if field == _INPUT:
-                inputs.append(_input(value))
+                inputs.append(_input(value, left))
             elif field == _INITIALIZER:
-                values.add(_text(_member(value, _INITIALIZER_NAME)))
+                values.add(_text(_member(value, _INITIALIZER_NAME, left)))
     except (_Broken, TypeError, UnicodeDecodeError):  # TypeError: a number in place of a message
         return ModelInput()
     # Older models list their weights among the inputs as well.
@@ -88,13 +91,13 @@ def onnx_input(data: bytes | memoryview) -> ModelInput:
     return ModelInput(columns=tuple(Column(name, kind) for name, kind, _ in inputs))
 
 
-def _input(value_info: memoryview) -> tuple[str, str, list[int | None]]:
+def _input(value_info: memoryview, left: Iterator[int]) -> tuple[str, str, list[int | None]]:
     """Give name, type and sizes of a tensor."""
-    tensor = _member(_member(value_info, 2), 1)
-    shape = _member(tensor, 2)
-    sizes = [_member(dimension, 1, default=None) for _, _, dimension in _fields(shape)]
-    kind = _TYPES.get(_member(tensor, 1, default=0), "")
-    return _text(_member(value_info, 1)), kind, sizes
+    tensor = _member(_member(value_info, 2, left), 1, left)
+    shape = _member(tensor, 2, left)
+    sizes = [_member(dimension, 1, left, default=None) for _, _, dimension in _fields(shape, left)]
+    kind = _TYPES.get(_member(tensor, 1, left, default=0), "")
+    return _text(_member(value_info, 1, left)), kind, sizes
 
 
 def _text(value: memoryview) -> str:
@@ -104,24 +107,33 @@ def _text(value: memoryview) -> str:
 _NOTHING: Final = memoryview(b"")
 
 
-def _member(message: memoryview, number: int, default: Any = _NOTHING) -> Any:
+def _member(message: memoryview, number: int, left: Iterator[int], default: Any = _NOTHING) -> Any:
     """Find the value of a field."""
-    for field, _, value in _fields(message):
+    for field, _, value in _fields(message, left):
         if field == number:
             return value
     return default
 
 
-def _fields(message: memoryview) -> Iterator[tuple[int, int, Any]]:
+def _fields(message: memoryview, left: Iterator[int]) -> Iterator[tuple[int, int, Any]]:
     """Take a message apart: number, way of writing and value of each field.
+
+    Parameters
+    ----------
+    message
+        The message.
+    left
+        Has an item for each field that may still be looked at.
 
     Raises
     ------
     _Broken
-        It is none.
+        It is none, or has too many fields.
     """
     position, end = 0, len(message)
     while position < end:
+        if next(left, None) is None:
+            raise _Broken
         key, position = _varint(message, position)
         field, way = key >> 3, key & 7
         if way == _VARINT:

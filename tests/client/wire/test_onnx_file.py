@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,24 @@ from jupyter_mlsvc.wire.onnx_file import is_onnx, onnx_input
 ROWS = numpy.array([[0.0], [1.0]], dtype=numpy.float32)
 PROTO = to_onnx(LinearRegression().fit(ROWS, [1, 3]), ROWS)
 ONNX: bytes = PROTO.SerializeToString()
+
+
+def member(number: int, content: bytes) -> bytes:
+    """Write a field of protobuf that has bytes."""
+    size, length = len(content), bytearray()
+    while size > 0x7F:
+        length.append(size & 0x7F | 0x80)
+        size >>= 7
+    return bytes([number << 3 | 2, *length, size]) + content
+
+
+@pytest.mark.parametrize("number", [1, 5, 11], ids=["nodes", "weights", "inputs"])
+def test_a_file_of_nothing_but_small_fields_is_not_read_to_its_end(number: int) -> None:
+    inputs = member(11, member(1, b"x")) + member(11, member(1, b"y"))
+    assert onnx_input(member(7, member(number, b"") * 400_000 + inputs)) == ModelInput()
+    assert onnx_input(member(7, member(5, member(2, b"") * 400_000) + inputs)) == ModelInput()
+    few = member(1, b"") * 1000 + member(5, member(2, b"") * 1000) + inputs
+    assert [column.name for column in onnx_input(member(7, few)).columns] == ["x", "y"]
 
 
 def test_a_model_is_recognised_whatever_it_comes_in(tmp_path: Path) -> None:
@@ -108,3 +127,20 @@ def test_reading_what_is_broken_tells_nothing(data: bytes) -> None:
 
 def tensor(name: str, kind: int, shape: list[Any]) -> Any:
     return onnx.helper.make_tensor_value_info(name, kind, shape)
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        b"{",
+        b'{"kind":"other"}',
+        b'{"response":["\xff"]}',
+        b'{"more":' + b"[" * 100_000 + b"]" * 100_000 + b"}",
+        b" " * 2**25 + b"{}",
+    ],
+    ids=["cut", "unknown", "no text", "deep", "long"],
+)
+def test_a_header_that_cannot_be_read_is_told(header: bytes) -> None:
+    data = b"blobmlsvc" + struct.pack("<BI", 1, len(header)) + header + ONNX
+    with pytest.raises(InvalidModelFile, match="header"):
+        read_model_file(data)
