@@ -34,6 +34,7 @@ from jupyter_mlsvc_server.scoring.statistics import Figures
 _BACKLOG: Final = 2048
 _TICK_SECONDS: Final = 1.0
 _PATHS_KEPT: Final = 10_000
+_LONGEST_KEPT: Final = 2**10
 _ENDS_WITHIN: Final = 10.0
 
 
@@ -209,7 +210,9 @@ class Front:
         except KeyError:
             if len(self._paths) >= _PATHS_KEPT:
                 self._paths.clear()
-            key = self._paths[url] = key_of(url)
+            key = key_of(url)
+            if len(url) <= _LONGEST_KEPT:
+                self._paths[url] = key
             return key
 
     def allows_origin(self, origin: bytes) -> bool:

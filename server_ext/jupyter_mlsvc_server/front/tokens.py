@@ -10,6 +10,8 @@ from jupyter_mlsvc_server.auth.policy import Action, require
 from jupyter_mlsvc_server.front.messages import Trusted
 
 _REMEMBERED: Final = 10_000
+_LONGEST: Final = 2**13
+"""Bytes of a header that is remembered; there may be any number of spaces before a token."""
 
 
 class TokenCache:
@@ -63,7 +65,8 @@ class TokenCache:
         forgotten = self._forgotten
         trusted = await self._verify(token)
         require(trusted.principal, Action.CONSUME, None, "consume services")
-        if trusted.seconds > 0 and forgotten == self._forgotten:
+        is_short = len(authorization) <= _LONGEST
+        if is_short and trusted.seconds > 0 and forgotten == self._forgotten:
             if len(self._until) >= _REMEMBERED:
                 self._until.clear()
             self._until[authorization] = self._loop.time() + trusted.seconds
