@@ -135,8 +135,7 @@ class GatheringProgram(RealtimeProgram):
     def answer_all(self, bodies: list[bytes]) -> list[tuple[Kind, bytes]]:
         """Answer requests, in their order. Then :meth:`reset` is due, once for all of them.
 
-        Where the model was changed by one of them, what comes after it is ``Kind.WORN``: those
-        have not run.
+        Where the model was changed by one of them, what is not answered by then is ``Kind.WORN``.
         """
         answers: list[tuple[Kind, bytes] | None] = [None] * len(bodies)
         if self._loud < _LOUD:

@@ -43,8 +43,8 @@ class Gathering(Program, Protocol):
     def answer_all(self, bodies: list[bytes]) -> list[tuple[Kind, bytes]]:
         """Answer up to ``most`` requests, in their order. Then :meth:`reset` is due, once.
 
-        Those that have not run because another one left what can't be put back are ``Kind.WORN``;
-        :meth:`reset` tells the same then.
+        Those that can't run because another one left what can't be put back are ``Kind.WORN``, and
+        another worker has to answer them; :meth:`reset` tells the same then.
         """
 
 
