@@ -9,6 +9,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from http.client import HTTPException
 from pathlib import Path
 
 from jupyter_mlsvc_server.launch import ServerDidNotStart
@@ -36,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for name in options.only or MEASURES:
             try:
                 section = _timed(name, plan)
-            except (PeerFailed, LoadFailed, ServerDidNotStart) as error:
+            except (PeerFailed, LoadFailed, ServerDidNotStart, OSError, HTTPException) as error:
                 failures.append(f"{name} could not be measured: {error}")
                 print(failures[-1], file=sys.stderr, flush=True)
                 continue

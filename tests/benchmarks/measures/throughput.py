@@ -53,7 +53,8 @@ def measure(plan: Plan) -> Section:
     wrk = load.find_wrk()
     expected = expected_species()
     rivals = [
-        Rival(FRAMEWORKS[name], plan.work / f"framework-{number}", versus=_FASTAPI[2])
+        # Short names: some put sockets there, whose paths may not be long.
+        Rival(FRAMEWORKS[name], plan.work / f"f{number}", versus=_FASTAPI[2])
         for number, name in enumerate(plan.frameworks)
     ]
     for rival in rivals:
@@ -357,5 +358,6 @@ def _notes(rounds: int, plan: Plan) -> Iterator[str]:
         yield (
             "The frameworks are started for their turn, warmed for "
             f"{plan.warm_seconds} s and ended after it, outside of the measured time. They run "
-            "without a token check, which is in their favour."
+            "without a token check, which is in their favour. Ours and FastAPI stay up; idle, they "
+            "take less than a hundredth of a core."
         )
