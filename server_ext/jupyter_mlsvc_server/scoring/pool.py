@@ -311,7 +311,7 @@ class Pool:
         try:
             await worker.started
         except NotStarted:
-            code = await self._template.link.exit_code(pid, _TOLD_WITHIN)
+            code = await self._end_of(pid)
             self._log.warning("a worker of %s ended at its start code=%s", self.key, code)
             raise
         except BaseException:
@@ -435,7 +435,7 @@ class Pool:
         self._spawn(self._tell_ending(pid, call))
 
     async def _tell_ending(self, pid: int, call: Call | None) -> None:
-        code = await self._template.link.exit_code(pid, _TOLD_WITHIN)
+        code = await self._end_of(pid)
         self._log.warning(
             "worker of %s ended unexpectedly pid=%s code=%s during_request=%s",
             self.key, pid, code, call is not None,
@@ -451,7 +451,15 @@ class Pool:
                 self._loop.call_later(_LINK_ENDS_WITHIN, worker.abort)
 
     async def _forget(self, pid: int) -> None:
-        await self._template.link.exit_code(pid, _TOLD_WITHIN)
+        await self._end_of(pid)
+
+    async def _end_of(self, pid: int) -> int | None:
+        """Wait for the end of a worker whose link has ended; gives its exit code, if it is told."""
+        code = await self._template.link.exit_code(pid, _TOLD_WITHIN)
+        if code is None:
+            # Its code has closed the link and goes on.
+            await self._template.link.kill(pid)
+        return code
 
     def _tell_worn(self) -> None:
         if not self._told_worn:

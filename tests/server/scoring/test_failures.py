@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from jupyter_mlsvc_server.errors import Busy, DeadlinePassed, MlsvcServerError, NotFound
@@ -178,6 +179,19 @@ async def test_code_that_writes_to_its_link_harms_itself_only(make_engine: MakeE
     with pytest.raises(MlsvcServerError):
         await service.call(evil=True)
     assert await service.outputs(evil=False) == {"y": 1}
+
+
+async def test_code_that_closes_its_link_and_goes_on_is_ended(make_engine: MakeEngine) -> None:
+    engine = await make_engine(workers_max=1)
+    code = "import os, time\nif act:\n    os.closerange(3, 256)\n    time.sleep(600)\ny = 1"
+    service = await serve_by(engine, code, inputs="act:logical")
+    template = psutil.Process(engine._pools[service.key].template_pid)
+    with pytest.raises(MlsvcServerError, match="ended unexpectedly"):
+        await service.call(act=True)
+    assert await service.outputs(act=False) == {"y": 1}
+    async with asyncio.timeout(10):
+        while len(template.children()) > 1:  # noqa: ASYNC110  # nobody tells
+            await asyncio.sleep(0.02)
 
 
 async def test_memory_over_the_limit_is_an_error_of_the_code(make_engine: MakeEngine) -> None:
