@@ -6,21 +6,36 @@ import contextlib
 import random
 import sys
 import types
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from typing import Any, Final
 
 _SEEDING: Final = frozenset({"seed", "setstate", "set_state"})
 """Names of what sets the state of a generator, in Python's library and in numpy."""
 
 
-def may_seed(codes: Iterable[types.CodeType], namespace: Mapping[str, Any]) -> bool:
+def may_seed(
+    codes: Iterable[types.CodeType],
+    namespace: Mapping[str, Any],
+    modules: Iterable[types.ModuleType] = (),
+) -> bool:
     """Tell whether code, or functions of the user's own, may set the state of a generator.
 
     The state itself is too large to be compared after each request.
+
+    Parameters
+    ----------
+    codes, namespace
+        What runs, and the names that it finds.
+    modules
+        Modules of the user's own.
     """
+    own, values = {"__main__"}, list(namespace.values())
+    for module in modules:
+        own.add(module.__name__)
+        values += vars(module).values()
     return any(
         not _SEEDING.isdisjoint(part.co_names)
-        for code in (*codes, *_codes_of(namespace.values()))
+        for code in (*codes, *_codes_of(values, own))
         for part in with_inner(code)
     )
 
@@ -41,14 +56,14 @@ def with_inner(code: types.CodeType) -> Iterator[types.CodeType]:
             yield from with_inner(constant)
 
 
-def _codes_of(values: Iterable[Any]) -> Iterator[types.CodeType]:
-    """Give the code of functions and classes of the user's own, and of objects of such classes."""
+def _codes_of(values: Iterable[Any], own: Container[str]) -> Iterator[types.CodeType]:
+    """Give the code of functions and classes of some modules, and of objects of such classes."""
     waiting, seen = list(values), set[int]()
     while waiting:
         value = waiting.pop()
         value = value.__func__ if isinstance(value, staticmethod | classmethod) else value
         source = value if isinstance(value, types.FunctionType | type) else type(value)
-        if source.__module__ != "__main__" or id(source) in seen:
+        if source.__module__ not in own or id(source) in seen:
             continue
         seen.add(id(source))
         if isinstance(source, types.FunctionType):

@@ -149,7 +149,7 @@ class Program:
         self._codes = [
             code for code, source in zip(compiled.codes, sources, strict=True) if source.strip()
         ]
-        self._may_seed = may_seed(self._codes, namespace)
+        self._may_seed = may_seed(self._codes, namespace, self._own_modules)
 
     def enter(self, console: Console, scratch: Scratch) -> None:
         """Get ready to answer, in the worker."""

@@ -55,12 +55,17 @@ def loaded(dice):
 throw = loaded(dice)
 """
 
+MODULE = b"""
+import random
+calls = []
+number = 0
+def fix(): random.seed(1)
+"""
+
 
 @pytest.fixture(scope="module")
 def workspace(snapshots: Snapshots) -> StoredContent:
-    return snapshots.take(
-        WORKSPACE, files={"state.txt": b"0", "local_module.py": b"calls = []\nnumber = 0\n"}
-    )
+    return snapshots.take(WORKSPACE, files={"state.txt": b"0", "local_module.py": MODULE})
 
 
 @pytest.mark.parametrize(
@@ -112,6 +117,15 @@ async def test_the_next_request_finds_all_as_it_was(
     service = await serve(code, workspace, inputs="x:integer")
     for _ in range(3):
         assert await service.outputs(x=5) == {"y": 1}
+
+
+async def test_a_seed_that_a_module_of_the_users_own_sets_is_gone_in_the_next_request(
+    serve: Serve, snapshots: Snapshots
+) -> None:
+    content = snapshots.take("", files={"local_module.py": MODULE})
+    code = "import random, local_module; y = random.random(); local_module.fix()"
+    service = await serve(code, content)
+    assert len({(await service.outputs())["y"] for _ in range(3)}) == 3
 
 
 async def test_functions_of_the_snapshot_see_inputs_as_globals(
