@@ -75,4 +75,5 @@ def _is_call(request: Request) -> bool:
         and not request.is_chunked
         and not request.expects
         and names.count(b"content-length") == 1
+        and b"upgrade" not in names
     )

@@ -8,7 +8,7 @@ import time
 
 import httptools
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from jupyter_mlsvc_server.front.connection import Request, key_of
@@ -39,6 +39,13 @@ OTHERS = st.lists(
     usual=st.permutations(USUAL) | st.lists(st.sampled_from(USUAL), max_size=3),
     others=OTHERS,
     ends=st.lists(LINE_ENDS, min_size=8, max_size=8),
+)
+@example(
+    before="",
+    first="POST /api/N/V HTTP/1.1",
+    usual=USUAL,
+    others=["Upgrade: h2c"],
+    ends=["\r\n"] * 8,
 )
 def test_only_what_every_parser_reads_alike_is_remembered(
     before: str, first: str, usual: list[str], others: list[str], ends: list[str]
