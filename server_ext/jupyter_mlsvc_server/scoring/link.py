@@ -12,6 +12,8 @@ from pathlib import Path
 from time import monotonic
 from typing import Any, Final, cast
 
+import msgspec
+
 from jupyter_mlsvc_server.errors import MlsvcServerError
 from jupyter_mlsvc_server.runtime.outbox import Peephole
 from jupyter_mlsvc_server.runtime.protocol import (
@@ -162,7 +164,8 @@ class ParentLink:
     async def _read(self) -> None:
         loop = asyncio.get_running_loop()
         inbox: Inbox[Any] = Inbox(Preloaded | Prepared | Refused | Forked | Exited)
-        with contextlib.suppress(OSError):
+        # What can't be read was written by code that a snapshot has run on being restored.
+        with contextlib.suppress(OSError, msgspec.MsgspecError):
             while data := await loop.sock_recv(self._link, _PIECE):
                 for message in inbox.feed(data, []):
                     self._take(message)

@@ -15,7 +15,7 @@ import pytest
 from jupyter_mlsvc_server.errors import Busy, DeadlinePassed, MlsvcServerError, NotFound
 from jupyter_mlsvc_server.runtime.protocol import ANSWER, Kind
 from jupyter_mlsvc_server.scoring.definition import DefinitionKey, ServiceDefinition
-from jupyter_mlsvc_server.scoring.link import Call, WorkerLink
+from jupyter_mlsvc_server.scoring.link import Call, LinkLost, ParentLink, WorkerLink
 from jupyter_mlsvc_server.scoring.local import LocalEngine
 from jupyter_mlsvc_server.scoring.statistics import State
 from tests.server.scoring.serving import (
@@ -179,6 +179,19 @@ async def test_code_that_writes_to_its_link_harms_itself_only(make_engine: MakeE
     with pytest.raises(MlsvcServerError):
         await service.call(evil=True)
     assert await service.outputs(evil=False) == {"y": 1}
+
+
+async def test_nonsense_from_a_template_is_its_end() -> None:
+    ours, theirs = socket.socketpair()
+    lost = asyncio.Event()
+    link = ParentLink(ours, lost.set, lambda _: None)
+    theirs.sendall(b"\x03\0\0\0\xff\xff\xff")
+    with theirs:
+        await asyncio.wait_for(lost.wait(), 5)
+    assert link.is_lost
+    with pytest.raises(LinkLost):
+        await link.first()
+    await link.close()
 
 
 async def test_code_that_closes_its_link_and_goes_on_is_ended(make_engine: MakeEngine) -> None:
