@@ -50,6 +50,7 @@ _NUMBERS: Final = {int, float, type(None)}
 _INTEGERS: Final = "integers"
 _FLOATS: Final = "floats"
 _MISSING: Final = "floats, some missing"
+_ALL_INTEGERS: Final = {_INTEGERS}
 _FLOATS_OR_INTEGERS: Final = {_FLOATS, _INTEGERS}
 _WHOLE: Final = {"i", "l", "q", "?"}
 """Types of arrays (numpy's characters) that have only values which JSON has, too."""
@@ -140,7 +141,12 @@ class GatheringProgram(RealtimeProgram):
         answers: list[tuple[Kind, bytes] | None] = [None] * len(bodies)
         if self._loud < _LOUD:
             try:
-                self._answer_together(bodies, answers)
+                if len(bodies) == 1 and (row := self._read_row(bodies[0])) is not None:
+                    answer = self._answer_row(row)
+                    if answer is not None:
+                        return [answer]
+                else:
+                    self._answer_together(bodies, answers)
             except Exception:  # noqa: BLE001  # a fault of ours: the other way may still go
                 traceback.print_exc(file=sys.__stderr__)
         told = [
@@ -171,6 +177,27 @@ class GatheringProgram(RealtimeProgram):
 
     def _answer_alone(self, body: bytes) -> tuple[Kind, bytes]:
         return super().answer(body) if self._is_fresh() else (Kind.WORN, b"")
+
+    # --- a lone row of numbers, which has nobody to share the work with ---
+
+    def _read_row(self, body: bytes) -> _Group | None:
+        """Take a body apart that has a single row for a matrix; None if it is anything else."""
+        if not self._model.takes_matrix:
+            return None
+        rows = self._read(0, body)
+        if rows is None or rows.height != 1:
+            return None
+        mark = _mark_of_row(rows.columns)
+        return None if mark is None else _Group([rows], rows.columns, (mark,))
+
+    def _answer_row(self, row: _Group) -> tuple[Kind, bytes] | None:
+        plain = self._predict(row)
+        if plain is None:
+            return None
+        try:
+            return Kind.SUCCESS, b"".join((self._head, self._encode(plain), self._tail))
+        except (ValueError, OverflowError):  # JSON needs more than one try for these
+            return None
 
     # --- several at once ---------------------------------------------------------------------
 
@@ -214,10 +241,6 @@ class GatheringProgram(RealtimeProgram):
         """Part requests into those whose rows may be put together, and put them together."""
         if not requests:
             return []
-        if len(requests) == 1 and requests[0].height == 1 and self._model.takes_matrix:
-            mark = _mark_of_row(requests[0].columns)
-            if mark is not None:
-                return [_Group(requests, requests[0].columns, (mark,))]
         by_labels: dict[Hashable, list[_Rows]] = defaultdict(list)
         if self._model.columns is not None or self._model.takes_matrix:
             by_labels[None] = requests
@@ -376,19 +399,16 @@ def _mark(column: list[Any], kinds: set[type]) -> Hashable:
 
 def _plain(predicted: dict[str, Any]) -> dict[str, list[Any]]:
     """Turn a prediction into JSON data."""
-    if all(_is_whole(column) for column in predicted.values()):
-        return {name: column.tolist() for name, column in predicted.items()}
-    plain: dict[str, list[Any]] = encode_output(_DATA_FRAME, predicted, OUTPUT)
-    return plain
-
-
-def _is_whole(column: Any) -> bool:
     numpy = sys.modules["numpy"]
-    return type(column) is numpy.ndarray and column.dtype.char in _WHOLE
+    for column in predicted.values():
+        if type(column) is not numpy.ndarray or column.dtype.char not in _WHOLE:
+            plain: dict[str, list[Any]] = encode_output(_DATA_FRAME, predicted, OUTPUT)
+            return plain
+    return {name: column.tolist() for name, column in predicted.items()}
 
 
 def _matrix(group: _Group) -> Any:
     """Make what ``DataFrame.to_numpy`` gives of such columns, laid out as there."""
     numpy = sys.modules["numpy"]
-    all_integers = all(mark == _INTEGERS for mark in group.marks)
+    all_integers = _ALL_INTEGERS.issuperset(group.marks)
     return numpy.array(group.columns, dtype=numpy.int64 if all_integers else numpy.float64).T
