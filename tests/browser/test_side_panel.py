@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 import uuid
 from pathlib import Path
 
@@ -237,7 +238,11 @@ def test_a_snapshot_is_taken_looked_into_and_deleted(lab: Lab, session: str, api
     inside.get_by_role("button", name="Delete the snapshot").click()
     lab.page.get_by_role("dialog").get_by_role("button", name="Delete").click()
     expect(panel.get_by_role("option", name=session)).to_have_count(0)
-    assert not [each for each in api("GET", "/snapshots").json() if each["name"] == session]
+    # The panel takes it off the list before the server has answered.
+    deadline = time.monotonic() + 15
+    while [each for each in api("GET", "/snapshots").json() if each["name"] == session]:
+        assert time.monotonic() < deadline, "The snapshot is still there."
+        time.sleep(0.1)
 
 
 @pytest.mark.parametrize("theme", ["JupyterLab Light", "JupyterLab Dark"])
