@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 import urllib.parse
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -118,7 +119,30 @@ class Target:
         return Connection(self.url, self.token, timeout)
 
 
-class FastApiPeer:
+class Startable(ABC):
+    """Runs for as long as a ``with`` statement."""
+
+    @abstractmethod
+    def start(self) -> Self:
+        """Start it."""
+
+    @abstractmethod
+    def stop(self) -> None:
+        """End it and all that it started."""
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+
+class FastApiPeer(Startable):
     """The hand-rolled server: uvicorn with uvloop and httptools, one or more processes.
 
     Parameters
@@ -215,19 +239,8 @@ class FastApiPeer:
             self._process.kill()
             self._process.wait()
 
-    def __enter__(self) -> Self:
-        return self.start()
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.stop()
-
-
-class OurServer:
+class OurServer(Startable):
     """Our server as a process of its own, with what measures ask of it.
 
     Parameters
@@ -315,17 +328,6 @@ class OurServer:
             f"--LocalEngine.workers_max={workers}",
             f"--WarmKernels.warm_kernels={self._warm_kernels}",
         ]
-
-    def __enter__(self) -> Self:
-        return self.start()
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.stop()
 
 
 def run_in_session(connection: Connection, code: str, session: str | None = None) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 import uuid
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,12 +22,7 @@ BASE_URL = "/hub/user%20name/"
 @pytest.fixture(scope="session")
 def loaded_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     """A server of its own: its processes are killed and its services come and go."""
-    with ServerProcess(
-        data_dir=tmp_path_factory.mktemp("loaded"),
-        admin_password=secrets.token_urlsafe(12),
-        base_url=BASE_URL,
-        options=["--WarmKernels.warm_kernels=0"],
-    ) as server:
+    with serve(tmp_path_factory.mktemp("loaded")) as server:
         yield server
 
 
@@ -40,6 +36,16 @@ def doors(loaded_server: ServerProcess) -> Doors:
 def publish(doors: Doors) -> Iterator[Publish]:
     """A function that publishes a service and gives the path to call; see :func:`definition`."""
     yield from publishing(doors)
+
+
+def serve(data_dir: Path, *options: str) -> ServerProcess:
+    """Make a server with a folder of its own, to be used as a context manager."""
+    return ServerProcess(
+        data_dir=data_dir,
+        admin_password=secrets.token_urlsafe(12),
+        base_url=BASE_URL,
+        options=["--WarmKernels.warm_kernels=0", *options],
+    )
 
 
 def doors_of(server: ServerProcess) -> Doors:

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from jupyter_mlsvc_server.launch import ServerProcess
 from tests.contract.doors import Door
 from tests.reliability.callers import PATIENCE, Line, calling, lines_to
-from tests.reliability.conftest import BASE_URL, Doors, Publish, doors_of, publishing
+from tests.reliability.conftest import Doors, Publish, doors_of, publishing, serve
 from tests.server.front.conftest import Answer, y_of
 
 pytestmark = [pytest.mark.kernel, pytest.mark.timeout(240)]
@@ -28,32 +26,16 @@ HANGING = "while hangs: pass\ny = [n, text]"
 @pytest.fixture(scope="module")
 def narrow_doors(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Doors]:
     """Doors of a server that lets few requests wait, and gives them few seconds."""
-    with ServerProcess(
-        data_dir=tmp_path_factory.mktemp("narrow"),
-        admin_password=secrets.token_urlsafe(12),
-        base_url=BASE_URL,
-        options=[
-            "--WarmKernels.warm_kernels=0",
-            "--LocalEngine.preload=[]",
-            f"--LocalEngine.queue_limit={QUEUE}",
-        ],
-    ) as server:
+    folder = tmp_path_factory.mktemp("narrow")
+    with serve(folder, "--LocalEngine.preload=[]", f"--LocalEngine.queue_limit={QUEUE}") as server:
         yield doors_of(server)
 
 
 @pytest.fixture(scope="module")
 def hasty_doors(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Doors]:
     """Doors of a server that gives a request three seconds."""
-    with ServerProcess(
-        data_dir=tmp_path_factory.mktemp("hasty"),
-        admin_password=secrets.token_urlsafe(12),
-        base_url=BASE_URL,
-        options=[
-            "--WarmKernels.warm_kernels=0",
-            "--LocalEngine.preload=[]",
-            "--LocalEngine.deadline_seconds=3",
-        ],
-    ) as server:
+    folder = tmp_path_factory.mktemp("hasty")
+    with serve(folder, "--LocalEngine.preload=[]", "--LocalEngine.deadline_seconds=3") as server:
         yield doors_of(server)
 
 

@@ -11,13 +11,12 @@ import subprocess
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 import psutil
 
 from jupyter_mlsvc_server.launch import free_port
-from tests.benchmarks.peers import PeerFailed, Target
+from tests.benchmarks.peers import PeerFailed, Startable, Target
 
 from .catalogue import Framework, Place
 from .environments import last_error
@@ -25,7 +24,7 @@ from .environments import last_error
 _ROOT = Path(__file__).parents[3]
 
 
-class FrameworkServer:
+class FrameworkServer(Startable):
     """One server of a framework, whose environment is made.
 
     Parameters
@@ -126,14 +125,3 @@ class FrameworkServer:
         except psutil.NoSuchProcess:
             found = []
         self._processes = list({*self._processes, *found})
-
-    def __enter__(self) -> Self:
-        return self.start()
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.stop()

@@ -387,11 +387,10 @@ def test_calls_count_as_use_of_the_server_and_in_its_metrics(
         time.sleep(0.2)
 
 
+@pytest.mark.parametrize("server", ["front"], indirect=True)
 def test_a_front_that_ends_fails_those_who_wait_and_the_next_waits_for_another(
     server: ServerProcess, connection: RawConnection, sleeper: str
 ) -> None:
-    if "--MlsvcApp.public_process=False" in server.options:
-        pytest.skip("there is no front")
     first = show_the_way(connection, sleeper)
     connection.send(connection.request(sleeper, body(15)))
     time.sleep(0.3)
