@@ -64,25 +64,30 @@ class ModelInput(msgspec.Struct, frozen=True, omit_defaults=True):
 def estimator_input(model: Any) -> ModelInput:
     """Tell what columns a fitted estimator takes."""
     kind = "number" if _takes_numbers(model) else ""
-    names = _attribute(model, "feature_names_in_")
+    names = learnt(model, "feature_names_in_")
     if names is not None:
         return ModelInput(columns=tuple(Column(str(name), kind) for name in names))
-    width = _attribute(model, "n_features_in_")
+    width = learnt(model, "n_features_in_")
     return ModelInput(width=width if isinstance(width, int) else None, type=kind)
 
 
 def _takes_numbers(model: Any) -> bool:
-    first = model
-    while steps := getattr(first, "steps", None):
-        first = steps[0][1]
+    first = first_step(model)
     package, _, rest = type(first).__module__.partition(".")
     name = f"{package}.{rest.partition('.')[0]}"
     return name in _NUMERIC or (package == "sklearn" and type(first).__name__ in _NUMERIC_CLASSES)
 
 
-def _attribute(model: Any, name: str) -> Any:
-    """Read what an estimator may or may not know of its training."""
+def learnt(model: Any, name: str) -> Any:
+    """Read what an estimator may or may not know of its training; None where it does not."""
     try:
         return getattr(model, name, None)
     except Exception:  # noqa: BLE001  # estimators raise whatever they like when they don't know
         return None
+
+
+def first_step(model: Any) -> Any:
+    """Give what the rows go to first: of a pipeline its first step, else the model itself."""
+    while steps := getattr(model, "steps", None):
+        model = steps[0][1]
+    return model

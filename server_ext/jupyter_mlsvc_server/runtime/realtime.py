@@ -16,6 +16,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from jupyter_mlsvc.wire.model_file import read_model_file
+from jupyter_mlsvc.wire.model_input import first_step, learnt
 from jupyter_mlsvc_server.runtime.estimators import for_matrices, is_row_wise
 from jupyter_mlsvc_server.runtime.manifest import ObjectEntry, Workspace
 from jupyter_mlsvc_server.runtime.model import INPUT, OUTPUT, Model, NotAModel, named
@@ -116,7 +117,7 @@ class EstimatorModel(Model):
         self._response = response
         self._takes_one_column = _takes_one_column(estimator)
         self.columns = _column_names(estimator)
-        self.width = 1 if self._takes_one_column else _attribute(estimator, "n_features_in_")
+        self.width = 1 if self._takes_one_column else learnt(estimator, "n_features_in_")
         self.is_row_wise = is_row_wise(estimator) if gather is None else gather
         self._for_matrices = None
         if self.columns is not None:
@@ -154,16 +155,8 @@ def _require_fitted(estimator: Any) -> None:
         raise NotAModel(f"the {type(estimator).__name__} is not fitted") from error
 
 
-def _attribute(estimator: Any, name: str) -> Any:
-    """Read what an estimator may or may not know of its training."""
-    try:
-        return getattr(estimator, name, None)
-    except Exception:  # noqa: BLE001  # estimators raise whatever they like when they don't know
-        return None
-
-
 def _column_names(estimator: Any) -> list[str] | None:
-    names = _attribute(estimator, "feature_names_in_")
+    names = learnt(estimator, "feature_names_in_")
     return None if names is None else [str(name) for name in names]
 
 
@@ -173,11 +166,8 @@ def _takes_one_column(estimator: Any) -> bool:
         return False
     from sklearn.utils import get_tags
 
-    first = estimator
-    while steps := getattr(first, "steps", None):
-        first = steps[0][1]
     try:
-        tags = get_tags(first).input_tags
+        tags = get_tags(first_step(estimator)).input_tags
     except Exception:  # noqa: BLE001  # an estimator of another library has no tags
         return False
     return not tags.two_d_array and bool(tags.one_d_array or tags.string)
