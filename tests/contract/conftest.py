@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import uuid
 from collections.abc import Callable, Iterator
 
 import pytest
 
 from jupyter_mlsvc_server.launch import ServerProcess
-from tests.contract.doors import Door, door_urls, sign_in
+from tests.contract.doors import Door, change_users, door_urls, sign_in
 
 PASSWORD = "correct horse battery"
 
@@ -27,17 +25,7 @@ def people(mlsvc_server: ServerProcess) -> Callable[[str], str]:
     """A function that gives a token of ``ana`` or ``ben``, contributors, or ``rita``, a reader."""
     roles = {"ana": "contributor", "ben": "contributor", "rita": "reader"}
     for name, role in roles.items():
-        subprocess.run(
-            [
-                *(sys.executable, "-m", "jupyter_mlsvc_server", "user", "add", name),
-                *("--role", role, "--data-dir", str(mlsvc_server.data_dir)),
-            ],
-            input=f"{PASSWORD}\n",
-            text=True,
-            check=True,
-            capture_output=True,
-            timeout=60,
-        )
+        change_users(mlsvc_server, PASSWORD, "add", name, "--role", role)
     tokens = {name: sign_in(mlsvc_server.public_url, name, PASSWORD).token for name in roles}
 
     def token_of(name: str) -> str:

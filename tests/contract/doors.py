@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -60,3 +62,18 @@ def sign_in(url: str, username: str, password: str | None) -> Door:
 def door_urls(server: ServerProcess) -> dict[str, str]:
     """The addresses of both doors."""
     return {"public": server.public_url, "jupyter": server.notebook_url}
+
+
+def change_users(server: ServerProcess, password: str, *arguments: str) -> None:
+    """Run ``jupyter mlsvc user`` beside a server, as an operator does."""
+    subprocess.run(
+        [
+            *(sys.executable, "-m", "jupyter_mlsvc_server", "user", *arguments),
+            *("--data-dir", str(server.data_dir)),
+        ],
+        input=f"{password}\n",
+        text=True,
+        check=True,
+        capture_output=True,
+        timeout=60,
+    )

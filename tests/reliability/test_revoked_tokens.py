@@ -6,8 +6,6 @@ import asyncio
 import contextlib
 import itertools
 import sqlite3
-import subprocess
-import sys
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
@@ -15,7 +13,7 @@ import pytest
 import requests
 
 from jupyter_mlsvc_server.launch import ServerProcess
-from tests.contract.doors import Door, door_urls
+from tests.contract.doors import Door, change_users, door_urls
 from tests.reliability.callers import Line, calling, in_thread, lines_to
 from tests.reliability.conftest import BASE_URL, Doors, Publish, doors_of, publishing
 from tests.server.front.conftest import Answer
@@ -43,17 +41,7 @@ def strict_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerPr
 
 def command(server: ServerProcess, *arguments: str) -> None:
     """Change users from another process, as an operator does."""
-    subprocess.run(
-        [
-            *(sys.executable, "-m", "jupyter_mlsvc_server", "user", *arguments),
-            *("--data-dir", str(server.data_dir)),
-        ],
-        input=f"{PASSWORD}\n",
-        text=True,
-        check=True,
-        capture_output=True,
-        timeout=60,
-    )
+    change_users(server, PASSWORD, *arguments)
 
 
 def disable(server: ServerProcess, name: str) -> None:
