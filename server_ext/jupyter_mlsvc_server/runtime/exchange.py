@@ -62,7 +62,12 @@ class Exchange:
         return Kind.MISFIT, self._encoder.encode(problem)
 
     def result(
-        self, message: str, outputs: dict[str, Any], console: Console, scratch: Scratch
+        self,
+        message: str,
+        outputs: dict[str, Any],
+        console: Console,
+        scratch: Scratch,
+        changed: list[str],
     ) -> tuple[Kind, bytes]:
         """Answer a request that ran.
 
@@ -73,9 +78,10 @@ class Exchange:
         outputs
             Values as plain JSON data.
         console, scratch
-            What the code printed, and the files it left.
+            What the code printed, and where its files are.
+        changed
+            The files that it made, changed or removed.
         """
-        changed = scratch.changed_files() if scratch.touched() else []
         printed = console.text()
         if not (message or changed or printed or self._service.output_files):
             body = self._usual(outputs)
@@ -99,7 +105,7 @@ class Exchange:
             body = self._encode(result)
         except ValueError:
             # Python spells no integer of thousands of digits.
-            return self.result(_unwritable(outputs), {}, console, scratch)
+            return self.result(_unwritable(outputs), {}, console, scratch, changed)
         return Kind.FAILURE if message else Kind.SUCCESS, body
 
     def _parse(self, body: bytes) -> dict[str, Any]:

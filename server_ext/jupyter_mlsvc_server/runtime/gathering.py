@@ -129,10 +129,6 @@ class GatheringProgram(RealtimeProgram):
         if self._in_vain.exists():
             self._loud = _LOUD
 
-    def answer(self, body: bytes) -> tuple[Kind, bytes]:
-        """Answer a request: what the answer is, and its body. Then :meth:`reset` is due."""
-        return self.answer_all([body])[0]
-
     def answer_all(self, bodies: list[bytes]) -> list[tuple[Kind, bytes]]:
         """Answer requests, in their order. Then :meth:`reset` is due, once for all of them.
 
@@ -176,7 +172,7 @@ class GatheringProgram(RealtimeProgram):
         return not self._is_worn
 
     def _answer_alone(self, body: bytes) -> tuple[Kind, bytes]:
-        return super().answer(body) if self._is_fresh() else (Kind.WORN, b"")
+        return self.answer(self.read(body)) if self._is_fresh() else (Kind.WORN, b"")
 
     # --- a lone row of numbers, which has nobody to share the work with ---
 
@@ -291,8 +287,10 @@ class GatheringProgram(RealtimeProgram):
             plain = _plain(predicted)
         except BaseException:  # noqa: BLE001  # whatever the model raises, it will raise again
             self._has_run = True
+            self._is_touched = self._scratch.touched()
             return None
-        if self._scratch.touched() or self._console.text():
+        self._is_touched = self._scratch.touched()
+        if self._is_touched or self._console.text():
             self._loud += 1
             self._has_run = True  # there is more to put back
             return None

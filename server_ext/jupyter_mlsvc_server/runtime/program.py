@@ -161,19 +161,24 @@ class Program:
         self._has_run = False
         self._has_failed = False
 
-    def answer(self, body: bytes) -> tuple[Kind, bytes]:
-        """Answer a request: what the answer is, and its body. Then :meth:`reset` is due."""
+    def read(self, body: bytes) -> dict[str, Any] | Exception:
+        """Read a request: the inputs, or what is wrong with it or went wrong here."""
         try:
-            try:
-                values = self._exchange.inputs(body)
-            except Misfit as misfit:
-                return self._exchange.misfit(misfit)
-            self._has_run = True
-            return self._run(values)
-        except Exception:  # noqa: BLE001  # a fault of ours ends this worker only
-            traceback.print_exc(file=sys.__stderr__)
-            self._has_failed = True
-            return Kind.FAULT, b""
+            return self._exchange.inputs(body)
+        except Exception as error:  # noqa: BLE001  # concerns this request only, not those read with it
+            return error
+
+    def answer(self, given: dict[str, Any] | Exception) -> tuple[Kind, bytes]:
+        """Answer a request: what the answer is, and its body. Then :meth:`reset` is due."""
+        if isinstance(given, Misfit):
+            return self._exchange.misfit(given)
+        if isinstance(given, Exception):
+            return self._fault(given)
+        self._has_run = True
+        try:
+            return self._run(given)
+        except Exception as error:  # noqa: BLE001  # a fault of ours ends this worker only
+            return self._fault(error)
 
     def reset(self) -> bool:
         """Put everything back for the next request; tell whether that was possible."""
@@ -188,7 +193,7 @@ class Program:
         if newest_module() is not self._newest_module:
             self._forget_modules()
         try:
-            if self._scratch.touched():
+            if self._is_touched:
                 self._scratch.reset()
         except OSError:
             return False
@@ -221,6 +226,11 @@ class Program:
                 waiting.extend(uses.get(name, ()))
         return seen
 
+    def _fault(self, error: Exception) -> tuple[Kind, bytes]:
+        traceback.print_exception(error, file=sys.__stderr__)
+        self._has_failed = True
+        return Kind.FAULT, b""
+
     # --- the run -----------------------------------------------------------------------------
 
     def _run(self, values: dict[str, Any]) -> tuple[Kind, bytes]:
@@ -236,6 +246,7 @@ class Program:
                 outputs = self._outputs()
         except Misfit as misfit:
             # A model looks at the columns only when it is called.
+            self._is_touched = self._scratch.touched()
             return self._exchange.misfit(misfit)
         except Unfit as unfit:
             message = str(unfit)
@@ -243,7 +254,9 @@ class Program:
         except BaseException as error:  # noqa: BLE001  # whatever the user's code raises
             message, trace = explain(error)
             self._console.write(trace)
-        return self._exchange.result(message, outputs, self._console, self._scratch)
+        self._is_touched = self._scratch.touched()
+        changed = self._scratch.changed_files() if self._is_touched else []
+        return self._exchange.result(message, outputs, self._console, self._scratch, changed)
 
     def _outputs(self) -> dict[str, Any]:
         outputs = {}

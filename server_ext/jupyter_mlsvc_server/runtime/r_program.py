@@ -100,22 +100,28 @@ class RProgram:
         self._r = RProcess(self.service, scratch.directory, temporary)
         self._r.limit_memory(self.service.memory_limit)
 
-    def answer(self, body: bytes) -> tuple[Kind, bytes]:
-        """Answer a request: what the answer is, and its body. Then :meth:`reset` is due."""
+    def read(self, body: bytes) -> bytes | Exception:
+        """Read a request: the inputs for R, or what is wrong with it or went wrong here."""
         try:
-            try:
-                request = msgspec.json.encode(self._exchange.inputs(body))
-            except Misfit as misfit:
-                return self._exchange.misfit(misfit)
+            return msgspec.json.encode(self._exchange.inputs(body))
+        except Exception as error:  # noqa: BLE001  # concerns this request only
+            return error
+
+    def answer(self, given: bytes | Exception) -> tuple[Kind, bytes]:
+        """Answer a request: what the answer is, and its body. Then :meth:`reset` is due."""
+        if isinstance(given, Misfit):
+            return self._exchange.misfit(given)
+        if isinstance(given, Exception):
+            return _fault(given)
+        try:
             self._console.begin()
-            return self._run(request)
+            return self._run(given)
         except RCrashed:
             # As with code in Python that crashes: this request fails and the worker is replaced.
             print(f"R has crashed; it wrote: {self._console.text()[-2000:]}", file=sys.__stderr__)
             os._exit(_CRASHED)
-        except Exception:  # noqa: BLE001  # a fault of ours ends this request only
-            traceback.print_exc(file=sys.__stderr__)
-            return Kind.FAULT, b""
+        except Exception as error:  # noqa: BLE001  # a fault of ours ends this request only
+            return _fault(error)
 
     def reset(self) -> bool:
         """Put the files back; all else went with the fork."""
@@ -135,7 +141,8 @@ class RProgram:
             except Unfit as unfit:
                 message = str(unfit)
                 self._console.write_last(f"{message}\n")
-        return self._exchange.result(message, outputs, self._console, self._scratch)
+        changed = self._scratch.changed_files() if self._scratch.touched() else []
+        return self._exchange.result(message, outputs, self._console, self._scratch, changed)
 
     def _outputs(self, told: dict[str, Any]) -> dict[str, Any]:
         if "unfit" in told:
@@ -145,6 +152,11 @@ class RProgram:
             raise Unfit.not_set(told["not_set"], types[told["not_set"]].type)
         values = told["outputs"]
         return {name: _output(parameter, values[name]) for name, parameter in types.items()}
+
+
+def _fault(error: Exception) -> tuple[Kind, bytes]:
+    traceback.print_exception(error, file=sys.__stderr__)
+    return Kind.FAULT, b""
 
 
 def _checked(type_name: str, value: Any, name: str) -> Any:

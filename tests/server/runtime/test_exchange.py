@@ -80,7 +80,7 @@ def as_declared(outputs: dict[str, Any], **others: Any) -> bytes:
 def test_an_answer_has_the_bytes_of_its_members_whatever_the_outputs(
     tmp_path: Path, console: Console, scratch: Scratch, outputs: dict[str, Any]
 ) -> None:
-    kind, body = exchange(tmp_path).result("", outputs, console, scratch)
+    kind, body = exchange(tmp_path).result("", outputs, console, scratch, [])
     assert kind is Kind.SUCCESS
     assert body == as_declared(outputs)
 
@@ -89,23 +89,27 @@ def test_an_answer_tells_what_was_printed_and_written(
     tmp_path: Path, console: Console, scratch: Scratch
 ) -> None:
     console.write("hello")
-    printed = exchange(tmp_path).result("", {"a": 1}, console, scratch)
+    printed = exchange(tmp_path).result("", {"a": 1}, console, scratch, [])
     assert printed == (Kind.SUCCESS, as_declared({"a": 1}, console_output="hello"))
     console.begin()
     (scratch.directory / "note.txt").write_text("x")
-    written = exchange(tmp_path).result("", {"a": 1}, console, scratch)
+    written = exchange(tmp_path).result("", {"a": 1}, console, scratch, scratch.changed_files())
     assert written == (Kind.SUCCESS, as_declared({"a": 1}, changed_files=["note.txt"]))
 
 
 def test_an_answer_names_declared_files_that_were_not_written(
     tmp_path: Path, console: Console, scratch: Scratch
 ) -> None:
-    _, body = exchange(tmp_path, ("plot.png",)).result("", {}, console, scratch)
+    _, body = exchange(tmp_path, ("plot.png",)).result(
+        "", {}, console, scratch, scratch.changed_files()
+    )
     assert body == as_declared({}, output_files={"plot.png": None})
 
 
 def test_a_failure_has_its_message(tmp_path: Path, console: Console, scratch: Scratch) -> None:
-    kind, body = exchange(tmp_path).result("It broke.", {}, console, scratch)
+    kind, body = exchange(tmp_path).result(
+        "It broke.", {}, console, scratch, scratch.changed_files()
+    )
     assert kind is Kind.FAILURE
     assert body == as_declared({}, success=False, error_message="It broke.")
 
@@ -113,7 +117,9 @@ def test_a_failure_has_its_message(tmp_path: Path, console: Console, scratch: Sc
 def test_an_output_that_cannot_be_spelt_is_a_failure_that_names_it(
     tmp_path: Path, console: Console, scratch: Scratch
 ) -> None:
-    kind, body = exchange(tmp_path).result("", {"y": [1, 10**5000]}, console, scratch)
+    kind, body = exchange(tmp_path).result(
+        "", {"y": [1, 10**5000]}, console, scratch, scratch.changed_files()
+    )
     assert kind is Kind.FAILURE
     assert b'"errorMessage":"Output y[1] must be an integer of at most' in body
 

@@ -36,7 +36,7 @@ from jupyter_mlsvc_server.runtime.gathering import MOST, GatheringProgram, Realt
 from jupyter_mlsvc_server.runtime.manifest import BlobEntry, Manifest
 from jupyter_mlsvc_server.runtime.model import INPUT, OUTPUT, Model
 from jupyter_mlsvc_server.runtime.onnx_model import OnnxModel
-from jupyter_mlsvc_server.runtime.program import Program, compile_service
+from jupyter_mlsvc_server.runtime.program import compile_service
 from jupyter_mlsvc_server.runtime.protocol import Kind, Service
 from jupyter_mlsvc_server.runtime.realtime import (
     CODE,
@@ -110,7 +110,7 @@ def one_by_one(program: GatheringProgram, bodies: list[bytes]) -> list[tuple[Kin
     """Answer as a program does that knows nothing of gathering."""
     answers = []
     for body in bodies:
-        answers.append(Program.answer(program, body))
+        answers.append(program.answer(program.read(body)))
         assert program.reset()
     return answers
 
@@ -581,5 +581,5 @@ def test_what_comes_after_a_change_of_the_model_has_not_run(enter: Enter) -> Non
 
 def test_one_request_alone_is_answered_the_same_way(enter: Enter, counted: Counting) -> None:
     program = enter(counted)
-    assert program.answer(flowers(0)) == program.answer_all([flowers(0)])[0]
-    assert program.answer(b"{")[0] == Kind.MISFIT
+    assert program.answer(program.read(flowers(0))) == program.answer_all([flowers(0)])[0]
+    assert program.answer_all([b"{"])[0][0] == Kind.MISFIT
