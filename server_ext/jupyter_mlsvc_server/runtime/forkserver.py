@@ -14,7 +14,7 @@ import sys
 
 import msgspec
 
-from jupyter_mlsvc_server.runtime import template
+from jupyter_mlsvc_server.runtime import frames, template
 from jupyter_mlsvc_server.runtime.children import Control, Parent
 from jupyter_mlsvc_server.runtime.protocol import ForkserverOptions, Preloaded
 
@@ -31,6 +31,7 @@ def main(descriptor: str, options: str) -> None:
         from jupyter_mlsvc_server.runtime import compat
 
         compat.install()
+    frames.install()
     missing = _preload(settings.preload)
     gc.collect()
     gc.freeze()

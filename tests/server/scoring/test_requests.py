@@ -38,6 +38,53 @@ async def test_the_articles_iris_service_takes_a_plain_list(
         assert "DeprecationWarning: SVC got one-dimensional input" in result["consoleOutput"]
 
 
+async def test_scikit_learn_does_not_take_a_list_for_a_frame_but_a_frame_for_one(
+    serve: Serve, snapshots: Snapshots
+) -> None:
+    pytest.importorskip("narwhals.stable.v2", reason="this scikit-learn does not ask narwhals")
+    content = snapshots.take(
+        "import pandas as pd\nfrom sklearn.svm import SVC\n"
+        "model = SVC().fit(pd.DataFrame({'a': [0.0, 1.0], 'b': [0.0, 1.0]}), [0, 1])"
+    )
+    code = """
+from narwhals.stable.v2 import dependencies
+is_quick = hasattr(dependencies.is_into_dataframe, '__wrapped__')
+label = int(model.predict([frame.iloc[0].tolist()] if plain else frame)[0])
+"""
+    service = await serve(
+        code,
+        content,
+        inputs="frame:data.frame plain:logical",
+        outputs="label:integer is_quick:logical",
+    )
+    right, wrong = {"a": [1.0], "b": [1.0]}, {"b": [1.0], "a": [1.0]}
+    as_rows = await service.call(frame=right, plain=True)
+    assert as_rows["outputParameters"] == {"label": 1, "is_quick": True}
+    assert "does not have valid feature names" in as_rows["consoleOutput"]
+    as_frame = await service.call(frame=right, plain=False)
+    assert as_frame["outputParameters"]["label"] == 1
+    assert as_frame["consoleOutput"] == ""
+    refused = await service.call(frame=wrong, plain=False)
+    assert "feature names" in refused["errorMessage"].lower()
+
+
+async def test_requests_that_come_together_are_read_each_for_itself(serve: Serve) -> None:
+    service = await serve("y = x.sum()", inputs="x:vector", outputs="y:numeric")
+    long = list(range(5_000))
+    bodies = [
+        b'{"x": [1, 2]}',
+        b'{"x": 1}',
+        b'{"x": %a}' % long,
+        b"{",
+        b'{"x": [3.5]}',
+    ]
+    outcomes = await asyncio.gather(*map(service.raw, bodies))
+    assert [outcome.status for outcome in outcomes] == [200, 400, 200, 400, 200]
+    assert b'"y":3}' in outcomes[0].body
+    assert b'"y":%d}' % sum(long) in outcomes[2].body
+    assert b'"y":3.5}' in outcomes[4].body
+
+
 async def test_an_answer_has_the_six_members_in_order(serve: Serve) -> None:
     service = await serve("y = x + 1", inputs="x:numeric", outputs="y:numeric")
     answer = await service.raw(b'{"x": 9}')
