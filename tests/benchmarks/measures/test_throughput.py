@@ -30,6 +30,8 @@ RATES = {
     "FastAPI, 2 processes": (6000, 3000),
 }
 
+BARE = {"plain": (10000.0, 5000.0), "told what is no data frame": (20000.0, 10000.0)}
+
 
 def contestant(name: str, rates: Sequence[float], versus: str | None = None) -> Contestant:
     """With latencies that are those of as many connections."""
@@ -81,7 +83,7 @@ def rivals() -> list[Rival]:
 
 @pytest.fixture
 def section() -> Section:
-    return throughput._section(contestants(), rivals(), [10000.0, 5000.0], PLAN)
+    return throughput._section(contestants(), rivals(), BARE, PLAN)
 
 
 def test_bars_are_judged_by_ratios_that_were_taken_round_by_round(section: Section) -> None:
@@ -121,6 +123,14 @@ def test_bars_are_judged_by_ratios_that_were_taken_round_by_round(section: Secti
     ]
 
 
+def test_the_share_of_either_bare_loop_is_shown(section: Section) -> None:
+    table = next(table for table in section.tables if table.columns[0].startswith("Share"))
+    ours, fastapi, calls = table.rows
+    assert ours[2:] == ["0.90 (0.90-0.90)", "0.45 (0.45-0.45)"]
+    assert fastapi[2:] == ["0.30 (0.30-0.30)", "0.15 (0.15-0.15)"]
+    assert calls[2:] == ["7,500 (5,000-10,000)", "15,000 (10,000-20,000)"]
+
+
 def test_frameworks_have_rows_at_64_connections_and_one_that_failed_its_reason(
     section: Section,
 ) -> None:
@@ -143,7 +153,7 @@ def test_frameworks_have_rows_at_64_connections_and_one_that_failed_its_reason(
 
 
 def test_without_frameworks_there_is_nothing_to_say_about_them() -> None:
-    found = throughput._section(contestants(), [], [10000.0, 5000.0], PLAN)
+    found = throughput._section(contestants(), [], BARE, PLAN)
     assert not [bar for bar in found.bars if "framework" in bar.name or "Ray" in bar.name]
 
 
@@ -151,7 +161,7 @@ def test_answers_that_were_not_right_are_counted_and_make_the_run_fail() -> None
     several = contestants()
     several[0].loads[64][1].errors.update(wrong=2)
     several[0].loads[1][0].errors.update(wrong=1, timeout=4)
-    found = throughput._section(several, [], [10000.0, 5000.0], PLAN)
+    found = throughput._section(several, [], BARE, PLAN)
     assert found.faults == ["public door, 1 worker failed: {'wrong': 3, 'timeout': 4}."]
     assert found.tables[0].markdown().splitlines()[2].endswith("|      7 |")
 
@@ -160,7 +170,7 @@ def test_a_framework_whose_answers_were_not_right_shows_it_and_the_run_goes_on()
     some = rivals()
     assert some[0].contestant is not None
     some[0].contestant.loads[64][0].errors.update(status=5)
-    found = throughput._section(contestants(), some, [10000.0, 5000.0], PLAN)
+    found = throughput._section(contestants(), some, BARE, PLAN)
     assert found.faults == []
     (line,) = [line for line in found.tables[2].markdown().splitlines() if "BentoML" in line]
     assert line.endswith(" 5 |")
