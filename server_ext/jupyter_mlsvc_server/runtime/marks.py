@@ -5,7 +5,8 @@ session that is captured again mostly holds what it held before. So the server t
 kernel the marks of the buffers that it has stored from there and still has, and one with such a
 mark is not written again.
 
-The server looks for files of the working directory that have not changed in the same way.
+The server looks for files of the working directory that have not changed in the same way, unless
+it can tell without reading them.
 
 A mark is a 128-bit XXH3 of the whole content, which takes 30 milliseconds for a gigabyte. It is no
 cryptographic hash: it only finds out what has changed in one session, and never decides about

@@ -7,7 +7,7 @@ import stat
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import BinaryIO, Final, NamedTuple
 
 from jupyter_mlsvc_server.runtime.manifest import SkippedFile
 
@@ -19,13 +19,23 @@ _FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
-@dataclass(frozen=True, slots=True)
-class FoundFile:
-    """A regular file, open for reading until the next one is asked for; its size is in bytes."""
+class Identity(NamedTuple):
+    """What a file is recognised by, and what changes with its content; its size is in bytes."""
 
     path: str
-    stream: BinaryIO
+    device: int
+    inode: int
     size: int
+    modified_ns: int
+    changed_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class FoundFile:
+    """A regular file, open for reading until the next one is asked for."""
+
+    identity: Identity
+    stream: BinaryIO
     executable: bool
 
 
@@ -81,11 +91,15 @@ def _open(descriptor: int, path: str) -> Iterator[FoundFile | SkippedFile]:
         # Something else may have taken its place since it was looked at.
         found = os.fstat(descriptor)
         if stat.S_ISREG(found.st_mode):
-            executable = bool(found.st_mode & stat.S_IXUSR)
-            yield FoundFile(path, stream, found.st_size, executable)
+            yield FoundFile(_identity(path, found), stream, bool(found.st_mode & stat.S_IXUSR))
         else:
             reason = f"it is {_kind(found.st_mode)}, not a regular file"
             yield SkippedFile(path=path, reason=reason)
+
+
+def _identity(path: str, found: os.stat_result) -> Identity:
+    times = found.st_mtime_ns, found.st_ctime_ns
+    return Identity(path, found.st_dev, found.st_ino, found.st_size, *times)
 
 
 def _kind(mode: int) -> str:

@@ -23,8 +23,9 @@ from jupyter_mlsvc_server.runtime.manifest import (
     SkippedFile,
 )
 from jupyter_mlsvc_server.runtime.marks import Known, marker
-from jupyter_mlsvc_server.snapshots.directory import FoundFile, walk
+from jupyter_mlsvc_server.snapshots.directory import FoundFile, Identity, walk
 from jupyter_mlsvc_server.snapshots.errors import CaptureFailed, SnapshotTooLarge
+from jupyter_mlsvc_server.snapshots.settled import Moment, Sighting
 from jupyter_mlsvc_server.storage.blobs import Blob, BlobStore, feed
 from jupyter_mlsvc_server.storage.staging import Staging
 
@@ -54,11 +55,14 @@ class Stored:
         Of this session's marks.
     blobs : Mapping
         Buffers and files of its last snapshot by their marks; see ``runtime.marks``.
+    files : Mapping
+        Those of its files that need not be read again as long as they are the same.
     """
 
     def __init__(self) -> None:
         self.seed = secrets.randbits(63)
         self.blobs: Mapping[str, Blob] = {}
+        self.files: Mapping[Identity, Sighting] = {}
 
 
 class Intake:
@@ -90,6 +94,7 @@ class Intake:
         self._known: dict[str, Blob] = {}
         self._known_sizes: set[int] = set()
         self._marked: dict[str, Blob] = {}
+        self._sighted: dict[Identity, Sighting] = {}
         self._counted: set[str] = set()
         self._size = 0
 
@@ -106,7 +111,7 @@ class Intake:
         await self._find_known()
         report, stream, buffers = await self._take_workspace(session)
         files, skipped_files = await self._take_files(session.directory)
-        self._stored.blobs = self._marked
+        self._stored.blobs, self._stored.files = self._marked, self._sighted
         return Manifest(
             runtime_type=session.runtime_type,
             workspace=report.workspace,
@@ -161,25 +166,46 @@ class Intake:
     async def _take_files(self, directory: Path) -> tuple[list[FileEntry], list[SkippedFile]]:
         files: list[FileEntry] = []
         skipped: list[SkippedFile] = []
+        begun = await asyncio.to_thread(Moment.at, directory)
         found = walk(directory)
         with contextlib.closing(found):
             while (item := await asyncio.to_thread(next, found, None)) is not None:
                 if isinstance(item, SkippedFile):
                     skipped.append(item)
                 else:
-                    files.append(await self._take_copy(item))
+                    files.append(await self._take_copy(item, begun))
         return files, skipped
 
-    async def _take_copy(self, found: FoundFile) -> FileEntry:
-        blob = await self._known_copy(found) or await self._new_copy(found)
+    async def _take_copy(self, found: FoundFile, begun: Moment) -> FileEntry:
+        mark = self._unread_copy(found, begun) or await self._read_copy(found, begun)
+        blob = self._marked[mark]
         self._count(blob)
         return FileEntry(
-            path=found.path, digest=blob.digest, size=blob.size, executable=found.executable
+            path=found.identity.path,
+            digest=blob.digest,
+            size=blob.size,
+            executable=found.executable,
         )
 
-    async def _known_copy(self, found: FoundFile) -> Blob | None:
-        """Give the blob of a file that has not changed since the last snapshot."""
-        if found.size not in self._known_sizes:
+    def _unread_copy(self, found: FoundFile, begun: Moment) -> str | None:
+        """Give the mark of a file that is the same as in the last snapshot, without reading it."""
+        seen = self._stored.files.get(found.identity)
+        if seen is None or seen.mark not in self._known or not begun.is_after(seen.moment):
+            return None
+        self._sighted[found.identity] = seen
+        self._marked[seen.mark] = self._known[seen.mark]
+        return seen.mark
+
+    async def _read_copy(self, found: FoundFile, begun: Moment) -> str:
+        settled = await asyncio.to_thread(begun.is_settled, found)
+        mark = await self._known_copy(found) or await self._new_copy(found)
+        if settled:
+            self._sighted[found.identity] = Sighting(mark, begun)
+        return mark
+
+    async def _known_copy(self, found: FoundFile) -> str | None:
+        """Give the mark of a file whose content is in the last snapshot."""
+        if found.identity.size not in self._known_sizes:
             return None
         hasher = marker(self._stored.seed)
         size = await asyncio.to_thread(feed, found.stream, hasher)
@@ -188,17 +214,18 @@ class Intake:
         if blob is None or blob.size != size:
             return None
         self._marked[mark] = blob
-        return blob
+        return mark
 
-    async def _new_copy(self, found: FoundFile) -> Blob:
+    async def _new_copy(self, found: FoundFile) -> str:
         limit = self._limit - self._size if self._limit else None
         hasher = marker(self._stored.seed)
         try:
             blob = await self._blobs.ingest_copy(found.stream, limit, hasher)
         except OverflowError:
             raise SnapshotTooLarge(self._limit) from None
-        self._marked[hasher.hexdigest()] = blob
-        return blob
+        mark = hasher.hexdigest()
+        self._marked[mark] = blob
+        return mark
 
     def _entry(self, blob: Blob) -> BlobEntry:
         self._count(blob)
