@@ -154,10 +154,8 @@ class BlobStore(LoggingConfigurable):
                 raise OSError(f"{path.name} is no regular file")
             hasher = hashlib.sha256()
             size = feed(file, hasher, *others)
-            os.fchmod(descriptor, _MODE)
-            os.fsync(descriptor)
             blob = Blob(hasher.hexdigest(), size)
-        self._settle(path, blob)
+            self._settle(descriptor, path, blob)
         return blob
 
     def _ingest_copy(self, source: BinaryIO, limit: int | None, *others: Hasher) -> Blob:
@@ -181,16 +179,20 @@ class BlobStore(LoggingConfigurable):
                         raise OverflowError(f"more than {limit} bytes")
                     file.write(chunk)
                 file.flush()
-                os.fchmod(file.fileno(), _MODE)
-                os.fsync(file.fileno())
-            blob = Blob(hasher.hexdigest(), size)
-            self._settle(temporary, blob)
+                blob = Blob(hasher.hexdigest(), size)
+                self._settle(descriptor, temporary, blob)
         finally:
             temporary.unlink(missing_ok=True)
         return blob
 
-    def _settle(self, temporary: Path, blob: Blob) -> None:
-        """Give a flushed file its place, unless the same content is there already."""
+    def _settle(self, descriptor: int, temporary: Path, blob: Blob) -> None:
+        """Flush an open file and give it its place, unless the same content is there already."""
+        if self._renew([blob]):
+            # What is not kept need not reach the disk.
+            temporary.unlink()
+            return
+        os.fchmod(descriptor, _MODE)
+        os.fsync(descriptor)
         target = self.path(blob.digest)
         with self._lock:
             if self._is_renewed(blob):

@@ -39,6 +39,26 @@ async def test_a_blob_is_named_by_its_content(blobs: BlobStore, tmp_path: Path) 
     assert blobs.path(digest).parent.name == digest[:2]
 
 
+def never_written() -> int:
+    """Count bytes of files that this process deleted before they reached the disk."""
+    counts = Path("/proc/self/io").read_text().splitlines()
+    return int(next(line for line in counts if line.startswith("cancelled")).split()[1])
+
+
+@pytest.mark.usefixtures("tells_of_changes")
+async def test_what_is_there_already_does_not_reach_the_disk_again(
+    blobs: BlobStore, tmp_path: Path
+) -> None:
+    content = bytes(1_000_000)
+    digest, size = await blobs.put(content)
+    (tmp_path / "file").write_bytes(content)
+    before = never_written()
+    await blobs.ingest(tmp_path / "file")
+    await blobs.ingest_copy(io.BytesIO(content))
+    assert never_written() - before >= 2 * size
+    assert stored(blobs) == [digest]
+
+
 async def test_blobs_are_for_the_server_only_and_not_written_again(blobs: BlobStore) -> None:
     digest, _ = await blobs.put(b"")
     assert stat.S_IMODE(blobs.path(digest).stat().st_mode) == 0o400
