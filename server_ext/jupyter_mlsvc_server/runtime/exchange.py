@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -13,8 +13,11 @@ from jupyter_mlsvc.wire.plain import ValueProblem, describe, require_text
 from jupyter_mlsvc.wire.problem import Problem, exception_type
 from jupyter_mlsvc_server.runtime.console import Console
 from jupyter_mlsvc_server.runtime.misfit import Misfit
-from jupyter_mlsvc_server.runtime.protocol import Kind, Service
+from jupyter_mlsvc_server.runtime.protocol import LARGEST_ANSWER, Kind, Service
 from jupyter_mlsvc_server.runtime.scratch import Scratch
+
+_LONGEST_MESSAGE: Final = 10_000
+"""Characters of an error message that are answered; an exception may hold any text."""
 
 ReadInput = Callable[[str, Any, str], Any]
 """Takes the declared type, the JSON data and the name of an input; raises a ``ValueProblem``."""
@@ -33,6 +36,8 @@ class Exchange:
 
     def __init__(self, service: Service, read_input: ReadInput) -> None:
         self._service = service
+        self.largest = service.answer_limit or LARGEST_ANSWER
+        """Bytes that an answer may have."""
         self._read_input = read_input
         self._inputs = {parameter.name: parameter.type for parameter in service.inputs}
         self._declared = tuple(self._inputs.items())
@@ -82,10 +87,12 @@ class Exchange:
         changed
             The files that it made, changed or removed.
         """
+        if len(message) > _LONGEST_MESSAGE:
+            message = f"{message[:_LONGEST_MESSAGE]}…"
         printed = console.text()
         if not (message or changed or printed or self._service.output_files):
             body = self._usual(outputs)
-            if body is not None:
+            if body is not None and len(body) <= self.largest:
                 return Kind.SUCCESS, body
         result = WebServiceResult(
             success=not message,
@@ -106,7 +113,16 @@ class Exchange:
         except ValueError:
             # Python spells no integer of thousands of digits.
             return self.result(_unwritable(outputs), {}, console, scratch, changed)
+        if len(body) > self.largest and not message:
+            return self.result(self._too_large(len(body)), {}, console, scratch, changed)
         return Kind.FAILURE if message else Kind.SUCCESS, body
+
+    def _too_large(self, size: int) -> str:
+        return (
+            f"The answer has {size:,} bytes, and may have {self.largest:,} here "
+            "(ScoringSettings.answer_limit). Answer less at once, or leave files and large results "
+            "where the caller can fetch them."
+        )
 
     def _parse(self, body: bytes) -> dict[str, Any]:
         try:

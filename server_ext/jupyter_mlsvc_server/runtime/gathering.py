@@ -191,9 +191,10 @@ class GatheringProgram(RealtimeProgram):
         if plain is None:
             return None
         try:
-            return Kind.SUCCESS, b"".join((self._head, self._encode(plain), self._tail))
+            answer = b"".join((self._head, self._encode(plain), self._tail))
         except (ValueError, OverflowError):  # JSON needs more than one try for these
             return None
+        return (Kind.SUCCESS, answer) if len(answer) <= self._exchange.largest else None
 
     # --- several at once ---------------------------------------------------------------------
 
@@ -312,9 +313,11 @@ class GatheringProgram(RealtimeProgram):
             outputs = {name: column[start:end] for name, column in columns}
             start = end
             try:
-                answers[rows.place] = Kind.SUCCESS, b"".join((head, encode(outputs), tail))
+                answer = b"".join((head, encode(outputs), tail))
             except (ValueError, OverflowError):  # JSON needs more than one try for these
                 continue
+            if len(answer) <= self._exchange.largest:
+                answers[rows.place] = Kind.SUCCESS, answer
 
     def _frame_of_answers(self) -> tuple[bytes, bytes]:
         """Give what stands before and after the columns in a successful answer."""

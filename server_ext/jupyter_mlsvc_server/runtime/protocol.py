@@ -54,9 +54,9 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
         Language of the code, as in the contract.
     r_command : str
         The program that runs code in R.
-    memory_limit, console_limit : int
+    memory_limit, console_limit, answer_limit : int
         Bytes that a worker may allocate on top of the snapshot (0: any number); characters of
-        console output of a request that are kept.
+        console output of a request that are kept; bytes of an answer (0: as many as can be sent).
     """
 
     label: str
@@ -70,6 +70,7 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
     work: str
     memory_limit: int
     console_limit: int
+    answer_limit: int = 0
     runtime_type: str = "Python"
     r_command: str = "R"
 
@@ -197,6 +198,9 @@ REQUEST: Final = Layout("<IQ?")
 
 ANSWER: Final = Layout("<IQB")
 """Header of an answer: length of the body, number of the request, kind."""
+
+LARGEST_ANSWER: Final = 2**32 - 1
+"""Bytes of an answer that its header can tell of."""
 
 _ROOM: Final = 2**16
 

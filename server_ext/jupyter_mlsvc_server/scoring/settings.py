@@ -7,6 +7,8 @@ from typing import Any
 from traitlets import Bool, Dict, Float, Integer, List, TraitError, Unicode, validate
 from traitlets.config import LoggingConfigurable
 
+from jupyter_mlsvc_server.runtime.protocol import LARGEST_ANSWER
+
 
 class ScoringSettings(LoggingConfigurable):
     """How service versions are run on this machine; the base of the engine that does it."""
@@ -51,6 +53,13 @@ class ScoringSettings(LoggingConfigurable):
         min=0,
         help="Bytes that a worker may allocate on top of the service's snapshot (Linux); code that "
         "needs more gets a MemoryError. 0 sets no limit.",
+    ).tag(config=True)
+    answer_limit = Integer(
+        2**28,
+        min=0,
+        max=LARGEST_ANSWER,
+        help="Largest answer of a service, in bytes; a request with a larger one has failed. 0 "
+        "allows four gigabytes.",
     ).tag(config=True)
     console_limit = Integer(
         2**20, min=0, help="Characters of a request's console output that are answered."

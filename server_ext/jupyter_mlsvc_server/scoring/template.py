@@ -131,6 +131,7 @@ class Template:
             work=str(self._work),
             memory_limit=settings.memory_limit,
             console_limit=settings.console_limit,
+            answer_limit=settings.answer_limit,
             runtime_type=definition.runtime_type,
             r_command=settings.r_command,
         )

@@ -97,6 +97,29 @@ def test_an_answer_tells_what_was_printed_and_written(
     assert written == (Kind.SUCCESS, as_declared({"a": 1}, changed_files=["note.txt"]))
 
 
+def test_an_answer_over_the_limit_is_a_failure_that_tells_both_sizes(
+    tmp_path: Path, console: Console, scratch: Scratch
+) -> None:
+    own = exchange(tmp_path)
+    own.largest = len(as_declared({"a": "x" * 50}))
+    kind, body = own.result("", {"a": "x" * 50}, console, scratch, [])
+    assert (kind, body) == (Kind.SUCCESS, as_declared({"a": "x" * 50}))
+    kind, body = own.result("", {"a": "x" * 51}, console, scratch, [])
+    assert kind is Kind.FAILURE
+    told = json.loads(body)
+    assert told["outputParameters"] == {}
+    assert told["errorMessage"].startswith(
+        f"The answer has {own.largest + 1:,} bytes, and may have {own.largest:,} here"
+    )
+    console.write("hello")
+    assert own.result("", {"a": "x" * 51}, console, scratch, [])[0] is Kind.FAILURE
+
+
+def test_a_message_without_end_is_cut(tmp_path: Path, console: Console, scratch: Scratch) -> None:
+    _, body = exchange(tmp_path).result("x" * 10**6, {}, console, scratch, [])
+    assert json.loads(body)["errorMessage"] == "x" * 10_000 + "…"
+
+
 def test_an_answer_names_declared_files_that_were_not_written(
     tmp_path: Path, console: Console, scratch: Scratch
 ) -> None:

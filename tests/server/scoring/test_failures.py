@@ -467,3 +467,15 @@ async def test_nothing_is_given_to_a_worker_that_is_held_up_when_another_one_end
     assert not slow.done()
     door.touch()
     assert await slow == {"y": 0}
+
+
+async def test_an_answer_over_the_limit_is_a_failure_and_the_worker_goes_on(
+    make_engine: MakeEngine,
+) -> None:
+    engine = await make_engine(answer_limit=1000)
+    service = await serve_by(engine, "y = 'x' * n", inputs="n:integer", outputs="y:character")
+    assert (await service.outputs(n=800)) == {"y": "x" * 800}
+    result = await service.call(n=2000)
+    assert not result["success"]
+    assert "may have 1,000 here (ScoringSettings.answer_limit)" in result["errorMessage"]
+    assert (await service.outputs(n=1)) == {"y": "x"}
