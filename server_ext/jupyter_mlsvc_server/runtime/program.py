@@ -159,6 +159,7 @@ class Program:
         self._newest_module = newest_module()
         self._threads = threading.active_count()
         self._has_run = False
+        self._is_touched = False
         self._has_failed = False
 
     def read(self, body: bytes) -> dict[str, Any] | Exception:
@@ -174,7 +175,7 @@ class Program:
             return self._exchange.misfit(given)
         if isinstance(given, Exception):
             return self._fault(given)
-        self._has_run = True
+        self._has_run = self._is_touched = True  # as far as is known yet
         try:
             return self._run(given)
         except Exception as error:  # noqa: BLE001  # a fault of ours ends this worker only
