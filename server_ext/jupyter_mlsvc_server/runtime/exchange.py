@@ -19,6 +19,9 @@ from jupyter_mlsvc_server.runtime.scratch import Scratch
 _LONGEST_MESSAGE: Final = 10_000
 """Characters of an error message that are answered; an exception may hold any text."""
 
+_MOST_PROBLEMS: Final = 20
+"""Problems with a request that are told one by one."""
+
 ReadInput = Callable[[str, Any, str], Any]
 """Takes the declared type, the JSON data and the name of an input; raises a ``ValueProblem``."""
 
@@ -63,7 +66,7 @@ class Exchange:
 
     def misfit(self, misfit: Misfit) -> tuple[Kind, bytes]:
         """Answer a request that does not fit."""
-        problem = Problem(message=str(misfit), exception_type=exception_type(400))
+        problem = Problem(message=_cut(str(misfit)), exception_type=exception_type(400))
         return Kind.MISFIT, self._encoder.encode(problem)
 
     def result(
@@ -87,34 +90,30 @@ class Exchange:
         changed
             The files that it made, changed or removed.
         """
-        if len(message) > _LONGEST_MESSAGE:
-            message = f"{message[:_LONGEST_MESSAGE]}…"
-        printed = console.text()
-        if not (message or changed or printed or self._service.output_files):
+        message, printed = _cut(message), console.text()
+        declared, body = self._service.output_files, None
+        if not (message or changed or printed or declared):
             body = self._usual(outputs)
             if body is not None and len(body) <= self.largest:
                 return Kind.SUCCESS, body
-        result = WebServiceResult(
-            success=not message,
-            error_message=message,
-            output_parameters=outputs,
-            # null for declared files that this request did not write
-            output_files={}
-            if message
-            else {
-                name: scratch.content(name) if name in changed else None
-                for name in self._service.output_files
-            },
-            console_output=printed,
-            changed_files=changed,
-        )
-        try:
-            body = self._encode(result)
-        except ValueError:
-            # Python spells no integer of thousands of digits.
-            return self.result(_unwritable(outputs), {}, console, scratch, changed)
-        if len(body) > self.largest and not message:
-            return self.result(self._too_large(len(body)), {}, console, scratch, changed)
+        # null for declared files that this request did not write
+        written = {} if message else dict.fromkeys(declared)
+        ours = [name for name in written if name in changed]
+        size = sum(scratch.size(name) for name in ours) * 4 // 3
+        if size <= self.largest and body is None:
+            written |= {name: scratch.content(name) for name in ours}
+            try:
+                body = self._encode(message, outputs, written, printed, changed)
+            except ValueError:
+                # Python spells no integer of thousands of digits.
+                message = _unwritable(outputs)
+                body = self._encode(message, {}, {}, printed, changed)
+        size = max(size, len(body or b""))
+        if body is None or size > self.largest:
+            message = message or self._too_large(size)
+            body = self._encode(message, {}, {}, printed, changed)
+            if len(body) > self.largest:
+                body = self._encode(message, {}, {}, "", [])
         return Kind.FAILURE if message else Kind.SUCCESS, body
 
     def _too_large(self, size: int) -> str:
@@ -149,7 +148,10 @@ class Exchange:
                 self._read_input(type_name, given[name], name)
             except ValueProblem as problem:
                 problems.append(f"Input {problem}")
-        problems.extend(self._extra(name) for name in given if name not in self._inputs)
+        extra = [name for name in given if name not in self._inputs]
+        problems.extend(map(self._extra, extra[:_MOST_PROBLEMS]))
+        if (more := len(problems) + len(extra[_MOST_PROBLEMS:]) - _MOST_PROBLEMS) > 0:
+            problems[_MOST_PROBLEMS:] = [f"There are {more:,} more problems."]
         return " ".join(problems)
 
     def _example(self) -> str:
@@ -184,11 +186,30 @@ class Exchange:
         except (ValueError, OverflowError):
             return None
 
-    def _encode(self, result: WebServiceResult) -> bytes:
+    def _encode(
+        self,
+        message: str,
+        outputs: dict[str, Any],
+        files: dict[str, str | None],
+        printed: str,
+        changed: list[str],
+    ) -> bytes:
+        result = WebServiceResult(
+            success=not message,
+            error_message=message,
+            output_parameters=outputs,
+            output_files=files,
+            console_output=printed,
+            changed_files=changed,
+        )
         try:
             return self._encoder.encode(result)
         except (UnicodeEncodeError, OverflowError):
             return json.dumps(msgspec.to_builtins(result)).encode()
+
+
+def _cut(message: str) -> str:
+    return message if len(message) <= _LONGEST_MESSAGE else f"{message[:_LONGEST_MESSAGE]}…"
 
 
 def _unwritable(outputs: dict[str, Any]) -> str:

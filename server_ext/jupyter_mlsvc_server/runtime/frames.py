@@ -45,11 +45,15 @@ def _patch(_validation: types.ModuleType) -> None:
             setattr(asked, name, _quick(ask))
 
 
-def _quick(ask: Callable[[Any], bool]) -> Callable[[Any], bool]:
-    neither = frozenset({list, tuple, sys.modules["numpy"].ndarray})
+def _quick(ask: Callable[..., bool]) -> Callable[..., bool]:
+    array = sys.modules["numpy"].ndarray
 
     @functools.wraps(ask)
-    def quick(native: Any, /) -> bool:
-        return False if type(native) in neither else ask(native)
+    def quick(*args: Any, **named: Any) -> bool:
+        if len(args) == 1:
+            kind = type(args[0])
+            if kind is array or kind is list or kind is tuple:
+                return False
+        return ask(*args, **named)
 
     return quick

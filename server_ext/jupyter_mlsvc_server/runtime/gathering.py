@@ -277,6 +277,7 @@ class GatheringProgram(RealtimeProgram):
             return None
         self._has_predicted = True
         self._console.begin()
+        plain = None
         try:
             # Filters that the code sets are undone, and warnings given before are given again.
             with warnings.catch_warnings():
@@ -288,9 +289,9 @@ class GatheringProgram(RealtimeProgram):
             plain = _plain(predicted)
         except BaseException:  # noqa: BLE001  # whatever the model raises, it will raise again
             self._has_run = True
-            self._is_touched = self._scratch.touched()
+        self._look()
+        if plain is None:
             return None
-        self._is_touched = self._scratch.touched()
         if self._is_touched or self._console.text():
             self._loud += 1
             self._has_run = True  # there is more to put back

@@ -159,7 +159,7 @@ class Program:
         self._newest_module = newest_module()
         self._threads = threading.active_count()
         self._has_run = False
-        self._is_touched = False
+        self._is_touched = self._had_threads = False
         self._has_failed = False
 
     def read(self, body: bytes) -> dict[str, Any] | Exception:
@@ -186,15 +186,13 @@ class Program:
         if not self._has_run:
             return not self._has_failed
         self._has_run = False
-        namespace = self._namespace
-        namespace.clear()
-        namespace.update(self.base)
         if self._may_seed:
             reseed()
         if newest_module() is not self._newest_module:
             self._forget_modules()
         try:
-            if self._is_touched:
+            # A thread may have gone on writing; if it still does, the worker is not as it was.
+            if self._is_touched or (self._had_threads and self._scratch.touched()):
                 self._scratch.reset()
         except OSError:
             return False
@@ -237,7 +235,7 @@ class Program:
     def _run(self, values: dict[str, Any]) -> tuple[Kind, bytes]:
         namespace = self._namespace
         self._console.begin()
-        message, outputs = "", {}
+        message, outputs, misfit = "", {}, None
         try:
             # Filters that the code sets are undone, and warnings given before are given again.
             with warnings.catch_warnings():
@@ -245,19 +243,29 @@ class Program:
                 for code in self._codes:
                     exec(code, namespace)
                 outputs = self._outputs()
-        except Misfit as misfit:
+        except Misfit as problem:
             # A model looks at the columns only when it is called.
-            self._is_touched = self._scratch.touched()
-            return self._exchange.misfit(misfit)
+            misfit = Misfit(*problem.args)
         except Unfit as unfit:
             message = str(unfit)
             self._console.write(f"{message}\n")
         except BaseException as error:  # noqa: BLE001  # whatever the user's code raises
             message, trace = explain(error)
             self._console.write(trace)
-        self._is_touched = self._scratch.touched()
+        # Files that the code left open are written when nothing refers to them any more.
+        while namespace:  # what is dropped may set names once more
+            namespace.clear()
+        namespace.update(self.base)
+        self._look()
+        if misfit is not None:
+            return self._exchange.misfit(misfit)
         changed = self._scratch.changed_files() if self._is_touched else []
         return self._exchange.result(message, outputs, self._console, self._scratch, changed)
+
+    def _look(self) -> None:
+        """See whether the code has touched files, once it has run."""
+        self._had_threads = threading.active_count() > self._threads
+        self._is_touched = self._scratch.touched()
 
     def _outputs(self) -> dict[str, Any]:
         outputs = {}

@@ -73,6 +73,14 @@ class Scratch:
         ]
         return sorted([*changed, *(name for name in self._files if name not in found)])
 
+    def size(self, name: str) -> int:
+        """Give the bytes of a regular file, 0 if there is none."""
+        try:
+            found = os.stat(self._path(name))
+        except OSError:
+            return 0
+        return found.st_size if stat.S_ISREG(found.st_mode) else 0
+
     def content(self, name: str) -> str | None:
         """Give a regular file in base64, None if there is none."""
         try:

@@ -95,7 +95,7 @@ def _device(directory: Path) -> int | None:
             return os.fstat(folder).st_dev if _file_system(folder) in _FILE_SYSTEMS else None
         finally:
             os.close(folder)
-    except OSError:
+    except (OSError, ValueError):  # a kernel that tells of files in another way
         return None
 
 

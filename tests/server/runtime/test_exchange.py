@@ -101,10 +101,10 @@ def test_an_answer_over_the_limit_is_a_failure_that_tells_both_sizes(
     tmp_path: Path, console: Console, scratch: Scratch
 ) -> None:
     own = exchange(tmp_path)
-    own.largest = len(as_declared({"a": "x" * 50}))
-    kind, body = own.result("", {"a": "x" * 50}, console, scratch, [])
-    assert (kind, body) == (Kind.SUCCESS, as_declared({"a": "x" * 50}))
-    kind, body = own.result("", {"a": "x" * 51}, console, scratch, [])
+    own.largest = len(as_declared({"a": "x" * 2000}))
+    kind, body = own.result("", {"a": "x" * 2000}, console, scratch, [])
+    assert (kind, body) == (Kind.SUCCESS, as_declared({"a": "x" * 2000}))
+    kind, body = own.result("", {"a": "x" * 2001}, console, scratch, [])
     assert kind is Kind.FAILURE
     told = json.loads(body)
     assert told["outputParameters"] == {}
@@ -112,7 +112,43 @@ def test_an_answer_over_the_limit_is_a_failure_that_tells_both_sizes(
         f"The answer has {own.largest + 1:,} bytes, and may have {own.largest:,} here"
     )
     console.write("hello")
-    assert own.result("", {"a": "x" * 51}, console, scratch, [])[0] is Kind.FAILURE
+    kind, body = own.result("", {"a": "x" * 2001}, console, scratch, [])
+    assert kind is Kind.FAILURE
+    assert json.loads(body)["consoleOutput"] == "hello"
+    # What was printed counts, too: of both, the message is what matters.
+    own.largest = 400
+    console.write("x" * 400)
+    kind, body = own.result("", {}, console, scratch, ["note.txt"])
+    told = json.loads(body)
+    assert kind is Kind.FAILURE
+    assert told["errorMessage"].startswith("The answer has ")
+    assert (told["consoleOutput"], told["changedFiles"]) == ("", [])
+
+
+def test_a_file_over_the_limit_is_not_even_read(
+    tmp_path: Path, console: Console, scratch: Scratch
+) -> None:
+    own = exchange(tmp_path, ("large.bin",))
+    own.largest = 10_000
+    with (scratch.directory / "large.bin").open("wb") as file:
+        file.truncate(2**40)
+    kind, body = own.result("", {"a": 1}, console, scratch, scratch.changed_files())
+    told = json.loads(body)
+    assert kind is Kind.FAILURE
+    assert told["errorMessage"].startswith(f"The answer has {2**40 * 4 // 3:,} bytes")
+    assert told["changedFiles"] == ["large.bin"]
+
+
+def test_of_many_problems_the_first_are_told(tmp_path: Path) -> None:
+    own = exchange(tmp_path, (), **{f"input_{i}": "numeric" for i in range(20)})
+    body = json.dumps({f"other_{i}": 1 for i in range(5000)}).encode()
+    with pytest.raises(Misfit) as caught:
+        own.inputs(body)
+    message = str(caught.value)
+    assert message.startswith("Input 'input_0' (numeric) is missing.")
+    assert message.endswith("There are 5,000 more problems.")
+    answer = own.misfit(Misfit("x" * 10**6))[1]
+    assert len(answer) < 11_000
 
 
 def test_a_message_without_end_is_cut(tmp_path: Path, console: Console, scratch: Scratch) -> None:

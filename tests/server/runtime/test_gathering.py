@@ -583,3 +583,15 @@ def test_one_request_alone_is_answered_the_same_way(enter: Enter, counted: Count
     program = enter(counted)
     assert program.answer(program.read(flowers(0))) == program.answer_all([flowers(0)])[0]
     assert program.answer_all([b"{"])[0][0] == Kind.MISFIT
+
+
+def test_answers_over_the_limit_are_failures(enter: Enter, counted: Counting) -> None:
+    program = enter(counted)
+    (whole,) = (len(body) for _, body in program.answer_all([flowers(0)]))
+    for bodies in ([flowers(0)], [flowers(0), flowers(0)]):
+        program._exchange.largest = whole - 1
+        for kind, body in program.answer_all(bodies):
+            assert kind is Kind.FAILURE
+            assert b'"errorMessage":"The answer has ' in body
+        program._exchange.largest = whole
+        assert [kind for kind, _ in program.answer_all(bodies)] == [Kind.SUCCESS] * len(bodies)

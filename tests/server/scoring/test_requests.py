@@ -346,6 +346,12 @@ async def test_declared_files_come_back_and_changed_ones_are_named(
         assert files["never.txt"] is None
 
 
+async def test_a_file_that_the_code_left_open_is_whole(serve: Serve) -> None:
+    code = "y = 1; file = open('note.txt', 'w'); file.write('whole')"
+    result = await (await serve(code, output_files=("note.txt",))).call()
+    assert base64.b64decode(result["outputFiles"]["note.txt"]) == b"whole"
+
+
 async def test_a_declared_file_of_the_snapshot_that_was_not_written_is_null(
     serve: Serve, snapshots: Snapshots
 ) -> None:

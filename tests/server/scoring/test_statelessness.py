@@ -91,6 +91,11 @@ def workspace(snapshots: Snapshots) -> StoredContent:
         "y = step()",
         "with open('state.txt', 'r+') as f: y = int(f.read()) + 1; f.seek(0); f.write(str(y))",
         "import os; y = 1 + os.path.exists('new.txt'); open('new.txt', 'w')",
+        "y = 1 + int(open('state.txt').read()); f = open('state.txt', 'a'); f.write('7')",
+        "import os; y = 1 + os.path.exists('new.txt')\ndef late():\n    try: yield\n"
+        "    finally: open('new.txt', 'w').close()\nit = late(); next(it)",
+        "class Late:\n    def __del__(self): globals()['late'] = 1\n"
+        "y = 1 + ('late' in globals()); it = Late()",
         "import os; y = 1 + (not os.path.exists('state.txt')); os.remove('state.txt')",
         "import os; y = len(os.listdir('.')) - 1; os.makedirs('deep/er')",
         "import os; y = 1 + (os.getcwd() == '/'); os.chdir('/')",
