@@ -38,7 +38,7 @@ _ENTRY: Final = struct.Struct("<QII")
 _FAILED: Final = 1 << 31
 _LONGEST: Final = _FAILED - 1
 
-BLOCK_RECORDS: Final = 256
+BLOCK_RECORDS: Final = 1024
 """Records that are read at a time, where they are small."""
 
 _BLOCK_BYTES: Final = 2**20

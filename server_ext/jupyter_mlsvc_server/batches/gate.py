@@ -8,7 +8,7 @@ from collections.abc import Callable
 from time import monotonic
 from typing import Final
 
-_QUICK_SECONDS: Final = 0.02
+_QUICK_SECONDS: Final = 0.03
 """An answer that comes within this time tells that more records could be on their way."""
 
 _SLOW_SECONDS: Final = 2 * _QUICK_SECONDS
@@ -39,6 +39,11 @@ class Gate:
     def room(self) -> int:
         """How many records it lets in at a time now."""
         return self._room
+
+    @property
+    def room_of_quick(self) -> int:
+        """How many of these there is room for only because answers are quick."""
+        return self._room - self._least
 
     def enter(self, count: int = 1) -> int:
         """Let so many records in, or as many as there is room for; gives their number."""

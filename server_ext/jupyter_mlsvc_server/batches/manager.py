@@ -34,7 +34,7 @@ from jupyter_mlsvc_server.storage.database import Database
 from jupyter_mlsvc_server.storage.files import private_directory
 from jupyter_mlsvc_server.storage.staging import Staging
 
-_MOST_QUICK: Final = 32
+_MOST_QUICK: Final = 256
 """Records for each worker that may be on their way where they are answered at once."""
 
 _FAULT: Final = "The server failed to go on with this batch; its log says why."

@@ -36,7 +36,7 @@ _PAUSES: Final = (1.0, 2.0, 4.0, 8.0, 16.0)
 """Seconds to wait for a service that can't be started, before the batch is given up."""
 
 
-_MOST_TOGETHER: Final = 32
+_MOST_TOGETHER: Final = 256
 _MOST_BYTES_TOGETHER: Final = 2**18
 """Records that go to the engine together."""
 
@@ -91,6 +91,7 @@ class BatchRun:
         self._reading: asyncio.Task[None] | None = None
         self._groups: set[asyncio.Task[None]] = set()
         self._sent = 0
+        self._may_run = 0
         self._paused: set[_Item] = set()
         self._is_waiting = False
         self._kept: list[Result] = []
@@ -147,10 +148,11 @@ class BatchRun:
         """How many records may be sent together now."""
         if self.reason or self._kept_bytes >= _MOST_KEPT_BYTES:
             return 0
-        share = max(min(self._most_running, self._gate.room) // _GROUPS, 1)
-        free = self._most_running - self._sent - len(self._paused)
+        if self._may_run + len(self._paused) >= self._most_running:
+            return 0
+        share = 1 + self._gate.room_of_quick // _GROUPS
         count = size = 0
-        for item in islice(self._block, min(share, _MOST_TOGETHER, free)):
+        for item in islice(self._block, min(share, _MOST_TOGETHER)):
             count += 1
             size += len(item.body)
             if size >= _MOST_BYTES_TOGETHER:
@@ -158,9 +160,12 @@ class BatchRun:
         return count
 
     def _send(self, items: list[_Item]) -> None:
+        free = self._most_running - self._may_run
+        at_a_time = min(max(self._most_running // _GROUPS, 1), free, len(items))
+        self._may_run += at_a_time
         self._sent += len(items)
         self._block_bytes -= sum(len(item.body) for item in items)
-        group = asyncio.create_task(self._score(items))
+        group = asyncio.create_task(self._score(items, at_a_time))
         self._groups.add(group)
         group.add_done_callback(self._groups.discard)
         group.add_done_callback(self._note_failure)
@@ -216,14 +221,15 @@ class BatchRun:
 
     # --- answers -----------------------------------------------------------------------------
 
-    async def _score(self, items: list[_Item]) -> None:
+    async def _score(self, items: list[_Item], at_a_time: int) -> None:
         """Have records answered together, and take what became of each."""
         begun = monotonic()
         seconds: float | None = None
         try:
-            outcomes = await self._outcomes(items)
+            outcomes = await self._outcomes(items, at_a_time)
             seconds = monotonic() - begun
         finally:
+            self._may_run -= at_a_time
             self._sent -= len(items)
             self._gate.leave(len(items), seconds)
         for item, outcome in zip(items, outcomes, strict=True):
@@ -232,10 +238,10 @@ class BatchRun:
                 self._keep(result)
         self._send_more()
 
-    async def _outcomes(self, items: list[_Item]) -> Sequence[Outcome]:
+    async def _outcomes(self, items: list[_Item], at_a_time: int) -> Sequence[Outcome]:
         bodies = [item.body for item in items]
         try:
-            return await self._scoring.consume_many(self._key, bodies)
+            return await self._scoring.consume_many(self._key, bodies, at_a_time)
         except Busy as error:
             return [error] * len(items)
         except MlsvcServerError as error:

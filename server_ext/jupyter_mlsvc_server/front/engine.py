@@ -173,11 +173,13 @@ class FrontEngine:
             raise FrontEnded from None
         return answer
 
-    async def consume_many(self, key: DefinitionKey, bodies: Sequence[bytes]) -> list[Outcome]:
+    async def consume_many(
+        self, key: DefinitionKey, bodies: Sequence[bytes], at_a_time: int
+    ) -> list[Outcome]:
         """Answer several requests."""
         try:
             outcomes: Outcomes = await self._supervisor.ask(
-                ConsumeMany(*key, list(bodies)), Outcomes
+                ConsumeMany(*key, list(bodies), at_a_time), Outcomes
             )
         except LinkEnded:
             raise FrontEnded from None

@@ -161,6 +161,7 @@ class ConsumeMany(Message, frozen=True):
     name: str
     version: str
     bodies: list[bytes]
+    at_a_time: int
 
 
 class Statistics(Message, frozen=True):

@@ -174,7 +174,8 @@ class Front:
 
     async def _consume_many(self, message: messages.ConsumeMany) -> Outcomes:
         key = DefinitionKey(message.name, message.version)
-        return Outcomes.pack(await self.engine.consume_many(key, message.bodies))
+        outcomes = await self.engine.consume_many(key, message.bodies, message.at_a_time)
+        return Outcomes.pack(outcomes)
 
     async def _statistics(self, _: messages.Statistics) -> dict[str, Any]:
         return await self.engine.statistics()

@@ -92,8 +92,16 @@ class ScoringEngine(Protocol):
             The worker ended in the middle, or none can be started.
         """
 
-    async def consume_many(self, key: DefinitionKey, bodies: Sequence[bytes]) -> list[Outcome]:
-        """Answer several requests, which go to workers like any others; gives what became of each.
+    async def consume_many(
+        self, key: DefinitionKey, bodies: Sequence[bytes], at_a_time: int
+    ) -> list[Outcome]:
+        """Answer several requests, beside those whose callers wait for one; tells what became of each.
+
+        Parameters
+        ----------
+        at_a_time
+            How many of them may run at a time. The others wait, and a ``WaitTooLong`` becomes of
+            those that no worker has room for soon.
 
         Raises
         ------

@@ -20,6 +20,7 @@ from jupyter_mlsvc_server.scoring.definition import DefinitionKey, PoolSize, Ser
 from jupyter_mlsvc_server.scoring.engine import Definitions, Outcome, ScoringAnswer
 from jupyter_mlsvc_server.scoring.errors import ServiceUnavailable
 from jupyter_mlsvc_server.scoring.forkserver import Forkserver
+from jupyter_mlsvc_server.scoring.group import Group
 from jupyter_mlsvc_server.scoring.link import Call, Ended, LinkLost, NotStarted
 from jupyter_mlsvc_server.scoring.pool import WORKERS_END, Pool
 from jupyter_mlsvc_server.scoring.settings import ScoringSettings
@@ -166,26 +167,28 @@ class LocalEngine(ScoringSettings):
         finally:
             call.abandon()
 
-    async def consume_many(self, key: DefinitionKey, bodies: Sequence[bytes]) -> list[Outcome]:
-        """Answer several requests."""
-        outcomes: dict[int, Outcome] = {}
-        done = asyncio.Event()
-
-        def ended(number: int, outcome: Outcome) -> None:
-            outcomes[number] = outcome
-            if len(outcomes) == len(bodies):
-                done.set()
-
-        calls = [
-            self.submit(key, body, partial(ended, number)) for number, body in enumerate(bodies)
-        ]
+    async def consume_many(
+        self, key: DefinitionKey, bodies: Sequence[bytes], at_a_time: int
+    ) -> list[Outcome]:
+        """Answer several requests, when workers have time for them."""
+        if not bodies:
+            return []
         try:
-            if calls:
-                await done.wait()
+            pool = self._pools.get(key) or await self._loaded_pool(key)
+        except MlsvcServerError as error:
+            return [error] * len(bodies)
+        future: asyncio.Future[list[Outcome]] = asyncio.get_running_loop().create_future()
+
+        def ended(outcomes: list[Outcome]) -> None:
+            if not future.done():  # the caller left
+                future.set_result(outcomes)
+
+        group = Group(key, bodies, at_a_time, ended)
+        pool.submit_many(group)
+        try:
+            return await future
         finally:
-            for call in calls:
-                call.abandon()
-        return [outcomes[number] for number in range(len(calls))]
+            group.abandon()
 
     def submit(self, key: DefinitionKey, body: bytes, ended: Ended) -> Call:
         """Answer one request through a callback, which may come at once.
@@ -210,17 +213,30 @@ class LocalEngine(ScoringSettings):
 
     async def _submit_when_loaded(self, call: Call, loading: asyncio.Task[Pool]) -> None:
         try:
-            # A caller that goes away does not end the loading for the others.
-            pool = await asyncio.shield(loading)
+            pool = await self._loaded_pool(call.key, loading)
         except MlsvcServerError as error:
-            if error.status >= 500:
-                self._timings_of(call.key).add_failure()
             call.end(error)
-        except Exception:
-            self.log.exception("service %s can't be started", call.key)
-            call.end(MlsvcServerError(""))
         else:
             pool.submit(call)
+
+    async def _loaded_pool(
+        self, key: DefinitionKey, loading: asyncio.Task[Pool] | None = None
+    ) -> Pool:
+        """Wait for the pool of a version that has none; what goes wrong counts as a request."""
+        loading = loading or self._loading(key)
+        # A caller that goes away does not end the loading for the others.
+        await asyncio.wait({loading})
+        if loading.cancelled():
+            raise ServiceUnavailable(key, _STOPPING)
+        try:
+            return loading.result()
+        except MlsvcServerError as error:
+            if error.status >= 500:
+                self._timings_of(key).add_failure()
+            raise
+        except Exception:
+            self.log.exception("service %s can't be started", key)
+            raise MlsvcServerError("") from None
 
     def _submit_again(self, call: Call) -> None:
         """Take back a request that a pool could not answer."""

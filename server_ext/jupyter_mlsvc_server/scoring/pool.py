@@ -23,6 +23,7 @@ from jupyter_mlsvc_server.scoring.errors import (
     WorkerEnded,
     WorkerFailed,
 )
+from jupyter_mlsvc_server.scoring.group import Group
 from jupyter_mlsvc_server.scoring.link import Call, LinkLost, NotStarted, WorkerLink
 from jupyter_mlsvc_server.scoring.settings import ScoringSettings
 from jupyter_mlsvc_server.scoring.statistics import State, Timings
@@ -57,6 +58,10 @@ _WAIT: Final = 0.002
 _TOGETHER: Final = 0.5
 """Seconds that requests which are answered together should take at most."""
 
+_GROUP_WAITS: Final = 0.5
+"""Seconds after which a group gets back what no worker had room for, so that whoever sent it sees
+what there is, and sends fewer."""
+
 
 class Pool:
     """Workers of one revision.
@@ -65,7 +70,8 @@ class Pool:
     than a moment another one is started, up to the maximum. A worker that answers in no time gets
     its next request ahead, so that it never waits for this process; one that was ahead of a crash
     runs again elsewhere. A worker that answers requests together gets as many as it takes at once,
-    and as many to go on with.
+    and as many to go on with. Groups stand beside the queue: where both wait, workers get one of
+    either in turn.
 
     Parameters
     ----------
@@ -114,6 +120,8 @@ class Pool:
         self._starting = 0
         self._failed_starts = 0
         self._queue: deque[Call] = deque()
+        self._groups: deque[Group] = deque()
+        self._is_turn_of_queue = False
         self._ending: set[Call] = set()
         """Requests whose workers have ended, and that wait for word of how."""
         self._average = math.inf
@@ -156,6 +164,19 @@ class Pool:
             worker.send(call)
         else:
             self._wait(call)
+
+    def submit_many(self, group: Group) -> None:
+        """Answer a group of requests, as workers have room for them."""
+        self._groups.append(group)
+        if self._is_stopped:
+            self._pass_on_waiting()
+            return
+        group.arrived = self.used_at = now = monotonic()
+        while (worker := self._free_worker(now)) is not None:
+            call = self._next(worker, now)
+            if call is None:
+                return
+            worker.send(call, more_wait=self._has_waiting)
 
     async def retire(self) -> None:
         """Finish what was accepted, then stop."""
@@ -201,7 +222,7 @@ class Pool:
     @property
     def waiting(self) -> int:
         """Requests that wait for a worker."""
-        return len(self._queue)
+        return len(self._queue) + sum(group.waiting for group in self._groups)
 
     @property
     def state(self) -> State:
@@ -209,14 +230,14 @@ class Pool:
         if not self._workers:
             if self._failed_starts > _MOST_FAILED_STARTS:
                 return State.FAILED
-            return State.STARTING if self._starting or self._queue else State.IDLE
+            return State.STARTING if self._starting or self.waiting else State.IDLE
         return State.BUSY if all(worker.calls for worker in self._workers) else State.READY
 
     @property
     def is_idle(self) -> bool:
         """Whether nothing runs or waits."""
         is_working = any(worker.calls for worker in self._workers)
-        return not (self._queue or self._ending or is_working)
+        return not (self.waiting or self._ending or is_working)
 
     # --- requests and workers ----------------------------------------------------------------
 
@@ -245,8 +266,10 @@ class Pool:
         """Whether requests would wait so long that another worker is worth its start."""
         if best.most > 1 and math.isinf(self._average):
             return False  # they are answered together as soon as the first one is
-        ahead = len(best.calls) + len(self._queue) / len(self._workers)
-        return ahead * self._average > _WAIT
+        waiting = len(self._queue)
+        if self._groups and sum(group.at_a_time for group in self._groups) > len(self._workers):
+            waiting = self.waiting
+        return (len(best.calls) + waiting / len(self._workers)) * self._average > _WAIT
 
     def _has_room(self, worker: WorkerLink) -> bool:
         calls = worker.calls
@@ -293,9 +316,9 @@ class Pool:
             worker = await self._connect(pid, link)
         finally:
             self._starting -= 1
-        worker.idle_since = monotonic()
+        worker.idle_since = now = monotonic()
         self._workers.append(worker)
-        self._feed(worker)
+        self._feed(worker, now)
 
     async def _connect(self, pid: int, link: socket.socket) -> WorkerLink:
         try:
@@ -328,16 +351,46 @@ class Pool:
             self._failed_starts += 1
             self._refill()
 
-    def _feed(self, worker: WorkerLink) -> None:
+    def _feed(self, worker: WorkerLink, now: float) -> None:
         """Give a worker that has room what waits."""
-        queue = self._queue
-        while queue and not (worker.is_leaving or worker.is_lost) and self._has_room(worker):
-            if queue[0].is_over:
-                queue.popleft()
-            elif queue[0].is_suspect and worker.calls:
+        while not (worker.is_leaving or worker.is_lost) and self._has_room(worker):
+            call = self._next(worker, now)
+            if call is None:
                 return
-            else:
-                worker.send(queue.popleft(), more_wait=bool(queue))
+            worker.send(call, more_wait=self._has_waiting)
+
+    @property
+    def _has_waiting(self) -> bool:
+        return bool(self._queue or self._groups)
+
+    def _next(self, worker: WorkerLink, now: float) -> Call | None:
+        """Take what a worker is to get next; None where nothing waits that it may run now."""
+        queue = self._queue
+        while queue and queue[0].is_over:
+            queue.popleft()
+        if not queue:
+            return self._next_of_groups(worker, now)
+        if queue[0].is_suspect and worker.calls:
+            return None
+        self._is_turn_of_queue = not self._is_turn_of_queue
+        call = None if self._is_turn_of_queue else self._next_of_groups(worker, now)
+        return queue.popleft() if call is None else call
+
+    def _next_of_groups(self, worker: WorkerLink, now: float) -> Call | None:
+        groups = self._groups
+        while groups and not groups[0].waiting:
+            groups.popleft()
+        # Of those given to a worker ahead only one runs.
+        is_bounded = worker.most > 1
+        for group in groups:
+            if group.waiting and (
+                group.running < group.at_a_time
+                or not (is_bounded or group.at_a_time < len(self._workers))
+            ):
+                call = group.take()
+                call.arrived = call.started = call.waits_since = now
+                return call
+        return None
 
     def _answered(
         self, worker: WorkerLink, call: Call, kind: Kind, body: bytes, now: float
@@ -350,8 +403,8 @@ class Pool:
         self._failed_starts = 0
         if not call.is_over:
             self._tell(call, kind, body, now - call.arrived)
-        if self._queue:
-            self._feed(worker)
+        if self._queue or self._groups:
+            self._feed(worker, now)
         if self._is_retiring:
             self._note_idle()
 
@@ -406,13 +459,10 @@ class Pool:
         now = monotonic()
         for worker in self._workers:
             if not self._is_held_up(worker, now):
-                self._feed(worker)
+                self._feed(worker, now)
         if self._failed_starts > _MOST_FAILED_STARTS and not self._workers:
-            while self._queue:
-                self._fail(
-                    self._queue.popleft(),
-                    ServiceUnavailable(self.key, WORKERS_END),
-                )
+            for call in self._taken_from_wait():
+                self._fail(call, ServiceUnavailable(self.key, WORKERS_END))
         if self._failed_starts:
             pause = min(0.05 * 2**self._failed_starts, _LONGEST_PAUSE)
             self._loop.call_later(pause, self._refill_once)
@@ -422,7 +472,7 @@ class Pool:
     def _refill_once(self) -> None:
         if self._is_stopped:
             return
-        wanted = max(self.size.initial, 1 if self._queue else 0)
+        wanted = max(self.size.initial, 1 if self.waiting else 0)
         for _ in range(wanted - len(self._workers) - self._starting):
             self._grow()
 
@@ -489,6 +539,7 @@ class Pool:
             now = monotonic()
             if deadline:
                 self._end_overdue(now, deadline)
+            self._give_back(now, deadline)
             self._end_idle(now)
             self._serve_waiting(now)
 
@@ -512,6 +563,14 @@ class Pool:
         while self._queue and (self._queue[0].is_over or self._waits_too_long(now, deadline)):
             self._fail(self._queue.popleft(), WaitTooLong(self.key, deadline))
 
+    def _give_back(self, now: float, deadline: float) -> None:
+        """End the waiting of groups that workers have no room for, but for one request of each."""
+        for group in tuple(self._groups):
+            waited = now - group.arrived
+            kept = 0 if deadline and waited > deadline else 1
+            while waited > _GROUP_WAITS and group.waiting > kept:
+                group.take().end(WaitTooLong(self.key, waited))
+
     def _waits_too_long(self, now: float, deadline: float) -> bool:
         first = self._queue[0]
         # A suspect had its worker, and waits for others that were held up by the same one.
@@ -519,9 +578,10 @@ class Pool:
 
     def _serve_waiting(self, now: float) -> None:
         """Look for a worker again, should those that were to take what waits be held up."""
-        worker = self._free_worker(now) if self._queue else None
+        worker = self._free_worker(now) if self._has_waiting else None
         if worker is not None:
-            self._feed(worker)
+            self._feed(worker, now)
+        self._note_idle()
 
     def _end_idle(self, now: float) -> None:
         self._end_surplus()
@@ -569,11 +629,21 @@ class Pool:
             if running:
                 self._fail(running.pop(0), WorkerEnded(self.key, None))
             self._queue.extend(running)
-        waiting = [*self._queue]
-        self._queue.clear()
-        for call in waiting:
+        self._pass_on_waiting()
+
+    def _pass_on_waiting(self) -> None:
+        for call in self._taken_from_wait():
             if not call.is_over:
                 self._on_not_run(call)
+
+    def _taken_from_wait(self) -> list[Call]:
+        """Take all that waits."""
+        calls = [*self._queue]
+        for group in self._groups:
+            calls += [group.take() for _ in range(group.waiting)]
+        self._queue.clear()
+        self._groups.clear()
+        return calls
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         if self._is_stopped:

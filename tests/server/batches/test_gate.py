@@ -43,7 +43,7 @@ def test_a_hold_up_makes_it_narrower_once() -> None:
     for _ in range(3):
         assert gate.enter(10) == 10
     for _ in range(3):
-        gate.leave(10, 0.08)
+        gate.leave(10, 0.12)
     assert gate.room == 20
 
 

@@ -43,9 +43,16 @@ class Engine:
     running: int = 0
     most_running: int = 0
 
-    async def consume_many(self, key: DefinitionKey, bodies: Sequence[bytes]) -> list[Outcome]:
-        answers = (self.consume(*key, body) for body in bodies)
-        found = await asyncio.gather(*answers, return_exceptions=True)
+    async def consume_many(
+        self, key: DefinitionKey, bodies: Sequence[bytes], at_a_time: int
+    ) -> list[Outcome]:
+        free = asyncio.Semaphore(at_a_time)
+
+        async def consume(body: bytes) -> ScoringAnswer:
+            async with free:
+                return await self.consume(*key, body)
+
+        found = await asyncio.gather(*map(consume, bodies), return_exceptions=True)
         return [
             outcome for outcome in found if isinstance(outcome, ScoringAnswer | MlsvcServerError)
         ]
@@ -218,11 +225,13 @@ async def test_an_engine_that_ended_in_the_middle_is_asked_again(
     class Ending(Engine):
         endings = 1
 
-        async def consume_many(self, key: DefinitionKey, bodies: Sequence[bytes]) -> list[Outcome]:
+        async def consume_many(
+            self, key: DefinitionKey, bodies: Sequence[bytes], at_a_time: int
+        ) -> list[Outcome]:
             if self.endings:
                 self.endings -= 1
                 raise MlsvcServerError("It ended.")
-            return await super().consume_many(key, bodies)
+            return await super().consume_many(key, bodies, at_a_time)
 
     bench = await make_bench(Ending())
     status = await bench.finished(await bench.start(20))

@@ -98,7 +98,7 @@ async def test_many_requests_at_once_have_an_outcome_each_in_their_order(serve: 
     code = "import os\nif x == 3:\n    os._exit(1)\ny = 1 / x"
     service = await serve(code, inputs="x:numeric", outputs="y:numeric")
     bodies = [b'{"x": %d}' % x for x in (4, 0, 3, 2)]
-    outcomes = await service.engine.consume_many(service.key, [*bodies, b"no JSON"])
+    outcomes = await service.engine.consume_many(service.key, [*bodies, b"no JSON"], 20)
     fine, failed, killed, later, misfit = outcomes
     assert isinstance(killed, WorkerEnded)
     answers = [one for one in (fine, failed, later, misfit) if isinstance(one, ScoringAnswer)]
@@ -106,7 +106,7 @@ async def test_many_requests_at_once_have_an_outcome_each_in_their_order(serve: 
     assert [answer.success for answer in answers] == [True, False, True, False]
     assert b'"y":0.25' in answers[0].body
     assert b'"y":0.5' in answers[2].body
-    assert await service.engine.consume_many(service.key, []) == []
+    assert await service.engine.consume_many(service.key, [], 1) == []
 
 
 @pytest.mark.parametrize(
