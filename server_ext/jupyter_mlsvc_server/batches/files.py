@@ -22,7 +22,9 @@ from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import Final, NamedTuple, Self
+from typing import Final, Self
+
+import msgspec
 
 from jupyter_mlsvc_server.batches.record import Progress
 
@@ -32,8 +34,7 @@ RESULTS: Final = "results"
 INDEX: Final = "results.index"
 LOCK: Final = "lock"
 
-OFFSET: Final = struct.Struct("<Q")
-_SPAN: Final = struct.Struct("<QQ")
+_OFFSET: Final = struct.Struct("<Q")
 _ENTRY: Final = struct.Struct("<QII")
 _FAILED: Final = 1 << 31
 _LONGEST: Final = _FAILED - 1
@@ -45,7 +46,7 @@ _BLOCK_BYTES: Final = 2**20
 _BLOCK_ENTRIES: Final = 4096
 
 
-class Result(NamedTuple):
+class Result(msgspec.Struct, frozen=True, gc=False):
     """A result to keep: whose it is, its JSON, and whether it tells of a failure."""
 
     number: int
@@ -127,8 +128,8 @@ class Records:
 
     def _places(self, first: int, count: int) -> tuple[int, ...]:
         """Where so many records begin, and where the last one ends."""
-        size = (count + 1) * OFFSET.size
-        return struct.unpack(f"<{count + 1}Q", _read(self._offsets, size, first * OFFSET.size))
+        size = (count + 1) * _OFFSET.size
+        return struct.unpack(f"<{count + 1}Q", _read(self._offsets, size, first * _OFFSET.size))
 
     def close(self) -> None:
         """Close the files."""
@@ -170,16 +171,20 @@ class Results:
     def append(self, results: Sequence[Result]) -> None:
         """Write results so that readers see them."""
         entries: dict[int, bytes] = {}
+        pack, checksum = _ENTRY.pack, zlib.crc32
         with self._lock:
             at = self._end
-            for number, body, is_failure in results:
-                flags = _FAILED if is_failure else 0
-                entries[number] = _ENTRY.pack(at, len(body) | flags, zlib.crc32(body))
-                at += len(body)
-            _write(self._data, b"".join(result.body for result in results), self._end)
+            for result in results:
+                body = result.body
+                length = len(body)
+                entries[result.number] = pack(
+                    at, length | _FAILED if result.is_failure else length, checksum(body)
+                )
+                at += length
+            _write(self._data, b"".join([result.body for result in results]), self._end)
             self._end = at
             for first, count in _runs(sorted(entries)):
-                joined = b"".join(entries[number] for number in range(first, first + count))
+                joined = b"".join([entries[number] for number in range(first, first + count)])
                 _write(self._index, joined, first * _ENTRY.size)
 
     def sync(self) -> None:
@@ -193,6 +198,11 @@ class Results:
         with self._lock:
             os.close(self._data)
             os.close(self._index)
+
+
+def pack_offsets(places: Sequence[int]) -> bytes:
+    """Write where records begin."""
+    return struct.pack(f"<{len(places)}Q", *places)
 
 
 def make_results(folder: Path, total: int) -> None:

@@ -7,17 +7,25 @@ import mmap
 import os
 import shutil
 import threading
+from itertools import accumulate
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
 from jupyter_mlsvc_server.batches.errors import TooManyRecords, UnfitRecords
-from jupyter_mlsvc_server.batches.files import OFFSET, OFFSETS, RECORDS, FolderLock, make_results
+from jupyter_mlsvc_server.batches.files import (
+    OFFSETS,
+    RECORDS,
+    FolderLock,
+    make_results,
+    pack_offsets,
+)
 from jupyter_mlsvc_server.storage.files import sync_directory
 
 _BODY: Final = "body"
 _WRITE_BYTES: Final = 2**20
+_WRITE_RECORDS: Final = 4096
 _OBJECTS_A_RECORD: Final = 10
 """Objects that the records may have on average before the body is not even decoded."""
 
@@ -120,11 +128,17 @@ def _objects(view: mmap.mmap) -> int:
 
 def _write_records(folder: Path, records: list[msgspec.Raw]) -> None:
     at = 0
-    with (folder / RECORDS).open("wb") as data, (folder / OFFSETS).open("wb") as offsets:
-        offsets.write(OFFSET.pack(at))
-        for record in records:
-            at += data.write(memoryview(record))
-            offsets.write(OFFSET.pack(at))
+    with (
+        (folder / RECORDS).open("wb", _WRITE_BYTES) as data,
+        (folder / OFFSETS).open("wb") as offsets,
+    ):
+        for first in range(0, len(records), _WRITE_RECORDS):
+            views = [memoryview(record) for record in records[first : first + _WRITE_RECORDS]]
+            *places, end = accumulate(map(len, views), initial=at)
+            data.writelines(views)
+            offsets.write(pack_offsets(places))
+            at = end
+        offsets.write(pack_offsets([at]))
         for file in (data, offsets):
             file.flush()
             os.fsync(file.fileno())

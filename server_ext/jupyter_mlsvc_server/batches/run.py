@@ -44,16 +44,13 @@ _GROUPS: Final = 4
 """Groups of records that are on their way at a time, so that workers have one while others come."""
 
 
-class _Item:
+class _Item(msgspec.Struct, eq=False):
     """A record on its way: with the engine, or in a pause until it is sent again."""
 
-    __slots__ = ("body", "number", "pauses", "timer")
-
-    def __init__(self, number: int, body: bytes) -> None:
-        self.number = number
-        self.body = body
-        self.timer: asyncio.TimerHandle | None = None
-        self.pauses: Iterator[float] | None = None
+    number: int
+    body: bytes
+    timer: asyncio.TimerHandle | None = None
+    pauses: Iterator[float] | None = None
 
 
 class BatchRun:
@@ -164,7 +161,7 @@ class BatchRun:
         at_a_time = min(max(self._most_running // _GROUPS, 1), free, len(items))
         self._may_run += at_a_time
         self._sent += len(items)
-        self._block_bytes -= sum(len(item.body) for item in items)
+        self._block_bytes -= sum([len(item.body) for item in items])
         group = asyncio.create_task(self._score(items, at_a_time))
         self._groups.add(group)
         group.add_done_callback(self._groups.discard)
@@ -193,8 +190,8 @@ class BatchRun:
     async def _read(self, wanted: Sequence[int]) -> None:
         found = await asyncio.to_thread(self._records.read, wanted)
         self._at += len(found)
-        self._block.extend(_Item(number, body) for number, body in found)
-        self._block_bytes += sum(len(body) for _, body in found)
+        self._block.extend([_Item(number, body) for number, body in found])
+        self._block_bytes += sum([len(body) for _, body in found])
         self._reading = None
         self._send_more()
 
@@ -232,10 +229,13 @@ class BatchRun:
             self._may_run -= at_a_time
             self._sent -= len(items)
             self._gate.leave(len(items), seconds)
+        results: list[Result] = []
         for item, outcome in zip(items, outcomes, strict=True):
-            result = self._result(item, outcome)
-            if result is not None:
-                self._keep(result)
+            if isinstance(outcome, ScoringAnswer) and outcome.status == 200:
+                results.append(Result(item.number, outcome.body, not outcome.success))
+            elif (result := self._other_result(item, outcome)) is not None:
+                results.append(result)
+        self._keep(results)
         self._send_more()
 
     async def _outcomes(self, items: list[_Item], at_a_time: int) -> Sequence[Outcome]:
@@ -248,11 +248,12 @@ class BatchRun:
             # The engine's own trouble, not that of any of them: they are sent again.
             return [ServiceUnavailable(self._key, error.message)] * len(items)
 
-    def _result(self, item: _Item, outcome: Outcome) -> Result | None:
-        """Make a record's result; None where it is to be sent again, or the batch can't go on."""
+    def _other_result(self, item: _Item, outcome: Outcome) -> Result | None:
+        """Make the result of a record that the service has none of.
+
+        None where it is to be sent again, or the batch can't go on.
+        """
         if isinstance(outcome, ScoringAnswer):
-            if outcome.status == 200:
-                return Result(item.number, outcome.body, not outcome.success)
             return Result(item.number, failure(_message(outcome.body)), True)
         if isinstance(outcome, Busy | WaitTooLong):
             # It has not run: those who wait for an answer come first.
@@ -292,9 +293,9 @@ class BatchRun:
 
     # --- keeping -----------------------------------------------------------------------------
 
-    def _keep(self, result: Result) -> None:
-        self._kept.append(result)
-        self._kept_bytes += len(result.body)
+    def _keep(self, results: list[Result]) -> None:
+        self._kept += results
+        self._kept_bytes += sum([len(result.body) for result in results])
         if self._kept_bytes >= _FLUSH_BYTES:
             self._is_much_kept.set()
 
@@ -327,8 +328,8 @@ class BatchRun:
         before = self.progress
         self.progress = Progress(
             completed=before.completed + len(kept),
-            failed=before.failed + sum(result.is_failure for result in kept),
-            reach=max(before.reach, 1 + max(result.number for result in kept)),
+            failed=before.failed + sum([result.is_failure for result in kept]),
+            reach=max(before.reach, 1 + max([result.number for result in kept])),
         )
 
 

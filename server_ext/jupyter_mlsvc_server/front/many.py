@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Self
+from typing import Self, cast
 
 import msgspec
 
@@ -32,6 +32,8 @@ class Outcomes(msgspec.Struct, frozen=True, array_like=True):
 
     def unpacked(self) -> list[Outcome]:
         """Give them as they were."""
+        if not self.failures:
+            return list(cast(list[Outcome], self.answers))
         return [
             error_of(self.failures[number]) if answer is None else answer
             for number, answer in enumerate(self.answers)

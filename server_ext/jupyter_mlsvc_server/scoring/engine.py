@@ -15,7 +15,7 @@ Definitions = Callable[[str, str], Awaitable[ServiceDefinition]]
 """Finds the definition of a name and version; raises a ``NotFound`` when there is none."""
 
 
-class ScoringAnswer(msgspec.Struct, frozen=True, gc=False):
+class ScoringAnswer(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """Answer to one request.
 
     Attributes
@@ -95,7 +95,7 @@ class ScoringEngine(Protocol):
     async def consume_many(
         self, key: DefinitionKey, bodies: Sequence[bytes], at_a_time: int
     ) -> list[Outcome]:
-        """Answer several requests, beside those whose callers wait for one; tells what became of each.
+        """Answer several requests, beside those whose callers wait; tells what became of each.
 
         Parameters
         ----------

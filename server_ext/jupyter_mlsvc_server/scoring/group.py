@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 from jupyter_mlsvc_server.scoring.link import Call
 
 if TYPE_CHECKING:
-    from jupyter_mlsvc_server.errors import MlsvcServerError
     from jupyter_mlsvc_server.scoring.definition import DefinitionKey
-    from jupyter_mlsvc_server.scoring.engine import Outcome, ScoringAnswer
+    from jupyter_mlsvc_server.scoring.engine import Outcome
 
 
 class Group:
@@ -32,7 +32,7 @@ class Group:
     """
 
     __slots__ = (
-        "_bodies", "_ended", "_left", "_next", "_outcomes", "_running", "arrived", "at_a_time",
+        "_bodies", "_ended", "_next", "_outcomes", "_running", "arrived", "at_a_time",
         "key",
     )  # fmt: skip
 
@@ -49,9 +49,8 @@ class Group:
         self._bodies = bodies
         self._ended = ended
         self._next = 0
-        self._left = len(bodies)
         self._outcomes: dict[int, Outcome] = {}
-        self._running: set[Member] = set()
+        self._running: dict[int, Call] = {}
 
     @property
     def waiting(self) -> int:
@@ -63,37 +62,25 @@ class Group:
         """How many have been taken and are not answered."""
         return len(self._running)
 
-    def take(self) -> Member:
+    def take(self) -> Call:
         """Take the next one."""
-        call = Member(self, self._next, self._bodies[self._next])
+        place = self._next
         self._next += 1
-        self._running.add(call)
+        call = Call(self.key, self._bodies[place], partial(self._note, place))
+        self._running[place] = call
         return call
 
-    def note(self, call: Member, outcome: Outcome) -> None:
+    def _note(self, place: int, outcome: Outcome) -> None:
         """Take note of what became of one."""
-        self._running.discard(call)
-        self._outcomes[call.place] = outcome
-        self._left -= 1
-        if not self._left:
-            self._ended([self._outcomes[place] for place in range(len(self._bodies))])
+        del self._running[place]
+        self._outcomes[place] = outcome
+        if len(self._outcomes) == len(self._bodies):
+            outcomes = self._outcomes
+            self._ended([outcomes[place] for place in range(len(self._bodies))])
 
     def abandon(self) -> None:
         """Forget about the caller, who left; what runs is read and dropped, the rest won't run."""
         self._next = len(self._bodies)
-        for call in self._running:
+        for call in self._running.values():
             call.abandon()
-
-
-class Member(Call):
-    """A request of a group."""
-
-    __slots__ = ("_group", "place")
-
-    def __init__(self, group: Group, place: int, body: bytes) -> None:
-        super().__init__(group.key, body, self._note)
-        self._group = group
-        self.place = place
-
-    def _note(self, outcome: ScoringAnswer | MlsvcServerError) -> None:
-        self._group.note(self, outcome)
+        self._running.clear()
