@@ -147,3 +147,30 @@ async def test_nobody_looks_where_no_request_is_left(answered: Answered, tmp_pat
     await answered.wait(2)
     await asyncio.sleep(0.05)
     assert answered.link._looking is None
+
+
+async def test_one_look_at_a_time_is_due_however_many_answers_were_taken_early(
+    ends: tuple[socket.socket, socket.socket], tmp_path: Path
+) -> None:
+    def send_another(link: WorkerLink, *_: object) -> None:
+        link.send(Call(KEY, b"", lambda _: None))
+        taken.append(None)
+
+    loop = asyncio.get_running_loop()
+    taken: list[None] = []
+    outbox = Outbox(ends[1], tmp_path / "outbox")
+    _, link = await loop.create_unix_connection(
+        lambda: WorkerLink(0, tmp_path / "outbox", send_another, lambda _: None), sock=ends[0]
+    )
+    ends[1].sendall(ANSWER.pack(0, 1, Kind.READY))
+    await link.started
+    for _ in range(2):
+        link.send(Call(KEY, b"", lambda _: None))
+    for number in range(1, 5):
+        outbox.put(number, Kind.SUCCESS, b"", may_wait=True)
+        async with asyncio.timeout(5):
+            while len(taken) < number:  # noqa: ASYNC110  # the link tells nobody
+                await asyncio.sleep(0.001)
+    looks = [each for each in loop._scheduled if each._callback == link._look]  # type: ignore[attr-defined]
+    assert len(looks) == 1
+    link.abort()
