@@ -15,10 +15,11 @@ _SLOW_SECONDS: Final = 2 * _QUICK_SECONDS
 
 
 class Gate:
-    """Lets records in, of whatever batches of a version, so that other callers find room.
+    """Lets records in, of whatever batches of a version.
 
-    Records that are answered quickly keep workers busy only if many of them are on their way; so
-    there is more room then. It ends where others would have to wait long behind them.
+    Of records that are answered quickly many have to be on their way, in groups that are large
+    enough to cost little each; so there is more room then. It ends where a group would take long:
+    until it is back its results are not to be seen, and are lost with the server.
 
     Parameters
     ----------

@@ -62,8 +62,8 @@ class BatchManager(LoggingConfigurable):
         0,
         min=0,
         help="Records of one service version that all batches together give to the scoring engine "
-        "at a time, so that other callers find room. 0 takes twice the workers that a version may "
-        "have, and more where answers come within 20 ms.",
+        "at a time, where they wait beside other callers. 0 takes twice the workers that a version "
+        "may have, and more where they are answered within 30 ms.",
     ).tag(config=True)
     max_running = Integer(
         10, min=1, help="Batches that run at a time; others wait for their turn."
