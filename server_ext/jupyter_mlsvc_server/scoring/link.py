@@ -433,8 +433,12 @@ class WorkerLink(asyncio.Protocol):
         if seen and seen == self._seen:
             self._take_early(seen)
         self._seen = seen
+        if len(self.calls) > 1 or (self.calls and seen):
+            self._look_later()
+
+    def _look_later(self) -> None:
         # What was taken may have made room for a request, whose sending has set the next look.
-        if self._looking is None and (len(self.calls) > 1 or (self.calls and seen)):
+        if self._looking is None:
             self._looking = self._loop.call_later(_LOOK_SECONDS, self._look)
 
     def _take_early(self, data: bytes) -> None:
