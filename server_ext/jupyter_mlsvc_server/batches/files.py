@@ -160,6 +160,8 @@ class Results:
         failed = reach = 0
         with self._lock:
             total = os.fstat(self._index).st_size // _ENTRY.size
+            if not self._end:
+                return range(total), Progress()
             for index, found in enumerate(_bodies(self._data, self._index, 0, total)):
                 if found is None:
                     missing.append(index)
