@@ -41,6 +41,9 @@ are in all workers from the first one that such a call wears out before anybody 
 _LARGEST: Final = 2**16
 """Bytes of a request that is put together with others; larger ones would only take memory."""
 
+_UNREADABLE: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, KeyError)
+"""What reading a body that is not of the shape may raise."""
+
 _DATA_FRAME: Final = "data.frame"
 _EXACT: Final = 2**53
 _INT64: Final = range(-(2**63), 2**63)
@@ -176,18 +179,38 @@ class GatheringProgram(RealtimeProgram):
 
     # --- a lone row of numbers, which has nobody to share the work with ---
 
-    def _read_row(self, body: bytes) -> _Group | None:
-        """Take a body apart that has a single row for a matrix; None if it is anything else."""
-        if not self._model.takes_matrix:
+    def _read_row(self, body: bytes) -> Any:
+        """Make a matrix of a body that has a single row for one; None if it is anything else."""
+        model = self._model
+        if not model.takes_matrix or len(body) > _LARGEST:
             return None
-        rows = self._read(0, body)
-        if rows is None or rows.height != 1:
+        try:
+            given = self._decode(body).columns
+            _, columns = self._take(given)
+        except _UNREADABLE:
             return None
-        mark = _mark_of_row(rows.columns)
-        return None if mark is None else _Group([rows], rows.columns, (mark,))
+        if len(given) != len(columns) or not self._fits(columns):
+            return None
+        row = []
+        for column in columns:
+            if len(column) != 1:
+                return None
+            item = column[0]
+            if type(item) is not float and (type(item) is not int or not -_EXACT <= item <= _EXACT):
+                return None
+            row.append(item)
+        numpy = sys.modules["numpy"]
+        return numpy.array([row], numpy.float64 if float in map(type, row) else numpy.int64)
 
-    def _answer_row(self, row: _Group) -> tuple[Kind, bytes] | None:
-        plain = self._predict(row)
+    def _fits(self, columns: Sequence[list[Any]]) -> bool:
+        """Tell whether these are as many columns as the model takes."""
+        model = self._model
+        if model.columns is None and model.width is not None:
+            return len(columns) == model.width
+        return bool(columns)
+
+    def _answer_row(self, row: Any) -> tuple[Kind, bytes] | None:
+        plain = self._predict(self._model.predict_matrix, row)
         if plain is None:
             return None
         try:
@@ -208,7 +231,7 @@ class GatheringProgram(RealtimeProgram):
             if rows is not None:
                 fitting.append(rows)
         for group in self._groups(fitting):
-            plain = self._predict(group)
+            plain = self._predict(self._call, group)
             if plain is not None:
                 self._share_out(group.requests, plain, answers)
 
@@ -219,13 +242,10 @@ class GatheringProgram(RealtimeProgram):
         try:
             given = self._decode(body).columns
             labels, columns = self._take(given)
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, KeyError):
-            return None
-        model = self._model
-        if model.columns is None and model.width is not None and len(columns) != model.width:
+        except _UNREADABLE:
             return None
         height = len(columns[0]) if columns else 0
-        if not height:
+        if not height or not self._fits(columns):
             return None  # what an estimator says to no rows at all is its own affair
         for column in columns:
             if len(column) != height:
@@ -271,7 +291,16 @@ class GatheringProgram(RealtimeProgram):
                 by_marks[marks].append(rows)
         return [_Group(group, _stacked(group), marks) for marks, group in by_marks.items()]
 
-    def _predict(self, group: _Group) -> dict[str, list[Any]] | None:
+    def _call(self, group: _Group) -> dict[str, Any]:
+        """Call the model with all rows."""
+        if self._model.takes_matrix and _MATRIX.issuperset(group.marks):
+            return self._model.predict_matrix(_matrix(group))
+        given = dict(zip(group.requests[0].labels, group.columns, strict=True))
+        return self._model(decode_input(_DATA_FRAME, given, INPUT))
+
+    def _predict(
+        self, predict: Callable[[Any], dict[str, Any]], rows: Any
+    ) -> dict[str, list[Any]] | None:
         """Predict all rows; None where that fails or says anything."""
         if not self._is_fresh():
             return None
@@ -281,11 +310,7 @@ class GatheringProgram(RealtimeProgram):
         try:
             # Filters that the code sets are undone, and warnings given before are given again.
             with warnings.catch_warnings():
-                if self._model.takes_matrix and _MATRIX.issuperset(group.marks):
-                    predicted = self._model.predict_matrix(_matrix(group))
-                else:
-                    given = dict(zip(group.requests[0].labels, group.columns, strict=True))
-                    predicted = self._model(decode_input(_DATA_FRAME, given, INPUT))
+                predicted = predict(rows)
             plain = _plain(predicted)
         except BaseException:  # noqa: BLE001  # whatever the model raises, it will raise again
             self._has_run = True
@@ -373,17 +398,6 @@ def _parted_numbers(requests: list[_Rows]) -> list[_Group]:
         if group
         for columns in [_stacked(group)]
     ]
-
-
-def _mark_of_row(columns: Sequence[list[Any]]) -> Hashable:
-    """Say what a matrix of one row is, if that is plain to see; the usual and quickest case."""
-    kind = _INTEGERS
-    for (item,) in columns:
-        if type(item) is float:
-            kind = _FLOATS
-        elif type(item) is not int or not -_EXACT <= item <= _EXACT:
-            return None
-    return kind
 
 
 def _mark(column: list[Any], kinds: set[type]) -> Hashable:

@@ -357,7 +357,7 @@ class Pool:
             call = self._next(worker, now)
             if call is None:
                 return
-            worker.send(call, more_wait=bool(self._queue or self._groups))
+            worker.send(call, more_wait=self._has_waiting)
 
     @property
     def _has_waiting(self) -> bool:
