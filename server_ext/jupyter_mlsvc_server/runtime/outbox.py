@@ -17,14 +17,16 @@ from struct import Struct as Layout
 from time import monotonic
 from typing import Final
 
-from jupyter_mlsvc_server.runtime.protocol import ANSWER, Kind
+from jupyter_mlsvc_server.runtime.protocol import ANSWER, Kind, Patience
 
 _USED: Final = Layout("<I")
 """Head of the file: bytes in use, this one's included."""
 
 _SIZE: Final = 2**16
-_MOST_KEPT: Final = 8
-_KEPT_SECONDS: Final = 0.001
+_MOST_KEPT: Final = (0, 8, 32)
+_KEPT_SECONDS: Final = (0.0, 0.001, 0.004)
+"""Answers that are kept and for how long, by the least patience that there is for one of them."""
+
 _LOOKS: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
@@ -45,15 +47,19 @@ class Outbox:
         self._end = _USED.size
         self._kept = 0
         self._since = 0.0
+        self._patience: int = Patience.NONE
 
-    def put(self, number: int, kind: Kind, body: bytes, *, may_wait: bool) -> None:
-        """Send an answer, now or, if it may wait, together with the next ones."""
+    def put(self, number: int, kind: Kind, body: bytes, patience: int) -> None:
+        """Send an answer, now or, if there is patience, together with the next ones."""
         answer = ANSWER.pack(len(body), number, kind) + body
         if not self._kept:
-            if not may_wait:
+            if not patience:
                 self._link.sendall(answer)
                 return
             self._since = monotonic()
+            self._patience = patience
+        elif patience < self._patience:
+            self._patience = patience
         begin, end = self._end, self._end + len(answer)
         if self._file is None or end > _SIZE:
             self.flush()
@@ -64,11 +70,8 @@ class Outbox:
         self._kept += 1
         # Last, so that who looks now sees whole answers only.
         _USED.pack_into(self._file, 0, end)
-        if (
-            not may_wait
-            or self._kept >= _MOST_KEPT
-            or monotonic() - self._since > _KEPT_SECONDS
-        ):  # fmt: skip
+        least = self._patience
+        if self._kept >= _MOST_KEPT[least] or monotonic() - self._since > _KEPT_SECONDS[least]:
             self.flush()
 
     def send(self, numbers: list[int], answers: list[tuple[Kind, bytes]]) -> None:

@@ -193,8 +193,19 @@ class Kind(IntEnum):
     together."""
 
 
-REQUEST: Final = Layout("<IQ?")
-"""Header of a request: length of the body, number of the request, whether more wait behind it."""
+class Patience(IntEnum):
+    """How long an answer may lie until it is sent together with the next ones."""
+
+    NONE = 0
+    """None wait behind it: its caller should have it at once."""
+    SOME = 1
+    """More wait behind it, so that its caller has it sooner if the server is not woken for each."""
+    MUCH = 2
+    """More wait, and it is one of many that nobody waits for one by one."""
+
+
+REQUEST: Final = Layout("<IQB")
+"""Header of a request: length of the body, number of the request, patience."""
 
 ANSWER: Final = Layout("<IQB")
 """Header of an answer: length of the body, number of the request, kind."""
@@ -205,8 +216,8 @@ LARGEST_ANSWER: Final = 2**32 - 1
 _ROOM: Final = 2**16
 
 
-Request = tuple[int, bool, bytes]
-"""Number of a request, whether more wait behind it, and its body."""
+Request = tuple[int, int, bytes]
+"""Number of a request, patience for its answer, and its body."""
 
 
 class RequestReader:
@@ -249,11 +260,11 @@ class RequestReader:
                 size = head
                 if last - begin < size:
                     break
-                length, number, more_wait = REQUEST.unpack_from(view, begin)
+                length, number, patience = REQUEST.unpack_from(view, begin)
                 size += length
                 if last - begin < size:
                     break
-                requests.append((number, more_wait, bytes(view[begin + head : begin + size])))
+                requests.append((number, patience, bytes(view[begin + head : begin + size])))
                 begin += size
         self._begin = begin
         return requests, size

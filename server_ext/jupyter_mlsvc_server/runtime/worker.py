@@ -12,10 +12,10 @@ from typing import Any, Final, Protocol, runtime_checkable
 
 from jupyter_mlsvc_server.runtime.console import Console
 from jupyter_mlsvc_server.runtime.outbox import Outbox, outbox_path
-from jupyter_mlsvc_server.runtime.protocol import ANSWER, Kind, RequestReader, Service
+from jupyter_mlsvc_server.runtime.protocol import ANSWER, Kind, Patience, RequestReader, Service
 from jupyter_mlsvc_server.runtime.scratch import Scratch
 
-_AT_ONCE: Final = 16
+_AT_ONCE: Final = 64
 """Requests that are taken from the link together."""
 
 _READ_AHEAD: Final = 2**12
@@ -86,14 +86,14 @@ def _serve_in_turn(program: Program, reader: RequestReader, outbox: Outbox, pid:
     while requests := reader.read(_AT_ONCE):
         last = requests[-1][0]
         given = [None if len(body) > _READ_AHEAD else read(body) for _, _, body in requests]
-        for (number, more_wait, body), read_ahead in zip(requests, given, strict=True):
+        for (number, patience, body), read_ahead in zip(requests, given, strict=True):
             kind, result = answer(read(body) if read_ahead is None else read_ahead)
             _end_if_forked(pid)
             # Where there is no queue, the server has time for each answer, and its caller waits.
-            put(number, kind, result, may_wait=more_wait and number != last)
+            put(number, kind, result, Patience.NONE if number == last else patience)
             # The caller need not wait for this.
             if not reset():
-                put(number, Kind.WORN, b"", may_wait=False)
+                put(number, Kind.WORN, b"", Patience.NONE)
                 return
 
 
@@ -105,7 +105,7 @@ def _serve_together(program: Gathering, reader: RequestReader, outbox: Outbox, p
         numbers = [number for number, _, _ in requests]
         outbox.send(numbers, answers)
         if not program.reset():
-            outbox.put(numbers[-1], Kind.WORN, b"", may_wait=False)
+            outbox.put(numbers[-1], Kind.WORN, b"", Patience.NONE)
             return
 
 

@@ -67,6 +67,7 @@ class Group:
         place = self._next
         self._next += 1
         call = Call(self.key, self._bodies[place], partial(self._note, place))
+        call.is_of_group = True
         self._running[place] = call
         return call
 

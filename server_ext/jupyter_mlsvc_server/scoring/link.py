@@ -25,6 +25,7 @@ from jupyter_mlsvc_server.runtime.protocol import (
     Inbox,
     Kill,
     Kind,
+    Patience,
     Preloaded,
     Prepare,
     Prepared,
@@ -217,8 +218,8 @@ class Call:
     """
 
     __slots__ = (
-        "_ended", "arrived", "attempts", "body", "is_over", "is_suspect", "key", "number",
-        "started", "waits_since",
+        "_ended", "arrived", "attempts", "body", "is_of_group", "is_over", "is_suspect", "key",
+        "number", "started", "waits_since",
     )  # fmt: skip
 
     def __init__(self, key: DefinitionKey, body: bytes, ended: Ended) -> None:
@@ -230,6 +231,8 @@ class Call:
         """Pools that went before they could answer."""
         self.is_suspect = False
         """Whether a worker ended over it and others; it is not run together with any again."""
+        self.is_of_group = False
+        """Whether it is one of many that nobody waits for one by one."""
         self.is_over = False
         """Whether nobody waits for an answer any more."""
         self._ended = ended
@@ -324,7 +327,10 @@ class WorkerLink(asyncio.Protocol):
         # What comes at the same time goes with one write.
         if not self._unsent:
             self._loop.call_soon(self._flush)
-        self._unsent += REQUEST.pack(len(call.body), call.number, more_wait), call.body
+        patience = Patience.NONE
+        if more_wait:
+            patience = Patience.MUCH if call.is_of_group else Patience.SOME
+        self._unsent += REQUEST.pack(len(call.body), call.number, patience), call.body
 
     def _flush(self) -> None:
         if self._unsent and self._transport is not None and not self.is_lost:

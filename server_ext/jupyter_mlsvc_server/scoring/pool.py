@@ -47,6 +47,12 @@ _AHEAD_IF_SHORT: Final = 16
 _AHEAD_IF_BRIEF: Final = 2
 """Requests given to a worker at once, by the seconds that one takes on average."""
 
+_AHEAD_OF_GROUPS: Final = 64
+_AHEAD_SECONDS: Final = 0.003
+_ALONE_SECONDS: Final = 1.0
+"""Short requests of groups given to a worker at once, and how long all may take, where no other
+caller has come for so many seconds: one that comes now has to wait for them."""
+
 _LONG: Final = 0.02
 _FORGETS: Final = 0.98
 """Seconds that no request of late may have taken where many are given ahead, and what is left of
@@ -132,6 +138,8 @@ class Pool:
         self._tasks: set[asyncio.Task[None]] = set()
         self._idle = asyncio.Event()
         self.used_at = monotonic()
+        self._single_at = 0.0
+        """When a request came that is of no group."""
         template.link_lost = self._template_lost
         template.child_ended = self._child_ended
 
@@ -158,7 +166,7 @@ class Pool:
             self._on_not_run(call)
             return
         now = monotonic()
-        call.arrived = call.started = call.waits_since = self.used_at = now
+        call.arrived = call.started = call.waits_since = self.used_at = self._single_at = now
         worker = self._free_worker(now)
         if worker is not None and not self._queue:
             worker.send(call)
@@ -247,14 +255,14 @@ class Pool:
         for worker in self._workers:
             if worker.is_leaving or worker.is_lost or self._is_held_up(worker, now):
                 continue
-            if len(worker.calls) < worker.most and worker.most > 1 and self._has_room(worker):
+            if len(worker.calls) < worker.most and worker.most > 1 and self._has_room(worker, now):
                 # One that answers many together is not busy before it has them.
                 return worker
             if best is None or len(worker.calls) < len(best.calls):
                 best = worker
         if best is None or (best.calls and self._is_pressed(best)):
             self._grow()
-        return best if best is not None and self._has_room(best) else None
+        return best if best is not None and self._has_room(best, now) else None
 
     def _is_held_up(self, worker: WorkerLink, now: float) -> bool:
         """Whether a worker is at something that takes much longer than usual."""
@@ -271,7 +279,7 @@ class Pool:
             waiting = self.waiting
         return (len(best.calls) + waiting / len(self._workers)) * self._average > _WAIT
 
-    def _has_room(self, worker: WorkerLink) -> bool:
+    def _has_room(self, worker: WorkerLink, now: float) -> bool:
         calls = worker.calls
         if not calls:
             return True
@@ -281,7 +289,12 @@ class Pool:
             # What one takes is what all of them wait for each other.
             return len(calls) < 2 * worker.most and len(calls) * self._average < _TOGETHER
         if self._average < _SHORT and self._longest < _LONG:
-            return len(calls) < _AHEAD_IF_SHORT
+            return len(calls) < _AHEAD_IF_SHORT or (
+                bool(self._groups)
+                and now - self._single_at > _ALONE_SECONDS
+                and len(calls) < _AHEAD_OF_GROUPS
+                and len(calls) * self._average < _AHEAD_SECONDS
+            )
         return self._average < _BRIEF and len(calls) < _AHEAD_IF_BRIEF
 
     def _wait(self, call: Call) -> None:
@@ -353,7 +366,7 @@ class Pool:
 
     def _feed(self, worker: WorkerLink, now: float) -> None:
         """Give a worker that has room what waits."""
-        while not (worker.is_leaving or worker.is_lost) and self._has_room(worker):
+        while not (worker.is_leaving or worker.is_lost) and self._has_room(worker, now):
             call = self._next(worker, now)
             if call is None:
                 return

@@ -13,7 +13,7 @@ import pytest
 import pytest_asyncio
 
 from jupyter_mlsvc_server.runtime.outbox import Outbox, Peephole
-from jupyter_mlsvc_server.runtime.protocol import ANSWER, Kind
+from jupyter_mlsvc_server.runtime.protocol import ANSWER, Kind, Patience
 from jupyter_mlsvc_server.scoring.definition import DefinitionKey
 from jupyter_mlsvc_server.scoring.link import Call, WorkerLink
 
@@ -70,13 +70,13 @@ async def answered(
 
 async def test_what_is_kept_is_taken_once(answered: Answered) -> None:
     answered.send(b"1", b"2", b"3")
-    answered.outbox.put(1, Kind.SUCCESS, b"one", may_wait=True)
+    answered.outbox.put(1, Kind.SUCCESS, b"one", Patience.SOME)
     await answered.wait(1)
-    answered.outbox.put(2, Kind.FAILURE, b"two", may_wait=True)
-    answered.outbox.put(3, Kind.SUCCESS, b"three", may_wait=False)
+    answered.outbox.put(2, Kind.FAILURE, b"two", Patience.SOME)
+    answered.outbox.put(3, Kind.SUCCESS, b"three", Patience.NONE)
     await answered.wait(3)
     answered.send(b"4")
-    answered.outbox.put(4, Kind.SUCCESS, b"four", may_wait=False)
+    answered.outbox.put(4, Kind.SUCCESS, b"four", Patience.NONE)
     await answered.wait(4)
     assert answered.bodies == [b"one", b"two", b"three", b"four"]
     assert not answered.link.calls
@@ -93,15 +93,15 @@ async def test_what_is_too_large_to_keep_goes_in_its_turn(answered: Answered) ->
 
 def _put_all(outbox: Outbox, bodies: list[bytes]) -> None:
     for number, body in enumerate(bodies, start=1):
-        outbox.put(number, Kind.SUCCESS, body, may_wait=number < len(bodies))
+        outbox.put(number, Kind.SUCCESS, body, int(number < len(bodies)))
 
 
 async def test_what_a_worker_kept_when_it_ended_is_taken(
     answered: Answered, ends: tuple[socket.socket, socket.socket]
 ) -> None:
     answered.send(b"1", b"2", b"3")
-    answered.outbox.put(1, Kind.SUCCESS, b"one", may_wait=True)
-    answered.outbox.put(2, Kind.SUCCESS, b"two", may_wait=True)
+    answered.outbox.put(1, Kind.SUCCESS, b"one", Patience.SOME)
+    answered.outbox.put(2, Kind.SUCCESS, b"two", Patience.SOME)
     ends[1].close()
     await answered.wait(2)
     assert answered.bodies == [b"one", b"two"]
@@ -127,7 +127,7 @@ async def test_where_no_file_can_be_made_each_answer_is_sent(
     ends: tuple[socket.socket, socket.socket], tmp_path: Path
 ) -> None:
     outbox = Outbox(ends[1], tmp_path / "missing" / "outbox")
-    outbox.put(1, Kind.SUCCESS, b"one", may_wait=True)
+    outbox.put(1, Kind.SUCCESS, b"one", Patience.SOME)
     assert ends[0].recv(100) == ANSWER.pack(3, 1, Kind.SUCCESS) + b"one"
     assert Peephole(tmp_path / "missing" / "outbox").look() == b""
 
@@ -167,7 +167,7 @@ async def test_one_look_at_a_time_is_due_however_many_answers_were_taken_early(
     for _ in range(2):
         link.send(Call(KEY, b"", lambda _: None))
     for number in range(1, 5):
-        outbox.put(number, Kind.SUCCESS, b"", may_wait=True)
+        outbox.put(number, Kind.SUCCESS, b"", Patience.SOME)
         async with asyncio.timeout(5):
             while len(taken) < number:  # noqa: ASYNC110  # the link tells nobody
                 await asyncio.sleep(0.001)
