@@ -23,7 +23,7 @@ _USED: Final = Layout("<I")
 """Head of the file: bytes in use, this one's included."""
 
 _SIZE: Final = 2**16
-_MOST_KEPT: Final = (0, 8, 32)
+_MOST_KEPT: Final = (0, 8, 64)
 _KEPT_SECONDS: Final = (0.0, 0.001, 0.004)
 """Answers that are kept and for how long, by the least patience that there is for one of them."""
 

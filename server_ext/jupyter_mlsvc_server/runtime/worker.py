@@ -15,7 +15,7 @@ from jupyter_mlsvc_server.runtime.outbox import Outbox, outbox_path
 from jupyter_mlsvc_server.runtime.protocol import ANSWER, Kind, Patience, RequestReader, Service
 from jupyter_mlsvc_server.runtime.scratch import Scratch
 
-_AT_ONCE: Final = 64
+_AT_ONCE: Final = 128
 """Requests that are taken from the link together."""
 
 _READ_AHEAD: Final = 2**12

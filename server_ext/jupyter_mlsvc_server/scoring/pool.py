@@ -47,8 +47,8 @@ _AHEAD_IF_SHORT: Final = 16
 _AHEAD_IF_BRIEF: Final = 2
 """Requests given to a worker at once, by the seconds that one takes on average."""
 
-_AHEAD_OF_GROUPS: Final = 64
-_AHEAD_SECONDS: Final = 0.003
+_AHEAD_OF_GROUPS: Final = 128
+_AHEAD_SECONDS: Final = 0.006
 _ALONE_SECONDS: Final = 1.0
 """Short requests of groups given to a worker at once, and how long all may take, where no other
 caller has come for so many seconds: one that comes now has to wait for them."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import socket
 import threading
@@ -174,3 +175,32 @@ async def test_one_look_at_a_time_is_due_however_many_answers_were_taken_early(
     looks = [each for each in loop._scheduled if each._callback == link._look]  # type: ignore[attr-defined]
     assert len(looks) == 1
     link.abort()
+
+
+def test_answers_of_groups_are_kept_longer_unless_somebody_waits(
+    ends: tuple[socket.socket, socket.socket],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("jupyter_mlsvc_server.runtime.outbox.monotonic", lambda: 0.0)
+    ours, theirs = ends
+    box = Outbox(theirs, tmp_path / "outbox")
+
+    def numbers() -> list[int]:
+        with contextlib.suppress(BlockingIOError):
+            return [number for _, number, _ in ANSWER.iter_unpack(ours.recv(2**16))]
+        return []
+
+    for number in range(20):
+        box.put(number, Kind.SUCCESS, b"", Patience.MUCH)
+    assert numbers() == []
+    box.put(20, Kind.SUCCESS, b"", Patience.SOME)
+    assert numbers() == [*range(21)]
+    for number in range(3):
+        box.put(number, Kind.SUCCESS, b"", Patience.SOME)
+    for number in range(3, 8):
+        box.put(number, Kind.SUCCESS, b"", Patience.MUCH)
+    assert numbers() == [*range(8)]
+    box.put(0, Kind.SUCCESS, b"", Patience.MUCH)
+    box.put(1, Kind.SUCCESS, b"", Patience.NONE)
+    assert numbers() == [0, 1]
