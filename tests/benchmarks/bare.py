@@ -8,18 +8,18 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 from jupyter_mlsvc_server.runtime import frames
 
 from .iris import FLOWERS, fit
+from .startable import Startable
 
 _ROOT = Path(__file__).parents[2]
 _TOLD = "told"
 
 
-class BareLoop:
+class BareLoop(Startable):
     """A process of its own that, when asked, calls the model for a while.
 
     Parameters
@@ -31,7 +31,8 @@ class BareLoop:
     def __init__(self, *, told: bool = False) -> None:
         self._arguments = [_TOLD] if told else []
 
-    def __enter__(self) -> Self:
+    def start(self) -> Self:
+        """Start it, and don't wait for it."""
         self._process = subprocess.Popen(
             [sys.executable, "-m", __name__, *self._arguments],
             stdin=subprocess.PIPE,
@@ -48,12 +49,8 @@ class BareLoop:
         print(seconds, file=self._process.stdin, flush=True)
         return float(self._process.stdout.readline())
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def stop(self) -> None:
+        """Let it end."""
         self._process.communicate()
 
 

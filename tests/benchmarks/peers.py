@@ -10,17 +10,16 @@ import subprocess
 import sys
 import time
 import urllib.parse
-from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 import psutil
 import requests
 
 from jupyter_mlsvc_server.launch import ServerProcess, free_port
+from tests.benchmarks.startable import Startable
 
 _ROOT = Path(__file__).parents[2]
 
@@ -117,29 +116,6 @@ class Target:
     def connect(self, timeout: float = 300) -> Connection:
         """Open a connection to it."""
         return Connection(self.url, self.token, timeout)
-
-
-class Startable(ABC):
-    """Runs for as long as a ``with`` statement."""
-
-    @abstractmethod
-    def start(self) -> Self:
-        """Start it."""
-
-    @abstractmethod
-    def stop(self) -> None:
-        """End it and all that it started."""
-
-    def __enter__(self) -> Self:
-        return self.start()
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.stop()
 
 
 class FastApiPeer(Startable):

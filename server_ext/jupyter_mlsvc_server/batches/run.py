@@ -87,8 +87,8 @@ class BatchRun:
         self._block_bytes = 0
         self._reading: asyncio.Task[None] | None = None
         self._groups: set[asyncio.Task[None]] = set()
-        self._sent = 0
         self._may_run = 0
+        """Records of those on their way that may run at a time; none if there are none."""
         self._paused: set[_Item] = set()
         self._is_waiting = False
         self._kept: list[Result] = []
@@ -138,7 +138,9 @@ class BatchRun:
                 break
             self._send([self._block.popleft() for _ in range(entered)])
         self._read_ahead()
-        if not (self._sent or self._paused) and (self.reason or not (self._block or self._reading)):
+        if not (self._may_run or self._paused) and (
+            self.reason or not (self._block or self._reading)
+        ):
             self._over.set_result(None)
 
     def _sendable(self) -> int:
@@ -160,7 +162,6 @@ class BatchRun:
         free = self._most_running - self._may_run
         at_a_time = min(max(self._most_running // _GROUPS, 1), free, len(items))
         self._may_run += at_a_time
-        self._sent += len(items)
         self._block_bytes -= sum([len(item.body) for item in items])
         group = asyncio.create_task(self._score(items, at_a_time))
         self._groups.add(group)
@@ -227,7 +228,6 @@ class BatchRun:
             seconds = monotonic() - begun
         finally:
             self._may_run -= at_a_time
-            self._sent -= len(items)
             self._gate.leave(len(items), seconds)
         results: list[Result] = []
         for item, outcome in zip(items, outcomes, strict=True):

@@ -90,38 +90,53 @@ class Exchange:
         changed
             The files that it made, changed or removed.
         """
-        message, printed = _cut(message), console.text()
-        declared, body = self._service.output_files, None
-        if not (message or changed or printed or declared):
-            body = self._usual(outputs)
-            if body is not None and len(body) <= self.largest:
-                return Kind.SUCCESS, body
-        # null for declared files that this request did not write
-        written = {} if message else dict.fromkeys(declared)
-        ours = [name for name in written if name in changed]
-        size = sum(scratch.size(name) for name in ours) * 4 // 3
-        if size <= self.largest and body is None:
-            written |= {name: scratch.content(name) for name in ours}
+        printed = console.text()
+        if not message:
             try:
-                body = self._encode(message, outputs, written, printed, changed)
+                return Kind.SUCCESS, self._success(outputs, printed, changed, scratch)
+            except Unfit as unfit:
+                message = str(unfit)
+        message = _cut(message)
+        body = self._encode(message, {}, {}, printed, changed)
+        if len(body) > self.largest:
+            body = self._encode(message, {}, {}, "", [])
+        return Kind.FAILURE, body
+
+    def _success(
+        self, outputs: dict[str, Any], printed: str, changed: list[str], scratch: Scratch
+    ) -> bytes:
+        """Write the answer of a request that went well.
+
+        Raises
+        ------
+        Unfit
+            It can't be written as JSON, or has more bytes than it may.
+        """
+        declared, body = self._service.output_files, None
+        if not (changed or printed or declared):
+            body = self._usual(outputs)
+        if body is None:
+            # null for declared files that this request did not write
+            files: dict[str, str | None] = dict.fromkeys(declared)
+            written = [name for name in declared if name in changed]
+            # Before any is read; in base64 three bytes are four.
+            self._require_size(sum(map(scratch.size, written)) * 4 // 3)
+            files |= {name: scratch.content(name) for name in written}
+            try:
+                body = self._encode("", outputs, files, printed, changed)
             except ValueError:
                 # Python spells no integer of thousands of digits.
-                message = _unwritable(outputs)
-                body = self._encode(message, {}, {}, printed, changed)
-        size = max(size, len(body or b""))
-        if body is None or size > self.largest:
-            message = message or self._too_large(size)
-            body = self._encode(message, {}, {}, printed, changed)
-            if len(body) > self.largest:
-                body = self._encode(message, {}, {}, "", [])
-        return Kind.FAILURE if message else Kind.SUCCESS, body
+                raise Unfit(_unwritable(outputs)) from None
+        self._require_size(len(body))
+        return body
 
-    def _too_large(self, size: int) -> str:
-        return (
-            f"The answer has {size:,} bytes, and may have {self.largest:,} here "
-            "(ScoringSettings.answer_limit). Answer less at once, or leave files and large results "
-            "where the caller can fetch them."
-        )
+    def _require_size(self, size: int) -> None:
+        if size > self.largest:
+            raise Unfit(
+                f"The answer has {size:,} bytes, and may have {self.largest:,} here "
+                "(ScoringSettings.answer_limit). Answer less at once, or leave files and large "
+                "results where the caller can fetch them."
+            )
 
     def _parse(self, body: bytes) -> dict[str, Any]:
         try:

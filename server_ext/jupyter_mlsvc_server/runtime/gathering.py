@@ -245,7 +245,9 @@ class GatheringProgram(RealtimeProgram):
         except _UNREADABLE:
             return None
         height = len(columns[0]) if columns else 0
-        if not height or not self._fits(columns):
+        if not self._fits(columns):
+            return None
+        if not height:
             return None  # what an estimator says to no rows at all is its own affair
         for column in columns:
             if len(column) != height:

@@ -393,13 +393,10 @@ class Pool:
         groups = self._groups
         while groups and not groups[0].waiting:
             groups.popleft()
-        # Of those given to a worker ahead only one runs.
-        is_bounded = worker.most > 1
         for group in groups:
-            if group.waiting and (
-                group.running < group.at_a_time
-                or not (is_bounded or group.at_a_time < len(self._workers))
-            ):
+            # A worker that was given several runs one at a time, unless it answers them together.
+            may_be_too_many = worker.most > 1 or group.at_a_time < len(self._workers)
+            if group.waiting and not (may_be_too_many and group.running >= group.at_a_time):
                 call = group.take()
                 call.arrived = call.started = call.waits_since = now
                 return call

@@ -16,7 +16,8 @@ from typing import Self
 import psutil
 
 from jupyter_mlsvc_server.launch import free_port
-from tests.benchmarks.peers import PeerFailed, Startable, Target
+from tests.benchmarks.peers import PeerFailed, Target
+from tests.benchmarks.startable import Startable
 
 from .catalogue import Framework, Place
 from .environments import last_error

@@ -9,7 +9,6 @@ import time
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass
 from itertools import cycle, islice
-from types import TracebackType
 from typing import Any, Final, Self
 
 import psutil
@@ -29,6 +28,7 @@ from tests.benchmarks.peers import (
 from tests.benchmarks.plan import Plan
 from tests.benchmarks.report import Section, Table
 from tests.benchmarks.spread import Spread, ratios
+from tests.benchmarks.startable import Startable
 
 RECORDS: Final = 100_000
 WORKERS: Final = 2
@@ -172,7 +172,7 @@ Efforts = dict[str, list[list[float]]]
 """Microseconds a row by kind of process, of each round."""
 
 
-class Memory:
+class Memory(Startable):
     """Looks at the memory of processes now and then.
 
     Parameters
@@ -196,16 +196,13 @@ class Memory:
         while not self._done.wait(_LOOK_SECONDS):
             self._most = max(self._most, proportional_bytes(self._processes))
 
-    def __enter__(self) -> Self:
+    def start(self) -> Self:
+        """Begin to look."""
         self._thread.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def stop(self) -> None:
+        """Look no more."""
         self._done.set()
         self._thread.join()
 
