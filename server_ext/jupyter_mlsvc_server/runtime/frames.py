@@ -2,10 +2,10 @@
 
 scikit-learn (1.9 and later) asks narwhals about each input, three times a call, whether it is a
 data frame or a series of any library. Narwhals looks through all that it knows and all plugins,
-which takes 10 µs each time: with a small model two fifths of the call. For an object that is
-exactly a list, a tuple or a numpy array nothing but the type decides, and these types can't be
-changed, so the answer is known beforehand. About anything else, subclasses included, narwhals is
-asked as before.
+which takes 13 µs each time: with a small model half of the call. For an object that is exactly a
+list, a tuple or a numpy array nothing but the type decides, and these types can't be changed, so
+the answer is known beforehand. About anything else, subclasses included, narwhals is asked as
+before.
 """
 
 from __future__ import annotations
