@@ -28,7 +28,7 @@ class Service:
     inputs, outputs : list of ParameterDefinition
         Each has ``name`` and ``type``.
     description, runtime_type, published_by, creation_time : str
-    code, init_code : str or None
+    code, init_code, setup_code, isolation : str or None
         None where you may not see them.
     alias : str or None
         Name of the call in generated clients.
@@ -58,6 +58,8 @@ class Service:
         self.creation_time = row.creation_time
         self.code = row.code or None
         self.init_code = row.init_code or None
+        self.setup_code = row.setup_code or None
+        self.isolation = row.isolation or None
         self.alias = row.operation_id
         self.output_files = row.output_file_names
         self.snapshot_id = row.snapshot_id
@@ -170,6 +172,7 @@ class Service:
             ("outputs", ", ".join(f"{item.name}: {item.type}" for item in self.outputs)),
             ("files", ", ".join(self.output_files)),
             ("alias", self.alias or ""),
+            ("setup code", self.setup_code or ""),
             ("init code", self.init_code or ""),
             ("code", self.code or ""),
             ("runtime", self.runtime_type),

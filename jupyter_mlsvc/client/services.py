@@ -40,6 +40,8 @@ class Services:
         alias: str | None = None,
         output_files: Sequence[str] = (),
         runtime_type: str = "Python",
+        setup_code: str | None = None,
+        isolation: models.Isolation | None = None,
     ) -> Service:
         """Publish a service (contract: ``publishWebServiceVersion``, ``publishWebService``).
 
@@ -61,6 +63,13 @@ class Services:
             Files that the code writes and the answer carries.
         runtime_type : str
             Language of the code and of the snapshot, ``Python`` or ``R``.
+        setup_code : str, optional
+            Runs once in each worker, before the first request: for what no snapshot can hold, such
+            as connections and devices. Python only.
+        isolation : str, optional
+            What a call sees of the calls before it. ``worker``, the default: nothing; what can't
+            be put back has the worker replaced. ``call``: nothing, by a process for each call.
+            ``none``: what they keep on purpose, such as caches.
 
         Raises
         ------
@@ -79,6 +88,8 @@ class Services:
             runtime_type=runtime_type,
             init_code=UNSET if init_code is None else init_code,
             output_file_names=list(output_files),
+            setup_code=UNSET if setup_code is None else setup_code,
+            isolation=UNSET if isolation is None else isolation,
         )
         path = ("services", name) if version is None else ("services", name, version)
         # The server tries the service in a clean worker first: its snapshot has to load.
@@ -99,6 +110,8 @@ class Services:
         init_code: str | UnsetType = UNSET,
         alias: str | UnsetType = UNSET,
         output_files: Sequence[str] | UnsetType = UNSET,
+        setup_code: str | UnsetType = UNSET,
+        isolation: models.Isolation | UnsetType = UNSET,
     ) -> Service:
         """Change a service in place; what is left out stays (contract: ``patchWebServiceVersion``).
 
@@ -113,6 +126,8 @@ class Services:
             output_parameter_definitions=UNSET if outputs is UNSET else definitions(outputs),
             init_code=init_code,
             output_file_names=UNSET if output_files is UNSET else list(output_files),
+            setup_code=setup_code,
+            isolation=isolation,
         )
         patient = (self._api.timeout[0], None)
         self._api.call("PATCH", "services", name, version, json=request, timeout=patient).read()

@@ -289,8 +289,15 @@ class ParameterDefinition(Wire, frozen=True, kw_only=True):
     type: str = "character"
 
 
+Isolation = Literal["call", "worker", "none"]
+"""What a call may see of the calls before it; ``worker`` where nothing is said (our addition)."""
+
+
 class PublishWebServiceRequest(Wire, frozen=True, kw_only=True):
-    """A service to publish, or the parts of one to change (contract: publish and patch)."""
+    """A service to publish, or the parts of one to change (contract: publish and patch).
+
+    ``setup_code``, which runs once in each worker, and ``isolation`` are our additions.
+    """
 
     snapshot_id: str | UnsetType | None = UNSET
     code: str | UnsetType | None = UNSET
@@ -301,10 +308,15 @@ class PublishWebServiceRequest(Wire, frozen=True, kw_only=True):
     runtime_type: str | UnsetType | None = UNSET
     init_code: str | UnsetType | None = UNSET
     output_file_names: list[str] | UnsetType | None = UNSET
+    setup_code: str | UnsetType | None = UNSET
+    isolation: Isolation | UnsetType | None = UNSET
 
 
 class WebService(Wire, frozen=True, kw_only=True):
-    """A service version. ``code`` and ``init_code`` are left out for those who may not see them."""
+    """A service version. Members with code are left out for those who may not see them.
+
+    ``setup_code`` and ``isolation`` are our additions.
+    """
 
     name: str
     version: str
@@ -320,6 +332,8 @@ class WebService(Wire, frozen=True, kw_only=True):
     output_parameter_definitions: list[ParameterDefinition]
     output_file_names: list[str]
     my_permission_on_service: Literal["read/write", "read only"]
+    setup_code: str | UnsetType | None = UNSET
+    isolation: Isolation | UnsetType = UNSET
 
 
 class WebServiceResult(Wire, frozen=True, kw_only=True):

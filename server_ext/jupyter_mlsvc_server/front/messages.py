@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from jupyter_mlsvc.wire.models import ParameterDefinition
+from jupyter_mlsvc.wire.models import Isolation, ParameterDefinition
 from jupyter_mlsvc_server.auth.principal import Principal
 from jupyter_mlsvc_server.runtime.manifest import Manifest
 from jupyter_mlsvc_server.scoring.definition import PoolSize, ServiceDefinition
@@ -93,6 +93,8 @@ class Definition(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     output_files: tuple[str, ...]
     content: Content | None
     pool: PoolSize | None
+    setup_code: str | None
+    isolation: Isolation
 
     @classmethod
     def of(cls, definition: ServiceDefinition) -> Definition:

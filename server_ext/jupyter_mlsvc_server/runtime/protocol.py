@@ -18,7 +18,7 @@ from typing import Any, Final, Generic, Literal, TypeVar
 
 import msgspec
 
-from jupyter_mlsvc.wire.models import ParameterDefinition
+from jupyter_mlsvc.wire.models import Isolation, ParameterDefinition
 from jupyter_mlsvc_server.runtime.manifest import Manifest
 
 # --- control links: from the server ----------------------------------------------------------
@@ -54,6 +54,10 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
         Language of the code, as in the contract.
     r_command : str
         The program that runs code in R.
+    setup_code : str
+        Runs once in each worker.
+    isolation : str
+        What a request may see of those before it.
     memory_limit, console_limit, answer_limit : int
         Bytes that a worker may allocate on top of the snapshot (0: any number); characters of
         console output of a request that are kept; bytes of an answer (0: as many as can be sent).
@@ -73,6 +77,8 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
     answer_limit: int = 0
     runtime_type: str = "Python"
     r_command: str = "R"
+    setup_code: str = ""
+    isolation: Isolation = "worker"
 
 
 class Prepare(msgspec.Struct, frozen=True, tag=True):

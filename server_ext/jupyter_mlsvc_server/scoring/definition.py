@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
-from jupyter_mlsvc.wire.models import ParameterDefinition
+from jupyter_mlsvc.wire.models import Isolation, ParameterDefinition
 from jupyter_mlsvc_server.runtime.manifest import Manifest
 
 
@@ -66,6 +66,10 @@ class ServiceDefinition:
         The snapshot's content; None without a snapshot.
     pool : PoolSize or None
         Size of its dedicated pool; None for the usual size.
+    setup_code : str or None
+        What runs once in each worker, before its first request.
+    isolation : str
+        What a request may see of those before it.
     """
 
     name: str
@@ -79,6 +83,8 @@ class ServiceDefinition:
     output_files: tuple[str, ...]
     content: Content | None
     pool: PoolSize | None = None
+    setup_code: str | None = None
+    isolation: Isolation = "worker"
 
     @property
     def key(self) -> DefinitionKey:

@@ -134,4 +134,6 @@ class Template:
             answer_limit=settings.answer_limit,
             runtime_type=definition.runtime_type,
             r_command=settings.r_command,
+            setup_code=definition.setup_code or "",
+            isolation=definition.isolation,
         )

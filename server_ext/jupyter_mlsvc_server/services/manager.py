@@ -336,6 +336,8 @@ class ServiceManager(LoggingConfigurable):
             output_files=revision.output_files,
             content=None if content_id is None else await self._snapshots.content(content_id),
             pool=record.pool,
+            setup_code=revision.setup_code,
+            isolation=revision.isolation,
         )
 
     def _require_change(self, principal: Principal, record: ServiceRecord) -> None:
@@ -366,7 +368,12 @@ def _view(record: ServiceRecord, principal: Principal) -> models.WebService:
     )
     changes: dict[str, Any] = {}
     if revision.runtime_type != RUNTIME and may(principal, Action.SEE_CODE, record.owner):
-        changes |= {"code": revision.code, "init_code": revision.init_code}
+        changes |= {
+            "code": revision.code,
+            "init_code": revision.init_code,
+            "setup_code": revision.setup_code,
+            "isolation": revision.isolation,
+        }
     if may(principal, Action.CHANGE_SERVICE, record.owner):
         changes["my_permission_on_service"] = "read/write"
     return models.WebService(**{f: getattr(view, f) for f in view.__struct_fields__} | changes)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from jupyter_mlsvc.wire.models import ParameterDefinition
+from jupyter_mlsvc.wire.models import Isolation, ParameterDefinition
 from jupyter_mlsvc.wire.names import ServiceName, Version
 from jupyter_mlsvc_server.events.record import Change, Happening, Kind
 from jupyter_mlsvc_server.scoring.definition import PoolSize
@@ -32,6 +32,8 @@ class Revision:
     output_files: tuple[str, ...]
     snapshot_id: str | None
     content_id: str | None
+    setup_code: str | None = None
+    isolation: Isolation = "worker"
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from msgspec import UNSET, UnsetType
 from jupyter_mlsvc.wire.models import ParameterDefinition, PublishWebServiceRequest
 from jupyter_mlsvc.wire.names import InvalidName, file_name, parameter_name
 from jupyter_mlsvc_server.errors import BadRequest
+from jupyter_mlsvc_server.runtime.r_code import RUNTIME as R
 from jupyter_mlsvc_server.runtime.realtime import RUNTIME as REALTIME
 from jupyter_mlsvc_server.services.record import Revision
 
@@ -55,8 +56,9 @@ def first_revision(request: PublishWebServiceRequest, rule: RuntimeRule) -> Revi
     BadRequest
         No code, or a name, type or runtime that cannot be; the message names the member.
     """
+    runtime = rule.check(_given(request.runtime_type, None))
     empty = Revision(
-        runtime_type=rule.check(_given(request.runtime_type, None)),
+        runtime_type=runtime,
         code="",
         init_code=None,
         description="",
@@ -66,6 +68,7 @@ def first_revision(request: PublishWebServiceRequest, rule: RuntimeRule) -> Revi
         output_files=(),
         snapshot_id=None,
         content_id=None,
+        isolation="call" if runtime == R else "worker",
     )
     revision = _changed(empty, request)
     if not revision.code.strip():
@@ -111,12 +114,30 @@ def _changed(base: Revision, request: PublishWebServiceRequest) -> Revision:
         outputs=tuple(_given(request.output_parameter_definitions, base.outputs)),
         output_files=tuple(_given(request.output_file_names, base.output_files)),
         snapshot_id=_given(request.snapshot_id, base.snapshot_id),
+        setup_code=_given(request.setup_code, base.setup_code) or None,
+        isolation=_given(request.isolation, base.isolation),
     )
+    _check_worker(revision)
     _check_parameters("inputParameterDefinitions", revision.inputs, revision.runtime_type)
     _check_parameters("outputParameterDefinitions", revision.outputs, revision.runtime_type)
     _check_files(revision.output_files)
     check_operation(revision.operation_id)
     return revision
+
+
+def _check_worker(revision: Revision) -> None:
+    """Check what concerns the worker that the code runs in."""
+    if revision.runtime_type != R:
+        return
+    if revision.setup_code is not None:
+        raise BadRequest(
+            "setupCode runs in services in Python only. Each call of a service in R has a process "
+            "of its own: put what it needs into the snapshot, or into 'initCode'."
+        )
+    if revision.isolation != "call":
+        raise BadRequest(
+            "Each call of a service in R has a process of its own: 'isolation' can only be 'call'."
+        )
 
 
 def _given(value: T | UnsetType | None, otherwise: T) -> T:

@@ -180,6 +180,8 @@ def _to_row(record: ServiceRecord, *, number: int) -> dict[str, object]:
         "output_files": msgspec.json.encode(revision.output_files).decode(),
         "snapshot_id": revision.snapshot_id,
         "content_id": revision.content_id,
+        "setup_code": revision.setup_code,
+        "isolation": revision.isolation,
         "created_at": record.created_at,
     }
 
@@ -202,6 +204,8 @@ def _from_row(row: RowMapping) -> ServiceRecord:
             output_files=msgspec.json.decode(row["output_files"], type=tuple[str, ...]),
             snapshot_id=row["snapshot_id"],
             content_id=row["content_id"],
+            setup_code=row["setup_code"],
+            isolation=row["isolation"],
         ),
         pool=_pool(row),
     )

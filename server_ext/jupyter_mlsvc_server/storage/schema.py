@@ -114,6 +114,8 @@ service_revisions: Final = sa.Table(
     sa.Column("snapshot_id", sa.Text),
     sa.Column("content_id", sa.Text, sa.ForeignKey("contents.id"), index=True),
     sa.Column("created_at", sa.Text, nullable=False),
+    sa.Column("setup_code", sa.Text),
+    sa.Column("isolation", sa.Text, nullable=False, server_default="worker"),
     sa.ForeignKeyConstraint(
         ["name", "version"],
         ["service_versions.name", "service_versions.version"],
