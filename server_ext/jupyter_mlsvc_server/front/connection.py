@@ -79,7 +79,7 @@ class Limits:
     body_bytes
         Largest body of a call.
     head_bytes
-        Largest head of a request, within the size of a read.
+        Largest head of a request, as it is written: its own bytes, whatever else came with it.
     head_seconds
         For a head to come in whole.
     stall_seconds
@@ -162,6 +162,8 @@ class Connection(asyncio.Protocol):
         self._queue: deque[Request] = deque()
         self._upgrading: Request | None = None
         self._head_bytes = 0
+        """Bytes of a head that is not whole yet, at least."""
+        self._begun_in_read = 0
         self._is_in_head = False
         self._paused: set[_Reason] = set()
         self._broken: MlsvcServerError | None = None
@@ -203,15 +205,19 @@ class Connection(asyncio.Protocol):
                     self._call = front.engine.submit(key, data[end:], self._ended)
                     return
             self._fresh = data
+        is_between = self._reading is None
+        self._begun_in_read = 0
         try:
             self._feed(data)
         except httptools.HttpParserError:
             self._break(BadRequest("This is not an HTTP request that can be read."))
             return
-        if self._is_in_head:
+        if self._is_in_head and self._begun_in_read <= is_between:
+            # All of the read is this head's. Where it has the end of something else too, nobody
+            # knows how much is; then only the reads that follow count until the head is whole.
             self._head_bytes += len(data)
             if self._head_bytes > self._limits.head_bytes:
-                self._break(HeadTooLarge("The head of the request is too large."))
+                self._break(self._head_too_large())
 
     def connection_lost(self, error: Exception | None) -> None:
         """Forget about the answers, and let the server know."""
@@ -288,10 +294,13 @@ class Connection(asyncio.Protocol):
         return _head(request, headers)
 
     def on_message_begin(self) -> None:
-        """Begin a request."""
+        """Begin a request, unless there will be none after the one that broke the connection."""
+        if self._broken is not None:
+            return
         self._reading = Request()
         self._is_in_head = True
         self._head_bytes = 0
+        self._begun_in_read += 1
         self._head_at = self._front.now
 
     def on_url(self, url: bytes) -> None:
@@ -316,6 +325,10 @@ class Connection(asyncio.Protocol):
         request.version = parser.get_http_version()
         if parser.should_upgrade():
             self._upgrading, self._reading = request, None
+            return
+        if _size_of_head(request) > self._limits.head_bytes:
+            self._break(self._head_too_large())
+            self._reading = None
             return
         request.is_kept_alive = parser.should_keep_alive()
         self._read_headers(request)
@@ -521,8 +534,10 @@ class Connection(asyncio.Protocol):
             self._resume(reason)
 
     def _break(self, error: MlsvcServerError) -> None:
-        """Answer what can't be read, after what could; then part."""
-        self._broken = error
+        """Answer what can't be read, after what could; then part. The first error counts."""
+        if self._is_closing:
+            return
+        error = self._broken = self._broken or error
         current = self._current
         if current is None and self._queue:
             return
@@ -538,6 +553,10 @@ class Connection(asyncio.Protocol):
         request.is_kept_alive = False
         self._current = request
         self._finish_with_error(request, error)
+
+    def _head_too_large(self) -> HeadTooLarge:
+        limit = self._limits.head_bytes
+        return HeadTooLarge(f"The request's head is larger than is taken here ({limit:,} bytes).")
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = self._front.loop.create_task(work)
@@ -657,6 +676,13 @@ class Connection(asyncio.Protocol):
 def _head(request: Request, headers: Iterable[tuple[bytes, bytes]]) -> bytes:
     first = b"%b %b HTTP/%b\r\n" % (request.method, request.url, request.version.encode())
     return first + b"".join(b"%b: %b\r\n" % header for header in headers) + b"\r\n"
+
+
+def _size_of_head(request: Request) -> int:
+    """Count the bytes of a head as a client writes it, with a space after each colon."""
+    first = len(request.method) + len(request.url) + len(b"  HTTP/1.1\r\n")
+    headers = sum(len(name) + len(value) + len(b": \r\n") for name, value in request.headers)
+    return first + headers + len(b"\r\n")
 
 
 def _forwarded(request: Request) -> list[tuple[bytes, bytes]]:

@@ -14,6 +14,9 @@ from tornado.web import Application
 _IDLE_SECONDS: Final = 3600.0
 """The front closes idle connections long before."""
 
+_MAX_HEADER_BYTES: Final = 2**17
+"""Above what the front takes and adds, so that it alone decides what is too large."""
+
 
 class Receiver(HTTPServer):
     """An HTTP server that no client reaches but through the front."""
@@ -21,7 +24,12 @@ class Receiver(HTTPServer):
     @classmethod
     def of(cls, application: Application, scheme: str) -> Self:
         """Make one; ``scheme`` is what clients speak with the front."""
-        return cls(application, protocol=scheme, idle_connection_timeout=_IDLE_SECONDS)
+        return cls(
+            application,
+            protocol=scheme,
+            idle_connection_timeout=_IDLE_SECONDS,
+            max_header_size=_MAX_HEADER_BYTES,
+        )
 
     def receive(self, connection: socket.socket, address: bytes) -> None:
         """Take a connection, and the client's address as JSON."""

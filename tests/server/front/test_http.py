@@ -222,6 +222,24 @@ def test_a_large_head_is_refused_in_words(connection: RawConnection) -> None:
     assert connection.is_closed()
 
 
+@pytest.mark.parametrize("pieces", [1, 3])
+@pytest.mark.parametrize("way", ["answered here", "passed on"])
+def test_a_head_may_be_as_large_as_the_limit_and_no_larger(
+    connection: RawConnection, echo: str, way: str, pieces: int
+) -> None:
+    method, path = ("POST", echo) if way == "answered here" else ("GET", "/status")
+    sent = body(1) if way == "answered here" else b""
+    bare = len(connection.request(path, sent, "X: ", method=method)) - len(sent)
+    for size, status in ((2**16, 200), (2**16 + 1, 431)):
+        request = connection.request(path, sent, f"X: {'x' * (size - bare)}", method=method)
+        step = -(-len(request) // pieces)
+        for at in range(0, len(request), step):
+            connection.send(request[at : at + step])
+            time.sleep(0.02)
+        assert connection.receive().status == status
+    assert connection.is_closed()
+
+
 def test_a_body_that_says_it_is_too_large_is_refused_before_it_comes(
     connection: RawConnection, echo: str
 ) -> None:
