@@ -5,9 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import HealthCheck, settings
 from jupyter_client.kernelspec import KernelSpecManager, NoSuchKernel
 
 from tests.watching import watched_answers
+
+# How long an example takes says something about the machine only, and a suite that makes up other
+# examples each time fails for whoever changed nothing. `make fuzz` is there to find new ones.
+settings.register_profile(
+    "suite",
+    deadline=None,
+    derandomize=True,
+    database=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.load_profile("suite")
 
 
 @pytest.fixture(scope="session")

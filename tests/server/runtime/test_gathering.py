@@ -13,7 +13,7 @@ import msgspec
 import numpy
 import pandas
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from skl2onnx import to_onnx
 from skl2onnx.common.data_types import FloatTensorType, StringTensorType
@@ -438,7 +438,7 @@ def test_answers_are_those_of_one_request_after_the_other(enter: Enter, name: st
     make, strategy = MODELS[name]
     program = enter(make())
 
-    @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    @settings(max_examples=60)
     @given(bodies=strategy)
     def check(bodies: list[bytes]) -> None:
         gathered, alone = together(program, bodies), one_by_one(program, bodies)

@@ -216,9 +216,7 @@ _VALUES = st.recursive(
 
 
 @given(values=st.lists(_VALUES, min_size=1, max_size=20))
-@settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 async def test_values_come_back_as_they_went_in(run: Run, values: list[Any]) -> None:
     names = [f"v{i}" for i in range(len(values))]
     back = values_of(await run("", dict(zip(names, values, strict=True)), names))
