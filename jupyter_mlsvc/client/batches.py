@@ -26,6 +26,7 @@ from jupyter_mlsvc.errors import (
     NotFound,
 )
 from jupyter_mlsvc.wire import models
+from jupyter_mlsvc.wire.names import find_name
 
 if TYPE_CHECKING:
     import pandas
@@ -402,9 +403,11 @@ def _rows(service: Service, records: Any) -> Iterator[dict[str, Any]]:
 
 def _from_columns(service: Service, records: Any) -> Iterator[dict[str, Any]]:
     names = [item.name for item in service.inputs]
-    missing = [name for name in names if name not in records]
+    labels = [label for label in records if isinstance(label, str)]
+    found = {name: find_name(name, labels) for name in names}
+    missing = [name for name, label in found.items() if label is None]
     if not missing:
-        columns = plain_values({name: records[name] for name in names})
+        columns = plain_values({name: records[label] for name, label in found.items()})
         yield from _zip(columns)
     elif len(names) == 1 and service.inputs[0].type in _WHOLE_ROW_TYPES:
         columns = plain_values({"frame": records})["frame"]

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
+import msgspec
+
 from jupyter_mlsvc.errors import InvalidInput
 from jupyter_mlsvc.wire.models import ParameterDefinition
-from jupyter_mlsvc.wire.names import InvalidName, parameter_name
+from jupyter_mlsvc.wire.names import InvalidName, parameter_name, python_name
 from jupyter_mlsvc.wire.values import ValueProblem, encode_output
 
 Parameters = Mapping[str, object] | Iterable[str | ParameterDefinition]
@@ -28,8 +30,13 @@ _BY_CLASS: Final[dict[str, str]] = {
 }
 
 
-def definitions(parameters: Parameters) -> list[ParameterDefinition]:
+def definitions(parameters: Parameters, runtime_type: str = "") -> list[ParameterDefinition]:
     """Read declared parameters.
+
+    Parameters
+    ----------
+    runtime_type
+        Language of the code, where it is known; the names then get their spellings in it.
 
     Raises
     ------
@@ -44,6 +51,8 @@ def definitions(parameters: Parameters) -> list[ParameterDefinition]:
         found = [
             item if isinstance(item, ParameterDefinition) else parse(item) for item in parameters
         ]
+    if runtime_type == "Python":
+        found = [msgspec.structs.replace(item, name=python_name(item.name)) for item in found]
     names = [item.name for item in found]
     if twice := {name for name in names if names.count(name) > 1}:
         raise InvalidInput(f"{min(twice)!r} is declared twice.")
@@ -70,9 +79,11 @@ def _definition(name: str, kind: object) -> ParameterDefinition:
 def _checked(name: str) -> str:
     """Check a name by the rule of Python; one with a dot can only be one of R's."""
     try:
-        return parameter_name(name, "R" if "." in name else "Python")
+        parameter_name(name, "R" if "." in name else "Python")
     except InvalidName as error:
         raise InvalidInput(str(error)) from None
+    # R has names as they are written, and the language is not known here.
+    return name
 
 
 def plain_values(values: Mapping[str, object]) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from jupyter_mlsvc.wire.models import (
     WebServiceResult,
     WorkspaceObject,
 )
+from jupyter_mlsvc.wire.names import find_name
 
 _IN_R: Final = re.compile(r"(Error in .+?): (.*)", re.DOTALL)
 
@@ -118,6 +119,9 @@ class ServiceResult(Mapping[str, Any]):
     An output that the service declares as ``data.frame`` is a pandas DataFrame there, with as many
     rows as its columns have values. ``outputs`` has all of them as JSON gave them.
 
+    An output that is named like a member of this class, such as ``success`` or ``items``, goes by
+    item only: ``result["success"]``.
+
     Attributes
     ----------
     success : bool
@@ -161,12 +165,12 @@ class ServiceResult(Mapping[str, Any]):
         KeyError
             The service has no such output.
         """
-        try:
-            value = self.outputs[name]
-        except KeyError:
+        found = find_name(name, self.outputs)
+        if found is None:
             known = ", ".join(self.outputs) or "none"
-            raise KeyError(f"{self._service} has no output {name!r}; it has: {known}") from None
-        return _as_frame(value) if name in self._tables else value
+            raise KeyError(f"{self._service} has no output {name!r}; it has: {known}")
+        value = self.outputs[found]
+        return _as_frame(value) if found in self._tables else value
 
     @property
     def files(self) -> dict[str, bytes | None]:
@@ -192,7 +196,7 @@ class ServiceResult(Mapping[str, Any]):
 
     def __getattr__(self, name: str) -> Any:
         outputs = self.__dict__.get("outputs", {})
-        if name in outputs:
+        if find_name(name, outputs) is not None:
             return self.output(name)
         raise AttributeError(f"{type(self).__name__!r} has no attribute or output {name!r}")
 

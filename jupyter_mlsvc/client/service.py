@@ -11,6 +11,7 @@ from jupyter_mlsvc.client import looks
 from jupyter_mlsvc.client.results import ServiceResult
 from jupyter_mlsvc.client.statistics import ServiceStatistics
 from jupyter_mlsvc.wire import models
+from jupyter_mlsvc.wire.names import find_name
 
 if TYPE_CHECKING:
     from jupyter_mlsvc.client.services import Services
@@ -65,7 +66,7 @@ class Service:
         self.snapshot_id = row.snapshot_id
         self.is_mine = row.my_permission_on_service == "read/write"
 
-    def __call__(self, *values: object, **inputs: object) -> ServiceResult:
+    def __call__(self, /, *values: object, **inputs: object) -> ServiceResult:
         """Call the service; values without a name go to the inputs in their order.
 
         Raises
@@ -80,7 +81,7 @@ class Service:
                 f"{self.name} {self.version} takes {len(self.inputs)} inputs, got {len(values)}."
             )
         given = {item.name: value for item, value in zip(self.inputs, values, strict=False)}
-        if twice := given.keys() & inputs.keys():
+        if twice := [name for name in inputs if find_name(name, given) is not None]:
             raise TypeError(f"{self.name} {self.version} got two values for {min(twice)!r}.")
         result = self.call({**given, **inputs})
         result.raise_for_error()
@@ -90,7 +91,7 @@ class Service:
         """Call the service; code of it that raises is told by the result (``success``)."""
         return self._services.consume(self.name, self.version, inputs, outputs=self.outputs)
 
-    def form(self, **values: object) -> CallForm:
+    def form(self, /, **values: object) -> CallForm:
         """Make a form to call the service with, for a notebook.
 
         Parameters
@@ -112,7 +113,7 @@ class Service:
 
         return CallForm(self, self.call).fill(**values)
 
-    def consume(self, **inputs: object) -> ServiceResult:
+    def consume(self, /, **inputs: object) -> ServiceResult:
         """Call the service with its inputs by name; the same as calling the object."""
         return self(**inputs)
 

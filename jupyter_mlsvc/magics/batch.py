@@ -15,6 +15,7 @@ from jupyter_mlsvc.display import TransferBar
 from jupyter_mlsvc.errors import BatchFailed
 from jupyter_mlsvc.magics.base import MlsvcMagics
 from jupyter_mlsvc.magics.options import LineParser
+from jupyter_mlsvc.wire.names import python_name
 
 if TYPE_CHECKING:
     import pandas
@@ -56,6 +57,7 @@ class BatchMagics(MlsvcMagics):
         parser = LineParser(self.batch.parser, _FORM)
         arguments = parser.parse(line)
         namespace = self.namespace(local_ns)
+        arguments.variable = python_name(arguments.variable)
         if arguments.variable not in namespace:
             raise parser.misuse(f"there is no variable {arguments.variable!r} here")
         if arguments.output is not None and not arguments.output.isidentifier():
@@ -66,7 +68,7 @@ class BatchMagics(MlsvcMagics):
         frame = self._finished(batch, quiet=arguments.quiet)
         if arguments.output is None:
             return frame
-        self.shell.user_ns[arguments.output] = frame
+        self.shell.user_ns[python_name(arguments.output)] = frame
         return None
 
     def _batch(self, arguments: Any, records: Any) -> Batch:

@@ -13,12 +13,13 @@ from IPython.core.magic_arguments import argument, magic_arguments
 from jupyter_mlsvc.client.results import ServiceResult
 from jupyter_mlsvc.magics.base import MlsvcMagics
 from jupyter_mlsvc.magics.options import LineParser
+from jupyter_mlsvc.wire.names import python_name
 
 _FORM: Final = (
     "%consume NAME [VERSION] input=VALUE …   where a VALUE is a Python literal or a variable"
 )
-# Names of R's services may have dots.
-_ASSIGNMENT: Final = re.compile(r"((?:[^\W\d]|\.(?!\d))[\w.]*)\s*=(?!=)\s*")
+# Names of R's services may have dots; the accent of a letter may stand behind it (``e\u0301``).
+_ASSIGNMENT: Final = re.compile(r"((?:[^\W\d]|\.(?!\d))[\w.\u0300-\u036f]*)\s*=(?!=)\s*")
 _OPENING: Final = "([{"
 _CLOSING: Final = ")]}"
 _QUOTES: Final = "\"'"
@@ -103,9 +104,10 @@ def value_of(text: str, namespace: Mapping[str, Any]) -> Any:
                 "neither a Python literal nor the name of a variable; "
                 "put the value into a variable first"
             ) from None
-    if text not in namespace:
-        raise ValueError(f"there is no variable {text!r} here")
-    return namespace[text]
+    name = python_name(text)
+    if name not in namespace:
+        raise ValueError(f"there is no variable {name!r} here")
+    return namespace[name]
 
 
 def _assignments(line: str) -> Iterator[tuple[int, str, int]]:

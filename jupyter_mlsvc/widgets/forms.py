@@ -19,6 +19,7 @@ from jupyter_mlsvc.errors import BadRequest, MlsvcError
 from jupyter_mlsvc.widgets.fields import html_outputs, kind_of, read_field, write_field
 from jupyter_mlsvc.widgets.looks import block, bundle, close_all, line
 from jupyter_mlsvc.wire.models import ParameterDefinition
+from jupyter_mlsvc.wire.names import find_name
 
 Call = Callable[[Mapping[str, Any]], ServiceResult]
 
@@ -116,7 +117,7 @@ class CallForm:
             raise InvalidFields(problems)
         return values
 
-    def fill(self, **values: Any) -> CallForm:
+    def fill(self, /, **values: Any) -> CallForm:
         """Put values into the fields, by the names of the inputs; lists, arrays and frames too.
 
         Raises
@@ -126,9 +127,10 @@ class CallForm:
         """
         from jupyter_mlsvc.client.parameters import plain_values
 
-        for name, value in plain_values(values).items():
-            if name not in self.fields:
-                raise TypeError(f"{self._service.name} has no input {name!r}.")
+        for given, value in plain_values(values).items():
+            name = find_name(given, self.fields)
+            if name is None:
+                raise TypeError(f"{self._service.name} has no input {given!r}.")
             kind = next(item.type for item in self._service.inputs if item.name == name)
             field = self.fields[name]
             is_switch = isinstance(field, ipywidgets.Checkbox)

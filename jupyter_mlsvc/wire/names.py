@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import keyword
 import re
+import unicodedata
+from collections.abc import Collection
 from typing import Final, NewType
 
 ServiceName = NewType("ServiceName", str)
@@ -52,6 +54,11 @@ def parameter_name(text: str, runtime_type: str = "Python") -> str:
 
     In Python that is an identifier, in R a syntactic name, which may have dots: ``flower.data``.
 
+    Returns
+    -------
+    str
+        The name as the language has it; see :func:`python_name`. R has it as it is written.
+
     Raises
     ------
     InvalidName
@@ -59,6 +66,7 @@ def parameter_name(text: str, runtime_type: str = "Python") -> str:
     """
     if runtime_type == "R":
         return _name_of_r(text)
+    text = python_name(text)
     if not text.isidentifier() or keyword.iskeyword(text):
         raise InvalidName(
             f"{text!r} is no valid name: use a Python identifier such as 'flower_data'."
@@ -68,6 +76,23 @@ def parameter_name(text: str, runtime_type: str = "Python") -> str:
             f"{text!r} is reserved: names with two underscores at both ends are Python's own."
         )
     return text
+
+
+def python_name(text: str) -> str:
+    """Return the spelling that Python gives to an identifier (NFKC).
+
+    The micro sign of keyboards (U+00B5) and the Greek letter (U+03BC) are one name to Python, and
+    so are an accented letter and a letter with its accent behind it.
+    """
+    return text if text.isascii() else unicodedata.normalize("NFKC", text)
+
+
+def find_name(name: str, known: Collection[str]) -> str | None:
+    """Return the one of some names that is the given one, or else the same one to Python."""
+    if name in known:
+        return name
+    wanted = python_name(name)
+    return next((each for each in known if python_name(each) == wanted), None)
 
 
 def _name_of_r(text: str) -> str:

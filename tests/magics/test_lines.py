@@ -175,3 +175,20 @@ def test_nothing_else_is_evaluated(text: str, message: str) -> None:
 def test_help_has_examples_and_no_doubled_percent_signs(magic: Any) -> None:
     assert "Examples::" in magic.__doc__
     assert "%%%" not in magic.__doc__
+
+
+def test_names_of_consume_are_read_in_any_spelling() -> None:
+    split = "cafe\N{COMBINING ACUTE ACCENT}"
+    micro = "\N{MICRO SIGN}"
+    assert split_inputs(f"Iris {split}=1 {micro}={micro}") == (
+        "Iris ",
+        [(split, "1"), (micro, micro)],
+    )
+    assert value_of(micro, {"\N{GREEK SMALL LETTER MU}": 5}) == 5
+
+
+def test_names_of_variables_are_as_python_has_them() -> None:
+    assert execute("-i \N{MICRO SIGN},b -o \N{MICRO SIGN} 1").inputs == [
+        "\N{GREEK SMALL LETTER MU}",
+        "b",
+    ]

@@ -9,6 +9,7 @@ from typing import Any, Final
 import msgspec
 
 from jupyter_mlsvc.wire.models import WebServiceResult
+from jupyter_mlsvc.wire.names import python_name
 from jupyter_mlsvc.wire.plain import ValueProblem, describe, require_text
 from jupyter_mlsvc.wire.problem import Problem, exception_type
 from jupyter_mlsvc_server.runtime.console import Console
@@ -56,6 +57,8 @@ class Exchange:
             It does not fit the inputs; the message has everything that is wrong with it.
         """
         given = self._parse(body)
+        if given.keys() != self._inputs.keys() and self._service.runtime_type != "R":
+            given = _as_python_has_them(given)
         if len(given) != len(self._inputs):
             raise Misfit(self._problems(given))
         read = self._read_input
@@ -221,6 +224,16 @@ class Exchange:
             return self._encoder.encode(result)
         except (UnicodeEncodeError, OverflowError):
             return json.dumps(msgspec.to_builtins(result)).encode()
+
+
+def _as_python_has_them(given: dict[str, Any]) -> dict[str, Any]:
+    """Give the members of a request their names' spellings in Python."""
+    named: dict[str, Any] = {}
+    for name, value in given.items():
+        if python_name(name) in named:
+            raise Misfit(f"Input {python_name(name)!r} is given twice.")
+        named[python_name(name)] = value
+    return named
 
 
 def _cut(message: str) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
+import msgspec
 from msgspec import UNSET, UnsetType
 
 from jupyter_mlsvc.wire.models import ParameterDefinition, PublishWebServiceRequest
@@ -118,11 +119,14 @@ def _changed(base: Revision, request: PublishWebServiceRequest) -> Revision:
         isolation=_given(request.isolation, base.isolation),
     )
     _check_worker(revision)
-    _check_parameters("inputParameterDefinitions", revision.inputs, revision.runtime_type)
-    _check_parameters("outputParameterDefinitions", revision.outputs, revision.runtime_type)
     _check_files(revision.output_files)
     check_operation(revision.operation_id)
-    return revision
+    runtime = revision.runtime_type
+    return replace(
+        revision,
+        inputs=_parameters("inputParameterDefinitions", revision.inputs, runtime),
+        outputs=_parameters("outputParameterDefinitions", revision.outputs, runtime),
+    )
 
 
 def _check_worker(revision: Revision) -> None:
@@ -144,23 +148,25 @@ def _given(value: T | UnsetType | None, otherwise: T) -> T:
     return otherwise if value is None or value is UNSET else value
 
 
-def _check_parameters(
+def _parameters(
     member: str, definitions: Sequence[ParameterDefinition], runtime_type: str
-) -> None:
-    seen: set[str] = set()
+) -> tuple[ParameterDefinition, ...]:
+    """Check declared inputs or outputs; gives them with their names as the language has them."""
+    named: dict[str, ParameterDefinition] = {}
     for definition in definitions:
         try:
             name = parameter_name(definition.name, runtime_type)
         except InvalidName as error:
             raise BadRequest(f"{member}: {error}") from None
-        if name in seen:
+        if name in named:
             raise BadRequest(f"{member}: {name!r} is there twice.")
-        seen.add(name)
+        named[name] = msgspec.structs.replace(definition, name=name)
         if definition.type not in (*KNOWN_TYPES, *FREE_TYPES):
             raise BadRequest(
                 f"{member}: {name!r} has the unknown type {definition.type!r}; use one of "
                 f"{', '.join((*KNOWN_TYPES, *FREE_TYPES))}."
             )
+    return tuple(named.values())
 
 
 def _check_files(names: Sequence[str]) -> None:

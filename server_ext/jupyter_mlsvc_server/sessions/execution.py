@@ -64,11 +64,15 @@ class Execution:
     ) -> None:
         self.id = str(uuid.uuid4()) if execution_id is None else _checked_id(execution_id)
         self.code = request.code or ""
-        self.inputs = {
-            parameter_name(each.name, runtime_type): each.value
-            for each in request.input_parameters or []
-        }
-        self.types = {each.name: each.type for each in request.input_parameters or [] if each.type}
+        self.inputs: dict[str, Any] = {}
+        self.types: dict[str, str] = {}
+        for each in request.input_parameters or []:
+            name = parameter_name(each.name, runtime_type)
+            if name in self.inputs:
+                raise InvalidName(f"The input {name!r} is given twice.")
+            self.inputs[name] = each.value
+            if each.type:
+                self.types[name] = each.type
         self.outputs = [
             parameter_name(name, runtime_type) for name in request.output_parameters or []
         ]

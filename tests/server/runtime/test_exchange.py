@@ -46,6 +46,30 @@ def exchange(work: Path, output_files: tuple[str, ...] = (), **inputs: str) -> E
     return Exchange(service, decode_input)
 
 
+MICRO, MU = "\N{MICRO SIGN}", "\N{GREEK SMALL LETTER MU}"
+
+
+def test_members_of_a_request_are_named_as_python_has_them(tmp_path: Path) -> None:
+    found = exchange(tmp_path, (), **{MU: "numeric", "fit": "numeric", "x": "numeric"})
+    for body in (
+        f'{{"{MICRO}": 1.5, "\N{LATIN SMALL LIGATURE FI}t": 2.5, "x": 3.5}}',
+        f'{{"{MU}": 1.5, "fit": 2.5, "\\uff58": 3.5}}',
+    ):
+        assert found.inputs(body.encode()) == {MU: 1.5, "fit": 2.5, "x": 3.5}
+
+
+def test_a_name_in_two_spellings_is_given_twice(tmp_path: Path) -> None:
+    found = exchange(tmp_path, (), **{MU: "numeric"})
+    with pytest.raises(Misfit, match="twice"):
+        found.inputs(f'{{"{MICRO}": 1, "{MU}": 2}}'.encode())
+
+
+def test_a_name_that_no_spelling_makes_right_is_named(tmp_path: Path) -> None:
+    found = exchange(tmp_path, (), **{MU: "numeric"})
+    with pytest.raises(Misfit, match=f"Input '{MU}' \\(numeric\\) is missing"):
+        found.inputs(b'{"m": 1}')
+
+
 @pytest.fixture
 def console() -> Console:
     return Console(1000)

@@ -49,6 +49,27 @@ async def until(condition: Any, seconds: float = 10) -> None:
 # --- inputs, outputs, console ----------------------------------------------------------------
 
 
+MICRO, MU = "\N{MICRO SIGN}", "\N{GREEK SMALL LETTER MU}"
+
+
+async def test_names_are_those_of_python(session: Session) -> None:
+    given = [WorkspaceObject(name=MICRO, value=[3.0], type="vector")]
+    code = f"kind = type({MICRO}).__name__; {MICRO} = kind"
+    request = ExecuteRequest(code=code, input_parameters=given, output_parameters=[MICRO])
+    result = await session.execute(request)
+    assert {each.name: each.value for each in result.output_parameters} == {MU: "ndarray"}
+    await session.set_object(MICRO, cloudpickle.dumps(5))
+    assert cloudpickle.loads(await session.get_object(MICRO)) == 5
+    assert MU in await session.objects()
+    await session.delete_object(MICRO)
+    assert MU not in await session.objects()
+
+
+async def test_one_input_in_two_spellings_is_given_twice(session: Session) -> None:
+    with pytest.raises(InvalidName, match="twice"):
+        await session.execute(request_of("1", {MICRO: 1, MU: 2}))
+
+
 async def test_an_input_with_a_type_is_what_a_service_gets(session: Session) -> None:
     given = [
         WorkspaceObject(name="frame", value={"a": [1, 2]}, type="data.frame"),
