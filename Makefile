@@ -25,7 +25,7 @@ help: ## Show this list
 .PHONY: install
 install: $(INSTALLED) ## Create .venv and install everything development needs
 
-$(INSTALLED): pyproject.toml labextension/hatch_build.py $(wildcard server_ext/jupyter-config/*) .ci/install
+$(INSTALLED): pyproject.toml labextension/hatch_build.py $(wildcard server_ext/*-config/*) .ci/install
 	@.ci/install
 
 .PHONY: labextension

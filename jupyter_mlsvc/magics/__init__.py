@@ -54,6 +54,7 @@ def unload(shell: InteractiveShell) -> None:
         registry.pop(kind.__name__, None)
         for names in kind.magics.values():
             for name in names:
+                shell.magics_manager.lazy_magics.pop(name, None)
                 for table in tables.values():
                     table.pop(name, None)
     for item in shell.configurables:

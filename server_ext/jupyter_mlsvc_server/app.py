@@ -140,6 +140,11 @@ class MlsvcApp(ExtensionApp):
         help="Name under which the person at the keyboard of this Jupyter server owns things. "
         "Default: the name of the JupyterHub user or of the operating system's user."
     ).tag(config=True)
+    autoload_magics = Bool(
+        True,
+        help="Whether notebooks of this Jupyter server have the magics without %load_ext. They "
+        "are imported when one is first used.",
+    ).tag(config=True)
     scoring_engine_class = Type(
         LocalEngine, klass=object, help="What runs the code of services."
     ).tag(config=True)
@@ -436,6 +441,7 @@ class MlsvcApp(ExtensionApp):
             "MLSVC_URL": self._notebook_url(),
             "MLSVC_TOKEN": self.parts.tokens.local_token(principal),
             "MLSVC_PUBLIC_URL": self.public_url,
+            "MLSVC_AUTOLOAD": "1" if self.autoload_magics else "0",
         }
         os.environ.update(self._kernel_environment)
 

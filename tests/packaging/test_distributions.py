@@ -39,7 +39,8 @@ def test_the_wheel_holds_every_module_of_both_packages(members: dict[str, bytes]
         for suffix in ("py", "R")
         for path in (root / package).rglob(f"*.{suffix}")
     }
-    assert {name for name in members if name.endswith((".py", ".R"))} == expected
+    modules = {name for name in members if name.endswith((".py", ".R")) and ".data/" not in name}
+    assert modules == expected
     assert "jupyter_mlsvc_server/runtime/r/agent.R" in expected
 
 
@@ -49,6 +50,7 @@ def test_the_wheel_holds_every_module_of_both_packages(members: dict[str, bytes]
         "jupyter_mlsvc/py.typed",
         "jupyter_mlsvc_server/py.typed",
         DATA + "etc/jupyter/jupyter_server_config.d/jupyter_mlsvc_server.json",
+        DATA + "etc/ipython/ipython_kernel_config.py",
         LABEXTENSION + "install.json",
         LABEXTENSION + "package.json",
         LABEXTENSION + "schemas/jupyter-mlsvc/plugin.json",
