@@ -124,8 +124,11 @@ class Waiting:
                 self._bar = tqdm(
                     desc=self._label, bar_format="{desc}: {elapsed}", leave=False, mininterval=0
                 )
-                self._bar.start_t -= now - self._started
-            self._bar.refresh()
+                if not self._bar.disable:
+                    self._bar.start_t -= now - self._started
+            # One that TQDM_DISABLE keeps away has nothing to show, nor a time to show.
+            if not self._bar.disable:
+                self._bar.refresh()
 
     def _hide(self) -> None:
         bar, self._bar = self._bar, None

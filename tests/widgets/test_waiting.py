@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -64,6 +67,38 @@ def test_zero_shows_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     with Waiting("Never", 0.0):
         time.sleep(1.2)
     assert capsys.readouterr().err == ""
+
+
+BARS = """
+import time
+from jupyter_mlsvc.client.progress import shown_when_slow
+from jupyter_mlsvc.display import TransferBar, Waiting
+
+with Waiting("Waiting", 0.1) as waiting, TransferBar("Sending") as sent:
+    time.sleep(1.2)
+    sent(1, 10)
+    waiting.heard()
+    time.sleep(1.2)
+    sent(2, 10)
+def slow():
+    yield 1
+    time.sleep(1.2)
+    yield 2
+assert list(shown_when_slow(slow(), "Fetching", 2, unit="record")) == [1, 2]
+"""
+
+
+@pytest.mark.parametrize("is_disabled", [False, True])
+def test_the_switch_of_all_bars_keeps_ours_away(is_disabled: bool) -> None:
+    # tqdm reads it where it is imported, once.
+    environment = os.environ | {"TQDM_DISABLE": "1"} if is_disabled else dict(os.environ)
+    ran = subprocess.run(
+        [sys.executable, "-c", BARS], env=environment, capture_output=True, text=True, check=True
+    )
+    assert ran.stdout == ""
+    for label in ("Waiting", "Sending", "Fetching"):
+        assert (label in ran.stderr) is not is_disabled
+    assert (ran.stderr == "") is is_disabled
 
 
 def test_a_ticker_is_silent_after_its_block() -> None:
