@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Iterator
 
 import pytest
 from hypothesis import HealthCheck, settings
 from jupyter_client.kernelspec import KernelSpecManager, NoSuchKernel
 
+from jupyter_mlsvc_server.launch import ServerProcess
 from tests.watching import watched_answers
 
 # How long an example takes says something about the machine only, and a suite that makes up other
@@ -29,6 +31,20 @@ def needs_r() -> None:
         KernelSpecManager().get_kernel_spec("ir")
     except NoSuchKernel:
         pytest.skip("R with IRkernel is not installed: apt install r-base-core r-cran-irkernel")
+
+
+@pytest.fixture(scope="session")
+def user_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    """A server for tests that show all there is, and clear all of it away: those of a notebook.
+
+    What tests of the API leave on the plugin's server would be among it.
+    """
+    with ServerProcess(
+        data_dir=tmp_path_factory.mktemp("user"),
+        admin_password=secrets.token_urlsafe(12),
+        base_url="/hub/user%20name/",
+    ) as server:
+        yield server
 
 
 @pytest.fixture(scope="session")

@@ -69,14 +69,14 @@ def shown_error(shell: InteractiveShell, monkeypatch: pytest.MonkeyPatch) -> Sho
 def on_server(
     shell: InteractiveShell,
     connection: MlsvcConnection,
-    mlsvc_server: ServerProcess,
+    user_server: ServerProcess,
     tmp_path: Path,
 ) -> Iterator[InteractiveShell]:
     """A shell that is logged in at a real server; what it left there goes afterwards."""
     secret = tmp_path / "password"
-    secret.write_text(f"{mlsvc_server.admin_password}\n")
+    secret.write_text(f"{user_server.admin_password}\n")
     shell.run_line_magic(
-        "mlsvc", f"login {mlsvc_server.public_url} -u admin --password-file {secret}"
+        "mlsvc", f"login {user_server.public_url} -u admin --password-file {secret}"
     )
     client = connection.client
     yield shell

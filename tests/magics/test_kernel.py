@@ -14,8 +14,8 @@ pytestmark = pytest.mark.kernel
 
 
 @pytest.fixture(scope="module")
-def notebook(mlsvc_server: ServerProcess) -> Iterator[Notebook]:
-    notebook = Notebook(mlsvc_server, "test.ipynb")
+def notebook(user_server: ServerProcess) -> Iterator[Notebook]:
+    notebook = Notebook(user_server, "test.ipynb")
     notebook.run("%load_ext jupyter_mlsvc\n%mlsvc session new test")
     yield notebook
     notebook.run("sessions = %mlsvc sessions\nfor session in sessions: session.close()")
@@ -174,8 +174,8 @@ def test_a_service_is_shown_as_a_table(notebook: Notebook) -> None:
     notebook.run("%mlsvc delete Shown V1")
 
 
-def test_the_session_is_named_after_the_notebook(mlsvc_server: ServerProcess) -> None:
-    notebook = Notebook(mlsvc_server, "Iris model.ipynb")
+def test_the_session_is_named_after_the_notebook(user_server: ServerProcess) -> None:
+    notebook = Notebook(user_server, "Iris model.ipynb")
     text = notebook.text("%load_ext jupyter_mlsvc\n%remote_exec print(1)")
     notebook.run("%mlsvc session close")
     notebook.close()

@@ -202,23 +202,23 @@ def test_sessions_are_started_switched_and_closed(run: Run) -> None:
 def test_a_wrong_password_is_one_line_and_keeps_the_login_that_was_there(
     run: Run,
     connection: MlsvcConnection,
-    mlsvc_server: ServerProcess,
+    user_server: ServerProcess,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("jupyter_mlsvc.magics.mlsvc.getpass", lambda _: "wrong password")
-    ran = run(f"%mlsvc login {mlsvc_server.public_url} -u admin")
+    ran = run(f"%mlsvc login {user_server.public_url} -u admin")
     assert ran.stdout.splitlines()[0].startswith("Unauthorized: ")
     assert connection.client.user == "admin"
     assert run("%mlsvc status").value.code == "pass"
 
 
-def test_after_logout_the_tokens_are_useless(mlsvc_server: ServerProcess) -> None:
-    assert mlsvc_server.admin_password is not None
-    client = Client(mlsvc_server.public_url, username="admin", password=mlsvc_server.admin_password)
+def test_after_logout_the_tokens_are_useless(user_server: ServerProcess) -> None:
+    assert user_server.admin_password is not None
+    client = Client(user_server.public_url, username="admin", password=user_server.admin_password)
     token = client._api.auth.token()
     client.logout()
     with pytest.raises(MlsvcError):
-        Client(mlsvc_server.public_url, token).services.list()
+        Client(user_server.public_url, token).services.list()
 
 
 def test_a_server_that_is_not_there_is_one_line(shown_error: ShownError) -> None:

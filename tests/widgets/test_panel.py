@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from jupyter_mlsvc_server.launch import ServerProcess
-from jupyter_mlsvc_server.pytest_plugin import Api
+from tests.contract.doors import Door, sign_in
 from tests.magics.notebook import Notebook
 from tests.widgets.front_end import FrontEnd
 
@@ -24,14 +24,19 @@ Publish = Callable[[str, str, str], None]
 
 
 @pytest.fixture(scope="module")
-def notebook(mlsvc_server: ServerProcess) -> Iterator[Notebook]:
-    notebook = Notebook(mlsvc_server, "panel.ipynb")
+def notebook(user_server: ServerProcess) -> Iterator[Notebook]:
+    notebook = Notebook(user_server, "panel.ipynb")
     yield notebook
     notebook.close()
 
 
+@pytest.fixture(scope="module")
+def door(user_server: ServerProcess) -> Door:
+    return sign_in(user_server.public_url, "admin", user_server.admin_password)
+
+
 @pytest.fixture
-def publish(mlsvc_api: Api) -> Iterator[Publish]:
+def publish(door: Door) -> Iterator[Publish]:
     """Publish a service by the public door, as somebody else would; it goes afterwards."""
     made: list[str] = []
 
@@ -42,12 +47,12 @@ def publish(mlsvc_api: Api) -> Iterator[Publish]:
             "inputParameterDefinitions": [{"name": "a", "type": "vector"}],
             "outputParameterDefinitions": [{"name": "b", "type": "numeric"}],
         }
-        mlsvc_api("POST", f"/services/{name}/{version}", json=body).raise_for_status()
+        door.post(f"/services/{name}/{version}", json=body).raise_for_status()
         made.append(f"/services/{name}/{version}")
 
     yield publish
     for path in made:
-        mlsvc_api("DELETE", path)
+        door.delete(path)
 
 
 @pytest.fixture
@@ -71,13 +76,13 @@ def test_without_widgets_the_panel_is_readable(page: FrontEnd, publish: Publish)
 
 
 def test_what_others_publish_and_delete_appears_and_goes(
-    page: FrontEnd, publish: Publish, mlsvc_api: Api
+    page: FrontEnd, publish: Publish, door: Door
 ) -> None:
     publish("Appears", "V1", "b = sum(a)")
     started = time.monotonic()
     page.wait_until(lambda: "Appears  V1" in page.options(0))
     assert time.monotonic() - started < 3
-    mlsvc_api("DELETE", "/services/Appears/V1")
+    door.delete("/services/Appears/V1")
     page.wait_until(lambda: "Appears  V1" not in page.options(0))
 
 
@@ -126,11 +131,11 @@ def test_a_form_stays_open_while_the_list_changes(page: FrontEnd, publish: Publi
 
 
 def test_deleting_asks_first_and_says_what_calls_there_were(
-    page: FrontEnd, publish: Publish, mlsvc_api: Api
+    page: FrontEnd, publish: Publish, door: Door
 ) -> None:
     publish("Deleted", "V1", "b = sum(a)")
     publish("Deleted", "V2", "b = sum(a)")
-    mlsvc_api("POST", "/api/Deleted/V2", json={"a": [1]}).raise_for_status()
+    door.post("/api/Deleted/V2", json={"a": [1]}).raise_for_status()
     page.set(page.find("Text"), value="deleted")
     page.wait_until(lambda: page.options(0) == ["Deleted  V2", "Deleted  V1"])
     page.set(page.select(0), index=0)
@@ -138,12 +143,12 @@ def test_deleting_asks_first_and_says_what_calls_there_were(
     page.wait_until(lambda: "Delete Deleted V2 for good? It was called once" in page.texts())
     page.click("Keep")
     page.wait_until(lambda: not page.is_shown(page.find("Button", description="Delete")))
-    assert mlsvc_api("GET", "/services/Deleted/V2").status_code == 200
+    assert door.get("/services/Deleted/V2").status_code == 200
     page.click("Delete…")
     page.click("Delete")
     page.wait_until(lambda: page.options(0) == ["Deleted  V1"])
     page.wait_until(lambda: "Deleted Deleted V2." in page.texts())
-    assert mlsvc_api("GET", "/services/Deleted/V2").status_code == 404
+    assert door.get("/services/Deleted/V2").status_code == 404
 
 
 def test_a_session_is_interrupted_kept_and_closed(page: FrontEnd) -> None:
@@ -206,9 +211,9 @@ def test_a_server_that_is_away_is_one_line_in_the_panel(notebook: Notebook) -> N
 
 
 def test_a_kernel_that_shuts_down_while_a_panel_is_live_says_nothing(
-    mlsvc_server: ServerProcess,
+    user_server: ServerProcess,
 ) -> None:
-    notebook = Notebook(mlsvc_server, "shutdown.ipynb")
+    notebook = Notebook(user_server, "shutdown.ipynb")
     page = FrontEnd(notebook)
     page.run(PANEL)
     page.show()
