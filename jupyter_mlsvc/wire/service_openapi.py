@@ -36,7 +36,7 @@ _TYPES: Final[dict[str, Json]] = SERVICE_TYPES | {
     # Any JSON, as the wire has it.
     "string": {},
 }
-_CALL_ERRORS: Final = (400, 401, 403, 404, 413, 500, 503, 504)
+_CALL_ERRORS: Final = (400, 401, 403, 404, 413, 415, 500, 503, 504)
 _BATCH_ERRORS: Final = (401, 403, 404)
 _PUBLIC: Final = "Authentication APIs"
 
@@ -131,7 +131,7 @@ def _operations(service: models.WebService) -> Iterable[Operation]:
         ),
         answer=models.StartBatchExecutionResponse,
         status=202,
-        errors=(400, 401, 403, 404, 413),
+        errors=(400, 401, 403, 404, 413, 415),
     )
     yield Operation(
         id="GetBatchExecutions",

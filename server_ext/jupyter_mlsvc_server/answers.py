@@ -23,7 +23,7 @@ REQUEST_ID: Final = "X-Request-Id"
 
 CORS_HEADERS: Final = {
     "Vary": "Origin",
-    "Access-Control-Allow-Headers": "Authorization, Content-Type, Accept",
+    "Access-Control-Allow-Headers": "Authorization, Content-Type, Content-Encoding, Accept",
     "Access-Control-Allow-Methods": "GET, POST, PUT, PATCH, DELETE",
     "Access-Control-Max-Age": "600",
 }
@@ -45,9 +45,10 @@ def nobody_known(*, token_was_sent: bool) -> Unauthorized:
     )
 
 
-def body_too_large(limit: int) -> PayloadTooLarge:
-    """Make the error for a body over the limit, in bytes."""
-    return PayloadTooLarge(f"The body is larger than this server takes here ({limit:,} bytes).")
+def body_too_large(limit: int, *, is_decoded: bool = False) -> PayloadTooLarge:
+    """Make the error for a body over the limit, in bytes, as it came or once it is decoded."""
+    what = "The decoded body" if is_decoded else "The body"
+    return PayloadTooLarge(f"{what} is larger than this server takes here ({limit:,} bytes).")
 
 
 def error_body(error: MlsvcServerError, request_id: str) -> bytes:

@@ -10,6 +10,7 @@
       Conflict                      409
       Gone                          410
       PayloadTooLarge               413
+      UnsupportedMediaType          415
       TooManyRequests               429
       Busy                          503
       DeadlinePassed                504
@@ -99,6 +100,23 @@ class PayloadTooLarge(MlsvcServerError):
     """The body is over the limit."""
 
     status = 413
+
+
+class UnsupportedMediaType(MlsvcServerError):
+    """The body is in a form that is not read here."""
+
+    status = 415
+
+
+class UnsupportedContentCoding(UnsupportedMediaType):
+    """The body is encoded in a way that is not known here."""
+
+    known: ClassVar[tuple[str, ...]] = ("gzip", "deflate", "zstd")
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """The codings that are known (RFC 9110, 15.5.16)."""
+        return {"Accept-Encoding": ", ".join(self.known)}
 
 
 class TooManyRequests(MlsvcServerError):

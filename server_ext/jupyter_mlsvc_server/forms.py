@@ -168,6 +168,7 @@ class FormEndpoint(Endpoint):
     """Base of endpoints that take a form with files."""
 
     takes_upload = True
+    reads_text = False
     _reader: FormReader | None = None
 
     async def receiver(self) -> FormReader | None:
@@ -189,7 +190,7 @@ class FormEndpoint(Endpoint):
         PayloadTooLarge
             It went over the limit.
         """
-        self.check_size()
+        self.check_body()
         if self._reader is None:
             raise BadRequest(f"Send this as {_FORM}.")
         return await self._reader.finish()

@@ -7,6 +7,7 @@ established. :func:`mount` makes the concrete handler classes.
 
 from __future__ import annotations
 
+import asyncio
 import http.client
 import logging
 import re
@@ -21,6 +22,7 @@ from jupyter_server.auth.identity import IdentityProvider, User
 from jupyter_server.base.handlers import APIHandler
 from tornado import httputil, iostream, web
 
+from jupyter_mlsvc.wire.json_text import UnreadableJson, decode_json, is_blank
 from jupyter_mlsvc.wire.names import InvalidName
 from jupyter_mlsvc_server import answers
 from jupyter_mlsvc_server.answers import (
@@ -32,6 +34,7 @@ from jupyter_mlsvc_server.answers import (
     nobody_known,
 )
 from jupyter_mlsvc_server.auth.principal import Principal, Role
+from jupyter_mlsvc_server.content_coding import BodyDecoder, charset_problem, codings_of
 from jupyter_mlsvc_server.errors import (
     BadRequest,
     Busy,
@@ -87,6 +90,8 @@ class Endpoint(web.RequestHandler):
     """Verbs that need no credentials."""
     takes_upload: ClassVar[bool] = False
     """Whether the larger limit for uploads applies to bodies."""
+    reads_text: ClassVar[bool] = True
+    """Whether bodies are texts, so that their charset matters."""
     needs_ready: ClassVar[bool] = True
     """Whether the verbs need the managers to have started."""
     resource: ClassVar[str] = "service"
@@ -98,6 +103,9 @@ class Endpoint(web.RequestHandler):
     _chunks: list[bytes]
     _received = 0
     _receiver: Receiver | None = None
+    _decoder: BodyDecoder | None = None
+    _body_problem: MlsvcServerError | None = None
+    """What is wrong with the body, found while it came."""
     is_refused = False
     """Whether the answer is a refusal already and the body goes unread."""
 
@@ -150,6 +158,7 @@ class Endpoint(web.RequestHandler):
             raise self._too_large()
         try:
             await self.admit()
+            self._read_media_headers()
         except Exception as refusal:
             if "Transfer-Encoding" in self.request.headers:
                 raise
@@ -157,6 +166,15 @@ class Endpoint(web.RequestHandler):
             return
         if self.request.method in _METHODS_WITH_BODY:
             self._receiver = await self.receiver()
+
+    def _read_media_headers(self) -> None:
+        """Get ready to decode the body, or raise where that is not known here."""
+        headers = self.request.headers
+        content_type = headers.get("Content-Type", "")
+        if self.reads_text and (problem := charset_problem(content_type)) is not None:
+            raise problem
+        if codings := codings_of(headers.get("Content-Encoding", "")):
+            self._decoder = BodyDecoder(codings, self._body_limit)
 
     def _refuse_after_body(self, refusal: Exception) -> None:
         # An answer before the end of the body closes the connection: what the client sent last
@@ -183,13 +201,28 @@ class Endpoint(web.RequestHandler):
     async def data_received(self, chunk: bytes) -> None:
         """Keep a piece of the body, as long as the whole stays within the limit."""
         self._received += len(chunk)
-        if self.is_refused or self._received > self._body_limit:
-            # Raising here would close the connection without an answer; ``check_size`` raises.
+        if self.is_refused or self._body_problem or self._received > self._body_limit:
+            # Raising here would close the connection without an answer; ``check_body`` raises.
             self._chunks = []
-        elif self._receiver is not None:
+        elif self._decoder is None:
+            await self._keep(chunk)
+        else:
+            await self._keep_decoded(self._decoder, chunk)
+
+    async def _keep(self, chunk: bytes) -> None:
+        if self._receiver is not None:
             await self._receiver.write(chunk)
         else:
             self._chunks.append(chunk)
+
+    async def _keep_decoded(self, decoder: BodyDecoder, chunk: bytes) -> None:
+        try:
+            for piece in decoder.feed(chunk):
+                await self._keep(piece)
+                # A small chunk may become many pieces, and others wait.
+                await asyncio.sleep(0)
+        except MlsvcServerError as problem:
+            self._body_problem = problem
 
     def on_finish(self) -> None:
         """Remove what is left of the body."""
@@ -215,10 +248,22 @@ class Endpoint(web.RequestHandler):
         settings = self.web_settings
         return settings.max_upload_bytes if self.takes_upload else settings.max_body_bytes
 
-    def check_size(self) -> None:
-        """Raise ``PayloadTooLarge`` where the body went over the limit."""
+    def check_body(self) -> None:
+        """Raise what is wrong with the bytes of the body, once all have come.
+
+        Raises
+        ------
+        PayloadTooLarge
+            It went over the limit.
+        BadRequest
+            It could not be decoded.
+        """
         if self._received > self._body_limit:
             raise self._too_large()
+        if self._body_problem is not None:
+            raise self._body_problem
+        if self._decoder is not None:
+            self._decoder.finish()
 
     def _too_large(self) -> PayloadTooLarge:
         return body_too_large(self._body_limit)
@@ -227,8 +272,8 @@ class Endpoint(web.RequestHandler):
 
     @property
     def body(self) -> bytes:
-        """The whole body; raises ``PayloadTooLarge`` where it went over the limit."""
-        self.check_size()
+        """The whole body; raises as :meth:`check_body`."""
+        self.check_body()
         if len(self._chunks) != 1:
             self._chunks = [b"".join(self._chunks)]
         return self._chunks[0]
@@ -242,13 +287,13 @@ class Endpoint(web.RequestHandler):
             Not JSON, or a member is missing or of the wrong type; the message names it.
         """
         body = self.body.strip()
-        if body in {b"", b"null"}:
+        if body == b"null" or is_blank(body):
             body = b"{}"
         try:
-            return msgspec.json.decode(body, type=kind)
+            return decode_json(body, msgspec.json.Decoder(kind).decode)
         except msgspec.ValidationError as error:
             raise BadRequest(f"The request body does not fit: {error}.") from None
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        except UnreadableJson as error:
             raise BadRequest(f"The request body is not valid JSON: {error}.") from None
 
     def query(self, name: str, default: str = "") -> str:

@@ -64,7 +64,7 @@ class AllBatches(BatchEndpoint):
 
     async def post(self, name: str, version: str) -> None:
         """Start one (contract: ``StartBatchExecution``)."""
-        self.check_size()
+        self.check_body()
         assert self._upload is not None
         parallel_count = self.number("parallelCount", _PARALLEL_COUNT, least=1)
         self.answer(

@@ -13,6 +13,7 @@ from typing import Final
 
 import msgspec
 
+from jupyter_mlsvc.wire.json_text import UnreadableJson, decode_json, require_utf_8
 from jupyter_mlsvc_server.batches.errors import TooManyRecords, UnfitRecords
 from jupyter_mlsvc_server.batches.files import (
     OFFSETS,
@@ -103,17 +104,19 @@ def _split(folder: Path, most: int) -> int:
         view = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     if _objects(view) > most * _OBJECTS_A_RECORD:
         raise TooManyRecords(most)
+    text = memoryview(view)
     try:
+        require_utf_8(text)
         # The first look costs little memory and finds what is wrong; the second one splits.
-        if len(msgspec.json.decode(view, type=list[_Object])) > most:
+        if len(decode_json(text, msgspec.json.Decoder(list[_Object]).decode)) > most:
             raise TooManyRecords(most)
-        records = msgspec.json.decode(view, type=list[msgspec.Raw])
+        records = decode_json(text, msgspec.json.Decoder(list[msgspec.Raw]).decode)
     except msgspec.ValidationError as error:
         raise UnfitRecords(
             f"The request body does not fit: {error}. It has to be a list of records, each an "
             "object with the inputs by name."
         ) from None
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except UnreadableJson as error:
         raise UnfitRecords(f"The request body is not valid JSON: {error}.") from None
     _write_records(folder, records)
     body.unlink()

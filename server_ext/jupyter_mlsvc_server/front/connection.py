@@ -23,7 +23,8 @@ from jupyter_mlsvc_server.answers import (
     error_body,
     nobody_known,
 )
-from jupyter_mlsvc_server.errors import BadRequest, Busy, MlsvcServerError
+from jupyter_mlsvc_server.content_coding import charset_problem, codings_of, decoded
+from jupyter_mlsvc_server.errors import BadRequest, Busy, MlsvcServerError, UnsupportedMediaType
 from jupyter_mlsvc_server.front.heads import END as HEAD_ENDS
 from jupyter_mlsvc_server.front.link import LinkEnded
 from jupyter_mlsvc_server.front.relay import Relay
@@ -104,9 +105,9 @@ class Request:
     """A request on its way in."""
 
     __slots__ = (
-        "authorization", "chunks", "error", "expects", "headers", "is_admitted", "is_chunked",
-        "is_forwarded", "is_kept_alive", "is_whole", "key", "length", "method", "origin", "size",
-        "url", "version", "wakeup",
+        "authorization", "chunks", "codings", "error", "expects", "headers", "is_admitted",
+        "is_chunked", "is_forwarded", "is_kept_alive", "is_whole", "key", "length",
+        "media_problem", "method", "origin", "size", "url", "version", "wakeup",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -126,6 +127,10 @@ class Request:
         self.expects = False
         self.authorization: bytes | None = None
         self.origin: bytes | None = None
+        self.codings: tuple[str, ...] = ()
+        """How the body of a call is encoded."""
+        self.media_problem: MlsvcServerError | None = None
+        """Why the body of a call can't be read, as its headers tell."""
         self.is_admitted = False
         self.error: MlsvcServerError | None = None
         """What it is answered with once its body has come."""
@@ -405,6 +410,8 @@ class Connection(asyncio.Protocol):
                     request.origin = value
                 case b"expect":
                     request.expects = value.lower() == b"100-continue"
+                case b"content-encoding" | b"content-type" if request.key is not None:
+                    _read_media_header(request, name.lower(), value.decode("latin-1"))
 
     async def _verify(self, request: Request, authorization: bytes, token: str) -> None:
         try:
@@ -425,6 +432,9 @@ class Connection(asyncio.Protocol):
         if request.length > limit or request.size > limit:
             self._refuse(request, body_too_large(limit))
             return
+        if request.media_problem is not None:
+            self._refuse(request, request.media_problem)
+            return
         request.is_admitted = True
         if request.is_whole:
             self._submit(request)
@@ -435,7 +445,21 @@ class Connection(asyncio.Protocol):
         chunks = request.chunks
         body = chunks[0] if len(chunks) == 1 else b"".join(chunks)
         assert request.key is not None
-        self._call = self._front.engine.submit(request.key, body, self._ended)
+        if request.codings:
+            self._spawn(self._submit_decoded(request, request.key, body))
+        else:
+            self._call = self._front.engine.submit(request.key, body, self._ended)
+
+    async def _submit_decoded(self, request: Request, key: DefinitionKey, body: bytes) -> None:
+        limit = self._limits.body_bytes
+        try:
+            plain = await asyncio.to_thread(decoded, body, request.codings, limit)
+        except MlsvcServerError as error:
+            if request is self._current:
+                self._finish_with_error(request, error)
+            return
+        if request is self._current:
+            self._call = self._front.engine.submit(key, plain, self._ended)
 
     def _ended(self, outcome: ScoringAnswer | MlsvcServerError) -> None:
         request = self._current
@@ -697,6 +721,16 @@ def _forwarded(request: Request) -> list[tuple[bytes, bytes]]:
     elif request.version == "1.0":
         headers.append((b"Connection", b"keep-alive"))
     return headers
+
+
+def _read_media_header(request: Request, name: bytes, value: str) -> None:
+    if name == b"content-type":
+        request.media_problem = charset_problem(value) or request.media_problem
+        return
+    try:
+        request.codings += codings_of(value)
+    except UnsupportedMediaType as problem:
+        request.media_problem = problem
 
 
 def key_of(url: bytes) -> DefinitionKey | None:

@@ -74,6 +74,8 @@ def _is_call(request: Request) -> bool:
         and request.is_kept_alive
         and not request.is_chunked
         and not request.expects
+        and not request.codings
+        and request.media_problem is None
         and names.count(b"content-length") == 1
         and b"upgrade" not in names
     )

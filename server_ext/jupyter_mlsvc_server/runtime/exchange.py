@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import msgspec
 
+from jupyter_mlsvc.wire.json_text import UnreadableJson, decode_json, is_blank
 from jupyter_mlsvc.wire.models import WebServiceResult
 from jupyter_mlsvc.wire.names import python_name
 from jupyter_mlsvc.wire.plain import ValueProblem, describe, require_text
@@ -143,9 +144,9 @@ class Exchange:
 
     def _parse(self, body: bytes) -> dict[str, Any]:
         try:
-            given = msgspec.json.decode(body) if body and not body.isspace() else {}
-        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
-            raise Misfit(f"The body is not JSON that can be read: {error}.") from error
+            given = msgspec.json.decode(body)
+        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+            given = _read_unusual(body)
         if given is None:
             return {}
         if not isinstance(given, dict):
@@ -234,6 +235,14 @@ def _as_python_has_them(given: dict[str, Any]) -> dict[str, Any]:
             raise Misfit(f"Input {python_name(name)!r} is given twice.")
         named[python_name(name)] = value
     return named
+
+
+def _read_unusual(body: bytes) -> Any:
+    """Read a body that the decoder refuses as it is."""
+    try:
+        return None if is_blank(body) else decode_json(body, msgspec.json.decode)
+    except UnreadableJson as error:
+        raise Misfit(f"The body is not JSON that can be read: {error}.") from error
 
 
 def _cut(message: str) -> str:

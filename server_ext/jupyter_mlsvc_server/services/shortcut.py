@@ -34,6 +34,7 @@ from tornado.web import Application
 from jupyter_mlsvc_server.answers import REQUEST_ID
 from jupyter_mlsvc_server.auth.policy import Action, may
 from jupyter_mlsvc_server.auth.tokens import TokenManager
+from jupyter_mlsvc_server.content_coding import charset_problem
 from jupyter_mlsvc_server.scoring.definition import DefinitionKey
 from jupyter_mlsvc_server.scoring.engine import ScoringAnswer
 from jupyter_mlsvc_server.services.bookkeeping import Bookkeeping
@@ -244,6 +245,8 @@ class Shortcut(Router):
         if request.method != "POST" or request.version != "HTTP/1.1":
             return None
         if not _UNUSUAL.isdisjoint(headers):
+            return None
+        if charset_problem(headers.get("Content-Type", "")) is not None:
             return None
         if headers.get("Connection", "keep-alive").lower() != "keep-alive":
             return None

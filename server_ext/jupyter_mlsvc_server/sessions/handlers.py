@@ -248,6 +248,7 @@ class WorkspaceObject(SessionEndpoint):
     """One object of the workspace."""
 
     takes_upload = True
+    reads_text = False
 
     async def get(self, session_id: str, object_name: str) -> None:
         """Send it as a pickle, in R as RData (contract: ``getWorkspaceObject``)."""
