@@ -49,18 +49,19 @@ def _first_completion(
     """Return a matcher that loads the extension with the first of our lines that it sees."""
     from IPython.core.completer import context_matcher
 
+    nothing: SimpleMatcherResult = {"completions": []}
+
     @context_matcher(identifier="jupyter_mlsvc_autoload")
     def complete_first(context: CompletionContext) -> SimpleMatcherResult:
-        if _LINE.search(context.text_until_cursor) is None:
-            return {"completions": []}
+        manager = shell.extension_manager
+        if manager is None or _LINE.search(context.text_until_cursor) is None:
+            return nothing
         matchers = shell.Completer.custom_matchers
         if complete_first in matchers:
             matchers.remove(complete_first)
         before = len(matchers)
-        shell.run_line_magic("load_ext", _EXTENSION)
-        found: SimpleMatcherResult = (
-            matchers[-1](context) if len(matchers) > before else {"completions": []}
-        )
+        manager.load_extension(_EXTENSION)
+        found: SimpleMatcherResult = matchers[-1](context) if len(matchers) > before else nothing
         return found
 
     made: Callable[[CompletionContext], SimpleMatcherResult] = complete_first

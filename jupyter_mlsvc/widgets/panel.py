@@ -227,7 +227,7 @@ class Panel:
         _set_options(built.sessions, options)
         built.tabs.set_title(1, f"Sessions ({len(self.state.sessions)})")
         session = self._session()
-        _set(built.session_details, value=_session_html(session))
+        _set(built.session_details, value=self._session_html())
         _set(built.interrupt, disabled=session is None or session.state != "busy")
         for button in (built.snapshot, built.close_session):
             _set(button, disabled=session is None)
@@ -246,6 +246,13 @@ class Panel:
             known = self.state.is_loaded and not self.state.trouble
             return "<p>Nothing is published yet; %%publish does so.</p>" if known else ""
         return _service_html(service, self.state)
+
+    def _session_html(self) -> str:
+        session = self._session()
+        if session is None:
+            known = self.state.is_loaded and not self.state.trouble
+            return "<p>You have no session; %%remote_exec starts one.</p>" if known else ""
+        return _session_html(session)
 
     def _say(self, text: str, *, is_error: bool = False) -> None:
         if self._widgets is not None:
@@ -436,9 +443,7 @@ def _service_html(service: Service, state: PanelState) -> str:
     return block(card)
 
 
-def _session_html(session: Session | None) -> str:
-    if session is None:
-        return "<p>You have no session; %%remote_exec starts one.</p>"
+def _session_html(session: Session) -> str:
     rows = [
         ("state", _state_text(session)),
         ("runtime", session.runtime_type),

@@ -6,12 +6,14 @@ import { MlsvcError } from './request';
  * What kept a request from succeeding, as far as the panel tells cases apart.
  *
  * - `offline`: no answer came, or a proxy's in place of the server's
+ * - `unavailable`: the server cannot do it now, such as while it starts or stops
  * - `signedOut`: the server does not know who is asking
  * - `forbidden`: it does, and refuses
  * - `absent`: a server answers, but jupyter-mlsvc does not run in it
  * - `failed`: anything else
  */
-export type TroubleKind = 'offline' | 'signedOut' | 'forbidden' | 'absent' | 'failed';
+export type TroubleKind =
+  'offline' | 'unavailable' | 'signedOut' | 'forbidden' | 'absent' | 'failed';
 
 /**
  * A failure with the message for its reader: the server's own, where there is one.
@@ -60,6 +62,9 @@ function kindOf(error: unknown): TroubleKind {
   }
   if (status === 404 && !exceptionType) {
     return 'absent';
+  }
+  if (status === 503 && exceptionType) {
+    return 'unavailable';
   }
   return [502, 503, 504].includes(status) && !exceptionType ? 'offline' : 'failed';
 }

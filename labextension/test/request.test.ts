@@ -147,7 +147,7 @@ describe('troubleOf', () => {
     [new MlsvcError('Not Found', 404), 'absent'],
     [new MlsvcError('No service.', 404, 'NotFoundException'), 'failed'],
     [new MlsvcError('502 Bad Gateway', 502), 'offline'],
-    [new MlsvcError('Queue is full.', 503, 'BackEndBusyException'), 'failed'],
+    [new MlsvcError('Queue is full.', 503, 'BackEndBusyException'), 'unavailable'],
     ['broken', 'failed']
   ])('tells %s', (error, kind) => {
     expect(troubleOf(error).kind).toBe(kind);

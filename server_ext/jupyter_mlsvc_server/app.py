@@ -350,6 +350,7 @@ class MlsvcApp(ExtensionApp):
             return
         parts = self.parts
         parts.ready = False
+        parts.stopping = True
         gc.unfreeze()
         for name in self._kernel_environment:
             os.environ.pop(name, None)

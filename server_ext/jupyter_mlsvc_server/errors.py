@@ -140,6 +140,18 @@ class Busy(TooManyRequests):
     status = 503
 
 
+class NotServing(Busy):
+    """The server has not started yet, or is on its way to its end."""
+
+    def __init__(self, *, is_stopping: bool) -> None:
+        super().__init__(
+            "The server is stopping."
+            if is_stopping
+            else "The server is starting; try again in a moment.",
+            retry_after=1,
+        )
+
+
 class DeadlinePassed(MlsvcServerError):
     """The work took longer than it may and was stopped."""
 

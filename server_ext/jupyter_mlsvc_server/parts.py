@@ -29,6 +29,8 @@ class Parts:
     ----------
     ready
         Whether all have started.
+    stopping
+        Whether they are being stopped.
     public_url
         Address of the public door; empty while it is closed.
     """
@@ -47,4 +49,5 @@ class Parts:
     status: StatusReporter
     staging: Staging
     ready: bool = False
+    stopping: bool = False
     public_url: str = ""

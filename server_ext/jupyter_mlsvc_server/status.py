@@ -10,7 +10,7 @@ from traitlets.config import LoggingConfigurable
 from jupyter_mlsvc._version import __version__
 from jupyter_mlsvc.wire.models import StatusResponse
 from jupyter_mlsvc.wire.swagger import API_VERSION, core_openapi, core_swagger
-from jupyter_mlsvc_server.errors import Busy
+from jupyter_mlsvc_server.errors import NotServing
 from jupyter_mlsvc_server.storage.database import Database
 from jupyter_mlsvc_server.web import Endpoint, Routes
 
@@ -125,7 +125,7 @@ class Ready(Endpoint):
     async def get(self) -> None:
         """Answer 200 once everything has started, 503 before."""
         if not self.parts.ready:
-            raise Busy("The server is starting.", retry_after=1)
+            raise NotServing(is_stopping=self.parts.stopping)
         self.answer({"status": "ready"})
 
 

@@ -37,10 +37,10 @@ from jupyter_mlsvc_server.auth.principal import Principal, Role
 from jupyter_mlsvc_server.content_coding import BodyDecoder, charset_problem, codings_of
 from jupyter_mlsvc_server.errors import (
     BadRequest,
-    Busy,
     Forbidden,
     MlsvcServerError,
     NotFound,
+    NotServing,
     PayloadTooLarge,
 )
 
@@ -188,7 +188,7 @@ class Endpoint(web.RequestHandler):
     async def admit(self) -> None:
         """Let the request in, or raise."""
         if self.needs_ready and not self.parts.ready:
-            raise Busy("The server is starting; try again in a moment.", retry_after=1)
+            raise NotServing(is_stopping=self.parts.stopping)
         if self.request.method in self.public_methods:
             return
         self._principal = await self.identify()

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from jupyter_mlsvc_server.errors import NotServing
+
 pytestmark = pytest.mark.kernel
 
 
@@ -49,3 +51,11 @@ def test_a_data_folder_that_cannot_be_made_ends_the_start_with_a_sentence(tmp_pa
     assert status == 1
     assert said.splitlines()[-1].endswith(f"data_dir {folder} cannot be used: Not a directory.")
     assert "Traceback" not in said
+
+
+@pytest.mark.parametrize(("is_stopping", "word"), [(False, "starting"), (True, "stopping")])
+def test_a_server_that_does_not_serve_says_whether_it_starts_or_stops(
+    is_stopping: bool, word: str
+) -> None:
+    refusal = NotServing(is_stopping=is_stopping)
+    assert (refusal.status, word in str(refusal)) == (503, True)

@@ -84,6 +84,8 @@ function wordsFor({ kind, message }: ITrouble, trans: TranslationBundle): IWords
         title: trans.__('The server does not answer'),
         detail: trans.__('It is asked again by itself. What is shown may be out of date.')
       };
+    case 'unavailable':
+      return { title: trans.__('The server cannot answer now'), detail: message };
     case 'signedOut':
       return { title: trans.__('You are signed out'), detail: message };
     case 'forbidden':

@@ -18,9 +18,12 @@ export function Detail(props: {
 }): React.ReactElement {
   const { title, back, trans, actions, children, onBack } = props;
   const heading = React.useRef<HTMLHeadingElement>(null);
-  // What was opened is read aloud, and Escape leads back.
+  // What was focused in the list is gone; what was opened is read aloud, and Escape leads back.
   React.useEffect(() => {
-    heading.current?.focus();
+    // Elsewhere, such as on a tab that arrow keys led to, the focus stays.
+    if (!document.activeElement || document.activeElement === document.body) {
+      heading.current?.focus();
+    }
   }, []);
   return (
     <section

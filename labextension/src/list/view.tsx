@@ -61,7 +61,7 @@ export function ListPage<T extends IListItem>(props: {
         <Trouble trouble={list.trouble} trans={trans} onRetry={() => void list.load()} />
       )}
       {!items && !list.trouble && <Loading trans={trans} />}
-      {items?.length === 0 && empty}
+      {items?.length === 0 && !list.trouble && empty}
       {items && items.length > 0 && (
         <Listbox
           label={label}

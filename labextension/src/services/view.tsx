@@ -11,12 +11,9 @@ import { isChangeable, keyOf } from './rows';
 import { ServiceTree } from './tree';
 
 /**
- * Cells that publish a service from a notebook.
+ * A cell that publishes a service from a notebook.
  */
-const EXAMPLE = [
-  '%load_ext jupyter_mlsvc',
-  '%%publish Double V1.0 -i x:numeric -o y:numeric\ny = 2 * x'
-];
+const EXAMPLE = '%%publish Double V1.0 -i x:numeric -o y:numeric\ny = 2 * x';
 
 /**
  * Make the tab that lists services, and its commands.
@@ -112,16 +109,22 @@ function ServiceList(props: { model: ServicesModel; mlsvc: IMlsvc }): React.Reac
   const { app, trans, status } = mlsvc;
   const count = model.groups.length;
   if (model.list.value?.length === 0) {
-    return (
+    // What was empty once need not be so where the last question failed.
+    return model.list.trouble ? (
+      <></>
+    ) : (
       <Empty title={trans.__('No services yet')}>
         <p>
           {trans.__(
             'Publish code of a notebook as a service: its inputs and outputs get names and types, and any program can call it.'
           )}
         </p>
-        {EXAMPLE.map(cell => (
-          <Command key={cell} command={cell} />
-        ))}
+        <p>
+          {trans.__(
+            'The arrow in the toolbar of a notebook publishes the selected cell. In a cell of its own, this does:'
+          )}
+        </p>
+        <Command command={EXAMPLE} />
       </Empty>
     );
   }

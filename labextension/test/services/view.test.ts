@@ -426,6 +426,17 @@ describe('The services', () => {
     expect(node.textContent).toContain('%%publish');
   });
 
+  it('are not said to be none where they could not be listed', async () => {
+    door.services = [];
+    await act(() => view.refresh());
+    door.failure = new MlsvcError('The server is stopping.', 503, 'BackEndBusyException');
+    await act(() => view.refresh());
+
+    expect(node.querySelector('[role=alert]')?.textContent).toContain('The server is stopping.');
+    expect(node.textContent).not.toContain('No services yet');
+    expect(node.textContent).not.toContain('starting');
+  });
+
   it('load until the server answers', async () => {
     leave();
     door.isSilent = true;

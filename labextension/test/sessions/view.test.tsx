@@ -235,6 +235,37 @@ describe('the sessions of the panel', () => {
     await page.see('%%remote_exec');
   });
 
+  it('does not say that there is none where it could not be found out', async () => {
+    world.answers.set('GET sessions', []);
+    await view.refresh();
+    await page.see('%%remote_exec');
+    world.answers.set('GET sessions', new MlsvcError('The server is stopping.', 503, 'X'));
+    await view.refresh();
+
+    await page.see('The server is stopping.');
+    expect(page.text).not.toContain('%%remote_exec');
+  });
+
+  it('leaves the focus where it is when its page comes back with the tab', async () => {
+    await page.see('iris');
+    page.all('option')[0]?.focus();
+    await page.key('Enter');
+    await vi.waitFor(() => {
+      expect(document.activeElement?.textContent).toBe('iris');
+    });
+    page.close();
+    const tab = document.createElement('button');
+    document.body.append(tab);
+    tab.focus();
+
+    page = new Page(() => view.render());
+    await page.see('iris');
+    await new Promise(resolve => setTimeout(resolve, 20));
+
+    expect(document.activeElement).toBe(tab);
+    tab.remove();
+  });
+
   it("shows the server's message, and lists when asked again", async () => {
     await page.see('iris');
     world.answers.set('GET sessions', new MlsvcError('The disk is full.', 500, 'X'));
