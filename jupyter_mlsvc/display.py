@@ -21,6 +21,7 @@ from jupyter_mlsvc.client.events import (
     Truncated,
     UpdateDisplayData,
 )
+from jupyter_mlsvc.client.progress import is_progress_wanted, progress_bar
 from jupyter_mlsvc.client.ticking import Ticker
 from jupyter_mlsvc.errors import TransferInterrupted, WaitInterrupted
 
@@ -105,7 +106,8 @@ class Waiting:
         self._bar: Any = None
         self._lock = threading.Lock()
         self._started = self._heard = time.monotonic()
-        self._ticker = Ticker(self._tick) if after > 0 else None
+        is_shown = after > 0 and is_progress_wanted()
+        self._ticker = Ticker(self._tick) if is_shown else None
 
     def heard(self) -> None:
         """Take it away until it is silent for a while again: something else is to be seen."""
@@ -119,16 +121,15 @@ class Waiting:
             if now - self._heard < self._after:
                 return
             if self._bar is None:
-                from tqdm.auto import tqdm
-
-                self._bar = tqdm(
-                    desc=self._label, bar_format="{desc}: {elapsed}", leave=False, mininterval=0
+                self._bar = progress_bar(
+                    desc=self._label,
+                    bar_format="{desc}: {elapsed}",
+                    leave=False,
+                    mininterval=0,
+                    disable=False,  # or there were no ticks
                 )
-                if not self._bar.disable:
-                    self._bar.start_t -= now - self._started
-            # One that TQDM_DISABLE keeps away has nothing to show, nor a time to show.
-            if not self._bar.disable:
-                self._bar.refresh()
+                self._bar.start_t -= now - self._started
+            self._bar.refresh()
 
     def _hide(self) -> None:
         bar, self._bar = self._bar, None
@@ -174,7 +175,7 @@ class TransferBar:
 
     def __init__(self, label: str, *, quiet: bool = False) -> None:
         self.done = 0
-        self._quiet = quiet
+        self._quiet = quiet or not is_progress_wanted()
         self._label = label
         self._started = time.monotonic()
         self._bar: Any = None
@@ -183,9 +184,7 @@ class TransferBar:
         """Note how far it is."""
         is_late = time.monotonic() - self._started > _PATIENCE_SECONDS
         if self._bar is None and is_late and not self._quiet:
-            from tqdm.auto import tqdm
-
-            self._bar = tqdm(
+            self._bar = progress_bar(
                 total=total,
                 desc=self._label,
                 unit="B",

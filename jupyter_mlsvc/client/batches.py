@@ -14,7 +14,7 @@ import msgspec
 from jupyter_mlsvc.client import looks
 from jupyter_mlsvc.client.api import Api
 from jupyter_mlsvc.client.parameters import plain_values
-from jupyter_mlsvc.client.progress import shown_when_slow
+from jupyter_mlsvc.client.progress import progress_bar, shown_when_slow
 from jupyter_mlsvc.client.results import ServiceResult
 from jupyter_mlsvc.client.services import Services
 from jupyter_mlsvc.client.transfer import Bytes, Progress, no_progress
@@ -146,15 +146,11 @@ class Batch:
         return self
 
     def _watch(self, *, quiet: bool, timeout: float | None) -> BatchProgress:
-        # Imported late: it looks for a notebook, which takes its time.
-        from tqdm.auto import tqdm
-
         give_up = None if timeout is None else time.monotonic() + timeout
         pause = _FIRST_PAUSE
         progress = self.progress
-        # Only what is said here overrides TQDM_DISABLE.
         silence: dict[str, Any] = {"disable": True} if quiet else {}
-        with tqdm(
+        with progress_bar(
             total=progress.total, desc=f"{self.name} {self.version}", unit="record", **silence
         ) as bar:
             while True:

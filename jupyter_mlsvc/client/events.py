@@ -61,7 +61,7 @@ class ErrorRaised(Event, frozen=True, kw_only=True, tag="error"):
 
 
 class Truncated(Event, frozen=True, kw_only=True, tag="truncated"):
-    """Output is left out from here on, because there is more than the server keeps."""
+    """Output is left out here, because there is more than the server keeps."""
 
     message: str
 

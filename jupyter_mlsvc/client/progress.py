@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterable, Iterator
 from typing import Any, Final, TypeVar
@@ -9,6 +10,23 @@ from typing import Any, Final, TypeVar
 T = TypeVar("T")
 
 _PATIENCE_SECONDS: Final = 1.0
+
+
+def is_progress_wanted() -> bool:
+    """Tell whether bars may be shown: the variable ``TQDM_DISABLE`` of the environment says no."""
+    return os.environ.get("TQDM_DISABLE", "").strip().lower() in {"", "0", "false", "no", "off"}
+
+
+def progress_bar(**options: Any) -> Any:
+    """Make a bar of tqdm's, one that shows nothing where ``TQDM_DISABLE`` is set.
+
+    What differs between tqdm's own ways to read that variable, a notebook's and a terminal's, is
+    the same here.
+    """
+    # Imported late: it looks for a notebook, which takes its time.
+    from tqdm.auto import tqdm
+
+    return tqdm(**{"disable": not is_progress_wanted()} | options)
 
 
 def shown_when_slow(
@@ -30,10 +48,7 @@ def shown_when_slow(
             if bar is not None:
                 bar.update()
             elif not quiet and time.monotonic() - started > _PATIENCE_SECONDS:
-                # Imported late: it looks for a notebook, which takes its time.
-                from tqdm.auto import tqdm
-
-                bar = tqdm(total=total, initial=number, desc=label, unit=unit, leave=False)
+                bar = progress_bar(total=total, initial=number, desc=label, unit=unit, leave=False)
             yield item
     finally:
         if bar is not None:

@@ -11,9 +11,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from jupyter_mlsvc.client.progress import shown_when_slow
+from jupyter_mlsvc.client.progress import progress_bar, shown_when_slow
 from jupyter_mlsvc.client.ticking import Ticker
-from jupyter_mlsvc.display import Waiting
+from jupyter_mlsvc.display import TransferBar, Waiting
 from jupyter_mlsvc.errors import WaitInterrupted
 
 
@@ -90,7 +90,6 @@ assert list(shown_when_slow(slow(), "Fetching", 2, unit="record")) == [1, 2]
 
 @pytest.mark.parametrize("is_disabled", [False, True])
 def test_the_switch_of_all_bars_keeps_ours_away(is_disabled: bool) -> None:
-    # tqdm reads it where it is imported, once.
     environment = os.environ | {"TQDM_DISABLE": "1"} if is_disabled else dict(os.environ)
     ran = subprocess.run(
         [sys.executable, "-c", BARS], env=environment, capture_output=True, text=True, check=True
@@ -99,6 +98,31 @@ def test_the_switch_of_all_bars_keeps_ours_away(is_disabled: bool) -> None:
     for label in ("Waiting", "Sending", "Fetching"):
         assert (label in ran.stderr) is not is_disabled
     assert (ran.stderr == "") is is_disabled
+
+
+@pytest.mark.parametrize("value", ["1", "true", "yes"])
+def test_tqdm_disable_keeps_everything_away(
+    value: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TQDM_DISABLE", value)
+    with Waiting("Never", 0.1), TransferBar("Never") as bar:
+        bar(1, 3)
+        time.sleep(1.2)
+        bar(3, 3)
+    assert bar.done == 3
+    assert list(shown_when_slow(slow_items(), "Never", unit="item")) == [0, 1, 2]
+    with progress_bar(total=3, desc="Never") as plain:
+        plain.update(3 - plain.n)
+        plain.set_postfix(failed=1, refresh=False)
+    assert capsys.readouterr() == ("", "")
+
+
+def test_tqdm_disable_may_say_no(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TQDM_DISABLE", "0")
+    with Waiting("Silent", 0.1):
+        assert "Silent" in wait_for_text(capsys, "Silent")
 
 
 def test_a_ticker_is_silent_after_its_block() -> None:

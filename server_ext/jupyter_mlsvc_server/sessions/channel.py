@@ -14,22 +14,31 @@ from typing import Any, Final
 from jupyter_client.asynchronous.client import AsyncKernelClient
 
 from jupyter_mlsvc_server.sessions.errors import AgentRefused
+from jupyter_mlsvc_server.sessions.oversize import beginning_of
+from jupyter_mlsvc_server.sessions.widget_text import WidgetText
 
 Output = Callable[[str, dict[str, Any]], None]
 """Takes the type and the content of one output message."""
 
 OVERSIZE: Final = "oversize"
-"""Type of output that was not read because it is too large; its content has ``bytes``."""
+"""Type of output that was not read whole because it is too large.
+
+Its content has ``bytes``, the ``limit`` that they are over, and the ``kind`` and ``beginning`` of
+what was read: a content of that kind, or None.
+"""
 
 AGENT_TARGET: Final = "jupyter_mlsvc.agent"
 
 _OUTPUT_TYPES: Final = frozenset(
     {"stream", "display_data", "execute_result", "update_display_data", "clear_output", "error"}
 )
+_COMM_TYPES: Final = frozenset({"comm_open", "comm_msg", "comm_close"})
 # The server's other work goes on after this long, however much the kernel prints.
 _SLICE_SECONDS: Final = 0.005
 # The reply and the end of the output come on two channels; one is at most this much later.
 _IDLE_SECONDS: Final = 5.0
+MAX_BEGINNING: Final = 64 * 1024
+"""Bytes that are read of an output which is too large."""
 
 _log = logging.getLogger("jupyter_mlsvc_server.sessions")
 
@@ -75,6 +84,8 @@ class KernelChannel:
         self._readers: list[asyncio.Task[None]] = []
         self._broken: BaseException | None = None
         self._heard = asyncio.Event()
+        self._widgets = WidgetText(time.monotonic)
+        self._widgets_timer: asyncio.TimerHandle | None = None
 
     # --- life --------------------------------------------------------------------------------
 
@@ -117,6 +128,8 @@ class KernelChannel:
         for reader in self._readers:
             reader.cancel()
         self._readers = []
+        if self._widgets_timer is not None:
+            self._widgets_timer.cancel()
         self._client.shell_channel.stop()
         self._client.iopub_channel.stop()
 
@@ -239,24 +252,57 @@ class KernelChannel:
         if kind == "status":
             if self._content(message)["execution_state"] == "idle":
                 self._on_idle(parent)
-        elif kind == "comm_msg":
-            self._on_answer(message)
+        elif kind in _COMM_TYPES:
+            self._on_comm(kind, parent, message)
         elif kind in _OUTPUT_TYPES:
             self._on_output(kind, parent, message)
 
     def _on_output(self, kind: str, parent: str, message: dict[str, Any]) -> None:
-        request = self._requests.get(parent)
-        take = self.on_stray if request is None else request.on_output
+        take = self._taker(parent)
         if take is None:
             return
         size = len(message["content"])
         if size > self._largest_output:
-            take(OVERSIZE, {"bytes": size})
+            beginning = beginning_of(kind, bytes(message["content"][:MAX_BEGINNING]))
+            oversize = {"bytes": size, "limit": self._largest_output}
+            take(OVERSIZE, {**oversize, "kind": kind, "beginning": beginning})
+            return
+        content = self._content(message)
+        if self._widgets.captures(parent, kind, content):
+            self._update_displays(take)
         else:
-            take(kind, self._content(message))
+            take(*self._widgets.shown(kind, content))
+
+    def _taker(self, parent: str) -> Output | None:
+        request = self._requests.get(parent)
+        return self.on_stray if request is None else request.on_output
+
+    def _on_comm(self, kind: str, parent: str, message: dict[str, Any]) -> None:
+        if len(message["content"]) > self._largest_output and kind != "comm_msg":
+            return
+        content = self._content(message)
+        if content.get("comm_id") == self._comm_id:
+            self._on_answer(content, message["buffers"])
+            return
+        self._widgets.on_comm(kind, content)
+        if (take := self._taker(parent)) is not None:
+            self._update_displays(take)
+
+    def _update_displays(self, take: Output, *, all_of_them: bool = False) -> None:
+        """Tell what widgets look like now, as far as that is due; the rest later."""
+        for content in self._widgets.updates(all_of_them=all_of_them):
+            take("update_display_data", content)
+        if self._widgets_timer is not None:
+            self._widgets_timer.cancel()
+            self._widgets_timer = None
+        if (seconds := self._widgets.next_due()) is not None:
+            loop = asyncio.get_running_loop()
+            self._widgets_timer = loop.call_later(seconds, self._update_displays, take)
 
     def _on_idle(self, parent: str) -> None:
         request = self._requests.get(parent)
+        if request is not None and request.on_output is not None:
+            self._update_displays(request.on_output, all_of_them=True)
         if request is not None and not request.idle.done():
             request.idle.set_result(None)
             self._settle(parent, request)
@@ -271,14 +317,11 @@ class KernelChannel:
         if request.reply.done() and request.idle.done():
             self._requests.pop(message_id, None)
 
-    def _on_answer(self, message: dict[str, Any]) -> None:
-        content = self._content(message)
-        if content.get("comm_id") != self._comm_id:
-            return
+    def _on_answer(self, content: dict[str, Any], buffers: Iterable[Any]) -> None:
         data = content.get("data") or {}
         question = self._questions.get(str(data.get("id")))
         if question is not None and not question.answer.done():
-            question.answer.set_result((data, [bytes(buffer) for buffer in message["buffers"]]))
+            question.answer.set_result((data, [bytes(buffer) for buffer in buffers]))
 
     def _content(self, message: dict[str, Any]) -> dict[str, Any]:
         content: dict[str, Any] = self._client.session.unpack(message["content"])

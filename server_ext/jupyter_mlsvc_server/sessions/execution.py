@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, ClassVar, Final
 
 import msgspec
@@ -144,8 +144,13 @@ class Execution:
 
     def _on_data(self, kind: str, content: dict[str, Any]) -> None:
         text = content["data"].get("text/plain")
-        if text and kind != "update_display_data":
-            self.console.add(f"{text}\n")
+        number = (content.get("transient") or {}).get("display_id")
+        if isinstance(text, str):
+            shown = f"{without_ansi(text)}\n" if text else ""
+            if kind == "update_display_data":
+                self.console.update(number, shown)
+            else:
+                self.console.add(shown, display_id=number)
         event = {"type": kind, "data": content["data"], "metadata": content.get("metadata", {})}
         # The id by which a later update finds this display.
         if transient := content.get("transient"):
@@ -169,8 +174,16 @@ class Execution:
         )
 
     def _on_oversize(self, content: dict[str, Any]) -> None:
-        self.console.cut()
-        self.log.truncate(content["bytes"])
+        size, limit, shown = content["bytes"], content["limit"], 0
+        if content["beginning"] is not None:
+            self.on_output(content["kind"], content["beginning"])
+            shown = len(msgspec.json.encode(content["beginning"]))
+        message = (
+            f"The rest of this output is left out, {size - shown:,} of its {size:,} bytes: "
+            f"the largest one that is read has {limit:,}."
+        )
+        self.console.add(f"\n[{message}]\n")
+        self.log.add({"type": "truncated", "message": message})
 
     _OUTPUT: ClassVar[dict[str, Callable[[Execution, dict[str, Any]], None]]] = {
         "stream": _on_stream,
@@ -181,6 +194,15 @@ class Execution:
         "error": _on_error,
         OVERSIZE: _on_oversize,
     }
+
+    def on_payload(self, payload: Iterable[dict[str, Any]]) -> None:
+        """Show what a front end would open a pager or another cell for: ``name?``, ``%load``."""
+        for item in payload:
+            data = item.get("data")
+            if item.get("source") == "page" and isinstance(data, dict) and data:
+                self._on_data("display_data", {"data": data})
+            elif item.get("source") == "set_next_input" and isinstance(item.get("text"), str):
+                self._on_data("display_data", {"data": {"text/plain": item["text"]}})
 
     # --- its end -----------------------------------------------------------------------------
 

@@ -152,7 +152,7 @@ class KernelFactory(LoggingConfigurable):
     ).tag(config=True)
     max_output_message_bytes = Integer(
         16 * 2**20,
-        help="Largest single output, in bytes, that is read; a larger one is reported as left out.",
+        help="Largest single output, in bytes, that is read; of others the beginning is shown.",
     ).tag(config=True)
     sklearn_1d = Bool(
         True,

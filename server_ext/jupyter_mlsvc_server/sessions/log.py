@@ -9,10 +9,13 @@ from typing import Any, Final
 
 import msgspec
 
+from jupyter_mlsvc_server.sessions.oversize import shortened
+
 # What an event costs besides its text, so that a million empty ones are not free.
 _OVERHEAD: Final = 100
 # A reader gets at most about this much at once.
 _BATCH_BYTES: Final = 256 * 2**10
+_MAX_BEGINNING: Final = 64 * 2**10
 
 
 class EventLog:
@@ -40,10 +43,17 @@ class EventLog:
         if self.is_truncated or self.is_finished:
             return
         line = self._encode(event)
-        if self.size + len(line) + _OVERHEAD > self._limit:
-            self.truncate(len(line))
-        else:
+        room = self._limit - self.size - _OVERHEAD
+        if len(line) <= room:
             self._append(line)
+            return
+        size = len(line)
+        # The beginning of a text says more than that there is one.
+        cut = shortened(event, min(room, _MAX_BEGINNING))
+        if cut is not None:
+            self._append(self._encode(cut))
+            size -= len(self._lines[-1])
+        self.truncate(size)
 
     def truncate(self, size: int) -> None:
         """Note that output is left out from here on.
@@ -113,30 +123,55 @@ class ConsoleText:
     """Text of the console, within a limit of characters."""
 
     def __init__(self, limit: int) -> None:
-        self._limit = limit
-        self._parts: list[str] = []
         self._left = limit
+        self._parts: list[str] = []
+        self._displays: dict[str, int] = {}
+        self._cut_at: int | None = None
+        self._cut = 0
 
-    def add(self, text: str, *, always: bool = False) -> None:
-        """Append text; what goes over the limit is cut off, with a line that says so."""
+    def add(self, text: str, *, always: bool = False, display_id: str | None = None) -> None:
+        """Append text; what goes over the limit is cut off, with a line that says how much.
+
+        Parameters
+        ----------
+        always
+            Whether it must not be missing, such as a traceback.
+        display_id
+            The id under which it may be updated.
+        """
         if always:
             self._parts.append(text)
-        elif self._left > 0 and text:
-            self._parts.append(text[: self._left])
-            if len(text) > self._left:
-                self.cut()
-            else:
-                self._left -= len(text)
-
-    def cut(self) -> None:
-        """Leave out what comes from here on."""
-        if self._left > 0:
+            return
+        if self._cut_at is not None:
+            self._cut += len(text)
+            return
+        if display_id is not None:
+            self._displays[display_id] = len(self._parts)
+        self._parts.append(text[: self._left])
+        if len(text) > self._left:
+            self._cut_at = len(self._parts)
+            self._parts.append("")
+            self._cut = len(text) - self._left
             self._left = 0
-            self._parts.append("\n[the rest of the output was left out]\n")
+        else:
+            self._left -= len(text)
+
+    def update(self, display_id: str | None, text: str) -> None:
+        """Put another text in the place of a displayed one, where there is room."""
+        at = None if display_id is None else self._displays.get(display_id)
+        if at is not None and len(text) - len(self._parts[at]) <= self._left:
+            self._left -= len(text) - len(self._parts[at])
+            self._parts[at] = text
 
     def __str__(self) -> str:
-        self._parts = ["".join(self._parts)]
-        return self._parts[0]
+        if self._cut_at is not None:
+            self._parts[self._cut_at] = (
+                f"\n[the rest of the output was left out: {self._cut:,} characters]\n"
+            )
+        text = "".join(self._parts)
+        if not self._displays and self._cut_at is None:
+            self._parts = [text]
+        return text
 
 
 def to_json(value: Any) -> bytes:

@@ -310,6 +310,7 @@ class Session:
                 # They may be large, and the execution is kept for replay.
                 execution.inputs = {}
             reply = await kernel.channel.execute(execution.code, execution.on_output)
+            execution.on_payload(reply.get("payload") or ())
             if reply["status"] != "ok":
                 return kernel.runtime.error_message(*execution.error(reply)), []
             if not execution.outputs:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import textwrap
 import time
 from collections.abc import AsyncIterator
 from types import SimpleNamespace
@@ -340,13 +341,91 @@ async def test_nothing_is_lost_when_the_kernel_prints_faster_than_the_server_rea
 
 
 async def test_too_much_output_ends_in_an_event_that_says_so(session: Session) -> None:
-    execution_id = await session.start_execution(request_of("print('x' * 20_000_000)\nok = 1"))
+    execution_id = await session.start_execution(
+        request_of("print('x' * 20_000_000, flush=True)\nprint('ok')")
+    )
     events = await events_of(session.events(execution_id))
-    assert [each["type"] for each in events] == ["truncated", "result"]
-    assert "bytes" in events[0]["message"]
-    assert events[1]["success"] is True
-    assert "left out" in events[1]["consoleOutput"]
-    assert len(events[1]["consoleOutput"]) < 100
+    assert [each["type"] for each in events] == ["stream", "truncated", "stream", "result"]
+    assert set(events[0]["text"]) == {"x"}
+    assert 60_000 < len(events[0]["text"]) < 70_000
+    assert "19,934,497 of its 20,000,032 bytes" in events[1]["message"]
+    assert events[2]["text"] == "ok\n"
+    assert events[3]["success"] is True
+    assert events[3]["consoleOutput"].startswith("xxx")
+    assert "left out, 19,934,497 of its" in events[3]["consoleOutput"]
+    assert len(events[3]["consoleOutput"]) < 70_000
+
+
+async def test_large_value_shows_its_beginning(session: Session) -> None:
+    execution_id = await session.start_execution(request_of("'y' * 20_000_000"))
+    events = await events_of(session.events(execution_id))
+    assert [each["type"] for each in events] == ["execute_result", "truncated", "result"]
+    assert events[0]["data"]["text/plain"].startswith("'yyy")
+
+
+# --- what front ends show by other ways ------------------------------------------------------
+
+
+async def shown_last(session: Session, code: str) -> tuple[list[str], str]:
+    """Run code; gives the texts that were displayed, and the console at the end."""
+    execution_id = await session.start_execution(request_of(code))
+    events = await events_of(session.events(execution_id))
+    assert events[-1]["success"], events[-1]
+    texts = [each["data"]["text/plain"] for each in events if "data" in each]
+    return texts, events[-1]["consoleOutput"]
+
+
+async def test_bar_of_tqdm_moves_and_is_full_at_the_end(session: Session) -> None:
+    code = "from tqdm.auto import tqdm\nimport time\nfor _ in tqdm(range(4)): time.sleep(0.2)"
+    texts, console = await shown_last(session, code)
+    assert texts[0].startswith("  0%|          | 0/4")
+    assert any("2/4" in text for text in texts)
+    assert texts[-1].startswith("100%|██████████| 4/4")
+    assert console == f"{texts[-1]}\n"
+
+
+async def test_widgets_follow_what_the_code_sets(session: Session) -> None:
+    code = """
+        import ipywidgets
+        bar, label = ipywidgets.IntProgress(max=2), ipywidgets.Label('none')
+        out = ipywidgets.Output()
+        display(ipywidgets.VBox([ipywidgets.HBox([bar, label]), out]))
+        bar.value, label.value = 1, 'one'
+        with out:
+            print('printed')
+        """
+    texts, console = await shown_last(session, textwrap.dedent(code))
+    assert texts[-1] == "|█████     | one\nprinted"
+    assert console == "|█████     | one\nprinted\n"
+
+
+async def test_widget_is_followed_by_later_executions(session: Session) -> None:
+    await shown_last(session, "import ipywidgets; late = ipywidgets.Label('a'); late")
+    texts, _ = await shown_last(session, "late.value = 'b'")
+    assert texts == ["b"]
+
+
+PAGES = [
+    ("paged?", "Shown by a pager"),
+    ("paged??", "return 'body'"),
+    ("%pinfo paged", "Shown by a pager"),
+    ("%pdoc paged", "Shown by a pager"),
+    ("%psource paged", "return 'body'"),
+    ("%prun paged()", "function calls"),
+    ("help(paged)", "Shown by a pager"),
+    ("%timeit -n 1 -r 1 paged()", "per loop"),
+    ("%time paged()", "Wall time"),
+    ("%lsmagic", "Available line magics"),
+]
+
+
+@pytest.mark.parametrize(("code", "text"), PAGES)
+async def test_pages_are_shown(session: Session, code: str, text: str) -> None:
+    defined = "def paged():\n    'Shown by a pager.'\n    return 'body'"
+    await session.execute(request_of(defined))
+    result = await session.execute(request_of(code))
+    assert text in result.console_output
+    assert "\x1b" not in result.console_output
 
 
 # --- one at a time ---------------------------------------------------------------------------

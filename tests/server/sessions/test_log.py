@@ -73,7 +73,34 @@ def test_text_over_the_limit_is_cut_and_says_so() -> None:
     console.add("67890ab")
     console.add("never")
     console.add("traceback", always=True)
-    assert str(console) == "1234567890\n[the rest of the output was left out]\ntraceback"
+    left_out = "[the rest of the output was left out: 7 characters]"
+    assert str(console) == f"1234567890\n{left_out}\ntraceback"
+
+
+def test_text_of_a_display_is_updated_in_its_place() -> None:
+    console = ConsoleText(20)
+    console.add("a\n")
+    console.add("0%\n", display_id="bar")
+    console.add("b\n")
+    assert str(console) == "a\n0%\nb\n"
+    console.update("bar", "100%\n")
+    assert str(console) == "a\n100%\nb\n"
+    console.update("bar", "x" * 100)
+    console.update("other", "y")
+    assert str(console) == "a\n100%\nb\n"
+    console.update("bar", "")
+    assert str(console) == "a\nb\n"
+
+
+async def test_text_over_the_limit_shows_its_beginning() -> None:
+    log = EventLog(1000)
+    log.add(text("x" * 5000))
+    log.finish({"type": "result"})
+    shown, truncated, _ = await events(log)
+    assert set(shown["text"]) == {"x"}
+    assert 200 < len(shown["text"]) < 900
+    assert truncated["type"] == "truncated"
+    assert log.size < 1500
 
 
 @pytest.mark.parametrize("value", [1, 2**70, {"a": [1.5, None, "é"]}])
