@@ -28,6 +28,10 @@ class ServiceStatistics:
         What half and 99 of 100 of the newest calls stayed within.
     last_call : str or None
         When the last call ended: UTC, as ``2017-10-05T22:49:33.7832670``.
+    retired : int
+        Workers that were replaced because a call had changed what can't be put back.
+    note : str
+        A sentence for the publisher where most calls do that.
     memory_bytes : int or None
         What its processes take; None in a list.
     interval_seconds : int or None
@@ -50,6 +54,8 @@ class ServiceStatistics:
         self.p50_milliseconds = row.p50_milliseconds
         self.p99_milliseconds = row.p99_milliseconds
         self.last_call = row.last_call
+        self.retired = row.retired
+        self.note = row.note
         self.memory_bytes: int | None = None
         self.interval_seconds: int | None = None
         self.history: list[models.StatisticsInterval] = []
@@ -74,6 +80,8 @@ class ServiceStatistics:
             ("waiting", str(self.waiting)),
             ("calls", str(self.calls)),
             ("errors", str(self.errors)),
+            ("retired workers", str(self.retired) if self.retired else ""),
+            ("note", self.note),
             ("calls a minute", str(self.calls_per_minute)),
             ("p50", milliseconds(self.p50_milliseconds)),
             ("p99", milliseconds(self.p99_milliseconds)),
@@ -94,9 +102,10 @@ COLUMNS: Final[tuple[looks.Column, ...]] = (
     ("workers", lambda row: row.workers),
     ("calls", lambda row: row.calls),
     ("errors", lambda row: row.errors),
+    ("retired", lambda row: row.retired),
     ("a minute", lambda row: row.calls_per_minute),
     ("p50", lambda row: milliseconds(row.p50_milliseconds)),
     ("p99", lambda row: milliseconds(row.p99_milliseconds)),
     ("last call", lambda row: looks.moment(row.last_call)),
-    ("message", lambda row: row.message),
+    ("message", lambda row: row.message or row.note),
 )

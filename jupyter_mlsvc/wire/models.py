@@ -351,7 +351,8 @@ class ServiceStatistics(Wire, frozen=True, kw_only=True):
     """How a service version is and what it did since the server started (our addition).
 
     ``message`` says why it failed; ``waiting`` requests wait for a worker; the times are those of
-    the newest requests.
+    the newest requests. ``retired`` workers were replaced after a call that changed what can't be
+    put back; ``note`` is a sentence for the publisher where most calls do that, and empty else.
     """
 
     name: str
@@ -366,6 +367,8 @@ class ServiceStatistics(Wire, frozen=True, kw_only=True):
     p50_milliseconds: float | None
     p99_milliseconds: float | None
     last_call: str | None
+    retired: int = 0
+    note: str = ""
 
 
 class StatisticsInterval(Wire, frozen=True, kw_only=True):

@@ -12,6 +12,10 @@ class CodeProblem(Exception):
     """The publisher has to change the code; the message is for them."""
 
 
+class SetupProblem(CodeProblem):
+    """The code that runs once in each worker has failed; the message has its line and the rest."""
+
+
 class SnapshotProblem(Exception):
     """The snapshot can't be restored; the message is a sentence."""
 

@@ -23,7 +23,7 @@ from jupyter_mlsvc_server.runtime.console import Console
 from jupyter_mlsvc_server.runtime.exchange import Exchange, Unfit
 from jupyter_mlsvc_server.runtime.explain import explain, last_line, place, show_source
 from jupyter_mlsvc_server.runtime.misfit import Misfit
-from jupyter_mlsvc_server.runtime.problems import CodeProblem
+from jupyter_mlsvc_server.runtime.problems import CodeProblem, SetupProblem
 from jupyter_mlsvc_server.runtime.protocol import Kind, Service
 from jupyter_mlsvc_server.runtime.scratch import Scratch
 from jupyter_mlsvc_server.runtime.watch import Watch
@@ -38,14 +38,17 @@ class Compiled:
 
     Attributes
     ----------
+    setup : types.CodeType
+        What runs once in each worker.
     codes : tuple of types.CodeType
-        In the order they run.
+        What runs for each request, in this order.
     names, needed : frozenset of str
         Names that they look up; of these, those that they don't set themselves.
     modules : frozenset of str
         Modules that they import.
     """
 
+    setup: types.CodeType
     codes: tuple[types.CodeType, ...]
     names: frozenset[str]
     needed: frozenset[str]
@@ -62,6 +65,7 @@ def compile_service(service: Service) -> Compiled:
     """
     codes = []
     for what, source, file_name in (
+        ("setupCode", service.setup_code, f"<{service.label} setupCode>"),
         ("initCode", service.init_code, f"<{service.label} initCode>"),
         ("code", service.code, f"<{service.label}>"),
     ):
@@ -85,7 +89,8 @@ def compile_service(service: Service) -> Compiled:
                 elif instruction.opname == "IMPORT_NAME":
                     imported.add(instruction.argval)
     return Compiled(
-        codes=tuple(codes),
+        setup=codes[0],
+        codes=tuple(codes[1:]),
         names=frozenset(read),
         needed=frozenset(read - written),
         modules=frozenset(imported),
@@ -112,6 +117,13 @@ def _is_below(module: types.ModuleType, folder: str) -> bool:
     return str(getattr(module, "__file__", None) or "").startswith(folder)
 
 
+def _line(error: BaseException, file_name: str) -> str:
+    """Say in which line of some code an exception was raised, as far as it was there."""
+    frames = traceback.extract_tb(error.__traceback__)
+    lines = [frame.lineno for frame in frames if frame.filename == file_name]
+    return f" in line {lines[-1]}" if lines else ""
+
+
 class Program:
     """Runs a service's code, each time as if it were the first.
 
@@ -130,6 +142,8 @@ class Program:
 
     most: int = 1
     """Requests that it answers at once."""
+    retired_for: str = ""
+    """What :meth:`reset` could not put back, in a few words."""
 
     def __init__(
         self,
@@ -152,15 +166,40 @@ class Program:
         self._may_seed = may_seed(self._codes, namespace, self._own_modules)
 
     def enter(self, console: Console, scratch: Scratch) -> None:
-        """Get ready to answer, in the worker."""
+        """Get ready to answer, in the worker.
+
+        Raises
+        ------
+        SetupProblem
+            The code that runs once in each worker has failed.
+        """
         self._console = console
         self._scratch = scratch
+        self._set_up()
         self._watch = Watch(self.base, self._reachable(), self._own_modules)
         self._newest_module = newest_module()
         self._threads = threading.active_count()
         self._has_run = False
         self._is_touched = self._had_threads = False
         self._has_failed = False
+
+    def _set_up(self) -> None:
+        """Run the code that runs once in each worker; what it sets is there for all requests."""
+        if not self.service.setup_code.strip():
+            return
+        self._console.begin()
+        try:
+            exec(self.compiled.setup, self._namespace)
+        except BaseException as error:  # whatever the user's code raises
+            message, trace = explain(error)
+            line = _line(error, self.compiled.setup.co_filename)
+            raise SetupProblem(
+                f"setupCode failed{line}: {message}\n{self._console.text()}{trace}".rstrip()
+            ) from error
+        if said := self._console.text():
+            print(f"setupCode of {self.service.label} said: {said}", file=sys.__stderr__)
+        self.base = dict(self._namespace)
+        self._scratch.keep()
 
     def read(self, body: bytes) -> dict[str, Any] | Exception:
         """Read a request: the inputs, or what is wrong with it or went wrong here."""
@@ -195,16 +234,22 @@ class Program:
             if self._is_touched or (self._had_threads and self._scratch.touched()):
                 self._scratch.reset()
         except OSError:
+            self.retired_for = "files were left that can't be removed"
             return False
         return self._is_as_it_was()
 
     def _is_as_it_was(self) -> bool:
         """Tell whether nothing has changed that can't be put back."""
-        return (
-            not self._has_failed
-            and threading.active_count() <= self._threads
-            and not self._watch.changed()
-        )
+        if self._has_failed:
+            self.retired_for = "the worker itself failed"
+            return False
+        if threading.active_count() > self._threads:
+            self.retired_for = "a thread was left running"
+            return False
+        if self._watch.changed():
+            self.retired_for = self._watch.what_changed()
+            return False
+        return True
 
     def _forget_modules(self) -> None:
         """Have modules of the working directory imported anew by the next request."""

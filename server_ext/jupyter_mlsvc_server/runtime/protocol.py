@@ -193,10 +193,13 @@ class Kind(IntEnum):
     """The worker itself failed; nothing that a caller should read."""
     WORN = 4
     """No answer: the code has changed what can't be put back, and the worker ends. Requests that
-    it got and did not answer have not run, or with others in a call that came to nothing."""
+    it got and did not answer have not run, or with others in a call that came to nothing. The body
+    says what has changed."""
     READY = 5
     """No answer: the worker has started. In the place of a number is how many requests it answers
     together."""
+    NOT_SET_UP = 6
+    """No answer: the code that runs once in each worker has failed. The body says how."""
 
 
 class Patience(IntEnum):

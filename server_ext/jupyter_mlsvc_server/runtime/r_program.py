@@ -86,6 +86,7 @@ class RProgram:
 
     most: int = 1
     """Requests that it answers at once."""
+    retired_for: str = "files were left that can't be removed"
 
     def __init__(self, service: Service) -> None:
         self.service = service

@@ -18,6 +18,11 @@ _PAST: Final = 946_684_800_000_000_001
 shows, even one within the clock's resolution."""
 
 
+def set_up_directory(directory: Path) -> Path:
+    """Name the copy of a worker's folder as the code that ran once has left it."""
+    return directory.with_name(f"{directory.name}.set-up")
+
+
 class Scratch:
     """A folder that is as it was for each request.
 
@@ -35,7 +40,9 @@ class Scratch:
         self, directory: Path, files: Iterable[FileEntry], blob_path: Callable[[str], Path]
     ) -> None:
         self.directory = directory
-        self._files = {entry.path: entry for entry in files}
+        self._files = tuple(files)
+        self._names = {entry.path for entry in self._files}
+        self._origin: Path | None = None
         self._blob_path = blob_path
         self._state: dict[str, tuple[int, int]] = {}
         self._inner: list[tuple[str, tuple[int, int]]] = []
@@ -44,7 +51,7 @@ class Scratch:
     def create(self) -> None:
         """Make the folder with its files, and work in it."""
         self.directory.mkdir(mode=0o700, parents=True)
-        write_files(self._files.values(), self._blob_path, self.directory)
+        write_files(self._files, self._blob_path, self.directory)
         os.chdir(self.directory)
         self._remember()
 
@@ -69,9 +76,9 @@ class Scratch:
         """Name the files that were made, changed or removed, by their paths in the folder."""
         found = set(self._walk())
         changed = [
-            name for name in found if name not in self._files or self._is_touched(self._path(name))
+            name for name in found if name not in self._names or self._is_touched(self._path(name))
         ]
-        return sorted([*changed, *(name for name in self._files if name not in found)])
+        return sorted([*changed, *(self._names - found)])
 
     def size(self, name: str) -> int:
         """Give the bytes of a regular file, 0 if there is none."""
@@ -92,6 +99,16 @@ class Scratch:
                 return None
             return base64.b64encode(file.read()).decode("ascii")
 
+    def keep(self) -> None:
+        """Take what is in it now as what it is to have for each request."""
+        os.chdir(self.directory)
+        if not self.touched():
+            return
+        self._origin = origin = set_up_directory(self.directory)
+        shutil.copytree(self.directory, origin, symlinks=True)
+        self._names = set(self._walk())
+        self._remember()
+
     def reset(self) -> None:
         """Put everything back, and work in it.
 
@@ -108,7 +125,10 @@ class Scratch:
                     shutil.rmtree(entry.path)
                 else:
                     os.unlink(entry.path)
-        write_files(self._files.values(), self._blob_path, self.directory)
+        if self._origin is not None:
+            shutil.copytree(self._origin, self.directory, symlinks=True, dirs_exist_ok=True)
+        else:
+            write_files(self._files, self._blob_path, self.directory)
         self._remember()
 
     def _remember(self) -> None:

@@ -34,7 +34,7 @@ from jupyter_mlsvc_server.runtime.r_program import prepare as prepare_r
 from jupyter_mlsvc_server.runtime.realtime import MODEL
 from jupyter_mlsvc_server.runtime.realtime import RUNTIME as REALTIME
 from jupyter_mlsvc_server.runtime.restore import IncompatibleWorkspace, restore
-from jupyter_mlsvc_server.runtime.scratch import Scratch
+from jupyter_mlsvc_server.runtime.scratch import Scratch, set_up_directory
 
 
 def main(link: socket.socket) -> None:
@@ -135,5 +135,6 @@ def _import_own(directory: Path, modules: frozenset[str]) -> None:
 
 def _remove_scratch(work: Path, pid: int) -> None:
     outbox_path(work, pid).unlink(missing_ok=True)
-    for folder in (worker.scratch_directory(work, pid), temporary_directory(work, pid)):
+    scratch = worker.scratch_directory(work, pid)
+    for folder in (scratch, set_up_directory(scratch), temporary_directory(work, pid)):
         shutil.rmtree(folder, ignore_errors=True)

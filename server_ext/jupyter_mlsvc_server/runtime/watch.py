@@ -60,13 +60,16 @@ class Watch:
         self._checks: list[_Check] = []
         self._members = 0
         self._seen: set[int] = set()
-        self._waiting: deque[tuple[Any, bool]] = deque()
-        roots: list[Any] = [base[name] for name in sorted(names) if name in base]
+        self._labels: list[str] = []
+        self._label = ""
+        self._waiting: deque[tuple[Any, bool, str]] = deque()
+        roots = [(base[name], f"the object {name!r}") for name in sorted(names) if name in base]
         # What a process has one of is no part of a snapshot, but no request should see it changed.
-        roots += [sys.path, vars(os.environ).get("_data"), *map(vars, modules)]
-        self._waiting.extend((root, True) for root in roots)
+        roots += [(sys.path, "sys.path"), (vars(os.environ).get("_data"), "the environment")]
+        roots += [(vars(module), f"the module {module.__name__!r}") for module in modules]
+        self._waiting.extend((root, True, label) for root, label in roots)
         while self._waiting:
-            value, is_users = self._waiting.popleft()
+            value, is_users, self._label = self._waiting.popleft()
             if id(value) not in self._seen:
                 self._seen.add(id(value))
                 # An object of a library may do anything when looked at; it is left alone then.
@@ -85,6 +88,21 @@ class Watch:
         except Exception:  # noqa: BLE001  # what can't even be looked at is not as it was
             return True
         return False
+
+    def what_changed(self) -> str:
+        """Say in a few words what is not as it was."""
+        for check, label in zip(self._checks, self._labels, strict=True):
+            try:
+                if not check():
+                    return f"{label} was changed in place"
+            except Exception:  # noqa: BLE001  # what can't even be looked at is not as it was
+                return f"{label} was changed in place"
+        return "something was changed in place"
+
+    def _add(self, check: _Check) -> None:
+        """Check this each time; what is at hand is part of the object of the label."""
+        self._checks.append(check)
+        self._labels.append(self._label)
 
     def _look(self, value: Any, is_users: bool) -> None:
         if type(value) in _ATOMS:
@@ -107,21 +125,23 @@ class Watch:
         return self._members <= MOST_MEMBERS
 
     def _all_of(self, values: Iterable[Any], is_users: bool) -> None:
-        self._waiting.extend((value, is_users) for value in values if type(value) not in _ATOMS)
+        self._waiting.extend(
+            (value, is_users, self._label) for value in values if type(value) not in _ATOMS
+        )
 
     def _sequence(self, value: Any, is_users: bool) -> None:
         length = len(value)
         if not self._take(length):
-            self._checks.append(lambda: len(value) == length)
+            self._add(lambda: len(value) == length)
             return
         members = tuple(value)
         if is_users and _TEXTS.issuperset(map(type, members)):
-            self._checks.append(lambda: tuple(value) == members)
+            self._add(lambda: tuple(value) == members)
             return
         if is_users:
-            self._checks.append(lambda: len(value) == length and all(map(is_, value, members)))
+            self._add(lambda: len(value) == length and all(map(is_, value, members)))
         else:
-            self._checks.append(lambda: len(value) >= length and all(map(is_, value, members)))
+            self._add(lambda: len(value) >= length and all(map(is_, value, members)))
         self._all_of(members, is_users)
 
     def _dict(self, value: dict[Any, Any], is_users: bool) -> None:
@@ -130,13 +150,13 @@ class Watch:
             return
         length = len(value)
         if not self._take(length):
-            self._checks.append(lambda: len(value) == length)
+            self._add(lambda: len(value) == length)
             return
         keys, members = tuple(value), tuple(value.values())
         if _KEYS.issuperset(map(type, keys)) and _TEXTS.issuperset(map(type, members)):
-            self._checks.append(lambda: tuple(value.values()) == members and tuple(value) == keys)
+            self._add(lambda: tuple(value.values()) == members and tuple(value) == keys)
             return
-        self._checks.append(
+        self._add(
             lambda: (
                 len(value) == length
                 and all(map(is_, value.values(), members))
@@ -148,21 +168,21 @@ class Watch:
     def _set(self, value: set[Any], _is_users: bool) -> None:
         length = len(value)
         members = tuple(value) if self._take(length) else None
-        self._checks.append(
+        self._add(
             lambda: len(value) == length and (members is None or all(map(is_, value, members)))
         )
 
     def _buffer(self, value: bytearray, _is_users: bool) -> None:
         if len(value) <= WHOLE_ARRAY:
             copy = bytes(value)
-            self._checks.append(lambda: value == copy)
+            self._add(lambda: value == copy)
 
     def _function(self, function: types.FunctionType, _is_users: bool) -> None:
         if function.__module__ != "__main__":
             return
         self._dict(vars(function), True)
         kept = (function.__code__, function.__defaults__, function.__kwdefaults__)
-        self._checks.append(
+        self._add(
             lambda: (
                 function.__code__ is kept[0]
                 and function.__defaults__ is kept[1]
@@ -178,7 +198,7 @@ class Watch:
             content = cell.cell_contents
         except ValueError:  # empty
             return
-        self._checks.append(lambda: cell.cell_contents is content)
+        self._add(lambda: cell.cell_contents is content)
         self._all_of((content,), True)
 
     def _class(self, value: type, _is_users: bool) -> None:
@@ -186,7 +206,7 @@ class Watch:
             return
         members = vars(value)
         length = len(members)
-        self._checks.append(lambda: len(members) == length)
+        self._add(lambda: len(members) == length)
         self._attributes(members, True)
 
     def _instance(self, value: Any) -> None:
@@ -204,7 +224,7 @@ class Watch:
             return
         names, members = tuple(attributes), tuple(attributes.values())
         length = len(names)
-        self._checks.append(
+        self._add(
             lambda: (
                 # What a library adds comes last, so that most often the order is the same.
                 (len(attributes) >= length and all(map(is_, attributes.values(), members)))
@@ -220,17 +240,17 @@ class Watch:
         if value.dtype.hasobject:
             if self._take(value.size):
                 members = tuple(value.flat)
-                self._checks.append(lambda: all(map(is_, value.flat, members)))
+                self._add(lambda: all(map(is_, value.flat, members)))
                 self._all_of(members, is_users)
         elif value.nbytes <= WHOLE_ARRAY:
             whole = value.tobytes()
-            self._checks.append(lambda: value.tobytes() == whole)
+            self._add(lambda: value.tobytes() == whole)
         else:
             flat = value.reshape(-1)
             if flat.base is None or value.flags.c_contiguous:
                 view = flat[:: max(value.size // _SAMPLE, 1)]
                 sample = view.tobytes()
-                self._checks.append(lambda: view.tobytes() == sample)
+                self._add(lambda: view.tobytes() == sample)
 
     def _frame(self, value: Any) -> None:
         """Look at the arrays below a DataFrame or Series."""
@@ -239,7 +259,7 @@ class Watch:
         if not isinstance(blocks, tuple):
             return
         axes = tuple(getattr(manager, "axes", ()))
-        self._checks.append(
+        self._add(
             lambda: (
                 value._mgr is manager  # noqa: SLF001  # pandas has no public name for it
                 and getattr(manager, "blocks", None) is blocks

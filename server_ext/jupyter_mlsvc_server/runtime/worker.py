@@ -12,6 +12,7 @@ from typing import Any, Final, Protocol, runtime_checkable
 
 from jupyter_mlsvc_server.runtime.console import Console
 from jupyter_mlsvc_server.runtime.outbox import Outbox, outbox_path
+from jupyter_mlsvc_server.runtime.problems import SetupProblem
 from jupyter_mlsvc_server.runtime.protocol import ANSWER, Kind, Patience, RequestReader, Service
 from jupyter_mlsvc_server.runtime.scratch import Scratch
 
@@ -29,9 +30,17 @@ class Program(Protocol):
     service: Service
     most: int
     """Requests that it answers together, 1 where each runs on its own."""
+    retired_for: str
+    """What :meth:`reset` could not put back, in a few words."""
 
     def enter(self, console: Console, scratch: Scratch) -> None:
-        """Get ready to answer, in the worker."""
+        """Get ready to answer, in the worker.
+
+        Raises
+        ------
+        SetupProblem
+            The code that runs once in each worker has failed.
+        """
 
     def read(self, body: bytes) -> Any:
         """Read a request, without running any code of the user's: what :meth:`answer` takes."""
@@ -69,7 +78,12 @@ def serve(program: Program, link: socket.socket) -> None:
     console = Console(service.console_limit)
     console.take_descriptors()
     _reseed()
-    program.enter(console, scratch)
+    try:
+        program.enter(console, scratch)
+    except SetupProblem as problem:
+        message = str(problem).encode("utf-8", "replace")
+        link.sendall(ANSWER.pack(len(message), 0, Kind.NOT_SET_UP) + message)
+        return
     _limit_memory(service.memory_limit)
     outbox = Outbox(link, outbox_path(Path(service.work), pid))
     with contextlib.suppress(ConnectionError):
@@ -93,7 +107,7 @@ def _serve_in_turn(program: Program, reader: RequestReader, outbox: Outbox, pid:
             put(number, kind, result, Patience.NONE if number == last else patience)
             # The caller need not wait for this.
             if not reset():
-                put(number, Kind.WORN, b"", Patience.NONE)
+                put(number, Kind.WORN, program.retired_for.encode(), Patience.NONE)
                 return
 
 
@@ -105,7 +119,7 @@ def _serve_together(program: Gathering, reader: RequestReader, outbox: Outbox, p
         numbers = [number for number, _, _ in requests]
         outbox.send(numbers, answers)
         if not program.reset():
-            outbox.put(numbers[-1], Kind.WORN, b"", Patience.NONE)
+            outbox.put(numbers[-1], Kind.WORN, program.retired_for.encode(), Patience.NONE)
             return
 
 

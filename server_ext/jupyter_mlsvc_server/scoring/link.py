@@ -52,7 +52,7 @@ class LinkLost(Exception):
 
 
 class NotStarted(Exception):
-    """A worker has ended before it could take a request."""
+    """A worker has ended before it could take a request; the message says why, if it is known."""
 
 
 class ParentLink:
@@ -282,6 +282,8 @@ class WorkerLink(asyncio.Protocol):
         """It gets no more requests."""
         self.is_worn = False
         """A request changed what can't be put back; those behind it have not run."""
+        self.last_words = ""
+        """Why it ended, where it has said so: what a request changed, or how its setup failed."""
         self.is_lost = False
         """Nothing can be sent to it any more."""
         self._on_answer = on_answer
@@ -366,7 +368,7 @@ class WorkerLink(asyncio.Protocol):
         while size - at >= ANSWER.size:
             length, number, kind = ANSWER.unpack_from(data, at)
             if kind >= Kind.WORN:
-                if not self._is_ready(number, kind):
+                if not self._has_started(data[at : at + ANSWER.size + length]):
                     return
                 at += ANSWER.size
                 continue
@@ -406,8 +408,12 @@ class WorkerLink(asyncio.Protocol):
         self._piece += piece
         self._wanted = wanted
 
-    def _is_ready(self, most: int, kind: int) -> bool:
+    def _has_started(self, message: bytes) -> bool:
         """Take word that the worker has started; any other than that one is its last."""
+        length, most, kind = ANSWER.unpack_from(message)
+        if len(message) < ANSWER.size + length:
+            self._keep(message, ANSWER.size + length)
+            return False
         if kind == Kind.READY and not self.started.done():
             self.most = max(most, 1)
             self._peephole = Peephole(self._outbox)
@@ -415,6 +421,7 @@ class WorkerLink(asyncio.Protocol):
             return True
         if kind == Kind.WORN:
             self.is_leaving = self.is_worn = True
+        self.last_words = message[ANSWER.size :].decode("utf-8", "replace")
         self.abort()
         return False
 
@@ -480,4 +487,4 @@ class WorkerLink(asyncio.Protocol):
         if self.started.done():
             self._on_lost(self)
         else:
-            self.started.set_exception(NotStarted())
+            self.started.set_exception(NotStarted(self.last_words))

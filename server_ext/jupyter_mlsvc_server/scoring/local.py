@@ -22,7 +22,7 @@ from jupyter_mlsvc_server.scoring.errors import ServiceUnavailable
 from jupyter_mlsvc_server.scoring.forkserver import Forkserver
 from jupyter_mlsvc_server.scoring.group import Group
 from jupyter_mlsvc_server.scoring.link import Call, Ended, LinkLost, NotStarted
-from jupyter_mlsvc_server.scoring.pool import WORKERS_END, Pool
+from jupyter_mlsvc_server.scoring.pool import Pool
 from jupyter_mlsvc_server.scoring.settings import ScoringSettings
 from jupyter_mlsvc_server.scoring.statistics import Figures, State, Timings
 from jupyter_mlsvc_server.scoring.template import Template
@@ -104,6 +104,12 @@ class LocalEngine(ScoringSettings):
     async def check(self, definition: ServiceDefinition) -> None:
         """Restore and compile in a fresh process, which is kept for :meth:`put` to use."""
         template = await self._template(definition)
+        if definition.setup_code:
+            try:
+                await template.try_setup(self.start_seconds)
+            except BaseException:
+                await template.stop(at_once=True)
+                raise
         await self._drop_checked(definition.revision_id)
         self._checked[definition.revision_id] = (self._now() + _CHECKED_SECONDS, template)
 
@@ -297,13 +303,14 @@ class LocalEngine(ScoringSettings):
             p50=p50,
             p99=p99,
             last_call=timings.last_call,
+            retired=timings.retired,
+            retired_for=timings.retired_for,
             history=timings.history() if with_history else (),
         )
 
     def _state(self, key: DefinitionKey, pool: Pool | None) -> tuple[State, str]:
         if pool is not None:
-            state = pool.state
-            return state, WORKERS_END if state is State.FAILED else ""
+            return pool.state, pool.failure
         lock = self._locks.get(key)
         if key in self._loads or (lock is not None and lock.locked()):
             return State.STARTING, ""
@@ -384,8 +391,10 @@ class LocalEngine(ScoringSettings):
                     raise
                 else:
                     return pool
-        except (LinkLost, NotStarted):
+        except LinkLost:
             pass
+        except NotStarted as problem:
+            raise ServiceUnavailable(key, str(problem) or _PROCESSES_END) from problem
         raise ServiceUnavailable(key, _PROCESSES_END)
 
     def _timings_of(self, key: DefinitionKey) -> Timings:

@@ -125,6 +125,7 @@ class Pool:
         self._workers: list[WorkerLink] = []
         self._starting = 0
         self._failed_starts = 0
+        self._failure = WORKERS_END
         self._queue: deque[Call] = deque()
         self._groups: deque[Group] = deque()
         self._is_turn_of_queue = False
@@ -231,6 +232,11 @@ class Pool:
     def waiting(self) -> int:
         """Requests that wait for a worker."""
         return len(self._queue) + sum(group.waiting for group in self._groups)
+
+    @property
+    def failure(self) -> str:
+        """Why it has failed, in a sentence; empty where it has not."""
+        return self._failure if self.state is State.FAILED else ""
 
     @property
     def state(self) -> State:
@@ -345,10 +351,20 @@ class Pool:
             link.close()
             raise
         try:
-            await worker.started
-        except NotStarted:
+            async with asyncio.timeout(self._settings.start_seconds):
+                await worker.started
+        except TimeoutError:
+            self._failure = f"A worker took more than {self._settings.start_seconds:g} s to start."
+            worker.is_leaving = True
+            await self._template.link.kill(pid)
+            worker.abort()
+            raise NotStarted(self._failure) from None
+        except NotStarted as problem:
             code = await self._end_of(pid)
-            self._log.warning("a worker of %s ended at its start code=%s", self.key, code)
+            self._failure = str(problem) or WORKERS_END
+            self._log.warning(
+                "a worker of %s ended at its start code=%s %s", self.key, code, problem
+            )
             raise
         except BaseException:
             worker.abort()
@@ -360,8 +376,11 @@ class Pool:
             await self._start_worker()
         except LinkLost:
             pass  # the pool is told of its template's end
-        except NotStarted:
+        except NotStarted as problem:
             self._failed_starts += 1
+            if str(problem):
+                # The next one would say the same.
+                self._failed_starts = max(self._failed_starts, _MOST_FAILED_STARTS + 1)
             self._refill()
 
     def _feed(self, worker: WorkerLink, now: float) -> None:
@@ -435,7 +454,7 @@ class Pool:
     def _worker_lost(self, worker: WorkerLink) -> None:
         was_expected = worker.is_leaving
         if worker.is_worn:
-            self._tell_worn()
+            self._tell_worn(worker.last_words)
         worker.is_leaving = True
         if worker in self._workers:
             self._workers.remove(worker)
@@ -472,7 +491,7 @@ class Pool:
                 self._feed(worker, now)
         if self._failed_starts > _MOST_FAILED_STARTS and not self._workers:
             for call in self._taken_from_wait():
-                self._fail(call, ServiceUnavailable(self.key, WORKERS_END))
+                self._fail(call, ServiceUnavailable(self.key, self._failure))
         if self._failed_starts:
             pause = min(0.05 * 2**self._failed_starts, _LONGEST_PAUSE)
             self._loop.call_later(pause, self._refill_once)
@@ -521,14 +540,15 @@ class Pool:
             await self._template.link.kill(pid)
         return code
 
-    def _tell_worn(self) -> None:
+    def _tell_worn(self, reason: str) -> None:
+        self._timings.add_retired(reason)
         if not self._told_worn:
             self._told_worn = True
             self._log.info(
-                "requests of %s change objects of the snapshot, or leave threads or files that "
-                "can't be put back; a worker is replaced after each such request",
-                self.key,
-            )
+                "a request of %s changed what can't be put back; a worker is replaced after each "
+                "such request: %s",
+                self.key, reason,
+            )  # fmt: skip
 
     def _fail(self, call: Call, error: MlsvcServerError) -> None:
         if not call.is_over:

@@ -41,7 +41,7 @@ class ScoringSettings(LoggingConfigurable):
     ).tag(config=True)
     start_seconds = Float(
         120.0,
-        help="Seconds that restoring a service's snapshot may take.",
+        help="Seconds that restoring a service's snapshot may take, and its setupCode in a worker.",
     ).tag(config=True)
     retry_seconds = Float(
         10.0,

@@ -64,6 +64,10 @@ class Figures:
         Seconds that half and 99 of 100 of the newest requests stayed within.
     last_call : float or None
         When the last request ended, in seconds since 1970.
+    retired : int
+        Workers that were replaced because a request had changed what can't be put back.
+    retired_for : str
+        What the last of these had changed.
     history : sequence of Interval
         The last ten minutes, oldest first, the last one not over; empty where it was not asked for.
     """
@@ -78,6 +82,8 @@ class Figures:
     p50: float | None = None
     p99: float | None = None
     last_call: float | None = None
+    retired: int = 0
+    retired_for: str = ""
     history: Sequence[Interval] = ()
 
 
@@ -106,11 +112,15 @@ class Timings:
         "count",
         "errors",
         "last_call",
+        "retired",
+        "retired_for",
     )
 
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
         self.count = 0
         self.errors = 0
+        self.retired = 0
+        self.retired_for = ""
         self.last_call: float | None = None
         self._clock = clock
         self._seconds: deque[float] = deque(maxlen=KEPT)
@@ -139,6 +149,11 @@ class Timings:
         self.count += 1
         self.errors += 1
         self._unanswered += 1
+
+    def add_retired(self, reason: str) -> None:
+        """Count a worker that was replaced, and keep what its last request had changed."""
+        self.retired += 1
+        self.retired_for = reason
 
     def percentiles(self, *shares: float) -> list[float | None]:
         """Give the times, in seconds, that such shares of the last requests stayed within."""

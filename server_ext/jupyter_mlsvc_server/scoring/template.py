@@ -17,11 +17,15 @@ from jupyter_mlsvc_server.scoring.errors import (
     UnservableSnapshot,
     ending,
 )
-from jupyter_mlsvc_server.scoring.link import LinkLost, ParentLink
+from jupyter_mlsvc_server.scoring.link import LinkLost, NotStarted, ParentLink, WorkerLink
 from jupyter_mlsvc_server.scoring.settings import ScoringSettings
 
 _ENDS_WITHIN: Final = 5.0
 """Seconds for a template to end its workers and itself."""
+
+
+def _ignore(*_: object) -> None:
+    """Take what nobody asked for."""
 
 
 class Template:
@@ -88,6 +92,38 @@ class Template:
             await self.stop()
             kind = UnservableCode if answer.cause == "code" else UnservableSnapshot
             raise kind(answer.message)
+
+    async def try_setup(self, seconds: float) -> None:
+        """Start a worker and end it, so that the code that runs once in each shows whether it can.
+
+        Raises
+        ------
+        UnservableCode
+            It fails, ends its process or does not end.
+        ServiceUnavailable
+            The template is gone.
+        """
+        try:
+            pid, socket = await self.link.fork()
+            loop = asyncio.get_running_loop()
+            _, worker = await loop.create_unix_connection(
+                lambda: WorkerLink(pid, self.outbox_of(pid), _ignore, _ignore), sock=socket
+            )
+            try:
+                async with asyncio.timeout(seconds):
+                    await worker.started
+            finally:
+                worker.abort()
+                await self.link.kill(pid)
+                await self.link.exit_code(pid, _ENDS_WITHIN)
+        except TimeoutError:
+            raise UnservableCode(f"setupCode ran for more than {seconds:g} s.") from None
+        except NotStarted as problem:
+            raise UnservableCode(
+                str(problem) or "setupCode ended the process that it ran in."
+            ) from None
+        except LinkLost:
+            raise ServiceUnavailable(self.key, "Its template ended unexpectedly.") from None
 
     async def stop(self, *, at_once: bool = False, has_ended: bool = False) -> None:
         """End it and its workers."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
 from traitlets.config import LoggingConfigurable
 
@@ -16,6 +16,9 @@ from jupyter_mlsvc_server.scoring.engine import ScoringEngine
 from jupyter_mlsvc_server.scoring.statistics import INTERVAL_SECONDS, Figures, Interval
 from jupyter_mlsvc_server.services.manager import ServiceManager
 from jupyter_mlsvc_server.storage.clock import to_text
+
+_FEW_RETIRED: Final = 5
+"""Workers that may be replaced before the publisher is told."""
 
 
 class ServiceStatisticsReporter(LoggingConfigurable):
@@ -74,7 +77,20 @@ def _members(key: DefinitionKey, figures: Figures) -> dict[str, Any]:
         "p50_milliseconds": _milliseconds(figures.p50),
         "p99_milliseconds": _milliseconds(figures.p99),
         "last_call": None if figures.last_call is None else _time(figures.last_call),
+        "retired": figures.retired,
+        "note": note(figures),
     }
+
+
+def note(figures: Figures) -> str:
+    """Tell the publisher of a version where most calls cost a worker."""
+    if figures.retired < _FEW_RETIRED or 2 * figures.retired < figures.calls:
+        return ""
+    return (
+        f"{figures.retired:,} of {figures.calls:,} calls had their worker replaced, which makes "
+        f"them slow: {figures.retired_for}. Have the code change a copy, or publish it with "
+        "isolation 'call', or 'none' where calls are meant to share what they change."
+    )
 
 
 def _interval(interval: Interval) -> models.StatisticsInterval:

@@ -144,6 +144,8 @@ def define(
         outputs=_parameters(outputs),
         output_files=others.get("output_files", ()),
         content=content,
+        setup_code=others.get("setup_code"),
+        isolation=others.get("isolation", "worker"),
     )
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from jupyter_mlsvc_server.runtime.chance import may_seed
+from jupyter_mlsvc_server.scoring.local import LocalEngine
 from tests.server.scoring.serving import Service, Snapshots, StoredContent
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -203,3 +204,14 @@ async def test_code_that_sets_no_generators_state_is_told_from_code_that_may() -
     for name in ("seeded", "Dice", "dice", "throw"):
         assert may_seed([code], quiet | {name: space[name]}), name
     assert may_seed([compile("def f(r): r.seed(1)", "<code>", "exec")], quiet)
+
+
+async def test_workers_that_calls_have_retired_are_counted_with_the_reason(
+    serve: Serve, engine: LocalEngine, workspace: StoredContent
+) -> None:
+    service = await serve("seen.append(x); y = len(seen)", workspace, inputs="x:integer", name="R")
+    for _ in range(3):
+        assert await service.outputs(x=5) == {"y": 1}
+    figures = await engine.figures(*service.key)
+    assert figures.retired in {2, 3}, "the last one may not be told yet"
+    assert figures.retired_for == "the object 'seen' was changed in place"
