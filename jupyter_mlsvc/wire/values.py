@@ -2,27 +2,33 @@
 
 The contract leaves the Python side open. Ours: a ``vector`` is a 1-D numpy array (object dtype
 when it holds text or is mixed), a ``matrix`` a 2-D one, a ``data.frame`` a pandas DataFrame, the
-others are Python scalars. null is None, and NaN inside an array of numbers. A type name that is
-none of the seven passes JSON through. numpy and pandas are imported when a value needs them.
+others are Python scalars. A type name that is none of the seven passes JSON through.
+
+A row is treated alone as it is among others. So null is NaN in a ``numeric``, in matrices, in data
+frames and in vectors of numbers, also where nothing else is there; it is None elsewhere. numpy and
+pandas are imported when a value needs them.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from itertools import chain
+from types import NoneType
 from typing import Any, Final
 
 import msgspec
 
-from jupyter_mlsvc.wire.plain import ValueProblem, describe, member, to_plain
+from jupyter_mlsvc.wire.plain import ValueProblem, describe, member, require_text, to_plain
 
-__all__ = ["TYPES", "ValueProblem", "check_input", "decode_input", "encode_output"]
+__all__ = ["TYPES", "ValueProblem", "check_input", "decode_input", "encode_output", "plain_input"]
 
 TYPES: Final = ("logical", "numeric", "integer", "character", "vector", "matrix", "data.frame")
 """The type names that the contract defines; others are taken as they are."""
 
+_SCALAR_TYPES: Final = frozenset({"logical", "numeric", "integer", "character"})
 _SCALAR: Final = "a number, a string, true, false or null"
-_SCALARS: Final = {int, float, str, bool, type(None)}
+_SCALARS: Final = {int, float, str, bool, NoneType}
 _EXACT: Final = 2**53
 """Below it every integer is exact as a float."""
 
@@ -54,7 +60,7 @@ def decode_input(type_name: str, value: Any, name: str = "value") -> Any:
         The value is not of the declared type.
     """
     if value is None:
-        return None
+        return math.nan if type_name == "numeric" else None
     decode = _DECODERS.get(type_name)
     return value if decode is None else decode(value, name)
 
@@ -70,6 +76,28 @@ def check_input(type_name: str, value: Any, name: str = "value") -> None:
     check = _CHECKS.get(type_name)
     if value is not None and check is not None:
         check(value, name)
+
+
+def plain_input(type_name: str, value: Any, name: str = "value") -> Any:
+    """Check JSON data for a language whose scalars are vectors of one, such as R.
+
+    Returns
+    -------
+    Any
+        JSON data: a list of one is the scalar that is declared, records are columns.
+
+    Raises
+    ------
+    ValueProblem
+        The value is not of the declared type.
+    """
+    if type(value) is list:
+        if type_name in _SCALAR_TYPES and len(value) == 1:
+            (value,) = value
+        elif type_name == "data.frame":
+            value = _from_records(value, name)
+    check_input(type_name, value, name)
+    return value
 
 
 def encode_output(type_name: str, value: Any, name: str = "value") -> Any:
@@ -102,7 +130,17 @@ def _logical(value: Any, path: str) -> bool:
     return value
 
 
-def _numeric(value: Any, path: str) -> int | float:
+def _numeric(value: Any, path: str) -> float:
+    if type(value) is float:
+        return value
+    number = _number(value, path)
+    try:
+        return float(number)
+    except OverflowError:
+        raise ValueProblem(path, "a number below 1.8e308 (numeric)", describe(number)) from None
+
+
+def _number(value: Any, path: str) -> int | float:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise ValueProblem(path, "a number (numeric)", describe(value))
     return value
@@ -125,7 +163,8 @@ def _character(value: Any, path: str) -> str:
 def _vector(value: Any, path: str) -> Any:
     if type(value) is list and len(value) >= _LONG and (floats := _floats(value)) is not None:
         return floats
-    return _one_dimensional(value, _check_vector(value, path))
+    kinds = _check_vector(value, path)
+    return _one_dimensional(value, kinds)
 
 
 def _check_vector(value: Any, path: str) -> frozenset[type]:
@@ -143,7 +182,7 @@ def _matrix(value: Any, path: str) -> Any:
     elements = list(chain.from_iterable(value))
     array = _floats(elements) if len(elements) >= _LONG else None
     if array is None:
-        array = _one_dimensional(elements, _check_elements(value, path))
+        array = _one_dimensional(elements, _check_elements(value, path), missing=math.nan)
     return array.reshape(len(value), len(value[0]) if value else 0)
 
 
@@ -177,7 +216,7 @@ def _check_elements(rows: list[list[Any]], path: str) -> frozenset[type]:
 
 
 def _data_frame(value: Any, path: str) -> Any:
-    columns = _columns(value, path, _vector)
+    columns = _columns(value, path, _cells)
     import pandas
 
     arrays = list(columns.values())
@@ -187,17 +226,44 @@ def _data_frame(value: Any, path: str) -> Any:
         import numpy
 
         return pandas.DataFrame(numpy.array(arrays).T, columns=list(columns), copy=False)
-    return pandas.DataFrame(columns)
+    try:
+        return pandas.DataFrame(columns)
+    except UnicodeEncodeError:  # half a character, where pandas keeps text as Arrow does
+        require_text(value, path)
+        raise
 
 
 def _check_data_frame(value: Any, path: str) -> None:
-    _columns(value, path, _check_vector)
+    _columns(value, path, lambda column, _: column)
+
+
+def _cells(column: list[Any], _: str) -> Any:
+    """Make an array of a column, whose cells may be of any kind."""
+    if len(column) >= _LONG and (floats := _floats(column)) is not None:
+        return floats
+    return _one_dimensional(column, frozenset(map(type, column)), missing=math.nan)
+
+
+def _from_records(value: list[Any], path: str) -> dict[str, list[Any]]:
+    """Make columns of records, in the order in which their names come up; gaps are null."""
+    names: dict[str, None] = {}
+    for i, record in enumerate(value):
+        if not isinstance(record, dict):
+            raise ValueProblem(
+                f"{path}[{i}]", "a record, which is an object (data.frame)", describe(record)
+            )
+        names.update(dict.fromkeys(record))
+    return {name: [record.get(name) for record in value] for name in names}
 
 
 def _columns(value: Any, path: str, take: Callable[[Any, str], Any]) -> dict[str, Any]:
     """Check a data.frame and give what each of its columns is taken for."""
+    if isinstance(value, list):
+        value = _from_records(value, path)
     if not isinstance(value, dict):
-        raise ValueProblem(path, "an object of columns (data.frame)", describe(value))
+        raise ValueProblem(
+            path, "an object of columns or an array of records (data.frame)", describe(value)
+        )
     taken: dict[str, Any] = {}
     first: tuple[str, int] | None = None
     for label, column in value.items():
@@ -246,35 +312,36 @@ def _floats(values: list[Any]) -> Any:
     return stored.astype(numpy.float64)
 
 
-def _one_dimensional(values: list[Any], kinds: frozenset[type]) -> Any:
+def _one_dimensional(values: list[Any], kinds: frozenset[type], missing: Any = None) -> Any:
     """Make a 1-D array: float64, int64 or bool where that loses nothing, else of objects.
 
-    Text is kept as objects: numpy's own text type takes the longest string's room for each
-    element and drops trailing NULs.
+    Among numbers null is NaN; elsewhere it is what ``missing`` says. Text is kept as objects:
+    numpy's own text type takes the longest string's room for each element and drops trailing NULs.
     """
     import numpy
 
     type_name = _NUMBERS.get(kinds)
     if type_name is None:
-        return _objects(numpy, values)
+        return _objects(numpy, _filled(values, missing) if NoneType in kinds else values)
     try:
         array = numpy.array(values, type_name)
     except OverflowError:
-        return _objects(numpy, _with_nan(numpy, values))
+        return _objects(numpy, _filled(values, math.nan))
     if int in kinds and len(kinds) > 1 and _is_inexact(numpy, values, array):
-        return _objects(numpy, _with_nan(numpy, values))
+        return _objects(numpy, _filled(values, math.nan))
     return array
 
 
 _NUMBERS: Final = {
     frozenset[type](): "f8",
     frozenset({float}): "f8",
+    frozenset({NoneType}): "f8",
     frozenset({bool}): "?",
     frozenset({int}): "i8",
     frozenset({int, float}): "f8",
-    frozenset({int, type(None)}): "f8",
-    frozenset({float, type(None)}): "f8",
-    frozenset({int, float, type(None)}): "f8",
+    frozenset({int, NoneType}): "f8",
+    frozenset({float, NoneType}): "f8",
+    frozenset({int, float, NoneType}): "f8",
 }
 """The type of an array with elements of such kinds; others are arrays of objects."""
 
@@ -289,14 +356,13 @@ def _is_inexact(numpy: Any, values: list[Any], array: Any) -> bool:
     return False
 
 
-def _with_nan(numpy: Any, values: list[Any]) -> list[Any]:
-    return [numpy.nan if value is None else value for value in values]
+def _filled(values: list[Any], missing: Any) -> list[Any]:
+    return [missing if value is None else value for value in values]
 
 
 def _objects(numpy: Any, values: list[Any]) -> Any:
-    array = numpy.empty(len(values), dtype=object)
-    array[:] = values
-    return array
+    # An assignment would look into lists; a column may have some.
+    return numpy.fromiter(values, dtype=object, count=len(values))
 
 
 _DECODERS: Final[dict[str, Callable[[Any, str], Any]]] = {
@@ -388,7 +454,7 @@ def _as_data_frame(plain: Any, name: str) -> dict[str, list[Any]]:
 
 _ENCODERS: Final[dict[str, Callable[[Any, str], Any]]] = {
     "logical": _unboxed(_logical),
-    "numeric": _unboxed(_numeric),
+    "numeric": _unboxed(_number),
     "integer": _unboxed(_integer),
     "character": _unboxed(_character),
     "vector": _as_vector,

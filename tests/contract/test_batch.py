@@ -116,7 +116,7 @@ def test_code_that_raises_fails_its_record_with_the_last_line_of_the_traceback(
     body = finished(door, f"{path}/{identifier}")
     first, failed, last = body["batchExecutionResults"]
     assert (first["errorMessage"], last["errorMessage"]) == ("", "")
-    assert failed["errorMessage"] == "ZeroDivisionError: division by zero"
+    assert failed["errorMessage"] == "ZeroDivisionError: float division by zero"
     door.delete(f"/services/{service_name}/1.0")
 
 

@@ -267,6 +267,41 @@ def test_all_types_both_ways(door: Door, service_name: str) -> None:
     nothing = dict.fromkeys(sent)
     answer = door.post(f"/api/{service_name}/1.0", json=nothing).json()
     assert answer["outputParameters"] == {f"out.{name}": None for name in sent}
+    # R writes a scalar as a list of one, and many write a table as records.
+    scalars = {name: [sent[name]] for name in list(sent)[:4]}
+    records = [{"x": 1, "y": "u"}, {"x": 2}]
+    answer = door.post(
+        f"/api/{service_name}/1.0", json={**sent, **scalars, "a.frame": records}
+    ).json()
+    assert answer["outputParameters"] == {f"out.{name}": value for name, value in sent.items()}
+    door.delete(f"/services/{service_name}/1.0")
+
+
+def test_nulls_alone_are_missing_numbers(door: Door, service_name: str) -> None:
+    body = {
+        "code": (
+            "kinds <- c(typeof(n), typeof(v), typeof(m), typeof(d$a), typeof(d$b[[1]]))\n"
+            "missing <- c(is.na(n), is.na(v), is.na(m), is.na(d$a))"
+        ),
+        "runtimeType": "R",
+        "inputParameterDefinitions": [
+            {"name": "n", "type": "numeric"},
+            {"name": "v", "type": "vector"},
+            {"name": "m", "type": "matrix"},
+            {"name": "d", "type": "data.frame"},
+        ],
+        "outputParameterDefinitions": [
+            {"name": "kinds", "type": "vector"},
+            {"name": "missing", "type": "vector"},
+        ],
+    }
+    assert door.post(f"/services/{service_name}/1.0", json=body).status_code == 201
+    sent = {"n": None, "v": [None], "m": [[None]], "d": {"a": [None], "b": [[1, 2]]}}
+    answer = door.post(f"/api/{service_name}/1.0", json=sent).json()
+    assert answer["outputParameters"] == {
+        "kinds": ["double", "double", "double", "double", "integer"],
+        "missing": [True, True, True, True],
+    }
     door.delete(f"/services/{service_name}/1.0")
 
 

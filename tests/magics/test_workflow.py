@@ -154,7 +154,7 @@ def test_code_of_a_service_that_raises_is_an_error_here(run: Run) -> None:
     ran = run("%consume Div x=0")
     assert isinstance(ran.error, ServiceFailed)
     first = ran.stdout.splitlines()[0]
-    assert first == "ServiceFailed: service Div V1 raised ZeroDivisionError: division by zero"
+    assert first == "ServiceFailed: service Div V1 raised ZeroDivisionError: float division by zero"
 
 
 def test_the_same_version_again_is_a_conflict(run: Run) -> None:

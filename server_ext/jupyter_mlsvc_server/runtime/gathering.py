@@ -377,9 +377,7 @@ def _taker(
 
 def _all_fit(columns: Iterable[list[Any]], height: int) -> bool:
     """Tell whether columns that the model does not use would pass as well."""
-    return all(
-        len(column) == height and _SCALARS.issuperset(map(type, column)) for column in columns
-    )
+    return all(len(column) == height for column in columns)
 
 
 def _stacked(group: list[_Rows]) -> list[list[Any]]:
@@ -408,7 +406,7 @@ def _mark(column: list[Any], kinds: set[type]) -> Hashable:
         return _FLOATS
     if kinds == {int}:
         return _INTEGERS if min(column) in _INT64 and max(column) in _INT64 else None
-    if kinds <= _NUMBERS and kinds != {type(None)}:
+    if kinds <= _NUMBERS:  # nothing but nulls are floats, too
         if any(type(item) is int and not -_EXACT <= item <= _EXACT for item in column):
             return None
         return _MISSING if type(None) in kinds else _FLOATS

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import msgspec
 
-from jupyter_mlsvc.wire.plain import ValueProblem, member
+from jupyter_mlsvc.wire.plain import ValueProblem, describe, member
 
 RUNTIME: Final = "R"
 """The ``runtimeType`` of sessions and services in R."""
@@ -45,7 +45,7 @@ def for_r(value: Any, path: str) -> Any:
     Raises
     ------
     ValueProblem
-        A string holds a NUL character, which a string of R can't.
+        A string holds a NUL character, which a string of R can't, or a number is too large.
     """
     kind = type(value)
     if kind is str:
@@ -53,7 +53,7 @@ def for_r(value: Any, path: str) -> Any:
             raise ValueProblem(path, "a string without NUL characters (R)", "one with NUL")
         return value
     if kind is int:
-        return value if -_EXACT <= value <= _EXACT else _double(value)
+        return value if -_EXACT <= value <= _EXACT else _double(value, path)
     if kind is list:
         if set(map(type, value)) <= {float, bool, type(None)}:
             return value
@@ -63,11 +63,11 @@ def for_r(value: Any, path: str) -> Any:
     return value
 
 
-def _double(value: int) -> float:
+def _double(value: int, path: str) -> float:
     try:
         return float(value)
     except OverflowError:
-        return float("inf") if value > 0 else float("-inf")
+        raise ValueProblem(path, "a number below 1.8e308 (R)", describe(value)) from None
 
 
 def utf8_locale() -> dict[str, str]:

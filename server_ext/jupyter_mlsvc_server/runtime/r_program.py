@@ -14,7 +14,7 @@ import msgspec
 
 from jupyter_mlsvc.wire.models import ParameterDefinition
 from jupyter_mlsvc.wire.plain import ValueProblem
-from jupyter_mlsvc.wire.values import check_input, encode_output
+from jupyter_mlsvc.wire.values import encode_output, plain_input
 from jupyter_mlsvc_server.runtime.console import Console
 from jupyter_mlsvc_server.runtime.exchange import Exchange, Unfit
 from jupyter_mlsvc_server.runtime.misfit import Misfit
@@ -161,8 +161,7 @@ def _fault(error: Exception) -> tuple[Kind, bytes]:
 
 
 def _checked(type_name: str, value: Any, name: str) -> Any:
-    check_input(type_name, value, name)
-    return for_r(value, name)
+    return for_r(plain_input(type_name, value, name), name)
 
 
 def _output(parameter: ParameterDefinition, value: Any) -> Any:

@@ -10,7 +10,7 @@ from typing import Any, Final, Protocol
 
 import msgspec
 
-from jupyter_mlsvc.wire.values import ValueProblem, check_input
+from jupyter_mlsvc.wire.values import ValueProblem, plain_input
 from jupyter_mlsvc_server.runtime.r_code import r_json
 from jupyter_mlsvc_server.sessions.channel import KernelChannel, refusal
 from jupyter_mlsvc_server.sessions.errors import AgentRefused
@@ -68,8 +68,12 @@ class FileAgent:
         """Write the request, have it done, and read the answer."""
         number = next(self._numbers)
         try:
-            for name, type_name in data.get("types", {}).items():
-                check_input(type_name, data["values"][name], name)
+            if types := data.get("types"):
+                typed = {
+                    name: plain_input(type_name, data["values"][name], name)
+                    for name, type_name in types.items()
+                }
+                data = {**data, "values": {**data["values"], **typed}}
             body = r_json({"op": op, **data})
         except ValueProblem as problem:
             raise AgentRefused("ValueProblem", str(problem)) from problem

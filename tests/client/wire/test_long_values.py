@@ -34,8 +34,8 @@ def long_lists(draw: st.DrawFn, length: int | None = None) -> list[Any]:
     return values
 
 
-def as_promised(values: list[Any]) -> Any:
-    """What a vector is to be, element by element."""
+def as_promised(values: list[Any], missing: float | None = None) -> Any:
+    """What a vector is to be, element by element; in other arrays null is missing everywhere."""
     kinds = set(map(type, values))
     in_range = all(-(2**63) <= x < 2**63 for x in values if type(x) is int)
     exact = all(-(2**53) <= x <= 2**53 for x in values if type(x) is int)
@@ -43,13 +43,14 @@ def as_promised(values: list[Any]) -> Any:
         return np.array(values, np.bool_)
     if kinds == {int} and in_range:
         return np.array(values, np.int64)
-    if kinds <= {int, float, type(None)} and kinds != {type(None)}:
-        missing = [math.nan if x is None else x for x in values]
-        if kinds != {int} and exact:
-            return np.array([float(x) for x in missing], np.float64)
-        values = missing
+    if kinds <= {int, float, type(None)}:
+        missing = math.nan
+    filled: list[Any] = [missing if x is None else x for x in values]
+    if kinds <= {int, float, type(None)} and kinds != {int} and exact:
+        return np.array([float(x) for x in filled], np.float64)
     array = np.empty(len(values), object)
-    array[:] = values
+    for i, value in enumerate(filled):
+        array[i] = value
     return array
 
 
@@ -88,7 +89,7 @@ def test_text_that_looks_like_packed_floats_stays_text() -> None:
 @given(st.integers(1, 70).flatmap(lambda n: st.lists(long_lists(n), min_size=1, max_size=4)))
 def test_a_matrix_of_any_size_is_its_elements_in_shape(rows: list[list[Any]]) -> None:
     found = decode_input("matrix", rows)
-    flat = as_promised([item for row in rows for item in row])
+    flat = as_promised([item for row in rows for item in row], math.nan)
     assert_same(found, flat.reshape(len(rows), len(rows[0])))
 
 
@@ -96,8 +97,14 @@ def test_a_matrix_of_any_size_is_its_elements_in_shape(rows: list[list[Any]]) ->
 def test_a_frame_of_any_size_is_what_pandas_makes_of_its_columns(
     columns: dict[str, list[Any]],
 ) -> None:
+    arrays = {label: as_promised(column, math.nan) for label, column in columns.items()}
+    try:
+        promised = pd.DataFrame(arrays)
+    except UnicodeEncodeError:  # Arrow keeps no half characters
+        with pytest.raises(ValueProblem, match="text of whole characters"):
+            decode_input("data.frame", columns)
+        return
     found = decode_input("data.frame", columns)
-    promised = pd.DataFrame({label: as_promised(column) for label, column in columns.items()})
     pd.testing.assert_frame_equal(found, promised, check_exact=True, check_column_type=True)
     assert type(found.index) is type(promised.index)
     for label in columns:
@@ -107,7 +114,7 @@ def test_a_frame_of_any_size_is_what_pandas_makes_of_its_columns(
 
 
 @given(
-    st.sampled_from(["vector", "matrix", "data.frame"]),
+    st.sampled_from(["vector", "matrix"]),
     st.sampled_from([2, 64, 200]).flatmap(
         lambda n: st.tuples(long_lists(n), st.integers(0, n - 1), NESTED)
     ),
@@ -120,7 +127,6 @@ def test_an_element_that_is_no_scalar_is_named_in_values_of_any_size(
     value, path = {
         "vector": (values, f"p[{place}]"),
         "matrix": ([[0.5] * len(values), values], f"p[1][{place}]"),
-        "data.frame": ({"a": [0.5] * len(values), "b": values}, f'p["b"][{place}]'),
     }[type_name]
     for read in (decode_input, check_input):
         with pytest.raises(ValueProblem) as caught:

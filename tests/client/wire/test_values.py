@@ -18,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jupyter_mlsvc.wire.plain import require_text
-from jupyter_mlsvc.wire.values import ValueProblem, decode_input, encode_output
+from jupyter_mlsvc.wire.values import ValueProblem, decode_input, encode_output, plain_input
 
 SCALARS = (
     st.none()
@@ -47,8 +47,10 @@ ALL_TYPES = [
 
 
 @pytest.mark.parametrize("type_name", ALL_TYPES)
-def test_null_is_none_for_every_type(type_name: str) -> None:
-    assert decode_input(type_name, None) is None
+def test_null_is_none_but_for_a_numeric(type_name: str) -> None:
+    decoded = decode_input(type_name, None)
+    assert math.isnan(decoded) if type_name == "numeric" else decoded is None
+    assert encode_output(type_name, decoded) is None
     assert encode_output(type_name, None) is None
 
 
@@ -56,7 +58,9 @@ def test_null_is_none_for_every_type(type_name: str) -> None:
     ("type_name", "value", "kind"),
     [
         ("logical", True, bool),
-        ("numeric", 3, int),
+        ("numeric", 3, float),
+        ("numeric", -0.0, float),
+        ("numeric", 2**1000, float),
         ("numeric", 3.5, float),
         ("integer", 3, int),
         ("integer", 3.0, int),
@@ -80,7 +84,8 @@ def test_scalars_are_python_scalars(type_name: str, value: object, kind: type) -
         ([], "float64"),
         (["a", "b"], "object"),
         (["a", 1, None, True], "object"),
-        ([None], "object"),
+        ([None], "float64"),
+        ([None] * 200, "float64"),
         ([2**70, 1], "object"),
         ([2**53 + 1, 0.5], "object"),
     ],
@@ -110,6 +115,73 @@ def test_a_data_frame_is_a_pandas_one_with_the_columns_in_order() -> None:
     assert list(frame.columns) == ["b", "a"]
     assert frame["b"].dtype == "float64"
     assert frame.isna().sum().tolist() == [1, 1]
+
+
+def test_null_in_frames_and_matrices_is_nan_whatever_is_beside_it() -> None:
+    for column in ([None], [None, 1], [None, True], [None, "a", 1], [None, [1]]):
+        first = decode_input("data.frame", {"a": column})["a"].iloc[0]
+        assert isinstance(first, float), column
+        assert math.isnan(first), column
+    for row in ([None], [None, 1], [None, True], [None, "a"]):
+        first = decode_input("matrix", [row])[0, 0]
+        assert isinstance(first, float), row
+        assert math.isnan(first), row
+
+
+def test_records_are_a_data_frame_with_null_for_what_is_not_there() -> None:
+    records = [{"b": 1, "a": "x"}, {"c": True, "b": None}, {}]
+    columns = {"b": [1, None, None], "a": ["x", None, None], "c": [None, True, None]}
+    frame = decode_input("data.frame", records)
+    assert list(frame.columns) == ["b", "a", "c"]
+    pd.testing.assert_frame_equal(frame, decode_input("data.frame", columns))
+    assert plain_input("data.frame", records) == columns
+    assert decode_input("data.frame", []).shape == (0, 0)
+
+
+def test_columns_of_lists_go_in_as_they_come_out() -> None:
+    frame = pd.DataFrame(
+        {"a": [[1, 2], [], [3]], "b": [{"x": [1]}, None, {}], "c": [[1], [2], [3]]}
+    )
+    plain = encode_output("data.frame", frame)
+    back = decode_input("data.frame", plain)
+    assert back["a"].tolist() == [[1, 2], [], [3]]
+    assert back["c"].tolist() == [[1], [2], [3]]
+    assert encode_output("data.frame", back) == plain
+
+
+@given(st.lists(st.text(), unique=True, min_size=1), st.randoms())
+def test_the_order_of_keys_is_kept_on_every_way(names: list[str], random: Any) -> None:
+    random.shuffle(names)
+    value = {name: [i] for i, name in enumerate(names)}
+    assert list(encode_output("", value)) == names
+    assert list(encode_output("data.frame", value)) == names
+    assert list(decode_input("data.frame", value).columns) == names
+    assert list(decode_input("data.frame", [dict.fromkeys(names, 1)]).columns) == names
+    assert list(plain_input("data.frame", [dict.fromkeys(names, 1)])) == names
+
+
+@pytest.mark.parametrize(
+    ("type_name", "value", "plain"),
+    [
+        ("numeric", [2], 2),
+        ("integer", [2.0], 2.0),
+        ("logical", [True], True),
+        ("character", ["a"], "a"),
+        ("character", [None], None),
+        ("vector", [2], [2]),
+        ("string", [2], [2]),
+    ],
+)
+def test_a_list_of_one_is_a_scalar_for_languages_without_scalars(
+    type_name: str, value: Any, plain: Any
+) -> None:
+    assert plain_input(type_name, value) == plain
+
+
+@pytest.mark.parametrize("value", [[], [1, 2], [[1]], ["a"]])
+def test_other_lists_are_no_scalar(value: Any) -> None:
+    with pytest.raises(ValueProblem, match="numeric"):
+        plain_input("numeric", value)
 
 
 @given(JSON)
@@ -144,7 +216,21 @@ def test_a_free_type_passes_json_through(value: Any) -> None:
             [[1], [{}]],
             "p[1][0] must be a number, a string, true, false or null, got an object.",
         ),
-        ("data.frame", [], "p must be an object of columns (data.frame), got an array."),
+        (
+            "numeric",
+            10**400,
+            f"p must be a number below 1.8e308 (numeric), got the number {'1' + '0' * 39}….",
+        ),
+        (
+            "data.frame",
+            7,
+            "p must be an object of columns or an array of records (data.frame), got the number 7.",
+        ),
+        (
+            "data.frame",
+            [{"a": 1}, [1]],
+            "p[1] must be a record, which is an object (data.frame), got an array.",
+        ),
         (
             "data.frame",
             {"a": 1},
@@ -154,11 +240,6 @@ def test_a_free_type_passes_json_through(value: Any) -> None:
             "data.frame",
             {"a": [1], "b": [1, 2]},
             "p[\"b\"] must be a column of 1 values like 'a' (data.frame), got one of 2.",
-        ),
-        (
-            "data.frame",
-            {"a": [[]]},
-            'p["a"][0] must be a number, a string, true, false or null, got an array.',
         ),
     ],
 )

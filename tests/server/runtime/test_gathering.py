@@ -256,7 +256,7 @@ def test_only_the_request_that_does_not_fit_is_refused(enter: Enter, counted: Co
         b"",
         b"{",
         b"\xff",
-        b'{"inputData": {"a": [1], "b": [1], "c": [1], "d": [[1]]}}',
+        b'{"inputData": {"a": [1], "b": [1], "c": [1], "d": 1}}',
         b'{"inputData": {"a": [1], "b": [1, 2], "c": [1], "d": [1]}}',
         b'{"inputData": {"a": [1]}}',
         b'{"inputData": {"a": [1], "b": [1], "c": [1], "d": [1], "e": [1]}}',
@@ -271,7 +271,7 @@ def test_only_the_request_that_does_not_fit_is_refused(enter: Enter, counted: Co
     assert predictions(answers[-1]) == {"y_Pred": ["virginica"]}
 
 
-@pytest.mark.parametrize("extra", [[[1]], [1, 2], []])
+@pytest.mark.parametrize("extra", [1, [1, 2], []])
 def test_columns_that_the_model_leaves_aside_have_to_fit_as_well(enter: Enter, extra: Any) -> None:
     program = enter(SVC().fit(IRIS, SPECIES))
     columns = IRIS.iloc[[0]].to_dict("list")

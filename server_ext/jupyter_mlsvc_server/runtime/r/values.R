@@ -39,22 +39,34 @@ kinds_of <- function(values) {
   setdiff(unique(kinds), "null")
 }
 
-# Scalars as an atomic vector where they are of one kind, else as a list; null is NA.
-vector_of <- function(values) {
+# Scalars as an atomic vector where they are of one kind, else as a list; null is NA, and `nothing`
+# where all are null.
+vector_of <- function(values, nothing = NA) {
   if (!length(values)) return(numeric())
   is_missing <- vapply(values, is.null, TRUE)
+  if (all(is_missing)) return(rep(nothing, length(values)))
   if (any(is_missing)) values[is_missing] <- NA
   kinds <- unique(vapply(values[!is_missing], mode, ""))
   if (length(kinds) <= 1) unlist(values, use.names = FALSE) else unname(values)
 }
 
-# A value of a declared type, whose form was checked already.
+# A column of a data.frame: as a vector, and a list where it has arrays or objects in it.
+column_of <- function(values) {
+  nested <- vapply(values, is.list, TRUE)
+  if (!any(nested)) return(vector_of(values, NA_real_))
+  values[nested] <- lapply(values[nested], simplified)
+  values[vapply(values, is.null, TRUE)] <- NA
+  unname(values)
+}
+
+# A value of a declared type, whose form was checked already. Nothing but nulls are numbers that are
+# missing, as they would be among numbers.
 typed <- function(value, type) {
-  if (is.null(value)) return(NULL)
+  if (is.null(value)) return(if (identical(type, "numeric")) NA_real_)
   switch(type,
     integer = if (abs(value) <= .Machine$integer.max) as.integer(value) else as.double(value),
     numeric = as.double(value),
-    vector = vector_of(value),
+    vector = vector_of(value, NA_real_),
     matrix = matrix_of(value),
     data.frame = data_frame_of(value),
     logical = ,
@@ -64,7 +76,7 @@ typed <- function(value, type) {
 }
 
 matrix_of <- function(rows) {
-  cells <- vector_of(unlist(rows, recursive = FALSE))
+  cells <- vector_of(unlist(rows, recursive = FALSE), NA_real_)
   columns <- if (length(rows)) length(rows[[1]]) else 0L
   matrix(cells, nrow = length(rows), ncol = columns, byrow = TRUE)
 }
@@ -72,7 +84,7 @@ matrix_of <- function(rows) {
 data_frame_of <- function(columns) {
   count <- if (length(columns)) length(columns[[1]]) else 0L
   structure(
-    lapply(columns, vector_of),
+    lapply(columns, column_of),
     names = as.character(names(columns)),
     row.names = .set_row_names(count),
     class = "data.frame"
