@@ -44,6 +44,7 @@ _IN_A_NOTEBOOK: Final = tuple(
     for call, command in (
         (r"POST /login(/refreshToken)?( and send it as '[^']*')?", "%mlsvc login"),
         (r"(?<=with )PATCH(?=,)", "%mlsvc update"),
+        (r"(?<=with )'(force|replace)'(?=\.)", r"--\1"),
         (r"PATCH /services/\S+(?=,)", "%mlsvc update NAME VERSION"),
         (r"(POST|PATCH) /realtime-services/[^\s,]+(?=[,.])", "%publish --realtime"),
         (r"GET /services", "%mlsvc services"),

@@ -15,7 +15,6 @@ from jupyter_mlsvc.wire.values import ValueProblem, encode_output
 Parameters = Mapping[str, object] | Iterable[str | ParameterDefinition]
 """``{"flower_data": "vector"}`` or ``["flower_data:vector"]``; types may be classes."""
 
-_DEFAULT_TYPE: Final = "character"
 _BY_CLASS: Final[dict[str, str]] = {
     "bool": "logical",
     "int": "integer",
@@ -60,9 +59,9 @@ def definitions(parameters: Parameters, runtime_type: str = "") -> list[Paramete
 
 
 def parse(text: str) -> ParameterDefinition:
-    """Read ``name:type``; a type that is left out is ``character``, as in the contract."""
+    """Read ``name:type``; where the type is left out, the server finds it or passes any JSON."""
     name, _, kind = text.partition(":")
-    return _definition(name.strip(), kind.strip() or _DEFAULT_TYPE)
+    return _definition(name.strip(), kind.strip())
 
 
 def _definition(name: str, kind: object) -> ParameterDefinition:

@@ -39,6 +39,10 @@ class Service:
         Snapshot that it was published from.
     is_mine : bool
         Whether you may change and delete it.
+    never_answered : bool
+        Whether no call has succeeded yet; its publisher may replace such a version.
+    publish_check : PublishCheck or None
+        What its publish check found; None where there was none, or where you may not see it.
 
     Examples
     --------
@@ -64,6 +68,8 @@ class Service:
         self.alias = row.operation_id
         self.output_files = row.output_file_names
         self.snapshot_id = row.snapshot_id
+        self.never_answered = row.never_answered is True
+        self.publish_check = row.publish_check or None
         self.is_mine = row.my_permission_on_service == "read/write"
 
     def __call__(self, /, *values: object, **inputs: object) -> ServiceResult:

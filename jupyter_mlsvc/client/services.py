@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 from urllib.parse import quote
 
+import msgspec
 from msgspec import UNSET, UnsetType
 
 from jupyter_mlsvc.client import looks
@@ -42,6 +43,9 @@ class Services:
         runtime_type: str = "Python",
         setup_code: str | None = None,
         isolation: models.Isolation | None = None,
+        check: Mapping[str, object] | None = None,
+        force: bool = False,
+        replace: bool = False,
     ) -> Service:
         """Publish a service (contract: ``publishWebServiceVersion``, ``publishWebService``).
 
@@ -70,13 +74,20 @@ class Services:
             What a call sees of the calls before it. ``worker``, the default: nothing; what can't
             be put back has the worker replaced. ``call``: nothing, by a process for each call.
             ``none``: what they keep on purpose, such as caches.
+        check : mapping, optional
+            Values of the inputs. With them the server calls the code once before it publishes it,
+            in a clean process; ``Service.publish_check`` has the answer.
+        force : bool
+            Publish even if that call fails.
+        replace : bool
+            Take the place of a version of yours that has never answered a call.
 
         Raises
         ------
         Conflict
-            The version exists.
+            The version exists, and can't be replaced.
         BadRequest
-            A name or the code is invalid; the message says where.
+            A name or the code is invalid, or the call failed; the message says where.
         """
         request = models.PublishWebServiceRequest(
             snapshot_id=UNSET if snapshot_id is None else snapshot_id,
@@ -90,6 +101,8 @@ class Services:
             output_file_names=list(output_files),
             setup_code=UNSET if setup_code is None else setup_code,
             isolation=UNSET if isolation is None else isolation,
+            check=UNSET if check is None else _check(check, force=force),
+            replace=replace or UNSET,
         )
         path = ("services", name) if version is None else ("services", name, version)
         # The server tries the service in a clean worker first: its snapshot has to load.
@@ -133,7 +146,7 @@ class Services:
         self._api.call("PATCH", "services", name, version, json=request, timeout=patient).read()
         return self.get(name, version)
 
-    def publish_realtime(
+    def publish_realtime(  # noqa: PLR0913 - as publish
         self,
         name: str,
         version: str | None = None,
@@ -142,6 +155,9 @@ class Services:
         description: str | None = None,
         alias: str | None = None,
         response: str | Sequence[str] = (),
+        check: Mapping[str, object] | None = None,
+        force: bool = False,
+        replace: bool = False,
     ) -> Service:
         """Publish a model instead of code (``publishRealtimeWebServiceByNameVersion``).
 
@@ -159,6 +175,8 @@ class Services:
             Name of the call in generated clients (``operationId``).
         response : str or sequence of str
             What the model predicts, by default ``y``; not with bytes, which tell it themselves.
+        check, force, replace
+            As in :meth:`publish`; the input is ``inputData``.
 
         Raises
         ------
@@ -179,6 +197,10 @@ class Services:
         """
         last = () if version is None else (version,)
         fields = _realtime_form(_model_bytes(model, response), description, alias)
+        if check is not None:
+            fields["check"] = msgspec.json.encode(_check(check, force=force)).decode()
+        if replace:
+            fields["replace"] = "true"
         self._send_form("POST", ("realtime-services", name, *last), fields)
         return self.get(name, version)
 
@@ -348,6 +370,10 @@ def _model_bytes(model: object, response: str | Sequence[str]) -> bytes:
     if response:
         raise TypeError("Bytes tell the response themselves: give it to serialize_model.")
     return bytes(model)
+
+
+def _check(values: Mapping[str, object], *, force: bool) -> models.PublishCheckRequest:
+    return models.PublishCheckRequest(inputs=plain_values(values), force=force)
 
 
 def _realtime_form(model: bytes | None, description: str | None, alias: str | None) -> Form:

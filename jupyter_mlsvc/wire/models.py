@@ -282,11 +282,38 @@ class SnapshotContents(Wire, frozen=True, kw_only=True):
 # --- services --------------------------------------------------------------------------------
 
 
-class ParameterDefinition(Wire, frozen=True, kw_only=True):
-    """Name and type of an input or output; the type is one of the seven words or a free one."""
+class ParameterDefinition(Wire, frozen=True, kw_only=True, omit_defaults=True):
+    """Name and type of an input or output; the type is one of the seven words or a free one.
+
+    Where the type is left out the server finds it by the publish check, or passes any JSON.
+    """
 
     name: str
-    type: str = "character"
+    type: str = ""
+
+
+class PublishCheckRequest(Wire, frozen=True, kw_only=True):
+    """Call the code once before it is published (our addition).
+
+    ``inputs`` are values by name, as in a call. ``force`` publishes whatever the call ends with.
+    """
+
+    inputs: dict[str, Any] = {}
+    force: bool = False
+
+
+class PublishCheck(Wire, frozen=True, kw_only=True):
+    """What the publish check found (our addition).
+
+    Without ``called`` no call was made, and ``notes`` say why. The rest is as a call answers it.
+    """
+
+    called: bool
+    success: bool
+    error_message: str = ""
+    output_parameters: dict[str, Any] = {}
+    console_output: str = ""
+    notes: list[str] = []
 
 
 Isolation = Literal["call", "worker", "none"]
@@ -296,7 +323,9 @@ Isolation = Literal["call", "worker", "none"]
 class PublishWebServiceRequest(Wire, frozen=True, kw_only=True):
     """A service to publish, or the parts of one to change (contract: publish and patch).
 
-    ``setup_code``, which runs once in each worker, and ``isolation`` are our additions.
+    Our additions: ``setup_code``, which runs once in each worker, and ``isolation``. ``check``
+    calls the code once before it is published. ``replace`` takes the place of a version of one's
+    own that has never answered.
     """
 
     snapshot_id: str | UnsetType | None = UNSET
@@ -310,12 +339,15 @@ class PublishWebServiceRequest(Wire, frozen=True, kw_only=True):
     output_file_names: list[str] | UnsetType | None = UNSET
     setup_code: str | UnsetType | None = UNSET
     isolation: Isolation | UnsetType | None = UNSET
+    check: PublishCheckRequest | UnsetType | None = UNSET
+    replace: bool | UnsetType | None = UNSET
 
 
 class WebService(Wire, frozen=True, kw_only=True):
     """A service version. Members with code are left out for those who may not see them.
 
-    ``setup_code`` and ``isolation`` are our additions.
+    Our additions: ``setup_code`` and ``isolation``. ``never_answered`` is true until a call has
+    succeeded. ``publish_check`` is what was found when this revision was published.
     """
 
     name: str
@@ -334,6 +366,8 @@ class WebService(Wire, frozen=True, kw_only=True):
     my_permission_on_service: Literal["read/write", "read only"]
     setup_code: str | UnsetType | None = UNSET
     isolation: Isolation | UnsetType = UNSET
+    never_answered: bool | UnsetType = UNSET
+    publish_check: PublishCheck | UnsetType = UNSET
 
 
 class WebServiceResult(Wire, frozen=True, kw_only=True):

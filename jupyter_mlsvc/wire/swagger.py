@@ -34,6 +34,7 @@ _PARAMETER_TYPES: Final = [
     "matrix",
     "data.frame",
     "string",
+    "json",
 ]
 _RUNTIMES: Final = {
     "type": "string",
@@ -68,6 +69,7 @@ SERVICE_TYPES: Final[dict[str, Json]] = {
     "integer": {"type": "integer"},
     "character": {"type": "string"},
     "string": {"type": "string"},
+    "json": {},
     "vector": {"type": "array", "items": {}},
     "matrix": {"type": "array", "items": {"type": "array", "items": {}}},
     "data.frame": {

@@ -235,6 +235,7 @@ class MlsvcApp(ExtensionApp):
             parent=self,
         )
         scoring.definitions = services.definition
+        scoring.answered = services.note_answered
         tokens = TokenManager(
             database=self._database, accounts=accounts, data_dir=data_dir, parent=self
         )

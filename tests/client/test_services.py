@@ -274,7 +274,7 @@ def test_a_swagger_document_is_a_dict_that_shows_itself_indented(
 
 DECLARED = [
     ("a:vector", [("a", "vector")]),
-    (["a:vector", "b"], [("a", "vector"), ("b", "character")]),
+    (["a:vector", "b"], [("a", "vector"), ("b", "")]),
     (
         {"a": float, "b": int, "c": str, "d": bool, "e": list},
         [

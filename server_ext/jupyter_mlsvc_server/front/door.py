@@ -14,6 +14,7 @@ from jupyter_mlsvc_server.auth.tokens import TokenManager
 from jupyter_mlsvc_server.front.engine import FrontEngine
 from jupyter_mlsvc_server.front.link import Link
 from jupyter_mlsvc_server.front.messages import (
+    Answered,
     Definition,
     FindDefinition,
     Start,
@@ -68,6 +69,7 @@ class FrontDoor:
         self._supervisor = Supervisor(
             options=self._options,
             asked={FindDefinition: self._find_definition, Verify: self._verify},
+            told={Answered: lambda each: settings.answered(each.name, each.version)},
             receive=self._receive,
             restarted=self._restarted,
             log=log,

@@ -27,10 +27,11 @@ from jupyter_mlsvc_server.front.messages import (
 )
 from jupyter_mlsvc_server.front.supervisor import FrontNotThere, Supervisor
 from jupyter_mlsvc_server.scoring.definition import DefinitionKey, PoolSize, ServiceDefinition
-from jupyter_mlsvc_server.scoring.engine import Definitions, Outcome, ScoringAnswer
+from jupyter_mlsvc_server.scoring.engine import Answered, Definitions, Outcome, ScoringAnswer
 from jupyter_mlsvc_server.scoring.link import Ended
 from jupyter_mlsvc_server.scoring.local import LocalEngine
 from jupyter_mlsvc_server.scoring.statistics import Figures, State
+from jupyter_mlsvc_server.scoring.trial import TrialOutcome
 
 _CHECK_ATTEMPTS = 2
 
@@ -104,6 +105,15 @@ class FrontEngine:
     def definitions(self, definitions: Definitions) -> None:
         self._settings.definitions = definitions
 
+    @property
+    def answered(self) -> Answered:
+        """What is told of the first answer of a version."""
+        return self._settings.answered
+
+    @answered.setter
+    def answered(self, answered: Answered) -> None:
+        self._settings.answered = answered
+
     async def start(self) -> None:
         """Start the front."""
         await self._supervisor.start()
@@ -117,16 +127,15 @@ class FrontEngine:
         for key, size in self._kept.items():
             link.tell(Resize(*key, size))
 
-    async def check(self, definition: ServiceDefinition) -> None:
-        """Try whether a definition can be served."""
-        for attempt in range(_CHECK_ATTEMPTS):
-            try:
-                await self._supervisor.ask(Check(Definition.of(definition)))
-            except LinkEnded:
-                if attempt + 1 == _CHECK_ATTEMPTS:
-                    raise FrontEnded from None
-            else:
-                return
+    async def check(self, definition: ServiceDefinition, call: bytes | None = None) -> TrialOutcome:
+        """Try whether a definition can be served, and run it once."""
+        question = Check(Definition.of(definition), call)
+        # Code runs once: it is not called again where the front ended in the middle.
+        for _ in range(_CHECK_ATTEMPTS if call is None else 1):
+            with contextlib.suppress(LinkEnded):
+                outcome: TrialOutcome = await self._supervisor.ask(question, TrialOutcome)
+                return outcome
+        raise FrontEnded
 
     async def put(self, definition: ServiceDefinition) -> None:
         """Serve a revision from now on."""

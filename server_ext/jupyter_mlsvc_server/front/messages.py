@@ -118,6 +118,7 @@ class Check(Message, frozen=True):
     """As the engine's method, as are the following."""
 
     definition: Definition
+    call: bytes | None
 
 
 class Put(Message, frozen=True):
@@ -218,6 +219,13 @@ class Trusted(msgspec.Struct, frozen=True, array_like=True):
     seconds: float
 
 
+class Answered(Message, frozen=True):
+    """A version has given an answer, the first one since its workers were started."""
+
+    name: str
+    version: str
+
+
 class Logged(Message, frozen=True):
     """A line for the server's log."""
 
@@ -225,4 +233,4 @@ class Logged(Message, frozen=True):
     text: str
 
 
-ToServer = FindDefinition | Verify | Logged
+ToServer = FindDefinition | Verify | Answered | Logged

@@ -30,6 +30,7 @@ from jupyter_mlsvc_server.scoring.definition import DefinitionKey, ServiceDefini
 from jupyter_mlsvc_server.scoring.link import Call, Ended
 from jupyter_mlsvc_server.scoring.local import LocalEngine
 from jupyter_mlsvc_server.scoring.statistics import Figures
+from jupyter_mlsvc_server.scoring.trial import TrialOutcome
 
 _BACKLOG: Final = 2048
 _TICK_SECONDS: Final = 1.0
@@ -119,6 +120,7 @@ class Front:
         self.engine = LocalEngine(
             data_dir=Path(start.data_dir),
             definitions=self._find_definition,
+            answered=self._tell_answered,
             log=self._log,
             **start.settings,
         )
@@ -153,8 +155,8 @@ class Front:
     async def _forget_tokens(self, _: messages.ForgetTokens) -> None:
         self.tokens.forget()
 
-    async def _check(self, message: messages.Check) -> None:
-        await self.engine.check(message.definition.unpacked())
+    async def _check(self, message: messages.Check) -> TrialOutcome:
+        return await self.engine.check(message.definition.unpacked(), message.call)
 
     async def _put(self, message: messages.Put) -> None:
         await self.engine.put(message.definition.unpacked())
@@ -201,6 +203,9 @@ class Front:
         question = messages.FindDefinition(name, version)
         definition: messages.Definition = await self.link.ask(question, messages.Definition)
         return definition.unpacked()
+
+    def _tell_answered(self, name: str, version: str) -> None:
+        self.link.tell(messages.Answered(name, version))
 
     # --- for connections ---------------------------------------------------------------------
 

@@ -12,7 +12,7 @@ from logging import Logger, LoggerAdapter
 from typing import Any, Final
 
 from jupyter_mlsvc_server.errors import Busy, MlsvcServerError
-from jupyter_mlsvc_server.front.link import Handler, Link, LinkEnded
+from jupyter_mlsvc_server.front.link import Handler, Link, LinkEnded, Told
 from jupyter_mlsvc_server.front.messages import (
     Close,
     ForgetTokens,
@@ -116,8 +116,8 @@ class Supervisor:
     ----------
     options
         Makes the first message to a front.
-    asked
-        What answers the front's questions.
+    asked, told
+        What answers the front's questions, and takes what it tells.
     receive
         Takes a connection that the front passes on, and the client's address as JSON.
     restarted
@@ -131,6 +131,7 @@ class Supervisor:
         *,
         options: Callable[[], Start],
         asked: Mapping[type[Message], Handler],
+        told: Mapping[type[Message], Told],
         receive: Callable[[socket.socket, bytes], None],
         restarted: Callable[[Link], None],
         log: Logger | LoggerAdapter[Any],
@@ -139,6 +140,7 @@ class Supervisor:
         """Listening sockets of the public door; they outlive a front, and connections wait."""
         self._options = options
         self._asked = asked
+        self._told = told
         self._receive = receive
         self._restarted = restarted
         self._log = log
@@ -254,7 +256,7 @@ class Supervisor:
         self._up.set()
 
     def _make_link(self) -> Link:
-        return Link(ToServer, self._asked, {Logged: self._write_log}, self._log)
+        return Link(ToServer, self._asked, {Logged: self._write_log, **self._told}, self._log)
 
     def _write_log(self, line: Logged) -> None:
         self._log.log(line.level, "%s", line.text)

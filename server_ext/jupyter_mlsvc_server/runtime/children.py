@@ -84,6 +84,8 @@ class Parent:
         The link to the server.
     child
         What a child does with its own link; the process ends when it returns.
+    trial
+        The same for a child that is forked for a trial.
     buried
         Called with the process id after a child has ended.
     patience
@@ -95,11 +97,13 @@ class Parent:
         control: Control,
         child: Callable[[socket.socket], None],
         *,
+        trial: Callable[[socket.socket], None] | None = None,
         buried: Callable[[int], None] | None = None,
         patience: float = 0.0,
     ) -> None:
         self._control = control
         self._child = child
+        self._trial = trial or child
         self._buried = buried
         self._patience = patience
         self._children: set[int] = set()
@@ -131,13 +135,13 @@ class Parent:
     def _obey(self, message: ToChild) -> None:
         if isinstance(message, Fork):
             link = socket.socket(fileno=self._control.descriptor())
-            pid = self._fork(link)
+            pid = self._fork(link, self._trial if message.is_trial else self._child)
             link.close()
             self._control.send(Forked(message.ticket, pid))
         elif isinstance(message, Kill) and message.pid in self._children:
             _kill(message.pid)
 
-    def _fork(self, link: socket.socket) -> int:
+    def _fork(self, link: socket.socket, child: Callable[[socket.socket], None]) -> int:
         me = os.getpid()
         pid = os.fork()
         if pid:
@@ -146,7 +150,7 @@ class Parent:
         code = _CRASHED
         try:
             self._become_child(me)
-            self._child(link)
+            child(link)
             code = 0
         except BaseException:  # noqa: BLE001  # this process ends here, whatever it was
             traceback.print_exc(file=sys.__stderr__)

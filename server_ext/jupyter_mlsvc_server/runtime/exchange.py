@@ -264,4 +264,5 @@ class Unfit(Exception):
     @classmethod
     def not_set(cls, name: str, type_name: str) -> Unfit:
         """Say that the code gave no such output."""
-        return cls(f"The code did not set the output {name!r} ({type_name}).")
+        declared = f" ({type_name})" if type_name else ""
+        return cls(f"The code did not set the output {name!r}{declared}.")

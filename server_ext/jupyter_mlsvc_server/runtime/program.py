@@ -15,6 +15,8 @@ from itertools import takewhile
 from operator import is_not
 from typing import Any, Final
 
+import msgspec
+
 from jupyter_mlsvc.wire.models import ParameterDefinition
 from jupyter_mlsvc.wire.plain import ValueProblem
 from jupyter_mlsvc.wire.values import decode_input, encode_output
@@ -27,6 +29,7 @@ from jupyter_mlsvc_server.runtime.problems import CodeProblem, SetupProblem
 from jupyter_mlsvc_server.runtime.protocol import Kind, Service
 from jupyter_mlsvc_server.runtime.scratch import Scratch
 from jupyter_mlsvc_server.runtime.watch import Watch
+from jupyter_mlsvc_server.runtime.worker import Observer
 
 _READS: Final = {"LOAD_NAME", "LOAD_GLOBAL", "LOAD_CLASSDEREF", "LOAD_FROM_DICT_OR_GLOBALS"}
 _WRITES: Final = {"STORE_NAME", "STORE_GLOBAL"}
@@ -164,6 +167,13 @@ class Program:
             code for code, source in zip(compiled.codes, sources, strict=True) if source.strip()
         ]
         self._may_seed = may_seed(self._codes, namespace, self._own_modules)
+        self.observer: Observer | None = None
+
+    def leave_init_code(self) -> None:
+        """Forget all but the code that runs before each request, inputs and outputs included."""
+        self._codes = self._codes[:1] if self.service.init_code.strip() else []
+        self.service = msgspec.structs.replace(self.service, inputs=(), outputs=(), output_files=())
+        self._exchange = Exchange(self.service, decode_input)
 
     def enter(self, console: Console, scratch: Scratch) -> None:
         """Get ready to answer, in the worker.
@@ -297,6 +307,8 @@ class Program:
         except BaseException as error:  # noqa: BLE001  # whatever the user's code raises
             message, trace = explain(error)
             self._console.write(trace)
+            if self.observer is not None:
+                self.observer.raised(error)
         # Files that the code left open are written when nothing refers to them any more.
         while namespace:  # what is dropped may set names once more
             namespace.clear()
@@ -322,6 +334,8 @@ class Program:
 
     def _output(self, parameter: ParameterDefinition) -> Any:
         value = self._namespace[parameter.name]
+        if self.observer is not None:
+            self.observer.gave(parameter.name, value)
         try:
             return encode_output(parameter.type, value, parameter.name)
         except ValueProblem as problem:

@@ -88,9 +88,13 @@ class Prepare(msgspec.Struct, frozen=True, tag=True):
 
 
 class Fork(msgspec.Struct, frozen=True, tag=True):
-    """Fork a child that takes the file descriptor sent along as its link."""
+    """Fork a child that takes the file descriptor sent along as its link.
+
+    One for a trial answers a single :class:`Trial`, and no requests.
+    """
 
     ticket: int
+    is_trial: bool = False
 
 
 class Kill(msgspec.Struct, frozen=True, tag=True):
@@ -145,10 +149,11 @@ ToServer = Preloaded | Prepared | Refused | Forked | Exited
 _LENGTH: Final = Layout("<I")
 
 T = TypeVar("T")
+S = TypeVar("S", bound=msgspec.Struct)
 
 
-def pack(message: ToChild | ToServer) -> bytes:
-    """Frame a control message."""
+def pack(message: msgspec.Struct) -> bytes:
+    """Frame a control message, or one of a trial."""
     body = msgspec.msgpack.encode(message)
     return _LENGTH.pack(len(body)) + body
 
@@ -176,6 +181,85 @@ class Inbox(Generic[T]):
     def descriptor(self) -> int:
         """Take the file descriptor that came with the message at hand."""
         return self._descriptors.popleft()
+
+
+# --- trials ----------------------------------------------------------------------------------
+
+
+class Trial(msgspec.Struct, frozen=True, kw_only=True):
+    """Run a service once, as part of the publish check.
+
+    Attributes
+    ----------
+    body : bytes or None
+        A request; None runs the code that comes before it, initCode, and nothing else.
+    start_seconds, seconds : float
+        What getting ready and the run may take.
+    """
+
+    body: bytes | None
+    start_seconds: float
+    seconds: float
+
+
+class Line(msgspec.Struct, frozen=True):
+    """A line of what was published; ``part`` is ``code``, ``initCode`` or ``setupCode``."""
+
+    part: str
+    number: int
+    text: str
+
+
+class TrialReport(msgspec.Struct, frozen=True, kw_only=True):
+    """What a trial came to.
+
+    Attributes
+    ----------
+    kind : Kind
+        As of an answer to a request.
+    body : bytes
+        The answer.
+    line : Line or None
+        Where the code raised.
+    types : dict
+        Types of the outputs that are declared without one.
+    needs_inputs : bool
+        Whether initCode failed for want of an input, which it has in a call.
+    """
+
+    kind: int
+    body: bytes
+    line: Line | None = None
+    types: dict[str, str] = {}
+    needs_inputs: bool = False
+
+
+def unpack_length(header: bytes) -> int:
+    """Read how long a message is, of its first four bytes."""
+    (length,) = _LENGTH.unpack(header)
+    return int(length)
+
+
+def receive_struct(link: socket.socket, kind: type[S]) -> S:
+    """Wait for a message of a trial.
+
+    Raises
+    ------
+    ConnectionError
+        The other end is gone.
+    """
+    length = unpack_length(_receive_exactly(link, _LENGTH.size))
+    return msgspec.msgpack.decode(_receive_exactly(link, length), type=kind)
+
+
+def _receive_exactly(link: socket.socket, count: int) -> bytes:
+    parts = bytearray()
+    while len(parts) < count:
+        data = link.recv(count - len(parts))
+        if not data:
+            raise ConnectionError
+        parts += data
+    return bytes(parts)
 
 
 # --- request links ---------------------------------------------------------------------------

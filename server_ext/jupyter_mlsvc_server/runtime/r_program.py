@@ -28,6 +28,7 @@ from jupyter_mlsvc_server.runtime.r_process import (
     temporary_directory,
 )
 from jupyter_mlsvc_server.runtime.scratch import Scratch
+from jupyter_mlsvc_server.runtime.worker import Observer
 
 _CRASHED: Final = 70
 """Exit code of a worker whose R has crashed."""
@@ -90,7 +91,15 @@ class RProgram:
 
     def __init__(self, service: Service) -> None:
         self.service = service
+        self.observer: Observer | None = None
         self._exchange = Exchange(service, _checked)
+
+    def leave_init_code(self) -> None:
+        """Forget all but the code that runs before each request, inputs and outputs included."""
+        self.service = msgspec.structs.replace(
+            self.service, code="", inputs=(), outputs=(), output_files=()
+        )
+        self._exchange = Exchange(self.service, _checked)
 
     def enter(self, console: Console, scratch: Scratch) -> None:
         """Start R, in the worker."""
@@ -136,6 +145,8 @@ class RProgram:
     def _run(self, request: bytes) -> tuple[Kind, bytes]:
         told = self._r.ask(request)
         message, outputs = told.get("error", ""), {}
+        if message and self.observer is not None:
+            self.observer.failed_in(told["part"], told["line"], message)
         if not message:
             try:
                 outputs = self._outputs(told)
@@ -152,6 +163,9 @@ class RProgram:
         if "not_set" in told:
             raise Unfit.not_set(told["not_set"], types[told["not_set"]].type)
         values = told["outputs"]
+        if self.observer is not None:
+            for name in types:
+                self.observer.gave(name, values[name])
         return {name: _output(parameter, values[name]) for name, parameter in types.items()}
 
 

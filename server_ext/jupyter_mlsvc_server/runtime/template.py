@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 
 from jupyter_mlsvc.wire.model_file import EXPECTED
-from jupyter_mlsvc_server.runtime import worker
+from jupyter_mlsvc_server.runtime import trial, worker
 from jupyter_mlsvc_server.runtime.children import Control, Parent
 from jupyter_mlsvc_server.runtime.explain import last_line
 from jupyter_mlsvc_server.runtime.gathering import GatheringProgram, RealtimeProgram
@@ -57,7 +57,8 @@ def main(link: socket.socket) -> None:
     gc.freeze()
     control.send(Prepared(lost))
     forget = partial(_remove_scratch, Path(service.work))
-    Parent(control, partial(worker.serve, program), buried=forget).run()
+    serve, try_once = partial(worker.serve, program), partial(trial.serve, program)
+    Parent(control, serve, trial=try_once, buried=forget).run()
 
 
 def prepare(service: Service) -> tuple[Program, dict[str, str]]:

@@ -24,6 +24,19 @@ _READ_AHEAD: Final = 2**12
 takes half as long as each between two runs of other code; large ones would have the first wait."""
 
 
+class Observer(Protocol):
+    """Learns of a run what its answer does not tell."""
+
+    def raised(self, error: BaseException) -> None:
+        """Take the exception that code in Python has raised."""
+
+    def failed_in(self, part: str, line: int, message: str) -> None:
+        """Take where the expression begins that has failed in R."""
+
+    def gave(self, name: str, value: Any) -> None:
+        """Take the value of an output: what code in Python set, or JSON data of R's."""
+
+
 class Program(Protocol):
     """A service that is ready to run, in any language."""
 
@@ -32,6 +45,11 @@ class Program(Protocol):
     """Requests that it answers together, 1 where each runs on its own."""
     retired_for: str
     """What :meth:`reset` could not put back, in a few words."""
+    observer: Observer | None
+    """What a trial wants to know of a run beside its answer."""
+
+    def leave_init_code(self) -> None:
+        """Forget all but the code that runs before each request, inputs and outputs included."""
 
     def enter(self, console: Console, scratch: Scratch) -> None:
         """Get ready to answer, in the worker.
@@ -66,9 +84,33 @@ class Gathering(Program, Protocol):
 
 def serve(program: Program, link: socket.socket) -> None:
     """Answer requests until the link ends or the worker is worn."""
+    try:
+        enter(program)
+    except SetupProblem as problem:
+        message = str(problem).encode("utf-8", "replace")
+        link.sendall(ANSWER.pack(len(message), 0, Kind.NOT_SET_UP) + message)
+        return
     service, pid = program.service, os.getpid()
+    outbox = Outbox(link, outbox_path(Path(service.work), pid))
+    with contextlib.suppress(ConnectionError):
+        link.sendall(ANSWER.pack(0, program.most, Kind.READY))
+        if isinstance(program, Gathering):
+            _serve_together(program, RequestReader(link), outbox, pid)
+        else:
+            _serve_in_turn(program, RequestReader(link), outbox, pid)
+
+
+def enter(program: Program) -> None:
+    """Make this process a worker that can answer requests.
+
+    Raises
+    ------
+    SetupProblem
+        The code that runs once in each worker has failed.
+    """
+    service = program.service
     scratch = Scratch(
-        scratch_directory(Path(service.work), pid),
+        scratch_directory(Path(service.work), os.getpid()),
         service.manifest.files if service.manifest is not None else (),
         blob_path(service),
     )
@@ -78,20 +120,8 @@ def serve(program: Program, link: socket.socket) -> None:
     console = Console(service.console_limit)
     console.take_descriptors()
     _reseed()
-    try:
-        program.enter(console, scratch)
-    except SetupProblem as problem:
-        message = str(problem).encode("utf-8", "replace")
-        link.sendall(ANSWER.pack(len(message), 0, Kind.NOT_SET_UP) + message)
-        return
+    program.enter(console, scratch)
     _limit_memory(service.memory_limit)
-    outbox = Outbox(link, outbox_path(Path(service.work), pid))
-    with contextlib.suppress(ConnectionError):
-        link.sendall(ANSWER.pack(0, program.most, Kind.READY))
-        if isinstance(program, Gathering):
-            _serve_together(program, RequestReader(link), outbox, pid)
-        else:
-            _serve_in_turn(program, RequestReader(link), outbox, pid)
 
 
 def _serve_in_turn(program: Program, reader: RequestReader, outbox: Outbox, pid: int) -> None:

@@ -10,9 +10,14 @@ import msgspec
 from jupyter_mlsvc_server.errors import MlsvcServerError
 from jupyter_mlsvc_server.scoring.definition import DefinitionKey, PoolSize, ServiceDefinition
 from jupyter_mlsvc_server.scoring.statistics import Figures
+from jupyter_mlsvc_server.scoring.trial import TrialOutcome
 
 Definitions = Callable[[str, str], Awaitable[ServiceDefinition]]
 """Finds the definition of a name and version; raises a ``NotFound`` when there is none."""
+
+
+Answered = Callable[[str, str], None]
+"""Takes name and version of one that has given its first answer since its workers were started."""
 
 
 class ScoringAnswer(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -41,6 +46,7 @@ class ScoringEngine(Protocol):
     """Runs service versions."""
 
     definitions: Definitions
+    answered: Answered
 
     async def start(self) -> None:
         """Get ready."""
@@ -48,8 +54,13 @@ class ScoringEngine(Protocol):
     async def stop(self) -> None:
         """End all that runs; may be called twice."""
 
-    async def check(self, definition: ServiceDefinition) -> None:
-        """Try whether a definition can be served, in a clean process.
+    async def check(self, definition: ServiceDefinition, call: bytes | None = None) -> TrialOutcome:
+        """Try whether a definition can be served, in a clean process, and run it once.
+
+        Parameters
+        ----------
+        call
+            The body of a request. Without one only what runs before each request is run.
 
         Raises
         ------

@@ -97,8 +97,10 @@ class ParentLink:
         """Tell a template what to restore."""
         await self._send(message)
 
-    async def fork(self) -> tuple[int, socket.socket]:
+    async def fork(self, *, is_trial: bool = False) -> tuple[int, socket.socket]:
         """Have a child forked; gives its process id and our end of its link.
+
+        A worker, or where that is asked for a process that runs a trial.
 
         Raises
         ------
@@ -112,7 +114,7 @@ class ParentLink:
         forked = self._tickets[ticket] = _future()
         try:
             with theirs:
-                await self._send(Fork(ticket), theirs)
+                await self._send(Fork(ticket, is_trial), theirs)
             pid = await forked
         except BaseException:
             # A child forked all the same finds its link closed and ends.

@@ -17,7 +17,7 @@ import psutil
 
 from jupyter_mlsvc_server.errors import MlsvcServerError
 from jupyter_mlsvc_server.scoring.definition import DefinitionKey, PoolSize, ServiceDefinition
-from jupyter_mlsvc_server.scoring.engine import Definitions, Outcome, ScoringAnswer
+from jupyter_mlsvc_server.scoring.engine import Answered, Definitions, Outcome, ScoringAnswer
 from jupyter_mlsvc_server.scoring.errors import ServiceUnavailable
 from jupyter_mlsvc_server.scoring.forkserver import Forkserver
 from jupyter_mlsvc_server.scoring.group import Group
@@ -26,6 +26,7 @@ from jupyter_mlsvc_server.scoring.pool import Pool
 from jupyter_mlsvc_server.scoring.settings import ScoringSettings
 from jupyter_mlsvc_server.scoring.statistics import Figures, State, Timings
 from jupyter_mlsvc_server.scoring.template import Template
+from jupyter_mlsvc_server.scoring.trial import TrialOutcome
 
 _ATTEMPTS: Final = 3
 """Pools that a request may find gone before it is given up."""
@@ -44,6 +45,10 @@ async def _unset(name: str, version: str) -> ServiceDefinition:
     raise ServiceUnavailable(DefinitionKey(name, version), "The engine was given no definitions.")
 
 
+def _tell_nobody(name: str, version: str) -> None:
+    """Stand in where nobody wants to know."""
+
+
 class LocalEngine(ScoringSettings):
     """Runs service versions in processes of this machine.
 
@@ -53,10 +58,20 @@ class LocalEngine(ScoringSettings):
         The server's data folder; working directories are made below it.
     definitions
         Where the definition of a version is found that has no pool yet; may be set later.
+    answered
+        Called when a call of a version succeeds, the first one since its workers were started.
     """
 
-    def __init__(self, *, data_dir: Path, definitions: Definitions = _unset, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *,
+        data_dir: Path,
+        definitions: Definitions = _unset,
+        answered: Answered = _tell_nobody,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
+        self.answered = answered
         self.definitions = definitions
         self._work = data_dir / "work" / "scoring"
         self._pools: dict[DefinitionKey, Pool] = {}
@@ -101,17 +116,21 @@ class LocalEngine(ScoringSettings):
 
     # --- the interface -----------------------------------------------------------------------
 
-    async def check(self, definition: ServiceDefinition) -> None:
+    async def check(self, definition: ServiceDefinition, call: bytes | None = None) -> TrialOutcome:
         """Restore and compile in a fresh process, which is kept for :meth:`put` to use."""
         template = await self._template(definition)
-        if definition.setup_code:
+        outcome = TrialOutcome()
+        if call is not None or _has_early_code(definition):
             try:
-                await template.try_setup(self.start_seconds)
-            except BaseException:
+                outcome = await template.try_once(call, self)
+            except BaseException as error:
                 await template.stop(at_once=True)
+                if isinstance(error, LinkLost):
+                    raise ServiceUnavailable(definition.key, _PROCESSES_END) from None
                 raise
         await self._drop_checked(definition.revision_id)
         self._checked[definition.revision_id] = (self._now() + _CHECKED_SECONDS, template)
+        return outcome
 
     async def put(self, definition: ServiceDefinition) -> None:
         """Serve a revision from now on."""
@@ -378,6 +397,7 @@ class LocalEngine(ScoringSettings):
                     timings=self._timings_of(key),
                     on_lost=self._pool_lost,
                     on_not_run=self._submit_again,
+                    on_answered=lambda: self.answered(*key),
                     log=self.log,
                 )
                 try:
@@ -500,6 +520,11 @@ class LocalEngine(ScoringSettings):
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
+
+
+def _has_early_code(definition: ServiceDefinition) -> bool:
+    """Whether code runs before the code of a service."""
+    return any((code or "").strip() for code in (definition.setup_code, definition.init_code))
 
 
 def _memory(pid: int) -> int:

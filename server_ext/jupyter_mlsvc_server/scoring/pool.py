@@ -95,11 +95,13 @@ class Pool:
         Called when the template is gone.
     on_not_run
         Called with each request that has not run and won't in this pool.
+    on_answered
+        Called once, when the first request has succeeded.
     log
         For the operator.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what the engine hands over
         self,
         *,
         key: DefinitionKey,
@@ -109,6 +111,7 @@ class Pool:
         timings: Timings,
         on_lost: Callable[[Pool], None],
         on_not_run: Callable[[Call], None],
+        on_answered: Callable[[], None],
         log: Logger | LoggerAdapter[Any],
     ) -> None:
         self.key = key
@@ -120,6 +123,7 @@ class Pool:
         self._timings = timings
         self._on_lost = on_lost
         self._on_not_run = on_not_run
+        self._on_answered: Callable[[], None] | None = on_answered
         self._log = log
         self._loop = asyncio.get_running_loop()
         self._workers: list[WorkerLink] = []
@@ -440,6 +444,9 @@ class Pool:
     def _tell(self, call: Call, kind: Kind, body: bytes, seconds: float) -> None:
         if kind is Kind.SUCCESS:
             self._timings.add(seconds)
+            if self._on_answered is not None:
+                on_answered, self._on_answered = self._on_answered, None
+                on_answered()
             call.end(ScoringAnswer(200, body, True))
             return
         # A request that does not fit is the caller's mistake, not a failure of the service.

@@ -8,8 +8,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
+import msgspec
+
 from jupyter_mlsvc_server.runtime.outbox import outbox_path
-from jupyter_mlsvc_server.runtime.protocol import Prepare, Refused, Service
+from jupyter_mlsvc_server.runtime.protocol import Prepare, Refused, Service, Trial
+from jupyter_mlsvc_server.runtime.trial import trace_path
 from jupyter_mlsvc_server.scoring.definition import DefinitionKey, ServiceDefinition
 from jupyter_mlsvc_server.scoring.errors import (
     ServiceUnavailable,
@@ -17,15 +20,24 @@ from jupyter_mlsvc_server.scoring.errors import (
     UnservableSnapshot,
     ending,
 )
-from jupyter_mlsvc_server.scoring.link import LinkLost, NotStarted, ParentLink, WorkerLink
+from jupyter_mlsvc_server.scoring.link import LinkLost, ParentLink
 from jupyter_mlsvc_server.scoring.settings import ScoringSettings
+from jupyter_mlsvc_server.scoring.trial import (
+    TrialOutcome,
+    receive_report,
+    send_trial,
+    told,
+    told_of_end,
+)
 
 _ENDS_WITHIN: Final = 5.0
 """Seconds for a template to end its workers and itself."""
 
+_TRIAL_ENDS_WITHIN: Final = 2.0
+"""Seconds to wait for word of how a trial ended that gave no report."""
 
-def _ignore(*_: object) -> None:
-    """Take what nobody asked for."""
+_TRIAL_SPARE_SECONDS: Final = 5.0
+"""Seconds until a trial is ended from here that does not end itself in its time."""
 
 
 class Template:
@@ -93,37 +105,49 @@ class Template:
             kind = UnservableCode if answer.cause == "code" else UnservableSnapshot
             raise kind(answer.message)
 
-    async def try_setup(self, seconds: float) -> None:
-        """Start a worker and end it, so that the code that runs once in each shows whether it can.
+    async def try_once(self, body: bytes | None, settings: ScoringSettings) -> TrialOutcome:
+        """Run the service once, in a process of its own that is gone afterwards.
+
+        Parameters
+        ----------
+        body
+            A request; None for what runs before each one.
 
         Raises
         ------
         UnservableCode
-            It fails, ends its process or does not end.
-        ServiceUnavailable
-            The template is gone.
+            The code that runs once in each worker fails, ends its process or does not end.
+        LinkLost
+            The process that this one stands for is gone.
         """
+        trial = Trial(
+            body=body,
+            start_seconds=settings.start_seconds,
+            seconds=settings.deadline_seconds or settings.start_seconds,
+        )
+        pid, link = await self.link.fork(is_trial=True)
+        is_late, report = False, None
         try:
-            pid, socket = await self.link.fork()
-            loop = asyncio.get_running_loop()
-            _, worker = await loop.create_unix_connection(
-                lambda: WorkerLink(pid, self.outbox_of(pid), _ignore, _ignore), sock=socket
-            )
-            try:
-                async with asyncio.timeout(seconds):
-                    await worker.started
-            finally:
-                worker.abort()
+            with link:
+                async with asyncio.timeout(
+                    trial.start_seconds + trial.seconds + _TRIAL_SPARE_SECONDS
+                ):
+                    await send_trial(link, trial)
+                    report = await receive_report(link)
+        except TimeoutError:
+            is_late = True
+        except (OSError, msgspec.MsgspecError):
+            pass  # it has ended, or its code has written to the link
+        finally:
+            waits = 0 if is_late or report is not None else _TRIAL_ENDS_WITHIN
+            code = await self.link.exit_code(pid, waits)
+            if code is None:
                 await self.link.kill(pid)
                 await self.link.exit_code(pid, _ENDS_WITHIN)
-        except TimeoutError:
-            raise UnservableCode(f"setupCode ran for more than {seconds:g} s.") from None
-        except NotStarted as problem:
-            raise UnservableCode(
-                str(problem) or "setupCode ended the process that it ran in."
-            ) from None
-        except LinkLost:
-            raise ServiceUnavailable(self.key, "Its template ended unexpectedly.") from None
+            trace = await asyncio.to_thread(_taken, trace_path(self._work, pid))
+        if report is not None:
+            return told(report, trial)
+        return told_of_end(self._service(settings), trial, trace, code, is_late=is_late)
 
     async def stop(self, *, at_once: bool = False, has_ended: bool = False) -> None:
         """End it and its workers."""
@@ -173,3 +197,13 @@ class Template:
             setup_code=definition.setup_code or "",
             isolation=definition.isolation,
         )
+
+
+def _taken(path: Path) -> str:
+    """Read a file and remove it."""
+    try:
+        text = path.read_text("utf-8", "replace")
+        path.unlink()
+    except OSError:
+        return ""
+    return text

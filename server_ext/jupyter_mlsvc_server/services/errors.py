@@ -18,11 +18,40 @@ class ServiceNotFound(NotFound):
 class ServiceExists(Conflict):
     """The version is taken."""
 
+    def __init__(self, name: str, version: str, *, may_be_replaced: bool = False) -> None:
+        advice = "Publish another version, change this one with PATCH, or delete it first."
+        if may_be_replaced:
+            advice += " It never answered a call, so this one may take its place with 'replace'."
+        super().__init__(f"Version {version!r} of service {name!r} exists already. {advice}")
+
+
+class ServiceHasAnswered(Conflict):
+    """A version that applications may rely on is not replaced."""
+
     def __init__(self, name: str, version: str) -> None:
         super().__init__(
-            f"Version {version!r} of service {name!r} exists already. Publish another version, "
-            "change this one with PATCH, or delete it first."
+            f"Version {version!r} of service {name!r} has answered calls, so it is not replaced. "
+            "Publish another version, or change this one."
         )
+
+
+class PublishCheckFailed(BadRequest):
+    """The code failed when it was tried.
+
+    Parameters
+    ----------
+    problem
+        What happened, and in which line.
+    may_be_forced
+        Whether it was called because somebody asked for that.
+    console_output
+        What it printed.
+    """
+
+    def __init__(self, problem: str, *, may_be_forced: bool, console_output: str) -> None:
+        advice = " Correct it, or publish it all the same with 'force'." if may_be_forced else ""
+        super().__init__(f"{problem}\nNothing was published.{advice}")
+        self.console_output = console_output
 
 
 class NameIsTaken(Forbidden):

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import http
+from typing import Any
 
 import msgspec
 
 from jupyter_mlsvc.wire.models import (
     CreateOrUpdateServicePoolRequest,
+    PublishCheckRequest,
     PublishWebServiceRequest,
     in_both_spellings,
 )
@@ -99,7 +101,19 @@ class RealtimeEndpoint(FormEndpoint):
             description=form.fields.get("description"),
             operation_id=form.fields.get("operationId"),
             model=form.files["model"].path if "model" in form.files else None,
+            check=_field(form.fields.get("check"), PublishCheckRequest | None, "check"),
+            replace=_field(form.fields.get("replace"), bool, "replace") or False,
         )
+
+
+def _field(text: str | None, kind: Any, name: str) -> Any:
+    """Read a part of a form that is JSON; None where there is none."""
+    if text is None or not text.strip():
+        return None
+    try:
+        return msgspec.json.decode(text, type=kind)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise BadRequest(f"The part {name!r} of the form does not fit: {error}.") from None
 
 
 class NamedRealtimeService(RealtimeEndpoint):

@@ -26,10 +26,12 @@ from jupyter_mlsvc_server.scoring.engine import ScoringEngine
 from jupyter_mlsvc_server.services import realtime
 from jupyter_mlsvc_server.services.errors import (
     ServiceExists,
+    ServiceHasAnswered,
     ServiceNotFound,
     SnapshotIsNotYours,
     SnapshotOfOtherRuntime,
 )
+from jupyter_mlsvc_server.services.publish_check import CheckCall, judge, runs_alike, with_types
 from jupyter_mlsvc_server.services.realtime import RealtimeRequest
 from jupyter_mlsvc_server.services.record import Revision, ServiceKey, ServiceRecord
 from jupyter_mlsvc_server.services.request import (
@@ -67,6 +69,9 @@ class ServiceManager(LoggingConfigurable):
         self._snapshots = snapshots
         self._scoring = scoring
         self._announce = announce
+        self._answered: set[ServiceKey] = set()
+        """Versions that have just answered; the database may not know yet."""
+        self._tasks: set[asyncio.Task[None]] = set()
         self._locks: WeakValueDictionary[ServiceKey, asyncio.Lock] = WeakValueDictionary()
 
     async def publish(
@@ -78,12 +83,15 @@ class ServiceManager(LoggingConfigurable):
     ) -> ServiceRecord:
         """Publish a version; without one it gets a GUID (contract: ``publishWebService``).
 
+        What runs before each request runs once, and where the request asks for a check the code is
+        called once.
+
         Raises
         ------
         Forbidden
             The caller may not publish, the name is another user's, or the snapshot is.
-        ServiceExists
-            The version exists.
+        ServiceExists, ServiceHasAnswered
+            The version exists, or can't be replaced.
         SnapshotNotFound
             There is no such snapshot.
         BadRequest
@@ -92,8 +100,9 @@ class ServiceManager(LoggingConfigurable):
         key = self._new_key(principal, name, version)
         revision = first_revision(request, RuntimeRule(default=self.default_runtime))
         async with self._changing(key):
-            await self._require_free(key)
-            return await self._insert(principal, key, await self._with_content(principal, revision))
+            old = await self._require_free(principal, key, may_replace=bool(request.replace))
+            revision = await self._with_content(principal, revision)
+            return await self._insert(principal, key, revision, request.check or None, old)
 
     async def publish_realtime(
         self, principal: Principal, name: str, version: str | None, request: RealtimeRequest
@@ -102,7 +111,7 @@ class ServiceManager(LoggingConfigurable):
 
         Raises
         ------
-        Forbidden, ServiceExists
+        Forbidden, ServiceExists, ServiceHasAnswered
             As for :meth:`publish`.
         BadRequest
             There is no model, or none that can be served; the message says why.
@@ -110,8 +119,9 @@ class ServiceManager(LoggingConfigurable):
         key = self._new_key(principal, name, version)
         revision = realtime.first_revision(request)
         async with self._changing(key):
-            await self._require_free(key)
-            return await self._insert(principal, key, await self._with_model(revision, request))
+            old = await self._require_free(principal, key, may_replace=request.replace)
+            revision = await self._with_model(revision, request)
+            return await self._insert(principal, key, revision, request.check or None, old)
 
     async def change(
         self,
@@ -136,7 +146,7 @@ class ServiceManager(LoggingConfigurable):
             revision = next_revision(current.revision, request)
             if revision.snapshot_id != current.revision.snapshot_id:
                 revision = await self._with_content(principal, revision)
-            record = await self._replace(current, revision)
+            record = await self._replace(current, revision, request.check or None)
         await self._snapshots.collect()
         self.log.info("changed %s/%s by=%s", *key, principal.name)
         return record
@@ -156,7 +166,8 @@ class ServiceManager(LoggingConfigurable):
             current = await self._found(key)
             self._require_change(principal, current)
             revision = realtime.next_revision(current.revision, request)
-            record = await self._replace(current, await self._with_model(revision, request))
+            revision = await self._with_model(revision, request)
+            record = await self._replace(current, revision, request.check or None)
         await self._snapshots.collect()
         self.log.info("changed %s/%s by=%s", *key, principal.name)
         return record
@@ -175,6 +186,7 @@ class ServiceManager(LoggingConfigurable):
             self._require_change(principal, record)
             await self._store.delete(key)
             await self._scoring.remove(*key)
+            self._answered.discard(key)
         self._announce(record.change(Happening.DELETED))
         await self._snapshots.collect()
         self.log.info("deleted %s/%s by=%s", *key, principal.name)
@@ -183,7 +195,7 @@ class ServiceManager(LoggingConfigurable):
         """List all versions, or those of a name, oldest first."""
         require(principal, Action.READ_SERVICE, None, "list services")
         records = await self._store.list(None if name is None else ServiceName(name))
-        return [_view(record, principal) for record in records]
+        return [self._view(record, principal) for record in records]
 
     async def get(self, principal: Principal, name: str, version: str) -> models.WebService:
         """Describe one version (contract: ``getWebServiceVersion``).
@@ -194,7 +206,7 @@ class ServiceManager(LoggingConfigurable):
             There is no such version.
         """
         require(principal, Action.READ_SERVICE, None, "read services")
-        return _view(await self._found(_key(name, version)), principal)
+        return self._view(await self._found(_key(name, version)), principal)
 
     async def definition(self, name: str, version: str) -> ServiceDefinition:
         """Give the scoring engine what a worker needs.
@@ -235,6 +247,15 @@ class ServiceManager(LoggingConfigurable):
         """
         return await self._found(_key(name, version))
 
+    def note_answered(self, name: str, version: str) -> None:
+        """Take note that a version has given an answer."""
+        key = _key(name, version)
+        if key not in self._answered:
+            self._answered.add(key)
+            task = asyncio.create_task(self._store.note_answered(key, now_text()))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
     @asynccontextmanager
     async def changing(self, name: str, version: str) -> AsyncIterator[ServiceRecord]:
         """Give a version that nobody else changes in the block.
@@ -257,12 +278,30 @@ class ServiceManager(LoggingConfigurable):
         require(principal, Action.PUBLISH, None, f"publish service {name!r}")
         return key
 
-    async def _require_free(self, key: ServiceKey) -> None:
-        if await self._store.find(key) is not None:
-            raise ServiceExists(*key)
+    async def _require_free(
+        self, principal: Principal, key: ServiceKey, *, may_replace: bool
+    ) -> ServiceRecord | None:
+        """Give the version that a new one may replace; there is none most often."""
+        record = await self._store.find(key)
+        if record is None:
+            return None
+        is_own, has_answered = record.owner == principal.name, self._has_answered(record)
+        if not may_replace or not is_own:
+            raise ServiceExists(*key, may_be_replaced=is_own and not has_answered)
+        if has_answered:
+            raise ServiceHasAnswered(*key)
+        return record
+
+    def _has_answered(self, record: ServiceRecord) -> bool:
+        return record.answered_at is not None or record.key in self._answered
 
     async def _insert(
-        self, principal: Principal, key: ServiceKey, revision: Revision
+        self,
+        principal: Principal,
+        key: ServiceKey,
+        revision: Revision,
+        check: models.PublishCheckRequest | None,
+        old: ServiceRecord | None,
     ) -> ServiceRecord:
         """Try a new version, write it down, and serve it."""
         record = ServiceRecord(
@@ -271,27 +310,64 @@ class ServiceManager(LoggingConfigurable):
             created_at=now_text(),
             revision_id=str(uuid.uuid4()),
             revision=revision,
+            pool=None if old is None else old.pool,
         )
-        definition = await self._define(record)
-        await self._scoring.check(definition)
-        override = may(principal, Action.CHANGE_SERVICE, None)
-        await self._store.insert(record, may_use_any_name=override)
-        await self._scoring.put(definition)
-        self._announce(record.change(Happening.CREATED))
+        record = await self._checked(record, check)
+        if old is None:
+            override = may(principal, Action.CHANGE_SERVICE, None)
+            await self._store.insert(record, may_use_any_name=override)
+        else:
+            await self._store.replace_unanswered(record)
+        await self._scoring.put(await self._define(record))
+        self._announce(record.change(Happening.CHANGED if old else Happening.CREATED))
+        if old is not None:
+            await self._snapshots.collect()
         self.log.info(
             "published %s/%s owner=%s snapshot=%s", *key, record.owner, revision.snapshot_id
         )
         return record
 
-    async def _replace(self, current: ServiceRecord, revision: Revision) -> ServiceRecord:
+    async def _replace(
+        self,
+        current: ServiceRecord,
+        revision: Revision,
+        check: models.PublishCheckRequest | None,
+    ) -> ServiceRecord:
         """Try a new revision, write it down, and serve it."""
         record = replace(current, revision_id=str(uuid.uuid4()), revision=revision)
-        definition = await self._define(record)
-        await self._scoring.check(definition)
+        record = await self._checked(record, check)
+        if check is None and runs_alike(current.revision, revision):
+            found = current.revision.publish_check
+            record = replace(record, revision=replace(record.revision, publish_check=found))
         await self._store.replace(record)
-        await self._scoring.put(definition)
+        await self._scoring.put(await self._define(record))
         self._announce(record.change(Happening.CHANGED))
         return record
+
+    async def _checked(
+        self, record: ServiceRecord, check: models.PublishCheckRequest | None
+    ) -> ServiceRecord:
+        """Try a revision in a clean process, and complete it with what that found.
+
+        Raises
+        ------
+        BadRequest
+            It can't run, or failed.
+        """
+        revision = record.revision
+        call = CheckCall.of(revision, check)
+        if call.body is None:
+            revision = with_types(revision, {})
+        definition = await self._define(replace(record, revision=revision))
+        outcome = await self._scoring.check(definition, call.body)
+        found = judge(outcome, call, check)
+        typed = with_types(revision, outcome.types)
+        return replace(
+            record,
+            revision=replace(typed, publish_check=found),
+            # What was tried did not know the types yet; the next revision starts with them.
+            revision_id=record.revision_id if typed is revision else str(uuid.uuid4()),
+        )
 
     async def _found(self, key: ServiceKey) -> ServiceRecord:
         record = await self._store.find(key)
@@ -340,6 +416,38 @@ class ServiceManager(LoggingConfigurable):
             isolation=revision.isolation,
         )
 
+    def _view(self, record: ServiceRecord, principal: Principal) -> models.WebService:
+        revision = record.revision
+        view = models.WebService(
+            name=record.key.name,
+            version=record.key.version,
+            version_published_by=record.owner,
+            creation_time=record.created_at,
+            snapshot_id=revision.snapshot_id,
+            runtime_type=revision.runtime_type,
+            description=revision.description,
+            operation_id=revision.operation_id,
+            input_parameter_definitions=list(revision.inputs),
+            output_parameter_definitions=list(revision.outputs),
+            output_file_names=list(revision.output_files),
+            my_permission_on_service="read only",
+            never_answered=not self._has_answered(record),
+        )
+        changes: dict[str, Any] = {}
+        sees_code = may(principal, Action.SEE_CODE, record.owner)
+        if sees_code and revision.publish_check is not None:
+            changes["publish_check"] = revision.publish_check
+        if revision.runtime_type != RUNTIME and sees_code:
+            changes |= {
+                "code": revision.code,
+                "init_code": revision.init_code,
+                "setup_code": revision.setup_code,
+                "isolation": revision.isolation,
+            }
+        if may(principal, Action.CHANGE_SERVICE, record.owner):
+            changes["my_permission_on_service"] = "read/write"
+        return models.WebService(**{f: getattr(view, f) for f in view.__struct_fields__} | changes)
+
     def _require_change(self, principal: Principal, record: ServiceRecord) -> None:
         what = f"change or delete version {record.key.version!r} of service {record.key.name!r}"
         require(principal, Action.CHANGE_SERVICE, record.owner, what)
@@ -348,32 +456,3 @@ class ServiceManager(LoggingConfigurable):
 def _key(name: str, version: str) -> ServiceKey:
     # Names that could not have been published simply are not there.
     return ServiceKey(ServiceName(name), Version(version))
-
-
-def _view(record: ServiceRecord, principal: Principal) -> models.WebService:
-    revision = record.revision
-    view = models.WebService(
-        name=record.key.name,
-        version=record.key.version,
-        version_published_by=record.owner,
-        creation_time=record.created_at,
-        snapshot_id=revision.snapshot_id,
-        runtime_type=revision.runtime_type,
-        description=revision.description,
-        operation_id=revision.operation_id,
-        input_parameter_definitions=list(revision.inputs),
-        output_parameter_definitions=list(revision.outputs),
-        output_file_names=list(revision.output_files),
-        my_permission_on_service="read only",
-    )
-    changes: dict[str, Any] = {}
-    if revision.runtime_type != RUNTIME and may(principal, Action.SEE_CODE, record.owner):
-        changes |= {
-            "code": revision.code,
-            "init_code": revision.init_code,
-            "setup_code": revision.setup_code,
-            "isolation": revision.isolation,
-        }
-    if may(principal, Action.CHANGE_SERVICE, record.owner):
-        changes["my_permission_on_service"] = "read/write"
-    return models.WebService(**{f: getattr(view, f) for f in view.__struct_fields__} | changes)

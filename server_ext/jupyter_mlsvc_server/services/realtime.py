@@ -9,7 +9,7 @@ from typing import Final
 
 from jupyter_mlsvc.wire.model_file import EXPECTED, InvalidModelFile, read_model_file
 from jupyter_mlsvc.wire.model_input import ModelInput
-from jupyter_mlsvc.wire.models import ParameterDefinition
+from jupyter_mlsvc.wire.models import ParameterDefinition, PublishCheckRequest
 from jupyter_mlsvc_server.errors import BadRequest
 from jupyter_mlsvc_server.runtime.model import INPUT, OUTPUT
 from jupyter_mlsvc_server.runtime.realtime import RUNTIME
@@ -22,13 +22,18 @@ _DATA_FRAME: Final = "data.frame"
 
 @dataclass(frozen=True, slots=True)
 class RealtimeRequest:
-    """The parts of the form, the model as a file; None for one that is not there."""
+    """The parts of the form, the model as a file; None for one that is not there.
+
+    ``check`` and ``replace`` are our additions, as for services with code.
+    """
 
     description: str | None = None
     operation_id: str | None = None
     model: Path | None = None
+    check: PublishCheckRequest | None = None
+    replace: bool = False
 
-    def check(self) -> None:
+    def validate(self) -> None:
         """Check what can be told without loading the model.
 
         Raises
@@ -110,7 +115,7 @@ def next_revision(current: Revision, request: RealtimeRequest) -> Revision:
 
 
 def _changed(base: Revision, request: RealtimeRequest) -> Revision:
-    request.check()
+    request.validate()
     operation_id = base.operation_id if request.operation_id is None else request.operation_id
     return replace(
         base,

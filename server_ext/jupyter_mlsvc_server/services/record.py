@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from jupyter_mlsvc.wire.models import Isolation, ParameterDefinition
+from jupyter_mlsvc.wire.models import Isolation, ParameterDefinition, PublishCheck
 from jupyter_mlsvc.wire.names import ServiceName, Version
 from jupyter_mlsvc_server.events.record import Change, Happening, Kind
 from jupyter_mlsvc_server.scoring.definition import PoolSize
@@ -34,11 +34,15 @@ class Revision:
     content_id: str | None
     setup_code: str | None = None
     isolation: Isolation = "worker"
+    publish_check: PublishCheck | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class ServiceRecord:
-    """A service version: its key, who published it, when, its current revision, and its pool."""
+    """A service version: its key, who published it, when, its current revision, and its pool.
+
+    ``answered_at`` is when a call first succeeded, None while none has.
+    """
 
     key: ServiceKey
     owner: str
@@ -46,6 +50,7 @@ class ServiceRecord:
     revision_id: str
     revision: Revision
     pool: PoolSize | None = None
+    answered_at: str | None = None
 
     def change(self, happening: Happening) -> Change:
         """Describe what became of it."""

@@ -14,13 +14,14 @@ from jupyter_mlsvc.wire.names import InvalidName, file_name, parameter_name
 from jupyter_mlsvc_server.errors import BadRequest
 from jupyter_mlsvc_server.runtime.r_code import RUNTIME as R
 from jupyter_mlsvc_server.runtime.realtime import RUNTIME as REALTIME
+from jupyter_mlsvc_server.services.publish_check import ANY_JSON
 from jupyter_mlsvc_server.services.record import Revision
 
 T = TypeVar("T")
 
 LANGUAGES = ("Python", "R")
 KNOWN_TYPES = ("logical", "numeric", "integer", "character", "vector", "matrix", "data.frame")
-FREE_TYPES = ("string",)
+FREE_TYPES = ("string", ANY_JSON)
 """Types outside the contract's seven that published services use; their values pass as JSON."""
 
 
@@ -111,7 +112,7 @@ def _changed(base: Revision, request: PublishWebServiceRequest) -> Revision:
         init_code=_given(request.init_code, base.init_code),
         description=_given(request.description, base.description),
         operation_id=_given(request.operation_id, base.operation_id) or None,
-        inputs=tuple(_given(request.input_parameter_definitions, base.inputs)),
+        inputs=tuple(map(_typed, _given(request.input_parameter_definitions, base.inputs))),
         outputs=tuple(_given(request.output_parameter_definitions, base.outputs)),
         output_files=tuple(_given(request.output_file_names, base.output_files)),
         snapshot_id=_given(request.snapshot_id, base.snapshot_id),
@@ -144,6 +145,11 @@ def _check_worker(revision: Revision) -> None:
         )
 
 
+def _typed(definition: ParameterDefinition) -> ParameterDefinition:
+    """Let an input without a type take any JSON."""
+    return definition if definition.type else msgspec.structs.replace(definition, type=ANY_JSON)
+
+
 def _given(value: T | UnsetType | None, otherwise: T) -> T:
     return otherwise if value is None or value is UNSET else value
 
@@ -161,7 +167,8 @@ def _parameters(
         if name in named:
             raise BadRequest(f"{member}: {name!r} is there twice.")
         named[name] = msgspec.structs.replace(definition, name=name)
-        if definition.type not in (*KNOWN_TYPES, *FREE_TYPES):
+        # What an output is, the check may find out.
+        if definition.type not in ("", *KNOWN_TYPES, *FREE_TYPES):
             raise BadRequest(
                 f"{member}: {name!r} has the unknown type {definition.type!r}; use one of "
                 f"{', '.join((*KNOWN_TYPES, *FREE_TYPES))}."

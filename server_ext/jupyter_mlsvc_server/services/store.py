@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy import RowMapping
 from sqlalchemy.exc import IntegrityError
 
-from jupyter_mlsvc.wire.models import ParameterDefinition
+from jupyter_mlsvc.wire.models import ParameterDefinition, PublishCheck
 from jupyter_mlsvc.wire.names import ServiceName, Version
 from jupyter_mlsvc_server.scoring.definition import PoolSize
 from jupyter_mlsvc_server.services.errors import NameIsTaken, ServiceExists, ServiceNotFound
@@ -24,6 +24,7 @@ _CURRENT = (
     sa.select(
         versions.c.owner.label("version_owner"),
         versions.c.created_at.label("version_created_at"),
+        versions.c.answered_at,
         revisions,
         pools.c.initial_size.label("pool_initial_size"),
         pools.c.max_size.label("pool_max_size"),
@@ -109,6 +110,45 @@ class ServiceStore:
 
         await self._database.run(write)
 
+    async def replace_unanswered(self, record: ServiceRecord) -> None:
+        """Put a version in the place of one of the same key, as if it were published now."""
+
+        def write(connection: sa.Connection) -> None:
+            newest = connection.scalar(sa.select(sa.func.max(versions.c.seq)))
+            connection.execute(revisions.insert().values(_to_row(record, number=-1)))
+            connection.execute(
+                versions.update()
+                .where(_is(versions, record.key))
+                .values(
+                    revision_id=record.revision_id,
+                    created_at=record.created_at,
+                    seq=(newest or 0) + 1,
+                    answered_at=None,
+                )
+            )
+            connection.execute(
+                revisions.delete().where(
+                    _is(revisions, record.key), revisions.c.id != record.revision_id
+                )
+            )
+            connection.execute(
+                revisions.update().where(revisions.c.id == record.revision_id).values(number=1)
+            )
+
+        await self._database.run(write)
+
+    async def note_answered(self, key: ServiceKey, at: str) -> None:
+        """Write down when a version gave its first answer, unless that is known."""
+
+        def write(connection: sa.Connection) -> None:
+            connection.execute(
+                versions.update()
+                .where(_is(versions, key), versions.c.answered_at.is_(None))
+                .values(answered_at=at)
+            )
+
+        await self._database.run(write)
+
     async def delete(self, key: ServiceKey) -> None:
         """Remove a version, and the name with its last one."""
 
@@ -181,6 +221,9 @@ def _to_row(record: ServiceRecord, *, number: int) -> dict[str, object]:
         "snapshot_id": revision.snapshot_id,
         "content_id": revision.content_id,
         "setup_code": revision.setup_code,
+        "publish_check": None
+        if revision.publish_check is None
+        else msgspec.json.encode(revision.publish_check).decode(),
         "isolation": revision.isolation,
         "created_at": record.created_at,
     }
@@ -205,10 +248,16 @@ def _from_row(row: RowMapping) -> ServiceRecord:
             snapshot_id=row["snapshot_id"],
             content_id=row["content_id"],
             setup_code=row["setup_code"],
+            publish_check=_publish_check(row["publish_check"]),
             isolation=row["isolation"],
         ),
         pool=_pool(row),
+        answered_at=row["answered_at"],
     )
+
+
+def _publish_check(text: str | None) -> PublishCheck | None:
+    return None if text is None else msgspec.json.decode(text, type=PublishCheck)
 
 
 def _pool(row: RowMapping) -> PoolSize | None:

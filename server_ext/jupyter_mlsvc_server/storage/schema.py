@@ -94,6 +94,7 @@ service_versions: Final = sa.Table(
     # No foreign key: a version and its first revision point at each other.
     sa.Column("revision_id", sa.Text, nullable=False),
     sa.Column("seq", sa.BigInteger, nullable=False, index=True),
+    sa.Column("answered_at", sa.Text),
 )
 
 service_revisions: Final = sa.Table(
@@ -115,6 +116,7 @@ service_revisions: Final = sa.Table(
     sa.Column("content_id", sa.Text, sa.ForeignKey("contents.id"), index=True),
     sa.Column("created_at", sa.Text, nullable=False),
     sa.Column("setup_code", sa.Text),
+    sa.Column("publish_check", sa.Text),
     sa.Column("isolation", sa.Text, nullable=False, server_default="worker"),
     sa.ForeignKeyConstraint(
         ["name", "version"],

@@ -15,6 +15,8 @@ local(envir = new.env(parent = baseenv()), {
   config <- from_json(text_of(config_path))
 
   expressions <- NULL
+  places <- NULL
+  at <- 0L
   space <- function() globalenv()
 
   # --- preparing ------------------------------------------------------------------------------
@@ -31,6 +33,7 @@ local(envir = new.env(parent = baseenv()), {
         return(list(syntax = list(what = what, message = conditionMessage(result))))
       }
       parsed[[what]] <- result
+      places <<- c(places, places_of(what, text))
     }
     expressions <<- c(parsed$initCode, parsed$code)
     tell <- list(needed = as.list(names_read(expressions)), lost = structure(list(), names = character()))
@@ -53,6 +56,12 @@ local(envir = new.env(parent = baseenv()), {
     }
     expressions <<- lapply(expressions, function(each) compiled(compiler::compile, each))
     tell
+  }
+
+  # Where each expression of a text begins.
+  places_of <- function(what, text) {
+    sources <- attr(parse(text = text, keep.source = TRUE, encoding = "UTF-8"), "srcref")
+    lapply(sources, function(source) list(part = what, line = source[[1]]))
   }
 
   compiled <- function(compile, code) {
@@ -88,7 +97,10 @@ local(envir = new.env(parent = baseenv()), {
         run()
         outputs_json()
       },
-      run_failed = function(e) failure("error", e$told),
+      run_failed = function(e) paste0(
+        "{\"error\":", quoted(e$told), ",\"part\":", quoted(e$place$part),
+        ",\"line\":", e$place$line, "}"
+      ),
       ValueProblem = function(e) failure("unfit", paste0("Output ", conditionMessage(e))),
       not_set = function(e) failure("not_set", e$name)
     )
@@ -105,14 +117,16 @@ local(envir = new.env(parent = baseenv()), {
       cat(told, "\n", if (length(calls)) paste0("Calls: ", paste(calls, collapse = " -> "), "\n"),
         sep = "", file = stderr())
       stop(structure(
-        list(message = told, call = NULL, told = told),
+        list(message = told, call = NULL, told = told, place = places[[at]]),
         class = c("run_failed", "condition")
       ))
     })
   }
 
   evaluate <- function() {
-    for (.expression in expressions) {
+    for (.number in seq_along(expressions)) {
+      .expression <- expressions[[.number]]
+      at <<- .number
       .result <- withVisible(eval(.expression, globalenv()))
       if (.result$visible) print(.result$value)
     }

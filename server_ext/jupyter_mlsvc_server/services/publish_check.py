@@ -1,0 +1,132 @@
+"""The publish check: what is called before a version is published, and what came of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Final
+
+import msgspec
+from msgspec import UNSET
+
+from jupyter_mlsvc.wire.models import (
+    ParameterDefinition,
+    PublishCheck,
+    PublishCheckRequest,
+    WebServiceResult,
+)
+from jupyter_mlsvc_server.scoring.trial import TrialOutcome
+from jupyter_mlsvc_server.services.errors import PublishCheckFailed
+from jupyter_mlsvc_server.services.record import Revision
+
+ANY_JSON: Final = "json"
+"""Type of a parameter that nobody gave one: its value passes as JSON."""
+
+MAX_OUTPUT_BYTES: Final = 2**16
+MAX_CONSOLE_CHARACTERS: Final = 10_000
+"""What is kept of an answer of the check."""
+
+
+@dataclass(frozen=True, slots=True)
+class CheckCall:
+    """A call that the check is to make.
+
+    Attributes
+    ----------
+    body : bytes or None
+        The request; None where no call is made.
+    notes : tuple of str
+        Why none is made.
+    """
+
+    body: bytes | None
+    notes: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, revision: Revision, request: PublishCheckRequest | None) -> CheckCall:
+        """Make the call that was asked for; there is none where an input has no value."""
+        if request is None:
+            return cls(None)
+        missing = [each.name for each in revision.inputs if not _has_value(each, request)]
+        if missing:
+            names = ", ".join(map(repr, missing))
+            noun = "input" if len(missing) == 1 else "inputs"
+            return cls(None, (f"The code was not called: there is no value for {noun} {names}.",))
+        return cls(msgspec.json.encode(request.inputs))
+
+
+def _has_value(definition: ParameterDefinition, request: PublishCheckRequest) -> bool:
+    has_default = getattr(definition, "default", UNSET) is not UNSET
+    return has_default or definition.name in request.inputs
+
+
+def judge(
+    outcome: TrialOutcome, call: CheckCall, request: PublishCheckRequest | None
+) -> PublishCheck | None:
+    """Decide whether a revision may be published, and give what is kept of its check.
+
+    Returns
+    -------
+    PublishCheck or None
+        None where no check was asked for.
+
+    Raises
+    ------
+    PublishCheckFailed
+        It failed, and nobody said that this does not matter.
+    """
+    result = None
+    if outcome.answer:
+        result = msgspec.json.decode(outcome.answer, type=WebServiceResult)
+    if outcome.problem and not (request and request.force):
+        raise PublishCheckFailed(
+            outcome.problem,
+            may_be_forced=request is not None,
+            console_output="" if result is None else _cut(result.console_output),
+        )
+    if request is None:
+        return None
+    outputs, notes = {} if result is None else result.output_parameters, [*call.notes]
+    size = len(msgspec.json.encode(outputs))
+    if size > MAX_OUTPUT_BYTES:
+        outputs = {}
+        notes.append(f"The answer of the check has {size:,} bytes and is not kept.")
+    return PublishCheck(
+        called=call.body is not None,
+        success=not outcome.problem,
+        error_message=outcome.problem,
+        output_parameters=outputs,
+        console_output="" if result is None else _cut(result.console_output),
+        notes=notes,
+    )
+
+
+def with_types(revision: Revision, types: Mapping[str, str]) -> Revision:
+    """Give the outputs that are declared without a type the one that was found, or any JSON."""
+    if all(each.type for each in revision.outputs):
+        return revision
+    return replace(
+        revision,
+        outputs=tuple(
+            each
+            if each.type
+            else msgspec.structs.replace(each, type=types.get(each.name, ANY_JSON))
+            for each in revision.outputs
+        ),
+    )
+
+
+def runs_alike(one: Revision, other: Revision) -> bool:
+    """Whether two revisions differ in nothing but what is said about them."""
+    return _bare(one) == _bare(other)
+
+
+def _bare(revision: Revision) -> Revision:
+    return replace(revision, description="", operation_id=None, publish_check=None)
+
+
+def _cut(text: str) -> str:
+    if len(text) <= MAX_CONSOLE_CHARACTERS:
+        return text
+    half = MAX_CONSOLE_CHARACTERS // 2
+    return f"{text[:half]}\n[…]\n{text[-half:]}"
