@@ -433,6 +433,8 @@ def _service_html(service: Service, state: PanelState) -> str:
             ("workers", f"{workers}: {statistics.message}" if statistics.message else workers),
             ("calls", f"{statistics.calls:,}, {statistics.calls_per_minute:,} a minute"),
             ("errors", f"{statistics.errors:,}" if statistics.errors else ""),
+            ("workers replaced", f"{statistics.retired:,}" if statistics.retired else ""),
+            ("note", statistics.note),
             ("retired workers", f"{statistics.retired:,}" if statistics.retired else ""),
             ("note", statistics.note),
             ("half within", milliseconds(statistics.p50_milliseconds)),

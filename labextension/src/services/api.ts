@@ -33,6 +33,11 @@ export interface IServiceVersion {
   inputParameterDefinitions?: IParameterDefinition[];
   outputParameterDefinitions?: IParameterDefinition[];
   outputFileNames?: string[];
+
+  /**
+   * Whether no call of this version ever succeeded.
+   */
+  neverAnswered?: boolean;
   myPermissionOnService?: string | null;
 }
 
@@ -56,6 +61,21 @@ export interface IServiceStatistics {
    */
   calls: number;
   errors: number;
+
+  /**
+   * Calls that were refused before the code ran, such as for inputs that do not fit.
+   */
+  rejected?: number;
+
+  /**
+   * Workers that were replaced because a call changed what cannot be put back.
+   */
+  retired?: number;
+
+  /**
+   * A sentence for the publisher where most calls cost a worker; else empty.
+   */
+  note?: string;
   callsPerMinute: number;
   p50Milliseconds: number | null;
   p99Milliseconds: number | null;

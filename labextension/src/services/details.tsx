@@ -93,7 +93,7 @@ export function Details(props: IDetailsProps): React.ReactElement {
         />
       </Section>
       <Section id="calls" title={trans.__('Calls')} model={model} isUnfoldedAtFirst>
-        <Calls model={model} statistics={statistics} trans={trans} />
+        <Calls service={service} model={model} statistics={statistics} trans={trans} />
       </Section>
       <Section id="schema" title={trans.__('Inputs and outputs')} model={model}>
         <Schema service={service} trans={trans} />
@@ -291,31 +291,38 @@ function Section(props: {
 }
 
 function Calls(props: {
+  service: IServiceVersion;
   model: ServicesModel;
   statistics: IServiceStatistics | undefined;
   trans: TranslationBundle;
 }): React.ReactElement {
-  const { model, statistics, trans } = props;
+  const { service, model, statistics, trans } = props;
   const { history } = model;
   const time = (value: number | null | undefined): string =>
     value === null || value === undefined ? '–' : formatMilliseconds(value);
   const memory = history?.memoryBytes;
-  const workers = statistics?.workers ?? 0;
+  const { workers = 0, rejected = 0, retired = 0, note = '' } = statistics ?? {};
   return (
     <>
       <p className="jp-Mlsvc-state">
         <span aria-hidden="true">
-          <StateDot statistics={statistics} trans={trans} />
+          <StateDot service={service} statistics={statistics} trans={trans} />
         </span>
         {[
-          stateName(statistics, trans),
+          stateName(service, statistics, trans),
           workers > 0 && trans._n('%1 worker', '%1 workers', workers),
+          retired > 0 && trans._n('%1 replaced after a call', '%1 replaced after calls', retired),
           memory ? formatBytes(memory) : '',
           statistics && statistics.waiting > 0 && trans.__('%1 waiting', statistics.waiting)
         ]
           .filter(Boolean)
           .join(', ')}
       </p>
+      {note && (
+        <div className="jp-Mlsvc-notice jp-mod-warning" role="note">
+          <p>{note}</p>
+        </div>
+      )}
       <dl className="jp-Mlsvc-numbers">
         <Figure
           label={trans.__('a minute')}
@@ -327,6 +334,7 @@ function Calls(props: {
           value={String(statistics?.errors ?? 0)}
           isBad={Boolean(statistics?.errors)}
         />
+        {rejected > 0 && <Figure label={trans.__('rejected')} value={String(rejected)} />}
         <Figure label={trans.__('p50')} value={time(statistics?.p50Milliseconds)} />
         <Figure label={trans.__('p99')} value={time(statistics?.p99Milliseconds)} />
       </dl>

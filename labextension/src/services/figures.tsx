@@ -2,15 +2,26 @@ import { TranslationBundle } from '@jupyterlab/translation';
 import * as React from 'react';
 
 import { formatMilliseconds, formatNumber } from '../components';
-import { IServiceStatistics } from './api';
+import { IServiceStatistics, IServiceVersion } from './api';
 
 /**
- * Name the state of a version's workers.
+ * Whether nothing shows yet that a version works: no call of it ever succeeded.
+ */
+function isUnproven(service: IServiceVersion, statistics: IServiceStatistics | undefined): boolean {
+  return service.neverAnswered === true && statistics?.state !== 'failed';
+}
+
+/**
+ * Name the state of a version: of its workers, or that it has not shown yet that it works.
  */
 export function stateName(
+  service: IServiceVersion,
   statistics: IServiceStatistics | undefined,
   trans: TranslationBundle
 ): string {
+  if (isUnproven(service, statistics)) {
+    return (statistics?.calls ?? 0) > 0 ? trans.__('Never answered') : trans.__('Never called');
+  }
   switch (statistics?.state) {
     case 'starting':
       return trans.__('Starting');
@@ -26,17 +37,19 @@ export function stateName(
 }
 
 /**
- * The state of a version's workers as a dot, with its name for those who do not see it.
+ * The state of a version as a dot, with its name for those who do not see it.
  */
 export function StateDot(props: {
+  service: IServiceVersion;
   statistics: IServiceStatistics | undefined;
   trans: TranslationBundle;
 }): React.ReactElement {
-  const { statistics, trans } = props;
-  const name = stateName(statistics, trans);
+  const { service, statistics, trans } = props;
+  const name = stateName(service, statistics, trans);
+  const look = isUnproven(service, statistics) ? 'unproven' : (statistics?.state ?? 'idle');
   return (
     <span
-      className={`jp-Mlsvc-dot jp-mod-${statistics?.state ?? 'idle'}`}
+      className={`jp-Mlsvc-dot jp-mod-${look}`}
       title={[name, statistics?.message].filter(Boolean).join(': ')}
     >
       <span className="jp-Mlsvc-hidden">{name}</span>
@@ -48,18 +61,36 @@ export function StateDot(props: {
  * The figures of a version that fit into a line: calls a minute, errors, median.
  */
 export function Figures(props: {
+  service: IServiceVersion;
   statistics: IServiceStatistics | undefined;
   trans: TranslationBundle;
 }): React.ReactElement | null {
-  const { statistics, trans } = props;
-  if (!statistics || statistics.calls === 0) {
-    return null;
+  const { service, statistics, trans } = props;
+  const doubt = isUnproven(service, statistics) && (
+    <span className="jp-Mlsvc-unproven">
+      {stateName(service, statistics, trans).toLocaleLowerCase()}
+    </span>
+  );
+  if (!statistics || (statistics.calls === 0 && !statistics.rejected)) {
+    return doubt ? <span className="jp-Mlsvc-figures">{doubt}</span> : null;
   }
-  const { callsPerMinute, errors, p50Milliseconds, p99Milliseconds } = statistics;
+  const { callsPerMinute, errors, rejected = 0, retired = 0, note = '' } = statistics;
+  const { p50Milliseconds, p99Milliseconds } = statistics;
   return (
     <span className="jp-Mlsvc-figures">
+      {doubt}
       {errors > 0 && (
         <span className="jp-Mlsvc-errors">{trans._n('%1 error', '%1 errors', errors)}</span>
+      )}
+      {rejected > 0 && (
+        <span title={trans.__('Calls that were refused before the code ran')}>
+          {trans.__('%1 rejected', rejected)}
+        </span>
+      )}
+      {note && (
+        <span className="jp-Mlsvc-errors" title={note}>
+          {trans._n('%1 worker replaced', '%1 workers replaced', retired)}
+        </span>
       )}
       {p50Milliseconds !== null && (
         <span

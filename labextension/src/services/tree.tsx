@@ -220,9 +220,9 @@ function VersionLines(
       </span>
       <span className="jp-Mlsvc-lines">
         <span className="jp-Mlsvc-line">
-          <StateDot statistics={statistics} trans={trans} />
+          <StateDot service={service} statistics={statistics} trans={trans} />
           <span className="jp-Mlsvc-versionName">{service.version}</span>
-          <Figures statistics={statistics} trans={trans} />
+          <Figures service={service} statistics={statistics} trans={trans} />
         </span>
         <span className="jp-Mlsvc-line jp-mod-second">
           <span className="jp-Mlsvc-description">

@@ -92,7 +92,8 @@ class Door {
     } else if (noun === 'user') {
       return { name: 'root', role: 'owner', serverVersion: '0.1.0', publicUrl: 'http://door' };
     } else if (noun === 'services' && name !== undefined) {
-      return { ...figures(name, number ?? ''), intervalSeconds: 10, history: [] };
+      const known = this.statistics.find(each => each.name === name && each.version === number);
+      return { ...(known ?? figures(name, number ?? '')), intervalSeconds: 10, history: [] };
     } else if (noun === 'statistics') {
       return this.statistics;
     } else {
@@ -213,6 +214,36 @@ describe('The services', () => {
     expect(row('Iris', 'V2.0')?.textContent).toContain('3/min');
     expect(row('Iris', 'V2.0')?.textContent).toContain('Ready');
     expect(node.textContent).toContain('2 services, 3 versions');
+  });
+
+  it('do not look healthy before a call succeeded', async () => {
+    door.services = door.services.map(service =>
+      service.name === 'Iris' ? { ...service, neverAnswered: true } : service
+    );
+    await act(() => view.refresh());
+
+    expect(row('Iris', 'V1.0')?.textContent).toContain('never called');
+    expect(row('Iris', 'V2.0')?.textContent).toContain('never answered');
+    expect(row('Iris', 'V2.0')?.textContent).not.toContain('Ready');
+    expect(row('Iris', 'V2.0')?.querySelector('.jp-mod-ready')).toBeNull();
+    expect(row('Cars', '1')?.textContent).not.toContain('never');
+  });
+
+  it('count what was rejected apart, and say what calls cost', async () => {
+    const note = 'Each call costs a new worker: it changes the object seen in place.';
+    door.statistics = [
+      figures('Iris', 'V2.0', { calls: 3, rejected: 6, retired: 3, note }),
+      figures('Iris', 'V1.0', { rejected: 1 })
+    ];
+    await act(() => view.refresh());
+
+    expect(row('Iris', 'V2.0')?.textContent).toContain('6 rejected');
+    expect(row('Iris', 'V2.0')?.textContent).not.toContain('error');
+    expect(row('Iris', 'V2.0')?.textContent).toContain('3 workers replaced');
+    expect(row('Iris', 'V1.0')?.textContent).toContain('1 rejected');
+    await click(row('Iris', 'V2.0'));
+    expect(node.querySelector('[role=note]')?.textContent).toBe(note);
+    expect(node.querySelector('.jp-Mlsvc-numbers')?.textContent).toContain('rejected6');
   });
 
   it('are searched, and come back', async () => {
