@@ -15,6 +15,7 @@ from jupyter_mlsvc.client.parameters import Parameters, definitions, plain_value
 from jupyter_mlsvc.client.results import ServiceResult
 from jupyter_mlsvc.client.service import Service
 from jupyter_mlsvc.client.statistics import COLUMNS, ServiceStatistics
+from jupyter_mlsvc.client.versions import next_version
 from jupyter_mlsvc.errors import NotFound
 from jupyter_mlsvc.wire import models
 from jupyter_mlsvc.wire.model_file import serialize_model
@@ -52,7 +53,7 @@ class Services:
         Parameters
         ----------
         version : str, optional
-            The server makes a unique one where it is left out.
+            The one after the newest of that name where it is left out.
         code : str
             Runs for each request; its variables named like the outputs are the answer.
         inputs, outputs : mapping or sequence
@@ -104,11 +105,21 @@ class Services:
             check=UNSET if check is None else _check(check, force=force),
             replace=replace or UNSET,
         )
-        path = ("services", name) if version is None else ("services", name, version)
+        version = version or self.next_version(name)
         # The server tries the service in a clean worker first: its snapshot has to load.
         patient = (self._api.timeout[0], None)
-        self._api.call("POST", *path, json=request, timeout=patient).read()
+        self._api.call("POST", "services", name, version, json=request, timeout=patient).read()
         return self.get(name, version)
+
+    def next_version(self, name: str) -> str:
+        """Return the version after the newest of a service; the first one where there is none.
+
+        Versions that the server made up are unique ids, which say nothing about their order.
+        """
+        try:
+            return next_version([each.version for each in self.versions(name)])
+        except NotFound:
+            return next_version([])
 
     def update(  # noqa: PLR0913 - as publish
         self,
@@ -167,7 +178,7 @@ class Services:
         Parameters
         ----------
         version : str, optional
-            The server makes a unique one where it is left out.
+            The one after the newest of that name where it is left out.
         model : object, bytes or path
             A fitted estimator with a method ``predict``, or what ``serialize_model`` made of one;
             or an ONNX model: a ``ModelProto``, its bytes, or the path of its file.
@@ -195,13 +206,13 @@ class Services:
         >>> iris(flowers).outputData
         {'species_Pred': ['versicolor', 'setosa']}
         """
-        last = () if version is None else (version,)
         fields = _realtime_form(_model_bytes(model, response), description, alias)
         if check is not None:
             fields["check"] = msgspec.json.encode(_check(check, force=force)).decode()
         if replace:
             fields["replace"] = "true"
-        self._send_form("POST", ("realtime-services", name, *last), fields)
+        version = version or self.next_version(name)
+        self._send_form("POST", ("realtime-services", name, version), fields)
         return self.get(name, version)
 
     def update_realtime(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -323,6 +323,16 @@ class Sessions:
         return self._api.get(
             models.SessionInventory, "sessions", session_id, "inventory", query=query
         )
+
+    def comparison(self, session_id: str, names: Iterable[str]) -> models.SessionInventory:
+        """Describe some objects, with exact digests; names that are not there are left out.
+
+        It waits for what the session is running.
+        """
+        query = {"view": "comparison", "names": ",".join(names)}
+        path = ("sessions", session_id, "inventory")
+        response = self._api.call("GET", *path, query=query, timeout=self._patient)
+        return self._api.decode(models.SessionInventory, response)
 
     def put_object(
         self,

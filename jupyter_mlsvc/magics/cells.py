@@ -2,57 +2,33 @@
 
 from __future__ import annotations
 
-import argparse
-import ast
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from IPython.core.error import UsageError
 
 from jupyter_mlsvc.magics.options import LineParser
-from jupyter_mlsvc.magics.publish import PublishMagics
+from jupyter_mlsvc.magics.publish import PublishMagics, request_of
 from jupyter_mlsvc.magics.remote_exec import RemoteExecMagics
-from jupyter_mlsvc.wire.models import ParameterDefinition
+from jupyter_mlsvc.planning.cell_code import python_of
+from jupyter_mlsvc.planning.request import Request
 
 _WORDS: Final = {"publish": 2, "remote_exec": 0}
 
 
 @dataclass(slots=True)
 class CellContent:
-    """What a cell holds: code, and what its magic lines say.
+    """What a cell holds.
 
     Attributes
     ----------
-    code : str
-        Without magic lines.
-    inputs, outputs : list of ParameterDefinition
-        Declared by ``publish``.
-    sent, fetched : list of str
-        Names that ``remote_exec`` sends and brings back.
-    is_remote : bool
-        Whether the code runs in a session.
-    runtime : str or None
-        Its language, where a magic line says it.
+    request : Request
+        Its code without magic lines, and what these say.
     problems : list of str
         Sentences about lines that can't be used.
     """
 
-    code: str = ""
-    name: str = ""
-    version: str = ""
-    session: str | None = None
-    snapshot: str | None = None
-    init_code: str = ""
-    description: str = ""
-    alias: str = ""
-    inputs: list[ParameterDefinition] = field(default_factory=list)
-    outputs: list[ParameterDefinition] = field(default_factory=list)
-    files: list[str] = field(default_factory=list)
-    sent: list[str] = field(default_factory=list)
-    fetched: list[str] = field(default_factory=list)
-    is_remote: bool = False
-    runtime: str | None = None
+    request: Request = field(default_factory=Request)
     problems: list[str] = field(default_factory=list)
 
 
@@ -65,7 +41,7 @@ def read_content(cell: str, runtime: str | None = None) -> CellContent:
     runtime : str, optional
         Language of its code, where the cell does not say it; Python where it is left out.
     """
-    content = CellContent(runtime=runtime)
+    content = CellContent(Request(runtime=runtime))
     lines = cell.splitlines(keepends=True)
     while lines:
         first = lines[0].strip()
@@ -76,12 +52,11 @@ def read_content(cell: str, runtime: str | None = None) -> CellContent:
         del lines[0]
     word = lines[0].strip().split(maxsplit=1)[0] if lines else ""
     if word[1:] in _WORDS and word.startswith("%") and not "".join(lines[1:]).strip():
-        content.code = _take_options(content, lines[0].strip()[1:])
+        code = _take_options(content, lines[0].strip()[1:])
     else:
-        content.code = _without_magics(content, lines)
-    content.code = content.code.strip("\n")
-    if content.code:
-        content.code += "\n"
+        code = _without_magics(content, "".join(lines))
+    code = code.strip("\n")
+    content.request.code = f"{code}\n" if code else ""
     return content
 
 
@@ -94,7 +69,9 @@ def _take_options(content: CellContent, line: str) -> str:
     }.get(magic)
     if parser is None:
         return ""
-    content.is_remote = content.is_remote or magic == "remote_exec"
+    before = content.request
+    is_remote = before.is_remote or magic == "remote_exec"
+    before.is_remote = is_remote
     if not rest.strip():
         return ""
     try:
@@ -102,51 +79,24 @@ def _take_options(content: CellContent, line: str) -> str:
     except UsageError as error:
         content.problems.append(f"%%{magic}: {str(error).splitlines()[0]}")
         return ""
-    content.session = options.session or content.session
-    content.runtime = options.runtime or content.runtime
     if magic == "publish":
-        _note_definition(content, options)
+        content.request = made = request_of(options, "")
+        made.sent, made.fetched, made.is_remote = before.sent, before.fetched, is_remote
+        made.session = made.session or before.session
+        made.runtime = made.runtime or before.runtime
     else:
-        content.sent, content.fetched = list(options.inputs), list(options.outputs)
+        before.session = options.session or before.session
+        before.runtime = options.runtime or before.runtime
+        before.sent, before.fetched = list(options.inputs), list(options.outputs)
     code: str = options.code
     return code
 
 
-def _note_definition(content: CellContent, options: argparse.Namespace) -> None:
-    content.name, content.version = options.name, options.version or ""
-    content.inputs, content.outputs = list(options.inputs or ()), list(options.outputs or ())
-    content.snapshot = options.snapshot
-    content.init_code = options.init_code or ""
-    content.description = options.description or ""
-    content.alias = options.alias or ""
-    content.files = list(options.files or ())
-
-
-def _without_magics(content: CellContent, lines: Sequence[str]) -> str:
+def _without_magics(content: CellContent, code: str) -> str:
     """Leave lines out that are IPython's and not Python's."""
-    code = "".join(lines)
-    if content.runtime == "R" or _compiles(code):
+    if content.request.runtime == "R":
         return code
-    kept = "".join(
-        line
-        for line in lines
-        if not line.lstrip().startswith(("%", "!", "?")) and not line.rstrip().endswith("?")
-    )
-    if _compiles(kept):
-        return kept
-    try:
-        ast.parse(kept)
-    except (SyntaxError, ValueError) as error:
-        where = f"line {error.lineno}: " if isinstance(error, SyntaxError) and error.lineno else ""
-        content.problems.append(
-            f"This is no Python that a service could run: {where}{error.args[0]}."
-        )
+    kept, problem = python_of(code)
+    if problem is not None:
+        content.problems.append(problem)
     return kept
-
-
-def _compiles(code: str) -> bool:
-    try:
-        ast.parse(code)
-    except (SyntaxError, ValueError):
-        return False
-    return True

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from getpass import getpass
 from pathlib import Path
 from typing import Any, Final
@@ -11,7 +11,6 @@ from typing import Any, Final
 from IPython.core.error import StdinNotImplementedError, UsageError
 from IPython.core.magic import line_magic, magics_class, no_var_expand
 from IPython.core.magic_arguments import argument, kwds, magic_arguments
-from msgspec import UNSET
 
 from jupyter_mlsvc.client.client import Client
 from jupyter_mlsvc.client.looks import Document, Listing
@@ -40,6 +39,9 @@ from jupyter_mlsvc.magics.options import (
     read_word,
 )
 from jupyter_mlsvc.magics.workspace import WORKSPACE_COMMANDS
+from jupyter_mlsvc.planning.planner import Planner
+from jupyter_mlsvc.planning.request import Parameter, Request
+from jupyter_mlsvc.wire.models import ParameterDefinition
 
 
 class Help:
@@ -154,34 +156,41 @@ def _statistics(
 
 def _update(connection: MlsvcConnection, arguments: argparse.Namespace) -> Service:
     given = vars(arguments)
-    options = (
-        "code",
-        "init_code",
-        "description",
-        "alias",
-        "inputs",
-        "outputs",
-        "output_files",
-        "snapshot_id",
-    )
-    changes: dict[str, Any] = {
-        name: UNSET if given[name] is None else given[name] for name in options
-    }
-    if all(value is UNSET for value in changes.values()) and arguments.session is None:
+    options = ("code", "init_code", "description", "alias", "output_files", "snapshot_id")
+    changes: dict[str, Any] = {name: given[name] for name in options if given[name] is not None}
+    declared = {name: given[name] for name in ("inputs", "outputs") if given[name] is not None}
+    takes_objects = arguments.session is not None or arguments.objects
+    if not changes and not declared and not takes_objects:
         raise UsageError("Nothing to change.\nUse: %mlsvc " + COMMANDS_BY_NAME["update"].form)
-    if arguments.snapshot_id is not None and arguments.session is not None:
-        raise UsageError("Give --snapshot or --session, not both.")
+    if arguments.snapshot_id is not None and takes_objects:
+        raise UsageError("Give --snapshot or one of --session and --objects, not both.")
     services = connection.client.services
     if arguments.snapshot_id is not None:
         changes["snapshot_id"] = connection.snapshot_id(arguments.snapshot_id)
-    waiting = connection.waiting(f"Updating {arguments.name} {arguments.version}")
-    if arguments.session is None:
-        with waiting:
+    if not declared and not takes_objects:
+        with connection.waiting(f"Updating {arguments.name} {arguments.version}"):
             return services.update(arguments.name, arguments.version, **changes)
-    session = connection.switch(arguments.session)
-    with connection.passing_snapshot(session) as snapshot_id, waiting:
-        changes["snapshot_id"] = snapshot_id
-        return services.update(arguments.name, arguments.version, **changes)
+    before = services.get(arguments.name, arguments.version)
+    request = Request(
+        name=arguments.name,
+        version=arguments.version,
+        code=changes.get("code", before.code or ""),
+        init_code=changes.get("init_code", before.init_code or ""),
+        inputs=declared.get("inputs", _parameters_of(before.inputs)),
+        outputs=declared.get("outputs", _parameters_of(before.outputs)),
+        runtime=before.runtime_type,
+        session=arguments.session,
+        snapshot=changes.get("snapshot_id"),
+        as_in_session=arguments.as_in_session,
+        force=arguments.force,
+    )
+    return Planner(connection, print).update(
+        request, changes, list(declared), takes_objects=takes_objects
+    )
+
+
+def _parameters_of(definitions: Sequence[ParameterDefinition]) -> list[Parameter]:
+    return [Parameter(each.name, each.type) for each in definitions]
 
 
 def _delete(connection: MlsvcConnection, arguments: argparse.Namespace) -> None:
@@ -239,8 +248,8 @@ COMMANDS: Final[tuple[Command, ...]] = (
     ),
     Command(
         "update NAME VERSION [--description TEXT] [--code CODE] [--init-code CODE] "
-        "[-i NAME:TYPE,…] [-o NAME:TYPE,…] [--alias NAME] [--files NAME,…] "
-        "[--snapshot NAME | --session NAME]",
+        "[-i NAME[:TYPE],…] [-o NAME[:TYPE],…] [--alias NAME] [--files NAME,…] "
+        "[--objects] [--snapshot NAME | --session NAME [--as-in-session]] [--force]",
         "change a service in place",
         _update,
         (
@@ -254,6 +263,9 @@ COMMANDS: Final[tuple[Command, ...]] = (
             (("--alias",), {}),
             (("--files",), {"type": csv_files, "dest": "output_files"}),
             (("--snapshot",), {"dest": "snapshot_id"}),
+            (("--objects",), {"action": "store_true"}),
+            (("--as-in-session",), {"action": "store_true"}),
+            (("--force",), {"action": "store_true"}),
             SESSION,
         ),
     ),

@@ -18,7 +18,7 @@ from IPython.core.error import UsageError
 from IPython.core.magic_arguments import MagicArgumentParser, argument
 
 from jupyter_mlsvc.client.parameters import definitions
-from jupyter_mlsvc.wire.models import ParameterDefinition
+from jupyter_mlsvc.planning.request import Parameter
 from jupyter_mlsvc.wire.names import InvalidName, parameter_name
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -37,12 +37,17 @@ def csv_names(text: str) -> list[str]:
         raise argparse.ArgumentTypeError(str(error)) from None
 
 
-def csv_parameters(text: str) -> list[ParameterDefinition]:
-    """Read ``a:vector,b:numeric``: declarations of inputs or outputs."""
+def csv_parameters(text: str) -> list[Parameter]:
+    """Read ``a:vector,b``: inputs or outputs, with their types where they are given."""
+    items = _split(text)
     try:
-        return definitions(_split(text))
+        found = definitions(items)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
+    return [
+        Parameter(each.name, each.type if item.partition(":")[2].strip() else None)
+        for each, item in zip(found, items, strict=True)
+    ]
 
 
 def csv_files(text: str) -> list[str]:
@@ -96,15 +101,15 @@ def definition_options(function: F) -> F:
             "-i",
             "--inputs",
             type=csv_parameters,
-            metavar="NAME:TYPE,…",
+            metavar="NAME[:TYPE],…",
             help="inputs of the service; types: logical, numeric, integer, character, vector, "
-            "matrix, data.frame",
+            "matrix, data.frame, by default that of the value in this notebook",
         ),
         argument(
             "-o",
             "--outputs",
             type=csv_parameters,
-            metavar="NAME:TYPE,…",
+            metavar="NAME[:TYPE],…",
             help="outputs of the service",
         ),
         argument("-d", "--description", help="a sentence for those who use the service"),

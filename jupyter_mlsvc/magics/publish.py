@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -13,9 +10,7 @@ from IPython.core.error import UsageError
 from IPython.core.magic import line_cell_magic, magics_class, no_var_expand
 from IPython.core.magic_arguments import argument, magic_arguments
 
-from jupyter_mlsvc.capture import assigned_names, needed_names
 from jupyter_mlsvc.client.service import Service
-from jupyter_mlsvc.client.session import Session
 from jupyter_mlsvc.magics.base import MlsvcMagics
 from jupyter_mlsvc.magics.options import (
     LineParser,
@@ -23,6 +18,9 @@ from jupyter_mlsvc.magics.options import (
     definition_options,
     runtime_option,
 )
+from jupyter_mlsvc.planning.cell_code import python_of
+from jupyter_mlsvc.planning.planner import Planner
+from jupyter_mlsvc.planning.request import Request
 
 _FORM: Final = """%publish NAME VERSION [--snapshot NAME | --session NAME] [-i NAME:TYPE,…]
               [-o NAME:TYPE,…] [--description TEXT] [--init-code CODE] [--alias NAME]
@@ -53,6 +51,14 @@ class PublishMagics(MlsvcMagics):
         metavar="NAME,…",
         help="what a realtime model predicts; the answer has NAME_Pred, y_Pred without it",
     )
+    @argument(
+        "--as-in-session",
+        action="store_true",
+        help="keep the session's objects where those of this notebook differ",
+    )
+    @argument(
+        "--force", action="store_true", help="publish although the service will fail when called"
+    )
     @argument("name", help="name of the service")
     @argument("version", nargs="?", help="version, such as V1.0")
     @argument("code", nargs="?", default="", help="code; in %%%%publish the cell is the code")
@@ -61,9 +67,10 @@ class PublishMagics(MlsvcMagics):
         """Publish a service.
 
         The code runs for each call: it finds the inputs as variables, and its variables named like
-        the outputs are the answer. It also finds what the snapshot holds; without ``--snapshot``
-        one of the current session is taken for it, and the service runs its language. Code on the
-        line is the rest of the line, or one Python string.
+        the outputs are the answer. Models, functions and constants that it needs are those of this
+        notebook, as they are now; what the notebook does not have comes from the current session,
+        or from the snapshot that ``--snapshot`` names. Inputs and outputs that are not declared
+        are read from the code. Code on the line is the rest of the line, or one Python string.
 
         Examples::
 
@@ -85,24 +92,7 @@ class PublishMagics(MlsvcMagics):
         code = _code(parser, arguments, cell)
         if arguments.snapshot and arguments.session:
             raise parser.misuse("Give --snapshot or --session, not both")
-        what = self._what(arguments)
-        with (
-            self._snapshot(arguments, code) as (snapshot_id, runtime),
-            self.connection.waiting(what),
-        ):
-            return self.connection.client.services.publish(
-                arguments.name,
-                arguments.version,
-                code=code,
-                inputs=arguments.inputs or (),
-                outputs=arguments.outputs or (),
-                snapshot_id=snapshot_id,
-                description=arguments.description,
-                init_code=arguments.init_code,
-                alias=arguments.alias,
-                output_files=arguments.files or (),
-                runtime_type=runtime,
-            )
+        return Planner(self.connection, print).publish(request_of(arguments, code)).service
 
     def _what(self, arguments: argparse.Namespace) -> str:
         return " ".join(filter(None, ("Publishing", arguments.name, arguments.version)))
@@ -135,66 +125,25 @@ class PublishMagics(MlsvcMagics):
         except (TypeError, OSError) as error:
             raise UsageError(f"{name} can't be published. {error}") from None
 
-    @contextmanager
-    def _snapshot(
-        self, arguments: argparse.Namespace, code: str
-    ) -> Iterator[tuple[str | None, str]]:
-        """Give the snapshot to publish and its language.
 
-        One that is taken for the service goes when the service has it.
-        """
-        if arguments.snapshot:
-            found = self.connection.client.snapshots.find(arguments.snapshot)
-            runtime = arguments.runtime or (found.runtime_type if found else None) or "Python"
-            self._note(arguments, code, runtime)
-            yield found.id if found else arguments.snapshot, runtime
-            return
-        session = self._session(arguments.session)
-        runtime = arguments.runtime or (session.runtime_type if session else "Python")
-        if session is None or session.runtime_type != runtime:
-            self._note(arguments, code, runtime)
-            if runtime == "Python":
-                self._note_missing_names(arguments, code, None)
-            yield None, runtime
-            return
-        self._note(arguments, code, runtime)
-        label = " ".join(filter(None, (arguments.name, arguments.version)))
-        with self.connection.passing_snapshot(session, label) as snapshot_id:
-            if runtime == "Python":
-                # Only now, because the snapshot waits for what the session may be running.
-                self._note_missing_names(arguments, code, session)
-            yield snapshot_id, runtime
-
-    def _note(self, arguments: argparse.Namespace, code: str, runtime: str) -> None:
-        # Code in R is read by the server only.
-        if runtime == "Python":
-            _note_unset_outputs(arguments, code)
-
-    def _session(self, name: str | None) -> Session | None:
-        if name is not None:
-            return self.connection.switch(name)
-        return self.connection.existing()
-
-    def _note_missing_names(
-        self, arguments: argparse.Namespace, code: str, session: Session | None
-    ) -> None:
-        """Say early which names the code will not find when the service is called."""
-        init_code = arguments.init_code or ""
-        given = {item.name for item in arguments.inputs or ()} | assigned_names(init_code)
-        needed = (needed_names(code) | needed_names(init_code)) - given
-        if not needed or "import *" in code + init_code:
-            return
-        if session is None:
-            names = ", ".join(sorted(needed))
-            print(f"Note: there is no snapshot that would hold {names}.", file=sys.stderr)
-            return
-        missing = sorted(needed - set(session.list_objects()))
-        if not missing:
-            return
-        note = f"Note: the code needs {', '.join(missing)}, which session {session.name!r} lacks."
-        if here := [name for name in missing if name in self.shell.user_ns]:
-            note += f" Send what is here with %%remote_exec -i {','.join(here)} and publish again."
-        print(note, file=sys.stderr)
+def request_of(arguments: argparse.Namespace, code: str) -> Request:
+    """Make the request of a line and its code."""
+    return Request(
+        name=arguments.name,
+        version=arguments.version,
+        code=code if arguments.runtime == "R" else python_of(code)[0],
+        init_code=arguments.init_code or "",
+        inputs=arguments.inputs,
+        outputs=arguments.outputs,
+        description=arguments.description,
+        alias=arguments.alias,
+        files=arguments.files or [],
+        runtime=arguments.runtime,
+        session=arguments.session,
+        snapshot=arguments.snapshot,
+        as_in_session=arguments.as_in_session,
+        force=arguments.force,
+    )
 
 
 def _code(parser: LineParser, arguments: argparse.Namespace, cell: str | None) -> str:
@@ -206,13 +155,3 @@ def _code(parser: LineParser, arguments: argparse.Namespace, cell: str | None) -
     if not code.strip():
         raise parser.misuse("There is no code to publish")
     return code
-
-
-def _note_unset_outputs(arguments: argparse.Namespace, code: str) -> None:
-    """Say early what would otherwise show when the service is called first."""
-    known = assigned_names(code) | assigned_names(arguments.init_code or "")
-    if not known:
-        return
-    unset = [item.name for item in arguments.outputs or () if item.name not in known]
-    if unset:
-        print(f"Note: the code does not set {', '.join(unset)}.", file=sys.stderr)

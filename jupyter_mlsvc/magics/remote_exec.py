@@ -16,8 +16,8 @@ from jupyter_mlsvc.client.session import Session
 from jupyter_mlsvc.display import CellOutput, RemoteValue
 from jupyter_mlsvc.errors import RemoteExecutionError
 from jupyter_mlsvc.magics.base import MlsvcMagics
-from jupyter_mlsvc.magics.exchange import fetch, send
 from jupyter_mlsvc.magics.options import LineParser, csv_names, runtime_option, session_option
+from jupyter_mlsvc.object_transfer import fetch, send
 
 _FORM: Final = """%%remote_exec [--session NAME] [--runtime R] [-i a,b] [-o x,y]
                        with the code in the cell

@@ -17,8 +17,8 @@ from jupyter_mlsvc.display import CodeList, ConsoleText, TransferBar
 from jupyter_mlsvc.errors import MlsvcError
 from jupyter_mlsvc.magics.command import MAYBE_NAME, NAME, SESSION, Argument, Command
 from jupyter_mlsvc.magics.connection import MlsvcConnection
-from jupyter_mlsvc.magics.exchange import Moved, fetch, send
 from jupyter_mlsvc.magics.options import csv_files, csv_names
+from jupyter_mlsvc.object_transfer import Moved, fetch, send
 from jupyter_mlsvc.wire.names import InvalidName, file_name
 
 # --- objects ---------------------------------------------------------------------------------

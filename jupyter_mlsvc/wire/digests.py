@@ -38,7 +38,9 @@ class _GivenUp(Exception):
     """It takes too long, or is too large."""
 
 
-def digests(values: Mapping[str, object], seconds: float = _SECONDS) -> dict[str, str | None]:
+def digests(
+    values: Mapping[str, object], seconds: float = _SECONDS, *, exact: bool = False
+) -> dict[str, str | None]:
     """Make a digest of each object, or None where that is not possible; never raises.
 
     Parameters
@@ -47,14 +49,17 @@ def digests(values: Mapping[str, object], seconds: float = _SECONDS) -> dict[str
         The objects by name.
     seconds
         How long it may take; objects whose turn comes later have no digest.
+    exact
+        Take no samples, however large an array or a table is.
     """
     deadline = time.monotonic() + seconds
-    return {name: _digest(value, deadline) for name, value in values.items()}
+    sampled_from = sys.maxsize if exact else SAMPLED_FROM
+    return {name: _digest(value, deadline, sampled_from) for name, value in values.items()}
 
 
-def _digest(value: object, deadline: float) -> str | None:
+def _digest(value: object, deadline: float, sampled_from: int) -> str | None:
     try:
-        return _Walk(deadline).digest(value).hex()
+        return _Walk(deadline, sampled_from).digest(value).hex()
     except Exception:  # noqa: BLE001  # objects of the user raise whatever they like
         return None
 
@@ -62,8 +67,9 @@ def _digest(value: object, deadline: float) -> str | None:
 class _Walk:
     """Goes through one object."""
 
-    def __init__(self, deadline: float) -> None:
+    def __init__(self, deadline: float, sampled_from: int) -> None:
         self._deadline = deadline
+        self._sampled_from = sampled_from
         self._steps = 0
         self._within: dict[int, int] = {}
         # The objects are kept as well: the ids of those that are gone are given to others.
@@ -186,7 +192,7 @@ class _Walk:
             return self._all(f"{head} {array.dtype.names}", fields)
         if array.dtype.hasobject:
             return self._all(head, array.ravel().tolist())
-        return _hash(head, *_pieces(array))
+        return _hash(head, *_pieces(array, self._sampled_from))
 
     def _of_table(self, table: Any) -> bytes | None:
         import pandas
@@ -194,7 +200,7 @@ class _Walk:
         rows = max(len(table), 1)
         used = table.memory_usage(index=False)
         size = int(used.sum() if hasattr(used, "sum") else used)
-        step = max(size // SAMPLED_FROM, 1)
+        step = max(size // self._sampled_from, 1)
         try:
             hashed = pandas.util.hash_pandas_object(table.iloc[:: min(step, rows)], index=True)
         except TypeError:  # cells that can't be hashed, such as lists
@@ -248,18 +254,18 @@ def _plain_bytes(value: Any) -> bytes:
     return (value if isinstance(value, str) else repr(value)).encode("utf-8", "surrogatepass")
 
 
-def _pieces(array: Any) -> list[memoryview]:
+def _pieces(array: Any, sampled_from: int) -> list[memoryview]:
     """Give the bytes of an array, or samples of them."""
     import numpy
 
     if not array.size:
         return []
-    if array.nbytes > SAMPLED_FROM and array.flags.f_contiguous:
+    if array.nbytes > sampled_from and array.flags.f_contiguous:
         array = array.T
-    if array.nbytes > SAMPLED_FROM and not array.flags.c_contiguous:
+    if array.nbytes > sampled_from and not array.flags.c_contiguous:
         raise _GivenUp  # it would have to be copied
     data: memoryview = numpy.ascontiguousarray(array).reshape(-1).view(numpy.uint8).data
-    if len(data) <= SAMPLED_FROM:
+    if len(data) <= sampled_from:
         return [data]
     last = len(data) - _SAMPLE_BYTES
     starts = [last * number // (_SAMPLES - 1) for number in range(_SAMPLES)]

@@ -11,6 +11,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
+import msgspec
+
 from jupyter_mlsvc.wire.digests import digests
 from jupyter_mlsvc.wire.kinds import example_of, parameter_type, written_size
 from jupyter_mlsvc.wire.models import InventoryObject, SessionInventory
@@ -50,6 +52,23 @@ def summary(values: Mapping[str, object]) -> SessionInventory:
     return SessionInventory(
         python_version=platform.python_version(),
         objects=[described(name, value, deadline) for name, value in values.items()],
+    )
+
+
+def comparison(values: Mapping[str, object]) -> SessionInventory:
+    """Describe objects as a summary does, with digests: to find out which of them differ.
+
+    Parameters
+    ----------
+    values
+        The objects by name.
+    """
+    found = digests(values, exact=True)
+    deadline = time.monotonic() + _SIZING_SECONDS
+    objects = [described(name, value, deadline) for name, value in values.items()]
+    return SessionInventory(
+        python_version=platform.python_version(),
+        objects=[msgspec.structs.replace(item, digest=found[item.name]) for item in objects],
     )
 
 

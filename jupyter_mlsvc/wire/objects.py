@@ -10,10 +10,13 @@ Bytes hold code: read those of trusted origin only.
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import functools
 import io
 import pickle
 import sys
+import time
 import types
 import typing
 from collections import ChainMap
@@ -171,6 +174,73 @@ def module_of(value: Any) -> types.ModuleType | None:
 def names_looked_up(function: types.FunctionType) -> set[str]:
     """Name the globals that a function, and those defined in it, look up or set."""
     return set(_internals._extract_code_globals(function.__code__))  # noqa: SLF001  # as above
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class References:
+    """What an object refers to without having it in itself.
+
+    Attributes
+    ----------
+    names : set of str
+        Globals that functions of the namespace look up, wherever in the object they are.
+    modules : set of str
+        Modules that reading the object imports.
+    """
+
+    names: set[str] = dataclasses.field(default_factory=set)
+    modules: set[str] = dataclasses.field(default_factory=set)
+
+
+def references_of(value: object, namespace: Namespace, seconds: float = 5.0) -> References:
+    """Find what an object refers to, by writing it to nowhere; never raises.
+
+    Parameters
+    ----------
+    namespace
+        The namespace of the notebook.
+    seconds
+        How long it may take; what was found by then is the answer.
+    """
+    found = References()
+    nowhere = typing.cast("typing.BinaryIO", _Nowhere(time.monotonic() + seconds))
+    with contextlib.suppress(Exception):  # objects of the user raise whatever they like
+        _ReferenceFinder(nowhere, namespace, found).dump(value)
+    return found
+
+
+class _Nowhere:
+    """A file that keeps nothing and raises when its time is over."""
+
+    def __init__(self, deadline: float) -> None:
+        self._deadline = deadline
+
+    def write(self, data: Any) -> int:
+        if time.monotonic() > self._deadline:
+            raise TimeoutError
+        return memoryview(data).nbytes
+
+
+class _ReferenceFinder(NamespacePickler):
+    """Notes what comes by when an object is written."""
+
+    def __init__(self, file: typing.BinaryIO, namespace: Namespace, found: References) -> None:
+        super().__init__(file, namespace, lambda _: False)
+        self._found = found
+
+    def reducer_override(self, value: Any) -> Any:
+        if isinstance(value, type | types.FunctionType | types.BuiltinFunctionType):
+            module = getattr(value, "__module__", None)
+            if isinstance(module, str) and module in sys.modules and module != "__main__":
+                self._found.modules.add(module)
+        elif isinstance(value, types.ModuleType):
+            self._found.modules.add(value.__name__)
+        return super().reducer_override(value)
+
+    def _dynamic_function_reduce(self, function: types.FunctionType) -> Any:
+        if function.__globals__ is self._namespace:
+            self._found.names.update(names_looked_up(function))
+        return super()._dynamic_function_reduce(function)
 
 
 def _importable_name(value: Any) -> bool:

@@ -522,7 +522,14 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
                 place="query",
                 required=False,
                 description="With 'summary', sizes, parameter types and short values in place of "
-                "digests and versions, which is quicker; a session in R gives no other.",
+                "digests and versions, which is quicker; a session in R gives no other. With "
+                "'comparison', a summary with exact digests.",
+            ),
+            Parameter(
+                name="names",
+                place="query",
+                required=False,
+                description="Names of the objects to describe, between commas; all without it.",
             ),
         ),
         answer=models.SessionInventory,

@@ -82,8 +82,8 @@ def test_lists_may_have_spaces_after_commas() -> None:
     assert (read.inputs, read.outputs, read.code) == (["a", "b"], ["c", "d"], "x = 1")
 
 
-def test_a_type_that_is_left_out_is_left_to_the_server() -> None:
-    assert [(item.name, item.type) for item in publish("I V -i a x").inputs] == [("a", "")]
+def test_a_type_that_is_left_out_is_found_out_later() -> None:
+    assert [(item.name, item.type) for item in publish("I V -i a x").inputs] == [("a", None)]
 
 
 def test_names_with_spaces_are_quoted() -> None:

@@ -12,8 +12,9 @@ import pytest
 from IPython.core.interactiveshell import InteractiveShell
 from sklearn.svm import SVC
 
+from jupyter_mlsvc.client.versions import next_version
 from jupyter_mlsvc.magics.connection import MlsvcConnection
-from jupyter_mlsvc.publishing import consume_line, next_version, publish, suggest
+from jupyter_mlsvc.publishing import consume_line, publish, suggest
 
 from .conftest import Run
 
@@ -54,7 +55,13 @@ def test_without_a_server_the_notebook_is_read_all_the_same(names: dict[str, Any
     assert found["session"] is None
     assert "cannot be reached" in found["error"]
     assert found["inputs"] == [
-        {"name": "flower", "type": "vector", "example": [7, 3.2], "source": "notebook"}
+        {
+            "name": "flower",
+            "type": "vector",
+            "example": [7, 3.2],
+            "source": "notebook",
+            "known": True,
+        }
     ]
     assert found["otherNames"] == {"session": [], "notebook": ["clf"], "missing": []}
     assert types(found["sendable"]) == {"clf": "sklearn.svm._classes.SVC"}
@@ -92,7 +99,7 @@ def test_types_and_examples_come_from_values(
 ) -> None:
     names["x"] = value
     assert suggest("y = f(x)")["inputs"] == [
-        {"name": "x", "type": kind, "example": example, "source": "notebook"}
+        {"name": "x", "type": kind, "example": example, "source": "notebook", "known": True}
     ]
 
 
@@ -125,7 +132,7 @@ def test_what_a_function_of_the_notebook_uses_goes_with_it(
 def test_values_that_the_cell_writes_down_become_inputs(names: dict[str, Any]) -> None:
     found = suggest("# a flower\nrow = [7, 3.2]\ny = [a * 2 for a in row]\n")
     assert found["inputs"] == [
-        {"name": "row", "type": "vector", "example": [7, 3.2], "source": "cell"}
+        {"name": "row", "type": "vector", "example": [7, 3.2], "source": "cell", "known": True}
     ]
     assert found["code"] == "# a flower\ny = [a * 2 for a in row]\n"
     assert found["warnings"] == [
@@ -137,7 +144,7 @@ def test_values_that_the_cell_writes_down_become_inputs(names: dict[str, Any]) -
 def test_what_is_nowhere_is_an_input_of_unknown_type(names: dict[str, Any]) -> None:
     found = suggest("y = clf_predict(flower)")
     assert found["inputs"] == [
-        {"name": "flower", "type": "vector", "example": None, "source": "unknown"}
+        {"name": "flower", "type": "vector", "example": None, "source": "unknown", "known": False}
     ]
     assert found["otherNames"]["missing"] == ["clf_predict"]
     assert found["warnings"] == [
@@ -176,7 +183,7 @@ def test_magic_lines_are_read_and_left_out(names: dict[str, Any]) -> None:
     assert found["description"] == "Tells irises"
     assert found["files"] == ["a.png"]
     assert found["inputs"] == [
-        {"name": "flower", "type": "vector", "example": None, "source": "cell"}
+        {"name": "flower", "type": "vector", "example": None, "source": "cell", "known": True}
     ]
     assert types(found["outputs"]) == {"species": "character"}
 
@@ -274,6 +281,7 @@ def test_names_types_and_sizes_of_the_session_are_known(run: Run) -> None:
             "type": "vector",
             "example": [7, 3.2, 4.7, 1.4],
             "source": "session",
+            "known": True,
         }
     ]
     assert types(found["outputs"]) == {"iris_species": "vector"}
@@ -307,7 +315,7 @@ def test_what_is_suggested_can_be_published_and_called(run: Run) -> None:
 
 
 @pytest.mark.kernel
-def test_objects_of_the_notebook_are_sent_to_a_session_that_is_started_for_them(
+def test_objects_of_the_notebook_are_published_without_a_session_that_stays(
     run: Run, on_server: InteractiveShell, connection: MlsvcConnection
 ) -> None:
     on_server.user_ns |= {"table": {"a": 1.5}, "key": "a"}
@@ -325,9 +333,8 @@ def test_objects_of_the_notebook_are_sent_to_a_session_that_is_started_for_them(
     )
     assert answer["error"] is None
     assert run(answer["call"]).value.outputs == {"price": [1.5]}
-    current = connection.current
-    assert current is not None
-    assert current.name == found["session"]["name"]
+    assert connection.current is None
+    assert list(connection.client.sessions.list()) == []
 
 
 @pytest.mark.kernel

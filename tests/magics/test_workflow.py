@@ -86,8 +86,7 @@ def test_publishing_takes_a_snapshot_of_the_current_session_and_leaves_none(
 def test_what_a_snapshot_leaves_out_is_shown(run: Run) -> None:
     run("%%remote_exec\nimport threading\nlock = threading.Lock()\nfactor = 2")
     ran = run("%%publish Double V1 -i x:numeric -o y:numeric\ny = x * factor")
-    assert ran.stderr.splitlines()[0] == "Left out of the snapshot:"
-    assert ran.stderr.splitlines()[1].startswith("lock (")
+    assert ran.stdout.startswith("Left out of the snapshot: lock (")
 
 
 def test_a_failed_publication_leaves_no_snapshot(run: Run, connection: MlsvcConnection) -> None:
@@ -103,28 +102,34 @@ def test_pure_code_needs_no_session(run: Run) -> None:
     assert run("%consume Add a=1 b=2.5").value.c == 3.5
 
 
-def test_names_that_nothing_provides_are_noted(run: Run) -> None:
+def test_names_that_nothing_provides_are_refused(run: Run) -> None:
     ran = run("%publish Add V1 -i a:numeric -o c:numeric c = a + offset")
-    assert "Note: there is no snapshot that would hold offset." in ran.stderr
+    assert str(ran.error) == "The code reads offset, which the notebook lacks."
+    assert run("%publish Add V1 -i a:numeric -o c:numeric --force c = a + offset").value
 
 
-def test_names_that_the_session_lacks_are_noted_with_what_to_do(
+def test_names_that_only_the_notebook_has_are_sent_to_the_session(
     run: Run, on_server: InteractiveShell
 ) -> None:
     run("%remote_exec factor = 2")
-    on_server.user_ns["offset"] = 1
-    ran = run("%%publish Add V1 -i a:numeric -o c:numeric\nc = a * factor + offset + nowhere")
+    on_server.user_ns |= {"offset": 1}
+    cell = "-i a:numeric -o c:numeric\nc = a * factor + offset"
+    ran = run(f"%%publish Add V1 {cell}")
     session = run("%mlsvc session").value.name
-    assert ran.stderr.splitlines() == [
-        f"Note: the code needs nowhere, offset, which session {session!r} lacks. "
-        "Send what is here with %%remote_exec -i offset and publish again."
-    ]
-    assert "Note" not in run("%publish Add V2 -i a:numeric -o c:numeric c = a * factor").stderr
+    assert ran.stdout.startswith(f"Sent offset, 5 B: session {session!r} did not have it.\n")
+    assert run("%consume Add a=3").value.c == 7
+    refused = run(f"%%publish Add V2 {cell} + ofset").error
+    assert str(refused) == (
+        f"The code reads ofset, which neither the notebook nor session {session!r} has. "
+        "Did you mean 'offset'?"
+    )
+    again = run("%publish Add V2 -i a:numeric -o c:numeric c = a * factor")
+    assert "Sent" not in again.stdout
 
 
-def test_an_output_that_the_code_does_not_set_is_noted(run: Run) -> None:
-    ran = run("%publish Add V1 -i a:numeric -o c:numeric d = a")
-    assert ran.stderr.splitlines()[0] == "Note: the code does not set c."
+def test_an_output_that_the_code_does_not_set_is_refused(run: Run) -> None:
+    ran = run("%publish Add V1 -i a:numeric -o totl:numeric total = a")
+    assert str(ran.error) == "The code never sets the output 'totl'. Did you mean 'total'?"
 
 
 def test_values_of_the_notebook_are_consumed(run: Run, on_server: InteractiveShell) -> None:

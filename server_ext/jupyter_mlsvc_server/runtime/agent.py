@@ -29,7 +29,9 @@ request only while the kernel is idle: comm messages overtake a cell that is awa
 ``get_pickled`` ``name``; ``bound``: false                  ``size``, ``type``; buffers[0]
 ``delete``      ``name``
 ``list``                                                    ``objects``: [{name, type, size}]
-``inventory``   ``summary``: true leaves the slow out   ``inventory``: a ``SessionInventory``
+``inventory``   ``summary``: true leaves the slow out;      ``inventory``: a ``SessionInventory``
+                ``comparison``: true leaves versions out;
+                maybe ``names``: [name], those alone
 ``capture``     ``staging``: path of an empty folder;       ``report``: a ``CaptureReport``
                 maybe ``known``: a ``Known``
 ``check``       ``workspace``: a ``Workspace``              ``warnings``: [sentence]
@@ -186,8 +188,15 @@ class Agent:
         return {"objects": rows}, []
 
     def _inventory(self, request: dict[str, Any], _: list[Any]) -> Answer:
-        values = dict(self._space.items())
-        take = inventory.summary if request.get("summary") else inventory.take
+        names = request.get("names")
+        values = {
+            name: value for name, value in self._space.items() if names is None or name in names
+        }
+        take = inventory.take
+        if request.get("summary"):
+            take = inventory.summary
+        elif request.get("comparison"):
+            take = inventory.comparison
         return {"inventory": msgspec.to_builtins(take(values))}, []
 
     def _capture(self, request: dict[str, Any], _: list[Any]) -> Answer:

@@ -239,9 +239,12 @@ class Inventory(SessionEndpoint):
         """Describe it (our addition)."""
         session = await self.find(session_id)
         view = self.query("view")
-        if view not in {"", "summary"}:
-            raise BadRequest(f"view is {view!r}; it has to be 'summary', or left out.")
-        self.answer(await session.inventory(summary=view == "summary"))
+        if view not in {"", "summary", "comparison"}:
+            raise BadRequest(
+                f"view is {view!r}; it has to be 'summary' or 'comparison', or left out."
+            )
+        names = self.query("names")
+        self.answer(await session.inventory(view, names.split(",") if names else None))
 
 
 class WorkspaceObject(SessionEndpoint):

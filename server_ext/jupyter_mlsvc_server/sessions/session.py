@@ -399,9 +399,20 @@ class Session:
         answer, _ = await self.call_agent("list", {})
         return sorted(each["name"] for each in answer["objects"])
 
-    async def inventory(self, *, summary: bool = False) -> SessionInventory:
-        """Describe the workspace; a summary is quicker and can't be compared (our addition)."""
-        answer, _ = await self.call_agent("inventory", {"summary": summary})
+    async def inventory(self, view: str = "", names: list[str] | None = None) -> SessionInventory:
+        """Describe the workspace (our addition).
+
+        Parameters
+        ----------
+        view
+            ``summary`` is quicker and can't be compared; ``comparison`` has no versions.
+        names
+            Objects to describe; all by default.
+        """
+        answer, _ = await self.call_agent(
+            "inventory",
+            {"summary": view == "summary", "comparison": view == "comparison", "names": names},
+        )
         return msgspec.convert(answer["inventory"], SessionInventory)
 
     async def set_object(self, name: str, data: bytes) -> None:

@@ -434,7 +434,7 @@ async def test_a_summary_has_types_sizes_and_short_values(session: Session, run:
         "m <- matrix(1:8, 4); letter <- letters; df <- data.frame(a = 1:5, b = letters[1:5])\n"
         "fit <- lm(dist ~ speed, cars); f <- function() 1"
     )
-    found = await session.inventory(summary=True)
+    found = await session.inventory("summary")
     rows = {row.name: (row.parameter_type, row.example) for row in found.objects}
     assert rows == {
         "yes": ("logical", True),
@@ -463,7 +463,7 @@ async def test_what_cannot_be_read_hides_nothing_else(session: Session, run: Run
     )
     try:
         assert await session.objects() == ["bad", "good", "nothing"]
-        found = await session.inventory(summary=True)
+        found = await session.inventory("summary")
         assert {row.name: row.type for row in found.objects} == {
             "bad": "unknown",
             "good": "numeric",

@@ -1,0 +1,102 @@
+"""What somebody wants to publish, before it is known what that needs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from msgspec import UNSET, UnsetType
+
+Source = Literal["cell", "session", "notebook", "unknown"]
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """An input or output.
+
+    Attributes
+    ----------
+    name : str
+    type : str or None
+        None where nobody said and nothing tells it yet.
+    known : bool
+        Whether the type is more than a guess.
+    example : object
+        A JSON value that the service can be called with; None where there is none.
+    source : str
+        Where a value of the name was found.
+    default : object
+        JSON value of an input that may be left out; ``UNSET`` where it may not.
+    """
+
+    name: str
+    type: str | None = None
+    known: bool = True
+    example: Any = None
+    source: Source = "cell"
+    default: Any | UnsetType = UNSET
+
+
+@dataclass(slots=True)
+class Request:
+    """A service to publish.
+
+    Attributes
+    ----------
+    version : str or None
+        The next one where it is left out.
+    inputs, outputs : list of Parameter or None
+        None where they are to be found out; an empty list for none.
+    sent, fetched : list of str
+        Names that the cell sends to a session and brings back: better guesses than any other.
+    is_remote : bool
+        Whether the cell runs in a session, so that its results are there.
+    runtime : str or None
+        Language; that of the session or snapshot where it is left out.
+    session, snapshot : str or None
+        By name or id.
+    without_session : bool
+        Do not take the current session for one that is not named.
+    as_in_session : bool or set of str
+        Names whose values the session keeps though the notebook has others; true: all.
+    send : list of str or None
+        The names to send, by somebody who compared; None compares.
+    check : bool
+        Whether the server calls the service once before it takes it.
+    force : bool
+        Publish although something will fail.
+    replace : bool
+        Take the place of a version that has never answered rightly.
+    """
+
+    name: str = ""
+    version: str | None = None
+    code: str = ""
+    init_code: str = ""
+    setup_code: str = ""
+    inputs: list[Parameter] | None = None
+    outputs: list[Parameter] | None = None
+    description: str | None = None
+    alias: str | None = None
+    files: list[str] = field(default_factory=list)
+    sent: list[str] = field(default_factory=list)
+    fetched: list[str] = field(default_factory=list)
+    is_remote: bool = False
+    runtime: str | None = None
+    isolation: str | None = None
+    session: str | None = None
+    snapshot: str | None = None
+    without_session: bool = False
+    as_in_session: bool | frozenset[str] = False
+    send: list[str] | None = None
+    check: bool = True
+    force: bool = False
+    replace: bool = False
+
+    def keeps(self, name: str) -> bool:
+        """Whether a name stays as it is in the session."""
+        if self.send is not None:
+            return name not in self.send
+        return self.as_in_session is True or (
+            isinstance(self.as_in_session, frozenset) and name in self.as_in_session
+        )
