@@ -62,6 +62,8 @@ class Place:
         self.session = session
         self.snapshot = snapshot
         self.objects = objects or {}
+        # The server knows why, and says so where code needs one of them.
+        self.left_out: set[str] = set()
         self._compare = compare
 
     @classmethod
@@ -83,14 +85,17 @@ class Place:
     @classmethod
     def of_snapshot(cls, snapshot: Snapshot) -> Place:
         """Make the place of a snapshot, with the objects that it kept."""
-        return cls(
+        contents = snapshot.contents().objects
+        place = cls(
             snapshot=snapshot,
             objects={
                 item.name: InventoryObject(name=item.name, type=item.type, size=item.size)
-                for item in snapshot.contents().objects
+                for item in contents
                 if item.kept
             },
         )
+        place.left_out = {item.name for item in contents if not item.kept}
+        return place
 
     @property
     def runtime(self) -> str | None:

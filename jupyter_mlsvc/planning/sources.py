@@ -88,7 +88,7 @@ def find_sources(needed: Iterable[str], request: Request, here: Here, place: Pla
             found.place.append(name)
             if name in here and name in keeps:
                 found.kept.append(name)
-        else:
+        elif name not in place.left_out:
             found.missing.append(name)
     return found
 
