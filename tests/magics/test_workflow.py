@@ -118,9 +118,9 @@ def test_names_that_only_the_notebook_has_are_sent_to_the_session(
     session = run("%mlsvc session").value.name
     assert ran.stdout.startswith(f"Sent offset, 5 B: session {session!r} did not have it.\n")
     assert run("%consume Add a=3").value.c == 7
-    refused = run(f"%%publish Add V2 {cell} + ofset").error
+    refused = run(f"%%publish Add V2 {cell} + ofs").error
     assert str(refused) == (
-        f"The code reads ofset, which neither the notebook nor session {session!r} has. "
+        f"The code reads ofs, which neither the notebook nor session {session!r} has. "
         "Did you mean 'offset'?"
     )
     again = run("%publish Add V2 -i a:numeric -o c:numeric c = a * factor")
