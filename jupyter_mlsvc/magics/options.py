@@ -17,7 +17,7 @@ from typing import Any, Final, TypeVar
 from IPython.core.error import UsageError
 from IPython.core.magic_arguments import MagicArgumentParser, argument
 
-from jupyter_mlsvc.client.parameters import definitions
+from jupyter_mlsvc.planning.parameters import parameters
 from jupyter_mlsvc.planning.request import Parameter
 from jupyter_mlsvc.wire.names import InvalidName, parameter_name
 
@@ -39,15 +39,10 @@ def csv_names(text: str) -> list[str]:
 
 def csv_parameters(text: str) -> list[Parameter]:
     """Read ``a:vector,b``: inputs or outputs, with their types where they are given."""
-    items = _split(text)
     try:
-        found = definitions(items)
+        return parameters(_split(text))
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
-    return [
-        Parameter(each.name, each.type if item.partition(":")[2].strip() else None)
-        for each, item in zip(found, items, strict=True)
-    ]
 
 
 def csv_files(text: str) -> list[str]:

@@ -281,4 +281,4 @@ class Planner:
 
 
 def _declared(each: Parameter) -> Any:
-    return ParameterDefinition(name=each.name, type=each.type or "character")
+    return ParameterDefinition(name=each.name, type=(each.type or "") if each.known else "")
