@@ -103,7 +103,8 @@ class Batch:
         """How far it is now; asks the server."""
         body = self._status(first=0, count=0)
         return BatchProgress(
-            state=body.state,
+            # A server may spell states as the documents of the original do.
+            state=f"{body.state[:1].upper()}{body.state[1:]}",
             completed=body.completed_item_count,
             failed=body.failed_item_count,
             total=body.total_item_count,

@@ -1,7 +1,10 @@
-"""JSON as clients really send it: what is skipped, and what is said where it can't be read.
+"""JSON as clients really send it: what is skipped, what is forgiven, and what is said of the rest.
 
 Where a body is read for every call, the strict decoder reads it first, and only what it refuses
-comes here.
+comes here. A lenient reading writes the text anew as strict JSON, for the same decoder: numbers and
+strings stay what they were, and nothing reads values in a second way. It takes what Json.NET takes
+by default, which people who write bodies by hand have come to rely on: strings in single quotes,
+names without quotes, comments, a comma after the last item, and control characters in strings.
 """
 
 from __future__ import annotations
@@ -31,6 +34,22 @@ _AT: Final = re.compile(r"\(byte (\d+)\)")
 _WORD: Final = re.compile(rb"(?<![\"'\w$])[-+]?[A-Za-z_$][\w$]*(?![\"'\w$])")
 _WORD_BYTES: Final = 16
 _NO_NUMBERS: Final = frozenset({b"nan", b"infinity", b"inf"})
+_MAX_LENIENT_BYTES: Final = 2**16
+"""A lenient reading takes a hundred times as long as a strict one, and people write short texts."""
+
+_TOKEN: Final = re.compile(
+    r"""
+    (?P<blank>  \s++ | //[^\n]*+ | /\*.*?\*/ )
+    | (?P<double>  "[^"\\]*+(?:\\.[^"\\]*+)*+" )
+    | (?P<single>  '[^'\\]*+(?:\\.[^'\\]*+)*+' )
+    | (?P<open>  ["'] | /\* )
+    | (?P<mark>  [{}\[\],:] )
+    | (?P<word>  [^\s{}\[\],:"'/]++ | . )
+    """,
+    re.VERBOSE | re.DOTALL,
+)
+_NAME: Final = re.compile(r"(?!\d)[\w$]+")
+_TO_ESCAPE: Final = re.compile(r"""\\.|"|[\x00-\x1f]""", re.DOTALL)
 _OTHER_LANGUAGES: Final = {b"True": "true", b"False": "false", b"None": "null"}
 
 
@@ -38,7 +57,9 @@ class UnreadableJson(ValueError):
     """A text is not JSON; the message is a clause that says why."""
 
 
-def decode_json(text: bytes | memoryview, decode: Callable[[Any], T]) -> T:
+def decode_json(
+    text: bytes | memoryview, decode: Callable[[Any], T], *, is_lenient: bool = False
+) -> T:
     """Return what a decoder makes of a text, after a byte order mark if there is one.
 
     Parameters
@@ -47,6 +68,8 @@ def decode_json(text: bytes | memoryview, decode: Callable[[Any], T]) -> T:
         JSON in UTF-8.
     decode
         A decoder of msgspec.
+    is_lenient
+        Whether a text that is not strict JSON is read leniently, up to 64 KiB.
 
     Raises
     ------
@@ -63,7 +86,37 @@ def decode_json(text: bytes | memoryview, decode: Callable[[Any], T]) -> T:
         raise
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         require_utf_8(text)
-        raise UnreadableJson(_reason(text, error)) from error
+        problem = error
+    if is_lenient and len(text) <= _MAX_LENIENT_BYTES:
+        strict = strict_json(str(text, "utf-8"))
+        try:
+            return decode(strict)
+        except msgspec.ValidationError:
+            raise
+        except (msgspec.DecodeError, RecursionError) as error:
+            if (word := _word_reason(strict, error)) is not None:
+                raise UnreadableJson(word) from error
+    raise UnreadableJson(_reason(text, problem)) from problem
+
+
+def strict_json(text: str) -> bytes:
+    """Write a text as strict JSON, where no more is wrong with it than what is forgiven."""
+    tokens: list[str] = []
+    for token in _TOKEN.finditer(text):
+        kind, written = token.lastgroup, token[0]
+        if kind == "blank":
+            continue
+        if kind == "open":
+            # Nothing after it can be told apart, and each look for its end costs the whole text.
+            return text.encode()
+        if kind in {"double", "single"}:
+            written = f'"{_TO_ESCAPE.sub(_escaped, written[1:-1])}"'
+        elif written == ":" and tokens and _NAME.fullmatch(tokens[-1]):
+            tokens[-1] = f'"{tokens[-1]}"'
+        elif written in "}]" and len(tokens) > 1 and tokens[-1] == "," and tokens[-2] not in "{[,:":
+            tokens.pop()
+        tokens.append(written)
+    return " ".join(tokens).encode()
 
 
 def is_blank(text: bytes) -> bool:
@@ -94,12 +147,21 @@ def require_utf_8(text: bytes | memoryview) -> None:
         ) from None
 
 
+def _escaped(found: re.Match[str]) -> str:
+    """Write a character or an escape of a string in single quotes as in double quotes."""
+    written = found[0]
+    if written == "\\'":
+        return "'"
+    if written == '"':
+        return '\\"'
+    return written if written.startswith("\\") else f"\\u{ord(written):04x}"
+
+
 def _reason(text: bytes | memoryview, error: Exception) -> str:
     """Say why a text in UTF-8 could not be decoded."""
     if isinstance(error, RecursionError):
         return "it is nested too deeply"
-    found = _AT.search(str(error))
-    return (_word_reason(text, int(found[1])) if found else None) or str(error)
+    return _word_reason(text, error) or str(error)
 
 
 def _other_encoding(beginning: bytes) -> str | None:
@@ -116,11 +178,15 @@ def _other_encoding(beginning: bytes) -> str | None:
     return None
 
 
-def _word_reason(text: bytes | memoryview, at: int) -> str | None:
-    """Name the word at a place where the decoder stopped, if it is one of other notations.
+def _word_reason(text: bytes | memoryview, error: Exception) -> str | None:
+    """Name the word at the place where the decoder stopped, if it is one of other notations.
 
     The decoder reads on as long as "null", "true" or "false" would be, and stops after that.
     """
+    found = _AT.search(str(error))
+    if found is None:
+        return None
+    at = int(found[1])
     first = max(at - _WORD_BYTES, 0)
     near = bytes(text[first : at + _WORD_BYTES])
     words = [word for word in _WORD.finditer(near) if first + word.start() <= at]

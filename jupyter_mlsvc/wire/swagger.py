@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from http.client import responses as reasons
 from typing import Any, Final
 from urllib.parse import quote
@@ -20,6 +20,8 @@ TITLE: Final = "MRSServer"
 """Generators name the client class after the title, and scripts know it by this one."""
 
 API_VERSION: Final = "9.3.0"
+
+BATCH_STATES: Final = ("Pending", "InProgress", "Complete", "Failed", "Cancelled")
 
 _REF_2: Final = "#/definitions/{name}"
 _REF_3: Final = "#/components/schemas/{name}"
@@ -90,12 +92,12 @@ _TAKEN: Final = {
 # --- the core API ----------------------------------------------------------------------------
 
 
-def core_swagger() -> Json:
+def core_swagger(default_runtime: str = "Python") -> Json:
     """Describe the core API as Swagger 2.0, as clients of the original are generated from it."""
     definitions = _core_definitions(_REF_2, swagger2=True)
     return {
         "swagger": "2.0",
-        "info": _core_info(),
+        "info": _core_info(default_runtime),
         "schemes": ["http", "https"],
         "consumes": [JSON],
         "produces": [JSON],
@@ -107,11 +109,11 @@ def core_swagger() -> Json:
     }
 
 
-def core_openapi() -> Json:
+def core_openapi(default_runtime: str = "Python") -> Json:
     """Describe the core API as OpenAPI 3.1."""
     return {
         "openapi": "3.1.0",
-        "info": _core_info(),
+        "info": _core_info(default_runtime),
         "tags": [{"name": name, "description": text} for name, text in TAGS.items()],
         "paths": _paths(operation_openapi),
         "components": {
@@ -121,14 +123,14 @@ def core_openapi() -> Json:
     }
 
 
-def _core_info() -> Json:
+def _core_info(default_runtime: str) -> Json:
     return {
         "title": TITLE,
         "version": API_VERSION,
         "description": (
             "Sessions, snapshots and services on this server. Every call but signing in needs the "
-            "header 'Authorization: Bearer <access_token>'. Where runtimeType is left out, Python "
-            "is meant."
+            "header 'Authorization: Bearer <access_token>'. Where runtimeType is left out, "
+            f"{default_runtime} is meant."
         ),
         "x-implementation": f"jupyter-mlsvc {__version__}",
     }
@@ -329,7 +331,11 @@ def _renamed(value: Any) -> Any:
 # --- a service's own document ----------------------------------------------------------------
 
 
-def service_document(service: models.WebService, model: ModelInput | None = None) -> Json:
+def service_document(
+    service: models.WebService,
+    model: ModelInput | None = None,
+    states: Sequence[str] = BATCH_STATES,
+) -> Json:
     """Describe one service version as Swagger 2.0 (contract: ``GetWebServiceSwagger``).
 
     Parameters
@@ -338,6 +344,8 @@ def service_document(service: models.WebService, model: ModelInput | None = None
         As ``getWebServiceVersion`` gives it.
     model
         What columns its model takes, for a realtime service.
+    states
+        States of batches, as this server spells them.
     """
     name, version = service.name, service.version
     path = f"/api/{quote(name)}/{quote(version)}"
@@ -352,7 +360,7 @@ def service_document(service: models.WebService, model: ModelInput | None = None
         "consumes": [JSON],
         "produces": [JSON],
         "paths": _login_paths() | {path: {"post": _consume(service)}} | _batch_paths(service, path),
-        "definitions": _service_definitions(service, model),
+        "definitions": _service_definitions(service, model, states),
     }
 
 
@@ -508,7 +516,7 @@ def _batch_call(
     }
 
 
-def _batch_definitions() -> Json:
+def _batch_definitions(states: Sequence[str]) -> Json:
     count = {"type": "integer", "format": "int32"}
     return {
         "StartBatchExecutionResponse": {
@@ -521,7 +529,7 @@ def _batch_definitions() -> Json:
                 "state": {
                     "type": "string",
                     # Spelt as they are sent: strict clients refuse any other.
-                    "enum": ["Pending", "InProgress", "Complete", "Failed", "Cancelled"],
+                    "enum": [*states],
                     "x-ms-enum": {"name": "BatchState", "modelAsString": True},
                 },
                 "completedItemCount": count,
@@ -536,7 +544,9 @@ def _batch_definitions() -> Json:
     }
 
 
-def _service_definitions(service: models.WebService, model: ModelInput | None) -> Json:
+def _service_definitions(
+    service: models.WebService, model: ModelInput | None, states: Sequence[str]
+) -> Json:
     core = _core_definitions(_REF_2, swagger2=True)
     result: Json = {
         "success": {"type": "boolean"},
@@ -567,7 +577,7 @@ def _service_definitions(service: models.WebService, model: ModelInput | None) -
         for schema in own["InputParameters"]["properties"].values():
             schema.update(model_schema(model, {}))
     names = ("LoginRequest", "RenewTokenRequest", "AccessTokenResponse")
-    return own | _batch_definitions() | {name: core[name] for name in names}
+    return own | _batch_definitions(states) | {name: core[name] for name in names}
 
 
 def model_schema(model: ModelInput, any_value: Json, *, may_be_null: bool = False) -> Json:

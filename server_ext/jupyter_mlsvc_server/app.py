@@ -13,11 +13,13 @@ from typing import Any, Final
 
 from jupyter_core.paths import jupyter_data_dir
 from jupyter_server.extension.application import ExtensionApp
+from jupyter_server.serverapp import ServerApp
 from jupyter_server.utils import url_path_join
 from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
 from tornado.web import Application
 from traitlets import Bool, Integer, List, TraitError, Type, Unicode, default, validate
+from traitlets.config import Config
 
 from jupyter_mlsvc_server import __version__
 from jupyter_mlsvc_server.activity import ActivityReporter
@@ -69,6 +71,14 @@ _LAST_PORT: Final = 65535
 _BACKLOG: Final = 2048
 """Connections that wait to be taken, such as while the process of the public door restarts."""
 
+_ML_SERVER: Final = {
+    "MlsvcApp": {"lenient_json": True, "any_case_paths": True},
+    "ServiceManager": {"default_runtime": "R"},
+    "SessionManager": {"default_runtime": "R"},
+    "BatchManager": {"state_spelling": "complete"},
+}
+"""Settings of ``MlsvcApp.as_ml_server``."""
+
 ROUTES: Routes = all_routes(
     (
         auth_handlers.routes,
@@ -100,6 +110,14 @@ class MlsvcApp(ExtensionApp):
         "reraise_server_extension_failures": True,
         "open_browser": False,
     }
+    flags: dict[str, Any] = {  # noqa: RUF012 - traitlets declares it so
+        **ExtensionApp.flags,
+        "as-ml-server": (
+            {"MlsvcApp": {"as_ml_server": True}},
+            "Take the defaults of Microsoft ML Server: R, its spelling of states, lenient JSON, "
+            "and paths in any case.",
+        ),
+    }
     subcommands: dict[str, Any] = {  # noqa: RUF012 - traitlets declares it so
         "user": (UserApp, "Add, change, list and remove local accounts."),
     }
@@ -116,6 +134,22 @@ class MlsvcApp(ExtensionApp):
         "", help="Certificate chain (PEM) of the public door; empty serves plain HTTP."
     ).tag(config=True)
     public_keyfile = Unicode("", help="Private key (PEM) of the public door.").tag(config=True)
+    as_ml_server = Bool(
+        False,
+        help="Whether defaults are those of the original: R where a runtime is left out, states of "
+        "batches as its documents spell them, lenient JSON, and paths in any case. Settings made "
+        "elsewhere count for more. The flag --as-ml-server of 'jupyter mlsvc' sets it.",
+    ).tag(config=True)
+    lenient_json = Bool(
+        True,
+        help="Whether a body that is no strict JSON is read leniently, up to 64 KiB: single "
+        "quotes, names without quotes, comments, a comma after the last item; and whether members "
+        "of requests may be spelled in another case, or with underscores.",
+    ).tag(config=True)
+    any_case_paths = Bool(
+        False,
+        help="Whether paths may be written in any case, but for the names of things in them.",
+    ).tag(config=True)
     cors_origins = List(
         Unicode(),
         help="Origins whose pages may call the public door from a browser. Empty allows none.",
@@ -175,10 +209,21 @@ class MlsvcApp(ExtensionApp):
             raise TraitError(f"public_port is {port}; it has to be 0 to {_LAST_PORT}.")
         return port
 
+    @classmethod
+    def make_serverapp(cls, **kwargs: Any) -> ServerApp:
+        """Make the Jupyter server, which reads the command line and has to know our flag."""
+        serverapp = super().make_serverapp(**kwargs)
+        serverapp.flags = {**serverapp.flags, "as-ml-server": cls.flags["as-ml-server"]}
+        return serverapp
+
     # --- building ----------------------------------------------------------------------------
 
     def initialize_settings(self) -> None:
         """Build the parts and hand them to both doors' endpoints."""
+        if self.as_ml_server:
+            config = Config(_ML_SERVER)
+            config.merge(self.config)
+            self.update_config(config)
         data_dir = Path(self.data_dir).expanduser().resolve()
         try:
             private_directory(data_dir)
@@ -202,13 +247,14 @@ class MlsvcApp(ExtensionApp):
                 max_upload_bytes=self.max_upload_bytes,
                 cors_origins=frozenset(self.cors_origins),
                 jupyter_user=self.jupyter_user,
+                lenient_json=self.lenient_json,
             ),
         }
         self.settings.update(self._web_settings)
 
     def initialize_handlers(self) -> None:
         """Mount the routes at the Jupyter door."""
-        self.handlers.extend(mount(ROUTES, JupyterEndpoint, "/mlsvc"))
+        self.handlers.extend(mount(ROUTES, JupyterEndpoint, "/mlsvc", any_case=self.any_case_paths))
 
     def _build(self, data_dir: Path) -> Parts:
         self._database = Database(data_dir=data_dir, parent=self)
@@ -288,6 +334,7 @@ class MlsvcApp(ExtensionApp):
             data_dir=str(data_dir),
             max_body_bytes=self.max_body_bytes,
             cors_origins=self.cors_origins,
+            any_case_paths=self.any_case_paths,
             certfile=self.public_certfile,
             keyfile=self.public_keyfile,
             log=self.log,
@@ -383,7 +430,9 @@ class MlsvcApp(ExtensionApp):
 
     async def _open_public_door(self) -> None:
         application = Application(
-            mount(ROUTES, PublicEndpoint), log_function=_log_nothing, **self._web_settings
+            mount(ROUTES, PublicEndpoint, any_case=self.any_case_paths),
+            log_function=_log_nothing,
+            **self._web_settings,
         )
         scheme = "https" if self._tls else "http"
         self.public_url = _url(scheme, *self._sockets[0].getsockname()[:2])

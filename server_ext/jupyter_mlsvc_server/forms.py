@@ -17,6 +17,7 @@ from multipart import (
     parse_options_header,
 )
 
+from jupyter_mlsvc.wire.members import UnknownMember, spelled
 from jupyter_mlsvc_server.errors import BadRequest
 from jupyter_mlsvc_server.web import Endpoint
 
@@ -180,20 +181,28 @@ class FormEndpoint(Endpoint):
         self._reader = FormReader(content_type, folder)
         return self._reader
 
-    async def form(self) -> Form:
-        """Give the form that was sent.
+    async def form(self, *known: str) -> Form:
+        """Return the form that was sent, which may have the parts that are named.
 
         Raises
         ------
         BadRequest
-            The body is not ``multipart/form-data``, or not whole.
+            The body is not ``multipart/form-data``, or not whole, or has an unknown part.
         PayloadTooLarge
             It went over the limit.
         """
         self.check_body()
         if self._reader is None:
             raise BadRequest(f"Send this as {_FORM}.")
-        return await self._reader.finish()
+        form = await self._reader.finish()
+        is_lenient = self.web_settings.lenient_json
+        try:
+            return Form(
+                fields=spelled(form.fields, known, is_lenient=is_lenient),
+                files=spelled(form.files, known, is_lenient=is_lenient),
+            )
+        except UnknownMember as error:
+            raise BadRequest(f"The form does not fit: {error}") from None
 
 
 def _extended_name(segment: MultipartSegment) -> str:

@@ -134,7 +134,7 @@ class CoreSwagger(Endpoint):
 
     async def get(self) -> None:
         """Serve the document as indented text."""
-        document = msgspec.json.encode(core_swagger())
+        document = msgspec.json.encode(core_swagger(self.parts.services.default_runtime))
         self.answer_bytes(msgspec.json.format(document, indent=2), "application/json")
 
 
@@ -143,7 +143,7 @@ class CoreOpenApi(Endpoint):
 
     async def get(self) -> None:
         """Serve the document as indented text."""
-        document = msgspec.json.encode(core_openapi())
+        document = msgspec.json.encode(core_openapi(self.parts.services.default_runtime))
         self.answer_bytes(msgspec.json.format(document, indent=2), "application/json")
 
 

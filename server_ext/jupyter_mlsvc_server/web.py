@@ -23,6 +23,7 @@ from jupyter_server.base.handlers import APIHandler
 from tornado import httputil, iostream, web
 
 from jupyter_mlsvc.wire.json_text import UnreadableJson, decode_json, is_blank
+from jupyter_mlsvc.wire.members import UnknownMember, known_members
 from jupyter_mlsvc.wire.names import InvalidName
 from jupyter_mlsvc_server import answers
 from jupyter_mlsvc_server.answers import (
@@ -50,6 +51,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 Routes = Sequence[tuple[str, type["Endpoint"]]]
 
+_decode: Final = msgspec.json.Decoder().decode
+
 PARTS = "mlsvc_parts"
 WEB_SETTINGS = "mlsvc_web_settings"
 
@@ -67,6 +70,7 @@ class WebSettings:
     max_upload_bytes: int
     cors_origins: frozenset[str] = field(default_factory=frozenset)
     jupyter_user: str = "jupyter"
+    lenient_json: bool = True
 
 
 class Receiver(Protocol):
@@ -284,20 +288,25 @@ class Endpoint(web.RequestHandler):
         Raises
         ------
         BadRequest
-            Not JSON, or a member is missing or of the wrong type; the message names it.
+            Not JSON, or a member is missing, unknown or of the wrong type; the message names it.
         """
-        body = self.body.strip()
-        if body == b"null" or is_blank(body):
-            body = b"{}"
+        body, is_lenient = self.body, self.web_settings.lenient_json
         try:
-            return decode_json(body, msgspec.json.Decoder(kind).decode)
+            data = {} if is_blank(body) else decode_json(body, _decode, is_lenient=is_lenient)
+            data = {} if data is None else known_members(kind, data, is_lenient=is_lenient)
+            return msgspec.convert(data, kind)
         except msgspec.ValidationError as error:
             raise BadRequest(f"The request body does not fit: {error}.") from None
+        except UnknownMember as error:
+            raise BadRequest(f"The request body does not fit: {error}") from None
         except UnreadableJson as error:
             raise BadRequest(f"The request body is not valid JSON: {error}.") from None
 
     def query(self, name: str, default: str = "") -> str:
-        """One query argument."""
+        """Return one query argument, in whatever case its name is written."""
+        for given in self.request.query_arguments:
+            if given.lower() == name.lower():
+                name = given
         return self.get_query_argument(name, default) or default
 
     # --- writing -----------------------------------------------------------------------------
@@ -510,7 +519,7 @@ class UnknownPath(Endpoint):
 
 
 def mount(
-    routes: Routes, door: type[Endpoint], prefix: str = ""
+    routes: Routes, door: type[Endpoint], prefix: str = "", *, any_case: bool = False
 ) -> list[tuple[str, type[Endpoint]]]:
     """Make the handlers of a door from a table of routes.
 
@@ -523,11 +532,14 @@ def mount(
     prefix
         What comes before each pattern, without a slash at its end. A slash at the end of a
         request's path is forgiven.
+    any_case
+        Whether the patterns match in any case; what names stand for is in the case it has.
     """
     before = re.escape(prefix)
+    flags = "(?i:" if any_case else "(?:"
     return [
         (
-            f"{before}{pattern}/?",
+            f"{before}{flags}{pattern})/?",
             type(endpoint.__name__, (endpoint, door), {"__doc__": endpoint.__doc__}),
         )
         for pattern, endpoint in routes

@@ -59,7 +59,7 @@ class AllBatches(BatchEndpoint):
 
     async def receiver(self) -> Upload:
         """Open a file for the records, which are too many to keep in memory."""
-        self._upload = await self.parts.batches.receive()
+        self._upload = await self.parts.batches.receive(is_lenient=self.web_settings.lenient_json)
         return self._upload
 
     async def post(self, name: str, version: str) -> None:

@@ -42,10 +42,13 @@ class Upload:
     ----------
     folder
         Where it is kept until the batch is made of it; it goes with :meth:`discard`.
+    is_lenient
+        Whether a body that is no strict JSON is read leniently.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, is_lenient: bool = False) -> None:
         self._folder = folder
+        self._is_lenient = is_lenient
         self._file = (folder / _BODY).open("wb", buffering=0)
         # The client may go away while a thread still writes.
         self._lock = threading.Lock()
@@ -71,7 +74,7 @@ class Upload:
         """
         await self._flush()
         self._file.close()
-        return await asyncio.to_thread(_split, self._folder, most)
+        return await asyncio.to_thread(_split, self._folder, most, is_lenient=self._is_lenient)
 
     async def settle(self, target: Path) -> FolderLock:
         """Make it the folder of a batch, whole or not at all, and locked from its first moment."""
@@ -95,7 +98,7 @@ class Upload:
                 view = view[self._file.write(view) :]
 
 
-def _split(folder: Path, most: int) -> int:
+def _split(folder: Path, most: int, *, is_lenient: bool) -> int:
     body = folder / _BODY
     if not body.stat().st_size:
         raise UnfitRecords("The request body is empty; send a JSON list of records.")
@@ -108,9 +111,11 @@ def _split(folder: Path, most: int) -> int:
     try:
         require_utf_8(text)
         # The first look costs little memory and finds what is wrong; the second one splits.
-        if len(decode_json(text, msgspec.json.Decoder(list[_Object]).decode)) > most:
+        look = msgspec.json.Decoder(list[_Object]).decode
+        if len(decode_json(text, look, is_lenient=is_lenient)) > most:
             raise TooManyRecords(most)
-        records = decode_json(text, msgspec.json.Decoder(list[msgspec.Raw]).decode)
+        split = msgspec.json.Decoder(list[msgspec.Raw]).decode
+        records = decode_json(text, split, is_lenient=is_lenient)
     except msgspec.ValidationError as error:
         raise UnfitRecords(
             f"The request body does not fit: {error}. It has to be a list of records, each an "

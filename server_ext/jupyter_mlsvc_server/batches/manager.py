@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 from weakref import WeakValueDictionary
 
-from traitlets import Float, Integer
+from traitlets import Enum, Float, Integer
 from traitlets.config import LoggingConfigurable
 
 from jupyter_mlsvc.wire import models
@@ -71,6 +71,12 @@ class BatchManager(LoggingConfigurable):
     max_records = Integer(
         1_000_000, min=1, help="Records that a batch may have; more are refused."
     ).tag(config=True)
+    state_spelling = Enum(
+        ["Complete", "complete"],
+        default_value="Complete",
+        help="How states of batches are spelled: as servers of the original sent them, or as its "
+        "documents have them.",
+    ).tag(config=True)
     keep_seconds = Float(
         7 * 86400.0,
         min=0,
@@ -103,7 +109,7 @@ class BatchManager(LoggingConfigurable):
         self._runs: dict[str, BatchRun] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._gates: WeakValueDictionary[tuple[str, str], Gate] = WeakValueDictionary()
-        self.results = BatchResults(root=self._root, runs=self._runs)
+        self.results = BatchResults(root=self._root, runs=self._runs, spell=self.spell)
         self._slots = asyncio.Semaphore(self.max_running)
         self._sweeper: asyncio.Task[None] | None = None
 
@@ -144,11 +150,15 @@ class BatchManager(LoggingConfigurable):
                 await self._adopt(record)
         await self._remove_strays()
 
+    def spell(self, state: str) -> str:
+        """Write a state as ``state_spelling`` says."""
+        return state if self.state_spelling == "Complete" else f"{state[0].lower()}{state[1:]}"
+
     # --- what a person does ------------------------------------------------------------------
 
-    async def receive(self) -> Upload:
-        """Give a place for the records of a batch to come."""
-        return Upload(await asyncio.to_thread(self._staging.folder))
+    async def receive(self, *, is_lenient: bool = False) -> Upload:
+        """Give a place for the records of a batch to come; see :class:`~.intake.Upload`."""
+        return Upload(await asyncio.to_thread(self._staging.folder), is_lenient=is_lenient)
 
     async def begin(
         self, principal: Principal, name: str, version: str, upload: Upload, parallel_count: int

@@ -42,11 +42,16 @@ class BatchResults:
         Where the folders of batches are.
     runs
         The batches that run in this process, by their ids.
+    spell
+        Spells a state.
     """
 
-    def __init__(self, *, root: Path, runs: Mapping[str, BatchRun]) -> None:
+    def __init__(
+        self, *, root: Path, runs: Mapping[str, BatchRun], spell: Callable[[str], str] = str
+    ) -> None:
         self._root = root
         self._runs = runs
+        self._spell = spell
 
     async def progress(self, record: BatchRecord) -> Progress:
         """Count the results that a batch has."""
@@ -75,7 +80,7 @@ class BatchResults:
         progress = await self.progress(record)
         head = msgspec.json.encode(
             models.BatchWebServiceResult(
-                state=record.state.value,
+                state=self._spell(record.state.value),
                 completed_item_count=progress.completed,
                 total_item_count=record.total,
                 parallel_count=record.parallel_count,

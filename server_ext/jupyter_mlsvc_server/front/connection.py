@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from jupyter_mlsvc_server.front.process import Front
 
 _CALL: Final = re.compile(rb"/api/([^/?]+)/([^/?]+)/?(?:\?.*)?", re.DOTALL)
+_CALL_IN_ANY_CASE: Final = re.compile(_CALL.pattern, re.DOTALL | re.IGNORECASE)
 _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 _KEPT_ALIVE: Final = b"Connection: keep-alive\r\n"
 _CLOSED: Final = b"Connection: close\r\n"
@@ -733,9 +734,9 @@ def _read_media_header(request: Request, name: bytes, value: str) -> None:
         request.media_problem = problem
 
 
-def key_of(url: bytes) -> DefinitionKey | None:
-    """Read which service a path calls; None where it calls none."""
-    found = _CALL.fullmatch(url)
+def key_of(url: bytes, *, any_case: bool = False) -> DefinitionKey | None:
+    """Return which service a path calls, which may be in any case but for that; None for none."""
+    found = (_CALL_IN_ANY_CASE if any_case else _CALL).fullmatch(url)
     if found is None:
         return None
     try:

@@ -34,7 +34,7 @@ class FrontDoor:
     ----------
     settings
         The engine that the front is to run; here it is not started.
-    data_dir, max_body_bytes, cors_origins, certfile, keyfile
+    data_dir, max_body_bytes, cors_origins, any_case_paths, certfile, keyfile
         As in :class:`~.messages.Start`.
     log
         For the operator.
@@ -47,6 +47,7 @@ class FrontDoor:
         data_dir: str,
         max_body_bytes: int,
         cors_origins: Sequence[str],
+        any_case_paths: bool,
         certfile: str,
         keyfile: str,
         log: Logger | LoggerAdapter[Any],
@@ -60,6 +61,7 @@ class FrontDoor:
             doors=(),
             max_body_bytes=max_body_bytes,
             cors_origins=tuple(cors_origins),
+            any_case_paths=any_case_paths,
             certfile=certfile,
             keyfile=keyfile,
             log_level=log.getEffectiveLevel(),

@@ -35,6 +35,8 @@ class Start(Message, frozen=True):
         Largest body of a request.
     cors_origins : tuple of str
         Origins whose pages may call.
+    any_case_paths : bool
+        Whether the path of a call may be written in any case, but for name and version.
     certfile, keyfile : str
         Files of the public door's certificate; empty for plain HTTP.
     log_level : int
@@ -46,6 +48,7 @@ class Start(Message, frozen=True):
     doors: tuple[int, ...]
     max_body_bytes: int
     cors_origins: tuple[str, ...]
+    any_case_paths: bool
     certfile: str
     keyfile: str
     log_level: int

@@ -61,6 +61,7 @@ class Front:
         self.limits = Limits(body_bytes=0)
         self.heads = Heads(self.limits.body_bytes)
         self._origins: frozenset[str] = frozenset()
+        self._any_case_paths = False
         self._paths: dict[bytes, DefinitionKey | None] = {}
         self._prefix = secrets.token_hex(12).encode()
         self._numbers = itertools.count(secrets.randbits(16))
@@ -113,6 +114,7 @@ class Front:
         self.limits = Limits(body_bytes=start.max_body_bytes)
         self.heads = Heads(self.limits.body_bytes)
         self._origins = frozenset(start.cors_origins)
+        self._any_case_paths = start.any_case_paths
         self._doors = [_inherited(descriptor) for descriptor in start.doors]
         if start.certfile:
             self._tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
@@ -216,7 +218,7 @@ class Front:
         except KeyError:
             if len(self._paths) >= _PATHS_KEPT:
                 self._paths.clear()
-            key = key_of(url)
+            key = key_of(url, any_case=self._any_case_paths)
             if len(url) <= _LONGEST_KEPT:
                 self._paths[url] = key
             return key

@@ -146,7 +146,7 @@ class Exchange:
         try:
             given = msgspec.json.decode(body)
         except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
-            given = _read_unusual(body)
+            given = self._read_unusual(body)
         if given is None:
             return {}
         if not isinstance(given, dict):
@@ -155,6 +155,16 @@ class Exchange:
                 f"got {describe(given)}."
             )
         return given
+
+    def _read_unusual(self, body: bytes) -> Any:
+        """Read a body that the decoder refuses as it is."""
+        is_lenient = self._service.lenient_json
+        try:
+            if is_blank(body):
+                return None
+            return decode_json(body, msgspec.json.decode, is_lenient=is_lenient)
+        except UnreadableJson as error:
+            raise Misfit(f"The body is not JSON that can be read: {error}.") from error
 
     def _problems(self, given: dict[str, Any]) -> str:
         """Tell everything that is wrong with what was given."""
@@ -235,14 +245,6 @@ def _as_python_has_them(given: dict[str, Any]) -> dict[str, Any]:
             raise Misfit(f"Input {python_name(name)!r} is given twice.")
         named[python_name(name)] = value
     return named
-
-
-def _read_unusual(body: bytes) -> Any:
-    """Read a body that the decoder refuses as it is."""
-    try:
-        return None if is_blank(body) else decode_json(body, msgspec.json.decode)
-    except UnreadableJson as error:
-        raise Misfit(f"The body is not JSON that can be read: {error}.") from error
 
 
 def _cut(message: str) -> str:

@@ -61,6 +61,8 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
     memory_limit, console_limit, answer_limit : int
         Bytes that a worker may allocate on top of the snapshot (0: any number); characters of
         console output of a request that are kept; bytes of an answer (0: as many as can be sent).
+    lenient_json : bool
+        Whether bodies that are no strict JSON are read leniently.
     """
 
     label: str
@@ -75,6 +77,7 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
     memory_limit: int
     console_limit: int
     answer_limit: int = 0
+    lenient_json: bool = True
     runtime_type: str = "Python"
     r_command: str = "R"
     setup_code: str = ""

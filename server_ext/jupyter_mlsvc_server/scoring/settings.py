@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from traitlets import Bool, Dict, Float, Integer, List, TraitError, Unicode, validate
+from traitlets import Bool, Dict, Float, Integer, List, TraitError, Unicode, default, validate
 from traitlets.config import LoggingConfigurable
 
 from jupyter_mlsvc_server.runtime.protocol import LARGEST_ANSWER
@@ -61,6 +61,10 @@ class ScoringSettings(LoggingConfigurable):
         help="Largest answer of a service, in bytes; a request with a larger one has failed. 0 "
         "allows four gigabytes.",
     ).tag(config=True)
+    lenient_json = Bool(
+        help="Whether a call's body that is no strict JSON is read leniently; a batch's is as "
+        "MlsvcApp.lenient_json says. Default: MlsvcApp.lenient_json."
+    ).tag(config=True)
     console_limit = Integer(
         2**20, min=0, help="Characters of a request's console output that are answered."
     ).tag(config=True)
@@ -97,6 +101,10 @@ class ScoringSettings(LoggingConfigurable):
         help="Whether scikit-learn's estimators take a single sample as a 1-D list, as they did "
         "before version 0.19.",
     ).tag(config=True)
+
+    @default("lenient_json")
+    def _default_lenient_json(self) -> bool:
+        return bool(getattr(self.parent, "lenient_json", True))
 
     @validate("workers_max")
     def _check_most(self, proposal: dict[str, Any]) -> int:

@@ -192,6 +192,7 @@ class Template:
             memory_limit=settings.memory_limit,
             console_limit=settings.console_limit,
             answer_limit=settings.answer_limit,
+            lenient_json=settings.lenient_json,
             runtime_type=definition.runtime_type,
             r_command=settings.r_command,
             setup_code=definition.setup_code or "",

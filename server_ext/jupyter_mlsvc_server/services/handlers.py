@@ -14,7 +14,7 @@ from jupyter_mlsvc.wire.models import (
     in_both_spellings,
 )
 from jupyter_mlsvc.wire.service_openapi import service_openapi
-from jupyter_mlsvc.wire.swagger import service_document
+from jupyter_mlsvc.wire.swagger import BATCH_STATES, service_document
 from jupyter_mlsvc_server.auth.policy import Action, require
 from jupyter_mlsvc_server.errors import BadRequest
 from jupyter_mlsvc_server.forms import FormEndpoint
@@ -94,7 +94,7 @@ class RealtimeEndpoint(FormEndpoint):
 
     async def read(self) -> RealtimeRequest:
         """Read the form; the model has to come as a file."""
-        form = await self.form()
+        form = await self.form("description", "operationId", "model")
         if "model" in form.fields:
             raise BadRequest("The part 'model' has no file name; send it as a file.")
         return RealtimeRequest(
@@ -136,6 +136,8 @@ class RealtimeServiceVersion(RealtimeEndpoint):
 
     async def patch(self, name: str, version: str) -> None:
         """Change it (contract: ``patchRealtimeWebServiceByNameVersion``)."""
+        # That it is not there says more than what is wrong with the form.
+        await self.parts.services.get(self.principal, name, version)
         await self.parts.services.change_realtime(self.principal, name, version, await self.read())
         self.answer_text(f"Changed version {version} of service {name}.")
 
@@ -151,6 +153,8 @@ class ServicePool(Endpoint):
 
     async def post(self, name: str, version: str) -> None:
         """Create or resize it (contract: ``createOrUpdateServicePool``)."""
+        # That it is not there says more than what is wrong with the size.
+        await self.parts.services.get(self.principal, name, version)
         request = self.parse(CreateOrUpdateServicePoolRequest)
         await self.parts.pools.set(self.principal, name, version, request)
         self.answer_text(f"The pool of version {version} of service {name} gets its size.")
@@ -168,7 +172,8 @@ class ServiceSwagger(Endpoint):
         """Serve it as indented text (contract: ``GetWebServiceSwagger``)."""
         service = await self.parts.services.get(self.principal, name, version)
         model = await self.parts.services.model_input(name, version)
-        document = msgspec.json.encode(service_document(service, model))
+        states = [self.parts.batches.spell(state) for state in BATCH_STATES]
+        document = msgspec.json.encode(service_document(service, model, states))
         self.answer_bytes(msgspec.json.format(document, indent=2), "application/json")
 
 

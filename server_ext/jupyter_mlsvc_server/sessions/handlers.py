@@ -186,7 +186,7 @@ class Files(FormEndpoint, SessionEndpoint):
     async def post(self, session_id: str) -> None:
         """Take the part ``file`` of a multipart body (contract: ``uploadSessionFile``)."""
         session = await self.find(session_id)
-        form = await self.form()
+        form = await self.form("file")
         if "file" not in form.files:
             raise BadRequest("The multipart body has no part 'file' with a file name.")
         file = form.files["file"]

@@ -19,8 +19,8 @@ class SessionSnapshot(SnapshotEndpoint):
 
     async def post(self, session_id: str) -> None:
         """Take one (contract: ``createSnapshot``)."""
-        request = self.parse(CreateSnapshotRequest)
         session = await self.parts.sessions.get(self.principal, session_id)
+        request = self.parse(CreateSnapshotRequest)
         response = await self.parts.snapshots.create(self.principal, session, request.name)
         self.answer(response, status=201)
 
@@ -44,7 +44,7 @@ class AllSnapshots(FormEndpoint, SnapshotEndpoint):
 
     async def post(self) -> None:
         """Take the part ``file`` of a multipart body, an archive as sent here (our addition)."""
-        form = await self.form()
+        form = await self.form("file", "name")
         if "file" not in form.files:
             raise BadRequest("The multipart body has no part 'file' with a file name.")
         with form.files["file"].path.open("rb") as archive:
