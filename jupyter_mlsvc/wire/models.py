@@ -282,14 +282,33 @@ class SnapshotContents(Wire, frozen=True, kw_only=True):
 # --- services --------------------------------------------------------------------------------
 
 
-class ParameterDefinition(Wire, frozen=True, kw_only=True, omit_defaults=True):
-    """Name and type of an input or output; the type is one of the seven words or a free one.
+class ColumnDefinition(Wire, frozen=True, kw_only=True, omit_defaults=True):
+    """A column of a data.frame, as the code is to see it (our addition).
 
-    Where the type is left out the server finds it by the publish check, or passes any JSON.
+    ``type`` is the dtype as pandas spells it, such as ``datetime64[us, Europe/Berlin]``; where it
+    is empty, the values are as JSON gives them. Those of a ``category`` are listed with their own
+    dtype, in the order that counts if it is ``ordered``.
     """
 
     name: str
     type: str = ""
+    categories: list[Any] | None = None
+    category_type: str = ""
+    ordered: bool = False
+
+
+class ParameterDefinition(Wire, frozen=True, kw_only=True, omit_defaults=True):
+    """Name and type of an input or output; the type is one of the seven words or a free one.
+
+    Where the type is left out the server finds it by the publish check, or passes any JSON. The
+    others are our additions: ``columns`` are those of a data.frame, as far as they are known. An
+    input that has a ``default`` may be left out of a call.
+    """
+
+    name: str
+    type: str = ""
+    columns: list[ColumnDefinition] | UnsetType | None = UNSET
+    default: Any | UnsetType = UNSET
 
 
 class PublishCheckRequest(Wire, frozen=True, kw_only=True):

@@ -316,7 +316,7 @@ def _pandas(pandas: Any, value: Any, path: str, depth: int) -> Any:
     if isinstance(value, pandas.DataFrame):
         columns: dict[str, Any] = {}
         for label, column in value.items():
-            text = label if type(label) is str else _label(label)
+            text = label if type(label) is str else column_name(label)
             if text in columns:
                 raise ValueProblem(
                     path,
@@ -339,7 +339,8 @@ def _pandas(pandas: Any, value: Any, path: str, depth: int) -> Any:
     return _NOT_FOREIGN
 
 
-def _label(label: Any) -> str:
+def column_name(label: Any) -> str:
+    """Spell the label of a column, which may be of several parts."""
     return ".".join(map(str, label)) if isinstance(label, tuple) else str(label)
 
 

@@ -12,6 +12,7 @@ from typing import Any, Final
 from urllib.parse import quote
 
 import msgspec
+from msgspec import UNSET
 
 from jupyter_mlsvc.wire import models
 from jupyter_mlsvc.wire.model_input import ModelInput
@@ -19,7 +20,9 @@ from jupyter_mlsvc.wire.operations import BYTES, ERROR_BODY, OPERATIONS, Operati
 from jupyter_mlsvc.wire.swagger import (
     SERVICE_TYPES,
     Json,
+    columns_schema,
     consume_id,
+    default_schema,
     model_schema,
     openapi_schemas,
     operation_openapi,
@@ -212,9 +215,9 @@ def _schemas(
     schemas = openapi_schemas([kind for kind in kinds if kind not in {None, bytes}] + [ERROR_BODY])
     inputs = service.input_parameter_definitions
     schemas["InputParameters"] |= _members(inputs)
-    if inputs:
-        schemas["InputParameters"]["required"] = [definition.name for definition in inputs]
-    if model is not None:
+    if required := [each.name for each in inputs if each.default is UNSET]:
+        schemas["InputParameters"]["required"] = required
+    if model is not None and not any(each.columns for each in inputs):
         for schema in schemas["InputParameters"]["properties"].values():
             schema.update(model_schema(model, _SCALAR, may_be_null=True))
     schemas["OutputParameters"] |= _members(service.output_parameter_definitions)
@@ -227,7 +230,10 @@ def _schemas(
 def _members(definitions: Iterable[models.ParameterDefinition]) -> Json:
     return {
         "properties": {
-            definition.name: _nullable(_TYPES[definition.type]) | {"description": definition.type}
+            definition.name: _nullable(_TYPES[definition.type])
+            | columns_schema(definition, may_be_null=True)
+            | default_schema(definition)
+            | {"description": definition.type}
             for definition in definitions
         }
     }

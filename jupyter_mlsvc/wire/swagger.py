@@ -8,6 +8,7 @@ from typing import Any, Final
 from urllib.parse import quote
 
 import msgspec
+from msgspec import UNSET
 
 from jupyter_mlsvc._version import __version__
 from jupyter_mlsvc.wire import models
@@ -573,7 +574,7 @@ def _service_definitions(
         },
         "WebServiceResult": {"type": "object", "properties": result},
     }
-    if model is not None:
+    if model is not None and not any(each.columns for each in service.input_parameter_definitions):
         for schema in own["InputParameters"]["properties"].values():
             schema.update(model_schema(model, {}))
     names = ("LoginRequest", "RenewTokenRequest", "AccessTokenResponse")
@@ -614,9 +615,59 @@ def model_schema(model: ModelInput, any_value: Json, *, may_be_null: bool = Fals
     }
 
 
+def columns_schema(definition: models.ParameterDefinition, *, may_be_null: bool = False) -> Json:
+    """Describe the columns of a parameter that are known, over what is said of its type.
+
+    Parameters
+    ----------
+    definition
+        The parameter.
+    may_be_null
+        Whether the format can say that a value may be missing.
+    """
+    if not definition.columns:
+        return {}
+    return {
+        "properties": {
+            column.name: {"type": "array", "items": _cell_schema(column, may_be_null=may_be_null)}
+            for column in definition.columns
+        },
+        "required": [column.name for column in definition.columns],
+    }
+
+
+def _cell_schema(column: models.ColumnDefinition, *, may_be_null: bool) -> Json:
+    schema: Json = {"description": column.type} if column.type else {}
+    kind = next((kind for start, kind in _CELLS if column.type.lower().startswith(start)), "")
+    if kind:
+        schema["type"] = [kind, "null"] if may_be_null else kind
+    if column.type.startswith("datetime64[") and "," in column.type:
+        schema["format"] = "date-time"
+    if column.type == "category" and column.categories is not None:
+        schema["enum"] = column.categories + [None] * may_be_null
+    return schema
+
+
+def default_schema(definition: models.ParameterDefinition) -> Json:
+    """Tell the value that an input has where it is left out."""
+    return {} if definition.default is UNSET else {"default": definition.default}
+
+
+_CELLS: Final = (
+    ("bool", "boolean"),
+    # A column that had whole numbers takes others as well.
+    *((word, "number") for word in ("int", "uint", "float", "double")),
+    *((word, "string") for word in ("str", "datetime", "timedelta", "period")),
+)
+"""How dtypes begin whose values are of one type in JSON; intervals are none that is served."""
+
+
 def _parameters(definitions: Iterable[models.ParameterDefinition]) -> Json:
     properties = {
-        definition.name: SERVICE_TYPES.get(definition.type, {}) | {"description": definition.type}
+        definition.name: SERVICE_TYPES.get(definition.type, {})
+        | columns_schema(definition)
+        | default_schema(definition)
+        | {"description": definition.type}
         for definition in definitions
     }
     return {"type": "object", "properties": properties}

@@ -13,33 +13,33 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 from itertools import chain
-from types import NoneType
 from typing import Any, Final
 
-import msgspec
+from jupyter_mlsvc.wire.arrays import LONG, SCALARS, cells, floats_of, one_dimensional
+from jupyter_mlsvc.wire.columns import as_given, frame_reader, in_order, make_frame, read_columns
+from jupyter_mlsvc.wire.models import ParameterDefinition
+from jupyter_mlsvc.wire.plain import ValueProblem, describe, member, to_plain
 
-from jupyter_mlsvc.wire.plain import ValueProblem, describe, member, require_text, to_plain
+__all__ = [
+    "TYPES",
+    "ValueProblem",
+    "check_input",
+    "decode_input",
+    "encode_output",
+    "input_decoder",
+    "plain_input",
+]
 
-__all__ = ["TYPES", "ValueProblem", "check_input", "decode_input", "encode_output", "plain_input"]
+ReadInput = Callable[[Any, str], Any]
+"""Takes the JSON data and the name of an input; raises a ``ValueProblem``."""
 
 TYPES: Final = ("logical", "numeric", "integer", "character", "vector", "matrix", "data.frame")
 """The type names that the contract defines; others are taken as they are."""
 
 _SCALAR_TYPES: Final = frozenset({"logical", "numeric", "integer", "character"})
 _SCALAR: Final = "a number, a string, true, false or null"
-_SCALARS: Final = {int, float, str, bool, NoneType}
-_EXACT: Final = 2**53
-"""Below it every integer is exact as a float."""
-
-_LONG: Final = 64
-"""From here on it pays to look at a list as a whole."""
-
-_MSGPACK: Final = msgspec.msgpack.Encoder()
-_FLOAT_SIZE: Final = 9
-_FLOAT_MARK: Final = b"\xcb"
-_HEADER_SIZES: Final = ((2**4, 1), (2**16, 3), (2**32, 5))
-"""How msgpack writes floats, and how many bytes it puts before lists of fewer elements."""
 
 
 def decode_input(type_name: str, value: Any, name: str = "value") -> Any:
@@ -65,6 +65,20 @@ def decode_input(type_name: str, value: Any, name: str = "value") -> Any:
     return value if decode is None else decode(value, name)
 
 
+def input_decoder(definition: ParameterDefinition) -> ReadInput:
+    """Give what decodes an input as it is declared, with the dtypes of columns that are known.
+
+    Raises
+    ------
+    UnsupportedColumn
+        A column is of a dtype that is not served, or of none that there is.
+    """
+    if definition.type == "data.frame" and definition.columns:
+        read = frame_reader(definition.columns)
+        return lambda value, name: None if value is None else read(value, name)
+    return partial(decode_input, definition.type)
+
+
 def check_input(type_name: str, value: Any, name: str = "value") -> None:
     """See to it that JSON data is of a declared type, without making anything of it.
 
@@ -78,25 +92,25 @@ def check_input(type_name: str, value: Any, name: str = "value") -> None:
         check(value, name)
 
 
-def plain_input(type_name: str, value: Any, name: str = "value") -> Any:
+def plain_input(definition: ParameterDefinition, value: Any, name: str = "value") -> Any:
     """Check JSON data for a language whose scalars are vectors of one, such as R.
 
     Returns
     -------
     Any
-        JSON data: a list of one is the scalar that is declared, records are columns.
+        JSON data: a list of one is the scalar that is declared, records are columns, and
+        columns that are known are in their order.
 
     Raises
     ------
     ValueProblem
         The value is not of the declared type.
     """
-    if type(value) is list:
-        if type_name in _SCALAR_TYPES and len(value) == 1:
-            (value,) = value
-        elif type_name == "data.frame":
-            value = _from_records(value, name)
-    check_input(type_name, value, name)
+    if definition.type == "data.frame" and value is not None:
+        return in_order(read_columns(value, name, as_given), definition.columns or (), value, name)
+    if type(value) is list and len(value) == 1 and definition.type in _SCALAR_TYPES:
+        (value,) = value
+    check_input(definition.type, value, name)
     return value
 
 
@@ -161,10 +175,10 @@ def _character(value: Any, path: str) -> str:
 
 
 def _vector(value: Any, path: str) -> Any:
-    if type(value) is list and len(value) >= _LONG and (floats := _floats(value)) is not None:
+    if type(value) is list and len(value) >= LONG and (floats := floats_of(value)) is not None:
         return floats
     kinds = _check_vector(value, path)
-    return _one_dimensional(value, kinds)
+    return one_dimensional(value, kinds)
 
 
 def _check_vector(value: Any, path: str) -> frozenset[type]:
@@ -172,7 +186,7 @@ def _check_vector(value: Any, path: str) -> frozenset[type]:
     if not isinstance(value, list):
         raise ValueProblem(path, "an array (vector)", describe(value))
     kinds = frozenset(map(type, value))
-    if not kinds <= _SCALARS:
+    if not kinds <= SCALARS:
         _refuse_nested(value, path)
     return kinds
 
@@ -180,9 +194,9 @@ def _check_vector(value: Any, path: str) -> frozenset[type]:
 def _matrix(value: Any, path: str) -> Any:
     _check_rows(value, path)
     elements = list(chain.from_iterable(value))
-    array = _floats(elements) if len(elements) >= _LONG else None
+    array = floats_of(elements) if len(elements) >= LONG else None
     if array is None:
-        array = _one_dimensional(elements, _check_elements(value, path), missing=math.nan)
+        array = one_dimensional(elements, _check_elements(value, path), missing=math.nan)
     return array.reshape(len(value), len(value[0]) if value else 0)
 
 
@@ -209,160 +223,24 @@ def _check_rows(value: Any, path: str) -> None:
 def _check_elements(rows: list[list[Any]], path: str) -> frozenset[type]:
     """Check the elements of a matrix and give their kinds."""
     kinds = frozenset(map(type, chain.from_iterable(rows)))
-    if not kinds <= _SCALARS:
+    if not kinds <= SCALARS:
         for i, row in enumerate(rows):
             _refuse_nested(row, f"{path}[{i}]")
     return kinds
 
 
 def _data_frame(value: Any, path: str) -> Any:
-    columns = _columns(value, path, _cells)
-    import pandas
-
-    arrays = list(columns.values())
-    kinds = {array.dtype for array in arrays}
-    if len(kinds) == 1 and kinds.pop().kind in "bif":
-        # The same frame, without pandas looking at each column.
-        import numpy
-
-        return pandas.DataFrame(numpy.array(arrays).T, columns=list(columns), copy=False)
-    try:
-        return pandas.DataFrame(columns)
-    except UnicodeEncodeError:  # half a character, where pandas keeps text as Arrow does
-        require_text(value, path)
-        raise
+    return make_frame(read_columns(value, path, cells), value, path)
 
 
 def _check_data_frame(value: Any, path: str) -> None:
-    _columns(value, path, lambda column, _: column)
-
-
-def _cells(column: list[Any], _: str) -> Any:
-    """Make an array of a column, whose cells may be of any kind."""
-    if len(column) >= _LONG and (floats := _floats(column)) is not None:
-        return floats
-    return _one_dimensional(column, frozenset(map(type, column)), missing=math.nan)
-
-
-def _from_records(value: list[Any], path: str) -> dict[str, list[Any]]:
-    """Make columns of records, in the order in which their names come up; gaps are null."""
-    names: dict[str, None] = {}
-    for i, record in enumerate(value):
-        if not isinstance(record, dict):
-            raise ValueProblem(
-                f"{path}[{i}]", "a record, which is an object (data.frame)", describe(record)
-            )
-        names.update(dict.fromkeys(record))
-    return {name: [record.get(name) for record in value] for name in names}
-
-
-def _columns(value: Any, path: str, take: Callable[[Any, str], Any]) -> dict[str, Any]:
-    """Check a data.frame and give what each of its columns is taken for."""
-    if isinstance(value, list):
-        value = _from_records(value, path)
-    if not isinstance(value, dict):
-        raise ValueProblem(
-            path, "an object of columns or an array of records (data.frame)", describe(value)
-        )
-    taken: dict[str, Any] = {}
-    first: tuple[str, int] | None = None
-    for label, column in value.items():
-        where = member(path, label)
-        if not isinstance(column, list):
-            raise ValueProblem(where, "a column, which is an array (data.frame)", describe(column))
-        first = first or (label, len(column))
-        if len(column) != first[1]:
-            raise ValueProblem(
-                where,
-                f"a column of {first[1]} values like {first[0]!r} (data.frame)",
-                f"one of {len(column)}",
-            )
-        taken[label] = take(column, where)
-    return taken
+    read_columns(value, path, as_given)
 
 
 def _refuse_nested(values: list[Any], path: str) -> None:
     for i, item in enumerate(values):
-        if type(item) not in _SCALARS:
+        if type(item) not in SCALARS:
             raise ValueProblem(f"{path}[{i}]", _SCALAR, describe(item))
-
-
-def _floats(values: list[Any]) -> Any:
-    """Make a 1-D array of a list that has floats only; None of any other.
-
-    As msgpack such a list is a header and a row of nine bytes for each element, a mark and the
-    number. These bytes are several times as quick to look through as the objects.
-    """
-    if type(values[0]) is not float:
-        return None
-    count = len(values)
-    header = next(size for most, size in _HEADER_SIZES if count < most)
-    try:
-        packed = _MSGPACK.encode(values)
-    except (OverflowError, RecursionError, ValueError):  # an integer or a text that it can't write
-        return None
-    if (
-        len(packed) != header + count * _FLOAT_SIZE
-        or packed[header::_FLOAT_SIZE].count(_FLOAT_MARK) != count
-    ):
-        return None
-    import numpy
-
-    stored: Any = numpy.ndarray(count, ">f8", packed, header + len(_FLOAT_MARK), (_FLOAT_SIZE,))
-    return stored.astype(numpy.float64)
-
-
-def _one_dimensional(values: list[Any], kinds: frozenset[type], missing: Any = None) -> Any:
-    """Make a 1-D array: float64, int64 or bool where that loses nothing, else of objects.
-
-    Among numbers null is NaN; elsewhere it is what ``missing`` says. Text is kept as objects:
-    numpy's own text type takes the longest string's room for each element and drops trailing NULs.
-    """
-    import numpy
-
-    type_name = _NUMBERS.get(kinds)
-    if type_name is None:
-        return _objects(numpy, _filled(values, missing) if NoneType in kinds else values)
-    try:
-        array = numpy.array(values, type_name)
-    except OverflowError:
-        return _objects(numpy, _filled(values, math.nan))
-    if int in kinds and len(kinds) > 1 and _is_inexact(numpy, values, array):
-        return _objects(numpy, _filled(values, math.nan))
-    return array
-
-
-_NUMBERS: Final = {
-    frozenset[type](): "f8",
-    frozenset({float}): "f8",
-    frozenset({NoneType}): "f8",
-    frozenset({bool}): "?",
-    frozenset({int}): "i8",
-    frozenset({int, float}): "f8",
-    frozenset({int, NoneType}): "f8",
-    frozenset({float, NoneType}): "f8",
-    frozenset({int, float, NoneType}): "f8",
-}
-"""The type of an array with elements of such kinds; others are arrays of objects."""
-
-
-def _is_inexact(numpy: Any, values: list[Any], array: Any) -> bool:
-    """Whether an integer among values lost digits when it became a float."""
-    if len(values) >= _LONG and not (numpy.abs(array) >= _EXACT).any():
-        return False
-    for value in values:  # noqa: SIM110  # a generator costs a lone sample three times as much
-        if type(value) is int and not -_EXACT <= value <= _EXACT:
-            return True
-    return False
-
-
-def _filled(values: list[Any], missing: Any) -> list[Any]:
-    return [missing if value is None else value for value in values]
-
-
-def _objects(numpy: Any, values: list[Any]) -> Any:
-    # An assignment would look into lists; a column may have some.
-    return numpy.fromiter(values, dtype=object, count=len(values))
 
 
 _DECODERS: Final[dict[str, Callable[[Any, str], Any]]] = {

@@ -9,7 +9,7 @@ import jsonschema
 import pytest
 from openapi_spec_validator import validate
 
-from jupyter_mlsvc.wire.models import ParameterDefinition, WebService
+from jupyter_mlsvc.wire.models import ColumnDefinition, ParameterDefinition, WebService
 from jupyter_mlsvc.wire.operations import OPERATIONS, Operation
 from jupyter_mlsvc.wire.service_openapi import service_openapi
 from jupyter_mlsvc.wire.swagger import core_openapi, core_swagger, service_document
@@ -181,3 +181,31 @@ def test_every_operation_succeeds_with_the_status_of_the_original(operation: Ope
         return
     original = json.loads(SWAGGER.read_text(encoding="utf-8"))
     assert str(operation.status) in original["paths"][operation.path][operation.method]["responses"]
+
+
+def test_documents_say_what_columns_there_are_and_what_may_be_left_out() -> None:
+    columns = [
+        ColumnDefinition(name="age", type="int64"),
+        ColumnDefinition(name="day", type="datetime64[us, UTC]"),
+        ColumnDefinition(name="size", type="category", categories=["S", "L"], ordered=True),
+        ColumnDefinition(name="any"),
+    ]
+    definitions = [
+        ParameterDefinition(name="df", type="data.frame", columns=columns),
+        ParameterDefinition(name="factor", type="numeric", default=2),
+    ]
+    service = a_service(input_parameter_definitions=definitions)
+    old: Any = service_document(service)
+    new: Any = service_openapi(service)
+    jsonschema.validate(old, swagger_2_schema(), jsonschema.Draft4Validator)
+    validate(new)
+    for inputs in (old["definitions"], new["components"]["schemas"]):
+        frame = inputs["InputParameters"]["properties"]["df"]
+        assert frame["required"] == list(frame["properties"]) == ["age", "day", "size", "any"]
+        assert frame["properties"]["day"]["items"]["format"] == "date-time"
+        assert frame["properties"]["size"]["items"]["enum"][:2] == ["S", "L"]
+        assert inputs["InputParameters"]["properties"]["factor"]["default"] == 2
+    assert new["components"]["schemas"]["InputParameters"]["required"] == ["df"]
+    assert new["components"]["schemas"]["InputParameters"]["properties"]["df"]["properties"]["age"][
+        "items"
+    ]["type"] == ["number", "null"]

@@ -17,7 +17,7 @@ from jupyter_mlsvc.client.services import Services
 from jupyter_mlsvc.errors import BadRequest, ConnectionFailed
 from jupyter_mlsvc.widgets.forms import CallForm, InvalidFields
 from jupyter_mlsvc.wire.models import ParameterDefinition, WebService, WebServiceResult
-from jupyter_mlsvc.wire.values import check_input
+from jupyter_mlsvc.wire.values import input_decoder
 from jupyter_mlsvc_server.runtime.exchange import Exchange
 from jupyter_mlsvc_server.runtime.misfit import Misfit
 from jupyter_mlsvc_server.runtime.protocol import Service as ServedService
@@ -170,12 +170,8 @@ def refusal(body: bytes, **types: str) -> BadRequest:
         console_limit=0,
     )
     with pytest.raises(Misfit) as caught:
-        Exchange(served, check).inputs(body)
+        Exchange(served, input_decoder).inputs(body)
     return BadRequest(str(caught.value), status=400)
-
-
-def check(type_name: str, value: Any, name: str) -> None:
-    check_input(type_name, value, name)
 
 
 def test_a_refusal_that_names_inputs_is_told_beside_them(form: CallForm, answers: Answers) -> None:

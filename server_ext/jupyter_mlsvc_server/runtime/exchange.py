@@ -7,14 +7,18 @@ from collections.abc import Callable
 from typing import Any, Final
 
 import msgspec
+from msgspec import UNSET
 
+from jupyter_mlsvc.wire.columns import UnsupportedColumn
 from jupyter_mlsvc.wire.json_text import UnreadableJson, decode_json, is_blank
-from jupyter_mlsvc.wire.models import WebServiceResult
+from jupyter_mlsvc.wire.models import ParameterDefinition, WebServiceResult
 from jupyter_mlsvc.wire.names import python_name
 from jupyter_mlsvc.wire.plain import ValueProblem, describe, require_text
 from jupyter_mlsvc.wire.problem import Problem, exception_type
+from jupyter_mlsvc.wire.values import ReadInput
 from jupyter_mlsvc_server.runtime.console import Console
 from jupyter_mlsvc_server.runtime.misfit import Misfit
+from jupyter_mlsvc_server.runtime.problems import CodeProblem
 from jupyter_mlsvc_server.runtime.protocol import LARGEST_ANSWER, Kind, Service
 from jupyter_mlsvc_server.runtime.scratch import Scratch
 
@@ -24,8 +28,8 @@ _LONGEST_MESSAGE: Final = 10_000
 _MOST_PROBLEMS: Final = 20
 """Problems with a request that are told one by one."""
 
-ReadInput = Callable[[str, Any, str], Any]
-"""Takes the declared type, the JSON data and the name of an input; raises a ``ValueProblem``."""
+Decoder = Callable[[ParameterDefinition], ReadInput]
+"""Gives what decodes an input; raises an ``UnsupportedColumn``."""
 
 
 class Exchange:
@@ -35,17 +39,28 @@ class Exchange:
     ----------
     service
         What was published.
-    read_input
-        Makes of JSON data what the code is to get.
+    decoder
+        Gives for an input what makes of JSON data what the code is to get.
+
+    Raises
+    ------
+    CodeProblem
+        The columns or the default of an input can't be.
     """
 
-    def __init__(self, service: Service, read_input: ReadInput) -> None:
+    def __init__(self, service: Service, decoder: Decoder) -> None:
         self._service = service
         self.largest = service.answer_limit or LARGEST_ANSWER
         """Bytes that an answer may have."""
-        self._read_input = read_input
         self._inputs = {parameter.name: parameter.type for parameter in service.inputs}
-        self._declared = tuple(self._inputs.items())
+        self._readers = {each.name: _reader(decoder, each) for each in service.inputs}
+        self._declared = tuple(self._readers.items())
+        # Made anew for each call, whose code may change it.
+        self._defaults = {
+            each.name: msgspec.json.encode(each.default)
+            for each in service.inputs
+            if each.default is not UNSET
+        }
         self._encoder = msgspec.json.Encoder()
         self._before, self._after = self._around_outputs()
 
@@ -61,10 +76,13 @@ class Exchange:
         if given.keys() != self._inputs.keys() and self._service.runtime_type != "R":
             given = _as_python_has_them(given)
         if len(given) != len(self._inputs):
-            raise Misfit(self._problems(given))
-        read = self._read_input
+            for name, default in self._defaults.items():
+                if name not in given:
+                    given[name] = msgspec.json.decode(default)
+            if len(given) != len(self._inputs):
+                raise Misfit(self._problems(given))
         try:
-            return {name: read(type_name, given[name], name) for name, type_name in self._declared}
+            return {name: read(given[name], name) for name, read in self._declared}
         except (KeyError, ValueProblem) as problem:
             raise Misfit(self._problems(given)) from problem
 
@@ -174,7 +192,7 @@ class Exchange:
                 problems.append(f"Input {name!r} ({type_name}) is missing.")
                 continue
             try:
-                self._read_input(type_name, given[name], name)
+                self._readers[name](given[name], name)
             except ValueProblem as problem:
                 problems.append(f"Input {problem}")
         extra = [name for name in given if name not in self._inputs]
@@ -245,6 +263,25 @@ def _as_python_has_them(given: dict[str, Any]) -> dict[str, Any]:
             raise Misfit(f"Input {python_name(name)!r} is given twice.")
         named[python_name(name)] = value
     return named
+
+
+def _reader(decoder: Decoder, definition: ParameterDefinition) -> ReadInput:
+    """Give what reads an input, once its default was seen to be one.
+
+    Raises
+    ------
+    CodeProblem
+        Its columns or its default can't be.
+    """
+    try:
+        read = decoder(definition)
+        if definition.default is not UNSET:
+            read(definition.default, definition.name)
+    except UnsupportedColumn as problem:
+        raise CodeProblem(f"inputParameterDefinitions: {definition.name!r}: {problem}") from None
+    except ValueProblem as problem:
+        raise CodeProblem(f"inputParameterDefinitions: the default of {problem}") from None
+    return read
 
 
 def _cut(message: str) -> str:

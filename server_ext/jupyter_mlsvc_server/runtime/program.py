@@ -19,7 +19,7 @@ import msgspec
 
 from jupyter_mlsvc.wire.models import ParameterDefinition
 from jupyter_mlsvc.wire.plain import ValueProblem
-from jupyter_mlsvc.wire.values import decode_input, encode_output
+from jupyter_mlsvc.wire.values import encode_output, input_decoder
 from jupyter_mlsvc_server.runtime.chance import may_seed, reseed, with_inner
 from jupyter_mlsvc_server.runtime.console import Console
 from jupyter_mlsvc_server.runtime.exchange import Exchange, Unfit
@@ -160,7 +160,7 @@ class Program:
         self.compiled = compiled
         self.base = dict(namespace)
         self._namespace = namespace
-        self._exchange = Exchange(service, decode_input)
+        self._exchange = Exchange(service, input_decoder)
         # An empty initCode is most common, and its code object does nothing.
         sources = (service.init_code, service.code)
         self._codes = [
@@ -173,7 +173,7 @@ class Program:
         """Forget all but the code that runs before each request, inputs and outputs included."""
         self._codes = self._codes[:1] if self.service.init_code.strip() else []
         self.service = msgspec.structs.replace(self.service, inputs=(), outputs=(), output_files=())
-        self._exchange = Exchange(self.service, decode_input)
+        self._exchange = Exchange(self.service, input_decoder)
 
     def enter(self, console: Console, scratch: Scratch) -> None:
         """Get ready to answer, in the worker.

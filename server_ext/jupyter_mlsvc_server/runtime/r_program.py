@@ -14,7 +14,7 @@ import msgspec
 
 from jupyter_mlsvc.wire.models import ParameterDefinition
 from jupyter_mlsvc.wire.plain import ValueProblem
-from jupyter_mlsvc.wire.values import encode_output, plain_input
+from jupyter_mlsvc.wire.values import ReadInput, encode_output, plain_input
 from jupyter_mlsvc_server.runtime.console import Console
 from jupyter_mlsvc_server.runtime.exchange import Exchange, Unfit
 from jupyter_mlsvc_server.runtime.misfit import Misfit
@@ -92,14 +92,14 @@ class RProgram:
     def __init__(self, service: Service) -> None:
         self.service = service
         self.observer: Observer | None = None
-        self._exchange = Exchange(service, _checked)
+        self._exchange = Exchange(service, _decoder)
 
     def leave_init_code(self) -> None:
         """Forget all but the code that runs before each request, inputs and outputs included."""
         self.service = msgspec.structs.replace(
             self.service, code="", inputs=(), outputs=(), output_files=()
         )
-        self._exchange = Exchange(self.service, _checked)
+        self._exchange = Exchange(self.service, _decoder)
 
     def enter(self, console: Console, scratch: Scratch) -> None:
         """Start R, in the worker."""
@@ -174,8 +174,8 @@ def _fault(error: Exception) -> tuple[Kind, bytes]:
     return Kind.FAULT, b""
 
 
-def _checked(type_name: str, value: Any, name: str) -> Any:
-    return for_r(plain_input(type_name, value, name), name)
+def _decoder(definition: ParameterDefinition) -> ReadInput:
+    return lambda value, name: for_r(plain_input(definition, value, name), name)
 
 
 def _output(parameter: ParameterDefinition, value: Any) -> Any:

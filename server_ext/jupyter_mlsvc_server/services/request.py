@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TypeVar
+from typing import Final, TypeVar
 
 import msgspec
 from msgspec import UNSET, UnsetType
 
 from jupyter_mlsvc.wire.models import ParameterDefinition, PublishWebServiceRequest
 from jupyter_mlsvc.wire.names import InvalidName, file_name, parameter_name
+from jupyter_mlsvc.wire.values import ValueProblem, plain_input
 from jupyter_mlsvc_server.errors import BadRequest
 from jupyter_mlsvc_server.runtime.r_code import RUNTIME as R
 from jupyter_mlsvc_server.runtime.realtime import RUNTIME as REALTIME
@@ -18,6 +20,8 @@ from jupyter_mlsvc_server.services.publish_check import ANY_JSON
 from jupyter_mlsvc_server.services.record import Revision
 
 T = TypeVar("T")
+
+INPUTS: Final = "inputParameterDefinitions"
 
 LANGUAGES = ("Python", "R")
 KNOWN_TYPES = ("logical", "numeric", "integer", "character", "vector", "matrix", "data.frame")
@@ -125,7 +129,7 @@ def _changed(base: Revision, request: PublishWebServiceRequest) -> Revision:
     runtime = revision.runtime_type
     return replace(
         revision,
-        inputs=_parameters("inputParameterDefinitions", revision.inputs, runtime),
+        inputs=_parameters(INPUTS, revision.inputs, runtime),
         outputs=_parameters("outputParameterDefinitions", revision.outputs, runtime),
     )
 
@@ -173,7 +177,36 @@ def _parameters(
                 f"{member}: {name!r} has the unknown type {definition.type!r}; use one of "
                 f"{', '.join((*KNOWN_TYPES, *FREE_TYPES))}."
             )
+        _check_columns(member, definition)
+        _check_default(member, definition)
     return tuple(named.values())
+
+
+def _check_columns(member: str, definition: ParameterDefinition) -> None:
+    """Check what can be told of columns without pandas."""
+    if not definition.columns:
+        return
+    if definition.type != "data.frame":
+        raise BadRequest(
+            f"{member}: {definition.name!r} is a {definition.type}; only a data.frame has columns."
+        )
+    names = [column.name for column in definition.columns]
+    if len(set(names)) < len(names):
+        twice = min(name for name, count in Counter(names).items() if count > 1)
+        raise BadRequest(f"{member}: {definition.name!r} has the column {twice!r} twice.")
+
+
+def _check_default(member: str, definition: ParameterDefinition) -> None:
+    if definition.default is UNSET:
+        return
+    if member != INPUTS:
+        raise BadRequest(
+            f"{member}: {definition.name!r} has a default; only an input can be left out of a call."
+        )
+    try:
+        plain_input(definition, definition.default, definition.name)
+    except ValueProblem as problem:
+        raise BadRequest(f"{member}: the default of {problem}") from None
 
 
 def _check_files(names: Sequence[str]) -> None:

@@ -10,6 +10,7 @@ from typing import Any, Final, Protocol
 
 import msgspec
 
+from jupyter_mlsvc.wire.models import ParameterDefinition
 from jupyter_mlsvc.wire.values import ValueProblem, plain_input
 from jupyter_mlsvc_server.runtime.r_code import r_json
 from jupyter_mlsvc_server.sessions.channel import KernelChannel, refusal
@@ -70,7 +71,9 @@ class FileAgent:
         try:
             if types := data.get("types"):
                 typed = {
-                    name: plain_input(type_name, data["values"][name], name)
+                    name: plain_input(
+                        ParameterDefinition(name=name, type=type_name), data["values"][name], name
+                    )
                     for name, type_name in types.items()
                 }
                 data = {**data, "values": {**data["values"], **typed}}

@@ -17,6 +17,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from jupyter_mlsvc.wire.models import ParameterDefinition
 from jupyter_mlsvc.wire.plain import require_text
 from jupyter_mlsvc.wire.values import ValueProblem, decode_input, encode_output, plain_input
 
@@ -41,6 +42,10 @@ ALL_TYPES = [
     "data.frame",
     "string",
 ]
+
+
+def declared(type_name: str) -> ParameterDefinition:
+    return ParameterDefinition(name="p", type=type_name)
 
 
 # --- inputs ----------------------------------------------------------------------------------
@@ -134,7 +139,7 @@ def test_records_are_a_data_frame_with_null_for_what_is_not_there() -> None:
     frame = decode_input("data.frame", records)
     assert list(frame.columns) == ["b", "a", "c"]
     pd.testing.assert_frame_equal(frame, decode_input("data.frame", columns))
-    assert plain_input("data.frame", records) == columns
+    assert plain_input(declared("data.frame"), records) == columns
     assert decode_input("data.frame", []).shape == (0, 0)
 
 
@@ -157,7 +162,7 @@ def test_the_order_of_keys_is_kept_on_every_way(names: list[str], random: Any) -
     assert list(encode_output("data.frame", value)) == names
     assert list(decode_input("data.frame", value).columns) == names
     assert list(decode_input("data.frame", [dict.fromkeys(names, 1)]).columns) == names
-    assert list(plain_input("data.frame", [dict.fromkeys(names, 1)])) == names
+    assert list(plain_input(declared("data.frame"), [dict.fromkeys(names, 1)])) == names
 
 
 @pytest.mark.parametrize(
@@ -175,13 +180,13 @@ def test_the_order_of_keys_is_kept_on_every_way(names: list[str], random: Any) -
 def test_a_list_of_one_is_a_scalar_for_languages_without_scalars(
     type_name: str, value: Any, plain: Any
 ) -> None:
-    assert plain_input(type_name, value) == plain
+    assert plain_input(declared(type_name), value) == plain
 
 
 @pytest.mark.parametrize("value", [[], [1, 2], [[1]], ["a"]])
 def test_other_lists_are_no_scalar(value: Any) -> None:
     with pytest.raises(ValueProblem, match="numeric"):
-        plain_input("numeric", value)
+        plain_input(declared("numeric"), value)
 
 
 @given(JSON)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +13,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from jupyter_mlsvc.wire.models import ParameterDefinition, WebServiceResult
-from jupyter_mlsvc.wire.values import decode_input
+from jupyter_mlsvc.wire.models import ColumnDefinition, ParameterDefinition, WebServiceResult
+from jupyter_mlsvc.wire.values import input_decoder
 from jupyter_mlsvc_server.runtime.console import Console
 from jupyter_mlsvc_server.runtime.exchange import Exchange
 from jupyter_mlsvc_server.runtime.misfit import Misfit
+from jupyter_mlsvc_server.runtime.problems import CodeProblem
 from jupyter_mlsvc_server.runtime.protocol import Kind, Service
 from jupyter_mlsvc_server.runtime.scratch import Scratch
 
@@ -30,11 +33,18 @@ OUTPUTS = st.dictionaries(
 
 
 def exchange(work: Path, output_files: tuple[str, ...] = (), **inputs: str) -> Exchange:
+    definitions = [ParameterDefinition(name=name, type=kind) for name, kind in inputs.items()]
+    return exchange_of(work, output_files, definitions)
+
+
+def exchange_of(
+    work: Path, output_files: tuple[str, ...], inputs: Sequence[ParameterDefinition]
+) -> Exchange:
     service = Service(
         label="Iris/1.0",
         code="",
         init_code="",
-        inputs=tuple(ParameterDefinition(name=name, type=kind) for name, kind in inputs.items()),
+        inputs=tuple(inputs),
         outputs=(),
         output_files=output_files,
         manifest=None,
@@ -43,7 +53,63 @@ def exchange(work: Path, output_files: tuple[str, ...] = (), **inputs: str) -> E
         memory_limit=0,
         console_limit=1000,
     )
-    return Exchange(service, decode_input)
+    return Exchange(service, input_decoder)
+
+
+def test_inputs_with_a_default_may_be_left_out(tmp_path: Path) -> None:
+    inputs = [
+        ParameterDefinition(name="a", type="numeric"),
+        ParameterDefinition(name="b", type="numeric", default=2),
+        ParameterDefinition(name="c", type="vector", default=[1, 2]),
+        ParameterDefinition(name="d", type="string", default=None),
+        ParameterDefinition(name="e", type="string", default={"x": []}),
+    ]
+    found = exchange_of(tmp_path, (), inputs)
+    for _ in range(2):
+        given = found.inputs(b'{"a": 1}')
+        assert list(given) == ["a", "b", "c", "d", "e"]
+        assert (given["b"], given["c"].tolist(), given["d"]) == (2.0, [1, 2], None)
+        assert given["e"] == {"x": []}
+        given["c"][0] = 7  # what code does to its own is not seen by the next
+        given["e"]["x"].append(1)
+    assert found.inputs(b'{"a": 1, "b": null, "e": 5}')["e"] == 5
+    assert math.isnan(found.inputs(b'{"a": 1, "b": null}')["b"])
+    with pytest.raises(Misfit, match="Input 'a' \\(numeric\\) is missing"):
+        found.inputs(b'{"b": 1}')
+    with pytest.raises(Misfit, match="There is no input 'z'"):
+        found.inputs(b'{"a": 1, "z": 1}')
+
+
+@pytest.mark.parametrize(
+    ("definition", "message"),
+    [
+        (
+            ParameterDefinition(name="x", type="integer", default="a"),
+            "the default of x must be a whole number (integer), got the string 'a'.",
+        ),
+        (
+            ParameterDefinition(
+                name="x", type="data.frame", columns=[ColumnDefinition(name="a", type="int46")]
+            ),
+            "the type 'int46', which is no dtype",
+        ),
+        (
+            ParameterDefinition(
+                name="x",
+                type="data.frame",
+                columns=[ColumnDefinition(name="a", type="Int64")],
+                default={"a": ["one"]},
+            ),
+            'the default of x["a"][0] must be a whole number',
+        ),
+    ],
+)
+def test_a_definition_that_cannot_be_is_told_to_the_publisher(
+    tmp_path: Path, definition: ParameterDefinition, message: str
+) -> None:
+    with pytest.raises(CodeProblem) as caught:
+        exchange_of(tmp_path, (), [definition])
+    assert message in str(caught.value)
 
 
 MICRO, MU = "\N{MICRO SIGN}", "\N{GREEK SMALL LETTER MU}"
