@@ -19,14 +19,18 @@ import sys
 import time
 import types
 import typing
+import weakref
 from collections import ChainMap
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 import cloudpickle
 from cloudpickle import cloudpickle as _internals
+
+from jupyter_mlsvc.wire.classes import is_dynamic, reduce_class
+from jupyter_mlsvc.wire.sources import Sources, make_code
 
 Namespace = dict[str, Any]
 
@@ -124,10 +128,16 @@ class NamespacePickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickl
     ) -> None:
         super().__init__(file, protocol=5, buffer_callback=buffer_callback)
         self._namespace = namespace
+        self._sources = Sources()
         self.globals_ref[id(namespace)] = TargetNamespace()
 
     def reducer_override(self, value: Any) -> Any:
-        """Write the console's streams by name; the rest as cloudpickle does."""
+        """Write classes and code of a notebook our way; the rest as cloudpickle does."""
+        kind = type(value)
+        if kind is types.CodeType:
+            return self._reduce_code(value)
+        if issubclass(kind, type) and is_dynamic(value):
+            return reduce_class(value, self._sources.of_class(value))
         if value is sys.stdout:
             return getattr, (sys, "stdout")
         if value is sys.stderr:
@@ -136,10 +146,62 @@ class NamespacePickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickl
 
     def _dynamic_function_reduce(self, function: types.FunctionType) -> Any:
         """Leave the globals out; the names are looked up in the target when the function runs."""
+        if function.__code__ is _DISPATCHER:
+            return _reduce_dispatcher(function)
         make, arguments, (attributes, slots), *rest = super()._dynamic_function_reduce(function)
+        # The very cells: functions that share a variable go on sharing it.
+        arguments = (*arguments[:-1], function.__closure__)
         if function.__globals__ is self._namespace:
             slots["__globals__"] = {}
         return make, arguments, (attributes, slots), *rest
+
+    def _reduce_code(self, code: types.CodeType) -> Any:
+        """Write code with the source that its lines are in, if that is the user's."""
+        make, arguments = _internals._code_reduce(code)  # noqa: SLF001  # no public way
+        source = self._sources.find(code.co_filename)
+        if source is None:
+            return make, arguments
+        # The first text among the arguments is the name of a file that nobody else has.
+        at = next(index for index, each in enumerate(arguments) if isinstance(each, str))
+        return make_code, (source.text, *arguments[:at], source.name, *arguments[at + 1 :])
+
+
+def make_cell() -> types.CellType:
+    """Make an empty cell for a variable of functions."""
+    return types.CellType()
+
+
+def set_cell(cell: types.CellType, value: Any) -> None:
+    """Set the variable in a cell."""
+    cell.cell_contents = value
+
+
+def make_dispatcher(function: Callable[..., Any]) -> Any:
+    """Make a function of ``functools.singledispatch``."""
+    return functools.singledispatch(function)
+
+
+def set_dispatcher(dispatcher: Any, state: tuple[dict[Any, Any], dict[str, Any]]) -> None:
+    """Register what was registered with a dispatcher, and set its attributes."""
+    registry, attributes = state
+    for kind, function in registry.items():
+        dispatcher.register(kind, function)
+    vars(dispatcher).update(attributes)
+
+
+def make_weak_keys(items: list[tuple[Any, Any]]) -> Any:
+    """Make a ``weakref.WeakKeyDictionary``."""
+    return weakref.WeakKeyDictionary(dict(items))
+
+
+def make_reference(value: Any, callback: Any = None) -> Any:
+    """Make a weak reference."""
+    return weakref.ref(value, callback)
+
+
+def make_dead_reference() -> Any:
+    """Make a weak reference to what is gone."""
+    return weakref.ref(set())
 
 
 def make_cached(function: Callable[..., Any], parameters: dict[str, Any]) -> Any:
@@ -265,10 +327,67 @@ def _reduce_new_type(value: Any) -> Any:
     return make_new_type, (value.__name__, value.__supertype__, value.__module__)
 
 
+def _reduce_cell(cell: types.CellType) -> Any:
+    try:
+        # A state, because it may hold the function that it is a part of.
+        return make_cell, (), cell.cell_contents, None, None, set_cell
+    except ValueError:
+        return make_cell, ()
+
+
+def _reduce_dispatcher(dispatcher: Any) -> Any:
+    own = vars(functools.singledispatch(dispatcher.__wrapped__)).keys()
+    attributes = {name: value for name, value in vars(dispatcher).items() if name not in own}
+    state = (dict(dispatcher.registry), attributes)
+    return make_dispatcher, (dispatcher.__wrapped__,), state, None, None, set_dispatcher
+
+
+def _reduce_reference(value: Any) -> Any:
+    referent = value()
+    if referent is None:
+        return make_dead_reference, ()
+    callback = value.__callback__
+    return make_reference, (referent,) if callback is None else (referent, callback)
+
+
+def _reduce_weak_method(value: Any) -> Any:
+    method = value()
+    return (make_dead_reference, ()) if method is None else (weakref.WeakMethod, (method,))
+
+
+def _reduce_type_parameter(value: Any) -> Any:
+    if _importable_name_of(value):
+        return value.__name__
+    return type(value), (value.__name__,)
+
+
+def _importable_name_of(value: Any) -> bool:
+    module = sys.modules.get(value.__module__)
+    return value.__module__ != "__main__" and getattr(module, value.__name__, None) is value
+
+
+_DISPATCHER: Final = functools.singledispatch(lambda _: None).__code__  # type: ignore[attr-defined]
+_SENTINELS: Final = ("MISSING", "KW_ONLY", "_HAS_DEFAULT_FACTORY")
+
 NamespacePickler.dispatch_table.maps[0].update(
     {
-        functools._lru_cache_wrapper: _reduce_cached,  # noqa: SLF001  # the class has no other name
-        functools.cached_property: _reduce_cached_property,
-        typing.NewType: _reduce_new_type,
+        type(getattr(dataclasses, name)): functools.partial(
+            lambda name, _: (getattr, (dataclasses, name)), name
+        )
+        for name in _SENTINELS
+        if hasattr(dataclasses, name)
     }
 )
+_REDUCERS: Final[dict[type, Callable[[Any], Any]]] = {
+    types.CellType: _reduce_cell,
+    weakref.ReferenceType: _reduce_reference,
+    weakref.WeakMethod: _reduce_weak_method,
+    weakref.WeakKeyDictionary: lambda value: (make_weak_keys, (list(value.items()),)),
+    weakref.WeakValueDictionary: lambda value: (weakref.WeakValueDictionary, (dict(value),)),
+    typing.ParamSpec: _reduce_type_parameter,
+    typing.TypeVarTuple: _reduce_type_parameter,
+    functools._lru_cache_wrapper: _reduce_cached,  # noqa: SLF001  # the class has no other name
+    functools.cached_property: _reduce_cached_property,
+    typing.NewType: _reduce_new_type,
+}
+NamespacePickler.dispatch_table.maps[0].update(_REDUCERS)

@@ -37,6 +37,7 @@ from jupyter_mlsvc_server.runtime.manifest import (
     Workspace,
 )
 from jupyter_mlsvc_server.runtime.marks import Known, Marks
+from jupyter_mlsvc_server.runtime.order import in_order
 from jupyter_mlsvc_server.runtime.reasons import NotImportable, explain
 
 SMALLEST_BUFFER: Final = 64 * 1024
@@ -79,7 +80,7 @@ def capture(
         for name, value in list(namespace.items())
         if _is_users(name) and name not in exclude
     }
-    names = sorted(own, key=lambda name: _rank(own[name]))
+    names = in_order(own, namespace)
     (staging / BUFFERS).mkdir()
     with (staging / STREAM).open("wb") as file:
         stream = _Stream(
@@ -102,15 +103,6 @@ def capture(
 
 def _is_users(name: object) -> bool:
     return isinstance(name, str) and not (name.startswith("__") and name.endswith("__"))
-
-
-def _rank(value: object) -> int:
-    # An object may need the notebook's modules, functions and classes while it is being read.
-    # Its real class is asked: proxies pretend to be of another, or fail.
-    kind = type(value)
-    if issubclass(kind, types.ModuleType):
-        return 0
-    return 1 if issubclass(kind, types.FunctionType | type) else 2
 
 
 class _Stream:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import linecache
 import traceback
 from pathlib import Path
 from types import TracebackType
@@ -10,14 +9,6 @@ from typing import Final
 
 _OWN: Final = str(Path(__file__).parent)
 _MOST_CHARACTERS: Final = 100_000
-
-
-def show_source(file_name: str, source: str) -> None:
-    """Let tracebacks and warnings show the lines of code that is in no file."""
-    # Each line ends with a newline, as linecache has it; the carets depend on that.
-    lines = [f"{line}\n" for line in source.splitlines()]
-    # No modification time: linecache then never looks for the file.
-    linecache.cache[file_name] = (len(source), None, lines, file_name)
 
 
 def explain(error: BaseException, trace: TracebackType | None = None) -> tuple[str, str]:

@@ -19,11 +19,12 @@ import msgspec
 
 from jupyter_mlsvc.wire.models import ParameterDefinition
 from jupyter_mlsvc.wire.plain import ValueProblem
+from jupyter_mlsvc.wire.sources import show_source
 from jupyter_mlsvc.wire.values import encode_output, input_decoder
 from jupyter_mlsvc_server.runtime.chance import may_seed, reseed, with_inner
 from jupyter_mlsvc_server.runtime.console import Console
 from jupyter_mlsvc_server.runtime.exchange import Exchange, Unfit
-from jupyter_mlsvc_server.runtime.explain import explain, last_line, place, show_source
+from jupyter_mlsvc_server.runtime.explain import explain, last_line, place
 from jupyter_mlsvc_server.runtime.misfit import Misfit
 from jupyter_mlsvc_server.runtime.problems import CodeProblem, SetupProblem
 from jupyter_mlsvc_server.runtime.protocol import Kind, Service

@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import functools
+import gc
 import importlib
 import importlib.metadata
 import mmap
@@ -20,13 +21,18 @@ import os
 import pickle
 import pickletools
 import platform
+import re
 import sys
+import traceback
+import types
 import weakref
-from collections.abc import Callable, Iterable, Iterator
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
+from jupyter_mlsvc.wire.classes import dynamic_classes
 from jupyter_mlsvc.wire.objects import Namespace, target
 from jupyter_mlsvc_server.runtime.manifest import BlobEntry, Manifest, Workspace
 
@@ -115,7 +121,8 @@ def restore(manifest: Manifest, blob_path: BlobPath, namespace: Namespace) -> Re
     before = {name: namespace[name] for name in expected if name in namespace}
     try:
         with blob_path(manifest.stream.digest).open("rb") as stream, target(namespace):
-            restored = _Reader(stream, buffers).read(expected, namespace)
+            restored = _Reader(stream, buffers, manifest.workspace).read(expected, namespace)
+            _hash_again()
         _import_submodules(manifest.workspace.submodules)
     except BaseException:
         for name in expected:
@@ -189,17 +196,17 @@ class _Span:
 
 
 class _Reader:
-    """Reads the pickles of a stream one by one, going on after one that fails."""
+    """Reads the pickles of a stream one by one; what fails is tried again when others are there."""
 
-    def __init__(self, stream: BinaryIO, buffers: list[Any]) -> None:
+    def __init__(self, stream: BinaryIO, buffers: list[Any], workspace: Workspace) -> None:
         self._stream = stream
         self._buffers = buffers
+        self._workspace = workspace
 
     def read(self, expected: list[str], namespace: Namespace) -> Restored:
         """Set the expected names."""
         restored, position = Restored(), -1
         unpickler = pickle.Unpickler(self._stream, buffers=iter(self._buffers))  # noqa: S301
-        spans: list[_Span] = []
         try:
             unpickler.load()  # the namespace itself
             for position, name in enumerate(expected):  # noqa: B007
@@ -208,61 +215,220 @@ class _Reader:
         except Exception as error:
             if position < 0:
                 raise
-            spans = list(_spans(self._stream))
-            restored.lost[expected[position]] = _why(error)
-            self._read_rest(unpickler, position, expected, spans, namespace, restored)
+            # The first pickle of the stream is the namespace.
+            spans = list(_spans(self._stream))[1:]
+            known = unpickler.memo.copy()
+            for number in [at for at in known if at >= spans[position].first_memo]:
+                del known[number]
+            rest = _Rest(self._stream, self._buffers, spans, known)
+            rest.read(expected, position, error, namespace)
+            restored.names.extend(name for name in expected[position:] if name not in rest.errors)
+            restored.lost.update(self._reasons(expected, rest))
         return restored
 
-    def _read_rest(
-        self,
-        unpickler: pickle.Unpickler,
-        failed: int,
-        expected: list[str],
-        spans: list[_Span],
-        namespace: Namespace,
-        restored: Restored,
-    ) -> None:
-        """Go on after the pickle that failed, leaving out those that share parts with lost ones."""
-        memo: dict[int, Any] = unpickler.memo.copy()
-        for number in [at for at in memo if at >= spans[failed + 1].first_memo]:
-            del memo[number]
-        lost_memos: dict[int, str] = {}
-        for position in range(failed, len(expected)):
-            # The first pickle of the stream is the namespace.
-            span, after = spans[position + 1], spans[position + 2]
-            name, own = expected[position], range(span.first_memo, after.first_memo)
-            culprit = next((lost_memos[at] for at in span.memos_used if at in lost_memos), None)
-            if position == failed or culprit is not None:
-                restored.lost.setdefault(
-                    name, f"It shares data with {culprit!r}, which could not be restored."
-                )
-                lost_memos |= dict.fromkeys(own, name)
+    def _reasons(self, expected: list[str], rest: _Rest) -> dict[str, str]:
+        left_out = {row.name: row.reason for row in self._workspace.objects if not row.kept}
+        reasons: dict[str, str] = {}
+        for name in expected:
+            if name not in rest.errors:
                 continue
-            memo |= dict.fromkeys(set(range(span.first_memo)) - memo.keys())
-            try:
-                _, namespace[name] = self._read_at(span, memo)
-                restored.names.append(name)
-            except Exception as error:  # noqa: BLE001  # objects raise whatever they like
-                restored.lost[name] = _why(error)
-                lost_memos |= dict.fromkeys(own, name)
-                for number in own:
-                    memo.pop(number, None)
+            error = rest.errors[name]
+            if error is None:
+                culprit = rest.culprit(expected, name)
+                first = rest.errors[culprit]
+                why = f": {_said(first)}" if first is not None else ""
+                reasons[name] = (
+                    f"It shares data with {culprit!r}, which could not be restored{why}."
+                )
+            else:
+                reasons[name] = _why(error, left_out)
+        return reasons
 
-    def _read_at(self, span: _Span, memo: dict[int, Any]) -> Any:
-        """Read one pickle of the stream; the memo gets what it adds."""
+
+class _Memo(dict[int, Any]):
+    """What pickles of a stream refer to, as one of them finds it: numbered by all before it."""
+
+    def __init__(self, known: dict[int, Any], first: int) -> None:
+        super().__init__(known)
+        self._next = first
+
+    def __len__(self) -> int:
+        return self._next
+
+    def __setitem__(self, number: int, value: Any) -> None:
+        super().__setitem__(number, value)
+        self._next = number + 1
+
+
+class _Rest:
+    """Reads what comes from the first pickle on that failed, in any order that works.
+
+    Parameters
+    ----------
+    spans
+        The pickles of the names, and an empty one at the end.
+    known
+        What those that were read made, by numbers of the memo.
+
+    Attributes
+    ----------
+    errors : dict
+        Names that could not be read, each with what was raised; None where only others failed.
+    """
+
+    def __init__(
+        self, stream: BinaryIO, buffers: list[Any], spans: list[_Span], known: dict[int, Any]
+    ) -> None:
+        self._stream = stream
+        self._buffers = buffers
+        self._spans = spans
+        self._known = known
+        self.errors: dict[str, Exception | None] = {}
+
+    def read(
+        self, expected: list[str], failed: int, error: Exception, namespace: Namespace
+    ) -> None:
+        """Set the names from the one that failed on."""
+        self.errors = dict.fromkeys(expected[failed:])
+        self.errors[expected[failed]] = error
+        # First the others: the one that failed needs something of theirs.
+        waiting = [*range(failed + 1, len(expected)), failed]
+        waiting = self._read_all(expected, waiting, namespace)
+        if waiting:
+            # Objects may be keys of dicts and sets before they have what their hash is made of.
+            with _hashed_by_identity():
+                self._read_all(expected, waiting, namespace)
+
+    def _read_all(self, expected: list[str], waiting: list[int], namespace: Namespace) -> list[int]:
+        """Read what can be read until nothing changes; gives what is left."""
+        while True:
+            left = [at for at in waiting if not self._read_one(expected[at], at, namespace)]
+            if not left or len(left) == len(waiting):
+                return left
+            waiting = sorted(left)
+
+    def _read_one(self, name: str, at: int, namespace: Namespace) -> bool:
+        span = self._spans[at]
+        if not self._known.keys() >= span.memos_used - set(self._own(at)):
+            return False
+        memo = _Memo(self._known, span.first_memo)
         # The memo of the unpickler written in C cannot be set from a dict (it stays empty).
         self._stream.seek(span.start)
         rest = iter(self._buffers[span.first_buffer :])
         again = pickle._Unpickler(self._stream, buffers=rest)  # noqa: SLF001  # see above
         again.memo = memo  # type: ignore[attr-defined]  # the stubs lack it
-        return again.load()
+        try:
+            _, namespace[name] = again.load()
+        except Exception as error:  # noqa: BLE001  # objects raise whatever they like
+            self.errors[name] = error
+            return False
+        self._known.update({number: memo[number] for number in self._own(at) if number in memo})
+        del self.errors[name]
+        return True
+
+    def _own(self, at: int) -> range:
+        return range(self._spans[at].first_memo, self._spans[at + 1].first_memo)
+
+    def culprit(self, expected: list[str], name: str) -> str:
+        """Name the first object that failed of those whose parts another one shares."""
+        missing = self._spans[expected.index(name)].memos_used - self._known.keys()
+        for at, other in enumerate(expected):
+            if other in self.errors and not missing.isdisjoint(self._own(at)):
+                return other if self.errors[other] is not None else self.culprit(expected, other)
+        return name
 
 
-def _why(error: Exception) -> str:
+@contextlib.contextmanager
+def _hashed_by_identity() -> Iterator[None]:
+    """Have instances of the notebook's classes hashed by what they are, not by what they hold."""
+    methods = ("__hash__", "__eq__")
+    plain = {name: getattr(object, name) for name in methods}
+    changed = {
+        kind: {name: vars(kind)[name] for name in methods if name in vars(kind)}
+        for kind in _hashing_classes()
+    }
+    try:
+        for kind, own in changed.items():
+            for name in own:
+                type.__setattr__(kind, name, plain[name])
+        yield
+    finally:
+        for kind, own in changed.items():
+            for name, method in own.items():
+                type.__setattr__(kind, name, method)
+
+
+def _hashing_classes() -> list[type]:
+    """List the classes of notebooks that have a hash of their own."""
+    kinds = dynamic_classes()
+    return [kind for kind in kinds if isinstance(vars(kind).get("__hash__"), types.FunctionType)]
+
+
+def _hash_again() -> None:
+    """Put keys of the notebook's classes where they are looked for now.
+
+    A hash may be made of what was not there yet when a dict or a set was filled.
+    """
+    hashing = set(_hashing_classes())
+    if not hashing:
+        return
+    kinds = {kind for kind in dynamic_classes() if not hashing.isdisjoint(kind.__mro__)}
+    for container in gc.get_objects():
+        if not issubclass(type(container), dict | set):
+            continue
+        # Others than those restored may be changing in threads of a session.
+        with contextlib.suppress(Exception):
+            if _is_hashed_by(container, kinds):
+                _fill_again(container)
+
+
+def _is_hashed_by(keys: Iterable[Any], kinds: set[type], depth: int = 0) -> bool:
+    found = set(map(type, keys))
+    if not kinds.isdisjoint(found):
+        return True
+    if depth > 3 or found.isdisjoint((tuple, frozenset)):
+        return False
+    return any(
+        type(key) in {tuple, frozenset} and _is_hashed_by(key, kinds, depth + 1) for key in keys
+    )
+
+
+def _fill_again(container: Any) -> None:
+    """Take everything out of a dict or a set and put it back, past methods of its class."""
+    if isinstance(container, dict):
+        kind: Any = OrderedDict if isinstance(container, OrderedDict) else dict
+        items = list(kind.items(container))
+        for key, _ in items:
+            hash(key)  # or it stays as it is
+        kind.clear(container)
+        for key, value in items:
+            kind.__setitem__(container, key, value)
+    else:
+        members = list(set.__iter__(container))
+        for member in members:
+            hash(member)
+        set.clear(container)
+        set.update(container, members)
+
+
+_UNDEFINED: Final = re.compile(r"name '(\w+)' is not defined")
+
+
+def _why(error: Exception, left_out: Mapping[str, str]) -> str:
     hint = ""
     if isinstance(error, ModuleNotFoundError):
         hint = f" Install the package that has the module {error.name!r} on the server."
-    return f"It could not be restored: {type(error).__name__}: {error}.{hint}"
+    elif (found := _UNDEFINED.search(str(error))) and found[1] in left_out:
+        hint = f" The snapshot does not hold {found[1]!r}. {left_out[found[1]]}"
+    return f"It could not be restored: {_said(error)}.{hint}"
+
+
+def _said(error: Exception) -> str:
+    """Say what was raised, and in which function of the notebook."""
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    own = [frame.f_code for frame in frames if frame.f_globals.get("__name__") == "__main__"]
+    where = f"{own[-1].co_qualname} raised " if own else ""
+    return f"{where}{type(error).__name__}: {error}"
 
 
 def _spans(stream: BinaryIO) -> Iterator[_Span]:

@@ -9,6 +9,7 @@ import os
 import warnings
 from typing import TYPE_CHECKING, Any
 
+from jupyter_mlsvc.wire.sources import let_inspect_find_classes
 from jupyter_mlsvc_server.runtime import agent
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ def start(shell: ZMQInteractiveShell, *, sklearn_1d: bool) -> None:
         Whether a 1-D sample is understood by scikit-learn's estimators; see ``runtime.compat``.
     """
     agent.load(shell)
+    let_inspect_find_classes()
     if sklearn_1d:
         from jupyter_mlsvc_server.runtime import compat
 

@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 
 from jupyter_mlsvc.wire.model_file import EXPECTED
+from jupyter_mlsvc.wire.sources import let_inspect_find_classes
 from jupyter_mlsvc_server.runtime import trial, worker
 from jupyter_mlsvc_server.runtime.children import Control, Parent
 from jupyter_mlsvc_server.runtime.explain import last_line
@@ -83,6 +84,7 @@ def prepare(service: Service) -> tuple[Program, dict[str, str]]:
     sys.modules["__main__"] = main_module
     namespace = vars(main_module)
     sys.argv = [""]
+    let_inspect_find_classes()
     lost: dict[str, str] = {}
     if service.manifest is not None:
         lost = _restore(service, namespace, compiled.modules)

@@ -285,7 +285,8 @@ def test_an_object_that_cannot_be_read_costs_itself_and_what_shares_it_only(writ
     )
     output = written.read(
         """
-        assert set(restored.lost) == {"picky", "holder", "sharing"}, restored.lost
+        assert set(restored.lost) == {"picky", "holder"}, restored.lost
+        assert sharing == [1, 2]
         assert "Picky.__init__() missing" in restored.lost["picky"]
         assert "'picky'" in restored.lost["holder"]
         assert again[0] is first and again_2 is again and again[1][-1] == 39_999
