@@ -27,6 +27,7 @@ from jupyter_mlsvc.errors import (
 )
 from jupyter_mlsvc.wire import models
 from jupyter_mlsvc.wire.names import find_name
+from jupyter_mlsvc.wire.tables import is_table
 
 if TYPE_CHECKING:
     import pandas
@@ -329,6 +330,8 @@ class Batches:
         """
         service = self._services.get(name, version)
         index = getattr(records, "index", None) if _is_frame(records) else None
+        if index is None and is_table(records):
+            records = plain_values({"records": records})["records"]
         found = shown_when_slow(
             _rows(service, records), "Putting records together", unit="record", quiet=quiet
         )

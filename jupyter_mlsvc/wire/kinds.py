@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from typing import Any, BinaryIO, Final, cast
 
 from jupyter_mlsvc.wire.plain import ValueProblem
+from jupyter_mlsvc.wire.tables import is_column, is_table
 from jupyter_mlsvc.wire.values import encode_output
 
 _SCALARS: Final[tuple[tuple[type, str], ...]] = (
@@ -33,6 +34,10 @@ def parameter_type(value: object) -> str | None:
     if pandas is not None and isinstance(value, pandas.DataFrame):
         return "data.frame"
     if pandas is not None and isinstance(value, pandas.Series | pandas.Index):
+        return "vector"
+    if is_table(value):
+        return "data.frame"
+    if is_column(value):
         return "vector"
     if numpy is not None and isinstance(value, numpy.generic):
         value = value.item()

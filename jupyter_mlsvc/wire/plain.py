@@ -33,6 +33,8 @@ from typing import Any, Final
 
 import msgspec
 
+from jupyter_mlsvc.wire.tables import Column, UnreadableTable, read_table
+
 CARRIED: Final = (
     "something that JSON can carry (a number, string, list, dict, date, bytes, array, Series or "
     "DataFrame)"
@@ -290,14 +292,13 @@ _NOT_FOREIGN: Final = object()
 
 
 def _foreign(value: Any, path: str, depth: int) -> Any:
-    """Convert a value of numpy or pandas, or of a library that speaks numpy's array protocol."""
+    """Convert a value of numpy or pandas, or of a library with a protocol for tables or arrays."""
     numpy = sys.modules.get("numpy")
-    if numpy is None:
-        return _NOT_FOREIGN
-    if isinstance(value, numpy.ndarray):
-        return _array(numpy, value, path, depth)
-    if isinstance(value, numpy.generic):
-        return _numpy_scalar(numpy, value, path, depth)
+    if numpy is not None:
+        if isinstance(value, numpy.ndarray):
+            return _array(numpy, value, path, depth)
+        if isinstance(value, numpy.generic):
+            return _numpy_scalar(numpy, value, path, depth)
     pandas = sys.modules.get("pandas")
     if pandas is not None and any(
         base.__module__.startswith("pandas.") for base in type(value).__mro__
@@ -305,9 +306,44 @@ def _foreign(value: Any, path: str, depth: int) -> Any:
         plain = _pandas(pandas, value, path, depth)
         if plain is not _NOT_FOREIGN:
             return plain
-    if hasattr(type(value), "__array__"):
-        return _array(numpy, numpy.asarray(value), path, depth)
+    plain = _tabular(value, path, depth)
+    if plain is not _NOT_FOREIGN or numpy is None or not hasattr(type(value), "__array__"):
+        return plain
+    if hasattr(type(value), "columns") and getattr(value, "ndim", 0) == 2:
+        # A frame of whatever library: an array of it would have no names.
+        return _columns(((name, value[name]) for name in value.columns), path, depth)
+    return _array(numpy, numpy.asarray(value), path, depth)
+
+
+def _tabular(value: Any, path: str, depth: int) -> Any:
+    """Convert a table, a column or a scalar of polars, pyarrow or another library like them."""
+    try:
+        table = read_table(value)
+    except UnreadableTable:
+        raise ValueProblem(
+            path, "a table that can be read here (install pyarrow)", describe(value)
+        ) from None
+    if isinstance(table, Column):
+        return _list(table.values, path, depth)
+    if table is not None:
+        return _columns(zip(table.names, table.columns, strict=True), path, depth)
+    arrow = sys.modules.get("pyarrow")
+    if arrow is not None and isinstance(value, arrow.Scalar):
+        return _plain(value.as_py(), path, depth + 1)
     return _NOT_FOREIGN
+
+
+def _columns(columns: Iterable[tuple[Any, Any]], path: str, depth: int) -> dict[str, Any]:
+    """Convert columns of a table, whose names have to differ."""
+    plain: dict[str, Any] = {}
+    for name, values in columns:
+        text = name if type(name) is str else column_name(name)
+        if text in plain:
+            raise ValueProblem(
+                path, "a table with distinct column names", f"the column {_short(text)!r} twice"
+            )
+        plain[text] = _plain(values, member(path, text), depth + 1)
+    return plain
 
 
 def _pandas(pandas: Any, value: Any, path: str, depth: int) -> Any:

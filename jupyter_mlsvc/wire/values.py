@@ -18,7 +18,14 @@ from itertools import chain
 from typing import Any, Final
 
 from jupyter_mlsvc.wire.arrays import LONG, SCALARS, cells, floats_of, one_dimensional
-from jupyter_mlsvc.wire.columns import as_given, frame_reader, in_order, make_frame, read_columns
+from jupyter_mlsvc.wire.columns import (
+    as_given,
+    frame_reader,
+    from_records,
+    in_order,
+    make_frame,
+    read_columns,
+)
 from jupyter_mlsvc.wire.models import ParameterDefinition
 from jupyter_mlsvc.wire.plain import ValueProblem, describe, member, to_plain
 
@@ -304,12 +311,16 @@ def _as_matrix(plain: Any, name: str) -> list[list[Any]]:
 
 
 def _as_data_frame(plain: Any, name: str) -> dict[str, list[Any]]:
+    if isinstance(plain, list) and plain and all(isinstance(row, dict) for row in plain):
+        return from_records(plain, name)
     if isinstance(plain, list) and plain and all(isinstance(row, list) for row in plain):
         rows = _as_matrix(plain, name)
         return {str(i): list(column) for i, column in enumerate(zip(*rows, strict=True))}
     if not isinstance(plain, dict):
         raise ValueProblem(
-            name, "a DataFrame, a dict of columns or two-dimensional (data.frame)", describe(plain)
+            name,
+            "a DataFrame, a dict of columns, records or two-dimensional (data.frame)",
+            describe(plain),
         )
     columns: dict[str, list[Any]] = plain
     if columns and not any(isinstance(column, list) for column in columns.values()):

@@ -439,7 +439,7 @@ def test_an_output_takes_the_shape_of_its_type(type_name: str, value: Any, plain
         (
             "data.frame",
             7,
-            "y must be a DataFrame, a dict of columns or two-dimensional (data.frame), "
+            "y must be a DataFrame, a dict of columns, records or two-dimensional (data.frame), "
             "got the number 7.",
         ),
     ],
