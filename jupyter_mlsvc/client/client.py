@@ -170,12 +170,12 @@ class Client:
 
     # --- life --------------------------------------------------------------------------------
 
-    def clone(self) -> Client:
+    def clone(self, timeout: Timeout | None = None) -> Client:
         """Make a client with the same login and connections of its own, for another thread."""
         transport = self._transport
         if isinstance(transport, RequestsTransport):
             transport = transport.clone()
-        made = Client(self.url, timeout=self._api.timeout, transport=transport)
+        made = Client(self.url, timeout=timeout or self._api.timeout, transport=transport)
         made._api.auth = self._api.auth
         return made
 

@@ -7,14 +7,21 @@ import time
 from collections.abc import Iterable, Iterator
 from typing import Any, Final, TypeVar
 
+from jupyter_mlsvc.config import is_watched
+
 T = TypeVar("T")
 
 _PATIENCE_SECONDS: Final = 1.0
 
 
 def is_progress_wanted() -> bool:
-    """Tell whether bars may be shown: the variable ``TQDM_DISABLE`` of the environment says no."""
-    return os.environ.get("TQDM_DISABLE", "").strip().lower() in {"", "0", "false", "no", "off"}
+    """Return whether bars may be shown.
+
+    Not where the variable ``TQDM_DISABLE`` of the environment says no, and not where nobody would
+    see them go: they would stay among the outputs.
+    """
+    disabled = os.environ.get("TQDM_DISABLE", "").strip().lower()
+    return disabled in {"", "0", "false", "no", "off"} and is_watched()
 
 
 def progress_bar(**options: Any) -> Any:

@@ -40,6 +40,8 @@ class Session:
         Of what runs, else of what ran last.
     queued : int
         How many executions wait.
+    notebook : str or None
+        Path of the notebook whose own session it is.
     """
 
     def __init__(
@@ -67,6 +69,7 @@ class Session:
         self.lease_seconds: float | None = None
         self.execution_id: str | None = None
         self.queued = 0
+        self.notebook: str | None = None
 
     @classmethod
     def of(cls, sessions: Sessions, row: models.Session) -> Session:
@@ -86,6 +89,7 @@ class Session:
         session.lease_seconds = row.lease_seconds
         session.execution_id = row.execution_id
         session.queued = row.queued
+        session.notebook = row.notebook
         return session
 
     @property

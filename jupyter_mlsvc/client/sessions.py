@@ -41,6 +41,8 @@ class Sessions:
         *,
         snapshot_id: str | None = None,
         runtime_type: str = "Python",
+        notebook: str | None = None,
+        lease_seconds: float | None = None,
     ) -> Session:
         """Start a session (contract: ``createSession``).
 
@@ -52,18 +54,28 @@ class Sessions:
             A snapshot of yours to load into it.
         runtime_type : str
             Language: ``Python``, or ``R`` where the server has it.
+        notebook : str, optional
+            Path of the notebook whose own session it is (our addition).
+        lease_seconds : float, optional
+            Close it, busy or not, once it was neither used nor renewed for as long (our addition).
         """
         request = models.CreateSessionRequest(
-            name=name, snapshot_id=snapshot_id, runtime_type=runtime_type
+            name=name,
+            snapshot_id=snapshot_id,
+            runtime_type=runtime_type,
+            notebook=notebook,
+            lease_seconds=lease_seconds,
         )
         # A cold start takes as long as its interpreter and the snapshot take to load.
         patient = (self._api.timeout[0], None)
         answer = self._api.post(
             models.CreateSessionResponse, "sessions", json=request, timeout=patient
         )
-        return Session(
+        session = Session(
             self, answer.session_id, name or answer.session_id, runtime_type=runtime_type
         )
+        session.notebook = notebook
+        return session
 
     def list(self) -> looks.Listing[Session]:
         """List your sessions (contract: ``listSessions``)."""
@@ -84,6 +96,10 @@ class Sessions:
                 f"You have no session {name!r}.", status=404, exception_type="NotFoundException"
             )
         return found[-1]
+
+    def renew(self, session_id: str) -> None:
+        """Renew the lease of a session that was created with one (our addition)."""
+        self._api.call("POST", "sessions", session_id, "renew").read()
 
     def close(self, session_id: str, *, force: bool = False) -> None:
         """Close a session for good (contract: ``closeSession``, ``closeSessionByForce``)."""

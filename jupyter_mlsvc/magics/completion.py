@@ -70,7 +70,7 @@ class ServerNames:
         current = self._connection.current
         if name is None and current is not None:
             return current
-        return self._connection.client.sessions.get(name or self._connection.default_name())
+        return self._connection.find(name or self._connection.default_name())
 
     def _list_sessions(self) -> Sequence[Session]:
         return self._connection.client.sessions.list()

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, Final
 
@@ -16,9 +17,10 @@ from traitlets.config import Configurable
 from jupyter_mlsvc.client.client import Client
 from jupyter_mlsvc.client.session import Session
 from jupyter_mlsvc.client.snapshots import Snapshot, skipped_text
-from jupyter_mlsvc.config import default_session_name
+from jupyter_mlsvc.config import folder_of_notebook, name_of_notebook, notebook_of
 from jupyter_mlsvc.display import Waiting
 from jupyter_mlsvc.errors import Gone, MlsvcError, NotFound
+from jupyter_mlsvc.magics.kernel_sessions import KernelSessions, kernel_id
 
 # Outputs (_, _5), inputs (_i, _i5), histories (_oh, _ih, _dh) and names like __builtins__.
 _IPYTHONS: Final = re.compile(r"_{1,3}|_i{1,3}|_i?\d+|_[iod]h|_exit_code|__\w+__")
@@ -35,7 +37,13 @@ class MlsvcConnection(Configurable):
     default_session = Unicode(
         "",
         help="Name of the session that is used where none is named. Empty names it after the "
-        "notebook.",
+        "notebook. Where there is no notebook, as with nbconvert, it is named after the kernel and "
+        "ends with it.",
+    ).tag(config=True)
+    lease_seconds = Float(
+        300.0,
+        help="Seconds after which the server closes a session that was to end with its kernel, "
+        "where the kernel was killed or cut off. 0 leaves that to the server's idle timeout.",
     ).tag(config=True)
     connect_timeout = Float(5.0, help="Seconds to wait for a connection.").tag(config=True)
     read_timeout = Float(
@@ -53,6 +61,8 @@ class MlsvcConnection(Configurable):
         self._client: Client | None = None
         self._sessions: dict[str, Session] = {}
         self._current: Session | None = None
+        self._kernel_sessions = KernelSessions(lambda: self.client)
+        self._kernel_name = ""
 
     # --- server ------------------------------------------------------------------------------
 
@@ -83,6 +93,7 @@ class MlsvcConnection(Configurable):
         self._client = None
         self._sessions.clear()
         self._current = None
+        self._kernel_sessions.clear()
 
     def _make(self, url: str | None) -> Client:
         timeout = (self.connect_timeout, self.read_timeout)
@@ -171,9 +182,49 @@ class MlsvcConnection(Configurable):
 
     def default_name(self, runtime: str | None = None) -> str:
         """Name of the session that is used where none is named."""
-        name = self.default_session or default_session_name()
+        name = self.default_session or name_of_notebook(self.notebook or "") or self._kernel()
         # Beside the notebook's session in Python, so that its cells can use both in turn.
         return f"{name} in R" if runtime == "R" else name
+
+    @property
+    def notebook(self) -> str | None:
+        """Path of the notebook that this kernel belongs to; None where it belongs to none."""
+        return notebook_of(self.parent)
+
+    @property
+    def ends_with_kernel(self) -> bool:
+        """Whether the session that is used where none is named ends with this kernel."""
+        return not self.default_session and self.notebook is None
+
+    def pick(self, name: str, sessions: Sequence[Session]) -> Session | None:
+        """Choose from a list of sessions by name or id; of several with the name the newest.
+
+        The name of this notebook's own session means that one only: a notebook of the same name
+        in another folder has its own.
+        """
+        found = [each for each in sessions if name in {each.name, each.id}]
+        runtime = self._default_of(name)
+        if runtime is not None:
+            path = self.notebook
+            own = [
+                each
+                for each in sessions
+                if each.notebook == path and each.runtime_type == runtime and path is not None
+            ]
+            found = own or [each for each in found if each.notebook is None]
+        return found[-1] if found else None
+
+    def _default_of(self, name: str) -> str | None:
+        """Return the language whose session of this notebook has a name; None where none has."""
+        if self.default_session:
+            return None
+        languages = ("Python", "R")
+        return next((each for each in languages if name == self.default_name(each)), None)
+
+    def _kernel(self) -> str:
+        """Return the name of a session that belongs to this kernel."""
+        self._kernel_name = self._kernel_name or f"kernel-{kernel_id(self.parent)[:8]}"
+        return self._kernel_name
 
     def existing(self) -> Session | None:
         """Give the current session, or the default one where the server has it; starts none."""
@@ -190,8 +241,18 @@ class MlsvcConnection(Configurable):
         NotFound
             You have no session of that name.
         """
-        session = self._sessions.get(name) or self.client.sessions.get(name)
-        return self._use(session)
+        return self._use(self._sessions.get(name) or self.find(name))
+
+    def find(self, name: str) -> Session:
+        """Find a session of yours by name or id, as :meth:`pick` chooses.
+
+        Raises
+        ------
+        NotFound
+            You have no session of that name.
+        """
+        found = self.pick(name, self.client.sessions.list())
+        return self.client.sessions.get(name) if found is None else found
 
     def chosen(self, name: str | None) -> Session:
         """Give the session that is named, else the current or default one; starts none.
@@ -233,6 +294,7 @@ class MlsvcConnection(Configurable):
         }
         if self._current is not None and self._current.id == session.id:
             self._current = None
+        self._kernel_sessions.discard(session.id)
 
     @contextmanager
     def told_when_gone(self, session: Session) -> Iterator[None]:
@@ -276,10 +338,11 @@ class MlsvcConnection(Configurable):
         return session
 
     def _find(self, name: str, *, quiet: bool = False) -> Session | None:
-        try:
-            session = self.client.sessions.get(name)
-        except NotFound:
+        session = self.pick(name, self.client.sessions.list())
+        if session is None:
             return None
+        if self.ends_with_kernel and self._default_of(name):
+            self._kernel_sessions.add(session.id, self._lease())
         if not quiet:
             print(f"Continuing in session {session.name!r}.")
         return session
@@ -293,17 +356,44 @@ class MlsvcConnection(Configurable):
         quiet: bool = False,
     ) -> Session:
         found = None if snapshot is None else self.client.snapshots.find(snapshot)
+        is_own = self._default_of(name) is not None
+        is_kernels = is_own and self.ends_with_kernel
+        if is_own and not is_kernels:
+            name = self._free_name(name)
         with self.waiting(f"Starting session {name!r}", quiet=quiet):
             session = self.client.sessions.create(
                 name,
                 # What is neither an id nor a name of yours: the server knows what it is.
                 snapshot_id=snapshot if found is None else found.id,
                 runtime_type=runtime or (found.runtime_type if found else None) or "Python",
+                notebook=self.notebook if is_own else None,
+                lease_seconds=self._lease() if is_kernels else None,
             )
+        if is_kernels:
+            self._kernel_sessions.add(session.id, self._lease())
         if not quiet:
             language = "" if session.runtime_type == "Python" else f" ({session.runtime_type})"
-            print(f"Started session {name!r}{language}.")
+            # Its name is another one each time, and the outputs of a run are compared with others.
+            text = "a session that ends with this kernel" if is_kernels else f"session {name!r}"
+            print(f"Started {text}{language}.")
         return session
+
+    def _lease(self) -> float | None:
+        """Return the lease of a session that ends with this kernel.
+
+        One at a terminal has none: a machine that sleeps must not cost a person their variables.
+        """
+        is_kernel = getattr(self.parent, "kernel", None) is not None
+        return (self.lease_seconds or None) if is_kernel else None
+
+    def _free_name(self, name: str) -> str:
+        """Return the name of this notebook's session, told from those of other notebooks."""
+        path = self.notebook or ""
+        others = {each.name for each in self.client.sessions.list() if each.notebook != path}
+        digest = hashlib.sha256(path.encode()).hexdigest()[:4]
+        folder = folder_of_notebook(path)
+        options = (name, f"{name} ({folder})", f"{name} ({folder} {digest})")
+        return next((each for each in options if each not in others), options[-1])
 
 
 def connection_of(shell: InteractiveShell | None = None) -> MlsvcConnection:

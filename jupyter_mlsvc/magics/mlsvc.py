@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Mapping, Sequence
 from getpass import getpass
 from pathlib import Path
@@ -19,7 +20,7 @@ from jupyter_mlsvc.client.session import Session
 from jupyter_mlsvc.client.snapshots import Snapshot
 from jupyter_mlsvc.client.statistics import ServiceStatistics
 from jupyter_mlsvc.client.status import Status
-from jupyter_mlsvc.errors import MlsvcError
+from jupyter_mlsvc.errors import Gone, MlsvcError, NotFound
 from jupyter_mlsvc.magics.base import MlsvcMagics
 from jupyter_mlsvc.magics.command import (
     MAYBE_NAME,
@@ -105,6 +106,9 @@ def _session(connection: MlsvcConnection, arguments: argparse.Namespace) -> Sess
             return connection.new(snapshot=arguments.snapshot, runtime=arguments.runtime)
         case ["new", name]:
             return connection.new(name, snapshot=arguments.snapshot, runtime=arguments.runtime)
+        case ["close"] if arguments.all:
+            _close_all(connection)
+            return None
         case ["close"]:
             if connection.current is None:
                 raise MlsvcError("No session is in use.")
@@ -123,12 +127,35 @@ def _require_new(arguments: argparse.Namespace) -> None:
     for option in ("snapshot", "runtime"):
         if getattr(arguments, option) is not None and arguments.words[:1] != ["new"]:
             raise UsageError(f"--{option} goes with %mlsvc session new [NAME].")
+    if arguments.all and arguments.words != ["close"]:
+        raise UsageError("--all goes with %mlsvc session close, without a name.")
 
 
 def _close(connection: MlsvcConnection, session: Session) -> None:
     session.close()
     connection.forget(session)
     print(f"Closed session {session.name!r}.")
+
+
+def _close_all(connection: MlsvcConnection) -> None:
+    closed = list[str]()
+    for session in connection.client.sessions.list():
+        try:
+            session.close()
+        except (NotFound, Gone):
+            connection.forget(session)
+        except MlsvcError as error:
+            print(f"Session {session.name!r} was not closed: {error}", file=sys.stderr)
+        else:
+            connection.forget(session)
+            closed.append(repr(session.name))
+    match closed:
+        case []:
+            print("No session was there to close.")
+        case [name]:
+            print(f"Closed session {name}.")
+        case [*names, last]:
+            print(f"Closed {len(closed)} sessions: {', '.join(names)} and {last}.")
 
 
 def _snapshots(connection: MlsvcConnection, _: argparse.Namespace) -> Listing[Snapshot]:
@@ -228,13 +255,14 @@ COMMANDS: Final[tuple[Command, ...]] = (
     Command("status", "state of the server", _status),
     Command("sessions", "your sessions", _sessions),
     Command(
-        "session [NAME | new [NAME] [--snapshot NAME] [--runtime R] | close [NAME]]",
-        "the current session; switch, start or close one",
+        "session [NAME | new [NAME] [--snapshot NAME] [--runtime R] | close [NAME | --all]]",
+        "the current session; switch, start or close one, or close all of yours",
         _session,
         (
             (("words",), {"nargs": "*", "default": []}),
             (("--snapshot",), {}),
             (("--runtime",), {"choices": RUNTIMES}),
+            (("--all",), {"action": "store_true"}),
         ),
     ),
     *WORKSPACE_COMMANDS,

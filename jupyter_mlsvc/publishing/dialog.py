@@ -157,9 +157,8 @@ def _published(connection: MlsvcConnection, wanted: PublishRequest, notes: list[
     else:
         request.send = wanted.send
     if wanted.session is not None:
-        exists = any(
-            wanted.session in {each.name, each.id} for each in connection.client.sessions.list()
-        )
+        found = connection.pick(wanted.session, connection.client.sessions.list())
+        exists = found is not None
         request.session = wanted.session if exists else None
         request.without_session = not exists
     return Planner(connection, notes.append).publish(request)

@@ -96,10 +96,7 @@ class _Server:
         try:
             client = connection.client
             found.sessions = list(client.sessions.list())
-            found.session = next(
-                (each for each in reversed(found.sessions) if found.wanted in {each.name, each.id}),
-                None,
-            )
+            found.session = connection.pick(found.wanted, found.sessions)
             found.snapshots = sorted(
                 client.snapshots.list(), key=lambda each: each.creation_time or "", reverse=True
             )

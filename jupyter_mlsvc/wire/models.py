@@ -67,11 +67,17 @@ class UserResponse(Wire, frozen=True, kw_only=True):
 
 
 class CreateSessionRequest(Wire, frozen=True, kw_only=True):
-    """What to start (contract: ``createSession``)."""
+    """What to start (contract: ``createSession``); what follows ``runtime_type`` is our addition.
+
+    ``notebook`` is the path of the notebook whose own session it is. With ``lease_seconds`` it is
+    closed, busy or not, once it was neither used nor renewed for as long.
+    """
 
     name: str | None = None
     snapshot_id: str | None = None
     runtime_type: str | None = None
+    notebook: str | None = None
+    lease_seconds: float | None = None
 
 
 class CreateSessionResponse(Wire, frozen=True, kw_only=True):
@@ -85,7 +91,7 @@ class Session(Wire, frozen=True, kw_only=True):
 
     ``state`` is starting, idle or busy. ``lease_seconds`` are left until it is closed if nobody
     uses it; null: it never is. ``execution_id`` is of what runs, else of what ran last; ``queued``
-    executions wait.
+    executions wait. ``notebook`` is the path of the notebook whose own session it is.
     """
 
     id: str
@@ -100,6 +106,7 @@ class Session(Wire, frozen=True, kw_only=True):
     lease_seconds: float | None = None
     execution_id: str | None = None
     queued: int = 0
+    notebook: str | None = None
 
 
 class WorkspaceObject(Wire, frozen=True, kw_only=True):

@@ -375,6 +375,16 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         errors=_READ,
     ),
     Operation(
+        id="renewSession",
+        method="post",
+        path="/sessions/{id}/renew",
+        tag=_SESSIONS,
+        summary="Renew the lease of a session that was created with one.",
+        answer=str,
+        errors=_READ,
+        addition=True,
+    ),
+    Operation(
         id="executeCode",
         method="post",
         path="/sessions/{id}/execute",

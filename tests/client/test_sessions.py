@@ -62,6 +62,8 @@ def test_create_sends_a_runtime_type_and_leaves_out_nothing_it_knows(
         "name": "train",
         "snapshotId": "s1",
         "runtimeType": "Python",
+        "notebook": None,
+        "leaseSeconds": None,
     }
     assert (session.id, session.name) == ("i1", "train")
 

@@ -343,6 +343,7 @@ ROWS: dict[tuple[str, int], Case] = {
     ("listSessions", 200): lambda s: s.door.get("/sessions"),
     ("closeSession", 200): lambda s: s.door.delete(s.new_session()),
     ("closeSessionByForce", 200): lambda s: s.door.delete(f"{s.new_session()}/force"),
+    ("renewSession", 200): lambda s: s.door.post(f"{s.session}/renew"),
     ("executeCode", 200): lambda s: s.door.post(f"{s.session}/execute", json={"code": "1 / 0"}),
     ("executeCode", 400): lambda s: s.door.post(f"{s.session}/execute", json={"code": 1}),
     ("startExecution", 202): lambda s: s.door.post(f"{s.session}/executions", json={"code": "1"}),

@@ -20,8 +20,11 @@ Run = Callable[[str], "Ran"]
 @pytest.fixture(autouse=True)
 def own_ipython_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
-    for name in ("MLSVC_URL", "MLSVC_TOKEN", "JPY_SESSION_NAME"):
+    for name in ("MLSVC_URL", "MLSVC_TOKEN"):
         monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("JPY_SESSION_NAME", "/home/ana/default.ipynb")
+    # What is shown while something takes its time would be among what tests compare.
+    monkeypatch.setenv("TQDM_DISABLE", "1")
 
 
 @pytest.fixture

@@ -70,6 +70,15 @@ class ForceClose(SessionEndpoint):
         self.answer_text(f"Closed session {session_id} by force.")
 
 
+class Renew(SessionEndpoint):
+    """The lease of a session (our addition)."""
+
+    async def post(self, session_id: str) -> None:
+        """Renew it."""
+        await self.parts.sessions.renew(self.principal, session_id)
+        self.answer_text(f"Renewed the lease of session {session_id}.")
+
+
 class Execute(SessionEndpoint):
     """Running code and waiting for it."""
 
@@ -278,6 +287,7 @@ routes: Routes = [
     (r"/sessions", AllSessions),
     (_path(""), OneSession),
     (_path("/force"), ForceClose),
+    (_path("/renew"), Renew),
     (_path("/execute"), Execute),
     (_path("/executions"), Executions),
     (_path("/executions/(?P<execution_id>[^/]+)/events"), Events),

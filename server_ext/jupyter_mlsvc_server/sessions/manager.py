@@ -33,6 +33,8 @@ from jupyter_mlsvc_server.sessions.warm import WarmKernels
 from jupyter_mlsvc_server.storage.clock import now_text
 
 _LONGEST_NAME = 256
+_LONGEST_PATH = 4096
+_SHORTEST_LEASE = 1.0
 # Ended sessions are remembered, so that their owners read why they are gone.
 _REMEMBERED = 1000
 
@@ -145,6 +147,11 @@ class SessionManager(LoggingConfigurable):
         await asyncio.to_thread(self._factory.require, runtime_type)
         if request.name is not None and len(request.name) > _LONGEST_NAME:
             raise BadRequest(f"The name of a session may have {_LONGEST_NAME} characters.")
+        if request.notebook is not None and len(request.notebook) > _LONGEST_PATH:
+            raise BadRequest(f"The path of a notebook may have {_LONGEST_PATH} characters.")
+        lease = request.lease_seconds
+        if lease is not None and not lease >= _SHORTEST_LEASE:
+            raise BadRequest(f"leaseSeconds is {lease:g}; it has to be 1 or more, or left out.")
         self._require_room(principal.name)
         order = SessionOrder(
             id=str(uuid.uuid4()),
@@ -152,6 +159,8 @@ class SessionManager(LoggingConfigurable):
             owner=principal.name,
             runtime_type=runtime_type,
             created=now_text(),
+            notebook=request.notebook,
+            lease_seconds=lease,
         )
         self._tell(order, Happening.CREATED)
         session = await self._open(order)
@@ -206,6 +215,9 @@ class SessionManager(LoggingConfigurable):
 
     def _describe(self, session: Session, memory: int | None) -> models.Session:
         idle, limit = session.idle_seconds, self.idle_timeout
+        left = [limit - idle] if limit else []
+        if session.lease_left is not None:
+            left.append(session.lease_left)
         return models.Session(
             id=session.id,
             name=session.name,
@@ -216,9 +228,10 @@ class SessionManager(LoggingConfigurable):
             last_activity=session.last_activity,
             memory_bytes=memory,
             idle_seconds=round(idle, 3),
-            lease_seconds=round(max(limit - idle, 0.0), 3) if limit else None,
+            lease_seconds=round(max(min(left), 0.0), 3) if left else None,
             execution_id=session.execution_id,
             queued=session.queued,
+            notebook=session.notebook,
         )
 
     async def get(self, principal: Principal, session_id: str) -> Session:
@@ -255,6 +268,16 @@ class SessionManager(LoggingConfigurable):
         if reason and owner == principal.name:
             raise SessionEnded(session_id, reason)
         raise SessionNotFound(session_id)
+
+    async def renew(self, principal: Principal, session_id: str) -> None:
+        """Renew the lease of one of the caller's sessions, which is no use of it (our addition).
+
+        Raises
+        ------
+        SessionEnded, SessionStarting, SessionNotFound
+            As for :meth:`get`.
+        """
+        (await self.look_at(principal, session_id)).renew()
 
     async def get_for_workspace(self, principal: Principal, session_id: str) -> Session:
         """Find a session as :meth:`get` does; an ended one is 410 (``listWorkspaceObjects``).
@@ -360,14 +383,23 @@ class SessionManager(LoggingConfigurable):
     async def _cull(self) -> None:
         while True:
             await asyncio.sleep(self.cull_interval)
-            limit = self.idle_timeout
-            idle = [each for each in self._sessions.values() if limit and each.idle_seconds > limit]
-            for session in idle:
-                reason = f"it was idle for more than {limit:g} seconds."
+            over = [(each, self._why_over(each)) for each in self._sessions.values()]
+            for session, reason in over:
+                if reason is None:
+                    continue
                 try:
                     await self._end(session, reason)
                 except Exception:
                     self.log.exception("session %s could not be closed", session.id)
+
+    def _why_over(self, session: Session) -> str | None:
+        """Say why a session is to end now; None where it is not."""
+        limit, left = self.idle_timeout, session.lease_left
+        if left is not None and left < 0:
+            return "what started it did not renew its lease; it has ended, or was cut off."
+        if limit and session.idle_seconds > limit:
+            return f"it was idle for more than {limit:g} seconds."
+        return None
 
 
 def _describe_order(order: SessionOrder) -> models.Session:
@@ -380,4 +412,5 @@ def _describe_order(order: SessionOrder) -> models.Session:
         creation_time=order.created,
         last_activity=order.created,
         idle_seconds=0.0,
+        notebook=order.notebook,
     )

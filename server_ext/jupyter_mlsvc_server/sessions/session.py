@@ -61,6 +61,8 @@ class SessionOrder:
     owner: str
     runtime_type: str
     created: str
+    notebook: str | None = None
+    lease_seconds: float | None = None
 
 
 class Session:
@@ -77,6 +79,8 @@ class Session:
         The working directory.
     created
         Time at which it was asked for, in the contract's form.
+    notebook
+        Path of the notebook whose own session it is, as its client gave it.
     is_loading
         Whether a snapshot is loaded before it is first used.
     on_switch
@@ -90,6 +94,8 @@ class Session:
         self.runtime_type = order.runtime_type
         self.directory: Path = kernel.directory
         self.created = order.created
+        self.notebook = order.notebook
+        self._lease = order.lease_seconds
         self.last_activity = now_text()
         self.is_loading = False
         self.on_switch: Callable[[], None] = lambda: None
@@ -103,7 +109,7 @@ class Session:
         self._history: deque[str] = deque()
         self._history_size = 0
         self._tasks: set[asyncio.Task[None]] = set()
-        self._used_at = time.monotonic()
+        self._used_at = self._renewed_at = time.monotonic()
         self._ended: str | None = None
         kernel.channel.on_stray = self._on_stray
 
@@ -118,6 +124,13 @@ class Session:
     def idle_seconds(self) -> float:
         """Seconds since it was last used; 0 while it is busy."""
         return time.monotonic() - self._used_at if self.state == "idle" else 0.0
+
+    @property
+    def lease_left(self) -> float | None:
+        """Seconds left of the lease that its creator renews; None where it was given none."""
+        if self._lease is None:
+            return None
+        return self._lease - (time.monotonic() - max(self._used_at, self._renewed_at))
 
     @property
     def object_suffix(self) -> str:
@@ -144,6 +157,10 @@ class Session:
         """Note that the session is used, which renews its lease."""
         self._used_at = time.monotonic()
         self.last_activity = now_text()
+
+    def renew(self) -> None:
+        """Renew the lease that its creator gave it; this is no use of it."""
+        self._renewed_at = time.monotonic()
 
     # --- executions --------------------------------------------------------------------------
 

@@ -12,6 +12,7 @@ import psutil
 import pytest
 from traitlets.config import Config
 
+from jupyter_mlsvc.wire import models
 from jupyter_mlsvc.wire.models import CreateSessionRequest
 from jupyter_mlsvc_server.auth.principal import Principal
 from jupyter_mlsvc_server.errors import BadRequest
@@ -307,6 +308,63 @@ async def test_sessions_that_are_idle_for_too_long_are_closed_but_busy_ones_are_
     assert (await manager.get(ann, session.id)) is session
     with pytest.raises(SessionEnded, match="idle for more than"):
         await manager.get(ann, idle.id)
+
+
+async def test_a_session_with_a_lease_ends_with_it_even_if_it_is_busy(
+    manager: SessionManager, ann: Principal
+) -> None:
+    leased = await manager.create(ann, CreateSessionRequest(name="run", lease_seconds=60))
+    busy = leased.begin(request_of("import time; time.sleep(60)"))
+
+    def let_pass(seconds: float) -> None:
+        leased._used_at -= seconds
+        leased._renewed_at -= seconds
+
+    for _ in range(3):
+        let_pass(50)
+        assert (await row_of(manager, ann, leased)).lease_seconds == pytest.approx(10, abs=9)
+        await asyncio.sleep(0.1)
+        await manager.renew(ann, leased.id)
+        assert (await row_of(manager, ann, leased)).lease_seconds == pytest.approx(60, abs=20)
+    let_pass(61)
+    await until(lambda: not leased.directory.exists())
+    assert busy.is_finished
+    with pytest.raises(SessionEnded, match="did not renew its lease"):
+        await manager.renew(ann, leased.id)
+
+
+async def row_of(manager: SessionManager, person: Principal, session: Session) -> models.Session:
+    (row,) = [each for each in await manager.describe(person) if each.id == session.id]
+    return row
+
+
+@pytest.mark.parametrize("seconds", [0, -1, 0.5, float("nan")])
+async def test_a_lease_has_a_length(
+    manager: SessionManager, ann: Principal, seconds: float
+) -> None:
+    with pytest.raises(BadRequest, match="leaseSeconds"):
+        await manager.create(ann, CreateSessionRequest(lease_seconds=seconds))
+
+
+async def test_renewing_is_no_use_and_for_the_owner_alone(
+    manager: SessionManager, session: Session, ann: Principal, ben: Principal
+) -> None:
+    before = session.last_activity
+    await manager.renew(ann, session.id)
+    assert session.last_activity == before
+    with pytest.raises(SessionNotFound):
+        await manager.renew(ben, session.id)
+
+
+async def test_a_session_tells_whose_notebooks_it_is(
+    manager: SessionManager, ann: Principal
+) -> None:
+    path = "/home/ann/a.ipynb"
+    session = await manager.create(ann, CreateSessionRequest(notebook=path))
+    assert (await row_of(manager, ann, session)).notebook == path
+    await manager.close(ann, session.id)
+    with pytest.raises(BadRequest, match="path of a notebook"):
+        await manager.create(ann, CreateSessionRequest(notebook="n" * 5000))
 
 
 async def test_a_kernel_that_cannot_start_is_an_error_and_leaves_nothing(
