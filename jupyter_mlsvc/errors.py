@@ -34,36 +34,65 @@ is one, and none of our own.
 
 from __future__ import annotations
 
+import html
 import re
 from typing import Final
 
+from jupyter_mlsvc.console_text import folded, folded_html
+
 _RESET_COLOURS: Final = "\x1b[0m"
 _FAULTS: Final = 500
-_IN_A_NOTEBOOK: Final = tuple(
-    (re.compile(call), command)
-    for call, command in (
-        (r"POST /login(/refreshToken)?( and send it as '[^']*')?", "%mlsvc login"),
-        (r"(?<=with )PATCH(?=,)", "%mlsvc update"),
-        (r"(?<=with )'(force|replace)'(?=\.)", r"--\1"),
-        (r"PATCH /services/\S+(?=,)", "%mlsvc update NAME VERSION"),
-        (r"(POST|PATCH) /realtime-services/[^\s,]+(?=[,.])", "%publish --realtime"),
-        (r"GET /services", "%mlsvc services"),
-        (r"GET /snapshots/{id}", "%mlsvc snapshot NAME --download FILE"),
-        (r"DELETE /snapshots/{id}", "%mlsvc snapshot NAME --delete"),
-        (r"GET /snapshots", "%mlsvc snapshots"),
-        (r"GET /sessions/ID/workspace", "%mlsvc diff"),
-        (r"GET /sessions/ID/files", "%mlsvc files"),
-        (r"GET /sessions", "%mlsvc sessions"),
-        (r"DELETE /sessions/ID", "%mlsvc session close NAME"),
-        (r"GET /api/\S+/batch", "client.batches.list(NAME, VERSION)"),
+_WORDS: Final = tuple(
+    (re.compile(call), in_program, in_notebook)
+    for call, in_program, in_notebook in (
+        (
+            r"POST /login(/refreshToken)?( and send it as '[^']*')?",
+            "client.login(username, password)",
+            "%mlsvc login",
+        ),
+        (r"(?<=with )PATCH(?=,)", "client.services.update(…)", "%mlsvc update"),
+        (r"(?<=with )'(force|replace)'(?=\.)", r"\1=True", r"--\1"),
+        (r"PATCH /services/\S+(?=,)", "client.services.update(…)", "%mlsvc update NAME VERSION"),
+        (
+            r"POST /realtime-services/[^\s,]+(?=[,.])",
+            "client.services.publish_realtime(…)",
+            "%publish --realtime",
+        ),
+        (
+            r"PATCH /realtime-services/[^\s,]+(?=[,.])",
+            "client.services.update_realtime(…)",
+            "client.services.update_realtime(…)",
+        ),
+        (r"GET /services", "client.services.list()", "%mlsvc services"),
+        (
+            r"GET /snapshots/{id}",
+            "client.snapshots.download(…)",
+            "%mlsvc snapshot NAME --download FILE",
+        ),
+        (r"DELETE /snapshots/{id}", "client.snapshots.delete(…)", "%mlsvc snapshot NAME --delete"),
+        (r"GET /snapshots", "client.snapshots.list()", "%mlsvc snapshots"),
+        (r"GET /sessions/ID/workspace", "session.list_objects()", "%mlsvc diff"),
+        (r"GET /sessions/ID/files", "session.list_files()", "%mlsvc files"),
+        (r"GET /sessions", "client.sessions.list()", "%mlsvc sessions"),
+        (r"DELETE /sessions/ID", "session.close()", "%mlsvc session close NAME"),
+        (
+            r"GET /api/\S+/batch",
+            "client.batches.list(NAME, VERSION)",
+            "client.batches.list(NAME, VERSION)",
+        ),
     )
 )
-"""Calls of REST that the server's sentences name, and what people type in their place."""
+"""Calls of REST that the server's sentences name, and what people type in a program or a notebook.
+"""
 _STARTS_WITH_CLASS: Final = re.compile(r"[^\W\d][\w.]*(: |$)")
 
 
 class MlsvcError(Exception):
     """Base of all errors of the client."""
+
+    def in_notebook(self) -> str:
+        """Give the message as a notebook shows it."""
+        return str(self)
 
     def _render_traceback_(self) -> list[str]:
         """Give what IPython shows instead of a traceback."""
@@ -129,11 +158,24 @@ class ApiError(MlsvcError):
         self.exception_type = exception_type
         self.request_id = request_id
 
-    def _render_traceback_(self) -> list[str]:
-        text = str(self)
-        for call, command in _IN_A_NOTEBOOK:
+    def __str__(self) -> str:
+        text = self._sentence()
+        for call, in_program, _ in _WORDS:
+            text = call.sub(in_program, text)
+        return text
+
+    def in_notebook(self) -> str:
+        """Give the sentence with what people type in a notebook in the place of calls of REST."""
+        text = self._sentence()
+        for call, _, command in _WORDS:
             text = call.sub(command, text)
-        return [f"{type(self).__name__}: {text}"]
+        return text
+
+    def _sentence(self) -> str:
+        return self.message
+
+    def _render_traceback_(self) -> list[str]:
+        return [f"{type(self).__name__}: {self.in_notebook()}"]
 
 
 class BadRequest(ApiError):
@@ -171,7 +213,7 @@ class TooManyRequests(ApiError):
 class ServerFault(ApiError):
     """The server failed; its log has the details under ``request_id`` (5xx)."""
 
-    def __str__(self) -> str:
+    def _sentence(self) -> str:
         if not self.request_id or self.request_id in self.message:
             return self.message
         return f"{self.message} (request {self.request_id})"
@@ -278,9 +320,21 @@ class ServiceFailed(MlsvcError):
 
     def _render_traceback_(self) -> list[str]:
         lines = [f"{type(self).__name__}: {self}"]
-        if self.console_output.strip() not in {"", self.remote_message.strip()}:
-            lines.extend(["", "Console output:", self.console_output.rstrip("\n")])
+        if not self._is_told_already:
+            shown = folded(self.console_output)
+            lines.extend(["", "Console output:", shown])
+            if shown != self.console_output.rstrip("\n"):
+                lines.extend(["", "All of it: import sys; print(sys.last_value.console_output)"])
         return lines
+
+    def _repr_html_(self) -> str:
+        """Show the message, and all that was printed under a fold."""
+        head = f"<p><b>{type(self).__name__}</b>: {html.escape(str(self))}</p>"
+        return head if self._is_told_already else head + folded_html(self.console_output)
+
+    @property
+    def _is_told_already(self) -> bool:
+        return self.console_output.strip() in {"", self.remote_message.strip()}
 
 
 class RemoteInterrupted(KeyboardInterrupt):

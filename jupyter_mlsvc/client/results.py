@@ -134,6 +134,8 @@ class ServiceResult(Mapping[str, Any]):
         What the code printed.
     changed_files : list of str
         Files that it touched in its working directory.
+    answered_by : str
+        Name and version of the service.
 
     Examples
     --------
@@ -148,7 +150,7 @@ class ServiceResult(Mapping[str, Any]):
         answer: WebServiceResult,
         declared: Sequence[ParameterDefinition] = (),
     ) -> None:
-        self._service = service
+        self._service = self.answered_by = service
         self._tables = {item.name for item in declared if item.type == "data.frame"}
         self._files = answer.output_files
         self.success = answer.success

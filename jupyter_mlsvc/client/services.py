@@ -20,6 +20,7 @@ from jupyter_mlsvc.errors import NotFound
 from jupyter_mlsvc.wire import models
 from jupyter_mlsvc.wire.model_file import serialize_model
 from jupyter_mlsvc.wire.onnx_file import is_onnx
+from jupyter_mlsvc.wire.suggestions import did_you_mean
 
 
 class Services:
@@ -314,7 +315,12 @@ class Services:
         path = ("services", name) if version is None else ("services", name, version)
         found = self._listing(*path)
         if not found:
-            raise NotFound(f"No service {name!r}.", status=404, exception_type="NotFoundException")
+            meant = did_you_mean(name, {service.name for service in self.list()})
+            raise NotFound(
+                f"There is no service {name!r}.{meant}",
+                status=404,
+                exception_type="NotFoundException",
+            )
         return found[-1]
 
     def delete(self, name: str, version: str) -> None:

@@ -20,6 +20,7 @@ from jupyter_mlsvc.client.transport import Timeout, Upload
 from jupyter_mlsvc.errors import ConnectionFailed, NotFound, UnexpectedAnswer
 from jupyter_mlsvc.wire import models
 from jupyter_mlsvc.wire.objects import dumps, loads
+from jupyter_mlsvc.wire.suggestions import did_you_mean
 
 _OCTETS: Final = "application/octet-stream"
 _RECONNECTS: Final = 5
@@ -90,10 +91,14 @@ class Sessions:
         NotFound
             You have none of that name.
         """
-        found = [session for session in self.list() if name in {session.name, session.id}]
+        sessions = self.list()
+        found = [session for session in sessions if name in {session.name, session.id}]
         if not found:
+            meant = did_you_mean(name, {session.name for session in sessions})
             raise NotFound(
-                f"You have no session {name!r}.", status=404, exception_type="NotFoundException"
+                f"You have no session {name!r}.{meant}",
+                status=404,
+                exception_type="NotFoundException",
             )
         return found[-1]
 

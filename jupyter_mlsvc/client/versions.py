@@ -6,14 +6,15 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
+from jupyter_mlsvc.wire.names import is_made_up
+
 FIRST_VERSION: Final = "V1.0"
 _LAST_NUMBER: Final = re.compile(r"(\d+)(?!.*\d)")
-_GUID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 
 
 def named_versions(versions: Sequence[str]) -> list[str]:
     """Leave out the versions that a server made up: unique ids say nothing about their order."""
-    return [version for version in versions if not _GUID.fullmatch(version)]
+    return [version for version in versions if not is_made_up(version)]
 
 
 def next_version(versions: Sequence[str]) -> str:

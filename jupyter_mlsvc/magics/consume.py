@@ -71,6 +71,8 @@ class ConsumeMagics(MlsvcMagics):
             result = services.consume(
                 service.name, service.version, inputs, outputs=service.outputs
             )
+        if arguments.version is None:
+            print(f"{result.answered_by} answered.")
         result.raise_for_error()
         return result
 

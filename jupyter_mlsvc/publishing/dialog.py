@@ -98,12 +98,12 @@ def publish(**request: Any) -> Json:
     except msgspec.ValidationError as error:
         answer["error"] = _error(f"The request does not fit: {error}.")
     except NotPublishable as error:
-        answer["error"] = _error(str(error), force=True)
+        answer["error"] = _error(error.in_notebook(), force=True)
     except Conflict as error:
-        answer["error"] = _error(str(error), code="conflict")
+        answer["error"] = _error(error.in_notebook(), code="conflict")
         answer["error"]["next"] = check_name(wanted.name)["next"]
     except (MlsvcError, InvalidInput) as error:
-        answer["error"] = _error(str(error))
+        answer["error"] = _error(error.in_notebook())
     else:
         answer |= _answer(connection, wanted, published)
     return answer

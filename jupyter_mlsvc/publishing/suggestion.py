@@ -105,7 +105,7 @@ class _Server:
             else:
                 found._look_into_snapshot(snapshot)
         except MlsvcError as error:
-            found.error = str(error)
+            found.error = error.in_notebook()
         return found
 
     @property
@@ -229,7 +229,7 @@ class _Suggestion:
         try:
             return planner.plan(request, server.place)
         except MlsvcError as error:
-            server.error = server.error or str(error)
+            server.error = server.error or error.in_notebook()
             return planner.plan(request, Place())
 
     def _name(self, outputs: list[Parameter]) -> str:

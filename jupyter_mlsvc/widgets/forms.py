@@ -15,6 +15,7 @@ import ipywidgets
 from jupyter_mlsvc.client.results import ServiceResult
 from jupyter_mlsvc.client.service import Service
 from jupyter_mlsvc.client.ticking import Ticker
+from jupyter_mlsvc.console_text import folded_html
 from jupyter_mlsvc.errors import BadRequest, MlsvcError
 from jupyter_mlsvc.widgets.fields import html_outputs, kind_of, read_field, write_field
 from jupyter_mlsvc.widgets.looks import block, bundle, close_all, line
@@ -196,13 +197,13 @@ class CallForm:
         )
         console = result.console_output.strip()
         if console and console != result.error_message.strip():
-            built.output.value = block(f"<pre>{html.escape(console)}</pre>")
+            built.output.value = block(folded_html(console))
 
     def _show_error(self, error: MlsvcError) -> None:
         built = self._built
         problems = _problems_of(error, self._service.inputs)
         if not problems:
-            built.status.value = line(str(error), is_error=True)
+            built.status.value = line(error.in_notebook(), is_error=True)
             return
         built.show_problems(problems)
         built.status.value = line("Mend what is marked and run it again.", is_error=True)

@@ -351,7 +351,7 @@ class Panel:
             try:
                 self._say(action())
             except MlsvcError as error:
-                self._say(str(error), is_error=True)
+                self._say(error.in_notebook(), is_error=True)
             except Exception as error:  # noqa: BLE001  # nobody else would see it
                 self._say(f"{type(error).__name__}: {error}", is_error=True)
 

@@ -191,7 +191,7 @@ class PanelState:
         self._place = None
         if client is not None:
             client.close()
-        self.trouble = str(error)
+        self.trouble = error.in_notebook()
         self.on_change({"connection"})
 
     def close(self) -> None:

@@ -26,6 +26,7 @@ _WORDS_OF_R: Final = frozenset(
     }
 )  # fmt: skip
 _STATE_OF_R: Final = frozenset({".Random.seed", ".Last.value", ".First", ".Last"})
+_GUID: Final = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _FILE: Final = re.compile(r"[^/\\\x00-\x1f]{1,255}")
 
 
@@ -47,6 +48,14 @@ def service_name(text: str) -> ServiceName:
 def version(text: str) -> Version:
     """Check the version of a service; the rule is that of :func:`service_name`."""
     return Version(_check("version", text))
+
+
+def is_made_up(text: str) -> bool:
+    """Whether a version is a GUID, as the server makes them where none is named.
+
+    Such a version is never the newest of a service that has others.
+    """
+    return _GUID.fullmatch(text) is not None
 
 
 def parameter_name(text: str, runtime_type: str = "Python") -> str:

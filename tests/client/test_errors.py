@@ -154,34 +154,43 @@ def test_a_refusal_that_is_no_problem_body_keeps_its_status(
 
 SENTENCES = {
     "There is no service 'a'. List what is published with GET /services.": (
-        "There is no service 'a'. List what is published with %mlsvc services."
+        "There is no service 'a'. List what is published with client.services.list().",
+        "There is no service 'a'. List what is published with %mlsvc services.",
     ),
     "Publish another version, change this one with PATCH, or delete it first.": (
-        "Publish another version, change this one with %mlsvc update, or delete it first."
+        "Publish another version, change this one with client.services.update(…), or delete it "
+        "first.",
+        "Publish another version, change this one with %mlsvc update, or delete it first.",
+    ),
+    "Correct it, or publish it all the same with 'force'.": (
+        "Correct it, or publish it all the same with force=True.",
+        "Correct it, or publish it all the same with --force.",
     ),
     "Get one with POST /login and send it as 'Authorization: Bearer <access_token>'.": (
-        "Get one with %mlsvc login."
+        "Get one with client.login(username, password).",
+        "Get one with %mlsvc login.",
     ),
     "There is no file 'a' in the session. GET /sessions/ID/files lists them.": (
-        "There is no file 'a' in the session. %mlsvc files lists them."
-    ),
-    "Change it with PATCH /realtime-services/{name}/{version}, or publish the code.": (
-        "Change it with %publish --realtime, or publish the code."
+        "There is no file 'a' in the session. session.list_files() lists them.",
+        "There is no file 'a' in the session. %mlsvc files lists them.",
     ),
     "List yours with GET /api/Iris/V1.0/batch.": (
-        "List yours with client.batches.list(NAME, VERSION)."
+        "List yours with client.batches.list(NAME, VERSION).",
+        "List yours with client.batches.list(NAME, VERSION).",
     ),
 }
 
 
 @pytest.mark.parametrize(("sentence", "shown"), SENTENCES.items())
-def test_a_notebook_shows_commands_in_place_of_rest_calls(sentence: str, shown: str) -> None:
+def test_calls_of_rest_are_shown_in_the_words_of_the_place(
+    sentence: str, shown: tuple[str, str]
+) -> None:
     error = errors.api_error(404, sentence)
-    assert str(error) == sentence
-    assert error._render_traceback_() == [f"NotFound: {shown}"]
+    assert (error.message, str(error), error.in_notebook()) == (sentence, *shown)
+    assert error._render_traceback_() == [f"NotFound: {shown[1]}"]
 
 
-def test_no_sentence_of_the_server_names_a_rest_call_in_a_notebook() -> None:
+def test_no_sentence_of_the_server_names_a_rest_call_here() -> None:
     root = Path(jupyter_mlsvc_server.__file__).parent
     call = re.compile(r"(GET|POST|PATCH|PUT|DELETE) /|with PATCH")
     sentences = [
@@ -194,8 +203,9 @@ def test_no_sentence_of_the_server_names_a_rest_call_in_a_notebook() -> None:
     ]
     assert len(sentences) > 10
     for sentence in sentences:
-        (shown,) = errors.api_error(400, sentence)._render_traceback_()
-        assert not call.search(shown), shown
+        error = errors.api_error(400, sentence)
+        for shown in (str(error), *error._render_traceback_()):
+            assert not call.search(shown), shown
 
 
 def _text(node: ast.expr) -> str:

@@ -94,8 +94,8 @@ def test_without_a_version_the_newest_is_found(client: Client, transport: FakeTr
 
 
 def test_no_version_at_all_is_not_found(client: Client, transport: FakeTransport) -> None:
-    transport.answers = [answer([])]
-    with pytest.raises(NotFound, match="No service 'Iris'"):
+    transport.answers = [answer([]), answer([{**ROW, "name": "Irises"}])]
+    with pytest.raises(NotFound, match=r"There is no service 'Iris'. Did you mean 'Irises'\?"):
         client.service("Iris")
 
 

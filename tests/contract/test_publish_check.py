@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import requests
 
-from jupyter_mlsvc import serialize_model
+from jupyter_mlsvc import Client, serialize_model
 from tests.contract.doors import Door
 from tests.contract.test_bad_input import assert_error
 from tests.contract.test_realtime import FLOWERS, by_name
@@ -188,3 +188,25 @@ def _eventually(is_so: Callable[[], bool]) -> bool:
             return True
         time.sleep(0.05)
     return False
+
+
+def test_a_version_that_the_server_made_up_is_never_the_newest(door: Door, name: str) -> None:
+    for version in ("/1.0", "", "/0.5", ""):
+        assert door.post(f"/services/{name}{version}", json=DOUBLE).status_code == 201
+    versions = [row["version"] for row in door.get(f"/services/{name}").json()]
+    assert [len(version) for version in versions] == [36, 36, 3, 3]
+    assert versions[2:] == ["1.0", "0.5"]
+    everything = [row["version"] for row in door.get("/services").json() if row["name"] == name]
+    assert everything == versions
+    client = Client(door.url, token=door.token)
+    assert client.services.get(name).version == "0.5"
+
+
+def test_what_was_meant_is_asked(door: Door, name: str) -> None:
+    published(door, name)
+    called = door.post(f"/api/{name}/v1", json={})
+    assert_error(called, 404, f"There is no version 'v1' of service '{name}'. Did you mean 'V1'?")
+    called = door.post(f"/api/{name}x/V1", json={})
+    assert_error(called, 404, f"There is no service '{name}x'. Did you mean '{name}'?")
+    called = door.post(f"/api/{name}/V1", json={"X": 1})
+    assert_error(called, 400, "the service takes x (numeric). Did you mean 'x'?")

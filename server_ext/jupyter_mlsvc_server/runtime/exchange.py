@@ -15,6 +15,7 @@ from jupyter_mlsvc.wire.models import ParameterDefinition, WebServiceResult
 from jupyter_mlsvc.wire.names import python_name
 from jupyter_mlsvc.wire.plain import ValueProblem, describe, require_text
 from jupyter_mlsvc.wire.problem import Problem, exception_type
+from jupyter_mlsvc.wire.suggestions import did_you_mean
 from jupyter_mlsvc.wire.values import ReadInput
 from jupyter_mlsvc_server.runtime.console import Console
 from jupyter_mlsvc_server.runtime.misfit import Misfit
@@ -211,7 +212,8 @@ class Exchange:
         if not self._inputs:
             return f"There is no input {shown}; the service takes none."
         known = ", ".join(f"{known} ({type_name})" for known, type_name in self._inputs.items())
-        return f"There is no input {shown}; the service takes {known}."
+        meant = did_you_mean(name[:60], self._inputs)
+        return f"There is no input {shown}; the service takes {known}.{meant}"
 
     def _around_outputs(self) -> tuple[bytes, bytes]:
         """Give what stands before and after the outputs where there is nothing else to tell."""

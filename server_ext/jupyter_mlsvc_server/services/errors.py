@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
+from jupyter_mlsvc.wire.suggestions import did_you_mean
 from jupyter_mlsvc_server.errors import BadRequest, Conflict, Forbidden, NotFound
 
 
 class ServiceNotFound(NotFound):
-    """No version of this name."""
+    """No version of this name.
 
-    def __init__(self, name: str, version: str | None = None) -> None:
-        what = (
-            f"service {name!r}" if version is None else f"version {version!r} of service {name!r}"
-        )
-        super().__init__(f"There is no {what}. List what is published with GET /services.")
+    Parameters
+    ----------
+    name, version
+        What was looked for; without a version the name is unknown.
+    known
+        Versions of the service, or names where it has none; what was meant may be among them.
+    """
+
+    def __init__(self, name: str, version: str | None = None, known: Iterable[str] = ()) -> None:
+        what, wanted = f"service {name!r}", name
+        if version is not None:
+            what, wanted = f"version {version!r} of service {name!r}", version
+        meant = did_you_mean(wanted, known)
+        super().__init__(f"There is no {what}.{meant} List what is published with GET /services.")
 
 
 class ServiceExists(Conflict):

@@ -17,6 +17,7 @@ from jupyter_mlsvc.wire import models
 from jupyter_mlsvc.wire.model_input import ModelInput
 from jupyter_mlsvc.wire.names import ServiceName, Version, service_name
 from jupyter_mlsvc.wire.names import version as checked_version
+from jupyter_mlsvc.wire.suggestions import MAX_NAMES
 from jupyter_mlsvc_server.auth.policy import Action, may, require
 from jupyter_mlsvc_server.auth.principal import Principal
 from jupyter_mlsvc_server.events.record import Announce, Happening, tell_nobody
@@ -33,7 +34,12 @@ from jupyter_mlsvc_server.services.errors import (
 )
 from jupyter_mlsvc_server.services.publish_check import CheckCall, judge, runs_alike, with_types
 from jupyter_mlsvc_server.services.realtime import RealtimeRequest
-from jupyter_mlsvc_server.services.record import Revision, ServiceKey, ServiceRecord
+from jupyter_mlsvc_server.services.record import (
+    Revision,
+    ServiceKey,
+    ServiceRecord,
+    made_up_first,
+)
 from jupyter_mlsvc_server.services.request import (
     LANGUAGES,
     RuntimeRule,
@@ -192,9 +198,13 @@ class ServiceManager(LoggingConfigurable):
         self.log.info("deleted %s/%s by=%s", *key, principal.name)
 
     async def list(self, principal: Principal, name: str | None = None) -> list[models.WebService]:
-        """List all versions, or those of a name, oldest first."""
+        """List all versions, or those of a name, oldest first.
+
+        Of a name the last one is the newest. Versions that are GUIDs come before all others of
+        their name, because clients take the last one where no version is named.
+        """
         require(principal, Action.READ_SERVICE, None, "list services")
-        records = await self._store.list(None if name is None else ServiceName(name))
+        records = made_up_first(await self._store.list(None if name is None else ServiceName(name)))
         return [self._view(record, principal) for record in records]
 
     async def get(self, principal: Principal, name: str, version: str) -> models.WebService:
@@ -371,9 +381,12 @@ class ServiceManager(LoggingConfigurable):
 
     async def _found(self, key: ServiceKey) -> ServiceRecord:
         record = await self._store.find(key)
-        if record is None:
-            raise ServiceNotFound(*key)
-        return record
+        if record is not None:
+            return record
+        versions = await self._store.versions(key.name)
+        if versions:
+            raise ServiceNotFound(*key, known=versions)
+        raise ServiceNotFound(key.name, known=await self._store.names(MAX_NAMES))
 
     async def _with_content(self, principal: Principal, revision: Revision) -> Revision:
         if revision.snapshot_id is None:

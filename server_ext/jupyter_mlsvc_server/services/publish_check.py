@@ -56,8 +56,7 @@ class CheckCall:
 
 
 def _has_value(definition: ParameterDefinition, request: PublishCheckRequest) -> bool:
-    has_default = getattr(definition, "default", UNSET) is not UNSET
-    return has_default or definition.name in request.inputs
+    return definition.default is not UNSET or definition.name in request.inputs
 
 
 def judge(

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import defaultdict, deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from jupyter_mlsvc.wire.models import Isolation, ParameterDefinition, PublishCheck
-from jupyter_mlsvc.wire.names import ServiceName, Version
+from jupyter_mlsvc.wire.names import ServiceName, Version, is_made_up
 from jupyter_mlsvc_server.events.record import Change, Happening, Kind
 from jupyter_mlsvc_server.scoring.definition import PoolSize
 
@@ -61,3 +63,12 @@ class ServiceRecord:
             name=self.key.name,
             version=self.key.version,
         )
+
+
+def made_up_first(records: Sequence[ServiceRecord]) -> list[ServiceRecord]:
+    """Put versions that are GUIDs before the others of their name, each kind in its order."""
+    ordered = sorted(records, key=lambda record: not is_made_up(record.key.version))
+    by_name: defaultdict[str, deque[ServiceRecord]] = defaultdict(deque)
+    for record in ordered:
+        by_name[record.key.name].append(record)
+    return [by_name[record.key.name].popleft() for record in records]

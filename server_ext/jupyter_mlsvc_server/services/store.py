@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -185,6 +186,16 @@ class ServiceStore:
         """Read one version."""
         row = await self._database.read(lambda connection: connection.execute(_one(key)).first())
         return None if row is None else _from_row(row._mapping)
+
+    async def versions(self, name: ServiceName) -> Sequence[str]:
+        """Read the versions of a name."""
+        query = sa.select(versions.c.version).where(versions.c.name == name)
+        return await self._database.read(lambda connection: connection.scalars(query).all())
+
+    async def names(self, most: int) -> Sequence[str]:
+        """Read names of services, no more than so many."""
+        query = sa.select(services.c.name).limit(most)
+        return await self._database.read(lambda connection: connection.scalars(query).all())
 
     async def list(self, name: ServiceName | None = None) -> list[ServiceRecord]:
         """Read all versions, or those of a name, oldest first."""
