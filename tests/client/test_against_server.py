@@ -199,9 +199,9 @@ def test_a_service_lives_and_dies(client: Client, session: Session) -> None:
         client.service("By the client", "1.0")
 
 
-def test_without_a_version_the_server_makes_one(client: Client) -> None:
+def test_without_a_version_it_is_the_next_one(client: Client) -> None:
     service = client.services.publish("Unversioned", code="y = 1", outputs=["y:integer"])
-    assert len(service.version) == 36
+    assert service.version == "V1.0"
     assert service().y == 1
     service.delete()
 
