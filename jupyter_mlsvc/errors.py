@@ -7,6 +7,7 @@
       UnexpectedAnswer              somebody answers, but not an ML service server
       NotLoggedIn                   no token, or the login has ended
       InvalidInput                  a value or a declaration that can't be sent; a ValueError, too
+        NotPublishable              the service would fail for certain
       ApiError                      the server refused
         BadRequest                  400
         Unauthorized                401
