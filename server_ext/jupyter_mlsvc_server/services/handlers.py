@@ -94,7 +94,7 @@ class RealtimeEndpoint(FormEndpoint):
 
     async def read(self) -> RealtimeRequest:
         """Read the form; the model has to come as a file."""
-        form = await self.form("description", "operationId", "model")
+        form = await self.form("description", "operationId", "model", "check", "replace")
         if "model" in form.fields:
             raise BadRequest("The part 'model' has no file name; send it as a file.")
         return RealtimeRequest(
