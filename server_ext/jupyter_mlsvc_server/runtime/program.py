@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import dis
+import os
 import sys
-import threading
 import traceback
 import types
 import warnings
@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import takewhile
 from operator import is_not
+from pathlib import Path
 from typing import Any, Final
 
 import msgspec
@@ -21,15 +22,18 @@ from jupyter_mlsvc.wire.models import ParameterDefinition
 from jupyter_mlsvc.wire.plain import ValueProblem
 from jupyter_mlsvc.wire.sources import show_source
 from jupyter_mlsvc.wire.values import encode_output, input_decoder
-from jupyter_mlsvc_server.runtime.chance import may_seed, reseed, with_inner
+from jupyter_mlsvc_server.runtime.chance import SEEDING, reseed
+from jupyter_mlsvc_server.runtime.code_facts import facts_of, user_functions, with_inner
 from jupyter_mlsvc_server.runtime.console import Console
 from jupyter_mlsvc_server.runtime.exchange import Exchange, Unfit
 from jupyter_mlsvc_server.runtime.explain import explain, last_line, place
 from jupyter_mlsvc_server.runtime.misfit import Misfit
+from jupyter_mlsvc_server.runtime.mutation import MutationDetector
 from jupyter_mlsvc_server.runtime.problems import CodeProblem, SetupProblem
+from jupyter_mlsvc_server.runtime.process_state import ProcessState
 from jupyter_mlsvc_server.runtime.protocol import Kind, Service
 from jupyter_mlsvc_server.runtime.scratch import Scratch
-from jupyter_mlsvc_server.runtime.watch import Watch
+from jupyter_mlsvc_server.runtime.temporary import TemporaryFiles, temporary_directory
 from jupyter_mlsvc_server.runtime.worker import Observer
 
 _READS: Final = {"LOAD_NAME", "LOAD_GLOBAL", "LOAD_CLASSDEREF", "LOAD_FROM_DICT_OR_GLOBALS"}
@@ -167,7 +171,9 @@ class Program:
         self._codes = [
             code for code, source in zip(compiled.codes, sources, strict=True) if source.strip()
         ]
-        self._may_seed = may_seed(self._codes, namespace, self._own_modules)
+        self._facts = facts_of(
+            (*compiled.codes, compiled.setup, *user_functions(namespace, self._own_modules))
+        )
         self.observer: Observer | None = None
 
     def leave_init_code(self) -> None:
@@ -186,18 +192,28 @@ class Program:
         """
         self._console = console
         self._scratch = scratch
-        self._set_up()
-        self._watch = Watch(self.base, self._reachable(), self._own_modules)
+        facts = self._facts
+        self._temporary = TemporaryFiles(
+            temporary_directory(Path(self.service.work), os.getpid()),
+            watches_shared=facts.names_temporary,
+        )
+        self._temporary.create()
+        made = self._set_up()
+        facts |= facts_of(user_functions(self._namespace))
+        self._may_seed = facts.may_use(SEEDING)
+        self._state = ProcessState(facts, self.base, self._own_modules)
+        self._detector = MutationDetector(
+            self.base, self._reachable() - made, self._own_modules, facts
+        )
         self._newest_module = newest_module()
-        self._threads = threading.active_count()
         self._has_run = False
         self._is_touched = self._had_threads = False
         self._has_failed = False
 
-    def _set_up(self) -> None:
-        """Run the code that runs once in each worker; what it sets is there for all requests."""
+    def _set_up(self) -> set[str]:
+        """Run the code that runs once in each worker; gives the names that it has set."""
         if not self.service.setup_code.strip():
-            return
+            return set()
         self._console.begin()
         try:
             exec(self.compiled.setup, self._namespace)
@@ -209,8 +225,9 @@ class Program:
             ) from error
         if said := self._console.text():
             print(f"setupCode of {self.service.label} said: {said}", file=sys.__stderr__)
-        self.base = dict(self._namespace)
+        before, self.base = self.base, dict(self._namespace)
         self._scratch.keep()
+        return {name for name, value in self.base.items() if before.get(name, before) is not value}
 
     def read(self, body: bytes) -> dict[str, Any] | Exception:
         """Read a request: the inputs, or what is wrong with it or went wrong here."""
@@ -244,6 +261,7 @@ class Program:
             # A thread may have gone on writing; if it still does, the worker is not as it was.
             if self._is_touched or (self._had_threads and self._scratch.touched()):
                 self._scratch.reset()
+            self._temporary.clean()
         except OSError:
             self.retired_for = "files were left that can't be removed"
             return False
@@ -254,11 +272,12 @@ class Program:
         if self._has_failed:
             self.retired_for = "the worker itself failed"
             return False
-        if threading.active_count() > self._threads:
-            self.retired_for = "a thread was left running"
+        if changed := self._state.put_back():
+            self.retired_for = changed
             return False
-        if self._watch.changed():
-            self.retired_for = self._watch.what_changed()
+        self._detector.put_back()
+        if self._detector.has_changed():
+            self.retired_for = self._detector.what_changed()
             return False
         return True
 
@@ -268,6 +287,7 @@ class Program:
             if _is_below(module, str(self._scratch.directory)):
                 sys.modules.pop(name, None)
         self._newest_module = newest_module()
+        self._state.note_imports()
 
     def _reachable(self) -> set[str]:
         """Names that the code looks up, directly or through functions of the snapshot."""
@@ -293,12 +313,7 @@ class Program:
         self._console.begin()
         message, outputs, misfit = "", {}, None
         try:
-            # Filters that the code sets are undone, and warnings given before are given again.
-            with warnings.catch_warnings():
-                namespace.update(values)
-                for code in self._codes:
-                    exec(code, namespace)
-                outputs = self._outputs()
+            outputs = self._state.new_context().run(self._execute, values)
         except Misfit as problem:
             # A model looks at the columns only when it is called.
             misfit = Misfit(*problem.args)
@@ -310,6 +325,7 @@ class Program:
             self._console.write(trace)
             if self.observer is not None:
                 self.observer.raised(error)
+        self._state.put_back_libraries()
         # Files that the code left open are written when nothing refers to them any more.
         while namespace:  # what is dropped may set names once more
             namespace.clear()
@@ -320,9 +336,19 @@ class Program:
         changed = self._scratch.changed_files() if self._is_touched else []
         return self._exchange.result(message, outputs, self._console, self._scratch, changed)
 
+    def _execute(self, values: dict[str, Any]) -> dict[str, Any]:
+        """Run the code and read its outputs."""
+        namespace = self._namespace
+        # Filters that the code sets are undone, and warnings given before are given again.
+        with warnings.catch_warnings():
+            namespace.update(values)
+            for code in self._codes:
+                exec(code, namespace)
+            return self._outputs()
+
     def _look(self) -> None:
         """See whether the code has touched files, once it has run."""
-        self._had_threads = threading.active_count() > self._threads
+        self._had_threads = self._state.has_threads
         self._is_touched = self._scratch.touched()
 
     def _outputs(self) -> dict[str, Any]:

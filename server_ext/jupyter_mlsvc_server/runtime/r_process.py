@@ -128,11 +128,6 @@ class RProcess:
         return b"".join(parts)
 
 
-def temporary_directory(work: Path, pid: int) -> Path:
-    """Name the folder for temporary files of the R process beside a worker."""
-    return work / f"worker-{pid}.tmp"
-
-
 def guard_group() -> None:
     """Have all of this process's group killed when this process ends, however it does.
 

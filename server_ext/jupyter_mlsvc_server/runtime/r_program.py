@@ -25,9 +25,9 @@ from jupyter_mlsvc_server.runtime.r_process import (
     RCrashed,
     RProcess,
     guard_group,
-    temporary_directory,
 )
 from jupyter_mlsvc_server.runtime.scratch import Scratch
+from jupyter_mlsvc_server.runtime.temporary import temporary_directory
 from jupyter_mlsvc_server.runtime.worker import Observer
 
 _CRASHED: Final = 70

@@ -30,12 +30,12 @@ from jupyter_mlsvc_server.runtime.program import (
 )
 from jupyter_mlsvc_server.runtime.protocol import Prepare, Prepared, Refused, Service
 from jupyter_mlsvc_server.runtime.r_code import RUNTIME as R
-from jupyter_mlsvc_server.runtime.r_process import temporary_directory
 from jupyter_mlsvc_server.runtime.r_program import prepare as prepare_r
 from jupyter_mlsvc_server.runtime.realtime import MODEL
 from jupyter_mlsvc_server.runtime.realtime import RUNTIME as REALTIME
 from jupyter_mlsvc_server.runtime.restore import IncompatibleWorkspace, restore
 from jupyter_mlsvc_server.runtime.scratch import Scratch, set_up_directory
+from jupyter_mlsvc_server.runtime.temporary import temporary_directory
 
 
 def main(link: socket.socket) -> None:

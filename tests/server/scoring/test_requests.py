@@ -89,7 +89,7 @@ async def test_an_answer_has_the_six_members_in_order(serve: Serve) -> None:
     service = await serve("y = x + 1", inputs="x:numeric", outputs="y:numeric")
     answer = await service.raw(b'{"x": 9}')
     assert answer.body == (
-        b'{"success":true,"errorMessage":"","outputParameters":{"y":10},'
+        b'{"success":true,"errorMessage":"","outputParameters":{"y":10.0},'
         b'"outputFiles":{},"consoleOutput":"","changedFiles":[]}'
     )
 

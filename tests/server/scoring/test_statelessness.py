@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from jupyter_mlsvc_server.runtime.chance import may_seed
+from jupyter_mlsvc_server.runtime.chance import SEEDING
+from jupyter_mlsvc_server.runtime.code_facts import facts_of, user_functions
 from jupyter_mlsvc_server.scoring.local import LocalEngine
 from tests.server.scoring.serving import Service, Snapshots, StoredContent
 
@@ -197,13 +198,14 @@ async def test_each_worker_has_random_numbers_of_its_own(serve: Serve) -> None:
 async def test_code_that_sets_no_generators_state_is_told_from_code_that_may() -> None:
     """Beginning anew takes time, which only those services pay whose code may need it."""
     space: dict[str, Any] = {"__name__": "__main__"}
-    exec(WORKSPACE, space)
-    quiet = {name: space[name] for name in ("model", "Model", "remember", "step", "score", "np")}
+    exec("def use(): return random.random()", space)
     code = compile("import random; y = random.random()", "<code>", "exec")
-    assert not may_seed([code], quiet)
-    for name in ("seeded", "Dice", "dice", "throw"):
-        assert may_seed([code], quiet | {name: space[name]}), name
-    assert may_seed([compile("def f(r): r.seed(1)", "<code>", "exec")], quiet)
+    quiet = facts_of([code, *user_functions(space)])
+    assert not quiet.may_use(SEEDING)
+    exec("def fit(r): r.seed(1)\nhidden = {'in': [fit]}; del fit", space)
+    assert facts_of(user_functions(space)).may_use(SEEDING)
+    assert facts_of([compile("def f(r): getattr(r, 'seed')(1)", "<code>", "exec")]).may_use(SEEDING)
+    assert facts_of([compile("exec(text)", "<code>", "exec")]).may_use(SEEDING)
 
 
 async def test_workers_that_calls_have_retired_are_counted_with_the_reason(
