@@ -435,8 +435,6 @@ def _service_html(service: Service, state: PanelState) -> str:
             ("errors", f"{statistics.errors:,}" if statistics.errors else ""),
             ("workers replaced", f"{statistics.retired:,}" if statistics.retired else ""),
             ("note", statistics.note),
-            ("retired workers", f"{statistics.retired:,}" if statistics.retired else ""),
-            ("note", statistics.note),
             ("half within", milliseconds(statistics.p50_milliseconds)),
             ("99 % within", milliseconds(statistics.p99_milliseconds)),
         ]

@@ -188,7 +188,8 @@ async def test_a_model_that_is_fitted_again_is_back(serve: Serve, snapshots: Sna
 
 
 async def test_each_worker_has_random_numbers_of_its_own(serve: Serve) -> None:
-    code = "import numpy, random, os; os.environ['WORN'] = '1'\n"
+    left = "t.Thread(target=t.Event().wait, daemon=True).start()"
+    code = f"import numpy, random, threading as t\n{left}\n"
     service = await serve(code + "y = [numpy.random.random(), random.random()]")
     pairs = [(await service.outputs())["y"] for _ in range(4)]
     assert len({tuple(pair) for pair in pairs}) == 4
