@@ -12,8 +12,10 @@ from urllib.parse import quote
 import msgspec
 
 from jupyter_mlsvc.client.auth import Anonymous, Auth
+from jupyter_mlsvc.client.payload import estimated_bytes
 from jupyter_mlsvc.client.transport import ApiRequest, ApiResponse, Timeout, Transport, Upload
-from jupyter_mlsvc.errors import ApiError, NotLoggedIn, UnexpectedAnswer, api_error
+from jupyter_mlsvc.errors import ApiError, NotLoggedIn, PayloadTooLarge, UnexpectedAnswer, api_error
+from jupyter_mlsvc.wire.models import StatusResponse
 from jupyter_mlsvc.wire.problem import Problem
 
 T = TypeVar("T")
@@ -25,6 +27,8 @@ _JSON: Final = "application/json"
 _SUCCESS: Final = 2
 _REDIRECT: Final = 3
 _UNAUTHORIZED: Final = 401
+_MEGA: Final = 1_000_000
+_CERTAINLY: Final = 1.25
 
 
 class Api:
@@ -51,6 +55,7 @@ class Api:
         self.public_url = url
         self.timeout = timeout
         self.auth: Auth = Anonymous()
+        self._max_body_bytes: int | None = None
 
     # --- calls -------------------------------------------------------------------------------
 
@@ -124,6 +129,31 @@ class Api:
             raise UnexpectedAnswer(
                 f"{self.url} answered something that an ML service server does not: {error}."
             ) from None
+
+    def require_room(self, values: Mapping[str, object]) -> None:
+        """See to it that the server takes as much, before any of it is written as JSON.
+
+        Raises
+        ------
+        PayloadTooLarge
+            It does not.
+        """
+        size = estimated_bytes(values)
+        if not size:
+            return
+        if self._max_body_bytes is None:
+            details = self.get(StatusResponse, "status").details or {}
+            limit = details.get("maxBodyBytes")
+            self._max_body_bytes = limit if isinstance(limit, int) else 0
+        # An estimate is none to refuse by where it comes close.
+        if self._max_body_bytes and size > self._max_body_bytes * _CERTAINLY:
+            raise PayloadTooLarge(
+                f"The values take about {size / _MEGA:,.0f} MB as JSON, and the server takes "
+                f"{self._max_body_bytes / _MEGA:,.0f} MB in a request. Send rows in parts with "
+                "%batch or client.batches.start, or have MlsvcApp.max_body_bytes raised there.",
+                status=413,
+                exception_type="PayloadTooLargeException",
+            )
 
     # --- inside ------------------------------------------------------------------------------
 

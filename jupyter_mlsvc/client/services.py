@@ -362,6 +362,7 @@ class Services:
         timeout : float, optional
             Seconds to wait for the answer instead of the client's.
         """
+        self._api.require_room(inputs or {})
         answer = self._api.post(
             models.WebServiceResult,
             "api",

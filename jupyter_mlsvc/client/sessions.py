@@ -142,7 +142,7 @@ class Sessions:
             "sessions",
             session_id,
             "execute",
-            json=_execute_request(code, inputs, outputs, typed=typed),
+            json=self._request(code, inputs, outputs, typed=typed),
             timeout=(self._api.timeout[0], timeout),
         )
         return ExecutionResult.of(answer)
@@ -166,7 +166,7 @@ class Sessions:
         typed : bool
             As for :meth:`execute`.
         """
-        request = _execute_request(code, inputs, outputs, typed=typed)
+        request = self._request(code, inputs, outputs, typed=typed)
         answer = self._api.post(
             models.StartExecutionResponse,
             "sessions",
@@ -402,6 +402,17 @@ class Sessions:
     def delete_object(self, session_id: str, name: str) -> None:
         """Delete a variable (contract: ``deleteWorkspaceObject``)."""
         self._api.delete("sessions", session_id, "workspace", name)
+
+    def _request(
+        self,
+        code: str,
+        inputs: Mapping[str, object] | None,
+        outputs: Sequence[str],
+        *,
+        typed: bool,
+    ) -> models.ExecuteRequest:
+        self._api.require_room(inputs or {})
+        return _execute_request(code, inputs, outputs, typed=typed)
 
     @property
     def _patient(self) -> Timeout:

@@ -48,7 +48,10 @@ def nobody_known(*, token_was_sent: bool) -> Unauthorized:
 def body_too_large(limit: int, *, is_decoded: bool = False) -> PayloadTooLarge:
     """Make the error for a body over the limit, in bytes, as it came or once it is decoded."""
     what = "The decoded body" if is_decoded else "The body"
-    return PayloadTooLarge(f"{what} is larger than this server takes here ({limit:,} bytes).")
+    return PayloadTooLarge(
+        f"{what} is larger than this server takes here ({limit:,} bytes). Send it in parts, or "
+        "have the limit raised (MlsvcApp.max_body_bytes, for uploads MlsvcApp.max_upload_bytes)."
+    )
 
 
 def error_body(error: MlsvcServerError, request_id: str) -> bytes:

@@ -100,9 +100,11 @@ class Status(Endpoint):
     resource = "status"
 
     async def get(self) -> None:
-        """Report it (contract: ``status``)."""
+        """Report it (contract: ``status``), and how large a request may be (our addition)."""
         _ = self.principal
-        self.answer(await self.parts.status.report())
+        report = await self.parts.status.report()
+        details = (report.details or {}) | {"maxBodyBytes": self.web_settings.max_body_bytes}
+        self.answer(msgspec.structs.replace(report, details=details))
 
 
 class Live(Endpoint):
