@@ -167,6 +167,7 @@ class Services:
         description: str | None = None,
         alias: str | None = None,
         response: str | Sequence[str] = (),
+        like: object = None,
         check: Mapping[str, object] | None = None,
         force: bool = False,
         replace: bool = False,
@@ -187,6 +188,8 @@ class Services:
             Name of the call in generated clients (``operationId``).
         response : str or sequence of str
             What the model predicts, by default ``y``; not with bytes, which tell it themselves.
+        like : pandas.DataFrame, optional
+            Some rows as the model was fitted with, whose dtypes it gets (see ``serialize_model``).
         check, force, replace
             As in :meth:`publish`; the input is ``inputData``.
 
@@ -194,6 +197,8 @@ class Services:
         ------
         TypeError
             It is no model.
+        ValueError
+            The model can't be served with columns like those.
         OSError
             The file can't be read.
         Conflict
@@ -207,7 +212,7 @@ class Services:
         >>> iris(flowers).outputData
         {'species_Pred': ['versicolor', 'setosa']}
         """
-        fields = _realtime_form(_model_bytes(model, response), description, alias)
+        fields = _realtime_form(_model_bytes(model, response, like), description, alias)
         if check is not None:
             fields["check"] = msgspec.json.encode(_check(check, force=force)).decode()
         if replace:
@@ -225,12 +230,13 @@ class Services:
         description: str | None = None,
         alias: str | None = None,
         response: str | Sequence[str] = (),
+        like: object = None,
     ) -> Service:
         """Change a realtime service; what is left out stays (``patchRealtimeWebServiceBy…``).
 
         An empty alias takes it away. The parameters are those of :meth:`publish_realtime`.
         """
-        data = None if model is None else _model_bytes(model, response)
+        data = None if model is None else _model_bytes(model, response, like)
         fields = _realtime_form(data, description, alias)
         self._send_form("PATCH", ("realtime-services", name, version), fields)
         return self.get(name, version)
@@ -382,11 +388,11 @@ class Services:
         return looks.Listing((Service(self, row) for row in rows), _COLUMNS, "No services.")
 
 
-def _model_bytes(model: object, response: str | Sequence[str]) -> bytes:
+def _model_bytes(model: object, response: str | Sequence[str], like: object) -> bytes:
     if not isinstance(model, bytes | bytearray) or is_onnx(bytes(model)):
-        return serialize_model(model, response=response)
-    if response:
-        raise TypeError("Bytes tell the response themselves: give it to serialize_model.")
+        return serialize_model(model, response=response, like=like)
+    if response or like is not None:
+        raise TypeError("Bytes tell response and columns themselves: give them to serialize_model.")
     return bytes(model)
 
 

@@ -14,12 +14,15 @@ import os
 import struct
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 import msgspec
 
-from jupyter_mlsvc.wire.model_input import ModelInput, estimator_input
+from jupyter_mlsvc.wire.columns import columns_of
+from jupyter_mlsvc.wire.model_input import ModelInput, estimator_input, known_columns, learnt
+from jupyter_mlsvc.wire.models import ColumnDefinition, ParameterDefinition
 from jupyter_mlsvc.wire.onnx_file import is_onnx, onnx_input
+from jupyter_mlsvc.wire.values import encode_output, input_decoder
 
 MARK: Final = b"blob"
 """The first bytes of a model for clients of the original."""
@@ -32,6 +35,10 @@ EXPECTED: Final = (
 _OURS: Final = MARK + b"mlsvc"
 _FORMAT: Final = 1
 _HEAD: Final = struct.Struct("<BI")
+_DATA_FRAME: Final = "data.frame"
+_TRIED: Final = 3
+"""Rows that a model predicts, to see that it does so for what JSON makes of them."""
+
 _LONGEST_HEADER: Final = 2**24
 _PICKLES: Final = tuple(bytes([0x80, protocol]) for protocol in range(2, 6))
 _COMPRESSED: Final = (b"\x1f\x8b", b"\x78", b"BZh", b"\xfd7zXZ")
@@ -56,12 +63,15 @@ class Header(msgspec.Struct, frozen=True, kw_only=True):
         server.
     input : ModelInput
         What columns it takes; of ONNX the model itself tells.
+    columns : list of ColumnDefinition
+        These columns with their dtypes, where those are known.
     """
 
     kind: Literal["pickle", "onnx"] = "pickle"
     response: tuple[str, ...] = ()
     gather: bool | None = None
     input: ModelInput = ModelInput()
+    columns: list[ColumnDefinition] = []
 
 
 class ModelFile(msgspec.Struct, frozen=True):
@@ -77,7 +87,11 @@ class ModelFile(msgspec.Struct, frozen=True):
 
 
 def serialize_model(
-    model: object, *, response: str | Sequence[str] = (), gather: bool | None = None
+    model: object,
+    *,
+    response: str | Sequence[str] = (),
+    gather: bool | None = None,
+    like: Any = None,
 ) -> bytes:
     """Write a model as bytes for a realtime service.
 
@@ -94,6 +108,10 @@ def serialize_model(
         anybody else's takes part. True says of another model that it predicts each row without
         regard to the others; False has every request predicted on its own. ONNX models are
         gathered if they take any number of rows.
+    like : pandas.DataFrame, optional
+        Some rows as the model was fitted with. Its dtypes, such as categories and dates, are those
+        that the model gets. By default they are what JSON gives, and the categories that the model
+        keeps itself, as HistGradientBoosting and lightgbm do.
 
     Returns
     -------
@@ -103,25 +121,66 @@ def serialize_model(
     Raises
     ------
     TypeError
-        It has no ``predict``, or cannot be pickled; or it is no ONNX model.
+        It has no ``predict``, or cannot be pickled; or it is no ONNX model; or it takes categories
+        that it does not tell.
+    ValueError
+        The model can't be served with such a frame; the message says why.
     OSError
         The file of an ONNX model can't be read.
     """
     names = (response,) if isinstance(response, str) else tuple(response)
     onnx = _onnx_bytes(model)
     if onnx is not None:
+        if like is not None:
+            raise TypeError("An ONNX model says itself what it takes; leave out 'like'.")
         return _head(Header(response=names, gather=gather, kind="onnx")) + onnx
     if isinstance(model, type) or not callable(getattr(model, "predict", None)):
         raise TypeError(
             f"A realtime service needs {EXPECTED}; this is {_article(type(model).__name__)}."
         )
+    columns = known_columns(model) if like is None else _columns_like(model, like)
     import cloudpickle  # slow to load, and of use here only
 
     with io.BytesIO() as file:
-        header = Header(response=names, gather=gather, input=estimator_input(model))
+        header = Header(
+            response=names, gather=gather, input=estimator_input(model), columns=columns
+        )
         file.write(_head(header))
         cloudpickle.dump(model, file, protocol=5)
         return file.getvalue()
+
+
+def _columns_like(model: Any, like: Any) -> list[ColumnDefinition]:
+    """Describe the columns of a frame that a model takes, once it predicts what JSON makes of them.
+
+    Raises
+    ------
+    ValueError
+        A column is missing or can't be had from JSON, or the model predicts something else then.
+    """
+    if not hasattr(like, "iloc") or not hasattr(like, "columns"):
+        raise ValueError(f"'like' has to be a DataFrame of pandas, not {type(like).__name__}.")
+    names = learnt(model, "feature_names_in_")
+    if names is not None:
+        missing = [name for name in names if name not in like.columns]
+        if missing:
+            raise ValueError(f"'like' lacks the column {missing[0]!r} that the model takes.")
+        like = like[list(names)]
+    columns = columns_of(like, strict=True)
+    if not columns:
+        raise ValueError("'like' has two columns of one name, or none.")
+    rows = like.head(_TRIED)
+    plain = encode_output(_DATA_FRAME, rows)
+    read = input_decoder(ParameterDefinition(name="like", type=_DATA_FRAME, columns=columns))
+    served, expected = (
+        encode_output("", learnt(model, "predict")(frame)) for frame in (read(plain, "like"), rows)
+    )
+    if served != expected:
+        raise ValueError(
+            "The model predicts something else for 'like' than for the same rows when they have "
+            f"been JSON: {served!r:.100} instead of {expected!r:.100}."
+        )
+    return columns
 
 
 def _head(header: Header) -> bytes:

@@ -6,6 +6,9 @@ from typing import Any, Final
 
 import msgspec
 
+from jupyter_mlsvc.wire.models import ColumnDefinition
+from jupyter_mlsvc.wire.plain import to_plain
+
 _NUMERIC: Final = frozenset(
     {
         "sklearn.discriminant_analysis",
@@ -69,6 +72,83 @@ def estimator_input(model: Any) -> ModelInput:
         return ModelInput(columns=tuple(Column(str(name), kind) for name in names))
     width = learnt(model, "n_features_in_")
     return ModelInput(width=width if isinstance(width, int) else None, type=kind)
+
+
+def known_columns(model: Any) -> list[ColumnDefinition]:
+    """Describe the columns of a fitted estimator that keeps the categories it was fitted with.
+
+    Returns
+    -------
+    list of ColumnDefinition
+        All that it takes, or none where it keeps no categories, or none that it can be told of.
+
+    Raises
+    ------
+    UnknownCategories
+        It can't predict without categories, and does not say which they are.
+    """
+    first = first_step(model)
+    names = learnt(first, "feature_names_in_")
+    if names is None:
+        return []
+    categories = _of_histograms(first) or _of_lightgbm(first)
+    if not categories:
+        _require_no_categories(first)
+        return []
+    return [_column(str(name), categories.get(str(name))) for name in names]
+
+
+class UnknownCategories(TypeError):
+    """A model takes categories that it can't tell; the message says what to do."""
+
+    def __init__(self, model: Any) -> None:
+        super().__init__(
+            f"The {type(model).__name__} was fitted with categories of pandas, and does not tell "
+            "which. Give some rows of what it was fitted with: like=frame."
+        )
+
+
+def _column(name: str, categories: Any) -> ColumnDefinition:
+    if categories is None:
+        return ColumnDefinition(name=name)
+    listed = to_plain([item for item in categories if item == item], name)  # noqa: PLR0124
+    return ColumnDefinition(name=name, type="category", categories=listed)
+
+
+def _of_histograms(model: Any) -> dict[str, Any]:
+    """Give the categories that a HistGradientBoosting estimator was fitted with."""
+    if not type(model).__name__.startswith("HistGradientBoosting"):
+        return {}
+    encoders = learnt(learnt(model, "_preprocessor"), "named_transformers_") or {}
+    encoder = encoders.get("encoder")
+    names, categories = learnt(encoder, "feature_names_in_"), learnt(encoder, "categories_")
+    if names is None or categories is None:
+        return {}
+    return dict(zip(map(str, names), categories, strict=True))
+
+
+def _of_lightgbm(model: Any) -> dict[str, Any]:
+    """Give the categories that a model of lightgbm was fitted with."""
+    booster = learnt(model, "booster_")
+    categories = learnt(booster, "pandas_categorical")
+    if not categories:
+        return {}
+    infos = booster.dump_model()["feature_infos"]
+    # Those of numbers have limits only; those that never changed are not there.
+    names = [name for name in booster.feature_name() if infos.get(name, {}).get("values")]
+    if len(names) != len(categories):
+        raise UnknownCategories(model)
+    return dict(zip(names, categories, strict=True))
+
+
+def _require_no_categories(model: Any) -> None:
+    """Refuse a model of xgboost that was fitted with categories, as it has no names for them."""
+    if not type(model).__module__.startswith("xgboost."):
+        return
+    booster = learnt(model, "get_booster")
+    kinds = learnt(booster(), "feature_types") if callable(booster) else None
+    if kinds and "c" in kinds:
+        raise UnknownCategories(model)
 
 
 def _takes_numbers(model: Any) -> bool:

@@ -22,9 +22,10 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import msgspec
+from msgspec import UNSET
 
-from jupyter_mlsvc.wire.models import WebServiceResult
-from jupyter_mlsvc.wire.values import decode_input, encode_output
+from jupyter_mlsvc.wire.models import ParameterDefinition, WebServiceResult
+from jupyter_mlsvc.wire.values import encode_output, input_decoder
 from jupyter_mlsvc_server.runtime.console import Console
 from jupyter_mlsvc_server.runtime.model import INPUT, OUTPUT, Model
 from jupyter_mlsvc_server.runtime.program import Compiled, Program
@@ -98,6 +99,10 @@ class RealtimeProgram(Program):
     def __init__(
         self, service: Service, compiled: Compiled, namespace: dict[str, Any], model: Model
     ) -> None:
+        self._input = ParameterDefinition(
+            name=INPUT, type=_DATA_FRAME, columns=list(model.dtypes) or UNSET
+        )
+        service = msgspec.structs.replace(service, inputs=(self._input,))
         super().__init__(service, compiled, namespace)
         self._model = model
 
@@ -119,6 +124,7 @@ class GatheringProgram(RealtimeProgram):
         self._decode: Callable[[bytes], _Request] = msgspec.json.Decoder(_Request).decode
         self._encode = msgspec.json.Encoder().encode
         self._take = _taker(model.columns)
+        self._make_frame = input_decoder(self._input)
         self._head, self._tail = self._frame_of_answers()
         self._is_worn = False
         self._has_predicted = False
@@ -298,7 +304,7 @@ class GatheringProgram(RealtimeProgram):
         if self._model.takes_matrix and _MATRIX.issuperset(group.marks):
             return self._model.predict_matrix(_matrix(group))
         given = dict(zip(group.requests[0].labels, group.columns, strict=True))
-        return self._model(decode_input(_DATA_FRAME, given, INPUT))
+        return self._model(self._make_frame(given, INPUT))
 
     def _predict(
         self, predict: Callable[[Any], dict[str, Any]], rows: Any

@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any, Final
 
+from jupyter_mlsvc.wire.models import ColumnDefinition
 from jupyter_mlsvc_server.runtime.misfit import Misfit
 
 INPUT: Final = "inputData"
@@ -25,6 +26,8 @@ class Model(ABC):
     ----------
     columns : list of str or None
         Names of the columns that it takes, None where it goes by their order.
+    dtypes : sequence of ColumnDefinition
+        The columns as they are given to it; none where they are as JSON has them.
     width : int or None
         How many columns it takes, None where it does not say.
     is_row_wise : bool
@@ -34,6 +37,7 @@ class Model(ABC):
     """
 
     columns: list[str] | None = None
+    dtypes: Sequence[ColumnDefinition] = ()
     width: int | None = None
     is_row_wise: bool = False
     takes_matrix: bool = False

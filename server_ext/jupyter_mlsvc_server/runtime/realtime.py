@@ -12,11 +12,12 @@ import pickle
 import platform
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from jupyter_mlsvc.wire.model_file import read_model_file
-from jupyter_mlsvc.wire.model_input import first_step, learnt
+from jupyter_mlsvc.wire.model_input import UnknownCategories, first_step, known_columns, learnt
+from jupyter_mlsvc.wire.models import ColumnDefinition
 from jupyter_mlsvc_server.runtime.estimators import for_matrices, is_row_wise
 from jupyter_mlsvc_server.runtime.manifest import ObjectEntry, Workspace
 from jupyter_mlsvc_server.runtime.model import INPUT, OUTPUT, Model, NotAModel, named
@@ -29,6 +30,7 @@ MODEL: Final = "model"
 CODE: Final = f"{OUTPUT} = {MODEL}({INPUT})"
 """What runs for each request."""
 
+_PLAIN_NUMBERS: Final = frozenset({"", "int64", "float64"})
 _JOBLIB: Final = re.compile(rb"joblib\.numpy_pickle")
 _COMPRESSED: Final = re.compile(rb"[^\x80]")
 
@@ -80,7 +82,7 @@ def load_model(model_file: memoryview) -> Model:
     header = file.header
     if header.kind == "onnx":
         return OnnxModel(file.content, header.response, header.gather)
-    return EstimatorModel(_load(file.content), header.response, header.gather)
+    return EstimatorModel(_load(file.content), header.response, header.gather, header.columns)
 
 
 def _load(data: memoryview) -> object:
@@ -102,10 +104,16 @@ class EstimatorModel(Model):
         Names of what it predicts.
     gather
         Whether rows of several callers may be predicted in one call; None finds out.
+    columns
+        Its columns with their dtypes; the categories that the object knows where there are none.
     """
 
     def __init__(
-        self, estimator: Any, response: tuple[str, ...] = (), gather: bool | None = None
+        self,
+        estimator: Any,
+        response: tuple[str, ...] = (),
+        gather: bool | None = None,
+        columns: Sequence[ColumnDefinition] = (),
     ) -> None:
         if isinstance(estimator, type) or not callable(getattr(estimator, "predict", None)):
             kind = type(estimator)
@@ -116,12 +124,19 @@ class EstimatorModel(Model):
         self._estimator = estimator
         self._response = response
         self._takes_one_column = _takes_one_column(estimator)
-        self.columns = _column_names(estimator)
+        names = _column_names(estimator)
+        self._by_order = names is None and not columns
+        self.dtypes = columns or _known_columns(estimator)
+        self.columns = [column.name for column in columns] if names is None and columns else names
         self.width = 1 if self._takes_one_column else learnt(estimator, "n_features_in_")
         self.is_row_wise = is_row_wise(estimator) if gather is None else gather
         self._for_matrices = None
-        if self.columns is not None:
+        if any(column.type not in _PLAIN_NUMBERS for column in self.dtypes):
+            pass  # the columns are no matrix
+        elif names is not None:
             self._for_matrices = for_matrices(estimator)
+        elif columns:
+            pass  # it wants a DataFrame
         elif self.width is not None and not self._takes_one_column:
             self._for_matrices = estimator
         self.takes_matrix = self._for_matrices is not None
@@ -130,9 +145,9 @@ class EstimatorModel(Model):
         """Predict all rows at once; see the class above for what it raises."""
         rows = self.select(frame)
         # Give the estimator what it was fitted with.
-        if self.columns is None and self._takes_one_column:
+        if self._by_order and self._takes_one_column:
             rows = rows.iloc[:, 0]
-        elif self.columns is None and self.width is not None:
+        elif self._by_order and self.width is not None:
             rows = rows.to_numpy()
         return named(self._estimator.predict(rows), self._response, len(frame))
 
@@ -153,6 +168,20 @@ def _require_fitted(estimator: Any) -> None:
         check_is_fitted(estimator)
     except NotFittedError as error:
         raise NotAModel(f"the {type(estimator).__name__} is not fitted") from error
+
+
+def _known_columns(estimator: Any) -> list[ColumnDefinition]:
+    """Describe the columns of an estimator that keeps the categories it was fitted with.
+
+    Raises
+    ------
+    NotAModel
+        It can't predict without categories, and does not say which they are.
+    """
+    try:
+        return known_columns(estimator)
+    except UnknownCategories as error:
+        raise NotAModel(f"it can't be called with JSON. {error}") from None
 
 
 def _column_names(estimator: Any) -> list[str] | None:

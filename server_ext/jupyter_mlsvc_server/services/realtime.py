@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
+from msgspec import UNSET
+
 from jupyter_mlsvc.wire.model_file import EXPECTED, InvalidModelFile, read_model_file
 from jupyter_mlsvc.wire.model_input import ModelInput
 from jupyter_mlsvc.wire.models import ParameterDefinition, PublishCheckRequest
@@ -49,6 +51,11 @@ class RealtimeRequest:
         except InvalidModelFile as error:
             raise BadRequest(str(error)) from None
 
+    def input(self) -> ParameterDefinition:
+        """Describe the input, with the columns that the model's file tells the dtypes of."""
+        columns = read_model_file(self.mapped()).header.columns
+        return ParameterDefinition(name=INPUT, type=_DATA_FRAME, columns=columns or UNSET)
+
     def mapped(self) -> memoryview:
         """Give the model's bytes without taking them into memory; there has to be a model."""
         assert self.model is not None
@@ -89,7 +96,7 @@ def first_revision(request: RealtimeRequest) -> Revision:
         init_code=None,
         description="",
         operation_id=None,
-        inputs=(ParameterDefinition(name=INPUT, type=_DATA_FRAME),),
+        inputs=(),
         outputs=(ParameterDefinition(name=OUTPUT, type=_DATA_FRAME),),
         output_files=(),
         snapshot_id=None,
@@ -117,8 +124,10 @@ def next_revision(current: Revision, request: RealtimeRequest) -> Revision:
 def _changed(base: Revision, request: RealtimeRequest) -> Revision:
     request.validate()
     operation_id = base.operation_id if request.operation_id is None else request.operation_id
+    inputs = base.inputs if request.model is None else (request.input(),)
     return replace(
         base,
+        inputs=inputs,
         description=base.description if request.description is None else request.description,
         operation_id=operation_id or None,
     )

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterator
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import msgspec
 import numpy
@@ -20,7 +20,7 @@ from skl2onnx.common.data_types import FloatTensorType, StringTensorType
 from sklearn.base import BaseEstimator
 from sklearn.compose import ColumnTransformer
 from sklearn.datasets import load_iris
-from sklearn.ensemble import RandomForestRegressor
+from sklearn.ensemble import HistGradientBoostingRegressor, RandomForestRegressor
 from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LinearRegression, LogisticRegression
@@ -30,11 +30,12 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from sklearn.svm import SVC
 
 from jupyter_mlsvc import serialize_model
+from jupyter_mlsvc.wire.model_file import MARK
 from jupyter_mlsvc.wire.models import ParameterDefinition
 from jupyter_mlsvc_server.runtime.console import Console
 from jupyter_mlsvc_server.runtime.gathering import MOST, GatheringProgram, RealtimeProgram
 from jupyter_mlsvc_server.runtime.manifest import BlobEntry, Manifest
-from jupyter_mlsvc_server.runtime.model import INPUT, OUTPUT, Model
+from jupyter_mlsvc_server.runtime.model import INPUT, OUTPUT, Model, NotAModel
 from jupyter_mlsvc_server.runtime.onnx_model import OnnxModel
 from jupyter_mlsvc_server.runtime.program import compile_service
 from jupyter_mlsvc_server.runtime.protocol import Kind, Service
@@ -42,6 +43,7 @@ from jupyter_mlsvc_server.runtime.realtime import (
     CODE,
     RUNTIME,
     EstimatorModel,
+    load_model,
     stream,
     workspace,
 )
@@ -91,11 +93,13 @@ def enter(
         def enter(estimator: Any, response: tuple[str, ...] = ()) -> GatheringProgram:
             folder = tmp_path_factory.mktemp("service")
             service = service_in(folder)
-            model: Model = (
-                OnnxModel(estimator, response)
-                if isinstance(estimator, bytes)
-                else EstimatorModel(estimator, response, gather=True)
-            )
+            model: Model
+            if not isinstance(estimator, bytes):
+                model = EstimatorModel(estimator, response, gather=True)
+            elif estimator.startswith(MARK):
+                model = load_model(memoryview(estimator))
+            else:
+                model = OnnxModel(estimator, response)
             namespace = {"model": model}
             program = GatheringProgram(service, compile_service(service), namespace, model)
             scratch = Scratch(folder / "scratch", (), Path)
@@ -400,6 +404,29 @@ def is_same(left: tuple[Kind, bytes], right: tuple[Kind, bytes]) -> bool:
     )
 
 
+LIKE = pandas.DataFrame(
+    {
+        "when": pandas.to_datetime(["2024-02-29T23:00Z", "2024-03-01T01:00Z"]).tz_convert(
+            "Asia/Tokyo"
+        ),
+        "size": pandas.Categorical(["L", "S"], ["S", "M", "L"], ordered=True),
+        "n": pandas.array([1, None], "Int64"),
+    }
+)
+WHEN = ["2024-02-29T23:00:00Z", "2024-03-01T09:00:00+09:00", None]
+
+
+def by_dtypes(rows: Any) -> Any:
+    assert rows.dtypes.equals(LIKE.dtypes), rows.dtypes
+    day = rows["when"].dt.day_of_year.fillna(0)
+    return day + rows["size"].cat.codes + rows["n"].fillna(0).astype(int)
+
+
+def with_known_categories() -> Any:
+    frame = MIXED.assign(city=MIXED["city"].astype("category"))[["city", "rooms"]]
+    return HistGradientBoostingRegressor(max_iter=5, min_samples_leaf=1).fit(frame, PRICE)
+
+
 MODELS: dict[str, tuple[Callable[[], Any], Any]] = {
     "by position": (lambda: SVC().fit(IRIS.to_numpy(), SPECIES), requests(NAMES)),
     "by name": (lambda: LogisticRegression(max_iter=500).fit(IRIS, SPECIES), requests(NAMES)),
@@ -415,6 +442,19 @@ MODELS: dict[str, tuple[Callable[[], Any], Any]] = {
             old=st.booleans(),
             rooms=st.one_of(st.integers(0, 5), st.none()),
         ),
+    ),
+    "dtypes of a frame": (
+        lambda: serialize_model(Predict(by_dtypes), like=LIKE, gather=True),
+        requests(
+            list(LIKE.columns),
+            when=st.sampled_from(WHEN),
+            size=st.sampled_from(["S", "M", "L", None]),
+            n=st.none() | st.integers(0, 5) | st.just(2.0),
+        ),
+    ),
+    "categories that the model keeps": (
+        with_known_categories,
+        requests(["city", "rooms"], city=st.sampled_from([*CITIES, None]), rooms=number),
     ),
     "a forest": (
         lambda: RandomForestRegressor(5, random_state=0).fit(IRIS[["a", "b"]], IRIS["c"]),
@@ -456,6 +496,110 @@ class Predict(BaseEstimator):  # type: ignore[misc]  # scikit-learn is untyped
 
     def predict(self, rows: Any) -> Any:
         return self.function(rows)
+
+
+def test_a_model_gets_the_dtypes_that_it_was_serialised_with(enter: Enter) -> None:
+    program = enter(serialize_model(Predict(by_dtypes), like=LIKE, gather=True))
+    good: dict[str, list[Any]] = {
+        "more": [1],
+        "n": [None],
+        "size": ["L"],
+        "when": ["2024-02-29T15:00:00Z"],
+    }
+    wrong = {
+        "size": (["XL"], "inputData[\"size\"][0] must be one of 'S', 'M', 'L' (category)"),
+        "when": (["2024-02-30T15:00:00Z"], "an ISO date and time with an offset"),
+        "n": ([1.5], "a whole number"),
+    }
+    bodies = [body_of(good), *(body_of({**good, name: each[0]}) for name, each in wrong.items())]
+    answers = together(
+        program, [*bodies, body_of([{**good, **{k: v[0] for k, v in good.items()}}])]
+    )
+    # In Tokyo it is the next day already.
+    assert predictions(answers[0]) == predictions(answers[-1]) == {"y_Pred": [61 + 2]}
+    for (kind, body), (_, message) in zip(answers[1:-1], wrong.values(), strict=True):
+        assert kind is Kind.MISFIT
+        assert message in json.loads(body)["message"]
+
+
+def test_categories_that_a_model_keeps_are_given_to_it(enter: Enter) -> None:
+    model = with_known_categories()
+    program = enter(model)
+    frame = MIXED.assign(city=MIXED["city"].astype("category"))[["city", "rooms"]]
+    expected = model.predict(frame.head(5)).tolist()
+    for i, prediction in enumerate(expected):
+        row = MIXED[["city", "rooms"]].iloc[[i]].to_dict("list")
+        assert predictions(together(program, [body_of(row)])[0]) == {"y_Pred": [prediction]}
+    nothing = model.predict(frame.head(1).assign(city=pandas.Categorical([None], CITIES))).tolist()
+    row = MIXED[["city", "rooms"]].iloc[[0]].to_dict("list")
+    alone = together(program, [body_of({**row, "city": [None]})])
+    assert predictions(alone[0]) == {"y_Pred": nothing}
+
+
+class Booster:
+    """Knows what lightgbm's does."""
+
+    pandas_categorical: ClassVar = [["b", "a"]]
+
+    def __init__(self, values: list[int]) -> None:
+        self._values = values
+
+    def feature_name(self) -> list[str]:
+        return ["n", "c"]
+
+    def dump_model(self) -> dict[str, Any]:
+        return {"feature_infos": {"n": {"values": []}, "c": {"values": self._values}}}
+
+
+class Boosted:
+    """Is to its server what a model of lightgbm is."""
+
+    feature_names_in_ = ("n", "c")
+
+    def __init__(self, values: list[int]) -> None:
+        self.booster_ = Booster(values)
+
+    def predict(self, rows: Any) -> Any:
+        assert list(rows["c"].cat.categories) == ["b", "a"]
+        return rows["c"].cat.codes + rows["n"]
+
+
+def test_categories_of_a_booster_are_given_to_it(enter: Enter) -> None:
+    program = enter(serialize_model(Boosted([0, 1]), gather=True))
+    bodies = [body_of({"c": [c], "n": [10]}) for c in ("a", "b", None)]
+    assert [predictions(each)["y_Pred"] for each in together(program, bodies)] == [[11], [10], [9]]
+
+
+def test_a_model_that_does_not_tell_its_categories_is_refused() -> None:
+    unknown = Boosted([])
+    with pytest.raises(TypeError, match=r"does not tell which.*like=frame"):
+        serialize_model(unknown)
+    with pytest.raises(NotAModel, match="like=frame"):
+        EstimatorModel(unknown)
+    rows = pandas.DataFrame({"n": [1], "c": pandas.Categorical(["a"], ["b", "a"])})
+    assert load_model(memoryview(serialize_model(unknown, like=rows))).columns == ["n", "c"]
+
+
+@pytest.mark.parametrize(
+    ("like", "message"),
+    [
+        (LIKE.drop(columns="n"), "lacks the column 'n'"),
+        (LIKE.assign(n=pandas.cut([1, 2], 2)), "'n' is a category of interval"),
+        (LIKE.assign(n=[1j, 2j]), "'n' has the dtype complex128"),
+        (LIKE.to_numpy(), "has to be a DataFrame"),
+    ],
+)
+def test_a_frame_that_cannot_be_served_is_refused(like: Any, message: str) -> None:
+    model = Predict(by_dtypes)
+    model.feature_names_in_ = list(LIKE)
+    with pytest.raises(ValueError, match=message):
+        serialize_model(model, like=like)
+
+
+def test_a_model_that_sees_what_json_drops_is_refused() -> None:
+    like = pandas.DataFrame({"a": [1.0, 2.0]}, index=[5, 6])
+    with pytest.raises(ValueError, match="predicts something else"):
+        serialize_model(Predict(lambda rows: rows.index + rows["a"]), like=like)
 
 
 def loud(rows: Any) -> Any:
