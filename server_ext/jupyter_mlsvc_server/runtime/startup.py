@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import os
 import warnings
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jupyter_mlsvc.wire.sources import let_inspect_find_classes
-from jupyter_mlsvc_server.runtime import agent
+from jupyter_mlsvc_server.runtime import agent, packages
+from jupyter_mlsvc_server.runtime.packages import SessionPackages
 
 if TYPE_CHECKING:
     from ipykernel.zmqshell import ZMQInteractiveShell
@@ -27,6 +29,7 @@ def start(shell: ZMQInteractiveShell, *, sklearn_1d: bool) -> None:
         Whether a 1-D sample is understood by scikit-learn's estimators; see ``runtime.compat``.
     """
     agent.load(shell)
+    SessionPackages(shell, Path.cwd() / packages.FOLDER).register()
     let_inspect_find_classes()
     if sklearn_1d:
         from jupyter_mlsvc_server.runtime import compat

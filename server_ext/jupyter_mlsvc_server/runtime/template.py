@@ -15,9 +15,10 @@ from pathlib import Path
 
 from jupyter_mlsvc.wire.model_file import EXPECTED
 from jupyter_mlsvc.wire.sources import let_inspect_find_classes
-from jupyter_mlsvc_server.runtime import trial, worker
+from jupyter_mlsvc_server.runtime import packages, trial, worker
 from jupyter_mlsvc_server.runtime.children import Control, Parent
 from jupyter_mlsvc_server.runtime.explain import last_line
+from jupyter_mlsvc_server.runtime.files import write_files
 from jupyter_mlsvc_server.runtime.gathering import GatheringProgram, RealtimeProgram
 from jupyter_mlsvc_server.runtime.model import Model
 from jupyter_mlsvc_server.runtime.outbox import outbox_path
@@ -109,8 +110,15 @@ def _restore(
     manifest = service.manifest
     assert manifest is not None
     path = worker.blob_path(service)
-    scratch = Scratch(Path(service.work) / "template", manifest.files, path)
+    files, installed = packages.split(manifest.files)
+    scratch = Scratch(Path(service.work) / "template", files, path)
     scratch.create()
+    if installed:
+        # Once for all workers, which neither copy them nor look after each request at them.
+        folder = Path(service.work) / "packages"
+        folder.mkdir(mode=0o700)
+        write_files(installed, path, folder)
+        packages.use(folder / packages.FOLDER)
     sys.path.insert(0, str(scratch.directory))
     sys.dont_write_bytecode = True  # no __pycache__ among the user's files
     standard_output, sys.stdout = sys.stdout, sys.stderr

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, Protocol, runtime_checkable
 
+from jupyter_mlsvc_server.runtime import packages
 from jupyter_mlsvc_server.runtime.console import Console
 from jupyter_mlsvc_server.runtime.outbox import Outbox, outbox_path
 from jupyter_mlsvc_server.runtime.problems import SetupProblem
@@ -111,7 +112,7 @@ def enter(program: Program) -> None:
     service = program.service
     scratch = Scratch(
         scratch_directory(Path(service.work), os.getpid()),
-        service.manifest.files if service.manifest is not None else (),
+        packages.split(service.manifest.files)[0] if service.manifest is not None else (),
         blob_path(service),
     )
     scratch.create()

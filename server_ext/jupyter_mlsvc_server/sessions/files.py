@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import BinaryIO, Final
 
 from jupyter_mlsvc.wire.names import file_name
+from jupyter_mlsvc_server.runtime import packages
 from jupyter_mlsvc_server.sessions.errors import FileNotFound, NotAFile
 
 State = dict[str, tuple[int, int, int, int]]
@@ -23,7 +24,7 @@ State = dict[str, tuple[int, int, int, int]]
 
 # A tree with more entries is compared in part only.
 _MOST_ENTRIES: Final = 20_000
-_NOT_COMPARED: Final = frozenset({"__pycache__", ".ipynb_checkpoints"})
+_NOT_COMPARED: Final = frozenset({"__pycache__", ".ipynb_checkpoints", packages.FOLDER})
 
 
 @dataclass(frozen=True, slots=True)

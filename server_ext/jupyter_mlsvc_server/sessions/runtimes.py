@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 from typing import Any, Final, Protocol
 
-from jupyter_mlsvc_server.runtime import r_code
+from jupyter_mlsvc_server.runtime import packages, r_code
 from jupyter_mlsvc_server.runtime.children import dying_with
 from jupyter_mlsvc_server.runtime.r_code import quoted, utf8_locale
 from jupyter_mlsvc_server.sessions.agents import Agent, CommAgent, FileAgent
@@ -79,10 +79,16 @@ class PythonRuntime:
         self._sklearn_1d = sklearn_1d
 
     def environment(self, home: Path) -> dict[str, str]:
-        """Keep IPython's profile in the session's own folder."""
+        """Keep IPython's profile, and what pip installs, in the session's own folder."""
         folder = home / "ipython"
         folder.mkdir(mode=0o700)
-        return {"IPYTHONDIR": str(folder)}
+        return {
+            "IPYTHONDIR": str(folder),
+            "PIP_TARGET": str(home / "work" / packages.FOLDER),
+            # Into a folder of its own pip installs another version only if it is told to upgrade.
+            "PIP_UPGRADE": "1",
+            "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+        }
 
     def launch_options(self) -> dict[str, Any]:
         """Give none: ipykernel looks for itself whether the server is still there."""
