@@ -9,7 +9,6 @@ something that the next call would load again.
 from __future__ import annotations
 
 import contextlib
-import importlib
 import sys
 import types
 from collections import deque
@@ -47,8 +46,6 @@ class LibraryGuard:
         self._attributes: list[tuple[Any, str, Any]] = []
         self._tables: list[tuple[Any, tuple[Any, ...], Any]] = []
         self._seen: set[int] = set()
-        if facts.stored or facts.runs_texts:
-            _import_all(facts.modules)
         self.note_imports()
 
     def note_imports(self) -> None:
@@ -127,15 +124,6 @@ class LibraryGuard:
                 self._seen.add(id(table))
                 copy = table.copy()
                 self._tables.append((table, tuple(_items(copy)), copy))
-
-
-def _import_all(names: Iterable[str]) -> None:
-    """Import what the code is going to, so that it is known before the code changes it."""
-    for name in sorted(names):
-        if name not in sys.modules:
-            # What is missing shows where the code uses it.
-            with contextlib.suppress(Exception):
-                importlib.import_module(name)
 
 
 def _items(table: Any) -> Iterable[Any]:

@@ -7,7 +7,9 @@ nobody sees, is in the page ``docs/explanation/isolation.md``.
 from __future__ import annotations
 
 import _thread
+import contextlib
 import contextvars
+import importlib
 import logging
 import os
 import sys
@@ -18,7 +20,7 @@ from typing import Any, Final
 from jupyter_mlsvc_server.runtime.attributes import LibraryGuard
 from jupyter_mlsvc_server.runtime.code_facts import CodeFacts
 from jupyter_mlsvc_server.runtime.dict_version import version_of
-from jupyter_mlsvc_server.runtime.settings import SettingsGuard
+from jupyter_mlsvc_server.runtime.settings import SETTINGS, SettingsGuard
 
 _LOGGING_WORDS: Final = frozenset({
     "basicConfig", "addHandler", "removeHandler", "setLevel", "addFilter", "removeFilter",
@@ -47,7 +49,7 @@ class ProcessState:
     def __init__(
         self, facts: CodeFacts, namespace: Mapping[str, Any], own: Iterable[types.ModuleType]
     ) -> None:
-        # First, because it may import what the others look after.
+        _import_changed(facts)
         self._libraries = LibraryGuard(facts, namespace, own)
         self._settings = SettingsGuard(facts)
         self._environment = _Environment()
@@ -90,6 +92,19 @@ class ProcessState:
         if changed := self._settings.put_back() or self._libraries.put_back():
             return f"this can't be put back: {changed}"
         return ""
+
+
+def _import_changed(facts: CodeFacts) -> None:
+    """Import what the code imports and may change, so that it is known as it was before."""
+    wanted = facts.modules
+    if not (facts.stored or facts.runs_texts):
+        changed = {"matplotlib"} | {row.library for row in SETTINGS if facts.may_use(row.words)}
+        packages = {library.partition(".")[0] for library in changed}
+        wanted = frozenset(name for name in wanted if name.partition(".")[0] in packages)
+    for name in sorted(wanted - sys.modules.keys()):
+        # What is missing shows where the code uses it.
+        with contextlib.suppress(Exception):
+            importlib.import_module(name)
 
 
 def _context_of_calls() -> contextvars.Context:

@@ -9,6 +9,7 @@ import traceback
 import types
 import warnings
 from collections.abc import Iterable
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from functools import partial
 from itertools import takewhile
@@ -23,7 +24,12 @@ from jupyter_mlsvc.wire.plain import ValueProblem
 from jupyter_mlsvc.wire.sources import show_source
 from jupyter_mlsvc.wire.values import encode_output, input_decoder
 from jupyter_mlsvc_server.runtime.chance import SEEDING, reseed
-from jupyter_mlsvc_server.runtime.code_facts import facts_of, user_functions, with_inner
+from jupyter_mlsvc_server.runtime.code_facts import (
+    CodeFacts,
+    facts_of,
+    user_functions,
+    with_inner,
+)
 from jupyter_mlsvc_server.runtime.console import Console
 from jupyter_mlsvc_server.runtime.exchange import Exchange, Unfit
 from jupyter_mlsvc_server.runtime.explain import explain, last_line, place
@@ -199,16 +205,27 @@ class Program:
         )
         self._temporary.create()
         made = self._set_up()
-        facts |= facts_of(user_functions(self._namespace))
+        self._guard(facts | facts_of(user_functions(self._namespace)), made)
+        self._has_run = False
+        self._is_touched = self._had_threads = False
+        self._has_failed = False
+
+    def _guard(self, facts: CodeFacts, made: AbstractSet[str]) -> None:
+        """Take all as it is now as what each request is to find.
+
+        Parameters
+        ----------
+        facts
+            What the code names.
+        made
+            Names whose objects may change.
+        """
         self._may_seed = facts.may_use(SEEDING)
         self._state = ProcessState(facts, self.base, self._own_modules)
         self._detector = MutationDetector(
             self.base, self._reachable() - made, self._own_modules, facts
         )
         self._newest_module = newest_module()
-        self._has_run = False
-        self._is_touched = self._had_threads = False
-        self._has_failed = False
 
     def _set_up(self) -> set[str]:
         """Run the code that runs once in each worker; gives the names that it has set."""
@@ -257,6 +274,10 @@ class Program:
             reseed()
         if newest_module() is not self._newest_module:
             self._forget_modules()
+        return self._put_files_back() and self._is_as_it_was()
+
+    def _put_files_back(self) -> bool:
+        """Put files back; tell whether that was possible."""
         try:
             # A thread may have gone on writing; if it still does, the worker is not as it was.
             if self._is_touched or (self._had_threads and self._scratch.touched()):
@@ -265,7 +286,7 @@ class Program:
         except OSError:
             self.retired_for = "files were left that can't be removed"
             return False
-        return self._is_as_it_was()
+        return True
 
     def _is_as_it_was(self) -> bool:
         """Tell whether nothing has changed that can't be put back."""
@@ -309,11 +330,10 @@ class Program:
     # --- the run -----------------------------------------------------------------------------
 
     def _run(self, values: dict[str, Any]) -> tuple[Kind, bytes]:
-        namespace = self._namespace
         self._console.begin()
         message, outputs, misfit = "", {}, None
         try:
-            outputs = self._state.new_context().run(self._execute, values)
+            outputs = self._run_apart(values)
         except Misfit as problem:
             # A model looks at the columns only when it is called.
             misfit = Misfit(*problem.args)
@@ -325,16 +345,25 @@ class Program:
             self._console.write(trace)
             if self.observer is not None:
                 self.observer.raised(error)
-        self._state.put_back_libraries()
-        # Files that the code left open are written when nothing refers to them any more.
-        while namespace:  # what is dropped may set names once more
-            namespace.clear()
-        namespace.update(self.base)
+        self._put_names_back()
         self._look()
         if misfit is not None:
             return self._exchange.misfit(misfit)
         changed = self._scratch.changed_files() if self._is_touched else []
         return self._exchange.result(message, outputs, self._console, self._scratch, changed)
+
+    def _run_apart(self, values: dict[str, Any]) -> dict[str, Any]:
+        """Run the code with context variables of its own."""
+        return self._state.new_context().run(self._execute, values)
+
+    def _put_names_back(self) -> None:
+        """Have the code's names be as they were, and those of libraries that it has changed."""
+        self._state.put_back_libraries()
+        namespace = self._namespace
+        # Files that the code left open are written when nothing refers to them any more.
+        while namespace:  # what is dropped may set names once more
+            namespace.clear()
+        namespace.update(self.base)
 
     def _execute(self, values: dict[str, Any]) -> dict[str, Any]:
         """Run the code and read its outputs."""

@@ -228,6 +228,8 @@ class TrialReport(msgspec.Struct, frozen=True, kw_only=True):
         Types of the outputs that are declared without one.
     needs_inputs : bool
         Whether initCode failed for want of an input, which it has in a call.
+    retired_for : str
+        What was changed that can't be put back, so that a worker would have been replaced.
     """
 
     kind: int
@@ -235,6 +237,7 @@ class TrialReport(msgspec.Struct, frozen=True, kw_only=True):
     line: Line | None = None
     types: dict[str, str] = {}
     needs_inputs: bool = False
+    retired_for: str = ""
 
 
 def unpack_length(header: bytes) -> int:

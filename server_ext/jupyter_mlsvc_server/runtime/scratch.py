@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import os
 import shutil
 import stat
@@ -41,7 +42,7 @@ class Scratch:
     ) -> None:
         self.directory = directory
         self._files = tuple(files)
-        self._names = {entry.path for entry in self._files}
+        self._names = self._original = {entry.path for entry in self._files}
         self._origin: Path | None = None
         self._blob_path = blob_path
         self._state: dict[str, tuple[int, int]] = {}
@@ -106,6 +107,15 @@ class Scratch:
             return
         self._origin = origin = set_up_directory(self.directory)
         shutil.copytree(self.directory, origin, symlinks=True)
+        self._original = set(self._walk())
+        self.accept()
+
+    def accept(self, passing: Iterable[str] = ()) -> None:
+        """Leave what is in it now as it is, but for some files if they were not there at first."""
+        os.chdir(self.directory)
+        for name in set(passing) - self._original:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(self._path(name))
         self._names = set(self._walk())
         self._remember()
 

@@ -12,14 +12,17 @@ import sys
 import types
 from functools import partial
 from pathlib import Path
+from typing import Final
 
 from jupyter_mlsvc.wire.model_file import EXPECTED
+from jupyter_mlsvc.wire.models import Isolation
 from jupyter_mlsvc.wire.sources import let_inspect_find_classes
 from jupyter_mlsvc_server.runtime import packages, trial, worker
 from jupyter_mlsvc_server.runtime.children import Control, Parent
 from jupyter_mlsvc_server.runtime.explain import last_line
 from jupyter_mlsvc_server.runtime.files import write_files
 from jupyter_mlsvc_server.runtime.gathering import GatheringProgram, RealtimeProgram
+from jupyter_mlsvc_server.runtime.isolated import ForkingProgram, SharingProgram
 from jupyter_mlsvc_server.runtime.model import Model
 from jupyter_mlsvc_server.runtime.outbox import outbox_path
 from jupyter_mlsvc_server.runtime.problems import CodeProblem, SnapshotProblem, refuse_missing
@@ -37,6 +40,12 @@ from jupyter_mlsvc_server.runtime.realtime import RUNTIME as REALTIME
 from jupyter_mlsvc_server.runtime.restore import IncompatibleWorkspace, restore
 from jupyter_mlsvc_server.runtime.scratch import Scratch, set_up_directory
 from jupyter_mlsvc_server.runtime.temporary import temporary_directory
+
+_PROGRAMS: Final[dict[Isolation, type[Program]]] = {
+    "worker": Program,
+    "call": ForkingProgram,
+    "none": SharingProgram,
+}
 
 
 def main(link: socket.socket) -> None:
@@ -101,7 +110,8 @@ def prepare(service: Service) -> tuple[Program, dict[str, str]]:
             kind = GatheringProgram if model.is_row_wise else RealtimeProgram
             return kind(service, compiled, namespace, model), lost
     modules = [module for _, module in modules_since(newest)]
-    return Program(service, compiled, namespace, modules), lost
+    program = _PROGRAMS[service.isolation]
+    return program(service, compiled, namespace, modules), lost
 
 
 def _restore(

@@ -75,6 +75,8 @@ def serve(program: Program, link: socket.socket) -> None:
         else:
             limit(trial.seconds, RUNNING)
             kind, body = _answer(program, trial.body or b"")
+            if trial.body is not None and kind is Kind.SUCCESS and not program.reset():
+                observer.retired_for = program.retired_for
     link.sendall(pack(observer.report(kind, body)))
 
 
@@ -124,6 +126,7 @@ class _Observer:
         self._line: Line | None = None
         self._types: dict[str, str] = {}
         self._needs_inputs = False
+        self.retired_for = ""
 
     def raised(self, error: BaseException) -> None:
         """Take the exception that code in Python has raised."""
@@ -155,6 +158,7 @@ class _Observer:
             line=self._line,
             types=self._types,
             needs_inputs=self._needs_inputs,
+            retired_for=self.retired_for,
         )
 
 

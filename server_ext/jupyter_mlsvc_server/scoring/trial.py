@@ -37,11 +37,14 @@ class TrialOutcome(msgspec.Struct, frozen=True, kw_only=True):
         The ``WebServiceResult`` in JSON; empty where there is none.
     types : dict
         Types of the outputs that are declared without one.
+    retired_for : str
+        What was changed that can't be put back, so that a worker would have been replaced.
     """
 
     problem: str = ""
     answer: bytes = b""
     types: dict[str, str] = {}
+    retired_for: str = ""
 
 
 async def receive_report(link: socket.socket) -> TrialReport:
@@ -82,7 +85,7 @@ def told(report: TrialReport, trial: Trial) -> TrialOutcome:
     if report.kind == Kind.NOT_SET_UP:
         raise UnservableCode(report.body.decode())
     if report.kind == Kind.SUCCESS:
-        return TrialOutcome(answer=report.body, types=report.types)
+        return TrialOutcome(answer=report.body, types=report.types, retired_for=report.retired_for)
     if report.kind == Kind.MISFIT:
         return TrialOutcome(problem=msgspec.json.decode(report.body, type=Problem).message)
     if report.kind != Kind.FAILURE:

@@ -17,6 +17,7 @@ from jupyter_mlsvc.wire.models import (
 )
 from jupyter_mlsvc_server.scoring.trial import TrialOutcome
 from jupyter_mlsvc_server.services.errors import PublishCheckFailed
+from jupyter_mlsvc_server.services.isolation_hint import isolation_hint
 from jupyter_mlsvc_server.services.record import Revision
 
 ANY_JSON: Final = "json"
@@ -36,7 +37,7 @@ class CheckCall:
     body : bytes or None
         The request; None where no call is made.
     notes : tuple of str
-        Why none is made.
+        Why none is made, and what is to be said of the code.
     """
 
     body: bytes | None
@@ -47,12 +48,22 @@ class CheckCall:
         """Make the call that was asked for; there is none where an input has no value."""
         if request is None:
             return cls(None)
+        hints = _hints(revision)
         missing = [each.name for each in revision.inputs if not _has_value(each, request)]
         if missing:
             names = ", ".join(map(repr, missing))
             noun = "input" if len(missing) == 1 else "inputs"
-            return cls(None, (f"The code was not called: there is no value for {noun} {names}.",))
-        return cls(msgspec.json.encode(request.inputs))
+            return cls(
+                None, (f"The code was not called: there is no value for {noun} {names}.", *hints)
+            )
+        return cls(msgspec.json.encode(request.inputs), hints)
+
+
+def _hints(revision: Revision) -> tuple[str, ...]:
+    if revision.runtime_type != "Python" or revision.isolation != "worker":
+        return ()
+    hint = isolation_hint(f"{revision.init_code or ''}\n{revision.code}")
+    return (hint,) if hint else ()
 
 
 def _has_value(definition: ParameterDefinition, request: PublishCheckRequest) -> bool:
@@ -86,6 +97,12 @@ def judge(
     if request is None:
         return None
     outputs, notes = {} if result is None else result.output_parameters, [*call.notes]
+    if outcome.retired_for:
+        notes.append(
+            f"Each such call will have its worker replaced, which makes it slow: "
+            f"{outcome.retired_for}. Have the code change a copy, or publish it with isolation "
+            "'call', or 'none' where calls are meant to share what they change."
+        )
     size = len(msgspec.json.encode(outputs))
     if size > MAX_OUTPUT_BYTES:
         outputs = {}
