@@ -224,7 +224,7 @@ class CreateSnapshotResponse(Wire, frozen=True, kw_only=True):
 
 
 class Snapshot(Wire, frozen=True, kw_only=True):
-    """A snapshot in a list. ``content_size`` is in bytes; ``skipped`` is our addition."""
+    """A snapshot in a list. ``content_size`` is that of its zip; ``skipped`` is ours."""
 
     id: str
     name: str

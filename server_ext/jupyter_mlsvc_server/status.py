@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -52,7 +54,11 @@ class StatusReporter(LoggingConfigurable):
         return StatusResponse(
             status_code=worst.status_code,
             components=components,
-            details={"version": __version__, "apiVersion": API_VERSION},
+            details={
+                "version": __version__,
+                "apiVersion": API_VERSION,
+                "logPath": self._log_path(),
+            },
         )
 
     async def _backend(self) -> StatusResponse:
@@ -73,11 +79,22 @@ class StatusReporter(LoggingConfigurable):
                 "rMaxPoolSize": r["limit"],
                 "rCanOpenShell": "True" if r["can_open"] else "False",
                 "apiVersion": "1.0",
+                "logPath": self._log_path(),
                 "sessions": python["active"] + r["active"],
                 "services": scoring["services"],
                 "workers": scoring["workers"],
             },
         )
+
+    def _log_path(self) -> str:
+        """Name where the server logs, but not in which folder: that is no affair of its callers."""
+        logger: Any = getattr(self.log, "logger", self.log)
+        while logger is not None:
+            for handler in logger.handlers:
+                if isinstance(handler, logging.FileHandler):
+                    return Path(handler.baseFilename).name
+            logger = logger.parent if logger.propagate else None
+        return "stderr"
 
     async def _database_status(self) -> StatusResponse:
         details = {"type": self._database.kind, "name": "main"}

@@ -193,7 +193,8 @@ class Endpoint(web.RequestHandler):
         """Let the request in, or raise."""
         if self.needs_ready and not self.parts.ready:
             raise NotServing(is_stopping=self.parts.stopping)
-        if self.request.method in self.public_methods:
+        method = "GET" if self.request.method == "HEAD" else self.request.method
+        if method in self.public_methods:
             return
         self._principal = await self.identify()
         _ = self.principal
@@ -272,6 +273,19 @@ class Endpoint(web.RequestHandler):
     def _too_large(self) -> PayloadTooLarge:
         return body_too_large(self._body_limit)
 
+    async def head(self, **path: str) -> None:
+        """Answer as GET does, without the body."""
+        answered = self.get(**path)
+        if isinstance(answered, Awaitable):
+            await answered
+
+    def flush(self, include_footers: bool = False) -> asyncio.Future[None]:
+        """Send what is there; that is all where only the head was asked for."""
+        sent = super().flush(include_footers)
+        if self.request.method == "HEAD" and not include_footers:
+            raise web.Finish
+        return sent
+
     # --- reading -----------------------------------------------------------------------------
 
     @property
@@ -338,13 +352,18 @@ class Endpoint(web.RequestHandler):
         return [*self._headers.get_all()]
 
     def send_error(self, status_code: int = 500, **kwargs: Any) -> None:
-        """Answer with an error, unless the client left in the middle of an answer."""
-        error = kwargs.get("exc_info", (None, None, None))[1]
-        if isinstance(error, iostream.StreamClosedError) and self._headers_written:
-            # Tornado would log that as an error of ours.
-            self.finish()
+        """Answer with an error; in the middle of an answer, cut it off."""
+        if self._headers_written and not self._finished:
+            # Tornado would end it as if it were whole.
+            self._cut_off()
         else:
             super().send_error(status_code, **kwargs)
+
+    def _cut_off(self) -> None:
+        self._finished = True
+        self.request.connection.close()  # type: ignore[union-attr]
+        self._log()
+        self.on_finish()
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         """Write any error as the contract's Error body; nothing of the server's inside shows."""
@@ -512,7 +531,7 @@ class JupyterEndpoint(Endpoint, APIHandler):
 class UnknownPath(Endpoint):
     """Every path that no route has."""
 
-    def _refuse(self, **_: str) -> None:
+    async def _refuse(self, **_: str) -> None:
         raise NotFound(f"There is no {self.request.method} {self.request.path} here.")
 
     get = post = put = patch = delete = head = _refuse

@@ -35,6 +35,8 @@ LOCAL_PREFIX: Final = "mlsvc-"
 
 _ALGORITHM: Final = "HS512"
 _CLAIMS: Final = ["iss", "sub", "jti", "iat", "exp"]
+_MAX_CLOCK_STEP: Final = 60
+"""Seconds by which a clock may have been set back since a token was issued."""
 _LONGEST: Final = 4096  # characters; ours have some 330
 _REMEMBERED: Final = 10_000
 
@@ -313,12 +315,15 @@ class TokenManager(LoggingConfigurable):
                 self._key,
                 algorithms=[_ALGORITHM],
                 issuer=ISSUER,
-                options={"require": _CLAIMS},
+                # With a leeway for it, the library would also take tokens that have expired.
+                options={"require": _CLAIMS, "verify_iat": False},
             )
         except jwt.ExpiredSignatureError:
             raise ExpiredAccessToken from None
         except (jwt.InvalidTokenError, ValueError, RecursionError):
             raise InvalidAccessToken from None
+        if claims["iat"] > time.time() + _MAX_CLOCK_STEP:
+            raise InvalidAccessToken
         return claims
 
     def _local_principal(self, token: str) -> Principal:

@@ -70,6 +70,7 @@ from jupyter_mlsvc_server.runtime.manifest import Manifest, Workspace
 from jupyter_mlsvc_server.runtime.marks import Known
 from jupyter_mlsvc_server.runtime.reasons import explain
 from jupyter_mlsvc_server.runtime.restore import check, differences, restore
+from jupyter_mlsvc_server.runtime.shown_paths import without_paths
 from jupyter_mlsvc_server.runtime.userspace import UserSpace
 
 TARGET: Final = "jupyter_mlsvc.agent"
@@ -282,6 +283,13 @@ def _described(error: BaseException, request: dict[str, Any]) -> dict[str, Any]:
     return described
 
 
+def _working_directory() -> str:
+    try:
+        return str(Path.cwd())
+    except OSError:  # the user's code has removed it
+        return ""
+
+
 def _last_line(error: BaseException, *, with_type: bool = True) -> str:
     try:
         text = str(error)
@@ -289,4 +297,5 @@ def _last_line(error: BaseException, *, with_type: bool = True) -> str:
         text = ""
     if not text:
         return type(error).__name__
+    text = without_paths(text, [_working_directory()])
     return f"{type(error).__name__}: {text}" if with_type else text

@@ -22,6 +22,7 @@ from jupyter_mlsvc_server.runtime.misfit import Misfit
 from jupyter_mlsvc_server.runtime.problems import CodeProblem
 from jupyter_mlsvc_server.runtime.protocol import LARGEST_ANSWER, Kind, Service
 from jupyter_mlsvc_server.runtime.scratch import Scratch
+from jupyter_mlsvc_server.runtime.shown_paths import without_paths
 
 _LONGEST_MESSAGE: Final = 10_000
 """Characters of an error message that are answered; an exception may hold any text."""
@@ -119,6 +120,9 @@ class Exchange:
                 return Kind.SUCCESS, self._success(outputs, printed, changed, scratch)
             except Unfit as unfit:
                 message = str(unfit)
+        if self._service.runtime_type == "R":
+            # R itself has printed the error, and warnings.
+            printed = without_paths(printed, [str(scratch.directory)])
         message = _cut(message)
         body = self._encode(message, {}, {}, printed, changed)
         if len(body) > self.largest:

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import traceback
+from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
 from typing import Final
+
+from jupyter_mlsvc_server.runtime.shown_paths import without_paths
 
 _OWN: Final = str(Path(__file__).parent)
 _MOST_CHARACTERS: Final = 100_000
 
 
-def explain(error: BaseException, trace: TracebackType | None = None) -> tuple[str, str]:
-    """Describe an exception.
+def explain(
+    error: BaseException, trace: TracebackType | None = None, folders: Iterable[str] = ()
+) -> tuple[str, str]:
+    """Describe an exception, with paths as :func:`~.shown_paths.without_paths` shows them.
 
     Returns
     -------
@@ -25,7 +30,7 @@ def explain(error: BaseException, trace: TracebackType | None = None) -> tuple[s
     if len(text) > _MOST_CHARACTERS:
         half = _MOST_CHARACTERS // 2
         text = f"{text[:half]}\n[…]\n{text[-half:]}"
-    return last_line(error), text
+    return without_paths(last_line(error), folders), without_paths(text, folders)
 
 
 def last_line(error: BaseException) -> str:
@@ -34,7 +39,7 @@ def last_line(error: BaseException) -> str:
     lines = traceback.format_exception_only(error)
     # Notes may follow it, and the place of a syntax error comes before.
     told = next((line for line in lines if line.startswith(name) or f".{name}" in line), lines[-1])
-    return told.strip()
+    return without_paths(told.strip())
 
 
 def _leave_out_own(told: traceback.TracebackException, seen: set[int]) -> None:

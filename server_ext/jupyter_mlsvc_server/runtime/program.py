@@ -235,7 +235,7 @@ class Program:
         try:
             exec(self.compiled.setup, self._namespace)
         except BaseException as error:  # whatever the user's code raises
-            message, trace = explain(error)
+            message, trace = explain(error, folders=[str(self._scratch.directory)])
             line = _line(error, self.compiled.setup.co_filename)
             raise SetupProblem(
                 f"setupCode failed{line}: {message}\n{self._console.text()}{trace}".rstrip()
@@ -341,7 +341,7 @@ class Program:
             message = str(unfit)
             self._console.write(f"{message}\n")
         except BaseException as error:  # noqa: BLE001  # whatever the user's code raises
-            message, trace = explain(error)
+            message, trace = explain(error, folders=[str(self._scratch.directory)])
             self._console.write(trace)
             if self.observer is not None:
                 self.observer.raised(error)

@@ -27,6 +27,7 @@ from jupyter_mlsvc_server.runtime.r_process import (
     guard_group,
 )
 from jupyter_mlsvc_server.runtime.scratch import Scratch
+from jupyter_mlsvc_server.runtime.shown_paths import without_paths
 from jupyter_mlsvc_server.runtime.temporary import temporary_directory
 from jupyter_mlsvc_server.runtime.worker import Observer
 
@@ -144,7 +145,8 @@ class RProgram:
 
     def _run(self, request: bytes) -> tuple[Kind, bytes]:
         told = self._r.ask(request)
-        message, outputs = told.get("error", ""), {}
+        message = without_paths(told.get("error", ""), [str(self._scratch.directory)])
+        outputs: dict[str, Any] = {}
         if message and self.observer is not None:
             self.observer.failed_in(told["part"], told["line"], message)
         if not message:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from jupyter_mlsvc.wire.sources import let_inspect_find_classes
 from jupyter_mlsvc_server.runtime import agent, packages
 from jupyter_mlsvc_server.runtime.packages import SessionPackages
+from jupyter_mlsvc_server.runtime.shown_paths import shorten_warnings
 
 if TYPE_CHECKING:
     from ipykernel.zmqshell import ZMQInteractiveShell
@@ -31,6 +32,7 @@ def start(shell: ZMQInteractiveShell, *, sklearn_1d: bool) -> None:
     agent.load(shell)
     SessionPackages(shell, Path.cwd() / packages.FOLDER).register()
     let_inspect_find_classes()
+    shorten_warnings(str(Path.cwd()))
     if sklearn_1d:
         from jupyter_mlsvc_server.runtime import compat
 

@@ -16,6 +16,7 @@ from jupyter_mlsvc_server.runtime.outbox import Outbox, outbox_path
 from jupyter_mlsvc_server.runtime.problems import SetupProblem
 from jupyter_mlsvc_server.runtime.protocol import ANSWER, Kind, Patience, RequestReader, Service
 from jupyter_mlsvc_server.runtime.scratch import Scratch
+from jupyter_mlsvc_server.runtime.shown_paths import shorten_warnings
 
 _AT_ONCE: Final = 128
 """Requests that are taken from the link together."""
@@ -118,6 +119,7 @@ def enter(program: Program) -> None:
     scratch.create()
     sys.path.insert(0, str(scratch.directory))
     sys.dont_write_bytecode = True
+    shorten_warnings(str(scratch.directory))
     console = Console(service.console_limit)
     console.take_descriptors()
     _reseed()

@@ -37,7 +37,7 @@ class SessionEnded(NotFound):
 
 
 class SessionGone(Gone):
-    """The session ended while it was used (or, for its workspace, before)."""
+    """The session ended while it was used, with an earlier run, or (its workspace) before."""
 
     def __init__(self, session_id: str, reason: str) -> None:
         super().__init__(f"Session {session_id!r} has ended: {reason} Create another one.")

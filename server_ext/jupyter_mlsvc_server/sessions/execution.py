@@ -18,6 +18,7 @@ from jupyter_mlsvc.wire.models import (
     WorkspaceObject,
 )
 from jupyter_mlsvc.wire.names import InvalidName, parameter_name
+from jupyter_mlsvc_server.runtime.shown_paths import without_paths
 from jupyter_mlsvc_server.sessions.channel import OVERSIZE
 from jupyter_mlsvc_server.sessions.log import ConsoleText, EventLog
 from jupyter_mlsvc_server.storage.clock import now_text
@@ -47,6 +48,8 @@ class Execution:
         Whose rule the names follow.
     execution_id
         Its id; one is made up by default.
+    folder
+        The working directory, which messages do not show.
 
     Raises
     ------
@@ -61,6 +64,7 @@ class Execution:
         limit: int,
         runtime_type: str = "Python",
         execution_id: str | None = None,
+        folder: str = "",
     ) -> None:
         self.id = str(uuid.uuid4()) if execution_id is None else _checked_id(execution_id)
         self.code = request.code or ""
@@ -76,6 +80,7 @@ class Execution:
         self.outputs = [
             parameter_name(name, runtime_type) for name in request.output_parameters or []
         ]
+        self._folder = folder
         self.log = EventLog(limit)
         self.console = ConsoleText(limit)
         self.is_abandoned = False
@@ -139,8 +144,12 @@ class Execution:
         self._OUTPUT[kind](self, content)
 
     def _on_stream(self, content: dict[str, Any]) -> None:
-        self.console.add(content["text"])
-        self.log.add({"type": "stream", "name": content["name"], "text": content["text"]})
+        text, name = content["text"], content["name"]
+        if name == "stderr":
+            # Warnings, which R writes there as well.
+            text = without_paths(text, [self._folder])
+        self.console.add(text)
+        self.log.add({"type": "stream", "name": name, "text": text})
 
     def _on_data(self, kind: str, content: dict[str, Any]) -> None:
         text = content["data"].get("text/plain")
@@ -161,14 +170,17 @@ class Execution:
         self.log.add({"type": "clear_output", "wait": content.get("wait", False)})
 
     def _on_error(self, content: dict[str, Any]) -> None:
-        traceback = frames_of_the_user(content["traceback"])
-        self._error = (content["ename"], content["evalue"])
+        folders = [self._folder]
+        frames = frames_of_the_user(content["traceback"])
+        traceback = [without_paths(frame, folders) for frame in frames]
+        message = without_paths(content["evalue"], folders)
+        self._error = (content["ename"], message)
         self.console.add(without_ansi("\n".join(traceback)) + "\n", always=True)
         self.log.add_always(
             {
                 "type": "error",
                 "ename": content["ename"],
-                "evalue": content["evalue"],
+                "evalue": message,
                 "traceback": traceback,
             }
         )

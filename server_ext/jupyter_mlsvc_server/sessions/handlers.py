@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
+import msgspec
+
 from jupyter_mlsvc.wire.models import (
     ConsoleOutputResponse,
     CreateSessionRequest,
@@ -200,7 +202,9 @@ class Files(FormEndpoint, SessionEndpoint):
             raise BadRequest("The multipart body has no part 'file' with a file name.")
         file = form.files["file"]
         await session.put_file(file.name, file.path)
-        self.answer_text(f"Wrote {file.name}.", status=201)
+        # The contract says text here, and clients read all sentences as JSON.
+        sentence = msgspec.json.encode(f"Wrote {file.name}.")
+        self.answer_bytes(sentence, "text/plain; charset=utf-8", 201)
 
 
 class OneFile(SessionEndpoint):

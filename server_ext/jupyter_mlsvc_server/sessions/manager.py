@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-import uuid
 from collections import OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,6 +14,7 @@ from traitlets import Float, Integer, Type, Unicode
 from traitlets.config import LoggingConfigurable
 
 from jupyter_mlsvc.wire import models
+from jupyter_mlsvc_server.auth.keys import signing_key
 from jupyter_mlsvc_server.auth.policy import Action, require
 from jupyter_mlsvc_server.auth.principal import Principal
 from jupyter_mlsvc_server.errors import BadRequest
@@ -26,6 +26,7 @@ from jupyter_mlsvc_server.sessions.errors import (
     SessionStarting,
     TooManySessions,
 )
+from jupyter_mlsvc_server.sessions.ids import SessionIds
 from jupyter_mlsvc_server.sessions.kernels import KernelFactory
 from jupyter_mlsvc_server.sessions.memory import memory_of
 from jupyter_mlsvc_server.sessions.session import Session, SessionLimits, SessionOrder
@@ -103,12 +104,15 @@ class SessionManager(LoggingConfigurable):
         self._snapshots = snapshots
         self._sessions: dict[str, Session] = {}
         self._starting: dict[str, SessionOrder] = {}
+        self._key_file = data_dir / "secret.key"
+        self._ids = SessionIds(b"")
         self._ended: OrderedDict[str, tuple[str, str]] = OrderedDict()
         self._culler: asyncio.Task[None] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:
         """Clean up after earlier runs, and begin to warm kernels up and to cull."""
+        self._ids = SessionIds(await asyncio.to_thread(signing_key, self._key_file))
         await self._factory.start()
         await self._warm.start()
         self._culler = asyncio.create_task(self._cull())
@@ -154,7 +158,7 @@ class SessionManager(LoggingConfigurable):
             raise BadRequest(f"leaseSeconds is {lease:g}; it has to be 1 or more, or left out.")
         self._require_room(principal.name)
         order = SessionOrder(
-            id=str(uuid.uuid4()),
+            id=self._ids.new(principal.name),
             name=request.name or secrets.token_hex(8),
             owner=principal.name,
             runtime_type=runtime_type,
@@ -241,6 +245,8 @@ class SessionManager(LoggingConfigurable):
         ------
         SessionEnded
             It was there and has ended; the message says why.
+        SessionGone
+            It was there before the server was restarted.
         SessionStarting
             It has no process yet.
         SessionNotFound
@@ -255,7 +261,7 @@ class SessionManager(LoggingConfigurable):
 
         Raises
         ------
-        SessionEnded, SessionStarting, SessionNotFound
+        SessionEnded, SessionGone, SessionStarting, SessionNotFound
             As for :meth:`get`.
         """
         session = self._sessions.get(session_id)
@@ -267,6 +273,8 @@ class SessionManager(LoggingConfigurable):
         owner, reason = self._ended.get(session_id, ("", ""))
         if reason and owner == principal.name:
             raise SessionEnded(session_id, reason)
+        if self._ids.is_of(session_id, principal.name):
+            raise SessionGone(session_id, "the server was restarted, or it was long ago.")
         raise SessionNotFound(session_id)
 
     async def renew(self, principal: Principal, session_id: str) -> None:

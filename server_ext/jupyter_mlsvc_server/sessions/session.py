@@ -216,6 +216,7 @@ class Session:
             limit=self._limits.output_bytes,
             runtime_type=self.runtime_type,
             execution_id=execution_id,
+            folder=str(self.directory),
         )
         self._executions[execution.id] = execution
         self._drop_old_executions()

@@ -62,6 +62,8 @@ class OneSnapshot(SnapshotEndpoint):
         snapshot = await self.parts.snapshots.get(self.principal, snapshot_id)
         pieces = await self.parts.snapshots.zip_stream(self.principal, snapshot_id)
         self.set_header("Content-Type", "application/zip")
+        size = await self.parts.snapshots.archive_size(self.principal, snapshot_id)
+        self.set_header("Content-Length", size)
         self.name_file(f"{snapshot.name}.zip")
         async for piece in pieces:
             self.write(piece)

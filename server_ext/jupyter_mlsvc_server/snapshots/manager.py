@@ -22,7 +22,8 @@ from jupyter_mlsvc_server.auth.principal import Principal
 from jupyter_mlsvc_server.events.record import Announce, Happening, tell_nobody
 from jupyter_mlsvc_server.runtime.files import write_files
 from jupyter_mlsvc_server.runtime.manifest import BlobEntry, Manifest, ObjectEntry, Workspace
-from jupyter_mlsvc_server.snapshots.archive import zip_stream
+from jupyter_mlsvc_server.runtime.shown_paths import without_paths
+from jupyter_mlsvc_server.snapshots.archive import archive_size, zip_stream
 from jupyter_mlsvc_server.snapshots.errors import (
     FilesCannotBeWritten,
     InvalidSnapshotName,
@@ -201,7 +202,8 @@ class SnapshotManager(LoggingConfigurable):
         try:
             await asyncio.to_thread(write_files, manifest.files, content.path, session.directory)
         except OSError as error:
-            raise FilesCannotBeWritten(_what_is_wrong(error)) from error
+            reason = without_paths(_what_is_wrong(error), [str(session.directory)])
+            raise FilesCannotBeWritten(reason) from error
         request = {"manifest": msgspec.to_builtins(manifest), "blobs": str(content.blobs)}
         answer, _ = await session.call_agent("restore", request)
         self.log.info("loaded snapshot %s into session %s", snapshot_id, session.id)
@@ -261,6 +263,11 @@ class SnapshotManager(LoggingConfigurable):
         """
         record = await self.get(principal, snapshot_id)
         return zip_stream(await self.content(record.content_id))
+
+    async def archive_size(self, principal: Principal, snapshot_id: str) -> int:
+        """Return the size of what :meth:`zip_stream` gives, in bytes; raises as that."""
+        record = await self.get(principal, snapshot_id)
+        return archive_size((await self.content(record.content_id)).manifest)
 
     async def contents(self, principal: Principal, snapshot_id: str) -> models.SnapshotContents:
         """Tell what is in a snapshot, and which services hold the same (our addition).
@@ -368,7 +375,7 @@ class SnapshotManager(LoggingConfigurable):
             owner=principal.name,
             runtime_type=manifest.runtime_type,
             content_id=str(uuid.uuid4()),
-            content_size=manifest.size,
+            content_size=archive_size(manifest),
             created_at=now_text(),
         )
         await self._store.insert(record, manifest)

@@ -34,7 +34,7 @@ class Content:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SnapshotRecord:
-    """A snapshot of a person; ``content_size`` is in bytes."""
+    """A snapshot of a person; ``content_size`` is that of its archive, in bytes."""
 
     id: str
     name: str

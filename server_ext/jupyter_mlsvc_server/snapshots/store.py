@@ -72,8 +72,12 @@ class SnapshotStore:
         return [_with_skipped(dict(row)) for row in rows]
 
     async def size(self, owner: str) -> int:
-        """Add up the bytes of a person's snapshots."""
-        query = sa.select(sa.func.sum(snapshots.c.content_size)).where(snapshots.c.owner == owner)
+        """Add up the bytes that a person's snapshots take here."""
+        query = (
+            sa.select(sa.func.sum(contents.c.size))
+            .join(snapshots, contents.c.id == snapshots.c.content_id)
+            .where(snapshots.c.owner == owner)
+        )
         total = await self._database.read(lambda connection: connection.scalar(query))
         return int(total or 0)
 
