@@ -39,6 +39,7 @@ from jupyter_mlsvc_server.runtime.manifest import (
 from jupyter_mlsvc_server.runtime.marks import Known, Marks
 from jupyter_mlsvc_server.runtime.order import in_order
 from jupyter_mlsvc_server.runtime.reasons import NotImportable, explain
+from jupyter_mlsvc_server.runtime.session_settings import changed_settings
 
 SMALLEST_BUFFER: Final = 64 * 1024
 """Bytes from which on a buffer is kept out of the stream, so that it can be mapped and shared."""
@@ -94,6 +95,7 @@ def capture(
             packages=package_versions(),
             submodules=tuple(submodules_of(kept)),
             objects=objects,
+            settings=changed_settings(),
         ),
         stream_size=(staging / STREAM).stat().st_size,
         buffer_sizes=tuple(stream.buffer_sizes),

@@ -65,6 +65,15 @@ class SkippedFile(msgspec.Struct, frozen=True, kw_only=True):
     reason: str
 
 
+class Setting(msgspec.Struct, frozen=True, kw_only=True):
+    """An option of a library that was not as in a new process, with both values as text."""
+
+    library: str
+    name: str
+    value: str
+    usual: str
+
+
 class Workspace(msgspec.Struct, frozen=True, kw_only=True):
     """What a workspace was when it was captured.
 
@@ -82,6 +91,8 @@ class Workspace(msgspec.Struct, frozen=True, kw_only=True):
         through the name ``xml``.
     objects : tuple of ObjectEntry
         One row for each name; those kept are in the order of the stream.
+    settings : tuple of Setting
+        Options of libraries that change results; restoring does not set them.
     """
 
     python_version: str = ""
@@ -89,6 +100,7 @@ class Workspace(msgspec.Struct, frozen=True, kw_only=True):
     packages: dict[str, str] = {}
     submodules: tuple[str, ...] = ()
     objects: tuple[ObjectEntry, ...] = ()
+    settings: tuple[Setting, ...] = ()
 
 
 class CaptureReport(msgspec.Struct, frozen=True, kw_only=True):

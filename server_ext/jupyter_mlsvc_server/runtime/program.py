@@ -39,6 +39,11 @@ from jupyter_mlsvc_server.runtime.problems import CodeProblem, SetupProblem
 from jupyter_mlsvc_server.runtime.process_state import ProcessState
 from jupyter_mlsvc_server.runtime.protocol import Kind, Service
 from jupyter_mlsvc_server.runtime.scratch import Scratch
+from jupyter_mlsvc_server.runtime.session_settings import (
+    notes_on_settings,
+    notes_on_variables,
+    variables_read,
+)
 from jupyter_mlsvc_server.runtime.temporary import TemporaryFiles, temporary_directory
 from jupyter_mlsvc_server.runtime.worker import Observer
 
@@ -177,10 +182,16 @@ class Program:
         self._codes = [
             code for code, source in zip(compiled.codes, sources, strict=True) if source.strip()
         ]
-        self._facts = facts_of(
-            (*compiled.codes, compiled.setup, *user_functions(namespace, self._own_modules))
-        )
+        own = (*compiled.codes, compiled.setup, *user_functions(namespace, self._own_modules))
+        self._facts = facts_of(own)
+        self._variables = variables_read(part for code in own for part in with_inner(code))
         self.observer: Observer | None = None
+
+    def notes(self) -> list[str]:
+        """Name what the session had that changes results and that calls don't have."""
+        manifest = self.service.manifest
+        settings = () if manifest is None else manifest.workspace.settings
+        return notes_on_settings(settings, self._facts.names) + notes_on_variables(self._variables)
 
     def leave_init_code(self) -> None:
         """Forget all but the code that runs before each request, inputs and outputs included."""

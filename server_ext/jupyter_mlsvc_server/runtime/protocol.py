@@ -230,6 +230,8 @@ class TrialReport(msgspec.Struct, frozen=True, kw_only=True):
         Whether initCode failed for want of an input, which it has in a call.
     retired_for : str
         What was changed that can't be put back, so that a worker would have been replaced.
+    notes : tuple of str
+        What else the publisher may want to know.
     """
 
     kind: int
@@ -238,6 +240,7 @@ class TrialReport(msgspec.Struct, frozen=True, kw_only=True):
     types: dict[str, str] = {}
     needs_inputs: bool = False
     retired_for: str = ""
+    notes: tuple[str, ...] = ()
 
 
 def unpack_length(header: bytes) -> int:

@@ -27,6 +27,7 @@ from jupyter_mlsvc_server.runtime.r_process import (
     guard_group,
 )
 from jupyter_mlsvc_server.runtime.scratch import Scratch
+from jupyter_mlsvc_server.runtime.session_settings import notes_on_variables, variables_read_in_r
 from jupyter_mlsvc_server.runtime.shown_paths import without_paths
 from jupyter_mlsvc_server.runtime.temporary import temporary_directory
 from jupyter_mlsvc_server.runtime.worker import Observer
@@ -94,6 +95,11 @@ class RProgram:
         self.service = service
         self.observer: Observer | None = None
         self._exchange = Exchange(service, _decoder)
+
+    def notes(self) -> list[str]:
+        """Name what the session may have had that changes results and that calls don't have."""
+        source = f"{self.service.init_code}\n{self.service.code}"
+        return notes_on_variables(variables_read_in_r(source))
 
     def leave_init_code(self) -> None:
         """Forget all but the code that runs before each request, inputs and outputs included."""

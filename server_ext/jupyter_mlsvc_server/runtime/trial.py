@@ -73,6 +73,8 @@ def serve(program: Program, link: socket.socket) -> None:
         except SetupProblem as problem:
             kind, body = Kind.NOT_SET_UP, str(problem).encode("utf-8", "replace")
         else:
+            if trial.body is not None:
+                observer.notes = tuple(program.notes())
             limit(trial.seconds, RUNNING)
             kind, body = _answer(program, trial.body or b"")
             if trial.body is not None and kind is Kind.SUCCESS and not program.reset():
@@ -127,6 +129,7 @@ class _Observer:
         self._types: dict[str, str] = {}
         self._needs_inputs = False
         self.retired_for = ""
+        self.notes: tuple[str, ...] = ()
 
     def raised(self, error: BaseException) -> None:
         """Take the exception that code in Python has raised."""
@@ -159,6 +162,7 @@ class _Observer:
             types=self._types,
             needs_inputs=self._needs_inputs,
             retired_for=self.retired_for,
+            notes=self.notes,
         )
 
 

@@ -50,6 +50,9 @@ class Program(Protocol):
     observer: Observer | None
     """What a trial wants to know of a run beside its answer."""
 
+    def notes(self) -> list[str]:
+        """Say what a publisher may want to know of the code beside how it runs."""
+
     def leave_init_code(self) -> None:
         """Forget all but the code that runs before each request, inputs and outputs included."""
 

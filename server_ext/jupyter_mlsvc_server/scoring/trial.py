@@ -39,12 +39,15 @@ class TrialOutcome(msgspec.Struct, frozen=True, kw_only=True):
         Types of the outputs that are declared without one.
     retired_for : str
         What was changed that can't be put back, so that a worker would have been replaced.
+    notes : tuple of str
+        What else the publisher may want to know.
     """
 
     problem: str = ""
     answer: bytes = b""
     types: dict[str, str] = {}
     retired_for: str = ""
+    notes: tuple[str, ...] = ()
 
 
 async def receive_report(link: socket.socket) -> TrialReport:
@@ -85,7 +88,12 @@ def told(report: TrialReport, trial: Trial) -> TrialOutcome:
     if report.kind == Kind.NOT_SET_UP:
         raise UnservableCode(report.body.decode())
     if report.kind == Kind.SUCCESS:
-        return TrialOutcome(answer=report.body, types=report.types, retired_for=report.retired_for)
+        return TrialOutcome(
+            answer=report.body,
+            types=report.types,
+            retired_for=report.retired_for,
+            notes=report.notes,
+        )
     if report.kind == Kind.MISFIT:
         return TrialOutcome(problem=msgspec.json.decode(report.body, type=Problem).message)
     if report.kind != Kind.FAILURE:
@@ -94,7 +102,9 @@ def told(report: TrialReport, trial: Trial) -> TrialOutcome:
         # In a call it has them.
         return TrialOutcome()
     message = msgspec.json.decode(report.body, type=WebServiceResult).error_message
-    return TrialOutcome(problem=_with_line(message, report.line), answer=report.body)
+    return TrialOutcome(
+        problem=_with_line(message, report.line), answer=report.body, notes=report.notes
+    )
 
 
 def told_of_end(

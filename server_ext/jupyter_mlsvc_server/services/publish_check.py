@@ -96,7 +96,10 @@ def judge(
         )
     if request is None:
         return None
-    outputs, notes = {} if result is None else result.output_parameters, [*call.notes]
+    outputs, notes = (
+        {} if result is None else result.output_parameters,
+        [*call.notes, *outcome.notes],
+    )
     if outcome.retired_for:
         notes.append(
             f"Each such call will have its worker replaced, which makes it slow: "

@@ -13,7 +13,7 @@ import pytest
 
 from jupyter_mlsvc_server.scoring.local import LocalEngine
 from jupyter_mlsvc_server.scoring.trial import TrialOutcome
-from tests.server.scoring.serving import StoredContent, define
+from tests.server.scoring.serving import Snapshots, StoredContent, define
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 needs_r = pytest.mark.skipif(shutil.which("R") is None, reason="R is not installed here")
@@ -204,3 +204,62 @@ async def test_types_of_outputs_in_r(engine: LocalEngine, value: str, kind: str 
     found = await outcome(engine, f"y <- {value}", outputs="y:", runtime_type="R", call={})
     assert found.problem == ""
     assert found.types == ({} if kind is None else {"y": kind})
+
+
+SETTINGS = """
+import numpy, pandas, sklearn, os
+sklearn.set_config(transform_output='pandas')
+pandas.set_option('compute.use_bottleneck', False)
+numpy.seterr(invalid='raise')
+def helper(): return os.getenv('HELPER_KEY')
+"""
+RESET = """
+sklearn.set_config(transform_output='default')
+pandas.reset_option('compute.use_bottleneck')
+numpy.seterr(invalid='warn')
+"""
+
+
+async def test_settings_of_the_session_are_named(engine: LocalEngine, snapshots: Snapshots) -> None:
+    try:
+        content = snapshots.take(SETTINGS)
+    finally:
+        exec(f"import numpy, pandas, sklearn\n{RESET}")
+    found = await outcome(engine, "y = 1", content, call={})
+    told = "\n".join(found.notes)
+    for words in ("scikit-learn set to transform_output = 'pandas'", "calls run with 'default'"):
+        assert words in told
+    assert "pandas set to compute.use_bottleneck = False" in told
+    assert "numpy set to seterr invalid = 'raise'" in told
+    assert "HELPER_KEY" in told
+    code = "import sklearn\nsklearn.set_config(transform_output='pandas')\ny = 1"
+    found = await outcome(engine, code, content, call={})
+    assert "scikit-learn" not in "\n".join(found.notes)
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "y = os.environ['MY_KEY']", "y = os.environ.get('MY_KEY')", "y = os.getenv('MY_KEY', '')",
+        "def f(): return os.environ.get('MY_KEY')\ny = f()",
+        "from os import environ as e, getenv\ny = getenv('MY_KEY')",
+    ],
+)  # fmt: skip
+async def test_variables_that_the_code_reads_are_named(engine: LocalEngine, code: str) -> None:
+    found = await outcome(engine, f"import os\n{code}", call={})
+    assert [note.split(",")[0] for note in found.notes] == [
+        "The code reads the environment variable MY_KEY"
+    ]
+
+
+async def test_nothing_is_noted_where_there_is_nothing(
+    engine: LocalEngine, iris: StoredContent
+) -> None:
+    code = "import os\ny = os.environ.get('PATH')"
+    assert (await outcome(engine, code, iris, call={})).notes == ()
+
+
+@needs_r
+async def test_variables_that_code_in_r_reads_are_named(engine: LocalEngine) -> None:
+    found = await outcome(engine, "y <- Sys.getenv('MY_KEY')", runtime_type="R", call={})
+    assert "MY_KEY" in found.notes[0]
