@@ -135,7 +135,7 @@ def test_a_model_is_published_described_called_changed_and_deleted(
     text = "Determines the species"
     answer = door.patch(v1, json={"description": text, "runtimeType": "Python"})
     assert (answer.status_code, type(answer.json())) == (200, str)
-    assert door.get(v1).json()[0] == service | {"description": text}
+    assert door.get(v1).json()[0] == service | {"description": text, "neverAnswered": False}
 
     as_text = request | {
         "code": CODE + "[0]",
