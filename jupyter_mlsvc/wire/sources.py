@@ -8,12 +8,14 @@ travels, under a name made of the text, and whoever reads it puts it into :mod:`
 from __future__ import annotations
 
 import ast
+import functools
 import hashlib
 import inspect
 import linecache
 import re
 import sysconfig
 import types
+from collections.abc import Callable, Iterator
 from pathlib import PurePath
 from typing import Any, Final, NamedTuple
 
@@ -22,7 +24,10 @@ MAX_CHARACTERS: Final = 2**20
 
 _OURS: Final = re.compile(r"<[^<>]+ [0-9a-f]{8}>")
 _CELL: Final = re.compile(r"<cell [0-9a-f]{8}>|<ipython-input-.*>|.*[/\\]ipykernel_\d+[/\\]\d+\.py")
-_LIBRARIES: Final = ("stdlib", "platstdlib", "purelib", "platlib")
+_CLASS: Final = re.compile(r"^[ \t]*class[ \t]+(\w+)", re.MULTILINE)
+
+
+ClassesOf = Callable[[str], frozenset[str]]
 
 
 class Source(NamedTuple):
@@ -37,7 +42,7 @@ class Sources:
 
     def __init__(self) -> None:
         self._found: dict[str, Source | None] = {}
-        self._libraries = tuple(sysconfig.get_path(each) for each in _LIBRARIES)
+        self._classes: dict[str, frozenset[str]] = {}
 
     def find(self, file_name: str) -> Source | None:
         """Return the source of code by its ``co_filename``; None where it is not the user's."""
@@ -47,11 +52,16 @@ class Sources:
 
     def of_class(self, kind: type) -> Source | None:
         """Return the source of a class that is in no module."""
-        file_name = file_of_class(kind)
+        file_name = file_of_class(kind, self._classes_of)
         return None if file_name is None else self.find(file_name)
 
+    def _classes_of(self, file_name: str) -> frozenset[str]:
+        if file_name not in self._classes:
+            self._classes[file_name] = _classes_of(file_name)
+        return self._classes[file_name]
+
     def _look_for(self, file_name: str) -> Source | None:
-        if file_name.startswith(self._libraries):
+        if file_name.startswith(_libraries()):
             return None
         text = "".join(linecache.getlines(file_name))
         if not text or len(text) > MAX_CHARACTERS:
@@ -61,6 +71,13 @@ class Sources:
         digest = hashlib.blake2b(text.encode("utf-8", "replace"), digest_size=4).hexdigest()
         label = "cell" if _is_cell(file_name) else PurePath(file_name).name
         return Source(f"<{label} {digest}>", text)
+
+
+@functools.cache
+def _libraries() -> tuple[str, ...]:
+    return tuple(
+        sysconfig.get_path(each) for each in ("stdlib", "platstdlib", "purelib", "platlib")
+    )
 
 
 def show_source(name: str, text: str) -> None:
@@ -79,13 +96,17 @@ def make_code(text: str, *arguments: Any) -> types.CodeType:
     return code
 
 
-def file_of_class(kind: type) -> str | None:
+def file_of_class(kind: type, classes_of: ClassesOf | None = None) -> str | None:
     """Return the name under which :mod:`linecache` has the source of a class of a notebook.
 
     It is that of its methods, or else the newest cell that has such a class.
+
+    Parameters
+    ----------
+    classes_of
+        Gives the qualified names of the classes in a source, by the source's name.
     """
-    name = kind.__name__
-    defined = re.compile(rf"^\s*class\s+{re.escape(name)}\b", re.MULTILINE)
+    classes_of = classes_of or _classes_of
     functions = (inspect.unwrap(each) for each in map(_function_of, vars(kind).values()) if each)
     from_methods = dict.fromkeys(
         each.__code__.co_filename
@@ -93,11 +114,8 @@ def file_of_class(kind: type) -> str | None:
         if isinstance(each, types.FunctionType) and each.__qualname__.startswith(kind.__qualname__)
     )
     cells = (each for each in reversed(list(linecache.cache)) if _is_cell(each))
-    for file_name in (*from_methods, *cells):
-        text = "".join(linecache.getlines(file_name))
-        if defined.search(text) and _has_class(text, kind.__qualname__):
-            return file_name
-    return None
+    files = (each for each in (*from_methods, *cells) if kind.__qualname__ in classes_of(each))
+    return next(files, None)
 
 
 def let_inspect_find_classes() -> None:
@@ -130,23 +148,24 @@ def _function_of(member: Any) -> Any:
     return member.fget if isinstance(member, property) else member
 
 
-def _has_class(text: str, qualified_name: str) -> bool:
-    """Tell whether a source defines a class of a name such as ``Outer.Inner``."""
+def _classes_of(file_name: str) -> frozenset[str]:
+    """Read the qualified names of the classes in a source, such as ``Outer.Inner``."""
+    text = "".join(linecache.getlines(file_name))
+    if "class" not in text:
+        return frozenset()
     try:
-        body: list[ast.stmt] = ast.parse(text).body
+        return frozenset(_classes_in(ast.parse(text), ""))
     except (SyntaxError, ValueError, RecursionError):
         # A cell may have lines for IPython.
-        return "." not in qualified_name
-    wanted = [part for part in qualified_name.split(".") if part != "<locals>"]
-    for part in wanted:
-        found = [
-            node
-            for statement in body
-            for node in ast.walk(statement)
-            if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
-            and node.name == part
-        ]
-        if not found:
-            return False
-        body = [statement for node in found for statement in node.body]
-    return True
+        return frozenset(_CLASS.findall(text))
+
+
+def _classes_in(node: ast.AST, place: str) -> Iterator[str]:
+    for each in ast.iter_child_nodes(node):
+        if isinstance(each, ast.ClassDef):
+            yield f"{place}{each.name}"
+            yield from _classes_in(each, f"{place}{each.name}.")
+        elif isinstance(each, ast.FunctionDef | ast.AsyncFunctionDef):
+            yield from _classes_in(each, f"{place}{each.name}.<locals>.")
+        elif isinstance(each, ast.stmt | ast.ExceptHandler | ast.match_case):
+            yield from _classes_in(each, place)

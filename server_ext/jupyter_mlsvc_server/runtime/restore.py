@@ -215,11 +215,15 @@ class _Reader:
         except Exception as error:
             if position < 0:
                 raise
+            scan = _Scan(self._stream)
             # The first pickle of the stream is the namespace.
-            spans = list(_spans(self._stream))[1:]
-            known = unpickler.memo.copy()
-            for number in [at for at in known if at >= spans[position].first_memo]:
-                del known[number]
+            spans = scan.spans[1:]
+            first = spans[position].first_memo
+            known = scan.plain | {
+                at: value
+                for at, value in unpickler.memo.copy().items()
+                if at < first or _is_plain(value)
+            }
             rest = _Rest(self._stream, self._buffers, spans, known)
             rest.read(expected, position, error, namespace)
             restored.names.extend(name for name in expected[position:] if name not in rest.errors)
@@ -321,10 +325,16 @@ class _Rest:
             _, namespace[name] = again.load()
         except Exception as error:  # noqa: BLE001  # objects raise whatever they like
             self.errors[name] = error
+            self._keep(memo, at, _is_plain)
             return False
-        self._known.update({number: memo[number] for number in self._own(at) if number in memo})
+        self._keep(memo, at, lambda _: True)
         del self.errors[name]
         return True
+
+    def _keep(self, memo: _Memo, at: int, wanted: Callable[[Any], bool]) -> None:
+        """Keep what a pickle made."""
+        made = {number: memo[number] for number in self._own(at) if number in memo}
+        self._known.update({number: each for number, each in made.items() if wanted(each)})
 
     def _own(self, at: int) -> range:
         return range(self._spans[at].first_memo, self._spans[at + 1].first_memo)
@@ -431,20 +441,95 @@ def _said(error: Exception) -> str:
     return f"{where}{type(error).__name__}: {error}"
 
 
-def _spans(stream: BinaryIO) -> Iterator[_Span]:
-    """Find the pickles in a stream without running them; the last span is empty."""
-    stream.seek(0)
-    end = os.fstat(stream.fileno()).st_size
-    buffers = memos = 0
-    while (start := stream.tell()) < end:
-        first_buffer, first_memo, used = buffers, memos, set[int]()
-        for opcode, argument, _ in pickletools.genops(stream):
-            match opcode.name:
-                case "MEMOIZE":
-                    memos += 1
-                case "NEXT_BUFFER":
-                    buffers += 1
-                case "GET" | "BINGET" | "LONG_BINGET":
-                    used.add(int(argument or 0))
-        yield _Span(start, first_buffer, first_memo, frozenset(used))
-    yield _Span(end, buffers, memos, frozenset())
+class _Scan:
+    """Looks at the pickles of a stream without running them.
+
+    Attributes
+    ----------
+    spans : list
+        The pickles; the last one is empty.
+    plain : dict
+        Texts, numbers, tuples of such and objects of modules, by their numbers in the memo: what
+        everything shares. A pickle that can't be read does not take them with it.
+    """
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self.spans: list[_Span] = []
+        self.plain: dict[int, Any] = {}
+        self._stack: list[Any] = []
+        stream.seek(0)
+        end = os.fstat(stream.fileno()).st_size
+        buffers = memos = 0
+        while (start := stream.tell()) < end:
+            first_buffer, first_memo, used = buffers, memos, set[int]()
+            for opcode, argument, _ in pickletools.genops(stream):
+                match opcode.name:
+                    case "MEMOIZE":
+                        if self._stack and self._stack[-1] is not _MARK:
+                            self.plain[memos] = self._stack[-1]
+                        memos += 1
+                    case "NEXT_BUFFER":
+                        buffers += 1
+                        self._stack = []
+                    case "GET" | "BINGET" | "LONG_BINGET":
+                        used.add(int(argument or 0))
+                        self._get(int(argument or 0))
+                    case name:
+                        self._on(name, argument)
+            self.spans.append(_Span(start, first_buffer, first_memo, frozenset(used)))
+        self.spans.append(_Span(end, buffers, memos, frozenset()))
+
+    def _get(self, number: int) -> None:
+        if number in self.plain:
+            self._stack.append(self.plain[number])
+        else:
+            self._stack = []
+
+    def _on(self, opcode: str, argument: Any) -> None:
+        """Follow an opcode as far as its values are plain; else nothing of the stack is known."""
+        stack = self._stack
+        if opcode in _CONSTANTS:
+            stack.append(_CONSTANTS[opcode])
+        elif opcode.startswith(_LITERALS):
+            stack.append(argument)
+        elif opcode in _TUPLES and len(stack) >= _TUPLES[opcode]:
+            start = len(stack) - _TUPLES[opcode]
+            self._tuple(start, stack[start:])
+        elif opcode == "TUPLE" and _MARK in stack:
+            start = len(stack) - 1 - stack[::-1].index(_MARK)
+            self._tuple(start, stack[start + 1 :])
+        elif opcode == "STACK_GLOBAL" and len(stack) > 1:
+            *self._stack, module, name = stack
+            found = _global(module, name)
+            self._stack = [] if found is None else [*self._stack, found]
+        else:
+            self._stack = []
+
+    def _tuple(self, start: int, items: list[Any]) -> None:
+        self._stack = [] if _MARK in items else [*self._stack[:start], tuple(items)]
+
+
+_MARK: Final = object()
+_CONSTANTS: Final = {"MARK": _MARK, "NONE": None, "NEWTRUE": True, "NEWFALSE": False}
+_LITERALS: Final = ("BININT", "BINFLOAT", "LONG1", "SHORT_BIN", "BINUNICODE", "BINBYTES")
+_TUPLES: Final = {"EMPTY_TUPLE": 0, "TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
+
+
+def _global(module: Any, name: Any) -> Any:
+    """Find an object of a module that is loaded; None where there is none."""
+    if not isinstance(module, str) or not isinstance(name, str) or module == "__main__":
+        return None
+    found: Any = sys.modules.get(module)
+    for part in name.split("."):
+        found = getattr(found, part, None)
+    return found
+
+
+def _is_plain(value: Any) -> bool:
+    """Tell whether an object is whole although the pickle that it is a part of failed."""
+    kind = type(value)
+    if kind is tuple:
+        return all(map(_is_plain, value))
+    if kind in {types.FunctionType, types.BuiltinFunctionType} or issubclass(kind, type):
+        return _global(value.__module__, value.__qualname__) is value
+    return kind in {str, bytes, int, float, complex, bool, type(None), types.CodeType}

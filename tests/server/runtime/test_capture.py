@@ -296,6 +296,55 @@ def test_an_object_that_cannot_be_read_costs_itself_and_what_shares_it_only(writ
     assert "picky" not in output
 
 
+def test_reasons_say_which_function_failed_and_what_it_misses(write: Write) -> None:
+    written = write(
+        """
+        import threading
+        class Model:
+            def __setstate__(self, state): self.read(state)
+            def read(self, state): self.lock = guard
+        model = Model()
+        model.x = 1
+        holder = {"model": model}
+        guard = threading.Lock()
+        def unrelated(): return guard
+        """
+    )
+    assert written.names(kept=False) == {"guard"}
+    written.read(
+        """
+        assert set(restored.lost) == {"model", "holder"}, restored.lost
+        reason = restored.lost["model"]
+        assert "Model.read raised NameError: name 'guard' is not defined." in reason, reason
+        assert "does not hold 'guard'. guard is a thread lock" in reason, reason
+        assert "shares data with 'model'" in restored.lost["holder"], restored.lost
+        assert "Model.read raised NameError" in restored.lost["holder"], restored.lost
+        assert unrelated.__globals__ is globals() and Model
+        """
+    )
+
+
+def test_what_fails_first_takes_nothing_with_it_that_it_does_not_hold(write: Write) -> None:
+    written = write(
+        """
+        class Broken:
+            def __setstate__(self, state): raise ValueError("never")
+        def first(it=Broken()): return it
+        first.__defaults__[0].x = 1
+        class Second:
+            def go(self): return helper(1)
+        def helper(x): return x + 1
+        third = Second()
+        """
+    )
+    written.read(
+        """
+        assert set(restored.lost) == {"first"}, restored.lost
+        assert third.go() == 2 and Broken
+        """
+    )
+
+
 def test_arrays_are_writable_unless_they_were_not(write: Write) -> None:
     written = write(
         """
