@@ -22,6 +22,8 @@ class ServiceStatistics:
         Processes that answer, and calls that wait for one of them.
     calls, errors : int
         All calls, and those that failed: code that raised, passed deadlines, faults.
+    rejected : int
+        Calls that did not fit, so that the code never ran; they are no errors.
     calls_per_minute : int
         Calls of the last 60 seconds.
     p50_milliseconds, p99_milliseconds : float or None
@@ -37,7 +39,7 @@ class ServiceStatistics:
     interval_seconds : int or None
         Length of an interval of ``history``; None in a list.
     history : list of StatisticsInterval
-        The last intervals, oldest first, each with ``time``, ``calls``, ``errors``,
+        The last intervals, oldest first, each with ``time``, ``calls``, ``errors``, ``rejected``,
         ``p50_milliseconds`` and ``p99_milliseconds``; the last one is not over. Empty in a list.
     """
 
@@ -54,6 +56,7 @@ class ServiceStatistics:
         self.p50_milliseconds = row.p50_milliseconds
         self.p99_milliseconds = row.p99_milliseconds
         self.last_call = row.last_call
+        self.rejected = row.rejected
         self.retired = row.retired
         self.note = row.note
         self.memory_bytes: int | None = None
@@ -80,6 +83,7 @@ class ServiceStatistics:
             ("waiting", str(self.waiting)),
             ("calls", str(self.calls)),
             ("errors", str(self.errors)),
+            ("rejected", str(self.rejected) if self.rejected else ""),
             ("retired workers", str(self.retired) if self.retired else ""),
             ("note", self.note),
             ("calls a minute", str(self.calls_per_minute)),
@@ -102,6 +106,7 @@ COLUMNS: Final[tuple[looks.Column, ...]] = (
     ("workers", lambda row: row.workers),
     ("calls", lambda row: row.calls),
     ("errors", lambda row: row.errors),
+    ("rejected", lambda row: row.rejected),
     ("retired", lambda row: row.retired),
     ("a minute", lambda row: row.calls_per_minute),
     ("p50", lambda row: milliseconds(row.p50_milliseconds)),

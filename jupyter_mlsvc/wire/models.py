@@ -411,7 +411,8 @@ class ServiceStatistics(Wire, frozen=True, kw_only=True):
     """How a service version is and what it did since the server started (our addition).
 
     ``message`` says why it failed; ``waiting`` requests wait for a worker; the times are those of
-    the newest requests. ``retired`` workers were replaced after a call that changed what can't be
+    the newest requests. ``rejected`` calls did not fit, so that the code never ran; they are calls
+    and no errors. ``retired`` workers were replaced after a call that changed what can't be
     put back; ``note`` is a sentence for the publisher where most calls do that, and empty else.
     """
 
@@ -427,6 +428,7 @@ class ServiceStatistics(Wire, frozen=True, kw_only=True):
     p50_milliseconds: float | None
     p99_milliseconds: float | None
     last_call: str | None
+    rejected: int = 0
     retired: int = 0
     note: str = ""
 
@@ -439,6 +441,7 @@ class StatisticsInterval(Wire, frozen=True, kw_only=True):
     errors: int
     p50_milliseconds: float | None
     p99_milliseconds: float | None
+    rejected: int = 0
 
 
 class ServiceStatisticsWithHistory(ServiceStatistics, frozen=True, kw_only=True):

@@ -358,7 +358,7 @@ class Connection(asyncio.Protocol):
             if request.size > _MOST_BUFFERED:
                 self._pause("body")
         elif request is self._current and request.size > self._limits.body_bytes:
-            self._refuse(request, body_too_large(self._limits.body_bytes))
+            self._reject(request, body_too_large(self._limits.body_bytes))
 
     def on_message_complete(self) -> None:
         """Hand on a request that is whole."""
@@ -431,10 +431,10 @@ class Connection(asyncio.Protocol):
             return
         limit = self._limits.body_bytes
         if request.length > limit or request.size > limit:
-            self._refuse(request, body_too_large(limit))
+            self._reject(request, body_too_large(limit))
             return
         if request.media_problem is not None:
-            self._refuse(request, request.media_problem)
+            self._reject(request, request.media_problem)
             return
         request.is_admitted = True
         if request.is_whole:
@@ -457,6 +457,7 @@ class Connection(asyncio.Protocol):
             plain = await asyncio.to_thread(decoded, body, request.codings, limit)
         except MlsvcServerError as error:
             if request is self._current:
+                self._front.engine.reject(*key)
                 self._finish_with_error(request, error)
             return
         if request is self._current:
@@ -471,6 +472,13 @@ class Connection(asyncio.Protocol):
             self._finish(request, outcome.status, outcome.body)
         else:
             self._finish_with_error(request, outcome)
+
+    def _reject(self, request: Request, error: MlsvcServerError) -> None:
+        """Refuse a call for how it was sent, and count that where the caller is known."""
+        authorization = request.authorization
+        if request.key and authorization and self._front.tokens.admits(authorization):
+            self._front.engine.reject(*request.key)
+        self._refuse(request, error)
 
     def _refuse(self, request: Request, error: MlsvcServerError) -> None:
         """Answer with an error: after the body if that is to come soon, else now for good."""

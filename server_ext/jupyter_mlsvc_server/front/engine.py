@@ -21,6 +21,7 @@ from jupyter_mlsvc_server.front.messages import (
     MemoryOf,
     Message,
     Put,
+    Reject,
     Remove,
     Resize,
     Statistics,
@@ -156,6 +157,10 @@ class FrontEngine:
     def usual_size(self) -> PoolSize:
         """Size of a pool that nobody asked another size for."""
         return self._settings.usual_size
+
+    def reject(self, name: str, version: str) -> None:
+        """Count a request that was refused before it came here; see the interface."""
+        self._supervisor.tell(Reject(name, version))
 
     def resize(self, name: str, version: str, size: PoolSize | None) -> None:
         """Change how many workers a version has."""

@@ -137,6 +137,13 @@ class Remove(Message, frozen=True):
     version: str
 
 
+class Reject(Message, frozen=True):
+    """Count a call that was refused for how it was sent."""
+
+    name: str
+    version: str
+
+
 class Resize(Message, frozen=True):
     """Told, not asked."""
 
@@ -194,8 +201,8 @@ class MemoryOf(Message, frozen=True):
 
 
 ToFront = (
-    Start | Open | Close | Stop | ForgetTokens | Check | Put | Remove | Resize | HasSize | Consume
-    | ConsumeMany | Statistics | Known | AskFigures | MemoryOf
+    Start | Open | Close | Stop | ForgetTokens | Check | Put | Remove | Reject | Resize | HasSize
+    | Consume | ConsumeMany | Statistics | Known | AskFigures | MemoryOf
 )  # fmt: skip
 
 

@@ -104,7 +104,7 @@ class Front:
                 messages.AskFigures: self._figures,
                 messages.MemoryOf: self._memory_of,
             },
-            {messages.Resize: self._resize},
+            {messages.Resize: self._resize, messages.Reject: self._reject},
             self._log,
             {messages.Consume: self._consume},
         )
@@ -165,6 +165,9 @@ class Front:
 
     async def _remove(self, message: messages.Remove) -> None:
         await self.engine.remove(message.name, message.version)
+
+    def _reject(self, message: messages.Reject) -> None:
+        self.engine.reject(message.name, message.version)
 
     def _resize(self, message: messages.Resize) -> None:
         self.engine.resize(message.name, message.version, message.size)

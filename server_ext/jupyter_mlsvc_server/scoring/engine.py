@@ -85,6 +85,9 @@ class ScoringEngine(Protocol):
         Returns at once; what is to be kept starts on its own, now and whenever it ends.
         """
 
+    def reject(self, name: str, version: str) -> None:
+        """Count a request of somebody who may call that was refused for how it was sent."""
+
     async def has_size(self, name: str, version: str, size: PoolSize) -> bool:
         """Whether the pool of a version has this size and all the workers that are to be kept."""
 

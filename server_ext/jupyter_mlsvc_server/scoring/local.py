@@ -299,6 +299,13 @@ class LocalEngine(ScoringSettings):
             },
         }
 
+    def reject(self, name: str, version: str) -> None:
+        """Count a request that was refused before it came here; see the interface."""
+        key = DefinitionKey(name, version)
+        # Names are the caller's; only those of services may take memory.
+        if key in self._timings or key in self._pools:
+            self._timings_of(key).add_rejection()
+
     async def known(self) -> Collection[DefinitionKey]:
         """List the versions that are loaded, or were called."""
         called = {key for key, timings in self._timings.items() if timings.count}
@@ -318,6 +325,7 @@ class LocalEngine(ScoringSettings):
             waiting=pool.waiting if pool else 0,
             calls=timings.count,
             errors=timings.errors,
+            rejected=timings.rejected,
             calls_per_minute=timings.calls_per_minute(),
             p50=p50,
             p99=p99,

@@ -450,7 +450,10 @@ class Pool:
             call.end(ScoringAnswer(200, body, True))
             return
         # A request that does not fit is the caller's mistake, not a failure of the service.
-        self._timings.add(seconds, failed=kind is not Kind.MISFIT)
+        if kind is Kind.MISFIT:
+            self._timings.add_rejection(seconds)
+        else:
+            self._timings.add(seconds, failed=True)
         if kind is Kind.FAILURE:
             call.end(ScoringAnswer(200, body, False))
         elif kind is Kind.MISFIT:

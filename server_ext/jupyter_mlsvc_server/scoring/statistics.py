@@ -44,6 +44,7 @@ class Interval:
     errors: int = 0
     p50: float | None = None
     p99: float | None = None
+    rejected: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +59,8 @@ class Figures:
         Processes that answer, and requests that wait for one of them.
     calls, errors : int
         All requests, and those that failed.
+    rejected : int
+        Those of all that did not fit, so that the code never ran.
     calls_per_minute : int
         Requests of the last 60 seconds.
     p50, p99 : float or None
@@ -78,6 +81,7 @@ class Figures:
     waiting: int = 0
     calls: int = 0
     errors: int = 0
+    rejected: int = 0
     calls_per_minute: int = 0
     p50: float | None = None
     p99: float | None = None
@@ -112,6 +116,7 @@ class Timings:
         "count",
         "errors",
         "last_call",
+        "rejected",
         "retired",
         "retired_for",
     )
@@ -119,6 +124,7 @@ class Timings:
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
         self.count = 0
         self.errors = 0
+        self.rejected = 0
         self.retired = 0
         self.retired_for = ""
         self.last_call: float | None = None
@@ -130,7 +136,7 @@ class Timings:
         self._second_began = 0
         self._per_second = [0] * _MINUTE
         self._finished: deque[Interval] = deque(maxlen=INTERVALS - 1)
-        self._interval_began = (0, 0, 0)
+        self._interval_began = (0, 0, 0, 0)
 
     def add(self, seconds: float, *, failed: bool = False) -> None:
         """Count a request that was answered, and whether its code failed."""
@@ -141,6 +147,18 @@ class Timings:
         self._seconds.append(seconds)
         if failed:
             self.errors += 1
+
+    def add_rejection(self, seconds: float | None = None) -> None:
+        """Count a request that did not fit, by itself or, without a time, by how it was sent."""
+        if seconds is not None:
+            self.add(seconds)
+            self.rejected += 1
+            return
+        self.last_call = self._clock()
+        self._advance(int(self.last_call))
+        self.count += 1
+        self.rejected += 1
+        self._unanswered += 1
 
     def add_failure(self) -> None:
         """Count a request that got no answer."""
@@ -191,11 +209,14 @@ class Timings:
         if _start(second) != _start(before):
             if self.count > self._interval_began[0]:
                 self._finished.append(self._interval(_start(before)))
-            self._interval_began = (self.count, self.errors, self._unanswered)
+            self._interval_began = (
+                *(self.count, self.errors, self._unanswered),
+                self.rejected,
+            )
 
     def _interval(self, start: int) -> Interval:
         """Describe the running interval."""
-        count, errors, unanswered = self._interval_began
+        count, errors, unanswered, rejected = self._interval_began
         calls = self.count - count
         answered = min(calls - (self._unanswered - unanswered), len(self._seconds))
         ordered = sorted(list(self._seconds)[-answered:]) if answered else []
@@ -203,6 +224,7 @@ class Timings:
             start=start,
             calls=calls,
             errors=self.errors - errors,
+            rejected=self.rejected - rejected,
             p50=_percentile(ordered, 0.5),
             p99=_percentile(ordered, 0.99),
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import http
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -188,12 +188,22 @@ class ServiceOpenApi(Endpoint):
         self.answer_bytes(msgspec.json.format(document, indent=2), "application/json")
 
 
+_REJECTED: Final = frozenset({400, 413, 415})
+
+
 class Consume(Endpoint):
     """The call that an application makes."""
 
     def initialize(self, outcome: Outcome | None = None) -> None:
         """Take how a call ended that went the short way, for there it is told how well it went."""
         self._outcome = outcome
+        self._is_submitted = outcome is not None
+
+    def write_error(self, status_code: int, **kwargs: Any) -> None:
+        """Count a call that was refused for how it was sent."""
+        super().write_error(status_code, **kwargs)
+        if self.get_status() in _REJECTED and not self._is_submitted:
+            self.parts.scoring.reject(self.path_kwargs["name"], self.path_kwargs["version"])
 
     async def post(self, name: str, version: str) -> None:
         """Run the service's code on the inputs in the body."""
@@ -206,7 +216,9 @@ class Consume(Endpoint):
 
     async def _run(self, name: str, version: str) -> ScoringAnswer:
         if self._outcome is None:
-            return await self.parts.scoring.consume(name, version, self.body)
+            body = self.body
+            self._is_submitted = True
+            return await self.parts.scoring.consume(name, version, body)
         if isinstance(self._outcome, ScoringAnswer):
             return self._outcome
         raise self._outcome

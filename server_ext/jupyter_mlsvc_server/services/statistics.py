@@ -73,6 +73,7 @@ def _members(key: DefinitionKey, figures: Figures) -> dict[str, Any]:
         "waiting": figures.waiting,
         "calls": figures.calls,
         "errors": figures.errors,
+        "rejected": figures.rejected,
         "calls_per_minute": figures.calls_per_minute,
         "p50_milliseconds": _milliseconds(figures.p50),
         "p99_milliseconds": _milliseconds(figures.p99),
@@ -98,6 +99,7 @@ def _interval(interval: Interval) -> models.StatisticsInterval:
         time=_time(interval.start),
         calls=interval.calls,
         errors=interval.errors,
+        rejected=interval.rejected,
         p50_milliseconds=_milliseconds(interval.p50),
         p99_milliseconds=_milliseconds(interval.p99),
     )
