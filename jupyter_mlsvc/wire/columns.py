@@ -106,8 +106,8 @@ def make_frame(columns: dict[str, Any], value: Any, path: str) -> Any:
     import pandas
 
     arrays = list(columns.values())
-    kinds = {array.dtype if type(array) is numpy.ndarray else None for array in arrays}
-    if len(kinds) == 1 and getattr(kinds.pop(), "kind", "O") in "biuf":
+    kinds = {array.dtype for array in arrays}
+    if len(kinds) == 1 and isinstance(kind := kinds.pop(), numpy.dtype) and kind.kind in "biuf":
         # The same frame, without pandas looking at each column.
         return pandas.DataFrame(numpy.array(arrays).T, columns=list(columns), copy=False)
     try:
