@@ -15,12 +15,14 @@ import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 from jupyter_mlsvc.client import looks
 from jupyter_mlsvc.client.results import ServiceResult
+from jupyter_mlsvc.wire.columns import is_text
 from jupyter_mlsvc.wire.models import ParameterDefinition
-from jupyter_mlsvc.wire.values import ValueProblem, decode_input
+from jupyter_mlsvc.wire.values import ValueProblem, input_decoder
 
 _MISSING: Final = frozenset({"", "na", "nan", "null", "none"})
 _TRUTHS: Final = {"true": True, "false": False}
@@ -84,12 +86,15 @@ def read_field(definition: ParameterDefinition, text: str) -> Any:
         It is not of the type; the message says what is wrong, for somebody who sees the field.
     """
     reader = _READERS.get(definition.type, _json)
+    if definition.columns:
+        texts = frozenset(column.name for column in definition.columns if is_text(column))
+        reader = partial(_data_frame, texts=texts)
     if not text.strip() and definition.type != "character":
         raise ValueError(f"Enter {kind_of(definition.type).hint or 'a value'}.")
     value = reader(text)
     try:
         # As the service reads it; what would fail there is said here.
-        decode_input(definition.type, value, definition.name)
+        input_decoder(definition)(value, definition.name)
     except ValueProblem as problem:
         raise ValueError(str(problem)) from None
     return value
@@ -145,7 +150,8 @@ def _matrix(text: str) -> list[Any]:
     return [[_cell(cell) for cell in row] for row in rows]
 
 
-def _data_frame(text: str) -> dict[str, Any]:
+def _data_frame(text: str, texts: frozenset[str] = frozenset()) -> dict[str, Any]:
+    """Read a table; columns that are known to be texts stay what was typed."""
     value = _json_or_none(text)
     if isinstance(value, dict):
         return value
@@ -159,7 +165,11 @@ def _data_frame(text: str) -> dict[str, Any]:
     if len(rows) == 1:
         raise ValueError("There is a line of names, but no line of values.")
     _check_lengths(rows, "the line of names")
-    return {name: _column([row[number] for row in rows[1:]]) for number, name in enumerate(heading)}
+    columns = {name: [row[number] for row in rows[1:]] for number, name in enumerate(heading)}
+    return {
+        name: [cell.strip() or None for cell in cells] if name in texts else _column(cells)
+        for name, cells in columns.items()
+    }
 
 
 def _json(text: str) -> Any:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import ipywidgets
+from msgspec import UNSET
 
 from jupyter_mlsvc.client.results import ServiceResult
 from jupyter_mlsvc.client.service import Service
@@ -106,6 +107,8 @@ class CallForm:
         problems: dict[str, str] = {}
         for item in self._service.inputs:
             field = self.fields[item.name]
+            if item.default is not UNSET and not str(field.value).strip():
+                continue  # the service has a value for it
             try:
                 values[item.name] = (
                     field.value
@@ -297,7 +300,10 @@ def _field(
     tooltip = f"{item.name}: {item.type}"
     if item.type == "logical":
         switch = ipywidgets.Checkbox(
-            value=text == "true", description=item.name, indent=False, tooltip=tooltip
+            value=(text == "true" if text else item.default is True),
+            description=item.name,
+            indent=False,
+            tooltip=tooltip,
         )
         switch.observe(
             lambda change: texts.update({item.name: "true" if change["new"] else "false"}), "value"
@@ -308,7 +314,11 @@ def _field(
     field = make(
         value=text,
         description=_label(item),
-        placeholder=kind.hint,
+        placeholder=(
+            kind.hint
+            if item.default is UNSET
+            else f"{write_field(item.type, item.default) or 'null'}, where it is left out"
+        ),
         tooltip=tooltip,
         layout=ipywidgets.Layout(width="auto"),
         style={"description_width": label_width},

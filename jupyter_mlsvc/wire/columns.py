@@ -204,6 +204,13 @@ def columns_of(frame: Any, *, strict: bool = False) -> list[ColumnDefinition]:
     return described
 
 
+def is_text(column: ColumnDefinition) -> bool:
+    """Tell whether the cells of a column are texts in JSON, also where they look like numbers."""
+    if column.type == "category":
+        return all(isinstance(each, str) for each in column.categories or [])
+    return column.type.startswith(("str", "datetime64", "timedelta64", "period"))
+
+
 def _described(name: str, series: Any) -> ColumnDefinition:
     import pandas
 

@@ -8,7 +8,7 @@ import pytest
 
 from jupyter_mlsvc.client.results import ServiceResult
 from jupyter_mlsvc.widgets.fields import html_outputs, read_field, write_field
-from jupyter_mlsvc.wire.models import ParameterDefinition, WebServiceResult
+from jupyter_mlsvc.wire.models import ColumnDefinition, ParameterDefinition, WebServiceResult
 
 READ: list[tuple[str, str, Any]] = [
     ("numeric", "1.5", 1.5),
@@ -129,3 +129,21 @@ def test_nothing_of_a_service_becomes_markup() -> None:
     found = shown("character", bad, files={f'"{bad}.png': "aGk="}, console=bad)
     assert "<script" not in found
     assert "<script" not in shown("data.frame", {bad: [bad]})
+
+
+def test_texts_that_look_like_numbers_stay_texts_where_the_column_is_known_to_have_them() -> None:
+    columns = [
+        ColumnDefinition(name="code", type="str"),
+        ColumnDefinition(name="day", type="datetime64[us]"),
+        ColumnDefinition(name="size", type="category", categories=["1", "2"]),
+        ColumnDefinition(name="year", type="category", categories=[2023, 2024]),
+    ]
+    definition = ParameterDefinition(name="df", type="data.frame", columns=columns)
+    assert read_field(definition, "code,day,size,year\n007,2024-02-29,1,2024\n,,,") == {
+        "code": ["007", None],
+        "day": ["2024-02-29", None],
+        "size": ["1", None],
+        "year": [2024, None],
+    }
+    with pytest.raises(ValueError, match="one of '1', '2'"):
+        read_field(definition, "code,day,size,year\n7,2024-02-29,3,2024")

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import ipywidgets
+import msgspec
 import numpy
 import pandas
 import pytest
@@ -269,3 +270,21 @@ def test_closing_frees_all_widgets(form: CallForm) -> None:
     form.close()
     form.close()
     assert len(_instances) == before
+
+
+def test_a_field_that_is_left_empty_is_left_out_where_the_input_has_a_default(
+    answers: Answers,
+) -> None:
+    own = service(rate="numeric", flag="logical", row="vector")
+    own.inputs = [
+        own.inputs[0],
+        msgspec.structs.replace(own.inputs[1], default=True),
+        msgspec.structs.replace(own.inputs[2], default=[1, 2]),
+    ]
+    form = CallForm(own, answers)
+    form.fields["rate"].value = "1"
+    assert form.fields["row"].placeholder == "1, 2, where it is left out"
+    assert form.inputs == {"rate": 1, "flag": True}
+    form.fields["row"].value, form.fields["flag"].value = "3", False
+    assert form.inputs == {"rate": 1, "flag": False, "row": [3]}
+    form.close()

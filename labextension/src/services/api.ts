@@ -1,6 +1,20 @@
 import { Requester } from '../request';
 
 /**
+ * A column of a data.frame that is known.
+ */
+export interface IColumnDefinition {
+  name: string;
+
+  /**
+   * The dtype as pandas spells it; absent where it is not known.
+   */
+  type?: string;
+
+  categories?: unknown[];
+}
+
+/**
  * Name and type of an input or output.
  */
 export interface IParameterDefinition {
@@ -10,6 +24,16 @@ export interface IParameterDefinition {
    * One of the contract's seven words, or a free one.
    */
   type: string;
+
+  /**
+   * Those of a data.frame, as far as they are known.
+   */
+  columns?: IColumnDefinition[] | null;
+
+  /**
+   * The value where the input is left out; absent where it has to be there.
+   */
+  default?: unknown;
 }
 
 /**

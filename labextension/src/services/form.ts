@@ -92,7 +92,7 @@ export class TryForm implements IDisposable {
   /**
    * What an input's text is understood as; null while it is no value.
    */
-  parsed({ name, type }: IParameterDefinition): IParsed | null {
+  parsed({ name, type, columns }: IParameterDefinition): IParsed | null {
     const text = this.text(name);
     const known = this._parsed.get(name);
     if (known?.text === text) {
@@ -100,7 +100,7 @@ export class TryForm implements IDisposable {
     }
     let parsed: IParsed | null = null;
     try {
-      parsed = parseInput(type, text, this._options.trans);
+      parsed = parseInput(type, text, this._options.trans, columns ?? []);
     } catch {
       // What is wrong is said when somebody tries to run it.
     }
@@ -114,6 +114,9 @@ export class TryForm implements IDisposable {
   get values(): Record<string, unknown> | null {
     const values: Record<string, unknown> = {};
     for (const input of this.inputs) {
+      if (this._isLeftOut(input)) {
+        continue;
+      }
       const parsed = this.parsed(input);
       if (!parsed) {
         return null;
@@ -193,9 +196,14 @@ export class TryForm implements IDisposable {
   private _read(): Record<string, unknown> | null {
     this._problems.clear();
     const values: Record<string, unknown> = {};
-    for (const { name, type } of this.inputs) {
+    for (const input of this.inputs) {
+      const { name, type, columns } = input;
+      if (this._isLeftOut(input)) {
+        continue;
+      }
       try {
-        values[name] = parseInput(type, this.text(name), this._options.trans).value;
+        const text = this.text(name);
+        values[name] = parseInput(type, text, this._options.trans, columns ?? []).value;
       } catch (error) {
         if (!(error instanceof InputProblem)) {
           throw error;
@@ -204,6 +212,13 @@ export class TryForm implements IDisposable {
       }
     }
     return this._problems.size === 0 ? values : null;
+  }
+
+  /**
+   * Whether nothing was typed for an input that the service has a value for.
+   */
+  private _isLeftOut(input: IParameterDefinition): boolean {
+    return input.default !== undefined && this.text(input.name).trim() === '';
   }
 
   private async _call(

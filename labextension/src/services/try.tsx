@@ -102,7 +102,7 @@ function Field(props: {
         type="checkbox"
         role="switch"
         className="jp-Mlsvc-switch"
-        checked={text === 'true'}
+        checked={text === '' ? input.default === true : text === 'true'}
         onChange={event => {
           form.type(name, String(event.target.checked));
         }}

@@ -1,6 +1,7 @@
 import { TranslationBundle } from '@jupyterlab/translation';
 
 import { messageOf } from '../trouble';
+import { IColumnDefinition } from './api';
 import { delimiterOf, parseRows } from './csv';
 
 /**
@@ -38,7 +39,12 @@ const NUMBER = /^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i;
  *
  * @throws InputProblem if the text is no such value.
  */
-export function parseInput(type: string, text: string, trans: TranslationBundle): IParsed {
+export function parseInput(
+  type: string,
+  text: string,
+  trans: TranslationBundle,
+  columns: readonly IColumnDefinition[] = []
+): IParsed {
   switch (type) {
     case 'logical':
       return { value: parseLogical(text, trans), summary: '' };
@@ -52,7 +58,7 @@ export function parseInput(type: string, text: string, trans: TranslationBundle)
     case 'matrix':
       return parseMatrix(text, trans);
     case 'data.frame':
-      return parseFrame(text, trans);
+      return parseFrame(text, trans, textsOf(columns));
     default:
       return { value: parseAny(text), summary: '' };
   }
@@ -123,10 +129,22 @@ function parseMatrix(text: string, trans: TranslationBundle): IParsed {
   return { value: rows, summary: trans.__('%1 × %2', rows.length, rows[0]?.length ?? 0) };
 }
 
-function parseFrame(text: string, trans: TranslationBundle): IParsed {
+/**
+ * Names of the columns whose cells are texts, also where they look like numbers.
+ */
+function textsOf(columns: readonly IColumnDefinition[]): ReadonlySet<string> {
+  const texts = columns.filter(({ type = '', categories = [] }) =>
+    type === 'category'
+      ? categories.every(each => typeof each === 'string')
+      : /^(str|datetime64|timedelta64|period)/.test(type)
+  );
+  return new Set(texts.map(column => column.name));
+}
+
+function parseFrame(text: string, trans: TranslationBundle, texts: ReadonlySet<string>): IParsed {
   const value = parseJson(text, '{[', trans);
   const columns =
-    value === undefined ? columnsOf(tableOf(text), trans) : columnsOfJson(value, trans);
+    value === undefined ? columnsOf(tableOf(text), trans, texts) : columnsOfJson(value, trans);
   const names = Object.keys(columns);
   const count = columns[names[0] ?? '']?.length ?? 0;
   const rows = trans._n('%1 row', '%1 rows', count);
@@ -134,7 +152,11 @@ function parseFrame(text: string, trans: TranslationBundle): IParsed {
   return { value: columns, summary: trans.__('%1, %2: %3', rows, wide, names.join(', ')) };
 }
 
-function columnsOf(table: string[][], trans: TranslationBundle): Record<string, Scalar[]> {
+function columnsOf(
+  table: string[][],
+  trans: TranslationBundle,
+  texts: ReadonlySet<string>
+): Record<string, Scalar[]> {
   const [names = [], ...rows] = table;
   if (names.length === 0) {
     throw new InputProblem(
@@ -151,7 +173,10 @@ function columnsOf(table: string[][], trans: TranslationBundle): Record<string, 
   }
   checkWidths(table, trans);
   return Object.fromEntries(
-    names.map((name, i) => [name, toScalars(rows.map(row => row[i] ?? ''))])
+    names.map((name, i) => {
+      const cells = rows.map(row => row[i] ?? '');
+      return [name, texts.has(name) ? cells.map(cell => cell.trim() || null) : toScalars(cells)];
+    })
   );
 }
 

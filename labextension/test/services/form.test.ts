@@ -30,8 +30,12 @@ const RESULT: IServiceResult = {
 
 describe('TryForm', () => {
   let form: TryForm;
-  const create = (consume: Consume, state = new PanelState(null)): TryForm => {
-    const created = new TryForm({ service: SERVICE, consume, state, trans });
+  const create = (
+    consume: Consume,
+    state = new PanelState(null),
+    service: IServiceVersion = SERVICE
+  ): TryForm => {
+    const created = new TryForm({ service, consume, state, trans });
     form = created;
     return created;
   };
@@ -54,6 +58,28 @@ describe('TryForm', () => {
 
     expect(sent).toEqual({ x: 1.5, flag: true, row: [1, 2] });
     expect(form.run).toMatchObject({ state: 'done', result: RESULT });
+  });
+
+  it('leaves out what is left empty where the service has a value', async () => {
+    let sent: unknown;
+    const service = {
+      ...SERVICE,
+      inputParameterDefinitions: [
+        { name: 'x', type: 'numeric' },
+        { name: 'by', type: 'numeric', default: 2 }
+      ]
+    };
+    const consume: Consume = inputs => {
+      sent = inputs;
+      return Promise.resolve(RESULT);
+    };
+    create(consume, new PanelState(null), service);
+    form.type('x', '1');
+
+    await form.submit();
+
+    expect(form.values).toEqual({ x: 1 });
+    expect(sent).toEqual({ x: 1 });
   });
 
   it('calls nobody while an input is no value, and says which', async () => {

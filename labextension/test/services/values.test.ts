@@ -92,6 +92,22 @@ describe('parseInput', () => {
     expect(valueOf('vector', '12345678901234567890, 1')).toEqual(['12345678901234567890', '1']);
   });
 
+  it('keeps texts that look like numbers where a column is known to have texts', () => {
+    const columns = [
+      { name: 'code', type: 'str' },
+      { name: 'day', type: 'datetime64[us]' },
+      { name: 'size', type: 'category', categories: ['1', '2'] },
+      { name: 'year', type: 'category', categories: [2023, 2024] }
+    ];
+    const text = 'code,day,size,year\n007,2024-02-29,1,2024\n,,,';
+    expect(parseInput('data.frame', text, trans, columns).value).toEqual({
+      code: ['007', null],
+      day: ['2024-02-29', null],
+      size: ['1', null],
+      year: [2024, null]
+    });
+  });
+
   it('says what it understood', () => {
     expect(summaryOf('vector', '1, 2')).toBe('2 numbers');
     expect(summaryOf('vector', 'a')).toBe('1 value');
