@@ -8,7 +8,6 @@ something that the next call would load again.
 
 from __future__ import annotations
 
-import contextlib
 import sys
 import types
 from collections import deque
@@ -59,8 +58,7 @@ class LibraryGuard:
                 self._attributes += [
                     (holder, name, members.get(name, _MISSING)) for name in self._facts.stored
                 ]
-                if isinstance(holder, types.ModuleType):
-                    self._add_tables(holder, members)
+                self._add_tables(holder, members)
 
     def put_back(self) -> str:
         """Put everything back; gives the name of what could not be, and nothing else."""
@@ -100,25 +98,23 @@ class LibraryGuard:
             if self._is_users(holder):
                 continue
             yield holder
-            with contextlib.suppress(RuntimeError):  # another thread imports something
-                waiting += [
-                    value
-                    for name, value in vars(holder).items()
-                    if name in self._facts.names and isinstance(value, types.ModuleType | type)
-                ]
+            # Not all members: a look at each would copy the memory that it shares with others.
+            members = vars(holder)
+            named = [members[name] for name in self._facts.names if name in members]
+            waiting += [value for value in named if isinstance(value, types.ModuleType | type)]
 
     def _is_users(self, holder: Any) -> bool:
         if isinstance(holder, types.ModuleType):
             return id(holder) in self._own
         return bool(holder.__module__ == "__main__")
 
-    def _add_tables(self, module: types.ModuleType, members: Mapping[str, Any]) -> None:
-        for name in self._facts.names & members.keys():
-            table = members[name]
+    def _add_tables(self, holder: Any, members: Mapping[str, Any]) -> None:
+        for name in self._facts.names:
+            table: Any = members.get(name)
             if (
                 type(table) in {dict, list, set, deque}
                 and len(table) <= _MOST_ITEMS
-                and f"{module.__name__}.{name}" not in _LEFT_ALONE
+                and f"{holder.__name__}.{name}" not in _LEFT_ALONE
                 and id(table) not in self._seen
             ):
                 self._seen.add(id(table))

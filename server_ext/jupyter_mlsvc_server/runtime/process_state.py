@@ -101,10 +101,11 @@ def _import_changed(facts: CodeFacts) -> None:
         changed = {"matplotlib"} | {row.library for row in SETTINGS if facts.may_use(row.words)}
         packages = {library.partition(".")[0] for library in changed}
         wanted = frozenset(name for name in wanted if name.partition(".")[0] in packages)
-    for name in sorted(wanted - sys.modules.keys()):
+    for name in sorted(wanted):
         # What is missing shows where the code uses it.
-        with contextlib.suppress(Exception):
-            importlib.import_module(name)
+        if name not in sys.modules:
+            with contextlib.suppress(Exception):
+                importlib.import_module(name)
 
 
 def _context_of_calls() -> contextvars.Context:
@@ -253,6 +254,9 @@ class _Drawing:
         self._version = version_of(self._parameters)
         self._seen = -1
         self._figures: Mapping[int, Any] | None = None
+        self._backend = ""
+        if not is_new and "matplotlib.pyplot" in sys.modules:
+            self._backend = library.get_backend()  # finds one out, where none was asked for
 
     def put_back(self) -> None:
         if self._figures is None and "matplotlib._pylab_helpers" in sys.modules:
@@ -268,5 +272,7 @@ class _Drawing:
             if name not in _DRAWING and now.get(name) != value
         }
         dict.update(self._parameters, changed)
+        if self._backend and str(now.get("backend")).lower() != self._backend.lower():
+            sys.modules["matplotlib.pyplot"].switch_backend(self._backend)
         if self._version is not None:
             self._seen = self._version()

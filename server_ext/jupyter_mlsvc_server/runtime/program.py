@@ -232,10 +232,11 @@ class Program:
             Names whose objects may change.
         """
         self._may_seed = facts.may_use(SEEDING)
-        self._state = ProcessState(facts, self.base, self._own_modules)
         self._detector = MutationDetector(
             self.base, self._reachable() - made, self._own_modules, facts
         )
+        # Last: it takes note of descriptors that the detector has opened, too.
+        self._state = ProcessState(facts, self.base, self._own_modules)
         self._newest_module = newest_module()
 
     def _set_up(self) -> set[str]:

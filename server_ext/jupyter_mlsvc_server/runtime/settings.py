@@ -296,6 +296,17 @@ def _write_dialects(value: tuple[Any, ...]) -> None:
         csv.register_dialect(name, dialect)
 
 
+def _read_log_classes() -> tuple[Any, Any]:
+    logging = _library("logging")
+    return logging.getLoggerClass(), logging.getLogRecordFactory()
+
+
+def _write_log_classes(value: tuple[Any, Any]) -> None:
+    logging = _library("logging")
+    logging.setLoggerClass(value[0])
+    logging.setLogRecordFactory(value[1])
+
+
 def _read_loop() -> tuple[Any, Any]:
     policy = getattr(_library("asyncio.events"), "_event_loop_policy", None)
     return policy, getattr(getattr(policy, "_local", None), "_loop", None)
@@ -447,6 +458,8 @@ SETTINGS: Final = (
     Setting("types that sqlite3 converts", "sqlite3.dbapi2", _words("register_converter"),
             lambda: dict(_library("sqlite3.dbapi2").converters),
             _write_table("sqlite3.dbapi2", "converters")),
+    Setting("classes of loggers and log records", "logging",
+            _words("setLoggerClass setLogRecordFactory"), _read_log_classes, _write_log_classes),
     Setting("how multiprocessing starts", "multiprocessing", _words("set_start_method"),
             lambda: _library("multiprocessing").get_start_method(allow_none=True),
             lambda value: _library("multiprocessing").set_start_method(value, force=True)),

@@ -89,14 +89,15 @@ class Gathering(Program, Protocol):
 
 def serve(program: Program, link: socket.socket) -> None:
     """Answer requests until the link ends or the worker is worn."""
+    service, pid = program.service, os.getpid()
+    # First: the program takes the process as it is then for what each request is to find.
+    outbox = Outbox(link, outbox_path(Path(service.work), pid))
     try:
         enter(program)
     except SetupProblem as problem:
         message = str(problem).encode("utf-8", "replace")
         link.sendall(ANSWER.pack(len(message), 0, Kind.NOT_SET_UP) + message)
         return
-    service, pid = program.service, os.getpid()
-    outbox = Outbox(link, outbox_path(Path(service.work), pid))
     with contextlib.suppress(ConnectionError):
         link.sendall(ANSWER.pack(0, program.most, Kind.READY))
         if isinstance(program, Gathering):

@@ -172,6 +172,8 @@ TABLE = {
                          "logging.getLogger('app').addFilter(print)"),
     "logger turned off": ("import logging; y = logging.getLogger('app').disabled",
                           "logging.getLogger('app').disabled = True"),
+    "class of loggers": ("import logging; y = repr(logging.getLoggerClass())",
+                         "logging.setLoggerClass(type('L', (logging.Logger,), {}))"),
     "logging turned off": ("import logging; y = logging.root.manager.disable",
                            "logging.disable(50)"),
     "level names": ("import logging; y = logging.getLevelName(7)", "logging.addLevelName(7, 'L')"),
@@ -195,6 +197,8 @@ TABLE = {
                  "matplotlib.rcParams['lines.linewidth'] = 9"),
     "style": ("import matplotlib.pyplot as plt; y = plt.rcParams['axes.facecolor']",
               "plt.style.use('ggplot')"),
+    "backend": ("import matplotlib.pyplot as plt; y = plt.get_backend()",
+                "plt.switch_backend('svg')"),
     "colour map": ("import matplotlib as m; y = 'leak' in m.colormaps",
                    "m.colormaps.register(m.colormaps['viridis'], name='leak')"),
     # --- modules and classes of libraries
@@ -212,6 +216,8 @@ TABLE = {
     "builtin": ("import builtins; y = len([1, 2])", "builtins.len = lambda x: 7"),
     "table of a module": ("import string, json.encoder as e; y = len(e.ESCAPE_DCT)",
                           "e.ESCAPE_DCT['x'] = 1"),
+    "table of a class": ("import pickle; y = len(pickle._Pickler.dispatch)",
+                         "pickle._Pickler.dispatch['x'] = 1"),
     "list of a module": ("import email.charset as c, locale; y = len(locale.__all__)",
                          "locale.__all__.append('x')"),
     # --- objects of the snapshot
@@ -269,3 +275,47 @@ async def test_what_a_call_changes_the_next_one_finds_as_it_was(
     for _ in range(2):
         assert await service.outputs(change=True) == {"y": None}
         assert await service.outputs(change=False) == before
+
+
+USUAL = {
+    "numpy": "y = float((large[:100] * 2).sum() + rows.mean() + columns[:, 3].max())",
+    "a frame is looked up in": "y = int(frame.loc[7, 'v']) + int(frame.iloc[3]['v']) + len(frame)",
+    "rows of a frame are found": "y = len(frame[(frame.v > 10) & (frame.s == 'a')])",
+    "a frame is joined": "y = len(pd.DataFrame({'v': [1, 2]}).merge(frame, on='v'))",
+    "a frame is grouped": "y = int(frame.groupby('c', observed=True)['v'].sum().iloc[0])",
+    "a frame is copied and changed": "f = frame.copy(); f['w'] = 1; f.attrs['a'] = 1; y = f.shape",
+    "a column is read": "y = float(frame['n'].fillna(0).sum()); z = frame.index.name, frame.attrs",
+    "a model predicts": "y = float(model.predict(np.eye(100))[3])",
+    "a sparse matrix is multiplied": "y = float((matrix @ np.ones(3))[0])",
+    "random numbers": "y = dice.random(), float(rng.random()), float(old_rng.rand())",
+    "a cache": "factor = 2; y = scaled(3)",
+    "logging": "import logging; logging.getLogger('app').info('x'); logging.warning('y'); y = 1",
+    "a plot": "import matplotlib; matplotlib.use('Agg')\nimport matplotlib.pyplot as plt\n"
+              "plt.figure(); plt.plot([1, 2]); plt.savefig('p.png'); y = 1",
+    "a temporary file": "import tempfile\nwith tempfile.TemporaryFile() as f: f.write(b'x')\ny = 1",
+    "a subprocess": "import subprocess, sys; y = subprocess.run(['true'], check=True).returncode",
+    "a thread that ends": "import concurrent.futures as c\n"
+                          "with c.ThreadPoolExecutor(2) as e: y = sum(e.map(len, ['a', 'b']))",
+    "asyncio": "import asyncio\nasync def f(): return 7\ny = asyncio.run(f())",
+    "settings in a block": "import sklearn, decimal\nwith sklearn.config_context(), "
+                           "pd.option_context('display.width', 9), np.errstate(all='raise'), "
+                           "decimal.localcontext(prec=3): y = 1",
+    "environment": "import os; os.environ['A'] = '1'; y = os.environ['A']",
+    "attributes of its own": "class A: pass\na = A(); a.b = 1; y = a.b; setattr(a, 'c', 2)",
+    "an import": "import xml.dom.minidom, csv, statistics; y = statistics.mean([1, 2])",
+    "a file": "open('a.txt', 'w').write('x'); y = open('a.txt').read()",
+    "texts": "import re, json; y = [re.sub('a', 'b', 'aa'), json.loads('[1]'), 'x'.upper()]",
+    "code in a text": "y = eval('1 + 1')",
+    "a date": "y = str(pd.to_datetime('2020-01-02') + pd.Timedelta(days=1))",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("code", USUAL.values(), ids=USUAL)
+async def test_what_code_usually_does_costs_no_worker(
+    serve: Serve, workspace: StoredContent, code: str
+) -> None:
+    service = await serve(
+        f"{code}\nimport os; pid = os.getpid()", workspace, outputs="y:any pid:any"
+    )
+    rows = [await service.outputs() for _ in range(3)]
+    assert [row["pid"] for row in rows] == [rows[0]["pid"]] * 3
