@@ -96,6 +96,8 @@ class Planner:
         runtime = request.runtime or place.runtime or "Python"
         if place.session is not None and place.session.runtime_type != runtime:
             place = Place()
+        if runtime == "Python":
+            request = request.as_python_has_names()
         here = Here(self._notebook.own_objects(), self._notebook.namespace)
         definition = Definition(request, here, runtime)
         place.look(here.needs.follow(definition.names))

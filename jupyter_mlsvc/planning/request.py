@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from msgspec import UNSET, UnsetType
+
+from jupyter_mlsvc.wire.names import python_name
 
 Source = Literal["cell", "session", "notebook", "unknown"]
 
@@ -93,6 +95,16 @@ class Request:
     force: bool = False
     replace: bool = False
 
+    def as_python_has_names(self) -> Request:
+        """Return the same request with names in the spelling of Python, which the code has."""
+        return replace(
+            self,
+            inputs=_named(self.inputs),
+            outputs=_named(self.outputs),
+            sent=[python_name(name) for name in self.sent],
+            fetched=[python_name(name) for name in self.fetched],
+        )
+
     def keeps(self, name: str) -> bool:
         """Whether a name stays as it is in the session."""
         if self.send is not None:
@@ -100,3 +112,9 @@ class Request:
         return self.as_in_session is True or (
             isinstance(self.as_in_session, frozenset) and name in self.as_in_session
         )
+
+
+def _named(parameters: list[Parameter] | None) -> list[Parameter] | None:
+    if parameters is None:
+        return None
+    return [replace(each, name=python_name(each.name)) for each in parameters]

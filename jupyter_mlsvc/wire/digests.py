@@ -9,6 +9,7 @@ Of arrays and tables over :data:`SAMPLED_FROM` bytes samples are taken.
 from __future__ import annotations
 
 import copyreg
+import functools
 import hashlib
 import sys
 import time
@@ -22,6 +23,7 @@ SAMPLED_FROM: Final = 64 * 2**20
 _SECONDS: Final = 5.0
 _SAMPLES: Final = 64
 _SAMPLE_BYTES: Final = 2**20
+_DISPATCHER: Final = functools.singledispatch(lambda _: None).__code__  # type: ignore[attr-defined]
 _LONGEST_FLAT: Final = 5_000_000
 _STEPS_BETWEEN_LOOKS: Final = 256
 _PLAIN: Final = frozenset({type(None), bool, int, float, complex, str, bytes})
@@ -147,6 +149,10 @@ class _Walk:
     def _of_function(self, function: types.FunctionType) -> bytes:
         if _is_imported(function):
             return _named(function)
+        if function.__code__ is _DISPATCHER:
+            # Its cells are a cache, among others, which changes with its use.
+            dispatcher: Any = function
+            return self._all("dispatcher", (dispatcher.__wrapped__, dict(dispatcher.registry)))
         cells = function.__closure__ or ()
         values = [cell.cell_contents for cell in cells]
         return self._all(

@@ -172,6 +172,19 @@ class Unruly:
         raise self.error("no")
 
 
+def test_functions_of_single_dispatch_are_compared_by_what_they_do() -> None:
+    defined = "import functools\n@functools.singledispatch\ndef kind(x): return 'other'\n"
+    more = "@kind.register\ndef _(x: int): return 'int'\n"
+    used = more + "kind(1); kind('')\n"
+    made = []
+    for source in (defined + more, defined + used, defined, defined + more.replace("'int'", "'i'")):
+        namespace: dict[str, Any] = {"__name__": "__main__"}
+        exec(source, namespace)
+        made.append(digests({"kind": namespace["kind"]})["kind"])
+    assert made[0] == made[1] is not None
+    assert len(set(made)) == 3
+
+
 def test_what_cannot_be_taken_apart_has_no_digest_and_never_raises() -> None:
     deep: list[Any] = []
     for _ in range(100_000):
