@@ -8,7 +8,7 @@ from collections.abc import Iterable
 import psutil
 
 
-def that_run_on(processes: Iterable[psutil.Process], seconds: float = 15) -> list[list[str]]:
+def that_run_on(processes: Iterable[psutil.Process], seconds: float = 60) -> list[list[str]]:
     """Wait for processes to end; give the commands of those that did not.
 
     One that ended and that nobody has collected yet, such as an orphan on a busy machine, runs no

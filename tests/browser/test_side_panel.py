@@ -239,7 +239,7 @@ def test_a_snapshot_is_taken_looked_into_and_deleted(lab: Lab, session: str, api
     lab.page.get_by_role("dialog").get_by_role("button", name="Delete").click()
     expect(panel.get_by_role("option", name=session)).to_have_count(0)
     # The panel takes it off the list before the server has answered.
-    deadline = time.monotonic() + 15
+    deadline = time.monotonic() + 60
     while [each for each in api("GET", "/snapshots").json() if each["name"] == session]:
         assert time.monotonic() < deadline, "The snapshot is still there."
         time.sleep(0.1)

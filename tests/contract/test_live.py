@@ -43,7 +43,7 @@ class Following:
 
     def until(self, wanted: tuple[str, ...]) -> list[tuple[str, ...]]:
         found: list[tuple[str, ...]] = []
-        end = time.monotonic() + 30
+        end = time.monotonic() + 60
         while wanted not in found:
             assert time.monotonic() < end, f"{wanted} is not in {found}"
             found += self.next(5)
@@ -107,7 +107,7 @@ def test_records_of_a_batch_count_as_calls(door: Door, published: str) -> None:
     records = [{"a": n, "b": 1} for n in range(5)]
     started = door.post(f"/api/{published}/1.0/batch", json=records).json()
     batch = f"/api/{published}/1.0/batch/{started['batchExecutionId']}"
-    end = time.monotonic() + 30
+    end = time.monotonic() + 60
     while door.get(batch).json()["state"] != "Complete":
         assert time.monotonic() < end
         time.sleep(0.05)
@@ -127,7 +127,7 @@ def test_a_service_at_work_is_busy_and_one_without_processes_is_idle(
         target=door.post, args=(f"/api/{published}/1.0",), kwargs={"json": {"a": 1, "b": 2}}
     )
     call.start()
-    end = time.monotonic() + 20
+    end = time.monotonic() + 60
     while statistics(door, published)["state"] != "busy":
         assert call.is_alive()
         assert time.monotonic() < end
@@ -280,7 +280,7 @@ def test_executions_are_listed_from_their_queueing_to_their_end(
         door.post(path, json={"code": code}).json()["executionId"]
         for code in ("x = 1", "1 / 0", "import time; time.sleep(60)", "y = 2", "z = 3")
     ]
-    end = time.monotonic() + 30
+    end = time.monotonic() + 60
     while executions(door, session_id)[2]["state"] != "running":
         assert time.monotonic() < end
         time.sleep(0.05)
@@ -386,7 +386,7 @@ def test_a_call_of_a_service_counts_as_activity_of_the_jupyter_server(
     before = last_activity()
     door.get("/services")
     door.post(f"/api/{published}/1.0", json={"a": 1, "b": 2})
-    end = time.monotonic() + 20
+    end = time.monotonic() + 60
     while last_activity() == before:
         assert time.monotonic() < end, "the call was not told"
         time.sleep(0.2)
@@ -417,7 +417,7 @@ def test_a_server_stops_at_once_though_somebody_waits(tmp_path_factory: Any) -> 
         time.sleep(0.5)
         began = time.monotonic()
         assert server.stop(timeout=20) == 0
-        assert time.monotonic() - began < 8
+        assert time.monotonic() - began < 20
         for thread in threads:
             thread.join(5)
         assert outcomes == [200, 200]

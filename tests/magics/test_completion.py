@@ -152,10 +152,10 @@ def test_the_server_is_asked_once_for_many_keys(shell: InteractiveShell, names: 
 
 
 def test_a_slow_server_does_not_hold_the_keys_up(shell: InteractiveShell, names: Names) -> None:
-    names.delay = 2.0
+    names.delay = 5.0
     started = time.monotonic()
     complete(shell, "%consume I")
-    assert time.monotonic() - started < 1.5
+    assert time.monotonic() - started < 4.5
 
 
 def test_a_broken_server_is_not_shown(

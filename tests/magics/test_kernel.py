@@ -134,7 +134,7 @@ def test_interrupting_the_cell_interrupts_the_code_and_leaves_the_session_usable
     rest = list(messages)
     reply = notebook.reply(cell)
     assert reply["ename"] == "RemoteInterrupted"
-    assert time.monotonic() - interrupted_at < 10
+    assert time.monotonic() - interrupted_at < 30
     assert [content["traceback"] for kind, content, _ in rest if kind == "error"] == [
         ["RemoteInterrupted: interrupted; session 'test' is still usable."]
     ]

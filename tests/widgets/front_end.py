@@ -50,7 +50,7 @@ class FrontEnd:
                 self.notebook.reply(cell)
                 return self.printed
 
-    def wait_until(self, holds: Callable[[], object], seconds: float = 20) -> None:
+    def wait_until(self, holds: Callable[[], object], seconds: float = 60) -> None:
         """Take messages until something holds.
 
         Raises

@@ -105,7 +105,7 @@ class Bench:
         return body
 
     async def until(self, batch_id: str, is_there: Callable[[dict[str, Any]], bool]) -> None:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while not is_there(await self.status(batch_id)):  # noqa: ASYNC110 - as callers do
                 await asyncio.sleep(0.02)
 

@@ -55,7 +55,7 @@ async def test_who_waits_is_told_as_soon_as_something_happens() -> None:
     waiting = asyncio.create_task(ask(hub, 0, seconds=60))
     await asyncio.sleep(0.01)
     hub.announce(a_change(name="Iris"))
-    answer = await asyncio.wait_for(waiting, 5)
+    answer = await asyncio.wait_for(waiting, 30)
     assert [each.name for each in answer.events] == ["Iris"]
 
 
@@ -64,7 +64,7 @@ async def test_a_wait_in_which_nothing_happens_ends_with_nothing() -> None:
     began = time.monotonic()
     answer = await ask(hub, 0, seconds=0.1)
     assert (answer.events, answer.is_reset) == ([], False)
-    assert 0.09 < time.monotonic() - began < 2
+    assert 0.09 < time.monotonic() - began < 30
 
 
 @pytest.mark.parametrize("kind", [Kind.SESSION, Kind.SNAPSHOT, Kind.BATCH])
@@ -76,7 +76,7 @@ async def test_others_neither_hear_of_a_persons_things_nor_wake_for_them(kind: K
     await asyncio.sleep(0.01)
     assert not ben.done()
     hub.announce(a_change(Kind.SERVICE, name="Iris"))
-    answer = await asyncio.wait_for(ben, 5)
+    answer = await asyncio.wait_for(ben, 30)
     assert [each.kind for each in answer.events] == ["service"]
     assert answer.last == 2
     assert [each.kind for each in (await ask(hub, 0)).events] == [kind, "service"]
@@ -120,7 +120,7 @@ async def test_all_people_together_wait_in_so_many_places() -> None:
     with pytest.raises(TooManyWaiters):
         await ask(hub, 0, by=BEN, seconds=60)
     await hub.stop()
-    await asyncio.wait_for(first, 5)
+    await asyncio.wait_for(first, 30)
 
 
 async def test_a_hub_that_stops_answers_those_who_wait_and_those_who_come() -> None:
@@ -128,5 +128,5 @@ async def test_a_hub_that_stops_answers_those_who_wait_and_those_who_come() -> N
     waiting = asyncio.create_task(ask(hub, 0, seconds=60))
     await asyncio.sleep(0.01)
     await hub.stop()
-    assert (await asyncio.wait_for(waiting, 5)).is_reset is False
-    assert (await asyncio.wait_for(ask(hub, 0, seconds=60), 5)).events == []
+    assert (await asyncio.wait_for(waiting, 30)).is_reset is False
+    assert (await asyncio.wait_for(ask(hub, 0, seconds=60), 30)).events == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import socket
 from collections.abc import AsyncIterator, Callable
 from typing import Any
@@ -76,14 +77,14 @@ async def talk(front: process.Front, *pieces: bytes, pause: float = 0) -> tuple[
         writer.write(piece)
         await asyncio.sleep(pause)
     try:
-        data = await asyncio.wait_for(reader.read(), 5)
+        data = await asyncio.wait_for(reader.read(), 60)
     finally:
         writer.close()
     return data, front.loop.time() - began
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(3):
+    async with asyncio.timeout(60):
         while not condition():  # noqa: ASYNC110  # nobody tells
             await asyncio.sleep(0.02)
 
@@ -92,40 +93,42 @@ async def test_a_head_that_does_not_come_is_given_up(front: process.Front) -> No
     data, seconds = await talk(front, HEAD)
     assert data.startswith(b"HTTP/1.1 408 ")
     assert b"did not come in time" in data
-    assert 0.2 < seconds < 2
+    assert 0.2 < seconds < 20
 
 
 async def test_a_head_that_trickles_is_given_up_too(front: process.Front) -> None:
     data, seconds = await talk(front, *(HEAD[i : i + 1] for i in range(12)), pause=0.1)
     assert data.startswith(b"HTTP/1.1 408 ")
-    assert seconds < 3
+    assert seconds < 20
 
 
 async def test_a_body_that_stalls_is_given_up(front: process.Front) -> None:
     data, seconds = await talk(front, HEAD + b"Content-Length: 10\r\n\r\n", b"12345")
     assert data.startswith(b"HTTP/1.1 408 ")
-    assert 0.2 < seconds < 2
+    assert 0.2 < seconds < 20
     assert not front.engine.calls  # type: ignore[attr-defined]
 
 
 async def test_a_body_that_is_slow_but_goes_on_is_taken(front: process.Front) -> None:
+    # It must go on for longer than it may stall, on a machine that stalls as well.
+    front.limits = dataclasses.replace(front.limits, stall_seconds=1.5)
     pieces = [b"Connection: close\r\nContent-Length: 10\r\n\r\n", *(b"x" for _ in range(10))]
-    data, seconds = await talk(front, HEAD + pieces[0], *pieces[1:], pause=0.1)
+    data, seconds = await talk(front, HEAD + pieces[0], *pieces[1:], pause=0.2)
     assert data.startswith(b"HTTP/1.1 200 ")
     assert data.endswith(b"x" * 10)
-    assert seconds > 0.9
+    assert seconds > 1.8
 
 
 async def test_an_idle_connection_is_closed_without_a_word(front: process.Front) -> None:
     data, seconds = await talk(front)
     assert data == b""
-    assert 0.4 < seconds < 3
+    assert 0.4 < seconds < 20
 
 
 async def test_who_was_refused_and_sends_nothing_more_is_cut_off(front: process.Front) -> None:
     data, seconds = await talk(front, HEAD + b"Content-Length: 100000\r\n\r\n")
     assert data.startswith(b"HTTP/1.1 413 ")
-    assert seconds < 3
+    assert seconds < 20
     await until(lambda: not front.connections)
 
 

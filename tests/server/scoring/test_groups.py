@@ -54,7 +54,7 @@ class Noting:
         return max(accumulate(1 if note[0] == "+" else -1 for note in self.notes))
 
     async def until_ended(self, count: int) -> None:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while self.ended("many") < count:  # noqa: ASYNC110  # another process notes it
                 await asyncio.sleep(0.002)
 

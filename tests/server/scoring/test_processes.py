@@ -31,7 +31,7 @@ def descriptors() -> set[str]:
     return {path.name for path in Path("/proc/self/fd").iterdir()}
 
 
-def alive(processes: list[psutil.Process], seconds: float = 10) -> list[psutil.Process]:
+def alive(processes: list[psutil.Process], seconds: float = 60) -> list[psutil.Process]:
     """Those that still run after a while."""
     _, left = psutil.wait_procs(processes, timeout=seconds)
     return [process for process in left if process.status() != psutil.STATUS_ZOMBIE]
@@ -47,13 +47,13 @@ async def test_stop_leaves_no_process_file_or_descriptor(tmp_path: Path) -> None
     await asyncio.gather(*(service.outputs(n=0.05) for _ in range(4)))
     await engine.check(define("y = 1", revision="only checked"))
     await engine.put(define("import time; time.sleep(n); y = 2", inputs="n:numeric", revision="2"))
-    running = asyncio.create_task(service.outputs(n=30))
+    running = asyncio.create_task(service.outputs(n=60))
     await asyncio.sleep(0.1)
     ours = [process for process in below(os.getpid()) if process.pid not in before_processes]
     assert len(ours) >= 4
     began = time.monotonic()
     await engine.stop()
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 30
     with pytest.raises(MlsvcServerError):
         await running
     assert not alive(ours, 1)

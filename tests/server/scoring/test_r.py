@@ -53,7 +53,7 @@ def serve_r(engine: LocalEngine) -> Serve:
     return serve
 
 
-async def until(condition: Callable[[], bool], seconds: float = 10) -> None:
+async def until(condition: Callable[[], bool], seconds: float = 60) -> None:
     for _ in range(int(seconds / 0.05)):
         if condition():
             return

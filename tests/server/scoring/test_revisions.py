@@ -17,7 +17,7 @@ from tests.server.scoring.serving import Service, Snapshots, define, serve_by
 MakeEngine = Callable[..., Awaitable[LocalEngine]]
 
 
-async def until(condition: Callable[[], Awaitable[bool]], seconds: float = 10) -> None:
+async def until(condition: Callable[[], Awaitable[bool]], seconds: float = 60) -> None:
     async with asyncio.timeout(seconds):
         while not await condition():  # noqa: ASYNC110  # the engine tells nobody
             await asyncio.sleep(0.02)
@@ -55,7 +55,7 @@ async def test_a_new_revision_takes_over_under_load_without_a_failed_request(
         await engine.check(definition)
         await engine.put(definition)
         assert await service.outputs() == {"y": number}
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while number not in seen:  # noqa: ASYNC110  # the callers tell nobody
                 await asyncio.sleep(0.01)
     is_over = True
@@ -88,7 +88,7 @@ async def test_a_request_that_ends_its_worker_is_told_on_the_old_revision(
     # Nobody is there to tell how the worker ended.
     os.kill(engine._pools[service.key].template_pid, signal.SIGSTOP)
     await engine.put(define("y = 'new'", revision="1"))
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         with pytest.raises(MlsvcServerError, match="ended unexpectedly"):
             await call
     await until(lambda: has_let_go(engine))

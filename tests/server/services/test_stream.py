@@ -161,7 +161,7 @@ async def client(server: Server) -> AsyncIterator[Client]:
 
 
 async def until(condition: Callable[[], object]) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not condition():  # noqa: ASYNC110  # nobody tells
             await asyncio.sleep(0.005)
 

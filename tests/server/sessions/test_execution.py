@@ -40,7 +40,7 @@ async def events_of(lines: AsyncIterator[bytes]) -> list[dict[str, Any]]:
     return [json.loads(line) async for batch in lines for line in batch.splitlines()]
 
 
-async def until(condition: Any, seconds: float = 10) -> None:
+async def until(condition: Any, seconds: float = 60) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "it did not happen in time"

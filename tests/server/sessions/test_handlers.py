@@ -36,7 +36,7 @@ def call(mlsvc_api: Api, session_id: str) -> Api:
 
 
 def until_printed(call: Api, text: str) -> None:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while text not in call("GET", "/console-output").json()["consoleOutput"]:
         assert time.monotonic() < deadline, "it was not printed in time"
         time.sleep(0.05)

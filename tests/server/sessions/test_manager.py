@@ -50,7 +50,7 @@ def folders(data_dir: Path, pattern: str) -> list[Path]:
     return list((data_dir / "sessions").glob(pattern))
 
 
-async def until(condition: Any, seconds: float = 15) -> None:
+async def until(condition: Any, seconds: float = 60) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "it did not happen in time"
@@ -78,9 +78,9 @@ async def test_a_warm_kernel_makes_a_session_at_once(
     manager: SessionManager, ann: Principal
 ) -> None:
     await until(lambda: manager.shells("Python")["warm"] == 1)
-    started = time.monotonic()
+    asked = time.time()
     session = await manager.create(ann, PLAIN)
-    assert time.monotonic() - started < 0.5
+    assert psutil.Process(session.process_id).create_time() < asked
     assert (await session.execute(request_of("x = 1"))).success
     await manager.close(ann, session.id)
     # Another one is warmed up for the next.

@@ -94,12 +94,11 @@ async def test_values_warnings_and_messages_are_on_the_console(session: Session,
 
 
 async def test_a_loop_is_seen_while_it_runs(session: Session) -> None:
-    code = "for (i in 1:4) { cat('step', i, '\\n'); print(i); Sys.sleep(0.15) }"
-    started = time.monotonic()
+    code = "for (i in 1:4) { cat('step', i, '\\n'); print(i); Sys.sleep(0.3) }"
     execution = await session.start_execution(request_of(code))
     first = await anext(session.events(execution))
     assert json.loads(first.splitlines()[0])["text"].startswith("step 1")
-    assert time.monotonic() - started < 0.5
+    assert session.state == "busy"
     events = await events_of(session, execution)
     text = "".join(event["text"] for event in events if event["type"] == "stream")
     assert text == "".join(f"step {i} \n[1] {i}\n" for i in range(1, 5))
@@ -483,9 +482,9 @@ async def test_a_warm_kernel_of_r_makes_a_session_at_once(tmp_path: Path, ann: P
     await manager.start()
     try:
         await until(lambda: manager.shells("R")["warm"], 30)
-        started = time.monotonic()
+        asked = time.time()
         session = await manager.create(ann, R)
-        assert time.monotonic() - started < 0.5
+        assert psutil.Process(session.process_id).create_time() < asked
         assert (await session.execute(request_of("1"))).console_output == "[1] 1\n"
     finally:
         await manager.stop()
