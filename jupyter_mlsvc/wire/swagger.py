@@ -315,6 +315,9 @@ def _tidy(schema: Any, *, swagger2: bool) -> Any:
         tidy.setdefault("items", {})
     if tidy.get("additionalProperties") == {}:
         tidy["additionalProperties"] = {"type": "object"}
+    if tidy.get("type") == "array":
+        # Swagger 2.0 wants to be told that they may be anything.
+        tidy.setdefault("items", {})
     options = tidy.pop("anyOf", None)
     if options is not None:
         # Swagger 2.0 has no unions: a member that may be null is told by an extension.

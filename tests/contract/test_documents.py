@@ -49,6 +49,19 @@ def test_the_core_document_is_valid_swagger_2() -> None:
     jsonschema.validate(core_swagger(), swagger_2_schema(), jsonschema.Draft4Validator)
 
 
+def test_swagger_2_says_what_every_array_is_of() -> None:
+    """A schema need not, but generators refuse the document that does not."""
+
+    def check(schema: Any) -> None:
+        if isinstance(schema, dict):
+            assert schema.get("type") != "array" or "items" in schema, schema
+        for each in schema.values() if isinstance(schema, dict) else schema:
+            if isinstance(each, dict | list):
+                check(each)
+
+    check(core_swagger())
+
+
 def test_the_core_document_is_valid_openapi_3_1() -> None:
     validate(core_openapi())
 
