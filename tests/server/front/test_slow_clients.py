@@ -36,6 +36,9 @@ class Engine:
             call.end(ScoringAnswer(200, body, True))
         return call
 
+    def reject(self, name: str, version: str) -> None:
+        """Count nothing."""
+
 
 @pytest_asyncio.fixture
 async def front(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[process.Front]:
