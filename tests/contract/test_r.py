@@ -10,8 +10,13 @@ import zipfile
 from collections.abc import Iterator
 from typing import Any
 
+import msgspec
+import pandas
 import pytest
 
+from jupyter_mlsvc.wire.columns import columns_of
+from jupyter_mlsvc.wire.models import ParameterDefinition
+from jupyter_mlsvc.wire.values import encode_output
 from tests.contract.doors import Door
 from tests.contract.test_bad_input import assert_error
 from tests.contract.test_batch import finished, start
@@ -274,6 +279,67 @@ def test_all_types_both_ways(door: Door, service_name: str) -> None:
         f"/api/{service_name}/1.0", json={**sent, **scalars, "a.frame": records}
     ).json()
     assert answer["outputParameters"] == {f"out.{name}": value for name, value in sent.items()}
+    door.delete(f"/services/{service_name}/1.0")
+
+
+MOMENTS: Any = [
+    pandas.Timestamp("2024-02-29T23Z"),
+    None,
+    pandas.Timestamp("2024-03-01T00:00:00.5Z"),
+]
+FRAME = pandas.DataFrame(
+    {
+        "text": ["007", None, "b"],
+        "size": pandas.Categorical(["S", "L", None], ["S", "M", "L"], ordered=True),
+        "when": MOMENTS,
+        "wait": pandas.to_timedelta(["90 s", None, "1 days"]),
+        "flag": pandas.array([True, None, False], "boolean"),
+        "n": pandas.array([1, None, 3], "Int64"),
+        "share": [0.5, None, 2.0],
+    }
+)
+
+
+def test_a_row_alone_is_as_among_others_where_the_columns_are_known(
+    door: Door, service_name: str
+) -> None:
+    definition = ParameterDefinition(name="d", type="data.frame", columns=columns_of(FRAME))
+    body = {
+        "code": (
+            "kinds <- vapply(d, function(each) class(each)[[1]], '')\n"
+            "levels <- levels(d$size)\nback <- d"
+        ),
+        "runtimeType": "R",
+        "inputParameterDefinitions": [msgspec.to_builtins(definition)],
+        "outputParameterDefinitions": [
+            {"name": "kinds", "type": "vector"},
+            {"name": "levels", "type": "vector"},
+            {"name": "back", "type": "data.frame"},
+        ],
+    }
+    assert door.post(f"/services/{service_name}/1.0", json=body).status_code == 201
+    plain = encode_output("data.frame", FRAME)
+
+    def answer(columns: object) -> dict[str, Any]:
+        answered = door.post(f"/api/{service_name}/1.0", json={"d": columns})
+        assert answered.json()["success"], answered.text
+        found: dict[str, Any] = answered.json()["outputParameters"]
+        return found
+
+    together = answer(plain)
+    assert together["kinds"] == [
+        *("character", "ordered", "POSIXct", "difftime", "logical", "numeric", "numeric")
+    ]
+    assert together["levels"] == ["S", "M", "L"]
+    assert together["back"]["text"] == ["007", None, "b"]
+    assert together["back"]["when"] == ["2024-02-29T23:00:00Z", None, "2024-03-01T00:00:00.5Z"]
+    assert together["back"]["wait"] == ["PT90S", None, "PT86400S"]
+    for i in range(len(FRAME)):
+        alone = answer([{name: column[i] for name, column in plain.items()}])
+        assert (alone["kinds"], alone["levels"]) == (together["kinds"], together["levels"])
+        assert alone["back"] == {name: [each[i]] for name, each in together["back"].items()}
+    wrong = door.post(f"/api/{service_name}/1.0", json={"d": {**plain, "size": ["S", "XL", None]}})
+    assert_error(wrong, 400, 'd["size"][1]', "'XL'")
     door.delete(f"/services/{service_name}/1.0")
 
 

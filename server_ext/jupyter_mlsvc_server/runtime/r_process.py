@@ -167,6 +167,7 @@ def _config(service: Service, requests: int, answers: int) -> dict[str, Any]:
         "code": service.code,
         "initCode": service.init_code,
         "inputs": {parameter.name: parameter.type for parameter in service.inputs},
+        "columns": {each.name: each.columns for each in service.inputs if each.columns},
         "outputs": {parameter.name: parameter.type for parameter in service.outputs},
         "stream": stream,
         "workspace": {} if manifest is None else {"r_version": manifest.workspace.r_version},

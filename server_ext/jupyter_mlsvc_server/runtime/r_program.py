@@ -14,7 +14,7 @@ import msgspec
 
 from jupyter_mlsvc.wire.models import ParameterDefinition
 from jupyter_mlsvc.wire.plain import ValueProblem
-from jupyter_mlsvc.wire.values import ReadInput, encode_output, plain_input
+from jupyter_mlsvc.wire.values import ReadInput, encode_output, input_decoder, plain_input
 from jupyter_mlsvc_server.runtime.console import Console
 from jupyter_mlsvc_server.runtime.exchange import Exchange, Unfit
 from jupyter_mlsvc_server.runtime.misfit import Misfit
@@ -183,7 +183,33 @@ def _fault(error: Exception) -> tuple[Kind, bytes]:
 
 
 def _decoder(definition: ParameterDefinition) -> ReadInput:
-    return lambda value, name: for_r(plain_input(definition, value, name), name)
+    """Give what checks an input, and makes of it JSON that R reads as it is declared.
+
+    Where columns are known they are read as for code in Python, so that the same is refused.
+    """
+    check = input_decoder(definition) if definition.columns else None
+    times = [
+        column.name
+        for column in definition.columns or ()
+        if column.type.startswith(("datetime64", "timedelta64"))
+    ]
+
+    def read(value: Any, name: str) -> Any:
+        plain = plain_input(definition, value, name)
+        if check is not None and plain is not None:
+            frame = check(plain, name)
+            # R counts seconds.
+            plain |= {time: [_seconds(each) for each in frame[time]] for time in times}
+        return for_r(plain, name)
+
+    return read
+
+
+def _seconds(moment: Any) -> float | None:
+    if moment != moment:  # noqa: PLR0124  # a time that is missing
+        return None
+    seconds: float = (moment.timestamp if hasattr(moment, "timestamp") else moment.total_seconds)()
+    return seconds
 
 
 def _output(parameter: ParameterDefinition, value: Any) -> Any:

@@ -92,7 +92,9 @@ local(envir = new.env(parent = baseenv()), {
       {
         inputs <- from_json(body)
         for (name in names(config$inputs)) {
-          assign(name, typed(inputs[[name]], config$inputs[[name]]), envir = space())
+          value <- typed(inputs[[name]], config$inputs[[name]])
+          columns <- config$columns[[name]]
+          assign(name, if (is.data.frame(value)) with_types(value, columns) else value, envir = space())
         }
         run()
         outputs_json()

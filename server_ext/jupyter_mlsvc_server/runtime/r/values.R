@@ -91,6 +91,30 @@ data_frame_of <- function(columns) {
   )
 }
 
+# A data.frame with the types of its columns that are known; times come as seconds.
+with_types <- function(frame, columns) {
+  for (column in columns) frame[[column$name]] <- as_known(frame[[column$name]], column)
+  frame
+}
+
+as_known <- function(values, column) {
+  type <- if (is.null(column$type)) "" else column$type
+  if (type == "category") {
+    # Of factors the labels are texts.
+    levels <- as.character(unlist(column$categories))
+    return(factor(as.character(values), levels, ordered = isTRUE(column$ordered)))
+  }
+  if (startsWith(type, "datetime64")) {
+    zone <- if (grepl(",", type)) sub("^.*, *(.*)]$", "\\1", type) else "UTC"
+    return(.POSIXct(as.double(values), tz = zone))
+  }
+  if (startsWith(type, "timedelta64")) return(as.difftime(as.double(values), units = "secs"))
+  if (grepl("^(str|period)", type)) return(as.character(values))
+  if (startsWith(type, "bool")) return(as.logical(values))
+  if (grepl("^([Uu]?[Ii]nt|[Ff]loat)", type) && is.numeric(values)) return(as.double(values))
+  values
+}
+
 # --- to JSON ----------------------------------------------------------------------------------
 
 carried <- paste(
