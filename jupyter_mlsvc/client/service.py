@@ -5,7 +5,10 @@ from __future__ import annotations
 import inspect
 import keyword
 from collections.abc import Mapping
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any
+
+from msgspec import UNSET
 
 from jupyter_mlsvc.client import looks
 from jupyter_mlsvc.client.results import ServiceResult
@@ -155,10 +158,24 @@ class Service:
         Those whose names are none of Python's, such as R's ``new.cars``, go by ``**``.
         """
         names = inspect.Parameter.POSITIONAL_OR_KEYWORD
-        parameters = [
-            inspect.Parameter(item.name, names, annotation=item.type)
+        named = [
+            item
             for item in self.inputs
             if item.name.isidentifier() and not keyword.iskeyword(item.name)
+        ]
+        # Python has no parameter without a default after one that has it.
+        optional = {
+            item.name: item.default
+            for item in takewhile(lambda item: item.default is not UNSET, reversed(named))
+        }
+        parameters = [
+            inspect.Parameter(
+                item.name,
+                names,
+                annotation=item.type,
+                default=optional.get(item.name, inspect.Parameter.empty),
+            )
+            for item in named
         ]
         if len(parameters) < len(self.inputs):
             # No name of R begins with an underscore.

@@ -143,6 +143,17 @@ def test_inputs_with_names_of_r_do_not_break_help(client: Client, transport: Fak
     assert shown.startswith("(n: 'numeric', **_inputs)")
 
 
+def test_help_shows_what_may_be_left_out(client: Client, transport: FakeTransport) -> None:
+    rows = [
+        {"name": "a", "type": "numeric", "default": 1},
+        {"name": "b", "type": "numeric"},
+        {"name": "c", "type": "string", "default": None},
+    ]
+    transport.answers = [answer([{**ROW, "inputParameterDefinitions": rows}])]
+    shown = str(inspect.signature(client.service("Cars", "V1.0")))
+    assert shown.startswith("(a: 'numeric', b: 'numeric', c: 'string' = None)")
+
+
 def test_frames_travel_by_column(service: Service, transport: FakeTransport) -> None:
     transport.answers = [answer(RESULT)]
     service.consume(flower_data=pandas.DataFrame({"a": [1, 2], "b": ["x", None]}))
