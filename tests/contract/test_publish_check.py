@@ -110,6 +110,14 @@ def test_what_is_certain_to_fail_is_refused_unless_it_is_forced(
     assert check["errorMessage"] == told
 
 
+def test_what_was_printed_is_told(door: Door, name: str) -> None:
+    answer = published(door, name, code="print('reading')\n1 / 0", check={"inputs": {"x": 1}})
+    first, second, *rest = answer.json()["message"].splitlines()
+    assert first == "ZeroDivisionError: division by zero, in line 2: 1 / 0"
+    assert second.startswith("Nothing was published.")
+    assert rest == ["It had printed:", "reading"]
+
+
 def test_init_code_is_run_without_being_asked(door: Door, name: str) -> None:
     for code in ("raise SystemExit(1)", "import os; os._exit(1)", "1 / 0"):
         answer = published(door, name, initCode=code)

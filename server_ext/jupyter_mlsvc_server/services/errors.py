@@ -56,14 +56,14 @@ class PublishCheckFailed(BadRequest):
         What happened, and in which line.
     may_be_forced
         Whether it was called because somebody asked for that.
-    console_output
-        What it printed.
+    printed
+        What it had printed by then.
     """
 
-    def __init__(self, problem: str, *, may_be_forced: bool, console_output: str) -> None:
+    def __init__(self, problem: str, *, may_be_forced: bool, printed: str = "") -> None:
         advice = " Correct it, or publish it all the same with 'force'." if may_be_forced else ""
-        super().__init__(f"{problem}\nNothing was published.{advice}")
-        self.console_output = console_output
+        output = f"\nIt had printed:\n{printed}" if printed else ""
+        super().__init__(f"{problem}\nNothing was published.{advice}{output}")
 
 
 class NameIsTaken(Forbidden):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Final
@@ -22,6 +23,8 @@ from jupyter_mlsvc_server.services.record import Revision
 
 ANY_JSON: Final = "json"
 """Type of a parameter that nobody gave one: its value passes as JSON."""
+
+_TRACEBACK: Final = re.compile(r"^(?:Traceback \(most recent call last\):|Error\b)", re.MULTILINE)
 
 MAX_OUTPUT_BYTES: Final = 2**16
 MAX_CONSOLE_CHARACTERS: Final = 10_000
@@ -92,7 +95,7 @@ def judge(
         raise PublishCheckFailed(
             outcome.problem,
             may_be_forced=request is not None,
-            console_output="" if result is None else _cut(result.console_output),
+            printed="" if result is None else _printed(result.console_output),
         )
     if request is None:
         return None
@@ -142,6 +145,11 @@ def runs_alike(one: Revision, other: Revision) -> bool:
 
 def _bare(revision: Revision) -> Revision:
     return replace(revision, description="", operation_id=None, publish_check=None)
+
+
+def _printed(console: str) -> str:
+    """Leave the traceback out, whose last line is told already."""
+    return _cut(_TRACEBACK.split(console, maxsplit=1)[0].strip("\n"))
 
 
 def _cut(text: str) -> str:
