@@ -35,6 +35,7 @@ if TYPE_CHECKING:
         RemoteInterrupted,
         ServiceFailed,
     )
+    from jupyter_mlsvc.publishing.program import publish
     from jupyter_mlsvc.widgets.panel import panel
     from jupyter_mlsvc.wire.model_file import serialize_model
 
@@ -55,6 +56,7 @@ __all__ = [
     "__version__",
     "load_ipython_extension",
     "panel",
+    "publish",
     "serialize_model",
     "unload_ipython_extension",
 ]
@@ -73,6 +75,7 @@ _HOME: Final[dict[str, str]] = {
     "ServiceResult": "jupyter_mlsvc.client.results",
     "Session": "jupyter_mlsvc.client.session",
     "Snapshot": "jupyter_mlsvc.client.snapshots",
+    "publish": "jupyter_mlsvc.publishing.program",
     "panel": "jupyter_mlsvc.widgets.panel",
     "serialize_model": "jupyter_mlsvc.wire.model_file",
 }

@@ -14,6 +14,7 @@ from jupyter_mlsvc.client.batches import Batch
 from jupyter_mlsvc.display import TransferBar
 from jupyter_mlsvc.errors import BatchFailed
 from jupyter_mlsvc.magics.base import MlsvcMagics
+from jupyter_mlsvc.magics.consume import EXPRESSION, take_expression, value_of
 from jupyter_mlsvc.magics.options import LineParser
 from jupyter_mlsvc.wire.names import python_name
 
@@ -33,7 +34,8 @@ class BatchMagics(MlsvcMagics):
     @argument("name", help="name of the service")
     @argument("version", nargs="?", help="version; the newest where it is left out")
     @argument(
-        "variable", help="variable that holds the records: a DataFrame, or a list of dictionaries"
+        "variable",
+        help="variable or expression with the records: a DataFrame, or a list of dictionaries",
     )
     @argument("-o", "--output", metavar="NAME", help="variable for the result, which is not shown")
     @argument("-p", "--parallel", type=int, default=10, metavar="N", help="records at a time")
@@ -52,19 +54,23 @@ class BatchMagics(MlsvcMagics):
         Examples::
 
             %batch Iris V1.0 flowers
+            %batch Iris V1.0 flowers[flowers.width > 2]
             %batch Iris flowers -o species --parallel 20
         """
         parser = LineParser(self.batch.parser, _FORM)
+        line, expression = take_expression(line)
         arguments = parser.parse(line)
         namespace = self.namespace(local_ns)
-        arguments.variable = python_name(arguments.variable)
-        if arguments.variable not in namespace:
-            raise parser.misuse(f"there is no variable {arguments.variable!r} here")
+        is_taken = arguments.variable == EXPRESSION and expression is not None
+        try:
+            records = value_of(expression or "" if is_taken else arguments.variable, namespace)
+        except ValueError as error:
+            raise parser.misuse(str(error)) from None
         if arguments.output is not None and not arguments.output.isidentifier():
             raise parser.misuse(f"{arguments.output!r} is no name of a variable")
         if arguments.parallel < 1:
             raise parser.misuse("--parallel has to be at least 1")
-        batch = self._batch(arguments, namespace[arguments.variable])
+        batch = self._batch(arguments, records)
         frame = self._finished(batch, quiet=arguments.quiet)
         if arguments.output is None:
             return frame

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from IPython.core.error import UsageError
 
+from jupyter_mlsvc.errors import InvalidInput
 from jupyter_mlsvc.magics.options import LineParser
 from jupyter_mlsvc.magics.publish import PublishMagics, request_of
 from jupyter_mlsvc.magics.remote_exec import RemoteExecMagics
@@ -60,6 +62,16 @@ def read_content(cell: str, runtime: str | None = None) -> CellContent:
     return content
 
 
+def read_contents(cells: Sequence[str], runtime: str | None = None) -> CellContent:
+    """Read several cells as one; what the first one with a magic line says counts."""
+    found = [read_content(cell, runtime) for cell in cells]
+    speaking = next((each for each in found if each.request.name), None)
+    content = speaking or (found[0] if found else CellContent())
+    content.request.code = "\n".join(each.request.code for each in found if each.request.code)
+    content.problems = [problem for each in found for problem in each.problems]
+    return content
+
+
 def _take_options(content: CellContent, line: str) -> str:
     """Note what a magic's line says, and give the code on it."""
     magic, _, rest = line.partition(" ")
@@ -80,7 +92,11 @@ def _take_options(content: CellContent, line: str) -> str:
         content.problems.append(f"%%{magic}: {str(error).splitlines()[0]}")
         return ""
     if magic == "publish":
-        content.request = made = request_of(options, "")
+        try:
+            content.request = made = request_of(options, "")
+        except InvalidInput as error:
+            content.problems.append(str(error))
+            return ""
         made.sent, made.fetched, made.is_remote = before.sent, before.fetched, is_remote
         made.session = made.session or before.session
         made.runtime = made.runtime or before.runtime

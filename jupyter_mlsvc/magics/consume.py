@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from typing import Any, Final
 
 from IPython.core.magic import line_magic, magics_class, needs_local_scope, no_var_expand
@@ -14,15 +15,18 @@ from jupyter_mlsvc.client.results import ServiceResult
 from jupyter_mlsvc.magics.base import MlsvcMagics
 from jupyter_mlsvc.magics.options import LineParser
 from jupyter_mlsvc.wire.names import python_name
+from jupyter_mlsvc.wire.suggestions import did_you_mean
 
 _FORM: Final = (
-    "%consume NAME [VERSION] input=VALUE …   where a VALUE is a Python literal or a variable"
+    "%consume NAME [VERSION] input=VALUE …   where a VALUE is an expression, such as rows.head(3)"
 )
 # Names of R's services may have dots; the accent of a letter may stand behind it (``e\u0301``).
 _ASSIGNMENT: Final = re.compile(r"((?:[^\W\d]|\.(?!\d))[\w.\u0300-\u036f]*)\s*=(?!=)\s*")
 _OPENING: Final = "([{"
 _CLOSING: Final = ")]}"
 _QUOTES: Final = "\"'"
+EXPRESSION: Final = "_expression_of_the_line"
+"""Stands for an expression where a line is read as words."""
 
 
 @magics_class
@@ -39,7 +43,7 @@ class ConsumeMagics(MlsvcMagics):
         nargs="*",
         default=[],
         metavar="input=VALUE",
-        help="Python literals or names of variables",
+        help="Python literals, variables, or other expressions of this notebook",
     )
     @line_magic
     def consume(self, line: str, local_ns: Mapping[str, Any] | None = None) -> ServiceResult:
@@ -48,7 +52,7 @@ class ConsumeMagics(MlsvcMagics):
         Examples::
 
             %consume Iris V1.0 flower_data=[7, 3.2, 4.7, 1.4]
-            result = %consume Iris flower_data=row
+            result = %consume Iris flower_data=flowers.iloc[0]
             result.iris_species
         """
         parser = LineParser(self.consume.parser, _FORM)
@@ -71,9 +75,10 @@ class ConsumeMagics(MlsvcMagics):
             result = services.consume(
                 service.name, service.version, inputs, outputs=service.outputs
             )
+        # An error names the version by itself.
+        result.raise_for_error()
         if arguments.version is None:
             print(f"{result.answered_by} answered.")
-        result.raise_for_error()
         return result
 
 
@@ -91,25 +96,69 @@ def split_inputs(line: str) -> tuple[str, list[tuple[str, str]]]:
 
 
 def value_of(text: str, namespace: Mapping[str, Any]) -> Any:
-    """Read a value: a Python literal, or the name of a variable.
+    """Read a value: a Python literal, or an expression of the notebook.
 
     Raises
     ------
     ValueError
-        It is neither; nothing is ever evaluated.
+        It is neither, or evaluating it raised; the message says why.
     """
-    try:
+    with suppress(ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
         return ast.literal_eval(text)
-    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
-        if not text.isidentifier():
+    if text.isidentifier():
+        name = python_name(text)
+        if name not in namespace:
             raise ValueError(
-                "neither a Python literal nor the name of a variable; "
-                "put the value into a variable first"
-            ) from None
-    name = python_name(text)
-    if name not in namespace:
-        raise ValueError(f"there is no variable {name!r} here")
-    return namespace[name]
+                f"there is no variable {name!r} here.{did_you_mean(name, namespace)}".rstrip(".")
+            )
+        return namespace[name]
+    try:
+        code = compile(text, "<value>", "eval")
+    except (SyntaxError, ValueError) as error:
+        reason = error.msg if isinstance(error, SyntaxError) else str(error)
+        raise ValueError(f"no Python expression: {reason}") from None
+    try:
+        # A copy, so that nothing that the expression does to names stays.
+        return eval(code, dict(namespace))  # noqa: S307 - the user's own line in the user's kernel
+    except Exception as error:  # noqa: BLE001 - whatever the user's expression raises
+        raise ValueError(f"{type(error).__name__}: {error}") from None
+
+
+def take_expression(line: str) -> tuple[str, str | None]:
+    """Put a name in place of the first word with brackets, and give that word as it stands."""
+    at, words = 0, list[tuple[int, int]]()
+    while at < len(line):
+        if line[at].isspace():
+            at += 1
+            continue
+        end = _end_of_word(line, at)
+        words.append((at, end))
+        at = end
+    for start, end in words:
+        word = line[start:end]
+        if any(letter in word for letter in "([") and word[0] not in _QUOTES and word[0] != "-":
+            return f"{line[:start]}{EXPRESSION}{line[end:]}", word
+    return line, None
+
+
+def _end_of_word(line: str, at: int) -> int:
+    """Find where a word ends: at the next space outside of brackets and strings."""
+    depth, quote = 0, ""
+    while at < len(line) and (depth > 0 or quote or not line[at].isspace()):
+        letter = line[at]
+        if quote:
+            if letter == "\\":
+                at += 1
+            elif letter == quote:
+                quote = ""
+        elif letter in _QUOTES:
+            quote = letter
+        elif letter in _OPENING:
+            depth += 1
+        elif letter in _CLOSING:
+            depth -= 1
+        at += 1
+    return min(at, len(line))
 
 
 def _assignments(line: str) -> Iterator[tuple[int, str, int]]:

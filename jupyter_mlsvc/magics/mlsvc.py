@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from getpass import getpass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 from IPython.core.error import StdinNotImplementedError, UsageError
 from IPython.core.magic import line_magic, magics_class, no_var_expand
@@ -42,7 +42,7 @@ from jupyter_mlsvc.magics.options import (
 from jupyter_mlsvc.magics.workspace import WORKSPACE_COMMANDS
 from jupyter_mlsvc.planning.planner import Planner
 from jupyter_mlsvc.planning.request import Parameter, Request
-from jupyter_mlsvc.wire.models import ParameterDefinition
+from jupyter_mlsvc.wire.models import Isolation, ParameterDefinition
 
 
 class Help:
@@ -183,7 +183,10 @@ def _statistics(
 
 def _update(connection: MlsvcConnection, arguments: argparse.Namespace) -> Service:
     given = vars(arguments)
-    options = ("code", "init_code", "description", "alias", "output_files", "snapshot_id")
+    options = (
+        *("code", "init_code", "setup_code", "isolation"),
+        *("description", "alias", "output_files", "snapshot_id"),
+    )
     changes: dict[str, Any] = {name: given[name] for name in options if given[name] is not None}
     declared = {name: given[name] for name in ("inputs", "outputs") if given[name] is not None}
     takes_objects = arguments.session is not None or arguments.objects
@@ -203,9 +206,12 @@ def _update(connection: MlsvcConnection, arguments: argparse.Namespace) -> Servi
         version=arguments.version,
         code=changes.get("code", before.code or ""),
         init_code=changes.get("init_code", before.init_code or ""),
+        setup_code=changes.get("setup_code", before.setup_code or ""),
         inputs=declared.get("inputs", _parameters_of(before.inputs)),
         outputs=declared.get("outputs", _parameters_of(before.outputs)),
         runtime=before.runtime_type,
+        # What is published stays what it is: the last line of its code may be a model's name.
+        is_expanded=True,
         session=arguments.session,
         snapshot=changes.get("snapshot_id"),
         as_in_session=arguments.as_in_session,
@@ -217,7 +223,7 @@ def _update(connection: MlsvcConnection, arguments: argparse.Namespace) -> Servi
 
 
 def _parameters_of(definitions: Sequence[ParameterDefinition]) -> list[Parameter]:
-    return [Parameter(each.name, each.type) for each in definitions]
+    return [Parameter(each.name, each.type or "json", default=each.default) for each in definitions]
 
 
 def _delete(connection: MlsvcConnection, arguments: argparse.Namespace) -> None:
@@ -277,6 +283,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
     Command(
         "update NAME VERSION [--description TEXT] [--code CODE] [--init-code CODE] "
         "[-i NAME[:TYPE],…] [-o NAME[:TYPE],…] [--alias NAME] [--files NAME,…] "
+        "[--setup CODE] [--isolation call|worker|none] "
         "[--objects] [--snapshot NAME | --session NAME [--as-in-session]] [--force]",
         "change a service in place",
         _update,
@@ -286,6 +293,8 @@ COMMANDS: Final[tuple[Command, ...]] = (
             (("-d", "--description"), {}),
             (("--code",), {"type": code_text}),
             (("--init-code",), {"type": code_text}),
+            (("--setup",), {"type": code_text, "dest": "setup_code"}),
+            (("--isolation",), {"choices": get_args(Isolation)}),
             (("-i", "--inputs"), {"type": csv_parameters}),
             (("-o", "--outputs"), {"type": csv_parameters}),
             (("--alias",), {}),

@@ -1,35 +1,44 @@
-"""``%publish`` and ``%%publish``: make a service of code and a session."""
+"""``%publish`` and ``%%publish``: make a service of code, a function or a model."""
 
 from __future__ import annotations
 
 import argparse
+import keyword
 from pathlib import Path
-from typing import Final
+from typing import Final, get_args
 
 from IPython.core.error import UsageError
 from IPython.core.magic import line_cell_magic, magics_class, no_var_expand
 from IPython.core.magic_arguments import argument, magic_arguments
 
 from jupyter_mlsvc.client.service import Service
+from jupyter_mlsvc.errors import InvalidInput
 from jupyter_mlsvc.magics.base import MlsvcMagics
 from jupyter_mlsvc.magics.options import (
     LineParser,
+    code_text,
     csv_files,
     definition_options,
     runtime_option,
 )
 from jupyter_mlsvc.planning.cell_code import python_of
+from jupyter_mlsvc.planning.models import is_fitted_model
 from jupyter_mlsvc.planning.planner import Planner
 from jupyter_mlsvc.planning.request import Request
+from jupyter_mlsvc.wire.models import Isolation
 
-_FORM: Final = """%publish NAME VERSION [--snapshot NAME | --session NAME] [-i NAME:TYPE,…]
-              [-o NAME:TYPE,…] [--description TEXT] [--init-code CODE] [--alias NAME]
-              [--files NAME,…] [--runtime R] CODE
-     %%publish NAME VERSION …   with the code in the cell
-     %publish --realtime NAME VERSION [--response NAME,…] [--description TEXT] [--alias NAME] MODEL
-                                with a variable of this kernel that holds a fitted model, or the
-                                path of an .onnx file"""
-_OF_CODE: Final = ("inputs", "outputs", "init_code", "files", "snapshot", "session", "runtime")
+_FORM: Final = """%publish NAME [VERSION] MODEL   with a variable that holds a fitted model
+     %publish [NAME [VERSION]] -f FUNCTION
+     %%publish NAME [VERSION] [-i NAME[:TYPE],…] [-o NAME[:TYPE],…]   with the code in the cell
+     %publish NAME [VERSION] … CODE
+     %publish NAME [VERSION] … --cells 3-5
+     with [--snapshot NAME | --session NAME [--as-in-session]] [--description TEXT] [--alias NAME]
+          [--init-code CODE] [--setup CODE] [--isolation call|worker|none] [--files NAME,…]
+          [--runtime R] [--no-check] [--force] [--replace]; of a model [--response NAME,…]"""
+_OF_CODE: Final = (
+    *("inputs", "outputs", "init_code", "setup", "files", "snapshot", "session", "runtime"),
+    *("function", "cells", "isolation", "as_in_session"),
+)
 
 
 @magics_class
@@ -40,27 +49,48 @@ class PublishMagics(MlsvcMagics):
     @magic_arguments()
     @definition_options
     @runtime_option
+    @argument("-f", "--function", metavar="NAME", help="function of this notebook to publish")
+    @argument("--cells", metavar="3-5", help="publish cells that ran, by their numbers")
     @argument(
         "--realtime",
         action="store_true",
-        help="publish a model of this kernel in place of code; its variable stands for the code",
+        help="publish a model of this kernel; a fitted one needs no option",
     )
     @argument(
         "--response",
         type=csv_files,
         metavar="NAME,…",
-        help="what a realtime model predicts; the answer has NAME_Pred, y_Pred without it",
+        help="what a model predicts; the answer has NAME_Pred, y_Pred without it",
+    )
+    @argument(
+        "--setup",
+        type=code_text,
+        metavar="CODE",
+        help="code that runs once in each worker, before the first call; or a file that ends with "
+        ".py and holds it",
+    )
+    @argument(
+        "--isolation",
+        choices=get_args(Isolation),
+        help="what a call sees of those before it; call: nothing, by a process for each; worker: "
+        "nothing; none: what they keep, such as caches",
     )
     @argument(
         "--as-in-session",
         action="store_true",
         help="keep the session's objects where those of this notebook differ",
     )
+    @argument("--no-check", action="store_true", help="do not call the service once before")
     @argument(
         "--force", action="store_true", help="publish although the service will fail when called"
     )
-    @argument("name", help="name of the service")
-    @argument("version", nargs="?", help="version, such as V1.0")
+    @argument(
+        "--replace",
+        action="store_true",
+        help="take the place of a version of yours that has never answered rightly",
+    )
+    @argument("name", nargs="?", help="name of the service; that of the function without it")
+    @argument("version", nargs="?", help="version, such as V1.0; the next one without it")
     @argument("code", nargs="?", default="", help="code; in %%%%publish the cell is the code")
     @line_cell_magic
     def publish(self, line: str, cell: str | None = None) -> Service:
@@ -70,69 +100,133 @@ class PublishMagics(MlsvcMagics):
         the outputs are the answer. Models, functions and constants that it needs are those of this
         notebook, as they are now; what the notebook does not have comes from the current session,
         or from the snapshot that ``--snapshot`` names. Inputs and outputs that are not declared
-        are read from the code. Code on the line is the rest of the line, or one Python string.
+        are read from the code, and the types of those that have none from the values that they
+        have here. The server calls the service once before it takes it, and the answer is shown.
+        Code on the line is the rest of the line, or one Python string.
 
         Examples::
 
-            %%publish Iris V1.0 -i flower_data:vector -o iris_species:vector
+            %%publish Iris -i flower_data -o iris_species
             iris_species = [names[x] for x in clf.predict(flower_data)]
 
-        With ``--realtime`` it is a fitted model of this kernel that runs, without code: the
-        service takes a DataFrame ``inputData`` and answers ``outputData``::
+        A function is a service by its signature, a fitted model without any code: it takes a
+        DataFrame ``inputData`` and answers ``outputData``::
 
-            %publish --realtime Iris V2.0 --response species clf
-            %publish --realtime Iris V3.0 --response species models/iris.onnx
+            %publish Score -f score
+            %publish Iris V2.0 --response species clf
+            %publish Iris V3.0 --response species models/iris.onnx
         """
         parser = LineParser(self.publish.parser, _FORM, words=2)
         arguments = parser.parse(line)
-        if arguments.realtime:
-            return self._publish_model(parser, arguments, cell)
-        if arguments.response:
-            raise parser.misuse("--response is for --realtime")
-        code = _code(parser, arguments, cell)
         if arguments.snapshot and arguments.session:
             raise parser.misuse("Give --snapshot or --session, not both")
-        return Planner(self.connection, print).publish(request_of(arguments, code)).service
+        request = self._request(parser, arguments, cell)
+        try:
+            return Planner(self.connection, print).publish(request).service
+        except (TypeError, OSError) as error:
+            if request.model is None:
+                raise
+            what = request.model_name or request.name
+            raise UsageError(f"{what} can't be published. {error}") from None
 
-    def _what(self, arguments: argparse.Namespace) -> str:
-        return " ".join(filter(None, ("Publishing", arguments.name, arguments.version)))
-
-    def _publish_model(
+    def _request(
         self, parser: LineParser, arguments: argparse.Namespace, cell: str | None
-    ) -> Service:
+    ) -> Request:
+        """Find out what is to be published: a model, a function, cells, or code."""
+        if arguments.realtime or _is_onnx_file(arguments.code):
+            return self._of_model(parser, arguments, cell)
+        named = None if cell is not None else self._object_at_end(arguments)
+        if named is not None:
+            value = self.shell.user_ns[named]
+            if is_fitted_model(value) and not [
+                each for each in _OF_CODE if getattr(arguments, each)
+            ]:
+                arguments.code = named
+                return self._of_model(parser, arguments, cell)
+            if not is_fitted_model(value):
+                arguments.function, arguments.code = named, ""
+        if arguments.response:
+            raise parser.misuse("--response is for --realtime")
+        code = "" if arguments.function else self._code(parser, arguments, cell)
+        if arguments.function and (cell is not None or arguments.code):
+            raise parser.misuse("-f publishes a function: leave the code out")
+        arguments.name = arguments.name or arguments.function
+        if not arguments.name:
+            raise parser.misuse("The service needs a name")
+        try:
+            return request_of(arguments, code)
+        except InvalidInput as error:
+            raise parser.misuse(str(error)) from None
+
+    def _object_at_end(self, arguments: argparse.Namespace) -> str | None:
+        """Name the model or function that a line ends with; its words move up where it does."""
+        if arguments.function or arguments.cells:
+            return None
+        words = [arguments.name, arguments.version, arguments.code.strip()]
+        last = max((place for place, word in enumerate(words) if word), default=None)
+        name = None if last is None else words[last]
+        if last is None or not _is_name(name) or not _is_publishable(self.shell.user_ns.get(name)):
+            return None
+        if last:
+            words[last] = None
+        arguments.name, arguments.version, arguments.code = words[0], words[1], ""
+        return name
+
+    def _of_model(
+        self, parser: LineParser, arguments: argparse.Namespace, cell: str | None
+    ) -> Request:
         given = [f"--{name.replace('_', '-')}" for name in _OF_CODE if getattr(arguments, name)]
         if given:
             raise parser.misuse(f"--realtime goes without {', '.join(given)}")
         name = arguments.code.strip()
         if cell is not None or not name:
             raise parser.misuse("--realtime needs the variable of the model on its line")
+        request = request_of(arguments, "")
+        request.response, request.model_name = arguments.response or [], name
         if name in self.shell.user_ns:
-            model = self.shell.user_ns[name]
+            request.model = self.shell.user_ns[name]
         elif name.strip("'\"").endswith(".onnx"):
-            model = Path(name.strip("'\"")).expanduser()
+            request.model = Path(name.strip("'\"")).expanduser()
         else:
             raise parser.misuse(f"There is no variable {name} in this kernel")
+        return request
+
+    def _code(self, parser: LineParser, arguments: argparse.Namespace, cell: str | None) -> str:
+        if arguments.cells is not None:
+            if cell is not None or arguments.code:
+                raise parser.misuse("--cells publishes cells that ran: leave the code out")
+            return self._code_of_cells(parser, arguments.cells)
+        return _code(parser, arguments, cell)
+
+    def _code_of_cells(self, parser: LineParser, numbers: str) -> str:
+        history = self.shell.history_manager
         try:
-            with self.connection.waiting(self._what(arguments)):
-                return self.connection.client.services.publish_realtime(
-                    arguments.name,
-                    arguments.version,
-                    model,
-                    description=arguments.description,
-                    alias=arguments.alias,
-                    response=arguments.response or (),
-                )
-        except (TypeError, OSError) as error:
-            raise UsageError(f"{name} can't be published. {error}") from None
+            found = [] if history is None else history.get_range_by_str(numbers, raw=True)
+            ran = [str(source) for _, _, source in found]
+        except (ValueError, KeyError, AttributeError):
+            ran = []
+        if not ran:
+            raise parser.misuse(f"No cells {numbers} ran here; give numbers as in --cells 3-5")
+        return "\n".join(python_of(_without_cell_magic(source))[0] for source in ran)
 
 
 def request_of(arguments: argparse.Namespace, code: str) -> Request:
-    """Make the request of a line and its code."""
+    """Make the request of a line and its code.
+
+    Raises
+    ------
+    InvalidInput
+        The file of the set-up code can't be read.
+    """
     return Request(
-        name=arguments.name,
+        name=arguments.name or "",
         version=arguments.version,
         code=code if arguments.runtime == "R" else python_of(code)[0],
+        function=arguments.function,
+        response=arguments.response or [],
         init_code=arguments.init_code or "",
+        setup_code=_setup_code(arguments.setup or ""),
+        isolation=arguments.isolation,
         inputs=arguments.inputs,
         outputs=arguments.outputs,
         description=arguments.description,
@@ -142,8 +236,39 @@ def request_of(arguments: argparse.Namespace, code: str) -> Request:
         session=arguments.session,
         snapshot=arguments.snapshot,
         as_in_session=arguments.as_in_session,
+        check=not arguments.no_check,
         force=arguments.force,
+        replace=arguments.replace,
     )
+
+
+def _setup_code(text: str) -> str:
+    path = text.strip()
+    if not path.endswith(".py") or "\n" in path:
+        return text
+    try:
+        return Path(path).expanduser().read_text(encoding="utf-8")
+    except OSError as error:
+        raise InvalidInput(f"The set-up code can't be read: {error.strerror}: {path}.") from None
+
+
+def _is_onnx_file(code: str) -> bool:
+    path = Path(code.strip().strip("'\""))
+    return path.suffix == ".onnx" and path.expanduser().is_file()
+
+
+def _is_name(text: str | None) -> bool:
+    return text is not None and text.isidentifier() and not keyword.iskeyword(text)
+
+
+def _is_publishable(value: object) -> bool:
+    """Whether a variable is what people publish by its name: a function or a fitted model."""
+    return type(value).__name__ == "function" or is_fitted_model(value)
+
+
+def _without_cell_magic(source: str) -> str:
+    first, _, rest = source.partition("\n")
+    return rest if first.lstrip().startswith("%%") else source
 
 
 def _code(parser: LineParser, arguments: argparse.Namespace, cell: str | None) -> str:

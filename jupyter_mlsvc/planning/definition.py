@@ -12,6 +12,7 @@ import ast
 import importlib.util
 import re
 from contextlib import suppress
+from dataclasses import replace
 from typing import Final
 
 from msgspec import UNSET
@@ -22,9 +23,10 @@ from jupyter_mlsvc.planning.needs import names_of_code
 from jupyter_mlsvc.planning.place import Place
 from jupyter_mlsvc.planning.request import Parameter, Request, Source
 from jupyter_mlsvc.planning.sources import Here
-from jupyter_mlsvc.planning.wording import did_you_mean, listed
+from jupyter_mlsvc.planning.wording import listed
 from jupyter_mlsvc.wire.kinds import example_of, parameter_type
 from jupyter_mlsvc.wire.models import InventoryObject
+from jupyter_mlsvc.wire.suggestions import did_you_mean
 
 GUESS: Final = "vector"
 """Type that a dialog shows where nothing tells one."""
@@ -44,8 +46,9 @@ class Definition:
     needed : set of str
         Names that it finds elsewhere, inputs among them.
     inputs, outputs : list of Parameter
-    warnings, problems : list of str
-        Sentences; the service fails for certain where there is a problem.
+    warnings, guesses, problems : list of str
+        Sentences; guesses are those about types that publishing finds out, and the service fails
+        for certain where there is a problem.
     """
 
     def __init__(self, request: Request, here: Here, runtime: str) -> None:
@@ -53,6 +56,7 @@ class Definition:
         self.needed: set[str] = set()
         self.is_readable = False
         self.warnings: list[str] = []
+        self.guesses: list[str] = []
         self.problems: list[str] = []
         self.inputs: list[Parameter] = []
         self.outputs: list[Parameter] = []
@@ -130,13 +134,17 @@ class Definition:
     def _declared_input(self, given: Parameter) -> Parameter:
         if given.type is not None and (given.example is not None or given.default is not UNSET):
             return given
-        return self._input(given.name, given.type, "cell")
+        made = self._input(given.name, given.type, given.source)
+        if given.default is UNSET:
+            return made
+        # A default tells nothing of the type where it is None, and the value here may be missing.
+        return replace(made, default=given.default, known=made.known or given.default is None)
 
     def _input(self, name: str, kind: str | None = None, source: Source | None = None) -> Parameter:
         item = self._found(name)
         declared, kind = kind, kind or item.parameter_type
         if kind is None:
-            self.warnings.append(
+            self.guesses.append(
                 f"The type of the input {name!r} is not known; it is declared as {GUESS}."
             )
         # An example of another type than the declared one would not be accepted.
@@ -148,19 +156,20 @@ class Definition:
 
     def _find_outputs(self) -> list[Parameter]:
         request = self._request
+        names = request.fetched or self._reading.outputs
+        if not request.outputs and not names and not request.files:
+            self._note_no_outputs()
         if request.outputs is not None:
             return [self._output(each) for each in request.outputs]
-        names = request.fetched or self._reading.outputs
-        if not names and not request.files:
-            self._note_no_outputs()
         return [self._output(Parameter(name)) for name in names]
 
     def _note_no_outputs(self) -> None:
         if self._runtime != "Python":
-            self.warnings.append(
-                f"Code in {self._runtime} is read by the server only: say what its inputs and "
-                "outputs are."
-            )
+            if self._request.outputs is None:
+                self.warnings.append(
+                    f"Code in {self._runtime} is read by the server only: say what its inputs and "
+                    "outputs are."
+                )
         elif self._reading.ends_with_value:
             self.problems.append(
                 "The value of the last line has no name. Assign it to a variable to make it an "
@@ -178,9 +187,9 @@ class Definition:
         if kind is None:
             kind = self._reading.types.get(name)
         if kind is None:
-            self.warnings.append(
-                f"The type of the output {name!r} is not known until the cell has run; it is "
-                f"declared as {GUESS}."
+            self.guesses.append(
+                f"The type of the output {name!r} is not known until the cell has run; publishing "
+                "finds it out."
             )
         example = item.example if kind == item.parameter_type else None
         return Parameter(name, kind or GUESS, known, example)
@@ -204,11 +213,11 @@ class Definition:
                 )
         read = self.needed | reached | set().union(*map(_names_read, sources))
         for each in request.inputs or ():
-            if each.name not in read:
-                self.problems.append(
-                    f"The code does not use the input {each.name!r}."
-                    + did_you_mean(each.name, self.needed - inputs)
-                )
+            if each.name in read:
+                continue
+            sentence = f"The code does not use the input {each.name!r}."
+            meant = did_you_mean(each.name, self.needed - inputs)
+            (self.problems if meant else self.warnings).append(sentence + meant)
 
     def _reached_names(self) -> set[str]:
         """Return the globals that the notebook's functions look up or set when the code runs."""

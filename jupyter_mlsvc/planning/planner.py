@@ -5,7 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Final
+
+import msgspec
+from msgspec import UNSET, UnsetType
 
 from jupyter_mlsvc.client.looks import size
 from jupyter_mlsvc.client.service import Service
@@ -15,11 +19,16 @@ from jupyter_mlsvc.errors import MlsvcError
 from jupyter_mlsvc.object_transfer import Moved, send
 from jupyter_mlsvc.planning.definition import Definition
 from jupyter_mlsvc.planning.errors import NotPublishable
+from jupyter_mlsvc.planning.expansion import expand
+from jupyter_mlsvc.planning.modules import LocalFile, local_files, send_files
 from jupyter_mlsvc.planning.place import Notebook, Place
 from jupyter_mlsvc.planning.request import Parameter, Request
-from jupyter_mlsvc.planning.sources import Here, Reason, Sources, find_sources
-from jupyter_mlsvc.planning.wording import did_you_mean, listed
-from jupyter_mlsvc.wire.models import ParameterDefinition
+from jupyter_mlsvc.planning.sources import Here, Reason, Sources, Transfer, find_sources
+from jupyter_mlsvc.planning.trial import check_text, check_values
+from jupyter_mlsvc.planning.wording import listed
+from jupyter_mlsvc.wire.columns import columns_of
+from jupyter_mlsvc.wire.models import ColumnDefinition, ParameterDefinition
+from jupyter_mlsvc.wire.suggestions import did_you_mean
 
 Tell = Callable[[str], None]
 
@@ -36,17 +45,30 @@ class Plan:
 
     Attributes
     ----------
+    request : Request
+        With the code and the parameters of a function or a model that it names.
     place : Place
         The session or snapshot that the service is made from, with what the notebook adds.
+    files : list of LocalFile
+        Modules beside the notebook that go along.
+    problems : list of str
+        Why the service would fail for certain.
     """
 
     request: Request
+    here: Here
     place: Place
     runtime: str
     definition: Definition
     sources: Sources
+    files: list[LocalFile] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
+
+    @property
+    def is_unreadable(self) -> bool:
+        """Whether the code is no Python, which the server says better."""
+        return self.runtime == "Python" and not self.definition.is_readable
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,13 +80,20 @@ class Sent:
     reason: Reason
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Published:
-    """A service that was published, and what there is to know about that."""
+    """A service that was published, and what there is to know about that.
+
+    Attributes
+    ----------
+    check_text : str
+        What the publish check found, in a sentence; empty where there was none.
+    """
 
     service: Service
     inputs: list[Parameter] = field(default_factory=list)
     sent: list[Sent] = field(default_factory=list)
+    check_text: str = ""
 
 
 class Planner:
@@ -91,6 +120,11 @@ class Planner:
         ----------
         place
             Where names come from besides the notebook; found by the request by default.
+
+        Raises
+        ------
+        InvalidInput
+            The function that it names can't be published.
         """
         place = self._find_place(request) if place is None else place
         runtime = request.runtime or place.runtime or "Python"
@@ -99,17 +133,24 @@ class Planner:
         if runtime == "Python":
             request = request.as_python_has_names()
         here = Here(self._notebook.own_objects(), self._notebook.namespace)
-        definition = Definition(request, here, runtime)
+        expanded = expand(request, here) if runtime == "Python" else request
+        if expanded.model is not None:
+            nothing = Definition(Request(), here, runtime)
+            return Plan(expanded, here, place, runtime, nothing, Sources())
+        definition = Definition(expanded, here, runtime)
         place.look(here.needs.follow(definition.names))
         definition.decide(place)
         inputs = {each.name for each in definition.inputs}
-        sources = find_sources(definition.needed - inputs, request, here, place)
-        plan = Plan(request, place, runtime, definition, sources)
-        plan.warnings += definition.warnings
+        sources = find_sources(definition.needed - inputs, expanded, here, place)
+        plan = Plan(expanded, here, place, runtime, definition, sources)
+        if runtime == "Python" and request.snapshot is None:
+            codes = (definition.code, request.init_code, request.setup_code)
+            plan.files = local_files(sources.modules, codes, Path.cwd())
+        plan.warnings += [*expanded.warnings, *definition.warnings]
         plan.problems += definition.problems
         # Of a snapshot that is not found the server knows whether it is unknown or another's.
         if sources.missing and (request.snapshot is None or place.snapshot is not None):
-            plan.problems += self._missing(plan, here)
+            plan.problems.append(_missing(plan))
         return plan
 
     def _find_place(self, request: Request) -> Place:
@@ -122,16 +163,6 @@ class Planner:
         if session is None or request.runtime not in {None, session.runtime_type}:
             return Place()
         return Place.of_session(self._notebook, session)
-
-    def _missing(self, plan: Plan, here: Here) -> list[str]:
-        names = plan.sources.missing
-        label = plan.place.label
-        lack = "the notebook lacks" if label is None else f"neither the notebook nor {label} has"
-        if plan.place.snapshot is not None:
-            lack = f"{label} lacks"
-        known = {*here.objects, *plan.place.objects}
-        hints = "".join(did_you_mean(name, known) for name in names)
-        return [f"The code reads {listed(names)}, which {lack}.{hints}"]
 
     # --- publishing --------------------------------------------------------------------------
 
@@ -146,26 +177,59 @@ class Planner:
             The server refused, or something can't be sent to it.
         """
         plan = self.plan(request)
+        if plan.request.model is not None:
+            return self._publish_model(plan.request)
         for warning in plan.warnings:
             self._tell(warning)
         self._require_publishable(plan)
         definition, sent = plan.definition, list[Sent]()
-        what = " ".join(filter(None, ("Publishing", request.name, request.version)))
-        with self.prepared(plan, sent) as snapshot_id, self._notebook.waiting(what):
+        values = check_values(definition.inputs, plan.here)
+        with self.prepared(plan, sent) as snapshot_id, self._waiting("Publishing", request):
             service = self._notebook.client.services.publish(
                 request.name,
                 request.version or None,
                 code=definition.code,
-                inputs=[_declared(each) for each in definition.inputs],
+                inputs=[_declared(each, plan.here) for each in definition.inputs],
                 outputs=[_declared(each) for each in definition.outputs],
                 snapshot_id=snapshot_id,
-                description=request.description,
+                description=plan.request.description,
                 init_code=request.init_code or None,
-                alias=request.alias,
+                alias=plan.request.alias,
                 output_files=request.files,
                 runtime_type=plan.runtime,
+                setup_code=request.setup_code or None,
+                isolation=request.isolation,
+                check=values if request.check else None,
+                force=request.force,
+                replace=request.replace,
             )
-        return Published(service, definition.inputs, sent)
+        return self._published(service, definition.inputs, sent, values)
+
+    def _publish_model(self, request: Request) -> Published:
+        with self._waiting("Publishing", request):
+            service = self._notebook.client.services.publish_realtime(
+                request.name,
+                request.version or None,
+                request.model,
+                description=request.description,
+                alias=request.alias,
+                response=request.response,
+                replace=request.replace,
+            )
+        return self._published(service, [], [], {})
+
+    def _published(
+        self,
+        service: Service,
+        inputs: list[Parameter],
+        sent: list[Sent],
+        values: dict[str, Any],
+    ) -> Published:
+        check = service.publish_check
+        text = "" if check is None else check_text(check, values, inputs)
+        if text:
+            self._tell(text)
+        return Published(service, inputs, sent, text)
 
     def update(
         self,
@@ -198,24 +262,29 @@ class Planner:
             # The objects that the service has are on the server, so what is missing is not known.
             plan.problems = list(plan.definition.problems)
         self._require_publishable(plan)
-        definition = plan.definition
         for name in declared:
-            changes[name] = [_declared(each) for each in getattr(definition, name)]
-        what = f"Updating {request.name} {request.version}"
+            here = plan.here if name == "inputs" else None
+            changes[name] = [_declared(each, here) for each in getattr(plan.definition, name)]
         with ExitStack() as stack:
             if takes_objects:
                 snapshot_id = stack.enter_context(self.prepared(plan))
                 changes |= {} if snapshot_id is None else {"snapshot_id": snapshot_id}
-            stack.enter_context(self._notebook.waiting(what))
+            stack.enter_context(self._waiting("Updating", request))
             services = self._notebook.client.services
             return services.update(request.name, request.version or "", **changes)
 
+    def _waiting(self, what: str, request: Request) -> Any:
+        return self._notebook.waiting(" ".join(filter(None, (what, _title(request)))))
+
     def _require_publishable(self, plan: Plan) -> None:
+        problems = [*plan.problems, *_untyped(plan)]
+        if plan.is_unreadable:
+            return
         if plan.request.force:
-            for problem in plan.problems:
+            for problem in problems:
                 self._tell(problem)
-        elif plan.problems:
-            raise NotPublishable(plan.problems)
+        elif problems:
+            raise NotPublishable(problems)
 
     @contextmanager
     def prepared(self, plan: Plan, sent: list[Sent] | None = None) -> Iterator[str | None]:
@@ -224,54 +293,38 @@ class Planner:
         A session is made for what is sent where there is none, and closed again.
         """
         place, request = plan.place, plan.request
-        if plan.runtime == "Python" and not plan.definition.is_readable:
-            # The server says where it is no Python; nothing need travel for that.
+        sent = [] if sent is None else sent
+        if plan.is_unreadable:
+            # Nothing need travel for code that is refused.
             yield None
-            return
-        if request.snapshot is not None:
+        elif request.snapshot is not None:
             yield request.snapshot if place.snapshot is None else place.snapshot.id
-            return
-        if place.session is not None:
-            self._send(plan, place.session, sent)
-            with self._passing_snapshot(place.session, request) as snapshot_id:
+        elif place.session is not None:
+            with self._snapshot_with_objects(plan, place.session, sent) as snapshot_id:
                 yield snapshot_id
-            return
-        if not plan.sources.transfers:
+        elif not plan.sources.transfers and not plan.files:
             yield None
-            return
-        label = " ".join(filter(None, ("publishing", request.name, request.version)))
-        with self._notebook.client.sessions.create(label) as session:
-            self._send(plan, session, sent)
-            with self._passing_snapshot(session, request) as snapshot_id:
+        else:
+            label = f"publishing {_title(request)}"
+            with (
+                self._notebook.client.sessions.create(label) as session,
+                self._snapshot_with_objects(plan, session, sent) as snapshot_id,
+            ):
                 yield snapshot_id
-
-    def _send(self, plan: Plan, session: Session, sent: list[Sent] | None) -> None:
-        namespace = self._notebook.namespace
-        moved: list[tuple[Moved, Reason]] = []
-        with self._notebook.told_when_gone(session):
-            for each in plan.sources.transfers:
-                made = send(session, each.name, namespace[each.name], namespace)
-                if not each.is_module:
-                    moved.append((made, each.reason))
-                if sent is not None:
-                    sent.append(Sent(each.name, made.size, each.reason))
-        label = plan.place.label
-        if label is None:
-            if moved:
-                names = [f"{item.name} ({size(item.size)})" for item, _ in moved]
-                self._tell(f"Taken from this notebook: {listed(names)}.")
-            return
-        for item, reason in moved:
-            because = _REASONS[reason].format(place=label)
-            self._tell(f"Sent {item.name}, {size(item.size)}: {because}.")
 
     @contextmanager
-    def _passing_snapshot(self, session: Session, request: Request) -> Iterator[str]:
-        label = " ".join(filter(None, (request.name, request.version))) or None
-        notebook = self._notebook
-        what = f"Taking a snapshot of session {session.name!r}"
-        with notebook.told_when_gone(session), notebook.waiting(what):
-            snapshot = notebook.client.snapshots.create(session.id, label)
+    def _snapshot_with_objects(
+        self, plan: Plan, session: Session, sent: list[Sent]
+    ) -> Iterator[str]:
+        notebook, request = self._notebook, plan.request
+        # A session that is made for the objects is nothing to speak of.
+        what = f"Publishing {_title(request)}"
+        if plan.place.session is not None:
+            what = f"Taking a snapshot of session {session.name!r}"
+        with notebook.told_when_gone(session):
+            self._send(plan, session, sent)
+            with notebook.waiting(what):
+                snapshot = notebook.client.snapshots.create(session.id, _title(request) or None)
         try:
             if snapshot.skipped:
                 self._tell(f"Left out of the snapshot: {skipped_text(snapshot.skipped)}")
@@ -281,6 +334,100 @@ class Planner:
             with suppress(MlsvcError):
                 snapshot.delete()
 
+    def _send(self, plan: Plan, session: Session, sent: list[Sent]) -> None:
+        objects, namespace = plan.here.objects, self._notebook.namespace
+        moved: list[tuple[Moved, Reason]] = []
+        files = send_files(session, plan.files) if plan.files else []
+        for each in [*plan.sources.transfers, *_outdated(plan, files)]:
+            made = send(session, each.name, objects[each.name], namespace)
+            sent.append(Sent(each.name, made.size, each.reason))
+            if not each.is_module:
+                moved.append((made, each.reason))
+        label = plan.place.label
+        if label is None:
+            names = [*(f"{item.name} ({size(item.size)})" for item, _ in moved), *files]
+            if names:
+                self._tell(f"Taken from this notebook: {listed(names)}.")
+        else:
+            if files:
+                self._tell(f"Sent {listed(files)}: {label} did not have it so.")
+            for item, reason in moved:
+                because = _REASONS[reason].format(place=label)
+                self._tell(f"Sent {item.name}, {size(item.size)}: {because}.")
 
-def _declared(each: Parameter) -> Any:
-    return ParameterDefinition(name=each.name, type=(each.type or "") if each.known else "")
+
+def _outdated(plan: Plan, files: Sequence[str]) -> Iterator[Transfer]:
+    """Yield the objects that are the same in the session but for a module that changed there.
+
+    What the session made of the classes of before can't be kept with those of now.
+    """
+    changed = {name.partition("/")[0].removesuffix(".py") for name in files}
+    sources = plan.sources
+    for name in sources.place if changed else ():
+        if name not in plan.here or name in sources.kept:
+            continue
+        modules = plan.here.needs.of(name).modules
+        if changed & {module.partition(".")[0] for module in modules}:
+            yield Transfer(name, "differs")
+
+
+def _title(request: Request) -> str:
+    return " ".join(filter(None, (request.name, request.version)))
+
+
+def _missing(plan: Plan) -> str:
+    names, label = plan.sources.missing, plan.place.label
+    lack = "the notebook lacks" if label is None else f"neither the notebook nor {label} has"
+    if plan.place.snapshot is not None:
+        lack = f"{label} lacks"
+    known = {*plan.here.objects, *plan.place.objects}
+    hints = "".join(did_you_mean(name, known) for name in names)
+    return f"The code reads {listed(names)}, which {lack}.{hints}"
+
+
+def _untyped(plan: Plan) -> Iterator[str]:
+    """Yield a problem for each input whose type nothing tells."""
+    known = {*plan.here.objects, *plan.place.objects}
+    function = plan.request.function
+    for each in plan.definition.inputs:
+        if each.known:
+            continue
+        if function is not None:
+            yield (
+                f"The type of the input {each.name!r} is not known. Annotate it, as in "
+                f"def {function}({each.name}: float), or set {each.name} in the notebook first."
+            )
+        elif each.source == "unknown":
+            yield (
+                f"The code reads {each.name!r}, which is set nowhere."
+                f"{did_you_mean(each.name, known)} If it is an input, declare it with its type, as "
+                f"in {each.name}:numeric."
+            )
+        else:
+            yield (
+                f"The type of the input {each.name!r} is not known. Say it, as in "
+                f"{each.name}:numeric, or set {each.name} in the notebook first."
+            )
+
+
+def _declared(each: Parameter, here: Here | None = None) -> ParameterDefinition:
+    """Write the definition of a parameter; that of an input with what its value here tells."""
+    # The publish check finds the type of an output that is left out.
+    return ParameterDefinition(
+        name=each.name,
+        type=(each.type or "") if each.known else "",
+        default=each.default,
+        columns=UNSET if here is None else _columns(each, here),
+    )
+
+
+def _columns(each: Parameter, here: Here) -> list[ColumnDefinition] | UnsetType:
+    """Describe the columns that a frame has here, so that the code gets their dtypes back."""
+    value: Any = here.objects.get(each.name)
+    if each.type != "data.frame" or here.describe(each.name).parameter_type != "data.frame":
+        return UNSET
+    # Whole numbers are what the values of a sample happen to be; those of others need not.
+    return [
+        msgspec.structs.replace(column, type="") if column.type == "int64" else column
+        for column in columns_of(value)
+    ] or UNSET

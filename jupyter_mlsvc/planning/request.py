@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from msgspec import UNSET, UnsetType
 
+from jupyter_mlsvc.wire.models import Isolation
 from jupyter_mlsvc.wire.names import python_name
 
 Source = Literal["cell", "session", "notebook", "unknown"]
@@ -47,6 +48,13 @@ class Request:
     ----------
     version : str or None
         The next one where it is left out.
+    function : str or None
+        Name of a function to publish in place of code.
+    model, model_name : object
+        A fitted model to publish in place of code, or the path of an ONNX file; and what it is
+        called in the notebook.
+    response : list of str
+        What the model predicts.
     inputs, outputs : list of Parameter or None
         None where they are to be found out; an empty list for none.
     sent, fetched : list of str
@@ -69,11 +77,19 @@ class Request:
         Publish although something will fail.
     replace : bool
         Take the place of a version that has never answered rightly.
+    warnings : list of str
+        What there is to know about the code by now.
+    is_expanded : bool
+        Whether the code is what a function or a model made of it.
     """
 
     name: str = ""
     version: str | None = None
     code: str = ""
+    function: str | None = None
+    model: object | None = None
+    model_name: str | None = None
+    response: list[str] = field(default_factory=list)
     init_code: str = ""
     setup_code: str = ""
     inputs: list[Parameter] | None = None
@@ -85,7 +101,7 @@ class Request:
     fetched: list[str] = field(default_factory=list)
     is_remote: bool = False
     runtime: str | None = None
-    isolation: str | None = None
+    isolation: Isolation | None = None
     session: str | None = None
     snapshot: str | None = None
     without_session: bool = False
@@ -94,6 +110,8 @@ class Request:
     check: bool = True
     force: bool = False
     replace: bool = False
+    warnings: list[str] = field(default_factory=list)
+    is_expanded: bool = False
 
     def as_python_has_names(self) -> Request:
         """Return the same request with names in the spelling of Python, which the code has."""

@@ -74,19 +74,20 @@ def find_sources(needed: Iterable[str], request: Request, here: Here, place: Pla
     # Of a snapshot nothing is changed, so all but what it lacks is the snapshot's.
     keeps = {name for name in place.objects if request.keeps(name) or place.snapshot is not None}
     names = here.needs.follow([*needed, *(request.send or ())], keeps)
-    differing = _compare(
-        [name for name in names if name in here and name not in keeps], here, place
-    )
+    differing = _compare([name for name in names if name in here], here, place)
     for name in names:
-        if name in differing and place.snapshot is None and not _is_left(request, name):
+        is_kept = name in keeps and name in differing
+        if name in here and not is_kept:
+            found.modules |= here.needs.of(name).modules
+        is_sent = name in differing and not is_kept and not _is_left(request, name)
+        if is_sent and place.snapshot is None:
             value = here.objects[name]
             found.transfers.append(
                 Transfer(name, differing[name], isinstance(value, types.ModuleType))
             )
-            found.modules |= here.needs.of(name).modules
         elif name in place.objects:
             found.place.append(name)
-            if name in here and name in keeps:
+            if is_kept:
                 found.kept.append(name)
         elif name not in place.left_out:
             found.missing.append(name)

@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, Final, Literal
 
 import msgspec
+from msgspec import UNSET
 
 from jupyter_mlsvc.client.service import Service
 from jupyter_mlsvc.client.versions import named_versions, next_version
-from jupyter_mlsvc.errors import Conflict, InvalidInput, MlsvcError
+from jupyter_mlsvc.errors import BadRequest, Conflict, InvalidInput, MlsvcError
 from jupyter_mlsvc.magics.connection import MlsvcConnection, connection_of
 from jupyter_mlsvc.planning.errors import NotPublishable
+from jupyter_mlsvc.planning.models import is_fitted_model
 from jupyter_mlsvc.planning.planner import Planner, Published
 from jupyter_mlsvc.planning.request import Parameter, Request
 from jupyter_mlsvc.planning.wording import listed
 from jupyter_mlsvc.publishing.suggestion import versions_of
+from jupyter_mlsvc.wire.models import Isolation
 from jupyter_mlsvc.wire.names import InvalidName, parameter_name, service_name
 from jupyter_mlsvc.wire.names import version as checked_version
 
 Json = dict[str, Any]
+
+_FORCE_ADVICE: Final = " Correct it, or publish it all the same with"
+"""What the server says to programs; a dialog has a button for it."""
 
 
 class PublishRequest(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -27,8 +33,14 @@ class PublishRequest(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
     name: str
     version: str | None = None
-    code: str
+    kind: Literal["code", "function", "model"] = "code"
+    function: str | None = None
+    model: str | None = None
+    response: list[str] | None = None
+    code: str = ""
     init_code: str | None = None
+    setup_code: str | None = None
+    isolation: Isolation | None = None
     inputs: list[Json] = []
     outputs: list[Json] = []
     description: str | None = None
@@ -39,7 +51,9 @@ class PublishRequest(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     send: list[str] | None = None
     as_in_session: bool | list[str] | None = None
     runtime_type: str | None = None
+    check: bool = True
     force: bool = False
+    replace: bool = False
 
 
 def publish(**request: Any) -> Json:
@@ -51,7 +65,10 @@ def publish(**request: Any) -> Json:
     ----------
     name, version : str
         The next version where it is left out.
-    code, initCode : str
+    kind, function, model, response
+        As suggested; a model is published by its variable, without code, inputs and outputs.
+    code, initCode, setupCode : str
+    isolation : str
     inputs, outputs : list of dict
         ``name`` and ``type``; with ``example`` in an input, ``call`` has it.
     description, alias : str
@@ -70,15 +87,20 @@ def publish(**request: Any) -> Json:
         that the code needs and that differ where both are left out.
     runtimeType : str
         Language of the code; that of the session or snapshot, else Python, where it is left out.
+    check : bool
+        Whether the server calls the service once before it takes it.
     force : bool
         Publish although the service will fail when it is called.
+    replace : bool
+        Take the place of a version that has never answered rightly.
 
     Returns
     -------
     dict
         ``name``, ``version``, ``url``, ``call`` (a ``%consume`` line, below one that loads the
         magics where they are not loaded), ``notes`` (sentences), ``sent`` (``name``, ``size`` and
-        ``reason`` of objects) and ``error``: None, or a dict where nothing was published with
+        ``reason`` of objects), ``check`` (what the publish check found, or None), ``checkText``
+        (the same as a sentence) and ``error``: None, or a dict where nothing was published with
         ``message``, ``force`` (whether that would help), ``code`` (``conflict`` where the version
         exists) and ``next`` (a version that is free, or None).
     """
@@ -89,6 +111,8 @@ def publish(**request: Any) -> Json:
         "call": None,
         "notes": [],
         "sent": [],
+        "check": None,
+        "checkText": "",
         "error": None,
     }
     try:
@@ -102,8 +126,14 @@ def publish(**request: Any) -> Json:
     except Conflict as error:
         answer["error"] = _error(error.in_notebook(), code="conflict")
         answer["error"]["next"] = check_name(wanted.name)["next"]
-    except (MlsvcError, InvalidInput) as error:
+    except BadRequest as error:
+        # What the publish check found wrong is no reason for somebody who knows better.
+        message, advice, _ = error.in_notebook().partition(_FORCE_ADVICE)
+        answer["error"] = _error(message, force=bool(advice))
+    except MlsvcError as error:
         answer["error"] = _error(error.in_notebook())
+    except TypeError as error:
+        answer["error"] = _error(str(error))
     else:
         answer |= _answer(connection, wanted, published)
     return answer
@@ -123,6 +153,8 @@ def _answer(connection: MlsvcConnection, wanted: PublishRequest, published: Publ
         "version": service.version,
         "url": service.url,
         "call": call,
+        "check": msgspec.to_builtins(service.publish_check),
+        "checkText": published.check_text,
         "sent": [
             {"name": each.name, "size": each.size, "reason": each.reason} for each in published.sent
         ],
@@ -133,6 +165,8 @@ def _published(connection: MlsvcConnection, wanted: PublishRequest, notes: list[
     if wanted.snapshot is not None and (wanted.send or wanted.session is not None):
         raise InvalidInput("A snapshot goes without a session and without what is sent to it.")
     own = connection.own_objects()
+    if wanted.kind == "model" and not (wanted.model in own and is_fitted_model(own[wanted.model])):
+        raise InvalidInput(f"There is no fitted model {wanted.model!r} in this notebook.")
     if unknown := [name for name in wanted.send or () if name not in own]:
         raise InvalidInput(f"There is no variable {listed(unknown)} in this notebook to send.")
     request = Request(
@@ -144,6 +178,13 @@ def _published(connection: MlsvcConnection, wanted: PublishRequest, notes: list[
         outputs=_parameters(wanted.outputs),
         description=wanted.description or None,
         alias=wanted.alias or None,
+        setup_code=wanted.setup_code or "",
+        isolation=wanted.isolation,
+        response=wanted.response or [],
+        check=wanted.check,
+        replace=wanted.replace,
+        # The rows are those of the function already, as somebody confirmed them.
+        is_expanded=True,
         files=wanted.files or [],
         runtime=wanted.runtime_type,
         snapshot=wanted.snapshot,
@@ -161,6 +202,10 @@ def _published(connection: MlsvcConnection, wanted: PublishRequest, notes: list[
         exists = found is not None
         request.session = wanted.session if exists else None
         request.without_session = not exists
+    if wanted.kind == "model" and wanted.model is not None:
+        request.model, request.model_name = own[wanted.model], wanted.model
+    elif wanted.kind == "function":
+        request.function = wanted.function
     return Planner(connection, notes.append).publish(request)
 
 
@@ -172,6 +217,8 @@ def _parameters(rows: Iterable[Json]) -> list[Parameter]:
                 row["name"],
                 row["type"] or None if row.get("known", True) else None,
                 example=row.get("example"),
+                source=row.get("source", "cell"),
+                default=row.get("default", UNSET),
             )
             for row in rows
         ]
@@ -198,23 +245,35 @@ def check_name(name: str, version: str = "") -> Json:
     -------
     dict
         ``ok``, ``message`` (a sentence, empty where it is well), ``next`` (version that is free),
-        ``versions`` (those there are, oldest first).
+        ``versions`` (those there are, oldest first), ``neverAnswered`` (whether that version is
+        yours and has never answered, so that it may be replaced).
     """
-    answer: Json = {"ok": True, "message": "", "next": next_version([]), "versions": []}
+    answer: Json = {
+        "ok": True,
+        "message": "",
+        "next": next_version([]),
+        "versions": [],
+        "neverAnswered": False,
+    }
     try:
         service_name(name)
         if version:
             checked_version(version)
-        versions = versions_of(connection_of(), name)
+        connection = connection_of()
+        versions = versions_of(connection, name)
+        service = None
+        if version and version in versions:
+            service = connection.client.services.get(name, version)
     except InvalidName as error:
         return answer | {"ok": False, "message": str(error)}
     except MlsvcError:
         # Without a server nothing is known to be wrong.
         return answer
     answer |= {"next": next_version(versions), "versions": named_versions(versions)}
-    if version and version in versions:
+    if service is not None:
         message = f"{name} {version} exists already. The next version is {answer['next']}."
-        return answer | {"ok": False, "message": message}
+        may_replace = service.is_mine and service.never_answered
+        return answer | {"ok": False, "message": message, "neverAnswered": may_replace}
     return answer
 
 

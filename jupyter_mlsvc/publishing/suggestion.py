@@ -8,17 +8,18 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from msgspec import UNSET
+
 from jupyter_mlsvc.client.session import Session
 from jupyter_mlsvc.client.snapshots import Snapshot
 from jupyter_mlsvc.client.versions import named_versions, next_version
 from jupyter_mlsvc.config import DEFAULT_SESSION, default_session_name
 from jupyter_mlsvc.errors import ConnectionFailed, MlsvcError, NotFound
-from jupyter_mlsvc.magics.cells import CellContent, read_content
+from jupyter_mlsvc.magics.cells import CellContent, read_contents
 from jupyter_mlsvc.magics.connection import MlsvcConnection, connection_of
 from jupyter_mlsvc.planning.place import Place
 from jupyter_mlsvc.planning.planner import Plan, Planner
 from jupyter_mlsvc.planning.request import Parameter, Request
-from jupyter_mlsvc.planning.sources import Here
 from jupyter_mlsvc.wire.models import InventoryObject
 
 Json = dict[str, Any]
@@ -26,7 +27,13 @@ Json = dict[str, Any]
 _NOT_IN_NAMES: Final = re.compile(r"[^A-Za-z0-9._ -]+")
 
 
-def suggest(code: str, *, session: str | None = None, snapshot: str | None = None) -> Json:
+def suggest(
+    code: str = "",
+    *,
+    session: str | None = None,
+    snapshot: str | None = None,
+    sources: list[str] | None = None,
+) -> Json:
     """Find out what a service made of a cell would look like.
 
     Nothing is run, and nothing changes here or on the server.
@@ -42,6 +49,8 @@ def suggest(code: str, *, session: str | None = None, snapshot: str | None = Non
     snapshot : str, optional
         Snapshot, by name or id, to take in place of a session; that of the cell where both are
         left out.
+    sources : list of str, optional
+        Several cells, in place of ``code``.
 
     Returns
     -------
@@ -55,15 +64,21 @@ def suggest(code: str, *, session: str | None = None, snapshot: str | None = Non
         (of session or snapshot), ``sendable`` (objects of the notebook that the code needs and
         the session lacks or has otherwise), ``problems`` (sentences with which nothing is
         published unless that is forced), ``warnings``, ``connected``, ``error``. Sizes are in
-        bytes. Inputs and outputs whose type is a guess have ``known`` false.
+        bytes. Inputs and outputs whose type is a guess have ``known`` false; inputs that may be
+        left out have ``optional`` true and a ``default``.
+
+        ``kind`` is ``code``, ``function`` (``function`` names it, and the code calls it) or
+        ``model`` (``model`` names the variable, ``response`` what it predicts). ``setupCode`` and
+        ``isolation`` are those of the cell.
     """
     connection = connection_of()
-    content = read_content(code)
+    cells = [code] if sources is None else sources
+    content = read_contents(cells)
     if session is None:
         snapshot = snapshot or content.request.snapshot
     server = _Server.look(connection, content.request, session or content.request.session, snapshot)
     if content.request.runtime is None and server.runtime is not None:
-        content = read_content(code, server.runtime)
+        content = read_contents(cells, server.runtime)
     return _Suggestion(connection, content, server).to_json()
 
 
@@ -176,12 +191,16 @@ class _Suggestion:
         """Return the suggestion."""
         server, request = self._server, self._content.request
         plan = self._plan()
-        name = request.name or self._name(plan.definition.outputs)
+        expanded = plan.request
+        name = request.name or self._name(expanded, plan.definition.outputs)
         versions = self._versions(name)
-        warnings = [*self._content.problems, *server.warnings, *plan.warnings, *plan.problems]
+        warnings = [
+            *(*self._content.problems, *server.warnings, *plan.warnings),
+            *(*plan.definition.guesses, *plan.problems),
+        ]
+        kind = "code" if expanded.function is None else "function"
         if request.version and request.version in versions:
             warnings.append(f"{name} {request.version} is published already; take another version.")
-        here = Here(self._connection.own_objects(), self._connection.namespace)
         sources, session = plan.sources, server.session
         objects = server.place.objects
         return {
@@ -199,10 +218,16 @@ class _Suggestion:
             "snapshot": None if server.snapshot is None else server.snapshot.id,
             "snapshots": [{"id": each.id, "name": each.name} for each in server.snapshots],
             "runtimeType": plan.runtime,
+            "kind": kind if expanded.model is None else "model",
+            "function": expanded.function,
+            "model": expanded.model_name,
+            "response": expanded.response,
             "code": plan.definition.code,
             "initCode": request.init_code,
-            "description": request.description or "",
-            "alias": request.alias or "",
+            "setupCode": request.setup_code,
+            "isolation": request.isolation,
+            "description": expanded.description or "",
+            "alias": expanded.alias or "",
             "files": request.files,
             "inputs": [_input_row(each) for each in plan.definition.inputs],
             "outputs": [_output_row(each) for each in plan.definition.outputs],
@@ -214,7 +239,7 @@ class _Suggestion:
             "objects": [_row(item) for item in _by_size(objects.values())],
             "snapshotSize": sum(item.size or 0 for item in objects.values()),
             "sendable": [
-                {**_row(here.describe(each.name)), "reason": each.reason}
+                {**_row(plan.here.describe(each.name)), "reason": each.reason}
                 for each in sources.transfers
             ],
             "problems": plan.problems,
@@ -232,7 +257,9 @@ class _Suggestion:
             server.error = server.error or error.in_notebook()
             return planner.plan(request, Place())
 
-    def _name(self, outputs: list[Parameter]) -> str:
+    def _name(self, request: Request, outputs: list[Parameter]) -> str:
+        if own := request.function or request.model_name:
+            return own
         stem = default_session_name()
         if stem == DEFAULT_SESSION or stem.startswith("Untitled"):
             stem = outputs[0].name if outputs else "service"
@@ -246,13 +273,14 @@ class _Suggestion:
 
 
 def _input_row(each: Parameter) -> Json:
-    return {
+    row = {
         "name": each.name,
         "type": each.type,
         "example": each.example,
         "source": each.source,
         "known": each.known,
     }
+    return row if each.default is UNSET else {**row, "optional": True, "default": each.default}
 
 
 def _output_row(each: Parameter) -> Json:

@@ -9,7 +9,13 @@ from typing import Any
 import pytest
 from IPython.core.error import UsageError
 
-from jupyter_mlsvc.magics.consume import ConsumeMagics, split_inputs, value_of
+from jupyter_mlsvc.magics.consume import (
+    EXPRESSION,
+    ConsumeMagics,
+    split_inputs,
+    take_expression,
+    value_of,
+)
 from jupyter_mlsvc.magics.options import LineParser, read_words
 from jupyter_mlsvc.magics.publish import PublishMagics
 from jupyter_mlsvc.magics.remote_exec import RemoteExecMagics
@@ -95,7 +101,6 @@ def test_init_code_is_read_like_code() -> None:
 
 
 WRONG = [
-    ("", "the following arguments are required: name"),
     ("Iris V1.0 --snapshat s1 x = 1", "unknown option --snapshat"),
     ("Iris V1.0 -i", "-i needs a value"),
     ('Iris V1.0 --description "open x = 1', 'A " is not closed: "open x = 1'),
@@ -145,28 +150,55 @@ VALUES = [
     ("'a'", "a"),
     ("{'a': (1,)}", {"a": (1,)}),
     ("row", [1, 2]),
+    ("row[0]", 1),
+    ("x + 1", 4),
+    ("[n * x for n in row]", [3, 6]),
+    ("max(row, key=lambda n: -n)", 1),
+    ("dict(a=x)['a']", 3),
+    ("f'{x} \"q\" = {row[1]}'", '3 "q" = 2'),
 ]
 
 
 @pytest.mark.parametrize(("text", "value"), VALUES)
-def test_a_value_is_a_literal_or_a_variable(text: str, value: object) -> None:
+def test_a_value_is_a_literal_or_an_expression_of_the_notebook(text: str, value: object) -> None:
     assert value_of(text, NAMESPACE) == value
+    assert split_inputs(f"S V a={text} b=1") == ("S V ", [("a", text), ("b", "1")])
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
         ("missing", "there is no variable 'missing' here"),
-        ("row[0]", "neither a Python literal nor the name of a variable"),
-        ("__import__('os').system('true')", "neither a Python literal"),
-        ("x + 1", "neither a Python literal"),
-        ("", "neither a Python literal"),
-        ("[1, 2", "neither a Python literal"),
+        ("rows", "there is no variable 'rows' here. Did you mean 'row'?"),
+        ("row[5]", "IndexError: list index out of range"),
+        ("", "no Python expression"),
+        ("[1, 2", "no Python expression: '[' was never closed"),
     ],
 )
-def test_nothing_else_is_evaluated(text: str, message: str) -> None:
+def test_a_value_that_cannot_be_read_says_why(text: str, message: str) -> None:
     with pytest.raises(ValueError, match="^" + re.escape(message)):
         value_of(text, NAMESPACE)
+
+
+def test_an_expression_leaves_no_names_behind() -> None:
+    namespace = dict(NAMESPACE)
+    assert value_of("(y := x + 1)", namespace) == 4
+    assert namespace == NAMESPACE
+
+
+@pytest.mark.parametrize(
+    ("line", "expression"),
+    [
+        ("Iris V1 flowers", None),
+        ("Iris V1 flowers.head(3) -o y", "flowers.head(3)"),
+        ("Iris flowers[flowers['a b'] > 2]", "flowers[flowers['a b'] > 2]"),
+        ("'My (iris)' flowers", None),
+    ],
+)
+def test_an_expression_of_batch_is_taken_as_it_stands(line: str, expression: str | None) -> None:
+    rest, found = take_expression(line)
+    assert found == expression
+    assert rest == (line if expression is None else line.replace(expression, EXPRESSION))
 
 
 @pytest.mark.parametrize(

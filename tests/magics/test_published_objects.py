@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Final
 
 import pytest
@@ -91,3 +93,38 @@ def test_a_service_has_the_objects_that_the_notebook_has_now(
     after = run(CELL + "y").value
     assert all(old != new for old, new in zip(before, after, strict=True))
     assert publish_anew(CELL) == after
+
+
+@pytest.mark.parametrize("has_session", [True, False], ids=["session", "no session"])
+def test_modules_beside_the_notebook_go_along_as_they_are_now(
+    run: Run,
+    publish_anew: Publish,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    has_session: bool,
+) -> None:
+    one, two, three = (f"{stem}{next(_numbers)}" for stem in ("alone", "inner", "package"))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / three).mkdir()
+    (tmp_path / f"{one}.py").write_text(f"import {two}\ndef f(): return {two}.g() + 1\n")
+    (tmp_path / f"{two}.py").write_text("def g(): return 10\n")
+    (tmp_path / three / "__init__.py").write_text("")
+    (tmp_path / three / "part.py").write_text("class Rule:\n    def run(self): return 1\n")
+    run(f"import {one}\nfrom {three}.part import Rule\nrule = Rule()").result.raise_error()
+    if has_session:
+        run("%remote_exec pass").result.raise_error()
+    cell = f"import {two} as other\ny = [{one}.f(), rule.run(), other.g()]\n"
+    assert publish_anew(cell) == [11, 1, 10]
+    # Compiled code of the same second and the same length would be taken for that of the file.
+    (tmp_path / f"{two}.py").write_text("def g(): return 10 * 20\n")
+    (tmp_path / three / "part.py").write_text("class Rule:\n    def run(self): return 2 + 0\n")
+    run(
+        f"import importlib, {two}, {three}.part\n"
+        f"importlib.reload({two}); importlib.reload({three}.part)\n"
+        f"rule = {three}.part.Rule()\ndel importlib"
+    ).result.raise_error()
+    assert publish_anew(cell) == [201, 2, 200]
+    for name in (one, two, three, f"{three}.part"):
+        sys.modules.pop(name, None)

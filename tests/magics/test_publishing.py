@@ -149,7 +149,7 @@ def test_what_is_nowhere_is_an_input_of_unknown_type(names: dict[str, Any]) -> N
     assert found["otherNames"]["missing"] == ["clf_predict"]
     assert found["warnings"] == [
         "The type of the input 'flower' is not known; it is declared as vector.",
-        "The type of the output 'y' is not known until the cell has run; it is declared as vector.",
+        "The type of the output 'y' is not known until the cell has run; publishing finds it out.",
         "The code reads clf_predict, which the notebook lacks.",
     ]
 
@@ -332,7 +332,7 @@ def test_objects_of_the_notebook_are_published_without_a_session_that_stays(
         send=found["otherNames"]["notebook"],
     )
     assert answer["error"] is None
-    assert run(answer["call"]).value.outputs == {"price": [1.5]}
+    assert run(answer["call"]).value.outputs == {"price": 1.5}
     assert connection.current is None
     assert list(connection.client.sessions.list()) == []
 
@@ -401,7 +401,7 @@ def test_a_cell_in_r_is_not_read_as_python(run: Run) -> None:
     assert [each["name"] for each in found["outputs"]] == ["y"]
     assert found["otherNames"] == {"session": [], "notebook": [], "missing": []}
     assert found["warnings"] == [
-        "The type of the output 'y' is not known until the cell has run; it is declared as vector."
+        "The type of the output 'y' is not known until the cell has run; publishing finds it out."
     ]
     run("%remote_exec --runtime R x <- 42").value  # noqa: B018
     plain = suggest("y <- x + 1")

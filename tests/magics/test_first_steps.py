@@ -1,0 +1,120 @@
+"""What somebody sees who fits a model, publishes it and has never heard of sessions."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+import pytest
+from IPython.core.interactiveshell import InteractiveShell
+
+from jupyter_mlsvc.magics.connection import MlsvcConnection
+from jupyter_mlsvc.publishing import check_name, publish, suggest
+from tests.notebooks.tables import README
+
+from .conftest import Run
+
+pytestmark = pytest.mark.kernel
+
+FIT: Final = """
+import pandas as pd
+from sklearn.linear_model import LogisticRegression
+loans = pd.DataFrame({"income": [1.0, 2.0, 3.0, 4.0] * 5, "age": [20, 30, 40, 50] * 5})
+pipe = LogisticRegression().fit(loans, loans.age > 30)
+applicant = loans.head(8)
+"""
+CELL: Final = "risk = pipe.predict(applicant)"
+
+
+def test_the_first_cell_after_a_fit_publishes_it(run: Run, connection: MlsvcConnection) -> None:
+    run(FIT).result.raise_error()
+    ran = run(f"%%publish Loans -i applicant:data.frame -o risk:vector\n{CELL}")
+    told = ran.stdout.split("Out[")[0].splitlines()
+    assert re.fullmatch(r"Taken from this notebook: pipe \([\d.]+ k?B\)\.", told[0])
+    assert told[1] == ("Tried with applicant (5 rows): risk = [False, False, True, True, False]")
+    assert "session" not in ran.stdout + ran.stderr
+    assert ran.value.version == "V1.0"
+    answer = run("%consume Loans applicant=loans.head(3)").value
+    assert answer.risk == [False, False, True]
+    assert list(connection.client.sessions.list()) == []
+    assert list(connection.client.snapshots.list()) == []
+    assert run(f"%%publish Loans\n{CELL}").value.version == "V1.1"
+
+
+def test_the_lines_of_the_readme_work_one_after_the_other(run: Run) -> None:
+    section = README.read_text().split("## Publish and call")[1].split("Many rows go")[0]
+    cells = re.findall(r"```python\n(.*?)```", section, re.DOTALL)
+    assert len(cells) >= 5
+    for cell in cells:
+        run(cell).result.raise_error()
+
+
+def test_a_session_keeps_its_objects_where_somebody_says_so(run: Run) -> None:
+    run("%remote_exec RATE = 5")
+    run("RATE = 1").result.raise_error()
+    cell = "-i '' -o y\ny = RATE"
+    run(f"%%publish Kept --as-in-session {cell}").result.raise_error()
+    assert run("%consume Kept").value.y == 5
+    found = suggest(f"%%publish Kept {cell}")
+    assert [(each["name"], each["reason"]) for each in found["sendable"]] == [("RATE", "differs")]
+    members = {name: found[name] for name in ("name", "version", "code", "inputs", "outputs")}
+    place = {"session": found["session"]["name"]}
+    assert publish(**members, **place, asInSession=["RATE"])["sent"] == []
+    assert run("%consume Kept").value.y == 5
+    sent = run(f"%%publish Kept {cell}")
+    assert "Sent RATE, 5 B: it differed from that of session 'default'." in sent.stdout
+    assert run("%consume Kept").value.y == 1
+
+
+def test_an_old_notebook_of_a_session_goes_on_with_its_objects(run: Run) -> None:
+    run("%remote_exec factor = 3")
+    ran = run("%%publish Triple -i x:numeric -o y\ny = x * factor")
+    assert "Sent" not in ran.stdout
+    assert run("%consume Triple x=2").value.y == 6
+
+
+def test_a_dialog_knows_what_kind_of_service_a_cell_makes(run: Run) -> None:
+    run(FIT + "def score(income: float, age: int = 3) -> float:\n    return income").value  # noqa: B018
+    model = suggest("pipe.fit(loans, loans.age > 30)")
+    assert (model["kind"], model["model"], model["name"]) == ("model", "pipe", "pipe")
+    assert model["problems"] == []
+    function = suggest("def score(income: float, age: int = 3) -> float:\n    return income")
+    assert (function["kind"], function["function"]) == ("function", "score")
+    assert function["code"] == "answer = score(income=income, age=age)\n"
+    optional = {each["name"]: each.get("default") for each in function["inputs"]}
+    assert optional == {"income": None, "age": 3}
+    several = suggest(sources=["%%publish Loans V7\nn = 1", "risk = pipe.predict(applicant)"])
+    assert (several["name"], several["version"]) == ("Loans", "V7")
+    assert several["code"] == "n = 1\n\nrisk = pipe.predict(applicant)\n"
+    nothing = suggest("# nothing")["problems"]
+    assert nothing == ["The code sets no variable that could be an output."]
+
+
+def test_a_name_and_a_version_are_looked_up_while_somebody_types(
+    run: Run, on_server: InteractiveShell
+) -> None:
+    on_server.user_ns["x"] = 1
+    run("%publish Typed V1.0 -i x -o y --no-check y = x").result.raise_error()
+    free = {"ok": True, "message": "", "versions": ["V1.0"], "next": "V1.1"}
+    assert check_name("Typed") == {**free, "neverAnswered": False}
+    taken = check_name("Typed", "V1.0")
+    assert (taken["ok"], taken["neverAnswered"]) == (False, True)
+    assert taken["message"] == "Typed V1.0 exists already. The next version is V1.1."
+    assert check_name("Typed", "V2")["ok"] is True
+    assert check_name("Other")["next"] == "V1.0"
+    assert "no valid service name" in check_name("a/b")["message"]
+
+
+def test_a_dialog_says_what_would_help(run: Run, on_server: InteractiveShell) -> None:
+    on_server.user_ns["x"] = 1
+    run("%publish Helped V1.0 -i x -o y y = x").result.raise_error()
+    rows = {"inputs": [{"name": "x", "type": "integer"}], "outputs": [{"name": "y", "type": ""}]}
+    conflict = publish(name="Helped", version="V1.0", code="y = x", **rows)["error"]
+    assert (conflict["code"], conflict["next"], conflict["force"]) == ("conflict", "V1.1", False)
+    failing = publish(name="Helped", code="y = x / 0", **rows)["error"]
+    assert failing["force"] is True
+    assert "ZeroDivisionError" in failing["message"]
+    assert "force" not in failing["message"]
+    assert publish(name="Helped", code="y = x / 0", force=True, **rows)["error"] is None
+    unset = publish(name="Helped", code="z = x", **rows)["error"]
+    assert (unset["force"], unset["message"]) == (True, "The code never sets the output 'y'.")
