@@ -138,7 +138,8 @@ def require_utf_8(text: bytes | memoryview) -> None:
     try:
         for at in range(0, len(text), _PIECE_BYTES):
             pending = len(decoder.getstate()[0])
-            decoder.decode(text[at : at + _PIECE_BYTES])
+            end = at + _PIECE_BYTES
+            decoder.decode(text[at:end], final=end >= len(text))
     except UnicodeDecodeError as wrong:
         place = at - pending + wrong.start
         raise UnreadableJson(

@@ -126,3 +126,10 @@ def test_a_hard_text_costs_no_more_than_its_length(body: str) -> None:
 def test_a_long_text_is_not_forgiven() -> None:
     with pytest.raises(UnreadableJson):
         decode_json(b"{'a': '" + b"x" * 2**16 + b"'}", DECODE, is_lenient=True)
+
+
+@pytest.mark.parametrize("text", [b"\xef", b'{"a": "\xc3', b">\n\xf0\x9f", b"\xed\xa0\x80"])
+@pytest.mark.parametrize("is_lenient", [False, True])
+def test_a_text_that_ends_within_a_character_is_not_in_utf_8(text: bytes, is_lenient: bool) -> None:
+    with pytest.raises(UnreadableJson, match="not in UTF-8"):
+        decode_json(text, DECODE, is_lenient=is_lenient)
