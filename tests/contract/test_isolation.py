@@ -60,3 +60,27 @@ def test_what_no_worker_can_do_is_refused(
 ) -> None:
     answer = door.post(f"/services/{service_name}/1.0", json={"code": "y = 1"} | changes)
     assert_error(answer, 400, *words)
+
+
+def test_the_check_tells_what_each_call_would_cost_and_what_could_be_kept(
+    door: Door, service_name: str
+) -> None:
+    code = (
+        "import sqlite3, threading\nthreading.Thread(target=threading.Event().wait).start()\ny = 1"
+    )
+    _publish(door, service_name, code=code, check={})
+    (service,) = door.get(f"/services/{service_name}/1.0").json()
+    notes = " ".join(service["publishCheck"]["notes"])
+    assert "a thread was left running" in notes
+    assert "sqlite3" in notes
+    assert "setupCode" in notes
+    door.patch(f"/services/{service_name}/1.0", json={"isolation": "call", "check": {}})
+    (service,) = door.get(f"/services/{service_name}/1.0").json()
+    assert service["publishCheck"]["notes"] == []
+
+
+def test_setup_code_that_fails_is_refused_with_its_line(door: Door, service_name: str) -> None:
+    body = {"code": "y = 1", "setupCode": "a = 1\nraise OSError('no device')"}
+    answer = door.post(f"/services/{service_name}/1.0", json=body)
+    assert_error(answer, 400, "setupCode", "line 2", "no device")
+    assert door.get(f"/services/{service_name}").json() == []

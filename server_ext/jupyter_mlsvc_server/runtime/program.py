@@ -136,11 +136,14 @@ def _is_below(module: types.ModuleType, folder: str) -> bool:
     return str(getattr(module, "__file__", None) or "").startswith(folder)
 
 
-def _line(error: BaseException, file_name: str) -> str:
-    """Say in which line of some code an exception was raised, as far as it was there."""
+def _place(error: BaseException, file_name: str, source: str) -> tuple[str, str]:
+    """Say in which line of some code an exception was raised, and show the line."""
     frames = traceback.extract_tb(error.__traceback__)
-    lines = [frame.lineno for frame in frames if frame.filename == file_name]
-    return f" in line {lines[-1]}" if lines else ""
+    numbers = [frame.lineno for frame in frames if frame.filename == file_name and frame.lineno]
+    if not numbers:
+        return "", ""
+    line = source.splitlines()[numbers[-1] - 1].strip()
+    return f" in line {numbers[-1]}", f"\n    {line}"
 
 
 class Program:
@@ -248,9 +251,12 @@ class Program:
             exec(self.compiled.setup, self._namespace)
         except BaseException as error:  # whatever the user's code raises
             message, trace = explain(error, folders=[str(self._scratch.directory)])
-            line = _line(error, self.compiled.setup.co_filename)
+            print(f"setupCode of {self.service.label} failed: {trace}", file=sys.__stderr__)
+            place = _place(error, self.compiled.setup.co_filename, self.service.setup_code)
+            said = self._console.text()
+            printed = f"\nIt printed:\n{said}" if said else ""
             raise SetupProblem(
-                f"setupCode failed{line}: {message}\n{self._console.text()}{trace}".rstrip()
+                f"setupCode failed{place[0]}: {message}{place[1]}{printed}".rstrip()
             ) from error
         if said := self._console.text():
             print(f"setupCode of {self.service.label} said: {said}", file=sys.__stderr__)
