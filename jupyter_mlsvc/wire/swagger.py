@@ -310,9 +310,6 @@ def _tidy(schema: Any, *, swagger2: bool) -> Any:
     if not swagger2:
         return tidy
     tidy.pop("default", None)
-    if tidy.get("type") == "array":
-        # Required there, while "anything" goes without saying in JSON Schema.
-        tidy.setdefault("items", {})
     if tidy.get("additionalProperties") == {}:
         tidy["additionalProperties"] = {"type": "object"}
     if tidy.get("type") == "array":

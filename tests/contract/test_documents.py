@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import jsonschema
@@ -223,23 +222,3 @@ def test_documents_say_what_columns_there_are_and_what_may_be_left_out() -> None
     assert new["components"]["schemas"]["InputParameters"]["properties"]["df"]["properties"]["age"][
         "items"
     ]["type"] == ["number", "null"]
-
-
-def _arrays(schema: Any) -> Iterator[dict[str, Any]]:
-    """Find what is described as an array."""
-    if isinstance(schema, dict):
-        if schema.get("type") == "array":
-            yield schema
-        for each in schema.values():
-            yield from _arrays(each)
-    elif isinstance(schema, list):
-        for each in schema:
-            yield from _arrays(each)
-
-
-def test_every_array_says_what_is_in_it() -> None:
-    """Generators refuse a document of Swagger 2.0 with an array that does not."""
-    documents = core_swagger(), service_document(a_service())
-    assert [
-        array for document in documents for array in _arrays(document) if "items" not in array
-    ] == []
