@@ -141,6 +141,8 @@ class Program:
             api.get_session_inventory(session)
         if hasattr(api, "list_executions"):
             assert "succeeded" in {each.state for each in api.list_executions(session)}
+        if hasattr(api, "renew_session"):
+            assert isinstance(api.renew_session(session), str)
         assert isinstance(api.close_session(session), str)
         other = api.create_session(models.CreateSessionRequest(runtimeType="Python")).session_id
         assert isinstance(api.close_session_by_force(other), str)

@@ -66,8 +66,8 @@ class RawConnection:
             lines.append(f"Content-Length: {len(body)}")
         return "\r\n".join([*lines, "", ""]).encode() + body
 
-    def receive(self) -> Answer:
-        """Read an answer that tells its length."""
+    def receive(self, *, has_body: bool = True) -> Answer:
+        """Read an answer that tells its length; that to a HEAD has nothing of that length."""
         while b"\r\n\r\n" not in self._read:
             self._more()
         head, _, self._read = self._read.partition(b"\r\n\r\n")
@@ -75,7 +75,7 @@ class RawConnection:
         headers = {
             name.lower(): value for name, _, value in (line.partition(": ") for line in lines)
         }
-        length = int(headers.get("content-length", "0"))
+        length = int(headers.get("content-length", "0")) if has_body else 0
         while len(self._read) < length:
             self._more()
         body, self._read = self._read[:length], self._read[length:]
