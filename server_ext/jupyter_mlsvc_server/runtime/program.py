@@ -218,6 +218,7 @@ class Program:
             watches_shared=facts.names_temporary,
         )
         self._temporary.create()
+        self._folders = [str(scratch.directory), str(self._temporary.directory)]
         made = self._set_up()
         self._guard(facts | facts_of(user_functions(self._namespace)), made)
         self._has_run = False
@@ -250,7 +251,7 @@ class Program:
         try:
             exec(self.compiled.setup, self._namespace)
         except BaseException as error:  # whatever the user's code raises
-            message, trace = explain(error, folders=[str(self._scratch.directory)])
+            message, trace = explain(error, folders=self._folders)
             print(f"setupCode of {self.service.label} failed: {trace}", file=sys.__stderr__)
             place = _place(error, self.compiled.setup.co_filename, self.service.setup_code)
             said = self._console.text()
@@ -359,7 +360,7 @@ class Program:
             message = str(unfit)
             self._console.write(f"{message}\n")
         except BaseException as error:  # noqa: BLE001  # whatever the user's code raises
-            message, trace = explain(error, folders=[str(self._scratch.directory)])
+            message, trace = explain(error, folders=self._folders)
             self._console.write(trace)
             if self.observer is not None:
                 self.observer.raised(error)

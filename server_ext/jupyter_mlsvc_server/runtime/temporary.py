@@ -34,16 +34,16 @@ class TemporaryFiles:
     """
 
     def __init__(self, directory: Path, *, watches_shared: bool) -> None:
-        self._directory = directory
+        self.directory = directory
         self._made: list[str] = []
         self._watches_shared = watches_shared
 
     def create(self) -> None:
         """Make the folder and have everybody use it."""
-        self._directory.mkdir(mode=0o700)
-        os.environ["TMPDIR"] = str(self._directory)
+        self.directory.mkdir(mode=0o700)
+        os.environ["TMPDIR"] = str(self.directory)
         tempfile.tempdir = None
-        self._descriptor = os.open(self._directory, os.O_RDONLY | os.O_CLOEXEC)
+        self._descriptor = os.open(self.directory, os.O_RDONLY | os.O_CLOEXEC)
         self._changed_at = os.stat(self._descriptor).st_mtime_ns
         if self._watches_shared:
             sys.addaudithook(self._note)
@@ -58,7 +58,7 @@ class TemporaryFiles:
         """
         if os.stat(self._descriptor).st_mtime_ns != self._changed_at:
             for name in os.listdir(self._descriptor):
-                _remove(self._directory / name)
+                _remove(self.directory / name)
             self._changed_at = os.stat(self._descriptor).st_mtime_ns
         while self._made:
             _remove(Path(self._made.pop()))
@@ -70,7 +70,7 @@ class TemporaryFiles:
             return
         with contextlib.suppress(TypeError, ValueError, UnicodeError, IndexError):
             path = os.path.abspath(os.fsdecode(arguments[at]))
-            own = f"{self._directory}/"
+            own = f"{self.directory}/"
             if path.startswith(_SHARED) and not path.startswith(own) and not _is_there(path):
                 self._made.append(path)
 

@@ -97,3 +97,11 @@ async def test_where_it_fails_later_callers_are_told_its_line(engine: LocalEngin
     setup = "a = 1\nraise OSError('gone')"
     with pytest.raises(ServiceUnavailable, match="in line 2: OSError: gone"):
         await serve_by(engine, "y = 1", setup_code=setup, name="Gone", revision="gone")
+
+
+async def test_no_folder_of_the_server_is_told_with_a_temporary_file(serve: Serve) -> None:
+    code = "import tempfile\nopen(tempfile.gettempdir() + '/gone.txt')"
+    service = await serve(code, revision="paths")
+    result = await service.call()
+    assert "gone.txt" in result["errorMessage"]
+    assert "/work/" not in result["errorMessage"] + result["consoleOutput"]
