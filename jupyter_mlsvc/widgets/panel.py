@@ -427,6 +427,9 @@ def _service_html(service: Service, state: PanelState) -> str:
         ("outputs", ", ".join(f"{item.name}: {item.type}" for item in service.outputs)),
         ("published", f"{looks.moment(service.creation_time)} by {service.published_by}"),
     ]
+    if service.never_answered:
+        calls = 0 if statistics is None else statistics.calls
+        rows.append(("answered", "never" if calls else "never called"))
     if statistics is not None:
         workers = f"{statistics.workers}, {statistics.state}"
         rows += [

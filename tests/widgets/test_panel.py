@@ -107,6 +107,7 @@ def test_a_service_is_called_from_its_form(page: FrontEnd, publish: Publish) -> 
     publish("Called", "V1", "b = sum(a)")
     page.set(page.find("Text"), value="called")
     page.wait_until(lambda: page.options(0) == ["Called  V1"])
+    page.wait_until(lambda: "never called" in page.texts())
     page.click("Try it")
     page.set(page.find("Text", placeholder=VECTOR), value="1, 2")
     page.click("Run")

@@ -8,7 +8,10 @@ import { IServiceStatistics, IServiceVersion } from './api';
  * Whether nothing shows yet that a version works: no call of it ever succeeded.
  */
 function isUnproven(service: IServiceVersion, statistics: IServiceStatistics | undefined): boolean {
-  return service.neverAnswered === true && statistics?.state !== 'failed';
+  const { calls = 0, errors = 0, rejected } = statistics ?? {};
+  // The figures may be newer than the list.
+  const hasAnswered = rejected !== undefined && calls - errors - rejected > 0;
+  return service.neverAnswered === true && !hasAnswered && statistics?.state !== 'failed';
 }
 
 /**
