@@ -91,15 +91,19 @@ class Lab:
         nbformat.write(notebook, self.server.root_dir / file)
         return file
 
-    def run_all(self, cells: int, timeout: float = RUNS_OUT_MS) -> None:
-        """Run all cells of the notebook that is open and wait until they have run."""
-        panel = self.page.locator(".jp-NotebookPanel:visible")
-        expect(panel.locator(".jp-CodeCell")).to_have_count(cells)
+    def wait_for_kernel(self) -> None:
+        """Wait until the notebook that is open has its kernel."""
         self.page.wait_for_function(
             "window.jupyterapp.shell.currentWidget?.sessionContext?.session?.kernel?.connectionStatus"
             " === 'connected'",
             timeout=RUNS_OUT_MS,
         )
+
+    def run_all(self, cells: int, timeout: float = RUNS_OUT_MS) -> None:
+        """Run all cells of the notebook that is open and wait until they have run."""
+        panel = self.page.locator(".jp-NotebookPanel:visible")
+        expect(panel.locator(".jp-CodeCell")).to_have_count(cells)
+        self.wait_for_kernel()
         self.command("notebook:run-all-cells")
         last = panel.locator(".jp-CodeCell").nth(cells - 1).locator(".jp-InputPrompt")
         expect(last).to_have_text(f"[{cells}]:", timeout=timeout)

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from playwright.sync_api import expect
+from playwright.sync_api import Locator, expect
 
 from tests.browser.conftest import Api
 from tests.browser.lab import Lab
 
+LOANS = """import pandas as pd
+from sklearn.linear_model import LogisticRegression
+loans = pd.DataFrame({"age": [25, 57, 49, 31], "income": [1.5, 4.2, 3.3, 2.1]})
+pipe = LogisticRegression().fit(loans, [0, 1, 1, 0])
+applicant = loans.head(2)"""
 CELLS = [
-    "%load_ext jupyter_mlsvc",
+    "# The magics are there without more ado.",
     """%%remote_exec --session flowers
 from sklearn import datasets, svm
 iris = datasets.load_iris()
@@ -20,14 +25,152 @@ species = names[clf.predict([flower_data])[0]]""",
 ]
 
 
+def publish_cell(lab: Lab, cell: int) -> Locator:
+    """Press the arrow with a cell chosen; gives the dialog, once it knows about the cell."""
+    notebook = lab.page.locator(".jp-NotebookPanel:visible")
+    notebook.locator(".jp-CodeCell").nth(cell).locator(".jp-InputPrompt").click()
+    notebook.get_by_role("button", name="Publish the code of the active").click()
+    dialog = lab.page.get_by_role("dialog")
+    expect(dialog.get_by_role("textbox", name="Name", exact=True)).to_be_focused()
+    return dialog
+
+
+def name_it(dialog: Locator, name: str, version: str | None = None) -> None:
+    dialog.get_by_role("textbox", name="Name", exact=True).fill(name)
+    if version is not None:
+        dialog.get_by_role("textbox", name="Version", exact=True).fill(version)
+
+
+def press(dialog: Locator, button: str) -> None:
+    dialog.get_by_role("button", name=button, exact=True).click()
+
+
+def test_the_model_of_the_notebook_is_published_without_a_word_of_sessions(
+    lab: Lab, api: Api
+) -> None:
+    cells = [LOANS, "risk = pipe.predict(applicant)"]
+    lab.open_lab("first", lab.notebook("first", cells))
+    lab.run_all(len(cells))
+    dialog = publish_cell(lab, 1)
+    expect(dialog.get_by_label("Name of input 1")).to_have_value("applicant")
+    expect(dialog.get_by_label("Type of input 1")).to_have_value("data.frame")
+    expect(dialog).to_contain_text("Sent along from this notebook:")
+    expect(dialog).not_to_contain_text("session")
+    lab.shot("first-dialog")
+    name_it(dialog, "Loans-first")
+    press(dialog, "Publish")
+    expect(dialog).to_contain_text("Loans-first V1.0 is published.", timeout=60_000)
+    expect(dialog).to_contain_text("Tried with applicant (2 rows): risk = [0, 1]")
+    lab.shot("first-published")
+    press(dialog, "Done")
+    expect(dialog).to_have_count(0)
+    lab.command("notebook:run-cell")
+    expect(lab.output(2)).to_contain_text("risk", timeout=30_000)
+    assert api("GET", "/sessions").json() == []
+    # A name that is taken: the next version is a button away.
+    dialog = publish_cell(lab, 1)
+    name_it(dialog, "Loans-first", "V1.0")
+    expect(dialog.get_by_role("button", name="Publish", exact=True)).to_be_disabled()
+    lab.shot("taken")
+    press(dialog, "Use V1.1")
+    expect(dialog.get_by_role("textbox", name="Version", exact=True)).to_have_value("V1.1")
+    expect(dialog.get_by_role("button", name="Publish", exact=True)).to_be_enabled()
+    press(dialog, "Cancel")
+
+
+def test_a_retrained_model_is_said_to_differ_and_is_sent(lab: Lab, api: Api) -> None:
+    cells = [
+        LOANS,
+        "%mlsvc session new retrained\n%mlsvc put pipe",
+        "pipe = LogisticRegression().fit(loans, [1, 0, 0, 1])",
+        "risk = pipe.predict(applicant)",
+    ]
+    lab.open_lab("retrained", lab.notebook("retrained", cells))
+    lab.run_all(len(cells))
+    dialog = publish_cell(lab, 3)
+    expect(dialog).to_contain_text("pipe differs from the session")
+    lab.shot("differs")
+    name_it(dialog, "Loans-again", "V2.0")
+    press(dialog, "Publish")
+    expect(dialog).to_contain_text("it differed", timeout=60_000)
+    lab.shot("differed")
+    press(dialog, "Done")
+    lab.command("notebook:run-cell")
+    expect(lab.output(4)).to_contain_text("1, 0", timeout=30_000)
+
+
+def test_a_function_becomes_a_service(lab: Lab) -> None:
+    cells = [
+        'def score(age: float, region: str = "north") -> str:\n'
+        '    """Tell how a person of an age in a region is judged."""\n'
+        '    return f"{region}-{age * 2}"'
+    ]
+    lab.open_lab("function", lab.notebook("function", cells))
+    lab.run_all(len(cells))
+    dialog = publish_cell(lab, 0)
+    expect(dialog).to_contain_text("calls the function score")
+    expect(dialog.get_by_label("Name of input 1")).to_have_value("age")
+    expect(dialog.get_by_label("Name of input 2")).to_have_value("region")
+    lab.shot("function")
+    name_it(dialog, "Score-it")
+    press(dialog, "Publish")
+    expect(dialog).to_contain_text("Score-it V1.0 is published.", timeout=60_000)
+    press(dialog, "Done")
+
+
+def test_a_fitted_model_becomes_a_realtime_service(lab: Lab) -> None:
+    cells = [LOANS, "model = LogisticRegression().fit(loans, [0, 1, 1, 0])"]
+    lab.open_lab("model", lab.notebook("model", cells))
+    lab.run_all(len(cells))
+    dialog = publish_cell(lab, 1)
+    expect(dialog.get_by_role("radio", name="The fitted model model")).to_be_checked()
+    lab.shot("model")
+    name_it(dialog, "Loans-model")
+    press(dialog, "Publish")
+    expect(dialog).to_contain_text("Loans-model V1.0 is published.", timeout=60_000)
+    press(dialog, "Done")
+
+
+def test_what_will_fail_is_refused_until_somebody_insists(lab: Lab) -> None:
+    cells = ["y = factor * 2", "# nothing"]
+    lab.open_lab("fails", lab.notebook("fails", cells))
+    notebook = lab.page.locator(".jp-NotebookPanel:visible")
+    expect(notebook.locator(".jp-CodeCell")).to_have_count(2)
+    lab.wait_for_kernel()
+    dialog = publish_cell(lab, 0)
+    expect(dialog).to_contain_text("Run the cells above first")
+    lab.shot("before")
+    press(dialog, "Remove input factor")
+    name_it(dialog, "Will-fail", "V1.0")
+    press(dialog, "Publish")
+    expect(dialog.get_by_role("alert")).to_contain_text("factor", timeout=30_000)
+    lab.shot("refused")
+    press(dialog, "Publish anyway")
+    expect(dialog).to_contain_text("Will-fail V1.0 is published.", timeout=60_000)
+    lab.shot("forced")
+    press(dialog, "Done")
+    # What never answered may be replaced by its publisher.
+    dialog = publish_cell(lab, 0)
+    name_it(dialog, "Will-fail", "V1.0")
+    replace = dialog.get_by_label("Replace it")
+    expect(replace).to_be_visible()
+    expect(dialog.get_by_role("button", name="Publish", exact=True)).to_be_disabled()
+    replace.check()
+    expect(dialog.get_by_role("button", name="Publish", exact=True)).to_be_enabled()
+    lab.shot("replaced")
+    press(dialog, "Cancel")
+    dialog = publish_cell(lab, 2)
+    expect(dialog).to_contain_text("A service needs an input or an output")
+    expect(dialog.get_by_role("button", name="Publish", exact=True)).to_be_disabled()
+    press(dialog, "Cancel")
+
+
 def test_a_cell_becomes_a_service_with_what_was_found_out_by_itself(lab: Lab, api: Api) -> None:
     file = lab.notebook("flowers", CELLS)
     lab.open_lab("flowers", file)
     lab.run_all(len(CELLS))
     notebook = lab.page.locator(".jp-NotebookPanel:visible")
-    notebook.locator(".jp-CodeCell").nth(3).locator(".jp-InputPrompt").click()
-    notebook.get_by_role("button", name="Publish the code of the active").click()
-    dialog = lab.page.get_by_role("dialog")
+    dialog = publish_cell(lab, 3)
     # Read by the cell and sent with it: the input. Written by it: the output.
     expect(dialog.get_by_label("Name of input 1")).to_have_value("flower_data")
     expect(dialog.get_by_label("Type of input 1")).to_have_value("vector")
@@ -35,9 +178,10 @@ def test_a_cell_becomes_a_service_with_what_was_found_out_by_itself(lab: Lab, ap
     expect(dialog.get_by_label("Type of output 1")).to_have_value("character")
     expect(dialog.get_by_label("Other names that the code reads")).to_contain_text("clf")
     lab.shot("dialog")
-    dialog.get_by_role("textbox", name="Name", exact=True).fill("Flower-dialog")
-    dialog.get_by_role("textbox", name="Version", exact=True).fill("V1.0")
-    dialog.get_by_role("button", name="Publish", exact=True).click()
+    name_it(dialog, "Flower-dialog", "V1.0")
+    press(dialog, "Publish")
+    expect(dialog).to_contain_text("Flower-dialog V1.0 is published.", timeout=60_000)
+    press(dialog, "Done")
     expect(dialog).to_have_count(0, timeout=30_000)
     expect(lab.page.get_by_text("Flower-dialog V1.0 is published at")).to_be_visible()
     call = notebook.locator(".jp-CodeCell").nth(4)
@@ -56,15 +200,15 @@ def test_what_the_server_refuses_stands_in_the_dialog_with_what_was_typed(
     file = lab.notebook("refused", ["total = 1 + 1"])
     lab.open_lab("refused", file)
     lab.run_all(1)
-    lab.page.locator(".jp-NotebookPanel:visible .jp-CodeCell .jp-InputPrompt").click()
-    lab.command("mlsvc:publish-cell")
-    dialog = lab.page.get_by_role("dialog")
-    dialog.get_by_role("textbox", name="Name", exact=True).fill(adder)
-    dialog.get_by_role("textbox", name="Version", exact=True).fill("V1.0")
-    dialog.get_by_role("button", name="Publish", exact=True).click()
-    expect(dialog.get_by_role("alert")).to_contain_text(adder)
+    dialog = publish_cell(lab, 0)
+    name_it(dialog, adder, "V1.0")
+    # Before the name was looked at.
+    press(dialog, "Publish")
+    expect(dialog).to_contain_text(f"{adder} V1.0 exists already")
     expect(dialog.get_by_role("textbox", name="Name", exact=True)).to_have_value(adder)
     lab.shot("refused")
     dialog.get_by_role("textbox", name="Version", exact=True).fill("V3.0")
-    dialog.get_by_role("button", name="Publish", exact=True).click()
+    press(dialog, "Publish")
+    expect(dialog).to_contain_text(f"{adder} V3.0 is published.", timeout=60_000)
+    press(dialog, "Done")
     expect(dialog).to_have_count(0, timeout=30_000)

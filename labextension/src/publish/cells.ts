@@ -4,7 +4,10 @@ import { Notebook } from '@jupyterlab/notebook';
  * Code of a notebook to publish.
  */
 export interface ISelectedCode {
-  code: string;
+  /**
+   * Code of the cells, in their order; there is some in each.
+   */
+  sources: string[];
 
   /**
    * Id of the last cell of it.
@@ -14,21 +17,14 @@ export interface ISelectedCode {
 
 /**
  * The code of the selected cells, else of the active one; null if there is no code among them.
- *
- * Of several cells only the first may begin with a magic such as `%%publish`.
  */
 export function selectedCode(notebook: Notebook): ISelectedCode | null {
   const cells = notebook.widgets
     .filter(cell => cell.model.type === 'code' && notebook.isSelectedOrActive(cell))
     .map(cell => cell.model);
-  const sources = cells.map(cell => cell.sharedModel.getSource());
-  const [first = '', ...rest] = sources.filter(source => source.trim());
+  const sources = cells.map(cell => cell.sharedModel.getSource()).filter(source => source.trim());
   const last = cells.at(-1);
-  if (!last || !first) {
-    return null;
-  }
-  const parts = rest.map(source => source.replace(/^\s*%%.*(\n|$)/, ''));
-  return { code: [first, ...parts].join('\n\n'), cellId: last.id };
+  return last && sources.length > 0 ? { sources, cellId: last.id } : null;
 }
 
 /**

@@ -11,6 +11,11 @@ const CANCEL = 0;
 const PUBLISH = 1;
 
 /**
+ * Where keys go until the form is there.
+ */
+const NAME = '.jp-MlsvcPublish [data-field="service"]';
+
+/**
  * Asks for what will be published, and stays until it is, or until somebody gives up.
  *
  * It owns the model.
@@ -22,14 +27,17 @@ export class PublishDialog extends Dialog<unknown> {
   ) {
     super({
       title: trans.__('Publish as a service'),
-      body: new PublishForm(_model, trans),
+      body: new PublishForm(_model, trans, () => {
+        void this._publish(true);
+      }),
       buttons: [
         Dialog.cancelButton({ label: trans.__('Cancel') }),
         Dialog.okButton({ label: trans.__('Publish') })
       ],
       defaultButton: PUBLISH,
-      focusNodeSelector: 'input'
+      focusNodeSelector: NAME
     });
+    this._done = trans.__('Done');
     this.addClass('jp-MlsvcPublish-dialog');
     _model.changed.connect(() => {
       this._follow();
@@ -38,7 +46,8 @@ export class PublishDialog extends Dialog<unknown> {
   }
 
   /**
-   * Show the dialog; gives the service, or null if none was published.
+   * Show the dialog, until its reader has seen what came of it; gives the service, or null if none
+   * was published.
    *
    * @param place - Where the code shall find its names; the kernel decides where it is left out.
    */
@@ -52,7 +61,9 @@ export class PublishDialog extends Dialog<unknown> {
    * The button that was pressed: publishing comes before the end, and cancelling it first.
    */
   override resolve(index = PUBLISH): void {
-    if (index === PUBLISH) {
+    if (this._model.published) {
+      super.resolve(PUBLISH);
+    } else if (index === PUBLISH) {
       void this._publish();
     } else {
       this.reject();
@@ -65,7 +76,9 @@ export class PublishDialog extends Dialog<unknown> {
    * Asked again before that has ended, it closes.
    */
   override reject(): void {
-    if (!this._model.cancel()) {
+    if (this._model.published) {
+      super.resolve(PUBLISH);
+    } else if (!this._model.cancel()) {
       super.reject();
     }
   }
@@ -95,16 +108,16 @@ export class PublishDialog extends Dialog<unknown> {
     this._button(CANCEL)?.focus();
   }
 
-  private async _publish(): Promise<void> {
+  private async _publish(force = false): Promise<void> {
     if (!this._model.canPublish) {
       return;
     }
     const before = document.activeElement;
     // What has the focus is disabled meanwhile, and would lose it.
     this._button(CANCEL)?.focus();
-    await this._model.publish();
+    await this._model.publish(force);
     if (this._model.published) {
-      super.resolve(PUBLISH);
+      this._button(PUBLISH)?.focus();
     } else if (before instanceof HTMLElement) {
       requestAnimationFrame(() => {
         before.focus();
@@ -113,24 +126,29 @@ export class PublishDialog extends Dialog<unknown> {
   }
 
   private _follow(): void {
-    const { canPublish, suggestion } = this._model;
+    const { canPublish, published } = this._model;
     const publish = this._button(PUBLISH);
     if (publish) {
-      publish.disabled = !canPublish;
+      publish.disabled = !canPublish && !published;
     }
-    if (suggestion && !this._hasFocused) {
-      this._hasFocused = true;
-      requestAnimationFrame(() => {
-        this.node.querySelector<HTMLElement>('.jp-MlsvcPublish input')?.focus();
-      });
+    if (published && publish && !this._isDone) {
+      this._isDone = true;
+      // Nothing is left to cancel, nor to publish.
+      this._button(CANCEL)?.remove();
+      const label = publish.querySelector('.jp-Dialog-buttonLabel') ?? publish;
+      label.textContent = this._done;
+      publish.setAttribute('aria-label', this._done);
     }
   }
 
   private _button(index: number): HTMLButtonElement | undefined {
-    return this.node.querySelectorAll<HTMLButtonElement>('.jp-Dialog-footer button')[index];
+    const buttons = this.node.querySelectorAll<HTMLButtonElement>('.jp-Dialog-footer button');
+    // The last one stays when the other is gone.
+    return index === PUBLISH ? buttons[buttons.length - 1] : buttons[index];
   }
 
-  private _hasFocused = false;
+  private readonly _done: string;
+  private _isDone = false;
 }
 
 /**

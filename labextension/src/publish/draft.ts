@@ -1,12 +1,12 @@
 import { JSONValue } from '@lumino/coreutils';
 
-import { IPublishRequest, ISuggestedParameter, ISuggestion } from './suggestion';
+import { IPublishRequest, ISuggestedParameter, ISuggestion, PublishKind } from './suggestion';
 
 /**
- * Where the names come from that the code finds.
+ * Where the names come from that the code finds; objects of the notebook go to a session as well.
  */
 export type Place =
-  { kind: 'session'; name: string } | { kind: 'snapshot'; id: string } | { kind: 'nothing' };
+  { kind: 'session'; name: string } | { kind: 'snapshot'; id: string } | { kind: 'notebook' };
 
 /**
  * An input or output as it stands in the form.
@@ -17,19 +17,34 @@ export interface IParameterDraft {
    */
   key: number;
   name: string;
+
+  /**
+   * Empty where the publish check is to find it out.
+   */
   type: string;
+
+  /**
+   * False until somebody chose the type, where the suggested one is a guess.
+   */
+  isKnown: boolean;
 
   /**
    * JSON as it was typed; of inputs only, and empty for none.
    */
   example: string;
   source: ISuggestedParameter['source'];
+
+  /**
+   * What the input is where callers leave it out; absent where they may not.
+   */
+  default?: JSONValue;
 }
 
 /**
  * What will be published, as it stands in the form.
  */
 export interface IDraft {
+  kind: PublishKind;
   name: string;
   version: string;
   description: string;
@@ -40,22 +55,33 @@ export interface IDraft {
    */
   files: string;
   initCode: string;
+  setupCode: string;
   code: string;
+
+  /**
+   * Names of what a model predicts, between commas.
+   */
+  response: string;
   place: Place;
   inputs: readonly IParameterDraft[];
   outputs: readonly IParameterDraft[];
 
   /**
-   * Names of the kernel that are not to be sent to the session.
+   * Names that stay as they are in the session, though the notebook has them otherwise.
    */
   kept: readonly string[];
+
+  /**
+   * Whether to take the place of a version that never answered rightly.
+   */
+  replace: boolean;
 }
 
 /**
  * What is wrong with a draft.
  */
 export type Problem =
-  | { kind: 'no-name' | 'no-version' | 'no-code' }
+  | { kind: 'no-name' | 'no-version' | 'no-code' | 'no-parameters' }
   | { kind: 'no-identifier' | 'twice' | 'no-json'; name: string; key: number };
 
 let lastKey = 0;
@@ -65,12 +91,20 @@ let lastKey = 0;
  */
 export function parameterDraft(
   name = '',
-  type = 'numeric',
-  example: JSONValue = null,
-  source: ISuggestedParameter['source'] = 'unknown'
+  type: string | null = 'numeric',
+  more: Partial<ISuggestedParameter> = {}
 ): IParameterDraft {
+  const { example = null, source, known = true } = more;
   const text = example === null ? '' : JSON.stringify(example);
-  return { key: ++lastKey, name, type, example: text, source };
+  return {
+    key: ++lastKey,
+    name,
+    type: type ?? '',
+    isKnown: known,
+    example: text,
+    source,
+    ...(more.default === undefined ? {} : { default: more.default })
+  };
 }
 
 /**
@@ -78,37 +112,39 @@ export function parameterDraft(
  */
 export function draftOf(suggestion: ISuggestion): IDraft {
   return {
+    kind: suggestion.kind,
     name: suggestion.name,
     version: suggestion.version,
     description: suggestion.description ?? '',
     alias: suggestion.alias ?? '',
     files: (suggestion.files ?? []).join(', '),
     initCode: suggestion.initCode,
+    setupCode: suggestion.setupCode,
     code: suggestion.code,
+    response: suggestion.response.join(', '),
     place: placeOf(suggestion),
     ...parametersOf(suggestion),
-    kept: []
+    kept: [],
+    replace: false
   };
 }
 
 /**
- * Where the names are; a session is not started for code that needs nothing.
+ * Where the names are; a session that is not there is not needed.
  */
-function placeOf({ session, snapshot, otherNames }: ISuggestion): Place {
+function placeOf({ session, snapshot }: ISuggestion): Place {
   if (snapshot !== null) {
     return { kind: 'snapshot', id: snapshot };
   }
-  return session && (session.exists || otherNames.notebook.length > 0)
-    ? { kind: 'session', name: session.name }
-    : { kind: 'nothing' };
+  return session?.exists ? { kind: 'session', name: session.name } : { kind: 'notebook' };
 }
 
 /**
  * The rows that the kernel suggests.
  */
 export function parametersOf(suggestion: ISuggestion): Pick<IDraft, 'inputs' | 'outputs'> {
-  const toDraft = ({ name, type, example, source }: ISuggestedParameter): IParameterDraft =>
-    parameterDraft(name, type, example, source);
+  const toDraft = (row: ISuggestedParameter): IParameterDraft =>
+    parameterDraft(row.name, row.type, row);
   return { inputs: suggestion.inputs.map(toDraft), outputs: suggestion.outputs.map(toDraft) };
 }
 
@@ -125,18 +161,9 @@ export function otherNames(suggestion: ISuggestion, draft: IDraft): ISuggestion[
   const there = left(...session, ...dropped('session'));
   const here = left(...notebook, ...dropped('notebook'));
   const nowhere = left(...missing, ...dropped('cell'), ...dropped('unknown'));
-  return draft.place.kind === 'nothing'
-    ? { session: [], notebook: [], missing: left(...there, ...here, ...nowhere) }
+  return draft.place.kind === 'notebook'
+    ? { session: [], notebook: left(...there, ...here), missing: nowhere }
     : { session: there, notebook: here, missing: nowhere };
-}
-
-/**
- * Names of the kernel that are sent to the session before its snapshot is taken.
- */
-export function sentNames(suggestion: ISuggestion, draft: IDraft): string[] {
-  return draft.place.kind === 'session'
-    ? otherNames(suggestion, draft).notebook.filter(name => !draft.kept.includes(name))
-    : [];
 }
 
 /**
@@ -182,8 +209,13 @@ export function problemsOf(draft: IDraft, runtimeType = 'Python'): Problem[] {
   if (!draft.version.trim()) {
     problems.push({ kind: 'no-version' });
   }
+  if (draft.kind === 'model') {
+    return problems;
+  }
   if (!draft.code.trim()) {
     problems.push({ kind: 'no-code' });
+  } else if (draft.inputs.length + draft.outputs.length === 0 && !draft.files.trim()) {
+    problems.push({ kind: 'no-parameters' });
   }
   const form = runtimeType === 'R' ? NAME_IN_R : NAME;
   return [
@@ -216,28 +248,44 @@ function parameterProblems(rows: readonly IParameterDraft[], form: RegExp): Prob
  * Turn a draft without problems into what the kernel publishes.
  */
 export function requestOf(suggestion: ISuggestion, draft: IDraft): IPublishRequest {
-  const { place } = draft;
+  const { kind, place } = draft;
+  const namesIn = (text: string): string[] =>
+    text
+      .split(/[,\n]/)
+      .map(name => name.trim())
+      .filter(Boolean);
   return {
+    kind,
+    function: kind === 'function' ? suggestion.function : null,
+    model: kind === 'model' ? suggestion.model : null,
+    response: kind === 'model' ? namesIn(draft.response) : [],
     name: draft.name.trim(),
     version: draft.version.trim(),
     code: draft.code,
     runtimeType: suggestion.runtimeType,
     initCode: draft.initCode,
+    setupCode: draft.setupCode,
+    isolation: suggestion.isolation,
     inputs: draft.inputs.map(row => ({
       name: row.name.trim(),
       type: row.type,
-      example: exampleOf(row) ?? null
+      example: exampleOf(row) ?? null,
+      known: row.isKnown,
+      ...(row.default === undefined ? {} : { default: row.default })
     })),
-    outputs: draft.outputs.map(({ name, type }) => ({ name: name.trim(), type })),
+    outputs: draft.outputs.map(({ name, type, isKnown }) => ({
+      name: name.trim(),
+      type,
+      known: isKnown
+    })),
     description: draft.description.trim(),
     alias: draft.alias.trim(),
-    files: draft.files
-      .split(/[,\n]/)
-      .map(file => file.trim())
-      .filter(Boolean),
+    files: namesIn(draft.files),
     session: place.kind === 'session' ? place.name : null,
     snapshot: place.kind === 'snapshot' ? place.id : null,
-    send: sentNames(suggestion, draft)
+    asInSession: place.kind === 'snapshot' ? null : [...draft.kept],
+    force: false,
+    replace: draft.replace
   };
 }
 

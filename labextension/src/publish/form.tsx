@@ -4,10 +4,13 @@ import * as React from 'react';
 
 import { IDraft, Problem } from './draft';
 import { IFailure, PublishModel } from './model';
+import { Identity } from './identity';
+import { KindChoice } from './kind';
 import { OtherNames } from './names';
 import { Parameters } from './parameters';
 import { PlaceChoice } from './place';
-import { ISuggestion } from './suggestion';
+import { Result } from './result';
+import { INameCheck, ISuggestion } from './suggestion';
 
 /**
  * Gets the package into the environment of the kernel; a line for a cell.
@@ -21,6 +24,11 @@ export interface IFormProps {
   suggestion: ISuggestion;
   draft: IDraft;
   problems: readonly Problem[];
+
+  /**
+   * Whether name and version can be taken; null where that is not known.
+   */
+  naming: INameCheck | null;
   isDisabled: boolean;
   trans: TranslationBundle;
   edit: (change: Partial<IDraft>) => void;
@@ -32,7 +40,8 @@ export interface IFormProps {
 export class PublishForm extends ReactWidget {
   constructor(
     private readonly _model: PublishModel,
-    private readonly _trans: TranslationBundle
+    private readonly _trans: TranslationBundle,
+    private readonly _insist: () => void
   ) {
     super();
     this.addClass('jp-MlsvcPublish');
@@ -41,24 +50,38 @@ export class PublishForm extends ReactWidget {
   protected render(): React.ReactElement {
     return (
       <UseSignal signal={this._model.changed}>
-        {() => <Content model={this._model} trans={this._trans} />}
+        {() => <Content model={this._model} trans={this._trans} insist={this._insist} />}
       </UseSignal>
     );
   }
 }
 
-function Content(props: { model: PublishModel; trans: TranslationBundle }): React.ReactElement {
+interface IContentProps {
+  model: PublishModel;
+  trans: TranslationBundle;
+
+  /**
+   * Publish although calls will fail.
+   */
+  insist: () => void;
+}
+
+function Content(props: IContentProps): React.ReactElement {
   const { model, trans } = props;
-  const { suggestion, draft } = model;
+  const { suggestion, draft, published } = model;
+  if (published) {
+    return <Result published={published} trans={trans} />;
+  }
   return (
     <>
       <Activity model={model} trans={trans} />
-      {model.failure && <Failure failure={model.failure} model={model} trans={trans} />}
+      {model.failure && <Failure {...props} failure={model.failure} />}
       {suggestion && draft && (
         <Fields
           suggestion={suggestion}
           draft={draft}
           problems={model.problems}
+          naming={model.naming}
           isDisabled={model.activity === 'publishing' || model.activity === 'cancelling'}
           trans={trans}
           edit={change => {
@@ -100,13 +123,9 @@ function Activity(props: { model: PublishModel; trans: TranslationBundle }): Rea
   );
 }
 
-function Failure(props: {
-  failure: IFailure;
-  model: PublishModel;
-  trans: TranslationBundle;
-}): React.ReactElement {
-  const { failure, model, trans } = props;
-  const { stage, message, isMissingPackage } = failure;
+function Failure(props: IContentProps & { failure: IFailure }): React.ReactElement {
+  const { failure, model, trans, insist } = props;
+  const { stage, message, isMissingPackage, remedy } = failure;
   const alert = React.useRef<HTMLDivElement>(null);
   // The form may be scrolled to where this is not seen.
   React.useEffect(() => {
@@ -131,6 +150,16 @@ function Failure(props: {
           ? trans.__('It was not published: %1', message)
           : trans.__('It could not be found out what the code needs: %1', message)}
       </p>
+      {remedy.force && (
+        <button
+          type="button"
+          className="jp-mod-styled jp-MlsvcPublish-button"
+          disabled={!model.canPublish}
+          onClick={insist}
+        >
+          {trans.__('Publish anyway')}
+        </button>
+      )}
       {stage === 'asking' && (
         <button
           type="button"
@@ -145,29 +174,12 @@ function Failure(props: {
 }
 
 function Fields(props: IFormProps & { ask: (place: IDraft['place']) => void }): React.ReactElement {
-  const { suggestion, draft, problems, isDisabled, trans, edit } = props;
-  const has = (kind: Problem['kind']): boolean => problems.some(problem => problem.kind === kind);
+  const { suggestion, draft, isDisabled, trans, edit } = props;
+  const sentences = [...new Set([...suggestion.problems, ...suggestion.warnings])];
   return (
     <fieldset className="jp-MlsvcPublish-fields" disabled={isDisabled}>
       <legend className="jp-MlsvcPublish-hidden">{trans.__('The service')}</legend>
-      <div className="jp-MlsvcPublish-pair">
-        <Text
-          label={trans.__('Name')}
-          value={draft.name}
-          problem={has('no-name') ? trans.__('A service needs a name.') : null}
-          onChange={name => {
-            edit({ name });
-          }}
-        />
-        <Text
-          label={trans.__('Version')}
-          value={draft.version}
-          problem={has('no-version') ? trans.__('A service needs a version.') : null}
-          onChange={version => {
-            edit({ version });
-          }}
-        />
-      </div>
+      <Identity {...props} />
       <Text
         label={trans.__('Description')}
         value={draft.description}
@@ -176,17 +188,31 @@ function Fields(props: IFormProps & { ask: (place: IDraft['place']) => void }): 
           edit({ description });
         }}
       />
-      {suggestion.warnings.length > 0 && (
+      <KindChoice {...props} />
+      {sentences.length > 0 && draft.kind !== 'model' && (
         <ul className="jp-MlsvcPublish-warnings" aria-label={trans.__('Notes')}>
-          {suggestion.warnings.map(warning => (
-            <li key={warning}>{warning}</li>
+          {sentences.map(sentence => (
+            <li key={sentence}>{sentence}</li>
           ))}
         </ul>
       )}
-      <Parameters {...props} side="inputs" />
-      <Parameters {...props} side="outputs" />
-      <PlaceChoice {...props} />
-      <OtherNames {...props} />
+      {draft.kind === 'model' ? (
+        <Text
+          label={trans.__('Names of what it predicts (optional)')}
+          value={draft.response}
+          placeholder={trans.__('Such as: price')}
+          onChange={response => {
+            edit({ response });
+          }}
+        />
+      ) : (
+        <>
+          <Parameters {...props} side="inputs" />
+          <Parameters {...props} side="outputs" />
+          <PlaceChoice {...props} />
+          <OtherNames {...props} />
+        </>
+      )}
       <More {...props} />
     </fieldset>
   );
@@ -197,26 +223,36 @@ function More(props: IFormProps): React.ReactElement {
   const lacksCode = problems.some(({ kind }) => kind === 'no-code');
   return (
     <>
-      <details open={lacksCode || undefined}>
-        <summary>{trans.__('Code')}</summary>
-        <Area
-          label={trans.__('Code that runs for each call')}
-          value={draft.code}
-          rows={Math.min(14, Math.max(3, draft.code.split('\n').length))}
-          problem={lacksCode ? trans.__('There is no code to publish.') : null}
-          onChange={code => {
-            edit({ code });
-          }}
-        />
-        <Area
-          label={trans.__('Code that runs before it (optional)')}
-          value={draft.initCode}
-          rows={Math.min(8, Math.max(2, draft.initCode.split('\n').length))}
-          onChange={initCode => {
-            edit({ initCode });
-          }}
-        />
-      </details>
+      {draft.kind !== 'model' && (
+        <details open={lacksCode || undefined}>
+          <summary>{trans.__('Code')}</summary>
+          <Area
+            label={trans.__('Code that runs for each call')}
+            value={draft.code}
+            rows={Math.min(14, Math.max(3, draft.code.split('\n').length))}
+            problem={lacksCode ? trans.__('There is no code to publish.') : null}
+            onChange={code => {
+              edit({ code });
+            }}
+          />
+          <Area
+            label={trans.__('Code that runs before each call (optional)')}
+            value={draft.initCode}
+            rows={Math.min(8, Math.max(2, draft.initCode.split('\n').length))}
+            onChange={initCode => {
+              edit({ initCode });
+            }}
+          />
+          <Area
+            label={trans.__('Code that runs once in each process (optional)')}
+            value={draft.setupCode}
+            rows={Math.min(8, Math.max(2, draft.setupCode.split('\n').length))}
+            onChange={setupCode => {
+              edit({ setupCode });
+            }}
+          />
+        </details>
+      )}
       <details>
         <summary>{trans.__('Alias and files')}</summary>
         <Text
@@ -245,6 +281,12 @@ interface IFieldProps {
   value: string;
   placeholder?: string;
   problem?: string | null;
+  input?: React.Ref<HTMLInputElement>;
+
+  /**
+   * Name of the field, for those who look for it in the page.
+   */
+  field?: string;
   onChange: (value: string) => void;
 }
 
@@ -252,13 +294,15 @@ interface IFieldProps {
  * A labelled line of text.
  */
 export function Text(props: IFieldProps): React.ReactElement {
-  const { label, value, placeholder, problem = null, onChange } = props;
+  const { label, value, placeholder, problem = null, input, field, onChange } = props;
   const id = React.useId();
   return (
     <div className="jp-MlsvcPublish-field">
       <label htmlFor={id}>{label}</label>
       <input
         id={id}
+        ref={input}
+        data-field={field}
         className="jp-mod-styled"
         value={value}
         placeholder={placeholder}

@@ -2,7 +2,22 @@ import { Kernel, KernelMessage } from '@jupyterlab/services';
 import { PartialJSONObject } from '@lumino/coreutils';
 
 import { messageOf } from '../trouble';
-import { IPublished, IPublishRequest, ISuggestion } from './suggestion';
+import { INameCheck, IPublished, IPublishRequest, ISuggestion } from './suggestion';
+
+/**
+ * What may help where nothing was published.
+ */
+export interface IRemedy {
+  /**
+   * Whether it is published as it is when somebody insists.
+   */
+  force: boolean;
+
+  /**
+   * A version that is free, where the one that was asked for is not.
+   */
+  next: string | null;
+}
 
 /**
  * The kernel could not do what it was asked; the message is for people.
@@ -13,7 +28,8 @@ export class KernelError extends Error {
    */
   constructor(
     message: string,
-    readonly kind = ''
+    readonly kind = '',
+    readonly remedy: IRemedy = { force: false, next: null }
   ) {
     super(message);
     this.name = 'KernelError';
@@ -56,6 +72,20 @@ export interface ICallOptions {
 export type IKernel = Pick<Kernel.IKernelConnection, 'requestExecute' | 'interrupt'>;
 
 /**
+ * What an older package in the kernel's environment does not say.
+ */
+const LEFT_OUT: Partial<ISuggestion> = {
+  kind: 'code',
+  function: null,
+  model: null,
+  response: [],
+  versions: [],
+  setupCode: '',
+  isolation: null,
+  problems: []
+};
+
+/**
  * Asks `jupyter_mlsvc.publishing` in a notebook's kernel.
  *
  * Nothing of it is seen there: no name in the user's namespace, no history, no execution count.
@@ -66,24 +96,36 @@ export class PublishingKernel {
   /**
    * Find out what publishing the code needs; where it is published to decides what is there.
    */
-  suggest(
-    code: string,
+  async suggest(
+    sources: readonly string[],
     place: { session?: string; snapshot?: string },
     options: ICallOptions = {}
   ): Promise<ISuggestion> {
-    return this._call<ISuggestion>('suggest', { code, ...place }, options);
+    const [code = ''] = sources;
+    const cells = sources.length > 1 ? { code: '', sources: [...sources] } : { code };
+    const found = await this._call<ISuggestion>('suggest', { ...cells, ...place }, options);
+    return { ...LEFT_OUT, ...found };
+  }
+
+  /**
+   * Find out whether a name and a version can be taken.
+   */
+  checkName(name: string, version: string): Promise<INameCheck> {
+    return this._call<INameCheck>('check_name', { name, version }, {});
   }
 
   /**
    * Publish; rejects with a `KernelError` that has the server's message.
    */
   async publish(request: IPublishRequest, options: ICallOptions = {}): Promise<IPublished> {
-    type Answer = IPublished & { error?: { message: string } | string | null };
-    const answer = await this._call<Answer>('publish', { ...request }, options);
-    if (answer.error) {
-      throw new KernelError(typeof answer.error === 'string' ? answer.error : answer.error.message);
+    type Refusal = { message: string } & Partial<IRemedy>;
+    type Answer = IPublished & { error?: Refusal | null };
+    const { error, ...published } = await this._call<Answer>('publish', { ...request }, options);
+    if (error) {
+      const { message, force = false, next = null } = error;
+      throw new KernelError(message, '', { force, next });
     }
-    return answer;
+    return published;
   }
 
   private async _call<T>(

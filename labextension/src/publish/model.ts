@@ -1,20 +1,22 @@
 import { IDisposable } from '@lumino/disposable';
+import { Debouncer } from '@lumino/polling';
 import { ISignal, Signal } from '@lumino/signaling';
 
 import { messageOf } from '../trouble';
 import { draftOf, IDraft, parametersOf, Place, Problem, problemsOf, requestOf } from './draft';
-import { ICallOptions, KernelError } from './kernel';
-import { IPublished, IPublishRequest, ISuggestion } from './suggestion';
+import { ICallOptions, IRemedy, KernelError } from './kernel';
+import { INameCheck, IPublished, IPublishRequest, ISuggestion } from './suggestion';
 
 /**
  * What the model needs of the kernel.
  */
 export interface IPublisher {
   suggest(
-    code: string,
+    sources: readonly string[],
     place: { session?: string; snapshot?: string },
     options?: ICallOptions
   ): Promise<ISuggestion>;
+  checkName(name: string, version: string): Promise<INameCheck>;
   publish(request: IPublishRequest, options?: ICallOptions): Promise<IPublished>;
 }
 
@@ -29,6 +31,7 @@ export interface IFailure {
    */
   stage: 'asking' | 'publishing';
   isMissingPackage: boolean;
+  remedy: IRemedy;
 }
 
 /**
@@ -37,13 +40,22 @@ export interface IFailure {
 const PATIENCE = 700;
 
 /**
+ * Milliseconds after the last key press after which a name is checked.
+ */
+const TYPING = 400;
+
+const NO_REMEDY: IRemedy = { force: false, next: null };
+
+/**
  * A service on its way from code in a notebook to the server.
  */
 export class PublishModel implements IDisposable {
   constructor(
     private readonly _kernel: IPublisher,
-    private readonly _code: string
-  ) {}
+    private readonly _sources: readonly string[]
+  ) {
+    this._naming = new Debouncer(() => this._checkName(), TYPING);
+  }
 
   /**
    * Emitted when any of the properties below changed.
@@ -105,12 +117,24 @@ export class PublishModel implements IDisposable {
     return this._published;
   }
 
+  /**
+   * Whether name and version can be taken; null where that is not known.
+   */
+  get naming(): INameCheck | null {
+    const { _draft: draft, _checked: checked } = this;
+    return draft && checked && keyOf(draft) === checked.key ? checked.check : null;
+  }
+
   get canPublish(): boolean {
+    const { naming } = this;
+    const isFree = !naming || naming.ok || Boolean(naming.neverAnswered && this._draft?.replace);
     return (
       this._activity === null &&
+      this._published === null &&
       this._suggestion?.connected === true &&
       this._draft !== null &&
-      this.problems.length === 0
+      this.problems.length === 0 &&
+      isFree
     );
   }
 
@@ -132,7 +156,7 @@ export class PublishModel implements IDisposable {
       this._draft = { ...this._draft, place };
     }
     await this._during('asking', async options => {
-      const suggestion = await this._kernel.suggest(this._code, where(place), options);
+      const suggestion = await this._kernel.suggest(this._sources, where(place), options);
       options.signal?.throwIfAborted();
       this._take(suggestion, place);
     });
@@ -145,22 +169,34 @@ export class PublishModel implements IDisposable {
     if (!this._draft) {
       return;
     }
+    const before = keyOf(this._draft);
     this._draft = { ...this._draft, ...change };
     this._hasEditedRows ||= 'inputs' in change || 'outputs' in change;
+    if (keyOf(this._draft) !== before) {
+      this._draft = { ...this._draft, replace: false };
+      void this._naming.invoke().catch(() => undefined);
+    }
     this._changed.emit();
   }
 
   /**
    * Publish what stands in the form; the outcome is in the properties, so this never rejects.
+   *
+   * @param force - Also where calls will fail.
    */
-  async publish(): Promise<void> {
+  async publish(force = false): Promise<void> {
     const { _suggestion: suggestion, _draft: draft } = this;
     if (!this.canPublish || !suggestion || !draft) {
       return;
     }
     await this._during('publishing', async options => {
-      this._published = await this._kernel.publish(requestOf(suggestion, draft), options);
+      const request = { ...requestOf(suggestion, draft), force };
+      this._published = await this._kernel.publish(request, options);
     });
+    if (this._failure?.remedy.next) {
+      // Somebody else was faster, or nobody asked before: it may be one to replace.
+      await this._checkName();
+    }
   }
 
   /**
@@ -182,7 +218,26 @@ export class PublishModel implements IDisposable {
     }
     this._isDisposed = true;
     this._abort.abort();
+    this._naming.dispose();
     Signal.clearData(this);
+  }
+
+  private async _checkName(): Promise<void> {
+    const { _draft: draft } = this;
+    const [name = '', version = ''] = [draft?.name.trim(), draft?.version.trim()];
+    if (!draft || !name || !version || this._suggestion?.connected !== true) {
+      return;
+    }
+    try {
+      const check = await this._kernel.checkName(name, version);
+      this._checked = { key: keyOf(draft), check };
+    } catch {
+      // It is checked again when it is published.
+      return;
+    }
+    if (!this._isDisposed) {
+      this._changed.emit();
+    }
   }
 
   private async _during(
@@ -219,7 +274,8 @@ export class PublishModel implements IDisposable {
         this._failure = {
           stage: activity,
           message: messageOf(error),
-          isMissingPackage: error instanceof KernelError && error.isMissingPackage
+          isMissingPackage: error instanceof KernelError && error.isMissingPackage,
+          remedy: error instanceof KernelError ? error.remedy : NO_REMEDY
         };
       }
     } finally {
@@ -236,6 +292,9 @@ export class PublishModel implements IDisposable {
     this._suggestion = suggestion;
     if (this._draft === null) {
       this._draft = draftOf(suggestion);
+      if (suggestion.versions.includes(suggestion.version)) {
+        void this._checkName();
+      }
     } else if (!this._hasEditedRows) {
       this._draft = { ...this._draft, ...parametersOf(suggestion) };
     }
@@ -243,12 +302,19 @@ export class PublishModel implements IDisposable {
       this._draft = { ...this._draft, place };
     }
     if (suggestion.error !== null) {
-      this._failure = { stage: 'asking', message: suggestion.error, isMissingPackage: false };
+      this._failure = {
+        stage: 'asking',
+        message: suggestion.error,
+        isMissingPackage: false,
+        remedy: NO_REMEDY
+      };
     }
   }
 
   private readonly _changed = new Signal<this, void>(this);
+  private readonly _naming: Debouncer<void>;
   private _abort = new AbortController();
+  private _checked: { key: string; check: INameCheck } | null = null;
   private _activity: 'asking' | 'publishing' | 'cancelling' | null = null;
   private _draft: IDraft | null = null;
   private _failure: IFailure | null = null;
@@ -258,6 +324,10 @@ export class PublishModel implements IDisposable {
   private _progress = '';
   private _published: IPublished | null = null;
   private _suggestion: ISuggestion | null = null;
+}
+
+function keyOf({ name, version }: IDraft): string {
+  return JSON.stringify([name.trim(), version.trim()]);
 }
 
 function where(place: Place | undefined): { session?: string; snapshot?: string } {

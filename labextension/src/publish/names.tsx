@@ -1,8 +1,9 @@
 import * as React from 'react';
 
 import { formatBytes } from '../components';
-import { otherNames, parameterDraft, typeOfObject } from './draft';
+import { IDraft, otherNames, parameterDraft, typeOfObject } from './draft';
 import { IFormProps } from './form';
+import { IWorkspaceObject } from './suggestion';
 
 /**
  * Names that the code reads and that are no inputs: where each comes from.
@@ -17,20 +18,35 @@ export function OtherNames(props: IFormProps): React.ReactElement | null {
   const makeInput = (name: string): void => {
     const suggested = suggestion.inputs.find(input => input.name === name);
     const row = suggested
-      ? parameterDraft(name, suggested.type, suggested.example, suggested.source)
+      ? parameterDraft(name, suggested.type, suggested)
       : parameterDraft(name, typeOfObject(suggestion, name));
     edit({ inputs: [...draft.inputs, row] });
   };
-  const items = (list: string[]): React.ReactElement => (
+  const items = (
+    list: string[],
+    render: (name: string) => React.ReactNode = () => null
+  ): React.ReactElement => (
     <ul className="jp-MlsvcPublish-names">
       {list.map(name => (
         <li key={name}>
           <code>{name}</code>
-          <MakeInput name={name} trans={trans} onClick={makeInput} />
+          {render(name)}
+          {name !== suggestion.function && (
+            <MakeInput name={name} trans={trans} onClick={makeInput} />
+          )}
         </li>
       ))}
     </ul>
   );
+  const sendable = (name: string): IWorkspaceObject | undefined =>
+    suggestion.sendable.find(each => each.name === name);
+  const isElsewhere = (name: string): boolean =>
+    place.kind === 'session' && (sendable(name)?.reason ?? 'missing') !== 'missing';
+  const size = (name: string): React.ReactElement => (
+    <span className="jp-MlsvcPublish-hint">{sizeOf(sendable(name))}</span>
+  );
+  const plain = names.notebook.filter(name => !isElsewhere(name));
+  const contested = names.notebook.filter(isElsewhere);
   return (
     <div
       className="jp-MlsvcPublish-group"
@@ -47,50 +63,94 @@ export function OtherNames(props: IFormProps): React.ReactElement | null {
           {items(names.session)}
         </>
       )}
-      {names.notebook.length > 0 && place.kind === 'session' && (
+      {contested.length > 0 && (
+        <ul className="jp-MlsvcPublish-contested">
+          {contested.map(name => (
+            <Contested
+              key={name}
+              {...props}
+              name={name}
+              object={sendable(name)}
+              onMakeInput={makeInput}
+            />
+          ))}
+        </ul>
+      )}
+      {plain.length > 0 && place.kind !== 'snapshot' && (
         <>
-          <p>{trans.__('Only in this notebook; sent to the session first:')}</p>
-          <ul className="jp-MlsvcPublish-names">
-            {names.notebook.map(name => (
-              <li key={name}>
-                <label>
-                  <input
-                    type="checkbox"
-                    aria-label={trans.__('Send %1', name)}
-                    checked={!draft.kept.includes(name)}
-                    onChange={event => {
-                      const others = draft.kept.filter(kept => kept !== name);
-                      edit({ kept: event.target.checked ? others : [...others, name] });
-                    }}
-                  />
-                  <code>{name}</code>
-                  <span className="jp-MlsvcPublish-hint">{sizeOf(suggestion, name)}</span>
-                </label>
-                <MakeInput name={name} trans={trans} onClick={makeInput} />
-              </li>
-            ))}
-          </ul>
+          <p>
+            {place.kind === 'session'
+              ? trans.__('Only in this notebook; sent to the session first:')
+              : trans.__('Sent along from this notebook:')}
+          </p>
+          {items(plain, size)}
         </>
       )}
-      {names.notebook.length > 0 && place.kind !== 'session' && (
+      {plain.length > 0 && place.kind === 'snapshot' && (
         <>
           <p className="jp-MlsvcPublish-problem">
             {trans.__('Only in this notebook, so calls would not find them:')}
           </p>
-          {items(names.notebook)}
+          {items(plain)}
         </>
       )}
       {names.missing.length > 0 && (
         <>
           <p className="jp-MlsvcPublish-problem">
-            {place.kind === 'nothing'
-              ? trans.__('Calls would not find these; make them inputs, or choose a session:')
-              : trans.__('Nowhere to be found, so calls would fail; make them inputs:')}
+            {trans.__(
+              'Not there yet. Run the cells above first, or make them inputs; else calls fail:'
+            )}
           </p>
           {items(names.missing)}
         </>
       )}
     </div>
+  );
+}
+
+/**
+ * An object that the notebook has otherwise than the session, and which of the two is taken.
+ */
+function Contested(
+  props: IFormProps & {
+    name: string;
+    object: IWorkspaceObject | undefined;
+    onMakeInput: (name: string) => void;
+  }
+): React.ReactElement {
+  const { suggestion, draft, trans, edit, name, object, onMakeInput } = props;
+  const isKept = draft.kept.includes(name);
+  const keep = (value: boolean): Pick<IDraft, 'kept'> => ({
+    kept: value ? [...draft.kept, name] : draft.kept.filter(other => other !== name)
+  });
+  const isDifferent = object?.reason === 'differs';
+  return (
+    <li>
+      <span>
+        <code>{name}</code>{' '}
+        {isKept
+          ? trans.__('stays as the session has it; this notebook’s is not sent')
+          : isDifferent
+            ? trans.__('differs from the session’s; this notebook’s is sent')
+            : trans.__('could not be compared with the session’s; this notebook’s is sent')}{' '}
+        <span className="jp-MlsvcPublish-hint">{sizeOf(object)}</span>
+        {name !== suggestion.function && (
+          <MakeInput name={name} trans={trans} onClick={onMakeInput} />
+        )}
+      </span>
+      <label>
+        <input
+          type="checkbox"
+          role="switch"
+          aria-label={trans.__('Keep the session’s %1', name)}
+          checked={isKept}
+          onChange={event => {
+            edit(keep(event.target.checked));
+          }}
+        />
+        {trans.__('keep the session’s')}
+      </label>
+    </li>
   );
 }
 
@@ -114,8 +174,7 @@ function MakeInput(props: {
   );
 }
 
-function sizeOf(suggestion: IFormProps['suggestion'], name: string): string {
-  const object = suggestion.sendable.find(each => each.name === name);
+function sizeOf(object: IWorkspaceObject | undefined): string {
   if (!object) {
     return '';
   }

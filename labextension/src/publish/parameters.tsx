@@ -36,6 +36,11 @@ export function Parameters(props: IFormProps & { side: 'inputs' | 'outputs' }): 
         {words.title}
       </div>
       {rows.length === 0 && <p className="jp-MlsvcPublish-hint">{words.none}</p>}
+      {side === 'outputs' && problems.some(({ kind }) => kind === 'no-parameters') && (
+        <p className="jp-MlsvcPublish-problem" role="status">
+          {trans.__('A service needs an input or an output: assign the result to a variable.')}
+        </p>
+      )}
       {rows.map((row, at) => (
         <Parameter
           key={row.key}
@@ -107,12 +112,12 @@ function Parameter(props: {
         aria-label={words.type(number)}
         value={row.type}
         onChange={event => {
-          onChange({ type: event.target.value });
+          onChange({ type: event.target.value, isKnown: true });
         }}
       >
         {types.map(type => (
           <option key={type} value={type}>
-            {type}
+            {type || trans.__('found out')}
           </option>
         ))}
       </select>
@@ -122,7 +127,11 @@ function Parameter(props: {
           aria-label={words.example(number)}
           aria-invalid={problem?.kind === 'no-json'}
           {...described}
-          placeholder={trans.__('example')}
+          placeholder={
+            row.default === undefined
+              ? trans.__('example')
+              : trans.__('%1, where it is left out', JSON.stringify(row.default))
+          }
           title={trans.__('A value to call it with, as JSON; it goes into the cell with the call.')}
           spellCheck={false}
           autoComplete="off"
@@ -146,6 +155,14 @@ function Parameter(props: {
       >
         <closeIcon.react tag="span" aria-hidden="true" />
       </button>
+      {side === 'inputs' && row.source === 'unknown' && row.name && (
+        <span className="jp-MlsvcPublish-hint jp-MlsvcPublish-unset">
+          {trans.__(
+            '“%1” has no value yet. Run the cells above first if one of them makes it.',
+            row.name
+          )}
+        </span>
+      )}
       {problem && (
         <span className="jp-MlsvcPublish-problem" id={`${id}-problem`}>
           {problemText(problem, trans)}

@@ -7,15 +7,17 @@ import { ISuggestion } from './suggestion';
 
 /**
  * Chooses where the objects come from that the code finds, and shows what is there.
+ *
+ * Who has neither sessions nor snapshots has nothing to choose, and need not know of them.
  */
 export function PlaceChoice(
   props: IFormProps & { ask: (place: Place) => void }
-): React.ReactElement {
+): React.ReactElement | null {
   const { suggestion, draft, trans, edit, ask } = props;
   const id = React.useId();
   const { session, snapshots } = suggestion;
   const sessions = new Set(suggestion.sessions);
-  if (session) {
+  if (session?.exists) {
     sessions.add(session.name);
   }
   if (draft.place.kind === 'session') {
@@ -23,12 +25,15 @@ export function PlaceChoice(
   }
   const choose = (key: string): void => {
     const place = placeOf(key);
-    if (place.kind === 'nothing') {
+    if (place.kind === 'notebook') {
       edit({ place });
     } else {
       ask(place);
     }
   };
+  if (sessions.size === 0 && snapshots.length === 0) {
+    return null;
+  }
   return (
     <div
       className="jp-MlsvcPublish-group"
@@ -45,13 +50,12 @@ export function PlaceChoice(
             choose(event.target.value);
           }}
         >
+          <option value={keyOf({ kind: 'notebook' })}>{trans.__('This notebook')}</option>
           {sessions.size > 0 && (
-            <optgroup label={trans.__('A snapshot, taken now, of the session')}>
+            <optgroup label={trans.__('This notebook and the session')}>
               {[...sessions].map(name => (
                 <option key={name} value={keyOf({ kind: 'session', name })}>
-                  {suggestion.sessions.includes(name)
-                    ? name
-                    : trans.__('%1 (started for it)', name)}
+                  {trans.__('Session %1', name)}
                 </option>
               ))}
             </optgroup>
@@ -60,17 +64,14 @@ export function PlaceChoice(
             <optgroup label={trans.__('The snapshot')}>
               {snapshots.map(snapshot => (
                 <option key={snapshot.id} value={keyOf({ kind: 'snapshot', id: snapshot.id })}>
-                  {snapshot.name || snapshot.id}
+                  {trans.__('Snapshot %1', snapshot.name || snapshot.id)}
                 </option>
               ))}
             </optgroup>
           )}
-          <option value={keyOf({ kind: 'nothing' })}>
-            {trans.__('Nowhere: the code needs none')}
-          </option>
         </select>
       </div>
-      {draft.place.kind !== 'nothing' && <Objects suggestion={suggestion} trans={trans} />}
+      {draft.place.kind !== 'notebook' && <Objects suggestion={suggestion} trans={trans} />}
     </div>
   );
 }
@@ -122,8 +123,8 @@ function keyOf(place: Place): string {
       return `session:${place.name}`;
     case 'snapshot':
       return `snapshot:${place.id}`;
-    case 'nothing':
-      return 'nothing';
+    case 'notebook':
+      return 'notebook';
   }
 }
 
@@ -136,6 +137,6 @@ function placeOf(key: string): Place {
     case 'snapshot':
       return { kind: 'snapshot', id: rest };
     default:
-      return { kind: 'nothing' };
+      return { kind: 'notebook' };
   }
 }

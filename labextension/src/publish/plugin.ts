@@ -100,7 +100,7 @@ async function publishFrom(
   // A dialog disposes of itself when it closes.
   // eslint-disable-next-line jupyter/require-disposable-ownership
   const published = await new PublishDialog(
-    new PublishModel(new PublishingKernel(kernel), selected.code),
+    new PublishModel(new PublishingKernel(kernel), selected.sources),
     trans
   ).ask(session === undefined ? undefined : { kind: 'session', name: session });
   if (published) {
@@ -110,8 +110,7 @@ async function publishFrom(
 }
 
 function tell(published: IPublished, { trans, panel }: IMlsvc): void {
-  const { name, version, url, notes } = published;
-  const message = [trans.__('%1 %2 is published at %3', name, version, url), ...notes].join('\n');
+  const { name, version, url } = published;
   const actions = [
     { label: trans.__('Copy Address'), callback: copy(url, trans) },
     {
@@ -121,11 +120,11 @@ function tell(published: IPublished, { trans, panel }: IMlsvc): void {
       }
     }
   ];
-  if (notes.length > 0) {
-    Notification.warning(message, { actions, autoClose: false });
-  } else {
-    Notification.success(message, { actions, autoClose: 10_000 });
-  }
+  // What there is to know about it was shown in the dialog.
+  Notification.success(trans.__('%1 %2 is published at %3', name, version, url), {
+    actions,
+    autoClose: 10_000
+  });
 }
 
 function copy(text: string, trans: TranslationBundle): (event: MouseEvent) => void {

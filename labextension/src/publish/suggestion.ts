@@ -18,7 +18,11 @@ export const PARAMETER_TYPES = [
  */
 export interface ISuggestedParameter {
   name: string;
-  type: string;
+
+  /**
+   * Null where nothing tells it.
+   */
+  type: string | null;
 
   /**
    * A value that the service could be called with; null where there is none.
@@ -29,6 +33,16 @@ export interface ISuggestedParameter {
    * Where the value was found; of inputs only.
    */
   source?: 'cell' | 'session' | 'notebook' | 'unknown';
+
+  /**
+   * False where the type is a guess, which the publish check may correct.
+   */
+  known?: boolean;
+
+  /**
+   * What an input is that callers leave out, such as the default of a function's parameter.
+   */
+  default?: JSONValue;
 }
 
 /**
@@ -47,17 +61,53 @@ export interface IWorkspaceObject {
    * The type that it has as an input; null where it is known to fit none, or not known.
    */
   parameterType?: string | null;
+
+  /**
+   * Why it is sent: the session lacks it, has another one, or could not be compared.
+   */
+  reason?: 'missing' | 'differs' | 'not compared';
 }
+
+/**
+ * What becomes a service: code, a function that a cell defines, or a fitted model.
+ */
+export type PublishKind = 'code' | 'function' | 'model';
 
 /**
  * What the kernel found out about a piece of code: `jupyter_mlsvc.publishing.suggest`.
  */
 export interface ISuggestion {
+  kind: PublishKind;
+
+  /**
+   * Name of the function whose call the code is; null for other kinds.
+   */
+  function: string | null;
+
+  /**
+   * Name of the fitted model; null for other kinds.
+   */
+  model: string | null;
+
+  /**
+   * Names of what the model predicts; empty where nothing says it.
+   */
+  response: string[];
   name: string;
+
+  /**
+   * The one after the newest of that name, where the cell names none.
+   */
   version: string;
 
   /**
-   * The session whose snapshot the service would hold; null without a server, or for a snapshot.
+   * Those there are of that name, oldest first.
+   */
+  versions: string[];
+
+  /**
+   * The session whose objects the service would hold; null without a server, or for a snapshot.
+   * One that does not exist is not made: objects of the notebook go along without it.
    */
   session: { name: string; runtimeType: string; exists: boolean } | null;
   sessions: string[];
@@ -82,6 +132,12 @@ export interface ISuggestion {
    */
   runtimeType: string;
   initCode: string;
+  setupCode: string;
+
+  /**
+   * How calls are kept apart; null for the server's choice.
+   */
+  isolation: string | null;
   description: string | null;
   alias: string | null;
   files: string[] | null;
@@ -89,7 +145,8 @@ export interface ISuggestion {
   outputs: ISuggestedParameter[];
 
   /**
-   * Names that the code reads and that are no inputs, by where they were found.
+   * Names that the code reads and that are no inputs: what the session has as it is here, what is
+   * to be sent from the notebook, and what is nowhere.
    */
   otherNames: { session: string[]; notebook: string[]; missing: string[] };
   objects: IWorkspaceObject[];
@@ -100,9 +157,14 @@ export interface ISuggestion {
   snapshotSize: number;
 
   /**
-   * Objects of the notebook that the code needs and the session lacks.
+   * Objects of the notebook that the code needs and the session lacks, or has otherwise.
    */
   sendable: IWorkspaceObject[];
+
+  /**
+   * Sentences on why calls would fail; it is not published with these unless somebody insists.
+   */
+  problems: string[];
   warnings: string[];
 
   /**
@@ -120,13 +182,19 @@ export interface ISuggestion {
  * What `jupyter_mlsvc.publishing.publish` takes.
  */
 export interface IPublishRequest {
+  kind: PublishKind;
+  function: string | null;
+  model: string | null;
+  response: string[];
   name: string;
   version: string;
   code: string;
   runtimeType: string;
   initCode: string;
-  inputs: { name: string; type: string; example: JSONValue }[];
-  outputs: { name: string; type: string }[];
+  setupCode: string;
+  isolation: string | null;
+  inputs: { name: string; type: string; example: JSONValue; known: boolean; default?: JSONValue }[];
+  outputs: { name: string; type: string; known: boolean }[];
   description: string;
   alias: string;
   files: string[];
@@ -134,9 +202,57 @@ export interface IPublishRequest {
   snapshot: string | null;
 
   /**
-   * Names of the notebook to set in the session before its snapshot is taken.
+   * Names that stay as they are in the session; all others that differ are sent. Null for a
+   * snapshot, to which nothing is sent.
    */
-  send: string[];
+  asInSession: string[] | null;
+
+  /**
+   * Publish although calls will fail.
+   */
+  force: boolean;
+
+  /**
+   * Take the place of a version that never answered rightly.
+   */
+  replace: boolean;
+}
+
+/**
+ * What calling the service once showed, before it was published.
+ */
+export interface IPublishCheck {
+  /**
+   * Whether there were values to call it with.
+   */
+  called: boolean;
+  success: boolean;
+  errorMessage: string;
+  outputParameters: Record<string, JSONValue>;
+  consoleOutput: string;
+  notes: string[];
+}
+
+/**
+ * Whether a service can have a name and a version: `jupyter_mlsvc.publishing.check_name`.
+ */
+export interface INameCheck {
+  ok: boolean;
+
+  /**
+   * What is wrong; empty for nothing.
+   */
+  message: string;
+
+  /**
+   * The version after the newest of that name.
+   */
+  next: string;
+
+  /**
+   * Whether that version is one's own and may be replaced.
+   */
+  neverAnswered?: boolean;
 }
 
 /**
@@ -156,4 +272,10 @@ export interface IPublished {
    * Sentences on what there is to know, such as what the snapshot left out.
    */
   notes: string[];
+  check?: IPublishCheck | null;
+
+  /**
+   * The outcome of the check in a sentence; empty where there was none.
+   */
+  checkText?: string;
 }

@@ -36,11 +36,11 @@ describe('cells of a notebook', () => {
     ]);
   });
 
-  it('gives the code of all that are selected, with the first magic only', () => {
+  it('gives the code of all that are selected, a cell each', () => {
     const selected = selectedCode(notebookOf(document, [0, 1, 2]));
 
     expect(selected).toEqual({
-      code: '%%remote_exec -i x\ny = x\n\nz = y',
+      sources: ['%%remote_exec -i x\ny = x', '%%remote_exec\nz = y'],
       cellId: document.cells[2]?.getId()
     });
   });

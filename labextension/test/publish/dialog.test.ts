@@ -5,7 +5,7 @@ import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { PublishDialog } from '../../src/publish/dialog';
 import { KernelError } from '../../src/publish/kernel';
 import { IPublisher, PublishModel } from '../../src/publish/model';
-import { IPublished, IPublishRequest } from '../../src/publish/suggestion';
+import { INameCheck, IPublished, IPublishRequest } from '../../src/publish/suggestion';
 import { suggestion } from './suggestion';
 
 const trans = nullTranslator.load('jupyter_mlsvc');
@@ -17,9 +17,12 @@ const PUBLISHED: IPublished = {
   notes: []
 };
 
+const FREE: INameCheck = { ok: true, message: '', next: 'V1.0' };
+
 describe('PublishDialog', () => {
   let suggest: IPublisher['suggest'];
   let publish: IPublisher['publish'];
+  let checkName: IPublisher['checkName'];
   let places: unknown[];
   let requests: IPublishRequest[];
   let dialog: PublishDialog;
@@ -28,16 +31,17 @@ describe('PublishDialog', () => {
   const open = (): void => {
     const model = new PublishModel(
       {
-        suggest: (code, place, options) => {
+        suggest: (sources, place, options) => {
           places.push(place);
-          return suggest(code, place, options);
+          return suggest(sources, place, options);
         },
+        checkName: (name, version) => checkName(name, version),
         publish: (request, options) => {
           requests.push(request);
           return publish(request, options);
         }
       },
-      'species = names[clf.predict(flower)]'
+      ['species = names[clf.predict(flower)]']
     );
     dialog = new PublishDialog(model, trans);
     outcome = dialog.ask();
@@ -48,6 +52,7 @@ describe('PublishDialog', () => {
     requests = [];
     suggest = () => Promise.resolve(suggestion());
     publish = () => Promise.resolve(PUBLISHED);
+    checkName = () => Promise.resolve(FREE);
     Element.prototype.scrollIntoView = () => undefined;
   });
 
@@ -82,6 +87,17 @@ describe('PublishDialog', () => {
     vi.waitFor(() => {
       expect(labelled('Name').value).toBe('iris');
     });
+  const seen = (text: string): Promise<void> =>
+    vi.waitFor(() => {
+      expect(dialog.node.textContent).toContain(text);
+    });
+  const done = async (): Promise<IPublished | null> => {
+    await vi.waitFor(() => {
+      expect(button('Done')).toBeTruthy();
+    });
+    button('Done').click();
+    return outcome;
+  };
   const alert = (): string => dialog.node.querySelector('[role=alert]')?.textContent ?? '';
 
   it('shows what was found out, and publishes what it was corrected to', async () => {
@@ -96,14 +112,14 @@ describe('PublishDialog', () => {
     });
     button('Publish').click();
 
-    await expect(outcome).resolves.toEqual(PUBLISHED);
+    await expect(done()).resolves.toEqual(PUBLISHED);
     expect(requests).toMatchObject([
       {
         version: 'V2.0',
         inputs: [{ name: 'flower', type: 'matrix', example: [7, 3.2] }],
         outputs: [],
         session: 'iris',
-        send: ['clf']
+        asInSession: []
       }
     ]);
   });
@@ -121,7 +137,7 @@ describe('PublishDialog', () => {
 
     publish = () => Promise.resolve(PUBLISHED);
     button('Publish').click();
-    await expect(outcome).resolves.toEqual(PUBLISHED);
+    await expect(done()).resolves.toEqual(PUBLISHED);
   });
 
   it('cancels what goes on before it closes', async () => {
@@ -206,6 +222,196 @@ describe('PublishDialog', () => {
       expect(labelled('Name of input 2').value).toBe('names');
     });
     expect(labelled('Type of input 2').value).toBe('vector');
+  });
+
+  it('begins at the name, whatever is above it', async () => {
+    suggest = () => Promise.resolve(suggestion({ kind: 'model', model: 'clf' }));
+    open();
+    await shown();
+
+    await vi.waitFor(() => {
+      expect(document.activeElement).toBe(labelled('Name'));
+    });
+  });
+
+  it('says what differs from the session, and lets it stay there', async () => {
+    suggest = () =>
+      Promise.resolve(
+        suggestion({
+          sendable: [{ name: 'clf', type: 'sklearn.svm.SVC', size: 4200, reason: 'differs' }]
+        })
+      );
+    open();
+    await shown();
+    await seen('clf differs from the session’s; this notebook’s is sent');
+    labelled('Keep the session’s clf').click();
+    await seen('clf stays as the session has it');
+    button('Publish').click();
+    await done();
+
+    expect(requests[0]?.asInSession).toEqual(['clf']);
+  });
+
+  it('says nothing of sessions to who has none', async () => {
+    suggest = () =>
+      Promise.resolve(
+        suggestion({
+          session: { name: 'iris', runtimeType: 'Python', exists: false },
+          sessions: [],
+          snapshots: [],
+          otherNames: { session: [], notebook: ['clf'], missing: [] }
+        })
+      );
+    open();
+    await shown();
+    await seen('Sent along from this notebook:');
+
+    expect(dialog.node.textContent).not.toMatch(/session|snapshot/i);
+  });
+
+  it('offers the next version while one types', async () => {
+    checkName = (name, version) =>
+      Promise.resolve(
+        version === 'V1.0'
+          ? { ok: false, message: `${name} V1.0 exists already.`, next: 'V1.1' }
+          : FREE
+      );
+    open();
+    await shown();
+    type(labelled('Name'), 'loans');
+    await seen('loans V1.0 exists already.');
+    expect(button('Publish').disabled).toBe(true);
+    button('Use V1.1').click();
+
+    await vi.waitFor(() => {
+      expect(labelled('Version').value).toBe('V1.1');
+      expect(button('Publish').disabled).toBe(false);
+    });
+    expect(dialog.node.textContent).not.toContain('exists already');
+  });
+
+  it('replaces a version that never answered, when asked to', async () => {
+    checkName = () =>
+      Promise.resolve({ ok: false, message: 'It is there.', next: 'V1.1', neverAnswered: true });
+    suggest = () => Promise.resolve(suggestion({ versions: ['V1.0'] }));
+    open();
+    await shown();
+    await seen('Replace it');
+    expect(button('Publish').disabled).toBe(true);
+    dialog.node
+      .querySelector<HTMLInputElement>('.jp-MlsvcPublish-naming input[type=checkbox]')
+      ?.click();
+    await vi.waitFor(() => {
+      expect(button('Publish').disabled).toBe(false);
+    });
+    button('Publish').click();
+    await done();
+
+    expect(requests[0]).toMatchObject({ version: 'V1.0', replace: true });
+  });
+
+  it('publishes what will fail only when somebody insists', async () => {
+    publish = request =>
+      request.force
+        ? Promise.resolve(PUBLISHED)
+        : Promise.reject(new KernelError('NameError: pipe', '', { force: true, next: null }));
+    open();
+    await shown();
+    button('Publish').click();
+    await vi.waitFor(() => {
+      expect(alert()).toContain('NameError: pipe');
+    });
+    button('Publish anyway').click();
+    await done();
+
+    expect(requests.map(({ force }) => force)).toEqual([false, true]);
+  });
+
+  it('shows what a call of the service answered and printed', async () => {
+    publish = () =>
+      Promise.resolve({
+        ...PUBLISHED,
+        notes: ['Sent clf, 4.2 kB: it differed.', 'Tried with flower: species = "setosa".'],
+        checkText: 'Tried with flower: species = "setosa".',
+        check: {
+          called: true,
+          success: true,
+          errorMessage: '',
+          outputParameters: { species: 'setosa' },
+          consoleOutput: 'looked at a flower',
+          notes: ['It reads the environment variable HOME.']
+        }
+      });
+    open();
+    await shown();
+    button('Publish').click();
+    await seen('iris V1.0 is published.');
+
+    for (const text of [
+      'Tried with flower: species = "setosa".',
+      'looked at a flower',
+      'Sent clf, 4.2 kB: it differed.',
+      'It reads the environment variable HOME.'
+    ]) {
+      expect(dialog.node.textContent.split(text)).toHaveLength(2);
+    }
+    expect(dialog.node.querySelectorAll('.jp-Dialog-footer button')).toHaveLength(1);
+    await done();
+  });
+
+  it('offers a fitted model as it is, or the code of its cell', async () => {
+    suggest = () => Promise.resolve(suggestion({ kind: 'model', model: 'clf', response: [] }));
+    open();
+    await shown();
+    await seen('The fitted model clf');
+    expect(dialog.node.textContent).not.toContain('Add an input');
+    const [, code] = dialog.node.querySelectorAll<HTMLInputElement>('input[type=radio]');
+    code?.click();
+    await seen('Add an input');
+    button('Publish').click();
+    await done();
+
+    expect(requests[0]).toMatchObject({ kind: 'code', model: null });
+  });
+
+  it('offers the function that the cell defines', async () => {
+    suggest = () =>
+      Promise.resolve(
+        suggestion({ kind: 'function', function: 'score', code: 'answer = score(flower=flower)' })
+      );
+    open();
+    await shown();
+    await seen('calls the function score');
+    button('Publish').click();
+    await done();
+
+    expect(requests[0]).toMatchObject({ kind: 'function', function: 'score' });
+  });
+
+  it('publishes nothing that has neither inputs nor outputs', async () => {
+    suggest = () => Promise.resolve(suggestion({ inputs: [], outputs: [] }));
+    open();
+    await shown();
+    await seen('A service needs an input or an output');
+
+    expect(button('Publish').disabled).toBe(true);
+  });
+
+  it('says to run the cells above where names are not there', async () => {
+    suggest = () =>
+      Promise.resolve(
+        suggestion({
+          inputs: [
+            { name: 'pipe', type: 'vector', example: null, source: 'unknown', known: false }
+          ],
+          otherNames: { session: [], notebook: [], missing: ['names'] }
+        })
+      );
+    open();
+    await shown();
+
+    await seen('“pipe” has no value yet. Run the cells above first');
+    await seen('Not there yet. Run the cells above first');
   });
 
   it('is not closed by a click beside it', async () => {

@@ -30,14 +30,11 @@ describe('draftOf', () => {
     });
   });
 
-  it('starts no session for code that needs nothing', () => {
+  it('knows of no session where there is none', () => {
     const session = { name: 'iris', runtimeType: 'Python', exists: false };
-    const nothing = { session: [], notebook: [], missing: [] };
 
-    expect(draftOf(suggestion({ session, otherNames: nothing })).place).toEqual({
-      kind: 'nothing'
-    });
-    expect(draftOf(suggestion({ session })).place).toEqual({ kind: 'session', name: 'iris' });
+    expect(draftOf(suggestion({ session })).place).toEqual({ kind: 'notebook' });
+    expect(draftOf(suggestion()).place).toEqual({ kind: 'session', name: 'iris' });
   });
 });
 
@@ -57,13 +54,15 @@ describe('otherNames', () => {
     expect(otherNames(found, more).session).toEqual([]);
   });
 
-  it('says that all are missing without a session', () => {
-    const found = suggestion();
+  it('takes all from the notebook without a session', () => {
+    const found = suggestion({
+      otherNames: { session: ['names'], notebook: ['clf'], missing: ['typo'] }
+    });
 
-    expect(otherNames(found, { ...draftOf(found), place: { kind: 'nothing' } })).toEqual({
+    expect(otherNames(found, { ...draftOf(found), place: { kind: 'notebook' } })).toEqual({
       session: [],
-      notebook: [],
-      missing: ['names', 'clf']
+      notebook: ['names', 'clf'],
+      missing: ['typo']
     });
   });
 });
@@ -76,6 +75,7 @@ describe('problemsOf', () => {
     ['no-name', { name: ' ' }],
     ['no-version', { version: '' }],
     ['no-code', { code: '\n' }],
+    ['no-parameters', { inputs: [], outputs: [] }],
     ['no-identifier', { inputs: [{ ...row, name: '1x' }] }],
     ['no-identifier', { outputs: [{ ...row, name: '' }] }],
     ['twice', { inputs: [row, { ...row, key: 0 }] }],
@@ -89,6 +89,13 @@ describe('problemsOf', () => {
     expect(problemsOf({ ...draft, inputs: [{ ...row, name: 'größe_花' }] })).toEqual([]);
   });
 
+  it('needs neither code nor parameters for a model, and no parameters for files', () => {
+    const bare = { ...draft, inputs: [], outputs: [] };
+
+    expect(problemsOf({ ...bare, kind: 'model', code: '' })).toEqual([]);
+    expect(problemsOf({ ...bare, files: 'plot.png' })).toEqual([]);
+  });
+
   it('takes names of R for code in R only', () => {
     const dotted = { ...draft, inputs: [{ ...row, name: 'new.cars' }] };
 
@@ -99,24 +106,67 @@ describe('problemsOf', () => {
 });
 
 describe('requestOf', () => {
-  it('sends names of the notebook to the session, but not those that are kept', () => {
+  it('leaves to the session what is kept there', () => {
     const found = suggestion();
     const draft = draftOf(found);
 
     expect(requestOf(found, draft)).toMatchObject({
       session: 'iris',
       snapshot: null,
-      send: ['clf'],
-      inputs: [{ name: 'flower', type: 'vector', example: [7, 3.2] }]
+      asInSession: [],
+      force: false,
+      replace: false,
+      inputs: [{ name: 'flower', type: 'vector', example: [7, 3.2], known: true }]
     });
-    expect(requestOf(found, { ...draft, kept: ['clf'] }).send).toEqual([]);
+    expect(requestOf(found, { ...draft, kept: ['clf'] }).asInSession).toEqual(['clf']);
+  });
+
+  it('names no session where the notebook has all', () => {
+    const session = { name: 'iris', runtimeType: 'Python', exists: false };
+    const found = suggestion({ session });
+
+    expect(requestOf(found, draftOf(found))).toMatchObject({ session: null, asInSession: [] });
   });
 
   it('sends nothing where a snapshot is published', () => {
     const found = suggestion();
     const draft = { ...draftOf(found), place: { kind: 'snapshot', id: 's1' } as const };
 
-    expect(requestOf(found, draft)).toMatchObject({ session: null, snapshot: 's1', send: [] });
+    expect(requestOf(found, draft)).toMatchObject({
+      session: null,
+      snapshot: 's1',
+      asInSession: null
+    });
+  });
+
+  it('says which types are guesses, and what inputs are that callers leave out', () => {
+    const found = suggestion({
+      inputs: [
+        { name: 'a', type: 'vector', example: null, known: false },
+        { name: 'b', type: 'numeric', example: 2, known: true, default: null }
+      ]
+    });
+
+    expect(requestOf(found, draftOf(found)).inputs).toEqual([
+      { name: 'a', type: 'vector', example: null, known: false },
+      { name: 'b', type: 'numeric', example: 2, known: true, default: null }
+    ]);
+  });
+
+  it('publishes a model by its name, or the code of its cell', () => {
+    const found = suggestion({ kind: 'model', model: 'clf', response: ['species'] });
+    const draft = draftOf(found);
+
+    expect(requestOf(found, draft)).toMatchObject({
+      kind: 'model',
+      model: 'clf',
+      response: ['species']
+    });
+    expect(requestOf(found, { ...draft, kind: 'code' })).toMatchObject({
+      kind: 'code',
+      model: null,
+      response: []
+    });
   });
 
   it('says the language of the code', () => {

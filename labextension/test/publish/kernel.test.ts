@@ -9,6 +9,7 @@ import {
   PublishingKernel,
   pythonString
 } from '../../src/publish/kernel';
+import { IPublishRequest } from '../../src/publish/suggestion';
 
 /**
  * A kernel that answers when it is told to, and keeps what it was asked.
@@ -68,12 +69,18 @@ class Kernel {
 
 let setOnIOPub: (callback: (message: unknown) => void) => void;
 
-const REQUEST = {
+const REQUEST: IPublishRequest = {
+  kind: 'code',
+  function: null,
+  model: null,
+  response: [],
   name: 'Iris',
   version: 'V1.0',
   code: 'x = 1',
   runtimeType: 'Python',
   initCode: '',
+  setupCode: '',
+  isolation: null,
   inputs: [],
   outputs: [],
   description: '',
@@ -81,7 +88,9 @@ const REQUEST = {
   files: [],
   session: null,
   snapshot: null,
-  send: []
+  asInSession: [],
+  force: false,
+  replace: false
 };
 
 describe('pythonString', () => {
@@ -110,10 +119,10 @@ describe('expression', () => {
 describe('PublishingKernel', () => {
   it('leaves no trace in the history and asks nothing of the user', async () => {
     const kernel = new Kernel();
-    const suggestion = new PublishingKernel(kernel.connection).suggest('x = 1', {});
+    const suggestion = new PublishingKernel(kernel.connection).suggest(['x = 1'], {});
     kernel.answer({ name: 'x' });
 
-    await expect(suggestion).resolves.toEqual({ name: 'x' });
+    await expect(suggestion).resolves.toMatchObject({ name: 'x', kind: 'code', problems: [] });
     expect(kernel.asked[0]).toMatchObject({
       code: '',
       silent: true,
@@ -124,7 +133,7 @@ describe('PublishingKernel', () => {
 
   it('tells a missing package from other errors', async () => {
     const kernel = new Kernel();
-    const suggestion = new PublishingKernel(kernel.connection).suggest('x = 1', {});
+    const suggestion = new PublishingKernel(kernel.connection).suggest(['x = 1'], {});
     kernel.raise('ModuleNotFoundError', "No module named 'jupyter_mlsvc'");
 
     const error = await suggestion.catch((reason: unknown) => reason);
@@ -135,9 +144,23 @@ describe('PublishingKernel', () => {
   it("rejects with the server's message when nothing was published", async () => {
     const kernel = new Kernel();
     const published = new PublishingKernel(kernel.connection).publish(REQUEST);
-    kernel.answer({ error: { message: 'Iris V1.0 is there already.' } });
+    kernel.answer({ error: { message: 'Iris V1.0 is there already.', force: true, next: 'V1.1' } });
 
-    await expect(published).rejects.toThrow('Iris V1.0 is there already.');
+    await expect(published).rejects.toMatchObject({
+      message: 'Iris V1.0 is there already.',
+      remedy: { force: true, next: 'V1.1' }
+    });
+  });
+
+  it('asks about several cells as such', async () => {
+    const kernel = new Kernel();
+    const suggestion = new PublishingKernel(kernel.connection).suggest(['a = 1', 'b = a'], {});
+    kernel.answer({ name: 'x' });
+    await suggestion;
+
+    const { answer } = kernel.asked[0]?.user_expressions as Record<string, string>;
+    expect(answer).toContain('sources');
+    expect(answer).toContain('b = a');
   });
 
   it('passes on what is printed, line by line', async () => {

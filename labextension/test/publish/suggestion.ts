@@ -5,8 +5,13 @@ import { ISuggestion } from '../../src/publish/suggestion';
  */
 export function suggestion(change: Partial<ISuggestion> = {}): ISuggestion {
   return {
+    kind: 'code',
+    function: null,
+    model: null,
+    response: [],
     name: 'iris',
     version: 'V1.0',
+    versions: [],
     session: { name: 'iris', runtimeType: 'Python', exists: true },
     sessions: ['iris', 'other'],
     snapshot: null,
@@ -14,6 +19,8 @@ export function suggestion(change: Partial<ISuggestion> = {}): ISuggestion {
     code: 'species = names[clf.predict(flower)]',
     runtimeType: 'Python',
     initCode: '',
+    setupCode: '',
+    isolation: null,
     description: null,
     alias: null,
     files: null,
@@ -22,7 +29,8 @@ export function suggestion(change: Partial<ISuggestion> = {}): ISuggestion {
     otherNames: { session: ['names'], notebook: ['clf'], missing: [] },
     objects: [{ name: 'names', type: 'list', size: 80 }],
     snapshotSize: 80,
-    sendable: [{ name: 'clf', type: 'sklearn.svm.SVC', size: 4200 }],
+    sendable: [{ name: 'clf', type: 'sklearn.svm.SVC', size: 4200, reason: 'missing' }],
+    problems: [],
     warnings: [],
     connected: true,
     error: null,
