@@ -436,6 +436,7 @@ def _service_html(service: Service, state: PanelState) -> str:
             ("workers", f"{workers}: {statistics.message}" if statistics.message else workers),
             ("calls", f"{statistics.calls:,}, {statistics.calls_per_minute:,} a minute"),
             ("errors", f"{statistics.errors:,}" if statistics.errors else ""),
+            ("rejected", f"{statistics.rejected:,}" if statistics.rejected else ""),
             ("workers replaced", f"{statistics.retired:,}" if statistics.retired else ""),
             ("note", statistics.note),
             ("half within", milliseconds(statistics.p50_milliseconds)),

@@ -22,7 +22,7 @@ iris_species = [names[x] for x in clf.predict([flower_data])]""",
 import matplotlib
 matplotlib.use("agg")
 import matplotlib.pyplot as plt
-sums = table * scale
+sums = table * scale + 0 * strict
 sums.plot()
 plt.savefig("plot.png", dpi=40)""",
 ]
