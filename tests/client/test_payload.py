@@ -52,7 +52,7 @@ def test_an_estimate_is_close(value: Any) -> None:
         object(),
         iter([1]),
     ],
-    ids=repr,
+    ids=lambda value: type(value).__name__,
 )
 def test_what_is_small_or_none_of_these_is_sent_as_it_is(value: Any) -> None:
     assert estimated_bytes({"x": value}) == 0
