@@ -49,7 +49,10 @@ def halving(on_server: InteractiveShell, connection: MlsvcConnection) -> str:
 
 
 @pytest.mark.kernel
-def test_a_frame_becomes_a_frame(run: Run, on_server: InteractiveShell, halving: str) -> None:
+def test_a_frame_becomes_a_frame(
+    run: Run, on_server: InteractiveShell, halving: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("TQDM_DISABLE")
     on_server.user_ns["numbers"] = pandas.DataFrame(
         {"n": [1, 0, 4], "wait": 0.0, "label": "x"}, index=["a", "b", "c"]
     )

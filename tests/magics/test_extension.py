@@ -139,7 +139,7 @@ MISTAKES = {
     ),
     "%consume": "UsageError: the following arguments are required: name.",
     "%consume Iris V1.0 x": "UsageError: 'x' is no input=VALUE.",
-    "%consume Iris a=1+b": "UsageError: a=1+b: neither a Python literal nor the name of a variable",
+    "%consume Iris a=1+b": "UsageError: a=1+b: NameError: name 'b' is not defined.",
     "%consume Iris a=1 a=2": "UsageError: 'a' is given twice.",
     "%mlsvc status": "NotLoggedIn: Not logged in at http://localhost:12800.",
     "%mlsvc session": "MlsvcError: No session is in use yet;",
