@@ -73,7 +73,7 @@ class World:
             },
             "setComputeNodes": self._node_members,
             "addComputeNode": self._node_members,
-            "removeComputeNode": self._node_members,
+            "removeComputeNode": self._no_nodes,
             "UploadSnapshot": lambda: {"file": [self._archive(), _empty_zip()]},
         }
         self.model = serialize_model(LinearRegression().fit([[1.0], [2.0]], [1.0, 2.0]))
@@ -111,6 +111,10 @@ class World:
 
     def _token_members(self) -> Members:
         return {"refreshToken": [self._refresh_token()]}
+
+    def _no_nodes(self) -> Members:
+        # The only node can't be removed, so what succeeds names none.
+        return {WHOLE_BODY: [{}, {"entries": []}]}
 
     def _node_members(self) -> Members:
         nodes = self._door.get("/computenodes").json()["computeNodes"]

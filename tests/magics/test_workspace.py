@@ -177,6 +177,7 @@ def test_an_interrupted_transfer_leaves_nothing(
 def test_a_long_transfer_shows_a_bar(
     run: Run, in_a_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.delenv("TQDM_DISABLE")
     monkeypatch.setattr("jupyter_mlsvc.display._PATIENCE_SECONDS", 0.0)
     (in_a_folder / "big.bin").write_bytes(np.zeros(2_000_000, "u1").tobytes())
     assert "big.bin" in run("%mlsvc upload big.bin").stderr
