@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import builtins
 import symtable
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 _BUILTINS: Final = frozenset(dir(builtins)) | {
@@ -35,8 +35,14 @@ def assigned_names(source: str) -> set[str]:
     return set_here | declared
 
 
-def needed_names(source: str) -> set[str]:
-    """Names that code uses and does not set: it has to find them in the workspace or the inputs."""
+def needed_names(source: str, own: Iterable[str] = ()) -> set[str]:
+    """Names that code uses and does not set: it has to find them in the workspace or the inputs.
+
+    Parameters
+    ----------
+    own
+        Names of the workspace; one of them that is also a builtin's hides the builtin.
+    """
     table = _table(source)
     if table is None:
         return set()
@@ -47,7 +53,7 @@ def needed_names(source: str) -> set[str]:
         for symbol in inner.get_symbols()
         if symbol.is_global() and symbol.is_referenced()
     }
-    return used - assigned_names(source) - _BUILTINS
+    return used - assigned_names(source) - (_BUILTINS - set(own))
 
 
 def _table(source: str) -> symtable.SymbolTable | None:

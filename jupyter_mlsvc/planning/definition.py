@@ -73,7 +73,7 @@ class Definition:
             self._reading = read_cell(self.code)
             self.is_readable = True
         first = (self._request.setup_code, self._request.init_code)
-        self.needed = names_of_code(self.code, *first)
+        self.needed = names_of_code(self.code, *first, own=self._here.objects)
 
     @property
     def names(self) -> set[str]:

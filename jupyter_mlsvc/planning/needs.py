@@ -54,12 +54,18 @@ class Needs:
         return self._known[name]
 
 
-def names_of_code(code: str, *first: str) -> set[str]:
-    """Return the names that code needs, and that the pieces which run before it need."""
+def names_of_code(code: str, *first: str, own: Iterable[str] = ()) -> set[str]:
+    """Return the names that code needs, and that the pieces which run before it need.
+
+    Parameters
+    ----------
+    own
+        Names of the notebook, which hide builtins of the same names.
+    """
     needed: set[str] = set()
     given: set[str] = set()
     for source in (*first, code):
-        needed |= needed_names(source) - given
+        needed |= needed_names(source, own) - given
         given |= assigned_names(source)
     return needed
 

@@ -41,6 +41,11 @@ def test_names_that_code_needs(code: str, names: set[str]) -> None:
     assert needed_names(code) == names
 
 
+def test_names_of_the_notebook_hide_builtins() -> None:
+    assert needed_names("y = sum(x) + len(x)", {"sum", "other"}) == {"sum", "x"}
+    assert needed_names("sum = 1\ny = sum", {"sum"}) == set()
+
+
 @pytest.mark.parametrize(
     ("path", "name"),
     [

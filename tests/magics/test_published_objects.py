@@ -38,6 +38,12 @@ CHANGES: Final = [
         "h()",
     ),
     ("lam = lambda x: x", "lam = lambda x, n=7: x + n", "lam(1)"),
+    ("sum = lambda values: 1", "sum = lambda values: 2", "sum([0])"),
+    (
+        "from builtins import max\ndef least(): return max([3, 4])",
+        "def max(v): return 9",
+        "least()",
+    ),
     ("words = {'b', 'a'}", "words.add('c')", "len(words)"),
 ]
 CELL: Final = "y = [\n" + "".join(f"    {answer},\n" for _, _, answer in CHANGES) + "]\n"
