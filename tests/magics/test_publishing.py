@@ -221,6 +221,8 @@ def test_what_cannot_be_read_is_said(names: dict[str, Any], code: str, warning: 
         (["1.0.9", "1.0.10"], "1.0.11"),
         (["beta"], "beta.1"),
         (["V1.1", "V1.0"], "V1.2"),
+        (["2024-01"], "2024-02"),
+        (["v09"], "v10"),
     ],
 )
 def test_the_next_version_is_suggested(versions: list[str], suggested: str) -> None:
