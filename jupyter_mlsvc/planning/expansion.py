@@ -40,8 +40,13 @@ def expand(request: Request, here: Here) -> Request:
 
 def _call(name: str, here: Here) -> FunctionCall:
     if name not in here:
+        functions = [
+            each
+            for each, value in here.objects.items()
+            if callable(value) and not isinstance(value, type)
+        ]
         raise InvalidInput(
-            f"There is no function {name!r} in this notebook.{did_you_mean(name, here.objects)}"
+            f"There is no function {name!r} in this notebook.{did_you_mean(name, functions)}"
         )
     function = here.objects[name]
     if is_fitted_model(function) or not callable(function):

@@ -10,6 +10,7 @@ from __future__ import annotations
 import __future__
 
 import ast
+import functools
 import inspect
 import re
 import textwrap
@@ -90,6 +91,10 @@ def call_of(name: str, function: Callable[..., Any]) -> FunctionCall:
         raise InvalidInput(
             f"{name} is asynchronous. Publish a function that runs it with asyncio.run."
         )
+    if inspect.isgeneratorfunction(function):
+        raise InvalidInput(
+            f"{name} yields its answers one by one. Publish a function that returns a list of them."
+        )
     try:
         signature = inspect.signature(function)
     except (TypeError, ValueError):
@@ -99,9 +104,11 @@ def call_of(name: str, function: Callable[..., Any]) -> FunctionCall:
     return _described(
         name,
         signature,
-        _hints(function),
+        _annotations(signature) | _hints(function),
         list(_returned_names(_source_of(function))),
-        inspect.getdoc(function) or "",
+        # That of a partial tells of functools, and not of what it calls.
+        inspect.getdoc(function.func if isinstance(function, functools.partial) else function)
+        or "",
     )
 
 
@@ -339,6 +346,13 @@ def _parts_of_tuple(hint: Any) -> list[Any]:
         for part in parts
     )
     return parts if name in {"tuple", "Tuple"} and len(parts) > 1 and not is_open else []
+
+
+def _annotations(signature: inspect.Signature) -> dict[str, Any]:
+    """Return the annotations as they stand, those of ``__call__`` and of partials among them."""
+    found = {each.name: each.annotation for each in signature.parameters.values()}
+    found["return"] = signature.return_annotation
+    return {name: hint for name, hint in found.items() if hint is not inspect.Parameter.empty}
 
 
 def _hints(function: Callable[..., Any]) -> dict[str, Any]:

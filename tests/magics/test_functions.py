@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import datetime
+import functools
 import typing
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Annotated, Any, Literal
 
 import numpy
@@ -158,7 +159,31 @@ async def later() -> int:
     return 1
 
 
-@pytest.mark.parametrize(("function", "words"), [(later, "asynchronous"), (dict, "not known")])
+def one_by_one(count: int) -> Iterator[int]:
+    yield from range(count)
+
+
+class Scorer:
+    """Score applicants."""
+
+    def __call__(self, age: float) -> int:
+        return int(age)
+
+
+def test_what_is_called_like_a_function_has_its_annotations() -> None:
+    for called in (Scorer(), functools.partial(Scorer(), age=2.0)):
+        call = call_of("f", called)
+        assert (types(call.inputs), types(call.outputs)) == (
+            {"age": "numeric"},
+            {"answer": "integer"},
+        )
+        assert call.description == "Score applicants."
+
+
+@pytest.mark.parametrize(
+    ("function", "words"),
+    [(later, "asynchronous"), (dict, "not known"), (one_by_one, "yields")],
+)
 def test_what_no_service_can_call_is_refused(function: Callable[..., Any], words: str) -> None:
     with pytest.raises(InvalidInput, match=words):
         call_of("f", function)
