@@ -118,6 +118,12 @@ def test_what_was_printed_is_told(door: Door, name: str) -> None:
     assert rest == ["It had printed:", "reading"]
 
 
+def test_what_is_wrong_with_an_answer_is_told_once(door: Door, name: str) -> None:
+    answer = published(door, name, code="y = object()", check={"inputs": {"x": 1}})
+    assert answer.json()["message"].count("Output y must be") == 1
+    assert "It had printed" not in answer.json()["message"]
+
+
 def test_init_code_is_run_without_being_asked(door: Door, name: str) -> None:
     for code in ("raise SystemExit(1)", "import os; os._exit(1)", "1 / 0"):
         answer = published(door, name, initCode=code)

@@ -95,7 +95,7 @@ def judge(
         raise PublishCheckFailed(
             outcome.problem,
             may_be_forced=request is not None,
-            printed="" if result is None else _printed(result.console_output),
+            printed="" if result is None else _printed(result.console_output, outcome.problem),
         )
     if request is None:
         return None
@@ -147,9 +147,10 @@ def _bare(revision: Revision) -> Revision:
     return replace(revision, description="", operation_id=None, publish_check=None)
 
 
-def _printed(console: str) -> str:
-    """Leave the traceback out, whose last line is told already."""
-    return _cut(_TRACEBACK.split(console, maxsplit=1)[0].strip("\n"))
+def _printed(console: str, problem: str) -> str:
+    """Leave the traceback or the sentence out in which a failure ends, as it is told already."""
+    printed = _TRACEBACK.split(console, maxsplit=1)[0].strip("\n")
+    return _cut(printed.removesuffix(problem).rstrip("\n"))
 
 
 def _cut(text: str) -> str:
