@@ -10,6 +10,7 @@ import msgspec
 from jupyter_mlsvc.errors import InvalidInput
 from jupyter_mlsvc.wire.models import ParameterDefinition
 from jupyter_mlsvc.wire.names import InvalidName, parameter_name, python_name
+from jupyter_mlsvc.wire.suggestions import did_you_mean
 from jupyter_mlsvc.wire.values import ValueProblem, encode_output
 
 Parameters = Mapping[str, object] | Iterable[str | ParameterDefinition]
@@ -27,6 +28,13 @@ _BY_CLASS: Final[dict[str, str]] = {
     "matrix": "matrix",
     "DataFrame": "data.frame",
 }
+
+
+_TYPES: Final = (
+    *("logical", "numeric", "integer", "character", "vector", "matrix", "data.frame"),
+    *("string", "json"),
+)
+"""The contract's types, and those of ours that pass what comes."""
 
 
 def definitions(parameters: Parameters, runtime_type: str = "") -> list[ParameterDefinition]:
@@ -73,6 +81,24 @@ def _definition(name: str, kind: object) -> ParameterDefinition:
             )
         kind = _BY_CLASS[kind.__name__]
     return ParameterDefinition(name=_checked(name), type=str(kind))
+
+
+def require_type(name: str, kind: str) -> None:
+    """Check the type of an input or output; one that is left out is found out later.
+
+    Raises
+    ------
+    InvalidInput
+        There is no such type.
+    """
+    if kind in {"", *_TYPES}:
+        return
+    meant = (
+        f" Did you mean {_BY_CLASS[kind]!r}?" if kind in _BY_CLASS else did_you_mean(kind, _TYPES)
+    )
+    raise InvalidInput(
+        f"{name!r} has the unknown type {kind!r}.{meant} Use one of {', '.join(_TYPES)}."
+    )
 
 
 def _checked(name: str) -> str:

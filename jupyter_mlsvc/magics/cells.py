@@ -112,7 +112,8 @@ def _without_magics(content: CellContent, code: str) -> str:
     """Leave lines out that are IPython's and not Python's."""
     if content.request.runtime == "R":
         return code
-    kept, problem = python_of(code)
-    if problem is not None:
-        content.problems.append(problem)
-    return kept
+    found = python_of(code)
+    content.problems += found.notes
+    if found.problem is not None:
+        content.problems.append(found.problem)
+    return found.code

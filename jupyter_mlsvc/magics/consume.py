@@ -25,6 +25,7 @@ _ASSIGNMENT: Final = re.compile(r"((?:[^\W\d]|\.(?!\d))[\w.\u0300-\u036f]*)\s*=(
 _OPENING: Final = "([{"
 _CLOSING: Final = ")]}"
 _QUOTES: Final = "\"'"
+_IPYTHONS: Final = frozenset({"In", "Out", "exit", "get_ipython", "open", "quit"})
 EXPRESSION: Final = "_expression_of_the_line"
 """Stands for an expression where a line is read as words."""
 
@@ -108,9 +109,8 @@ def value_of(text: str, namespace: Mapping[str, Any]) -> Any:
     if text.isidentifier():
         name = python_name(text)
         if name not in namespace:
-            raise ValueError(
-                f"there is no variable {name!r} here.{did_you_mean(name, namespace)}".rstrip(".")
-            )
+            own = [each for each in namespace if not each.startswith("_") and each not in _IPYTHONS]
+            raise ValueError(f"there is no variable {name!r} here.{did_you_mean(name, own)}")
         return namespace[name]
     try:
         code = compile(text, "<value>", "eval")

@@ -226,7 +226,8 @@ class LineParser:
 
     def misuse(self, message: str) -> UsageError:
         """Make the error for a wrong use."""
-        return UsageError(f"{message.rstrip('.')}.\nUse: {self._form}")
+        end = "" if message.endswith(("?", ".")) else "."
+        return UsageError(f"{message}{end}\nUse: {self._form}")
 
     def _read(self, line: str, at: int, limit: int | None) -> tuple[list[str], list[str], str]:
         """Take options and words off the front; what is left is code."""

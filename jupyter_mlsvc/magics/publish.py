@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import ast
 import keyword
+from contextlib import suppress
 from pathlib import Path
 from typing import Final, get_args
 
@@ -21,7 +23,7 @@ from jupyter_mlsvc.magics.options import (
     definition_options,
     runtime_option,
 )
-from jupyter_mlsvc.planning.cell_code import python_of
+from jupyter_mlsvc.planning.cell_code import PythonCode, python_of
 from jupyter_mlsvc.planning.models import is_fitted_model
 from jupyter_mlsvc.planning.planner import Planner
 from jupyter_mlsvc.planning.request import Request
@@ -196,7 +198,36 @@ class PublishMagics(MlsvcMagics):
             if cell is not None or arguments.code:
                 raise parser.misuse("--cells publishes cells that ran: leave the code out")
             return self._code_of_cells(parser, arguments.cells)
+        if cell is None:
+            self._tell_code_from_version(arguments)
+            if not arguments.code.strip():
+                raise parser.misuse(self._what_to_publish(arguments))
         return _code(parser, arguments, cell)
+
+    def _tell_code_from_version(self, arguments: argparse.Namespace) -> None:
+        """Take a word for the beginning of the code where it is no version: ``y = x * 2``."""
+        version = arguments.version or ""
+        whole = f"{version} {arguments.code}"
+        if version and not _is_assignment(arguments.code) and _is_assignment(whole):
+            arguments.version, arguments.code = None, whole
+
+    def _what_to_publish(self, arguments: argparse.Namespace) -> str:
+        """Say why a line without code publishes nothing, by what its words stand for here."""
+        found = self.shell.user_ns
+        words = [word for word in (arguments.name, arguments.version) if word in found]
+        if not words:
+            return "There is no code to publish"
+        first, second = arguments.name, arguments.version
+        if second and _is_publishable(found.get(first)):
+            return f"What is published stands last: %publish {second} {first}"
+        name = words[-1]
+        value = found[name]
+        kind = type(value).__name__
+        if callable(getattr(value, "predict", None)):
+            return f"{name} ({kind}) is not fitted, so it is no model yet: call {name}.fit first"
+        if callable(value):
+            return f"{name} ({kind}) is published as a function: %publish NAME -f {name}"
+        return f"There is no code to publish, and {name} ({kind}) is no model and no function"
 
     def _code_of_cells(self, parser: LineParser, numbers: str) -> str:
         history = self.shell.history_manager
@@ -207,7 +238,10 @@ class PublishMagics(MlsvcMagics):
             ran = []
         if not ran:
             raise parser.misuse(f"No cells {numbers} ran here; give numbers as in --cells 3-5")
-        return "\n".join(python_of(_without_cell_magic(source))[0] for source in ran)
+        parts = [python_of(_without_cell_magic(source)) for source in ran]
+        for note in (note for part in parts for note in part.notes):
+            print(note)
+        return "\n".join(part.code for part in parts)
 
 
 def request_of(arguments: argparse.Namespace, code: str) -> Request:
@@ -218,10 +252,12 @@ def request_of(arguments: argparse.Namespace, code: str) -> Request:
     InvalidInput
         The file of the set-up code can't be read.
     """
+    found = PythonCode(code) if arguments.runtime == "R" else python_of(code)
     return Request(
         name=arguments.name or "",
         version=arguments.version,
-        code=code if arguments.runtime == "R" else python_of(code)[0],
+        code=found.code,
+        warnings=found.notes,
         function=arguments.function,
         response=arguments.response or [],
         init_code=arguments.init_code or "",
@@ -255,6 +291,14 @@ def _setup_code(text: str) -> str:
 def _is_onnx_file(code: str) -> bool:
     path = Path(code.strip().strip("'\""))
     return path.suffix == ".onnx" and path.expanduser().is_file()
+
+
+def _is_assignment(code: str) -> bool:
+    """Whether code sets something with its first statement."""
+    with suppress(SyntaxError, ValueError):
+        first = ast.parse(code.strip()).body[:1]
+        return any(isinstance(each, ast.Assign | ast.AnnAssign) for each in first)
+    return False
 
 
 def _is_name(text: str | None) -> bool:

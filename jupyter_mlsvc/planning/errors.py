@@ -16,6 +16,10 @@ class NotPublishable(InvalidInput):
         What is wrong, a sentence each.
     """
 
-    def __init__(self, problems: Sequence[str], way_out: str = "") -> None:
+    def __init__(self, problems: Sequence[str]) -> None:
         self.problems = tuple(problems)
-        super().__init__("\n".join((*problems, *([way_out] if way_out else []))))
+        super().__init__("\n".join(problems))
+
+    def _render_traceback_(self) -> list[str]:
+        advice = "Correct it, or go on all the same with --force."
+        return [f"{type(self).__name__}: {self}\n{advice}"]

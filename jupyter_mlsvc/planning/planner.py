@@ -12,10 +12,11 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from jupyter_mlsvc.client.looks import size
+from jupyter_mlsvc.client.parameters import require_type
 from jupyter_mlsvc.client.service import Service
 from jupyter_mlsvc.client.session import Session
 from jupyter_mlsvc.client.snapshots import skipped_text
-from jupyter_mlsvc.errors import MlsvcError
+from jupyter_mlsvc.errors import InvalidInput, MlsvcError
 from jupyter_mlsvc.object_transfer import Moved, send
 from jupyter_mlsvc.planning.definition import Definition
 from jupyter_mlsvc.planning.errors import NotPublishable
@@ -28,6 +29,8 @@ from jupyter_mlsvc.planning.trial import check_text, check_values
 from jupyter_mlsvc.planning.wording import listed
 from jupyter_mlsvc.wire.columns import columns_of
 from jupyter_mlsvc.wire.models import ColumnDefinition, ParameterDefinition
+from jupyter_mlsvc.wire.names import InvalidName, service_name
+from jupyter_mlsvc.wire.names import version as checked_version
 from jupyter_mlsvc.wire.suggestions import did_you_mean
 
 Tell = Callable[[str], None]
@@ -176,6 +179,7 @@ class Planner:
         MlsvcError
             The server refused, or something can't be sent to it.
         """
+        _require_names(request)
         plan = self.plan(request)
         if plan.request.model is not None:
             return self._publish_model(plan.request)
@@ -277,6 +281,8 @@ class Planner:
         return self._notebook.waiting(" ".join(filter(None, (what, _title(request)))))
 
     def _require_publishable(self, plan: Plan) -> None:
+        for each in (*plan.definition.inputs, *plan.definition.outputs):
+            require_type(each.name, each.type or "")
         problems = [*plan.problems, *_untyped(plan)]
         if plan.is_unreadable:
             return
@@ -369,6 +375,16 @@ def _outdated(plan: Plan, files: Sequence[str]) -> Iterator[Transfer]:
         modules = plan.here.needs.of(name).modules
         if changed & {module.partition(".")[0] for module in modules}:
             yield Transfer(name, "differs")
+
+
+def _require_names(request: Request) -> None:
+    """Refuse a name and a version that the server would refuse, before anything is sent."""
+    try:
+        service_name(request.name)
+        if request.version:
+            checked_version(request.version)
+    except InvalidName as error:
+        raise InvalidInput(str(error)) from None
 
 
 def _title(request: Request) -> str:

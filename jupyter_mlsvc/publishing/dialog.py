@@ -24,6 +24,7 @@ from jupyter_mlsvc.wire.names import version as checked_version
 
 Json = dict[str, Any]
 
+_CONFLICT_ADVICE: Final = " Publish another version"
 _FORCE_ADVICE: Final = " Correct it, or publish it all the same with"
 """What the server says to programs; a dialog has a button for it."""
 
@@ -124,7 +125,7 @@ def publish(**request: Any) -> Json:
     except NotPublishable as error:
         answer["error"] = _error(error.in_notebook(), force=True)
     except Conflict as error:
-        answer["error"] = _error(error.in_notebook(), code="conflict")
+        answer["error"] = _error(_without_magics(error.in_notebook()), code="conflict")
         answer["error"]["next"] = check_name(wanted.name)["next"]
     except BadRequest as error:
         # What the publish check found wrong is no reason for somebody who knows better.
@@ -137,6 +138,11 @@ def publish(**request: Any) -> Json:
     else:
         answer |= _answer(connection, wanted, published)
     return answer
+
+
+def _without_magics(message: str) -> str:
+    """Leave out what a sentence tells people to type, as a dialog has buttons for it."""
+    return message.partition(_CONFLICT_ADVICE)[0]
 
 
 def _error(message: str, *, force: bool = False, code: str | None = None) -> Json:

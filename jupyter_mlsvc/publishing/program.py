@@ -126,7 +126,8 @@ def publish(  # noqa: PLR0913 - what a service is made of
         replace=replace,
     )
     if isinstance(what, str):
-        request.code = python_of(what)[0]
+        found = python_of(what)
+        request.code, request.warnings = found.code, found.notes
     elif is_fitted_model(what):
         request.model = what
     elif callable(what):

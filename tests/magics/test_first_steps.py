@@ -12,7 +12,7 @@ from jupyter_mlsvc.magics.connection import MlsvcConnection
 from jupyter_mlsvc.publishing import check_name, publish, suggest
 from tests.notebooks.tables import README
 
-from .conftest import Run
+from .conftest import Run, ShownError
 
 pytestmark = pytest.mark.kernel
 
@@ -111,6 +111,7 @@ def test_a_dialog_says_what_would_help(run: Run, on_server: InteractiveShell) ->
     rows = {"inputs": [{"name": "x", "type": "integer"}], "outputs": [{"name": "y", "type": ""}]}
     conflict = publish(name="Helped", version="V1.0", code="y = x", **rows)["error"]
     assert (conflict["code"], conflict["next"], conflict["force"]) == ("conflict", "V1.1", False)
+    assert conflict["message"] == "Version 'V1.0' of service 'Helped' exists already."
     failing = publish(name="Helped", code="y = x / 0", **rows)["error"]
     assert failing["force"] is True
     assert "ZeroDivisionError" in failing["message"]
@@ -118,3 +119,55 @@ def test_a_dialog_says_what_would_help(run: Run, on_server: InteractiveShell) ->
     assert publish(name="Helped", code="y = x / 0", force=True, **rows)["error"] is None
     unset = publish(name="Helped", code="z = x", **rows)["error"]
     assert (unset["force"], unset["message"]) == (True, "The code never sets the output 'y'.")
+    nameless = publish(name="", code="y = x", **rows)["error"]
+    assert "no valid service name" in nameless["message"]
+    rows["inputs"][0]["type"] = "dataframe"
+    mistyped = publish(name="Helped", code="y = x", **rows)["error"]
+    assert mistyped["message"].startswith(
+        "'x' has the unknown type 'dataframe'. Did you mean 'data.frame'? Use one of logical,"
+    )
+
+
+def test_lines_of_ipython_are_not_lost_without_a_word(run: Run) -> None:
+    run("x = 2").result.raise_error()
+    cell = "-i x -o y\n%matplotlib inline\n!echo hi\nfor _ in [1]:\n    %time y = x + 1"
+    ran = run(f"%%publish Timed {cell}")
+    assert ran.value.code == "for _ in [1]:\n    y = x + 1\n"
+    assert ran.stdout.startswith("Left out, as a service runs Python alone: !echo hi.\n")
+    assert "!echo hi." in suggest(f"%%publish Timed {cell}")["warnings"][0]
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("pipe Loans", "What is published stands last: %publish Loans pipe."),
+        (
+            "Loans raw",
+            "raw (LogisticRegression) is not fitted, so it is no model yet: call raw.fit",
+        ),
+        ("applicant", "There is no code to publish, and applicant (DataFrame) is no model"),
+        ("Loans called", "called (Called) is published as a function: %publish NAME -f called."),
+        ("Loans V1.0", "There is no code to publish."),
+    ],
+)
+def test_a_line_without_code_says_what_is_missing(run: Run, line: str, told: str) -> None:
+    run(FIT).result.raise_error()
+    run("raw = LogisticRegression()").result.raise_error()
+    run("class Called:\n    def __call__(self): return 1\ncalled = Called()").result.raise_error()
+    assert str(run(f"%publish {line}").error).startswith(told)
+
+
+@pytest.mark.parametrize("line", ["y = x * 2", "y=x*2", "V1.0 y = x * 2"])
+def test_code_may_follow_the_name(run: Run, line: str) -> None:
+    run("x = 2").result.raise_error()
+    run(f"%publish Double {line}").result.raise_error()
+    assert run("%consume Double V1.0 x=4").value.y == 8
+
+
+def test_a_refusal_in_a_notebook_names_the_way_on(shown_error: ShownError, run: Run) -> None:
+    run("x = 2").result.raise_error()
+    shown = shown_error("%%publish Lost -i x -o z\ny = x")
+    assert shown.splitlines() == [
+        "NotPublishable: The code never sets the output 'z'.",
+        "Correct it, or go on all the same with --force.",
+    ]

@@ -169,6 +169,7 @@ def test_a_value_is_a_literal_or_an_expression_of_the_notebook(text: str, value:
     ("text", "message"),
     [
         ("missing", "there is no variable 'missing' here"),
+        ("exi", "there is no variable 'exi' here."),
         ("rows", "there is no variable 'rows' here. Did you mean 'row'?"),
         ("row[5]", "IndexError: list index out of range"),
         ("", "no Python expression"),

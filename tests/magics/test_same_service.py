@@ -211,9 +211,11 @@ def test_cells_that_ran_are_published_by_their_numbers(
     on_server.history_manager.reset()
     on_server.run_cell("income = 2.5", store_history=True)
     on_server.run_cell("double = income * 2", store_history=True)
-    on_server.run_cell("%time half = double / 4", store_history=True)
-    service = run("%publish Cells --cells 2-3 -i income -o double").value
-    assert service.code.strip() == "double = income * 2"
+    on_server.run_cell("%time half = double / 4\n%pwd", store_history=True)
+    ran = run("%publish Cells --cells 2-3 -i income -o double")
+    service = ran.value
+    assert service.code.strip() == "double = income * 2\nhalf = double / 4"
+    assert "Left out, as a service runs Python alone: %pwd." in ran.stdout
     assert run("%consume Cells income=4").value.double == 8
     assert isinstance(run("%publish Cells --cells 70-80").error, UsageError)
 
