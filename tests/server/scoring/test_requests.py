@@ -189,13 +189,14 @@ async def test_a_service_without_inputs_takes_an_empty_body(serve: Serve, body: 
             '"v": \xe2\x80\xa6}, got an array.'.encode("latin-1").decode(),
         ),
         (
-            b"{n: 1}",
+            b"{1: 1}",
             "The body is not JSON that can be read: JSON is malformed: object keys must be strings "
             "(byte 1).",
         ),
         (
             b"\xff",
-            "The body is not JSON that can be read: JSON is malformed: invalid character (byte 0).",
+            "The body is not JSON that can be read: it is not in UTF-8 (byte 0 is 0xFF), perhaps "
+            "in Latin-1 or Windows-1252; send UTF-8.",
         ),
     ],
 )
