@@ -96,6 +96,7 @@ def definition_options(function: F) -> F:
             "-i",
             "--inputs",
             type=csv_parameters,
+            action="extend",
             metavar="NAME[:TYPE],…",
             help="inputs of the service; types: logical, numeric, integer, character, vector, "
             "matrix, data.frame, by default that of the value in this notebook",
@@ -104,6 +105,7 @@ def definition_options(function: F) -> F:
             "-o",
             "--outputs",
             type=csv_parameters,
+            action="extend",
             metavar="NAME[:TYPE],…",
             help="outputs of the service",
         ),
@@ -115,6 +117,7 @@ def definition_options(function: F) -> F:
         argument(
             "--files",
             type=csv_files,
+            action="extend",
             metavar="NAME,…",
             help="files that the code writes and callers get",
         ),

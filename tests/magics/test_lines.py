@@ -88,6 +88,17 @@ def test_lists_may_have_spaces_after_commas() -> None:
     assert (read.inputs, read.outputs, read.code) == (["a", "b"], ["c", "d"], "x = 1")
 
 
+def test_an_option_of_several_names_may_come_again() -> None:
+    read = execute("-i a -i b -o c -o d x = 1")
+    assert (read.inputs, read.outputs) == (["a", "b"], ["c", "d"])
+    made = publish("I V -i a:vector -i b --files p.png --files q.csv -o c -o d x")
+    assert [item.name for item in made.inputs] == ["a", "b"]
+    assert [item.name for item in made.outputs] == ["c", "d"]
+    assert made.files == ["p.png", "q.csv"]
+    # What one line was given is nothing to the next.
+    assert execute("x = 1").inputs == []
+
+
 def test_a_type_that_is_left_out_is_found_out_later() -> None:
     assert [(item.name, item.type) for item in publish("I V -i a x").inputs] == [("a", None)]
 
