@@ -28,6 +28,7 @@ from jupyter_mlsvc.planning.sources import Here, Reason, Sources, Transfer, find
 from jupyter_mlsvc.planning.trial import check_text, check_values
 from jupyter_mlsvc.planning.wording import listed
 from jupyter_mlsvc.wire.columns import columns_of
+from jupyter_mlsvc.wire.library_settings import SETTERS, changed_settings
 from jupyter_mlsvc.wire.models import ColumnDefinition, ParameterDefinition
 from jupyter_mlsvc.wire.names import InvalidName, service_name
 from jupyter_mlsvc.wire.names import version as checked_version
@@ -149,6 +150,7 @@ class Planner:
         if runtime == "Python" and request.snapshot is None:
             codes = (definition.code, request.init_code, request.setup_code)
             plan.files = local_files(sources.modules, codes, Path.cwd())
+            plan.warnings += _notes_on_settings(codes)
         plan.warnings += [*expanded.warnings, *definition.warnings]
         plan.problems += definition.problems
         # Of a snapshot that is not found the server knows whether it is unknown or another's.
@@ -375,6 +377,17 @@ def _outdated(plan: Plan, files: Sequence[str]) -> Iterator[Transfer]:
         modules = plan.here.needs.of(name).modules
         if changed & {module.partition(".")[0] for module in modules}:
             yield Transfer(name, "differs")
+
+
+def _notes_on_settings(codes: Sequence[str]) -> Iterator[str]:
+    """Say which settings of the notebook the code does without, and does not set itself."""
+    for each in changed_settings():
+        if not any(word in code for word in SETTERS.get(each.library, ()) for code in codes):
+            yield (
+                f"The notebook has {each.library} set to {each.name} = {each.value}. Services do "
+                f"not take that over: calls run with {each.usual} unless the code or --setup sets "
+                "it."
+            )
 
 
 def _require_names(request: Request) -> None:

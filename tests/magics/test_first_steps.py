@@ -171,3 +171,17 @@ def test_a_refusal_in_a_notebook_names_the_way_on(shown_error: ShownError, run: 
         "NotPublishable: The code never sets the output 'z'.",
         "Correct it, or go on all the same with --force.",
     ]
+
+
+def test_settings_of_the_notebook_that_services_lack_are_named(run: Run) -> None:
+    run(f"{FIT}import sklearn\nsklearn.set_config(transform_output='pandas')").result.raise_error()
+    try:
+        ran = run(f"%%publish Loans\n{CELL}")
+        setup = "import sklearn; sklearn.set_config(transform_output='pandas')"
+        set_up = run(f'%%publish Loans --setup "{setup}"\n{CELL}')
+    finally:
+        run("sklearn.set_config(transform_output='default')").result.raise_error()
+    told = "The notebook has scikit-learn set to transform_output = 'pandas'."
+    assert ran.stdout.startswith(told)
+    assert "scikit-learn" not in set_up.stdout.split("Out[")[0]
+    assert told not in run(f"%%publish Loans\n{CELL}").stdout

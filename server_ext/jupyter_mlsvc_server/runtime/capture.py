@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Final
 
 from jupyter_mlsvc.wire.inventory import package_versions, type_name
+from jupyter_mlsvc.wire.library_settings import changed_settings
 from jupyter_mlsvc.wire.objects import (
     Namespace,
     NamespacePickler,
@@ -39,7 +40,6 @@ from jupyter_mlsvc_server.runtime.manifest import (
 from jupyter_mlsvc_server.runtime.marks import Known, Marks
 from jupyter_mlsvc_server.runtime.order import in_order
 from jupyter_mlsvc_server.runtime.reasons import NotImportable, explain
-from jupyter_mlsvc_server.runtime.session_settings import changed_settings
 
 SMALLEST_BUFFER: Final = 64 * 1024
 """Bytes from which on a buffer is kept out of the stream, so that it can be mapped and shared."""

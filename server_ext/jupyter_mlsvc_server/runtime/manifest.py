@@ -10,6 +10,8 @@ from typing import Final
 
 import msgspec
 
+from jupyter_mlsvc.wire.library_settings import Setting
+
 FORMAT: Final = 1
 """Version of the manifest and of the stream it describes."""
 
@@ -63,15 +65,6 @@ class SkippedFile(msgspec.Struct, frozen=True, kw_only=True):
 
     path: str
     reason: str
-
-
-class Setting(msgspec.Struct, frozen=True, kw_only=True):
-    """An option of a library that was not as in a new process, with both values as text."""
-
-    library: str
-    name: str
-    value: str
-    usual: str
 
 
 class Workspace(msgspec.Struct, frozen=True, kw_only=True):
