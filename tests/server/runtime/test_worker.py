@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,9 @@ class Watched(Program):
 @pytest.fixture
 def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Watched:
     monkeypatch.chdir(tmp_path)
+    # A worker has temporary files in a folder of its own; this process gets its own back.
+    monkeypatch.setenv("TMPDIR", tempfile.gettempdir())
+    monkeypatch.setattr(tempfile, "tempdir", None)
     service = Service(
         label="Sum/1.0",
         code="y = x.sum()",
