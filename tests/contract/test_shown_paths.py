@@ -55,6 +55,7 @@ PYTHON: dict[str, tuple[str, str]] = {
         "helper_of_mine.py",
     ),
     "a file that is not there": ("import os\nopen(os.path.abspath('none.csv'))", "'none.csv'"),
+    "the working directory": ("import os\nraise ValueError(os.getcwd())", "ValueError: ."),
 }
 
 

@@ -188,6 +188,9 @@ class Exchange:
             return decode_json(body, msgspec.json.decode, is_lenient=is_lenient)
         except UnreadableJson as error:
             raise Misfit(f"The body is not JSON that can be read: {error}.") from error
+        except msgspec.ValidationError as error:
+            # Of what is read as it comes, only a number can be wrong.
+            raise Misfit("A number in the body is beyond 1.8e308 and can't be read.") from error
 
     def _problems(self, given: dict[str, Any]) -> str:
         """Tell everything that is wrong with what was given."""

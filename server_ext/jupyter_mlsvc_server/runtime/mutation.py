@@ -78,8 +78,20 @@ class MutationDetector:
             (threading.local, lambda value, _is_users: self._dict(vars(value), True)),
             ((tuple, frozenset), self._all_of),
             (types.FunctionType, self._function),
+            (types.MethodType, self._parts("__self__", "__func__")),
+            (functools.partial, self._parts("func", "args", "keywords")),
+            ((staticmethod, classmethod), self._parts("__func__")),
+            (property, self._parts("fget", "fset", "fdel")),
             (type, self._class),
         )
+        self._of_packages: Mapping[str, Callable[[Any, bool], None]] = {
+            "numpy": self._of_numpy,
+            "pandas": self._frame,
+            "polars": self._columns,
+            "array": self._buffer,
+            "_io": self._file_in_memory,
+            "decimal": self._decimal_context,
+        }
         self._checks: list[_Check] = []
         self._members = 0
         self._seen: set[int] = set()
@@ -144,18 +156,15 @@ class MutationDetector:
         for kinds, look in self._looks:
             if isinstance(value, kinds):
                 look(value, is_users)
+                if type(value).__module__ == "__main__":
+                    # Such as a dict of a class of the user's own, which has attributes as well.
+                    self._instance(value, is_users)
                 return
         package = type(value).__module__.partition(".")[0]
-        if package == "numpy":
-            self._of_numpy(value, is_users)
-        elif package == "pandas":
-            self._frame(value)
-        elif hasattr(type(value), "__next__") and package in {"builtins", "itertools"}:
+        if hasattr(type(value), "__next__") and package in {"builtins", "itertools"}:
             self._iterator(value)
-        elif package == "array":
-            self._buffer(value, is_users)
         else:
-            self._instance(value)
+            self._of_packages.get(package, self._instance)(value, is_users)
 
     def _take(self, count: int) -> bool:
         """Tell whether so many more members may be looked at."""
@@ -210,6 +219,8 @@ class MutationDetector:
                 before = version()
                 self._add(lambda: version() == before)
             return
+        if "default_factory" in self._facts.stored and hasattr(value, "default_factory"):
+            self._same(value, "default_factory")
         keys, members = tuple(value), tuple(value.values())
         if _KEYS.issuperset(map(type, keys)) and _TEXTS.issuperset(map(type, members)):
             self._add(lambda: tuple(value.values()) == members and tuple(value) == keys)
@@ -229,6 +240,23 @@ class MutationDetector:
         self._add(
             lambda: len(value) == length and (members is None or all(map(is_, value, members)))
         )
+        if members is None:
+            self._large_set(value)
+
+    def _large_set(self, value: set[Any]) -> None:
+        """Look at the memory that a set keeps its members in."""
+        table = ctypes.c_void_p.from_address(id(value) + _TABLE_AT)
+        address = table.value or 0
+        size = (ctypes.c_ssize_t.from_address(id(value) + _MASK_AT).value + 1) * _ENTRY
+        if self._watch_pages(address, size):
+            last = address + size - PAGE
+            ends = ctypes.string_at(address, PAGE), ctypes.string_at(last, PAGE)
+            self._add(
+                lambda: (
+                    table.value == address
+                    and (ctypes.string_at(address, PAGE), ctypes.string_at(last, PAGE)) == ends
+                )
+            )
 
     def _buffer(self, value: Any, _is_users: bool) -> None:
         with memoryview(value) as view:
@@ -239,6 +267,21 @@ class MutationDetector:
         else:
             self._add(lambda: len(value) == size)
             self._watch_pages(ctypes.addressof(ctypes.c_char.from_buffer(value)), size)
+
+    def _file_in_memory(self, value: Any, _is_users: bool) -> None:
+        """Put back how far a file in memory was read; look at what is in it."""
+        if not hasattr(value, "getvalue"):
+            return
+        position, content = value.tell(), value.getvalue()
+        self._restores.append(lambda: None if value.closed else value.seek(position))
+        # Bytes that nobody has written to are the same object.
+        self._add(lambda: value.getvalue() == content)
+
+    def _decimal_context(self, value: Any, _is_users: bool) -> None:
+        """Look at a context of decimal's, but for its flags, which each calculation sets."""
+        if hasattr(value, "prec"):
+            before = _arithmetic(value)
+            self._add(lambda: _arithmetic(value) == before)
 
     def _cache(self, value: Any, _is_users: bool) -> None:
         """Have a function of the user's forget what it was called with."""
@@ -254,6 +297,20 @@ class MutationDetector:
 
         self._restores.append(forget)
         self._all_of((function,), True)
+
+    def _parts(self, *names: str) -> Callable[[Any, bool], None]:
+        """Look at what cannot be replaced in an object, but may be changed itself."""
+        return lambda value, _is_users: self._all_of((getattr(value, name) for name in names), True)
+
+    def _columns(self, value: Any, _is_users: bool) -> None:
+        """Put a frame or column of polars back, whose copy shares memory until it is changed."""
+        for name in ("_df", "_s"):
+            if hasattr(value, name):
+                self._put_back_copy(value, name)
+
+    def _put_back_copy(self, value: Any, name: str) -> None:
+        before = getattr(value, name).clone()
+        self._restores.append(lambda: setattr(value, name, before.clone()))
 
     def _random(self, value: random.Random, _is_users: bool) -> None:
         state = value.getstate()
@@ -281,6 +338,7 @@ class MutationDetector:
         if function.__module__ != "__main__":
             return
         self._dict(vars(function), True)
+        self._names_of(function)
         kept = (function.__code__, function.__defaults__, function.__kwdefaults__)
         self._add(
             lambda: (
@@ -307,9 +365,20 @@ class MutationDetector:
         members = vars(value)
         length = len(members)
         self._add(lambda: len(members) == length)
+        self._names_of(value)
+        if "__subclasses__" in self._facts.names:
+            known: list[type] = type.__subclasses__(value)
+            self._add(lambda: type.__subclasses__(value) == known)
         self._attributes(members, True)
+        self._all_of((*value.__bases__, type(value)), True)
 
-    def _instance(self, value: Any) -> None:
+    def _names_of(self, value: Any) -> None:
+        """Look at what the code sets of what each object, class or function has."""
+        for name in _OF_ALL & self._facts.stored:
+            if hasattr(value, name):
+                self._same(value, name)
+
+    def _instance(self, value: Any, _is_users: bool) -> None:
         module = type(value).__module__
         is_users = module == "__main__"
         members = getattr(value, "__dict__", None)
@@ -320,10 +389,14 @@ class MutationDetector:
                 # An object of a library may keep what it has computed; that is no change.
                 self._attributes(members, module.partition(".")[0] in _DATA_PACKAGES)
                 # But what the code itself sets there is one.
-                absent = self._facts.stored - members.keys()
+                sets = {of for by, of in _SET_BY.items() if by in self._facts.names}
+                absent = (self._facts.stored | sets) - members.keys()
                 if absent:
                     self._add(lambda: absent.isdisjoint(members))
         if is_users:
+            self._names_of(value)
+            # Methods may change what their class has.
+            self._all_of((type(value),), True)
             for name in _slots(type(value)):
                 self._slot(value, name)
 
@@ -362,12 +435,20 @@ class MutationDetector:
         elif hasattr(value, "random_raw"):
             state = value.state
             self._restores.append(lambda: setattr(value, "state", state))
+            if "spawn" in self._facts.names:
+                self._all_of((getattr(value, "seed_seq", None),), True)
+        elif hasattr(value, "n_children_spawned"):
+            spawned = value.n_children_spawned
+            self._add(lambda: value.n_children_spawned == spawned)
         else:
             self._array(value, is_users)
 
     def _array(self, value: Any, is_users: bool) -> None:
         if not hasattr(value, "nbytes") or not hasattr(value, "flat"):
             return
+        if not (self._facts.stored.isdisjoint(_FORMS) and self._facts.names.isdisjoint(_RESHAPES)):
+            form = _form(value)
+            self._add(lambda: _form(value) == form)
         if value.nbytes > WHOLE_ARRAY:
             self._large_array(value, is_users)
             return
@@ -382,9 +463,6 @@ class MutationDetector:
         else:
             whole = value.tobytes()
             self._add(lambda: value.tobytes() == whole)
-        if not self._facts.names.isdisjoint(_RESHAPES):
-            shape, kind = value.shape, value.dtype
-            self._add(lambda: value.shape == shape and value.dtype == kind)
 
     def _large_array(self, value: Any, is_users: bool) -> None:
         if not (value.flags.c_contiguous or value.flags.f_contiguous):
@@ -408,15 +486,22 @@ class MutationDetector:
         whole = view.tobytes()
         self._add(lambda: view.tobytes() == whole)
 
-    def _frame(self, value: Any) -> None:
+    def _frame(self, value: Any, _is_users: bool) -> None:
         """Look at the arrays below a DataFrame or Series."""
         manager = getattr(value, "_mgr", None)
         blocks = getattr(manager, "blocks", None)
         if not isinstance(blocks, tuple):
             self._index(value)
+            if not hasattr(type(value), "_engine"):  # an array, not an index
+                self._values(value)
             return
         axes = tuple(getattr(manager, "axes", ()))
         self._attrs(value)
+        if hasattr(value, "_name"):
+            self._same(value, "_name")
+        if "allows_duplicate_labels" in self._facts.stored:
+            allows = value.flags.allows_duplicate_labels
+            self._add(lambda: value.flags.allows_duplicate_labels is allows)
         for axis in axes:
             self._index(axis)
         self._add(
@@ -469,6 +554,19 @@ def _is_same(now: Any, before: Any) -> bool:
     return now is before or (type(now) is int and type(before) is int and now == before)
 
 
+def _form(array: Any) -> tuple[Any, ...]:
+    """Give what an array has besides its elements."""
+    kind = array.dtype
+    return array.shape, array.strides, kind.str, kind.names, array.flags.writeable
+
+
+def _arithmetic(context: Any) -> tuple[Any, ...]:
+    return (
+        context.prec, context.rounding, context.Emin, context.Emax, context.capitals,
+        context.clamp, dict(context.traps),
+    )  # fmt: skip
+
+
 def _slots(kind: type) -> list[str]:
     """Give the attributes of a class that are in no dict."""
     found: list[str] = []
@@ -485,7 +583,29 @@ _MEMBERS_AT: Final = 24
 
 _POINTER: Final = ctypes.sizeof(ctypes.c_void_p)
 
-_RESHAPES: Final = frozenset({"shape", "dtype", "strides", "resize", "setflags"})
+_MASK_AT: Final = 32
+"""Where CPython's sets keep how many entries their table has, less one."""
+
+_TABLE_AT: Final = 40
+"""Where they keep the address of that table."""
+
+_ENTRY: Final = 2 * _POINTER
+
+_RESHAPES: Final = frozenset({"resize", "setflags"})
+
+_FORMS: Final = frozenset({"shape", "dtype", "strides", "names", "writeable"})
+"""Attributes of arrays that change them when they are set."""
+
+_OF_ALL: Final = frozenset({"__class__", "__name__", "__qualname__", "__bases__"})
+
+_SET_BY: Final = {
+    "set_output": "_sklearn_output_config",
+    "set_fit_request": "_metadata_request",
+    "set_predict_request": "_metadata_request",
+    "set_transform_request": "_metadata_request",
+    "set_score_request": "_metadata_request",
+}
+"""What methods of scikit-learn add to an object that did not have it."""
 
 _PARTS_OF_ARRAYS: Final = (
     "_ndarray",

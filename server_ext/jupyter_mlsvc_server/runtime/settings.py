@@ -371,6 +371,23 @@ def _write_pools(value: tuple[Any, ...]) -> None:
             each.set_num_threads(wanted[each.filepath])
 
 
+def _read_parallel() -> Any:
+    return getattr(_library("joblib.parallel")._backend, "config", None)  # noqa: SLF001 - no public way
+
+
+def _write_parallel(value: Any) -> None:
+    backend = _library("joblib.parallel")._backend  # noqa: SLF001 - no public way
+    if value is None:
+        del backend.config
+    else:
+        backend.config = value
+
+
+def _write_arrow(value: tuple[int, int]) -> None:
+    _library("pyarrow").set_cpu_count(value[0])
+    _library("pyarrow").set_io_thread_count(value[1])
+
+
 def _write_colours(value: tuple[str, ...]) -> None:
     maps = _library("matplotlib").colormaps
     for name in tuple(maps):
@@ -446,6 +463,9 @@ SETTINGS: Final = (
     Setting("event loop of asyncio", "asyncio.events",
             _words("asyncio get_event_loop set_event_loop new_event_loop set_event_loop_policy"),
             _read_loop, _write_loop),
+    Setting("first day of the week", "calendar", _words("setfirstweekday firstweekday"),
+            lambda: _library("calendar").firstweekday(),
+            lambda value: _library("calendar").setfirstweekday(value)),
     Setting("how classes are pickled", "copyreg", _words("copyreg dispatch_table"),
             lambda: dict(_library("copyreg").dispatch_table),
             _write_table("copyreg", "dispatch_table")),
@@ -481,6 +501,11 @@ SETTINGS: Final = (
     Setting("threads of numerical libraries", "threadpoolctl",
             _words("threadpool_limits threadpoolctl ThreadpoolController set_num_threads"),
             _read_pools, _write_pools),
+    Setting("joblib's backend", "joblib.parallel", _words("parallel_config parallel_backend"),
+            _read_parallel, _write_parallel),
+    Setting("threads of Arrow", "pyarrow", _words("set_cpu_count set_io_thread_count"),
+            lambda: (_library("pyarrow").cpu_count(), _library("pyarrow").io_thread_count()),
+            _write_arrow),
     Setting("matplotlib's colour maps", "matplotlib", _words("colormaps register_cmap"),
             lambda: tuple(_library("matplotlib").colormaps), _write_colours),
 )  # fmt: skip

@@ -39,7 +39,12 @@ def without_paths(text: str, folders: Iterable[str] = ()) -> str:
     """
     if "/" not in text:
         return text
-    for folder in (*sorted(filter(None, folders), key=len, reverse=True), *_library_folders()):
+    for folder in sorted(filter(None, folders), key=len, reverse=True):
+        text = text.replace(f"{folder}/", "")
+        if folder in text:
+            # The folder itself, with nothing of it behind.
+            text = re.sub(rf"{re.escape(folder)}(?![\w.-])", ".", text)
+    for folder in _library_folders():
         text = text.replace(f"{folder}/", "")
     kept, at, seen = [], 0, 0
     for found in _LIBRARIES.finditer(text):

@@ -17,11 +17,13 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 Serve = Callable[..., Awaitable[Service]]
 
 WORKSPACE = """
-import abc, collections, functools, itertools, json, random, types
+import abc, collections, decimal, functools, io, itertools, json, random, types
 import numpy as np
 import pandas as pd
+import polars as pl
 from scipy import sparse
 from sklearn.linear_model import LinearRegression
+from sklearn.preprocessing import StandardScaler
 large = np.zeros(400_000)
 prices = list(map(float, range(60_000)))
 long = dict.fromkeys(range(60_000), 0)
@@ -50,6 +52,33 @@ class Point:
     def __init__(self): self.x = 1
 point = Point()
 class Shape(abc.ABC): pass
+class Counting:
+    made = 0
+    log = []
+    def count(self): type(self).made += 1
+    def note(self): self.log.append(1)
+class Inner(Counting): pass
+counting = Inner()
+members = set(range(20_000))
+digits = decimal.Context(prec=5)
+text, octets, many_octets = io.StringIO('words'), io.BytesIO(b'words'), io.BytesIO(bytes(200_000))
+series = pd.Series([1, 2], name='s')
+groups = collections.defaultdict(list)
+record = np.zeros(3, dtype=[('a', 'f8'), ('b', 'i4')])
+seeds = np.random.SeedSequence(5)
+class Counted(dict): pass
+class Listed(list): pass
+counted, listed = Counted(a=1), Listed([1])
+noted = counting.note
+def collect(item, into): into.append(item)
+collecting = functools.partial(collect, into=[])
+class Static:
+    @staticmethod
+    def add(item, into=[]): into.append(item); return len(into)
+cells = pl.DataFrame({'a': [1, 2]})
+cell = pl.Series('a', [1, 2])
+whole, kinds = pd.array([1, None], dtype='Int64'), pd.Categorical(['a', 'b'])
+scaler = StandardScaler().fit(np.eye(3))
 def set_precision():
     import decimal
     decimal.getcontext().prec = 3
@@ -257,6 +286,51 @@ TABLE = {
     "slots": ("y = point.x", "point.x = 7"),
     "namespace": ("y = vars(space)", "space.b = 1"),
     "counter": ("y = dict(bag)", "bag['z'] = 1"),
+    "class by a method": ("y = counting.made", "counting.count()"),
+    "list of a base class by a method": ("y = len(counting.log)", "counting.note()"),
+    "class of an object": ("y = type(counting).__name__", "counting.__class__ = Counting"),
+    "name of a class": ("y = Counting.__name__", "Counting.__name__ = 'leak'"),
+    "subclasses": ("y = len(Point.__subclasses__())", "class Leak(Point): pass"),
+    "large set": ("y = 7 in members, 7_000 in members",
+                  "members.remove(7_000); members.add(-1)"),
+    "large set's first member": ("y = 0 in members", "members.remove(0); members.add(70_000)"),
+    "context of decimal": ("y = digits.prec", "digits.prec = 9"),
+    "text read": ("y = text.tell()", "text.read()"),
+    "text written": ("y = text.getvalue()", "text.write('leak')"),
+    "bytes written": ("y = octets.getvalue().decode()", "octets.write(b'leak')"),
+    "many bytes written": ("y = many_octets.getvalue()[150_000]",
+                           "many_octets.seek(150_000); many_octets.write(b'leak')"),
+    "name of a series": ("y = series.name", "series.name = 'leak'"),
+    "flags of a frame": ("y = frame.flags.allows_duplicate_labels",
+                         "frame.flags.allows_duplicate_labels = False"),
+    "factory of a dict": ("y = repr(groups.default_factory)", "groups.default_factory = int"),
+    "names of an array's fields": ("y = record.dtype.names", "record.dtype.names = ('z', 'w')"),
+    "shape of a large array": ("y = large.shape", "large.shape = (400, 1000)"),
+    "large array made constant": ("y = large.flags.writeable", "large.flags.writeable = False"),
+    "large array made constant by a method": ("y = large.flags.writeable",
+                                              "large.setflags(write=False)"),
+    "children of a seed": ("y = seeds.n_children_spawned", "seeds.spawn(2)"),
+    "children of a generator": ("y = rng.bit_generator.seed_seq.n_children_spawned",
+                                "rng.spawn(2)"),
+    "output of a transformer": ("y = type(scaler.transform(np.eye(3))).__name__",
+                                "scaler.set_output(transform='pandas')"),
+    "attribute of a dict": ("y = hasattr(counted, 'leak')", "counted.leak = 1"),
+    "attribute of a list": ("y = vars(listed)", "listed.leak = 1"),
+    "bound method": ("y = len(noted.__self__.log)", "noted()"),
+    "argument of a partial": ("y = len(collecting.keywords['into'])", "collecting(1)"),
+    "default of a static method": ("y = len(Static.add.__defaults__[0])", "Static.add(1)"),
+    "names of polars' columns": ("y = cells.columns", "cells.columns = ['leak']"),
+    "column of polars added": ("y = cells.columns",
+                               "cells.insert_column(0, pl.Series('leak', [1, 2]))"),
+    "value of polars": ("y = cells['a'].to_list()", "cells[0, 'a'] = 7"),
+    "series of polars": ("y = cell.to_list(), cell.name", "cell[0] = 7; cell.rename('leak')"),
+    "lone array of pandas": ("y = str(whole[0])", "whole[0] = 7"),
+    "lone categories": ("y = list(kinds)", "kinds[0] = 'b'"),
+    "joblib": ("import joblib.parallel as j; y = type(j.get_active_backend()[0]).__name__",
+               "j.parallel_config(backend='threading')"),
+    "threads of Arrow": ("import pyarrow as pa; y = pa.cpu_count()", "pa.set_cpu_count(y + 3)"),
+    "first day of the week": ("import calendar; y = calendar.firstweekday()",
+                              "calendar.setfirstweekday(6)"),
 }  # fmt: skip
 
 
@@ -306,6 +380,15 @@ USUAL = {
     "a file": "open('a.txt', 'w').write('x'); y = open('a.txt').read()",
     "texts": "import re, json; y = [re.sub('a', 'b', 'aa'), json.loads('[1]'), 'x'.upper()]",
     "code in a text": "y = eval('1 + 1')",
+    "a file in memory": "y = text.read() + octets.read().decode(); many_octets.read()",
+    "a method": "y = counting.made, type(counting).__name__, Counting.__name__",
+    "a large set is looked up in": "y = len(members & {1, 2}), sum(members), sorted(members)[0]",
+    "a context of decimal": "y = str(digits.divide(decimal.Decimal(1), 3))",
+    "an array has a shape": "y = large.shape, large.dtype.names, large.strides; a = large.copy()\n"
+                            "a.shape = (400, 1000)",
+    "a frame of polars": "y = cells.with_columns(b=pl.col('a') * 2)['b'].to_list(), cell.sum()",
+    "a bound method": "y = noted.__name__, collecting.func.__name__, len(counted), len(listed)",
+    "a transformer": "y = scaler.transform(np.eye(3)).tolist()",
     "a date": "y = str(pd.to_datetime('2020-01-02') + pd.Timedelta(days=1))",
 }  # fmt: skip
 

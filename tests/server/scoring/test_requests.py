@@ -194,6 +194,18 @@ async def test_a_service_without_inputs_takes_an_empty_body(serve: Serve, body: 
             "(byte 1).",
         ),
         (
+            b'{"n": 1e400, "v": [1]}',
+            "A number in the body is beyond 1.8e308 and can't be read.",
+        ),
+        (
+            b'{"n": 1, "v": [-1e400]}',
+            "A number in the body is beyond 1.8e308 and can't be read.",
+        ),
+        (
+            b'{"n": ' + b"9" * 5_000 + b', "v": [1]}',
+            "A number in the body is beyond 1.8e308 and can't be read.",
+        ),
+        (
             b"\xff",
             "The body is not JSON that can be read: it is not in UTF-8 (byte 0 is 0xFF), perhaps "
             "in Latin-1 or Windows-1252; send UTF-8.",
