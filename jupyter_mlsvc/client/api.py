@@ -14,8 +14,16 @@ import msgspec
 from jupyter_mlsvc.client.auth import Anonymous, Auth
 from jupyter_mlsvc.client.payload import estimated_bytes
 from jupyter_mlsvc.client.transport import ApiRequest, ApiResponse, Timeout, Transport, Upload
-from jupyter_mlsvc.errors import ApiError, NotLoggedIn, PayloadTooLarge, UnexpectedAnswer, api_error
+from jupyter_mlsvc.errors import (
+    ApiError,
+    InvalidInput,
+    NotLoggedIn,
+    PayloadTooLarge,
+    UnexpectedAnswer,
+    api_error,
+)
 from jupyter_mlsvc.wire.models import StatusResponse
+from jupyter_mlsvc.wire.plain import ValueProblem, require_text
 from jupyter_mlsvc.wire.problem import Problem
 
 T = TypeVar("T")
@@ -94,7 +102,7 @@ class Api:
             Body that msgspec encodes; ``body`` is for bytes as they are.
         """
         if json is not None:
-            body = msgspec.json.encode(json)
+            body = _encoded(json)
         headers = {"Accept": "*/*"}
         if body is not None:
             headers["Content-Type"] = content_type
@@ -202,6 +210,19 @@ class Api:
             exception_type=problem.exception_type,
             request_id=response.headers.get("X-Request-Id", ""),
         )
+
+
+def _encoded(json: object) -> bytes:
+    try:
+        return msgspec.json.encode(json)
+    except ValueError:  # half a character, or an integer of thousands of digits
+        if isinstance(json, dict):
+            try:
+                for name, value in json.items():
+                    require_text(value, name)
+            except ValueProblem as problem:
+                raise InvalidInput(str(problem)) from None
+        raise
 
 
 def body_chunks(response: ApiResponse) -> Iterator[bytes]:

@@ -18,6 +18,7 @@ from jupyter_mlsvc.wire.models import (
 )
 from jupyter_mlsvc.wire.names import find_name
 
+_EXACT: Final = 2**53
 _IN_R: Final = re.compile(r"(Error in .+?): (.*)", re.DOTALL)
 
 
@@ -106,11 +107,7 @@ class ExecutionResult:
 
 
 def _output(item: WorkspaceObject) -> Any:
-    if item.type != "data.frame":
-        return item.value
-    import pandas
-
-    return pandas.DataFrame(item.value)
+    return _as_frame(item.value) if item.type == "data.frame" else item.value
 
 
 class ServiceResult(Mapping[str, Any]):
@@ -233,4 +230,15 @@ def _as_frame(value: Any) -> Any:
         return value
     import pandas  # slow to load, and of use here only
 
-    return pandas.DataFrame(dict(value))
+    return pandas.DataFrame({name: _exact(column) for name, column in value.items()})
+
+
+def _exact(column: Any) -> Any:
+    """Keep whole numbers that no float holds, where pandas would make floats for a null."""
+    if not isinstance(column, list) or None not in column:
+        return column
+    if not any(type(item) is int and abs(item) > _EXACT for item in column):
+        return column
+    import pandas
+
+    return pandas.Series(column, dtype=object)

@@ -68,7 +68,9 @@ def spelled(
         if not right:
             raise UnknownMember(_unknown(name, known))
         if right in result:
-            raise UnknownMember(f"The member {right!r} is there in two spellings: send it once.")
+            raise UnknownMember(
+                f"The member {right!r} is there twice, in two spellings: send it once."
+            )
         result[right] = value
     return result
 

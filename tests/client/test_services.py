@@ -217,6 +217,16 @@ def test_outputs_that_are_declared_tables_are_frames(tables: ServiceResult) -> N
     assert tables.outputs["table"] == TABLE
 
 
+def test_whole_numbers_beside_a_missing_one_are_exact_in_a_frame(
+    client: Client, transport: FakeTransport
+) -> None:
+    outputs = {"table": {"id": [2**60 + 1, None], "n": [1, None]}}
+    transport.answers = [answer({**RESULT, "outputParameters": outputs})]
+    result = client.services.consume("Iris", "1", outputs=definitions({"table": "data.frame"}))
+    assert result.table["id"].tolist() == [2**60 + 1, None]
+    assert result.table["n"].dtype == "float64"
+
+
 def test_a_frame_is_shown_as_a_table(tables: ServiceResult) -> None:
     shown = repr(tables)
     assert "number = 1" in shown
@@ -235,6 +245,12 @@ def test_a_long_frame_is_shown_in_part(client: Client, transport: FakeTransport)
     assert len(repr(result).splitlines()) < 30
     assert "1000 rows" in repr(result)
     assert "1000 rows" in result._repr_html_()
+
+
+@pytest.mark.parametrize("text", ["\ud800", ["a", "\udfff"], {"a": ["\ud800"]}])
+def test_half_a_character_is_named_before_anything_is_sent(client: Client, text: object) -> None:
+    with pytest.raises(InvalidInput, match=r"words.* must be text"):
+        client.services.consume("Iris", "1", {"n": 1, "words": text})
 
 
 def test_without_a_declaration_outputs_stay_as_json_gave_them(
