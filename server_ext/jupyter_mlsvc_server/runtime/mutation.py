@@ -486,14 +486,16 @@ class MutationDetector:
         whole = view.tobytes()
         self._add(lambda: view.tobytes() == whole)
 
-    def _frame(self, value: Any, _is_users: bool) -> None:
+    def _frame(self, value: Any, is_users: bool) -> None:
         """Look at the arrays below a DataFrame or Series."""
         manager = getattr(value, "_mgr", None)
         blocks = getattr(manager, "blocks", None)
         if not isinstance(blocks, tuple):
             self._index(value)
-            if not hasattr(type(value), "_engine"):  # an array, not an index
+            if not hasattr(type(value), "_engine"):
+                # No index, so it is an array, or a group-by that holds a frame.
                 self._values(value)
+                self._instance(value, is_users)
             return
         axes = tuple(getattr(manager, "axes", ()))
         self._attrs(value)

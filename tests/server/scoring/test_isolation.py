@@ -77,6 +77,7 @@ class Static:
     def add(item, into=[]): into.append(item); return len(into)
 cells = pl.DataFrame({'a': [1, 2]})
 cell = pl.Series('a', [1, 2])
+grouped = pd.DataFrame({'v': [1, 2], 'g': [1, 1]}).groupby('g')
 whole, kinds = pd.array([1, None], dtype='Int64'), pd.Categorical(['a', 'b'])
 scaler = StandardScaler().fit(np.eye(3))
 def set_precision():
@@ -325,6 +326,7 @@ TABLE = {
     "value of polars": ("y = cells['a'].to_list()", "cells[0, 'a'] = 7"),
     "series of polars": ("y = cell.to_list(), cell.name", "cell[0] = 7; cell.rename('leak')"),
     "lone array of pandas": ("y = str(whole[0])", "whole[0] = 7"),
+    "frame of a group-by": ("y = int(grouped.obj['v'].sum())", "grouped.obj['v'] = 0"),
     "lone categories": ("y = list(kinds)", "kinds[0] = 'b'"),
     "joblib": ("import joblib.parallel as j; y = type(j.get_active_backend()[0]).__name__",
                "j.parallel_config(backend='threading')"),
@@ -386,6 +388,7 @@ USUAL = {
     "a context of decimal": "y = str(digits.divide(decimal.Decimal(1), 3))",
     "an array has a shape": "y = large.shape, large.dtype.names, large.strides; a = large.copy()\n"
                             "a.shape = (400, 1000)",
+    "groups": "y = grouped['v'].sum().tolist(), len(grouped), list(grouped.groups)",
     "a frame of polars": "y = cells.with_columns(b=pl.col('a') * 2)['b'].to_list(), cell.sum()",
     "a bound method": "y = noted.__name__, collecting.func.__name__, len(counted), len(listed)",
     "a transformer": "y = scaler.transform(np.eye(3)).tolist()",
