@@ -162,9 +162,8 @@ async def test_a_trial_leaves_nothing_behind(engine: LocalEngine, tmp_path: Path
     template = engine._checked["clean"][1]
     # It ends by itself when it has told what it found, and its template then tidies up.
     async with asyncio.timeout(60):
-        while psutil.Process(template.pid).children() or [  # noqa: ASYNC110  # it tells nobody
-            *template._work.iterdir()
-        ]:
+        process = psutil.Process(template.pid)
+        while process.children() or any(template._work.iterdir()):  # noqa: ASYNC110  # it tells nobody
             await asyncio.sleep(0.01)
 
 
