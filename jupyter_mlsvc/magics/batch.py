@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Mapping
 from contextlib import closing
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
     import pandas
 
 _FORM: Final = "%batch NAME [VERSION] VARIABLE [-o NAME] [--parallel N] [--quiet] [--resume ID]"
+
+_INPUT: Final = re.compile(r"[^\W\d]\w*=(?!=)")
+"""An input as ``%consume`` takes it."""
 
 
 @magics_class
@@ -62,9 +66,14 @@ class BatchMagics(MlsvcMagics):
         arguments = parser.parse(line)
         namespace = self.namespace(local_ns)
         is_taken = arguments.variable == EXPRESSION and expression is not None
+        text = expression or "" if is_taken else arguments.variable
         try:
-            records = value_of(expression or "" if is_taken else arguments.variable, namespace)
+            records = value_of(text, namespace)
         except ValueError as error:
+            if named := _INPUT.match(text):
+                raise parser.misuse(
+                    f"The columns of the rows are the inputs: leave {named[0]} out"
+                ) from None
             raise parser.misuse(str(error)) from None
         if arguments.output is not None and not arguments.output.isidentifier():
             raise parser.misuse(f"{arguments.output!r} is no name of a variable")

@@ -11,6 +11,7 @@ from typing import Any, Final
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from jupyter_mlsvc.capture import assigned_names
 from jupyter_mlsvc.client.looks import size
 from jupyter_mlsvc.client.parameters import require_type
 from jupyter_mlsvc.client.service import Service
@@ -132,6 +133,9 @@ class Planner:
         """
         place = self._find_place(request) if place is None else place
         runtime = request.runtime or place.runtime or "Python"
+        if request.function is not None and not request.is_expanded:
+            # A function of the notebook is Python, whatever the session is.
+            runtime = "Python"
         if place.session is not None and place.session.runtime_type != runtime:
             place = Place()
         if runtime == "Python":
@@ -152,6 +156,10 @@ class Planner:
             plan.files = local_files(sources.modules, codes, Path.cwd())
             plan.warnings += _notes_on_settings(codes)
         plan.warnings += [*expanded.warnings, *definition.warnings]
+        if runtime == "R" and request.runtime is None and assigned_names(request.code):
+            plan.warnings.append(
+                f"This is published in R, as {place.label} is. For Python say --runtime Python."
+            )
         plan.problems += definition.problems
         # Of a snapshot that is not found the server knows whether it is unknown or another's.
         if sources.missing and (request.snapshot is None or place.snapshot is not None):

@@ -23,6 +23,8 @@ from .conftest import Run, ShownError
         ("", "required"),
         ("Iris", "required"),
         ("Iris V1.0 nothing", "no variable 'nothing'"),
+        ("Iris rows=frame", "leave rows= out"),
+        ("Iris rows=frame[:1]", "leave rows= out"),
         ("Iris frame -o 3x", "'3x' is no name"),
         ("Iris frame --parallel 0", "at least 1"),
         ("Iris frame --parallel many", "invalid int value"),

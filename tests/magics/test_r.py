@@ -58,6 +58,18 @@ def test_python_that_meets_a_session_in_r_is_hinted_at(run: Run) -> None:
     assert broken.error.hint == ""
 
 
+def test_python_is_published_beside_a_session_in_r(run: Run) -> None:
+    run("%remote_exec --runtime R k <- 1").result.raise_error()
+    run("def twice(a: float) -> float:\n    return a * 2").result.raise_error()
+    assert run("%publish -f twice").value.runtime_type == "Python"
+    assert run("%consume twice a=2").value.answer == 4
+    hint = "This is published in R, as session 'default in R' is. For Python say --runtime Python."
+    told = run("%%publish Either -i a:numeric -o b:numeric\nb = a * 2").stdout
+    assert told.splitlines()[0] == hint
+    told = run("%%publish Assigned -i a:numeric -o b:numeric\nb <- a + k").stdout
+    assert "For Python" not in told
+
+
 def test_a_variable_of_the_notebook_that_r_lacks_is_hinted_at(
     run: Run, on_server: InteractiveShell
 ) -> None:
