@@ -97,8 +97,17 @@ class Service:
         return result
 
     def call(self, inputs: Mapping[str, object]) -> ServiceResult:
-        """Call the service; code of it that raises is told by the result (``success``)."""
-        return self._services.consume(self.name, self.version, inputs, outputs=self.outputs)
+        """Call the service; code of it that raises is told by the result (``success``).
+
+        A column with a name, such as ``loans["age"]``, is a data.frame of that column where the
+        service declares one.
+        """
+        tables = [item.name for item in self.inputs if item.type == "data.frame"]
+        given = {
+            name: value if find_name(name, tables) is None else _as_table(value)
+            for name, value in inputs.items()
+        }
+        return self._services.consume(self.name, self.version, given, outputs=self.outputs)
 
     def form(self, /, **values: object) -> CallForm:
         """Make a form to call the service with, for a notebook.
@@ -202,3 +211,12 @@ class Service:
             ("runtime", self.runtime_type),
             ("published", f"{looks.moment(self.creation_time)} by {self.published_by}"),
         ]
+
+
+def _as_table(value: Any) -> Any:
+    """Return a named column of pandas or polars as a frame, so that it keeps its name."""
+    if not isinstance(getattr(value, "name", None), str) or not hasattr(value, "to_frame"):
+        return value
+    # A row of a frame is a Series too, with the names of columns as its labels.
+    is_row = isinstance(next(iter(getattr(value, "index", ())), None), str)
+    return value if is_row else value.to_frame()

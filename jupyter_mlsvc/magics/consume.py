@@ -70,12 +70,9 @@ class ConsumeMagics(MlsvcMagics):
                 inputs[name] = value_of(text, namespace)
             except ValueError as error:
                 raise parser.misuse(f"{name}={text}: {error}") from None
-        services = self.connection.client.services
-        service = services.get(arguments.name, arguments.version)
+        service = self.connection.client.services.get(arguments.name, arguments.version)
         with self.connection.waiting(f"Calling {service.name} {service.version}"):
-            result = services.consume(
-                service.name, service.version, inputs, outputs=service.outputs
-            )
+            result = service.call(inputs)
         # An error names the version by itself.
         result.raise_for_error()
         if arguments.version is None:

@@ -5,6 +5,7 @@ import inspect
 from typing import Any
 
 import pandas
+import polars
 import pytest
 
 from jupyter_mlsvc.client.client import Client
@@ -158,6 +159,27 @@ def test_frames_travel_by_column(service: Service, transport: FakeTransport) -> 
     transport.answers = [answer(RESULT)]
     service.consume(flower_data=pandas.DataFrame({"a": [1, 2], "b": ["x", None]}))
     assert body(transport) == {"flower_data": {"a": [1, 2], "b": ["x", None]}}
+
+
+@pytest.mark.parametrize(
+    ("value", "sent_as"),
+    [
+        (pandas.Series([1, 2], name="a"), {"a": [1, 2]}),
+        (polars.Series("a", [1, None]), {"a": [1, None]}),
+        (pandas.DataFrame({"a": [1]}), {"a": [1]}),
+        # What has no name, and a row of a frame, can't be told to be a column.
+        (pandas.Series([1, 2]), [1, 2]),
+        (pandas.Series({"a": 1, "b": 2}, name="first"), [1, 2]),
+    ],
+    ids=["pandas", "polars", "a frame", "without a name", "a row"],
+)
+def test_a_named_column_is_a_table_where_one_is_declared(
+    client: Client, transport: FakeTransport, value: Any, sent_as: object
+) -> None:
+    rows = [{"name": "loans", "type": "data.frame"}, {"name": "ages", "type": "vector"}]
+    transport.answers = [answer([{**ROW, "inputParameterDefinitions": rows}]), answer(RESULT)]
+    client.service("Iris", "V1.0").call({"loans": value, "ages": pandas.Series([3], name="age")})
+    assert body(transport, 1) == {"loans": sent_as, "ages": [3]}
 
 
 def test_a_value_that_json_cannot_carry_is_named(
