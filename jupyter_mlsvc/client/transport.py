@@ -129,6 +129,8 @@ class RequestsTransport:
                 headers=dict(request.headers),
                 data=request.body,
                 timeout=request.timeout,
+                # Said here, since the session's counts for less than REQUESTS_CA_BUNDLE.
+                verify=self._session.verify,
                 stream=True,
                 # A redirect is a login page or a wrong address, never an answer of ours.
                 allow_redirects=False,
