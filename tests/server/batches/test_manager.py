@@ -397,3 +397,28 @@ def test_one_at_a_time_has_the_lock_of_a_folder(tmp_path: Path) -> None:
     assert again is not None
     again.release()
     assert FolderLock.take(tmp_path / "nothing") is None
+
+
+async def test_a_larger_parallel_count_is_taken_as_the_largest(make_bench: MakeBench) -> None:
+    engine = Engine(usual_size=PoolSize(0, 8), seconds=0.01)
+    bench = await make_bench(engine, max_parallel_count=3)
+    status = await bench.finished(await bench.start(20, parallel_count=10))
+    assert (status["parallelCount"], engine.most_running) == (3, 3)
+
+
+async def test_all_batches_together_give_no_more_records_than_may_be_in_flight(
+    make_bench: MakeBench,
+) -> None:
+    engine = Engine(usual_size=PoolSize(0, 8), seconds=0.01)
+    bench = await make_bench(engine, max_in_flight=2)
+    for batch_id in [await bench.start(10), await bench.start(10)]:
+        await bench.finished(batch_id)
+    assert engine.most_running == 2
+
+
+@pytest.mark.parametrize("spelling", ["Complete", "complete"])
+async def test_states_are_spelled_as_set(make_bench: MakeBench, spelling: str) -> None:
+    bench = await make_bench(Engine(), state_spelling=spelling)
+    batch_id = await bench.start(1)
+    await bench.until(batch_id, lambda status: status["completedItemCount"] == 1)
+    await bench.until(batch_id, lambda status: status["state"] == spelling)

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
+from traitlets.config import Config
 
 from jupyter_mlsvc.wire.models import CreateSessionRequest
 from jupyter_mlsvc_server.auth.principal import Principal
+from jupyter_mlsvc_server.sessions.errors import KernelDidNotStart
+from jupyter_mlsvc_server.sessions.kernels import Kernel, KernelFactory
 from jupyter_mlsvc_server.sessions.manager import SessionManager
 from jupyter_mlsvc_server.sessions.session import Session
 
-from .conftest import Run, request_of
+from .conftest import Run, make_manager, request_of
 
 pytestmark = [pytest.mark.kernel, pytest.mark.asyncio(loop_scope="module")]
 
@@ -92,3 +96,38 @@ async def test_shutdown_timeout_ends_a_kernel_that_goes_on(
     assert runs(process_id)
     await session.close()
     assert not runs(process_id)
+
+
+async def test_start_timeout_gives_a_kernel_up(tmp_path: Path) -> None:
+    factory = KernelFactory(
+        data_dir=tmp_path, config=Config({"KernelFactory": {"start_timeout": 0.1}})
+    )
+    await factory.start()
+    try:
+        async with asyncio.timeout(20):
+            with pytest.raises(KernelDidNotStart) as raised:
+                await factory.start_kernel("Python")
+    finally:
+        await factory.stop()
+    assert isinstance(raised.value.__cause__, TimeoutError)
+
+
+class OwnFactory(KernelFactory):
+    """Starts no kernel at all."""
+
+    async def start_kernel(self, runtime_type: str) -> Kernel:
+        raise KernelDidNotStart(f"own {runtime_type}")
+
+
+async def test_kernel_factory_class_starts_the_kernels(tmp_path: Path, ann: Principal) -> None:
+    own = make_manager(
+        tmp_path,
+        SessionManager={"kernel_factory_class": OwnFactory},
+        WarmKernels={"warm_kernels": 0},
+    )
+    await own.start()
+    try:
+        with pytest.raises(KernelDidNotStart, match="own Python"):
+            await own.create(ann, CreateSessionRequest(name="own"))
+    finally:
+        await own.stop()

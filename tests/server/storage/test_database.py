@@ -16,6 +16,7 @@ import pytest
 import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from traitlets.config import Config
 
 from jupyter_mlsvc_server.storage.clock import now_text
 from jupyter_mlsvc_server.storage.database import Database, UnknownSchema, UnusableDatabase
@@ -224,3 +225,31 @@ async def test_a_database_that_cannot_be_reached_keeps_its_password(tmp_path: Pa
         await Database(data_dir=tmp_path, url=url).start()
     masked = Database(data_dir=tmp_path, url="postgresql+psycopg://me:secret@nowhere/x")
     assert "secret" not in masked._shown_url()
+
+
+async def test_lock_timeout_ends_the_wait_for_another_process(
+    database: Database, tmp_path: Path
+) -> None:
+    impatient = Database(
+        data_dir=tmp_path / "data", config=Config({"Database": {"lock_timeout": 0.05}})
+    )
+    await impatient.start()
+    holds, may_end = threading.Event(), threading.Event()
+
+    def hold(connection: sa.Connection) -> None:
+        add_service("first")(connection)
+        holds.set()
+        may_end.wait(20)
+
+    holder = asyncio.create_task(database.run(hold))
+    try:
+        await asyncio.to_thread(holds.wait, 20)
+        with pytest.raises(sa.exc.OperationalError, match="database is locked"):
+            await impatient.run(add_service("second"))
+        assert not holder.done()
+    finally:
+        may_end.set()
+        await holder
+    await impatient.run(add_service("second"))
+    assert await names(impatient) == ["first", "second"]
+    await impatient.stop()

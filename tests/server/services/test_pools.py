@@ -1,0 +1,53 @@
+"""Sizes that a dedicated pool may be asked to have."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from traitlets.config import Config
+
+from jupyter_mlsvc.wire.models import CreateOrUpdateServicePoolRequest
+from jupyter_mlsvc_server.auth.principal import Principal, Role
+from jupyter_mlsvc_server.errors import BadRequest
+from jupyter_mlsvc_server.scoring.definition import PoolSize
+from jupyter_mlsvc_server.services.pools import PoolManager
+from jupyter_mlsvc_server.services.record import ServiceKey, ServiceRecord
+
+
+class World:
+    """Stands for the store, the services and the engine; notes the sizes it is given."""
+
+    usual_size = PoolSize(1, 2)
+
+    def __init__(self) -> None:
+        self.sizes: list[PoolSize] = []
+
+    @asynccontextmanager
+    async def changing(self, name: str, version: str) -> AsyncIterator[ServiceRecord]:
+        key: Any = ServiceKey(name, version)  # type: ignore[arg-type]
+        revision: Any = None
+        yield ServiceRecord(key, "ann", "", "", revision)
+
+    async def set_pool(self, _key: ServiceKey, size: PoolSize) -> None:
+        self.sizes.append(size)
+
+    def resize(self, _name: str, _version: str, _size: PoolSize) -> None:
+        """Do nothing."""
+
+
+async def test_a_pool_is_no_larger_than_the_largest() -> None:
+    world: Any = World()
+    pools = PoolManager(
+        store=world,
+        services=world,
+        scoring=world,
+        config=Config({"PoolManager": {"largest_pool": 3}}),
+    )
+    ann = Principal("ann", Role.CONTRIBUTOR)
+    await pools.set(ann, "some", "1", CreateOrUpdateServicePoolRequest(max_pool_size=3))
+    with pytest.raises(BadRequest, match="MaxPoolSize is 4; it has to be 0 to 3"):
+        await pools.set(ann, "some", "1", CreateOrUpdateServicePoolRequest(max_pool_size=4))
+    assert world.sizes == [PoolSize(1, 3)]
