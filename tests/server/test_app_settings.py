@@ -1,0 +1,118 @@
+"""Settings of the extension itself, each by what a caller sees of it."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+
+import pytest
+import requests
+
+from jupyter_mlsvc_server.launch import ServerProcess
+from tests.contract.doors import sign_in
+
+pytestmark = pytest.mark.kernel
+
+PASSWORD = "correct horse"
+OPTIONS = ["--WarmKernels.warm_kernels=0", "--LocalEngine.preload=[]"]
+SERVICE = {
+    "code": "y = n",
+    "inputParameterDefinitions": [{"name": "n", "type": "integer"}],
+    "outputParameterDefinitions": [{"name": "y", "type": "integer"}],
+}
+ENGINE = """
+import msgspec
+from jupyter_mlsvc_server.scoring.local import LocalEngine
+
+class OwnEngine(LocalEngine):
+    async def consume(self, name, version, body):
+        return await super().consume(name, version, msgspec.json.encode({"n": 42}))
+"""
+
+
+class ServerElsewhere(ServerProcess):
+    """A server whose public door is at another address of this machine."""
+
+    @property
+    def public_url(self) -> str:
+        return f"http://127.0.0.2:{self.public_port}"
+
+
+class ServerWithOneDoor(ServerProcess):
+    """A server that has no public door."""
+
+    @property
+    def public_url(self) -> str:
+        return self.notebook_url
+
+
+def is_open(address: str, port: int) -> bool:
+    with socket.socket() as probe:
+        probe.settimeout(5)
+        return probe.connect_ex((address, port)) == 0
+
+
+@pytest.fixture(scope="module")
+def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    with ServerElsewhere(
+        data_dir=tmp_path_factory.mktemp("elsewhere"),
+        admin_password=PASSWORD,
+        environment={"MLSVC_IP": "127.0.0.2"},
+        options=[*OPTIONS, "--MlsvcApp.any_case_paths=True", "--MlsvcApp.jupyter_user=maria"],
+    ) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def one_door(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    folder = tmp_path_factory.mktemp("one-door")
+    (folder / "own_engine.py").write_text(ENGINE)
+    with ServerWithOneDoor(
+        data_dir=folder,
+        admin_password=PASSWORD,
+        environment={"PYTHONPATH": str(folder)},
+        options=[
+            *OPTIONS,
+            "--MlsvcApp.public_enabled=False",
+            "--MlsvcApp.scoring_engine_class=own_engine.OwnEngine",
+        ],
+    ) as server:
+        yield server
+
+
+def test_public_ip_is_where_the_public_door_is(elsewhere: ServerProcess) -> None:
+    assert is_open("127.0.0.2", elsewhere.public_port)
+    assert not is_open("127.0.0.1", elsewhere.public_port)
+
+
+@pytest.mark.parametrize("at_public_door", [True, False])
+def test_any_case_paths_leave_names_as_they_are(
+    elsewhere: ServerProcess, at_public_door: bool
+) -> None:
+    url = elsewhere.public_url if at_public_door else elsewhere.notebook_url
+    door = sign_in(url, "admin", PASSWORD)
+    assert door.post("/Services/Any/1", json=SERVICE).status_code == 201
+    # The second call goes the short way.
+    for _ in range(2):
+        assert door.post("/API/Any/1", json={"n": 3}).json()["outputParameters"] == {"y": 3}
+    assert door.post("/api/any/1", json={"n": 3}).status_code == 404
+    assert door.delete("/SERVICES/Any/1").status_code == 200
+
+
+def test_jupyter_user_is_who_sits_at_the_keyboard(elsewhere: ServerProcess) -> None:
+    keyboard = {"Authorization": f"token {elsewhere.jupyter_token}"}
+    answer = requests.get(f"{elsewhere.notebook_url}/user", headers=keyboard, timeout=30)
+    assert answer.json()["name"] == "maria"
+
+
+def test_public_enabled_may_be_off(one_door: ServerProcess) -> None:
+    assert not is_open("127.0.0.1", one_door.public_port)
+    door = sign_in(one_door.notebook_url, "admin", PASSWORD)
+    assert door.get("/status").status_code == 200
+
+
+def test_scoring_engine_class_runs_the_services(one_door: ServerProcess) -> None:
+    door = sign_in(one_door.notebook_url, "admin", PASSWORD)
+    assert door.post("/services/Some/1", json=SERVICE).status_code == 201
+    answer = door.post("/api/Some/1", json={"n": 3})
+    assert answer.json()["outputParameters"] == {"y": 42}
