@@ -126,3 +126,13 @@ def test_connect_timeout_ends_the_wait_for_a_connection(connection: MlsvcConnect
         with pytest.raises(ConnectionFailed, match="it did not accept the connection in time"):
             connection.login(f"http://127.0.0.1:{full.getsockname()[1]}", "ana", "secret")
     assert monotonic() - start < 4
+
+
+def test_url_counts_for_more_than_the_environment(
+    connection: MlsvcConnection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLSVC_URL", "http://environment:1")
+    assert connection.client.url == "http://environment:1"
+    connection.disconnect()
+    connection.url = "http://setting:2"
+    assert connection.client.url == "http://setting:2"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -75,6 +76,32 @@ def test_the_calls_are_those_of_the_core_document() -> None:
 def test_every_environment_variable_is_explained() -> None:
     explained = set(re.findall(r"MLSVC_[A-Z0-9_]+", between(README.read_text(), "environment")))
     assert variables() - explained == set()
+
+
+def test_every_setting_is_in_some_test() -> None:
+    places = [path for path in (ROOT / "tests").rglob("*.py") if path.name != "tables.py"]
+    # Also by its flag, such as --as-ml-server.
+    texts = [path.read_text().replace("-", "_") for path in places]
+    words = {word.lstrip("_") for text in texts for word in re.findall(r"\w+", text)}
+    settings = re.findall(r"^\| `\w+\.(\w+)`", README.read_text(), re.MULTILINE)
+    assert len(settings) > 50
+    assert set(settings) - words == set()
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="make is what is tried")
+def test_make_serve_takes_its_variables() -> None:
+    own = {"MLSVC_BASE_URL": "/own/", "MLSVC_JUPYTER_PORT": "9876"}
+    said = subprocess.run(
+        ["make", "--dry-run", "serve"],
+        env=os.environ | own,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    ).stdout
+    assert '--ServerApp.base_url="/own/"' in said
+    assert '--ServerApp.port="9876"' in said
 
 
 def test_every_subcommand_is_named() -> None:

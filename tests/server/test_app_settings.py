@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 import requests
 
+from jupyter_mlsvc_server.app import MlsvcApp
 from jupyter_mlsvc_server.launch import ServerProcess
 from tests.contract.doors import sign_in
 
@@ -57,8 +58,13 @@ def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProces
     with ServerElsewhere(
         data_dir=tmp_path_factory.mktemp("elsewhere"),
         admin_password=PASSWORD,
-        environment={"MLSVC_IP": "127.0.0.2"},
-        options=[*OPTIONS, "--MlsvcApp.any_case_paths=True", "--MlsvcApp.jupyter_user=maria"],
+        environment={"MLSVC_IP": "127.0.0.3"},
+        options=[
+            *OPTIONS,
+            "--MlsvcApp.public_ip=127.0.0.2",
+            "--MlsvcApp.any_case_paths=True",
+            "--MlsvcApp.jupyter_user=maria",
+        ],
     ) as server:
         yield server
 
@@ -82,7 +88,17 @@ def one_door(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess
 
 def test_public_ip_is_where_the_public_door_is(elsewhere: ServerProcess) -> None:
     assert is_open("127.0.0.2", elsewhere.public_port)
-    assert not is_open("127.0.0.1", elsewhere.public_port)
+    for address in ("127.0.0.1", "127.0.0.3"):
+        assert not is_open(address, elsewhere.public_port)
+
+
+def test_the_environment_says_where_the_public_door_is_by_default(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("MLSVC_IP", raising=False)
+    assert MlsvcApp().public_ip == "127.0.0.1"
+    monkeypatch.setenv("MLSVC_IP", "127.0.0.3")
+    assert MlsvcApp().public_ip == "127.0.0.3"
 
 
 @pytest.mark.parametrize("at_public_door", [True, False])

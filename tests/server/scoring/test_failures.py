@@ -228,6 +228,27 @@ async def test_the_environment_of_services_holds_no_secret_of_the_server(
     assert seen["PATH"]
 
 
+@pytest.mark.parametrize("threads", [0, 3])
+async def test_threads_of_numeric_libraries_are_as_set(
+    make_engine: MakeEngine, monkeypatch: pytest.MonkeyPatch, threads: int
+) -> None:
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        monkeypatch.delenv(name, raising=False)
+    engine = await make_engine(threads=threads)
+    code = "import os; y = [os.environ.get(x + '_NUM_THREADS') for x in ('OMP', 'OPENBLAS')]"
+    expected = [str(threads) if threads else None] * 2
+    assert await (await serve_by(engine, code)).outputs() == {"y": expected}
+
+
+@pytest.mark.parametrize("preload", [[], ["colorsys", "not_installed_here"]])
+async def test_preloaded_modules_are_there_before_the_code(
+    make_engine: MakeEngine, preload: list[str]
+) -> None:
+    engine = await make_engine(preload=preload)
+    service = await serve_by(engine, "import sys; y = 'colorsys' in sys.modules")
+    assert await service.outputs() == {"y": bool(preload)}
+
+
 # --- starting --------------------------------------------------------------------------------
 
 

@@ -253,3 +253,13 @@ async def test_lock_timeout_ends_the_wait_for_another_process(
     await impatient.run(add_service("second"))
     assert await names(impatient) == ["first", "second"]
     await impatient.stop()
+
+
+async def test_url_says_where_the_database_is(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/own.sqlite"
+    own = Database(data_dir=tmp_path / "data", config=Config({"Database": {"url": url}}))
+    await own.start()
+    await own.run(add_service("first"))
+    await own.stop()
+    assert (tmp_path / "own.sqlite").exists()
+    assert not (tmp_path / "data" / "mlsvc.db").exists()
