@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import io
 import os
@@ -10,8 +11,11 @@ import time
 from pathlib import Path
 
 import pytest
+from traitlets.config import Config
 
+from jupyter_mlsvc_server.snapshots.manager import SnapshotManager
 from jupyter_mlsvc_server.storage.blobs import Blob, BlobStore
+from jupyter_mlsvc_server.storage.database import Database
 
 
 @pytest.fixture
@@ -142,3 +146,30 @@ async def test_what_a_killed_writer_left_goes_as_well(blobs: BlobStore) -> None:
 
 async def test_an_empty_store_has_nothing_to_delete(blobs: BlobStore) -> None:
     assert await blobs.delete_unreferenced(set()) == 0
+
+
+@pytest.mark.parametrize("interval", [0, 0.02])
+async def test_collect_interval_searches_for_what_nobody_has(
+    tmp_path: Path, interval: float
+) -> None:
+    blobs = BlobStore(data_dir=tmp_path, grace_seconds=0)
+    database = Database(data_dir=tmp_path)
+    snapshots = SnapshotManager(
+        database=database,
+        blobs=blobs,
+        data_dir=tmp_path,
+        config=Config({"SnapshotManager": {"collect_interval": interval}}),
+    )
+    await database.start()
+    await snapshots.start()
+    try:
+        await blobs.put(b"nobody has this")
+        if not interval:
+            await asyncio.sleep(0.1)
+            assert stored(blobs)
+        async with asyncio.timeout(20):
+            while interval and stored(blobs):  # noqa: ASYNC110 - files set no event
+                await asyncio.sleep(0.01)
+    finally:
+        await snapshots.stop()
+        await database.stop()
