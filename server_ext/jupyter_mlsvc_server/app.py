@@ -42,7 +42,6 @@ from jupyter_mlsvc_server.scoring.local import LocalEngine
 from jupyter_mlsvc_server.services import handlers as service_handlers
 from jupyter_mlsvc_server.services.manager import ServiceManager
 from jupyter_mlsvc_server.services.pools import PoolManager
-from jupyter_mlsvc_server.services.shortcut import CallbackEngine, Shortcut
 from jupyter_mlsvc_server.services.statistics import ServiceStatisticsReporter
 from jupyter_mlsvc_server.services.store import ServiceStore
 from jupyter_mlsvc_server.sessions import handlers as session_handlers
@@ -355,23 +354,11 @@ class MlsvcApp(ExtensionApp):
             await self._explain_closed_door(self._closed_door)
         elif self.public_enabled:
             await self._open_public_door()
-        self._open_shortcut(serverapp)
         self._tell_kernels()
         self._activity.start(serverapp.web_app.settings["last_activity_times"])
         # What is there now stays; looking through it again would only make callers wait.
         gc.collect()
         gc.freeze()
-
-    def _open_shortcut(self, serverapp: Any) -> None:
-        parts = self.parts
-        if isinstance(parts.scoring, CallbackEngine):
-            Shortcut(
-                application=serverapp.web_app,
-                tokens=parts.tokens,
-                engine=parts.scoring,
-                is_ready=lambda: parts.ready,
-                max_body_bytes=self.max_body_bytes,
-            ).open(getattr(serverapp, "http_server", None))
 
     async def _start_parts(self) -> None:
         parts = self.parts

@@ -346,11 +346,6 @@ class Endpoint(web.RequestHandler):
         self.set_header("Content-Type", content_type)
         self.finish(body)
 
-    @property
-    def answered_headers(self) -> list[tuple[str, str]]:
-        """The headers of the answer, in their order, once it is finished."""
-        return [*self._headers.get_all()]
-
     def send_error(self, status_code: int = 500, **kwargs: Any) -> None:
         """Answer with an error; in the middle of an answer, cut it off."""
         if self._headers_written and not self._finished:

@@ -282,10 +282,6 @@ class OurServer(Startable):
         """A service through the public door."""
         return Target(name, self._server.public_url, self._token, path)
 
-    def jupyter(self, name: str, path: str) -> Target:
-        """A service through the Jupyter door."""
-        return Target(name, self._server.notebook_url, self._token, path)
-
     def processes(self) -> list[psutil.Process]:
         """The server and all that it started, without session kernels."""
         if self._server.process is None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import http
 from typing import Any, Final
 
 import msgspec
@@ -18,11 +17,7 @@ from jupyter_mlsvc.wire.swagger import BATCH_STATES, service_document
 from jupyter_mlsvc_server.auth.policy import Action, require
 from jupyter_mlsvc_server.errors import BadRequest
 from jupyter_mlsvc_server.forms import FormEndpoint
-from jupyter_mlsvc_server.scoring.definition import DefinitionKey
-from jupyter_mlsvc_server.scoring.engine import ScoringAnswer
 from jupyter_mlsvc_server.services.realtime import RealtimeRequest
-from jupyter_mlsvc_server.services.shortcut import SHORTCUT, Shortcut
-from jupyter_mlsvc_server.services.stream import Outcome
 from jupyter_mlsvc_server.web import Endpoint, Routes
 
 
@@ -194,10 +189,7 @@ _REJECTED: Final = frozenset({400, 413, 415})
 class Consume(Endpoint):
     """The call that an application makes."""
 
-    def initialize(self, outcome: Outcome | None = None) -> None:
-        """Take how a call ended that went the short way, for there it is told how well it went."""
-        self._outcome = outcome
-        self._is_submitted = outcome is not None
+    _is_submitted = False
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         """Count a call that was refused for how it was sent."""
@@ -208,20 +200,10 @@ class Consume(Endpoint):
     async def post(self, name: str, version: str) -> None:
         """Run the service's code on the inputs in the body."""
         require(self.principal, Action.CONSUME, None, "consume services")
-        answer = await self._run(name, version)
+        body = self.body
+        self._is_submitted = True
+        answer = await self.parts.scoring.consume(name, version, body)
         self.answer_bytes(answer.body, "application/json", answer.status)
-        shortcut: Shortcut | None = self.settings.get(SHORTCUT)
-        if shortcut is not None and answer.status == http.HTTPStatus.OK:
-            shortcut.learn(self, DefinitionKey(name, version))
-
-    async def _run(self, name: str, version: str) -> ScoringAnswer:
-        if self._outcome is None:
-            body = self.body
-            self._is_submitted = True
-            return await self.parts.scoring.consume(name, version, body)
-        if isinstance(self._outcome, ScoringAnswer):
-            return self._outcome
-        raise self._outcome
 
 
 routes: Routes = [

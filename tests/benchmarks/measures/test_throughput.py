@@ -24,7 +24,6 @@ RATES = {
     "public door, 1 worker": (9000, 4500),
     "public door, 2 workers": (12000, 6000),
     "public door, 1 worker, the article's flat list": (8000, 4000),
-    "Jupyter door, 1 worker": (6000, 3000),
     "public door, realtime service": (45000, 22500),
     "FastAPI, 1 process": (3000, 1500),
     "FastAPI, 2 processes": (6000, 3000),
@@ -100,7 +99,6 @@ def test_bars_are_judged_by_ratios_that_were_taken_round_by_round(section: Secti
         ),
         ("public door, 2 workers, 64 connections: requests/s x Ray Serve", None, 3, None),
         ("public door, 2 workers, 64 connections: requests/s x Ray Serve, HAProxy", 4, 3, True),
-        ("Jupyter door, 1 worker, 64 connections: requests/s x FastAPI, 1 process", 2, 1.8, True),
         (
             "public door, realtime service, 64 connections: requests/s x public door, 1 worker",
             5,

@@ -42,9 +42,8 @@ _MOST = max(CONNECTIONS)
 
 _ONE, _TWO = "public door, 1 worker", "public door, 2 workers"
 _FLAT = "public door, 1 worker, the article's flat list"
-_JUPYTER = "Jupyter door, 1 worker"
 _REALTIME = "public door, realtime service"
-OURS = (_ONE, _TWO, _FLAT, _JUPYTER, _REALTIME)
+OURS = (_ONE, _TWO, _FLAT, _REALTIME)
 _BARE, _TOLD = "plain", "told what is no data frame"
 _FASTAPI = {1: "FastAPI, 1 process", 2: "FastAPI, 2 processes"}
 
@@ -108,13 +107,12 @@ def _contestants(plan: Plan, stack: ExitStack) -> list[Contestant]:
     for peer in peers.values():
         peer.first_answer(BODIES[0])
     iris, flat = paths[1]
-    public, jupyter = servers[1].public, servers[1].jupyter
+    public = servers[1].public
     one, two = _FASTAPI.values()
     return [
         Contestant(public(_ONE, iris), BODIES, _our_species, one),
         Contestant(servers[2].public(_TWO, paths[2][0]), BODIES, _our_species, two),
         Contestant(public(_FLAT, flat), BODIES, _our_species, one),
-        Contestant(jupyter(_JUPYTER, iris), BODIES, _our_species, one),
         Contestant(public(_REALTIME, realtime), _columns(), _predicted_species, one),
         *(Contestant(peer.target, BODIES, _their_species) for peer in peers.values()),
     ]
@@ -320,7 +318,6 @@ def _bars(
         for ray in (RAY.name, RAY_HAPROXY.name):
             figure = versus(measured.get(ray))
             yield Bar.at_least(f"{_TWO}, {many}: requests/s x {ray}", figure, 3.0)
-    yield Bar.at_least(f"{_JUPYTER}, {many}: requests/s x {fast}", rate(_JUPYTER, fast), 1.8)
     yield Bar.at_least(f"{_REALTIME}, {many}: requests/s x {_ONE}", rate(_REALTIME, _ONE), 4.0)
     yield Bar.at_least(f"{_REALTIME}, {many}: requests/s x {fast}", rate(_REALTIME, fast), 12.0)
     alone = latency(_REALTIME, _ONE, 1, "p50")
