@@ -19,11 +19,11 @@ from jupyter_mlsvc_server.auth.policy import Action, require
 from jupyter_mlsvc_server.auth.principal import Principal
 from jupyter_mlsvc_server.batches.errors import BatchNotFound
 from jupyter_mlsvc_server.batches.files import FolderLock
-from jupyter_mlsvc_server.batches.gate import Gate
 from jupyter_mlsvc_server.batches.intake import Upload
+from jupyter_mlsvc_server.batches.limiter import AdaptiveLimiter
 from jupyter_mlsvc_server.batches.record import BatchRecord, BatchState, Progress
 from jupyter_mlsvc_server.batches.results import BatchResults
-from jupyter_mlsvc_server.batches.run import BatchRun
+from jupyter_mlsvc_server.batches.run import BatchRun, Limiter
 from jupyter_mlsvc_server.batches.store import BatchStore
 from jupyter_mlsvc_server.errors import MlsvcServerError, NotFound
 from jupyter_mlsvc_server.events.record import Announce, Happening, tell_nobody
@@ -108,7 +108,7 @@ class BatchManager(LoggingConfigurable):
         self._staging = Staging(data_dir)
         self._runs: dict[str, BatchRun] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
-        self._gates: WeakValueDictionary[tuple[str, str], Gate] = WeakValueDictionary()
+        self._limiters: WeakValueDictionary[tuple[str, str], Limiter] = WeakValueDictionary()
         self.results = BatchResults(root=self._root, runs=self._runs, spell=self.spell)
         self._slots = asyncio.Semaphore(self.max_running)
         self._sweeper: asyncio.Task[None] | None = None
@@ -174,7 +174,7 @@ class BatchManager(LoggingConfigurable):
         """
         require(principal, Action.CONSUME, None, "consume services")
         await self._services.get(principal, name, version)
-        gate = await self._gate(name, version)
+        limiter = await self._limiter(name, version)
         total = await upload.split(self.max_records)
         record = BatchRecord(
             id=str(uuid.uuid4()),
@@ -198,7 +198,7 @@ class BatchManager(LoggingConfigurable):
             lock.release()
             await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
             raise
-        self._launch(record, lock, gate)
+        self._launch(record, lock, limiter)
         self._announce(record.change(Happening.CREATED))
         self.log.info(
             "batch %s of %s/%s owner=%s records=%d", record.id, name, version, record.owner, total
@@ -258,9 +258,9 @@ class BatchManager(LoggingConfigurable):
 
     # --- running -----------------------------------------------------------------------------
 
-    def _launch(self, record: BatchRecord, lock: FolderLock, gate: Gate) -> None:
+    def _launch(self, record: BatchRecord, lock: FolderLock, limiter: Limiter) -> None:
         run = BatchRun(
-            record=record, folder=self._folder(record.id), scoring=self._scoring, gate=gate
+            record=record, folder=self._folder(record.id), scoring=self._scoring, limiter=limiter
         )
         self._runs[record.id] = run
         task = asyncio.create_task(self._run(record, run))
@@ -298,15 +298,15 @@ class BatchManager(LoggingConfigurable):
             task.cancel()
             await asyncio.wait({task})
 
-    async def _gate(self, name: str, version: str) -> Gate:
+    async def _limiter(self, name: str, version: str) -> Limiter:
         """Give what the batches of a version share while any of them runs."""
-        room = most = self.max_in_flight
-        if not room:
+        minimum = maximum = self.max_in_flight
+        if not minimum:
             pool = self._scoring.usual_size
             with contextlib.suppress(NotFound):
                 pool = (await self._services.definition(name, version)).pool or pool
-            room, most = max(2 * pool.most, 1), _MOST_QUICK * pool.most
-        return self._gates.setdefault((name, version), Gate(room, most))
+            minimum, maximum = max(2 * pool.most, 1), _MOST_QUICK * pool.most
+        return self._limiters.setdefault((name, version), AdaptiveLimiter(minimum, maximum))
 
     # --- what is left ------------------------------------------------------------------------
 
@@ -324,7 +324,7 @@ class BatchManager(LoggingConfigurable):
         lock = await asyncio.to_thread(FolderLock.take, folder)
         if lock is not None:
             self.log.info("going on with batch %s", record.id)
-            self._launch(record, lock, await self._gate(record.name, record.version))
+            self._launch(record, lock, await self._limiter(record.name, record.version))
         elif not folder.exists():
             await self._store.finish(
                 record.id, BatchState.FAILED, Progress(), now_text(), "Its records are gone."

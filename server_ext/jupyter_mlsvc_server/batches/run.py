@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from time import monotonic
@@ -16,7 +16,7 @@ import msgspec
 from jupyter_mlsvc.wire.models import WebServiceResult
 from jupyter_mlsvc.wire.problem import Problem
 from jupyter_mlsvc_server.batches.files import BLOCK_RECORDS, Records, Result, Results
-from jupyter_mlsvc_server.batches.gate import Gate
+from jupyter_mlsvc_server.batches.limiter import AdaptiveLimiter
 from jupyter_mlsvc_server.batches.record import BatchRecord, Progress
 from jupyter_mlsvc_server.errors import Busy, MlsvcServerError, NotFound
 from jupyter_mlsvc_server.scoring.definition import DefinitionKey
@@ -44,6 +44,10 @@ _GROUPS: Final = 4
 """Groups of records that are on their way at a time, so that workers have one while others come."""
 
 
+Limiter = AdaptiveLimiter[Callable[[], None]]
+"""A limiter whose waiters are called when it is their turn."""
+
+
 class _Item(msgspec.Struct, eq=False):
     """A record on its way: with the engine, or in a pause until it is sent again."""
 
@@ -67,12 +71,12 @@ class BatchRun:
         Its files; this process holds their lock.
     scoring
         What runs the service.
-    gate
-        Lets records in; shared with other batches of the service version.
+    limiter
+        Limits the records on their way; shared with other batches of the service version.
     """
 
     def __init__(
-        self, *, record: BatchRecord, folder: Path, scoring: ScoringEngine, gate: Gate
+        self, *, record: BatchRecord, folder: Path, scoring: ScoringEngine, limiter: Limiter
     ) -> None:
         self.progress = Progress()
         self.reason = ""
@@ -80,7 +84,7 @@ class BatchRun:
         self._most_running = record.parallel_count
         self._folder = folder
         self._scoring = scoring
-        self._gate = gate
+        self._limiter = limiter
         self._left: Sequence[int] = ()
         self._at = 0
         self._block: deque[_Item] = deque()
@@ -132,11 +136,11 @@ class BatchRun:
         if self._over.done():
             return
         while count := self._sendable():
-            entered = self._gate.enter(count)
-            if not entered:
-                self._wait_at_gate()
+            granted = self._limiter.acquire(count)
+            if not granted:
+                self._wait_for_room()
                 break
-            self._send([self._block.popleft() for _ in range(entered)])
+            self._send([self._block.popleft() for _ in range(granted)])
         self._read_ahead()
         if not (self._may_run or self._paused) and (
             self.reason or not (self._block or self._reading)
@@ -149,7 +153,7 @@ class BatchRun:
             return 0
         if self._may_run + len(self._paused) >= self._most_running:
             return 0
-        share = 1 + self._gate.room_of_quick // _GROUPS
+        share = 1 + self._limiter.surplus // _GROUPS
         count = size = 0
         for item in islice(self._block, min(share, _MOST_TOGETHER)):
             count += 1
@@ -168,12 +172,12 @@ class BatchRun:
         group.add_done_callback(self._groups.discard)
         group.add_done_callback(self._note_failure)
 
-    def _wait_at_gate(self) -> None:
+    def _wait_for_room(self) -> None:
         if not self._is_waiting:
             self._is_waiting = True
-            self._gate.wait(self._come)
+            self._limiter.wait(self._take_turn)
 
-    def _come(self) -> None:
+    def _take_turn(self) -> None:
         self._is_waiting = False
         self._send_more()
 
@@ -208,7 +212,7 @@ class BatchRun:
     async def _abandon(self) -> None:
         """Give up what is on its way."""
         self._over.cancel()
-        self._gate.forget(self._come)
+        self._limiter.forget(self._take_turn)
         for item in self._paused:
             if item.timer is not None:
                 item.timer.cancel()
@@ -228,7 +232,7 @@ class BatchRun:
             seconds = monotonic() - begun
         finally:
             self._may_run -= at_a_time
-            self._gate.leave(len(items), seconds)
+            self._release(len(items), seconds)
         results: list[Result] = []
         for item, outcome in zip(items, outcomes, strict=True):
             if isinstance(outcome, ScoringAnswer) and outcome.status == 200:
@@ -237,6 +241,12 @@ class BatchRun:
                 results.append(result)
         self._keep(results)
         self._send_more()
+
+    def _release(self, count: int, seconds: float | None) -> None:
+        """Give room back, and let those take their turn who wait for it."""
+        self._limiter.release(count, monotonic(), seconds)
+        while (take_turn := self._limiter.next_waiter()) is not None:
+            take_turn()
 
     async def _outcomes(self, items: list[_Item], at_a_time: int) -> Sequence[Outcome]:
         bodies = [item.body for item in items]
@@ -257,7 +267,7 @@ class BatchRun:
             return Result(item.number, failure(_message(outcome.body)), True)
         if isinstance(outcome, Busy | WaitTooLong):
             # It has not run: those who wait for an answer come first.
-            self._gate.narrow()
+            self._limiter.back_off()
             self._pause(item, min(getattr(outcome, "retry_after", 0.1), _LONGEST_PAUSE))
         elif isinstance(outcome, NotFound):
             self._give_up(outcome.message)
