@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 from typing import Self
 
-from jupyter_mlsvc_server.runtime import frames
+from jupyter_mlsvc_server.patches import narwhals_dataframes
 
 from .iris import FLOWERS, fit
 from .startable import Startable
@@ -57,7 +57,7 @@ class BareLoop(Startable):
 def main() -> None:
     """Read numbers of seconds, write calls per second."""
     if _TOLD in sys.argv:
-        frames.install()
+        narwhals_dataframes.install()
     trained = fit()
     clf, names = trained["clf"], trained["names"]
     for line in sys.stdin:

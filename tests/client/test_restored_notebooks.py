@@ -12,7 +12,7 @@ from jupyter_mlsvc.client.client import Client
 from jupyter_mlsvc.client.snapshots import Snapshot
 from jupyter_mlsvc.errors import RemoteExecutionError, ServiceFailed
 from jupyter_mlsvc_server.launch import ServerProcess
-from tests.server.runtime.notebooks_to_restore import NOTEBOOKS
+from tests.server.kernel.notebooks_to_restore import NOTEBOOKS
 
 pytestmark = pytest.mark.kernel
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
+from jupyter_mlsvc_server.formats.shown_paths import without_paths
 from jupyter_mlsvc_server.launch import ServerProcess
-from jupyter_mlsvc_server.runtime.shown_paths import without_paths
 from tests.contract.doors import Door
 
 pytestmark = pytest.mark.kernel

@@ -41,7 +41,7 @@ def test_the_wheel_holds_every_module_of_both_packages(members: dict[str, bytes]
     }
     modules = {name for name in members if name.endswith((".py", ".R")) and ".data/" not in name}
     assert modules == expected
-    assert "jupyter_mlsvc_server/runtime/r/agent.R" in expected
+    assert "jupyter_mlsvc_server/kernel/r/agent.R" in expected
 
 
 @pytest.mark.parametrize(

@@ -19,9 +19,9 @@ from jupyter_mlsvc.errors import BadRequest, ConnectionFailed
 from jupyter_mlsvc.widgets.forms import CallForm, InvalidFields
 from jupyter_mlsvc.wire.models import ParameterDefinition, WebService, WebServiceResult
 from jupyter_mlsvc.wire.values import input_decoder
-from jupyter_mlsvc_server.runtime.exchange import Exchange
-from jupyter_mlsvc_server.runtime.misfit import Misfit
-from jupyter_mlsvc_server.runtime.protocol import Service as ServedService
+from jupyter_mlsvc_server.formats.protocol import Service as ServedService
+from jupyter_mlsvc_server.worker.codec import Exchange
+from jupyter_mlsvc_server.worker.invalid_input import Misfit
 
 TYPES = {
     "flag": "logical",

@@ -9,7 +9,7 @@ import msgspec
 
 from jupyter_mlsvc.wire.models import Isolation, ParameterDefinition
 from jupyter_mlsvc_server.auth.principal import Principal
-from jupyter_mlsvc_server.runtime.manifest import Manifest
+from jupyter_mlsvc_server.formats.manifest import Manifest
 from jupyter_mlsvc_server.scoring.definition import PoolSize, ServiceDefinition
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from jupyter_mlsvc.wire.models import Isolation, ParameterDefinition
-from jupyter_mlsvc_server.runtime.manifest import Manifest
+from jupyter_mlsvc_server.formats.manifest import Manifest
 
 
 class Content(Protocol):

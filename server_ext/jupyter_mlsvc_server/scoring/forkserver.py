@@ -11,7 +11,7 @@ from typing import Final
 
 import msgspec
 
-from jupyter_mlsvc_server.runtime.protocol import ForkserverOptions, Preloaded
+from jupyter_mlsvc_server.formats.protocol import ForkserverOptions, Preloaded
 from jupyter_mlsvc_server.scoring.link import ParentLink
 from jupyter_mlsvc_server.scoring.settings import ScoringSettings
 
@@ -42,7 +42,7 @@ class Forkserver:
                     sys.executable,
                     "-P",  # not the server's working directory
                     "-m",
-                    "jupyter_mlsvc_server.runtime.forkserver",
+                    "jupyter_mlsvc_server.worker.forkserver",
                     str(theirs.fileno()),
                     msgspec.json.encode(options).decode(),
                 ],

@@ -15,8 +15,8 @@ from typing import Any, Final, cast
 import msgspec
 
 from jupyter_mlsvc_server.errors import MlsvcServerError
-from jupyter_mlsvc_server.runtime.outbox import Peephole
-from jupyter_mlsvc_server.runtime.protocol import (
+from jupyter_mlsvc_server.formats.outbox import Peephole
+from jupyter_mlsvc_server.formats.protocol import (
     ANSWER,
     REQUEST,
     Exited,

@@ -12,7 +12,7 @@ from time import monotonic
 from typing import Any, Final
 
 from jupyter_mlsvc_server.errors import MlsvcServerError
-from jupyter_mlsvc_server.runtime.protocol import Kind
+from jupyter_mlsvc_server.formats.protocol import Kind
 from jupyter_mlsvc_server.scoring.definition import DefinitionKey, PoolSize
 from jupyter_mlsvc_server.scoring.engine import ScoringAnswer
 from jupyter_mlsvc_server.scoring.errors import (

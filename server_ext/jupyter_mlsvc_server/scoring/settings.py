@@ -7,7 +7,7 @@ from typing import Any
 from traitlets import Bool, Dict, Float, Integer, List, TraitError, Unicode, default, validate
 from traitlets.config import LoggingConfigurable
 
-from jupyter_mlsvc_server.runtime.protocol import LARGEST_ANSWER
+from jupyter_mlsvc_server.formats.protocol import LARGEST_ANSWER
 
 
 class ScoringSettings(LoggingConfigurable):

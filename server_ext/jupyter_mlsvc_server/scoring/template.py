@@ -10,9 +10,9 @@ from typing import Final
 
 import msgspec
 
-from jupyter_mlsvc_server.runtime.outbox import outbox_path
-from jupyter_mlsvc_server.runtime.protocol import Prepare, Refused, Service, Trial
-from jupyter_mlsvc_server.runtime.trial import trace_path
+from jupyter_mlsvc_server.formats.outbox import outbox_path
+from jupyter_mlsvc_server.formats.protocol import Prepare, Refused, Service, Trial
+from jupyter_mlsvc_server.formats.trial import trace_path
 from jupyter_mlsvc_server.scoring.definition import DefinitionKey, ServiceDefinition
 from jupyter_mlsvc_server.scoring.errors import (
     ServiceUnavailable,

@@ -11,7 +11,7 @@ import msgspec
 
 from jupyter_mlsvc.wire.models import WebServiceResult
 from jupyter_mlsvc.wire.problem import Problem
-from jupyter_mlsvc_server.runtime.protocol import (
+from jupyter_mlsvc_server.formats.protocol import (
     Kind,
     Line,
     Service,
@@ -20,7 +20,7 @@ from jupyter_mlsvc_server.runtime.protocol import (
     pack,
     unpack_length,
 )
-from jupyter_mlsvc_server.runtime.trial import RUNNING, line_of, sources
+from jupyter_mlsvc_server.formats.trial import RUNNING, line_of, sources
 from jupyter_mlsvc_server.scoring.errors import UnservableCode, ending
 
 _FRAME: Final = re.compile(r'File "(?P<file>[^"]*)", line (?P<line>\d+)')

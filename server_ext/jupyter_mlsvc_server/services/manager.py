@@ -21,7 +21,7 @@ from jupyter_mlsvc.wire.suggestions import MAX_NAMES
 from jupyter_mlsvc_server.auth.policy import Action, may, require
 from jupyter_mlsvc_server.auth.principal import Principal
 from jupyter_mlsvc_server.events.record import Announce, Happening, tell_nobody
-from jupyter_mlsvc_server.runtime.realtime import CODE, RUNTIME, stream, workspace
+from jupyter_mlsvc_server.formats.realtime import CODE, RUNTIME
 from jupyter_mlsvc_server.scoring.definition import ServiceDefinition
 from jupyter_mlsvc_server.scoring.engine import ScoringEngine
 from jupyter_mlsvc_server.services import realtime
@@ -32,6 +32,7 @@ from jupyter_mlsvc_server.services.errors import (
     SnapshotIsNotYours,
     SnapshotOfOtherRuntime,
 )
+from jupyter_mlsvc_server.services.model_content import stream, workspace
 from jupyter_mlsvc_server.services.publish_check import CheckCall, judge, runs_alike, with_types
 from jupyter_mlsvc_server.services.realtime import RealtimeRequest
 from jupyter_mlsvc_server.services.record import (

@@ -13,8 +13,7 @@ from jupyter_mlsvc.wire.model_file import EXPECTED, InvalidModelFile, read_model
 from jupyter_mlsvc.wire.model_input import ModelInput
 from jupyter_mlsvc.wire.models import ParameterDefinition, PublishCheckRequest
 from jupyter_mlsvc_server.errors import BadRequest
-from jupyter_mlsvc_server.runtime.model import INPUT, OUTPUT
-from jupyter_mlsvc_server.runtime.realtime import RUNTIME
+from jupyter_mlsvc_server.formats.realtime import INPUT, OUTPUT, RUNTIME
 from jupyter_mlsvc_server.scoring.definition import Content
 from jupyter_mlsvc_server.services.record import Revision
 from jupyter_mlsvc_server.services.request import check_operation

@@ -14,8 +14,8 @@ from jupyter_mlsvc.wire.models import ParameterDefinition, PublishWebServiceRequ
 from jupyter_mlsvc.wire.names import InvalidName, file_name, parameter_name
 from jupyter_mlsvc.wire.values import ValueProblem, plain_input
 from jupyter_mlsvc_server.errors import BadRequest
-from jupyter_mlsvc_server.runtime.r_code import RUNTIME as R
-from jupyter_mlsvc_server.runtime.realtime import RUNTIME as REALTIME
+from jupyter_mlsvc_server.formats.r_code import RUNTIME as R
+from jupyter_mlsvc_server.formats.realtime import RUNTIME as REALTIME
 from jupyter_mlsvc_server.services.publish_check import ANY_JSON
 from jupyter_mlsvc_server.services.record import Revision
 

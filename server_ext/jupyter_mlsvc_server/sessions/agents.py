@@ -12,7 +12,7 @@ import msgspec
 
 from jupyter_mlsvc.wire.models import ParameterDefinition
 from jupyter_mlsvc.wire.values import ValueProblem, plain_input
-from jupyter_mlsvc_server.runtime.r_code import r_json
+from jupyter_mlsvc_server.formats.r_code import r_json
 from jupyter_mlsvc_server.sessions.channel import KernelChannel, refusal
 from jupyter_mlsvc_server.sessions.errors import AgentRefused
 
@@ -21,7 +21,7 @@ Answer = tuple[dict[str, Any], list[bytes]]
 
 
 class Agent(Protocol):
-    """The helper in one kernel; ``runtime.agent`` has the operations."""
+    """The helper in one kernel; ``kernel.agent`` has the operations."""
 
     async def ask(self, op: str, data: dict[str, Any], buffers: Iterable[bytes] = ()) -> Answer:
         """Let it do something.

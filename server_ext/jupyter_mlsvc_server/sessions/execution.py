@@ -18,7 +18,7 @@ from jupyter_mlsvc.wire.models import (
     WorkspaceObject,
 )
 from jupyter_mlsvc.wire.names import InvalidName, parameter_name
-from jupyter_mlsvc_server.runtime.shown_paths import without_paths
+from jupyter_mlsvc_server.formats.shown_paths import without_paths
 from jupyter_mlsvc_server.sessions.channel import OVERSIZE
 from jupyter_mlsvc_server.sessions.log import ConsoleText, EventLog
 from jupyter_mlsvc_server.storage.clock import now_text
@@ -29,7 +29,8 @@ _ID: Final = re.compile(r"[A-Za-z0-9-]{1,64}")
 _ANSI: Final = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")
 # Frames that the user did not write and cannot change.
 _FRAMES_OF_OURS: Final = (
-    "jupyter_mlsvc_server/runtime/",
+    "jupyter_mlsvc_server/kernel/",
+    "jupyter_mlsvc_server/patches/",
     "site-packages/wrapt/",
     "site-packages/ipykernel/",
 )

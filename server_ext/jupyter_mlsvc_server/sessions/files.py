@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import BinaryIO, Final
 
 from jupyter_mlsvc.wire.names import file_name
-from jupyter_mlsvc_server.runtime import packages
+from jupyter_mlsvc_server.formats import packages
 from jupyter_mlsvc_server.sessions.errors import FileNotFound, NotAFile
 
 State = dict[str, tuple[int, int, int, int]]

@@ -8,9 +8,9 @@ import re
 from pathlib import Path
 from typing import Any, Final, Protocol
 
-from jupyter_mlsvc_server.runtime import packages, r_code
-from jupyter_mlsvc_server.runtime.children import dying_with
-from jupyter_mlsvc_server.runtime.r_code import quoted, utf8_locale
+from jupyter_mlsvc_server.formats import packages, r_code
+from jupyter_mlsvc_server.formats.process_tree import dying_with
+from jupyter_mlsvc_server.formats.r_code import quoted, utf8_locale
 from jupyter_mlsvc_server.sessions.agents import Agent, CommAgent, FileAgent
 from jupyter_mlsvc_server.sessions.channel import KernelChannel
 from jupyter_mlsvc_server.sessions.errors import KernelDidNotStart
@@ -71,7 +71,7 @@ class PythonRuntime:
     arguments: tuple[str, ...] = ("--HistoryManager.enabled=False",)
 
     _PREPARE: Final = (
-        "__import__('importlib').import_module('jupyter_mlsvc_server.runtime.startup')"
+        "__import__('importlib').import_module('jupyter_mlsvc_server.kernel.startup')"
         ".start(get_ipython(), sklearn_1d={sklearn_1d!r})"
     )
 
@@ -131,7 +131,7 @@ class RRuntime:
         """Have R start with our profile, and keep temporary files in the session's own folder."""
         temporary = home / "tmp"
         temporary.mkdir(mode=0o700)
-        profile = {"R_PROFILE_USER": str(r_code.FOLDER / "profile.R")}
+        profile = {"R_PROFILE_USER": str(r_code.KERNEL_FOLDER / "profile.R")}
         return {**profile, "TMPDIR": str(temporary), **utf8_locale()}
 
     def launch_options(self) -> dict[str, Any]:
@@ -142,7 +142,7 @@ class RRuntime:
         """Source the helper by a silent execution."""
         folder = home / "agent"
         await asyncio.to_thread(folder.mkdir, mode=0o700)
-        code = self._PREPARE.format(code=quoted(r_code.FOLDER), folder=quoted(folder))
+        code = self._PREPARE.format(code=quoted(r_code.KERNEL_FOLDER), folder=quoted(folder))
         await channel.execute(code, silent=True)
         # IRkernel does not tell whether silent code failed.
         if not await asyncio.to_thread((folder / "started").exists):

@@ -393,7 +393,7 @@ class Session:
         Parameters
         ----------
         op, data, buffers
-            As described in ``runtime.agent``.
+            As described in ``kernel.agent``.
 
         Raises
         ------

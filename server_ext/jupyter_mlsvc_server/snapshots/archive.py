@@ -11,7 +11,7 @@
 Nothing is compressed, so that the size is known before anything is read: a list tells it, and a
 download that breaks off is seen to. Numbers gain little from compression, and it costs much.
 
-With the project installed, ``jupyter_mlsvc_server.runtime.restore`` reads it; the archive says by
+With the project installed, ``jupyter_mlsvc_server.formats.restore`` reads it; the archive says by
 itself what belongs to what, because the manifest has the digest of each part.
 """
 
@@ -25,8 +25,8 @@ from typing import IO, Final, cast
 
 import msgspec
 
-from jupyter_mlsvc_server.runtime.manifest import BlobEntry, FileEntry, Manifest
-from jupyter_mlsvc_server.runtime.r_code import RUNTIME as R
+from jupyter_mlsvc_server.formats.manifest import BlobEntry, FileEntry, Manifest
+from jupyter_mlsvc_server.formats.r_code import RUNTIME as R
 from jupyter_mlsvc_server.snapshots.record import Content
 
 MANIFEST: Final = "manifest.json"

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Final, NamedTuple
 
-from jupyter_mlsvc_server.runtime.manifest import SkippedFile
+from jupyter_mlsvc_server.formats.manifest import SkippedFile
 
 # Caches that come back by themselves.
 _NOT_KEPT: Final = frozenset({"__pycache__", ".ipynb_checkpoints"})

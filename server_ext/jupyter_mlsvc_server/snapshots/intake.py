@@ -13,7 +13,8 @@ from typing import Any, Protocol
 
 import msgspec
 
-from jupyter_mlsvc_server.runtime.manifest import (
+from jupyter_mlsvc_server.formats.fingerprints import Known, marker
+from jupyter_mlsvc_server.formats.manifest import (
     BUFFERS,
     STREAM,
     BlobEntry,
@@ -22,7 +23,6 @@ from jupyter_mlsvc_server.runtime.manifest import (
     Manifest,
     SkippedFile,
 )
-from jupyter_mlsvc_server.runtime.marks import Known, marker
 from jupyter_mlsvc_server.snapshots.directory import FoundFile, Identity, walk
 from jupyter_mlsvc_server.snapshots.errors import CaptureFailed, SnapshotTooLarge
 from jupyter_mlsvc_server.snapshots.settled import Moment, Sighting
@@ -43,7 +43,7 @@ class SessionPort(Protocol):
     async def call_agent(
         self, op: str, data: dict[str, Any], buffers: list[bytes] | None = None
     ) -> tuple[dict[str, Any], list[bytes]]:
-        """Let the helper in the kernel do something (see ``runtime.agent``)."""
+        """Let the helper in the kernel do something (see ``kernel.agent``)."""
 
 
 class Stored:
@@ -54,7 +54,7 @@ class Stored:
     seed : int
         Of this session's marks.
     blobs : Mapping
-        Buffers and files of its last snapshot by their marks; see ``runtime.marks``.
+        Buffers and files of its last snapshot by their marks; see ``formats.fingerprints``.
     files : Mapping
         Those of its files that need not be read again as long as they are the same.
     """

@@ -20,9 +20,9 @@ from jupyter_mlsvc.wire import models
 from jupyter_mlsvc_server.auth.policy import Action, may, require
 from jupyter_mlsvc_server.auth.principal import Principal
 from jupyter_mlsvc_server.events.record import Announce, Happening, tell_nobody
-from jupyter_mlsvc_server.runtime.files import write_files
-from jupyter_mlsvc_server.runtime.manifest import BlobEntry, Manifest, ObjectEntry, Workspace
-from jupyter_mlsvc_server.runtime.shown_paths import without_paths
+from jupyter_mlsvc_server.formats.files import write_files
+from jupyter_mlsvc_server.formats.manifest import BlobEntry, Manifest, ObjectEntry, Workspace
+from jupyter_mlsvc_server.formats.shown_paths import without_paths
 from jupyter_mlsvc_server.snapshots.archive import archive_size, zip_stream
 from jupyter_mlsvc_server.snapshots.errors import (
     FilesCannotBeWritten,

@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from typing import Final, get_args
 
 from jupyter_mlsvc.wire.models import RuntimeType
-from jupyter_mlsvc_server.runtime.manifest import FORMAT, BlobEntry, Manifest, Workspace
-from jupyter_mlsvc_server.runtime.r_code import RUNTIME as R
+from jupyter_mlsvc_server.formats.manifest import FORMAT, BlobEntry, Manifest, Workspace
+from jupyter_mlsvc_server.formats.r_code import RUNTIME as R
 from jupyter_mlsvc_server.snapshots.errors import InvalidArchive
 
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}")

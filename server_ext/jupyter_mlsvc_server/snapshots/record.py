@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from jupyter_mlsvc_server.events.record import Change, Happening, Kind
-from jupyter_mlsvc_server.runtime.manifest import Manifest
+from jupyter_mlsvc_server.formats.manifest import Manifest
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import sqlalchemy as sa
 
-from jupyter_mlsvc_server.runtime.manifest import Manifest, ObjectEntry
+from jupyter_mlsvc_server.formats.manifest import Manifest, ObjectEntry
 from jupyter_mlsvc_server.snapshots.record import SnapshotRecord
 from jupyter_mlsvc_server.storage.database import Database
 from jupyter_mlsvc_server.storage.schema import (

@@ -17,7 +17,7 @@ from typing import BinaryIO, Final, cast
 
 import msgspec
 
-from jupyter_mlsvc_server.runtime.manifest import BlobEntry, Manifest
+from jupyter_mlsvc_server.formats.manifest import BlobEntry, Manifest
 from jupyter_mlsvc_server.snapshots.archive import BUFFERS, FILES, MANIFEST, workspace_name
 from jupyter_mlsvc_server.snapshots.errors import InvalidArchive, SnapshotTooLarge
 from jupyter_mlsvc_server.snapshots.manifest_rules import require_sound

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import re
 import shutil
 import subprocess
 from collections.abc import Mapping
@@ -16,14 +17,15 @@ import msgspec
 from jupyter_mlsvc import serialize_model
 from jupyter_mlsvc.wire.models import ParameterDefinition
 from jupyter_mlsvc_server.errors import NotFound
-from jupyter_mlsvc_server.runtime import realtime
-from jupyter_mlsvc_server.runtime.capture import capture
-from jupyter_mlsvc_server.runtime.manifest import BlobEntry, FileEntry, Manifest, Workspace
-from jupyter_mlsvc_server.runtime.model import INPUT, OUTPUT
-from jupyter_mlsvc_server.runtime.r_code import FOLDER
+from jupyter_mlsvc_server.formats import realtime
+from jupyter_mlsvc_server.formats.manifest import BlobEntry, FileEntry, Manifest, Workspace
+from jupyter_mlsvc_server.formats.r_code import FOLDER
+from jupyter_mlsvc_server.formats.realtime import INPUT, OUTPUT
+from jupyter_mlsvc_server.kernel.capture import capture
 from jupyter_mlsvc_server.scoring.definition import DefinitionKey, ServiceDefinition
 from jupyter_mlsvc_server.scoring.engine import ScoringAnswer
 from jupyter_mlsvc_server.scoring.local import LocalEngine
+from jupyter_mlsvc_server.services import model_content
 
 IRIS = """
 from sklearn import svm, datasets
@@ -94,16 +96,23 @@ class Snapshots:
         )
         return StoredContent(manifest, self.folder / "blobs")
 
-    def take_model(self, model: object, *, gather: bool | None = None) -> StoredContent:
-        """Store a model as a realtime service has it."""
+    def take_model(
+        self,
+        model: object,
+        *,
+        gather: bool | None = None,
+        renamed: tuple[bytes, bytes] = (b"", b""),
+    ) -> StoredContent:
+        """Store a model as a realtime service has it, some name in its stream replaced."""
         staging = self.folder / f"staging-{next(self._number)}"
         staging.mkdir(parents=True)
         data = serialize_model(model, gather=gather)
-        (staging / "stream").write_bytes(realtime.stream(memoryview(data)))
+        stream = _without_frame(model_content.stream(memoryview(data)))
+        (staging / "stream").write_bytes(stream.replace(_text(renamed[0]), _text(renamed[1])))
         (staging / "model").write_bytes(data)
         manifest = Manifest(
             runtime_type=realtime.RUNTIME,
-            workspace=realtime.workspace(len(data)),
+            workspace=model_content.workspace(len(data)),
             stream=self._keep(staging / "stream"),
             buffers=(self._keep(staging / "model"),),
         )
@@ -211,3 +220,13 @@ async def serve_by(engine: LocalEngine, code: str, *args: Any, **kwargs: Any) ->
     definition = define(code, *args, **kwargs)
     await engine.put(definition)
     return Service(engine, definition.key)
+
+
+def _text(value: bytes) -> bytes:
+    """Write a short text as pickles have it."""
+    return b"\x8c%c%b" % (len(value), value)
+
+
+def _without_frame(stream: bytes) -> bytes:
+    """Take the frames out of pickles, which tell lengths."""
+    return re.sub(rb"\x95.{8}", b"", stream, flags=re.DOTALL)

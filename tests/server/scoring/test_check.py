@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from jupyter_mlsvc_server.errors import BadRequest
-from jupyter_mlsvc_server.runtime.manifest import BlobEntry
+from jupyter_mlsvc_server.formats.manifest import BlobEntry
 from jupyter_mlsvc_server.scoring.local import LocalEngine
 from tests.server.scoring.serving import Service, Snapshots, StoredContent, define
 

@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from jupyter_mlsvc_server.errors import Busy, DeadlinePassed, MlsvcServerError, NotFound
-from jupyter_mlsvc_server.runtime.protocol import ANSWER, Kind
+from jupyter_mlsvc_server.formats.protocol import ANSWER, Kind
 from jupyter_mlsvc_server.scoring.definition import DefinitionKey, ServiceDefinition
 from jupyter_mlsvc_server.scoring.link import Call, LinkLost, ParentLink, WorkerLink
 from jupyter_mlsvc_server.scoring.local import LocalEngine

@@ -13,6 +13,7 @@ import pytest
 
 from jupyter_mlsvc_server.errors import DeadlinePassed, MlsvcServerError
 from jupyter_mlsvc_server.scoring.local import LocalEngine
+from jupyter_mlsvc_server.worker.realtime import FORMER_NAME, load_model
 from tests.server.scoring.serving import Service, Snapshots, serve_model
 
 MakeEngine = Callable[..., Awaitable[LocalEngine]]
@@ -166,3 +167,13 @@ async def test_a_slow_model_gets_another_worker(
     assert await ask(service, [1]) == [1]
     assert await ask(service, [*range(8)]) == [*range(8)]
     assert (await engine.statistics())["workers"] == 2
+
+
+async def test_a_model_that_an_older_version_stored_is_loaded(
+    make_engine: MakeEngine, snapshots: Snapshots
+) -> None:
+    names = load_model.__module__.encode(), FORMER_NAME.encode()
+    content = snapshots.take_model(fragile(), gather=True, renamed=names)
+    engine = await make_engine()
+    service = await serve_model(engine, content)
+    assert await ask(service, [3, 4]) == [6, 8]

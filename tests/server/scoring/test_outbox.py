@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from jupyter_mlsvc_server.runtime.outbox import Outbox, Peephole
-from jupyter_mlsvc_server.runtime.protocol import ANSWER, Kind, Patience
+from jupyter_mlsvc_server.formats.outbox import Outbox, Peephole
+from jupyter_mlsvc_server.formats.protocol import ANSWER, Kind, Patience
 from jupyter_mlsvc_server.scoring.definition import DefinitionKey
 from jupyter_mlsvc_server.scoring.link import Call, WorkerLink
 
@@ -182,7 +182,7 @@ def test_answers_of_groups_are_kept_longer_unless_somebody_waits(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("jupyter_mlsvc_server.runtime.outbox.monotonic", lambda: 0.0)
+    monkeypatch.setattr("jupyter_mlsvc_server.formats.outbox.monotonic", lambda: 0.0)
     ours, theirs = ends
     box = Outbox(theirs, tmp_path / "outbox")
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from jupyter_mlsvc_server.runtime.chance import SEEDING
-from jupyter_mlsvc_server.runtime.code_facts import facts_of, user_functions
 from jupyter_mlsvc_server.scoring.local import LocalEngine
+from jupyter_mlsvc_server.worker.code_facts import facts_of, user_functions
+from jupyter_mlsvc_server.worker.random_state import SEEDING
 from tests.server.scoring.serving import Service, Snapshots, StoredContent
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jupyter_mlsvc_server.runtime.manifest import BlobEntry, FileEntry, Manifest, Workspace
+from jupyter_mlsvc_server.formats.manifest import BlobEntry, FileEntry, Manifest, Workspace
 from jupyter_mlsvc_server.snapshots import archive
 from jupyter_mlsvc_server.snapshots.archive import archive_size, zip_stream
 from jupyter_mlsvc_server.snapshots.record import Content

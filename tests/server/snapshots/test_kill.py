@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from jupyter_mlsvc_server.auth.principal import Principal, Role
-from jupyter_mlsvc_server.runtime.restore import restore
+from jupyter_mlsvc_server.formats.restore import restore
 from jupyter_mlsvc_server.snapshots.manager import SnapshotManager
 from jupyter_mlsvc_server.storage.blobs import BlobStore
 from jupyter_mlsvc_server.storage.database import Database
@@ -23,8 +23,8 @@ from pathlib import Path
 import msgspec
 import numpy as np
 from jupyter_mlsvc_server.auth.principal import Principal, Role
-from jupyter_mlsvc_server.runtime.capture import capture
-from jupyter_mlsvc_server.runtime.marks import Known
+from jupyter_mlsvc_server.kernel.capture import capture
+from jupyter_mlsvc_server.formats.fingerprints import Known
 from jupyter_mlsvc_server.snapshots.manager import SnapshotManager
 from jupyter_mlsvc_server.storage import blobs as module
 from jupyter_mlsvc_server.storage.database import Database

@@ -17,8 +17,8 @@ import sqlalchemy as sa
 from jupyter_mlsvc.wire.models import CreateSessionRequest, ExecuteRequest
 from jupyter_mlsvc_server.auth.principal import Principal
 from jupyter_mlsvc_server.errors import BadRequest
-from jupyter_mlsvc_server.runtime.manifest import BlobEntry, Manifest, Workspace
-from jupyter_mlsvc_server.runtime.restore import restore
+from jupyter_mlsvc_server.formats.manifest import BlobEntry, Manifest, Workspace
+from jupyter_mlsvc_server.formats.restore import restore
 from jupyter_mlsvc_server.sessions.session import Session
 from jupyter_mlsvc_server.snapshots.errors import (
     CaptureFailed,
@@ -309,8 +309,8 @@ async def test_what_the_kernel_says_of_its_files_is_not_believed(
 ) -> None:
     await execute(
         session,
-        "import jupyter_mlsvc_server.runtime.agent as agent\n"
-        "import jupyter_mlsvc_server.runtime.capture as c\n"
+        "import jupyter_mlsvc_server.kernel.agent as agent\n"
+        "import jupyter_mlsvc_server.kernel.capture as c\n"
         "def lie(namespace, staging, **_):\n"
         "    os.symlink('/etc/passwd', staging / 'stream')\n"
         "    return c.CaptureReport(workspace=c.Workspace(python_version='3'), stream_size=1)\n"

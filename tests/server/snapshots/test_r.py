@@ -13,7 +13,7 @@ import pytest_asyncio
 
 from jupyter_mlsvc.wire.models import CreateSessionRequest
 from jupyter_mlsvc_server.auth.principal import Principal
-from jupyter_mlsvc_server.runtime.manifest import Manifest
+from jupyter_mlsvc_server.formats.manifest import Manifest
 from jupyter_mlsvc_server.sessions.errors import AgentRefused
 from jupyter_mlsvc_server.sessions.session import Session
 from jupyter_mlsvc_server.snapshots.errors import InvalidArchive, OtherRuntime

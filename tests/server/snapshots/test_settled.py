@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from jupyter_mlsvc_server.runtime.manifest import SkippedFile
+from jupyter_mlsvc_server.formats.manifest import SkippedFile
 from jupyter_mlsvc_server.snapshots.directory import Identity, walk
 from jupyter_mlsvc_server.snapshots.settled import SETTLED_NS, Moment
 

@@ -16,7 +16,7 @@ import pytest
 import pytest_asyncio
 
 from jupyter_mlsvc_server.auth.principal import Principal
-from jupyter_mlsvc_server.runtime.manifest import (
+from jupyter_mlsvc_server.formats.manifest import (
     BlobEntry,
     FileEntry,
     Manifest,

@@ -1,0 +1,220 @@
+"""A single-threaded process that forks children at the server's request and buries them.
+
+The forkserver and every template are one. No child outlives the server, however that ends: the
+parent sees the end of its control link and kills its children, and a child whose parent is killed
+is killed by the system.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import select
+import signal
+import socket
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from typing import Final
+
+from jupyter_mlsvc_server.formats.protocol import (
+    Exited,
+    Fork,
+    Forked,
+    Inbox,
+    Kill,
+    ToChild,
+    ToServer,
+    pack,
+)
+
+_PR_SET_PDEATHSIG: Final = 1
+_PIECE: Final = 2**16
+_CRASHED: Final = 70
+"""Exit code of a child whose own code (not the user's) failed; sysexits' EX_SOFTWARE."""
+
+
+class Control:
+    """A child's end of its control link."""
+
+    def __init__(self, link: socket.socket) -> None:
+        self.link = link
+        self._inbox: Inbox[ToChild] = Inbox(ToChild)
+        self._waiting: list[ToChild] = []
+
+    def receive(self) -> list[ToChild] | None:
+        """Wait for messages; None at the end of the link."""
+        if self._waiting:
+            messages, self._waiting = self._waiting, []
+            return messages
+        try:
+            data, descriptors, _, _ = socket.recv_fds(self.link, _PIECE, 8)
+        except ConnectionError:
+            return None
+        return list(self._inbox.feed(data, descriptors)) if data else None
+
+    def receive_one(self) -> ToChild | None:
+        """Wait for one message; None at the end of the link."""
+        while (messages := self.receive()) is not None:
+            if messages:
+                self._waiting = messages[1:]
+                return messages[0]
+        return None
+
+    def descriptor(self) -> int:
+        """Take the file descriptor that came with the message at hand."""
+        descriptor = self._inbox.descriptor()
+        os.set_inheritable(descriptor, False)
+        return descriptor
+
+    def send(self, message: ToServer) -> None:
+        """Tell the server; a server that is gone is found out on receiving."""
+        with contextlib.suppress(ConnectionError):
+            self.link.sendall(pack(message))
+
+
+class Parent:
+    """Forks, kills and buries children until the control link ends.
+
+    Parameters
+    ----------
+    control
+        The link to the server.
+    child
+        What a child does with its own link; the process ends when it returns.
+    trial
+        The same for a child that is forked for a trial.
+    buried
+        Called with the process id after a child has ended.
+    patience
+        Seconds that children get to end by themselves when the link has ended.
+    """
+
+    def __init__(
+        self,
+        control: Control,
+        child: Callable[[socket.socket], None],
+        *,
+        trial: Callable[[socket.socket], None] | None = None,
+        buried: Callable[[int], None] | None = None,
+        patience: float = 0.0,
+    ) -> None:
+        self._control = control
+        self._child = child
+        self._trial = trial or child
+        self._buried = buried
+        self._patience = patience
+        self._children: set[int] = set()
+
+    def run(self) -> None:
+        """Serve until the control link ends, then end what is left of the children."""
+        self._wake_read, self._wake_write = os.pipe()
+        os.set_blocking(self._wake_read, False)
+        os.set_blocking(self._wake_write, False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.set_wakeup_fd(self._wake_write, warn_on_full_buffer=False)
+        poll = select.poll()
+        poll.register(self._control.link, select.POLLIN)
+        poll.register(self._wake_read, select.POLLIN)
+        while True:
+            ready = {descriptor for descriptor, _ in poll.poll()}
+            if self._wake_read in ready:
+                with contextlib.suppress(BlockingIOError):
+                    os.read(self._wake_read, _PIECE)
+                self._bury()
+            if self._control.link.fileno() in ready:
+                messages = self._control.receive()
+                if messages is None:
+                    break
+                for message in messages:
+                    self._obey(message)
+        self._end_children()
+
+    def _obey(self, message: ToChild) -> None:
+        if isinstance(message, Fork):
+            link = socket.socket(fileno=self._control.descriptor())
+            pid = self._fork(link, self._trial if message.is_trial else self._child)
+            link.close()
+            self._control.send(Forked(message.ticket, pid))
+        elif isinstance(message, Kill) and message.pid in self._children:
+            _kill(message.pid)
+
+    def _fork(self, link: socket.socket, child: Callable[[socket.socket], None]) -> int:
+        me = os.getpid()
+        pid = os.fork()
+        if pid:
+            self._children.add(pid)
+            return pid
+        code = _CRASHED
+        try:
+            self._become_child(me)
+            child(link)
+            code = 0
+        except BaseException:  # noqa: BLE001  # this process ends here, whatever it was
+            traceback.print_exc(file=sys.__stderr__)
+        finally:
+            os._exit(code)
+
+    def _become_child(self, parent: int) -> None:
+        die_with(parent)
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        os.close(self._wake_read)
+        os.close(self._wake_write)
+        self._control.link.close()
+        self._children.clear()
+        # A group of its own, so that what it starts can be ended with it.
+        os.setsid()
+
+    def _bury(self) -> None:
+        for pid in list(self._children):
+            found, status = os.waitpid(pid, os.WNOHANG)
+            if found:
+                self._children.discard(pid)
+                # Whatever the child has started and left behind.
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    os.killpg(pid, signal.SIGKILL)
+                self._control.send(Exited(pid, os.waitstatus_to_exitcode(status)))
+                if self._buried is not None:
+                    self._buried(pid)
+
+    def _end_children(self) -> None:
+        deadline = time.monotonic() + self._patience
+        self._bury()
+        while self._children and time.monotonic() < deadline:
+            time.sleep(0.01)
+            self._bury()
+        for pid in self._children:
+            _kill(pid)
+        while self._children:
+            self._bury()
+            time.sleep(0.002)
+
+
+def die_with(parent: int) -> None:
+    """Have the system kill this process when its parent ends (Linux only)."""
+    dying_with(parent)()
+
+
+def dying_with(parent: int) -> Callable[[], None]:
+    """Give what :func:`die_with` does, prepared before a fork: then it takes no lock."""
+    if sys.platform != "linux":
+        return lambda: None
+    prctl = ctypes.CDLL(None).prctl
+
+    def die() -> None:
+        prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:  # it ended in between
+            os._exit(_CRASHED)
+
+    return die
+
+
+def _kill(pid: int) -> None:
+    """Kill an unburied child and its group; it may not have got as far as having one."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(pid, signal.SIGKILL)
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)

@@ -1,0 +1,382 @@
+"""What the server and the processes that run services say to each other.
+
+Two kinds of links, both local stream sockets. On a *control* link the server tells the forkserver
+or a template to fork and to kill; messages are length-prefixed msgpack, and the one that asks for
+a fork carries the child's own link as a file descriptor. On a *request* link the server sends a
+worker the bodies of requests as they came and gets whole answers back, in order, but for those of
+requests that run together when some of them can't.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections import deque
+from collections.abc import Iterator
+from enum import IntEnum
+from struct import Struct as Layout
+from typing import Any, Final, Generic, Literal, TypeVar
+
+import msgspec
+
+from jupyter_mlsvc.wire.models import Isolation, ParameterDefinition
+from jupyter_mlsvc_server.formats.manifest import Manifest
+
+# --- control links: from the server ----------------------------------------------------------
+
+
+class ForkserverOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """What the forkserver does before its first fork.
+
+    Attributes
+    ----------
+    preload : tuple of str
+        Modules to import; those that aren't installed are passed over.
+    sklearn_1d : bool
+        Whether scikit-learn takes a single 1-D sample; see ``patches.sklearn_1d``.
+    """
+
+    preload: tuple[str, ...] = ()
+    sklearn_1d: bool = True
+
+
+class Service(msgspec.Struct, frozen=True, kw_only=True):
+    """All that a template needs to know of a service version.
+
+    Attributes
+    ----------
+    label : str
+        Such as ``Iris/V1.0``; the file name of its code in tracebacks.
+    manifest, blobs
+        Content of its snapshot and the folder of the blobs; None without a snapshot.
+    work : str
+        An existing empty folder for working directories.
+    runtime_type : str
+        Language of the code, as in the contract.
+    r_command : str
+        The program that runs code in R.
+    setup_code : str
+        Runs once in each worker.
+    isolation : str
+        What a request may see of those before it.
+    memory_limit, console_limit, answer_limit : int
+        Bytes that a worker may allocate on top of the snapshot (0: any number); characters of
+        console output of a request that are kept; bytes of an answer (0: as many as can be sent).
+    lenient_json : bool
+        Whether bodies that are no strict JSON are read leniently.
+    """
+
+    label: str
+    code: str
+    init_code: str
+    inputs: tuple[ParameterDefinition, ...]
+    outputs: tuple[ParameterDefinition, ...]
+    output_files: tuple[str, ...]
+    manifest: Manifest | None
+    blobs: str | None
+    work: str
+    memory_limit: int
+    console_limit: int
+    answer_limit: int = 0
+    lenient_json: bool = True
+    runtime_type: str = "Python"
+    r_command: str = "R"
+    setup_code: str = ""
+    isolation: Isolation = "worker"
+
+
+class Prepare(msgspec.Struct, frozen=True, tag=True):
+    """Restore and compile this; the first message to a template."""
+
+    service: Service
+
+
+class Fork(msgspec.Struct, frozen=True, tag=True):
+    """Fork a child that takes the file descriptor sent along as its link.
+
+    One for a trial answers a single :class:`Trial`, and no requests.
+    """
+
+    ticket: int
+    is_trial: bool = False
+
+
+class Kill(msgspec.Struct, frozen=True, tag=True):
+    """End a child and what it has started, at once. Says nothing when it has ended already."""
+
+    pid: int
+
+
+# --- control links: to the server ------------------------------------------------------------
+
+
+class Preloaded(msgspec.Struct, frozen=True, tag=True):
+    """The forkserver is ready; modules that could not be imported, and why."""
+
+    missing: dict[str, str]
+
+
+class Prepared(msgspec.Struct, frozen=True, tag=True):
+    """The template is ready; names of the snapshot that were lost on restoring, and why."""
+
+    lost: dict[str, str]
+
+
+class Refused(msgspec.Struct, frozen=True, tag=True):
+    """The template can't serve this, and ends.
+
+    ``cause`` is ``code`` where the publisher has to change the code, ``snapshot`` where the
+    snapshot can't be restored; ``message`` is a sentence for the publisher.
+    """
+
+    cause: Literal["code", "snapshot"]
+    message: str
+
+
+class Forked(msgspec.Struct, frozen=True, tag=True):
+    """A child runs."""
+
+    ticket: int
+    pid: int
+
+
+class Exited(msgspec.Struct, frozen=True, tag=True):
+    """A child has ended: its exit code, or minus the signal."""
+
+    pid: int
+    code: int
+
+
+ToChild = Prepare | Fork | Kill
+ToServer = Preloaded | Prepared | Refused | Forked | Exited
+
+_LENGTH: Final = Layout("<I")
+
+T = TypeVar("T")
+S = TypeVar("S", bound=msgspec.Struct)
+
+
+def pack(message: msgspec.Struct) -> bytes:
+    """Frame a control message, or one of a trial."""
+    body = msgspec.msgpack.encode(message)
+    return _LENGTH.pack(len(body)) + body
+
+
+class Inbox(Generic[T]):
+    """Puts the pieces that arrive on a control link together."""
+
+    def __init__(self, kind: Any) -> None:
+        self._decoder: msgspec.msgpack.Decoder[T] = msgspec.msgpack.Decoder(kind)
+        self._bytes = bytearray()
+        self._descriptors: deque[int] = deque()
+
+    def feed(self, data: bytes, descriptors: list[int]) -> Iterator[T]:
+        """Take what was received and give the messages that are whole now."""
+        self._bytes += data
+        self._descriptors.extend(descriptors)
+        while len(self._bytes) >= _LENGTH.size:
+            end = _LENGTH.size + _LENGTH.unpack_from(self._bytes)[0]
+            if len(self._bytes) < end:
+                return
+            body = bytes(self._bytes[_LENGTH.size : end])
+            del self._bytes[:end]
+            yield self._decoder.decode(body)
+
+    def descriptor(self) -> int:
+        """Take the file descriptor that came with the message at hand."""
+        return self._descriptors.popleft()
+
+
+# --- trials ----------------------------------------------------------------------------------
+
+
+class Trial(msgspec.Struct, frozen=True, kw_only=True):
+    """Run a service once, as part of the publish check.
+
+    Attributes
+    ----------
+    body : bytes or None
+        A request; None runs the code that comes before it, initCode, and nothing else.
+    start_seconds, seconds : float
+        What getting ready and the run may take.
+    """
+
+    body: bytes | None
+    start_seconds: float
+    seconds: float
+
+
+class Line(msgspec.Struct, frozen=True):
+    """A line of what was published; ``part`` is ``code``, ``initCode`` or ``setupCode``."""
+
+    part: str
+    number: int
+    text: str
+
+
+class TrialReport(msgspec.Struct, frozen=True, kw_only=True):
+    """What a trial came to.
+
+    Attributes
+    ----------
+    kind : Kind
+        As of an answer to a request.
+    body : bytes
+        The answer.
+    line : Line or None
+        Where the code raised.
+    types : dict
+        Types of the outputs that are declared without one.
+    needs_inputs : bool
+        Whether initCode failed for want of an input, which it has in a call.
+    retired_for : str
+        What was changed that can't be put back, so that a worker would have been replaced.
+    notes : tuple of str
+        What else the publisher may want to know.
+    """
+
+    kind: int
+    body: bytes
+    line: Line | None = None
+    types: dict[str, str] = {}
+    needs_inputs: bool = False
+    retired_for: str = ""
+    notes: tuple[str, ...] = ()
+
+
+def unpack_length(header: bytes) -> int:
+    """Read how long a message is, of its first four bytes."""
+    (length,) = _LENGTH.unpack(header)
+    return int(length)
+
+
+def receive_struct(link: socket.socket, kind: type[S]) -> S:
+    """Wait for a message of a trial.
+
+    Raises
+    ------
+    ConnectionError
+        The other end is gone.
+    """
+    length = unpack_length(_receive_exactly(link, _LENGTH.size))
+    return msgspec.msgpack.decode(_receive_exactly(link, length), type=kind)
+
+
+def _receive_exactly(link: socket.socket, count: int) -> bytes:
+    parts = bytearray()
+    while len(parts) < count:
+        data = link.recv(count - len(parts))
+        if not data:
+            raise ConnectionError
+        parts += data
+    return bytes(parts)
+
+
+# --- request links ---------------------------------------------------------------------------
+
+
+class Kind(IntEnum):
+    """What an answer is."""
+
+    SUCCESS = 0
+    FAILURE = 1
+    """The user's code failed: a result all the same."""
+    MISFIT = 2
+    """The request does not fit the inputs: an Error body."""
+    FAULT = 3
+    """The worker itself failed; nothing that a caller should read."""
+    WORN = 4
+    """No answer: the code has changed what can't be put back, and the worker ends. Requests that
+    it got and did not answer have not run, or with others in a call that came to nothing. The body
+    says what has changed."""
+    READY = 5
+    """No answer: the worker has started. In the place of a number is how many requests it answers
+    together."""
+    NOT_SET_UP = 6
+    """No answer: the code that runs once in each worker has failed. The body says how."""
+
+
+class Patience(IntEnum):
+    """How long an answer may lie until it is sent together with the next ones."""
+
+    NONE = 0
+    """None wait behind it: its caller should have it at once."""
+    SOME = 1
+    """More wait behind it, so that its caller has it sooner if the server is not woken for each."""
+    MUCH = 2
+    """More wait, and it is one of many that nobody waits for one by one."""
+
+
+REQUEST: Final = Layout("<IQB")
+"""Header of a request: length of the body, number of the request, patience."""
+
+ANSWER: Final = Layout("<IQB")
+"""Header of an answer: length of the body, number of the request, kind."""
+
+LARGEST_ANSWER: Final = 2**32 - 1
+"""Bytes of an answer that its header can tell of."""
+
+_ROOM: Final = 2**16
+
+
+Request = tuple[int, int, bytes]
+"""Number of a request, patience for its answer, and its body."""
+
+
+class RequestReader:
+    """Reads requests from a worker's end of its link."""
+
+    def __init__(self, link: socket.socket) -> None:
+        self._link = link
+        # One buffer for all requests: getting a large one from the system for each costs more
+        # than reading into it.
+        self._buffer = bytearray(_ROOM)
+        self._begin = 0
+        self._end = 0
+
+    def read(self, most: int) -> list[Request]:
+        """Wait for requests, and give those that are here.
+
+        Returns
+        -------
+        list
+            One at least and so many at most; empty at the end of the link.
+        """
+        while True:
+            requests, wanted = self._whole(most)
+            if requests:
+                return requests
+            self._make_room(wanted)
+            with memoryview(self._buffer) as view:
+                received = self._link.recv_into(view[self._end :])
+            if not received:
+                return []
+            self._end += received
+
+    def _whole(self, most: int) -> tuple[list[Request], int]:
+        """Take the requests that are whole; tell how long the next one is, as far as is known."""
+        requests: list[Request] = []
+        head, begin, last = REQUEST.size, self._begin, self._end
+        size = head
+        with memoryview(self._buffer) as view:
+            while len(requests) < most:
+                size = head
+                if last - begin < size:
+                    break
+                length, number, patience = REQUEST.unpack_from(view, begin)
+                size += length
+                if last - begin < size:
+                    break
+                requests.append((number, patience, bytes(view[begin + head : begin + size])))
+                begin += size
+        self._begin = begin
+        return requests, size
+
+    def _make_room(self, size: int) -> None:
+        """Move what is left to the front of a buffer that holds so much."""
+        left = self._end - self._begin
+        if left == 0 and size <= _ROOM == len(self._buffer):
+            self._begin = self._end = 0
+        elif self._begin + size > len(self._buffer) or len(self._buffer) > max(size, _ROOM):
+            buffer = bytearray(max(size, _ROOM))
+            buffer[:left] = memoryview(self._buffer)[self._begin : self._end]
+            self._buffer, self._begin, self._end = buffer, 0, left

@@ -1,0 +1,66 @@
+"""What the server does in a session's kernel before its user gets it.
+
+Called once by silent execution; it leaves nothing in the user's namespace.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from jupyter_mlsvc.wire.sources import let_inspect_find_classes
+from jupyter_mlsvc_server.formats import packages
+from jupyter_mlsvc_server.formats.packages import SessionPackages
+from jupyter_mlsvc_server.formats.shown_paths import shorten_warnings
+from jupyter_mlsvc_server.kernel import agent
+
+if TYPE_CHECKING:
+    from ipykernel.zmqshell import ZMQInteractiveShell
+
+
+def start(shell: ZMQInteractiveShell, *, sklearn_1d: bool) -> None:
+    """Prepare a kernel.
+
+    Parameters
+    ----------
+    shell
+        The kernel's shell.
+    sklearn_1d
+        Whether a 1-D sample is understood by scikit-learn's estimators; see ``patches.sklearn_1d``.
+    """
+    agent.load(shell)
+    SessionPackages(shell, Path.cwd() / packages.FOLDER).register()
+    let_inspect_find_classes()
+    shorten_warnings(str(Path.cwd()))
+    if sklearn_1d:
+        from jupyter_mlsvc_server.patches.sklearn_1d import install
+
+        install()
+    _keep_running_on_exit(shell)
+    _lose_no_output(shell.kernel)
+    # ipykernel has read it; code in the session has no use for the server's process id.
+    os.environ.pop("JPY_PARENT_PID", None)
+
+
+def _keep_running_on_exit(shell: Any) -> None:
+    """Turn ``exit()`` and ``quit()`` into an error of the code, as ``sys.exit()`` is one."""
+
+    def ask_exit() -> None:
+        raise SystemExit("exit is not for sessions; close the session to end it.")
+
+    shell.ask_exit = ask_exit
+    warnings.filterwarnings("ignore", message="To exit: use", category=UserWarning)
+
+
+def _lose_no_output(kernel: Any) -> None:
+    """Make output wait for a server that is slower, instead of dropping it.
+
+    A publishing socket drops messages when its reader lags by a thousand. Waiting instead holds
+    the code that prints, so neither side's memory grows.
+    """
+    import zmq
+
+    thread = kernel.iopub_thread
+    thread.schedule(lambda: thread.socket.setsockopt(zmq.XPUB_NODROP, 1))

@@ -1,0 +1,1 @@
+"""Runs in session kernels and workers: the only places where other projects are patched."""

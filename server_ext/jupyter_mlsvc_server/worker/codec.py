@@ -1,0 +1,316 @@
+"""What programs of all languages share: bodies of requests in, results out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any, Final
+
+import msgspec
+from msgspec import UNSET
+
+from jupyter_mlsvc.wire.columns import UnsupportedColumn
+from jupyter_mlsvc.wire.json_text import UnreadableJson, decode_json, is_blank
+from jupyter_mlsvc.wire.models import ParameterDefinition, WebServiceResult
+from jupyter_mlsvc.wire.names import python_name
+from jupyter_mlsvc.wire.plain import ValueProblem, describe, require_text
+from jupyter_mlsvc.wire.problem import Problem, exception_type
+from jupyter_mlsvc.wire.suggestions import did_you_mean
+from jupyter_mlsvc.wire.values import ReadInput
+from jupyter_mlsvc_server.formats.problems import CodeProblem
+from jupyter_mlsvc_server.formats.protocol import LARGEST_ANSWER, Kind, Service
+from jupyter_mlsvc_server.formats.shown_paths import without_paths
+from jupyter_mlsvc_server.worker.console import Console
+from jupyter_mlsvc_server.worker.invalid_input import Misfit
+from jupyter_mlsvc_server.worker.scratch import Scratch
+
+_LONGEST_MESSAGE: Final = 10_000
+"""Characters of an error message that are answered; an exception may hold any text."""
+
+_MOST_PROBLEMS: Final = 20
+"""Problems with a request that are told one by one."""
+
+Decoder = Callable[[ParameterDefinition], ReadInput]
+"""Gives what decodes an input; raises an ``UnsupportedColumn``."""
+
+
+class Exchange:
+    """Reads the requests of a service and writes its answers.
+
+    Parameters
+    ----------
+    service
+        What was published.
+    decoder
+        Gives for an input what makes of JSON data what the code is to get.
+
+    Raises
+    ------
+    CodeProblem
+        The columns or the default of an input can't be.
+    """
+
+    def __init__(self, service: Service, decoder: Decoder) -> None:
+        self._service = service
+        self.largest = service.answer_limit or LARGEST_ANSWER
+        """Bytes that an answer may have."""
+        self._inputs = {parameter.name: parameter.type for parameter in service.inputs}
+        self._readers = {each.name: _reader(decoder, each) for each in service.inputs}
+        self._declared = tuple(self._readers.items())
+        # Made anew for each call, whose code may change it.
+        self._defaults = {
+            each.name: msgspec.json.encode(each.default)
+            for each in service.inputs
+            if each.default is not UNSET
+        }
+        self._encoder = msgspec.json.Encoder()
+        self._before, self._after = self._around_outputs()
+
+    def inputs(self, body: bytes) -> dict[str, Any]:
+        """Read a request.
+
+        Raises
+        ------
+        Misfit
+            It does not fit the inputs; the message has everything that is wrong with it.
+        """
+        given = self._parse(body)
+        if given.keys() != self._inputs.keys() and self._service.runtime_type != "R":
+            given = _as_python_has_them(given)
+        if len(given) != len(self._inputs):
+            for name, default in self._defaults.items():
+                if name not in given:
+                    given[name] = msgspec.json.decode(default)
+            if len(given) != len(self._inputs):
+                raise Misfit(self._problems(given))
+        try:
+            return {name: read(given[name], name) for name, read in self._declared}
+        except (KeyError, ValueProblem) as problem:
+            raise Misfit(self._problems(given)) from problem
+
+    def misfit(self, misfit: Misfit) -> tuple[Kind, bytes]:
+        """Answer a request that does not fit."""
+        problem = Problem(message=_cut(str(misfit)), exception_type=exception_type(400))
+        return Kind.MISFIT, self._encoder.encode(problem)
+
+    def result(
+        self,
+        message: str,
+        outputs: dict[str, Any],
+        console: Console,
+        scratch: Scratch,
+        changed: list[str],
+    ) -> tuple[Kind, bytes]:
+        """Answer a request that ran.
+
+        Parameters
+        ----------
+        message
+            What went wrong; empty for a success.
+        outputs
+            Values as plain JSON data.
+        console, scratch
+            What the code printed, and where its files are.
+        changed
+            The files that it made, changed or removed.
+        """
+        printed = console.text()
+        if not message:
+            try:
+                return Kind.SUCCESS, self._success(outputs, printed, changed, scratch)
+            except Unfit as unfit:
+                message = str(unfit)
+        if self._service.runtime_type == "R":
+            # R itself has printed the error, and warnings.
+            printed = without_paths(printed, [str(scratch.directory)])
+        message = _cut(message)
+        body = self._encode(message, {}, {}, printed, changed)
+        if len(body) > self.largest:
+            body = self._encode(message, {}, {}, "", [])
+        return Kind.FAILURE, body
+
+    def _success(
+        self, outputs: dict[str, Any], printed: str, changed: list[str], scratch: Scratch
+    ) -> bytes:
+        """Write the answer of a request that went well.
+
+        Raises
+        ------
+        Unfit
+            It can't be written as JSON, or has more bytes than it may.
+        """
+        declared, body = self._service.output_files, None
+        if not (changed or printed or declared):
+            body = self._usual(outputs)
+        if body is None:
+            # null for declared files that this request did not write
+            files: dict[str, str | None] = dict.fromkeys(declared)
+            written = [name for name in declared if name in changed]
+            # Before any is read; in base64 three bytes are four.
+            self._require_size(sum(map(scratch.size, written)) * 4 // 3)
+            files |= {name: scratch.content(name) for name in written}
+            try:
+                body = self._encode("", outputs, files, printed, changed)
+            except ValueError:
+                # Python spells no integer of thousands of digits.
+                raise Unfit(_unwritable(outputs)) from None
+        self._require_size(len(body))
+        return body
+
+    def _require_size(self, size: int) -> None:
+        if size > self.largest:
+            raise Unfit(
+                f"The answer has {size:,} bytes, and may have {self.largest:,} here "
+                "(ScoringSettings.answer_limit). Answer less at once, or leave files and large "
+                "results where the caller can fetch them."
+            )
+
+    def _parse(self, body: bytes) -> dict[str, Any]:
+        try:
+            given = msgspec.json.decode(body)
+        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+            given = self._read_unusual(body)
+        if given is None:
+            return {}
+        if not isinstance(given, dict):
+            raise Misfit(
+                f"The body must be an object with the inputs as members, {self._example()}, "
+                f"got {describe(given)}."
+            )
+        return given
+
+    def _read_unusual(self, body: bytes) -> Any:
+        """Read a body that the decoder refuses as it is."""
+        is_lenient = self._service.lenient_json
+        try:
+            if is_blank(body):
+                return None
+            return decode_json(body, msgspec.json.decode, is_lenient=is_lenient)
+        except UnreadableJson as error:
+            raise Misfit(f"The body is not JSON that can be read: {error}.") from error
+        except msgspec.ValidationError as error:
+            # Of what is read as it comes, only a number can be wrong.
+            raise Misfit("A number in the body is beyond 1.8e308 and can't be read.") from error
+
+    def _problems(self, given: dict[str, Any]) -> str:
+        """Tell everything that is wrong with what was given."""
+        problems = []
+        for name, type_name in self._inputs.items():
+            if name not in given:
+                problems.append(f"Input {name!r} ({type_name}) is missing.")
+                continue
+            try:
+                self._readers[name](given[name], name)
+            except ValueProblem as problem:
+                problems.append(f"Input {problem}")
+        extra = [name for name in given if name not in self._inputs]
+        problems.extend(map(self._extra, extra[:_MOST_PROBLEMS]))
+        if (more := len(problems) + len(extra[_MOST_PROBLEMS:]) - _MOST_PROBLEMS) > 0:
+            problems[_MOST_PROBLEMS:] = [f"There are {more:,} more problems."]
+        return " ".join(problems)
+
+    def _example(self) -> str:
+        if not self._inputs:
+            return "which is {} here"
+        return "such as {" + ", ".join(f'"{name}": …' for name in self._inputs) + "}"
+
+    def _extra(self, name: str) -> str:
+        shown = repr(name if len(name) <= 60 else f"{name[:60]}…")
+        if not self._inputs:
+            return f"There is no input {shown}; the service takes none."
+        known = ", ".join(f"{known} ({type_name})" for known, type_name in self._inputs.items())
+        meant = did_you_mean(name[:60], self._inputs)
+        return f"There is no input {shown}; the service takes {known}.{meant}"
+
+    def _around_outputs(self) -> tuple[bytes, bytes]:
+        """Give what stands before and after the outputs where there is nothing else to tell."""
+        empty = WebServiceResult(
+            success=True,
+            error_message="",
+            output_parameters={},
+            output_files={},
+            console_output="",
+            changed_files=[],
+        )
+        before, _, after = self._encoder.encode(empty).partition(b"{}")
+        return before, after
+
+    def _usual(self, outputs: dict[str, Any]) -> bytes | None:
+        """Write a success that has nothing but outputs; None where they take another encoder."""
+        try:
+            return self._before + self._encoder.encode(outputs) + self._after
+        except (ValueError, OverflowError):
+            return None
+
+    def _encode(
+        self,
+        message: str,
+        outputs: dict[str, Any],
+        files: dict[str, str | None],
+        printed: str,
+        changed: list[str],
+    ) -> bytes:
+        result = WebServiceResult(
+            success=not message,
+            error_message=message,
+            output_parameters=outputs,
+            output_files=files,
+            console_output=printed,
+            changed_files=changed,
+        )
+        try:
+            return self._encoder.encode(result)
+        except (UnicodeEncodeError, OverflowError):
+            return json.dumps(msgspec.to_builtins(result)).encode()
+
+
+def _as_python_has_them(given: dict[str, Any]) -> dict[str, Any]:
+    """Give the members of a request their names' spellings in Python."""
+    named: dict[str, Any] = {}
+    for name, value in given.items():
+        if python_name(name) in named:
+            raise Misfit(f"Input {python_name(name)!r} is given twice.")
+        named[python_name(name)] = value
+    return named
+
+
+def _reader(decoder: Decoder, definition: ParameterDefinition) -> ReadInput:
+    """Give what reads an input, once its default was seen to be one.
+
+    Raises
+    ------
+    CodeProblem
+        Its columns or its default can't be.
+    """
+    try:
+        read = decoder(definition)
+        if definition.default is not UNSET:
+            read(definition.default, definition.name)
+    except UnsupportedColumn as problem:
+        raise CodeProblem(f"inputParameterDefinitions: {definition.name!r}: {problem}") from None
+    except ValueProblem as problem:
+        raise CodeProblem(f"inputParameterDefinitions: the default of {problem}") from None
+    return read
+
+
+def _cut(message: str) -> str:
+    return message if len(message) <= _LONGEST_MESSAGE else f"{message[:_LONGEST_MESSAGE]}…"
+
+
+def _unwritable(outputs: dict[str, Any]) -> str:
+    for name, value in outputs.items():
+        try:
+            require_text(value, name)
+        except ValueProblem as problem:
+            return f"Output {problem}"
+    return "The answer can't be written as JSON."
+
+
+class Unfit(Exception):
+    """An output is not there or not of its type; the message is the result's error message."""
+
+    @classmethod
+    def not_set(cls, name: str, type_name: str) -> Unfit:
+        """Say that the code gave no such output."""
+        declared = f" ({type_name})" if type_name else ""
+        return cls(f"The code did not set the output {name!r}{declared}.")

@@ -1,0 +1,56 @@
+"""The process that all templates are forked from: the usual libraries, imported once.
+
+Started as ``python -m jupyter_mlsvc_server.worker.forkserver DESCRIPTOR OPTIONS``. It stays
+single-threaded and computes nothing: what OpenMP or BLAS start does not survive a fork.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import importlib
+import socket
+import sys
+
+import msgspec
+
+from jupyter_mlsvc_server.formats.process_tree import Control, Parent
+from jupyter_mlsvc_server.formats.protocol import ForkserverOptions, Preloaded
+from jupyter_mlsvc_server.patches import narwhals_dataframes
+from jupyter_mlsvc_server.worker import template
+
+_PATIENCE = 3.0
+"""Seconds for the templates to end their workers when the server is gone."""
+
+
+def main(descriptor: str, options: str) -> None:
+    """Import the libraries, then fork templates until the server is gone."""
+    settings = msgspec.json.decode(options, type=ForkserverOptions)
+    control = Control(socket.socket(fileno=int(descriptor)))
+    control.link.set_inheritable(False)
+    if settings.sklearn_1d:
+        from jupyter_mlsvc_server.patches import sklearn_1d
+
+        sklearn_1d.install()
+    narwhals_dataframes.install()
+    missing = _preload(settings.preload)
+    gc.collect()
+    gc.freeze()
+    control.send(Preloaded(missing))
+    Parent(control, template.main, patience=_PATIENCE).run()
+
+
+def _preload(names: tuple[str, ...]) -> dict[str, str]:
+    missing = {}
+    # What a library prints on import is for no one.
+    with contextlib.redirect_stdout(sys.stderr):
+        for name in names:
+            try:
+                importlib.import_module(name)
+            except Exception as error:  # noqa: BLE001  # any library may fail in any way; serving goes on
+                missing[name] = f"{type(error).__name__}: {error}"
+    return missing
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,157 @@
+"""Services whose calls share what they change, and services that run each call in its own process.
+
+Both leave out what :class:`Program` does to tell calls apart: the first because calls are meant to
+share a connection or a cache, the second because nothing of the call's process is left.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import os
+import select
+import signal
+from collections.abc import Set as AbstractSet
+from struct import Struct as Layout
+from typing import Any, Final, NoReturn
+
+from jupyter_mlsvc_server.formats.process_tree import dying_with
+from jupyter_mlsvc_server.formats.protocol import Kind
+from jupyter_mlsvc_server.worker.code_facts import CodeFacts
+from jupyter_mlsvc_server.worker.console import Console
+from jupyter_mlsvc_server.worker.program import Program, newest_module
+from jupyter_mlsvc_server.worker.random_state import reseed
+from jupyter_mlsvc_server.worker.scratch import Scratch
+
+_HEAD: Final = Layout("<BQ")
+"""Kind of an answer, and bytes of its body."""
+
+_PIECE: Final = 2**20
+_CRASHED: Final = 70
+
+
+class SharingProgram(Program):
+    """Runs the code of a service whose calls see what others have changed (isolation ``none``).
+
+    Inputs are a call's own, and so are outputs and output files that were not there before the
+    first call: a call that sets none must not answer another one's.
+    """
+
+    def _guard(self, facts: CodeFacts, made: AbstractSet[str]) -> None:
+        """Look after nothing but inputs and outputs."""
+        self._newest_module = newest_module()
+        inputs = {parameter.name for parameter in self.service.inputs}
+        outputs = {parameter.name for parameter in self.service.outputs}
+        self._passing = inputs | (outputs - self.base.keys())
+
+    def _run_apart(self, values: dict[str, Any]) -> dict[str, Any]:
+        return self._execute(values)
+
+    def _put_names_back(self) -> None:
+        for name in self._passing:
+            if name in self.base:
+                self._namespace[name] = self.base[name]
+            else:
+                self._namespace.pop(name, None)
+
+    def _look(self) -> None:
+        self._had_threads = False
+        self._is_touched = self._scratch.touched()
+
+    def reset(self) -> bool:
+        """Get ready for the next request; tell whether that was possible."""
+        if self._has_run and self._is_touched:
+            try:
+                self._scratch.accept(self.service.output_files)
+            except OSError:
+                self.retired_for = "files were left that can't be removed"
+                return False
+        self._has_run = False
+        return not self._has_failed
+
+
+class ForkingProgram(SharingProgram):
+    """Runs each request in a process forked for it (isolation ``call``)."""
+
+    def enter(self, console: Console, scratch: Scratch) -> None:
+        """Get ready to answer, in the worker."""
+        super().enter(console, scratch)
+        self._die_with_worker = dying_with(os.getpid())
+        # What is here now the processes of requests share.
+        gc.freeze()
+
+    def answer(self, given: dict[str, Any] | Exception) -> tuple[Kind, bytes]:
+        """Answer a request: what the answer is, and its body. Then :meth:`reset` is due."""
+        if isinstance(given, Exception) or self.observer is not None:
+            return super().answer(given)
+        self._has_run = True
+        reader, writer = os.pipe()
+        pid = os.fork()
+        if not pid:
+            self._answer_and_end(given, writer)
+        os.close(writer)
+        try:
+            answer = _receive(reader, pid)
+        finally:
+            os.close(reader)
+        # Whatever it has started ends with it.
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(pid, signal.SIGKILL)
+        _, status = os.waitpid(pid, 0)
+        if answer is None:
+            _end_as(os.waitstatus_to_exitcode(status))
+        self._is_touched = self._scratch.touched()
+        return answer
+
+    def reset(self) -> bool:
+        """Put the files back; all else went with the process."""
+        if not self._has_run:
+            return not self._has_failed
+        self._has_run = False
+        return self._put_files_back() and not self._has_failed
+
+    def _answer_and_end(self, given: dict[str, Any], writer: int) -> NoReturn:
+        """Answer in the process of the request."""
+        try:
+            os.setpgid(0, 0)
+            self._die_with_worker()
+            pid = os.getpid()
+            reseed()
+            kind, body = super().answer(given)
+            self._temporary.clean()
+            if os.getpid() == pid:
+                with os.fdopen(writer, "wb") as pipe:
+                    pipe.write(_HEAD.pack(kind, len(body)) + body)
+        finally:
+            os._exit(_CRASHED)
+
+
+def _receive(reader: int, pid: int) -> tuple[Kind, bytes] | None:
+    """Read the answer of a process; None if it ends without one."""
+    data, poll = bytearray(), select.poll()
+    poll.register(reader, select.POLLIN)
+    # Others that the code has started may hold the pipe open when the process is gone.
+    ended = os.pidfd_open(pid) if hasattr(os, "pidfd_open") else -1
+    if ended >= 0:
+        poll.register(ended, select.POLLIN)
+    try:
+        while True:
+            ready = {descriptor for descriptor, _ in poll.poll()}
+            piece = os.read(reader, _PIECE) if reader in ready else b""
+            if not piece:
+                return None
+            data += piece
+            if len(data) >= _HEAD.size:
+                kind, length = _HEAD.unpack_from(data)
+                if len(data) >= _HEAD.size + length:
+                    return Kind(kind), bytes(data[_HEAD.size :])
+    finally:
+        if ended >= 0:
+            os.close(ended)
+
+
+def _end_as(code: int) -> NoReturn:
+    """End this worker as the process of a request has ended, so that its caller is told."""
+    if code < 0:
+        os.kill(os.getpid(), -code)
+    os._exit(code if code > 0 else _CRASHED)

@@ -1,0 +1,437 @@
+"""Answers requests to a model together: one call predicts the rows of all of them.
+
+A request is answered as if it were alone. What does not fit the shape of a data.frame goes the way
+of all programs (:class:`Program`), and so does whatever was in a call that failed or printed:
+nobody could tell whose rows the message or the warning is about.
+
+Rows are put together with those of the same kinds only, column by column, so that pandas and the
+estimator see the types that they would see in one request.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import traceback
+import warnings
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from itertools import chain
+from operator import itemgetter
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import msgspec
+from msgspec import UNSET
+
+from jupyter_mlsvc.wire.models import ParameterDefinition, WebServiceResult
+from jupyter_mlsvc.wire.values import encode_output, input_decoder
+from jupyter_mlsvc_server.formats.protocol import Kind, Service
+from jupyter_mlsvc_server.formats.realtime import INPUT, OUTPUT
+from jupyter_mlsvc_server.worker.console import Console
+from jupyter_mlsvc_server.worker.model import Model
+from jupyter_mlsvc_server.worker.program import Compiled, Program
+from jupyter_mlsvc_server.worker.scratch import Scratch
+
+MOST: Final = 32
+"""Requests that one call predicts. More of them gain little, and wait longer for each other."""
+
+_LOUD: Final = 3
+"""After so many calls in a row that printed something, requests are answered one by one. So they
+are in all workers from the first one that such a call wears out before anybody has an answer."""
+
+_LARGEST: Final = 2**16
+"""Bytes of a request that is put together with others; larger ones would only take memory."""
+
+_UNREADABLE: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, KeyError)
+"""What reading a body that is not of the shape may raise."""
+
+_DATA_FRAME: Final = "data.frame"
+_EXACT: Final = 2**53
+_INT64: Final = range(-(2**63), 2**63)
+_SCALARS: Final = {int, float, str, bool, type(None)}
+_NUMBERS: Final = {int, float, type(None)}
+
+_INTEGERS: Final = "integers"
+_FLOATS: Final = "floats"
+_MISSING: Final = "floats, some missing"
+_ALL_INTEGERS: Final = {_INTEGERS}
+_FLOATS_OR_INTEGERS: Final = {_FLOATS, _INTEGERS}
+_WHOLE: Final = {"i", "l", "q", "?"}
+"""Types of arrays (numpy's characters) that have only values which JSON has, too."""
+
+_MATRIX: Final = {*_FLOATS_OR_INTEGERS, _MISSING}
+
+
+class _Request(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+    """The body of a request in the one shape that is read here."""
+
+    columns: dict[str, list[Any]] = msgspec.field(name=INPUT)
+
+
+class _Rows(NamedTuple):
+    """The rows of a request: its place among the requests, its columns, and how many they are."""
+
+    place: int
+    labels: Sequence[str]
+    columns: Sequence[list[Any]]
+    height: int
+
+
+class _Group(NamedTuple):
+    """Requests whose rows are put together: the columns of all, and what they are to pandas."""
+
+    requests: list[_Rows]
+    columns: Sequence[list[Any]]
+    marks: Sequence[Hashable]
+
+
+class RealtimeProgram(Program):
+    """Runs a model.
+
+    Parameters
+    ----------
+    service, compiled, namespace
+        As for any program; its code calls the model.
+    model
+        The model that the namespace has.
+    """
+
+    def __init__(
+        self, service: Service, compiled: Compiled, namespace: dict[str, Any], model: Model
+    ) -> None:
+        self._input = ParameterDefinition(
+            name=INPUT, type=_DATA_FRAME, columns=list(model.dtypes) or UNSET
+        )
+        service = msgspec.structs.replace(service, inputs=(self._input,))
+        super().__init__(service, compiled, namespace)
+        self._model = model
+
+    def enter(self, console: Console, scratch: Scratch) -> None:
+        """Get ready to answer, in the worker."""
+        self._model.enter()
+        super().enter(console, scratch)
+
+
+class GatheringProgram(RealtimeProgram):
+    """Runs a model that predicts each row without regard to the others."""
+
+    most: int = MOST
+
+    def __init__(
+        self, service: Service, compiled: Compiled, namespace: dict[str, Any], model: Model
+    ) -> None:
+        super().__init__(service, compiled, namespace, model)
+        self._decode: Callable[[bytes], _Request] = msgspec.json.Decoder(_Request).decode
+        self._encode = msgspec.json.Encoder().encode
+        self._take = _taker(model.columns)
+        self._make_frame = input_decoder(self._input)
+        self._head, self._tail = self._frame_of_answers()
+        self._is_worn = False
+        self._has_predicted = False
+        self._loud = 0
+        self._in_vain = Path(service.work) / "one-by-one"
+        """A file that is there once a worker was worn by trying, and could answer nobody."""
+
+    def enter(self, console: Console, scratch: Scratch) -> None:
+        """Get ready to answer, in the worker."""
+        super().enter(console, scratch)
+        if self._in_vain.exists():
+            self._loud = _LOUD
+
+    def answer_all(self, bodies: list[bytes]) -> list[tuple[Kind, bytes]]:
+        """Answer requests, in their order. Then :meth:`reset` is due, once for all of them.
+
+        Where the model was changed by one of them, what is not answered by then is ``Kind.WORN``.
+        """
+        answers: list[tuple[Kind, bytes] | None] = [None] * len(bodies)
+        if self._loud < _LOUD:
+            try:
+                if len(bodies) == 1 and (row := self._read_row(bodies[0])) is not None:
+                    answer = self._answer_row(row)
+                    if answer is not None:
+                        return [answer]
+                else:
+                    self._answer_together(bodies, answers)
+            except Exception:  # noqa: BLE001  # a fault of ours: the other way may still go
+                traceback.print_exc(file=sys.__stderr__)
+        told = [
+            self._answer_alone(body) if answer is None else answer
+            for body, answer in zip(bodies, answers, strict=True)
+        ]
+        if self._is_worn and all(kind is Kind.WORN for kind, _ in told):
+            # Whoever gets them now would come no further.
+            with contextlib.suppress(OSError):
+                self._in_vain.touch()
+        return told
+
+    def reset(self) -> bool:
+        """Put everything back for the next request; tell whether that was possible."""
+        return self._is_fresh() and super().reset()
+
+    def _is_fresh(self) -> bool:
+        """Undo what the last call of the model did, if there was one before."""
+        if self._is_worn:
+            return False
+        if self._has_run:
+            self._is_worn = not super().reset()
+        elif self._has_predicted:
+            # The model was called without the code of the service, and has left no files.
+            self._is_worn = not self._is_as_it_was()
+        self._has_predicted = False
+        return not self._is_worn
+
+    def _answer_alone(self, body: bytes) -> tuple[Kind, bytes]:
+        return self.answer(self.read(body)) if self._is_fresh() else (Kind.WORN, b"")
+
+    # --- a lone row of numbers, which has nobody to share the work with ---
+
+    def _read_row(self, body: bytes) -> Any:
+        """Make a matrix of a body that has a single row for one; None if it is anything else."""
+        model = self._model
+        if not model.takes_matrix or len(body) > _LARGEST:
+            return None
+        try:
+            given = self._decode(body).columns
+            _, columns = self._take(given)
+        except _UNREADABLE:
+            return None
+        if len(given) != len(columns) or not self._fits(columns):
+            return None
+        row = []
+        for column in columns:
+            if len(column) != 1:
+                return None
+            item = column[0]
+            if type(item) is not float and (type(item) is not int or not -_EXACT <= item <= _EXACT):
+                return None
+            row.append(item)
+        numpy = sys.modules["numpy"]
+        return numpy.array([row], numpy.float64 if float in map(type, row) else numpy.int64)
+
+    def _fits(self, columns: Sequence[list[Any]]) -> bool:
+        """Tell whether these are as many columns as the model takes."""
+        model = self._model
+        if model.columns is None and model.width is not None:
+            return len(columns) == model.width
+        return bool(columns)
+
+    def _answer_row(self, row: Any) -> tuple[Kind, bytes] | None:
+        plain = self._predict(self._model.predict_matrix, row)
+        if plain is None:
+            return None
+        try:
+            answer = b"".join((self._head, self._encode(plain), self._tail))
+        except (ValueError, OverflowError):  # JSON needs more than one try for these
+            return None
+        return (Kind.SUCCESS, answer) if len(answer) <= self._exchange.largest else None
+
+    # --- several at once ---------------------------------------------------------------------
+
+    def _answer_together(
+        self, bodies: list[bytes], answers: list[tuple[Kind, bytes] | None]
+    ) -> None:
+        """Fill in the answers that can be given together."""
+        fitting = []
+        for place, body in enumerate(bodies):
+            rows = self._read(place, body)
+            if rows is not None:
+                fitting.append(rows)
+        for group in self._groups(fitting):
+            plain = self._predict(self._call, group)
+            if plain is not None:
+                self._share_out(group.requests, plain, answers)
+
+    def _read(self, place: int, body: bytes) -> _Rows | None:
+        """Take a body apart; None if it is not of the shape, or does not fit the model."""
+        if len(body) > _LARGEST:
+            return None
+        try:
+            given = self._decode(body).columns
+            labels, columns = self._take(given)
+        except _UNREADABLE:
+            return None
+        height = len(columns[0]) if columns else 0
+        if not self._fits(columns):
+            return None
+        if not height:
+            return None  # what an estimator says to no rows at all is its own affair
+        for column in columns:
+            if len(column) != height:
+                return None
+        if len(given) != len(columns) and not _all_fit(given.values(), height):
+            return None
+        return _Rows(place, labels, columns, height)
+
+    def _groups(self, requests: list[_Rows]) -> list[_Group]:
+        """Part requests into those whose rows may be put together, and put them together."""
+        if not requests:
+            return []
+        by_labels: dict[Hashable, list[_Rows]] = defaultdict(list)
+        if self._model.columns is not None or self._model.takes_matrix:
+            by_labels[None] = requests
+        else:
+            for rows in requests:
+                by_labels[tuple(rows.labels)].append(rows)
+        groups: list[_Group] = []
+        for group in by_labels.values():
+            columns = _stacked(group)
+            kinds = [set(map(type, column)) for column in columns]
+            marks = [_mark(column, kind) for column, kind in zip(columns, kinds, strict=True)]
+            # Most often all are alike, which is seen at once if no column has two kinds of values.
+            if None not in marks and all(len(kind) == 1 for kind in kinds):
+                groups.append(_Group(group, columns, marks))
+            elif self._model.takes_matrix and _FLOATS_OR_INTEGERS.issuperset(marks):
+                groups += _parted_numbers(group)
+            else:
+                groups += self._parted(group)
+        return groups
+
+    def _parted(self, requests: list[_Rows]) -> list[_Group]:
+        """Part requests by what their columns are to pandas."""
+        by_marks: dict[tuple[Hashable, ...], list[_Rows]] = defaultdict(list)
+        for rows in requests:
+            marks = tuple(_mark(column, set(map(type, column))) for column in rows.columns)
+            if self._model.takes_matrix and _MATRIX.issuperset(marks):
+                # A matrix has one type for all its columns.
+                mark = next(mark for mark in (_MISSING, _FLOATS, _INTEGERS) if mark in marks)
+                marks = (mark,) * len(marks)
+            if None not in marks:
+                by_marks[marks].append(rows)
+        return [_Group(group, _stacked(group), marks) for marks, group in by_marks.items()]
+
+    def _call(self, group: _Group) -> dict[str, Any]:
+        """Call the model with all rows."""
+        if self._model.takes_matrix and _MATRIX.issuperset(group.marks):
+            return self._model.predict_matrix(_matrix(group))
+        given = dict(zip(group.requests[0].labels, group.columns, strict=True))
+        return self._model(self._make_frame(given, INPUT))
+
+    def _predict(
+        self, predict: Callable[[Any], dict[str, Any]], rows: Any
+    ) -> dict[str, list[Any]] | None:
+        """Predict all rows; None where that fails or says anything."""
+        if not self._is_fresh():
+            return None
+        self._has_predicted = True
+        self._console.begin()
+        plain = None
+        try:
+            # Filters that the code sets are undone, and warnings given before are given again.
+            with warnings.catch_warnings():
+                predicted = predict(rows)
+            plain = _plain(predicted)
+        except BaseException:  # noqa: BLE001  # whatever the model raises, it will raise again
+            self._has_run = True
+        self._look()
+        if plain is None:
+            return None
+        if self._is_touched or self._console.text():
+            self._loud += 1
+            self._has_run = True  # there is more to put back
+            return None
+        self._loud = 0
+        return plain
+
+    def _share_out(
+        self,
+        group: list[_Rows],
+        plain: dict[str, list[Any]],
+        answers: list[tuple[Kind, bytes] | None],
+    ) -> None:
+        """Give each request the rows that it asked for."""
+        head, tail, encode = self._head, self._tail, self._encode
+        columns = list(plain.items())
+        start = 0
+        for rows in group:
+            end = start + rows.height
+            outputs = {name: column[start:end] for name, column in columns}
+            start = end
+            try:
+                answer = b"".join((head, encode(outputs), tail))
+            except (ValueError, OverflowError):  # JSON needs more than one try for these
+                continue
+            if len(answer) <= self._exchange.largest:
+                answers[rows.place] = Kind.SUCCESS, answer
+
+    def _frame_of_answers(self) -> tuple[bytes, bytes]:
+        """Give what stands before and after the columns in a successful answer."""
+        whole = self._encode(
+            WebServiceResult(
+                success=True,
+                error_message="",
+                output_parameters={OUTPUT: {}},
+                output_files={},
+                console_output="",
+                changed_files=[],
+            )
+        )
+        head, mark, tail = whole.partition(f'"{OUTPUT}":'.encode())
+        return head + mark, tail.removeprefix(b"{}")
+
+
+def _taker(
+    names: list[str] | None,
+) -> Callable[[dict[str, list[Any]]], tuple[Sequence[str], Sequence[list[Any]]]]:
+    """Give what takes the model's columns from those of a request; it raises ``KeyError``."""
+    if names is None:
+        return lambda given: (tuple(given), tuple(given.values()))
+    if len(names) == 1:
+        return lambda given: (names, (given[names[0]],))
+    take = itemgetter(*names)
+    return lambda given: (names, take(given))
+
+
+def _all_fit(columns: Iterable[list[Any]], height: int) -> bool:
+    """Tell whether columns that the model does not use would pass as well."""
+    return all(len(column) == height for column in columns)
+
+
+def _stacked(group: list[_Rows]) -> list[list[Any]]:
+    parts = zip(*(rows.columns for rows in group), strict=True)
+    return [list(chain.from_iterable(column)) for column in parts]
+
+
+def _parted_numbers(requests: list[_Rows]) -> list[_Group]:
+    """Part requests of which none has anything but numbers, for a matrix."""
+    with_floats: list[_Rows] = []
+    integers: list[_Rows] = []
+    for rows in requests:
+        has_floats = float in map(type, chain.from_iterable(rows.columns))
+        (with_floats if has_floats else integers).append(rows)
+    return [
+        _Group(group, columns, [mark] * len(columns))
+        for group, mark in ((with_floats, _FLOATS), (integers, _INTEGERS))
+        if group
+        for columns in [_stacked(group)]
+    ]
+
+
+def _mark(column: list[Any], kinds: set[type]) -> Hashable:
+    """Say what a column is to pandas; None where that hangs on the values themselves."""
+    if kinds == {float}:
+        return _FLOATS
+    if kinds == {int}:
+        return _INTEGERS if min(column) in _INT64 and max(column) in _INT64 else None
+    if kinds <= _NUMBERS:  # nothing but nulls are floats, too
+        if any(type(item) is int and not -_EXACT <= item <= _EXACT for item in column):
+            return None
+        return _MISSING if type(None) in kinds else _FLOATS
+    return frozenset(kinds) if kinds <= _SCALARS else None
+
+
+def _plain(predicted: dict[str, Any]) -> dict[str, list[Any]]:
+    """Turn a prediction into JSON data."""
+    numpy = sys.modules["numpy"]
+    for column in predicted.values():
+        if type(column) is not numpy.ndarray or column.dtype.char not in _WHOLE:
+            plain: dict[str, list[Any]] = encode_output(_DATA_FRAME, predicted, OUTPUT)
+            return plain
+    return {name: column.tolist() for name, column in predicted.items()}
+
+
+def _matrix(group: _Group) -> Any:
+    """Make what ``DataFrame.to_numpy`` gives of such columns, laid out as there."""
+    numpy = sys.modules["numpy"]
+    all_integers = _ALL_INTEGERS.issuperset(group.marks)
+    return numpy.array(group.columns, dtype=numpy.int64 if all_integers else numpy.float64).T

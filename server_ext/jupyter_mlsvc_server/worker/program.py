@@ -1,0 +1,417 @@
+"""A compiled service with its namespace: turns the body of a request into an answer."""
+
+from __future__ import annotations
+
+import dis
+import os
+import sys
+import traceback
+import types
+import warnings
+from collections.abc import Iterable
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+from functools import partial
+from itertools import takewhile
+from operator import is_not
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from jupyter_mlsvc.wire.models import ParameterDefinition
+from jupyter_mlsvc.wire.plain import ValueProblem
+from jupyter_mlsvc.wire.sources import show_source
+from jupyter_mlsvc.wire.values import encode_output, input_decoder
+from jupyter_mlsvc_server.formats.problems import CodeProblem, SetupProblem
+from jupyter_mlsvc_server.formats.protocol import Kind, Service
+from jupyter_mlsvc_server.worker.code_facts import (
+    CodeFacts,
+    facts_of,
+    user_functions,
+    with_inner,
+)
+from jupyter_mlsvc_server.worker.codec import Exchange, Unfit
+from jupyter_mlsvc_server.worker.console import Console
+from jupyter_mlsvc_server.worker.invalid_input import Misfit
+from jupyter_mlsvc_server.worker.mutation import MutationDetector
+from jupyter_mlsvc_server.worker.process_state import ProcessState
+from jupyter_mlsvc_server.worker.random_state import SEEDING, reseed
+from jupyter_mlsvc_server.worker.scratch import Scratch
+from jupyter_mlsvc_server.worker.session_settings import (
+    notes_on_settings,
+    notes_on_variables,
+    variables_read,
+)
+from jupyter_mlsvc_server.worker.temporary import TemporaryFiles, temporary_directory
+from jupyter_mlsvc_server.worker.traceback_text import explain, last_line, place
+from jupyter_mlsvc_server.worker.worker import Observer
+
+_READS: Final = {"LOAD_NAME", "LOAD_GLOBAL", "LOAD_CLASSDEREF", "LOAD_FROM_DICT_OR_GLOBALS"}
+_WRITES: Final = {"STORE_NAME", "STORE_GLOBAL"}
+
+
+@dataclass(frozen=True, slots=True)
+class Compiled:
+    """Compiled code.
+
+    Attributes
+    ----------
+    setup : types.CodeType
+        What runs once in each worker.
+    codes : tuple of types.CodeType
+        What runs for each request, in this order.
+    names, needed : frozenset of str
+        Names that they look up; of these, those that they don't set themselves.
+    modules : frozenset of str
+        Modules that they import.
+    """
+
+    setup: types.CodeType
+    codes: tuple[types.CodeType, ...]
+    names: frozenset[str]
+    needed: frozenset[str]
+    modules: frozenset[str]
+
+
+def compile_service(service: Service) -> Compiled:
+    """Compile the code and the code that runs before it.
+
+    Raises
+    ------
+    CodeProblem
+        A syntax error; the message has the line and a caret.
+    """
+    codes = []
+    for what, source, file_name in (
+        ("setupCode", service.setup_code, f"<{service.label} setupCode>"),
+        ("initCode", service.init_code, f"<{service.label} initCode>"),
+        ("code", service.code, f"<{service.label}>"),
+    ):
+        show_source(file_name, source)
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                codes.append(compile(source, file_name, "exec", dont_inherit=True))
+        except SyntaxError as error:
+            raise CodeProblem(f"{what} has a {type(error).__name__} in {place(error)}") from error
+        except (ValueError, RecursionError, MemoryError) as error:
+            raise CodeProblem(f"{what} can't be compiled: {last_line(error)}") from error
+    read, written, imported = set[str](), set[str](), set[str]()
+    for code in codes:
+        for part in with_inner(code):
+            for instruction in dis.get_instructions(part):
+                if instruction.opname in _READS:
+                    read.add(instruction.argval)
+                elif instruction.opname in _WRITES and part is code:
+                    written.add(instruction.argval)
+                elif instruction.opname == "IMPORT_NAME":
+                    imported.add(instruction.argval)
+    return Compiled(
+        setup=codes[0],
+        codes=tuple(codes[1:]),
+        names=frozenset(read),
+        needed=frozenset(read - written),
+        modules=frozenset(imported),
+    )
+
+
+def newest_module() -> str:
+    """Name the module that was imported last."""
+    return next(reversed(sys.modules))
+
+
+def modules_since(module: str) -> list[tuple[str, types.ModuleType]]:
+    """Give the names and modules that were imported after the one that :func:`newest_module` named.
+
+    Those before it are left alone: a look at each of the thousands of them would write its
+    reference counts, and in a forked process copy some 10 MB of memory.
+    """
+    # One step for the interpreter, in which no thread of the user's imports anything.
+    names = list(takewhile(partial(is_not, module), reversed(sys.modules)))
+    return [(name, sys.modules[name]) for name in names if name in sys.modules]
+
+
+def _is_below(module: types.ModuleType, folder: str) -> bool:
+    return str(getattr(module, "__file__", None) or "").startswith(folder)
+
+
+def _place(error: BaseException, file_name: str, source: str) -> tuple[str, str]:
+    """Say in which line of some code an exception was raised, and show the line."""
+    frames = traceback.extract_tb(error.__traceback__)
+    numbers = [frame.lineno for frame in frames if frame.filename == file_name and frame.lineno]
+    if not numbers:
+        return "", ""
+    line = source.splitlines()[numbers[-1] - 1].strip()
+    return f" in line {numbers[-1]}", f"\n    {line}"
+
+
+class Program:
+    """Runs a service's code, each time as if it were the first.
+
+    Parameters
+    ----------
+    service
+        What was published.
+    compiled
+        Its code.
+    namespace
+        The dict of ``__main__`` with the snapshot restored into it. Functions of the snapshot have
+        it as their globals, so the code runs in this dict and the dict is reset afterwards.
+    modules
+        Modules that may have come with the snapshot's files.
+    """
+
+    most: int = 1
+    """Requests that it answers at once."""
+    retired_for: str = ""
+    """What :meth:`reset` could not put back, in a few words."""
+
+    def __init__(
+        self,
+        service: Service,
+        compiled: Compiled,
+        namespace: dict[str, Any],
+        modules: Iterable[types.ModuleType] = (),
+    ) -> None:
+        self.service = service
+        self._own_modules = [module for module in modules if _is_below(module, service.work)]
+        self.compiled = compiled
+        self.base = dict(namespace)
+        self._namespace = namespace
+        self._exchange = Exchange(service, input_decoder)
+        # An empty initCode is most common, and its code object does nothing.
+        sources = (service.init_code, service.code)
+        self._codes = [
+            code for code, source in zip(compiled.codes, sources, strict=True) if source.strip()
+        ]
+        own = (*compiled.codes, compiled.setup, *user_functions(namespace, self._own_modules))
+        self._facts = facts_of(own)
+        self._variables = variables_read(part for code in own for part in with_inner(code))
+        self.observer: Observer | None = None
+
+    def notes(self) -> list[str]:
+        """Name what the session had that changes results and that calls don't have."""
+        manifest = self.service.manifest
+        settings = () if manifest is None else manifest.workspace.settings
+        return notes_on_settings(settings, self._facts.names) + notes_on_variables(self._variables)
+
+    def leave_init_code(self) -> None:
+        """Forget all but the code that runs before each request, inputs and outputs included."""
+        self._codes = self._codes[:1] if self.service.init_code.strip() else []
+        self.service = msgspec.structs.replace(self.service, inputs=(), outputs=(), output_files=())
+        self._exchange = Exchange(self.service, input_decoder)
+
+    def enter(self, console: Console, scratch: Scratch) -> None:
+        """Get ready to answer, in the worker.
+
+        Raises
+        ------
+        SetupProblem
+            The code that runs once in each worker has failed.
+        """
+        self._console = console
+        self._scratch = scratch
+        facts = self._facts
+        self._temporary = TemporaryFiles(
+            temporary_directory(Path(self.service.work), os.getpid()),
+            watches_shared=facts.names_temporary,
+        )
+        self._temporary.create()
+        self._folders = [str(scratch.directory), str(self._temporary.directory)]
+        made = self._set_up()
+        self._guard(facts | facts_of(user_functions(self._namespace)), made)
+        self._has_run = False
+        self._is_touched = self._had_threads = False
+        self._has_failed = False
+
+    def _guard(self, facts: CodeFacts, made: AbstractSet[str]) -> None:
+        """Take all as it is now as what each request is to find.
+
+        Parameters
+        ----------
+        facts
+            What the code names.
+        made
+            Names whose objects may change.
+        """
+        self._may_seed = facts.may_use(SEEDING)
+        self._detector = MutationDetector(
+            self.base, self._reachable() - made, self._own_modules, facts
+        )
+        # Last: it takes note of descriptors that the detector has opened, too.
+        self._state = ProcessState(facts, self.base, self._own_modules)
+        self._newest_module = newest_module()
+
+    def _set_up(self) -> set[str]:
+        """Run the code that runs once in each worker; gives the names that it has set."""
+        if not self.service.setup_code.strip():
+            return set()
+        self._console.begin()
+        try:
+            exec(self.compiled.setup, self._namespace)
+        except BaseException as error:  # whatever the user's code raises
+            message, trace = explain(error, folders=self._folders)
+            print(f"setupCode of {self.service.label} failed: {trace}", file=sys.__stderr__)
+            place = _place(error, self.compiled.setup.co_filename, self.service.setup_code)
+            said = self._console.text()
+            printed = f"\nIt printed:\n{said}" if said else ""
+            raise SetupProblem(
+                f"setupCode failed{place[0]}: {message}{place[1]}{printed}".rstrip()
+            ) from error
+        if said := self._console.text():
+            print(f"setupCode of {self.service.label} said: {said}", file=sys.__stderr__)
+        before, self.base = self.base, dict(self._namespace)
+        self._scratch.keep()
+        return {name for name, value in self.base.items() if before.get(name, before) is not value}
+
+    def read(self, body: bytes) -> dict[str, Any] | Exception:
+        """Read a request: the inputs, or what is wrong with it or went wrong here."""
+        try:
+            return self._exchange.inputs(body)
+        except Exception as error:  # noqa: BLE001  # concerns this request only, not those read with it
+            return error
+
+    def answer(self, given: dict[str, Any] | Exception) -> tuple[Kind, bytes]:
+        """Answer a request: what the answer is, and its body. Then :meth:`reset` is due."""
+        if isinstance(given, Misfit):
+            return self._exchange.misfit(given)
+        if isinstance(given, Exception):
+            return self._fault(given)
+        self._has_run = self._is_touched = True  # as far as is known yet
+        try:
+            return self._run(given)
+        except Exception as error:  # noqa: BLE001  # a fault of ours ends this worker only
+            return self._fault(error)
+
+    def reset(self) -> bool:
+        """Put everything back for the next request; tell whether that was possible."""
+        if not self._has_run:
+            return not self._has_failed
+        self._has_run = False
+        if self._may_seed:
+            reseed()
+        if newest_module() is not self._newest_module:
+            self._forget_modules()
+        return self._put_files_back() and self._is_as_it_was()
+
+    def _put_files_back(self) -> bool:
+        """Put files back; tell whether that was possible."""
+        try:
+            # A thread may have gone on writing; if it still does, the worker is not as it was.
+            if self._is_touched or (self._had_threads and self._scratch.touched()):
+                self._scratch.reset()
+            self._temporary.clean()
+        except OSError:
+            self.retired_for = "files were left that can't be removed"
+            return False
+        return True
+
+    def _is_as_it_was(self) -> bool:
+        """Tell whether nothing has changed that can't be put back."""
+        if self._has_failed:
+            self.retired_for = "the worker itself failed"
+            return False
+        if changed := self._state.put_back():
+            self.retired_for = changed
+            return False
+        self._detector.put_back()
+        if self._detector.has_changed():
+            self.retired_for = self._detector.what_changed()
+            return False
+        return True
+
+    def _forget_modules(self) -> None:
+        """Have modules of the working directory imported anew by the next request."""
+        for name, module in modules_since(self._newest_module):
+            if _is_below(module, str(self._scratch.directory)):
+                sys.modules.pop(name, None)
+        self._newest_module = newest_module()
+        self._state.note_imports()
+
+    def _reachable(self) -> set[str]:
+        """Names that the code looks up, directly or through functions of the snapshot."""
+        manifest = self.service.manifest
+        uses = {row.name: row.uses for row in manifest.workspace.objects} if manifest else {}
+        waiting, seen = list(self.compiled.names), set[str]()
+        while waiting:
+            name = waiting.pop()
+            if name not in seen:
+                seen.add(name)
+                waiting.extend(uses.get(name, ()))
+        return seen
+
+    def _fault(self, error: Exception) -> tuple[Kind, bytes]:
+        traceback.print_exception(error, file=sys.__stderr__)
+        self._has_failed = True
+        return Kind.FAULT, b""
+
+    # --- the run -----------------------------------------------------------------------------
+
+    def _run(self, values: dict[str, Any]) -> tuple[Kind, bytes]:
+        self._console.begin()
+        message, outputs, misfit = "", {}, None
+        try:
+            outputs = self._run_apart(values)
+        except Misfit as problem:
+            # A model looks at the columns only when it is called.
+            misfit = Misfit(*problem.args)
+        except Unfit as unfit:
+            message = str(unfit)
+            self._console.write(f"{message}\n")
+        except BaseException as error:  # noqa: BLE001  # whatever the user's code raises
+            message, trace = explain(error, folders=self._folders)
+            self._console.write(trace)
+            if self.observer is not None:
+                self.observer.raised(error)
+        self._put_names_back()
+        self._look()
+        if misfit is not None:
+            return self._exchange.misfit(misfit)
+        changed = self._scratch.changed_files() if self._is_touched else []
+        return self._exchange.result(message, outputs, self._console, self._scratch, changed)
+
+    def _run_apart(self, values: dict[str, Any]) -> dict[str, Any]:
+        """Run the code with context variables of its own."""
+        return self._state.new_context().run(self._execute, values)
+
+    def _put_names_back(self) -> None:
+        """Have the code's names be as they were, and those of libraries that it has changed."""
+        self._state.put_back_libraries()
+        namespace = self._namespace
+        # Files that the code left open are written when nothing refers to them any more.
+        while namespace:  # what is dropped may set names once more
+            namespace.clear()
+        namespace.update(self.base)
+
+    def _execute(self, values: dict[str, Any]) -> dict[str, Any]:
+        """Run the code and read its outputs."""
+        namespace = self._namespace
+        # Filters that the code sets are undone, and warnings given before are given again.
+        with warnings.catch_warnings():
+            namespace.update(values)
+            for code in self._codes:
+                exec(code, namespace)
+            return self._outputs()
+
+    def _look(self) -> None:
+        """See whether the code has touched files, once it has run."""
+        self._had_threads = self._state.has_threads
+        self._is_touched = self._scratch.touched()
+
+    def _outputs(self) -> dict[str, Any]:
+        outputs = {}
+        for parameter in self.service.outputs:
+            if parameter.name not in self._namespace:
+                raise Unfit.not_set(parameter.name, parameter.type)
+            outputs[parameter.name] = self._output(parameter)
+        return outputs
+
+    def _output(self, parameter: ParameterDefinition) -> Any:
+        value = self._namespace[parameter.name]
+        if self.observer is not None:
+            self.observer.gave(parameter.name, value)
+        try:
+            return encode_output(parameter.type, value, parameter.name)
+        except ValueProblem as problem:
+            raise Unfit(f"Output {problem}") from problem

@@ -1,0 +1,235 @@
+"""A service in R: a worker in Python reads requests and writes results, R runs the code."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import sys
+import traceback
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from jupyter_mlsvc.wire.models import ParameterDefinition
+from jupyter_mlsvc.wire.plain import ValueProblem
+from jupyter_mlsvc.wire.values import ReadInput, encode_output, input_decoder, plain_input
+from jupyter_mlsvc_server.formats.problems import CodeProblem, SnapshotProblem, refuse_missing
+from jupyter_mlsvc_server.formats.protocol import Kind, Service
+from jupyter_mlsvc_server.formats.r_code import for_r
+from jupyter_mlsvc_server.formats.shown_paths import without_paths
+from jupyter_mlsvc_server.worker.codec import Exchange, Unfit
+from jupyter_mlsvc_server.worker.console import Console
+from jupyter_mlsvc_server.worker.invalid_input import Misfit
+from jupyter_mlsvc_server.worker.r_process import (
+    RCrashed,
+    RProcess,
+    guard_group,
+)
+from jupyter_mlsvc_server.worker.scratch import Scratch
+from jupyter_mlsvc_server.worker.session_settings import notes_on_variables, variables_read_in_r
+from jupyter_mlsvc_server.worker.temporary import temporary_directory
+from jupyter_mlsvc_server.worker.worker import Observer
+
+_CRASHED: Final = 70
+"""Exit code of a worker whose R has crashed."""
+
+_PLACE: Final = re.compile(r"<text>:(\d+):(\d+): (.*)")
+
+
+def prepare(service: Service) -> tuple[RProgram, dict[str, str]]:
+    """Try whether R can restore the snapshot and parse the code.
+
+    Returns
+    -------
+    tuple
+        The program and the names that were lost, with the reasons.
+
+    Raises
+    ------
+    CodeProblem
+        The code is no R, or needs something that the snapshot does not hold; or there is no R.
+    SnapshotProblem
+        The snapshot can't be restored.
+    """
+    temporary = Path(service.work) / "template.tmp"
+    try:
+        process = RProcess(service, Path(service.work), temporary)
+        process.close()
+    except RCrashed as crash:
+        raise SnapshotProblem(
+            "R could not be started with the service's snapshot; the server's log has what it said."
+        ) from crash
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    told = process.told
+    if "syntax" in told:
+        what = told["syntax"]["what"]
+        source = service.code if what == "code" else service.init_code
+        raise CodeProblem(
+            f"{what} has a syntax error in {_place(told['syntax']['message'], source)}"
+        )
+    if "snapshot" in told:
+        raise SnapshotProblem(told["snapshot"])
+    lost: dict[str, str] = told["lost"]
+    if service.manifest is not None:
+        refuse_missing(service, lost, told["needed"])
+    return RProgram(service), lost
+
+
+class RProgram:
+    """Has R run a service's code, each time in a fork of its own.
+
+    Parameters
+    ----------
+    service
+        What was published; R can run it.
+    """
+
+    most: int = 1
+    """Requests that it answers at once."""
+    retired_for: str = "files were left that can't be removed"
+
+    def __init__(self, service: Service) -> None:
+        self.service = service
+        self.observer: Observer | None = None
+        self._exchange = Exchange(service, _decoder)
+
+    def notes(self) -> list[str]:
+        """Name what the session may have had that changes results and that calls don't have."""
+        source = f"{self.service.init_code}\n{self.service.code}"
+        return notes_on_variables(variables_read_in_r(source))
+
+    def leave_init_code(self) -> None:
+        """Forget all but the code that runs before each request, inputs and outputs included."""
+        self.service = msgspec.structs.replace(
+            self.service, code="", inputs=(), outputs=(), output_files=()
+        )
+        self._exchange = Exchange(self.service, _decoder)
+
+    def enter(self, console: Console, scratch: Scratch) -> None:
+        """Start R, in the worker."""
+        self._console = console
+        self._scratch = scratch
+        guard_group()
+        temporary = temporary_directory(Path(self.service.work), os.getpid())
+        self._r = RProcess(self.service, scratch.directory, temporary)
+        self._r.limit_memory(self.service.memory_limit)
+
+    def read(self, body: bytes) -> bytes | Exception:
+        """Read a request: the inputs for R, or what is wrong with it or went wrong here."""
+        try:
+            return msgspec.json.encode(self._exchange.inputs(body))
+        except Exception as error:  # noqa: BLE001  # concerns this request only
+            return error
+
+    def answer(self, given: bytes | Exception) -> tuple[Kind, bytes]:
+        """Answer a request: what the answer is, and its body. Then :meth:`reset` is due."""
+        if isinstance(given, Misfit):
+            return self._exchange.misfit(given)
+        if isinstance(given, Exception):
+            return _fault(given)
+        try:
+            self._console.begin()
+            return self._run(given)
+        except RCrashed:
+            # As with code in Python that crashes: this request fails and the worker is replaced.
+            print(f"R has crashed; it wrote: {self._console.text()[-2000:]}", file=sys.__stderr__)
+            os._exit(_CRASHED)
+        except Exception as error:  # noqa: BLE001  # a fault of ours ends this request only
+            return _fault(error)
+
+    def reset(self) -> bool:
+        """Put the files back; all else went with the fork."""
+        try:
+            if self._scratch.touched():
+                self._scratch.reset()
+        except OSError:
+            return False
+        return True
+
+    def _run(self, request: bytes) -> tuple[Kind, bytes]:
+        told = self._r.ask(request)
+        message = without_paths(told.get("error", ""), [str(self._scratch.directory)])
+        outputs: dict[str, Any] = {}
+        if message and self.observer is not None:
+            self.observer.failed_in(told["part"], told["line"], message)
+        if not message:
+            try:
+                outputs = self._outputs(told)
+            except Unfit as unfit:
+                message = str(unfit)
+                self._console.write_last(f"{message}\n")
+        changed = self._scratch.changed_files() if self._scratch.touched() else []
+        return self._exchange.result(message, outputs, self._console, self._scratch, changed)
+
+    def _outputs(self, told: dict[str, Any]) -> dict[str, Any]:
+        if "unfit" in told:
+            raise Unfit(told["unfit"])
+        types = {parameter.name: parameter for parameter in self.service.outputs}
+        if "not_set" in told:
+            raise Unfit.not_set(told["not_set"], types[told["not_set"]].type)
+        values = told["outputs"]
+        if self.observer is not None:
+            for name in types:
+                self.observer.gave(name, values[name])
+        return {name: _output(parameter, values[name]) for name, parameter in types.items()}
+
+
+def _fault(error: Exception) -> tuple[Kind, bytes]:
+    traceback.print_exception(error, file=sys.__stderr__)
+    return Kind.FAULT, b""
+
+
+def _decoder(definition: ParameterDefinition) -> ReadInput:
+    """Give what checks an input, and makes of it JSON that R reads as it is declared.
+
+    Where columns are known they are read as for code in Python, so that the same is refused.
+    """
+    check = input_decoder(definition) if definition.columns else None
+    times = [
+        column.name
+        for column in definition.columns or ()
+        if column.type.startswith(("datetime64", "timedelta64"))
+    ]
+
+    def read(value: Any, name: str) -> Any:
+        plain = plain_input(definition, value, name)
+        if check is not None and plain is not None:
+            frame = check(plain, name)
+            # R counts seconds.
+            plain |= {time: [_seconds(each) for each in frame[time]] for time in times}
+        return for_r(plain, name)
+
+    return read
+
+
+def _seconds(moment: Any) -> float | None:
+    if moment != moment:  # noqa: PLR0124  # a time that is missing
+        return None
+    seconds: float = (moment.timestamp if hasattr(moment, "timestamp") else moment.total_seconds)()
+    return seconds
+
+
+def _output(parameter: ParameterDefinition, value: Any) -> Any:
+    try:
+        return encode_output(parameter.type, value, parameter.name)
+    except ValueProblem as problem:
+        raise Unfit(f"Output {problem}") from problem
+
+
+def _place(message: str, source: str) -> str:
+    """Describe a syntax error in one text with its line and a caret."""
+    found = _PLACE.search(message)
+    if found is None:
+        return f"the code: {message}"
+    line, column = int(found[1]), int(found[2])
+    lines = source.splitlines()
+    if not 1 <= line <= len(lines) or not column:  # R found the end where it wanted more
+        line = min(max(line - 1, 1), max(len(lines), 1))
+        column = len(lines[line - 1]) + 1 if lines else 1
+    text = lines[line - 1] if lines else ""
+    shown = text.lstrip()
+    start = max(column - 1 - (len(text) - len(shown)), 0)
+    return f"line {line}: {found[3]}\n    {shown}\n    {' ' * start}^"

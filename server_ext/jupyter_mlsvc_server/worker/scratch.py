@@ -1,0 +1,165 @@
+"""A worker's private copy of the snapshot's working directory."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import os
+import shutil
+import stat
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Final
+
+from jupyter_mlsvc_server.formats.files import write_files
+from jupyter_mlsvc_server.formats.manifest import FileEntry
+
+_PAST: Final = 946_684_800_000_000_001
+"""Modification time (ns) of all that is as it was. A fixed one in the past, so that any change
+shows, even one within the clock's resolution."""
+
+
+def set_up_directory(directory: Path) -> Path:
+    """Name the copy of a worker's folder as the code that ran once has left it."""
+    return directory.with_name(f"{directory.name}.set-up")
+
+
+class Scratch:
+    """A folder that is as it was for each request.
+
+    Parameters
+    ----------
+    directory
+        Where it is; made on :meth:`create`.
+    files
+        The snapshot's files.
+    blob_path
+        Where the blob of a digest is.
+    """
+
+    def __init__(
+        self, directory: Path, files: Iterable[FileEntry], blob_path: Callable[[str], Path]
+    ) -> None:
+        self.directory = directory
+        self._files = tuple(files)
+        self._names = self._original = {entry.path for entry in self._files}
+        self._origin: Path | None = None
+        self._blob_path = blob_path
+        self._state: dict[str, tuple[int, int]] = {}
+        self._inner: list[tuple[str, tuple[int, int]]] = []
+        self._here = (0, 0, 0)
+
+    def create(self) -> None:
+        """Make the folder with its files, and work in it."""
+        self.directory.mkdir(mode=0o700, parents=True)
+        write_files(self._files, self._blob_path, self.directory)
+        os.chdir(self.directory)
+        self._remember()
+
+    def touched(self) -> bool:
+        """Tell whether anything in it has changed, or the code works elsewhere now.
+
+        That is one system call for each file and folder.
+        """
+        try:
+            here = os.stat(".")
+            if (here.st_mtime_ns, here.st_ctime_ns, here.st_ino) != self._here:
+                return True
+            for path, state in self._inner:
+                found = os.stat(path)
+                if (found.st_mtime_ns, found.st_ctime_ns) != state:
+                    return True
+        except OSError:
+            return True
+        return False
+
+    def changed_files(self) -> list[str]:
+        """Name the files that were made, changed or removed, by their paths in the folder."""
+        found = set(self._walk())
+        changed = [
+            name for name in found if name not in self._names or self._is_touched(self._path(name))
+        ]
+        return sorted([*changed, *(self._names - found)])
+
+    def size(self, name: str) -> int:
+        """Give the bytes of a regular file, 0 if there is none."""
+        try:
+            found = os.stat(self._path(name))
+        except OSError:
+            return 0
+        return found.st_size if stat.S_ISREG(found.st_mode) else 0
+
+    def content(self, name: str) -> str | None:
+        """Give a regular file in base64, None if there is none."""
+        try:
+            descriptor = os.open(self._path(name), os.O_RDONLY | os.O_NONBLOCK)
+        except OSError:
+            return None
+        with os.fdopen(descriptor, "rb") as file:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                return None
+            return base64.b64encode(file.read()).decode("ascii")
+
+    def keep(self) -> None:
+        """Take what is in it now as what it is to have for each request."""
+        os.chdir(self.directory)
+        if not self.touched():
+            return
+        self._origin = origin = set_up_directory(self.directory)
+        shutil.copytree(self.directory, origin, symlinks=True)
+        self._original = set(self._walk())
+        self.accept()
+
+    def accept(self, passing: Iterable[str] = ()) -> None:
+        """Leave what is in it now as it is, but for some files if they were not there at first."""
+        os.chdir(self.directory)
+        for name in set(passing) - self._original:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(self._path(name))
+        self._names = set(self._walk())
+        self._remember()
+
+    def reset(self) -> None:
+        """Put everything back, and work in it.
+
+        Raises
+        ------
+        OSError
+            The code left something that can't be removed.
+        """
+        os.chmod(self.directory, stat.S_IRWXU)
+        os.chdir(self.directory)
+        with os.scandir(self.directory) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    shutil.rmtree(entry.path)
+                else:
+                    os.unlink(entry.path)
+        if self._origin is not None:
+            shutil.copytree(self._origin, self.directory, symlinks=True, dirs_exist_ok=True)
+        else:
+            write_files(self._files, self._blob_path, self.directory)
+        self._remember()
+
+    def _remember(self) -> None:
+        paths = [str(self.directory)]
+        for root, folders, names in os.walk(self.directory):
+            paths.extend(os.path.join(root, name) for name in [*folders, *names])
+        for path in paths:
+            os.utime(path, ns=(_PAST, _PAST))
+        self._state = {path: (_PAST, os.stat(path).st_ctime_ns) for path in paths}
+        self._inner = list(self._state.items())[1:]
+        here = os.stat(".")
+        self._here = (here.st_mtime_ns, here.st_ctime_ns, here.st_ino)
+
+    def _walk(self) -> Iterable[str]:
+        for root, _, names in os.walk(self.directory):
+            for name in names:
+                yield Path(root, name).relative_to(self.directory).as_posix()
+
+    def _is_touched(self, path: str) -> bool:
+        found = os.lstat(path)
+        return (found.st_mtime_ns, found.st_ctime_ns) != self._state.get(path)
+
+    def _path(self, name: str) -> str:
+        return os.path.join(self.directory, name)

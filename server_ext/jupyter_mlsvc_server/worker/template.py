@@ -1,0 +1,164 @@
+"""The process that restores a service's snapshot once; its workers are forked from it."""
+
+from __future__ import annotations
+
+import builtins
+import contextlib
+import gc
+import importlib
+import shutil
+import socket
+import sys
+import types
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+from jupyter_mlsvc.wire.model_file import EXPECTED
+from jupyter_mlsvc.wire.models import Isolation
+from jupyter_mlsvc.wire.sources import let_inspect_find_classes
+from jupyter_mlsvc_server.formats import packages
+from jupyter_mlsvc_server.formats.files import write_files
+from jupyter_mlsvc_server.formats.outbox import outbox_path
+from jupyter_mlsvc_server.formats.problems import CodeProblem, SnapshotProblem, refuse_missing
+from jupyter_mlsvc_server.formats.process_tree import Control, Parent
+from jupyter_mlsvc_server.formats.protocol import Prepare, Prepared, Refused, Service
+from jupyter_mlsvc_server.formats.r_code import RUNTIME as R
+from jupyter_mlsvc_server.formats.realtime import MODEL
+from jupyter_mlsvc_server.formats.realtime import RUNTIME as REALTIME
+from jupyter_mlsvc_server.formats.restore import IncompatibleWorkspace, restore
+from jupyter_mlsvc_server.worker import realtime, trial, worker
+from jupyter_mlsvc_server.worker.isolated import ForkingProgram, SharingProgram
+from jupyter_mlsvc_server.worker.micro_batching import GatheringProgram, RealtimeProgram
+from jupyter_mlsvc_server.worker.model import Model
+from jupyter_mlsvc_server.worker.program import (
+    Program,
+    compile_service,
+    modules_since,
+    newest_module,
+)
+from jupyter_mlsvc_server.worker.r_program import prepare as prepare_r
+from jupyter_mlsvc_server.worker.scratch import Scratch, set_up_directory
+from jupyter_mlsvc_server.worker.temporary import temporary_directory
+from jupyter_mlsvc_server.worker.traceback_text import last_line
+
+_PROGRAMS: Final[dict[Isolation, type[Program]]] = {
+    "worker": Program,
+    "call": ForkingProgram,
+    "none": SharingProgram,
+}
+
+
+def main(link: socket.socket) -> None:
+    """Prepare what the first message says, then fork workers until the server is gone."""
+    control = Control(link)
+    message = control.receive_one()
+    if not isinstance(message, Prepare):
+        return
+    service = message.service
+    try:
+        program, lost = prepare_r(service) if service.runtime_type == R else prepare(service)
+    except CodeProblem as problem:
+        control.send(Refused("code", str(problem)))
+        return
+    except SnapshotProblem as problem:
+        control.send(Refused("snapshot", str(problem)))
+        return
+    gc.collect()
+    # Workers share what is here now: a collection in one of them would copy every page it visits.
+    gc.freeze()
+    control.send(Prepared(lost))
+    forget = partial(_remove_scratch, Path(service.work))
+    serve, try_once = partial(worker.serve, program), partial(trial.serve, program)
+    Parent(control, serve, trial=try_once, buried=forget).run()
+
+
+def prepare(service: Service) -> tuple[Program, dict[str, str]]:
+    """Restore the snapshot into a fresh ``__main__`` and compile the code.
+
+    Returns
+    -------
+    tuple
+        The program and the names that were lost, with the reasons.
+
+    Raises
+    ------
+    CodeProblem
+        The code is no Python, or needs something that the snapshot does not hold.
+    SnapshotProblem
+        The snapshot can't be restored.
+    """
+    compiled = compile_service(service)
+    newest = newest_module()
+    main_module = types.ModuleType("__main__")
+    vars(main_module)["__builtins__"] = builtins
+    sys.modules["__main__"] = main_module
+    namespace = vars(main_module)
+    sys.argv = [""]
+    let_inspect_find_classes()
+    lost: dict[str, str] = {}
+    if service.manifest is not None:
+        lost = _restore(service, namespace, compiled.modules)
+        if lost and service.manifest.runtime_type == REALTIME:
+            raise SnapshotProblem(
+                f"The model can't be served. {' '.join(lost.values())} A realtime service needs "
+                f"{EXPECTED}."
+            )
+        refuse_missing(service, lost, compiled.needed)
+        if service.manifest.runtime_type == REALTIME:
+            model = namespace[MODEL]
+            assert isinstance(model, Model)
+            kind = GatheringProgram if model.is_row_wise else RealtimeProgram
+            return kind(service, compiled, namespace, model), lost
+    modules = [module for _, module in modules_since(newest)]
+    program = _PROGRAMS[service.isolation]
+    return program(service, compiled, namespace, modules), lost
+
+
+def _restore(
+    service: Service, namespace: dict[str, object], modules: frozenset[str]
+) -> dict[str, str]:
+    manifest = service.manifest
+    assert manifest is not None
+    path = worker.blob_path(service)
+    files, installed = packages.split(manifest.files)
+    scratch = Scratch(Path(service.work) / "template", files, path)
+    scratch.create()
+    if installed:
+        # Once for all workers, which neither copy them nor look after each request at them.
+        folder = Path(service.work) / "packages"
+        folder.mkdir(mode=0o700)
+        write_files(installed, path, folder)
+        packages.use(folder / packages.FOLDER)
+    sys.path.insert(0, str(scratch.directory))
+    sys.dont_write_bytecode = True  # no __pycache__ among the user's files
+    if manifest.runtime_type == REALTIME:
+        sys.modules[realtime.FORMER_NAME] = realtime
+    standard_output, sys.stdout = sys.stdout, sys.stderr
+    try:
+        lost = restore(manifest, path, namespace).lost
+        _import_own(scratch.directory, modules)
+    except IncompatibleWorkspace as problem:
+        raise SnapshotProblem(str(problem)) from problem
+    except Exception as error:
+        raise SnapshotProblem(f"The snapshot could not be restored: {last_line(error)}") from error
+    finally:
+        sys.stdout = standard_output
+        sys.path.remove(str(scratch.directory))
+    return lost
+
+
+def _import_own(directory: Path, modules: frozenset[str]) -> None:
+    """Import modules among the files once, for all workers."""
+    for name in sorted(modules):
+        top = name.partition(".")[0]
+        if (directory / f"{top}.py").is_file() or (directory / top).is_dir():
+            with contextlib.suppress(Exception):  # the code will meet it, and its caller see it
+                importlib.import_module(name)
+
+
+def _remove_scratch(work: Path, pid: int) -> None:
+    outbox_path(work, pid).unlink(missing_ok=True)
+    scratch = worker.scratch_directory(work, pid)
+    for folder in (scratch, set_up_directory(scratch), temporary_directory(work, pid)):
+        shutil.rmtree(folder, ignore_errors=True)

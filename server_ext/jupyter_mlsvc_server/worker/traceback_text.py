@@ -1,0 +1,65 @@
+"""An exception of the user's code as text: their traceback, and nothing of ours."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Iterable
+from pathlib import Path
+from types import TracebackType
+from typing import Final
+
+from jupyter_mlsvc_server.formats.shown_paths import without_paths
+
+_OWN: Final = str(Path(__file__).parent)
+_MOST_CHARACTERS: Final = 100_000
+
+
+def explain(
+    error: BaseException, trace: TracebackType | None = None, folders: Iterable[str] = ()
+) -> tuple[str, str]:
+    """Describe an exception, with paths as :func:`~.shown_paths.without_paths` shows them.
+
+    Returns
+    -------
+    tuple of str
+        The last line, such as ``ValueError: no data``, and the whole traceback.
+    """
+    told = traceback.TracebackException(type(error), error, trace or error.__traceback__)
+    _leave_out_own(told, set())
+    text = "".join(told.format())
+    if len(text) > _MOST_CHARACTERS:
+        half = _MOST_CHARACTERS // 2
+        text = f"{text[:half]}\n[…]\n{text[-half:]}"
+    return without_paths(last_line(error), folders), without_paths(text, folders)
+
+
+def last_line(error: BaseException) -> str:
+    """Give the type and message of an exception, as a traceback ends."""
+    name = type(error).__qualname__
+    lines = traceback.format_exception_only(error)
+    # Notes may follow it, and the place of a syntax error comes before.
+    told = next((line for line in lines if line.startswith(name) or f".{name}" in line), lines[-1])
+    return without_paths(told.strip())
+
+
+def _leave_out_own(told: traceback.TracebackException, seen: set[int]) -> None:
+    if id(told) in seen:
+        return
+    seen.add(id(told))
+    told.stack[:] = [frame for frame in told.stack if not frame.filename.startswith(_OWN)]
+    for other in (told.__cause__, told.__context__, *(told.exceptions or ())):
+        if other is not None:
+            _leave_out_own(other, seen)
+
+
+def place(error: SyntaxError) -> str:
+    """Describe a syntax error in one text with its line and a caret."""
+    where = f"line {error.lineno}" if error.lineno else "the code"
+    text = (error.text or "").rstrip("\n")
+    if not text:
+        return f"{where}: {error.msg}"
+    shown = text.lstrip()
+    start = max((error.offset or 1) - 1 - (len(text) - len(shown)), 0)
+    end = error.end_offset if error.end_lineno == error.lineno and error.end_offset else 0
+    width = max(end - (error.offset or 1), 1)
+    return f"{where}: {error.msg}\n    {shown}\n    {' ' * start}{'^' * width}"

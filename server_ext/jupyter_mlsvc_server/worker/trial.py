@@ -1,0 +1,157 @@
+"""A process that runs a service once, for the publish check, and says what came of it.
+
+It is forked from the template as a worker is, gets ready as a worker does and answers as a worker
+does. Beside the answer it tells the line that raised and the types of outputs. Where the code ends
+the process, or goes on for too long, nothing can be told: the file of :func:`trace_path` then has
+the frames of that moment.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import os
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from types import CodeType, TracebackType
+from typing import Any, Final, NoReturn
+
+from jupyter_mlsvc.wire.kinds import parameter_type
+from jupyter_mlsvc_server.formats.problems import SetupProblem
+from jupyter_mlsvc_server.formats.protocol import (
+    Kind,
+    Line,
+    Service,
+    Trial,
+    TrialReport,
+    pack,
+    receive_struct,
+)
+from jupyter_mlsvc_server.formats.trial import RUNNING, SETTING_UP, line_of, sources, trace_path
+from jupyter_mlsvc_server.worker.worker import Gathering, Program, enter
+
+_OF_ANY_NUMBER: Final = "numeric"
+
+
+def serve(program: Program, link: socket.socket) -> None:
+    """Run the trial that the link brings, and report."""
+    trial = receive_struct(link, Trial)
+    service = program.service
+    observer = program.observer = _Observer(service)
+    with _watched(trace_path(Path(service.work), os.getpid())) as limit:
+        limit(trial.start_seconds, SETTING_UP)
+        if trial.body is None:
+            program.leave_init_code()
+        try:
+            enter(program)
+        except SetupProblem as problem:
+            kind, body = Kind.NOT_SET_UP, str(problem).encode("utf-8", "replace")
+        else:
+            if trial.body is not None:
+                observer.notes = tuple(program.notes())
+            limit(trial.seconds, RUNNING)
+            kind, body = _answer(program, trial.body or b"")
+            if trial.body is not None and kind is Kind.SUCCESS and not program.reset():
+                observer.retired_for = program.retired_for
+    link.sendall(pack(observer.report(kind, body)))
+
+
+def _answer(program: Program, body: bytes) -> tuple[Kind, bytes]:
+    if isinstance(program, Gathering):
+        return program.answer_all([body])[0]
+    return program.answer(program.read(body))
+
+
+@contextmanager
+def _watched(path: Path) -> Iterator[Callable[[float, str], None]]:
+    """Have the frames written where the process ends in the block.
+
+    Gives what limits the seconds from now on, and takes note of what is going on; when they are
+    over, the process ends.
+    """
+    end = os._exit
+    with path.open("w", encoding="utf-8") as trace:
+
+        def tell_and_end(status: int) -> NoReturn:
+            with suppress(Exception):
+                faulthandler.dump_traceback(trace, all_threads=False)
+            end(status)
+
+        def limit(seconds: float, stage: str) -> None:
+            trace.write(f"{stage}\n")
+            trace.flush()
+            faulthandler.dump_traceback_later(seconds, exit=True, file=trace)
+
+        faulthandler.enable(trace)
+        os._exit = tell_and_end
+        try:
+            yield limit
+        finally:
+            os._exit = end
+            faulthandler.cancel_dump_traceback_later()
+            faulthandler.disable()
+
+
+class _Observer:
+    """Keeps what the report has beside the answer."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self._inputs = {parameter.name for parameter in service.inputs}
+        self._untyped = {each.name for each in service.outputs if not each.type}
+        self._line: Line | None = None
+        self._types: dict[str, str] = {}
+        self._needs_inputs = False
+        self.retired_for = ""
+        self.notes: tuple[str, ...] = ()
+
+    def raised(self, error: BaseException) -> None:
+        """Take the exception that code in Python has raised."""
+        known = sources(self._service)
+        for code, number in _frames(error.__traceback__):
+            if code.co_filename in known:
+                self._line = line_of(*known[code.co_filename], number)
+        missing = error.name if isinstance(error, NameError) else None
+        if isinstance(error, KeyError) and error.args:
+            missing = error.args[0]
+        self._needs_inputs = isinstance(missing, str) and missing in self._inputs
+
+    def failed_in(self, part: str, line: int, message: str) -> None:
+        """Take where the expression begins that has failed in R."""
+        source = self._service.code if part == "code" else self._service.init_code
+        self._line = line_of(part, source, line)
+        self._needs_inputs = any(f"'{name}'" in message for name in self._inputs)
+
+    def gave(self, name: str, value: Any) -> None:
+        """Take the value of an output: what code in Python set, or JSON data of R's."""
+        if name in self._untyped and (kind := _type_of(value, self._service.runtime_type)):
+            self._types[name] = kind
+
+    def report(self, kind: Kind, body: bytes) -> TrialReport:
+        """Report with the answer."""
+        return TrialReport(
+            kind=kind,
+            body=body,
+            line=self._line,
+            types=self._types,
+            needs_inputs=self._needs_inputs,
+            retired_for=self.retired_for,
+            notes=self.notes,
+        )
+
+
+def _type_of(value: Any, runtime_type: str) -> str | None:
+    if runtime_type == "R" and isinstance(value, dict):
+        columns = [*value.values()]
+        is_table = columns and all(isinstance(column, list) for column in columns)
+        return "data.frame" if is_table and len(set(map(len, columns))) == 1 else None
+    kind = parameter_type(value)
+    # The next answer may have a fraction where this one has none.
+    return _OF_ANY_NUMBER if kind == "integer" else kind
+
+
+def _frames(trace: TracebackType | None) -> Iterator[tuple[CodeType, int]]:
+    while trace is not None:
+        yield trace.tb_frame.f_code, trace.tb_lineno
+        trace = trace.tb_next

@@ -1,0 +1,196 @@
+"""A process that answers requests for one service version, one at a time."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final, Protocol, runtime_checkable
+
+from jupyter_mlsvc_server.formats import packages
+from jupyter_mlsvc_server.formats.outbox import Outbox, outbox_path
+from jupyter_mlsvc_server.formats.problems import SetupProblem
+from jupyter_mlsvc_server.formats.protocol import ANSWER, Kind, Patience, RequestReader, Service
+from jupyter_mlsvc_server.formats.shown_paths import shorten_warnings
+from jupyter_mlsvc_server.worker.console import Console
+from jupyter_mlsvc_server.worker.scratch import Scratch
+
+_AT_ONCE: Final = 128
+"""Requests that are taken from the link together."""
+
+_READ_AHEAD: Final = 2**12
+"""Bytes of a request that is read before those that came with it are answered. One after the other
+takes half as long as each between two runs of other code; large ones would have the first wait."""
+
+
+class Observer(Protocol):
+    """Learns of a run what its answer does not tell."""
+
+    def raised(self, error: BaseException) -> None:
+        """Take the exception that code in Python has raised."""
+
+    def failed_in(self, part: str, line: int, message: str) -> None:
+        """Take where the expression begins that has failed in R."""
+
+    def gave(self, name: str, value: Any) -> None:
+        """Take the value of an output: what code in Python set, or JSON data of R's."""
+
+
+class Program(Protocol):
+    """A service that is ready to run, in any language."""
+
+    service: Service
+    most: int
+    """Requests that it answers together, 1 where each runs on its own."""
+    retired_for: str
+    """What :meth:`reset` could not put back, in a few words."""
+    observer: Observer | None
+    """What a trial wants to know of a run beside its answer."""
+
+    def notes(self) -> list[str]:
+        """Say what a publisher may want to know of the code beside how it runs."""
+
+    def leave_init_code(self) -> None:
+        """Forget all but the code that runs before each request, inputs and outputs included."""
+
+    def enter(self, console: Console, scratch: Scratch) -> None:
+        """Get ready to answer, in the worker.
+
+        Raises
+        ------
+        SetupProblem
+            The code that runs once in each worker has failed.
+        """
+
+    def read(self, body: bytes) -> Any:
+        """Read a request, without running any code of the user's: what :meth:`answer` takes."""
+
+    def answer(self, given: Any) -> tuple[Kind, bytes]:
+        """Answer a request: what the answer is, and its body. Then :meth:`reset` is due."""
+
+    def reset(self) -> bool:
+        """Put everything back for the next request; tell whether that was possible."""
+
+
+@runtime_checkable
+class Gathering(Program, Protocol):
+    """One that answers requests together that came at the same time."""
+
+    def answer_all(self, bodies: list[bytes]) -> list[tuple[Kind, bytes]]:
+        """Answer up to ``most`` requests, in their order. Then :meth:`reset` is due, once.
+
+        Those that can't run because another one left what can't be put back are ``Kind.WORN``, and
+        another worker has to answer them; :meth:`reset` tells the same then.
+        """
+
+
+def serve(program: Program, link: socket.socket) -> None:
+    """Answer requests until the link ends or the worker is worn."""
+    service, pid = program.service, os.getpid()
+    # First: the program takes the process as it is then for what each request is to find.
+    outbox = Outbox(link, outbox_path(Path(service.work), pid))
+    try:
+        enter(program)
+    except SetupProblem as problem:
+        message = str(problem).encode("utf-8", "replace")
+        link.sendall(ANSWER.pack(len(message), 0, Kind.NOT_SET_UP) + message)
+        return
+    with contextlib.suppress(ConnectionError):
+        link.sendall(ANSWER.pack(0, program.most, Kind.READY))
+        if isinstance(program, Gathering):
+            _serve_together(program, RequestReader(link), outbox, pid)
+        else:
+            _serve_in_turn(program, RequestReader(link), outbox, pid)
+
+
+def enter(program: Program) -> None:
+    """Make this process a worker that can answer requests.
+
+    Raises
+    ------
+    SetupProblem
+        The code that runs once in each worker has failed.
+    """
+    service = program.service
+    scratch = Scratch(
+        scratch_directory(Path(service.work), os.getpid()),
+        packages.split(service.manifest.files)[0] if service.manifest is not None else (),
+        blob_path(service),
+    )
+    scratch.create()
+    sys.path.insert(0, str(scratch.directory))
+    sys.dont_write_bytecode = True
+    shorten_warnings(str(scratch.directory))
+    console = Console(service.console_limit)
+    console.take_descriptors()
+    _reseed()
+    program.enter(console, scratch)
+    _limit_memory(service.memory_limit)
+
+
+def _serve_in_turn(program: Program, reader: RequestReader, outbox: Outbox, pid: int) -> None:
+    """Answer one request after the other, until the link ends or the program is worn."""
+    read, answer, reset, put = program.read, program.answer, program.reset, outbox.put
+    while requests := reader.read(_AT_ONCE):
+        last = requests[-1][0]
+        given = [None if len(body) > _READ_AHEAD else read(body) for _, _, body in requests]
+        for (number, patience, body), read_ahead in zip(requests, given, strict=True):
+            kind, result = answer(read(body) if read_ahead is None else read_ahead)
+            _end_if_forked(pid)
+            # Where there is no queue, the server has time for each answer, and its caller waits.
+            put(number, kind, result, Patience.NONE if number == last else patience)
+            # The caller need not wait for this.
+            if not reset():
+                put(number, Kind.WORN, program.retired_for.encode(), Patience.NONE)
+                return
+
+
+def _serve_together(program: Gathering, reader: RequestReader, outbox: Outbox, pid: int) -> None:
+    """Answer all requests that wait in one go, until the link ends or the program is worn."""
+    while requests := reader.read(program.most):
+        answers = program.answer_all([body for _, _, body in requests])
+        _end_if_forked(pid)
+        numbers = [number for number, _, _ in requests]
+        outbox.send(numbers, answers)
+        if not program.reset():
+            outbox.put(numbers[-1], Kind.WORN, program.retired_for.encode(), Patience.NONE)
+            return
+
+
+def _end_if_forked(pid: int) -> None:
+    """End a child that the user's code has forked and that came back here."""
+    if os.getpid() != pid:
+        os._exit(0)
+
+
+def blob_path(service: Service) -> Callable[[str], Path]:
+    """Give what finds the blob of a digest."""
+    root = Path(service.blobs or "")
+    return lambda digest: root / digest[:2] / digest
+
+
+def scratch_directory(work: Path, pid: int) -> Path:
+    """Name the working directory of a worker."""
+    return work / f"worker-{pid}"
+
+
+def _reseed() -> None:
+    """Give each worker random numbers of its own; Python's ``random`` does that by itself."""
+    numpy_random = sys.modules.get("numpy.random")
+    if numpy_random is not None:
+        numpy_random.seed()
+
+
+def _limit_memory(limit: int) -> None:
+    """Let the process allocate so much on top of what it has."""
+    if not limit or not sys.platform.startswith("linux"):
+        return
+    import resource
+
+    status = Path("/proc/self/status").read_text("ascii", "replace")
+    data = next(line for line in status.splitlines() if line.startswith("VmData:"))
+    most = int(data.split()[1]) * 1024 + limit
+    resource.setrlimit(resource.RLIMIT_DATA, (most, most))

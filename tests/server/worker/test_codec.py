@@ -1,0 +1,304 @@
+"""Bodies of answers, and what is told of requests that do not fit."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from jupyter_mlsvc.wire.models import ColumnDefinition, ParameterDefinition, WebServiceResult
+from jupyter_mlsvc.wire.values import input_decoder
+from jupyter_mlsvc_server.formats.problems import CodeProblem
+from jupyter_mlsvc_server.formats.protocol import Kind, Service
+from jupyter_mlsvc_server.worker.codec import Exchange
+from jupyter_mlsvc_server.worker.console import Console
+from jupyter_mlsvc_server.worker.invalid_input import Misfit
+from jupyter_mlsvc_server.worker.scratch import Scratch
+
+OUTPUTS = st.dictionaries(
+    st.text(),
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    ),
+    max_size=3,
+)
+
+
+def exchange(work: Path, output_files: tuple[str, ...] = (), **inputs: str) -> Exchange:
+    definitions = [ParameterDefinition(name=name, type=kind) for name, kind in inputs.items()]
+    return exchange_of(work, output_files, definitions)
+
+
+def exchange_of(
+    work: Path, output_files: tuple[str, ...], inputs: Sequence[ParameterDefinition]
+) -> Exchange:
+    service = Service(
+        label="Iris/1.0",
+        code="",
+        init_code="",
+        inputs=tuple(inputs),
+        outputs=(),
+        output_files=output_files,
+        manifest=None,
+        blobs=None,
+        work=str(work),
+        memory_limit=0,
+        console_limit=1000,
+    )
+    return Exchange(service, input_decoder)
+
+
+def test_inputs_with_a_default_may_be_left_out(tmp_path: Path) -> None:
+    inputs = [
+        ParameterDefinition(name="a", type="numeric"),
+        ParameterDefinition(name="b", type="numeric", default=2),
+        ParameterDefinition(name="c", type="vector", default=[1, 2]),
+        ParameterDefinition(name="d", type="string", default=None),
+        ParameterDefinition(name="e", type="string", default={"x": []}),
+    ]
+    found = exchange_of(tmp_path, (), inputs)
+    for _ in range(2):
+        given = found.inputs(b'{"a": 1}')
+        assert list(given) == ["a", "b", "c", "d", "e"]
+        assert (given["b"], given["c"].tolist(), given["d"]) == (2.0, [1, 2], None)
+        assert given["e"] == {"x": []}
+        given["c"][0] = 7  # what code does to its own is not seen by the next
+        given["e"]["x"].append(1)
+    assert found.inputs(b'{"a": 1, "b": null, "e": 5}')["e"] == 5
+    assert math.isnan(found.inputs(b'{"a": 1, "b": null}')["b"])
+    with pytest.raises(Misfit, match="Input 'a' \\(numeric\\) is missing"):
+        found.inputs(b'{"b": 1}')
+    with pytest.raises(Misfit, match="There is no input 'z'"):
+        found.inputs(b'{"a": 1, "z": 1}')
+
+
+@pytest.mark.parametrize(
+    ("definition", "message"),
+    [
+        (
+            ParameterDefinition(name="x", type="integer", default="a"),
+            "the default of x must be a whole number (integer), got the string 'a'.",
+        ),
+        (
+            ParameterDefinition(
+                name="x", type="data.frame", columns=[ColumnDefinition(name="a", type="int46")]
+            ),
+            "the type 'int46', which is no dtype",
+        ),
+        (
+            ParameterDefinition(
+                name="x",
+                type="data.frame",
+                columns=[ColumnDefinition(name="a", type="Int64")],
+                default={"a": ["one"]},
+            ),
+            'the default of x["a"][0] must be a whole number',
+        ),
+    ],
+)
+def test_a_definition_that_cannot_be_is_told_to_the_publisher(
+    tmp_path: Path, definition: ParameterDefinition, message: str
+) -> None:
+    with pytest.raises(CodeProblem) as caught:
+        exchange_of(tmp_path, (), [definition])
+    assert message in str(caught.value)
+
+
+MICRO, MU = "\N{MICRO SIGN}", "\N{GREEK SMALL LETTER MU}"
+
+
+def test_members_of_a_request_are_named_as_python_has_them(tmp_path: Path) -> None:
+    found = exchange(tmp_path, (), **{MU: "numeric", "fit": "numeric", "x": "numeric"})
+    for body in (
+        f'{{"{MICRO}": 1.5, "\N{LATIN SMALL LIGATURE FI}t": 2.5, "x": 3.5}}',
+        f'{{"{MU}": 1.5, "fit": 2.5, "\\uff58": 3.5}}',
+    ):
+        assert found.inputs(body.encode()) == {MU: 1.5, "fit": 2.5, "x": 3.5}
+
+
+def test_a_name_in_two_spellings_is_given_twice(tmp_path: Path) -> None:
+    found = exchange(tmp_path, (), **{MU: "numeric"})
+    with pytest.raises(Misfit, match="twice"):
+        found.inputs(f'{{"{MICRO}": 1, "{MU}": 2}}'.encode())
+
+
+def test_a_name_that_no_spelling_makes_right_is_named(tmp_path: Path) -> None:
+    found = exchange(tmp_path, (), **{MU: "numeric"})
+    with pytest.raises(Misfit, match=f"Input '{MU}' \\(numeric\\) is missing"):
+        found.inputs(b'{"m": 1}')
+
+
+@pytest.fixture
+def console() -> Console:
+    return Console(1000)
+
+
+@pytest.fixture
+def scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Scratch:
+    monkeypatch.chdir(tmp_path)
+    folder = Scratch(tmp_path / "scratch", (), lambda digest: tmp_path / digest)
+    folder.create()
+    return folder
+
+
+def as_declared(outputs: dict[str, Any], **others: Any) -> bytes:
+    """Write an answer member by member."""
+    usual: dict[str, Any] = {
+        "success": True,
+        "error_message": "",
+        "output_files": {},
+        "console_output": "",
+        "changed_files": [],
+    }
+    result = WebServiceResult(output_parameters=outputs, **usual | others)
+    try:
+        return msgspec.json.encode(result)
+    except (OverflowError, UnicodeEncodeError):
+        return json.dumps(msgspec.to_builtins(result)).encode()
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(OUTPUTS)
+def test_an_answer_has_the_bytes_of_its_members_whatever_the_outputs(
+    tmp_path: Path, console: Console, scratch: Scratch, outputs: dict[str, Any]
+) -> None:
+    kind, body = exchange(tmp_path).result("", outputs, console, scratch, [])
+    assert kind is Kind.SUCCESS
+    assert body == as_declared(outputs)
+
+
+def test_an_answer_tells_what_was_printed_and_written(
+    tmp_path: Path, console: Console, scratch: Scratch
+) -> None:
+    console.write("hello")
+    printed = exchange(tmp_path).result("", {"a": 1}, console, scratch, [])
+    assert printed == (Kind.SUCCESS, as_declared({"a": 1}, console_output="hello"))
+    console.begin()
+    (scratch.directory / "note.txt").write_text("x")
+    written = exchange(tmp_path).result("", {"a": 1}, console, scratch, scratch.changed_files())
+    assert written == (Kind.SUCCESS, as_declared({"a": 1}, changed_files=["note.txt"]))
+
+
+def test_an_answer_over_the_limit_is_a_failure_that_tells_both_sizes(
+    tmp_path: Path, console: Console, scratch: Scratch
+) -> None:
+    own = exchange(tmp_path)
+    own.largest = len(as_declared({"a": "x" * 2000}))
+    kind, body = own.result("", {"a": "x" * 2000}, console, scratch, [])
+    assert (kind, body) == (Kind.SUCCESS, as_declared({"a": "x" * 2000}))
+    kind, body = own.result("", {"a": "x" * 2001}, console, scratch, [])
+    assert kind is Kind.FAILURE
+    told = json.loads(body)
+    assert told["outputParameters"] == {}
+    assert told["errorMessage"].startswith(
+        f"The answer has {own.largest + 1:,} bytes, and may have {own.largest:,} here"
+    )
+    console.write("hello")
+    kind, body = own.result("", {"a": "x" * 2001}, console, scratch, [])
+    assert kind is Kind.FAILURE
+    assert json.loads(body)["consoleOutput"] == "hello"
+    # What was printed counts, too: of both, the message is what matters.
+    own.largest = 400
+    console.write("x" * 400)
+    kind, body = own.result("", {}, console, scratch, ["note.txt"])
+    told = json.loads(body)
+    assert kind is Kind.FAILURE
+    assert told["errorMessage"].startswith("The answer has ")
+    assert (told["consoleOutput"], told["changedFiles"]) == ("", [])
+
+
+def test_a_file_over_the_limit_is_not_even_read(
+    tmp_path: Path, console: Console, scratch: Scratch
+) -> None:
+    own = exchange(tmp_path, ("large.bin",))
+    own.largest = 10_000
+    with (scratch.directory / "large.bin").open("wb") as file:
+        file.truncate(2**40)
+    kind, body = own.result("", {"a": 1}, console, scratch, scratch.changed_files())
+    told = json.loads(body)
+    assert kind is Kind.FAILURE
+    assert told["errorMessage"].startswith(f"The answer has {2**40 * 4 // 3:,} bytes")
+    assert told["changedFiles"] == ["large.bin"]
+
+
+def test_of_many_problems_the_first_are_told(tmp_path: Path) -> None:
+    own = exchange(tmp_path, (), **{f"input_{i}": "numeric" for i in range(20)})
+    body = json.dumps({f"other_{i}": 1 for i in range(5000)}).encode()
+    with pytest.raises(Misfit) as caught:
+        own.inputs(body)
+    message = str(caught.value)
+    assert message.startswith("Input 'input_0' (numeric) is missing.")
+    assert message.endswith("There are 5,000 more problems.")
+    answer = own.misfit(Misfit("x" * 10**6))[1]
+    assert len(answer) < 11_000
+
+
+def test_a_message_without_end_is_cut(tmp_path: Path, console: Console, scratch: Scratch) -> None:
+    _, body = exchange(tmp_path).result("x" * 10**6, {}, console, scratch, [])
+    assert json.loads(body)["errorMessage"] == "x" * 10_000 + "…"
+
+
+def test_an_answer_names_declared_files_that_were_not_written(
+    tmp_path: Path, console: Console, scratch: Scratch
+) -> None:
+    _, body = exchange(tmp_path, ("plot.png",)).result(
+        "", {}, console, scratch, scratch.changed_files()
+    )
+    assert body == as_declared({}, output_files={"plot.png": None})
+
+
+def test_a_failure_has_its_message(tmp_path: Path, console: Console, scratch: Scratch) -> None:
+    kind, body = exchange(tmp_path).result(
+        "It broke.", {}, console, scratch, scratch.changed_files()
+    )
+    assert kind is Kind.FAILURE
+    assert body == as_declared({}, success=False, error_message="It broke.")
+
+
+def test_an_output_that_cannot_be_spelt_is_a_failure_that_names_it(
+    tmp_path: Path, console: Console, scratch: Scratch
+) -> None:
+    kind, body = exchange(tmp_path).result(
+        "", {"y": [1, 10**5000]}, console, scratch, scratch.changed_files()
+    )
+    assert kind is Kind.FAILURE
+    assert b'"errorMessage":"Output y[1] must be an integer of at most' in body
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        (b'{"a": 1}', "Input 'b' (vector) is missing."),
+        (b"", "Input 'a' (numeric) is missing. Input 'b' (vector) is missing."),
+        (
+            b'{"a": "x", "b": 2}',
+            "Input a must be a number (numeric), got the string 'x'. "
+            "Input b must be an array (vector), got the number 2.",
+        ),
+        (
+            b'{"a": 1, "c": 2}',
+            "Input 'b' (vector) is missing. "
+            "There is no input 'c'; the service takes a (numeric), b (vector).",
+        ),
+        (
+            b'{"a": true, "b": [], "c": 2}',
+            "Input a must be a number (numeric), got true. "
+            "There is no input 'c'; the service takes a (numeric), b (vector).",
+        ),
+    ],
+    ids=["missing", "empty", "both wrong", "another name", "wrong and one more"],
+)
+def test_all_that_is_wrong_with_a_request_is_told(
+    tmp_path: Path, body: bytes, message: str
+) -> None:
+    with pytest.raises(Misfit) as caught:
+        exchange(tmp_path, a="numeric", b="vector").inputs(body)
+    assert str(caught.value) == message
