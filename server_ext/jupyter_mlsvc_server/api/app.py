@@ -6,7 +6,6 @@ import http
 import logging
 import uuid
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Final
 
 from starlette.requests import ClientDisconnect
@@ -15,10 +14,11 @@ from starlette.types import Message, Receive, Scope, Send
 
 from jupyter_mlsvc.wire.names import InvalidName
 from jupyter_mlsvc_server.api.authentication import Authentication
+from jupyter_mlsvc_server.api.lifecycle import Lifecycle
 from jupyter_mlsvc_server.api.request import ApiRequest, ApiSettings, path_of
 from jupyter_mlsvc_server.api.responses import CORS_HEADERS, HEADERS, REQUEST_ID, error_response
 from jupyter_mlsvc_server.api.routing import Match, Operation, Router, Routes
-from jupyter_mlsvc_server.errors import BadRequest, MlsvcServerError, NotFound, NotServing
+from jupyter_mlsvc_server.errors import BadRequest, MlsvcServerError, NotFound
 
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "DELETE", "PATCH", "PUT", "OPTIONS"})
 
@@ -31,27 +31,6 @@ _DEFAULT_HEADERS: Final = _raw(HEADERS)
 _CORS_HEADERS: Final = _raw(CORS_HEADERS)
 
 _log = logging.getLogger("jupyter_mlsvc_server")
-
-
-@dataclass(slots=True)
-class Readiness:
-    """Whether the server serves.
-
-    Attributes
-    ----------
-    is_ready
-        Whether all managers have started.
-    is_stopping
-        Whether they are being stopped.
-    """
-
-    is_ready: bool = False
-    is_stopping: bool = False
-
-    def require(self) -> None:
-        """Raise ``NotServing`` unless all have started."""
-        if not self.is_ready:
-            raise NotServing(is_stopping=self.is_stopping)
 
 
 class MethodNotAllowed(MlsvcServerError):
@@ -80,13 +59,13 @@ class ApiApp:
         *,
         tables: Iterable[Routes],
         authentication: Authentication,
-        readiness: Readiness,
+        lifecycle: Lifecycle,
         settings: ApiSettings,
         any_case_paths: bool = False,
     ) -> None:
         self._router = Router(tables, any_case=any_case_paths)
         self._authentication = authentication
-        self._readiness = readiness
+        self._lifecycle = lifecycle
         self._settings = settings
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -127,7 +106,7 @@ class ApiApp:
         if request.method not in _METHODS:
             raise MethodNotAllowed(f"{_phrase(405)}.")
         if operation.needs_ready:
-            self._readiness.require()
+            self._lifecycle.require_ready()
         if not operation.is_public:
             request.principal = await self._authentication.identify(request)
         if operation.checks_body:
@@ -157,10 +136,8 @@ class ApiApp:
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 own = message["headers"]
-                given = {name for name, _ in own}
-                common = [
-                    (name, value) for key, name, value in _DEFAULT_HEADERS if key not in given
-                ]
+                given = {each[0] for each in own}
+                common = [each for each in _DEFAULT_HEADERS if each[0] not in given]
                 message["headers"] = [*common, *added, *own]
             await send(message)
 

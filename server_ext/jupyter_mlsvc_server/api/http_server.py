@@ -6,7 +6,7 @@ import asyncio
 import functools
 import socket
 import ssl
-from logging import Logger
+from typing import Any
 
 from starlette.types import ASGIApp
 from uvicorn.config import Config
@@ -25,7 +25,7 @@ class HttpServer:
         For the operator.
     """
 
-    def __init__(self, *, app: ASGIApp, log: Logger) -> None:
+    def __init__(self, *, app: ASGIApp, log: Any, **_: Any) -> None:
         self._app = app
         self._log = log
         self._state = ServerState()
@@ -60,7 +60,7 @@ class HttpServer:
         for server in servers:
             server.close()
         for connection in list(self._state.connections):
-            connection.transport.abort()  # type: ignore[union-attr]
+            connection.transport.abort()
         tasks = list(self._state.tasks)
         for task in tasks:
             task.cancel()

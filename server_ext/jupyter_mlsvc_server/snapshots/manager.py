@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import time
 import uuid
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, BinaryIO, Final
@@ -253,7 +253,7 @@ class SnapshotManager(LoggingConfigurable):
         self.log.info("deleted snapshot %s of %s", record.id, record.owner)
         await self.collect()
 
-    async def zip_stream(self, principal: Principal, snapshot_id: str) -> AsyncIterator[bytes]:
+    async def zip_stream(self, principal: Principal, snapshot_id: str) -> AsyncGenerator[bytes]:
         """Give a snapshot as an archive, in pieces (contract: ``getSnapshotContent``).
 
         Raises

@@ -8,11 +8,9 @@ from urllib.parse import urlsplit
 from traitlets import Unicode
 from traitlets.config import LoggingConfigurable
 
-from jupyter_mlsvc.wire.models import GetComputeNodesResponse, UpdateComputeNodesRequest
 from jupyter_mlsvc_server.auth.policy import Action, require
 from jupyter_mlsvc_server.auth.principal import Principal
 from jupyter_mlsvc_server.errors import BadRequest
-from jupyter_mlsvc_server.web import Endpoint, Routes
 
 
 class ComputeNodes(LoggingConfigurable):
@@ -81,37 +79,3 @@ def _same(uri: str) -> tuple[str, str, str]:
     """Make addresses alike that mean the same."""
     scheme, place, path, *_ = urlsplit(uri.strip())
     return scheme, place.lower(), path.rstrip("/")
-
-
-class AllComputeNodes(Endpoint):
-    """The list of compute nodes."""
-
-    resource = "computenodes"
-
-    async def get(self) -> None:
-        """Give it (contract: ``getComputeNodes``)."""
-        _ = self.principal
-        self.answer(GetComputeNodesResponse(compute_nodes=self.parts.compute_nodes.list()))
-
-    async def post(self) -> None:
-        """Replace it (contract: ``setComputeNodes``)."""
-        self.parts.compute_nodes.set(self.principal, self.entries)
-        self.answer_text("The list of compute nodes is as it was.")
-
-    async def put(self) -> None:
-        """Add to it (contract: ``addComputeNode``)."""
-        self.parts.compute_nodes.add(self.principal, self.entries)
-        self.answer_text("The list of compute nodes is as it was.")
-
-    async def delete(self) -> None:
-        """Take from it (contract: ``removeComputeNode``)."""
-        self.parts.compute_nodes.remove(self.principal, self.entries)
-        self.answer_text("The list of compute nodes is as it was.")
-
-    @property
-    def entries(self) -> Sequence[str]:
-        """Nodes in the body; none where the member is missing, as the contract has it optional."""
-        return self.parse(UpdateComputeNodesRequest).entries or ()
-
-
-routes: Routes = [(r"/computenodes", AllComputeNodes)]

@@ -1,4 +1,4 @@
-"""State of the server and its parts, and the documents that describe its API."""
+"""State of the server and its parts."""
 
 from __future__ import annotations
 
@@ -6,18 +6,15 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import msgspec
 from traitlets.config import LoggingConfigurable
 
 from jupyter_mlsvc._version import __version__
 from jupyter_mlsvc.wire.models import StatusResponse
-from jupyter_mlsvc.wire.swagger import API_VERSION, core_openapi, core_swagger
-from jupyter_mlsvc_server.errors import NotServing
+from jupyter_mlsvc.wire.swagger import API_VERSION
 from jupyter_mlsvc_server.storage.database import Database
-from jupyter_mlsvc_server.web import Endpoint, Routes
 
 if TYPE_CHECKING:
-    from jupyter_mlsvc_server.compute_nodes import ComputeNodes
+    from jupyter_mlsvc_server.scoring.compute_nodes import ComputeNodes
     from jupyter_mlsvc_server.scoring.engine import ScoringEngine
     from jupyter_mlsvc_server.sessions.manager import SessionManager
 
@@ -109,67 +106,3 @@ class StatusReporter(LoggingConfigurable):
 
 
 _SEVERITY = ["pass", "warn", "fail"]
-
-
-class Status(Endpoint):
-    """State of the server."""
-
-    resource = "status"
-
-    async def get(self) -> None:
-        """Report it (contract: ``status``), and how large a request may be (our addition)."""
-        _ = self.principal
-        report = await self.parts.status.report()
-        details = (report.details or {}) | {"maxBodyBytes": self.web_settings.max_body_bytes}
-        self.answer(msgspec.structs.replace(report, details=details))
-
-
-class Live(Endpoint):
-    """Whether the process answers at all."""
-
-    public_methods = frozenset({"GET"})
-    needs_ready = False
-
-    async def get(self) -> None:
-        """Answer 200."""
-        self.answer({"status": "alive"})
-
-
-class Ready(Endpoint):
-    """Whether the server serves."""
-
-    public_methods = frozenset({"GET"})
-    needs_ready = False
-
-    async def get(self) -> None:
-        """Answer 200 once everything has started, 503 before."""
-        if not self.parts.ready:
-            raise NotServing(is_stopping=self.parts.stopping)
-        self.answer({"status": "ready"})
-
-
-class CoreSwagger(Endpoint):
-    """The core API as Swagger 2.0."""
-
-    async def get(self) -> None:
-        """Serve the document as indented text."""
-        document = msgspec.json.encode(core_swagger(self.parts.services.default_runtime))
-        self.answer_bytes(msgspec.json.format(document, indent=2), "application/json")
-
-
-class CoreOpenApi(Endpoint):
-    """The core API as OpenAPI 3.1."""
-
-    async def get(self) -> None:
-        """Serve the document as indented text."""
-        document = msgspec.json.encode(core_openapi(self.parts.services.default_runtime))
-        self.answer_bytes(msgspec.json.format(document, indent=2), "application/json")
-
-
-routes: Routes = [
-    (r"/status", Status),
-    (r"/health/live", Live),
-    (r"/health/ready", Ready),
-    (r"/swagger\.json", CoreSwagger),
-    (r"/openapi\.json", CoreOpenApi),
-]

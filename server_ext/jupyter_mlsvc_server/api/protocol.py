@@ -1,0 +1,7 @@
+"""Stand-in."""
+
+from __future__ import annotations
+
+
+class Limits:
+    """Stand-in."""
