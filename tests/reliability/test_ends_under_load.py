@@ -15,7 +15,7 @@ from tests.processes import that_run_on
 from tests.reliability.callers import Line, calling, in_thread, lines_to
 from tests.reliability.conftest import Doors, Publish, definition
 from tests.reliability.test_changes_under_load import model_of, revision_of_model
-from tests.server.front.conftest import Answer, front_of
+from tests.server.api.conftest import Answer, front_of
 
 pytestmark = [pytest.mark.kernel, pytest.mark.timeout(240)]
 

@@ -16,7 +16,7 @@ from jupyter_mlsvc_server.launch import ServerProcess
 from tests.contract.doors import Door, change_users, door_urls
 from tests.reliability.callers import Line, calling, in_thread, lines_to
 from tests.reliability.conftest import BASE_URL, Doors, Publish, doors_of, publishing
-from tests.server.front.conftest import Answer
+from tests.server.api.conftest import Answer
 
 pytestmark = [pytest.mark.kernel, pytest.mark.timeout(240)]
 

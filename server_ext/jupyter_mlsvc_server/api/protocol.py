@@ -173,8 +173,7 @@ class Protocol(HttpToolsProtocol):
         self._fresh: bytes | None = None
         """What came last, where a request begins with it."""
         self._is_in_head = False
-        self._has_begun = False
-        """Whether a request began in what came last."""
+        self._begun_in_read = 0
         self._head_bytes = 0
         """Of a head that is not whole yet, at least."""
         self._read_bytes = 0
@@ -184,6 +183,11 @@ class Protocol(HttpToolsProtocol):
         self._stuck_at: float | None = None
         self._lingering_since: float | None = None
         self._is_host = False
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether there are requests that wait for their answers."""
+        return self._running is not None or bool(self.pipeline)
 
     # --- the transport -----------------------------------------------------------------------
 
@@ -204,7 +208,7 @@ class Protocol(HttpToolsProtocol):
         if self._broken is not None or self._lingering_since is not None:
             return
         is_between = not self._is_in_head and self._taking is None
-        if is_between and self._running is None and not self.pipeline:
+        if is_between and not self.is_busy:
             end = data.find(END) + len(END)
             head = server.heads.get(data[:end])
             if (
@@ -216,7 +220,7 @@ class Protocol(HttpToolsProtocol):
                 self._call = self._score.submit(head.key, data[end:], self._ended)
                 return
         self._fresh = data if is_between else None
-        self._has_begun = False
+        self._begun_in_read = 0
         try:
             self._feed(data)
         except httptools.HttpParserError as problem:
@@ -225,7 +229,7 @@ class Protocol(HttpToolsProtocol):
                 reason = BadRequest("This is not an HTTP request that can be read.")
             self._break(reason)
             return
-        if self._is_in_head and (is_between or not self._has_begun):
+        if self._is_in_head and self._begun_in_read <= is_between:
             # All of the read is this head's. Where it has the end of something else too, nobody
             # knows how much is; then only the reads that follow count until the head is whole.
             self._read_bytes += len(data)
@@ -294,7 +298,8 @@ class Protocol(HttpToolsProtocol):
         self.headers = []
         self.expect_100_continue = False
         self._taking = None
-        self._is_in_head = self._has_begun = True
+        self._is_in_head = True
+        self._begun_in_read += 1
         self._head_bytes = self._read_bytes = 0
         self._head_at = self._server.now
 
@@ -318,7 +323,7 @@ class Protocol(HttpToolsProtocol):
             raise self._head_too_large()
         version = self.parser.get_http_version()
         is_kept_alive = self.parser.should_keep_alive()
-        is_free = self._running is None and not self.pipeline
+        is_free = not self.is_busy
         if method == b"POST" and version == "1.1" and is_kept_alive:
             head = self._score.read(self.url, self.headers)
             if head is not None:
@@ -457,8 +462,7 @@ class Protocol(HttpToolsProtocol):
             return
         error = self._broken = self._broken or error
         running = self._running
-        is_next = running is None and not self.pipeline
-        if not is_next and (running is None or running is not self._taking):
+        if self.is_busy and (running is None or running is not self._taking):
             return
         if isinstance(running, _Cycle) and running.response_started:
             # There can't be a second answer.

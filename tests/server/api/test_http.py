@@ -12,7 +12,7 @@ import requests
 
 from jupyter_mlsvc_server.launch import ServerProcess
 from jupyter_mlsvc_server.pytest_plugin import Api
-from tests.server.front.conftest import Answer, Publish, RawConnection, y_of
+from tests.server.api.conftest import Answer, Publish, RawConnection, y_of
 
 pytestmark = pytest.mark.kernel
 

@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import time
 
-import httptools
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from jupyter_mlsvc_server.front.connection import Request, key_of
-from jupyter_mlsvc_server.front.heads import Heads
-from tests.server.front.conftest import RawConnection, y_of
+from jupyter_mlsvc_server.api.head_cache import CallHead, HeadCache
+from jupyter_mlsvc_server.scoring.definition import DefinitionKey
+from tests.server.api.conftest import RawConnection, y_of
+from tests.server.api.stub import Engine, Stub, make_score, turns
 
 LINE_ENDS = st.sampled_from(["\r\n"] * 30 + ["\n", "\r", "\r\n ", "\r\n\t", "\r\n\r\n"])
-USUAL = ["Host: localhost", "Authorization: Bearer a", "Content-Length: 5"]
+USUAL = ["Host: localhost", "Authorization: Bearer known", "Content-Length: 5"]
 OTHERS = st.lists(
     st.sampled_from(
         [
-            "Host: localhost", "Authorization: Bearer a", "authorization: Bearer b",
+            "Host: localhost", "Authorization: Bearer known", "authorization: Bearer b",
             "Content-Length: 5", "content-length: 7", "Content-Length: 99999",
             "Transfer-Encoding: chunked", "Expect: 100-continue", "Origin: http://page.example",
             "Connection: close", "Connection: keep-alive", "Upgrade: h2c", "X-Request-Id: 7",
@@ -47,97 +46,81 @@ OTHERS = st.lists(
     others=["Upgrade: h2c"],
     ends=["\r\n"] * 8,
 )
-def test_only_what_every_parser_reads_alike_is_remembered(
+async def test_only_what_every_parser_reads_alike_is_remembered(
     before: str, first: str, usual: list[str], others: list[str], ends: list[str]
 ) -> None:
     lines = [first, *usual, *others, ""]
     text = before + "".join(line + end for line, end in zip(lines, ends, strict=False))
-    data = text.encode() + b"body\r\n\r\nand more"
-    seen = _Parsed()
-    parser = httptools.HttpRequestParser(seen)
-    seen.parser = parser
+    stub = Stub()
+    connection, _ = stub.connect()
     # What comes behind the body is no request.
-    with contextlib.suppress(httptools.HttpParserError, httptools.HttpParserUpgrade):
-        parser.feed_data(data)
-    if seen.request is None:
-        return
-    heads = Heads(1000)
-    heads.add(data, seen.request)
-    head = data[: data.find(b"\r\n\r\n") + 4]
-    known = heads.get(head)
-    if known is None:
-        return
-    assert head == text.encode()[: len(head)]
-    names = [line.partition(":")[0].lower() for line in head.decode().splitlines()[1:-1]]
-    assert names.count("content-length") == 1
-    assert not {"transfer-encoding", "expect", "upgrade"} & set(names)
-    assert head.startswith(b"POST /api/N/V HTTP/1.1\r\n")
-    assert known.length in (5, 7)
-    assert known.key == ("N", "V")
+    connection.data_received(text.encode() + b"body\r\n\r\nand more")
+    await turns()
+    for raw, known in stub.server.heads._known.items():
+        assert raw == text.encode()[: len(raw)]
+        names = [line.partition(":")[0].lower() for line in raw.decode().splitlines()[1:-1]]
+        assert names.count("content-length") == 1
+        assert names.count("authorization") == 1
+        assert not {"transfer-encoding", "expect", "upgrade"} & set(names)
+        assert raw.startswith(b"POST /api/N/V HTTP/1.1\r\n")
+        assert b"\r\n\r\n" not in raw[:-4]
+        assert known.length in (5, 7)
+        assert known.key == ("N", "V")
 
 
-class _Parsed:
-    """Takes the first request, as a connection does."""
-
-    parser: httptools.HttpRequestParser
-
-    def __init__(self) -> None:
-        self.request: Request | None = None
-        self._reading = Request()
-
-    def on_url(self, url: bytes) -> None:
-        self._reading.url += url
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        self._reading.headers.append((name, value))
-
-    def on_headers_complete(self) -> None:
-        if self.request is None:
-            self.request = request = self._reading
-            request.method = self.parser.get_method()
-            request.version = self.parser.get_http_version()
-            request.is_kept_alive = self.parser.should_keep_alive()
-            if request.method == b"POST":
-                request.key = key_of(request.url)
-            for name, value in request.headers:
-                if name.lower() == b"authorization":
-                    request.authorization = value
-                elif name.lower() == b"content-length":
-                    request.length = int(value)
-                elif name.lower() == b"transfer-encoding":
-                    request.is_chunked = True
-                elif name.lower() == b"expect":
-                    request.expects = True
-        self._reading = Request()
+def known_call(token: str, more: str = "") -> tuple[bytes, CallHead]:
+    first = f"POST /api/N/V HTTP/1.1\r\nAuthorization: Bearer {token}\r\n"
+    raw = f"{first}{more}Content-Length: 4\r\n\r\n".encode()
+    return raw, CallHead(DefinitionKey("N", "V"), b"/api/N/V", token, 4, None)
 
 
 def test_a_usual_head_is_remembered() -> None:
-    heads = Heads(1000)
-    request = Request()
-    request.headers = [(b"content-length", b"4")]
-    request.key, request.authorization = key_of(b"/api/N/V"), b"Bearer a"
-    request.length = 4
-    head = b"POST /api/N/V HTTP/1.1\r\nAuthorization: Bearer a\r\nContent-Length: 4\r\n\r\n"
-    heads.add(head + b"body", request)
-    known = heads.get(head)
-    assert known is not None
-    assert (known.key, known.length, known.authorization) == (("N", "V"), 4, b"Bearer a")
+    heads = HeadCache()
+    raw, head = known_call("a")
+    heads.add(raw + b"body", head)
+    assert heads.get(raw) is head
 
 
-def test_no_end_of_heads_is_kept() -> None:
-    heads = Heads(1000)
+async def test_who_is_known_by_the_head_needs_a_token_that_is_good_now() -> None:
+    stub = Stub()
+    raw, _ = known_call("known")
+    connection, client = stub.connect()
+    for _ in range(2):
+        connection.data_received(raw + b"body")
+        await turns()
+    assert len(stub.engine.calls) == 2
+    assert not stub.app.scopes
+    stub.tokens.forget()
+    connection.data_received(raw + b"body")
+    await turns()
+    assert len(stub.engine.calls) == 2
+    assert len(stub.app.scopes) == 1
+    assert client.answers.count(b"HTTP/1.1 200 OK") == 3
+
+
+def test_no_end_of_heads_is_kept_and_no_long_ones() -> None:
+    heads = HeadCache()
     last = b""
     for n in range(5000):
-        last = b"POST /api/N/V HTTP/1.1\r\nX-Request-Id: %d\r\n\r\n" % n
-        request = Request()
-        request.headers = [(b"Content-Length", b"0")]
-        request.key, request.authorization = key_of(b"/api/N/V"), b"Bearer a"
-        heads.add(last, request)
+        last, head = known_call(str(n))
+        heads.add(last, head)
     assert heads.get(last) is not None
     assert len(heads._known) <= 1000
+    long, head = known_call("a", f"X: {'x' * 5000}\r\n")
+    heads.add(long, head)
+    assert heads.get(long) is None
 
 
-# --- at a real door --------------------------------------------------------------------------
+async def test_long_paths_are_read_and_not_kept() -> None:
+    score = make_score(Engine())
+    for number in range(20):
+        url = b"/api/name/%d?%b" % (number, b"x" * 60_000)
+        assert score.key_of(url) == ("name", str(number))
+    assert score.key_of(b"/api/name/1") == ("name", "1")
+    assert [*score._paths] == [b"/api/name/1"]
+
+
+# --- at a real server ------------------------------------------------------------------------
 
 
 @pytest.mark.kernel

@@ -10,7 +10,7 @@ import pytest
 import requests
 
 from jupyter_mlsvc_server.launch import ServerProcess
-from tests.server.front.conftest import y_of
+from tests.server.api.conftest import y_of
 
 pytestmark = [
     pytest.mark.kernel,
