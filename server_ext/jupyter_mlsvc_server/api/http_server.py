@@ -11,14 +11,15 @@ import socket
 import ssl
 import time
 from email.utils import formatdate
-from typing import Any, Final
+from typing import Final
 
+from starlette.types import ASGIApp
 from uvicorn.config import Config
 from uvicorn.server import ServerState
 
-from jupyter_mlsvc_server.answers import HEADERS, REQUEST_ID
 from jupyter_mlsvc_server.api.head_cache import HeadCache
 from jupyter_mlsvc_server.api.protocol import Limits, Protocol
+from jupyter_mlsvc_server.api.responses import HEADERS, REQUEST_ID
 from jupyter_mlsvc_server.api.score import ScoreEntry
 from jupyter_mlsvc_server.errors import MlsvcServerError
 
@@ -47,7 +48,7 @@ class HttpServer:
     def __init__(
         self,
         *,
-        app: Any,
+        app: ASGIApp,
         score: ScoreEntry,
         limits: Limits,
         log: logging.Logger,
@@ -75,6 +76,7 @@ class HttpServer:
 
     async def open(self, listening: socket.socket, *, tls: ssl.SSLContext | None = None) -> None:
         """Serve on a bound socket, which is closed with the server."""
+        listening.setblocking(False)
         if self._looking is None:
             self._renew()
             self._looking = self.loop.create_task(self._look())
@@ -84,7 +86,7 @@ class HttpServer:
         self._servers.append(server)
 
     async def close(self) -> None:
-        """Stop listening and end all connections; may be called twice."""
+        """Stop listening, end all connections, and wait for the application; may be repeated."""
         for server in self._servers:
             server.close()
         self._servers.clear()
@@ -93,6 +95,12 @@ class HttpServer:
         if self._looking is not None:
             self._looking.cancel()
             self._looking = None
+        # A turn of the loop tells the application that its clients are gone.
+        await asyncio.sleep(0)
+        tasks = [*self.state.tasks]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     @property
     def connections(self) -> list[Protocol]:

@@ -27,17 +27,14 @@ import httptools
 from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from jupyter_mlsvc_server.answers import error_body
 from jupyter_mlsvc_server.api.head_cache import END, CallHead
+from jupyter_mlsvc_server.api.responses import error_body
 from jupyter_mlsvc_server.errors import BadRequest, MlsvcServerError
 from jupyter_mlsvc_server.scoring.engine import ScoringAnswer
 from jupyter_mlsvc_server.scoring.link import Call
 
 if TYPE_CHECKING:
     from jupyter_mlsvc_server.api.http_server import HttpServer
-
-_LONGEST_AWAITED: Final = 2**20
-"""Bytes of a body that are waited for where the answer is there already."""
 
 _OFFERS: Final = frozenset({b"connection", b"http2-settings", b"upgrade"})
 
@@ -105,8 +102,6 @@ class _Flow(FlowControl):
 class _Cycle(RequestResponseCycle):
     """A request for the application, and its answer."""
 
-    expected_length = 0
-    """Bytes of the body that the client announced, or -1 where it did not."""
     ends_connection = False
     _is_unframed = False
 
@@ -130,11 +125,7 @@ class _Cycle(RequestResponseCycle):
         await super().send(message)
 
     async def _start(self, message: Any) -> None:
-        is_short = 0 <= self.expected_length <= _LONGEST_AWAITED
-        while self.more_body and is_short and not self.waiting_for_100_continue:
-            # An answer in the middle of the body would have to end the connection.
-            if (await self.receive())["type"] == "http.disconnect":
-                return
+        # What comes of the body after its answer is no request.
         self.keep_alive = self.keep_alive and not self.more_body
         headers = list(message["headers"])
         if self.scope["http_version"] == "1.0":
@@ -377,9 +368,6 @@ class Protocol(HttpToolsProtocol):
             keep_alive=True,
             on_response=self.on_response_complete,
         )
-        lengths = [int(value) for name, value in self.headers if name == b"content-length"]
-        is_chunked = any(name == b"transfer-encoding" for name, _ in self.headers)
-        cycle.expected_length = -1 if is_chunked else (lengths or [0])[0]
         self.cycle = cycle
         return cycle
 

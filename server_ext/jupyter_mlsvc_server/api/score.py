@@ -12,12 +12,18 @@ from collections.abc import Iterable, Sequence
 from typing import Final, Protocol
 from urllib.parse import unquote_to_bytes
 
-from jupyter_mlsvc_server.answers import CORS_HEADERS, bearer_token
+from starlette.responses import Response
+
+from jupyter_mlsvc_server.api.authentication import bearer_token
+from jupyter_mlsvc_server.api.content_coding import charset_problem
 from jupyter_mlsvc_server.api.head_cache import CallHead
-from jupyter_mlsvc_server.auth.policy import Action, may
-from jupyter_mlsvc_server.auth.tokens import TokenManager
-from jupyter_mlsvc_server.content_coding import charset_problem
+from jupyter_mlsvc_server.api.request import ApiRequest
+from jupyter_mlsvc_server.api.responses import CORS_HEADERS, bytes_response
+from jupyter_mlsvc_server.auth.policy import Action, may, require
+from jupyter_mlsvc_server.auth.principal import Principal
+from jupyter_mlsvc_server.errors import MlsvcServerError
 from jupyter_mlsvc_server.scoring.definition import DefinitionKey
+from jupyter_mlsvc_server.scoring.engine import ScoringAnswer
 from jupyter_mlsvc_server.scoring.link import Call, Ended
 
 _CALL: Final = re.compile(rb"/api/([^/?]+)/([^/?]+)/?(?:\?.*)?", re.DOTALL)
@@ -25,15 +31,29 @@ _CALL_IN_ANY_CASE: Final = re.compile(_CALL.pattern, re.DOTALL | re.IGNORECASE)
 _NOT_PLAIN: Final = frozenset({b"content-encoding", b"expect", b"transfer-encoding", b"upgrade"})
 _CORS: Final = "".join(f"{name}: {value}\r\n" for name, value in CORS_HEADERS.items()).encode()
 
+_REJECTED: Final = frozenset({400, 413, 415})
 _PATHS_KEPT: Final = 10_000
 _LONGEST_KEPT: Final = 2**10
 
 
-class Submits(Protocol):
-    """What of an engine answers calls."""
+class Tokens(Protocol):
+    """Remembers whose tokens are good."""
+
+    def recall(self, access_token: str) -> Principal | None:
+        """Tell whose token it is, where that is known at once."""
+
+
+class Engine(Protocol):
+    """What of an engine answers calls; as those of ``ScoringEngine``."""
 
     def submit(self, key: DefinitionKey, body: bytes, ended: Ended) -> Call:
         """Answer one request through a callback, which may come at once."""
+
+    async def consume(self, name: str, version: str, body: bytes) -> ScoringAnswer:
+        """Answer one request."""
+
+    def reject(self, name: str, version: str) -> None:
+        """Count a request that was refused for how it was sent."""
 
 
 class ScoreEntry:
@@ -56,14 +76,15 @@ class ScoreEntry:
     def __init__(
         self,
         *,
-        tokens: TokenManager,
-        engine: Submits,
+        tokens: Tokens,
+        engine: Engine,
         max_body_bytes: int,
         cors_origins: Iterable[str] = (),
         any_case_paths: bool = False,
     ) -> None:
         self.submit = engine.submit
         """Runs a call; its callback gets the answer, or the error that there is instead."""
+        self._engine = engine
         self._tokens = tokens
         self._max_body_bytes = max_body_bytes
         self._origins = frozenset(cors_origins)
@@ -125,6 +146,19 @@ class ScoreEntry:
         """Whether a token is known, at this moment, to let one call services."""
         principal = self._tokens.recall(token)
         return principal is not None and may(principal, Action.CONSUME, None)
+
+    async def consume(self, request: ApiRequest, name: str, version: str) -> Response:
+        """Answer a call that came through the application (contract: ``consumeWebService``)."""
+        require(request.principal, Action.CONSUME, None, "consume services")
+        try:
+            body = await request.body()
+        except MlsvcServerError as error:
+            if error.status in _REJECTED:
+                self._engine.reject(name, version)
+            raise
+        answering = self._engine.consume(name, version, body)
+        answer = await request.answer_or_gone(answering, lambda: None)
+        return bytes_response(answer.body, "application/json", status=answer.status)
 
     def cors_headers(self, origin: bytes) -> bytes:
         """Give the headers of an answer to a page, as they are written."""
