@@ -8,8 +8,8 @@ from collections.abc import Iterator
 import pytest
 import requests
 
-from jupyter_mlsvc_server.app import MlsvcApp
 from jupyter_mlsvc_server.launch import ServerProcess
+from jupyter_mlsvc_server.server import MlsvcApp
 from tests.contract.doors import sign_in
 
 pytestmark = pytest.mark.kernel

@@ -11,7 +11,7 @@ from backports import zstd
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jupyter_mlsvc_server.content_coding import PIECE_BYTES, BodyDecoder, codings_of, decoded
+from jupyter_mlsvc_server.api.content_coding import PIECE_BYTES, BodyDecoder, codings_of, decoded
 from jupyter_mlsvc_server.errors import BadRequest, PayloadTooLarge, UnsupportedContentCoding
 
 ENCODERS: dict[str, Callable[[bytes], bytes]] = {

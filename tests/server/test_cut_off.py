@@ -3,47 +3,38 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 
 import pytest
-from tornado.httpserver import HTTPServer
-from tornado.netutil import bind_sockets
-from tornado.web import Application
+from starlette.responses import Response
 
-from jupyter_mlsvc_server.web import WEB_SETTINGS, Endpoint, WebSettings
+from jupyter_mlsvc_server.api.request import ApiRequest
+from jupyter_mlsvc_server.api.responses import StreamedResponse
+from jupyter_mlsvc_server.api.routing import public, route
+from tests.serving import served, tokens_of
 
 PIECE = b"0123456789" * 1000
 
 
-class Stream(Endpoint):
-    """Answers in pieces; fails after some of them where the path says so."""
+async def pieces(end: str) -> AsyncGenerator[bytes]:
+    """Three pieces, or two and a failure."""
+    for _ in range(2):
+        yield PIECE
+    if end == "fails":
+        raise OSError("the disk is gone")
+    yield PIECE
 
-    async def admit(self) -> None:
-        """Let everybody in."""
 
-    async def get(self, end: str) -> None:
-        """Send three pieces, or two and a failure."""
-        for _ in range(2):
-            self.write(PIECE)
-            await self.flush()
-        if end == "fails":
-            raise OSError("the disk is gone")
-        self.write(PIECE)
-        self.finish()
+async def stream(request: ApiRequest, end: str) -> Response:
+    """Answer in pieces; fail after some of them where the path says so."""
+    return StreamedResponse(pieces(end), headers={"Content-Type": "text/plain"})
 
 
 @pytest.fixture
 async def port() -> AsyncIterator[int]:
-    """The port of a server with that endpoint."""
-    settings = {WEB_SETTINGS: WebSettings(max_body_bytes=100, max_upload_bytes=100)}
-    application = Application([(r"/(?P<end>\w+)", Stream)])
-    application.settings.update(settings)
-    server = HTTPServer(application)
-    sockets = bind_sockets(0, "127.0.0.1")
-    server.add_sockets(sockets)
-    yield sockets[0].getsockname()[1]
-    server.stop()
-    await server.close_all_connections()
+    """The port of a server with that operation."""
+    async with served([route("/{end}", get=public(stream))], tokens=tokens_of("ann")) as port:
+        yield port
 
 
 async def answer(port: int, path: str, method: str = "GET") -> tuple[bytes, bytes]:

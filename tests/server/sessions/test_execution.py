@@ -6,19 +6,16 @@ import os
 import textwrap
 import time
 from collections.abc import AsyncIterator
-from types import SimpleNamespace
 from typing import Any
 
 import cloudpickle
 import pytest
 from tornado.httpclient import AsyncHTTPClient
-from tornado.httpserver import HTTPServer
-from tornado.netutil import bind_sockets
-from tornado.web import Application
 
 from jupyter_mlsvc.wire.models import CreateSessionRequest, ExecuteRequest, WorkspaceObject
 from jupyter_mlsvc.wire.names import InvalidName
-from jupyter_mlsvc_server.auth.principal import Principal, Role
+from jupyter_mlsvc_server.api.sessions import SessionRoutes
+from jupyter_mlsvc_server.auth.principal import Principal
 from jupyter_mlsvc_server.sessions.errors import (
     AgentRefused,
     ExecutionNotFound,
@@ -26,10 +23,9 @@ from jupyter_mlsvc_server.sessions.errors import (
     SessionEnded,
     SessionGone,
 )
-from jupyter_mlsvc_server.sessions.handlers import routes
 from jupyter_mlsvc_server.sessions.manager import SessionManager
 from jupyter_mlsvc_server.sessions.session import Session
-from jupyter_mlsvc_server.web import PARTS, WEB_SETTINGS, Endpoint, WebSettings, mount
+from tests.serving import served, tokens_of
 
 from .conftest import Run, request_of
 
@@ -279,28 +275,15 @@ async def test_displays_are_updated_under_their_id(session: Session) -> None:
     assert [each["type"] for each in events[:2]] == ["display_data", "update_display_data"]
 
 
-class AnnsDoor(Endpoint):
-    """A door behind which everybody is Ann."""
-
-    async def identify(self) -> Principal:
-        return Principal("ann", Role.CONTRIBUTOR)
-
-
 async def test_a_follower_of_silent_code_is_sent_signs_of_life(
     manager: SessionManager, session: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(manager, "heartbeat_interval", 0.2)
-    settings: dict[str, Any] = {
-        PARTS: SimpleNamespace(sessions=manager, ready=True),
-        WEB_SETTINGS: WebSettings(max_body_bytes=1000, max_upload_bytes=1000),
-    }
-    server = HTTPServer(Application(mount(routes, AnnsDoor), **settings))
-    (listening,) = bind_sockets(0, "127.0.0.1")
-    server.add_sockets([listening])
     execution_id = await session.start_execution(request_of("import time; time.sleep(1)"))
     path = f"/sessions/{session.id}/executions/{execution_id}/events"
-    answer = await AsyncHTTPClient().fetch(f"http://127.0.0.1:{listening.getsockname()[1]}{path}")
-    server.stop()
+    ann = {"Authorization": "Bearer of-ann"}
+    async with served(SessionRoutes(sessions=manager).table(), tokens=tokens_of("ann")) as port:
+        answer = await AsyncHTTPClient().fetch(f"http://127.0.0.1:{port}{path}", headers=ann)
     kinds = [json.loads(line)["type"] for line in answer.body.splitlines()]
     assert kinds[:2] == ["heartbeat", "heartbeat"]
     assert kinds[-1] == "result"
