@@ -9,6 +9,6 @@ __all__ = ["__version__"]
 
 def _jupyter_server_extension_points() -> list[dict[str, object]]:
     """Tell Jupyter where the extension is."""
-    from jupyter_mlsvc_server.app import MlsvcApp
+    from jupyter_mlsvc_server.extension.app import MlsvcExtension
 
-    return [{"module": "jupyter_mlsvc_server.app", "app": MlsvcApp}]
+    return [{"module": "jupyter_mlsvc_server.extension.app", "app": MlsvcExtension}]

@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import Any, Final
 
 from jupyter_core.application import JupyterApp, NoStart
-from jupyter_core.paths import jupyter_data_dir
 from traitlets import Bool, Integer, List, TraitError, Type, Unicode, default, validate
 from traitlets.config import Config
 
@@ -31,6 +30,7 @@ from jupyter_mlsvc_server.api.batches import BatchRoutes
 from jupyter_mlsvc_server.api.compute_nodes import ComputeNodeRoutes
 from jupyter_mlsvc_server.api.events import EventRoutes
 from jupyter_mlsvc_server.api.forms import FormUploads
+from jupyter_mlsvc_server.api.host import HostRoutes
 from jupyter_mlsvc_server.api.http_server import HttpServer
 from jupyter_mlsvc_server.api.lifecycle import Lifecycle
 from jupyter_mlsvc_server.api.listening import listen_at_path, listen_on_port
@@ -49,7 +49,14 @@ from jupyter_mlsvc_server.auth.tokens import TokenManager
 from jupyter_mlsvc_server.batches.manager import BatchManager
 from jupyter_mlsvc_server.errors import MlsvcServerError
 from jupyter_mlsvc_server.events.hub import EventHub
-from jupyter_mlsvc_server.formats.host import DATA_DIR_IN_USE, lock_path, socket_path
+from jupyter_mlsvc_server.formats.host import (
+    DATA_DIR_IN_USE,
+    data_dir_path,
+    lock_path,
+    socket_path,
+)
+from jupyter_mlsvc_server.hosting import Leases, StartReport, read_host_config
+from jupyter_mlsvc_server.monitoring.activity import ActivityReporter
 from jupyter_mlsvc_server.monitoring.status import StatusReporter
 from jupyter_mlsvc_server.scoring.compute_nodes import ComputeNodes
 from jupyter_mlsvc_server.scoring.local import LocalEngine
@@ -153,6 +160,13 @@ class MlsvcApp(ConfiguredApp):
     scoring_engine_class = Type(
         LocalEngine, klass=object, help="What runs the code of services."
     ).tag(config=True)
+    hosted = Bool(
+        False,
+        help="Whether a Jupyter server started this one as its child: configuration comes through "
+        "standard input, and the server ends with its last host. The extension sets it.",
+    ).tag(config=True)
+
+    _report: StartReport | None = None
 
     @default("log_format")
     def _default_log_format(self) -> str:
@@ -171,7 +185,7 @@ class MlsvcApp(ConfiguredApp):
 
     @default("data_dir")
     def _default_data_dir(self) -> str:
-        return os.environ.get("MLSVC_DATA_DIR") or str(Path(jupyter_data_dir()) / "mlsvc")
+        return str(data_dir_path())
 
     @validate("public_port")
     def _check_port(self, proposal: dict[str, Any]) -> int:
@@ -192,6 +206,19 @@ class MlsvcApp(ConfiguredApp):
             config = Config(_ML_SERVER)
             config.merge(self.config)
             self.update_config(config)
+
+    def load_config_file(  # type: ignore[override]  # as JupyterApp has it
+        self, suppress_errors: bool = True
+    ) -> None:
+        """Read the configuration files; a hosted server gets all that its host read instead."""
+        if not self.hosted:
+            super().load_config_file(suppress_errors)
+            return
+        report = self._report = StartReport()
+        self.log.addHandler(report)
+        self.update_config(read_host_config())
+        # A change of the log's settings makes its handlers anew.
+        self.log.addHandler(report)
 
     def start(self) -> None:
         """Serve until a signal ends it; exits with a code where it can't."""
@@ -216,15 +243,20 @@ class MlsvcApp(ConfiguredApp):
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, ending.set)
         try:
-            server = Server(self)
+            leases = Leases(ending.set if self.hosted else None)
+            server = Server(self, leases)
             await server.start()
         except DataFolderInUse as error:
             self.log.critical("jupyter-mlsvc does not start: %s", error)
             return DATA_DIR_IN_USE
-        except (MlsvcServerError, UnusableDatabase, TraitError, OSError) as error:
+        except (MlsvcServerError, PortInUse, UnusableDatabase, TraitError, OSError) as error:
             self.log.critical("jupyter-mlsvc does not start: %s", error)
             return _FAILED
+        if self._report is not None:
+            self._report.close()
+        leases.start()
         await ending.wait()
+        leases.stop()
         await server.stop()
         return 0
 
@@ -246,10 +278,13 @@ class Server:
     ----------
     app
         Its settings.
+    leases
+        Counts the hosts.
     """
 
-    def __init__(self, app: MlsvcApp) -> None:
+    def __init__(self, app: MlsvcApp, leases: Leases) -> None:
         self._app = app
+        self._leases = leases
         self._log = app.log
         self._data_dir = Path(app.data_dir).expanduser().resolve()
         self._lifecycle = Lifecycle()
@@ -361,7 +396,16 @@ class Server:
             ComputeNodeRoutes(compute_nodes=compute_nodes).table(),
             StatusRoutes(status=status, lifecycle=self._lifecycle).table(),
             DocumentRoutes(services=self._services).table(),
+            self._host_routes().table(),
         ]
+
+    def _host_routes(self) -> HostRoutes:
+        activity = ActivityReporter(
+            sessions=self._sessions, scoring=self._scoring, batches=self._batches
+        )
+        return HostRoutes(
+            leases=self._leases, tokens=self._tokens, activity=activity, lifecycle=self._lifecycle
+        )
 
     # --- life --------------------------------------------------------------------------------
 
@@ -446,7 +490,12 @@ class Server:
         try:
             listening = listen_on_port(app.public_ip, app.public_port)
         except OSError as error:
-            raise PortInUse(f"{app.public_ip}:{app.public_port}", error) from error
+            problem = PortInUse(f"{app.public_ip}:{app.public_port}", error)
+            if not app.hosted:
+                raise problem from error
+            self._lifecycle.problem = f"{problem} Notebooks work all the same."
+            self._log.warning("%s", self._lifecycle.problem)
+            return []
         for each in listening:
             self._closing.callback(each.close)
         scheme = "https" if app.public_certfile else "http"

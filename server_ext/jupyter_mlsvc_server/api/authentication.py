@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Final, Protocol
+from typing import Protocol
 from urllib.parse import unquote
 
 from jupyter_mlsvc_server.api.request import ApiRequest
 from jupyter_mlsvc_server.auth.principal import Principal, Role
 from jupyter_mlsvc_server.errors import BadRequest, Unauthorized
-
-USER_HEADER: Final = "X-Mlsvc-User"
-"""Names, on a host's connection, the person whom the host has identified; percent-encoded."""
+from jupyter_mlsvc_server.formats.host import USER_HEADER
 
 
 class Tokens(Protocol):

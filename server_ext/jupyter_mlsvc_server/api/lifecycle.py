@@ -19,11 +19,14 @@ class Lifecycle:
         Whether they are being stopped.
     public_url
         Address of the public API; empty while its port is closed.
+    problem
+        What does not work though the server runs, and what to do; empty for nothing.
     """
 
     is_ready: bool = False
     is_stopping: bool = False
     public_url: str = ""
+    problem: str = ""
 
     def require_ready(self) -> None:
         """Raise ``NotServing`` unless all managers have started."""

@@ -67,6 +67,7 @@ class HostFarewell(msgspec.Struct):
     """Answer of ``POST /host/leave``: whether the server ends once this host is gone."""
 
     ends: bool
+    pid: int
 
 
 class StartProblem(msgspec.Struct):
