@@ -17,7 +17,7 @@ import ssl
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from jupyter_core.application import JupyterApp, NoStart
 from traitlets import Bool, Integer, List, TraitError, Type, Unicode, default, validate
@@ -73,7 +73,6 @@ from jupyter_mlsvc_server.storage.files import private_directory
 from jupyter_mlsvc_server.storage.staging import Staging
 
 _LAST_PORT: Final = 65535
-_FAILED: Final = 1
 _MISUSED: Final = 2
 
 _ML_SERVER: Final = {
@@ -85,11 +84,36 @@ _ML_SERVER: Final = {
 """Settings of ``MlsvcApp.as_ml_server``."""
 
 
-class DataFolderInUse(RuntimeError):
+class CannotStart(RuntimeError):
+    """The server does not start; the message is a sentence for who starts it."""
+
+    exit_code: ClassVar[int] = 1
+
+
+class DataFolderInUse(CannotStart):
     """Another server runs on the data folder."""
+
+    exit_code = DATA_DIR_IN_USE
 
     def __init__(self, data_dir: Path) -> None:
         super().__init__(f"another server uses the data folder {data_dir}.")
+
+
+class UnusableDataFolder(CannotStart):
+    """The data folder cannot be made or entered."""
+
+    def __init__(self, data_dir: Path, error: OSError) -> None:
+        super().__init__(f"data_dir {data_dir} cannot be used: {error.strerror}.")
+
+
+class PortInUse(CannotStart):
+    """The public port cannot be opened; the message says what to do."""
+
+    def __init__(self, place: str, error: OSError) -> None:
+        super().__init__(
+            f"The public API cannot be served at {place} ({os.strerror(error.errno or 0)}). Choose "
+            "another port with MLSVC_PORT or --MlsvcApp.public_port, or stop what uses it."
+        )
 
 
 class MlsvcApp(ConfiguredApp):
@@ -246,12 +270,9 @@ class MlsvcApp(ConfiguredApp):
             leases = Leases(ending.set if self.hosted else None)
             server = Server(self, leases)
             await server.start()
-        except DataFolderInUse as error:
+        except (CannotStart, MlsvcServerError, UnusableDatabase, TraitError, OSError) as error:
             self.log.critical("jupyter-mlsvc does not start: %s", error)
-            return DATA_DIR_IN_USE
-        except (MlsvcServerError, PortInUse, UnusableDatabase, TraitError, OSError) as error:
-            self.log.critical("jupyter-mlsvc does not start: %s", error)
-            return _FAILED
+            return getattr(error, "exit_code", CannotStart.exit_code)
         if self._report is not None:
             self._report.close()
         leases.start()
@@ -259,16 +280,6 @@ class MlsvcApp(ConfiguredApp):
         leases.stop()
         await server.stop()
         return 0
-
-
-class PortInUse(RuntimeError):
-    """The public port cannot be opened; the message says what to do."""
-
-    def __init__(self, place: str, error: OSError) -> None:
-        super().__init__(
-            f"The public API cannot be served at {place} ({os.strerror(error.errno or 0)}). Choose "
-            "another port with MLSVC_PORT or --MlsvcApp.public_port, or stop what uses it."
-        )
 
 
 class Server:
@@ -472,9 +483,7 @@ class Server:
         try:
             private_directory(self._data_dir)
         except OSError as error:
-            raise TraitError(
-                f"data_dir {self._data_dir} cannot be used: {error.strerror}."
-            ) from error
+            raise UnusableDataFolder(self._data_dir, error) from error
         lock = os.open(lock_path(self._data_dir), os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
         self._closing.callback(os.close, lock)
         try:
