@@ -199,7 +199,7 @@ class Protocol(HttpToolsProtocol):
         if self._broken is not None or self._lingering_since is not None:
             return
         is_between = not self._is_in_head and self._taking is None
-        if is_between and not self.is_busy:
+        if is_between and self._running is None and not self.pipeline:
             end = data.find(END) + len(END)
             head = server.heads.get(data[:end])
             if (

@@ -20,7 +20,7 @@ from jupyter_mlsvc_server.api.head_cache import CallHead
 from jupyter_mlsvc_server.api.request import ApiRequest
 from jupyter_mlsvc_server.api.responses import CORS_HEADERS, bytes_response
 from jupyter_mlsvc_server.auth.policy import Action, may, require
-from jupyter_mlsvc_server.auth.principal import Principal
+from jupyter_mlsvc_server.auth.principal import Principal, Role
 from jupyter_mlsvc_server.errors import MlsvcServerError
 from jupyter_mlsvc_server.scoring.definition import DefinitionKey
 from jupyter_mlsvc_server.scoring.engine import ScoringAnswer
@@ -30,6 +30,9 @@ _CALL: Final = re.compile(rb"/api/([^/?]+)/([^/?]+)/?(?:\?.*)?", re.DOTALL)
 _CALL_IN_ANY_CASE: Final = re.compile(_CALL.pattern, re.DOTALL | re.IGNORECASE)
 _NOT_PLAIN: Final = frozenset({b"content-encoding", b"expect", b"transfer-encoding", b"upgrade"})
 _CORS: Final = "".join(f"{name}: {value}\r\n" for name, value in CORS_HEADERS.items()).encode()
+
+_CONSUMERS: Final = tuple(role for role in Role if may(Principal("", role), Action.CONSUME, None))
+"""Roles that may call services."""
 
 _REJECTED: Final = frozenset({400, 413, 415})
 _PATHS_KEPT: Final = 10_000
@@ -145,7 +148,7 @@ class ScoreEntry:
     def admits(self, token: str) -> bool:
         """Whether a token is known, at this moment, to let one call services."""
         principal = self._tokens.recall(token)
-        return principal is not None and may(principal, Action.CONSUME, None)
+        return principal is not None and principal.role in _CONSUMERS
 
     async def consume(self, request: ApiRequest, name: str, version: str) -> Response:
         """Answer a call that came through the application (contract: ``consumeWebService``)."""

@@ -6,7 +6,7 @@ import asyncio
 import os
 import re
 import shlex
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -66,10 +66,10 @@ class AccountManager(LoggingConfigurable):
         self._brake = LoginBrake(failures=self.failed_logins, window=self.failed_logins_window)
         self._slots = asyncio.Semaphore(_HASHES_AT_ONCE)
         self._waiting = 0
-        self._listeners: list[Callable[[], Awaitable[None]]] = []
+        self._listeners: list[Callable[[], None]] = []
 
-    def on_revoked(self, listener: Callable[[], Awaitable[None]]) -> None:
-        """Have a function called, and waited for, whenever a user's tokens became invalid."""
+    def on_revoked(self, listener: Callable[[], None]) -> None:
+        """Have a function called whenever a user's tokens became invalid."""
         self._listeners.append(listener)
 
     async def verify(self, name: str, password: str) -> Principal:
@@ -122,7 +122,7 @@ class AccountManager(LoggingConfigurable):
             The password is too short or too long.
         """
         await self._store.set_password(name, await self._hash(password))
-        await self._tell_listeners()
+        self._tell_listeners()
         self.log.info("changed password user=%s", name)
 
     async def remove(self, name: str) -> None:
@@ -134,7 +134,7 @@ class AccountManager(LoggingConfigurable):
             No such user.
         """
         await self._store.remove(name)
-        await self._tell_listeners()
+        self._tell_listeners()
         self.log.info("removed user=%s", name)
 
     async def list(self) -> list[Account]:
@@ -200,6 +200,6 @@ class AccountManager(LoggingConfigurable):
         finally:
             self._waiting -= 1
 
-    async def _tell_listeners(self) -> None:
+    def _tell_listeners(self) -> None:
         for listener in self._listeners:
-            await listener()
+            listener()
