@@ -97,7 +97,7 @@ def test_the_sdist_holds_what_is_needed_to_build_and_test(sdist: Path) -> None:
         "server_ext/docs/reference/settings.md",
     }
     assert wanted <= names
-    unwanted = ("node_modules", "_build")
+    unwanted = ("node_modules", "/_build/")
     assert not [name for name in names if any(part in name for part in unwanted)]
     assert not [name for name in names if name.startswith((".venv", ".github"))]
 
