@@ -14,6 +14,8 @@ BUNDLE := jupyter_mlsvc/labextension/package.json
 BUNDLE_SOURCES := $(wildcard $(addprefix labextension/,package.json tsconfig.json yarn.lock \
 	schema/* style/* src/*.ts src/*.tsx src/*/*.ts src/*/*.tsx))
 
+DOCS := server_ext/docs
+
 MLSVC_JUPYTER_PORT ?= 8888
 MLSVC_BASE_URL ?= /
 AS_ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
@@ -59,7 +61,7 @@ fuzz: $(INSTALLED) ## Make up many calls, others each time, to a server (EXAMPLE
 	@MLSVC_FUZZ_EXAMPLES=$(EXAMPLES) pytest tests/fuzz
 
 .PHONY: lint
-lint: types lint-labextension ## Check style, types, imports and spelling
+lint: types lint-labextension docs ## Check style, types, imports, spelling and the documentation
 	@echo "==> Style, imports and spelling"
 	@ruff check && ruff format --check
 	@lint-imports --no-logo
@@ -74,6 +76,11 @@ lint-labextension: $(NODE_PACKAGES) ## Check style and types of the side panel
 types: $(INSTALLED) ## Check the types of both packages and the tests
 	@echo "==> Types"
 	@mypy
+
+.PHONY: docs
+docs: $(INSTALLED) ## Build the documentation into server_ext/docs/_build/html; any warning fails
+	@echo "==> Documentation"
+	@sphinx-build -E -W --keep-going -q -d $(DOCS)/_build/doctrees $(DOCS) $(DOCS)/_build/html
 
 .PHONY: format
 format: $(INSTALLED) $(NODE_PACKAGES) ## Mend what ruff, eslint, prettier and stylelint can mend
@@ -105,6 +112,7 @@ bench-quick: $(INSTALLED) ## The same in some minutes: rough figures, FastAPI on
 .PHONY: clean
 clean: ## Remove .venv, .bench, builds and caches
 	@rm -rf .venv .bench dist .demo jupyter_mlsvc/labextension
+	@rm -rf $(DOCS)/_build $(DOCS)/tutorials/*.ipynb
 	@rm -rf labextension/{node_modules,lib,coverage,.yarn,tsconfig.tsbuildinfo}
 	@rm -rf .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache .coverage*
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -2,7 +2,7 @@
 
 ``make demo`` runs it. Environment variables: ``ONCE=1`` ends after the walkthrough, and
 ``MLSVC_PORT``, ``MLSVC_JUPYTER_PORT``, ``MLSVC_DATA_DIR`` and ``MLSVC_ADMIN_PASSWORD`` as in the
-README.
+documentation (reference/environment.md).
 """
 
 from __future__ import annotations

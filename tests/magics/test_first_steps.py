@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Final
 
 import pytest
@@ -10,7 +11,8 @@ from IPython.core.interactiveshell import InteractiveShell
 
 from jupyter_mlsvc.magics.connection import MlsvcConnection
 from jupyter_mlsvc.publishing import check_name, publish, suggest
-from tests.notebooks.tables import README
+from jupyter_mlsvc_server.launch import ServerProcess
+from tests.docs.tables import DOCS, README
 
 from .conftest import Run, ShownError
 
@@ -24,6 +26,10 @@ pipe = LogisticRegression().fit(loans, loans.age > 30)
 applicant = loans.head(8)
 """
 CELL: Final = "risk = pipe.predict(applicant)"
+
+
+def python_cells(page: Path) -> list[str]:
+    return re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL)
 
 
 def test_the_first_cell_after_a_fit_publishes_it(run: Run, connection: MlsvcConnection) -> None:
@@ -41,9 +47,22 @@ def test_the_first_cell_after_a_fit_publishes_it(run: Run, connection: MlsvcConn
     assert run(f"%%publish Loans\n{CELL}").value.version == "V1.1"
 
 
-def test_the_lines_of_the_readme_work_one_after_the_other(run: Run) -> None:
-    section = README.read_text().split("## Publish and call")[1].split("Many rows go")[0]
-    cells = re.findall(r"```python\n(.*?)```", section, re.DOTALL)
+def test_the_lines_of_the_readme_work_one_after_the_other(
+    run: Run, user_server: ServerProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As in the kernels of the server's own JupyterLab.
+    monkeypatch.setenv("MLSVC_URL", user_server.notebook_url)
+    monkeypatch.setenv("MLSVC_TOKEN", user_server.jupyter_token)
+    cells = python_cells(README)
+    assert len(cells) >= 3
+    for cell in cells:
+        run(cell).result.raise_error()
+
+
+def test_the_lines_of_the_guide_work_one_after_the_other(run: Run) -> None:
+    for cell in (*python_cells(README)[:2], FIT):
+        run(cell).result.raise_error()
+    cells = python_cells(DOCS / "how-to/publish-from-a-notebook.md")
     assert len(cells) >= 5
     for cell in cells:
         run(cell).result.raise_error()

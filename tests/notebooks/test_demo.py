@@ -19,7 +19,7 @@ import pytest
 import requests
 
 from jupyter_mlsvc_server.launch import free_port
-from tests.notebooks.tables import ROOT
+from tests.docs.tables import ROOT
 
 pytestmark = pytest.mark.timeout(300)
 

@@ -79,6 +79,10 @@ def test_the_wheel_holds_the_front_end_once_and_built_for_production(
     assert not [name for name in members if name.endswith(".map")]
 
 
+def test_the_wheel_holds_no_pages_of_the_documentation(members: dict[str, bytes]) -> None:
+    assert [name for name in members if name.endswith((".md", ".ipynb"))] == []
+
+
 def test_the_sdist_holds_what_is_needed_to_build_and_test(sdist: Path) -> None:
     with tarfile.open(sdist) as archive:
         names = {name.split("/", 1)[-1] for name in archive.getnames()}
@@ -88,9 +92,14 @@ def test_the_sdist_holds_what_is_needed_to_build_and_test(sdist: Path) -> None:
         "labextension/yarn.lock",
         "tests/packaging/test_distributions.py",
         "Makefile",
+        "CONTRIBUTING.md",
+        "server_ext/docs/conf.py",
+        "server_ext/docs/reference/settings.md",
     }
     assert wanted <= names
-    assert not [name for name in names if "node_modules" in name or name.startswith(".venv")]
+    unwanted = ("node_modules", "/_build/")
+    assert not [name for name in names if any(part in name for part in unwanted)]
+    assert not [name for name in names if name.startswith((".venv", ".github"))]
 
 
 def test_a_clean_install_of_the_wheel_enables_both_extensions(wheel: Path, tmp_path: Path) -> None:

@@ -34,7 +34,7 @@ _OUTPUT_TYPES: Final = frozenset(
 )
 _COMM_TYPES: Final = frozenset({"comm_open", "comm_msg", "comm_close"})
 # The server's other work goes on after this long, however much the kernel prints.
-_SLICE_SECONDS: Final = 0.005
+_SLICE_SECONDS: Final = 0.001
 # The reply and the end of the output come on two channels; one is at most this much later.
 _IDLE_SECONDS: Final = 5.0
 MAX_BEGINNING: Final = 64 * 1024

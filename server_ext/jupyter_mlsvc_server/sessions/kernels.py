@@ -154,6 +154,14 @@ class KernelFactory(LoggingConfigurable):
         16 * 2**20,
         help="Largest single output, in bytes, that is read; of others the beginning is shown.",
     ).tag(config=True)
+    niceness = Integer(
+        10,
+        min=0,
+        max=19,
+        help="By how much the priority of sessions is below that of services, as nice(1) counts: "
+        "a session that computes or prints without a pause does not slow down calls then. "
+        "0 gives them the same priority.",
+    ).tag(config=True)
     sklearn_1d = Bool(
         True,
         help="Whether scikit-learn's estimators in sessions take a 1-D list as one sample, as they "
@@ -266,9 +274,18 @@ class KernelFactory(LoggingConfigurable):
                 extra_arguments=list(runtime.arguments),
                 **runtime.launch_options(),
             )
+        self._lower_priority(manager)
         client = manager.client(context=self._context)
         channel = KernelChannel(client, largest_output=self.max_output_message_bytes)
         return Kernel(kernel_id, home, runtime, manager, channel)
+
+    def _lower_priority(self, manager: AsyncKernelManager) -> None:
+        # At once: threads and processes that the kernel starts later inherit it.
+        pid = getattr(manager.provisioner, "pid", None)
+        if pid and self.niceness:
+            with contextlib.suppress(OSError):  # it has ended already
+                own = os.getpriority(os.PRIO_PROCESS, 0)
+                os.setpriority(os.PRIO_PROCESS, pid, own + self.niceness)
 
     async def _give_up(
         self, kernel: Kernel | None, home: Path, error: BaseException | None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ def settings() -> dict[str, dict[str, Any]]:
             "environment_names": ["MINE_*"],
             "environment": {"GIVEN": "given"},
             "shutdown_timeout": 0.2,
+            "niceness": 7,
         },
         "SessionManager": {"max_output_bytes": 50_000, "max_executions_kept": 3},
         "WarmKernels": {"warm_kernels": 0},
@@ -39,6 +41,17 @@ def settings() -> dict[str, dict[str, Any]]:
 
 def runs(process_id: int | None) -> bool:
     return Path(f"/proc/{process_id}").exists()
+
+
+async def test_niceness_lowers_the_priority_of_all_threads_of_a_session(run: Run) -> None:
+    code = (
+        "import os, subprocess, threading\n"
+        "ids = [int(each) for each in os.listdir('/proc/self/task')]\n"
+        "found = {os.getpriority(os.PRIO_PROCESS, each) for each in ids}\n"
+        "found.add(int(subprocess.check_output('nice')))\n"
+        "print(found)"
+    )
+    assert (await run(code)).console_output == f"{{{os.getpriority(os.PRIO_PROCESS, 0) + 7}}}\n"
 
 
 async def test_max_output_message_bytes_cuts_one_output(run: Run) -> None:

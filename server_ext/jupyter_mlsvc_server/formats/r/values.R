@@ -1,4 +1,4 @@
-# Values of R and JSON, by the table in docs/rest.md ("Values of R").
+# Values of R and JSON, by the table in docs/reference/values-of-r.md.
 #
 # Sourced into an environment whose parent is baseenv(), so that nothing the user defines is seen
 # here: functions of other packages are called by their namespaces.

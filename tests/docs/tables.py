@@ -1,15 +1,17 @@
 """Tables of the documentation, made from what they describe.
 
-``python -m tests.notebooks.tables`` writes them into README.md and server_ext/docs/rest.md.
+``python -m tests.docs.tables`` writes them into the pages of server_ext/docs/reference.
 """
 
 from __future__ import annotations
 
+import argparse
 import importlib
 import inspect
 import pkgutil
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Final
@@ -19,11 +21,16 @@ from traitlets.config import Configurable
 
 import jupyter_mlsvc
 import jupyter_mlsvc_server
+from jupyter_mlsvc.magics.batch import BatchMagics
+from jupyter_mlsvc.magics.consume import ConsumeMagics
+from jupyter_mlsvc.magics.mlsvc import COMMANDS
+from jupyter_mlsvc.magics.publish import PublishMagics
+from jupyter_mlsvc.magics.remote_exec import RemoteExecMagics
 from jupyter_mlsvc.wire.operations import OPERATIONS
 
 ROOT: Final = Path(__file__).parents[2]
 README: Final = ROOT / "README.md"
-REST: Final = ROOT / "server_ext" / "docs" / "rest.md"
+DOCS: Final = ROOT / "server_ext" / "docs"
 _VARIABLE: Final = re.compile(r"MLSVC_[A-Z0-9_]+")
 
 
@@ -51,6 +58,26 @@ def operations_table() -> str:
     return _table(("call", "operation", "success", "what it does"), rows)
 
 
+def commands_table() -> str:
+    """Every subcommand of ``%mlsvc``."""
+    return _table(
+        ("form", "what it does"),
+        [(_code(f"%mlsvc {command.form}"), command.summary) for command in COMMANDS],
+    )
+
+
+def options_table(magic: object) -> str:
+    """Every argument of a magic."""
+    parser = magic.parser  # type: ignore[attr-defined]  # IPython's decorator puts it there
+    rows = [
+        # argparse fills help in by %, so a percent sign stands there twice.
+        (_form(action), _sentence((action.help or "").replace("%%", "%")))
+        for action in parser._actions
+        if not isinstance(action, argparse._HelpAction)
+    ]
+    return _table(("argument", "what it is"), rows)
+
+
 def variables() -> set[str]:
     """Names of the environment variables that the code reads or sets."""
     found: set[str] = set()
@@ -63,6 +90,18 @@ def variables() -> set[str]:
 def between(text: str, mark: str) -> str:
     """What stands between a mark and the next end mark."""
     return text.partition(f"<!-- {mark} -->\n")[2].partition("<!-- end -->")[0].strip()
+
+
+def _form(action: argparse.Action) -> str:
+    if not action.option_strings:
+        return _code(str(action.metavar or action.dest))
+    value = "|".join(action.choices or ()) or action.metavar or action.dest.upper()
+    after = "" if action.nargs == 0 else f" {value}"
+    return ", ".join(_code(name + after) for name in action.option_strings)
+
+
+def _code(text: str) -> str:
+    return f"`{_sentence(text)}`"
 
 
 def _settings(package: ModuleType, skip: tuple[str, ...]) -> str:
@@ -107,16 +146,31 @@ def _table(headings: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def _write(path: Path, tables: dict[str, str]) -> None:
-    text = path.read_text()
+PAGES: Final[Mapping[str, Mapping[str, Callable[[], str]]]] = {
+    "reference/settings.md": {"settings": settings_table},
+    "reference/rest.md": {"operations": operations_table},
+    "reference/magics.md": {
+        "commands": commands_table,
+        "remote_exec": partial(options_table, RemoteExecMagics.remote_exec),
+        "publish": partial(options_table, PublishMagics.publish),
+        "consume": partial(options_table, ConsumeMagics.consume),
+        "batch": partial(options_table, BatchMagics.batch),
+        "magics": magics_table,
+    },
+}
+"""Tables of each page, by the mark that stands before them."""
+
+
+def _write(page: Path, tables: Mapping[str, Callable[[], str]]) -> None:
+    text = page.read_text()
     for mark, table in tables.items():
         start = f"<!-- {mark} -->\n"
         before, _, rest = text.partition(start)
         after = rest.partition("<!-- end -->")[2]
-        text = f"{before}{start}\n{table}\n\n<!-- end -->{after}"
-    path.write_text(text)
+        text = f"{before}{start}\n{table()}\n\n<!-- end -->{after}"
+    page.write_text(text)
 
 
 if __name__ == "__main__":
-    _write(README, {"settings": settings_table(), "magics": magics_table()})
-    _write(REST, {"operations": operations_table()})
+    for name, tables in PAGES.items():
+        _write(DOCS / name, tables)

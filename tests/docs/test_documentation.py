@@ -8,42 +8,33 @@ import re
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from jupyter_mlsvc.wire.problem import STATUS_OF
 from jupyter_mlsvc_server.launch import ServerProcess
-from tests.notebooks.tables import (
-    README,
-    REST,
-    ROOT,
-    between,
-    magics_table,
-    operations_table,
-    settings_table,
-    variables,
-)
+from tests.docs.tables import DOCS, PAGES, README, ROOT, between, variables
 
 _TESTED = re.compile(r"<!-- tested -->\n```bash\n(.*?)```", re.DOTALL)
 _LINK = re.compile(r"\]\(([^)#]+)[^)]*\)")
-REMEDY = "run 'python -m tests.notebooks.tables'"
+REMEDY = "run 'python -m tests.docs.tables'"
+PROSE = [*ROOT.glob("*.md"), *DOCS.rglob("*.md")]
+TABLES = [(page, mark) for page, tables in PAGES.items() for mark in tables]
 
 
-def shell_lines() -> str:
-    """All lines of the README that a reader may paste into a shell, in their order."""
-    return "\n".join(_TESTED.findall(README.read_text()))
-
-
-@pytest.mark.kernel
-def test_the_shell_lines_work_when_pasted(mlsvc_server: ServerProcess) -> None:
-    assert mlsvc_server.admin_password is not None
+def shell_answers(page: Path, server: ServerProcess) -> list[Any]:
+    """Paste the lines of a page into a shell, in their order, and return the JSON answers."""
+    assert server.admin_password is not None
+    lines = "\n".join(_TESTED.findall(page.read_text()))
     # A newline after each answer, so that they can be told apart here.
-    script = "set -e\ncurl() { command curl --fail-with-body -w '\\n' \"$@\"; }\n" + shell_lines()
+    script = f"set -e\ncurl() {{ command curl --fail-with-body -w '\\n' \"$@\"; }}\n{lines}"
     result = subprocess.run(
         ["bash", "-c", script],
         env=os.environ
         | {
-            "MLSVC_PUBLIC_URL": mlsvc_server.public_url,
-            "MLSVC_ADMIN_PASSWORD": mlsvc_server.admin_password,
+            "MLSVC_PUBLIC_URL": server.public_url,
+            "MLSVC_ADMIN_PASSWORD": server.admin_password,
         },
         capture_output=True,
         text=True,
@@ -51,9 +42,21 @@ def test_the_shell_lines_work_when_pasted(mlsvc_server: ServerProcess) -> None:
         timeout=100,
     )
     assert result.returncode == 0, result.stdout + result.stderr
-    answers = [
+    return [
         json.loads(line) for line in result.stdout.splitlines() if line.startswith(('{"', "[", '"'))
     ]
+
+
+@pytest.mark.kernel
+def test_the_shell_lines_of_the_readme_work_when_pasted(mlsvc_server: ServerProcess) -> None:
+    _, answer, deleted = shell_answers(README, mlsvc_server)
+    assert answer["outputParameters"] == {"area": 6}
+    assert deleted == "Deleted version V1.0 of service Area."
+
+
+@pytest.mark.kernel
+def test_the_shell_lines_of_the_guide_work_when_pasted(mlsvc_server: ServerProcess) -> None:
+    answers = shell_answers(DOCS / "how-to/call-from-a-shell.md", mlsvc_server)
     assert {"name": "result", "value": [1]} in answers[1]["outputParameters"]
     assert {"iris_species": ["I. versicolor"]} in [
         answer.get("outputParameters") for answer in answers if isinstance(answer, dict)
@@ -61,21 +64,20 @@ def test_the_shell_lines_work_when_pasted(mlsvc_server: ServerProcess) -> None:
     assert answers[-1] == "Deleted version V1.0 of service Iris-shell."
 
 
-def test_the_settings_are_those_of_the_server() -> None:
-    assert between(README.read_text(), "settings") == settings_table(), REMEDY
-
-
-def test_the_settings_of_the_magics_are_theirs() -> None:
-    assert between(README.read_text(), "magics") == magics_table(), REMEDY
-
-
-def test_the_calls_are_those_of_the_core_document() -> None:
-    assert between(REST.read_text(), "operations") == operations_table(), REMEDY
+@pytest.mark.parametrize(("page", "mark"), TABLES)
+def test_a_table_is_what_the_code_has(page: str, mark: str) -> None:
+    assert between((DOCS / page).read_text(), mark) == PAGES[page][mark](), REMEDY
 
 
 def test_every_environment_variable_is_explained() -> None:
-    explained = set(re.findall(r"MLSVC_[A-Z0-9_]+", between(README.read_text(), "environment")))
-    assert variables() - explained == set()
+    table = between((DOCS / "reference/environment.md").read_text(), "environment")
+    assert variables() - set(re.findall(r"MLSVC_[A-Z0-9_]+", table)) == set()
+
+
+def test_every_status_and_exception_type_is_explained() -> None:
+    table = between((DOCS / "reference/errors.md").read_text(), "statuses")
+    rows = re.findall(r"^\| (\d+) \| `(\w+)` \|", table, re.MULTILINE)
+    assert {name: int(status) for status, name in rows} == STATUS_OF
 
 
 def test_every_setting_is_in_some_test() -> None:
@@ -83,7 +85,8 @@ def test_every_setting_is_in_some_test() -> None:
     # Also by its flag, such as --as-ml-server.
     texts = [path.read_text().replace("-", "_") for path in places]
     words = {word.lstrip("_") for text in texts for word in re.findall(r"\w+", text)}
-    settings = re.findall(r"^\| `\w+\.(\w+)`", README.read_text(), re.MULTILINE)
+    pages = [(DOCS / f"reference/{name}.md").read_text() for name in ("settings", "magics")]
+    settings = re.findall(r"^\| `\w+\.(\w+)`", "".join(pages), re.MULTILINE)
     assert len(settings) > 50
     assert set(settings) - words == set()
 
@@ -104,16 +107,8 @@ def test_make_serve_takes_its_variables() -> None:
     assert '--ServerApp.port="9876"' in said
 
 
-def test_every_subcommand_is_named() -> None:
-    from jupyter_mlsvc.magics.mlsvc import COMMANDS
-
-    text = README.read_text()
-    assert [command.name for command in COMMANDS if f"`{command.name}`" not in text] == []
-
-
-@pytest.mark.parametrize("name", ["README.md", "ARCHITECTURE.md", "server_ext/docs/rest.md"])
-def test_links_lead_somewhere(name: str) -> None:
-    page = ROOT / name
+@pytest.mark.parametrize("page", PROSE, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_links_lead_somewhere(page: Path) -> None:
     links = [link for link in _LINK.findall(page.read_text()) if "://" not in link]
     assert [link for link in links if not (page.parent / link).exists()] == []
 
