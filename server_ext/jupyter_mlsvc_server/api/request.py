@@ -188,14 +188,11 @@ class ApiRequest:
         codings_of(self.headers.get("content-encoding", ""))
 
     async def _chunks(self) -> AsyncIterator[bytes]:
-        # Reading on past the limit lets the client finish sending and read why it was refused.
-        longest = max(self.settings.max_upload_bytes, 2 * self._limit)
-        while not self._is_whole and self._received <= longest:
+        while not self._is_whole:
             chunk = await self._chunk()
-            if chunk and self._received <= self._limit:
-                yield chunk
-        if self._received > self._limit:
-            raise body_too_large(self._limit)
+            if self._received > self._limit:
+                raise body_too_large(self._limit)
+            yield chunk
 
     async def _chunk(self) -> bytes:
         message = await self._receive()
