@@ -141,6 +141,10 @@ describe('The services', () => {
       void status.check();
       Widget.attach(widget, node);
       view.activate();
+      await vi.waitFor(() => {
+        const isAnswered = door.asked.some(line => line.endsWith('statistics'));
+        expect(isAnswered || door.isSilent || door.failure !== null).toBe(true);
+      });
       await new Promise(resolve => setTimeout(resolve, 20));
     });
   };
@@ -328,6 +332,45 @@ describe('The services', () => {
       expect(rows()).toEqual(['Cars', 'Cars 1', 'Iris', 'Iris V1.0']);
     });
     expect(document.activeElement).toBe(row('Iris', 'V1.0'));
+  });
+
+  it('give the focus to the next one when an event came while the question was asked', async () => {
+    act(() => {
+      row('Iris', 'V2.0')?.focus();
+    });
+    await execute('mlsvc:delete-service');
+    door.services = door.services.filter(service => service.version !== 'V2.0');
+    await act(() => view.refresh());
+    await click(document.querySelector('.jp-Dialog .jp-mod-warn'));
+
+    expect(rows()).toEqual(['Cars', 'Cars 1', 'Iris', 'Iris V1.0']);
+    const focused = document.activeElement as HTMLElement;
+    expect(focused.getAttribute('role')).toBe('treeitem');
+    await press('End');
+    expect(document.activeElement).toBe(row('Iris', 'V1.0'));
+  });
+
+  it('give the focus to the search box when the last one that was found is deleted', async () => {
+    await type(node.querySelector('input[type=search]'), 'species');
+    act(() => {
+      row('Iris', 'V2.0')?.focus();
+    });
+    await execute('mlsvc:delete-service');
+    await click(document.querySelector('.jp-Dialog .jp-mod-warn'));
+
+    await vi.waitFor(() => {
+      expect(node.textContent).toContain('No service fits');
+      expect(document.activeElement).toBe(node.querySelector('input[type=search]'));
+    });
+  });
+
+  it('leave the tab stops where they are while it is unknown who is signed in', async () => {
+    const stops = node.querySelectorAll('input').length;
+    door.failure = new MlsvcError('The database is locked.', 500, 'DatabaseException');
+    await act(() => status.check());
+
+    expect(status.user).toBeNull();
+    expect(node.querySelectorAll('input')).toHaveLength(stops);
   });
 
   it('are not deleted when the question is answered with no', async () => {
