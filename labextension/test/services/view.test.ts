@@ -393,6 +393,55 @@ describe('The services', () => {
     expect(button('Edit the description')).toBeDefined();
   });
 
+  it('show what their publish check found', async () => {
+    const check = {
+      called: true,
+      success: true,
+      errorMessage: '',
+      outputParameters: { y: 42 },
+      consoleOutput: 'doubling\n',
+      notes: ['It counts calls.'],
+      time: '2026-01-01T00:00:00Z'
+    };
+    const skipped = "The code was not called: there is no value for input 'x'.";
+    door.services = [
+      version('Iris', 'V1.0', { publishCheck: check }),
+      version('Iris', 'V2.0', {
+        publishCheck: { ...check, called: false, outputParameters: {}, notes: [skipped] }
+      }),
+      version('Iris', 'V3.0', {
+        publishCheck: { ...check, success: false, errorMessage: 'NameError: no clf' }
+      }),
+      version('Iris', 'V4.0')
+    ];
+    await act(() => view.refresh());
+    const shown = async (number: string): Promise<string> => {
+      await click(row('Iris', number));
+      const section = node.querySelector<HTMLDetailsElement>('[data-section=check]');
+      if (section && !section.open) {
+        await act(async () => {
+          section.setAttribute('open', '');
+          section.dispatchEvent(new Event('toggle'));
+          await new Promise(resolve => setTimeout(resolve, 20));
+        });
+      }
+      const text = section?.textContent ?? '';
+      await click(button('Back to the list'));
+      return text;
+    };
+
+    const called = await shown('V1.0');
+    expect(called).toContain('Tried with a call.');
+    expect(called).toContain('y = 42');
+    expect(called).toContain('doubling');
+    expect(called).toContain('It counts calls.');
+    expect(called).toMatch(/2026|ago/);
+    expect(await shown('V2.0')).toContain('Tried without a call');
+    expect(await shown('V2.0')).toContain(skipped);
+    expect(await shown('V3.0')).toContain('NameError: no clf');
+    expect(await shown('V4.0')).toBe('');
+  });
+
   it('are described in place', async () => {
     await click(row('Iris', 'V1.0'));
     await click(button('Edit the description'));
