@@ -243,17 +243,6 @@ def _is_expired(response: ApiResponse) -> bool:
     )
 
 
-def multipart(field: str, file_name: str, data: bytes) -> tuple[bytes, str]:
-    """Encode one file as a form, as session files are uploaded.
-
-    Returns
-    -------
-    tuple of bytes and str
-        The body and its content type.
-    """
-    return form({field: (file_name, data, "application/octet-stream")})
-
-
 def form(fields: Form) -> tuple[bytes, str]:
     """Encode texts and files as a form; gives the body and its content type."""
     from urllib3.filepost import encode_multipart_formdata

@@ -84,7 +84,7 @@ class KernelSessions:
             for session_id in leases:
                 try:
                     client = client or self._client().clone()
-                    client.sessions.renew(session_id)
+                    client.sessions.with_id(session_id).renew()
                 except (NotFound, Gone):
                     self.discard(session_id)
                 except MlsvcError:
@@ -99,7 +99,7 @@ class KernelSessions:
         with suppress(MlsvcError), self._client().clone(_TIMEOUT) as client:
             for session_id in tuple(self._leases):
                 # By force: nobody waits for what runs there.
-                client.sessions.close(session_id, force=True)
+                client.sessions.with_id(session_id).close(force=True)
 
 
 def kernel_id(shell: Any) -> str:

@@ -1,4 +1,4 @@
-"""A form to call a service with: ``service.form()``."""
+"""A form to call a service with: ``jupyter_mlsvc.form(service)``."""
 
 from __future__ import annotations
 
@@ -44,6 +44,29 @@ class InvalidFields(ValueError):
     def __init__(self, problems: dict[str, str]) -> None:
         super().__init__("; ".join(f"{name}: {text}" for name, text in problems.items()))
         self.problems = problems
+
+
+def form(service: Service, /, **values: object) -> CallForm:
+    """Make a form to call a service with, for a notebook.
+
+    Parameters
+    ----------
+    service : Service
+        A version of a service.
+    values
+        What is in the fields at first, by the names of the inputs.
+
+    Returns
+    -------
+    CallForm
+        Shows itself as the last value of a cell; its ``result`` is what the last call answered.
+
+    Raises
+    ------
+    TypeError
+        The service has no such input.
+    """
+    return CallForm(service, service.call).fill(**values)
 
 
 class CallForm:
