@@ -51,7 +51,12 @@ class Follower:
             # Counted before it is shown: an interrupt must not show an event twice.
             self._next = event.seq + 1
             if isinstance(event, ErrorRaised):
-                self._error = RemoteError(event.ename, event.evalue, event.traceback)
+                self._error = RemoteError(
+                    event.ename,
+                    event.evalue,
+                    event.traceback,
+                    is_syntax_error=event.is_syntax_error,
+                )
             if self._on_event is not None:
                 self._on_event(event)
             if isinstance(event, Finished):

@@ -138,7 +138,7 @@ def _hint(error: RemoteExecutionError, namespace: Mapping[str, Any]) -> str:
 
 def _language_hint(error: RemoteExecutionError, session: Session, code: str) -> str:
     """Tell the likeliest cause of R that cannot be read: it is Python."""
-    if session.runtime_type != "R" or not error.remote_message.startswith("unexpected "):
+    if session.runtime_type != "R" or not error.is_syntax_error:
         return ""
     try:
         ast.parse(code)

@@ -8,7 +8,12 @@ import msgspec
 
 from jupyter_mlsvc._version import __version__
 from jupyter_mlsvc.wire.problem import Problem
-from jupyter_mlsvc_server.errors import MlsvcServerError, PayloadTooLarge, Unauthorized
+from jupyter_mlsvc_server.errors import (
+    MlsvcServerError,
+    NotAuthenticated,
+    PayloadTooLarge,
+    Unauthorized,
+)
 
 HEADERS: Final = {
     "Server": f"jupyter-mlsvc/{__version__}",
@@ -38,11 +43,7 @@ def bearer_token(authorization: str) -> str | None:
 
 def nobody_known(*, token_was_sent: bool) -> Unauthorized:
     """Make the error for a caller who could not be identified."""
-    wrong = "The token is not valid here" if token_was_sent else "This call needs a token"
-    return Unauthorized(
-        f"{wrong}. Get one with POST /login and send it as 'Authorization: Bearer <access_token>'.",
-        token_was_sent=token_was_sent,
-    )
+    return NotAuthenticated(token_was_sent=token_was_sent)
 
 
 def body_too_large(limit: int, *, is_decoded: bool = False) -> PayloadTooLarge:
@@ -59,4 +60,5 @@ def error_body(error: MlsvcServerError, request_id: str) -> bytes:
     message = error.message or (
         f"The server failed to answer; its log has the reason under {request_id}."
     )
-    return msgspec.json.encode(Problem(message=message, exception_type=error.exception_type))
+    problem = Problem(message=message, exception_type=error.exception_type, **error.details)
+    return msgspec.json.encode(problem)
