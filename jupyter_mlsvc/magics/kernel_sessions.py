@@ -14,10 +14,12 @@ import uuid
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from jupyter_mlsvc.client.client import Client
 from jupyter_mlsvc.errors import Gone, MlsvcError, NotFound
+
+if TYPE_CHECKING:
+    from jupyter_mlsvc.client.client import Client
 
 _TIMEOUT: Final = (2.0, 4.0)
 """Jupyter kills a kernel that takes more than five seconds to end."""
