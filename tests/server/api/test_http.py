@@ -59,6 +59,13 @@ def test_requests_sent_at_once_are_answered_in_their_order(
     assert y_of(connection.receive()) == "last"
 
 
+def test_hundreds_of_requests_sent_at_once_are_all_answered(
+    connection: RawConnection, echo: str
+) -> None:
+    connection.send(*(connection.request(echo, body(n)) for n in range(400)))
+    assert [y_of(connection.receive()) for _ in range(400)] == [*range(400)]
+
+
 def test_a_request_may_come_byte_by_byte(connection: RawConnection, echo: str) -> None:
     connection.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     for byte in connection.request(echo, body("slow")):
