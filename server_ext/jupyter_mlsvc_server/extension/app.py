@@ -106,6 +106,8 @@ class MlsvcExtension(ExtensionApp):
             host=self,
             log=self.log,
             command=self.server_command,
+            # Kernels and terminals of Jupyter inherit its environment.
+            secrets={name: os.environ.pop(name) for name in _SECRETS if name in os.environ},
         )
 
     def _take_settings_of_server(self) -> None:
@@ -221,4 +223,6 @@ class MlsvcExtension(ExtensionApp):
         return mounted.rstrip("/")
 
 
+_SECRETS: Final = ("MLSVC_ADMIN_PASSWORD",)
+"""Environment variables that are for the server only."""
 _SCHEMES: Final = frozenset({"http", "https"})

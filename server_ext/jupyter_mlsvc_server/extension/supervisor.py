@@ -32,7 +32,8 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Final, Protocol
 
 import msgspec
@@ -114,7 +115,7 @@ class Child:
     through its standard output why it does not start. Its log goes where Jupyter's goes.
     """
 
-    def __init__(self, command: Sequence[str], config: bytes) -> None:
+    def __init__(self, command: Sequence[str], config: bytes, secrets: Mapping[str, str]) -> None:
         environment = {
             name: value for name, value in os.environ.items() if name not in _NEVER_WITH_CHILDREN
         }
@@ -123,7 +124,7 @@ class Child:
             command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            env=environment,
+            env=environment | dict(secrets),
             # Ctrl-C in the terminal is for Jupyter, which asks before it stops.
             start_new_session=True,
         )
@@ -133,9 +134,11 @@ class Child:
             config_pipe.write(config)
 
     @classmethod
-    async def start(cls, command: Sequence[str], config: bytes) -> Child:
+    async def start(
+        cls, command: Sequence[str], config: bytes, secrets: Mapping[str, str]
+    ) -> Child:
         """Start the program."""
-        return await asyncio.to_thread(cls, command, config)
+        return await asyncio.to_thread(cls, command, config, secrets)
 
     @property
     def pid(self) -> int:
@@ -185,6 +188,8 @@ class Supervisor:
         Who is told.
     command
         Program of the server, with its arguments.
+    secrets
+        Environment variables that the program alone gets.
     """
 
     def __init__(
@@ -195,6 +200,7 @@ class Supervisor:
         host: Host,
         log: logging.Logger,
         command: Sequence[str] = COMMAND,
+        secrets: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         self.upstream = upstream
         self._client = HostClient(upstream)
@@ -202,6 +208,7 @@ class Supervisor:
         self._host = host
         self._log = log
         self._command = command
+        self._secrets = secrets
         self._child: Child | None = None
         self._task: asyncio.Task[None] | None = None
         self._is_attached = asyncio.Event()
@@ -322,7 +329,7 @@ class Supervisor:
 
     async def _start_child(self, config: Callable[[], bytes]) -> None:
         try:
-            child = self._child = await Child.start(self._command, config())
+            child = self._child = await Child.start(self._command, config(), self._secrets)
         except OSError as error:
             await self._fail(f"It cannot be started: {error.strerror}.")
             return

@@ -13,6 +13,7 @@ from typing import Any
 
 import psutil
 import pytest
+import requests
 
 from jupyter_mlsvc.client.client import Client
 from jupyter_mlsvc_server.launch import ServerProcess
@@ -163,16 +164,35 @@ def test_kernels_get_a_file_and_no_token(make: Make) -> None:
     assert jupyter.process is not None
     assert jupyter.connection_file.stat().st_mode & 0o777 == 0o600
     token = json.loads(jupyter.connection_file.read_text())["token"]
-    for process in (jupyter.process.pid, jupyter.server_pid):
+    kernel = kernel_of(jupyter)
+    for process in (jupyter.process.pid, jupyter.server_pid, kernel):
         words = Path(f"/proc/{process}/environ").read_bytes()
         words += Path(f"/proc/{process}/cmdline").read_bytes()
         assert token.encode() not in words
+    inherited = Path(f"/proc/{kernel}/environ").read_bytes()
+    assert str(jupyter.connection_file).encode() in inherited
+    assert PASSWORD.encode() not in inherited
     answer = as_person(jupyter, "POST", "/sessions", json={})
     session = answer.json()["sessionId"]
     code = "import os; print(sorted(name for name in os.environ if name.startswith('MLSVC')))"
     ran = as_person(jupyter, "POST", f"/sessions/{session}/execute", json={"code": code})
     assert "MLSVC_CONNECTION_FILE" not in ran.json()["consoleOutput"]
     assert "MLSVC_TOKEN" not in ran.json()["consoleOutput"]
+
+
+def kernel_of(jupyter: ServerProcess) -> int:
+    """Id of the process of a kernel that Jupyter starts."""
+    assert jupyter.process is not None
+    requests.post(
+        f"{jupyter.jupyter_url}/api/kernels",
+        headers={"Authorization": f"token {jupyter.jupyter_token}"},
+        timeout=60,
+    ).raise_for_status()
+    return next(
+        child.pid
+        for child in psutil.Process(jupyter.process.pid).children()
+        if "ipykernel_launcher" in child.cmdline()
+    )
 
 
 class JupyterOnly(ServerProcess):
