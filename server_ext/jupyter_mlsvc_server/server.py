@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Final
 
 from jupyter_core.application import JupyterApp, NoStart
-from traitlets import Bool, Integer, List, TraitError, Type, Unicode, default, validate
+from traitlets import Bool, Integer, List, TraitError, Type, Unicode, UseEnum, default, validate
 from traitlets.config import Config
 
 from jupyter_mlsvc._version import __version__
@@ -45,6 +45,8 @@ from jupyter_mlsvc_server.api.snapshots import SnapshotRoutes
 from jupyter_mlsvc_server.api.status import DocumentRoutes, StatusRoutes
 from jupyter_mlsvc_server.auth.accounts import AccountManager
 from jupyter_mlsvc_server.auth.cli import UserApp
+from jupyter_mlsvc_server.auth.hosts import Hosts
+from jupyter_mlsvc_server.auth.principal import Role
 from jupyter_mlsvc_server.auth.tokens import TokenManager
 from jupyter_mlsvc_server.batches.manager import BatchManager
 from jupyter_mlsvc_server.errors import MlsvcServerError
@@ -183,6 +185,16 @@ class MlsvcApp(ConfiguredApp):
     ).tag(config=True)
     scoring_engine_class = Type(
         LocalEngine, klass=object, help="What runs the code of services."
+    ).tag(config=True)
+    hosts_file = Unicode(
+        help="File with a line NAME:SECRET for each Jupyter server that may use this server over "
+        "the network in a user's name (MlsvcExtension.server_url, host_secret_file); * lets it "
+        "name anybody. Mode 0600. Empty lets none."
+    ).tag(config=True)
+    hosts_role = UseEnum(
+        Role,
+        Role.CONTRIBUTOR,
+        help="What users may do for whom Jupyter servers of hosts_file ask.",
     ).tag(config=True)
     hosted = Bool(
         False,
@@ -355,15 +367,22 @@ class Server:
             cors_origins=app.cors_origins,
             any_case_paths=app.any_case_paths,
         )
+        self._authentication = Authentication(self._tokens, self._hosts())
         self._http = HttpServer(
             app=self._build_api(), score=self._score, limits=Limits(), log=self._log
         )
+
+    def _hosts(self) -> Hosts | None:
+        app = self._app
+        if not app.hosts_file:
+            return None
+        return Hosts.read(Path(app.hosts_file).expanduser(), app.hosts_role)
 
     def _build_api(self) -> ApiApp:
         app = self._app
         return ApiApp(
             tables=self._routes(),
-            authentication=Authentication(self._tokens),
+            authentication=self._authentication,
             lifecycle=self._lifecycle,
             settings=ApiSettings(
                 max_body_bytes=app.max_body_bytes,
@@ -415,7 +434,11 @@ class Server:
             sessions=self._sessions, scoring=self._scoring, batches=self._batches
         )
         return HostRoutes(
-            leases=self._leases, tokens=self._tokens, activity=activity, lifecycle=self._lifecycle
+            leases=self._leases,
+            tokens=self._tokens,
+            activity=activity,
+            lifecycle=self._lifecycle,
+            authentication=self._authentication,
         )
 
     # --- life --------------------------------------------------------------------------------

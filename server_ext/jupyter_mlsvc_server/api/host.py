@@ -1,6 +1,7 @@
 """Routes for hosts: the Jupyter servers that run this server, or joined it.
 
-Only who connects through the Unix socket is one. To everybody else they are not there.
+Only who connects through the Unix socket is one, or who has the secret of a host. To everybody
+else the routes are not there.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import msgspec
 from starlette.responses import Response
 
 from jupyter_mlsvc._version import __version__
+from jupyter_mlsvc_server.api.authentication import Authentication
 from jupyter_mlsvc_server.api.lifecycle import Lifecycle
 from jupyter_mlsvc_server.api.request import ApiRequest
 from jupyter_mlsvc_server.api.responses import StreamedResponse, json_response
@@ -38,11 +40,13 @@ class HostRoutes:
         tokens: TokenManager,
         activity: ActivityReporter,
         lifecycle: Lifecycle,
+        authentication: Authentication,
     ) -> None:
         self._leases = leases
         self._tokens = tokens
         self._activity = activity
         self._lifecycle = lifecycle
+        self._authentication = authentication
 
     def table(self) -> Routes:
         """Return the routes."""
@@ -54,18 +58,18 @@ class HostRoutes:
 
     async def lease(self, request: ApiRequest) -> Response:
         """Stream the state of the server, a line every few seconds; that is the host's lease."""
-        _require_host(request)
+        self._require_host(request)
         headers = {"Content-Type": "application/x-ndjson"}
         return StreamedResponse(self._lines(), headers=headers, closing=self._leases.hold())
 
     async def token(self, request: ApiRequest) -> Response:
         """Make a token for kernels of the host, valid until the server stops."""
-        _require_host(request)
+        self._require_host(request)
         return json_response(HostToken(token=self._tokens.local_token(request.principal)))
 
     async def leave(self, request: ApiRequest) -> Response:
         """Take note that the host gives up its lease and does not come back."""
-        _require_host(request)
+        self._require_host(request)
         return json_response(HostFarewell(ends=self._leases.say_farewell(), pid=os.getpid()))
 
     async def _lines(self) -> AsyncGenerator[bytes]:
@@ -84,7 +88,6 @@ class HostRoutes:
             problem=self._lifecycle.problem or None,
         )
 
-
-def _require_host(request: ApiRequest) -> None:
-    if not request.is_from_host:
-        raise NotFound(f"There is no {request.method} {request.path} here.")
+    def _require_host(self, request: ApiRequest) -> None:
+        if not self._authentication.is_host(request):
+            raise NotFound(f"There is no {request.method} {request.path} here.")

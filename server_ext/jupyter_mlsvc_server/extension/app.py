@@ -57,7 +57,7 @@ class MlsvcExtension(ExtensionApp):
     ).tag(config=True)
     host_secret_file = Unicode(
         help="File with the secret that the server at server_url knows this Jupyter server by "
-        "(MlsvcApp.host_secret_file there). A Unix socket needs none."
+        "(MlsvcApp.hosts_file there). A Unix socket needs none."
     ).tag(config=True)
     jupyter_user = Unicode(
         help="Name under which the person at the keyboard of this Jupyter server owns things. "
@@ -184,8 +184,11 @@ class MlsvcExtension(ExtensionApp):
         if status.problem:
             self.log.warning("jupyter-mlsvc: %s", status.problem)
         token = await client.token(self.jupyter_user)
-        url = self._url_for_kernels(status.public_url)
-        self._kernels.write(Connection(url=url, token=token, public_url=status.public_url))
+        # What the server calls itself may be an address that only its own machine has.
+        is_elsewhere = self.server_url.startswith("http")
+        public_url = self.server_url if is_elsewhere else status.public_url
+        url = self._url_for_kernels(public_url)
+        self._kernels.write(Connection(url=url, token=token, public_url=public_url))
 
     def reported(self, status: HostStatus) -> None:
         """Let Jupyter, which ends servers that nobody uses, know what goes on."""
