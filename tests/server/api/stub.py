@@ -166,6 +166,7 @@ class Stub:
             look_seconds=look_seconds,
         )
         self.server._renew()
+        self.server.now = 1000.0  # whole seconds add up exactly
         self.port = 0
 
     def connect(self) -> tuple[Protocol, Client]:
