@@ -12,7 +12,7 @@ from IPython.core.interactiveshell import InteractiveShell
 from jupyter_mlsvc.magics.connection import MlsvcConnection
 from jupyter_mlsvc.publishing import check_name, publish, suggest
 from jupyter_mlsvc_server.launch import ServerProcess
-from tests.docs.tables import DOCS, README
+from tests.docs.tables import README, ROOT
 
 from .conftest import Run, ShownError
 
@@ -47,23 +47,27 @@ def test_the_first_cell_after_a_fit_publishes_it(run: Run, connection: MlsvcConn
     assert run(f"%%publish Loans\n{CELL}").value.version == "V1.1"
 
 
-def test_the_lines_of_the_readme_work_one_after_the_other(
-    run: Run, user_server: ServerProcess, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    # As in the kernels of the server's own JupyterLab.
+@pytest.fixture
+def in_own_kernel(user_server: ServerProcess, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The environment of kernels of the server's own JupyterLab."""
     monkeypatch.setenv("MLSVC_URL", user_server.notebook_url)
     monkeypatch.setenv("MLSVC_TOKEN", user_server.jupyter_token)
-    cells = python_cells(README)
+
+
+@pytest.mark.usefixtures("in_own_kernel")
+@pytest.mark.parametrize(
+    ("page", "before"),
+    [
+        ("README.md", 0),
+        ("server_ext/docs/how-to/publish-from-a-notebook.md", 2),
+        ("server_ext/docs/how-to/call-from-python.md", 2),
+    ],
+)
+def test_the_lines_of_a_page_work_one_after_the_other(run: Run, page: str, before: int) -> None:
+    for cell in (FIT, *python_cells(README)[:before]):
+        run(cell).result.raise_error()
+    cells = python_cells(ROOT / page)
     assert len(cells) >= 3
-    for cell in cells:
-        run(cell).result.raise_error()
-
-
-def test_the_lines_of_the_guide_work_one_after_the_other(run: Run) -> None:
-    for cell in (*python_cells(README)[:2], FIT):
-        run(cell).result.raise_error()
-    cells = python_cells(DOCS / "how-to/publish-from-a-notebook.md")
-    assert len(cells) >= 5
     for cell in cells:
         run(cell).result.raise_error()
 
