@@ -1,5 +1,5 @@
 """``python -m jupyter_mlsvc_server`` does what ``jupyter mlsvc`` does."""
 
-from jupyter_mlsvc_server.server import main
+from jupyter_mlsvc_server.cli import main
 
 main()

@@ -18,6 +18,7 @@ from typing import Final, Self
 
 import psutil
 import requests
+from jupyter_core.paths import jupyter_runtime_dir
 
 _GAVE_UP: Final = re.compile(r"^\[C [^\]]*MlsvcApp\] (.+)$", re.MULTILINE)
 
@@ -87,6 +88,12 @@ class ServerProcess:
     def notebook_url(self) -> str:
         """Address of the Jupyter-mounted API."""
         return f"{self.jupyter_url}/mlsvc"
+
+    @property
+    def connection_file(self) -> Path:
+        """File that kernels of the Jupyter server find the server by."""
+        assert self.process is not None
+        return Path(jupyter_runtime_dir()) / f"mlsvc-{self.process.pid}.json"
 
     @property
     def log_file(self) -> Path:

@@ -23,7 +23,7 @@ from jupyter_core.application import JupyterApp, NoStart
 from traitlets import Bool, Integer, List, TraitError, Type, Unicode, default, validate
 from traitlets.config import Config
 
-from jupyter_mlsvc_server import __version__
+from jupyter_mlsvc._version import __version__
 from jupyter_mlsvc_server.api.app import ApiApp
 from jupyter_mlsvc_server.api.authentication import Authentication
 from jupyter_mlsvc_server.api.batches import BatchRoutes

@@ -93,7 +93,7 @@ def test_every_setting_is_in_some_test() -> None:
 
 @pytest.mark.skipif(shutil.which("make") is None, reason="make is what is tried")
 def test_make_serve_takes_its_variables() -> None:
-    own = {"MLSVC_BASE_URL": "/own/", "MLSVC_JUPYTER_PORT": "9876"}
+    own = {"JUPYTER": "1", "MLSVC_BASE_URL": "/own/", "MLSVC_JUPYTER_PORT": "9876"}
     said = subprocess.run(
         ["make", "--dry-run", "serve"],
         env=os.environ | own,

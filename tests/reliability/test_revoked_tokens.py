@@ -32,6 +32,7 @@ def strict_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerPr
         data_dir=tmp_path_factory.mktemp("strict"),
         admin_password=PASSWORD,
         base_url=BASE_URL,
+        jupyter=True,
         options=["--WarmKernels.warm_kernels=0", "--TokenManager.cache_seconds=0"],
     ) as server:
         for name in ("ana", "ben", "carl"):

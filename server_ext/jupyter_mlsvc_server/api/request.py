@@ -27,6 +27,7 @@ T = TypeVar("T")
 _decode: Final = msgspec.json.Decoder().decode
 
 _MAX_LENGTH_DIGITS: Final = 18
+_LARGE_BYTES: Final = 2**20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,7 +121,11 @@ class ApiRequest:
 
     async def body(self) -> bytes:
         """Read the whole body; raises as :meth:`pieces`."""
-        return b"".join([piece async for piece in self.pieces()])
+        pieces = [piece async for piece in self.pieces()]
+        if self._received > _LARGE_BYTES:
+            # Python lets others run while it joins as much.
+            return await asyncio.to_thread(b"".join, pieces)
+        return b"".join(pieces)
 
     async def parse(self, kind: type[T]) -> T:
         """Read the body as JSON of a kind; an empty body and ``null`` count as ``{}``.
@@ -188,14 +193,11 @@ class ApiRequest:
         codings_of(self.headers.get("content-encoding", ""))
 
     async def _chunks(self) -> AsyncIterator[bytes]:
-        # Reading on past the limit lets the client finish sending and read why it was refused.
-        longest = max(self.settings.max_upload_bytes, 2 * self._limit)
-        while not self._is_whole and self._received <= longest:
+        while not self._is_whole:
             chunk = await self._chunk()
-            if chunk and self._received <= self._limit:
-                yield chunk
-        if self._received > self._limit:
-            raise body_too_large(self._limit)
+            if self._received > self._limit:
+                raise body_too_large(self._limit)
+            yield chunk
 
     async def _chunk(self) -> bytes:
         message = await self._receive()

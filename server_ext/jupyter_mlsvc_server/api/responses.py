@@ -46,9 +46,9 @@ def json_response(value: object = None, status: int = 200) -> Response:
     return Response(b"" if value is None else msgspec.json.encode(value), status)
 
 
-def json_document(value: object) -> Response:
-    """Make an answer of a value as indented JSON, for people who read it."""
-    return Response(msgspec.json.format(msgspec.json.encode(value), indent=2), media_type=_JSON)
+def indented_json(value: object) -> bytes:
+    """Write a value as indented JSON, for people who read it."""
+    return msgspec.json.format(msgspec.json.encode(value), indent=2)
 
 
 def bytes_response(

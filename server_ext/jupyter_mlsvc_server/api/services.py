@@ -17,7 +17,7 @@ from jupyter_mlsvc.wire.service_openapi import service_openapi
 from jupyter_mlsvc.wire.swagger import BATCH_STATES, service_document
 from jupyter_mlsvc_server.api.forms import FormUploads
 from jupyter_mlsvc_server.api.request import ApiRequest
-from jupyter_mlsvc_server.api.responses import json_document, json_response
+from jupyter_mlsvc_server.api.responses import indented_json, json_response
 from jupyter_mlsvc_server.api.routing import Routes, route, upload
 from jupyter_mlsvc_server.batches.manager import BatchManager
 from jupyter_mlsvc_server.errors import BadRequest
@@ -138,13 +138,13 @@ class ServiceRoutes:
         service = await self._services.get(request.principal, name, version)
         model = await self._services.model_input(name, version)
         states = [self._batches.spell(state) for state in BATCH_STATES]
-        return json_document(service_document(service, model, states))
+        return Response(indented_json(service_document(service, model, states)))
 
     async def openapi(self, request: ApiRequest, name: str, version: str) -> Response:
         """Describe a version in OpenAPI 3.1 (our addition)."""
         service = await self._services.get(request.principal, name, version)
         model = await self._services.model_input(name, version)
-        return json_document(service_openapi(service, model))
+        return Response(indented_json(service_openapi(service, model)))
 
 
 class PoolRoutes:

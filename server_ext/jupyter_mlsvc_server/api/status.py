@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from functools import cached_property
+
 import msgspec
 from starlette.responses import Response
 
 from jupyter_mlsvc.wire.swagger import core_openapi, core_swagger
 from jupyter_mlsvc_server.api.lifecycle import Lifecycle
 from jupyter_mlsvc_server.api.request import ApiRequest
-from jupyter_mlsvc_server.api.responses import json_document, json_response
+from jupyter_mlsvc_server.api.responses import indented_json, json_response
 from jupyter_mlsvc_server.api.routing import Routes, public, route
 from jupyter_mlsvc_server.monitoring.status import StatusReporter
 from jupyter_mlsvc_server.services.manager import ServiceManager
@@ -60,8 +62,18 @@ class DocumentRoutes:
 
     async def swagger(self, request: ApiRequest) -> Response:
         """Describe it in Swagger 2.0."""
-        return json_document(core_swagger(self._services.default_runtime))
+        return Response(self._swagger)
 
     async def openapi(self, request: ApiRequest) -> Response:
         """Describe it in OpenAPI 3.1."""
-        return json_document(core_openapi(self._services.default_runtime))
+        return Response(self._openapi)
+
+    # Other callers would have to wait each time that one of these is made.
+
+    @cached_property
+    def _swagger(self) -> bytes:
+        return indented_json(core_swagger(self._services.default_runtime))
+
+    @cached_property
+    def _openapi(self) -> bytes:
+        return indented_json(core_openapi(self._services.default_runtime))

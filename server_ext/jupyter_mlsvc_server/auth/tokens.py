@@ -27,10 +27,8 @@ from jupyter_mlsvc_server.auth.errors import (
 from jupyter_mlsvc_server.auth.keys import signing_key
 from jupyter_mlsvc_server.auth.principal import Principal
 from jupyter_mlsvc_server.auth.store import RefreshKey, RefreshOutcome, TokenStore
+from jupyter_mlsvc_server.formats.host import ISSUER, LOCAL_PREFIX
 from jupyter_mlsvc_server.storage.database import Database
-
-ISSUER: Final = "jupyter-mlsvc"
-LOCAL_PREFIX: Final = "mlsvc-"
 
 _ALGORITHM: Final = "HS512"
 _CLAIMS: Final = ["iss", "sub", "jti", "iat", "exp"]
@@ -246,18 +244,6 @@ class TokenManager(LoggingConfigurable):
         token = LOCAL_PREFIX + secrets.token_urlsafe(32)
         self._local[_digest(token)] = principal
         return token
-
-    def looks_like_ours(self, token: str) -> bool:
-        """Whether a bearer token, valid or not, is one of this project's rather than Jupyter's."""
-        if token.startswith(LOCAL_PREFIX):
-            return True
-        if len(token) > _LONGEST or token.count(".") != 2:
-            return False
-        try:
-            claims = jwt.decode(token, options={"verify_signature": False})
-        except (jwt.InvalidTokenError, ValueError, RecursionError):
-            return False
-        return claims.get("iss") == ISSUER
 
     # --- inside ------------------------------------------------------------------------------
 

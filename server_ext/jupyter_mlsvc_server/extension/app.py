@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Final
 from urllib.parse import urlsplit
 
 from jupyter_server.extension.application import ExtensionApp
+from jupyter_server.serverapp import ServerApp
 from jupyter_server.utils import url_path_join
 from traitlets import Bool, TraitError, Unicode, default, validate
 from traitlets.config import Config
@@ -41,6 +42,13 @@ class MlsvcExtension(ExtensionApp):
     extension_url = "/mlsvc/health/ready"
     load_other_extensions = False
     serverapp_config: dict[str, Any] = {"open_browser": False}  # noqa: RUF012 - as its base has it
+    flags: dict[str, Any] = {  # noqa: RUF012 - traitlets declares it so
+        **ExtensionApp.flags,
+        "as-ml-server": (
+            {"MlsvcApp": {"as_ml_server": True}},
+            "Take the defaults of Microsoft ML Server, as 'jupyter mlsvc serve' does.",
+        ),
+    }
     server_command: ClassVar[Sequence[str]] = COMMAND
 
     server_url = Unicode(
@@ -75,6 +83,13 @@ class MlsvcExtension(ExtensionApp):
                 "path of a Unix socket."
             )
         return url.rstrip("/")
+
+    @classmethod
+    def make_serverapp(cls, **kwargs: Any) -> ServerApp:
+        """Make the Jupyter server, which reads the command line and has to know our flag."""
+        serverapp = super().make_serverapp(**kwargs)
+        serverapp.flags = {**serverapp.flags, "as-ml-server": cls.flags["as-ml-server"]}
+        return serverapp
 
     # --- building ----------------------------------------------------------------------------
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from jupyter_core.application import JupyterApp
-from traitlets import Unicode
+from traitlets import default
 
 
 class ConfiguredApp(JupyterApp):
@@ -13,9 +13,9 @@ class ConfiguredApp(JupyterApp):
     have written the settings there.
     """
 
-    config_file_name = Unicode("jupyter_mlsvc_config", help="Name of the configuration file.").tag(
-        config=True
-    )
+    @default("config_file_name")
+    def _default_config_file_name(self) -> str:
+        return "jupyter_mlsvc_config"
 
     def load_config_file(  # type: ignore[override]  # as JupyterApp has it
         self, suppress_errors: bool = True

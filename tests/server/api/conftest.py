@@ -1,4 +1,4 @@
-"""A real server, raw connections to its public door, and services to call there."""
+"""A real server, raw connections to its public API, and services to call there."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Self
 
-import psutil
 import pytest
 import requests
 
@@ -110,7 +109,6 @@ def limited_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerP
     with ServerProcess(
         data_dir=tmp_path_factory.mktemp("limited"),
         admin_password=secrets.token_urlsafe(12),
-        base_url="/hub/user%20name/",
         options=options,
     ) as server:
         yield server
@@ -126,7 +124,7 @@ def limited_token(limited_server: ServerProcess) -> str:
 
 @pytest.fixture(scope="session")
 def limited_api(limited_server: ServerProcess, limited_token: str) -> Api:
-    """A function that calls the public door as ``admin``."""
+    """A function that calls the public API as ``admin``."""
     return Door(limited_server.public_url, limited_token).call
 
 
@@ -134,7 +132,7 @@ def limited_api(limited_server: ServerProcess, limited_token: str) -> Api:
 def connect(
     limited_server: ServerProcess, limited_token: str
 ) -> Iterator[Callable[[], RawConnection]]:
-    """A function that connects to the public door."""
+    """A function that connects to the public API."""
     made: list[RawConnection] = []
 
     def open_one() -> RawConnection:
@@ -182,17 +180,6 @@ def echo(publish: Publish) -> str:
 def sleeper(publish: Publish) -> str:
     """Path of a service that takes ``n`` seconds."""
     return publish("import time; time.sleep(n); y = n")
-
-
-def front_of(server: ServerProcess) -> psutil.Process:
-    """The process of the public door."""
-    assert server.process is not None
-    (front,) = [
-        child
-        for child in psutil.Process(server.process.pid).children()
-        if "jupyter_mlsvc_server.front" in child.cmdline()
-    ]
-    return front
 
 
 def y_of(answer: requests.Response | Answer) -> Any:

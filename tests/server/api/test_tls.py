@@ -1,4 +1,4 @@
-"""The public door by TLS."""
+"""The public API by TLS."""
 
 from __future__ import annotations
 

@@ -25,6 +25,7 @@ from jupyter_mlsvc_server.auth.errors import (
 )
 from jupyter_mlsvc_server.auth.principal import Principal, Role
 from jupyter_mlsvc_server.auth.tokens import TokenManager, _Known
+from jupyter_mlsvc_server.formats.host import looks_like_ours
 from jupyter_mlsvc_server.storage.database import Database
 from jupyter_mlsvc_server.storage.schema import tokens as token_table
 from jupyter_mlsvc_server.storage.schema import users
@@ -485,5 +486,5 @@ async def test_our_tokens_are_told_from_jupyters(tokens: TokenManager) -> None:
         jwt.encode({"sub": "ann"}, b"x" * 64, algorithm="HS512"),
         "a." * 100_000,
     ]
-    assert [tokens.looks_like_ours(token) for token in ours] == [True] * len(ours)
-    assert [tokens.looks_like_ours(token) for token in theirs] == [False] * len(theirs)
+    assert [looks_like_ours(token) for token in ours] == [True] * len(ours)
+    assert [looks_like_ours(token) for token in theirs] == [False] * len(theirs)

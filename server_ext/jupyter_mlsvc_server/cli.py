@@ -1,0 +1,20 @@
+"""``jupyter mlsvc``: runs the server, or a command beside it.
+
+Commands that need no server do not wait for the import of one.
+"""
+
+from __future__ import annotations
+
+import sys
+
+
+def main() -> None:
+    """Run the command that the command line names; without one, the server."""
+    if sys.argv[1:2] == ["user"]:
+        from jupyter_mlsvc_server.auth.cli import UserApp
+
+        UserApp.launch_instance(sys.argv[2:])
+    else:
+        from jupyter_mlsvc_server.server import main as serve
+
+        serve()
