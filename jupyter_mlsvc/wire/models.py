@@ -331,7 +331,8 @@ class PublishCheckRequest(Wire, frozen=True, kw_only=True):
 class PublishCheck(Wire, frozen=True, kw_only=True):
     """What the publish check found (our addition).
 
-    Without ``called`` no call was made, and ``notes`` say why. The rest is as a call answers it.
+    Without ``called`` no call was made, and ``notes`` say why. ``time`` is when that was. The rest
+    is as a call answers it.
     """
 
     called: bool
@@ -340,6 +341,7 @@ class PublishCheck(Wire, frozen=True, kw_only=True):
     output_parameters: dict[str, Any] = {}
     console_output: str = ""
     notes: list[str] = []
+    time: str | UnsetType = UNSET
 
 
 Isolation = Literal["call", "worker", "none"]

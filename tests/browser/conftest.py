@@ -11,12 +11,15 @@ from typing import Any
 
 import pytest
 import requests
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from jupyter_mlsvc_server.launch import ServerProcess
 from tests.browser.lab import Lab
 
 Api = Callable[..., requests.Response]
+
+# What is expected comes at last, however busy the machine is; this is when to give up.
+EXPECT_TIMEOUT_MS = 30_000
 
 ROOT = Path(__file__).parents[2]
 OUTPUT = ROOT / ".test-output" / "browser"
@@ -62,6 +65,7 @@ def chromium() -> Iterator[Browser]:
     program = next(filter(None, map(shutil.which, PROGRAMS)), None)
     if program is None:
         pytest.skip("There is no Chromium: apt install chromium.")
+    expect.set_options(timeout=EXPECT_TIMEOUT_MS)
     with sync_playwright() as playwright:
         # Root, as in containers, has no sandbox; the pages are our own server's.
         browser = playwright.chromium.launch(

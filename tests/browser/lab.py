@@ -53,6 +53,11 @@ class Lab:
         """Open JupyterLab with an empty workspace of that name, and a file in it."""
         tree = f"/tree/{quote(file)}" if file else ""
         self.open(f"lab/workspaces/{workspace}{tree}", reset="")
+        if file is None:
+            # The launcher opens after all else, and takes the focus from wherever that is.
+            self.page.wait_for_function(
+                "Boolean(document.activeElement?.closest('.jp-Launcher'))", timeout=60_000
+            )
 
     def reload(self) -> None:
         """Reload the page."""

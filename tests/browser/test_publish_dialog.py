@@ -131,6 +131,42 @@ def test_a_fitted_model_becomes_a_realtime_service(lab: Lab) -> None:
     press(dialog, "Done")
 
 
+def test_several_cells_become_one_service_with_the_isolation_that_was_chosen(
+    lab: Lab, api: Api
+) -> None:
+    cells = [LOANS, "calm = applicant.fillna(0)", "risk = pipe.predict(calm)", "# beside it"]
+    lab.open_lab("several", lab.notebook("several", cells))
+    lab.run_all(len(cells))
+    notebook = lab.page.locator(".jp-NotebookPanel:visible")
+    prompts = notebook.locator(".jp-CodeCell .jp-InputPrompt")
+    prompts.nth(1).click()
+    prompts.nth(2).click(modifiers=["Shift"])
+    notebook.get_by_role("button", name="Publish the code of the active").click()
+    dialog = lab.page.get_by_role("dialog")
+    expect(dialog.get_by_role("textbox", name="Name", exact=True)).to_be_focused()
+    expect(dialog.get_by_label("Name of input 1")).to_have_value("applicant")
+    dialog.get_by_text("Code", exact=True).click()
+    dialog.get_by_label("Isolation of calls").select_option("call")
+    lab.shot("several")
+    name_it(dialog, "Loans-several")
+    press(dialog, "Publish")
+    expect(dialog).to_contain_text("Loans-several V1.0 is published.", timeout=60_000)
+    press(dialog, "Done")
+    (service,) = api("GET", "/services/Loans-several/V1.0").json()
+    assert service["isolation"] == "call"
+    assert "calm = applicant.fillna(0)" in service["code"]
+    assert "risk = pipe.predict(calm)" in service["code"]
+    assert "beside it" not in service["code"]
+    # What the check found is on the page of the version.
+    panel = lab.show_panel()
+    panel.locator("[role=treeitem][data-service=Loans-several][data-version]").click()
+    check = panel.locator("[data-section=check]")
+    check.get_by_text("Publish check").click()
+    expect(check).to_contain_text("Tried with a call.")
+    expect(check).to_contain_text("risk = [0,1]")
+    lab.shot("check")
+
+
 def test_what_will_fail_is_refused_until_somebody_insists(lab: Lab) -> None:
     cells = ["y = factor * 2", "# nothing"]
     lab.open_lab("fails", lab.notebook("fails", cells))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import time
+import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -31,11 +32,19 @@ def test_the_tokens_of_the_notebook_stay_out_of_the_session(notebook: Notebook) 
     assert notebook.text(code) == "[]\n"
 
 
-def test_output_comes_while_the_code_runs(notebook: Notebook) -> None:
-    output = notebook.run("%%remote_exec\nimport time\nprint('a')\ntime.sleep(1.5)\nprint('b')")
-    (_, first, first_at), (_, second, second_at) = output
+def test_output_comes_while_the_code_runs(notebook: Notebook, tmp_path: Path) -> None:
+    seen = tmp_path / "seen"
+    messages = notebook.messages(
+        notebook.start(
+            "%%remote_exec\nimport os, time\nprint('a')\n"
+            f"while not os.path.exists({str(seen)!r}): time.sleep(0.05)\nprint('b')"
+        )
+    )
+    _, first, _ = next(messages)
+    seen.touch()
+    _, second, _ = next(messages)
     assert (first["text"], second["text"]) == ("a\n", "b\n")
-    assert second_at - first_at > 1
+    assert list(messages) == []
 
 
 def test_a_silent_cell_shows_for_how_long_it_has_been_running_until_it_ends(
@@ -47,7 +56,7 @@ def test_a_silent_cell_shows_for_how_long_it_has_been_running_until_it_ends(
     (shown,) = (content["data"] for kind, content, _ in output if kind == "display_data")
     assert shown["text/plain"].startswith("Running in session 'test'")
     view = shown["application/vnd.jupyter.widget-view+json"]["model_id"]
-    assert "00:02" in str(output)
+    assert re.search("00:0[1-9]", str(output))
     assert [content["comm_id"] for kind, content, _ in output if kind == "comm_close"] == [view]
 
 
@@ -130,11 +139,9 @@ def test_interrupting_the_cell_interrupts_the_code_and_leaves_the_session_usable
     messages = notebook.messages(cell)
     next(messages)
     notebook.interrupt()
-    interrupted_at = time.monotonic()
     rest = list(messages)
     reply = notebook.reply(cell)
     assert reply["ename"] == "RemoteInterrupted"
-    assert time.monotonic() - interrupted_at < 30
     assert [content["traceback"] for kind, content, _ in rest if kind == "error"] == [
         ["RemoteInterrupted: interrupted; session 'test' is still usable."]
     ]

@@ -1,5 +1,6 @@
 export * from './buttons';
 export * from './code';
+export * from './focus';
 export * from './format';
 export * from './signal';
 export * from './states';

@@ -2,7 +2,7 @@ import { TranslationBundle } from '@jupyterlab/translation';
 import { checkIcon } from '@jupyterlab/ui-components';
 import * as React from 'react';
 
-import { useSignal } from '../components';
+import { focusTabStop, useKeptFocus, useSignal } from '../components';
 import { ListChoice } from './choice';
 import { targetOf } from './keys';
 
@@ -40,16 +40,10 @@ export function Listbox<T extends IListItem>(props: {
   );
   React.useEffect(() => {
     if (choice.takeFocus()) {
-      list.current?.querySelector<HTMLElement>('[tabindex="0"]')?.focus();
+      focusTabStop(list.current);
     }
   }, [choice]);
-  // The focus stays in the list when the item that has it goes.
-  const hadFocus = React.useRef(false);
-  React.useEffect(() => {
-    if (hadFocus.current && document.activeElement === document.body) {
-      list.current?.querySelector<HTMLElement>('[tabindex="0"]')?.focus();
-    }
-  });
+  const keptFocus = useKeptFocus(list);
 
   const moveTo = (index: number): void => {
     choice.focused = items[index]?.id ?? '';
@@ -94,13 +88,7 @@ export function Listbox<T extends IListItem>(props: {
       aria-multiselectable="true"
       ref={list}
       onKeyDown={onKeyDown}
-      onFocus={() => {
-        hadFocus.current = true;
-      }}
-      onBlur={event => {
-        // Nothing else gets the focus when its element goes.
-        hadFocus.current = event.relatedTarget === null;
-      }}
+      {...keptFocus}
     >
       {items.map((item, at) => (
         <Item

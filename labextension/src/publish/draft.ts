@@ -1,6 +1,12 @@
 import { JSONValue } from '@lumino/coreutils';
 
-import { IPublishRequest, ISuggestedParameter, ISuggestion, PublishKind } from './suggestion';
+import {
+  IPublishRequest,
+  Isolation,
+  ISuggestedParameter,
+  ISuggestion,
+  PublishKind
+} from './suggestion';
 
 /**
  * Where the names come from that the code finds; objects of the notebook go to a session as well.
@@ -56,6 +62,11 @@ export interface IDraft {
   files: string;
   initCode: string;
   setupCode: string;
+
+  /**
+   * How calls are kept apart; empty for the server's choice.
+   */
+  isolation: Isolation | '';
   code: string;
 
   /**
@@ -120,6 +131,7 @@ export function draftOf(suggestion: ISuggestion): IDraft {
     files: (suggestion.files ?? []).join(', '),
     initCode: suggestion.initCode,
     setupCode: suggestion.setupCode,
+    isolation: suggestion.isolation ?? '',
     code: suggestion.code,
     response: suggestion.response.join(', '),
     place: placeOf(suggestion),
@@ -265,7 +277,7 @@ export function requestOf(suggestion: ISuggestion, draft: IDraft): IPublishReque
     runtimeType: suggestion.runtimeType,
     initCode: draft.initCode,
     setupCode: draft.setupCode,
-    isolation: suggestion.isolation,
+    isolation: draft.isolation || null,
     inputs: draft.inputs.map(row => ({
       name: row.name.trim(),
       type: row.type,

@@ -5,6 +5,7 @@ import * as React from 'react';
 import { IDraft, Problem } from './draft';
 import { IFailure, PublishModel } from './model';
 import { Identity } from './identity';
+import { IsolationChoice } from './isolation';
 import { KindChoice } from './kind';
 import { OtherNames } from './names';
 import { Parameters } from './parameters';
@@ -219,7 +220,7 @@ function Fields(props: IFormProps & { ask: (place: IDraft['place']) => void }): 
 }
 
 function More(props: IFormProps): React.ReactElement {
-  const { draft, problems, trans, edit } = props;
+  const { suggestion, draft, problems, trans, edit } = props;
   const lacksCode = problems.some(({ kind }) => kind === 'no-code');
   return (
     <>
@@ -251,6 +252,16 @@ function More(props: IFormProps): React.ReactElement {
               edit({ setupCode });
             }}
           />
+          {/* Each call of a service in R has a process of its own. */}
+          {suggestion.runtimeType !== 'R' && (
+            <IsolationChoice
+              value={draft.isolation}
+              trans={trans}
+              onChange={isolation => {
+                edit({ isolation });
+              }}
+            />
+          )}
         </details>
       )}
       <details>

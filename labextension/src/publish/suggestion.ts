@@ -74,6 +74,11 @@ export interface IWorkspaceObject {
 export type PublishKind = 'code' | 'function' | 'model';
 
 /**
+ * What a call may see of the calls before it.
+ */
+export type Isolation = 'call' | 'worker' | 'none';
+
+/**
  * What the kernel found out about a piece of code: `jupyter_mlsvc.publishing.suggest`.
  */
 export interface ISuggestion {
@@ -137,7 +142,7 @@ export interface ISuggestion {
   /**
    * How calls are kept apart; null for the server's choice.
    */
-  isolation: string | null;
+  isolation: Isolation | null;
   description: string | null;
   alias: string | null;
   files: string[] | null;
@@ -192,7 +197,7 @@ export interface IPublishRequest {
   runtimeType: string;
   initCode: string;
   setupCode: string;
-  isolation: string | null;
+  isolation: Isolation | null;
   inputs: { name: string; type: string; example: JSONValue; known: boolean; default?: JSONValue }[];
   outputs: { name: string; type: string; known: boolean }[];
   description: string;

@@ -37,6 +37,26 @@ export interface IParameterDefinition {
 }
 
 /**
+ * What the publish check of a version found.
+ */
+export interface IPublishCheck {
+  /**
+   * Whether the code was called; the notes say why not.
+   */
+  called: boolean;
+  success: boolean;
+  errorMessage: string;
+  outputParameters: Record<string, unknown>;
+  consoleOutput: string;
+  notes: string[];
+
+  /**
+   * When it was made; absent in what older servers kept.
+   */
+  time?: string;
+}
+
+/**
  * A published version of a service, as `GET /services` lists it.
  */
 export interface IServiceVersion {
@@ -62,6 +82,12 @@ export interface IServiceVersion {
    * Whether no call of this version ever succeeded.
    */
   neverAnswered?: boolean;
+
+  /**
+   * What trying this revision showed when it was published; absent where nobody asked for that, and
+   * for those who may not see the code.
+   */
+  publishCheck?: IPublishCheck | null;
   myPermissionOnService?: string | null;
 }
 

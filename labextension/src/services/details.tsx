@@ -17,6 +17,7 @@ import { backIcon } from '../list/icon';
 import { messageOf } from '../trouble';
 import { IParameterDefinition, IServiceStatistics, IServiceVersion } from './api';
 import { Chart } from './chart';
+import { PublishCheck } from './check';
 import { StateDot, stateName } from './figures';
 import { ServicesModel } from './model';
 import { idOf, isChangeable, IVersionKey } from './rows';
@@ -101,6 +102,11 @@ export function Details(props: IDetailsProps): React.ReactElement {
       <Section id="call" title={trans.__('Call it from a program')} model={model}>
         <Snippets {...props} />
       </Section>
+      {service.publishCheck && (
+        <Section id="check" title={trans.__('Publish check')} model={model}>
+          <PublishCheck check={service.publishCheck} trans={trans} />
+        </Section>
+      )}
       {typeof service.code === 'string' && (
         <Section id="code" title={trans.__('Code')} model={model}>
           <SourceCode {...props} />

@@ -2,7 +2,7 @@ import { TranslationBundle } from '@jupyterlab/translation';
 import { caretDownIcon, caretRightIcon } from '@jupyterlab/ui-components';
 import * as React from 'react';
 
-import { RelativeTime, useSignal } from '../components';
+import { focusTabStop, RelativeTime, useKeptFocus, useSignal } from '../components';
 import { targetOf } from '../list/keys';
 import { IServiceStatistics } from './api';
 import { Figures, StateDot } from './figures';
@@ -48,11 +48,11 @@ export function ServiceTree(props: {
     }
   }, []);
 
-  const hasFocus = React.useRef(false);
+  const keptFocus = useKeptFocus(tree);
   const isMoving = React.useRef(false);
   React.useLayoutEffect(() => {
-    // A key led to another row, or the row that had the focus is gone.
-    if (isMoving.current || (hasFocus.current && document.activeElement === document.body)) {
+    // A key led to another row.
+    if (isMoving.current) {
       focusTabStop(tree.current);
     }
     isMoving.current = false;
@@ -75,12 +75,7 @@ export function ServiceTree(props: {
       aria-label={trans.__('Services')}
       aria-multiselectable="true"
       ref={tree}
-      onFocus={() => {
-        hasFocus.current = true;
-      }}
-      onBlur={() => {
-        hasFocus.current = false;
-      }}
+      {...keptFocus}
       onKeyDown={event => {
         handleKey(event, { model, rows, focused, moveTo, onOpen });
       }}
@@ -319,10 +314,6 @@ function selectUpTo(model: ServicesModel, id: string): void {
   const [from = 0, to = 0] = ends.sort((left, right) => left - right);
   const between = rows.slice(Math.max(0, from), to + 1);
   model.select(between.flatMap(row => (row.kind === 'version' ? idOf(row.service) : [])));
-}
-
-function focusTabStop(tree: HTMLElement | null): void {
-  tree?.querySelector<HTMLElement>('[tabindex="0"]')?.focus({ preventScroll: true });
 }
 
 function scrollTo(element: HTMLElement | null, top: number, height: number): void {

@@ -106,7 +106,7 @@ export function ServicesView(props: { model: ServicesModel; mlsvc: IMlsvc }): Re
 
 function ServiceList(props: { model: ServicesModel; mlsvc: IMlsvc }): React.ReactElement {
   const { model, mlsvc } = props;
-  const { app, trans, status } = mlsvc;
+  const { app, trans } = mlsvc;
   const count = model.groups.length;
   if (model.list.value?.length === 0) {
     // What was empty once need not be so where the last question failed.
@@ -143,18 +143,17 @@ function ServiceList(props: { model: ServicesModel; mlsvc: IMlsvc }): React.Reac
             }}
           />
         </label>
-        {status.user && (
-          <label className="jp-Mlsvc-mine" title={trans.__('List only what you published')}>
-            <input
-              type="checkbox"
-              checked={model.isMineOnly}
-              onChange={event => {
-                model.isMineOnly = event.target.checked;
-              }}
-            />
-            {trans.__('Mine')}
-          </label>
-        )}
+        {/* Also while it is unknown who is signed in: what comes and goes shifts the tab stops. */}
+        <label className="jp-Mlsvc-mine" title={trans.__('List only what you published')}>
+          <input
+            type="checkbox"
+            checked={model.isMineOnly}
+            onChange={event => {
+              model.isMineOnly = event.target.checked;
+            }}
+          />
+          {trans.__('Mine')}
+        </label>
       </div>
       {model.selected.size > 0 && (
         <Selection

@@ -124,6 +124,33 @@ describe('PublishDialog', () => {
     ]);
   });
 
+  it('publishes with the isolation that was chosen, beginning with that of the cell', async () => {
+    suggest = () => Promise.resolve(suggestion({ isolation: 'call' }));
+    open();
+    await shown();
+    expect(labelled('Isolation of calls').value).toBe('call');
+    type(labelled('Isolation of calls'), 'none');
+    await seen('For caches, counters and connections.');
+    button('Publish').click();
+
+    await done();
+    expect(requests[0]?.isolation).toBe('none');
+  });
+
+  it('leaves isolation to the server where nobody chose it, and has none in R', async () => {
+    open();
+    await shown();
+    expect(labelled('Isolation of calls').value).toBe('');
+    button('Publish').click();
+    await done();
+    expect(requests[0]?.isolation).toBeNull();
+
+    suggest = () => Promise.resolve(suggestion({ runtimeType: 'R' }));
+    open();
+    await shown();
+    expect(dialog.node.textContent).not.toContain('Isolation of calls');
+  });
+
   it('stays with what was typed when the server refuses, and can try again', async () => {
     publish = () => Promise.reject(new KernelError('iris V1.0 is there already.'));
     open();

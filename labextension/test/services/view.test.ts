@@ -141,6 +141,10 @@ describe('The services', () => {
       void status.check();
       Widget.attach(widget, node);
       view.activate();
+      await vi.waitFor(() => {
+        const isAnswered = door.asked.some(line => line.endsWith('statistics'));
+        expect(isAnswered || door.isSilent || door.failure !== null).toBe(true);
+      });
       await new Promise(resolve => setTimeout(resolve, 20));
     });
   };
@@ -330,6 +334,45 @@ describe('The services', () => {
     expect(document.activeElement).toBe(row('Iris', 'V1.0'));
   });
 
+  it('give the focus to the next one when an event came while the question was asked', async () => {
+    act(() => {
+      row('Iris', 'V2.0')?.focus();
+    });
+    await execute('mlsvc:delete-service');
+    door.services = door.services.filter(service => service.version !== 'V2.0');
+    await act(() => view.refresh());
+    await click(document.querySelector('.jp-Dialog .jp-mod-warn'));
+
+    expect(rows()).toEqual(['Cars', 'Cars 1', 'Iris', 'Iris V1.0']);
+    const focused = document.activeElement as HTMLElement;
+    expect(focused.getAttribute('role')).toBe('treeitem');
+    await press('End');
+    expect(document.activeElement).toBe(row('Iris', 'V1.0'));
+  });
+
+  it('give the focus to the search box when the last one that was found is deleted', async () => {
+    await type(node.querySelector('input[type=search]'), 'species');
+    act(() => {
+      row('Iris', 'V2.0')?.focus();
+    });
+    await execute('mlsvc:delete-service');
+    await click(document.querySelector('.jp-Dialog .jp-mod-warn'));
+
+    await vi.waitFor(() => {
+      expect(node.textContent).toContain('No service fits');
+      expect(document.activeElement).toBe(node.querySelector('input[type=search]'));
+    });
+  });
+
+  it('leave the tab stops where they are while it is unknown who is signed in', async () => {
+    const stops = node.querySelectorAll('input').length;
+    door.failure = new MlsvcError('The database is locked.', 500, 'DatabaseException');
+    await act(() => status.check());
+
+    expect(status.user).toBeNull();
+    expect(node.querySelectorAll('input')).toHaveLength(stops);
+  });
+
   it('are not deleted when the question is answered with no', async () => {
     await execute('mlsvc:delete-service', { name: 'Iris', version: 'V1.0' });
     await click(document.querySelector('.jp-Dialog .jp-mod-reject'));
@@ -348,6 +391,55 @@ describe('The services', () => {
 
     expect(button('Delete Iris V1.0')).toBeDefined();
     expect(button('Edit the description')).toBeDefined();
+  });
+
+  it('show what their publish check found', async () => {
+    const check = {
+      called: true,
+      success: true,
+      errorMessage: '',
+      outputParameters: { y: 42 },
+      consoleOutput: 'doubling\n',
+      notes: ['It counts calls.'],
+      time: '2026-01-01T00:00:00Z'
+    };
+    const skipped = "The code was not called: there is no value for input 'x'.";
+    door.services = [
+      version('Iris', 'V1.0', { publishCheck: check }),
+      version('Iris', 'V2.0', {
+        publishCheck: { ...check, called: false, outputParameters: {}, notes: [skipped] }
+      }),
+      version('Iris', 'V3.0', {
+        publishCheck: { ...check, success: false, errorMessage: 'NameError: no clf' }
+      }),
+      version('Iris', 'V4.0')
+    ];
+    await act(() => view.refresh());
+    const shown = async (number: string): Promise<string> => {
+      await click(row('Iris', number));
+      const section = node.querySelector<HTMLDetailsElement>('[data-section=check]');
+      if (section && !section.open) {
+        await act(async () => {
+          section.setAttribute('open', '');
+          section.dispatchEvent(new Event('toggle'));
+          await new Promise(resolve => setTimeout(resolve, 20));
+        });
+      }
+      const text = section?.textContent ?? '';
+      await click(button('Back to the list'));
+      return text;
+    };
+
+    const called = await shown('V1.0');
+    expect(called).toContain('Tried with a call.');
+    expect(called).toContain('y = 42');
+    expect(called).toContain('doubling');
+    expect(called).toContain('It counts calls.');
+    expect(called).toMatch(/2026|ago/);
+    expect(await shown('V2.0')).toContain('Tried without a call');
+    expect(await shown('V2.0')).toContain(skipped);
+    expect(await shown('V3.0')).toContain('NameError: no clf');
+    expect(await shown('V4.0')).toBe('');
   });
 
   it('are described in place', async () => {

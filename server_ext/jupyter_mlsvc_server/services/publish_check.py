@@ -20,6 +20,7 @@ from jupyter_mlsvc_server.scoring.trial import TrialOutcome
 from jupyter_mlsvc_server.services.errors import PublishCheckFailed
 from jupyter_mlsvc_server.services.isolation_hint import isolation_hint
 from jupyter_mlsvc_server.services.record import Revision
+from jupyter_mlsvc_server.storage.clock import now_text
 
 ANY_JSON: Final = "json"
 """Type of a parameter that nobody gave one: its value passes as JSON."""
@@ -120,6 +121,7 @@ def judge(
         output_parameters=outputs,
         console_output="" if result is None else _cut(result.console_output),
         notes=notes,
+        time=now_text(),
     )
 
 
