@@ -36,6 +36,7 @@ if TYPE_CHECKING:
         ServiceFailed,
     )
     from jupyter_mlsvc.publishing.program import publish
+    from jupyter_mlsvc.widgets.forms import form
     from jupyter_mlsvc.widgets.panel import panel
     from jupyter_mlsvc.wire.model_file import serialize_model
 
@@ -54,6 +55,7 @@ __all__ = [
     "Session",
     "Snapshot",
     "__version__",
+    "form",
     "load_ipython_extension",
     "panel",
     "publish",
@@ -75,6 +77,7 @@ _HOME: Final[dict[str, str]] = {
     "ServiceResult": "jupyter_mlsvc.client.results",
     "Session": "jupyter_mlsvc.client.session",
     "Snapshot": "jupyter_mlsvc.client.snapshots",
+    "form": "jupyter_mlsvc.widgets.forms",
     "publish": "jupyter_mlsvc.publishing.program",
     "panel": "jupyter_mlsvc.widgets.panel",
     "serialize_model": "jupyter_mlsvc.wire.model_file",

@@ -37,54 +37,14 @@ from __future__ import annotations
 
 import html
 import re
+from collections.abc import Mapping
 from typing import Final
 
+from jupyter_mlsvc.advice import Place, advice
 from jupyter_mlsvc.console_text import folded, folded_html
 
 _RESET_COLOURS: Final = "\x1b[0m"
 _FAULTS: Final = 500
-_WORDS: Final = tuple(
-    (re.compile(call), in_program, in_notebook)
-    for call, in_program, in_notebook in (
-        (
-            r"POST /login(/refreshToken)?( and send it as '[^']*')?",
-            "client.login(username, password)",
-            "%mlsvc login",
-        ),
-        (r"(?<=with )PATCH(?=,)", "client.services.update(…)", "%mlsvc update"),
-        (r"(?<=with )'(force|replace)'(?=\.)", r"\1=True", r"--\1"),
-        (r"PATCH /services/\S+(?=,)", "client.services.update(…)", "%mlsvc update NAME VERSION"),
-        (
-            r"POST /realtime-services/[^\s,]+(?=[,.])",
-            "client.services.publish_realtime(…)",
-            "%publish --realtime",
-        ),
-        (
-            r"PATCH /realtime-services/[^\s,]+(?=[,.])",
-            "client.services.update_realtime(…)",
-            "client.services.update_realtime(…)",
-        ),
-        (r"GET /services", "client.services.list()", "%mlsvc services"),
-        (
-            r"GET /snapshots/{id}",
-            "client.snapshots.download(…)",
-            "%mlsvc snapshot NAME --download FILE",
-        ),
-        (r"DELETE /snapshots/{id}", "client.snapshots.delete(…)", "%mlsvc snapshot NAME --delete"),
-        (r"GET /snapshots", "client.snapshots.list()", "%mlsvc snapshots"),
-        (r"GET /sessions/ID/workspace", "session.list_objects()", "%mlsvc diff"),
-        (r"GET /sessions/ID/files", "session.list_files()", "%mlsvc files"),
-        (r"GET /sessions", "client.sessions.list()", "%mlsvc sessions"),
-        (r"DELETE /sessions/ID", "session.close()", "%mlsvc session close NAME"),
-        (
-            r"GET /api/\S+/batch",
-            "client.batches.list(NAME, VERSION)",
-            "client.batches.list(NAME, VERSION)",
-        ),
-    )
-)
-"""Calls of REST that the server's sentences name, and what people type in a program or a notebook.
-"""
 _STARTS_WITH_CLASS: Final = re.compile(r"[^\W\d][\w.]*(: |$)")
 
 
@@ -148,32 +108,57 @@ class ApiError(MlsvcError):
         The server's sentence.
     request_id : str
         Finds the request in the server's log; empty where the server sent none.
+    code : str
+        The server's name of the error, such as ``ServiceNotFound``; empty where it has none.
+    reason : str
+        The message without the server's advice; the same where there is none.
+    operation : str
+        The contract's name of the operation that helps, or empty.
+    parameter : str
+        Member of the request by which it would be done all the same, or empty.
+    console_output : str
+        What the code of a service had printed when it failed.
+    inputs : dict of str
+        What is wrong with inputs of a service, by name, where nothing else is wrong.
     """
 
     def __init__(
-        self, message: str, *, status: int = 0, exception_type: str = "", request_id: str = ""
+        self,
+        message: str,
+        *,
+        status: int = 0,
+        exception_type: str = "",
+        request_id: str = "",
+        details: Mapping[str, str] | None = None,
+        inputs: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(message)
+        details = details or {}
         self.message = message
         self.status = status
         self.exception_type = exception_type
         self.request_id = request_id
+        self.code = details.get("error_code", "")
+        self.reason = details.get("reason", message)
+        self.operation = details.get("operation", "")
+        self.parameter = details.get("parameter", "")
+        self.console_output = details.get("console_output", "")
+        self.inputs = dict(inputs or {})
 
     def __str__(self) -> str:
-        text = self._sentence()
-        for call, in_program, _ in _WORDS:
-            text = call.sub(in_program, text)
-        return text
+        return self._phrased("program")
 
     def in_notebook(self) -> str:
-        """Give the sentence with what people type in a notebook in the place of calls of REST."""
-        text = self._sentence()
-        for call, _, command in _WORDS:
-            text = call.sub(command, text)
-        return text
+        """Return the message with what people type in a notebook."""
+        return self._phrased("notebook")
 
-    def _sentence(self) -> str:
-        return self.message
+    def _phrased(self, place: Place) -> str:
+        """Return the reason with our own advice, or the server's message where we have none."""
+        known = advice(place, self.code, self.operation, self.parameter)
+        if known is None:
+            return self.message
+        printed = f"\nIt had printed:\n{self.console_output}" if self.console_output else ""
+        return f"{self.reason} {known}{printed}"
 
     def _render_traceback_(self) -> list[str]:
         return [f"{type(self).__name__}: {self.in_notebook()}"]
@@ -214,10 +199,11 @@ class TooManyRequests(ApiError):
 class ServerFault(ApiError):
     """The server failed; its log has the details under ``request_id`` (5xx)."""
 
-    def _sentence(self) -> str:
-        if not self.request_id or self.request_id in self.message:
-            return self.message
-        return f"{self.message} (request {self.request_id})"
+    def _phrased(self, place: Place) -> str:
+        text = super()._phrased(place)
+        if not self.request_id or self.request_id in text:
+            return text
+        return f"{text} (request {self.request_id})"
 
 
 class Busy(ServerFault):
@@ -243,11 +229,24 @@ _BY_STATUS: Final[dict[int, type[ApiError]]] = {
 
 
 def api_error(
-    status: int, message: str, *, exception_type: str = "", request_id: str = ""
+    status: int,
+    message: str,
+    *,
+    exception_type: str = "",
+    request_id: str = "",
+    details: Mapping[str, str] | None = None,
+    inputs: Mapping[str, str] | None = None,
 ) -> ApiError:
-    """Make the error for an HTTP status."""
+    """Make the error for an HTTP status; ``details`` are further members of the Error body."""
     kind = _BY_STATUS.get(status, ServerFault if status >= _FAULTS else ApiError)
-    return kind(message, status=status, exception_type=exception_type, request_id=request_id)
+    return kind(
+        message,
+        status=status,
+        exception_type=exception_type,
+        request_id=request_id,
+        details=details,
+        inputs=inputs,
+    )
 
 
 class RemoteExecutionError(MlsvcError):
@@ -265,6 +264,8 @@ class RemoteExecutionError(MlsvcError):
         Name of the session.
     hint : str
         What may help, or empty.
+    is_syntax_error : bool
+        Whether the session could not even read the code.
     """
 
     def __init__(
@@ -274,13 +275,17 @@ class RemoteExecutionError(MlsvcError):
         remote_traceback: list[str] | None = None,
         session: str = "",
         hint: str = "",
+        is_syntax_error: bool = False,
     ) -> None:
-        super().__init__(remote_type, remote_message, remote_traceback, session, hint)
+        super().__init__(
+            remote_type, remote_message, remote_traceback, session, hint, is_syntax_error
+        )
         self.remote_type = remote_type
         self.remote_message = remote_message
         self.remote_traceback = remote_traceback or []
         self.session = session
         self.hint = hint
+        self.is_syntax_error = is_syntax_error
 
     def __str__(self) -> str:
         place = f" in session {self.session!r}" if self.session else ""

@@ -10,6 +10,7 @@ from typing import Any, Final, TypeVar
 from urllib.parse import quote
 
 import msgspec
+from msgspec import UNSET
 
 from jupyter_mlsvc.client.auth import Anonymous, Auth
 from jupyter_mlsvc.client.payload import estimated_bytes
@@ -37,6 +38,8 @@ _REDIRECT: Final = 3
 _UNAUTHORIZED: Final = 401
 _MEGA: Final = 1_000_000
 _CERTAINLY: Final = 1.25
+_DETAILS: Final = ("error_code", "reason", "operation", "parameter", "console_output")
+"""Members of an Error body that older servers do not send."""
 
 
 class Api:
@@ -204,11 +207,14 @@ class Api:
                 "Is it an ML service server?",
                 request_id=response.headers.get("X-Request-Id", ""),
             )
+        details = {name: getattr(problem, name) for name in _DETAILS}
         return api_error(
             response.status,
             problem.message,
             exception_type=problem.exception_type,
             request_id=response.headers.get("X-Request-Id", ""),
+            details={name: value for name, value in details.items() if value is not UNSET},
+            inputs=None if problem.inputs is UNSET else problem.inputs,
         )
 
 
@@ -241,17 +247,6 @@ def _is_expired(response: ApiResponse) -> bool:
     return response.status == _UNAUTHORIZED and "invalid_token" in response.headers.get(
         "WWW-Authenticate", ""
     )
-
-
-def multipart(field: str, file_name: str, data: bytes) -> tuple[bytes, str]:
-    """Encode one file as a form, as session files are uploaded.
-
-    Returns
-    -------
-    tuple of bytes and str
-        The body and its content type.
-    """
-    return form({field: (file_name, data, "application/octet-stream")})
 
 
 def form(fields: Form) -> tuple[bytes, str]:

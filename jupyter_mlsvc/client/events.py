@@ -52,12 +52,13 @@ class ClearOutput(Event, frozen=True, kw_only=True, tag="clear_output"):
     wait: bool = False
 
 
-class ErrorRaised(Event, frozen=True, kw_only=True, tag="error"):
+class ErrorRaised(Event, frozen=True, kw_only=True, tag="error", rename="camel"):
     """The code raised; the traceback is text with colours."""
 
     ename: str
     evalue: str
     traceback: list[str] = []
+    is_syntax_error: bool = False
 
 
 class Truncated(Event, frozen=True, kw_only=True, tag="truncated"):

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING
 
 from jupyter_mlsvc.client.events import AnyEvent, ErrorRaised, Finished
+from jupyter_mlsvc.client.executions import Executions
 from jupyter_mlsvc.client.results import ExecutionResult, RemoteError
 from jupyter_mlsvc.errors import NotFound, RemoteInterrupted, UnexpectedAnswer
-
-if TYPE_CHECKING:
-    from jupyter_mlsvc.client.sessions import Sessions
 
 OnEvent = Callable[[AnyEvent], None]
 
@@ -21,18 +18,13 @@ class Follower:
 
     def __init__(
         self,
-        sessions: Sessions,
-        session_id: str,
+        executions: Executions,
         session_name: str,
         on_event: OnEvent | None,
-        *,
-        typed: bool = False,
     ) -> None:
-        self._sessions = sessions
-        self._session_id = session_id
+        self._executions = executions
         self._session_name = session_name
         self._on_event = on_event
-        self._typed = typed
         self._error: RemoteError | None = None
         self._next = 0
 
@@ -49,24 +41,22 @@ class Follower:
         # Of our own, so that an interrupt reaches it although the answer has not come yet.
         execution_id = str(uuid.uuid4())
         try:
-            execution_id = self._sessions.start_execution(
-                self._session_id,
-                code,
-                inputs,
-                outputs,
-                execution_id=execution_id,
-                typed=self._typed,
-            )
+            execution_id = self._executions.start(code, inputs, outputs, execution_id)
             return self._follow(execution_id)
         except KeyboardInterrupt:
             raise self._interrupt(execution_id) from None
 
     def _follow(self, execution_id: str) -> ExecutionResult:
-        for event in self._sessions.events(self._session_id, execution_id, self._next):
+        for event in self._executions.events(execution_id, self._next):
             # Counted before it is shown: an interrupt must not show an event twice.
             self._next = event.seq + 1
             if isinstance(event, ErrorRaised):
-                self._error = RemoteError(event.ename, event.evalue, event.traceback)
+                self._error = RemoteError(
+                    event.ename,
+                    event.evalue,
+                    event.traceback,
+                    is_syntax_error=event.is_syntax_error,
+                )
             if self._on_event is not None:
                 self._on_event(event)
             if isinstance(event, Finished):
@@ -80,7 +70,7 @@ class Follower:
         """
         name = self._session_name
         try:
-            self._sessions.cancel(self._session_id, execution_id)
+            self._executions.cancel(execution_id)
             self._follow(execution_id)
         except NotFound:
             # The interrupt came before the code was sent.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from jupyter_mlsvc.client import looks
@@ -32,11 +32,14 @@ class RemoteError:
         Class and message of the exception.
     traceback : list of str
         As the session's interpreter shows it, with its colours.
+    is_syntax_error : bool
+        Whether the code could not even be read.
     """
 
     type_name: str
     message: str
     traceback: list[str] = field(default_factory=list)
+    is_syntax_error: bool = False
 
     @classmethod
     def from_line(cls, line: str) -> RemoteError:
@@ -87,8 +90,11 @@ class ExecutionResult:
         if not response.success:
             # The server's line is tidier than the exception's own message, the type is the same.
             line = RemoteError.from_line(response.error_message)
-            trace = [] if error is None else error.traceback
-            error = RemoteError(line.type_name, line.message, trace)
+            if error is not None:
+                line = replace(
+                    line, traceback=error.traceback, is_syntax_error=error.is_syntax_error
+                )
+            error = line
         return cls(
             success=response.success,
             error_message=response.error_message,
@@ -102,7 +108,11 @@ class ExecutionResult:
         """Raise ``RemoteExecutionError`` where the code raised."""
         if self.error is not None:
             raise RemoteExecutionError(
-                self.error.type_name, self.error.message, self.error.traceback, session
+                self.error.type_name,
+                self.error.message,
+                self.error.traceback,
+                session,
+                is_syntax_error=self.error.is_syntax_error,
             )
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import inspect
 import keyword
-from collections.abc import Mapping
+import warnings
+from collections.abc import Mapping, Sequence
+from importlib import import_module
 from itertools import takewhile
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from msgspec import UNSET
 
@@ -16,9 +18,37 @@ from jupyter_mlsvc.client.statistics import ServiceStatistics
 from jupyter_mlsvc.wire import models
 from jupyter_mlsvc.wire.names import find_name
 
-if TYPE_CHECKING:
-    from jupyter_mlsvc.client.services import Services
-    from jupyter_mlsvc.widgets.forms import CallForm
+
+class ServiceCalls(Protocol):
+    """Requests about one version of a service, by name and version."""
+
+    def consume(
+        self,
+        name: str,
+        version: str,
+        inputs: Mapping[str, object] | None = None,
+        *,
+        outputs: Sequence[models.ParameterDefinition] = (),
+    ) -> ServiceResult:
+        """Call the service."""
+
+    def address(self, name: str, version: str) -> str:
+        """Return the URL that programs call."""
+
+    def statistics_of(self, name: str, version: str) -> ServiceStatistics:
+        """Return status and request statistics."""
+
+    def swagger(self, name: str, version: str) -> looks.Document:
+        """Return the Swagger document."""
+
+    def openapi(self, name: str, version: str) -> looks.Document:
+        """Return the OpenAPI document."""
+
+    def update(self, *args: Any, **changes: Any) -> Service:
+        """Change the service: name, version, and what changes."""
+
+    def delete(self, name: str, version: str) -> None:
+        """Delete the version."""
 
 
 class Service:
@@ -54,7 +84,7 @@ class Service:
     ['I. versicolor']
     """
 
-    def __init__(self, services: Services, row: models.WebService) -> None:
+    def __init__(self, services: ServiceCalls, row: models.WebService) -> None:
         self._services = services
         self.name = row.name
         self.version = row.version
@@ -109,27 +139,15 @@ class Service:
         }
         return self._services.consume(self.name, self.version, given, outputs=self.outputs)
 
-    def form(self, /, **values: object) -> CallForm:
-        """Make a form to call the service with, for a notebook.
-
-        Parameters
-        ----------
-        values
-            What is in the fields at first, by the names of the inputs.
-
-        Returns
-        -------
-        CallForm
-            Shows itself as the last value of a cell; its ``result`` is what the last call answered.
-
-        Raises
-        ------
-        TypeError
-            The service has no such input.
-        """
-        from jupyter_mlsvc.widgets.forms import CallForm
-
-        return CallForm(self, self.call).fill(**values)
+    def form(self, /, **values: object) -> Any:
+        """Make a form to call the service with; deprecated for ``jupyter_mlsvc.form(service)``."""
+        warnings.warn(
+            "service.form(…) is deprecated; use jupyter_mlsvc.form(service, …).",
+            DeprecationWarning,
+            stacklevel=2,
+        )
+        # By the package's public name: the client knows no widgets.
+        return import_module("jupyter_mlsvc").form(self, **values)
 
     def consume(self, /, **inputs: object) -> ServiceResult:
         """Call the service with its inputs by name; the same as calling the object."""

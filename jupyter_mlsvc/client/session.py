@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Final, Self
 
 import msgspec
 
 from jupyter_mlsvc.client import looks
+from jupyter_mlsvc.client.api import Api
 from jupyter_mlsvc.client.differences import WorkspaceDiff
+from jupyter_mlsvc.client.events import AnyEvent
+from jupyter_mlsvc.client.executions import Executions
 from jupyter_mlsvc.client.following import Follower, OnEvent
 from jupyter_mlsvc.client.parameters import plain_values
 from jupyter_mlsvc.client.results import ExecutionResult
-from jupyter_mlsvc.client.transfer import Progress, no_progress
+from jupyter_mlsvc.client.transfer import Bytes, FileForm, Progress, no_progress, read, save
+from jupyter_mlsvc.client.transport import ApiResponse, Upload
 from jupyter_mlsvc.errors import MlsvcError, NotFound
 from jupyter_mlsvc.wire import models
 from jupyter_mlsvc.wire.inventory import take
+from jupyter_mlsvc.wire.objects import dumps, loads
 
-if TYPE_CHECKING:
-    from jupyter_mlsvc.client.sessions import Sessions
+_OCTETS: Final = "application/octet-stream"
 
 
 class Session:
@@ -46,7 +50,7 @@ class Session:
 
     def __init__(
         self,
-        sessions: Sessions,
+        api: Api,
         session_id: str,
         name: str,
         *,
@@ -56,7 +60,8 @@ class Session:
         creation_time: str | None = None,
         last_activity: str | None = None,
     ) -> None:
-        self._sessions = sessions
+        self._api = api
+        self._executions = Executions(api, session_id, typed=runtime_type == "R")
         self.id = session_id
         self.name = name
         self.runtime_type = runtime_type
@@ -72,10 +77,10 @@ class Session:
         self.notebook: str | None = None
 
     @classmethod
-    def of(cls, sessions: Sessions, row: models.Session) -> Session:
+    def of(cls, api: Api, row: models.Session) -> Session:
         """Make one from a row of the server's list."""
         session = cls(
-            sessions,
+            api,
             row.id,
             row.name,
             runtime_type=row.runtime_type,
@@ -97,6 +102,8 @@ class Session:
         """Whether the session runs R."""
         return self.runtime_type == "R"
 
+    # --- running code ------------------------------------------------------------------------
+
     def execute(
         self,
         code: str,
@@ -104,18 +111,30 @@ class Session:
         outputs: Sequence[str] = (),
         *,
         timeout: float | None = None,
+        check: bool = True,
     ) -> ExecutionResult:
-        """Run code in one call and wait for its end.
+        """Run code in one call and wait for its end (contract: ``executeCode``).
+
+        Parameters
+        ----------
+        inputs : mapping, optional
+            Values to set before, sent as JSON; arrays and frames become lists and columns.
+        outputs : sequence of str
+            Names to read afterwards, as JSON.
+        timeout : float, optional
+            Seconds to wait for the answer; None waits as long as it takes.
+        check : bool
+            Whether code that raises is an error here, too; else the result says so
+            (``success``, ``raise_for_error``).
 
         Raises
         ------
         RemoteExecutionError
-            The code raised. ``client.sessions.execute`` tells it by its result instead.
+            The code raised, and ``check`` is true.
         """
-        result = self._sessions.execute(
-            self.id, code, inputs, outputs, timeout=timeout, typed=self.is_r
-        )
-        result.raise_for_error(self.name)
+        result = self._executions.execute(code, inputs, outputs, timeout=timeout)
+        if check:
+            result.raise_for_error(self.name)
         return result
 
     def run(
@@ -140,61 +159,131 @@ class Session:
         RemoteInterrupted
             A KeyboardInterrupt came here and was passed on.
         """
-        follower = Follower(self._sessions, self.id, self.name, on_event, typed=self.is_r)
+        follower = Follower(self._executions, self.name, on_event)
         result = follower.run(code, inputs, outputs)
         result.raise_for_error(self.name)
         return result
 
-    def cancel(self) -> None:
-        """Interrupt the running code."""
-        self._sessions.cancel(self.id)
+    def start_execution(
+        self,
+        code: str,
+        inputs: Mapping[str, object] | None = None,
+        outputs: Sequence[str] = (),
+        execution_id: str | None = None,
+    ) -> str:
+        """Start code without waiting; :meth:`events` follows it. Returns the execution's id.
+
+        Parameters
+        ----------
+        execution_id : str, optional
+            An id of your own, by which the code can be cancelled before the answer has come.
+        """
+        return self._executions.start(code, inputs, outputs, execution_id)
+
+    def events(self, execution_id: str, since: int = 0) -> Iterator[AnyEvent]:
+        """Follow an execution; ends after its ``Finished`` event.
+
+        A broken connection is taken up again where it broke.
+
+        Parameters
+        ----------
+        since : int
+            Number of the first event to get.
+        """
+        return self._executions.events(execution_id, since)
+
+    def cancel(self, execution_id: str | None = None) -> None:
+        """Interrupt the running code; the session stays usable (contract: ``cancelSession``).
+
+        Parameters
+        ----------
+        execution_id : str, optional
+            Cancel this execution only, whether it runs or waits; others are left alone.
+        """
+        self._executions.cancel(execution_id)
+
+    def executions(self) -> looks.Listing[models.Execution]:
+        """List the executions that are still kept, oldest first (our addition).
+
+        Each has ``execution_id``, ``code``, ``state`` (``queued``, ``running``, ``succeeded``,
+        ``failed``, ``cancelled``), ``start_time``, ``end_time`` and ``error_message``.
+        """
+        return self._executions.list()
+
+    def console_output(self) -> str:
+        """Text that the running or last code printed (contract: ``getSessionConsoleOutput``)."""
+        path = ("sessions", self.id, "console-output")
+        return self._api.get(models.ConsoleOutputResponse, *path).console_output
+
+    def history(self) -> list[str]:
+        """Code executed so far, oldest first (contract: ``listSessionHistory``)."""
+        return self._api.get(list[str], "sessions", self.id, "history")
+
+    # --- life --------------------------------------------------------------------------------
+
+    def renew(self) -> None:
+        """Renew the lease of a session that was created with one (our addition)."""
+        self._api.call("POST", "sessions", self.id, "renew").read()
 
     def close(self, *, force: bool = False) -> None:
-        """Close the session; closing it twice is harmless."""
+        """Close the session (``closeSession``, ``closeSessionByForce``); twice is harmless."""
         try:
-            self._sessions.close(self.id, force=force)
+            self._api.delete("sessions", self.id, *(["force"] if force else []))
         except NotFound:
             return
 
-    def console_output(self) -> str:
-        """Text that the running or last code printed."""
-        return self._sessions.console_output(self.id)
-
-    def executions(self) -> looks.Listing[models.Execution]:
-        """List the executions that are still kept, oldest first, with state, times and errors."""
-        return self._sessions.executions(self.id)
-
-    def history(self) -> list[str]:
-        """Code executed so far, oldest first."""
-        return self._sessions.history(self.id)
+    # --- files -------------------------------------------------------------------------------
 
     def list_files(self) -> list[str]:
-        """Names of the files in the working directory."""
-        return self._sessions.list_files(self.id)
+        """Names of the files in the working directory (contract: ``listSessionFiles``)."""
+        return self._api.get(list[str], "sessions", self.id, "files")
 
     def upload_file(
         self, path: str | Path, name: str | None = None, progress: Progress = no_progress
     ) -> None:
-        """Put a local file into the working directory; it is read while it is sent."""
-        self._sessions.send_file(self.id, path, name, progress)
+        """Put a local file, however large, into the working directory (``uploadSessionFile``).
+
+        Parameters
+        ----------
+        name : str, optional
+            Its name there; the same by default.
+        progress : callable, optional
+            Called with the bytes so far and in all.
+        """
+        source = Path(path)
+        form = FileForm(source, name or source.name, {}, progress)
+        self._call("POST", "files", body=form, content_type=form.content_type).read()
 
     def save_file(
         self, name: str, path: str | Path | None = None, progress: Progress = no_progress
     ) -> Path:
-        """Save a file of the working directory under a local path, by default its name."""
-        return self._sessions.save_file(self.id, name, path or name, progress)
+        """Save a file of the working directory, however large (contract: ``getSessionFile``).
+
+        Parameters
+        ----------
+        path : str or pathlib.Path, optional
+            Local path; the file's name by default.
+
+        Returns
+        -------
+        pathlib.Path
+            The local file; it exists only if all of the content arrived.
+        """
+        return save(self._call("GET", "files", name), Path(path or name), progress)
 
     def download_file(self, name: str) -> bytes:
-        """Read a file of the working directory."""
-        return self._sessions.download_file(self.id, name)
+        """Read a file of the working directory (contract: ``getSessionFile``)."""
+        return self._call("GET", "files", name).read()
 
     def delete_file(self, name: str) -> None:
-        """Delete a file of the working directory."""
-        self._sessions.delete_file(self.id, name)
+        """Delete a file of the working directory (contract: ``deleteSessionFile``)."""
+        self._api.delete("sessions", self.id, "files", name)
+
+    # --- workspace ---------------------------------------------------------------------------
 
     def list_objects(self) -> list[str]:
-        """Names in the workspace."""
-        return self._sessions.list_objects(self.id)
+        """Names in the workspace (contract: ``listWorkspaceObjects``)."""
+        return self._api.get(list[str], "sessions", self.id, "workspace")
 
     def put_object(
         self,
@@ -203,13 +292,29 @@ class Session:
         namespace: dict[str, Any] | None = None,
         progress: Progress = no_progress,
     ) -> int:
-        """Set a variable to a Python object; gives the bytes that were sent.
+        """Set a variable to a Python object (contract: ``setWorkspaceObject``).
 
         In a session of R it travels as JSON, a DataFrame as a data.frame.
+
+        Parameters
+        ----------
+        namespace : dict, optional
+            Where functions in the value look their names up here; there they look in the
+            session's workspace.
+        progress : callable, optional
+            Called with the bytes so far and in all.
+
+        Returns
+        -------
+        int
+            Bytes that were sent.
         """
         if self.is_r:
             return self._put_in_r(name, value)
-        return self._sessions.put_object(self.id, name, value, namespace, progress)
+        data = dumps(value, {} if namespace is None else namespace)
+        body = data if progress is no_progress else Bytes(data, progress)
+        self._call("POST", "workspace", name, body=body).read()
+        return len(data)
 
     def get_object(
         self,
@@ -217,13 +322,19 @@ class Session:
         namespace: dict[str, Any] | None = None,
         progress: Progress = no_progress,
     ) -> Any:
-        """Read a variable as a Python object.
+        """Read a variable as a Python object (contract: ``getWorkspaceObject``).
 
-        From a session of R it travels as JSON, a data.frame as a DataFrame.
+        What comes is a pickle: do this only with servers and sessions that you trust. From a
+        session of R it travels as JSON, a data.frame as a DataFrame.
         """
         if self.is_r:
             return self._get_from_r(name)
-        return self._sessions.get_object(self.id, name, namespace, progress)
+        data = read(self._call("GET", "workspace", name), progress)
+        return loads(data, {} if namespace is None else namespace)
+
+    def delete_object(self, name: str) -> None:
+        """Delete a variable (contract: ``deleteWorkspaceObject``)."""
+        self._api.delete("sessions", self.id, "workspace", name)
 
     def diff(self, namespace: Mapping[str, object]) -> WorkspaceDiff:
         """Compare the session's workspace with objects of this process.
@@ -233,19 +344,60 @@ class Session:
         namespace : mapping
             The objects here, by name.
         """
-        return WorkspaceDiff(self.name, take(namespace), self._sessions.inventory(self.id))
+        return WorkspaceDiff(self.name, take(namespace), self.inventory())
 
-    def delete_object(self, name: str) -> None:
-        """Delete a variable."""
-        self._sessions.delete_object(self.id, name)
+    def inventory(self) -> models.SessionInventory:
+        """Describe the workspace so that another can be compared with it (our addition)."""
+        return self._api.decode(models.SessionInventory, self._call("GET", "inventory"))
+
+    def summary(self) -> models.SessionInventory:
+        """Describe the workspace's objects: types, sizes, and values that are short.
+
+        Raises
+        ------
+        ConnectionFailed
+            No answer in the client's time: the session is busy.
+        """
+        path = ("sessions", self.id, "inventory")
+        return self._api.get(models.SessionInventory, *path, query={"view": "summary"})
+
+    def comparison(self, names: Iterable[str]) -> models.SessionInventory:
+        """Describe some objects, with exact digests; names that are not there are left out.
+
+        It waits for what the session is running.
+        """
+        query = {"view": "comparison", "names": ",".join(names)}
+        return self._api.decode(
+            models.SessionInventory, self._call("GET", "inventory", query=query)
+        )
+
+    def _call(
+        self,
+        method: str,
+        *path: str,
+        query: Mapping[str, str] | None = None,
+        body: bytes | Upload | None = None,
+        content_type: str = _OCTETS,
+    ) -> ApiResponse:
+        """Send a request that waits its turn behind running code, which may take long."""
+        return self._api.call(
+            method,
+            "sessions",
+            self.id,
+            *path,
+            query=query,
+            body=body,
+            content_type=content_type,
+            timeout=(self._api.timeout[0], None),
+        )
 
     def _put_in_r(self, name: str, value: object) -> int:
-        result = self._sessions.execute(self.id, "", {name: value}, typed=True)
+        result = self._executions.execute("", {name: value})
         result.raise_for_error(self.name)
         return len(msgspec.json.encode(plain_values({name: value})))
 
     def _get_from_r(self, name: str) -> Any:
-        result = self._sessions.execute(self.id, "", outputs=[name])
+        result = self._executions.execute("", outputs=[name])
         if result.success:
             return result.outputs[name]
         if name not in self.list_objects():

@@ -11,8 +11,6 @@ from typing import TYPE_CHECKING, Any, Final
 from IPython.core.magic import line_magic, magics_class, needs_local_scope, no_var_expand
 from IPython.core.magic_arguments import argument, magic_arguments
 
-from jupyter_mlsvc.client.batches import Batch
-from jupyter_mlsvc.display import TransferBar
 from jupyter_mlsvc.errors import BatchFailed
 from jupyter_mlsvc.magics.base import MlsvcMagics
 from jupyter_mlsvc.magics.consume import EXPRESSION, take_expression, value_of
@@ -21,6 +19,8 @@ from jupyter_mlsvc.wire.names import python_name
 
 if TYPE_CHECKING:
     import pandas
+
+    from jupyter_mlsvc.client.batches import Batch
 
 _FORM: Final = "%batch NAME [VERSION] VARIABLE [-o NAME] [--parallel N] [--quiet] [--resume ID]"
 
@@ -87,6 +87,8 @@ class BatchMagics(MlsvcMagics):
         return None
 
     def _batch(self, arguments: Any, records: Any) -> Batch:
+        from jupyter_mlsvc.display import TransferBar
+
         batches = self.connection.client.batches
         if arguments.resume:
             index = getattr(records, "index", None) if hasattr(records, "columns") else None

@@ -12,7 +12,6 @@ from jupyter_mlsvc.errors import InvalidInput
 from jupyter_mlsvc.magics.options import LineParser
 from jupyter_mlsvc.magics.publish import PublishMagics, request_of
 from jupyter_mlsvc.magics.remote_exec import RemoteExecMagics
-from jupyter_mlsvc.planning.cell_code import python_of
 from jupyter_mlsvc.planning.request import Request
 
 _WORDS: Final = {"publish": 2, "remote_exec": 0}
@@ -110,6 +109,8 @@ def _take_options(content: CellContent, line: str) -> str:
 
 def _without_magics(content: CellContent, code: str) -> str:
     """Leave lines out that are IPython's and not Python's."""
+    from jupyter_mlsvc.planning.cell_code import python_of
+
     if content.request.runtime == "R":
         return code
     found = python_of(code)

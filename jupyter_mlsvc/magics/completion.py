@@ -9,7 +9,7 @@ import re
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from IPython.core.completer import (
     CompletionContext,
@@ -18,12 +18,14 @@ from IPython.core.completer import (
     context_matcher,
 )
 
-from jupyter_mlsvc.client.service import Service
-from jupyter_mlsvc.client.session import Session
-from jupyter_mlsvc.client.snapshots import Snapshot
 from jupyter_mlsvc.magics.connection import MlsvcConnection
 from jupyter_mlsvc.magics.mlsvc import COMMANDS_BY_NAME
 from jupyter_mlsvc.magics.options import option_strings
+
+if TYPE_CHECKING:
+    from jupyter_mlsvc.client.service import Service
+    from jupyter_mlsvc.client.session import Session
+    from jupyter_mlsvc.client.snapshots import Snapshot
 
 _PATIENCE_SECONDS: Final = 0.5
 _FRESH_SECONDS: Final = 10.0

@@ -7,20 +7,22 @@ import re
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from IPython.core.getipython import get_ipython
 from IPython.core.interactiveshell import InteractiveShell
 from traitlets import Bool, Float, Unicode
 from traitlets.config import Configurable
 
-from jupyter_mlsvc.client.client import Client
-from jupyter_mlsvc.client.session import Session
-from jupyter_mlsvc.client.snapshots import Snapshot, skipped_text
 from jupyter_mlsvc.config import folder_of_notebook, name_of_notebook, notebook_of
-from jupyter_mlsvc.display import Waiting
 from jupyter_mlsvc.errors import Gone, MlsvcError, NotFound
 from jupyter_mlsvc.magics.kernel_sessions import KernelSessions, kernel_id
+
+if TYPE_CHECKING:
+    from jupyter_mlsvc.client.client import Client
+    from jupyter_mlsvc.client.session import Session
+    from jupyter_mlsvc.client.snapshots import Snapshot
+    from jupyter_mlsvc.display import Waiting
 
 # Outputs (_, _5), inputs (_i, _i5), histories (_oh, _ih, _dh) and names like __builtins__.
 _IPYTHONS: Final = re.compile(r"_{1,3}|_i{1,3}|_i?\d+|_[iod]h|_exit_code|__\w+__")
@@ -96,6 +98,8 @@ class MlsvcConnection(Configurable):
         self._kernel_sessions.clear()
 
     def _make(self, url: str | None) -> Client:
+        from jupyter_mlsvc.client.client import Client
+
         timeout = (self.connect_timeout, self.read_timeout)
         return Client(url or self.url or None, timeout=timeout, verify=self.verify_tls)
 
@@ -109,6 +113,8 @@ class MlsvcConnection(Configurable):
 
     def waiting(self, what: str, *, quiet: bool = False) -> Waiting:
         """Show for how long a block has been going on, once that is a while."""
+        from jupyter_mlsvc.display import Waiting
+
         return Waiting(what, 0.0 if quiet else self.progress_after)
 
     # --- this kernel -------------------------------------------------------------------------
@@ -321,6 +327,8 @@ class MlsvcConnection(Configurable):
     @contextmanager
     def passing_snapshot(self, session: Session, name: str | None = None) -> Iterator[str]:
         """Take a snapshot for a service and delete it afterwards: the service has the content."""
+        from jupyter_mlsvc.client.snapshots import skipped_text
+
         snapshot = self.snapshot(session, name)
         try:
             if snapshot.skipped:

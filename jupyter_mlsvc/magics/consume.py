@@ -6,16 +6,18 @@ import ast
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from IPython.core.magic import line_magic, magics_class, needs_local_scope, no_var_expand
 from IPython.core.magic_arguments import argument, magic_arguments
 
-from jupyter_mlsvc.client.results import ServiceResult
 from jupyter_mlsvc.magics.base import MlsvcMagics
 from jupyter_mlsvc.magics.options import LineParser
 from jupyter_mlsvc.wire.names import python_name
 from jupyter_mlsvc.wire.suggestions import did_you_mean
+
+if TYPE_CHECKING:
+    from jupyter_mlsvc.client.results import ServiceResult
 
 _FORM: Final = (
     "%consume NAME [VERSION] input=VALUE …   where a VALUE is an expression, such as rows.head(3)"

@@ -14,10 +14,12 @@ import uuid
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from jupyter_mlsvc.client.client import Client
 from jupyter_mlsvc.errors import Gone, MlsvcError, NotFound
+
+if TYPE_CHECKING:
+    from jupyter_mlsvc.client.client import Client
 
 _TIMEOUT: Final = (2.0, 4.0)
 """Jupyter kills a kernel that takes more than five seconds to end."""
@@ -84,7 +86,7 @@ class KernelSessions:
             for session_id in leases:
                 try:
                     client = client or self._client().clone()
-                    client.sessions.renew(session_id)
+                    client.sessions.with_id(session_id).renew()
                 except (NotFound, Gone):
                     self.discard(session_id)
                 except MlsvcError:
@@ -99,7 +101,7 @@ class KernelSessions:
         with suppress(MlsvcError), self._client().clone(_TIMEOUT) as client:
             for session_id in tuple(self._leases):
                 # By force: nobody waits for what runs there.
-                client.sessions.close(session_id, force=True)
+                client.sessions.with_id(session_id).close(force=True)
 
 
 def kernel_id(shell: Any) -> str:

@@ -7,19 +7,12 @@ import sys
 from collections.abc import Mapping, Sequence
 from getpass import getpass
 from pathlib import Path
-from typing import Any, Final, get_args
+from typing import TYPE_CHECKING, Any, Final, get_args
 
 from IPython.core.error import StdinNotImplementedError, UsageError
 from IPython.core.magic import line_magic, magics_class, no_var_expand
 from IPython.core.magic_arguments import argument, kwds, magic_arguments
 
-from jupyter_mlsvc.client.client import Client
-from jupyter_mlsvc.client.looks import Document, Listing
-from jupyter_mlsvc.client.service import Service
-from jupyter_mlsvc.client.session import Session
-from jupyter_mlsvc.client.snapshots import Snapshot
-from jupyter_mlsvc.client.statistics import ServiceStatistics
-from jupyter_mlsvc.client.status import Status
 from jupyter_mlsvc.errors import Gone, MlsvcError, NotFound
 from jupyter_mlsvc.magics.base import MlsvcMagics
 from jupyter_mlsvc.magics.command import (
@@ -40,9 +33,17 @@ from jupyter_mlsvc.magics.options import (
     read_word,
 )
 from jupyter_mlsvc.magics.workspace import WORKSPACE_COMMANDS
-from jupyter_mlsvc.planning.planner import Planner
-from jupyter_mlsvc.planning.request import Parameter, Request
 from jupyter_mlsvc.wire.models import Isolation, ParameterDefinition
+
+if TYPE_CHECKING:
+    from jupyter_mlsvc.client.client import Client
+    from jupyter_mlsvc.client.looks import Document, Listing
+    from jupyter_mlsvc.client.service import Service
+    from jupyter_mlsvc.client.session import Session
+    from jupyter_mlsvc.client.snapshots import Snapshot
+    from jupyter_mlsvc.client.statistics import ServiceStatistics
+    from jupyter_mlsvc.client.status import Status
+    from jupyter_mlsvc.planning.request import Parameter
 
 
 class Help:
@@ -182,6 +183,9 @@ def _statistics(
 
 
 def _update(connection: MlsvcConnection, arguments: argparse.Namespace) -> Service:
+    from jupyter_mlsvc.planning.planner import Planner
+    from jupyter_mlsvc.planning.request import Request
+
     given = vars(arguments)
     options = (
         *("code", "init_code", "setup_code", "isolation"),
@@ -223,6 +227,8 @@ def _update(connection: MlsvcConnection, arguments: argparse.Namespace) -> Servi
 
 
 def _parameters_of(definitions: Sequence[ParameterDefinition]) -> list[Parameter]:
+    from jupyter_mlsvc.planning.request import Parameter
+
     return [Parameter(each.name, each.type or "json", default=each.default) for each in definitions]
 
 

@@ -12,14 +12,15 @@ import tokenize
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from IPython.core.error import UsageError
 from IPython.core.magic_arguments import MagicArgumentParser, argument
 
-from jupyter_mlsvc.planning.parameters import parameters
-from jupyter_mlsvc.planning.request import Parameter
 from jupyter_mlsvc.wire.names import InvalidName, parameter_name
+
+if TYPE_CHECKING:
+    from jupyter_mlsvc.planning.request import Parameter
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -39,6 +40,8 @@ def csv_names(text: str) -> list[str]:
 
 def csv_parameters(text: str) -> list[Parameter]:
     """Read ``a:vector,b``: inputs or outputs, with their types where they are given."""
+    from jupyter_mlsvc.planning.parameters import parameters
+
     try:
         return parameters(_split(text))
     except ValueError as error:

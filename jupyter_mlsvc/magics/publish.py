@@ -7,13 +7,12 @@ import ast
 import keyword
 from contextlib import suppress
 from pathlib import Path
-from typing import Final, get_args
+from typing import TYPE_CHECKING, Final, get_args
 
 from IPython.core.error import UsageError
 from IPython.core.magic import line_cell_magic, magics_class, no_var_expand
 from IPython.core.magic_arguments import argument, magic_arguments
 
-from jupyter_mlsvc.client.service import Service
 from jupyter_mlsvc.errors import InvalidInput
 from jupyter_mlsvc.magics.base import MlsvcMagics
 from jupyter_mlsvc.magics.options import (
@@ -23,11 +22,11 @@ from jupyter_mlsvc.magics.options import (
     definition_options,
     runtime_option,
 )
-from jupyter_mlsvc.planning.cell_code import PythonCode, python_of
-from jupyter_mlsvc.planning.models import is_fitted_model
-from jupyter_mlsvc.planning.planner import Planner
-from jupyter_mlsvc.planning.request import Request
 from jupyter_mlsvc.wire.models import Isolation
+
+if TYPE_CHECKING:
+    from jupyter_mlsvc.client.service import Service
+    from jupyter_mlsvc.planning.request import Request
 
 _FORM: Final = """%publish NAME [VERSION] MODEL   with a variable that holds a fitted model
      %publish [NAME [VERSION]] -f FUNCTION
@@ -118,6 +117,8 @@ class PublishMagics(MlsvcMagics):
             %publish Iris V2.0 --response species clf
             %publish Iris V3.0 --response species models/iris.onnx
         """
+        from jupyter_mlsvc.planning.planner import Planner
+
         parser = LineParser(self.publish.parser, _FORM, words=2)
         arguments = parser.parse(line)
         if arguments.snapshot and arguments.session:
@@ -135,6 +136,8 @@ class PublishMagics(MlsvcMagics):
         self, parser: LineParser, arguments: argparse.Namespace, cell: str | None
     ) -> Request:
         """Find out what is to be published: a model, a function, cells, or code."""
+        from jupyter_mlsvc.planning.models import is_fitted_model
+
         if arguments.realtime or _is_onnx_file(arguments.code):
             return self._of_model(parser, arguments, cell)
         named = None if cell is not None else self._object_at_end(arguments)
@@ -230,6 +233,8 @@ class PublishMagics(MlsvcMagics):
         return f"There is no code to publish, and {name} ({kind}) is no model and no function"
 
     def _code_of_cells(self, parser: LineParser, numbers: str) -> str:
+        from jupyter_mlsvc.planning.cell_code import python_of
+
         history = self.shell.history_manager
         try:
             found = [] if history is None else history.get_range_by_str(numbers, raw=True)
@@ -252,6 +257,9 @@ def request_of(arguments: argparse.Namespace, code: str) -> Request:
     InvalidInput
         The file of the set-up code can't be read.
     """
+    from jupyter_mlsvc.planning.cell_code import PythonCode, python_of
+    from jupyter_mlsvc.planning.request import Request
+
     found = PythonCode(code) if arguments.runtime == "R" else python_of(code)
     return Request(
         name=arguments.name or "",
@@ -307,6 +315,8 @@ def _is_name(text: str | None) -> bool:
 
 def _is_publishable(value: object) -> bool:
     """Whether a variable is what people publish by its name: a function or a fitted model."""
+    from jupyter_mlsvc.planning.models import is_fitted_model
+
     return type(value).__name__ == "function" or is_fitted_model(value)
 
 

@@ -5,19 +5,20 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from IPython.core.error import UsageError
 from IPython.core.magic import line_cell_magic, magics_class, needs_local_scope, no_var_expand
 from IPython.core.magic_arguments import argument, magic_arguments
 
-from jupyter_mlsvc.client.events import AnyEvent
-from jupyter_mlsvc.client.session import Session
-from jupyter_mlsvc.display import CellOutput, RemoteValue
 from jupyter_mlsvc.errors import RemoteExecutionError
 from jupyter_mlsvc.magics.base import MlsvcMagics
 from jupyter_mlsvc.magics.options import LineParser, csv_names, runtime_option, session_option
-from jupyter_mlsvc.object_transfer import fetch, send
+
+if TYPE_CHECKING:
+    from jupyter_mlsvc.client.events import AnyEvent
+    from jupyter_mlsvc.client.session import Session
+    from jupyter_mlsvc.display import RemoteValue
 
 _FORM: Final = """%%remote_exec [--session NAME] [--runtime R] [-i a,b] [-o x,y]
                        with the code in the cell
@@ -72,6 +73,9 @@ class RemoteExecMagics(MlsvcMagics):
             %%remote_exec -i flowers -o score
             score = clf.score(flowers.data, flowers.target)
         """
+        from jupyter_mlsvc.display import CellOutput
+        from jupyter_mlsvc.object_transfer import fetch, send
+
         parser = LineParser(self.remote_exec.parser, _FORM, words=0)
         arguments = parser.parse(line)
         code = _code(parser, arguments.code, cell)
@@ -138,7 +142,7 @@ def _hint(error: RemoteExecutionError, namespace: Mapping[str, Any]) -> str:
 
 def _language_hint(error: RemoteExecutionError, session: Session, code: str) -> str:
     """Tell the likeliest cause of R that cannot be read: it is Python."""
-    if session.runtime_type != "R" or not error.remote_message.startswith("unexpected "):
+    if session.runtime_type != "R" or not error.is_syntax_error:
         return ""
     try:
         ast.parse(code)

@@ -5,26 +5,32 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from IPython.core.error import UsageError
 
-from jupyter_mlsvc.client.differences import WorkspaceDiff
-from jupyter_mlsvc.client.looks import Column, Listing, size
-from jupyter_mlsvc.client.session import Session
-from jupyter_mlsvc.client.snapshots import Snapshot
-from jupyter_mlsvc.display import CodeList, ConsoleText, TransferBar
+from jupyter_mlsvc.client.looks import size
 from jupyter_mlsvc.errors import MlsvcError
 from jupyter_mlsvc.magics.command import MAYBE_NAME, NAME, SESSION, Argument, Command
 from jupyter_mlsvc.magics.connection import MlsvcConnection
 from jupyter_mlsvc.magics.options import csv_files, csv_names
-from jupyter_mlsvc.object_transfer import Moved, fetch, send
 from jupyter_mlsvc.wire.names import InvalidName, file_name
+
+if TYPE_CHECKING:
+    from jupyter_mlsvc.client.differences import WorkspaceDiff
+    from jupyter_mlsvc.client.looks import Column, Listing
+    from jupyter_mlsvc.client.session import Session
+    from jupyter_mlsvc.client.snapshots import Snapshot
+    from jupyter_mlsvc.display import CodeList, ConsoleText
+    from jupyter_mlsvc.object_transfer import Moved
 
 # --- objects ---------------------------------------------------------------------------------
 
 
 def _put(connection: MlsvcConnection, arguments: argparse.Namespace) -> Listing[Moved]:
+    from jupyter_mlsvc.client.looks import Listing
+    from jupyter_mlsvc.object_transfer import send
+
     namespace = connection.namespace
     names = _variables(arguments.names)
     for name in names:
@@ -37,6 +43,9 @@ def _put(connection: MlsvcConnection, arguments: argparse.Namespace) -> Listing[
 
 
 def _get(connection: MlsvcConnection, arguments: argparse.Namespace) -> Listing[Moved]:
+    from jupyter_mlsvc.client.looks import Listing
+    from jupyter_mlsvc.object_transfer import fetch
+
     names = _variables(arguments.names)
     session = connection.chosen(arguments.session)
     with connection.told_when_gone(session):
@@ -72,6 +81,9 @@ def _diff(connection: MlsvcConnection, arguments: argparse.Namespace) -> Workspa
 
 
 def _upload(connection: MlsvcConnection, arguments: argparse.Namespace) -> Listing[Path]:
+    from jupyter_mlsvc.client.looks import Listing
+    from jupyter_mlsvc.display import TransferBar
+
     paths = _local_files(arguments.files)
     session = connection.session(arguments.session)
     with connection.told_when_gone(session):
@@ -82,6 +94,8 @@ def _upload(connection: MlsvcConnection, arguments: argparse.Namespace) -> Listi
 
 
 def _download(connection: MlsvcConnection, arguments: argparse.Namespace) -> Listing[Path]:
+    from jupyter_mlsvc.client.looks import Listing
+
     names = [_checked_file_name(name) for name in arguments.files]
     session = connection.chosen(arguments.session)
     to = Path(arguments.to or ".").expanduser()
@@ -94,6 +108,8 @@ def _download(connection: MlsvcConnection, arguments: argparse.Namespace) -> Lis
 
 
 def _save(session: Session, name: str, path: Path) -> Path:
+    from jupyter_mlsvc.display import TransferBar
+
     with TransferBar(name) as bar:
         return session.save_file(name, path, bar)
 
@@ -123,6 +139,8 @@ def _local_files(words: Iterable[str]) -> list[Path]:
 
 
 def _files(connection: MlsvcConnection, arguments: argparse.Namespace) -> Listing[str]:
+    from jupyter_mlsvc.client.looks import Listing
+
     session = connection.chosen(arguments.session)
     with connection.told_when_gone(session):
         for name in arguments.delete or ():
@@ -135,6 +153,8 @@ def _files(connection: MlsvcConnection, arguments: argparse.Namespace) -> Listin
 
 
 def _history(connection: MlsvcConnection, arguments: argparse.Namespace) -> CodeList:
+    from jupyter_mlsvc.display import CodeList
+
     session = connection.chosen(arguments.session)
     with connection.told_when_gone(session):
         # Values that were only set, as by put in R, are executions without code.
@@ -142,6 +162,8 @@ def _history(connection: MlsvcConnection, arguments: argparse.Namespace) -> Code
 
 
 def _console(connection: MlsvcConnection, arguments: argparse.Namespace) -> ConsoleText:
+    from jupyter_mlsvc.display import ConsoleText
+
     session = connection.chosen(arguments.session)
     with connection.told_when_gone(session):
         return ConsoleText(session.console_output())
@@ -153,6 +175,9 @@ def _console(connection: MlsvcConnection, arguments: argparse.Namespace) -> Cons
 def _snapshot(
     connection: MlsvcConnection, arguments: argparse.Namespace
 ) -> Snapshot | Listing[Path] | None:
+    from jupyter_mlsvc.client.looks import Listing
+    from jupyter_mlsvc.display import TransferBar
+
     ways = [arguments.upload is not None, arguments.download is not None, arguments.delete]
     if sum(ways) > 1:
         raise UsageError("Give --upload, --download or --delete, not several of them.")
@@ -173,6 +198,8 @@ def _snapshot(
 
 
 def _save_snapshot(connection: MlsvcConnection, arguments: argparse.Namespace) -> Path:
+    from jupyter_mlsvc.display import TransferBar
+
     snapshot = _found_snapshot(connection, arguments.name)
     path = Path(arguments.download).expanduser()
     if path.is_dir():

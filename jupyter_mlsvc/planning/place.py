@@ -71,13 +71,8 @@ class Place:
         """Make the place of a session that is asked for what is needed."""
 
         def compare(names: Iterable[str]) -> dict[str, InventoryObject]:
-            sessions = notebook.client.sessions
             with notebook.told_when_gone(session):
-                found = (
-                    sessions.summary(session.id)
-                    if session.is_r
-                    else sessions.comparison(session.id, names)
-                )
+                found = session.summary() if session.is_r else session.comparison(names)
             return {item.name: item for item in found.objects}
 
         return cls(session, compare=compare)

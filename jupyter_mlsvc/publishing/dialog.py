@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any, Final, Literal
+from typing import Any, Literal
 
 import msgspec
 from msgspec import UNSET
@@ -23,10 +23,6 @@ from jupyter_mlsvc.wire.names import InvalidName, parameter_name, service_name
 from jupyter_mlsvc.wire.names import version as checked_version
 
 Json = dict[str, Any]
-
-_CONFLICT_ADVICE: Final = " Publish another version"
-_FORCE_ADVICE: Final = " Correct it, or publish it all the same with"
-"""What the server says to programs; a dialog has a button for it."""
 
 
 class PublishRequest(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -125,12 +121,13 @@ def publish(**request: Any) -> Json:
     except NotPublishable as error:
         answer["error"] = _error(error.in_notebook(), force=True)
     except Conflict as error:
-        answer["error"] = _error(_without_magics(error.in_notebook()), code="conflict")
+        answer["error"] = _error(error.reason, code="conflict")
         answer["error"]["next"] = check_name(wanted.name)["next"]
     except BadRequest as error:
         # What the publish check found wrong is no reason for somebody who knows better.
-        message, advice, _ = error.in_notebook().partition(_FORCE_ADVICE)
-        answer["error"] = _error(message, force=bool(advice))
+        may_be_forced = error.parameter == "force"
+        message = error.reason if may_be_forced else error.in_notebook()
+        answer["error"] = _error(message, force=may_be_forced)
     except MlsvcError as error:
         answer["error"] = _error(error.in_notebook())
     except TypeError as error:
@@ -138,11 +135,6 @@ def publish(**request: Any) -> Json:
     else:
         answer |= _answer(connection, wanted, published)
     return answer
-
-
-def _without_magics(message: str) -> str:
-    """Leave out what a sentence tells people to type, as a dialog has buttons for it."""
-    return message.partition(_CONFLICT_ADVICE)[0]
 
 
 def _error(message: str, *, force: bool = False, code: str | None = None) -> Json:

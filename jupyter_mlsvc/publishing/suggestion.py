@@ -149,9 +149,8 @@ class _Server:
                 f"Session {session.name!r} is busy, so what it holds is not known now."
             )
             return
-        sessions = connection.client.sessions
         try:
-            summary = sessions.summary(session.id)
+            summary = session.summary()
         except ConnectionFailed:
             self.warnings.append(
                 f"Session {session.name!r} did not answer in time, so what it holds is not known."
@@ -164,7 +163,7 @@ class _Server:
             shared = [name for name in names if name in objects and name in here]
             if not shared or session.is_r:
                 return {}
-            found = sessions.comparison(session.id, shared)
+            found = session.comparison(shared)
             return {item.name: item for item in found.objects}
 
         self.place = Place(session, objects=objects, compare=compare)

@@ -1,9 +1,8 @@
-"""A form to call a service with: ``service.form()``."""
+"""A form to call a service with: ``jupyter_mlsvc.form(service)``."""
 
 from __future__ import annotations
 
 import html
-import re
 import threading
 import time
 from collections.abc import Callable, Mapping, MutableMapping
@@ -27,9 +26,6 @@ Call = Callable[[Mapping[str, Any]], ServiceResult]
 
 _EM_A_LETTER: Final = 0.5
 _WIDEST_LABEL: Final = 20
-# The server says one sentence for each input that does not fit, with the input's name first.
-_NEXT_SENTENCE: Final = re.compile(r"(?<=\.) (?=Input |There is no input )")
-_ABOUT_INPUT: Final = re.compile(r"Input '?([^\s'\[]+)")
 
 
 class InvalidFields(ValueError):
@@ -44,6 +40,29 @@ class InvalidFields(ValueError):
     def __init__(self, problems: dict[str, str]) -> None:
         super().__init__("; ".join(f"{name}: {text}" for name, text in problems.items()))
         self.problems = problems
+
+
+def form(service: Service, /, **values: object) -> CallForm:
+    """Make a form to call a service with, for a notebook.
+
+    Parameters
+    ----------
+    service : Service
+        A version of a service.
+    values
+        What is in the fields at first, by the names of the inputs.
+
+    Returns
+    -------
+    CallForm
+        Shows itself as the last value of a cell; its ``result`` is what the last call answered.
+
+    Raises
+    ------
+    TypeError
+        The service has no such input.
+    """
+    return CallForm(service, service.call).fill(**values)
 
 
 class CallForm:
@@ -331,13 +350,8 @@ def _field(
 
 
 def _problems_of(error: MlsvcError, inputs: list[ParameterDefinition]) -> dict[str, str]:
-    """Find what a refusal says of inputs; nothing where it says more than that."""
+    """Return what a refusal says of inputs; nothing where the form lacks one of them."""
     if not isinstance(error, BadRequest):
         return {}
-    problems: dict[str, str] = {}
-    for sentence in _NEXT_SENTENCE.split(error.message):
-        found = _ABOUT_INPUT.match(sentence)
-        if found is None or all(item.name != found[1] for item in inputs):
-            return {}
-        problems[found[1]] = sentence
-    return problems
+    known = {item.name for item in inputs}
+    return error.inputs if error.inputs.keys() <= known else {}

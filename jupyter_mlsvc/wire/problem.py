@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 STATUS_OF: Final[dict[str, int]] = {
     "BadRequestException": 400,
@@ -29,11 +30,27 @@ TYPE_OF: Final[dict[int, str]] = {status: name for name, status in STATUS_OF.ite
 
 
 class Problem(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """Body of every answer that is not a success (contract: ``Error``)."""
+    """Body of every answer that is not a success (contract: ``Error``).
+
+    The members after ``exception_type`` are our additions, there where they say something. A client
+    that has words of its own for what helps shows ``reason`` and these, others show ``message``.
+    """
 
     message: str
     link: str = ""
     exception_type: str = "InternalServerErrorException"
+    error_code: str | UnsetType = UNSET
+    """Name of the error, such as ``ServiceNotFound``."""
+    reason: str | UnsetType = UNSET
+    """The message without the advice of what to do."""
+    operation: str | UnsetType = UNSET
+    """``operationId`` of the call that helps."""
+    parameter: str | UnsetType = UNSET
+    """Member of the request by which it would be done all the same."""
+    console_output: str | UnsetType = UNSET
+    """What the code of a service had printed when it failed."""
+    inputs: dict[str, str] | UnsetType = UNSET
+    """What is wrong with inputs of a service, by their names, where nothing else is wrong."""
 
 
 def exception_type(status: int) -> str:

@@ -22,16 +22,19 @@ export interface IRequestOptions {
 }
 
 /**
- * The server answered that it could not do what was asked; the message is the server's own.
+ * The server answered that it could not do what was asked; the message is the server's own, without
+ * its advice to callers of the REST API where that can be told apart.
  */
 export class MlsvcError extends Error {
   /**
    * @param exceptionType - The server's name for it; empty when the answer was not our server's.
+   * @param inputs - What is wrong with inputs of a service, by their names.
    */
   constructor(
     message: string,
     readonly status: number,
-    readonly exceptionType = ''
+    readonly exceptionType = '',
+    readonly inputs: Readonly<Record<string, string>> = {}
   ) {
     super(message);
     this.name = 'MlsvcError';
@@ -163,15 +166,26 @@ async function unlessAborted<T>(promise: Promise<T>, signal?: AbortSignal): Prom
   }
 }
 
+/**
+ * The Error body of the contract.
+ */
+interface IProblem {
+  message: string;
+  exceptionType: string;
+
+  /**
+   * The message without advice to callers of the REST API.
+   */
+  reason: string;
+  inputs: Record<string, string>;
+}
+
 function toError(response: Response, text: string): MlsvcError {
   try {
-    const { message, exceptionType } = JSON.parse(text) as Record<string, unknown>;
+    // Servers before these members send a message and a type only.
+    const { message, reason, exceptionType, inputs } = JSON.parse(text) as Partial<IProblem>;
     if (typeof message === 'string' && message) {
-      return new MlsvcError(
-        message,
-        response.status,
-        typeof exceptionType === 'string' ? exceptionType : ''
-      );
+      return new MlsvcError(reason ?? message, response.status, exceptionType ?? '', inputs ?? {});
     }
   } catch {
     // Not the server's error body: a proxy's page, or no extension behind the address.

@@ -117,6 +117,23 @@ describe('Requester', () => {
     );
   });
 
+  it('leaves out what the server advises callers of the REST API to do', async () => {
+    const inputs = { x: 'Input x is missing.' };
+    server.answer = () => ({
+      status: 404,
+      body: {
+        message: "There is no service 'a'. List what is published with GET /services.",
+        exceptionType: 'NotFoundException',
+        reason: "There is no service 'a'.",
+        inputs
+      }
+    });
+
+    await expect(requester.json('GET', ['services', 'a', '1'])).rejects.toEqual(
+      new MlsvcError("There is no service 'a'.", 404, 'NotFoundException', inputs)
+    );
+  });
+
   it('names the status when the answer is not an error body', async () => {
     server.answer = () => ({ status: 502, text: '<html>proxy</html>' });
 

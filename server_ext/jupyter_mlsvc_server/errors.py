@@ -15,15 +15,35 @@
       Busy                          503
       DeadlinePassed                504
 
-Managers raise them and know no HTTP; one place in ``web`` writes them. A noun's own errors
+Managers raise them and know no HTTP; one place in ``api`` writes them. A noun's own errors
 (``SnapshotNotFound``) live with the noun.
 """
 
 from __future__ import annotations
 
-from typing import ClassVar
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 from jupyter_mlsvc.wire.problem import exception_type
+
+
+@dataclass(frozen=True, slots=True)
+class Advice:
+    """What helps after an error.
+
+    Parameters
+    ----------
+    text
+        Sentence for callers of the REST API.
+    operation
+        ``operationId`` of the call that helps.
+    parameter
+        Member of the request by which it would be done all the same.
+    """
+
+    text: str
+    operation: str = ""
+    parameter: str = ""
 
 
 class MlsvcServerError(Exception):
@@ -31,13 +51,31 @@ class MlsvcServerError(Exception):
 
     The message goes to the caller: a sentence that says what was wrong and what to do, without
     anything of the server's inside.
+
+    Attributes
+    ----------
+    code : str
+        Name of the error for programs; empty where its status says enough.
+    message : str
+        What was wrong, and the advice.
+    details : dict
+        Further members of the Error body, from which clients phrase their own advice.
     """
 
     status: ClassVar[int] = 500
+    code: ClassVar[str] = ""
 
-    def __init__(self, message: str) -> None:
-        super().__init__(message)
+    def __init__(self, message: str, *, advice: Advice | None = None) -> None:
+        self.details: dict[str, Any] = {"error_code": self.code} if self.code else {}
         self.message = message
+        if advice is not None:
+            self.message = f"{message} {advice.text}"
+            self.details["reason"] = message
+            if advice.operation:
+                self.details["operation"] = advice.operation
+            if advice.parameter:
+                self.details["parameter"] = advice.parameter
+        super().__init__(self.message)
 
     @property
     def exception_type(self) -> str:
@@ -61,8 +99,10 @@ class Unauthorized(MlsvcServerError):
 
     status = 401
 
-    def __init__(self, message: str, *, token_was_sent: bool = False) -> None:
-        super().__init__(message)
+    def __init__(
+        self, message: str, *, advice: Advice | None = None, token_was_sent: bool = False
+    ) -> None:
+        super().__init__(message, advice=advice)
         self.token_was_sent = token_was_sent
 
     @property
@@ -70,6 +110,22 @@ class Unauthorized(MlsvcServerError):
         """The challenge; it names the token as invalid only where one was sent (RFC 6750)."""
         challenge = 'Bearer error="invalid_token"' if self.token_was_sent else "Bearer"
         return {"WWW-Authenticate": challenge}
+
+
+class NotAuthenticated(Unauthorized):
+    """The caller could not be identified."""
+
+    code = "NotAuthenticated"
+
+    def __init__(self, *, token_was_sent: bool) -> None:
+        super().__init__(
+            "The token is not valid here." if token_was_sent else "This call needs a token.",
+            advice=Advice(
+                "Get one with POST /login and send it as 'Authorization: Bearer <access_token>'.",
+                operation="login",
+            ),
+            token_was_sent=token_was_sent,
+        )
 
 
 class Forbidden(MlsvcServerError):
@@ -124,8 +180,8 @@ class TooManyRequests(MlsvcServerError):
 
     status = 429
 
-    def __init__(self, message: str, *, retry_after: int) -> None:
-        super().__init__(message)
+    def __init__(self, message: str, *, retry_after: int, advice: Advice | None = None) -> None:
+        super().__init__(message, advice=advice)
         self.retry_after = retry_after
 
     @property

@@ -106,7 +106,8 @@ def test_a_panel_in_a_cell_calls_deletes_and_closes(lab: Lab) -> None:
 def test_a_form_of_a_service_is_shown_and_used(lab: Lab) -> None:
     cells = [
         *(cell.replace("Flowers", "Petals") for cell in PUBLISH[:3]),
-        "svc = %mlsvc service Petals V1.0\nform = svc.form(flower_data=[7, 3.2, 4.7, 1.4])\nform",
+        "import jupyter_mlsvc\nsvc = %mlsvc service Petals V1.0\n"
+        "form = jupyter_mlsvc.form(svc, flower_data=[7, 3.2, 4.7, 1.4])\nform",
     ]
     lab.open_lab("widget-form", lab.notebook("widget-form", cells))
     lab.run_all(len(cells))

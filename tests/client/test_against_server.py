@@ -126,12 +126,12 @@ def test_files_go_and_come_back(session: Session, tmp_path: Path) -> None:
     assert session.list_files() == []
 
 
-def test_a_run_can_be_followed_again_from_any_event(client: Client, session: Session) -> None:
-    execution = client.sessions.start_execution(session.id, "print('a', flush=True)\n1 / 0")
-    events = list(client.sessions.events(session.id, execution))
+def test_a_run_can_be_followed_again_from_any_event(session: Session) -> None:
+    execution = session.start_execution("print('a', flush=True)\n1 / 0")
+    events = list(session.events(execution))
     assert isinstance(events[0], StreamText)
     assert isinstance(events[-1], Finished)
-    assert list(client.sessions.events(session.id, execution, since=1)) == events[1:]
+    assert list(session.events(execution, since=1)) == events[1:]
 
 
 def test_cancelling_stops_the_code_and_keeps_the_session(session: Session) -> None:

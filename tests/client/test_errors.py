@@ -4,14 +4,25 @@ import ast
 import pickle
 import re
 from pathlib import Path
+from typing import Final
 
+import msgspec
 import pytest
 
 import jupyter_mlsvc_server
 from jupyter_mlsvc import errors
+from jupyter_mlsvc.advice import advice
 from jupyter_mlsvc.client.client import Client
+from jupyter_mlsvc.wire.operations import OPERATIONS
+from jupyter_mlsvc_server.api.responses import error_body
+from jupyter_mlsvc_server.batches.errors import BatchNotFound
+from jupyter_mlsvc_server.errors import Advice, MlsvcServerError, NotAuthenticated
+from jupyter_mlsvc_server.services.errors import PublishCheckFailed, ServiceExists, ServiceNotFound
+from jupyter_mlsvc_server.sessions.errors import FileNotFound
 
 from .fake import FakeTransport, answer, problem
+
+CALL: Final = re.compile(r"(GET|POST|PATCH|PUT|DELETE) /|with PATCH")
 
 BY_STATUS = {
     400: errors.BadRequest,
@@ -152,60 +163,149 @@ def test_a_refusal_that_is_no_problem_body_keeps_its_status(
     assert raised.value.status == 502
 
 
-SENTENCES = {
-    "There is no service 'a'. List what is published with GET /services.": (
+ADVISED = {
+    "service": (
+        ServiceNotFound("a"),
         "There is no service 'a'. List what is published with client.services.list().",
         "There is no service 'a'. List what is published with %mlsvc services.",
     ),
-    "Publish another version, change this one with PATCH, or delete it first.": (
-        "Publish another version, change this one with client.services.update(…), or delete it "
-        "first.",
-        "Publish another version, change this one with %mlsvc update, or delete it first.",
+    "exists": (
+        ServiceExists("a", "V1", may_be_replaced=True),
+        "Version 'V1' of service 'a' exists already. Publish another version, change this one with "
+        "client.services.update(…), or delete it first. It never answered a call, so this one may "
+        "take its place with replace=True.",
+        "Version 'V1' of service 'a' exists already. Publish another version, change this one with "
+        "%mlsvc update, or delete it first. It never answered a call, so this one may take its "
+        "place with --replace.",
     ),
-    "Correct it, or publish it all the same with 'force'.": (
-        "Correct it, or publish it all the same with force=True.",
-        "Correct it, or publish it all the same with --force.",
+    "check": (
+        PublishCheckFailed("It raised.", may_be_forced=True, printed="x"),
+        "It raised.\nNothing was published. Correct it, or publish it all the same with "
+        "force=True.\nIt had printed:\nx",
+        "It raised.\nNothing was published. Correct it, or publish it all the same with "
+        "--force.\nIt had printed:\nx",
     ),
-    "Get one with POST /login and send it as 'Authorization: Bearer <access_token>'.": (
-        "Get one with client.login(username, password).",
-        "Get one with %mlsvc login.",
+    "code": (
+        PublishCheckFailed("It has no code.", may_be_forced=False, printed="x"),
+        "It has no code.\nNothing was published.\nIt had printed:\nx",
+        "It has no code.\nNothing was published.\nIt had printed:\nx",
     ),
-    "There is no file 'a' in the session. GET /sessions/ID/files lists them.": (
+    "token": (
+        NotAuthenticated(token_was_sent=True),
+        "The token is not valid here. Get one with client.login(username, password).",
+        "The token is not valid here. Get one with %mlsvc login.",
+    ),
+    "file": (
+        FileNotFound("a"),
         "There is no file 'a' in the session. session.list_files() lists them.",
         "There is no file 'a' in the session. %mlsvc files lists them.",
     ),
-    "List yours with GET /api/Iris/V1.0/batch.": (
-        "List yours with client.batches.list(NAME, VERSION).",
-        "List yours with client.batches.list(NAME, VERSION).",
+    "batch": (
+        BatchNotFound("Iris", "V1.0", "b1"),
+        "There is no batch 'b1' of version 'V1.0' of service 'Iris'. List yours with "
+        "client.batches.list(NAME, VERSION).",
+        "There is no batch 'b1' of version 'V1.0' of service 'Iris'. List yours with "
+        "client.batches.list(NAME, VERSION).",
     ),
 }
 
 
-@pytest.mark.parametrize(("sentence", "shown"), SENTENCES.items())
-def test_calls_of_rest_are_shown_in_the_words_of_the_place(
-    sentence: str, shown: tuple[str, str]
+def refused(
+    client: Client, transport: FakeTransport, error: MlsvcServerError, *, is_old: bool = False
+) -> errors.ApiError:
+    """What the client raises for an answer that the server writes."""
+    body = msgspec.json.decode(error_body(error, "r1"))
+    if is_old:
+        body = {name: body[name] for name in ("message", "link", "exceptionType")}
+    transport.answers = [answer(body, error.status)]
+    with pytest.raises(errors.ApiError) as raised:
+        client.services.list()
+    return raised.value
+
+
+@pytest.mark.parametrize("name", ADVISED)
+def test_advice_is_in_the_words_of_the_place(
+    client: Client, transport: FakeTransport, name: str
 ) -> None:
-    error = errors.api_error(404, sentence)
-    assert (error.message, str(error), error.in_notebook()) == (sentence, *shown)
-    assert error._render_traceback_() == [f"NotFound: {shown[1]}"]
+    error, in_program, in_notebook = ADVISED[name]
+    shown = refused(client, transport, error)
+    assert (shown.message, str(shown), shown.in_notebook()) == (
+        error.message,
+        in_program,
+        in_notebook,
+    )
+    assert shown._render_traceback_() == [f"{type(shown).__name__}: {in_notebook}"]
 
 
-def test_no_sentence_of_the_server_names_a_rest_call_here() -> None:
+def test_an_older_servers_message_is_shown_as_it_is(
+    client: Client, transport: FakeTransport
+) -> None:
+    error = ServiceNotFound("a")
+    shown = refused(client, transport, error, is_old=True)
+    assert str(shown) == shown.in_notebook() == shown.reason == error.message
+    assert (shown.code, shown.operation, shown.parameter, shown.inputs) == ("", "", "", {})
+
+
+def test_advice_of_a_newer_server_is_shown_as_it_is(
+    client: Client, transport: FakeTransport
+) -> None:
+    error = MlsvcServerError("No.", advice=Advice("Try PUT /new.", operation="putNew"))
+    assert str(refused(client, transport, error)) == "No. Try PUT /new."
+
+
+def test_each_error_that_advises_a_call_has_words_for_it_here() -> None:
+    """Every ``Advice`` of the server stands in a class whose code the client knows."""
     root = Path(jupyter_mlsvc_server.__file__).parent
-    call = re.compile(r"(GET|POST|PATCH|PUT|DELETE) /|with PATCH")
+    advising = [
+        node
+        for file in root.rglob("*.py")
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        if isinstance(node, ast.ClassDef) and any(map(_makes_advice, ast.walk(node)))
+    ]
+    assert len(advising) > 10
+    operations = {each.id for each in OPERATIONS} | {"GetBatchExecutions"}
+    for node in advising:
+        told = {
+            each.arg: each.value.value
+            for call in ast.walk(node)
+            if isinstance(call, ast.Call)
+            for each in call.keywords
+            if each.arg in {"operation", "parameter"} and isinstance(each.value, ast.Constant)
+        }
+        operation = told.get("operation", "")
+        assert operation in operations | {""}
+        for place in ("program", "notebook"):
+            words = advice(place, _code_of(node), operation, told.get("parameter", ""))  # type: ignore[arg-type]
+            assert words, node.name
+            assert not CALL.search(words)
+
+
+def test_no_sentence_of_the_server_names_a_call_outside_advice() -> None:
+    root = Path(jupyter_mlsvc_server.__file__).parent
     sentences = [
         text
         for file in root.rglob("*.py")
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
-        if isinstance(node, ast.Call)
+        if isinstance(node, ast.Call) and not _makes_advice(node)
         for text in map(_text, node.args)
-        if call.search(text)
+        if CALL.search(text)
     ]
-    assert len(sentences) > 10
-    for sentence in sentences:
-        error = errors.api_error(400, sentence)
-        for shown in (str(error), *error._render_traceback_()):
-            assert not call.search(shown), shown
+    assert sentences == []
+
+
+def _makes_advice(node: ast.AST) -> bool:
+    return isinstance(node, ast.Call) and getattr(node.func, "id", "") == "Advice"
+
+
+def _code_of(node: ast.ClassDef) -> str:
+    (code,) = [
+        each.value.value
+        for each in node.body
+        if isinstance(each, ast.Assign)
+        and isinstance(each.value, ast.Constant)
+        and ast.unparse(each.targets[0]) == "code"
+    ]
+    return str(code)
 
 
 def _text(node: ast.expr) -> str:

@@ -26,6 +26,17 @@ def test_the_client_needs_neither_ipython_nor_numpy_nor_the_server() -> None:
     assert "jupyter_mlsvc_server" not in loaded
 
 
+def test_loading_the_extension_loads_no_client_yet() -> None:
+    loaded = loaded_after(
+        "from IPython.core.interactiveshell import InteractiveShell\n"
+        "InteractiveShell.instance().run_line_magic('load_ext', 'jupyter_mlsvc')"
+    )
+    assert "jupyter_mlsvc.magics.publish" in loaded
+    assert not loaded & {"requests", "ipywidgets", "tqdm", "pandas", "numpy", "cloudpickle"}
+    assert not {name for name in loaded if name.startswith("jupyter_mlsvc.planning")}
+    assert "jupyter_mlsvc.client.client" not in loaded
+
+
 @pytest.mark.parametrize("name", jupyter_mlsvc.__all__)
 def test_each_public_name_is_there(name: str) -> None:
     assert getattr(jupyter_mlsvc, name) is not None

@@ -119,7 +119,7 @@ def test_inputs_may_have_any_name(
         transport.answers = [answer(RESULT)]
         call()
         assert sent(transport.requests[0]) == values
-    assert service.form(**values).inputs == values
+    assert jupyter_mlsvc.form(service, **values).inputs == values
 
 
 @given(names=NAMES)
@@ -140,7 +140,7 @@ def test_inputs_of_sessions_and_batches_may_have_any_name(
             }
         )
     ]
-    client.sessions.execute("s1", "1", values)
+    client.sessions.with_id("s1").execute("1", values)
     given = {each["name"]: each["value"] for each in sent(transport.requests[0])["inputParameters"]}
     assert given == values
 
@@ -184,7 +184,7 @@ def test_keywords_are_as_python_has_them(client: Client, transport: FakeTranspor
     assert sent(transport.requests[0]) == {MU: 1.5, "b": 2}
     with pytest.raises(TypeError, match="two values"):
         service(1.5, **{MICRO: 2})
-    assert service.form(**{MICRO: 2.5, "b": 1}).inputs == {MU: 2.5, "b": 1}
+    assert jupyter_mlsvc.form(service, **{MICRO: 2.5, "b": 1}).inputs == {MU: 2.5, "b": 1}
 
 
 def test_outputs_are_found_in_either_spelling() -> None:

@@ -80,7 +80,7 @@ def test_what_is_too_large_is_refused_before_it_is_written(
         for words in ("12 MB", "takes 1 MB", "%batch", "MlsvcApp.max_body_bytes"):
             assert words in str(caught.value)
     with pytest.raises(PayloadTooLarge):
-        client.sessions.execute("s1", "y = rows", inputs={"rows": values})
+        client.sessions.with_id("s1").execute("y = rows", inputs={"rows": values})
     assert [request.path for request in transport.requests] == ["/status"]
 
 

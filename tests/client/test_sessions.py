@@ -10,7 +10,6 @@ import pytest
 from jupyter_mlsvc.client.client import Client
 from jupyter_mlsvc.client.events import Finished, StreamText
 from jupyter_mlsvc.client.session import Session
-from jupyter_mlsvc.client.sessions import Sessions
 from jupyter_mlsvc.client.transport import ApiRequest, ApiResponse
 from jupyter_mlsvc.errors import (
     ConnectionFailed,
@@ -145,7 +144,7 @@ def test_code_that_raises_raises_here(session: Session, transport: FakeTransport
 
 def test_the_route_itself_tells_by_its_result(client: Client, transport: FakeTransport) -> None:
     transport.answers = [answer(FAILED)]
-    result = client.sessions.execute("i1", "x")
+    result = client.sessions.with_id("i1").execute("x", check=False)
     assert not result.success
     with pytest.raises(RemoteExecutionError):
         result.raise_for_error()
@@ -166,7 +165,7 @@ def test_the_last_line_of_a_traceback_is_understood(
     client: Client, transport: FakeTransport, line: str, expected: Any
 ) -> None:
     transport.answers = [answer({**OK, "success": False, "errorMessage": line})]
-    error = client.sessions.execute("i1", "x").error
+    error = client.sessions.with_id("i1").execute("x", check=False).error
     assert error is not None
     assert (error.type_name, error.message) == expected
 
@@ -327,20 +326,20 @@ def test_closing_a_closed_session_is_harmless(session: Session, transport: FakeT
 
 
 ROUTES = [
-    (lambda s: s.close("i1", force=True), "DELETE", "/sessions/i1/force", "Closed."),
-    (lambda s: s.cancel("i1"), "POST", "/sessions/i1/cancel", "Cancelled."),
+    (lambda s: s.close(force=True), "DELETE", "/sessions/i1/force", "Closed."),
+    (lambda s: s.cancel(), "POST", "/sessions/i1/cancel", "Cancelled."),
     (
-        lambda s: s.console_output("i1"),
+        lambda s: s.console_output(),
         "GET",
         "/sessions/i1/console-output",
         {"consoleOutput": "x"},
     ),
-    (lambda s: s.history("i1"), "GET", "/sessions/i1/history", ["a"]),
-    (lambda s: s.list_files("i1"), "GET", "/sessions/i1/files", ["a"]),
-    (lambda s: s.download_file("i1", "a"), "GET", "/sessions/i1/files/a", "bytes"),
-    (lambda s: s.delete_file("i1", "a"), "DELETE", "/sessions/i1/files/a", "Deleted."),
-    (lambda s: s.list_objects("i1"), "GET", "/sessions/i1/workspace", ["a"]),
-    (lambda s: s.delete_object("i1", "a"), "DELETE", "/sessions/i1/workspace/a", "Deleted."),
+    (lambda s: s.history(), "GET", "/sessions/i1/history", ["a"]),
+    (lambda s: s.list_files(), "GET", "/sessions/i1/files", ["a"]),
+    (lambda s: s.download_file("a"), "GET", "/sessions/i1/files/a", "bytes"),
+    (lambda s: s.delete_file("a"), "DELETE", "/sessions/i1/files/a", "Deleted."),
+    (lambda s: s.list_objects(), "GET", "/sessions/i1/workspace", ["a"]),
+    (lambda s: s.delete_object("a"), "DELETE", "/sessions/i1/workspace/a", "Deleted."),
 ]
 
 
@@ -348,11 +347,11 @@ ROUTES = [
 def test_each_route_is_a_method(
     client: Client,
     transport: FakeTransport,
-    call: Callable[[Sessions], object],
+    call: Callable[[Session], object],
     method: str,
     path: str,
     body: object,
 ) -> None:
     transport.answers = [answer(body)]
-    call(client.sessions)
+    call(client.sessions.with_id("i1"))
     assert asked(transport) == [(method, path)]

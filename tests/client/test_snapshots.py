@@ -5,7 +5,6 @@ from pathlib import Path
 import pytest
 
 from jupyter_mlsvc.client.client import Client
-from jupyter_mlsvc.client.session import Session
 from jupyter_mlsvc.errors import ConnectionFailed
 
 from .fake import FakeTransport, answer, lines
@@ -32,7 +31,7 @@ def test_a_snapshot_tells_what_it_left_out(client: Client, transport: FakeTransp
 def test_the_session_is_given_as_an_object_or_by_its_id(
     client: Client, transport: FakeTransport
 ) -> None:
-    session = Session(client.sessions, "i1", "train")
+    session = client.sessions.with_id("i1")
     transport.answers = [answer({"snapshotId": "s1"}, 201), answer("Loaded.")]
     client.snapshots.create(session).load(session)
     assert [r.path for r in transport.requests] == [

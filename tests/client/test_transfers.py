@@ -16,7 +16,7 @@ LARGE = bytes(range(256)) * 4000
 
 @pytest.fixture
 def session(client: Client) -> Session:
-    return Session(client.sessions, "i1", "train")
+    return client.sessions.with_id("i1")
 
 
 @pytest.fixture

@@ -80,7 +80,7 @@ def test_a_server_that_does_not_answer_is_told_apart() -> None:
         silent.listen()
         client = Client(f"http://127.0.0.1:{silent.getsockname()[1]}", "token", timeout=(1, 0.2))
         with pytest.raises(ConnectionFailed, match="it did not answer in time"):
-            client.sessions.cancel("s1")
+            client.sessions.with_id("s1").cancel()
 
 
 def test_an_unknown_host_is_told_apart() -> None:
@@ -110,7 +110,7 @@ def test_netrc_does_not_replace_the_token(
 
 def test_path_segments_are_quoted(recorder: Recorder) -> None:
     client = Client(recorder.url, "token")
-    client.sessions.delete_file("a/b", "my file?.txt")
+    client.sessions.with_id("a/b").delete_file("my file?.txt")
     assert recorder.seen[0][1] == "/sessions/a%2Fb/files/my%20file%3F.txt"
 
 

@@ -8,7 +8,6 @@ from IPython.core.completer import provisionalcompleter
 from IPython.core.interactiveshell import InteractiveShell
 
 from jupyter_mlsvc.client.client import Client
-from jupyter_mlsvc.client.session import Session
 from jupyter_mlsvc.client.transport import ApiRequest, ApiResponse
 from jupyter_mlsvc.errors import ConnectionFailed
 from jupyter_mlsvc.magics.connection import MlsvcConnection
@@ -81,7 +80,7 @@ def names(connection: MlsvcConnection) -> Iterator[Names]:
     names = Names()
     client = Client("http://fake:1", "token", transport=names)
     connection._client = client
-    connection._current = Session(client.sessions, "train", "train")
+    connection._current = client.sessions.with_id("train")
     connection.namespace.update(mine_a=1, mine_b=2)
     yield names
     names.answers.set()

@@ -96,13 +96,13 @@ def test_history_and_console_show_themselves(run: Run, on_server: InteractiveShe
 def test_the_console_is_read_while_code_runs(run: Run, connection: MlsvcConnection) -> None:
     session = connection.new("busy")
     code = "import time\nprint('on', flush=True)\ntime.sleep(30)"
-    execution = session._sessions.start_execution(session.id, code)
+    execution = session.start_execution(code)
     for _ in range(200):
         if "on" in run("%mlsvc console").value:
             break
     else:
         pytest.fail("it was not shown while the code ran")
-    connection.client.sessions.cancel(session.id, execution)
+    session.cancel(execution)
 
 
 def test_what_differs_is_told(run: Run, on_server: InteractiveShell) -> None:
@@ -197,8 +197,8 @@ def test_two_notebooks_do_not_interrupt_each_other(run: Run, connection: MlsvcCo
         raise KeyboardInterrupt
 
     # Interrupted while it waits behind the other's code.
-    execution = session._sessions.start_execution(session.id, "waited = 1", execution_id="mine")
-    session._sessions.cancel(session.id, execution)
+    execution = session.start_execution("waited = 1", execution_id="mine")
+    session.cancel(execution)
     with pytest.raises(KeyboardInterrupt):
         session.run("print('now')", on_event=interrupt)
     other.join(30)

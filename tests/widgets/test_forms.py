@@ -172,7 +172,7 @@ def refusal(body: bytes, **types: str) -> BadRequest:
     )
     with pytest.raises(Misfit) as caught:
         Exchange(served, input_decoder).inputs(body)
-    return BadRequest(str(caught.value), status=400)
+    return BadRequest(str(caught.value), status=400, inputs=caught.value.inputs)
 
 
 def test_a_refusal_that_names_inputs_is_told_beside_them(form: CallForm, answers: Answers) -> None:

@@ -157,8 +157,8 @@ def test_a_session_is_interrupted_kept_and_closed(page: FrontEnd) -> None:
         "%load_ext jupyter_mlsvc\n%mlsvc session new working\n"
         "working = p.state.connect().session('working')\n"
         "import threading\n"
-        "done = threading.Thread(target=lambda: working._sessions.execute("
-        "working.id, 'import time; time.sleep(60)'))\ndone.start()"
+        "done = threading.Thread(target=lambda: working.execute("
+        "'import time; time.sleep(60)', check=False))\ndone.start()"
     )
     page.wait_until(lambda: page.options(1) == ["working  (busy)"])
     page.click("Interrupt")

@@ -2,38 +2,22 @@ import { TranslationBundle } from '@jupyterlab/translation';
 import { ReactWidget, UseSignal } from '@jupyterlab/ui-components';
 import * as React from 'react';
 
-import { IDraft, Problem } from './draft';
+import { IDraft } from './draft';
 import { IFailure, PublishModel } from './model';
+import { Area, Text } from './fields';
 import { Identity } from './identity';
 import { IsolationChoice } from './isolation';
 import { KindChoice } from './kind';
 import { OtherNames } from './names';
 import { Parameters } from './parameters';
 import { PlaceChoice } from './place';
+import { IFormProps } from './props';
 import { Result } from './result';
-import { INameCheck, ISuggestion } from './suggestion';
 
 /**
  * Gets the package into the environment of the kernel; a line for a cell.
  */
 const INSTALL = '%pip install --upgrade jupyter-mlsvc';
-
-/**
- * What the parts of the form share.
- */
-export interface IFormProps {
-  suggestion: ISuggestion;
-  draft: IDraft;
-  problems: readonly Problem[];
-
-  /**
-   * Whether name and version can be taken; null where that is not known.
-   */
-  naming: INameCheck | null;
-  isDisabled: boolean;
-  trans: TranslationBundle;
-  edit: (change: Partial<IDraft>) => void;
-}
 
 /**
  * The body of the dialog: what was found out, to correct.
@@ -284,79 +268,5 @@ function More(props: IFormProps): React.ReactElement {
         />
       </details>
     </>
-  );
-}
-
-interface IFieldProps {
-  label: string;
-  value: string;
-  placeholder?: string;
-  problem?: string | null;
-  input?: React.Ref<HTMLInputElement>;
-
-  /**
-   * Name of the field, for those who look for it in the page.
-   */
-  field?: string;
-  onChange: (value: string) => void;
-}
-
-/**
- * A labelled line of text.
- */
-export function Text(props: IFieldProps): React.ReactElement {
-  const { label, value, placeholder, problem = null, input, field, onChange } = props;
-  const id = React.useId();
-  return (
-    <div className="jp-MlsvcPublish-field">
-      <label htmlFor={id}>{label}</label>
-      <input
-        id={id}
-        ref={input}
-        data-field={field}
-        className="jp-mod-styled"
-        value={value}
-        placeholder={placeholder}
-        spellCheck={false}
-        autoComplete="off"
-        aria-invalid={problem !== null}
-        aria-describedby={problem === null ? undefined : `${id}-problem`}
-        onChange={event => {
-          onChange(event.target.value);
-        }}
-      />
-      {problem !== null && (
-        <span className="jp-MlsvcPublish-problem" id={`${id}-problem`}>
-          {problem}
-        </span>
-      )}
-    </div>
-  );
-}
-
-function Area(props: IFieldProps & { rows: number }): React.ReactElement {
-  const { label, value, rows, problem = null, onChange } = props;
-  const id = React.useId();
-  return (
-    <div className="jp-MlsvcPublish-field">
-      <label htmlFor={id}>{label}</label>
-      <textarea
-        id={id}
-        className="jp-mod-styled jp-MlsvcPublish-code"
-        value={value}
-        rows={rows}
-        spellCheck={false}
-        aria-invalid={problem !== null}
-        aria-describedby={problem === null ? undefined : `${id}-problem`}
-        onChange={event => {
-          onChange(event.target.value);
-        }}
-      />
-      {problem !== null && (
-        <span className="jp-MlsvcPublish-problem" id={`${id}-problem`}>
-          {problem}
-        </span>
-      )}
-    </div>
   );
 }

@@ -1,7 +1,8 @@
 import * as React from 'react';
 
 import { Problem } from './draft';
-import { IFormProps, Text } from './form';
+import { Text } from './fields';
+import { IFormProps } from './props';
 
 /**
  * Name and version, with what is wrong with them and a way out.

@@ -1,6 +1,6 @@
 import * as React from 'react';
 
-import { IFormProps } from './form';
+import { IFormProps } from './props';
 
 /**
  * What becomes a service; a choice where the cell makes a model.

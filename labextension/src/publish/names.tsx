@@ -2,7 +2,7 @@ import * as React from 'react';
 
 import { formatBytes } from '../components';
 import { IDraft, otherNames, parameterDraft, typeOfObject } from './draft';
-import { IFormProps } from './form';
+import { IFormProps } from './props';
 import { IWorkspaceObject } from './suggestion';
 
 /**

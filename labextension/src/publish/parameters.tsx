@@ -3,7 +3,7 @@ import { addIcon, closeIcon } from '@jupyterlab/ui-components';
 import * as React from 'react';
 
 import { IParameterDraft, parameterDraft, Problem } from './draft';
-import { IFormProps } from './form';
+import { IFormProps } from './props';
 import { PARAMETER_TYPES } from './suggestion';
 
 /**

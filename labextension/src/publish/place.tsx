@@ -2,7 +2,7 @@ import * as React from 'react';
 
 import { formatBytes } from '../components';
 import { Place } from './draft';
-import { IFormProps } from './form';
+import { IFormProps } from './props';
 import { ISuggestion } from './suggestion';
 
 /**

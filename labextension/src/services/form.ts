@@ -235,7 +235,7 @@ export class TryForm implements IDisposable {
       }
       const trouble = troubleOf(error);
       if (error instanceof MlsvcError && error.status === 400) {
-        this._problems = new Map(problemsOf(trouble.message, this.inputs));
+        this._problems = new Map(problemsOf(error, this.inputs));
       }
       return { state: 'failed', milliseconds: performance.now() - since, trouble };
     }
@@ -264,23 +264,13 @@ export class TryForm implements IDisposable {
 }
 
 /**
- * Find the inputs that a refusal is about.
- *
- * The server says one sentence for each input that does not fit, with the input's name first:
- * `Input x[2] must be a number, got a string. Input 'y' (numeric) is missing.`
+ * Return what a refusal says of the inputs that the form has.
  */
 export function problemsOf(
-  message: string,
+  error: MlsvcError,
   inputs: readonly IParameterDefinition[]
 ): [name: string, problem: string][] {
-  const found: [string, string][] = [];
-  for (const sentence of message.split(/(?<=\.) (?=Input )/)) {
-    const name = /^Input '?([^\s'[]+)/.exec(sentence)?.[1];
-    if (name !== undefined && inputs.some(input => input.name === name)) {
-      found.push([name, sentence]);
-    }
-  }
-  return found;
+  return Object.entries(error.inputs).filter(([name]) => inputs.some(input => input.name === name));
 }
 
 function readKept(state: PanelState): KeptTexts {

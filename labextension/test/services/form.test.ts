@@ -101,7 +101,11 @@ describe('TryForm', () => {
         new MlsvcError(
           'Input row[1] must be a number, got a string. Input x must be smaller.',
           400,
-          'BadRequestException'
+          'BadRequestException',
+          {
+            row: 'Input row[1] must be a number, got a string.',
+            x: 'Input x must be smaller.'
+          }
         )
       )
     );
@@ -161,13 +165,12 @@ describe('TryForm', () => {
 });
 
 describe('problemsOf', () => {
-  it('finds inputs in the sentences of the server', () => {
+  it('has what the server says of inputs of the form', () => {
     const inputs = SERVICE.inputParameterDefinitions ?? [];
-    expect(problemsOf("Input 'x' (numeric) is missing. Input row must be it.", inputs)).toEqual([
-      ['x', "Input 'x' (numeric) is missing."],
-      ['row', 'Input row must be it.']
-    ]);
-    expect(problemsOf('The queue is full.', inputs)).toEqual([]);
+    const said = { x: "Input 'x' (numeric) is missing.", row: 'Input row must be it.' };
+    const error = new MlsvcError('Both.', 400, 'BadRequestException', { ...said, other: 'No.' });
+    expect(problemsOf(error, inputs)).toEqual(Object.entries(said));
+    expect(problemsOf(new MlsvcError('The queue is full.', 400), inputs)).toEqual([]);
   });
 });
 

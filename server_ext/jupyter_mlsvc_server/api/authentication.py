@@ -7,7 +7,7 @@ from urllib.parse import unquote
 
 from jupyter_mlsvc_server.api.request import ApiRequest
 from jupyter_mlsvc_server.auth.principal import Principal, Role
-from jupyter_mlsvc_server.errors import BadRequest, Unauthorized
+from jupyter_mlsvc_server.errors import BadRequest, NotAuthenticated, Unauthorized
 from jupyter_mlsvc_server.formats.host import USER_HEADER
 
 
@@ -54,11 +54,7 @@ def bearer_token(authorization: str) -> str | None:
 
 def nobody_known(*, token_was_sent: bool) -> Unauthorized:
     """Make the error for a caller who could not be identified."""
-    wrong = "The token is not valid here" if token_was_sent else "This call needs a token"
-    return Unauthorized(
-        f"{wrong}. Get one with POST /login and send it as 'Authorization: Bearer <access_token>'.",
-        token_was_sent=token_was_sent,
-    )
+    return NotAuthenticated(token_was_sent=token_was_sent)
 
 
 def _user_name(header: str) -> str:

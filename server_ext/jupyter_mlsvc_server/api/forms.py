@@ -178,6 +178,22 @@ class FormUploads:
     def __init__(self, staging: Staging) -> None:
         self._staging = staging
 
+    async def read_file(self, request: ApiRequest) -> Path:
+        """Write the whole body to a file, which is there until the request has been answered.
+
+        Raises
+        ------
+        BadRequest, PayloadTooLarge
+            As :meth:`ApiRequest.pieces`.
+        """
+        folder = await asyncio.to_thread(self._staging.folder)
+        request.ended.push_async_callback(asyncio.to_thread, shutil.rmtree, folder, True)
+        file = _BodyFile(folder / "body")
+        async for piece in request.pieces():
+            await file.write(piece)
+        await file.flush()
+        return folder / "body"
+
     async def read(self, request: ApiRequest, *known: str) -> Form:
         """Read the form that was sent, which may have the parts that are named.
 
@@ -207,6 +223,27 @@ class FormUploads:
             )
         except UnknownMember as error:
             raise BadRequest(f"The form does not fit: {error}") from None
+
+
+class _BodyFile:
+    """Writes a body to a file, some of it at a time."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._unwritten = bytearray()
+
+    async def write(self, piece: bytes) -> None:
+        self._unwritten += piece
+        if len(self._unwritten) >= _WRITE_BYTES:
+            await self.flush()
+
+    async def flush(self) -> None:
+        data, self._unwritten = self._unwritten, bytearray()
+        await asyncio.to_thread(self._append, data)
+
+    def _append(self, data: bytearray) -> None:
+        with self._path.open("ab") as file:
+            file.write(data)
 
 
 def _extended_name(segment: MultipartSegment) -> str:

@@ -29,12 +29,15 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 
 from jupyter_mlsvc_server.api.head_cache import END, CallHead
 from jupyter_mlsvc_server.api.responses import error_body
-from jupyter_mlsvc_server.errors import BadRequest, MlsvcServerError
+from jupyter_mlsvc_server.errors import BadRequest, MlsvcServerError, TooManyRequests
 from jupyter_mlsvc_server.scoring.engine import ScoringAnswer
 from jupyter_mlsvc_server.scoring.link import Call
 
 if TYPE_CHECKING:
     from jupyter_mlsvc_server.api.http_server import HttpServer
+
+_MOST_WAITING: Final = 1000
+"""Requests that may wait for those before them; a single read can hold many thousands."""
 
 _OFFERS: Final = frozenset({b"connection", b"http2-settings", b"upgrade"})
 
@@ -145,6 +148,13 @@ class Protocol(HttpToolsProtocol):
 
     Requests are answered one after the other, in the order they came.
     """
+
+    # Besides, Python finds attributes faster while an object has at most thirty in its dictionary.
+    __slots__ = (
+        "_begun_in_read", "_broken", "_call", "_chunks", "_fresh", "_head_at", "_head_bytes",
+        "_heard_at", "_is_host", "_is_in_head", "_limits", "_lingering_since", "_read_bytes",
+        "_running", "_score", "_server", "_stuck_at", "_taking",
+    )  # fmt: skip
 
     def __init__(self, server: HttpServer) -> None:
         super().__init__(server.config, server.state, {}, server.loop)
@@ -323,6 +333,12 @@ class Protocol(HttpToolsProtocol):
                 if is_free and self._score.admits(head.token):
                     self._running = self._taking = head
                     return
+        if len(self.pipeline) >= _MOST_WAITING:
+            raise TooManyRequests(
+                f"More than {_MOST_WAITING:,} requests were sent before their answers were there. "
+                "Send fewer at once.",
+                retry_after=1,
+            )
         cycle = self._taking = self._cycle(method.decode(), version)
         cycle.keep_alive = is_kept_alive
         self.pipeline.appendleft((cycle, self.app))

@@ -159,7 +159,8 @@ def error_body(error: MlsvcServerError, request_id: str) -> bytes:
     message = error.message or (
         f"The server failed to answer; its log has the reason under {request_id}."
     )
-    return msgspec.json.encode(Problem(message=message, exception_type=error.exception_type))
+    problem = Problem(message=message, exception_type=error.exception_type, **error.details)
+    return msgspec.json.encode(problem)
 
 
 def error_response(error: MlsvcServerError, request_id: str) -> Response:

@@ -32,7 +32,7 @@ from jupyter_mlsvc_server.sessions.log import to_json
 from jupyter_mlsvc_server.sessions.manager import SessionManager
 from jupyter_mlsvc_server.sessions.session import Session
 
-_CHUNK_BYTES: Final = 2**20
+_CHUNK_BYTES: Final = 2**18
 _SESSION: Final = "/sessions/{session_id}"
 
 
@@ -184,15 +184,7 @@ class WorkspaceRoutes:
         """Send a file in pieces (contract: ``getSessionFile``)."""
         session = await self._sessions.get(request.principal, session_id)
         file = await session.open_file(file_name)
-        return StreamedResponse(
-            _pieces_of(file),
-            headers={
-                "Content-Type": "application/octet-stream",
-                "Content-Length": str(file.size),
-                **named(file_name),
-            },
-            closing=file.stream,
-        )
+        return _file_response(file, file_name)
 
     async def delete_file(self, request: ApiRequest, session_id: str, file_name: str) -> Response:
         """Delete a file (contract: ``deleteSessionFile``)."""
@@ -219,13 +211,13 @@ class WorkspaceRoutes:
     async def get_object(self, request: ApiRequest, session_id: str, object_name: str) -> Response:
         """Send an object as a pickle, in R as RData (contract: ``getWorkspaceObject``)."""
         session = await self._sessions.get(request.principal, session_id)
-        data = await session.get_object(object_name)
-        return bytes_response(data, file_name=object_name + session.object_suffix)
+        file = await session.get_object(object_name)
+        return _file_response(file, object_name + session.object_suffix)
 
     async def set_object(self, request: ApiRequest, session_id: str, object_name: str) -> Response:
         """Set an object from its bytes (contract: ``setWorkspaceObject``)."""
         session = await self._sessions.get(request.principal, session_id)
-        await session.set_object(object_name, await request.body())
+        await session.set_object(object_name, await self._forms.read_file(request))
         return json_response(f"Set {object_name}.")
 
     async def delete_object(
@@ -255,6 +247,19 @@ async def _with_heartbeat(
             session.touch()
     finally:
         pending.cancel()
+
+
+def _file_response(file: OpenFile, name: str) -> StreamedResponse:
+    """Send a file in pieces, to be kept under a name."""
+    return StreamedResponse(
+        _pieces_of(file),
+        headers={
+            "Content-Type": "application/octet-stream",
+            "Content-Length": str(file.size),
+            **named(name),
+        },
+        closing=file.stream,
+    )
 
 
 async def _pieces_of(file: OpenFile) -> AsyncGenerator[bytes]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from jupyter_mlsvc_server.errors import (
+    Advice,
     BadRequest,
     Conflict,
     MlsvcServerError,
@@ -23,9 +24,12 @@ class WrongCredentials(Unauthorized):
 class InvalidAccessToken(Unauthorized):
     """The token is forged, of another server, or was made invalid."""
 
+    code = "InvalidAccessToken"
+
     def __init__(self) -> None:
         super().__init__(
-            "The access token is not valid (any more). Get a new one with POST /login.",
+            "The access token is not valid (any more).",
+            advice=Advice("Get a new one with POST /login.", operation="login"),
             token_was_sent=True,
         )
 
@@ -33,9 +37,12 @@ class InvalidAccessToken(Unauthorized):
 class ExpiredAccessToken(Unauthorized):
     """The token has had its time."""
 
+    code = "ExpiredAccessToken"
+
     def __init__(self) -> None:
         super().__init__(
-            "The access token has expired. Get a new one with POST /login/refreshToken.",
+            "The access token has expired.",
+            advice=Advice("Get a new one with POST /login/refreshToken.", operation="renewToken"),
             token_was_sent=True,
         )
 
@@ -43,9 +50,12 @@ class ExpiredAccessToken(Unauthorized):
 class InvalidRefreshToken(Unauthorized):
     """The refresh token is unknown, expired, used already or revoked."""
 
+    code = "InvalidRefreshToken"
+
     def __init__(self) -> None:
         super().__init__(
-            "The refresh token is not valid (any more). Get a new one with POST /login."
+            "The refresh token is not valid (any more).",
+            advice=Advice("Get a new one with POST /login.", operation="login"),
         )
 
 

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from jupyter_mlsvc_server.errors import BadRequest, NotFound, PayloadTooLarge
+from jupyter_mlsvc_server.errors import Advice, BadRequest, NotFound, PayloadTooLarge
 
 
 class BatchNotFound(NotFound):
     """No such batch, or another person's, which looks the same from outside."""
 
+    code = "BatchNotFound"
+
     def __init__(self, name: str, version: str, batch_id: str) -> None:
         super().__init__(
-            f"There is no batch {batch_id!r} of version {version!r} of service {name!r}. "
-            f"List yours with GET /api/{name}/{version}/batch."
+            f"There is no batch {batch_id!r} of version {version!r} of service {name!r}.",
+            advice=Advice(
+                f"List yours with GET /api/{name}/{version}/batch.",
+                operation="GetBatchExecutions",
+            ),
         )
 
 

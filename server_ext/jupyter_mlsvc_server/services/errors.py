@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from jupyter_mlsvc.wire.suggestions import did_you_mean
-from jupyter_mlsvc_server.errors import BadRequest, Conflict, Forbidden, NotFound
+from jupyter_mlsvc_server.errors import Advice, BadRequest, Conflict, Forbidden, NotFound
 
 
 class ServiceNotFound(NotFound):
@@ -19,22 +19,38 @@ class ServiceNotFound(NotFound):
         Versions of the service, or names where it has none; what was meant may be among them.
     """
 
+    code = "ServiceNotFound"
+
     def __init__(self, name: str, version: str | None = None, known: Iterable[str] = ()) -> None:
         what, wanted = f"service {name!r}", name
         if version is not None:
             what, wanted = f"version {version!r} of service {name!r}", version
         meant = did_you_mean(wanted, known)
-        super().__init__(f"There is no {what}.{meant} List what is published with GET /services.")
+        super().__init__(
+            f"There is no {what}.{meant}",
+            advice=Advice(
+                "List what is published with GET /services.", operation="getAllWebServices"
+            ),
+        )
 
 
 class ServiceExists(Conflict):
     """The version is taken."""
 
+    code = "ServiceExists"
+
     def __init__(self, name: str, version: str, *, may_be_replaced: bool = False) -> None:
         advice = "Publish another version, change this one with PATCH, or delete it first."
         if may_be_replaced:
             advice += " It never answered a call, so this one may take its place with 'replace'."
-        super().__init__(f"Version {version!r} of service {name!r} exists already. {advice}")
+        super().__init__(
+            f"Version {version!r} of service {name!r} exists already.",
+            advice=Advice(
+                advice,
+                operation="patchWebServiceVersion",
+                parameter="replace" if may_be_replaced else "",
+            ),
+        )
 
 
 class ServiceHasAnswered(Conflict):
@@ -60,10 +76,19 @@ class PublishCheckFailed(BadRequest):
         What it had printed by then.
     """
 
+    code = "PublishCheckFailed"
+
     def __init__(self, problem: str, *, may_be_forced: bool, printed: str = "") -> None:
-        advice = " Correct it, or publish it all the same with 'force'." if may_be_forced else ""
-        output = f"\nIt had printed:\n{printed}" if printed else ""
-        super().__init__(f"{problem}\nNothing was published.{advice}{output}")
+        advice = None
+        if may_be_forced:
+            advice = Advice(
+                "Correct it, or publish it all the same with 'force'.", parameter="force"
+            )
+        super().__init__(f"{problem}\nNothing was published.", advice=advice)
+        if printed:
+            self.details |= {"reason": f"{problem}\nNothing was published."}
+            self.details |= {"console_output": printed}
+            self.message += f"\nIt had printed:\n{printed}"
 
 
 class NameIsTaken(Forbidden):
@@ -79,10 +104,15 @@ class NameIsTaken(Forbidden):
 class SnapshotIsNotYours(Forbidden):
     """A service can be made from the publisher's own snapshots only."""
 
+    code = "SnapshotIsNotYours"
+
     def __init__(self, snapshot_id: str) -> None:
         super().__init__(
-            f"Snapshot {snapshot_id!r} belongs to another user. Publish with one of your own; "
-            "list them with GET /snapshots."
+            f"Snapshot {snapshot_id!r} belongs to another user.",
+            advice=Advice(
+                "Publish with one of your own; list them with GET /snapshots.",
+                operation="ListSnapshots",
+            ),
         )
 
 
@@ -94,4 +124,51 @@ class SnapshotOfOtherRuntime(BadRequest):
             f"The snapshot is one of {snapshot_runtime} and the service runs {service_runtime}: "
             f"publish with runtimeType {snapshot_runtime!r}, or with a snapshot of a "
             f"{service_runtime} session."
+        )
+
+
+class ServiceHasCode(BadRequest):
+    """A service with code cannot be changed into a model."""
+
+    code = "ServiceHasCode"
+
+    def __init__(self, runtime_type: str) -> None:
+        super().__init__(
+            f"The service runs code in {runtime_type}.",
+            advice=Advice(
+                "Change it with PATCH /services/{name}/{version}, or publish the model as another "
+                "version.",
+                operation="patchWebServiceVersion",
+            ),
+        )
+
+
+class RealtimeHasNoCode(BadRequest):
+    """A realtime service is not published with code."""
+
+    code = "RealtimeHasNoCode"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "A realtime service is a model without code.",
+            advice=Advice(
+                "Publish it with POST /realtime-services/{name}/{version}.",
+                operation="publishRealtimeWebServiceByNameVersion",
+            ),
+        )
+
+
+class ServiceIsRealtime(BadRequest):
+    """A realtime service cannot be changed into one with code."""
+
+    code = "ServiceIsRealtime"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The service is a realtime one, a model without code.",
+            advice=Advice(
+                "Change it with PATCH /realtime-services/{name}/{version}, or publish the code as "
+                "another version.",
+                operation="patchRealtimeWebServiceByNameVersion",
+            ),
         )

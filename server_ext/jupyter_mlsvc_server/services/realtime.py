@@ -15,6 +15,7 @@ from jupyter_mlsvc.wire.models import ParameterDefinition, PublishCheckRequest
 from jupyter_mlsvc_server.errors import BadRequest
 from jupyter_mlsvc_server.formats.realtime import INPUT, OUTPUT, RUNTIME
 from jupyter_mlsvc_server.scoring.definition import Content
+from jupyter_mlsvc_server.services.errors import ServiceHasCode
 from jupyter_mlsvc_server.services.record import Revision
 from jupyter_mlsvc_server.services.request import check_operation
 
@@ -113,10 +114,7 @@ def next_revision(current: Revision, request: RealtimeRequest) -> Revision:
         As :func:`first_revision`, and for a service with code.
     """
     if current.runtime_type != RUNTIME:
-        raise BadRequest(
-            f"The service runs code in {current.runtime_type}. Change it with "
-            "PATCH /services/{name}/{version}, or publish the model as another version."
-        )
+        raise ServiceHasCode(current.runtime_type)
     return _changed(current, request)
 
 

@@ -16,6 +16,7 @@ from jupyter_mlsvc.wire.values import ValueProblem, plain_input
 from jupyter_mlsvc_server.errors import BadRequest
 from jupyter_mlsvc_server.formats.r_code import RUNTIME as R
 from jupyter_mlsvc_server.formats.realtime import RUNTIME as REALTIME
+from jupyter_mlsvc_server.services.errors import RealtimeHasNoCode, ServiceIsRealtime
 from jupyter_mlsvc_server.services.publish_check import ANY_JSON
 from jupyter_mlsvc_server.services.record import Revision
 
@@ -45,10 +46,7 @@ class RuntimeRule:
         """
         runtime = named or self.default
         if runtime == REALTIME:
-            raise BadRequest(
-                "A realtime service is a model without code. Publish it with "
-                "POST /realtime-services/{name}/{version}."
-            )
+            raise RealtimeHasNoCode
         if runtime not in LANGUAGES:
             raise BadRequest(f"{runtime!r} is no runtimeType; use 'Python' or 'R'.")
         return runtime
@@ -93,10 +91,7 @@ def next_revision(current: Revision, request: PublishWebServiceRequest) -> Revis
         As :func:`first_revision`, and for a runtime other than the service's.
     """
     if current.runtime_type == REALTIME:
-        raise BadRequest(
-            "The service is a realtime one, a model without code. Change it with "
-            "PATCH /realtime-services/{name}/{version}, or publish the code as another version."
-        )
+        raise ServiceIsRealtime
     runtime = _given(request.runtime_type, None)
     if runtime not in {None, current.runtime_type}:
         raise BadRequest(

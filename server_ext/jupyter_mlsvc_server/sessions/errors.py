@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from jupyter_mlsvc_server.errors import (
+    Advice,
     BadRequest,
     Busy,
     Conflict,
@@ -16,8 +17,13 @@ from jupyter_mlsvc_server.errors import (
 class SessionNotFound(NotFound):
     """No such session, or another person's, which looks the same from outside."""
 
+    code = "SessionNotFound"
+
     def __init__(self, session_id: str) -> None:
-        super().__init__(f"There is no session {session_id!r}. List yours with GET /sessions.")
+        super().__init__(
+            f"There is no session {session_id!r}.",
+            advice=Advice("List yours with GET /sessions.", operation="listSessions"),
+        )
 
 
 class SessionStarting(Busy):
@@ -46,10 +52,13 @@ class SessionGone(Gone):
 class TooManySessions(TooManyRequests):
     """The caller has as many sessions as one person may have."""
 
+    code = "TooManySessions"
+
     def __init__(self, limit: int) -> None:
         super().__init__(
-            f"You have {limit} sessions, which is the limit. Close one with DELETE /sessions/ID.",
+            f"You have {limit} sessions, which is the limit.",
             retry_after=60,
+            advice=Advice("Close one with DELETE /sessions/ID.", operation="closeSession"),
         )
 
 
@@ -125,18 +134,26 @@ class AgentRefused(BadRequest):
 class ObjectNotFound(NotFound):
     """No such object in the workspace."""
 
+    code = "ObjectNotFound"
+
     def __init__(self, name: str) -> None:
         super().__init__(
-            f"There is no object {name!r} in the workspace. GET /sessions/ID/workspace lists them."
+            f"There is no object {name!r} in the workspace.",
+            advice=Advice(
+                "GET /sessions/ID/workspace lists them.", operation="listWorkspaceObjects"
+            ),
         )
 
 
 class FileNotFound(NotFound):
     """No such file in the working directory."""
 
+    code = "FileNotFound"
+
     def __init__(self, name: str) -> None:
         super().__init__(
-            f"There is no file {name!r} in the session. GET /sessions/ID/files lists them."
+            f"There is no file {name!r} in the session.",
+            advice=Advice("GET /sessions/ID/files lists them.", operation="listSessionFiles"),
         )
 
 

@@ -21,6 +21,7 @@ from jupyter_mlsvc.wire.names import InvalidName, parameter_name
 from jupyter_mlsvc_server.formats.shown_paths import without_paths
 from jupyter_mlsvc_server.sessions.channel import OVERSIZE
 from jupyter_mlsvc_server.sessions.log import ConsoleText, EventLog
+from jupyter_mlsvc_server.sessions.runtimes import is_syntax_error
 from jupyter_mlsvc_server.storage.clock import now_text
 
 CANCELLED: Final = "KeyboardInterrupt: the execution was cancelled"
@@ -183,6 +184,7 @@ class Execution:
                 "ename": content["ename"],
                 "evalue": message,
                 "traceback": traceback,
+                "isSyntaxError": is_syntax_error(content["ename"], message),
             }
         )
 

@@ -18,11 +18,20 @@ from jupyter_mlsvc_server.sessions.errors import KernelDidNotStart
 # IPython names a cell by a temporary file that nobody else knows.
 _CELL_FILE: Final = re.compile(r" \((?:\d+\.py|<[^<>]*>), line (\d+)\)$")
 
-# These calls are IRkernel's own.
+# IRkernel has one name for all errors, and these calls are its own.
 _R_TOP: Final = "Error in eval(expr, envir, enclos): "
+_R_ERROR: Final = "ERROR"
 _R_SYNTAX: Final = re.compile(
     r"Error in parse\(text = x, srcfile = src\): (?:<text>:(\d+):\d+: )?(.*)"
 )
+
+
+_SYNTAX_ERRORS: Final = frozenset({"SyntaxError", "IndentationError", "TabError"})
+
+
+def is_syntax_error(kind: str, text: str) -> bool:
+    """Return whether code could not be read, by the kind and the text of a kernel's error."""
+    return kind in _SYNTAX_ERRORS or (kind == _R_ERROR and _R_SYNTAX.match(text) is not None)
 
 
 class Runtime(Protocol):
@@ -151,7 +160,7 @@ class RRuntime:
 
     def error_message(self, kind: str, text: str) -> str:
         """Give what R prints: ``Error in f(): no data``, or ``Error: no data`` outside of f."""
-        if kind != "ERROR":  # IRkernel's name for all of them
+        if kind != _R_ERROR:
             return f"{kind}: {text}"
         if found := _R_SYNTAX.match(text):
             return f"Error: {found[2]}" + (f" (line {found[1]})" if found[1] else "")

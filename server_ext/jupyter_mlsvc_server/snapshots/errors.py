@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from jupyter_mlsvc_server.errors import BadRequest, NotFound, PayloadTooLarge
+from jupyter_mlsvc_server.errors import Advice, BadRequest, NotFound, PayloadTooLarge
 
 
 class SnapshotNotFound(NotFound):
     """No such snapshot, or another person's, which looks the same from outside."""
 
+    code = "SnapshotNotFound"
+
     def __init__(self, snapshot_id: str) -> None:
-        super().__init__(f"There is no snapshot {snapshot_id!r}. List yours with GET /snapshots.")
+        super().__init__(
+            f"There is no snapshot {snapshot_id!r}.",
+            advice=Advice("List yours with GET /snapshots.", operation="ListSnapshots"),
+        )
 
 
 class SnapshotTooLarge(PayloadTooLarge):
@@ -25,10 +30,13 @@ class SnapshotTooLarge(PayloadTooLarge):
 class QuotaExceeded(PayloadTooLarge):
     """The caller's snapshots hold as much as one person's may."""
 
+    code = "QuotaExceeded"
+
     def __init__(self, quota: int) -> None:
         super().__init__(
             f"Your snapshots would hold more than {quota:,} bytes, which is the limit for one "
-            "person. Delete some with DELETE /snapshots/{id}."
+            "person.",
+            advice=Advice("Delete some with DELETE /snapshots/{id}.", operation="DeleteSnapshot"),
         )
 
 
@@ -42,10 +50,14 @@ class InvalidSnapshotName(BadRequest):
 class InvalidArchive(BadRequest):
     """An archive that was sent is no snapshot, or not a whole one."""
 
+    code = "InvalidArchive"
+
     def __init__(self, reason: str) -> None:
         super().__init__(
-            f"The archive is no snapshot that could be kept: {reason}. Send one as "
-            "GET /snapshots/{id} gives it."
+            f"The archive is no snapshot that could be kept: {reason}.",
+            advice=Advice(
+                "Send one as GET /snapshots/{id} gives it.", operation="GetSnapshotContent"
+            ),
         )
 
 

@@ -82,15 +82,20 @@ class Exchange:
                 if name not in given:
                     given[name] = msgspec.json.decode(default)
             if len(given) != len(self._inputs):
-                raise Misfit(self._problems(given))
+                raise self._misfit(given)
         try:
             return {name: read(given[name], name) for name, read in self._declared}
         except (KeyError, ValueProblem) as problem:
-            raise Misfit(self._problems(given)) from problem
+            raise self._misfit(given) from problem
 
     def misfit(self, misfit: Misfit) -> tuple[Kind, bytes]:
         """Answer a request that does not fit."""
-        problem = Problem(message=_cut(str(misfit)), exception_type=exception_type(400))
+        message = _cut(misfit.message)
+        problem = Problem(
+            message=message,
+            exception_type=exception_type(400),
+            inputs=misfit.inputs if misfit.inputs and message == misfit.message else UNSET,
+        )
         return Kind.MISFIT, self._encoder.encode(problem)
 
     def result(
@@ -192,22 +197,24 @@ class Exchange:
             # Of what is read as it comes, only a number can be wrong.
             raise Misfit("A number in the body is beyond 1.8e308 and can't be read.") from error
 
-    def _problems(self, given: dict[str, Any]) -> str:
-        """Tell everything that is wrong with what was given."""
-        problems = []
+    def _misfit(self, given: dict[str, Any]) -> Misfit:
+        """Make the error with everything that is wrong with what was given."""
+        inputs = {}
         for name, type_name in self._inputs.items():
             if name not in given:
-                problems.append(f"Input {name!r} ({type_name}) is missing.")
+                inputs[name] = f"Input {name!r} ({type_name}) is missing."
                 continue
             try:
                 self._readers[name](given[name], name)
             except ValueProblem as problem:
-                problems.append(f"Input {problem}")
+                inputs[name] = f"Input {problem}"
+        problems = list(inputs.values())
         extra = [name for name in given if name not in self._inputs]
         problems.extend(map(self._extra, extra[:_MOST_PROBLEMS]))
         if (more := len(problems) + len(extra[_MOST_PROBLEMS:]) - _MOST_PROBLEMS) > 0:
             problems[_MOST_PROBLEMS:] = [f"There are {more:,} more problems."]
-        return " ".join(problems)
+        is_about_inputs = problems == list(inputs.values())
+        return Misfit(" ".join(problems), inputs if is_about_inputs else None)
 
     def _example(self) -> str:
         if not self._inputs:

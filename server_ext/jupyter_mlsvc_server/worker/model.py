@@ -69,19 +69,21 @@ class Model(ABC):
             A column is missing, or there are too many or too few.
         """
         if frame is None:
-            raise Misfit(f"Input {INPUT!r} (data.frame) is null.")
+            raise Misfit.about(INPUT, f"Input {INPUT!r} (data.frame) is null.")
         if self.columns is not None:
             missing = [name for name in self.columns if name not in frame.columns]
             if missing:
-                raise Misfit(
+                raise Misfit.about(
+                    INPUT,
                     f"Input {INPUT!r} lacks {_columns(missing)}; the model takes "
-                    f"{_columns(self.columns)}."
+                    f"{_columns(self.columns)}.",
                 )
             return frame[self.columns]
         if self.width is not None and frame.shape[1] != self.width:
-            raise Misfit(
+            raise Misfit.about(
+                INPUT,
                 f"Input {INPUT!r} has {_count(frame.shape[1])}; the model takes "
-                f"{_count(self.width)}."
+                f"{_count(self.width)}.",
             )
         return frame
 

@@ -160,7 +160,7 @@ class OnnxModel(Model):
                 for i in range(rows)
             ]
             if not runs:
-                raise Misfit(f"Input {INPUT!r} has no rows.")
+                raise Misfit.about(INPUT, f"Input {INPUT!r} has no rows.")
             values = [numpy.concatenate(parts) for parts in zip(*runs, strict=True)]
         else:
             values = self._session.run(names, feeds)
@@ -328,4 +328,4 @@ def _require(values: Any, fits: Any, path: str, expected: str) -> None:
 
 
 def _misfit(path: str, expected: str, got: str) -> Misfit:
-    return Misfit(f"Input {path} must be {expected}, got {got}.")
+    return Misfit.about(INPUT, f"Input {path} must be {expected}, got {got}.")

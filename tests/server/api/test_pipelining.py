@@ -131,6 +131,13 @@ async def test_hundreds_of_requests_sent_at_once_are_all_answered() -> None:
     assert [status for status, _ in answers_in(client.answers)] == [200] * 400
 
 
+async def test_thousands_of_requests_in_one_read_are_not_all_kept() -> None:
+    client = await talk([b"GET / HTTP/1.1\r\n\r\n" * 5000], Limits())
+    statuses = [status for status, _ in answers_in(client.answers)]
+    assert statuses == [200] * 1001 + [429]
+    assert client.is_closed
+
+
 async def test_nothing_is_read_while_requests_wait() -> None:
     """One after the other is answered, and what waits does not grow with what is sent."""
     stub = Stub()

@@ -27,7 +27,7 @@ from jupyter_mlsvc_server.sessions.manager import SessionManager
 from jupyter_mlsvc_server.sessions.session import Session
 from tests.serving import served, tokens_of
 
-from .conftest import Run, request_of
+from .conftest import Run, get_object, request_of, set_object
 
 pytestmark = [pytest.mark.kernel, pytest.mark.asyncio(loop_scope="module")]
 
@@ -55,8 +55,8 @@ async def test_names_are_those_of_python(session: Session) -> None:
     request = ExecuteRequest(code=code, input_parameters=given, output_parameters=[MICRO])
     result = await session.execute(request)
     assert {each.name: each.value for each in result.output_parameters} == {MU: "ndarray"}
-    await session.set_object(MICRO, cloudpickle.dumps(5))
-    assert cloudpickle.loads(await session.get_object(MICRO)) == 5
+    await set_object(session, MICRO, cloudpickle.dumps(5))
+    assert cloudpickle.loads(await get_object(session, MICRO)) == 5
     assert MU in await session.objects()
     await session.delete_object(MICRO)
     assert MU not in await session.objects()
@@ -552,24 +552,24 @@ async def test_cancelling_an_idle_session_does_nothing(session: Session, run: Ru
 
 
 async def test_objects_travel_as_pickles(session: Session, run: Run) -> None:
-    await session.set_object("given", cloudpickle.dumps({"n": [1, 2]}))
+    await set_object(session, "given", cloudpickle.dumps({"n": [1, 2]}))
     assert "given" in await session.objects()
     await run("given['n'].append(3)")
-    assert cloudpickle.loads(await session.get_object("given")) == {"n": [1, 2, 3]}
+    assert cloudpickle.loads(await get_object(session, "given")) == {"n": [1, 2, 3]}
     await session.delete_object("given")
     assert "given" not in await session.objects()
 
 
 async def test_an_object_that_is_not_there_is_not_found(session: Session) -> None:
     with pytest.raises(ObjectNotFound):
-        await session.get_object("nothing_here")
+        await get_object(session, "nothing_here")
     with pytest.raises(ObjectNotFound):
         await session.delete_object("nothing_here")
 
 
 async def test_bytes_that_are_no_pickle_are_refused(session: Session) -> None:
     with pytest.raises(AgentRefused):
-        await session.set_object("bad", b"no pickle")
+        await set_object(session, "bad", b"no pickle")
 
 
 async def test_files_that_the_code_touched_are_told(run: Run) -> None:
