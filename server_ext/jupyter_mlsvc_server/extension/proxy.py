@@ -6,6 +6,8 @@ nothing is kept but the piece on its way, and the slower side sets the pace.
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import http.client
 import logging
 import uuid
@@ -54,8 +56,10 @@ _FOR_JUPYTER: Final = frozenset(
 """Headers of requests that are Jupyter's business, with secrets among them."""
 _FROM_HOSTS: Final = frozenset({USER_HEADER.lower(), SECRET_HEADER.lower()})
 
-_MAX_DISCARDED: Final = 2 * 2**30
-"""Bytes of a body that are read after it was refused, so that the client reads why."""
+_SHORT_BODY: Final = 64 * 2**20
+"""Bytes of a body that is read to its end before an answer that came earlier is passed on."""
+_LINGER: Final = 30.0
+"""Seconds that a longer one is still read after the answer, so that its client reads that."""
 _ANY_SIZE: Final = 2**62
 _METHODS_WITH_BODY: Final = frozenset({"POST", "PUT", "PATCH"})
 _READING: Final = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -97,15 +101,17 @@ class ProxyHandler(APIHandler):
     _exchange: Exchange | None = None
     _refusal: Refusal | None = None
     _passes_body = False
-    _discarded = 0
+    _early_answer: asyncio.Task[None] | None = None
+    _is_early = False
+    """Whether the answer is passed on before the body has come."""
     _is_client_gone = False
-    _is_relaying = False
 
     def initialize(self, server: Supervisor, prefix: str, jupyter_user: str) -> None:
         """Take what :class:`MlsvcExtension` gives."""
         self._server = server
         self._prefix = prefix
         self._jupyter_user = jupyter_user
+        self._body_ended = asyncio.Event()
 
     # --- request -----------------------------------------------------------------------------
 
@@ -121,7 +127,7 @@ class ProxyHandler(APIHandler):
         except (Refusal, ServerUnavailable, web.HTTPError) as error:
             self._refusal = _as_refusal(error)
             self._hide_query()
-            if not self._may_discard_body():
+            if not self._has_short_body():
                 raise self._refusal from None
 
     async def _begin(self, credentials: dict[str, str]) -> None:
@@ -134,29 +140,27 @@ class ProxyHandler(APIHandler):
         self._passes_body = has_length or method in _METHODS_WITH_BODY
         if method in _METHODS_WITH_BODY and not has_length and not is_chunked:
             headers["Content-Length"] = "0"
-        self._exchange = Exchange(await self._server.connect())
+        exchange = self._exchange = Exchange(await self._server.connect())
         if self._is_client_gone:
-            self._exchange.close()
+            exchange.close()
             return
         query = f"?{self.request.query}" if self.request.query else ""
-        self._exchange.begin(method, self._server.upstream.prefix + self._path + query, headers)
+        exchange.begin(method, self._server.upstream.prefix + self._path + query, headers)
         self._hide_query()
+        if not self._has_short_body():
+            self._early_answer = asyncio.create_task(self._answer_early(exchange))
 
     async def data_received(self, chunk: bytes) -> None:
         """Pass a piece of the body on, unless the server answered already."""
         exchange = self._exchange
-        if exchange is None or exchange.has_answer or not self._passes_body:
-            self._discarded += len(chunk)
-            if self._discarded > _MAX_DISCARDED and not self._finished:
-                await self._answer()
-        else:
+        if exchange is not None and not exchange.has_answer and self._passes_body:
             await exchange.send(chunk)
 
-    def _may_discard_body(self) -> bool:
+    def _has_short_body(self) -> bool:
         # An answer before the end of the body closes the connection, which may cost a client that
         # is still sending the answer.
         length = self.request.headers.get("Content-Length", "0")
-        is_short = len(length) <= 10 and length.isdigit() and int(length) <= _MAX_DISCARDED
+        is_short = len(length) <= 10 and length.isdigit() and int(length) <= _SHORT_BODY
         return "Transfer-Encoding" not in self.request.headers and is_short
 
     @property
@@ -235,23 +239,35 @@ class ProxyHandler(APIHandler):
     # --- answer ------------------------------------------------------------------------------
 
     async def _answer(self, *_: str) -> None:
-        """Pass the server's answer on."""
-        if self._finished or self._is_relaying:
-            return
+        """Pass the server's answer on, once the body has come."""
+        self._body_ended.set()
         if self._refusal is not None:
             raise self._refusal
+        if self._is_early and self._early_answer is not None:
+            await asyncio.shield(self._early_answer)
+            return
         exchange = self._exchange
         assert exchange is not None
-        self._is_relaying = True
         if not exchange.has_answer:
             exchange.finish_request()
+        await self._pass_answer(exchange)
+
+    async def _answer_early(self, exchange: Exchange) -> None:
+        """Pass an answer on that the server gives before it has read a long body."""
+        with contextlib.suppress(ServerGone):
+            await exchange.head()
+        if not self._body_ended.is_set():
+            self._is_early = True
+            await self._pass_answer(exchange)
+
+    async def _pass_answer(self, exchange: Exchange) -> None:
         try:
             start_line, headers = await exchange.head()
             await self._relay(exchange, start_line, headers)
         except ServerGone:
             if self._is_client_gone:
                 self._give_up()
-            elif self._headers_written:
+            elif self._headers_written or self._is_early:
                 self._cut_off()
             else:
                 raise Refusal(
@@ -283,18 +299,25 @@ class ProxyHandler(APIHandler):
             self.clear_header(name)
         for name, value in self._passed_on(headers, frozenset()):
             self.add_header(name, value)
+        if self._is_early:
+            self.set_header("Connection", "close")
         # Who follows a stream sees it begin.
         await self.flush()
         if self.request.method != "HEAD" and start_line.code not in _NO_BODY:
             async for chunk in exchange.chunks():
                 self.write(chunk)
                 await self.flush()
+        if self._is_early:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_LINGER):
+                    await self._body_ended.wait()
         await self.finish()
 
     def on_connection_close(self) -> None:
         """Close the connection to the server: nobody waits for its answer."""
         super().on_connection_close()
         self._is_client_gone = True
+        self._body_ended.set()
         self._discard_exchange()
 
     def on_finish(self) -> None:

@@ -196,9 +196,8 @@ class Exchange(HTTPMessageDelegate):
     def close(self) -> None:
         """Close the connection; may be called twice."""
         self._cut_off()
+        # That ends the reading; tornado would log a cancellation as an error.
         self._stream.close()
-        if self._reading is not None:
-            self._reading.cancel()
 
     async def _read(self) -> None:
         try:
@@ -234,6 +233,8 @@ class Exchange(HTTPMessageDelegate):
 
     async def _hand_over(self, chunk: bytes) -> None:
         await self._was_taken.wait()
+        if self._is_cut:
+            return
         self._was_taken.clear()
         self._chunk = chunk
         self._has_news.set()
