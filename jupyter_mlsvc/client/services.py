@@ -380,7 +380,7 @@ class Services:
         return ServiceResult(f"{name} {version}", answer, outputs)
 
     def address(self, name: str, version: str) -> str:
-        """Where programs call a service: at the public door, if that is known."""
+        """Where programs call a service: at the public API, if that is known."""
         return f"{self._api.public_url}/api/{quote(name, safe='')}/{quote(version, safe='')}"
 
     def _listing(self, *path: str) -> looks.Listing[Service]:
