@@ -12,7 +12,7 @@ from typing import Any, Final
 import msgspec
 
 DEFAULT_URL: Final = "http://localhost:12800"
-"""Address of the public door where nothing else is said, as it was ML Server's."""
+"""Address of the public API where nothing else is said, as it was ML Server's."""
 DEFAULT_SESSION: Final = "default"
 _NOTEBOOK: Final = "JPY_SESSION_NAME"
 

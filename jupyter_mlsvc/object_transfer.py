@@ -20,13 +20,19 @@ class Moved:
     size: int
 
 
+class NotSendable(MlsvcError):
+    """An object of the notebook that can't be pickled."""
+
+
 def send(session: Session, name: str, value: object, namespace: dict[str, Any]) -> Moved:
     """Set a variable of a session.
 
     Raises
     ------
+    NotSendable
+        It can't be pickled.
     MlsvcError
-        It can't be pickled, or the session can't build it.
+        The session can't build it.
     """
     try:
         with TransferBar(name) as bar:
@@ -36,7 +42,7 @@ def send(session: Session, name: str, value: object, namespace: dict[str, Any]) 
     except Exception as error:  # noqa: BLE001
         # Whatever the object's own pickling raises.
         kind = type(value).__qualname__
-        raise MlsvcError(
+        raise NotSendable(
             f"{name!r} ({kind}) can't be sent to the server: {type(error).__name__}: {error}"
         ) from None
     return Moved(name, type_name(value), size)

@@ -137,10 +137,13 @@ class Services:
         output_files: Sequence[str] | UnsetType = UNSET,
         setup_code: str | UnsetType = UNSET,
         isolation: models.Isolation | UnsetType = UNSET,
+        check: Mapping[str, object] | None = None,
+        force: bool = False,
     ) -> Service:
         """Change a service in place; what is left out stays (contract: ``patchWebServiceVersion``).
 
-        An empty sequence takes the inputs, outputs or files away.
+        An empty sequence takes the inputs, outputs or files away. With ``check`` the server calls
+        the changed code once before it takes it, as :meth:`publish` does.
         """
         request = models.PublishWebServiceRequest(
             snapshot_id=snapshot_id,
@@ -153,6 +156,7 @@ class Services:
             output_file_names=UNSET if output_files is UNSET else list(output_files),
             setup_code=setup_code,
             isolation=isolation,
+            check=UNSET if check is None else _check(check, force=force),
         )
         patient = (self._api.timeout[0], None)
         self._api.call("PATCH", "services", name, version, json=request, timeout=patient).read()
@@ -380,7 +384,7 @@ class Services:
         return ServiceResult(f"{name} {version}", answer, outputs)
 
     def address(self, name: str, version: str) -> str:
-        """Where programs call a service: at the public door, if that is known."""
+        """Where programs call a service: at the public API, if that is known."""
         return f"{self._api.public_url}/api/{quote(name, safe='')}/{quote(version, safe='')}"
 
     def _listing(self, *path: str) -> looks.Listing[Service]:

@@ -34,7 +34,7 @@ class MlsvcConnection(Configurable):
     url = Unicode(
         "",
         help="Address of the server. Empty takes MLSVC_URL from the environment, else the public "
-        "door of this machine.",
+        "API of this machine.",
     ).tag(config=True)
     default_session = Unicode(
         "",

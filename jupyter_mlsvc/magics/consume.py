@@ -140,32 +140,25 @@ def take_expression(line: str) -> tuple[str, str | None]:
     return line, None
 
 
-def _end_of_word(line: str, at: int) -> int:
+def _end_of_word(line: str, start: int) -> int:
     """Find where a word ends: at the next space outside of brackets and strings."""
-    depth, quote = 0, ""
-    while at < len(line) and (depth > 0 or quote or not line[at].isspace()):
-        letter = line[at]
-        if quote:
-            if letter == "\\":
-                at += 1
-            elif letter == quote:
-                quote = ""
-        elif letter in _QUOTES:
-            quote = letter
-        elif letter in _OPENING:
-            depth += 1
-        elif letter in _CLOSING:
-            depth -= 1
-        at += 1
-    return min(at, len(line))
+    return next((at for at in _outside(line, start) if line[at].isspace()), len(line))
 
 
 def _assignments(line: str) -> Iterator[tuple[int, str, int]]:
     """Find each ``name=`` outside of brackets and strings: its place, itself, its value's place."""
-    depth = 0
-    quote = ""
-    at = 0
-    is_boundary = True
+    value_at = -1
+    for at in _outside(line):
+        is_boundary = at == 0 or line[at - 1].isspace() or line[at - 1] == ","
+        # What stands where a value begins is no name: ``x= y=1``.
+        if at > value_at and is_boundary and (found := _ASSIGNMENT.match(line, at)):
+            value_at = found.end()
+            yield at, found[1], value_at
+
+
+def _outside(line: str, start: int = 0) -> Iterator[int]:
+    """Yield the places of a line, from one on, that are in no brackets and no string."""
+    depth, quote, at = 0, "", start
     while at < len(line):
         letter = line[at]
         if quote:
@@ -179,10 +172,6 @@ def _assignments(line: str) -> Iterator[tuple[int, str, int]]:
             depth += 1
         elif letter in _CLOSING:
             depth -= 1
-        elif depth == 0 and is_boundary and (found := _ASSIGNMENT.match(line, at)):
-            yield at, found[1], found.end()
-            at = found.end()
-            is_boundary = False
-            continue
-        is_boundary = letter.isspace() or letter == ","
+        elif depth <= 0:
+            yield at
         at += 1

@@ -182,6 +182,10 @@ def _statistics(
     return services.statistics_of(arguments.name, version)
 
 
+_RUNS: Final = frozenset({"code", "init_code", "setup_code", "isolation", "snapshot_id"})
+"""What of a service decides how a call ends."""
+
+
 def _update(connection: MlsvcConnection, arguments: argparse.Namespace) -> Service:
     from jupyter_mlsvc.planning.planner import Planner
     from jupyter_mlsvc.planning.request import Request
@@ -201,10 +205,11 @@ def _update(connection: MlsvcConnection, arguments: argparse.Namespace) -> Servi
     services = connection.client.services
     if arguments.snapshot_id is not None:
         changes["snapshot_id"] = connection.snapshot_id(arguments.snapshot_id)
-    if not declared and not takes_objects:
+    before = services.get(arguments.name, arguments.version)
+    runs_otherwise = before.runtime_type in RUNTIMES and not _RUNS.isdisjoint(changes)
+    if not declared and not takes_objects and not runs_otherwise:
         with connection.waiting(f"Updating {arguments.name} {arguments.version}"):
             return services.update(arguments.name, arguments.version, **changes)
-    before = services.get(arguments.name, arguments.version)
     request = Request(
         name=arguments.name,
         version=arguments.version,
@@ -219,6 +224,7 @@ def _update(connection: MlsvcConnection, arguments: argparse.Namespace) -> Servi
         session=arguments.session,
         snapshot=changes.get("snapshot_id"),
         as_in_session=arguments.as_in_session,
+        check=not arguments.no_check,
         force=arguments.force,
     )
     return Planner(connection, print).update(
@@ -290,7 +296,8 @@ COMMANDS: Final[tuple[Command, ...]] = (
         "update NAME VERSION [--description TEXT] [--code CODE] [--init-code CODE] "
         "[-i NAME[:TYPE],…] [-o NAME[:TYPE],…] [--alias NAME] [--files NAME,…] "
         "[--setup CODE] [--isolation call|worker|none] "
-        "[--objects] [--snapshot NAME | --session NAME [--as-in-session]] [--force]",
+        "[--objects] [--snapshot NAME | --session NAME [--as-in-session]] "
+        "[--no-check] [--force]",
         "change a service in place",
         _update,
         (
@@ -308,6 +315,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
             (("--snapshot",), {"dest": "snapshot_id"}),
             (("--objects",), {"action": "store_true"}),
             (("--as-in-session",), {"action": "store_true"}),
+            (("--no-check",), {"action": "store_true"}),
             (("--force",), {"action": "store_true"}),
             SESSION,
         ),

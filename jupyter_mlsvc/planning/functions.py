@@ -45,7 +45,10 @@ _BY_NAME: Final[dict[str, str]] = {
 _TEXT_ONLY: Final = frozenset({"date", "datetime", "Timestamp", "UUID", "set"})
 """Types whose values JSON carries as something else, so that they suit outputs only."""
 _NULL_IS_NOT_NONE: Final = frozenset({"numeric", "vector", "matrix", "data.frame"})
-"""Types whose values code never sees as None: an input that may be None is any JSON instead."""
+"""Types that no caller can send as null, so that an input that may be None is any JSON instead.
+
+Frames and arrays keep their type, because JSON would not become one: they may be left out.
+"""
 _ARRAYS: Final = re.compile(r"NDArray|ndarray|ArrayLike|Series|Index")
 _FUTURES: Final = sum(
     getattr(__future__, name).compiler_flag
@@ -198,7 +201,8 @@ def _input(parameter: inspect.Parameter, hint: Any) -> Parameter | None:
         return None
     if default is None and kind in _NULL_IS_NOT_NONE:
         if kind in {"matrix", "data.frame"} or _ARRAYS.search(str(hint)):
-            return Parameter(parameter.name, kind)
+            # Left out, the code sees the None that the function has by default.
+            return Parameter(parameter.name, kind, default=None)
         kind = "json"
     return Parameter(parameter.name, kind, default=default)
 

@@ -5,18 +5,21 @@ from __future__ import annotations
 import ast
 import base64
 import importlib.metadata
+import inspect
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from types import CodeType, FunctionType, ModuleType
+from typing import Any, Final
 
 from jupyter_mlsvc.client.session import Session
 
 _LEFT_OUT: Final = frozenset({"__pycache__", ".ipynb_checkpoints"})
 _MAX_BYTES: Final = 20 * 2**20
 """A package with more than this in it is no helper of a notebook."""
+_MISSING: Final = object()
 _WRITE: Final = """exec({code!r}, {{}})"""
 _WRITE_FILE: Final = """import base64, pathlib
 file = pathlib.Path({name!r})
@@ -73,6 +76,74 @@ def local_files(modules: Iterable[str], sources: Iterable[str], folder: Path) ->
                 with suppress(OSError, UnicodeDecodeError):
                     todo += _imported(path.read_text(encoding="utf-8"))
     return sorted(found, key=lambda each: each.name)
+
+
+def edited_names(file: LocalFile) -> list[str]:
+    """Name what a module that is loaded here has otherwise than its file has it now.
+
+    The file goes along with a service, so what these names stand for here is not what is published.
+    """
+    module = sys.modules.get(file.module)
+    if module is None or file.path.suffix != ".py":
+        return []
+    with suppress(OSError, SyntaxError, ValueError):
+        source = file.path.read_bytes()
+        code = compile(source, str(file.path), "exec", dont_inherit=True)
+        return sorted({*_other_constants(module, source), *_other_functions(module, code, "")})
+    return []
+
+
+def _other_constants(module: ModuleType, source: bytes) -> Iterator[str]:
+    written: dict[str, object] = {}
+    for statement in ast.parse(source).body:
+        # A name that is set again, or from more than a literal, says nothing.
+        for name in _assigned(statement):
+            written[name] = _MISSING if name in written else _literal(statement)
+    for name, value in written.items():
+        here = vars(module).get(name, _MISSING)
+        if value is not _MISSING and (type(here) is not type(value) or here != value):
+            yield name
+
+
+def _literal(statement: ast.stmt) -> object:
+    if isinstance(statement, ast.Assign | ast.AnnAssign) and statement.value is not None:
+        with suppress(ValueError, TypeError):
+            return ast.literal_eval(statement.value)
+    return _MISSING
+
+
+def _assigned(statement: ast.stmt) -> Iterator[str]:
+    """Yield the plain names that a statement assigns to."""
+    match statement:
+        case ast.Assign(targets=[ast.Name(id=name)]):
+            yield name
+        case ast.AnnAssign(target=ast.Name(id=name)) | ast.AugAssign(target=ast.Name(id=name)):
+            yield name
+
+
+def _other_functions(holder: Any, code: CodeType, prefix: str) -> Iterator[str]:
+    for inner in code.co_consts:
+        if not isinstance(inner, CodeType) or not inner.co_name.isidentifier():
+            continue
+        name = f"{prefix}{inner.co_name}"
+        here = inspect.unwrap(vars(holder).get(inner.co_name, _MISSING))
+        here = getattr(here, "__func__", here)
+        if isinstance(here, type):
+            yield from _other_functions(here, inner, f"{name}.")
+        elif isinstance(here, FunctionType):
+            if _meaning(here.__code__) != _meaning(inner):
+                yield name
+        elif here is _MISSING:
+            yield name
+
+
+def _meaning(code: CodeType) -> tuple[object, ...]:
+    """Return what a function does, apart from where it stands in its file."""
+    constants = [
+        _meaning(each) if isinstance(each, CodeType) else (type(each), repr(each))
+        for each in code.co_consts
+    ]
+    return code.co_code, code.co_names, code.co_varnames, code.co_flags, *constants
 
 
 def send_files(session: Session, files: Iterable[LocalFile]) -> list[str]:

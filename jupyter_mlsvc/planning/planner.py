@@ -17,16 +17,16 @@ from jupyter_mlsvc.client.parameters import require_type
 from jupyter_mlsvc.client.service import Service
 from jupyter_mlsvc.client.session import Session
 from jupyter_mlsvc.client.snapshots import skipped_text
-from jupyter_mlsvc.errors import InvalidInput, MlsvcError
-from jupyter_mlsvc.object_transfer import Moved, send
+from jupyter_mlsvc.errors import Conflict, InvalidInput, MlsvcError, NotFound
+from jupyter_mlsvc.object_transfer import Moved, NotSendable, send
 from jupyter_mlsvc.planning.definition import Definition
 from jupyter_mlsvc.planning.errors import NotPublishable
 from jupyter_mlsvc.planning.expansion import expand
-from jupyter_mlsvc.planning.modules import LocalFile, local_files, send_files
+from jupyter_mlsvc.planning.modules import LocalFile, edited_names, local_files, send_files
 from jupyter_mlsvc.planning.place import Notebook, Place
 from jupyter_mlsvc.planning.request import Parameter, Request
 from jupyter_mlsvc.planning.sources import Here, Reason, Sources, Transfer, find_sources
-from jupyter_mlsvc.planning.trial import check_text, check_values
+from jupyter_mlsvc.planning.trial import MODEL_INPUT, check_text, check_values, model_rows
 from jupyter_mlsvc.planning.wording import listed
 from jupyter_mlsvc.wire.columns import columns_of
 from jupyter_mlsvc.wire.library_settings import SETTERS, changed_settings
@@ -154,7 +154,7 @@ class Planner:
         if runtime == "Python" and request.snapshot is None:
             codes = (definition.code, request.init_code, request.setup_code)
             plan.files = local_files(sources.modules, codes, Path.cwd())
-            plan.warnings += _notes_on_settings(codes)
+            plan.warnings += [*_notes_on_edits(plan.files), *_notes_on_settings(codes)]
         plan.warnings += [*expanded.warnings, *definition.warnings]
         if runtime == "R" and request.runtime is None and assigned_names(request.code):
             plan.warnings.append(
@@ -192,10 +192,11 @@ class Planner:
         _require_names(request)
         plan = self.plan(request)
         if plan.request.model is not None:
-            return self._publish_model(plan.request)
+            return self._publish_model(plan.request, plan.here)
         for warning in plan.warnings:
             self._tell(warning)
         self._require_publishable(plan)
+        self._require_free(plan)
         definition, sent = plan.definition, list[Sent]()
         values = check_values(definition.inputs, plan.here)
         with self.prepared(plan, sent) as snapshot_id, self._waiting("Publishing", request):
@@ -219,7 +220,10 @@ class Planner:
             )
         return self._published(service, definition.inputs, sent, values)
 
-    def _publish_model(self, request: Request) -> Published:
+    def _publish_model(self, request: Request, here: Here) -> Published:
+        inputs = [Parameter(MODEL_INPUT, "data.frame")]
+        rows = model_rows(request.model, here) if request.check else None
+        values = {} if rows is None else {MODEL_INPUT: rows}
         with self._waiting("Publishing", request):
             service = self._notebook.client.services.publish_realtime(
                 request.name,
@@ -228,9 +232,12 @@ class Planner:
                 description=request.description,
                 alias=request.alias,
                 response=request.response,
+                # Without rows there is nothing to say: a model is loaded in any case.
+                check=values or None,
+                force=request.force,
                 replace=request.replace,
             )
-        return self._published(service, [], [], {})
+        return self._published(service, inputs, [], values)
 
     def _published(
         self,
@@ -239,11 +246,16 @@ class Planner:
         sent: list[Sent],
         values: dict[str, Any],
     ) -> Published:
+        return Published(service, inputs, sent, self._tell_check(service, values, inputs))
+
+    def _tell_check(
+        self, service: Service, values: dict[str, Any], inputs: Sequence[Parameter]
+    ) -> str:
         check = service.publish_check
         text = "" if check is None else check_text(check, values, inputs)
         if text:
             self._tell(text)
-        return Published(service, inputs, sent, text)
+        return text
 
     def update(
         self,
@@ -279,13 +291,20 @@ class Planner:
         for name in declared:
             here = plan.here if name == "inputs" else None
             changes[name] = [_declared(each, here) for each in getattr(plan.definition, name)]
+        inputs = plan.definition.inputs
+        values = check_values(inputs, plan.here) if request.check else {}
+        if request.check:
+            changes |= {"check": values, "force": request.force}
         with ExitStack() as stack:
             if takes_objects:
                 snapshot_id = stack.enter_context(self.prepared(plan))
                 changes |= {} if snapshot_id is None else {"snapshot_id": snapshot_id}
             stack.enter_context(self._waiting("Updating", request))
             services = self._notebook.client.services
-            return services.update(request.name, request.version or "", **changes)
+            service = services.update(request.name, request.version or "", **changes)
+        if request.check:
+            self._tell_check(service, values, inputs)
+        return service
 
     def _waiting(self, what: str, request: Request) -> Any:
         return self._notebook.waiting(" ".join(filter(None, (what, _title(request)))))
@@ -301,6 +320,30 @@ class Planner:
                 self._tell(problem)
         elif problems:
             raise NotPublishable(problems)
+
+    def _require_free(self, plan: Plan) -> None:
+        """Refuse a version that exists before objects travel for it; the server has the last word.
+
+        Of a version to be replaced the server knows whether it may be.
+        """
+        request = plan.request
+        if request.version is None or request.replace or plan.is_unreadable:
+            return
+        if not plan.sources.transfers and not plan.files and plan.place.session is None:
+            return
+        with suppress(NotFound):
+            found = self._notebook.client.services.get(request.name, request.version)
+            # As the server says it, so that each place has its own words for it.
+            advice = "Publish another version, change this one with PATCH, or delete it first."
+            if found.is_mine and found.never_answered:
+                advice += (
+                    " It never answered a call, so this one may take its place with 'replace'."
+                )
+            raise Conflict(
+                f"Version {request.version!r} of service {request.name!r} exists already. {advice}",
+                status=409,
+                exception_type="ConflictException",
+            )
 
     @contextmanager
     def prepared(self, plan: Plan, sent: list[Sent] | None = None) -> Iterator[str | None]:
@@ -355,7 +398,14 @@ class Planner:
         moved: list[tuple[Moved, Reason]] = []
         files = send_files(session, plan.files) if plan.files else []
         for each in [*plan.sources.transfers, *_outdated(plan, files)]:
-            made = send(session, each.name, objects[each.name], namespace)
+            try:
+                made = send(session, each.name, objects[each.name], namespace)
+            except NotSendable as error:
+                raise MlsvcError(
+                    f"{error}. What can't be sent is made by the service itself: give the code "
+                    f"that makes {each.name} as its set-up code (--setup), which runs once in "
+                    "each worker."
+                ) from None
             sent.append(Sent(each.name, made.size, each.reason))
             if not each.is_module:
                 moved.append((made, each.reason))
@@ -385,6 +435,17 @@ def _outdated(plan: Plan, files: Sequence[str]) -> Iterator[Transfer]:
         modules = plan.here.needs.of(name).modules
         if changed & {module.partition(".")[0] for module in modules}:
             yield Transfer(name, "differs")
+
+
+def _notes_on_edits(files: Sequence[LocalFile]) -> Iterator[str]:
+    """Say which modules the notebook has otherwise than the files that go along."""
+    for each in files:
+        if names := edited_names(each):
+            yield (
+                f"{each.name} was edited after it was imported here: {listed(names)} "
+                f"{'differs' if len(names) == 1 else 'differ'}. The service has the file as it is "
+                f"now. To have the same here, run importlib.reload({each.module})."
+            )
 
 
 def _notes_on_settings(codes: Sequence[str]) -> Iterator[str]:

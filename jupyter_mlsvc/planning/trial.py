@@ -6,6 +6,7 @@ The values are those that the notebook has, cut to a few rows; they are sent for
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from typing import Any, Final
 
 import msgspec
@@ -22,6 +23,9 @@ from jupyter_mlsvc.wire.values import ValueProblem, encode_output
 ROWS: Final = 5
 """Rows of a frame that the check calls with."""
 
+MODEL_INPUT: Final = "inputData"
+"""Name of the one input of a realtime service."""
+
 _MAX_BYTES: Final = 2**20
 _FITTING: Final = {("numeric", "integer"), ("integer", "numeric"), ("vector", "matrix")}
 
@@ -34,9 +38,34 @@ def check_values(inputs: Iterable[Parameter], here: Here) -> dict[str, Any]:
         value = each.example if value is None else value
         if value is not None:
             found[each.name] = value
-        elif each.default is not UNSET:
+        elif each.default is not UNSET and each.default is not None:
             found[each.name] = each.default
     return found
+
+
+def model_rows(model: object, here: Here) -> Any:
+    """Return rows of the notebook with the columns that a model was fitted with; None without any.
+
+    A frame with just these columns counts for more than one that has others too, such as what is
+    predicted.
+    """
+    names = [str(name) for name in getattr(model, "feature_names_in_", ())]
+    if not names:
+        return None
+    frames = [value for value in here.objects.values() if _has_columns(value, names)]
+    for value in sorted(frames, key=lambda frame: len(frame.columns)):
+        with suppress(ValueProblem, TypeError, ValueError, KeyError, msgspec.MsgspecError):
+            rows = encode_output("data.frame", value[names][:ROWS])
+            if len(msgspec.json.encode(rows)) <= _MAX_BYTES:
+                return rows
+    return None
+
+
+def _has_columns(value: Any, names: Sequence[str]) -> bool:
+    with suppress(TypeError, ValueError):
+        is_frame = parameter_type(value) == "data.frame" and hasattr(value, "columns")
+        return is_frame and len(value) > 0 and set(names) <= set(value.columns)
+    return False
 
 
 def _live_value(each: Parameter, here: Here) -> Any:

@@ -16,9 +16,11 @@ from typing import Any, Final
 from jupyter_mlsvc.wire.arrays import SCALARS, cells, filled, objects
 from jupyter_mlsvc.wire.models import ColumnDefinition
 from jupyter_mlsvc.wire.plain import (
+    WITHOUT_POINT,
     ValueProblem,
     column_name,
     describe,
+    is_exact,
     member,
     require_text,
     to_plain,
@@ -292,6 +294,7 @@ def _integers(dtype: Any) -> ReadColumn:
     def read(values: list[Any], path: str) -> Any:
         kinds = _require(values, {int, float}, path, expected)
         if float in kinds:
+            _require_each(values, is_exact, path, f"{WITHOUT_POINT} ({dtype})")
             values = [_whole(item) if type(item) is float else item for item in values]
             kinds = frozenset(map(type, values))
         _require_each(values, fits, path, expected)

@@ -23,8 +23,12 @@ STRAYS: Final[Mapping[str, frozenset[str]]] = {
 """Members that real clients send and that say nothing where they are empty."""
 
 
+_SHOWN: Final = 60
+"""Characters of a word that a message repeats."""
+
+
 class UnknownMember(ValueError):
-    """A request has a member that nobody understands; the message is a sentence about it."""
+    """A request has a member or a word that nobody understands; the message is about it."""
 
 
 def known_members(kind: Any, data: object, *, is_lenient: bool) -> object:
@@ -42,7 +46,7 @@ def known_members(kind: Any, data: object, *, is_lenient: bool) -> object:
     Raises
     ------
     UnknownMember
-        A member is not known, or is there in two spellings.
+        A member is not known, or is there in two spellings, or is none of the words for it.
     """
     return _fit(_described(kind), data, is_lenient=is_lenient)
 
@@ -81,6 +85,8 @@ def _fit(described: inspect.Type, data: object, *, is_lenient: bool) -> object:
             kinds = {field.encode_name: field.type for field in fields}
             strays = STRAYS.get(cls.__name__, frozenset())
             members = spelled(data, kinds, is_lenient=is_lenient, strays=strays)
+            for name, value in members.items():
+                _require_choice(name, kinds[name], value)
             return {
                 name: _fit(kinds[name], value, is_lenient=is_lenient)
                 for name, value in members.items()
@@ -94,6 +100,18 @@ def _fit(described: inspect.Type, data: object, *, is_lenient: bool) -> object:
     return data
 
 
+def _require_choice(name: str, kind: inspect.Type, value: object) -> None:
+    """Refuse a word for a member that takes one of several; the decoder would not list them."""
+    kinds = kind.types if isinstance(kind, inspect.UnionType) else (kind,)
+    literals = [each for each in kinds if isinstance(each, inspect.LiteralType)]
+    words = [word for each in literals for word in each.values]
+    if words and isinstance(value, str) and value not in words:
+        raise UnknownMember(
+            f"{_cut(value)!r} is not among the values of {name!r}.{_near(value, map(str, words))} "
+            f"They are {', '.join(map(repr, words))}."
+        )
+
+
 @cache
 def _described(kind: Any) -> inspect.Type:
     return inspect.type_info(kind)
@@ -103,11 +121,16 @@ def _folded(name: str) -> str:
     return name.replace("_", "").replace("-", "").casefold()
 
 
-def _unknown(name: str, known: tuple[str, ...]) -> str:
-    shown = name if len(name) <= 60 else f"{name[:60]}…"
+def _cut(word: str) -> str:
+    return word if len(word) <= _SHOWN else f"{word[:_SHOWN]}…"
+
+
+def _near(word: str, known: Iterable[str]) -> str:
     folded = {_folded(each): each for each in known}
-    near = difflib.get_close_matches(_folded(name[:60]), folded, n=1)
-    meant = f" Did you mean {folded[near[0]]!r}?" if near else ""
-    return (
-        f"There is no member {shown!r} here.{meant} The members are {', '.join(map(repr, known))}."
-    )
+    near = difflib.get_close_matches(_folded(word[:_SHOWN]), folded, n=1)
+    return f" Did you mean {folded[near[0]]!r}?" if near else ""
+
+
+def _unknown(name: str, known: tuple[str, ...]) -> str:
+    members = ", ".join(map(repr, known))
+    return f"There is no member {_cut(name)!r} here.{_near(name, known)} The members are {members}."

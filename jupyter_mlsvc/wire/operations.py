@@ -92,6 +92,23 @@ _ABOUT = (
 )
 
 
+_CHECK = Parameter(
+    name="check",
+    place="formData",
+    required=False,
+    description="Call the model once before it is published (our addition): JSON with 'inputs', "
+    'such as {"inputs": {"inputData": {"x": [1]}}}, and \'force\' to publish it whatever that '
+    "ends with.",
+)
+_REPLACE = Parameter(
+    name="replace",
+    place="formData",
+    kind="boolean",
+    required=False,
+    description="Take the place of a version of yours that has never answered (our addition).",
+)
+
+
 _EVENTS = (
     Parameter(
         name="run",
@@ -291,7 +308,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         path="/realtime-services/{name}",
         tag=_SERVICES,
         summary="Publish a model under a new GUID as its version.",
-        parameters=(*_ABOUT, _model(required=True)),
+        parameters=(*_ABOUT, _model(required=True), _CHECK, _REPLACE),
         answer=str,
         status=201,
         errors=(400, 401, 403, 409),
@@ -302,7 +319,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         path="/realtime-services/{name}/{version}",
         tag=_SERVICES,
         summary="Publish a model as a version of a realtime service.",
-        parameters=(*_ABOUT, _model(required=True)),
+        parameters=(*_ABOUT, _model(required=True), _CHECK, _REPLACE),
         answer=str,
         status=201,
         errors=(400, 401, 403, 409),
@@ -313,7 +330,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         path="/realtime-services/{name}/{version}",
         tag=_SERVICES,
         summary="Change parts of a realtime service; what is left out stays.",
-        parameters=(*_ABOUT, _model(required=False)),
+        parameters=(*_ABOUT, _model(required=False), _CHECK),
         answer=str,
         errors=(400, 401, 403, 404),
     ),

@@ -45,6 +45,11 @@ _AS_IT_IS: Final = {str, int, bool, type(None)}
 _SCALARS: Final = {*_AS_IT_IS, float}
 
 
+WITHOUT_POINT: Final = "a whole number that is written without '.0' and exponent from 2**53 on"
+_EXACT_FLOATS: Final = 2**53
+"""From here on a float may stand for several whole numbers."""
+
+
 class ValueProblem(ValueError):
     """A value that does not fit its declared type, or that JSON can't carry.
 
@@ -97,6 +102,11 @@ def require_text(plain: Any, name: str = "value") -> None:
         for path, leaf in _leaves(plain, name):
             _require_leaf(leaf, path)
         raise
+
+
+def is_exact(number: float) -> bool:
+    """Tell whether a whole number that JSON wrote as a float is certain to have all its digits."""
+    return type(number) is not float or abs(number) < _EXACT_FLOATS or not number.is_integer()
 
 
 def describe(value: Any) -> str:

@@ -27,7 +27,14 @@ from jupyter_mlsvc.wire.columns import (
     read_columns,
 )
 from jupyter_mlsvc.wire.models import ParameterDefinition
-from jupyter_mlsvc.wire.plain import ValueProblem, describe, member, to_plain
+from jupyter_mlsvc.wire.plain import (
+    WITHOUT_POINT,
+    ValueProblem,
+    describe,
+    is_exact,
+    member,
+    to_plain,
+)
 
 __all__ = [
     "TYPES",
@@ -44,6 +51,9 @@ ReadInput = Callable[[Any, str], Any]
 
 TYPES: Final = ("logical", "numeric", "integer", "character", "vector", "matrix", "data.frame")
 """The type names that the contract defines; others are taken as they are."""
+
+TABLE_TYPES: Final = frozenset({"vector", "matrix", "data.frame"})
+"""Types whose default may be null: code gets None for what was left out, never for a null."""
 
 _SCALAR_TYPES: Final = frozenset({"logical", "numeric", "integer", "character"})
 _SCALAR: Final = "a number, a string, true, false or null"
@@ -175,6 +185,12 @@ def _integer(value: Any, path: str) -> int:
     return value
 
 
+def _integer_input(value: Any, path: str) -> int:
+    if isinstance(value, float) and not is_exact(value):
+        raise ValueProblem(path, f"{WITHOUT_POINT} (integer)", describe(value))
+    return _integer(value, path)
+
+
 def _character(value: Any, path: str) -> str:
     if not isinstance(value, str):
         raise ValueProblem(path, "a string (character)", describe(value))
@@ -253,7 +269,7 @@ def _refuse_nested(values: list[Any], path: str) -> None:
 _DECODERS: Final[dict[str, Callable[[Any, str], Any]]] = {
     "logical": _logical,
     "numeric": _numeric,
-    "integer": _integer,
+    "integer": _integer_input,
     "character": _character,
     "vector": _vector,
     "matrix": _matrix,

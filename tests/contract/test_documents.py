@@ -62,6 +62,14 @@ def test_swagger_2_says_what_every_array_is_of() -> None:
     check(core_swagger())
 
 
+def test_the_form_of_realtime_services_is_whole_in_the_core_document() -> None:
+    paths = core_swagger()["paths"]
+    operation = paths["/realtime-services/{name}/{version}"]["post"]
+    form = {each["name"]: each for each in operation["parameters"] if each["in"] == "formData"}
+    assert set(form) == {"description", "operationId", "model", "check", "replace"}
+    assert form["replace"]["type"] == "boolean"
+
+
 def test_the_core_document_is_valid_openapi_3_1() -> None:
     validate(core_openapi())
 

@@ -82,6 +82,12 @@ def untyped(a, b=2.5, c="x", d=object()):  # noqa: ANN001, ANN201, B008
     return a, b, c, d
 
 
+def merged(
+    left: pandas.DataFrame, right: pandas.DataFrame | None = None, w: numpy.ndarray | None = None
+) -> list[bool]:
+    return [right is None, w is None]
+
+
 def only(a: int, /, b: int) -> None:
     assert a < b
 
@@ -118,6 +124,12 @@ def test_defaults_tell_types_and_those_that_json_lacks_stay_in_the_function() ->
     call = call_of("untyped", untyped)
     assert types(call.inputs) == {"a": None, "b": "numeric", "c": "character"}
     assert call.expression == "untyped(a=a, b=b, c=c)"
+
+
+def test_frames_and_arrays_that_may_be_none_may_be_left_out() -> None:
+    call = call_of("merged", merged)
+    assert types(call.inputs) == {"left": "data.frame", "right": "data.frame", "w": "vector"}
+    assert [each.default for each in call.inputs] == [UNSET, None, None]
 
 
 def test_positional_parameters_are_passed_by_their_place() -> None:

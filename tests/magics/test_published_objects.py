@@ -101,6 +101,35 @@ def test_a_service_has_the_objects_that_the_notebook_has_now(
     assert publish_anew(CELL) == after
 
 
+def test_a_module_that_was_edited_and_not_reloaded_is_named(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = f"edited{next(_numbers)}"
+    file = tmp_path / f"{name}.py"
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    source = "RATE = 2\nKEPT = 1\ndef f(): return RATE\ndef g(): return 1\n"
+    file.write_text(source)
+    run(f"import {name}").result.raise_error()
+    cell = f"y = {name}.f() + {name}.g()"
+    published = run(f"%publish Edited -i '' -o y:numeric {cell}")
+    assert "was edited" not in published.stdout
+
+    # A line more above them changes no function.
+    file.write_text("# A rate.\n" + source)
+    assert "was edited" not in run(f"%publish Edited -i '' -o y:numeric {cell}").stdout
+
+    file.write_text("RATE = 30\nKEPT = 1\ndef f(): return RATE\ndef g(): return 10\n")
+    published = run(f"%publish Edited -i '' -o y:numeric {cell}")
+    assert f"{name}.py was edited after it was imported here: RATE and g differ." in (
+        published.stdout
+    )
+    assert run("%consume Edited").value.y == 40
+    run(f"import importlib\nimportlib.reload({name})").result.raise_error()
+    assert "was edited" not in run(f"%publish Edited -i '' -o y:numeric {cell}").stdout
+    sys.modules.pop(name, None)
+
+
 @pytest.mark.parametrize("has_session", [True, False], ids=["session", "no session"])
 def test_modules_beside_the_notebook_go_along_as_they_are_now(
     run: Run,

@@ -12,6 +12,7 @@ from skl2onnx import to_onnx
 from sklearn.linear_model import LinearRegression
 
 from jupyter_mlsvc.client.client import Client
+from jupyter_mlsvc.client.session import Session
 from jupyter_mlsvc.errors import BadRequest, Conflict, MlsvcError, NotFound, ServiceFailed
 from jupyter_mlsvc.magics.connection import MlsvcConnection
 from jupyter_mlsvc_server.launch import ServerProcess
@@ -248,6 +249,74 @@ def test_a_service_is_changed_from_a_session_in_one_line(
     assert list(connection.client.snapshots.list()) == []
 
 
+def test_code_that_is_changed_is_called_once_before_it_is_taken(run: Run) -> None:
+    run("%publish Change V1 -i x:numeric -o y:numeric y = x").result.raise_error()
+    run("x = 4.0")
+    changed = run('%mlsvc update Change V1 --code "y = x * 3"')
+    assert changed.value.publish_check.output_parameters == {"y": 12.0}
+    assert "Tried with x=4.0: y = 12.0" in changed.stdout
+
+    refused = str(run('%mlsvc update Change V1 --code "y = x / (x - x)"').error)
+    assert "ZeroDivisionError" in refused
+    assert "force=True" in refused
+    assert run("%consume Change V1 x=2").value.y == 6
+
+    forced = run('%mlsvc update Change V1 --force --code "y = x / (x - x)"')
+    assert "it fails. ZeroDivisionError" in forced.stdout
+    unchecked = run('%mlsvc update Change V1 --no-check --code "y = 1 / (x - x)"')
+    assert unchecked.value.publish_check is None
+    assert "Tried" not in unchecked.stdout
+    described = run('%mlsvc update Change V1 --description "Divides"')
+    assert described.value.description == "Divides"
+    assert "Tried" not in described.stdout
+
+
+def test_a_version_that_exists_is_refused_before_anything_is_sent(
+    run: Run, connection: MlsvcConnection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run("factor = 2")
+    cell = "%%publish Taken V1 -i x:numeric -o y:numeric\ny = x * factor"
+    run(cell).result.raise_error()
+    made: list[str] = []
+    sessions = connection.client.sessions
+    create = sessions.create
+
+    def counted(name: str) -> Session:
+        made.append(name)
+        return create(name)
+
+    monkeypatch.setattr(sessions, "create", counted)
+    refused = str(run(cell).error)
+    assert "Version 'V1' of service 'Taken' exists already." in refused
+    assert "replace" in refused
+    assert made == []
+    run(f"{cell.replace('V1 ', 'V1 --replace ')}").result.raise_error()
+    assert made
+
+
+def test_what_can_not_be_sent_points_to_set_up_code(run: Run) -> None:
+    run("import threading\nlock = threading.Lock()")
+    cell = "%%publish Locks V1 -i x:numeric -o y:numeric\nwith lock:\n    y = x"
+    refused = str(run(cell).error)
+    assert "'lock' (lock) can't be sent to the server" in refused
+    assert "--setup" in refused
+    setup = '--setup "import threading; lock = threading.Lock()"'
+    run(cell.replace("V1 ", f"V1 {setup} ")).result.raise_error()
+    assert run("%consume Locks V1 x=2").value.y == 2
+
+
+def test_a_frame_that_may_be_none_is_left_out(run: Run) -> None:
+    run(
+        "import pandas as pd\nleft = pd.DataFrame({'a': [1]})\n"
+        "def merged(left: pd.DataFrame, right: pd.DataFrame | None = None) -> list[int]:\n"
+        "    return [len(left), -1 if right is None else len(right)]"
+    ).result.raise_error()
+    run("%publish Merged V1 -f merged").result.raise_error()
+    assert run("%consume Merged V1 left=left").value.answer == [1, -1]
+    assert run("%consume Merged V1 left=left right=left").value.answer == [1, 1]
+    assert run("%consume Merged V1 left=left right=None").value.answer == [1, -1]
+
+
 def test_a_snapshot_of_a_session_that_has_ended_says_so(
     run: Run, connection: MlsvcConnection
 ) -> None:
@@ -269,6 +338,29 @@ def test_a_model_of_the_kernel_becomes_a_realtime_service(
     result = run("%consume Line V1.0 inputData=rows").value
     assert list(result.outputData.height_Pred) == pytest.approx([1, 3])
     run("%mlsvc delete Line V1.0")
+
+
+def test_a_realtime_service_is_called_once_with_rows_of_the_notebook(
+    run: Run, on_server: InteractiveShell
+) -> None:
+    rows = pandas.DataFrame({"x": [0.0, 1.0]})
+    on_server.user_ns["line"] = LinearRegression().fit(rows, [1.0, 3.0])
+    on_server.user_ns["houses"] = rows.assign(height=[1.0, 3.0])
+    tried = run("%publish --realtime Line V1.0 --response height line")
+    answer = tried.value.publish_check.output_parameters["outputData"]
+    assert answer["height_Pred"] == pytest.approx([1, 3])
+    assert "Tried with inputData (2 rows): outputData = " in tried.stdout
+
+    on_server.user_ns["houses"] = rows.assign(x=["tall", "small"])
+    refused = str(run("%publish --realtime Line V2.0 --response height line").error)
+    assert "force=True" in refused
+    forced = run("%publish --realtime Line V2.0 --response height --force line")
+    assert "it fails" in forced.stdout
+
+    del on_server.user_ns["houses"]
+    assert run("%publish --realtime Line V3.0 line").value.publish_check is None
+    on_server.user_ns["houses"] = rows
+    assert run("%publish --realtime Line V4.0 --no-check line").value.publish_check is None
 
 
 def test_the_file_of_an_onnx_model_becomes_a_realtime_service(

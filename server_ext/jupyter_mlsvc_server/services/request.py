@@ -12,7 +12,7 @@ from msgspec import UNSET, UnsetType
 
 from jupyter_mlsvc.wire.models import ParameterDefinition, PublishWebServiceRequest
 from jupyter_mlsvc.wire.names import InvalidName, file_name, parameter_name
-from jupyter_mlsvc.wire.values import ValueProblem, plain_input
+from jupyter_mlsvc.wire.values import TABLE_TYPES, ValueProblem, plain_input
 from jupyter_mlsvc_server.errors import BadRequest
 from jupyter_mlsvc_server.formats.r_code import RUNTIME as R
 from jupyter_mlsvc_server.formats.realtime import RUNTIME as REALTIME
@@ -198,6 +198,8 @@ def _check_default(member: str, definition: ParameterDefinition) -> None:
         raise BadRequest(
             f"{member}: {definition.name!r} has a default; only an input can be left out of a call."
         )
+    if definition.default is None and definition.type in TABLE_TYPES:
+        return
     try:
         plain_input(definition, definition.default, definition.name)
     except ValueProblem as problem:

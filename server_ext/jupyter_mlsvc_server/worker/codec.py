@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any, Final
 
 import msgspec
@@ -16,7 +16,7 @@ from jupyter_mlsvc.wire.names import python_name
 from jupyter_mlsvc.wire.plain import ValueProblem, describe, require_text
 from jupyter_mlsvc.wire.problem import Problem, exception_type
 from jupyter_mlsvc.wire.suggestions import did_you_mean
-from jupyter_mlsvc.wire.values import ReadInput
+from jupyter_mlsvc.wire.values import TABLE_TYPES, ReadInput
 from jupyter_mlsvc_server.formats.problems import CodeProblem
 from jupyter_mlsvc_server.formats.protocol import LARGEST_ANSWER, Kind, Service
 from jupyter_mlsvc_server.formats.shown_paths import without_paths
@@ -63,6 +63,7 @@ class Exchange:
             for each in service.inputs
             if each.default is not UNSET
         }
+        self._may_be_none = frozenset(each.name for each in service.inputs if _is_none(each))
         self._encoder = msgspec.json.Encoder()
         self._before, self._after = self._around_outputs()
 
@@ -75,16 +76,21 @@ class Exchange:
             It does not fit the inputs; the message has everything that is wrong with it.
         """
         given = self._parse(body)
+        left_out: Collection[str] = ()
         if given.keys() != self._inputs.keys() and self._service.runtime_type != "R":
             given = _as_python_has_them(given)
         if len(given) != len(self._inputs):
+            left_out = self._may_be_none - given.keys()
             for name, default in self._defaults.items():
                 if name not in given:
                     given[name] = msgspec.json.decode(default)
             if len(given) != len(self._inputs):
                 raise self._misfit(given)
         try:
-            return {name: read(given[name], name) for name, read in self._declared}
+            return {
+                name: None if name in left_out else read(given[name], name)
+                for name, read in self._declared
+            }
         except (KeyError, ValueProblem) as problem:
             raise self._misfit(given) from problem
 
@@ -291,13 +297,18 @@ def _reader(decoder: Decoder, definition: ParameterDefinition) -> ReadInput:
     """
     try:
         read = decoder(definition)
-        if definition.default is not UNSET:
+        if definition.default is not UNSET and not _is_none(definition):
             read(definition.default, definition.name)
     except UnsupportedColumn as problem:
         raise CodeProblem(f"inputParameterDefinitions: {definition.name!r}: {problem}") from None
     except ValueProblem as problem:
         raise CodeProblem(f"inputParameterDefinitions: the default of {problem}") from None
     return read
+
+
+def _is_none(definition: ParameterDefinition) -> bool:
+    """Whether an input is None in the code where it is left out, although its type has no null."""
+    return definition.default is None and definition.type in TABLE_TYPES
 
 
 def _cut(message: str) -> str:

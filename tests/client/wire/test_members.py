@@ -33,8 +33,8 @@ def snake(name: str) -> str:
 @pytest.mark.parametrize(("kind", "name"), MEMBERS, ids=IDS)
 def test_other_spellings_are_read(kind: Any, name: str) -> None:
     for spelling in (name, name.upper(), name.lower(), name[0].upper() + name[1:], snake(name)):
-        data = {spelling: "x"}
-        assert known_members(kind, data, is_lenient=True) == {name: "x"}
+        data = {spelling: 1}
+        assert known_members(kind, data, is_lenient=True) == {name: 1}
 
 
 @pytest.mark.parametrize(("kind", "name"), MEMBERS, ids=IDS)
@@ -80,6 +80,20 @@ def test_members_of_members_are_read_as_well() -> None:
             {"inputParameterDefinitions": [{"name": "x", "typ": "vector"}]},
             is_lenient=True,
         )
+
+
+@pytest.mark.parametrize("is_lenient", [True, False])
+def test_a_word_that_is_none_of_several_is_refused_with_these(*, is_lenient: bool) -> None:
+    with pytest.raises(UnknownMember) as refused:
+        known_members(models.PublishWebServiceRequest, {"isolation": "Call"}, is_lenient=is_lenient)
+    assert str(refused.value) == (
+        "'Call' is not among the values of 'isolation'. Did you mean 'call'? "
+        "They are 'call', 'none', 'worker'."
+    )
+    for right in ("call", None):
+        data = {"isolation": right} if right else {}
+        kind = models.PublishWebServiceRequest
+        assert known_members(kind, data, is_lenient=is_lenient) == data
 
 
 def test_values_are_left_alone() -> None:

@@ -70,6 +70,7 @@ def test_null_is_none_but_for_a_numeric(type_name: str) -> None:
         ("integer", 3, int),
         ("integer", 3.0, int),
         ("integer", 2**80, int),
+        ("integer", float(2**53 - 1), int),
         ("character", "setosa", str),
     ],
 )
@@ -202,6 +203,12 @@ def test_a_free_type_passes_json_through(value: Any) -> None:
         ("numeric", True, "p must be a number (numeric), got true."),
         ("integer", 3.5, "p must be a whole number (integer), got the number 3.5."),
         ("integer", False, "p must be a whole number (integer), got false."),
+        (
+            "integer",
+            9007199254740993.0,
+            "p must be a whole number that is written without '.0' and exponent from 2**53 on "
+            "(integer), got the number 9007199254740992.0.",
+        ),
         ("character", 1, "p must be a string (character), got the number 1."),
         ("vector", 7, "p must be an array (vector), got the number 7."),
         ("vector", {"a": 1}, "p must be an array (vector), got an object."),
@@ -392,6 +399,7 @@ def test_a_value_becomes_plain_json(value: Any, plain: Any) -> None:
         ("numeric", [4], 4),
         ("numeric", math.nan, None),
         ("integer", np.float64(3), 3),
+        ("integer", 2.0**60, 2**60),
         ("character", np.array(["a"]), "a"),
         ("vector", 3, [3]),
         ("vector", "a", ["a"]),
