@@ -30,7 +30,7 @@ from jupyter_mlsvc_server.front.link import LinkEnded
 from jupyter_mlsvc_server.front.relay import Relay
 from jupyter_mlsvc_server.scoring.definition import DefinitionKey
 from jupyter_mlsvc_server.scoring.engine import ScoringAnswer
-from jupyter_mlsvc_server.scoring.link import Call
+from jupyter_mlsvc_server.scoring.request import PendingRequest
 
 if TYPE_CHECKING:
     from jupyter_mlsvc_server.front.process import Front
@@ -161,7 +161,7 @@ class Connection(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, None)
         self._reading: Request | None = None
         self._current: Request | None = None
-        self._call: Call | None = None
+        self._call: PendingRequest | None = None
         """What runs for the current request."""
         self._fresh: bytes | None = None
         """What came last, where a request begins with it."""

@@ -29,8 +29,8 @@ from jupyter_mlsvc_server.front.messages import (
 from jupyter_mlsvc_server.front.supervisor import FrontNotThere, Supervisor
 from jupyter_mlsvc_server.scoring.definition import DefinitionKey, PoolSize, ServiceDefinition
 from jupyter_mlsvc_server.scoring.engine import Answered, Definitions, Outcome, ScoringAnswer
-from jupyter_mlsvc_server.scoring.link import Ended
 from jupyter_mlsvc_server.scoring.local import LocalEngine
+from jupyter_mlsvc_server.scoring.request import Ended
 from jupyter_mlsvc_server.scoring.statistics import Figures, State
 from jupyter_mlsvc_server.scoring.trial import TrialOutcome
 

@@ -24,7 +24,7 @@ from jupyter_mlsvc_server.errors import MlsvcServerError
 from jupyter_mlsvc_server.front.messages import Message
 from jupyter_mlsvc_server.scoring import errors as scoring_errors
 from jupyter_mlsvc_server.scoring.engine import ScoringAnswer
-from jupyter_mlsvc_server.scoring.link import Call, Ended
+from jupyter_mlsvc_server.scoring.request import Ended, PendingRequest
 
 _HEADER: Final = Layout("<IBQ")
 """Length of the payload, kind of the frame, number of the question."""
@@ -99,7 +99,7 @@ _BY_STATUS: Final = {
 } | {429: base_errors.TooManyRequests, 503: base_errors.Busy, 500: MlsvcServerError}
 
 Handler = Callable[[Any], Awaitable[Any]]
-Submit = Callable[[Any, Ended], Call]
+Submit = Callable[[Any, Ended], PendingRequest]
 Told = Callable[[Any], None]
 """Takes an answer, or the error that there is instead: a domain error or :class:`LinkEnded`."""
 
@@ -130,7 +130,7 @@ class Link(asyncio.BufferedProtocol):
         submitted: Mapping[type[Message], Submit] | None = None,
     ) -> None:
         self._submitted = submitted or {}
-        self._calls: dict[int, Call] = {}
+        self._calls: dict[int, PendingRequest] = {}
         self._decoder = msgspec.msgpack.Decoder(incoming)
         self._encoder = msgspec.msgpack.Encoder()
         self._asked = asked

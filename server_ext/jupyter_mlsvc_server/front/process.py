@@ -27,8 +27,8 @@ from jupyter_mlsvc_server.front.link import Link
 from jupyter_mlsvc_server.front.many import Outcomes
 from jupyter_mlsvc_server.front.tokens import TokenCache
 from jupyter_mlsvc_server.scoring.definition import DefinitionKey, ServiceDefinition
-from jupyter_mlsvc_server.scoring.link import Call, Ended
 from jupyter_mlsvc_server.scoring.local import LocalEngine
+from jupyter_mlsvc_server.scoring.request import Ended, PendingRequest
 from jupyter_mlsvc_server.scoring.statistics import Figures
 from jupyter_mlsvc_server.scoring.trial import TrialOutcome
 
@@ -175,7 +175,7 @@ class Front:
     async def _has_size(self, message: messages.HasSize) -> bool:
         return await self.engine.has_size(message.name, message.version, message.size)
 
-    def _consume(self, message: messages.Consume, ended: Ended) -> Call:
+    def _consume(self, message: messages.Consume, ended: Ended) -> PendingRequest:
         key = DefinitionKey(message.name, message.version)
         return self.engine.submit(key, message.body, ended)
 

@@ -20,7 +20,7 @@ from jupyter_mlsvc_server.scoring.errors import (
     UnservableSnapshot,
     ending,
 )
-from jupyter_mlsvc_server.scoring.link import LinkLost, ParentLink
+from jupyter_mlsvc_server.scoring.forkserver_client import ForkserverClient, LinkLost
 from jupyter_mlsvc_server.scoring.settings import ScoringSettings
 from jupyter_mlsvc_server.scoring.trial import (
     TrialOutcome,
@@ -62,9 +62,9 @@ class Template:
         self._definition = definition
         self._work = work
         self._pid = 0
-        self._forkserver: ParentLink | None = None
+        self._forkserver: ForkserverClient | None = None
 
-    async def start(self, forkserver: ParentLink, settings: ScoringSettings) -> None:
+    async def start(self, forkserver: ForkserverClient, settings: ScoringSettings) -> None:
         """Fork it and wait until it has restored the snapshot.
 
         Raises
@@ -80,7 +80,7 @@ class Template:
         await asyncio.to_thread(self._work.mkdir, mode=0o700, parents=True)
         try:
             self._pid, socket = await forkserver.fork()
-            self.link = ParentLink(socket, self._lost, self._ended)
+            self.link = ForkserverClient(socket, self._lost, self._ended)
             await self.link.prepare(Prepare(self._service(settings)))
             async with asyncio.timeout(settings.start_seconds):
                 answer = await self.link.first()

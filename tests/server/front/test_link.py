@@ -24,7 +24,7 @@ from jupyter_mlsvc_server.front.messages import Consume, Definition, Statistics,
 from jupyter_mlsvc_server.scoring import errors as scoring_errors
 from jupyter_mlsvc_server.scoring.definition import DefinitionKey, PoolSize, ServiceDefinition
 from jupyter_mlsvc_server.scoring.engine import ScoringAnswer
-from jupyter_mlsvc_server.scoring.link import Call, Ended
+from jupyter_mlsvc_server.scoring.request import Ended, PendingRequest
 
 
 def _same(link: Link) -> Link:
@@ -154,10 +154,10 @@ async def test_a_fault_of_ours_crosses_without_its_text(
 
 
 async def test_calls_are_answered_without_a_task_and_forgotten_when_the_asker_leaves() -> None:
-    calls: list[Call] = []
+    calls: list[PendingRequest] = []
 
-    def submit(question: Consume, ended: Ended) -> Call:
-        call = Call(KEY, question.body, ended)
+    def submit(question: Consume, ended: Ended) -> PendingRequest:
+        call = PendingRequest(KEY, question.body, ended)
         calls.append(call)
         if question.body == b"at once":
             call.end(ScoringAnswer(200, b"now", True))
@@ -254,9 +254,9 @@ async def test_frames_may_come_in_pieces_of_any_size(step: int) -> None:
     )
     found: list[bytes] = []
 
-    def submit(question: Consume, ended: Ended) -> Call:
+    def submit(question: Consume, ended: Ended) -> PendingRequest:
         found.append(question.body)
-        return Call(KEY, question.body, ended)
+        return PendingRequest(KEY, question.body, ended)
 
     link = Link(ToFront, {}, {}, logging.getLogger("test"), {Consume: submit})
     while data:

@@ -19,7 +19,7 @@ from jupyter_mlsvc_server.front.messages import Trusted
 from jupyter_mlsvc_server.front.process import Front
 from jupyter_mlsvc_server.scoring.definition import DefinitionKey
 from jupyter_mlsvc_server.scoring.engine import ScoringAnswer
-from jupyter_mlsvc_server.scoring.link import Call
+from jupyter_mlsvc_server.scoring.request import PendingRequest
 
 HEAD_BYTES = 300
 
@@ -67,8 +67,10 @@ class Engine:
         self._loop = loop
         self._calls = 0
 
-    def submit(self, key: DefinitionKey, body: bytes, ended: Callable[[Any], None]) -> Call:
-        call = Call(key, body, ended)
+    def submit(
+        self, key: DefinitionKey, body: bytes, ended: Callable[[Any], None]
+    ) -> PendingRequest:
+        call = PendingRequest(key, body, ended)
         self._calls += 1
         answer = ScoringAnswer(200, body, True)
         if self._calls % 2:

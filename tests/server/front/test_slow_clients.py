@@ -18,7 +18,7 @@ from jupyter_mlsvc_server.front.connection import Connection, Limits
 from jupyter_mlsvc_server.front.messages import Trusted
 from jupyter_mlsvc_server.scoring.definition import DefinitionKey
 from jupyter_mlsvc_server.scoring.engine import ScoringAnswer
-from jupyter_mlsvc_server.scoring.link import Call
+from jupyter_mlsvc_server.scoring.request import PendingRequest
 
 HEAD = b"POST /api/a/1 HTTP/1.1\r\nAuthorization: Bearer known\r\n"
 
@@ -27,10 +27,12 @@ class Engine:
     """Answers with the body, or never."""
 
     def __init__(self) -> None:
-        self.calls: list[Call] = []
+        self.calls: list[PendingRequest] = []
 
-    def submit(self, key: DefinitionKey, body: bytes, ended: Callable[[Any], None]) -> Call:
-        call = Call(key, body, ended)
+    def submit(
+        self, key: DefinitionKey, body: bytes, ended: Callable[[Any], None]
+    ) -> PendingRequest:
+        call = PendingRequest(key, body, ended)
         self.calls.append(call)
         if key.version != "never":
             call.end(ScoringAnswer(200, body, True))

@@ -15,10 +15,8 @@ import pytest_asyncio
 
 from jupyter_mlsvc_server.formats.outbox import Outbox, Peephole
 from jupyter_mlsvc_server.formats.protocol import ANSWER, Kind, Patience
-from jupyter_mlsvc_server.scoring.definition import DefinitionKey
-from jupyter_mlsvc_server.scoring.link import Call, WorkerLink
-
-KEY = DefinitionKey("Test", "V1.0")
+from jupyter_mlsvc_server.scoring.worker_connection import WorkerConnection
+from tests.server.scoring.serving import give
 
 
 @pytest.fixture
@@ -33,15 +31,14 @@ def ends() -> Iterator[tuple[socket.socket, socket.socket]]:
 class Answered:
     """A link with the answers that came, and a worker's outbox at its other end."""
 
-    def __init__(self, link: WorkerLink, outbox: Outbox, bodies: list[bytes]) -> None:
+    def __init__(self, link: WorkerConnection, outbox: Outbox, bodies: list[bytes]) -> None:
         self.link = link
         self.outbox = outbox
         self.bodies = bodies
         self.lost = asyncio.Event()
 
     def send(self, *bodies: bytes) -> None:
-        for body in bodies:
-            self.link.send(Call(KEY, body, lambda _: None))
+        give(self.link, *bodies)
 
     async def wait(self, count: int) -> None:
         async with asyncio.timeout(60):
@@ -57,10 +54,15 @@ async def answered(
     bodies: list[bytes] = []
     path = tmp_path / "outbox"
     outbox = Outbox(theirs, path)
+
+    def answered(
+        link: WorkerConnection, _number: int, _kind: Kind, body: bytes, _now: float
+    ) -> None:
+        link.worker.requests.popleft()
+        bodies.append(body)
+
     _, link = await asyncio.get_running_loop().create_unix_connection(
-        lambda: WorkerLink(
-            0, path, lambda _link, _call, _kind, body, _now: bodies.append(body), lambda _: None
-        ),
+        lambda: WorkerConnection(0, path, answered, lambda _: None),
         sock=ours,
     )
     theirs.sendall(ANSWER.pack(0, 1, Kind.READY))
@@ -80,8 +82,8 @@ async def test_what_is_kept_is_taken_once(answered: Answered) -> None:
     answered.outbox.put(4, Kind.SUCCESS, b"four", Patience.NONE)
     await answered.wait(4)
     assert answered.bodies == [b"one", b"two", b"three", b"four"]
-    assert not answered.link.calls
-    assert not answered.link.is_lost
+    assert not answered.link.worker.requests
+    assert not answered.link.worker.is_lost
 
 
 async def test_what_is_too_large_to_keep_goes_in_its_turn(answered: Answered) -> None:
@@ -106,7 +108,7 @@ async def test_what_a_worker_kept_when_it_ended_is_taken(
     ends[1].close()
     await answered.wait(2)
     assert answered.bodies == [b"one", b"two"]
-    assert [call.body for call in answered.link.calls] == [b"3"]
+    assert [call.body for call in answered.link.worker.requests] == [b"3"]
 
 
 @pytest.mark.parametrize(
@@ -121,7 +123,7 @@ async def test_what_the_users_code_wrote_there_is_no_answer(
     answered.send(b"1", b"2")
     await asyncio.sleep(0.05)
     assert answered.bodies == []
-    assert len(answered.link.calls) == 2
+    assert len(answered.link.worker.requests) == 2
 
 
 async def test_where_no_file_can_be_made_each_answer_is_sent(
@@ -153,20 +155,21 @@ async def test_nobody_looks_where_no_request_is_left(answered: Answered, tmp_pat
 async def test_one_look_at_a_time_is_due_however_many_answers_were_taken_early(
     ends: tuple[socket.socket, socket.socket], tmp_path: Path
 ) -> None:
-    def send_another(link: WorkerLink, *_: object) -> None:
-        link.send(Call(KEY, b"", lambda _: None))
+    def send_another(link: WorkerConnection, *_: object) -> None:
+        link.worker.requests.popleft()
+        give(link, b"")
         taken.append(None)
 
     loop = asyncio.get_running_loop()
     taken: list[None] = []
     outbox = Outbox(ends[1], tmp_path / "outbox")
     _, link = await loop.create_unix_connection(
-        lambda: WorkerLink(0, tmp_path / "outbox", send_another, lambda _: None), sock=ends[0]
+        lambda: WorkerConnection(0, tmp_path / "outbox", send_another, lambda _: None), sock=ends[0]
     )
     ends[1].sendall(ANSWER.pack(0, 1, Kind.READY))
     await link.started
     for _ in range(2):
-        link.send(Call(KEY, b"", lambda _: None))
+        give(link, b"")
     for number in range(1, 5):
         outbox.put(number, Kind.SUCCESS, b"", Patience.SOME)
         async with asyncio.timeout(60):
