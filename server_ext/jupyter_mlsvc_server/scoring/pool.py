@@ -228,8 +228,7 @@ class Pool:
         try:
             while (decision := self._scheduler.next_decision()) is not None:
                 if isinstance(decision, Send):
-                    connection = self._connections[decision.worker]
-                    connection.send(decision.request, more_wait=decision.more_wait)
+                    self._connections[decision.worker].send(decision.request)
                 else:
                     self._carry_out_rare(decision)
         finally:
@@ -311,9 +310,7 @@ class Pool:
     async def _connect(self, pid: int, link: socket.socket) -> WorkerConnection:
         try:
             _, connection = await self._loop.create_unix_connection(
-                lambda: WorkerConnection(
-                    pid, self._template.outbox_of(pid), self._answered, self._worker_lost
-                ),
+                lambda: WorkerConnection(pid, self._answered, self._worker_lost),
                 sock=link,
             )
         except BaseException:

@@ -169,7 +169,7 @@ class SimulatedPool:
 
     def _carry_out(self, decision: Decision) -> None:
         match decision:
-            case Send(worker, request, _):
+            case Send(worker, request):
                 self._send(self.processes[worker], request)
             case Fail(request, error):
                 if isinstance(error, WorkerEnded):
