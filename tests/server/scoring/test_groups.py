@@ -104,16 +104,6 @@ async def test_who_waits_for_one_answer_is_not_behind_a_group(serve: Serve) -> N
     together.cancel()
 
 
-async def test_a_group_has_its_turn_beside_many_callers(serve: Serve) -> None:
-    service = await serve()
-    alone = [asyncio.create_task(service.alone(0.002)) for _ in range(150)]
-    await asyncio.sleep(0)
-    outcomes = await service.together(30, 0.002)
-    assert all(isinstance(outcome, ScoringAnswer) for outcome in outcomes)
-    assert service.ended("one") < 120
-    await asyncio.gather(*alone)
-
-
 async def test_requests_come_back_that_no_worker_has_room_for_soon(serve: Serve) -> None:
     service = await serve()
     outcomes = await service.together(200, 0.02)

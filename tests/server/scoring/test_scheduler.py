@@ -211,6 +211,15 @@ def test_a_request_does_not_overtake_those_that_wait_where_a_worker_has_new_room
     assert waiting in second.inbox
 
 
+def test_a_group_has_every_second_place_beside_many_callers() -> None:
+    pool = pool_of(1)
+    singles = [pool.submit() for _ in range(40)]
+    pool.submit_group(20, 100)
+    answered = [pool.answer(pool.only) for _ in range(42)]
+    assert answered[0] is singles[0]
+    assert sum(one.group is not None for one in answered) == 20
+
+
 # --- how long others wait --------------------------------------------------------------------
 
 PILE: Final = 3000
@@ -248,7 +257,7 @@ class Line:
 
 
 @given(
-    seconds=st.floats(1e-5, 0.05),
+    seconds=st.sampled_from([1e-5, 1e-4, 2e-4, 5e-4, 9e-4, 2e-3, 9e-3, 0.02, 0.05]),
     workers=st.integers(1, 2),
     before=st.integers(1, 300),
     phase=st.floats(0.0, 0.99),
@@ -303,8 +312,8 @@ def test_a_worker_has_many_records_at_hand_only_where_nobody_else_calls() -> Non
         ([0.0005], DEFAULT.short_ahead),
         ([0.005], DEFAULT.brief_ahead),
         ([0.05], 1),
-        ([0.0001] * 50 + [0.03, 0.0001], DEFAULT.brief_ahead),
-        ([0.03] + [0.0001] * 99, DEFAULT.short_ahead),
+        ([0.0001] * 50 + [0.03] + [0.0001] * 15, DEFAULT.brief_ahead),
+        ([0.0001] * 50 + [0.03] + [0.0001] * 30, DEFAULT.short_ahead),
     ],
     ids=["short", "brief", "long", "short, one was long just now", "short, one was long before"],
 )
