@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 class Group:
     """Requests that came together, and that nobody waits for one by one.
 
-    Each becomes a pending request only when a worker has room for it, so that any number of them
-    can stand in a pool without being ahead of anybody.
+    Each becomes a pending request only when a worker has room for it. So any number of them can
+    stand in a pool without being ahead of anybody.
 
     Parameters
     ----------

@@ -1,9 +1,9 @@
 """Decide which worker of a pool runs which request, and how many workers there are.
 
 A pool has the workers of one revision of a service version. The scheduler is the part of it that
-decides. It does no I/O and reads no clock: each event comes with the time, changes the state, and
-leaves decisions, which :meth:`Scheduler.next_decision` returns in the order in which they have to
-be carried out. The other part (``pool``) has the processes: it reports events and carries out.
+decides. It does no I/O and reads no clock: each event comes with the time and changes the state.
+What is to be done comes out of :meth:`Scheduler.next_decision`, in the order in which it has to be
+carried out. The other part (``pool``) has the processes: it reports events and carries out.
 
 A request goes one of these ways::
 
@@ -22,21 +22,21 @@ A request goes one of these ways::
 **Which worker.** The one with the least to do. Each request costs the worker a read and the server
 a wake-up, so a worker whose requests are short gets some *ahead*: it finds the next one when it is
 done with the first. How many depends on the average time, and on whether a slow one has come of
-late, because those behind a slow request wait for it while other workers may be free. A worker at
-something that takes much longer than usual is *held up* and gets nothing.
+late: those behind a slow request wait for it while other workers may be free. A worker at something
+that takes much longer than usual is *held up* and gets nothing.
 
 **Micro-batching.** A worker with a batch size above 1 answers what is there in one run. It is not
 busy before it has so many, and gets as many to go on with. If it ends, any of them can have been
 the reason: each becomes a *suspect*, which runs alone from then on.
 
 **Groups.** Records of a batch come as groups that stand beside the queue. A record becomes a
-request only when a worker has room for it, and where both wait, a worker takes from the queue and
-from the groups in turn. So a batch never gets more than every second place, and no more of its
-records than `bulk_ahead` are ahead of a request that comes now.
+request only when a worker has room for it. Where both wait, a worker takes from the queue and from
+the groups in turn, so that a batch never gets more than every second place. No more of its records
+than `bulk_ahead` are ahead of a request that comes now.
 
-**How many workers.** Another one is started while requests would have to wait for longer than a
-start is worth, up to the maximum; one above the minimum ends when it has been idle for long. A
-worker moves through these states::
+**How many workers.** Another one is started while requests would wait for longer than a start is
+worth, up to the maximum. One above the minimum ends when it has been idle for long. A worker moves
+through these states::
 
     StartWorker ──▶ starting ── worker_started ──▶ idle ◀──▶ running
                        │                             │          │

@@ -26,13 +26,13 @@ class SchedulerSettings:
     brief_seconds, brief_ahead
         The same for requests that take longer, of which fewer have to be at hand.
     calm_seconds, calm_memory
-        No request stands behind a slow one that could be foreseen: nothing but `brief_ahead` is
-        given ahead after a request took longer than this, until that time, multiplied by the
-        memory with each request since, is below it.
+        No request stands behind a slow one that could be foreseen. After a request that took
+        longer than this, a worker has `brief_ahead` at most. The longest time fades by the memory
+        with each request since, until it is below this.
     quiet_seconds, bulk_ahead, bulk_seconds
-        Batches cost little where nobody else calls, and never hold a single request up for long:
-        where no single one has come for so long, a worker has up to so many requests of groups at
-        hand, as long as all of them take less than `bulk_seconds`.
+        Batches cost little where nobody else calls, and never hold a single request up for long.
+        Where no single one has come for so long, a worker has up to so many requests of groups at
+        hand. All of them together take less than `bulk_seconds`.
     batch_seconds
         Those who are answered together do not wait long for each other: a worker gets no more
         together than take so long.

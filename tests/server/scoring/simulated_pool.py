@@ -228,6 +228,7 @@ class SimulatedPool:
             others_wait = any(one.group is None and self.is_wanted(one) for one in self.waits_since)
             self.groups_in_a_row = self.groups_in_a_row + 1 if others_wait else 0
             assert self.groups_in_a_row <= 1, "groups get every second place at most"
+            self._check_at_a_time(process, request.group)
         else:
             self.groups_in_a_row = 0
         self.handed_out.add(request)
@@ -251,12 +252,20 @@ class SimulatedPool:
     def is_wanted(self, request: PendingRequest) -> bool:
         return not self.over[request] and request not in self.abandoned
 
+    def running_of(self, group: Group) -> int:
+        """Count the requests of a group that workers were given and did not answer."""
+        return sum(one.group is group and not self.over[one] for one in self.seen)
+
+    def _check_at_a_time(self, process: SimulatedWorker, group: Group) -> None:
+        if process.worker.batch_size > 1 or group.at_a_time < len(self.processes):
+            assert self.running_of(group) <= group.at_a_time, "no more run than may at a time"
+
     def check_nothing_waits_in_vain(self) -> None:
         if not any(process.is_free for process in self.processes.values()):
             return
         assert not any(self.is_wanted(request) for request in self.waits_since)
         for group in self.groups:
-            assert not group.waiting or group.running >= group.at_a_time
+            assert not group.waiting or self.running_of(group) >= group.at_a_time
 
     def check_deadlines(self) -> None:
         """To be called after a tick."""
