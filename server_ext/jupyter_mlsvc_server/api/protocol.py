@@ -31,7 +31,7 @@ from jupyter_mlsvc_server.api.head_cache import END, CallHead
 from jupyter_mlsvc_server.api.responses import error_body
 from jupyter_mlsvc_server.errors import BadRequest, MlsvcServerError, TooManyRequests
 from jupyter_mlsvc_server.scoring.engine import ScoringAnswer
-from jupyter_mlsvc_server.scoring.link import Call
+from jupyter_mlsvc_server.scoring.request import PendingRequest
 
 if TYPE_CHECKING:
     from jupyter_mlsvc_server.api.http_server import HttpServer
@@ -168,7 +168,7 @@ class Protocol(HttpToolsProtocol):
         """What is being answered."""
         self._taking: _Cycle | CallHead | None = None
         """Whose body is coming."""
-        self._call: Call | None = None
+        self._call: PendingRequest | None = None
         self._chunks: list[bytes] = []
         """The body of a call that does not go to the application."""
         self._fresh: bytes | None = None

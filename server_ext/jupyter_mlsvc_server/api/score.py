@@ -24,7 +24,7 @@ from jupyter_mlsvc_server.auth.principal import Principal, Role
 from jupyter_mlsvc_server.errors import MlsvcServerError
 from jupyter_mlsvc_server.scoring.definition import DefinitionKey
 from jupyter_mlsvc_server.scoring.engine import ScoringAnswer
-from jupyter_mlsvc_server.scoring.link import Call, Ended
+from jupyter_mlsvc_server.scoring.request import Ended, PendingRequest
 
 _CALL: Final = re.compile(rb"/api/([^/?]+)/([^/?]+)/?(?:\?.*)?", re.DOTALL)
 _CALL_IN_ANY_CASE: Final = re.compile(_CALL.pattern, re.DOTALL | re.IGNORECASE)
@@ -49,7 +49,7 @@ class Tokens(Protocol):
 class Engine(Protocol):
     """What of an engine answers calls; as those of ``ScoringEngine``."""
 
-    def submit(self, key: DefinitionKey, body: bytes, ended: Ended) -> Call:
+    def submit(self, key: DefinitionKey, body: bytes, ended: Ended) -> PendingRequest:
         """Answer one request through a callback, which may come at once."""
 
     async def consume(self, name: str, version: str, body: bytes) -> ScoringAnswer:

@@ -12,7 +12,7 @@ from typing import Final
 import msgspec
 
 from jupyter_mlsvc_server.formats.protocol import ForkserverOptions, Preloaded
-from jupyter_mlsvc_server.scoring.link import ParentLink
+from jupyter_mlsvc_server.scoring.forkserver_client import ForkserverClient
 from jupyter_mlsvc_server.scoring.settings import ScoringSettings
 
 _PASSED_ON: Final = {
@@ -52,7 +52,7 @@ class Forkserver:
                 env=self._environment(),
                 start_new_session=True,
             )
-        self.link = ParentLink(ours, lambda: None, lambda _pid: None)
+        self.link = ForkserverClient(ours, lambda: None, lambda _pid: None)
 
     @property
     def pid(self) -> int:

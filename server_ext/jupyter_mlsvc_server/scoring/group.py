@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
-from jupyter_mlsvc_server.scoring.link import Call
+from jupyter_mlsvc_server.scoring.request import PendingRequest
 
 if TYPE_CHECKING:
     from jupyter_mlsvc_server.scoring.definition import DefinitionKey
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 class Group:
     """Requests that came together, and that nobody waits for one by one.
 
-    Each becomes a call only when a worker has room for it, so that as many as one likes can stand
-    in a pool without being ahead of anybody.
+    Each becomes a pending request only when a worker has room for it. So any number of them can
+    stand in a pool without being ahead of anybody.
 
     Parameters
     ----------
@@ -32,8 +32,8 @@ class Group:
     """
 
     __slots__ = (
-        "_bodies", "_ended", "_next", "_outcomes", "_running", "arrived", "at_a_time",
-        "key",
+        "_bodies", "_ended", "_next", "_outcomes", "_pending", "arrived", "at_a_time",
+        "key", "running",
     )  # fmt: skip
 
     def __init__(
@@ -46,42 +46,39 @@ class Group:
         self.key = key
         self.arrived = 0.0
         self.at_a_time = at_a_time
+        self.running = 0
+        """Requests that were taken and did not come back; the scheduler counts them down."""
         self._bodies = bodies
         self._ended = ended
         self._next = 0
         self._outcomes: dict[int, Outcome] = {}
-        self._running: dict[int, Call] = {}
+        self._pending: dict[int, PendingRequest] = {}
 
     @property
     def waiting(self) -> int:
-        """How many have not been taken."""
+        """Number of requests that have not been taken."""
         return len(self._bodies) - self._next
 
-    @property
-    def running(self) -> int:
-        """How many have been taken and are not answered."""
-        return len(self._running)
-
-    def take(self) -> Call:
-        """Take the next one."""
+    def take(self) -> PendingRequest:
+        """Return the next request."""
         place = self._next
         self._next += 1
-        call = Call(self.key, self._bodies[place], partial(self._note, place))
-        call.is_of_group = True
-        self._running[place] = call
-        return call
+        self.running += 1
+        request = PendingRequest(self.key, self._bodies[place], partial(self._end, place), self)
+        self._pending[place] = request
+        return request
 
-    def _note(self, place: int, outcome: Outcome) -> None:
-        """Take note of what became of one."""
-        del self._running[place]
+    def _end(self, place: int, outcome: Outcome) -> None:
+        """Keep the outcome of a request, and return all when it was the last one."""
+        del self._pending[place]
         self._outcomes[place] = outcome
         if len(self._outcomes) == len(self._bodies):
             outcomes = self._outcomes
             self._ended([outcomes[place] for place in range(len(self._bodies))])
 
     def abandon(self) -> None:
-        """Forget about the caller, who left; what runs is read and dropped, the rest won't run."""
+        """Forget the caller, who left; what runs is read and dropped, the rest won't run."""
         self._next = len(self._bodies)
-        for call in self._running.values():
-            call.abandon()
-        self._running.clear()
+        for request in self._pending.values():
+            request.abandon()
+        self._pending.clear()

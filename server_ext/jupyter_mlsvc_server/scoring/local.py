@@ -20,9 +20,10 @@ from jupyter_mlsvc_server.scoring.definition import DefinitionKey, PoolSize, Ser
 from jupyter_mlsvc_server.scoring.engine import Answered, Definitions, Outcome, ScoringAnswer
 from jupyter_mlsvc_server.scoring.errors import ServiceUnavailable
 from jupyter_mlsvc_server.scoring.forkserver import Forkserver
+from jupyter_mlsvc_server.scoring.forkserver_client import LinkLost, NotStarted
 from jupyter_mlsvc_server.scoring.group import Group
-from jupyter_mlsvc_server.scoring.link import Call, Ended, LinkLost, NotStarted
 from jupyter_mlsvc_server.scoring.pool import Pool
+from jupyter_mlsvc_server.scoring.request import Ended, PendingRequest
 from jupyter_mlsvc_server.scoring.settings import ScoringSettings
 from jupyter_mlsvc_server.scoring.statistics import Figures, State, Timings
 from jupyter_mlsvc_server.scoring.template import Template
@@ -186,11 +187,11 @@ class LocalEngine(ScoringSettings):
             else:
                 future.set_exception(outcome)
 
-        call = self.submit(DefinitionKey(name, version), body, ended)
+        request = self.submit(DefinitionKey(name, version), body, ended)
         try:
             return await future
         finally:
-            call.abandon()
+            request.abandon()
 
     async def consume_many(
         self, key: DefinitionKey, bodies: Sequence[bytes], at_a_time: int
@@ -215,34 +216,36 @@ class LocalEngine(ScoringSettings):
         finally:
             group.abandon()
 
-    def submit(self, key: DefinitionKey, body: bytes, ended: Ended) -> Call:
+    def submit(self, key: DefinitionKey, body: bytes, ended: Ended) -> PendingRequest:
         """Answer one request through a callback, which may come at once.
 
         This is :meth:`consume` for those who have thousands of requests a second.
         """
-        call = Call(key, body, ended)
+        request = PendingRequest(key, body, ended)
         pool = self._pools.get(key)
         if pool is None:
-            self._load_for(call)
+            self._load_for(request)
         else:
-            pool.submit(call)
-        return call
+            pool.submit(request)
+        return request
 
-    def _load_for(self, call: Call) -> None:
+    def _load_for(self, request: PendingRequest) -> None:
         def told(task: asyncio.Task[None]) -> None:
             if task.cancelled():
-                call.end(ServiceUnavailable(call.key, _STOPPING))
+                request.end(ServiceUnavailable(request.key, _STOPPING))
 
-        loading = self._loading(call.key)
-        self._spawn(self._submit_when_loaded(call, loading)).add_done_callback(told)
+        loading = self._loading(request.key)
+        self._spawn(self._submit_when_loaded(request, loading)).add_done_callback(told)
 
-    async def _submit_when_loaded(self, call: Call, loading: asyncio.Task[Pool]) -> None:
+    async def _submit_when_loaded(
+        self, request: PendingRequest, loading: asyncio.Task[Pool]
+    ) -> None:
         try:
-            pool = await self._loaded_pool(call.key, loading)
+            pool = await self._loaded_pool(request.key, loading)
         except MlsvcServerError as error:
-            call.end(error)
+            request.end(error)
         else:
-            pool.submit(call)
+            pool.submit(request)
 
     async def _loaded_pool(
         self, key: DefinitionKey, loading: asyncio.Task[Pool] | None = None
@@ -263,17 +266,17 @@ class LocalEngine(ScoringSettings):
             self.log.exception("service %s can't be started", key)
             raise MlsvcServerError("") from None
 
-    def _submit_again(self, call: Call) -> None:
+    def _submit_again(self, request: PendingRequest) -> None:
         """Take back a request that a pool could not answer."""
         if not self._is_running:
-            call.end(ServiceUnavailable(call.key, _STOPPING))
+            request.end(ServiceUnavailable(request.key, _STOPPING))
             return
-        call.attempts += 1
-        if call.attempts < _ATTEMPTS:
-            self._load_for(call)
+        request.attempts += 1
+        if request.attempts < _ATTEMPTS:
+            self._load_for(request)
         else:
-            self._timings_of(call.key).add_failure()
-            call.end(ServiceUnavailable(call.key, _PROCESSES_END))
+            self._timings_of(request.key).add_failure()
+            request.end(ServiceUnavailable(request.key, _PROCESSES_END))
 
     async def statistics(self) -> dict[str, Any]:
         """Count what is loaded; times are in seconds."""

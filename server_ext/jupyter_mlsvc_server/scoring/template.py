@@ -10,7 +10,6 @@ from typing import Final
 
 import msgspec
 
-from jupyter_mlsvc_server.formats.outbox import outbox_path
 from jupyter_mlsvc_server.formats.protocol import Prepare, Refused, Service, Trial
 from jupyter_mlsvc_server.formats.trial import trace_path
 from jupyter_mlsvc_server.scoring.definition import DefinitionKey, ServiceDefinition
@@ -20,7 +19,7 @@ from jupyter_mlsvc_server.scoring.errors import (
     UnservableSnapshot,
     ending,
 )
-from jupyter_mlsvc_server.scoring.link import LinkLost, ParentLink
+from jupyter_mlsvc_server.scoring.forkserver_client import ForkserverClient, LinkLost
 from jupyter_mlsvc_server.scoring.settings import ScoringSettings
 from jupyter_mlsvc_server.scoring.trial import (
     TrialOutcome,
@@ -62,9 +61,9 @@ class Template:
         self._definition = definition
         self._work = work
         self._pid = 0
-        self._forkserver: ParentLink | None = None
+        self._forkserver: ForkserverClient | None = None
 
-    async def start(self, forkserver: ParentLink, settings: ScoringSettings) -> None:
+    async def start(self, forkserver: ForkserverClient, settings: ScoringSettings) -> None:
         """Fork it and wait until it has restored the snapshot.
 
         Raises
@@ -80,7 +79,7 @@ class Template:
         await asyncio.to_thread(self._work.mkdir, mode=0o700, parents=True)
         try:
             self._pid, socket = await forkserver.fork()
-            self.link = ParentLink(socket, self._lost, self._ended)
+            self.link = ForkserverClient(socket, self._lost, self._ended)
             await self.link.prepare(Prepare(self._service(settings)))
             async with asyncio.timeout(settings.start_seconds):
                 answer = await self.link.first()
@@ -166,10 +165,6 @@ class Template:
 
     def _ended(self, pid: int) -> None:
         self.child_ended(pid)
-
-    def outbox_of(self, pid: int) -> Path:
-        """Give the file of a worker's answers that are not sent yet."""
-        return outbox_path(self._work, pid)
 
     @property
     def pid(self) -> int:

@@ -16,7 +16,7 @@ from jupyter_mlsvc_server.auth.principal import Principal, Role
 from jupyter_mlsvc_server.errors import PayloadTooLarge
 from jupyter_mlsvc_server.scoring.definition import DefinitionKey
 from jupyter_mlsvc_server.scoring.engine import ScoringAnswer
-from jupyter_mlsvc_server.scoring.link import Call
+from jupyter_mlsvc_server.scoring.request import PendingRequest
 
 MAX_BODY_BYTES = 10_000
 
@@ -36,10 +36,12 @@ class Engine:
     """Answers with the body: some calls at once, others a turn of the loop later, or never."""
 
     def __init__(self) -> None:
-        self.calls: list[Call] = []
+        self.calls: list[PendingRequest] = []
 
-    def submit(self, key: DefinitionKey, body: bytes, ended: Callable[[Any], None]) -> Call:
-        call = Call(key, body, ended)
+    def submit(
+        self, key: DefinitionKey, body: bytes, ended: Callable[[Any], None]
+    ) -> PendingRequest:
+        call = PendingRequest(key, body, ended)
         self.calls.append(call)
         answer = ScoringAnswer(200, body, True)
         if key.version == "never":

@@ -117,6 +117,18 @@ def test_slow_answers_lower_the_limit_to_its_minimum() -> None:
     assert fill(limiter) == 2
 
 
+def test_answers_that_are_neither_quick_nor_slow_leave_the_limit_as_it_is() -> None:
+    limiter = raised(2, 40)
+    for _ in range(3):
+        assert limiter.acquire(10) == 10
+        limiter.release(10, 1.0, (QUICK_SECONDS + SLOW_SECONDS) / 2)
+    assert limiter.limit == 40
+    limiter.back_off()
+    assert limiter.acquire() == 1
+    limiter.release(1, 2.0, (QUICK_SECONDS + SLOW_SECONDS) / 2)
+    assert limiter.limit == 2
+
+
 def test_one_delay_lowers_the_limit_once_for_all_that_it_held_up() -> None:
     limiter = raised(2, 40)
     for _ in range(3):

@@ -25,6 +25,8 @@ from jupyter_mlsvc_server.kernel.capture import capture
 from jupyter_mlsvc_server.scoring.definition import DefinitionKey, ServiceDefinition
 from jupyter_mlsvc_server.scoring.engine import ScoringAnswer
 from jupyter_mlsvc_server.scoring.local import LocalEngine
+from jupyter_mlsvc_server.scoring.request import PendingRequest
+from jupyter_mlsvc_server.scoring.worker_connection import WorkerConnection
 from jupyter_mlsvc_server.services import model_content
 
 IRIS = """
@@ -230,3 +232,14 @@ def _text(value: bytes) -> bytes:
 def _without_frame(stream: bytes) -> bytes:
     """Take the frames out of pickles, which tell lengths."""
     return re.sub(rb"\x95.{8}", b"", stream, flags=re.DOTALL)
+
+
+def give(connection: WorkerConnection, *bodies: bytes) -> None:
+    """Give a worker requests, as a scheduler does."""
+    worker = connection.worker
+    for body in bodies:
+        request = PendingRequest(DefinitionKey("Test", "V1.0"), body, lambda _: None)
+        worker.sent += 1
+        request.number = worker.sent
+        worker.requests.append(request)
+        connection.send(request)

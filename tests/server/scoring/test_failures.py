@@ -14,14 +14,16 @@ import pytest
 
 from jupyter_mlsvc_server.errors import Busy, DeadlinePassed, MlsvcServerError, NotFound
 from jupyter_mlsvc_server.formats.protocol import ANSWER, Kind
-from jupyter_mlsvc_server.scoring.definition import DefinitionKey, ServiceDefinition
-from jupyter_mlsvc_server.scoring.link import Call, LinkLost, ParentLink, WorkerLink
+from jupyter_mlsvc_server.scoring.definition import ServiceDefinition
+from jupyter_mlsvc_server.scoring.forkserver_client import ForkserverClient, LinkLost
 from jupyter_mlsvc_server.scoring.local import LocalEngine
 from jupyter_mlsvc_server.scoring.statistics import State
+from jupyter_mlsvc_server.scoring.worker_connection import WorkerConnection
 from tests.server.scoring.serving import (
     Service,
     Snapshots,
     define,
+    give,
     serve_by,
 )
 
@@ -184,7 +186,7 @@ async def test_code_that_writes_to_its_link_harms_itself_only(make_engine: MakeE
 async def test_nonsense_from_a_template_is_its_end() -> None:
     ours, theirs = socket.socketpair()
     lost = asyncio.Event()
-    link = ParentLink(ours, lost.set, lambda _: None)
+    link = ForkserverClient(ours, lost.set, lambda _: None)
     theirs.sendall(b"\x03\0\0\0\xff\xff\xff")
     with theirs:
         await asyncio.wait_for(lost.wait(), 5)
@@ -385,31 +387,32 @@ async def test_a_crash_and_a_passed_deadline_count_as_errors(
     assert (figures.calls, figures.errors, figures.p50) == (1, 1, None)
 
 
-async def test_the_answer_that_a_worker_gave_before_it_ended_is_not_lost(tmp_path: Path) -> None:
+async def test_the_answer_that_a_worker_gave_before_it_ended_is_not_lost() -> None:
     """The failed write of another request comes before the answer is read."""
-    key, answers = DefinitionKey("Test", "V1.0"), list[bytes]()
+    answers: list[bytes] = []
     lost = asyncio.Event()
     ours, theirs = socket.socketpair()
     ours.setblocking(False)
-    _, worker = await asyncio.get_running_loop().create_unix_connection(
-        lambda: WorkerLink(
-            0,
-            tmp_path / "outbox",
-            lambda _worker, _call, _kind, body, _now: answers.append(body),
-            lambda _: lost.set(),
-        ),
+
+    def answered(
+        connection: WorkerConnection, _number: int, _kind: Kind, body: bytes, _now: float
+    ) -> None:
+        connection.worker.requests.popleft()
+        answers.append(body)
+
+    _, connection = await asyncio.get_running_loop().create_unix_connection(
+        lambda: WorkerConnection(0, answered, lambda _: lost.set()),
         sock=ours,
     )
     theirs.sendall(ANSWER.pack(0, 0, Kind.READY))
-    await worker.started
-    worker.send(Call(key, b"first", lambda _: None))
-    worker.send(Call(key, b"second", lambda _: None))
+    await connection.started
+    give(connection, b"first", b"second")
     theirs.sendall(ANSWER.pack(2, 1, Kind.SUCCESS) + b"ok")
     theirs.close()
-    worker.send(Call(key, b"third", lambda _: None))
+    give(connection, b"third")
     await asyncio.wait_for(lost.wait(), 5)
     assert answers == [b"ok"]
-    assert [call.body for call in worker.calls] == [b"second", b"third"]
+    assert [request.body for request in connection.worker.requests] == [b"second", b"third"]
 
 
 SOMETIMES_SLOW = """

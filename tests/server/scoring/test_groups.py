@@ -16,8 +16,6 @@ from jupyter_mlsvc_server.errors import NotFound
 from jupyter_mlsvc_server.scoring.definition import DefinitionKey
 from jupyter_mlsvc_server.scoring.engine import Outcome, ScoringAnswer
 from jupyter_mlsvc_server.scoring.errors import WaitTooLong
-from jupyter_mlsvc_server.scoring.group import Group
-from jupyter_mlsvc_server.scoring.link import Call
 from jupyter_mlsvc_server.scoring.local import LocalEngine
 from tests.server.scoring.serving import Service, define, serve_by
 
@@ -106,16 +104,6 @@ async def test_who_waits_for_one_answer_is_not_behind_a_group(serve: Serve) -> N
     together.cancel()
 
 
-async def test_a_group_has_its_turn_beside_many_callers(serve: Serve) -> None:
-    service = await serve()
-    alone = [asyncio.create_task(service.alone(0.002)) for _ in range(150)]
-    await asyncio.sleep(0)
-    outcomes = await service.together(30, 0.002)
-    assert all(isinstance(outcome, ScoringAnswer) for outcome in outcomes)
-    assert service.ended("one") < 120
-    await asyncio.gather(*alone)
-
-
 async def test_requests_come_back_that_no_worker_has_room_for_soon(serve: Serve) -> None:
     service = await serve()
     outcomes = await service.together(200, 0.02)
@@ -197,22 +185,3 @@ async def test_a_group_for_no_service_is_told_so(make_engine: MakeEngine) -> Non
 
 def answers(outcomes: list[Outcome]) -> list[ScoringAnswer]:
     return [outcome for outcome in outcomes if isinstance(outcome, ScoringAnswer)]
-
-
-async def test_workers_get_more_of_a_group_ahead_while_nobody_else_calls(serve: Serve) -> None:
-    noting = await serve()
-    pool = noting.service.engine._pools[noting.service.key]
-    (worker,) = pool._workers
-    now = pool._single_at
-    pool._average = pool._longest = 1e-5
-    worker.calls.extend(Call(pool.key, b"", lambda _: None) for _ in range(20))
-    try:
-        assert not pool._has_room(worker, now + 60)
-        pool._groups.append(Group(pool.key, [b""], 1, lambda _: None))
-        assert pool._has_room(worker, now + 60)
-        assert not pool._has_room(worker, now + 0.5)
-        pool._average = 9e-4
-        assert not pool._has_room(worker, now + 60)
-    finally:
-        worker.calls.clear()
-        pool._groups.clear()

@@ -137,17 +137,6 @@ async def test_workers_grow_with_the_load_and_go_when_idle(make_engine: MakeEngi
     assert await counts(engine, workers=1)
 
 
-async def test_a_short_wait_is_worth_no_worker(
-    make_engine: MakeEngine, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("jupyter_mlsvc_server.scoring.pool._WAIT", 5.0)
-    engine = await make_engine(workers_min=1, workers_max=3)
-    service = await serve_by(engine, "import os, time; time.sleep(0.05); y = os.getpid()")
-    first = await service.outputs()
-    assert [first] * 8 == await asyncio.gather(*(service.outputs() for _ in range(8)))
-    assert await counts(engine, workers=1)
-
-
 async def test_no_worker_is_kept_where_none_is_asked_for(make_engine: MakeEngine) -> None:
     engine = await make_engine(workers_min=0, workers_max=2, idle_seconds=0.2)
     service = await serve_by(engine, "y = 1")

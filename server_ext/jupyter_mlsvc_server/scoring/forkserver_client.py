@@ -1,0 +1,187 @@
+"""The server's end of the control link to a forkserver or template."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import Callable
+from typing import Any, Final
+
+import msgspec
+
+from jupyter_mlsvc_server.formats.protocol import (
+    Exited,
+    Fork,
+    Forked,
+    Inbox,
+    Kill,
+    Preloaded,
+    Prepare,
+    Prepared,
+    Refused,
+    ToChild,
+    pack,
+)
+
+_PIECE: Final = 2**16
+_FULL_PAUSE: Final = 0.005
+
+
+class LinkLost(Exception):
+    """The process at the other end of a control link is gone."""
+
+
+class NotStarted(Exception):
+    """A worker has ended before it could take a request; the message says why, if it is known."""
+
+
+class ForkserverClient:
+    """Has a forkserver or template fork and kill children, and hears how they ended.
+
+    Parameters
+    ----------
+    link
+        Our end of its control link.
+    on_lost
+        Called once when the process is gone.
+    on_exit
+        Called with the process id when a child has ended.
+    """
+
+    def __init__(
+        self, link: socket.socket, on_lost: Callable[[], None], on_exit: Callable[[int], None]
+    ) -> None:
+        link.setblocking(False)
+        self._link = link
+        self._on_lost = on_lost
+        self._on_exit = on_exit
+        self._sending = asyncio.Lock()
+        self._tickets: dict[int, asyncio.Future[int]] = {}
+        self._next_ticket = 0
+        self._exits: dict[int, asyncio.Future[int]] = {}
+        self._first: asyncio.Future[Preloaded | Prepared | Refused] = _future()
+        self.is_lost = False
+        self._reader = asyncio.create_task(self._read())
+
+    async def first(self) -> Preloaded | Prepared | Refused:
+        """Wait for what the process says when it is ready.
+
+        Raises
+        ------
+        LinkLost
+            It ended before.
+        """
+        return await asyncio.shield(self._first)
+
+    async def prepare(self, message: Prepare) -> None:
+        """Tell a template what to restore."""
+        await self._send(message)
+
+    async def fork(self, *, is_trial: bool = False) -> tuple[int, socket.socket]:
+        """Have a child forked; gives its process id and our end of its link.
+
+        A worker, or where that is asked for a process that runs a trial.
+
+        Raises
+        ------
+        LinkLost
+            The process is gone.
+        """
+        ours, theirs = socket.socketpair()
+        ours.setblocking(False)
+        self._next_ticket += 1
+        ticket = self._next_ticket
+        forked = self._tickets[ticket] = _future()
+        try:
+            with theirs:
+                await self._send(Fork(ticket, is_trial), theirs)
+            pid = await forked
+        except BaseException:
+            # A child forked all the same finds its link closed and ends.
+            self._tickets.pop(ticket, None)
+            ours.close()
+            raise
+        return pid, ours
+
+    async def kill(self, pid: int) -> None:
+        """End a child at once."""
+        with contextlib.suppress(LinkLost):
+            await self._send(Kill(pid))
+
+    async def exit_code(self, pid: int, seconds: float) -> int | None:
+        """Wait for a child's end: its exit code or minus the signal; None if it is not told."""
+        ended = self._exits.setdefault(pid, _future())
+        try:
+            return await asyncio.wait_for(asyncio.shield(ended), seconds)
+        except (TimeoutError, LinkLost):
+            return None
+        finally:
+            if ended.done():
+                self._exits.pop(pid, None)
+
+    async def close(self) -> None:
+        """Close the link; the process then ends its children and itself."""
+        self._reader.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await self._reader
+        self._lose()
+
+    async def _send(self, message: ToChild, descriptor: socket.socket | None = None) -> None:
+        data = pack(message)
+        loop = asyncio.get_running_loop()
+        async with self._sending:
+            try:
+                if descriptor is not None:
+                    data = data[await self._send_with(descriptor, data) :]
+                await loop.sock_sendall(self._link, data)
+            except OSError as error:
+                raise LinkLost from error
+
+    async def _send_with(self, descriptor: socket.socket, data: bytes) -> int:
+        while True:
+            try:
+                return socket.send_fds(self._link, [data], [descriptor.fileno()])
+            except BlockingIOError:
+                await asyncio.sleep(_FULL_PAUSE)
+
+    async def _read(self) -> None:
+        loop = asyncio.get_running_loop()
+        inbox: Inbox[Any] = Inbox(Preloaded | Prepared | Refused | Forked | Exited)
+        # What can't be read was written by code that a snapshot has run on being restored.
+        with contextlib.suppress(OSError, msgspec.MsgspecError):
+            while data := await loop.sock_recv(self._link, _PIECE):
+                for message in inbox.feed(data, []):
+                    self._take(message)
+        self._lose()
+
+    def _take(self, message: Preloaded | Prepared | Refused | Forked | Exited) -> None:
+        if isinstance(message, Forked):
+            forked = self._tickets.pop(message.ticket, None)
+            if forked is not None and not forked.done():
+                self._exits.setdefault(message.pid, _future())
+                forked.set_result(message.pid)
+        elif isinstance(message, Exited):
+            ended = self._exits.get(message.pid)
+            if ended is not None and not ended.done():
+                ended.set_result(message.code)
+            self._on_exit(message.pid)
+        elif not self._first.done():
+            self._first.set_result(message)
+
+    def _lose(self) -> None:
+        if self.is_lost:
+            return
+        self.is_lost = True
+        self._link.close()
+        waited_for: list[asyncio.Future[Any]] = [self._first]
+        waited_for += [*self._tickets.values(), *self._exits.values()]
+        for future in waited_for:
+            if not future.done():
+                future.set_exception(LinkLost())
+                future.exception()  # nobody need be waiting for it
+        self._on_lost()
+
+
+def _future() -> asyncio.Future[Any]:
+    return asyncio.get_running_loop().create_future()

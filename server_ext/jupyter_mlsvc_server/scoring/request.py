@@ -1,0 +1,64 @@
+"""A request on its way through the pool of a service version."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from jupyter_mlsvc_server.errors import MlsvcServerError
+from jupyter_mlsvc_server.scoring.definition import DefinitionKey
+from jupyter_mlsvc_server.scoring.engine import ScoringAnswer
+
+if TYPE_CHECKING:
+    from jupyter_mlsvc_server.scoring.group import Group
+
+Ended = Callable[[ScoringAnswer | MlsvcServerError], None]
+"""What is called with the answer to a request, or with an error."""
+
+
+class PendingRequest:
+    """A request that has no answer yet.
+
+    Parameters
+    ----------
+    key
+        The service version.
+    body
+        The request, as it came.
+    ended
+        Called once with the answer, or the error that there is instead.
+    group
+        The group that the request belongs to, if any.
+    """
+
+    __slots__ = (
+        "_ended", "arrived", "attempts", "body", "group", "is_over", "is_suspect", "key",
+        "number", "started", "waits_since",
+    )  # fmt: skip
+
+    def __init__(
+        self, key: DefinitionKey, body: bytes, ended: Ended, group: Group | None = None
+    ) -> None:
+        self.key = key
+        self.body = body
+        self.group = group
+        self.arrived = self.started = self.waits_since = 0.0
+        self.number = 0
+        """Number of the request on the connection to its worker."""
+        self.attempts = 0
+        """Pools that went before they could answer."""
+        self.is_suspect = False
+        """Whether a worker ended over it and others; it is not run together with any again."""
+        self.is_over = False
+        """Whether nobody waits for an answer any more."""
+        self._ended = ended
+
+    def end(self, outcome: ScoringAnswer | MlsvcServerError) -> None:
+        """Give the caller an outcome, unless they have one or have left."""
+        if not self.is_over:
+            self.is_over = True
+            self._ended(outcome)
+
+    def abandon(self) -> None:
+        """Forget the caller, who left; if the request runs, its answer is read and dropped."""
+        self.is_over = True

@@ -1,0 +1,661 @@
+"""Decide which worker of a pool runs which request, and how many workers there are.
+
+A pool has the workers of one revision of a service version. The scheduler is the part of it that
+decides. It does no I/O and reads no clock: each event comes with the time and changes the state.
+What is to be done comes out of :meth:`Scheduler.next_decision`, in the order in which it has to be
+carried out. The other part (``pool``) has the processes: it reports events and carries out.
+
+A request goes one of these ways::
+
+    submit ───────────────┬───────────────▶ given ──── answered ──────────▶ over
+       │   no worker has  │ Send              │  ▲
+       │   room           │                   │  │ Send
+       ▼                  │                   │  │
+    waits in the queue ───┘                   │  │
+       │  ▲                                   │  │
+       │  └─── its worker ended or was killed─┤  │ (what had not run waits again, ahead of all)
+       │                                      │  │
+       │                                      └──┼─ it ran when its worker ended ─▶ Fail
+       ├─ queue full, or too long in it ─────────┼──────────────────────────────▶ Fail
+       └─ the pool ends ─────────────────────────┴──────────────────────────────▶ PassOn
+
+**Which worker.** The one with the least to do. Each request costs the worker a read and the server
+a wake-up, so a worker whose requests are short gets some *ahead*: it finds the next one when it is
+done with the first. How many depends on the average time, and on whether a slow one has come of
+late: those behind a slow request wait for it while other workers may be free. A worker at something
+that takes much longer than usual is *held up* and gets nothing.
+
+**Micro-batching.** A worker with a batch size above 1 answers what is there in one run. It is not
+busy before it has so many, and gets as many to go on with. If it ends, any of them can have been
+the reason: each becomes a *suspect*, which runs alone from then on.
+
+**Groups.** Records of a batch come as groups that stand beside the queue. A record becomes a
+request only when a worker has room for it. Where both wait, a worker takes from the queue and from
+the groups in turn, so that a batch never gets more than every second place. No more of its records
+than `bulk_ahead` are ahead of a request that comes now.
+
+**How many workers.** Another one is started while requests would wait for longer than a start is
+worth, up to the maximum. One above the minimum ends when it has been idle for long. A worker moves
+through these states::
+
+    StartWorker ──▶ starting ── worker_started ──▶ idle ◀──▶ running
+                       │                             │          │
+                 start_failed                   CloseWorker  KillWorker (over its deadline)
+                       │                             └────┬─────┘
+                       ▼                                  ▼
+             a pause that doubles,                     leaving ── worker_lost ──▶ gone
+             then StartWorker again                               (also from idle and running)
+
+Where workers end as soon as they are started, the pool has failed: what waits is answered with the
+reason, and starts go on with growing pauses.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Iterable
+
+import msgspec
+
+from jupyter_mlsvc_server.errors import MlsvcServerError
+from jupyter_mlsvc_server.scoring.definition import DefinitionKey, PoolSize
+from jupyter_mlsvc_server.scoring.errors import (
+    QueueFull,
+    RunTooLong,
+    ServiceUnavailable,
+    WaitTooLong,
+    WorkerEnded,
+)
+from jupyter_mlsvc_server.scoring.group import Group
+from jupyter_mlsvc_server.scoring.request import PendingRequest
+from jupyter_mlsvc_server.scoring.scheduler_settings import SchedulerSettings
+from jupyter_mlsvc_server.scoring.statistics import State
+
+WORKERS_END = "Its workers end as soon as they are started."
+
+
+class Worker:
+    """A worker as the scheduler knows it.
+
+    Parameters
+    ----------
+    batch_size
+        Requests that it answers together.
+    """
+
+    __slots__ = ("batch_size", "idle_since", "is_leaving", "is_lost", "requests", "sent")
+
+    def __init__(self, batch_size: int = 1) -> None:
+        self.batch_size = batch_size
+        self.requests: deque[PendingRequest] = deque()
+        """Requests that it was given and has not answered; the first one runs."""
+        self.idle_since = 0.0
+        self.sent = 0
+        """Requests that it was given since its start."""
+        self.is_leaving = False
+        """Whether it gets no more requests, because it ends."""
+        self.is_lost = False
+        """Whether nothing can be sent to it any more."""
+
+
+class Send(msgspec.Struct, frozen=True, gc=False):
+    """Send a worker a request."""
+
+    worker: Worker
+    request: PendingRequest
+
+
+class Fail(msgspec.Struct, frozen=True, gc=False):
+    """Give a caller an error that counts as a failure of the service."""
+
+    request: PendingRequest
+    error: MlsvcServerError
+
+
+class GiveBack(msgspec.Struct, frozen=True, gc=False):
+    """Give a group an error for a request that no worker had room for."""
+
+    request: PendingRequest
+    error: MlsvcServerError
+
+
+class PassOn(msgspec.Struct, frozen=True, gc=False):
+    """Have a request that has not run answered by another pool."""
+
+    request: PendingRequest
+
+
+class StartWorker(msgspec.Struct, frozen=True, gc=False):
+    """Start a worker, and report that it started or did not."""
+
+
+class CloseWorker(msgspec.Struct, frozen=True, gc=False):
+    """Let a worker end that has no request."""
+
+    worker: Worker
+
+
+class KillWorker(msgspec.Struct, frozen=True, gc=False):
+    """End a worker at once, whose request is over its deadline."""
+
+    worker: Worker
+
+
+class AwaitExit(msgspec.Struct, frozen=True, gc=False):
+    """Find out how a worker ended, and report it where a request waits for that."""
+
+    worker: Worker
+    request: PendingRequest | None
+    was_expected: bool
+
+
+class WakeUp(msgspec.Struct, frozen=True, gc=False):
+    """Report after so many seconds that a pause is over."""
+
+    seconds: float
+
+
+Decision = (
+    Send | Fail | GiveBack | PassOn | StartWorker | CloseWorker | KillWorker | AwaitExit | WakeUp
+)
+
+
+class Scheduler:
+    """Decides for the pool of one revision.
+
+    Parameters
+    ----------
+    key
+        The service version.
+    size
+        How many workers are kept, and how many there may be.
+    settings
+        Numbers and times.
+    now
+        The clock's time.
+    """
+
+    def __init__(
+        self, key: DefinitionKey, size: PoolSize, settings: SchedulerSettings, now: float
+    ) -> None:
+        self.size = size
+        self.used_at = now
+        """When the last request came."""
+        self.is_stopped = False
+        self._key = key
+        self._settings = settings
+        self._decisions: deque[Decision] = deque()
+        self._workers: list[Worker] = []
+        self._starting = 0
+        self._failed_starts = 0
+        self._failure = WORKERS_END
+        self._queue: deque[PendingRequest] = deque()
+        self._groups: deque[Group] = deque()
+        self._is_turn_of_queue = False
+        self._ending: set[PendingRequest] = set()
+        """Requests whose workers have ended, and that wait for word of how."""
+        self._average = math.inf
+        self._longest = 0.0
+        self._single_at = 0.0
+        """When a request came that is of no group."""
+
+    def next_decision(self) -> Decision | None:
+        """Remove and return what is to be carried out next."""
+        return self._decisions.popleft() if self._decisions else None
+
+    # --- events: requests --------------------------------------------------------------------
+
+    def submit(self, request: PendingRequest, now: float) -> None:
+        """Take a request: a worker gets it now, or it waits for one."""
+        if self.is_stopped:
+            self._decisions.append(PassOn(request))
+            return
+        request.arrived = request.started = request.waits_since = now
+        self.used_at = self._single_at = now
+        worker = self._free_worker(now)
+        if worker is not None and not self._queue:
+            self._give(worker, request, now)
+        else:
+            self._enqueue(request)
+
+    def submit_group(self, group: Group, now: float) -> None:
+        """Take a group of requests, which workers get as they have room."""
+        self._groups.append(group)
+        if self.is_stopped:
+            self._pass_on_waiting()
+            return
+        group.arrived = self.used_at = now
+        while (worker := self._free_worker(now)) is not None:
+            request = self._next(worker, now)
+            if request is None:
+                return
+            self._give(worker, request, now)
+
+    def answered(self, worker: Worker, number: int, now: float) -> PendingRequest:
+        """Take word of an answer, and give the worker what waits; returns the request.
+
+        The answer belongs to the first request of the worker. One that answers requests together
+        may leave some out, which another one has to answer.
+        """
+        requests = worker.requests
+        request = requests.popleft() if requests[0].number == number else _taken(requests, number)
+        if requests:
+            requests[0].started = now
+        else:
+            worker.idle_since = now
+        seconds, weight = now - request.started, self._settings.average_weight
+        self._average = (
+            seconds
+            if self._average == math.inf
+            else self._average * (1.0 - weight) + seconds * weight
+        )
+        self._longest = max(self._longest * self._settings.calm_memory, seconds)
+        self._failed_starts = 0
+        if request.group is not None:
+            request.group.running -= 1
+        if self._queue or self._groups:
+            self._feed(worker, now)
+        return request
+
+    # --- events: workers ---------------------------------------------------------------------
+
+    def expect_worker(self) -> None:
+        """Count a worker that is being started without having been asked for."""
+        self._starting += 1
+
+    def worker_started(self, worker: Worker, now: float) -> None:
+        """Take a worker that can answer requests."""
+        self._starting -= 1
+        worker.idle_since = now
+        self._workers.append(worker)
+        self._feed(worker, now)
+
+    def start_abandoned(self) -> None:
+        """Take word that a worker will not come, for a reason that says nothing about it."""
+        self._starting -= 1
+
+    def start_failed(self, reason: str, now: float) -> None:
+        """Take word that a worker ended before it could take a request, and why if it is known."""
+        self._starting -= 1
+        self._failed_starts += 1
+        self._failure = reason or WORKERS_END
+        if reason:
+            # The next one would say the same.
+            self._failed_starts = max(self._failed_starts, self._settings.max_failed_starts + 1)
+        self._refill(now)
+
+    def worker_lost(self, worker: Worker, now: float, *, may_have_run: bool) -> None:
+        """Take word that a worker is gone.
+
+        Parameters
+        ----------
+        worker
+            The worker.
+        now
+            The clock's time.
+        may_have_run
+            Whether it may have begun with a request that it has not answered.
+        """
+        was_expected = worker.is_leaving
+        worker.is_leaving = worker.is_lost = True
+        if worker in self._workers:
+            self._workers.remove(worker)
+        requests = [*worker.requests]
+        worker.requests.clear()
+        culprit: PendingRequest | None = None
+        if requests and may_have_run and not was_expected:
+            if len(requests) > 1 and worker.batch_size > 1:
+                # Any of them can have ended it. Each runs alone now, so that only that one fails.
+                self._suspect(requests)
+            else:
+                culprit = requests.pop(0)
+        elif not was_expected:
+            self._failed_starts += 1
+        if culprit is not None and self.is_stopped:
+            self._fail(culprit, WorkerEnded(self._key, None))
+            culprit = None
+        if culprit is not None:
+            self._ending.add(culprit)
+        self._decisions.append(AwaitExit(worker, culprit, was_expected))
+        self._queue.extendleft(reversed(requests))
+        self._refill(now)
+
+    def exit_known(self, request: PendingRequest, code: int | None, now: float) -> None:
+        """Take word of how the worker ended that ran a request."""
+        if request in self._ending:
+            self._ending.discard(request)
+            self._fail(request, WorkerEnded(self._key, code))
+            self._feed_all(now)
+
+    # --- events: time and the end ------------------------------------------------------------
+
+    def tick(self, now: float) -> None:
+        """Do what is due; to be called a few times in each deadline."""
+        if self.is_stopped:
+            return
+        deadline = self._settings.deadline_seconds
+        if deadline:
+            self._end_overdue(now, deadline)
+        self._give_back(now, deadline)
+        self._end_idle(now)
+        if self._queue or self._groups:
+            self._feed_all(now)
+            self._free_worker(now)  # starts another one where all are held up
+
+    def wake_up(self) -> None:
+        """Start workers where there are fewer than needed, after a pause."""
+        if self.is_stopped:
+            return
+        wanted = max(self.size.initial, 1 if self.waiting else 0)
+        for _ in range(wanted - len(self._workers) - self._starting):
+            self._grow()
+
+    def resize(self, size: PoolSize) -> None:
+        """Have as many workers as this from now on; those that work finish."""
+        self.size = size
+        self.wake_up()
+        self._end_surplus()
+
+    def stop(self) -> None:
+        """End all: what runs has failed, what has not run is for another pool."""
+        self.is_stopped = True
+        for request in self._ending:
+            self._fail(request, WorkerEnded(self._key, None))
+        self._ending.clear()
+        for worker in self._workers:
+            running = [*worker.requests]
+            worker.requests.clear()
+            worker.is_leaving = True
+            if running:
+                self._fail(running.pop(0), WorkerEnded(self._key, None))
+            self._queue.extend(running)
+        self._pass_on_waiting()
+
+    # --- what is there -----------------------------------------------------------------------
+
+    @property
+    def workers(self) -> list[Worker]:
+        """Workers that have started and are not gone."""
+        return self._workers
+
+    @property
+    def is_full(self) -> bool:
+        """Whether all workers that are to be kept are there, and no more than may be."""
+        return self.size.initial <= len(self._staying()) <= self._most
+
+    @property
+    def waiting(self) -> int:
+        """Requests that wait for a worker."""
+        return len(self._queue) + sum(group.waiting for group in self._groups)
+
+    @property
+    def failure(self) -> str:
+        """Why the pool has failed, in a sentence; empty where it has not."""
+        return self._failure if self.state is State.FAILED else ""
+
+    @property
+    def state(self) -> State:
+        """State of the pool; one whose workers end at once has failed."""
+        if not self._workers:
+            if self._failed_starts > self._settings.max_failed_starts:
+                return State.FAILED
+            return State.STARTING if self._starting or self.waiting else State.IDLE
+        return State.BUSY if all(worker.requests for worker in self._workers) else State.READY
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing runs or waits."""
+        is_working = any(worker.requests for worker in self._workers)
+        return not (self.waiting or self._ending or is_working)
+
+    # --- which worker ------------------------------------------------------------------------
+
+    def _give(self, worker: Worker, request: PendingRequest, now: float) -> None:
+        worker.sent += 1
+        request.number = worker.sent
+        if not worker.requests:
+            request.started = now
+        worker.requests.append(request)
+        self._decisions.append(Send(worker, request))
+
+    def _free_worker(self, now: float) -> Worker | None:
+        """Find the worker with the least to do; where all have enough, start another one."""
+        best: Worker | None = None
+        for worker in self._workers:
+            if worker.is_leaving or worker.is_lost or self._is_held_up(worker, now):
+                continue
+            if len(worker.requests) < worker.batch_size > 1 and self._has_room(worker, now):
+                # One that answers many together is not busy before it has them.
+                return worker
+            if best is None or len(worker.requests) < len(best.requests):
+                best = worker
+        if best is None or (best.requests and self._is_pressed(best)):
+            self._grow()
+        return best if best is not None and self._has_room(best, now) else None
+
+    def _is_held_up(self, worker: Worker, now: float) -> bool:
+        """Whether a worker is at something that takes much longer than usual."""
+        requests, settings = worker.requests, self._settings
+        if not requests:
+            return False
+        usual = (
+            settings.batch_seconds
+            if self._average == math.inf
+            else max(settings.calm_seconds, settings.held_up_factor * self._average)
+        )
+        return now - requests[0].started > usual
+
+    def _is_pressed(self, best: Worker) -> bool:
+        """Whether requests would wait so long that another worker is worth its start."""
+        if best.batch_size > 1 and self._average == math.inf:
+            return False  # they are answered together as soon as the first one is
+        waiting = len(self._queue)
+        if self._groups and sum(group.at_a_time for group in self._groups) > len(self._workers):
+            waiting = self.waiting
+        before = len(best.requests) + waiting / len(self._workers)
+        return before * self._average > self._settings.growth_seconds
+
+    def _has_room(self, worker: Worker, now: float) -> bool:
+        count, average, settings = len(worker.requests), self._average, self._settings
+        if not count:
+            return True
+        if worker.requests[0].is_suspect:
+            return False
+        if worker.batch_size > 1:
+            # What one takes is what all of them wait for each other.
+            return count < 2 * worker.batch_size and count * average < settings.batch_seconds
+        if average < settings.short_seconds and self._longest < settings.calm_seconds:
+            return count < settings.short_ahead or (
+                bool(self._groups)
+                and now - self._single_at > settings.quiet_seconds
+                and count < settings.bulk_ahead
+                and count * average < settings.bulk_seconds
+            )
+        return average < settings.brief_seconds and count < settings.brief_ahead
+
+    # --- which request -----------------------------------------------------------------------
+
+    def _feed(self, worker: Worker, now: float) -> None:
+        """Give a worker that has room what waits."""
+        while not (worker.is_leaving or worker.is_lost) and self._has_room(worker, now):
+            request = self._next(worker, now)
+            if request is None:
+                return
+            self._give(worker, request, now)
+
+    def _feed_all(self, now: float) -> None:
+        for worker in self._workers:
+            if not self._is_held_up(worker, now):
+                self._feed(worker, now)
+
+    def _next(self, worker: Worker, now: float) -> PendingRequest | None:
+        """Take what a worker is to get next; None where nothing waits that it may run now."""
+        queue = self._queue
+        while queue and queue[0].is_over:
+            self._drop(queue.popleft())
+        if not queue:
+            return self._next_of_groups(worker, now)
+        if queue[0].is_suspect and worker.requests:
+            return None
+        self._is_turn_of_queue = not self._is_turn_of_queue
+        request = None if self._is_turn_of_queue else self._next_of_groups(worker, now)
+        return queue.popleft() if request is None else request
+
+    def _next_of_groups(self, worker: Worker, now: float) -> PendingRequest | None:
+        groups = self._groups
+        while groups and not groups[0].waiting:
+            groups.popleft()
+        for group in groups:
+            # A worker that was given several runs one at a time, unless it answers them together.
+            may_be_too_many = worker.batch_size > 1 or group.at_a_time < len(self._workers)
+            if group.waiting and not (may_be_too_many and group.running >= group.at_a_time):
+                request = group.take()
+                request.arrived = request.started = request.waits_since = now
+                return request
+        return None
+
+    def _enqueue(self, request: PendingRequest) -> None:
+        limit = self._settings.queue_limit
+        if len(self._queue) >= max(limit, 1):
+            self._drop_abandoned()
+        # With no worker yet, requests wait for the first one whatever the limit is.
+        if len(self._queue) >= max(limit, 0 if self._workers else 1):
+            self._fail(request, QueueFull(self._key, len(self._queue), self._retry_after()))
+        else:
+            self._queue.append(request)
+
+    def _drop_abandoned(self) -> None:
+        for request in self._queue:
+            if request.is_over:
+                self._drop(request)
+        self._queue = deque(request for request in self._queue if not request.is_over)
+
+    def _retry_after(self) -> int:
+        if self._average == math.inf:
+            return 1
+        seconds = len(self._queue) * self._average / max(len(self._workers), 1)
+        return min(max(math.ceil(seconds), 1), 60)
+
+    # --- how many workers --------------------------------------------------------------------
+
+    def _grow(self) -> None:
+        if len(self._workers) + self._starting < self._most:
+            self._starting += 1
+            self._decisions.append(StartWorker())
+
+    def _refill(self, now: float) -> None:
+        """Start workers where there are fewer than needed; not in haste when they all end."""
+        if self.is_stopped:
+            self._pass_on_waiting()
+            return
+        self._feed_all(now)
+        settings = self._settings
+        if self._failed_starts > settings.max_failed_starts and not self._workers:
+            for request in self._taken_from_wait():
+                self._fail(request, ServiceUnavailable(self._key, self._failure))
+        if self._failed_starts:
+            pause = settings.first_pause * 2.0 ** min(self._failed_starts - 1, 32)
+            self._decisions.append(WakeUp(min(pause, settings.max_pause)))
+            return
+        self.wake_up()
+
+    def _end_idle(self, now: float) -> None:
+        self._end_surplus()
+        above = len(self._staying()) - self.size.initial
+        for worker in self._staying():
+            if above <= 0:
+                return
+            if not worker.requests and now - worker.idle_since > self._settings.idle_seconds:
+                self._close(worker)
+                above -= 1
+
+    def _end_surplus(self) -> None:
+        """End workers without work where there are more than there may be."""
+        staying = self._staying()
+        free = [worker for worker in staying if not worker.requests]
+        for worker in free[: max(len(staying) - self._most, 0)]:
+            self._close(worker)
+
+    def _close(self, worker: Worker) -> None:
+        worker.is_leaving = True
+        self._decisions.append(CloseWorker(worker))
+
+    def _staying(self) -> list[Worker]:
+        return [worker for worker in self._workers if not worker.is_leaving]
+
+    @property
+    def _most(self) -> int:
+        return max(self.size.most, 1)
+
+    # --- what ends ---------------------------------------------------------------------------
+
+    def _end_overdue(self, now: float, deadline: float) -> None:
+        for worker in [*self._workers]:
+            requests = worker.requests
+            if not requests or now - requests[0].started <= deadline:
+                continue
+            worker.is_leaving = True
+            if len(requests) > 1 and worker.batch_size > 1:
+                # It may be any of them. Each runs alone now, so that only that one fails.
+                self._suspect(requests)
+            else:
+                self._fail(requests.popleft(), RunTooLong(self._key, deadline))
+            # Those behind it have not run. They had their worker, and wait anew for another.
+            for request in requests:
+                request.waits_since = now
+            self._queue.extendleft(reversed(requests))
+            requests.clear()
+            self._decisions.append(KillWorker(worker))
+            self._refill(now)
+        # A suspect had its worker, and waits for others that were held up by the same one.
+        waiting, self._queue = self._queue, deque()
+        for request in waiting:
+            if not request.is_suspect and now - request.waits_since > deadline:
+                self._fail(request, WaitTooLong(self._key, deadline))
+            else:
+                self._queue.append(request)
+
+    def _give_back(self, now: float, deadline: float) -> None:
+        """End the waiting of groups that workers have no room for, but for one request of each."""
+        for group in self._groups:
+            waited = now - group.arrived
+            kept = 0 if deadline and waited > deadline else 1
+            while waited > self._settings.group_seconds and group.waiting > kept:
+                request = group.take()
+                group.running -= 1
+                self._decisions.append(GiveBack(request, WaitTooLong(self._key, waited)))
+
+    def _suspect(self, requests: Iterable[PendingRequest]) -> None:
+        for request in requests:
+            request.is_suspect = True
+
+    def _fail(self, request: PendingRequest, error: MlsvcServerError) -> None:
+        self._drop(request)
+        self._decisions.append(Fail(request, error))
+
+    def _drop(self, request: PendingRequest) -> None:
+        """Forget a request that is over."""
+        if request.group is not None:
+            request.group.running -= 1
+
+    def _pass_on_waiting(self) -> None:
+        self._decisions.extend([PassOn(request) for request in self._taken_from_wait()])
+
+    def _taken_from_wait(self) -> list[PendingRequest]:
+        """Take all that waits."""
+        requests = [*self._queue]
+        for group in self._groups:
+            requests += [group.take() for _ in range(group.waiting)]
+        self._queue.clear()
+        self._groups.clear()
+        return requests
+
+
+def _taken(requests: deque[PendingRequest], number: int) -> PendingRequest:
+    """Take a request out of those that are answered together."""
+    request = next(request for request in requests if request.number == number)
+    requests.remove(request)
+    # They ran together: what is to be measured is the time of all.
+    request.started = requests[0].started
+    return request

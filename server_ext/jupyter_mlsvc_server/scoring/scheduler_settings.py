@@ -1,0 +1,81 @@
+"""Numbers that tune the scheduler of a pool."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SchedulerSettings:
+    """Numbers that tune the scheduler; times are in seconds.
+
+    The first three are the operator's. Of each other one the property is said that it is for;
+    ``tests/server/scoring/test_scheduler.py`` tests these properties.
+
+    Attributes
+    ----------
+    queue_limit
+        Back pressure: so many requests wait at most, more are refused. 0 lets none wait.
+    deadline_seconds
+        Nobody waits for ever: a request runs and waits for so long at most. 0 sets no limit.
+    idle_seconds
+        Memory comes back: a worker above the minimum ends after so long without a request.
+    short_seconds, short_ahead
+        A worker that answers at once never waits for the server: while a request takes less than
+        this on average, it has up to so many at hand.
+    brief_seconds, brief_ahead
+        The same for requests that take longer, of which fewer have to be at hand.
+    calm_seconds, calm_memory
+        No request stands behind a slow one that could be foreseen. After a request that took
+        longer than this, a worker has `brief_ahead` at most. The longest time fades by the memory
+        with each request since, until it is below this.
+    quiet_seconds, bulk_ahead, bulk_seconds
+        Batches cost little where nobody else calls, and never hold a single request up for long.
+        Where no single one has come for so long, a worker has up to so many requests of groups at
+        hand. All of them together take less than `bulk_seconds`.
+    batch_seconds
+        Those who are answered together do not wait long for each other: a worker gets no more
+        together than take so long.
+    held_up_factor
+        Nothing is given to a worker that is stuck: one counts as held up when its request takes
+        so many times the average, and longer than `calm_seconds`.
+    average_weight
+        What a worker gets ahead follows a change of speed: the share of the newest request in the
+        average.
+    growth_seconds
+        Workers grow with the load: another one is started where requests would wait longer.
+    group_seconds
+        Whoever sends groups sees what there is room for: what no worker had room for comes back
+        after so long, but for one request.
+    max_failed_starts
+        Callers learn that a service can't be started: after so many workers that ended at once,
+        what waits is answered with the reason.
+    first_pause, max_pause
+        Workers that end at once cost little: the pause before the next start doubles with each.
+    """
+
+    queue_limit: int = 1000
+    deadline_seconds: float = 30.0
+    idle_seconds: float = 60.0
+
+    short_seconds: float = 0.001
+    short_ahead: int = 16
+    brief_seconds: float = 0.01
+    brief_ahead: int = 2
+    calm_seconds: float = 0.02
+    calm_memory: float = 0.98
+
+    quiet_seconds: float = 1.0
+    bulk_ahead: int = 128
+    bulk_seconds: float = 0.006
+
+    batch_seconds: float = 0.5
+    held_up_factor: float = 5.0
+    average_weight: float = 0.1
+
+    growth_seconds: float = 0.002
+    group_seconds: float = 0.5
+
+    max_failed_starts: int = 4
+    first_pause: float = 0.1
+    max_pause: float = 10.0
