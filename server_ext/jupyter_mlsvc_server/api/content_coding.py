@@ -110,20 +110,6 @@ class BodyDecoder:
             stage.finish()
 
 
-def decoded(body: bytes, codings: Sequence[str], limit: int) -> bytes:
-    """Decode a whole body.
-
-    Raises
-    ------
-    BadRequest, PayloadTooLarge
-        As :class:`BodyDecoder`.
-    """
-    decoder = BodyDecoder(codings, limit)
-    whole = b"".join(decoder.feed(body))
-    decoder.finish()
-    return whole
-
-
 class _Decompressor(Protocol):
     """What decompresses one member or frame, as the standard library's do."""
 

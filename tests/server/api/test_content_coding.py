@@ -11,7 +11,7 @@ from backports import zstd
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jupyter_mlsvc_server.api.content_coding import PIECE_BYTES, BodyDecoder, codings_of, decoded
+from jupyter_mlsvc_server.api.content_coding import PIECE_BYTES, BodyDecoder, codings_of
 from jupyter_mlsvc_server.errors import BadRequest, PayloadTooLarge, UnsupportedContentCoding
 
 ENCODERS: dict[str, Callable[[bytes], bytes]] = {
@@ -20,6 +20,14 @@ ENCODERS: dict[str, Callable[[bytes], bytes]] = {
     "zstd": zstd.compress,
 }
 LIMIT = 2**20
+
+
+def decoded(body: bytes, codings: list[str], limit: int) -> bytes:
+    """Decode a whole body."""
+    decoder = BodyDecoder(codings, limit)
+    whole = b"".join(decoder.feed(body))
+    decoder.finish()
+    return whole
 
 
 @given(
