@@ -188,7 +188,14 @@ class MlsvcExtension(ExtensionApp):
         is_elsewhere = self.server_url.startswith("http")
         public_url = self.server_url if is_elsewhere else status.public_url
         url = self._url_for_kernels(public_url)
-        self._kernels.write(Connection(url=url, token=token, public_url=public_url))
+        try:
+            self._kernels.write(Connection(url=url, token=token, public_url=public_url))
+        except OSError as error:
+            self.log.warning(
+                "jupyter-mlsvc: kernels do not find the server, as %s cannot be written (%s).",
+                self._kernels.path,
+                error.strerror,
+            )
 
     def reported(self, status: HostStatus) -> None:
         """Let Jupyter, which ends servers that nobody uses, know what goes on."""

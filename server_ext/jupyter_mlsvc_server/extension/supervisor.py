@@ -5,19 +5,20 @@ stream to the server open, its lease; the server ends by itself when the last le
 
 ::
 
-              attached ◄────────────── lease granted ──────────────┐
-                 │                                                 │
-            lease ended                                            │
-                 ▼                                                 │
-    ┌──────► connecting ── nobody listens ──► starting a child ────┤
-    │                                             │                │
-    │                                       child ended            │
-    │                                        │        │            │
-    │                              exit code 75       other code   │
-    │                        (another one has the     │            │
-    │                         data folder: join it)   ▼            │
-    └──────── pause ◄────────────────┴───────────── failed         │
-                └──────────────────────────────────────────────────┘
+              attached ── lease ended ──┐
+                 ▲                      │
+            lease granted               │
+                 │                      ▼
+    ┌──────► connecting ◄───────── (pause where it lived short)
+    │            │      ◄───────── it listens ──────────┐
+    │      nobody listens                               │
+    │            ▼                                      │
+    │      starting a child ────────────────────────────┤
+    │                                              child ended
+    │                                               │       │
+    │                  exit code 75: another one    │       │ other code
+    │                  has the data folder, join it │       ▼
+    └───────────────────────◄───────────────────────┴─ failed, pause
 
 Pauses grow from half a second to a minute while a server does not stay up. Requests wait while it
 starts, and are answered with the reason where it failed.
@@ -58,6 +59,8 @@ _START_TIMEOUT: Final = 120.0
 """Seconds that a child may take until it serves."""
 _JOIN_TIMEOUT: Final = 30.0
 """Seconds that another one's server may hold the data folder without serving."""
+_END_TIMEOUT: Final = 5.0
+"""Seconds that a child may need to end after it dropped a connection."""
 _STOP_TIMEOUT: Final = 30.0
 """Seconds that a child may take to stop."""
 _REQUEST_PATIENCE: Final = 20.0
@@ -164,14 +167,15 @@ class Child:
 
     async def end(self, patience: float) -> None:
         """Wait until it ended, and insist."""
-        if await _poll(self._has_ended, patience):
+        if await _poll(self.has_ended, patience):
             return
         self._process.terminate()
-        if not await _poll(self._has_ended, _STOP_TIMEOUT):
+        if not await _poll(self.has_ended, _STOP_TIMEOUT):
             self._process.kill()
-            await _poll(self._has_ended, _STOP_TIMEOUT)
+            await _poll(self.has_ended, _STOP_TIMEOUT)
 
-    async def _has_ended(self) -> bool:
+    async def has_ended(self) -> bool:
+        """Return whether it has ended."""
         return self.exit_code is not None
 
 
@@ -324,31 +328,38 @@ class Supervisor:
                 f"Nobody answers at {self.upstream}. Check MlsvcExtension.server_url, and that a "
                 "server runs there."
             )
-        else:
+        elif self._child is None:
             await self._start_child(self._config)
+        else:
+            await self._take_end(self._child)
 
     async def _start_child(self, config: Callable[[], bytes]) -> None:
+        """Start a child, and wait until it may serve or has ended."""
         try:
             child = self._child = await Child.start(self._command, config(), self._secrets)
         except OSError as error:
             await self._fail(f"It cannot be started: {error.strerror}.")
             return
-        if await self._wait_until_served(child):
+
+        async def is_decided() -> bool:
+            return child.exit_code is not None or await self._is_there()
+
+        await _poll(is_decided, _START_TIMEOUT)
+
+    async def _take_end(self, child: Child) -> None:
+        """Find out why a child gives no lease."""
+        has_ended = await _poll(child.has_ended, _END_TIMEOUT)
+        if not has_ended and await self._is_there():
+            # It is slow, and may give one yet.
             return
-        if child.exit_code is None:
-            await child.end(0)
+        await child.end(0)
+        self._child = None
+        if not has_ended:
             await self._fail(f"It did not serve within {_START_TIMEOUT:.0f} seconds.")
         elif child.exit_code == DATA_DIR_IN_USE:
             await self._join()
         else:
             await self._fail(child.reason())
-
-    async def _wait_until_served(self, child: Child) -> bool:
-        async def is_served() -> bool:
-            return child.exit_code is not None or await self._is_there()
-
-        await _poll(is_served, _START_TIMEOUT)
-        return child.exit_code is None and await self._is_there()
 
     async def _join(self) -> None:
         """Wait for the server of whoever was quicker, or for its end."""
@@ -390,8 +401,10 @@ class Supervisor:
         return was_attached
 
     async def _let_end(self) -> None:
+        """Wait for the end of a child that serves no more."""
         if self._child is not None and not await self._is_there():
             await self._child.end(_STOP_TIMEOUT)
+            self._child = None
 
     async def _fail(self, problem: str) -> None:
         """Say what is wrong, and pause."""

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -131,6 +132,7 @@ def test_second_server_of_a_data_folder_says_that_it_is_in_use(make: Make) -> No
         ("--MlsvcApp.public_port=99999", "public_port is 99999; it has to be 0 to 65535."),
         ("--MlsvcApp.data_dir={file}", "cannot be used: File exists."),
         ("--MlsvcApp.public_certfile=/no/such.pem", "No such file"),
+        ("--MlsvcApp.hosts_file=/no/such.hosts", "/no/such.hosts cannot be read"),
     ],
 )
 def test_jupyter_works_and_says_why_the_server_does_not(
@@ -193,6 +195,18 @@ def kernel_of(jupyter: ServerProcess) -> int:
         for child in psutil.Process(jupyter.process.pid).children()
         if "ipykernel_launcher" in child.cmdline()
     )
+
+
+def test_start_that_fails_late_is_not_tried_all_the_time(make: Make) -> None:
+    # The socket is there already when the first account is made.
+    short = {"MLSVC_ADMIN_PASSWORD": "short"}
+    jupyter = make(JupyterOnly, environment=short).start()
+    for _ in range(2):
+        answer = as_person(jupyter, "GET", "/user")
+        assert answer.status_code == 503
+        assert "A password has 8 to 1024 characters" in answer.json()["message"]
+        time.sleep(int(answer.headers["Retry-After"]))
+    assert jupyter.log_file.read_text().count("A password has 8 to") < 10
 
 
 class JupyterOnly(ServerProcess):
