@@ -1,7 +1,7 @@
 import { TranslationBundle } from '@jupyterlab/translation';
 import * as React from 'react';
 
-import { ITrouble } from '../trouble';
+import { ITrouble } from '../error';
 import { Button } from './buttons';
 
 /**
