@@ -65,6 +65,7 @@ lint: types lint-labextension docs ## Check style, types, imports, spelling and 
 	@echo "==> Style, imports and spelling"
 	@ruff check && ruff format --check
 	@lint-imports --no-logo
+	@deptry .
 	@codespell
 
 .PHONY: lint-labextension

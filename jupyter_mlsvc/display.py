@@ -21,8 +21,8 @@ from jupyter_mlsvc.client.events import (
     Truncated,
     UpdateDisplayData,
 )
+from jupyter_mlsvc.client.periodic import Ticker
 from jupyter_mlsvc.client.progress import is_progress_wanted, progress_bar
-from jupyter_mlsvc.client.ticking import Ticker
 from jupyter_mlsvc.errors import TransferInterrupted, WaitInterrupted
 
 _PATIENCE_SECONDS: Final = 1.0

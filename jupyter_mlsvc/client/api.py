@@ -23,8 +23,8 @@ from jupyter_mlsvc.errors import (
     UnexpectedAnswer,
     api_error,
 )
+from jupyter_mlsvc.wire.json_values import ValueProblem, require_text
 from jupyter_mlsvc.wire.models import StatusResponse
-from jupyter_mlsvc.wire.plain import ValueProblem, require_text
 from jupyter_mlsvc.wire.problem import Problem
 
 T = TypeVar("T")

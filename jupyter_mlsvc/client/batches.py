@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from jupyter_mlsvc.client import looks
+from jupyter_mlsvc.client import formatting
 from jupyter_mlsvc.client.api import Api
 from jupyter_mlsvc.client.parameters import plain_values
 from jupyter_mlsvc.client.progress import progress_bar, shown_when_slow
@@ -281,7 +281,7 @@ class Batch:
 
     def _repr_html_(self) -> str:
         progress = self.progress
-        return looks.html_card(
+        return formatting.html_card(
             f"Batch of {self.name} {self.version}",
             [("id", self.id), ("progress", str(progress)), ("reason", progress.reason)],
         )
@@ -363,11 +363,11 @@ class Batches:
         _ = batch.progress
         return batch
 
-    def list(self, name: str, version: str | None = None) -> looks.Listing[Batch]:
+    def list(self, name: str, version: str | None = None) -> formatting.Listing[Batch]:
         """List your batches of a service version, oldest first (``GetBatchExecutions``)."""
         version = version or self._services.get(name).version
         found = self.api.get(list[str], "api", name, version, "batch")
-        return looks.Listing(
+        return formatting.Listing(
             (Batch(self, name, version, batch_id) for batch_id in found), _COLUMNS, "No batches."
         )
 
@@ -378,7 +378,7 @@ class Batches:
         return []
 
 
-_COLUMNS: Final[Sequence[looks.Column]] = (
+_COLUMNS: Final[Sequence[formatting.Column]] = (
     ("id", lambda batch: batch.id),
     ("progress", lambda batch: batch.progress),
 )

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from jupyter_mlsvc.client.api import Api
 from jupyter_mlsvc.client.auth import Anonymous, FileToken, GivenToken, Login
 from jupyter_mlsvc.client.batches import Batches
-from jupyter_mlsvc.client.changes import Events
+from jupyter_mlsvc.client.event_stream import Events
 from jupyter_mlsvc.client.service import Service
 from jupyter_mlsvc.client.services import Services
 from jupyter_mlsvc.client.session import Session

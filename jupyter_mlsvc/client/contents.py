@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from jupyter_mlsvc.client import looks
+from jupyter_mlsvc.client import formatting
 from jupyter_mlsvc.wire import models
 
 
@@ -39,17 +39,17 @@ class SnapshotContents:
         self.content_size = body.content_size
         self.runtime_type = body.runtime_type
         self.runtime_version = body.runtime_version
-        self.objects = looks.Listing(body.objects, _OBJECTS, "No objects.")
-        self.files = looks.Listing(body.files, _FILES, "No files.")
-        self.skipped_files = looks.Listing(body.skipped_files, _SKIPPED_FILES, "No files.")
-        self.services = looks.Listing(body.services, _SERVICES, "No services.")
+        self.objects = formatting.Listing(body.objects, _OBJECTS, "No objects.")
+        self.files = formatting.Listing(body.files, _FILES, "No files.")
+        self.skipped_files = formatting.Listing(body.skipped_files, _SKIPPED_FILES, "No files.")
+        self.services = formatting.Listing(body.services, _SERVICES, "No services.")
         self.packages = body.packages
 
     def __repr__(self) -> str:
-        return looks.text_card(self._title(), self._rows())
+        return formatting.text_card(self._title(), self._rows())
 
     def _repr_html_(self) -> str:
-        return looks.html_card(self._title(), self._rows())
+        return formatting.html_card(self._title(), self._rows())
 
     def _title(self) -> str:
         return f"Contents of snapshot {self.name!r}"
@@ -59,11 +59,14 @@ class SnapshotContents:
         left_out += [f"{each.path}: {each.reason}" for each in self.skipped_files]
         return [
             ("id", self.id),
-            ("created", looks.moment(self.creation_time)),
-            ("size", looks.size(self.content_size)),
+            ("created", formatting.moment(self.creation_time)),
+            ("size", formatting.size(self.content_size)),
             ("runtime", f"{self.runtime_type} {self.runtime_version}"),
             ("objects", "\n".join(_object(each) for each in self.objects if each.kept)),
-            ("files", "\n".join(f"{each.path}  {looks.size(each.size)}" for each in self.files)),
+            (
+                "files",
+                "\n".join(f"{each.path}  {formatting.size(each.size)}" for each in self.files),
+            ),
             ("left out", "\n".join(left_out)),
             ("services", ", ".join(f"{each.name} {each.version}" for each in self.services)),
         ]
@@ -73,25 +76,25 @@ class SnapshotContents:
 
 
 def _object(row: models.SnapshotObject) -> str:
-    return f"{row.name}  {row.type}  {looks.size(row.size)}"
+    return f"{row.name}  {row.type}  {formatting.size(row.size)}"
 
 
-_OBJECTS: Final[tuple[looks.Column, ...]] = (
+_OBJECTS: Final[tuple[formatting.Column, ...]] = (
     ("name", lambda row: row.name),
     ("type", lambda row: row.type),
-    ("size", lambda row: looks.size(row.size) if row.kept else ""),
+    ("size", lambda row: formatting.size(row.size) if row.kept else ""),
     ("kept", lambda row: "yes" if row.kept else "no"),
     ("reason", lambda row: row.reason),
 )
-_FILES: Final[tuple[looks.Column, ...]] = (
+_FILES: Final[tuple[formatting.Column, ...]] = (
     ("path", lambda row: row.path),
-    ("size", lambda row: looks.size(row.size)),
+    ("size", lambda row: formatting.size(row.size)),
 )
-_SKIPPED_FILES: Final[tuple[looks.Column, ...]] = (
+_SKIPPED_FILES: Final[tuple[formatting.Column, ...]] = (
     ("path", lambda row: row.path),
     ("reason", lambda row: row.reason),
 )
-_SERVICES: Final[tuple[looks.Column, ...]] = (
+_SERVICES: Final[tuple[formatting.Column, ...]] = (
     ("name", lambda row: row.name),
     ("version", lambda row: row.version),
 )

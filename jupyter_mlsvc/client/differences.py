@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from jupyter_mlsvc.client import looks
+from jupyter_mlsvc.client import formatting
 from jupyter_mlsvc.wire.models import InventoryObject, SessionInventory
 
 Kind = Literal["only here", "only there", "type", "value", "not compared"]
@@ -78,17 +78,17 @@ class WorkspaceDiff:
     def __repr__(self) -> str:
         parts = [self._title()]
         if self.objects:
-            parts.append(looks.text_table(*self._object_table()))
+            parts.append(formatting.text_table(*self._object_table()))
         if self.versions:
-            parts.append(looks.text_table(*self._version_table()))
+            parts.append(formatting.text_table(*self._version_table()))
         return "\n\n".join(parts)
 
     def _repr_html_(self) -> str:
         parts = [f"<strong>{html.escape(self._title())}</strong>"]
         if self.objects:
-            parts.append(looks.html_table(*self._object_table()))
+            parts.append(formatting.html_table(*self._object_table()))
         if self.versions:
-            parts.append(looks.html_table(*self._version_table()))
+            parts.append(formatting.html_table(*self._version_table()))
         return "".join(parts)
 
     def _title(self) -> str:
@@ -99,7 +99,7 @@ class WorkspaceDiff:
 
     def _object_table(self) -> tuple[list[str], list[list[str]]]:
         rows = [
-            [looks.cell(item.name), item.kind, _shown(item.here), _shown(item.there)]
+            [formatting.cell(item.name), item.kind, _shown(item.here), _shown(item.there)]
             for item in self.objects
         ]
         return ["name", "differs", "type here", "type there"], rows
@@ -110,7 +110,7 @@ class WorkspaceDiff:
 
 
 def _shown(text: str) -> str:
-    return looks.cell(text or _NOT_THERE)
+    return formatting.cell(text or _NOT_THERE)
 
 
 def _compare(

@@ -8,7 +8,7 @@ from typing import Final
 
 from msgspec import UNSET, UnsetType
 
-from jupyter_mlsvc.client import looks
+from jupyter_mlsvc.client import formatting
 from jupyter_mlsvc.client.api import Api
 from jupyter_mlsvc.client.events import AnyEvent, Finished, decode_event
 from jupyter_mlsvc.client.parameters import plain_values
@@ -80,10 +80,10 @@ class Executions:
         )
         return answer.execution_id
 
-    def list(self) -> looks.Listing[models.Execution]:
+    def list(self) -> formatting.Listing[models.Execution]:
         """List the executions that are still kept, oldest first."""
         rows = self._api.get(list[models.Execution], "sessions", self._session_id, "executions")
-        return looks.Listing(rows, _COLUMNS, "No executions.")
+        return formatting.Listing(rows, _COLUMNS, "No executions.")
 
     def events(self, execution_id: str, since: int = 0) -> Iterator[AnyEvent]:
         """Follow an execution until its ``Finished`` event, through broken connections."""
@@ -153,11 +153,11 @@ def _type_of(value: object) -> str | UnsetType:
     return "data.frame" if type(value).__name__ == "DataFrame" else UNSET
 
 
-_COLUMNS: Final[Sequence[looks.Column]] = (
+_COLUMNS: Final[Sequence[formatting.Column]] = (
     ("code", lambda execution: execution.code),
     ("state", lambda execution: execution.state),
-    ("started", lambda execution: looks.moment(execution.start_time)),
-    ("ended", lambda execution: looks.moment(execution.end_time)),
+    ("started", lambda execution: formatting.moment(execution.start_time)),
+    ("ended", lambda execution: formatting.moment(execution.end_time)),
     ("error", lambda execution: execution.error_message),
     ("id", lambda execution: execution.execution_id),
 )

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import msgspec
 
-from jupyter_mlsvc.wire.plain import ValueProblem
+from jupyter_mlsvc.wire.json_values import ValueProblem
 from jupyter_mlsvc.wire.values import encode_output
 
 _SAMPLE: Final = 1000

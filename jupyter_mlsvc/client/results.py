@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-from jupyter_mlsvc.client import looks
+from jupyter_mlsvc.client import formatting
 from jupyter_mlsvc.errors import RemoteExecutionError, ServiceFailed
 from jupyter_mlsvc.wire.models import (
     ExecuteResponse,
@@ -213,24 +213,24 @@ class ServiceResult(Mapping[str, Any]):
         return sorted({*super().__dir__(), *filter(str.isidentifier, self.outputs)})
 
     def __repr__(self) -> str:
-        rows = [(name, looks.short(value)) for name, value in self._values()]
-        tables = [f"{name}:\n{looks.text_frame(frame)}" for name, frame in self._frames()]
-        return looks.text_result([*rows, *self._file_rows()], self.console_output, tables)
+        rows = [(name, formatting.short(value)) for name, value in self._values()]
+        tables = [f"{name}:\n{formatting.text_frame(frame)}" for name, frame in self._frames()]
+        return formatting.text_result([*rows, *self._file_rows()], self.console_output, tables)
 
     def _repr_html_(self) -> str:
-        rows = [(name, looks.short(value)) for name, value in self._values()]
-        tables = [looks.html_frame(name, frame) for name, frame in self._frames()]
-        return looks.html_result([*rows, *self._file_rows()], self.console_output, tables)
+        rows = [(name, formatting.short(value)) for name, value in self._values()]
+        tables = [formatting.html_frame(name, frame) for name, frame in self._frames()]
+        return formatting.html_result([*rows, *self._file_rows()], self.console_output, tables)
 
     def _values(self) -> Iterator[tuple[str, Any]]:
-        return ((n, v) for n, v in self.outputs.items() if not looks.is_frame(self[n]))
+        return ((n, v) for n, v in self.outputs.items() if not formatting.is_frame(self[n]))
 
     def _frames(self) -> Iterator[tuple[str, Any]]:
-        return ((name, self[name]) for name in self.outputs if looks.is_frame(self[name]))
+        return ((name, self[name]) for name in self.outputs if formatting.is_frame(self[name]))
 
     def _file_rows(self) -> Iterator[tuple[str, str]]:
         for name, text in self._files.items():
-            size = "not written" if text is None else looks.size(len(base64.b64decode(text)))
+            size = "not written" if text is None else formatting.size(len(base64.b64decode(text)))
             yield name, f"<file, {size}>"
 
 

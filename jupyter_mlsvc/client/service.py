@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from msgspec import UNSET
 
-from jupyter_mlsvc.client import looks
+from jupyter_mlsvc.client import formatting
 from jupyter_mlsvc.client.results import ServiceResult
 from jupyter_mlsvc.client.statistics import ServiceStatistics
 from jupyter_mlsvc.wire import models
@@ -38,10 +38,10 @@ class ServiceCalls(Protocol):
     def statistics_of(self, name: str, version: str) -> ServiceStatistics:
         """Return status and request statistics."""
 
-    def swagger(self, name: str, version: str) -> looks.Document:
+    def swagger(self, name: str, version: str) -> formatting.Document:
         """Return the Swagger document."""
 
-    def openapi(self, name: str, version: str) -> looks.Document:
+    def openapi(self, name: str, version: str) -> formatting.Document:
         """Return the OpenAPI document."""
 
     def update(self, *args: Any, **changes: Any) -> Service:
@@ -162,11 +162,11 @@ class Service:
         """Tell how it does: state, calls, times, memory, and the last ten minutes."""
         return self._services.statistics_of(self.name, self.version)
 
-    def swagger(self) -> looks.Document:
+    def swagger(self) -> formatting.Document:
         """Swagger document of the service."""
         return self._services.swagger(self.name, self.version)
 
-    def openapi(self) -> looks.Document:
+    def openapi(self) -> formatting.Document:
         """OpenAPI 3.1 document of this version."""
         return self._services.openapi(self.name, self.version)
 
@@ -210,10 +210,10 @@ class Service:
         return inspect.Signature(parameters, return_annotation=ServiceResult)
 
     def __repr__(self) -> str:
-        return looks.text_card(f"Service {self.name} {self.version}", self._rows())
+        return formatting.text_card(f"Service {self.name} {self.version}", self._rows())
 
     def _repr_html_(self) -> str:
-        return looks.html_card(f"Service {self.name} {self.version}", self._rows())
+        return formatting.html_card(f"Service {self.name} {self.version}", self._rows())
 
     def _rows(self) -> list[tuple[str, str]]:
         return [
@@ -227,7 +227,7 @@ class Service:
             ("init code", self.init_code or ""),
             ("code", self.code or ""),
             ("runtime", self.runtime_type),
-            ("published", f"{looks.moment(self.creation_time)} by {self.published_by}"),
+            ("published", f"{formatting.moment(self.creation_time)} by {self.published_by}"),
         ]
 
 

@@ -9,7 +9,7 @@ from urllib.parse import quote
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from jupyter_mlsvc.client import looks
+from jupyter_mlsvc.client import formatting
 from jupyter_mlsvc.client.api import Api, Form, form
 from jupyter_mlsvc.client.parameters import Parameters, definitions, plain_values
 from jupyter_mlsvc.client.results import ServiceResult
@@ -285,10 +285,10 @@ class Services:
         """Give a service the usual workers again (contract: ``deleteServicePool``)."""
         self._api.delete("services", name, version, "pool")
 
-    def statistics(self) -> looks.Listing[ServiceStatistics]:
+    def statistics(self) -> formatting.Listing[ServiceStatistics]:
         """Tell how the services do that are loaded or were called since the server started."""
         rows = self._api.get(list[models.ServiceStatistics], "statistics")
-        return looks.Listing(map(ServiceStatistics, rows), COLUMNS, "No service was called.")
+        return formatting.Listing(map(ServiceStatistics, rows), COLUMNS, "No service was called.")
 
     def statistics_of(self, name: str, version: str) -> ServiceStatistics:
         """Tell how a service does, with its memory and its last ten minutes (our addition).
@@ -301,11 +301,11 @@ class Services:
         kind = models.ServiceStatisticsWithHistory
         return ServiceStatistics(self._api.get(kind, "services", name, version, "statistics"))
 
-    def list(self) -> looks.Listing[Service]:
+    def list(self) -> formatting.Listing[Service]:
         """List all services (contract: ``getAllWebServices``)."""
         return self._listing("services")
 
-    def versions(self, name: str) -> looks.Listing[Service]:
+    def versions(self, name: str) -> formatting.Listing[Service]:
         """List versions, oldest first (contract: ``getAllWebServiceVersionsByName``)."""
         return self._listing("services", name)
 
@@ -337,17 +337,21 @@ class Services:
         """Delete a version of a service (contract: ``deleteWebServiceVersion``)."""
         self._api.delete("services", name, version)
 
-    def swagger(self, name: str, version: str) -> looks.Document:
+    def swagger(self, name: str, version: str) -> formatting.Document:
         """Swagger document of a service (contract: ``GetWebServiceSwagger``)."""
-        return looks.Document(self._api.get(dict[str, Any], "api", name, version, "swagger.json"))
+        return formatting.Document(
+            self._api.get(dict[str, Any], "api", name, version, "swagger.json")
+        )
 
-    def openapi(self, name: str, version: str) -> looks.Document:
+    def openapi(self, name: str, version: str) -> formatting.Document:
         """OpenAPI 3.1 document of a service (our addition)."""
-        return looks.Document(self._api.get(dict[str, Any], "api", name, version, "openapi.json"))
+        return formatting.Document(
+            self._api.get(dict[str, Any], "api", name, version, "openapi.json")
+        )
 
-    def core_swagger(self) -> looks.Document:
+    def core_swagger(self) -> formatting.Document:
         """Swagger document of the server itself, for generating clients."""
-        return looks.Document(self._api.get(dict[str, Any], "swagger.json"))
+        return formatting.Document(self._api.get(dict[str, Any], "swagger.json"))
 
     def consume(
         self,
@@ -387,9 +391,9 @@ class Services:
         """Where programs call a service: at the public API, if that is known."""
         return f"{self._api.public_url}/api/{quote(name, safe='')}/{quote(version, safe='')}"
 
-    def _listing(self, *path: str) -> looks.Listing[Service]:
+    def _listing(self, *path: str) -> formatting.Listing[Service]:
         rows = self._api.get(list[models.WebService], *path)
-        return looks.Listing((Service(self, row) for row in rows), _COLUMNS, "No services.")
+        return formatting.Listing((Service(self, row) for row in rows), _COLUMNS, "No services.")
 
 
 def _model_bytes(model: object, response: str | Sequence[str], like: object) -> bytes:
@@ -417,12 +421,12 @@ def _parameters(items: Sequence[models.ParameterDefinition]) -> str:
 _BYTES: Final = "application/octet-stream"
 _WORST_FIRST: Final[Sequence[models.PoolStatus]] = ("NotFound", "Pending", "Success")
 
-_COLUMNS: Final[Sequence[looks.Column]] = (
+_COLUMNS: Final[Sequence[formatting.Column]] = (
     ("name", lambda service: service.name),
     ("version", lambda service: service.version),
     ("inputs", lambda service: _parameters(service.inputs)),
     ("outputs", lambda service: _parameters(service.outputs)),
     ("description", lambda service: service.description),
     ("published by", lambda service: service.published_by),
-    ("created", lambda service: looks.moment(service.creation_time)),
+    ("created", lambda service: formatting.moment(service.creation_time)),
 )

@@ -9,12 +9,12 @@ from typing import Any, Final, Self
 
 import msgspec
 
-from jupyter_mlsvc.client import looks
+from jupyter_mlsvc.client import formatting
 from jupyter_mlsvc.client.api import Api
 from jupyter_mlsvc.client.differences import WorkspaceDiff
 from jupyter_mlsvc.client.events import AnyEvent
+from jupyter_mlsvc.client.execution_stream import Follower, OnEvent
 from jupyter_mlsvc.client.executions import Executions
-from jupyter_mlsvc.client.following import Follower, OnEvent
 from jupyter_mlsvc.client.parameters import plain_values
 from jupyter_mlsvc.client.results import ExecutionResult
 from jupyter_mlsvc.client.transfer import Bytes, FileForm, Progress, no_progress, read, save
@@ -202,7 +202,7 @@ class Session:
         """
         self._executions.cancel(execution_id)
 
-    def executions(self) -> looks.Listing[models.Execution]:
+    def executions(self) -> formatting.Listing[models.Execution]:
         """List the executions that are still kept, oldest first (our addition).
 
         Each has ``execution_id``, ``code``, ``state`` (``queued``, ``running``, ``succeeded``,
@@ -419,16 +419,16 @@ class Session:
         self.close()
 
     def __repr__(self) -> str:
-        return looks.text_card(f"Session {self.name!r}", self._rows())
+        return formatting.text_card(f"Session {self.name!r}", self._rows())
 
     def _repr_html_(self) -> str:
-        return looks.html_card(f"Session {self.name}", self._rows())
+        return formatting.html_card(f"Session {self.name}", self._rows())
 
     def _rows(self) -> list[tuple[str, str]]:
         return [
             ("runtime", self.runtime_type),
             ("state", self.state or ""),
-            ("memory", looks.size(self.memory_bytes) if self.memory_bytes else ""),
-            ("created", looks.moment(self.creation_time)),
+            ("memory", formatting.size(self.memory_bytes) if self.memory_bytes else ""),
+            ("created", formatting.moment(self.creation_time)),
             ("id", self.id),
         ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from jupyter_mlsvc.client import looks
+from jupyter_mlsvc.client import formatting
 from jupyter_mlsvc.client.api import Api
 from jupyter_mlsvc.client.session import Session
 from jupyter_mlsvc.errors import NotFound
@@ -61,10 +61,12 @@ class Sessions:
         session.notebook = notebook
         return session
 
-    def list(self) -> looks.Listing[Session]:
+    def list(self) -> formatting.Listing[Session]:
         """List your sessions (contract: ``listSessions``)."""
         rows = self._api.get(list[models.Session], "sessions")
-        return looks.Listing((Session.of(self._api, row) for row in rows), _COLUMNS, "No sessions.")
+        return formatting.Listing(
+            (Session.of(self._api, row) for row in rows), _COLUMNS, "No sessions."
+        )
 
     def get(self, name: str) -> Session:
         """Find a session of yours by name or id; of several with the name the newest.
@@ -90,13 +92,16 @@ class Sessions:
         return Session(self._api, session_id, session_id, runtime_type=runtime_type)
 
 
-_COLUMNS: Final[Sequence[looks.Column]] = (
+_COLUMNS: Final[Sequence[formatting.Column]] = (
     ("name", lambda session: session.name),
     ("runtime", lambda session: session.runtime_type),
     ("state", lambda session: session.state),
-    ("memory", lambda session: looks.size(session.memory_bytes) if session.memory_bytes else ""),
-    ("created", lambda session: looks.moment(session.creation_time)),
-    ("last activity", lambda session: looks.moment(session.last_activity)),
-    ("closes in", lambda session: looks.duration(session.lease_seconds)),
+    (
+        "memory",
+        lambda session: formatting.size(session.memory_bytes) if session.memory_bytes else "",
+    ),
+    ("created", lambda session: formatting.moment(session.creation_time)),
+    ("last activity", lambda session: formatting.moment(session.last_activity)),
+    ("closes in", lambda session: formatting.duration(session.lease_seconds)),
     ("id", lambda session: session.id),
 )

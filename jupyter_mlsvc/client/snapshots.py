@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from jupyter_mlsvc.client import looks
+from jupyter_mlsvc.client import formatting
 from jupyter_mlsvc.client.api import Api
 from jupyter_mlsvc.client.contents import SnapshotContents
 from jupyter_mlsvc.client.transfer import FileForm, Progress, no_progress, save
@@ -36,10 +36,12 @@ class Snapshots:
         answer = self._api.post(models.CreateSnapshotResponse, *path, json=request, timeout=patient)
         return Snapshot(self, answer.snapshot_id, name or "", skipped=answer.skipped)
 
-    def list(self) -> looks.Listing[Snapshot]:
+    def list(self) -> formatting.Listing[Snapshot]:
         """List your snapshots (contract: ``ListSnapshots``)."""
         rows = self._api.get(list[models.Snapshot], "snapshots")
-        return looks.Listing((Snapshot.of(self, row) for row in rows), _COLUMNS, "No snapshots.")
+        return formatting.Listing(
+            (Snapshot.of(self, row) for row in rows), _COLUMNS, "No snapshots."
+        )
 
     def find(self, name: str) -> Snapshot | None:
         """Find a snapshot of yours by id or name; of several with the name the newest."""
@@ -176,10 +178,10 @@ class Snapshot:
         return self._snapshots.download(self.id, path, progress)
 
     def __repr__(self) -> str:
-        return looks.text_card(self._title(), self._rows())
+        return formatting.text_card(self._title(), self._rows())
 
     def _repr_html_(self) -> str:
-        return looks.html_card(self._title(), self._rows())
+        return formatting.html_card(self._title(), self._rows())
 
     def _title(self) -> str:
         return f"Snapshot {self.name!r}" if self.name else "Snapshot"
@@ -187,8 +189,8 @@ class Snapshot:
     def _rows(self) -> list[tuple[str, str]]:
         return [
             ("id", self.id),
-            ("created", looks.moment(self.creation_time)),
-            ("size", "" if self.content_size is None else looks.size(self.content_size)),
+            ("created", formatting.moment(self.creation_time)),
+            ("size", "" if self.content_size is None else formatting.size(self.content_size)),
             ("left out", skipped_text(self.skipped)),
         ]
 
@@ -202,10 +204,10 @@ def skipped_text(skipped: Sequence[models.SkippedObject]) -> str:
     return "\n".join(f"{item.name} ({item.type}): {item.reason}" for item in skipped)
 
 
-_COLUMNS: Final[Sequence[looks.Column]] = (
+_COLUMNS: Final[Sequence[formatting.Column]] = (
     ("name", lambda snapshot: snapshot.name),
-    ("created", lambda snapshot: looks.moment(snapshot.creation_time)),
-    ("size", lambda snapshot: looks.size(snapshot.content_size or 0)),
+    ("created", lambda snapshot: formatting.moment(snapshot.creation_time)),
+    ("size", lambda snapshot: formatting.size(snapshot.content_size or 0)),
     ("left out", lambda snapshot: ", ".join(item.name for item in snapshot.skipped)),
     ("id", lambda snapshot: snapshot.id),
 )

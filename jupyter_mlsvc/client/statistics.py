@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from jupyter_mlsvc.client import looks
+from jupyter_mlsvc.client import formatting
 from jupyter_mlsvc.wire import models
 
 
@@ -68,10 +68,10 @@ class ServiceStatistics:
             self.history = row.history
 
     def __repr__(self) -> str:
-        return looks.text_card(self._title(), self._rows())
+        return formatting.text_card(self._title(), self._rows())
 
     def _repr_html_(self) -> str:
-        return looks.html_card(self._title(), self._rows())
+        return formatting.html_card(self._title(), self._rows())
 
     def _title(self) -> str:
         return f"Statistics of {self.name} {self.version}"
@@ -89,8 +89,8 @@ class ServiceStatistics:
             ("calls a minute", str(self.calls_per_minute)),
             ("p50", milliseconds(self.p50_milliseconds)),
             ("p99", milliseconds(self.p99_milliseconds)),
-            ("last call", looks.moment(self.last_call)),
-            ("memory", "" if self.memory_bytes is None else looks.size(self.memory_bytes)),
+            ("last call", formatting.moment(self.last_call)),
+            ("memory", "" if self.memory_bytes is None else formatting.size(self.memory_bytes)),
         ]
 
 
@@ -99,7 +99,7 @@ def milliseconds(value: float | None) -> str:
     return "" if value is None else f"{value:.3g} ms" if value < 100 else f"{value:,.0f} ms"
 
 
-COLUMNS: Final[tuple[looks.Column, ...]] = (
+COLUMNS: Final[tuple[formatting.Column, ...]] = (
     ("name", lambda row: row.name),
     ("version", lambda row: row.version),
     ("state", lambda row: row.state),
@@ -111,6 +111,6 @@ COLUMNS: Final[tuple[looks.Column, ...]] = (
     ("a minute", lambda row: row.calls_per_minute),
     ("p50", lambda row: milliseconds(row.p50_milliseconds)),
     ("p99", lambda row: milliseconds(row.p99_milliseconds)),
-    ("last call", lambda row: looks.moment(row.last_call)),
+    ("last call", lambda row: formatting.moment(row.last_call)),
     ("message", lambda row: row.message or row.note),
 )

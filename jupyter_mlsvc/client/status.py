@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
-from jupyter_mlsvc.client import looks
+from jupyter_mlsvc.client import formatting
 from jupyter_mlsvc.wire import models
 
 # Members that the contract has for clients of the original server; ours say the same in words.
@@ -31,10 +31,10 @@ class Status:
         self._user = user
 
     def __repr__(self) -> str:
-        return looks.text_card(self._title(), self._rows())
+        return formatting.text_card(self._title(), self._rows())
 
     def _repr_html_(self) -> str:
-        return looks.html_card(self._title(), self._rows())
+        return formatting.html_card(self._title(), self._rows())
 
     def _title(self) -> str:
         return f"{self._url}: {self.code}"

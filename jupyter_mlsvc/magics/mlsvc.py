@@ -37,7 +37,7 @@ from jupyter_mlsvc.wire.models import Isolation, ParameterDefinition
 
 if TYPE_CHECKING:
     from jupyter_mlsvc.client.client import Client
-    from jupyter_mlsvc.client.looks import Document, Listing
+    from jupyter_mlsvc.client.formatting import Document, Listing
     from jupyter_mlsvc.client.service import Service
     from jupyter_mlsvc.client.session import Session
     from jupyter_mlsvc.client.snapshots import Snapshot

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from IPython.core.error import UsageError
 
-from jupyter_mlsvc.client.looks import size
+from jupyter_mlsvc.client.formatting import size
 from jupyter_mlsvc.errors import MlsvcError
 from jupyter_mlsvc.magics.command import MAYBE_NAME, NAME, SESSION, Argument, Command
 from jupyter_mlsvc.magics.connection import MlsvcConnection
@@ -18,7 +18,7 @@ from jupyter_mlsvc.wire.names import InvalidName, file_name
 
 if TYPE_CHECKING:
     from jupyter_mlsvc.client.differences import WorkspaceDiff
-    from jupyter_mlsvc.client.looks import Column, Listing
+    from jupyter_mlsvc.client.formatting import Column, Listing
     from jupyter_mlsvc.client.session import Session
     from jupyter_mlsvc.client.snapshots import Snapshot
     from jupyter_mlsvc.display import CodeList, ConsoleText
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 def _put(connection: MlsvcConnection, arguments: argparse.Namespace) -> Listing[Moved]:
-    from jupyter_mlsvc.client.looks import Listing
+    from jupyter_mlsvc.client.formatting import Listing
     from jupyter_mlsvc.object_transfer import send
 
     namespace = connection.namespace
@@ -43,7 +43,7 @@ def _put(connection: MlsvcConnection, arguments: argparse.Namespace) -> Listing[
 
 
 def _get(connection: MlsvcConnection, arguments: argparse.Namespace) -> Listing[Moved]:
-    from jupyter_mlsvc.client.looks import Listing
+    from jupyter_mlsvc.client.formatting import Listing
     from jupyter_mlsvc.object_transfer import fetch
 
     names = _variables(arguments.names)
@@ -81,7 +81,7 @@ def _diff(connection: MlsvcConnection, arguments: argparse.Namespace) -> Workspa
 
 
 def _upload(connection: MlsvcConnection, arguments: argparse.Namespace) -> Listing[Path]:
-    from jupyter_mlsvc.client.looks import Listing
+    from jupyter_mlsvc.client.formatting import Listing
     from jupyter_mlsvc.display import TransferBar
 
     paths = _local_files(arguments.files)
@@ -94,7 +94,7 @@ def _upload(connection: MlsvcConnection, arguments: argparse.Namespace) -> Listi
 
 
 def _download(connection: MlsvcConnection, arguments: argparse.Namespace) -> Listing[Path]:
-    from jupyter_mlsvc.client.looks import Listing
+    from jupyter_mlsvc.client.formatting import Listing
 
     names = [_checked_file_name(name) for name in arguments.files]
     session = connection.chosen(arguments.session)
@@ -139,7 +139,7 @@ def _local_files(words: Iterable[str]) -> list[Path]:
 
 
 def _files(connection: MlsvcConnection, arguments: argparse.Namespace) -> Listing[str]:
-    from jupyter_mlsvc.client.looks import Listing
+    from jupyter_mlsvc.client.formatting import Listing
 
     session = connection.chosen(arguments.session)
     with connection.told_when_gone(session):
@@ -175,7 +175,7 @@ def _console(connection: MlsvcConnection, arguments: argparse.Namespace) -> Cons
 def _snapshot(
     connection: MlsvcConnection, arguments: argparse.Namespace
 ) -> Snapshot | Listing[Path] | None:
-    from jupyter_mlsvc.client.looks import Listing
+    from jupyter_mlsvc.client.formatting import Listing
     from jupyter_mlsvc.display import TransferBar
 
     ways = [arguments.upload is not None, arguments.download is not None, arguments.delete]

@@ -18,7 +18,7 @@ from typing import Final
 from msgspec import UNSET
 
 from jupyter_mlsvc.capture import assigned_names
-from jupyter_mlsvc.cell_reading import CellReading, read_cell, without_assignments
+from jupyter_mlsvc.cell_analysis import CellReading, read_cell, without_assignments
 from jupyter_mlsvc.planning.needs import names_of_code
 from jupyter_mlsvc.planning.place import Place
 from jupyter_mlsvc.planning.request import Parameter, Request, Source

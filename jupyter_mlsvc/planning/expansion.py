@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from jupyter_mlsvc.cell_reading import read_cell
+from jupyter_mlsvc.cell_analysis import read_cell
 from jupyter_mlsvc.errors import InvalidInput
 from jupyter_mlsvc.planning.functions import (
     FunctionCall,

@@ -12,7 +12,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from jupyter_mlsvc.capture import assigned_names
-from jupyter_mlsvc.client.looks import size
+from jupyter_mlsvc.client.formatting import size
 from jupyter_mlsvc.client.parameters import require_type
 from jupyter_mlsvc.client.service import Service
 from jupyter_mlsvc.client.session import Session

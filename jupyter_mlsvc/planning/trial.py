@@ -12,7 +12,7 @@ from typing import Any, Final
 import msgspec
 from msgspec import UNSET
 
-from jupyter_mlsvc.client.looks import short
+from jupyter_mlsvc.client.formatting import short
 from jupyter_mlsvc.planning.request import Parameter
 from jupyter_mlsvc.planning.sources import Here
 from jupyter_mlsvc.planning.wording import listed

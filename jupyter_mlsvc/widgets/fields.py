@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
 
-from jupyter_mlsvc.client import looks
+from jupyter_mlsvc.client import formatting
 from jupyter_mlsvc.client.results import ServiceResult
 from jupyter_mlsvc.wire.columns import is_text
 from jupyter_mlsvc.wire.models import ParameterDefinition
@@ -301,7 +301,7 @@ def _html_table(heading: list[str], rows: Sequence[Sequence[Any]]) -> str:
     shown = [[_text(cell) for cell in row] for row in rows[:_MOST_ROWS]]
     more = len(rows) - len(shown)
     note = f"<div>and {more:,} more rows</div>" if more else ""
-    return looks.html_table(heading, shown) + note
+    return formatting.html_table(heading, shown) + note
 
 
 def _html_file(name: str, data: bytes | None) -> str:
@@ -310,7 +310,7 @@ def _html_file(name: str, data: bytes | None) -> str:
         return f"<div><b>{label}</b>: not written</div>"
     kind = _IMAGES.get(name.rpartition(".")[2].lower())
     if kind is None:
-        return f"<div><b>{label}</b>: a file of {looks.size(len(data))}</div>"
+        return f"<div><b>{label}</b>: a file of {formatting.size(len(data))}</div>"
     encoded = base64.b64encode(data).decode()
     return (
         f"<div><b>{label}</b><br>"

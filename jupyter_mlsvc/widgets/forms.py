@@ -12,9 +12,9 @@ from typing import Any, Final
 import ipywidgets
 from msgspec import UNSET
 
+from jupyter_mlsvc.client.periodic import Ticker
 from jupyter_mlsvc.client.results import ServiceResult
 from jupyter_mlsvc.client.service import Service
-from jupyter_mlsvc.client.ticking import Ticker
 from jupyter_mlsvc.console_text import folded_html
 from jupyter_mlsvc.errors import BadRequest, MlsvcError
 from jupyter_mlsvc.widgets.fields import html_outputs, kind_of, read_field, write_field

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import ipywidgets
 
-from jupyter_mlsvc.client import looks
+from jupyter_mlsvc.client import formatting
 from jupyter_mlsvc.client.client import Client
 from jupyter_mlsvc.client.results import ServiceResult
 from jupyter_mlsvc.client.service import Service
@@ -373,12 +373,12 @@ class Panel:
         shown, running = services._repr_html_(), sessions._repr_html_()
         return f"<strong>Services</strong>{shown}{more}<br><strong>Sessions</strong>{running}"
 
-    def _listings(self) -> tuple[looks.Listing[Service], looks.Listing[Session], str]:
+    def _listings(self) -> tuple[formatting.Listing[Service], formatting.Listing[Session], str]:
         shown = self.state.shown_services()[:_MOST_IN_TEXT]
         more = len(self.state.services) - len(shown)
         return (
-            looks.Listing(shown, _SERVICE_COLUMNS, "No services."),
-            looks.Listing(self.state.sessions, _SESSION_COLUMNS, "No sessions."),
+            formatting.Listing(shown, _SERVICE_COLUMNS, "No services."),
+            formatting.Listing(self.state.sessions, _SESSION_COLUMNS, "No sessions."),
             f"and {more:,} more" if more else "",
         )
 
@@ -425,7 +425,7 @@ def _service_html(service: Service, state: PanelState) -> str:
         ("description", service.description),
         ("inputs", ", ".join(f"{item.name}: {item.type}" for item in service.inputs)),
         ("outputs", ", ".join(f"{item.name}: {item.type}" for item in service.outputs)),
-        ("published", f"{looks.moment(service.creation_time)} by {service.published_by}"),
+        ("published", f"{formatting.moment(service.creation_time)} by {service.published_by}"),
     ]
     if service.never_answered:
         calls = 0 if statistics is None else statistics.calls
@@ -442,7 +442,7 @@ def _service_html(service: Service, state: PanelState) -> str:
             ("half within", milliseconds(statistics.p50_milliseconds)),
             ("99 % within", milliseconds(statistics.p99_milliseconds)),
         ]
-    card = looks.html_card(f"{service.name} {service.version}", rows)
+    card = formatting.html_card(f"{service.name} {service.version}", rows)
     if service.code:
         code = html.escape(service.code)
         card += f"<details><summary>code</summary><pre>{code}</pre></details>"
@@ -453,12 +453,12 @@ def _session_html(session: Session) -> str:
     rows = [
         ("state", _state_text(session)),
         ("runtime", session.runtime_type),
-        ("memory", "" if session.memory_bytes is None else looks.size(session.memory_bytes)),
-        ("created", looks.moment(session.creation_time)),
-        ("last used", looks.moment(session.last_activity)),
+        ("memory", "" if session.memory_bytes is None else formatting.size(session.memory_bytes)),
+        ("created", formatting.moment(session.creation_time)),
+        ("last used", formatting.moment(session.last_activity)),
         ("lease", _lease_text(session.lease_seconds)),
     ]
-    return block(looks.html_card(session.name, rows))
+    return block(formatting.html_card(session.name, rows))
 
 
 def _state_text(session: Session) -> str:
@@ -473,13 +473,13 @@ def _lease_text(seconds: float | None) -> str:
     return f"closes in {minutes} min if nobody uses it"
 
 
-_SERVICE_COLUMNS: Final[tuple[looks.Column, ...]] = (
+_SERVICE_COLUMNS: Final[tuple[formatting.Column, ...]] = (
     ("name", lambda service: service.name),
     ("version", lambda service: service.version),
     ("published by", lambda service: service.published_by),
     ("description", lambda service: service.description),
 )
-_SESSION_COLUMNS: Final[tuple[looks.Column, ...]] = (
+_SESSION_COLUMNS: Final[tuple[formatting.Column, ...]] = (
     ("name", lambda session: session.name),
     ("state", lambda session: session.state),
 )

@@ -14,8 +14,7 @@ from types import NoneType
 from typing import Any, Final
 
 from jupyter_mlsvc.wire.arrays import SCALARS, cells, filled, objects
-from jupyter_mlsvc.wire.models import ColumnDefinition
-from jupyter_mlsvc.wire.plain import (
+from jupyter_mlsvc.wire.json_values import (
     WITHOUT_POINT,
     ValueProblem,
     column_name,
@@ -25,6 +24,7 @@ from jupyter_mlsvc.wire.plain import (
     require_text,
     to_plain,
 )
+from jupyter_mlsvc.wire.models import ColumnDefinition
 
 ReadColumn = Callable[[list[Any], str], Any]
 """Makes of a list of JSON values, which has a path, what pandas takes as a column."""

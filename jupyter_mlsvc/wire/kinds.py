@@ -11,7 +11,7 @@ import types
 from collections.abc import Iterable
 from typing import Any, BinaryIO, Final, cast
 
-from jupyter_mlsvc.wire.plain import ValueProblem
+from jupyter_mlsvc.wire.json_values import ValueProblem
 from jupyter_mlsvc.wire.tables import is_column, is_table
 from jupyter_mlsvc.wire.values import encode_output
 

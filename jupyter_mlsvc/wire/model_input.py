@@ -6,8 +6,8 @@ from typing import Any, Final
 
 import msgspec
 
+from jupyter_mlsvc.wire.json_values import to_plain
 from jupyter_mlsvc.wire.models import ColumnDefinition
-from jupyter_mlsvc.wire.plain import to_plain
 
 _NUMERIC: Final = frozenset(
     {

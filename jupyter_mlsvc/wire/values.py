@@ -26,8 +26,7 @@ from jupyter_mlsvc.wire.columns import (
     make_frame,
     read_columns,
 )
-from jupyter_mlsvc.wire.models import ParameterDefinition
-from jupyter_mlsvc.wire.plain import (
+from jupyter_mlsvc.wire.json_values import (
     WITHOUT_POINT,
     ValueProblem,
     describe,
@@ -35,6 +34,7 @@ from jupyter_mlsvc.wire.plain import (
     member,
     to_plain,
 )
+from jupyter_mlsvc.wire.models import ParameterDefinition
 
 __all__ = [
     "TYPES",

@@ -3,7 +3,7 @@ import { Poll } from '@lumino/polling';
 import { ISignal, Signal } from '@lumino/signaling';
 
 import { MlsvcError, Requester } from './request';
-import { isAbort } from './trouble';
+import { isAbort } from './error';
 
 export type EventKind = 'service' | 'session' | 'snapshot' | 'batch';
 

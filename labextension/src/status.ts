@@ -2,7 +2,7 @@ import { IDisposable } from '@lumino/disposable';
 import { ISignal, Signal } from '@lumino/signaling';
 
 import { MlsvcError, Requester } from './request';
-import { isAbort, ITrouble, troubleOf } from './trouble';
+import { isAbort, ITrouble, troubleOf } from './error';
 import { VERSION } from './version';
 
 /**

@@ -2,7 +2,7 @@ import { ServerConnection } from '@jupyterlab/services';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 
 import { MlsvcError, Requester } from '../src/request';
-import { troubleOf } from '../src/trouble';
+import { troubleOf } from '../src/error';
 import { TestServer } from './server';
 
 describe('Requester', () => {

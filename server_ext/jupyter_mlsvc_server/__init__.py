@@ -8,7 +8,13 @@ __all__ = ["__version__"]
 
 
 def _jupyter_server_extension_points() -> list[dict[str, object]]:
-    """Tell Jupyter where the extension is."""
-    from jupyter_mlsvc_server.extension.app import MlsvcExtension
+    """Tell Jupyter where the extension is, or what says that it is not installed."""
+    from jupyter_mlsvc_server.not_installed import is_requirement
 
+    try:
+        from jupyter_mlsvc_server.extension.app import MlsvcExtension
+    except ModuleNotFoundError as error:
+        if not is_requirement(error):
+            raise
+        return [{"module": "jupyter_mlsvc_server.not_installed"}]
     return [{"module": "jupyter_mlsvc_server.extension.app", "app": MlsvcExtension}]

@@ -1,5 +1,6 @@
-"""``python -m jupyter_mlsvc_server`` does what ``jupyter mlsvc`` does."""
+"""``python -m jupyter_mlsvc_server`` and ``jupyter mlsvc`` run the server and its commands."""
 
 from jupyter_mlsvc_server.cli import main
 
-main()
+if __name__ == "__main__":
+    main()

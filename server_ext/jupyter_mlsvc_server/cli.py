@@ -7,9 +7,23 @@ from __future__ import annotations
 
 import sys
 
+from jupyter_mlsvc_server.not_installed import MESSAGE, is_requirement
+
 
 def main() -> None:
-    """Run the command that the command line names; without one, the server."""
+    """Run the command that the command line names; without one, the server.
+
+    Where the server half is not there, it says what to install.
+    """
+    try:
+        _run()
+    except ModuleNotFoundError as error:
+        if not is_requirement(error):
+            raise
+        sys.exit(MESSAGE)
+
+
+def _run() -> None:
     if sys.argv[1:2] == ["user"]:
         from jupyter_mlsvc_server.auth.cli import UserApp
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from jupyter_mlsvc.client import changes, looks
-from jupyter_mlsvc.client.changes import Event
+from jupyter_mlsvc.client import event_stream, formatting
 from jupyter_mlsvc.client.client import Client
+from jupyter_mlsvc.client.event_stream import Event
 from jupyter_mlsvc.client.transport import ApiRequest, ApiResponse
 from jupyter_mlsvc.errors import ConnectionFailed, Unauthorized
 
@@ -21,8 +21,8 @@ MINE = Event("session", "changed", "77", "mine")
 
 @pytest.fixture(autouse=True)
 def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(changes, "_FIRST_PAUSE", 0.001)
-    monkeypatch.setattr(changes, "_LONGEST_PAUSE", 0.002)
+    monkeypatch.setattr(event_stream, "_FIRST_PAUSE", 0.001)
+    monkeypatch.setattr(event_stream, "_LONGEST_PAUSE", 0.002)
 
 
 def told(last: int, *events: Event, run: str = "a", is_reset: bool = False) -> ApiResponse:
@@ -152,7 +152,7 @@ def test_statistics_show_themselves(client: Client, transport: FakeTransport) ->
     ids=str,
 )
 def test_lengths_of_time_are_short(seconds: float | None, text: str) -> None:
-    assert looks.duration(seconds) == text
+    assert formatting.duration(seconds) == text
 
 
 @pytest.mark.parametrize(
@@ -170,4 +170,4 @@ def test_lengths_of_time_are_short(seconds: float | None, text: str) -> None:
     ],
 )
 def test_a_size_has_three_digits_and_powers_of_a_thousand(count: int, text: str) -> None:
-    assert looks.size(count) == text
+    assert formatting.size(count) == text

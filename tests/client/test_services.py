@@ -13,6 +13,7 @@ from jupyter_mlsvc.client.parameters import definitions
 from jupyter_mlsvc.client.results import ServiceResult
 from jupyter_mlsvc.client.service import Service
 from jupyter_mlsvc.errors import InvalidInput, NotFound, ServiceFailed
+from jupyter_mlsvc.widgets.forms import CallForm
 from jupyter_mlsvc.wire.models import ParameterDefinition
 
 from .fake import FakeTransport, answer, sent
@@ -354,3 +355,13 @@ def test_parameters_are_declared_in_several_ways(given: Any, expected: Any) -> N
 def test_wrong_declarations_are_refused(given: Any, kind: type[Exception], message: str) -> None:
     with pytest.raises(kind, match=message):
         definitions(given)
+
+
+def test_the_form_of_a_service_is_deprecated_and_made_all_the_same(
+    client: Client, transport: FakeTransport
+) -> None:
+    transport.answers = [answer([ROW])]
+    service = client.service("Iris", "V1.0")
+    with pytest.deprecated_call(match=r"jupyter_mlsvc\.form\(service"):
+        made = service.form()
+    assert type(made) is CallForm

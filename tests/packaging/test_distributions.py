@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 import tarfile
 import venv
 import zipfile
@@ -110,7 +111,16 @@ def test_a_clean_install_of_the_wheel_enables_both_extensions(wheel: Path, tmp_p
         "PATH": f"{programs}:/usr/bin:/bin",
         "JUPYTER_PREFER_ENV_PATH": "1",
     }
-    run(programs / "python", "-m", "pip", "install", "--quiet", "--no-compile", wheel, **private)
+    run(
+        programs / "python",
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--no-compile",
+        f"{wheel}[server]",
+        **private,
+    )
 
     magics = "import jupyter_mlsvc; print(jupyter_mlsvc.load_ipython_extension.__name__)"
     assert "load_ipython_extension" in run(programs / "python", "-c", magics, **private)
@@ -130,3 +140,37 @@ def test_a_clean_install_of_the_wheel_enables_both_extensions(wheel: Path, tmp_p
     )
     lab = run(programs / "jupyter", "labextension", "list", **private)
     assert re.search(r"jupyter-mlsvc v\S+ .*enabled.*OK", lab), lab
+
+
+def test_the_client_half_is_installed_without_the_server(wheel: Path, tmp_path: Path) -> None:
+    venv.create(tmp_path / "venv", with_pip=True)
+    python = tmp_path / "venv/bin/python"
+    private = {"HOME": str(tmp_path), "PATH": f"{python.parent}:/usr/bin:/bin"}
+    run(python, "-m", "pip", "install", "--quiet", "--no-compile", wheel, **private)
+
+    listed = run(python, "-m", "pip", "list", "--format=freeze", **private).lower()
+    installed = {line.partition("==")[0] for line in listed.splitlines()}
+    assert {"ipykernel", "ipywidgets", "jupyter-mlsvc", "requests"} <= installed
+    unwanted = {"sqlalchemy", "scikit-learn", "uvicorn", "jupyter-server", "jupyter_server"}
+    assert not installed & unwanted
+
+    used = (
+        "from IPython.core.interactiveshell import InteractiveShell\n"
+        "shell = InteractiveShell.instance()\n"
+        "shell.run_line_magic('load_ext', 'jupyter_mlsvc')\n"
+        "import jupyter_mlsvc\n"
+        "for name in jupyter_mlsvc.__all__: getattr(jupyter_mlsvc, name)\n"
+        "import jupyter_mlsvc_server\n"
+        "print(jupyter_mlsvc_server._jupyter_server_extension_points())"
+    )
+    assert "jupyter_mlsvc_server.not_installed" in run(python, "-c", used, **private)
+    refused = subprocess.run(
+        [python.parent / "jupyter-mlsvc", "--version"],
+        env=private,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert refused.returncode == 1
+    assert "pip install 'jupyter-mlsvc[server]'" in refused.stderr
+    assert "Traceback" not in refused.stderr

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from jupyter_mlsvc.client.periodic import Ticker
 from jupyter_mlsvc.client.progress import progress_bar, shown_when_slow
-from jupyter_mlsvc.client.ticking import Ticker
 from jupyter_mlsvc.display import TransferBar, Waiting
 from jupyter_mlsvc.errors import WaitInterrupted
 

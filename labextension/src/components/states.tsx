@@ -1,7 +1,7 @@
 import { TranslationBundle } from '@jupyterlab/translation';
 import * as React from 'react';
 
-import { ITrouble } from '../trouble';
+import { ITrouble } from '../error';
 import { Button } from './buttons';
 
 /**
@@ -107,4 +107,4 @@ function wordsFor({ kind, message }: ITrouble, trans: TranslationBundle): IWords
  * Gets the server extension into the environment that Jupyter runs in.
  */
 export const INSTALL =
-  'pip install --upgrade jupyter-mlsvc\njupyter server extension enable jupyter_mlsvc_server';
+  "pip install --upgrade 'jupyter-mlsvc[server]'\njupyter server extension enable jupyter_mlsvc_server";

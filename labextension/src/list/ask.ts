@@ -2,7 +2,7 @@ import { Dialog, InputDialog, Notification, showDialog } from '@jupyterlab/apput
 import { TranslationBundle } from '@jupyterlab/translation';
 import * as React from 'react';
 
-import { isAbort, messageOf } from '../trouble';
+import { isAbort, messageOf } from '../error';
 
 /**
  * Ask before something that cannot be undone.

@@ -14,7 +14,7 @@ import {
   useSignal
 } from '../components';
 import { backIcon } from '../list/icon';
-import { messageOf } from '../trouble';
+import { messageOf } from '../error';
 import { IParameterDefinition, IServiceStatistics, IServiceVersion } from './api';
 import { Chart } from './chart';
 import { PublishCheck } from './check';

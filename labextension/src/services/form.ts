@@ -4,7 +4,7 @@ import { ISignal, Signal } from '@lumino/signaling';
 
 import { MlsvcError } from '../request';
 import { PanelState } from '../state';
-import { isAbort, ITrouble, troubleOf } from '../trouble';
+import { isAbort, ITrouble, troubleOf } from '../error';
 import { IParameterDefinition, IServiceResult, IServiceVersion } from './api';
 import { idOf } from './rows';
 import { InputProblem, IParsed, parseInput } from './values';

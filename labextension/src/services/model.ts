@@ -8,7 +8,7 @@ import { Resource } from '../resource';
 import { PanelSettings } from '../settings';
 import { PanelState } from '../state';
 import { ServerStatus } from '../status';
-import { messageOf } from '../trouble';
+import { messageOf } from '../error';
 import { IServiceHistory, IServiceStatistics, IServiceVersion, ServicesApi } from './api';
 import { TryForm } from './form';
 import {

@@ -1,6 +1,6 @@
 import { TranslationBundle } from '@jupyterlab/translation';
 
-import { messageOf } from '../trouble';
+import { messageOf } from '../error';
 import { IColumnDefinition } from './api';
 import { delimiterOf, parseRows } from './csv';
 

@@ -6,7 +6,7 @@ import { ReadonlyPartialJSONObject } from '@lumino/coreutils';
 import { choose, confirm, powerIcon, snapshotIcon, tellWhile } from '../list';
 import { SnapshotCommandIDs } from '../snapshots/tokens';
 import { IMlsvc } from '../tokens';
-import { messageOf } from '../trouble';
+import { messageOf } from '../error';
 import { ISession, ISkippedObject } from './api';
 import { SessionsModel } from './model';
 import { askForSession } from './start';

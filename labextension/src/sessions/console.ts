@@ -3,7 +3,7 @@ import { IDisposable } from '@lumino/disposable';
 import { ISignal, Signal } from '@lumino/signaling';
 
 import { MlsvcError } from '../request';
-import { isAbort } from '../trouble';
+import { isAbort } from '../error';
 import { ExecutionEvent } from './api';
 
 /**

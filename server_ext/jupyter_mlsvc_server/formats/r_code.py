@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import msgspec
 
-from jupyter_mlsvc.wire.plain import ValueProblem, describe, member
+from jupyter_mlsvc.wire.json_values import ValueProblem, describe, member
 
 RUNTIME: Final = "R"
 """The ``runtimeType`` of sessions and services in R."""

@@ -160,7 +160,7 @@ class Agent:
         return {"type": type_name(value)}
 
     def _get(self, request: dict[str, Any]) -> Answer:
-        from jupyter_mlsvc.wire.plain import require_text
+        from jupyter_mlsvc.wire.json_values import require_text
         from jupyter_mlsvc.wire.values import encode_output
 
         values = {name: self._value(name) for name in request["names"]}

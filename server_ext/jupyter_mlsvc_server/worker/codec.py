@@ -11,9 +11,9 @@ from msgspec import UNSET
 
 from jupyter_mlsvc.wire.columns import UnsupportedColumn
 from jupyter_mlsvc.wire.json_text import UnreadableJson, decode_json, is_blank
+from jupyter_mlsvc.wire.json_values import ValueProblem, describe, require_text
 from jupyter_mlsvc.wire.models import ParameterDefinition, WebServiceResult
 from jupyter_mlsvc.wire.names import python_name
-from jupyter_mlsvc.wire.plain import ValueProblem, describe, require_text
 from jupyter_mlsvc.wire.problem import Problem, exception_type
 from jupyter_mlsvc.wire.suggestions import did_you_mean
 from jupyter_mlsvc.wire.values import TABLE_TYPES, ReadInput

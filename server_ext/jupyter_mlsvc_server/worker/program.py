@@ -19,8 +19,8 @@ from typing import Any, Final
 
 import msgspec
 
+from jupyter_mlsvc.wire.json_values import ValueProblem
 from jupyter_mlsvc.wire.models import ParameterDefinition
-from jupyter_mlsvc.wire.plain import ValueProblem
 from jupyter_mlsvc.wire.sources import show_source
 from jupyter_mlsvc.wire.values import encode_output, input_decoder
 from jupyter_mlsvc_server.formats.problems import CodeProblem, SetupProblem

@@ -12,8 +12,8 @@ from typing import Any, Final
 
 import msgspec
 
+from jupyter_mlsvc.wire.json_values import ValueProblem
 from jupyter_mlsvc.wire.models import ParameterDefinition
-from jupyter_mlsvc.wire.plain import ValueProblem
 from jupyter_mlsvc.wire.values import ReadInput, encode_output, input_decoder, plain_input
 from jupyter_mlsvc_server.formats.problems import CodeProblem, SnapshotProblem, refuse_missing
 from jupyter_mlsvc_server.formats.protocol import Kind, Service

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jupyter_mlsvc.wire.plain import to_plain
+from jupyter_mlsvc.wire.json_values import to_plain
 from jupyter_mlsvc.wire.values import ValueProblem, check_input, decode_input, encode_output
 
 FLOATS = st.floats(allow_nan=False, allow_infinity=False)

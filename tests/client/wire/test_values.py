@@ -17,8 +17,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from jupyter_mlsvc.wire.json_values import require_text
 from jupyter_mlsvc.wire.models import ParameterDefinition
-from jupyter_mlsvc.wire.plain import require_text
 from jupyter_mlsvc.wire.values import ValueProblem, decode_input, encode_output, plain_input
 
 SCALARS = (
