@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Final
 
 from jupyter_core.application import JupyterApp, NoStart
-from traitlets import Bool, Integer, List, TraitError, Type, Unicode, UseEnum, default, validate
+from traitlets import Bool, Enum, Integer, List, TraitError, Type, Unicode, default, validate
 from traitlets.config import Config
 
 from jupyter_mlsvc._version import __version__
@@ -191,9 +191,9 @@ class MlsvcApp(ConfiguredApp):
         "the network in a user's name (MlsvcExtension.server_url, host_secret_file); * lets it "
         "name anybody. Mode 0600. Empty lets none."
     ).tag(config=True)
-    hosts_role = UseEnum(
-        Role,
-        Role.CONTRIBUTOR,
+    hosts_role = Enum(
+        [role.value for role in Role],
+        Role.CONTRIBUTOR.value,
         help="What users may do for whom Jupyter servers of hosts_file ask.",
     ).tag(config=True)
     hosted = Bool(
@@ -376,7 +376,7 @@ class Server:
         app = self._app
         if not app.hosts_file:
             return None
-        return Hosts.read(Path(app.hosts_file).expanduser(), app.hosts_role)
+        return Hosts.read(Path(app.hosts_file).expanduser(), Role(app.hosts_role))
 
     def _build_api(self) -> ApiApp:
         app = self._app

@@ -29,7 +29,8 @@ def write_secret(path: Path, text: str, mode: int = 0o600) -> Path:
 def apart(make: Make, tmp_path: Path) -> ServerProcess:
     """A server that knows two hosts."""
     hosts = write_secret(tmp_path / "hosts", f"# hosts\nmaria:{SECRET}\n*:{OTHER}\n")
-    return make(jupyter=False, options=[f"--MlsvcApp.hosts_file={hosts}"]).start()
+    options = [f"--MlsvcApp.hosts_file={hosts}", "--MlsvcApp.hosts_role=reader"]
+    return make(jupyter=False, options=options).start()
 
 
 def jupyter_of(make: Make, tmp_path: Path, url: str, user: str, secret: str) -> ServerProcess:
@@ -61,7 +62,7 @@ def test_jupyter_uses_a_server_elsewhere_in_a_users_name(
 ) -> None:
     jupyter = jupyter_of(make, tmp_path, apart.public_url, "maria", SECRET)
     user = as_person(jupyter, "GET", "/user").json()
-    assert (user["name"], user["role"]) == ("maria", "contributor")
+    assert (user["name"], user["role"]) == ("maria", "reader")
     made = as_person(jupyter, "POST", "/sessions", json={"name": "far"})
     assert made.status_code == 201
     connection = json.loads(jupyter.connection_file.read_text())
