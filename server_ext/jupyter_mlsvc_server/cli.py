@@ -5,8 +5,10 @@ Commands that need no server do not wait for the import of one.
 
 from __future__ import annotations
 
+import json
 import sys
 
+from jupyter_mlsvc_server.formats.host import HOSTED_OPTION
 from jupyter_mlsvc_server.not_installed import MESSAGE, is_requirement
 
 
@@ -20,6 +22,9 @@ def main() -> None:
     except ModuleNotFoundError as error:
         if not is_requirement(error):
             raise
+        if HOSTED_OPTION in sys.argv:
+            # The Jupyter server that runs it reads this, and says it where it is asked.
+            print(json.dumps({"message": MESSAGE}))  # noqa: T201
         sys.exit(MESSAGE)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import subprocess
@@ -10,7 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from jupyter_mlsvc_server.cli import main
 from jupyter_mlsvc_server.errors import NotServing
+from jupyter_mlsvc_server.formats.host import HOSTED_OPTION
 from jupyter_mlsvc_server.launch import ServerProcess
 
 pytestmark = pytest.mark.kernel
@@ -86,3 +89,17 @@ def test_a_server_that_does_not_serve_says_whether_it_starts_or_stops(
 ) -> None:
     refusal = NotServing(is_stopping=is_stopping)
     assert (refusal.status, word in str(refusal)) == (503, True)
+
+
+@pytest.mark.parametrize("options", [[], [HOSTED_OPTION]])
+def test_a_server_half_that_is_not_installed_is_said(
+    options: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in [each for each in sys.modules if each.startswith("jupyter_mlsvc_server.server")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "jupyter_core.application", None)
+    monkeypatch.setattr(sys, "argv", ["jupyter-mlsvc", "serve", *options])
+    with pytest.raises(SystemExit, match=r"pip install 'jupyter-mlsvc\[server\]'"):
+        main()
+    told = capsys.readouterr().out
+    assert ("pip install" in json.loads(told)["message"]) if options else not told

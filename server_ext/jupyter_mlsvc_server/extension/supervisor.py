@@ -48,6 +48,7 @@ from jupyter_mlsvc_server.extension.upstream import (
 )
 from jupyter_mlsvc_server.formats.host import (
     DATA_DIR_IN_USE,
+    HOSTED_OPTION,
     HostFarewell,
     HostStatus,
     StartProblem,
@@ -85,7 +86,7 @@ COMMAND: Final = (
     "-m",
     "jupyter_mlsvc_server",
     "serve",
-    "--MlsvcApp.hosted=True",
+    HOSTED_OPTION,
 )
 """Program of the server."""
 

@@ -25,6 +25,8 @@ ISSUER: Final = "jupyter-mlsvc"
 LOCAL_PREFIX: Final = "mlsvc-"
 """Start of the tokens that kernels of a host get."""
 
+HOSTED_OPTION: Final = "--MlsvcApp.hosted=True"
+"""Option of a server that a host runs."""
 DATA_DIR_IN_USE: Final = 75
 """Exit code of a server whose data folder another one uses (``EX_TEMPFAIL``)."""
 
