@@ -36,6 +36,7 @@ class KernelEnvironment:
         """Set the variables; the file may come later."""
         os.environ[_CONNECTION_FILE] = str(self.path)
         os.environ[_AUTOLOAD] = "1" if autoload else "0"
+        self._remove_orphans()
 
     def write(self, connection: Connection) -> None:
         """Write the file whole, in place of an older one."""
@@ -48,6 +49,14 @@ class KernelEnvironment:
             Path(name).replace(self.path)
         finally:
             Path(name).unlink(missing_ok=True)
+
+    def _remove_orphans(self) -> None:
+        """Remove files of Jupyter servers that were killed."""
+        for path in self.path.parent.glob("mlsvc-*.json"):
+            pid = path.stem.removeprefix("mlsvc-")
+            if pid.isascii() and pid.isdigit() and not Path("/proc", pid).exists():
+                with contextlib.suppress(OSError):
+                    path.unlink()
 
     def close(self) -> None:
         """Remove the file and the variables; may be called twice."""

@@ -82,8 +82,12 @@ def test_two_jupyter_servers_have_one_server_until_the_last_ends(make: Make) -> 
 def test_server_ends_after_its_jupyter_server_was_killed(make: Make) -> None:
     jupyter = make().start()
     pid = jupyter.server_pid
+    left = jupyter.connection_file
     jupyter.kill()
     until_gone(pid)
+    assert left.exists()
+    jupyter.start()
+    assert not left.exists()
 
 
 def test_killed_server_is_started_again(make: Make) -> None:
