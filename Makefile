@@ -98,9 +98,14 @@ demo: $(INSTALLED) $(BUNDLE) ## Start a server and run the walkthrough (ONCE=1 e
 	@exec python notebooks/run_demo.py
 
 .PHONY: serve
-serve: $(INSTALLED) ## Start the server without a browser, in the foreground
-	@exec jupyter-mlsvc --no-browser $(AS_ROOT) --ServerApp.port_retries=0 \
-		--ServerApp.port="$(MLSVC_JUPYTER_PORT)" --ServerApp.base_url="$(MLSVC_BASE_URL)"
+serve: $(INSTALLED) ## Start the server in the foreground (JUPYTER=1 in a Jupyter server, without a browser)
+ifeq ($(filter-out 0,$(JUPYTER)),)
+	@exec jupyter-mlsvc serve
+else
+	@exec python -m jupyter_mlsvc_server.extension --no-browser $(AS_ROOT) \
+		--ServerApp.port_retries=0 --ServerApp.port="$(MLSVC_JUPYTER_PORT)" \
+		--ServerApp.base_url="$(MLSVC_BASE_URL)"
+endif
 
 .PHONY: bench
 bench: $(INSTALLED) ## Measure the server beside FastAPI and serving frameworks

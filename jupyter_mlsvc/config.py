@@ -6,8 +6,10 @@ import os
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Any, Final
+
+import msgspec
 
 DEFAULT_URL: Final = "http://localhost:12800"
 """Address of the public API where nothing else is said, as it was ML Server's."""
@@ -17,31 +19,65 @@ _NOTEBOOK: Final = "JPY_SESSION_NAME"
 
 @dataclass(frozen=True, slots=True)
 class Environment:
-    """What the environment variables say.
+    """What the environment variables say, or the file that one of them names.
 
     Attributes
     ----------
     url : str or None
-        ``MLSVC_URL``: address of the server. Kernels that JupyterLab starts have it.
+        ``MLSVC_URL``: address of the server.
     token : str or None
         ``MLSVC_TOKEN``: bearer token for that server. Never shown.
     public_url : str or None
         ``MLSVC_PUBLIC_URL``: where programs find that server.
+    connection_file : str or None
+        ``MLSVC_CONNECTION_FILE``: file with all three, where no address is set otherwise. Kernels
+        and terminals that JupyterLab starts have it; the server of that Jupyter writes it.
     """
 
     url: str | None = None
     token: str | None = field(default=None, repr=False)
     public_url: str | None = None
+    connection_file: str | None = None
 
     @classmethod
     def read(cls, variables: Mapping[str, str] | None = None) -> Environment:
-        """Read the variables; empty ones count as unset."""
+        """Read the variables, empty ones count as unset, and the file."""
         values = os.environ if variables is None else variables
-        return cls(
+        given = cls(
             url=values.get("MLSVC_URL") or None,
             token=values.get("MLSVC_TOKEN") or None,
             public_url=values.get("MLSVC_PUBLIC_URL") or None,
         )
+        path = values.get("MLSVC_CONNECTION_FILE")
+        # The file's token is for the file's address only.
+        if given.url or not path:
+            return given
+        connection = read_connection(path)
+        return cls(
+            url=connection.url or None,
+            token=given.token or connection.token or None,
+            public_url=given.public_url or connection.public_url or None,
+            connection_file=path,
+        )
+
+
+class Connection(msgspec.Struct, rename="camel"):
+    """Contents of the file that ``MLSVC_CONNECTION_FILE`` names."""
+
+    url: str = ""
+    token: str = ""
+    public_url: str = ""
+
+    def __repr__(self) -> str:
+        return f"<Connection {self.url}>"
+
+
+def read_connection(path: str) -> Connection:
+    """Read a connection file; an empty connection where there is none now."""
+    try:
+        return msgspec.json.decode(Path(path).read_bytes(), type=Connection)
+    except (OSError, msgspec.DecodeError):
+        return Connection()
 
 
 def notebook_path(variables: Mapping[str, str] | None = None) -> str | None:

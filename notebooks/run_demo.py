@@ -171,11 +171,11 @@ class Walkthrough:
         return True
 
     def _kernel_environment(self) -> dict[str, str]:
-        # Jupyter's own token, so that what the walkthrough makes belongs to whoever opens the Lab.
+        # As kernels of this JupyterLab have it: what the walkthrough makes belongs to whoever opens
+        # the Lab.
         return {
             **os.environ,
-            "MLSVC_URL": self._server.notebook_url,
-            "MLSVC_TOKEN": self._server.jupyter_token,
+            "MLSVC_CONNECTION_FILE": str(self._server.connection_file),
             "MPLBACKEND": "module://matplotlib_inline.backend_inline",
         }
 

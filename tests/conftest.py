@@ -43,6 +43,7 @@ def user_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProc
         data_dir=tmp_path_factory.mktemp("user"),
         admin_password=secrets.token_urlsafe(12),
         base_url="/hub/user%20name/",
+        jupyter=True,
     ) as server:
         yield server
 

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Final, Protocol
 
+from jupyter_mlsvc.config import read_connection
 from jupyter_mlsvc.errors import NotLoggedIn, Unauthorized
 from jupyter_mlsvc.wire.models import AccessTokenResponse
 
@@ -43,7 +44,7 @@ class Anonymous:
 
 
 class GivenToken:
-    """A token that somebody else takes care of, such as the one in a kernel's environment."""
+    """A token that somebody else takes care of, such as one in the environment."""
 
     def __init__(self, token: str, user: str | None = None) -> None:
         self._token = token
@@ -56,6 +57,33 @@ class GivenToken:
     def renew(self, refused: str) -> bool:
         """Say that only whoever gave the token can replace it."""
         return False
+
+
+class FileToken:
+    """The token in a file that the server of this Jupyter writes anew when it starts again.
+
+    Parameters
+    ----------
+    path : str
+        The file.
+    token : str
+        What it holds now.
+    """
+
+    user: str | None = None
+
+    def __init__(self, path: str, token: str) -> None:
+        self._path = path
+        self._token = token
+
+    def token(self) -> str | None:
+        """Return the token as it was read last."""
+        return self._token
+
+    def renew(self, refused: str) -> bool:
+        """Read the file again; False where it holds no other token."""
+        self._token = read_connection(self._path).token or self._token
+        return self._token != refused
 
 
 class Login:

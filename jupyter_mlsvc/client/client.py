@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from types import TracebackType
@@ -11,7 +12,7 @@ from typing import Final, Self
 from urllib.parse import urlsplit
 
 from jupyter_mlsvc.client.api import Api
-from jupyter_mlsvc.client.auth import Anonymous, GivenToken, Login
+from jupyter_mlsvc.client.auth import Anonymous, FileToken, GivenToken, Login
 from jupyter_mlsvc.client.batches import Batches
 from jupyter_mlsvc.client.event_stream import Events
 from jupyter_mlsvc.client.service import Service
@@ -26,6 +27,9 @@ from jupyter_mlsvc.errors import MlsvcError, Unauthorized
 from jupyter_mlsvc.wire import models
 
 _SECRET: Final = re.compile(r"(refreshToken=)[^&\s\"']+")
+_START_SECONDS: Final = 15.0
+"""Seconds that the server of this Jupyter may still need until it runs."""
+_START_PAUSE: Final = 0.1
 _LOGS_WITH_URLS: Final = ("urllib3.connectionpool", "urllib3.util.retry")
 
 
@@ -33,8 +37,8 @@ class Client:
     """A client of an ML service server.
 
     Without arguments it takes the address and the token from ``MLSVC_URL`` and ``MLSVC_TOKEN``,
-    which kernels that JupyterLab starts have. The token in the environment goes to the address
-    in the environment only.
+    or from the file ``MLSVC_CONNECTION_FILE``, which kernels that JupyterLab starts have. The
+    token that comes from there goes to the address that comes from there only.
 
     Parameters
     ----------
@@ -77,15 +81,19 @@ class Client:
         verify: bool | str = True,
         transport: Transport | None = None,
     ) -> None:
-        environment = Environment.read()
+        environment = Environment.read() if url else _environment_with_server()
         self.url = _checked_url(url or environment.url or DEFAULT_URL)
         self._transport = transport or RequestsTransport(self.url, verify=verify)
         self._api = Api(self._transport, self.url, timeout)
-        if environment.url and _checked_url(environment.url) == self.url:
-            token = environment.token if token is None else token
-            self._api.public_url = _checked_url(environment.public_url or self.url)
         if token is not None:
             self._api.auth = GivenToken(token)
+        if environment.url and _checked_url(environment.url) == self.url:
+            self._api.public_url = _checked_url(environment.public_url or self.url)
+            if token is None and environment.token is not None:
+                path = environment.connection_file
+                self._api.auth = (
+                    FileToken(path, environment.token) if path else GivenToken(environment.token)
+                )
         self.sessions = Sessions(self._api)
         self.snapshots = Snapshots(self._api)
         self.services = Services(self._api)
@@ -201,6 +209,27 @@ class Client:
         else:
             who = "with a token" if self.is_logged_in else "not logged in"
         return f"<Client {self.url} {who}>"
+
+
+def _environment_with_server() -> Environment:
+    """Read the environment, once the server of this Jupyter has started.
+
+    Raises
+    ------
+    MlsvcError
+        It does not start.
+    """
+    deadline = time.monotonic() + _START_SECONDS
+    while True:
+        environment = Environment.read()
+        if environment.url or environment.connection_file is None:
+            return environment
+        if time.monotonic() > deadline:
+            raise MlsvcError(
+                "The server of this Jupyter does not run: the side panel and Jupyter's log say "
+                "why. Use another one with Client(url) or %mlsvc login URL."
+            )
+        time.sleep(_START_PAUSE)
 
 
 def _checked_url(url: str) -> str:

@@ -12,9 +12,9 @@ def _jupyter_server_extension_points() -> list[dict[str, object]]:
     from jupyter_mlsvc_server.not_installed import is_requirement
 
     try:
-        from jupyter_mlsvc_server.app import MlsvcApp
+        from jupyter_mlsvc_server.extension.app import MlsvcExtension
     except ModuleNotFoundError as error:
         if not is_requirement(error):
             raise
         return [{"module": "jupyter_mlsvc_server.not_installed"}]
-    return [{"module": "jupyter_mlsvc_server.app", "app": MlsvcApp}]
+    return [{"module": "jupyter_mlsvc_server.extension.app", "app": MlsvcExtension}]

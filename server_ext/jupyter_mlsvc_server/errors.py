@@ -15,7 +15,7 @@
       Busy                          503
       DeadlinePassed                504
 
-Managers raise them and know no HTTP; one place in ``web`` writes them. A noun's own errors
+Managers raise them and know no HTTP; one place in ``api`` writes them. A noun's own errors
 (``SnapshotNotFound``) live with the noun.
 """
 

@@ -1,4 +1,4 @@
-"""Start the server as a process of its own and wait until it serves."""
+"""Starts the server, alone or hosted by a Jupyter server, and waits until it serves."""
 
 from __future__ import annotations
 
@@ -16,9 +16,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
+import psutil
 import requests
+from jupyter_core.paths import jupyter_runtime_dir
 
-_GAVE_UP: Final = re.compile(r"^\[C [^\]]* MlsvcApp\] (.+)$", re.MULTILINE)
+_GAVE_UP: Final = re.compile(r"^\[C [^\]]*MlsvcApp\] (.+)$", re.MULTILINE)
 
 
 class ServerDidNotStart(RuntimeError):
@@ -35,7 +37,7 @@ def free_port() -> int:
 
 @dataclass(kw_only=True)
 class ServerProcess:
-    """A server with both doors, run as ``python -m jupyter_mlsvc_server``.
+    """A server, run as ``python -m jupyter_mlsvc_server serve``, or by a Jupyter server.
 
     Use it as a context manager. ``stop`` may be called twice; ``kill`` leaves what a power cut
     would leave.
@@ -45,11 +47,13 @@ class ServerProcess:
     data_dir
         Folder of the database and snapshots; also holds ``server.log``.
     base_url
-        Base URL of the Jupyter door.
+        Base URL of the Jupyter server.
     options
         Further command line options, such as ``--LocalEngine.workers_max=4``.
+    jupyter
+        Run it by a Jupyter server, so that there is the Jupyter-mounted API as well.
     front_end
-        Also serve JupyterLab.
+        Run it by a JupyterLab.
     """
 
     data_dir: Path
@@ -59,6 +63,7 @@ class ServerProcess:
     jupyter_port: int = 0
     options: Sequence[str] = ()
     environment: Mapping[str, str] = field(default_factory=dict, repr=False)
+    jupyter: bool = False
     front_end: bool = False
     root_dir: Path | None = None
     jupyter_token: str = field(default_factory=lambda: secrets.token_urlsafe(24), repr=False)
@@ -71,7 +76,7 @@ class ServerProcess:
 
     @property
     def public_url(self) -> str:
-        """Address of the public door."""
+        """Address of the public API."""
         return f"http://127.0.0.1:{self.public_port}"
 
     @property
@@ -81,8 +86,14 @@ class ServerProcess:
 
     @property
     def notebook_url(self) -> str:
-        """Address of our paths at the Jupyter door."""
+        """Address of the Jupyter-mounted API."""
         return f"{self.jupyter_url}/mlsvc"
+
+    @property
+    def connection_file(self) -> Path:
+        """File that kernels of the Jupyter server find the server by."""
+        assert self.process is not None
+        return Path(jupyter_runtime_dir()) / f"mlsvc-{self.process.pid}.json"
 
     @property
     def log_file(self) -> Path:
@@ -113,6 +124,18 @@ class ServerProcess:
         self._wait_until_ready(time.monotonic() + timeout)
         return self
 
+    @property
+    def server_pid(self) -> int:
+        """Id of the server's process, which is a child of the Jupyter server where there is one."""
+        assert self.process is not None
+        if not self._has_jupyter:
+            return self.process.pid
+        return next(
+            child.pid
+            for child in psutil.Process(self.process.pid).children()
+            if "jupyter_mlsvc_server" in child.cmdline()
+        )
+
     def stop(self, timeout: float = 30) -> int | None:
         """Ask the process to end, and insist when it does not; give its exit code."""
         if self.process is None:
@@ -142,12 +165,17 @@ class ServerProcess:
     ) -> None:
         self.stop()
 
+    @property
+    def _has_jupyter(self) -> bool:
+        return self.jupyter or self.front_end
+
     def _command(self) -> list[str]:
-        module = ["jupyterlab"] if self.front_end else ["jupyter_mlsvc_server"]
+        if not self._has_jupyter:
+            return [sys.executable, "-m", "jupyter_mlsvc_server", "serve", *self.options]
         return [
             sys.executable,
             "-m",
-            *module,
+            "jupyterlab" if self.front_end else "jupyter_mlsvc_server.extension",
             "--no-browser",
             "--allow-root",
             f"--ServerApp.port={self.jupyter_port}",
@@ -168,6 +196,10 @@ class ServerProcess:
             own["MLSVC_ADMIN_PASSWORD"] = self.admin_password
         return {**os.environ, **own, **self.environment}
 
+    @property
+    def _urls(self) -> list[str]:
+        return [self.public_url, *([self.notebook_url] if self._has_jupyter else [])]
+
     def _wait_until_ready(self, deadline: float) -> None:
         while time.monotonic() < deadline:
             is_running = self.process is not None and self.process.poll() is None
@@ -177,7 +209,7 @@ class ServerProcess:
             if not is_running:
                 raise ServerDidNotStart(f"The server ended while starting.\n{self._log_end()}")
             try:
-                if requests.get(f"{self.public_url}/health/ready", timeout=5).ok:
+                if all(requests.get(f"{url}/health/ready", timeout=30).ok for url in self._urls):
                     return
             except (requests.ConnectionError, requests.Timeout):
                 pass
@@ -186,7 +218,7 @@ class ServerProcess:
         raise ServerDidNotStart(f"The server did not serve in time.\n{self._log_end()}")
 
     def _refusal(self) -> str | None:
-        """Read why the extension gave up, if it did; Jupyter may go on without it."""
+        """Read why the server gave up, if it did; Jupyter may go on without it."""
         found = _GAVE_UP.findall(self._log())
         return found[-1] if found else None
 

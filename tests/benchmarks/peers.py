@@ -74,6 +74,19 @@ class Connection:
             raise PeerFailed(f"POST {path} answered {status}: {answer[:400]!r}")
         return answer
 
+    def raw(self, method: str, path: str, body: bytes | None = None) -> bytes:
+        """Call with bytes and give the bytes of the answer.
+
+        Raises
+        ------
+        PeerFailed
+            The status is not 2xx.
+        """
+        status, _, answer = self._send(method, path, body)
+        if not 200 <= status < 300:
+            raise PeerFailed(f"{method} {path} answered {status}: {answer[:400]!r}")
+        return answer
+
     def size_of_answer(self, path: str, body: bytes) -> int:
         """Count the bytes of an answer with its head, as a load generator does."""
         _, head, answer = self._send("POST", path, body)
@@ -227,14 +240,19 @@ class OurServer(Startable):
         Smallest and largest number of workers of a service version.
     warm_kernels
         Number of kernels kept ready for new sessions.
+    jupyter
+        Whether a Jupyter server hosts it.
     """
 
-    def __init__(self, data_dir: Path, *, workers: int = 1, warm_kernels: int = 0) -> None:
+    def __init__(
+        self, data_dir: Path, *, workers: int = 1, warm_kernels: int = 0, jupyter: bool = False
+    ) -> None:
         self._warm_kernels = warm_kernels
         self._server = ServerProcess(
             data_dir=data_dir,
             admin_password=secrets.token_urlsafe(16),
             options=self._options(workers),
+            jupyter=jupyter,
         )
         self._token = ""
 
@@ -242,9 +260,19 @@ class OurServer(Startable):
         """Start it, wait until it serves, and log in."""
         self._server.start()
         with Connection(self._server.public_url) as connection:
-            credentials = {"username": "admin", "password": self._server.admin_password}
-            self._token = connection.call("POST", "/login", credentials)["access_token"]
+            self._token = self.log_in(connection)
         return self
+
+    def log_in(self, connection: Connection) -> str:
+        """Log in, and give the token."""
+        credentials = {"username": "admin", "password": self._server.admin_password}
+        token: str = connection.call("POST", "/login", credentials)["access_token"]
+        return token
+
+    def signal_host(self, number: int) -> None:
+        """Send a signal to the process that was started: the Jupyter server, where there is one."""
+        if self._server.process is not None:
+            self._server.process.send_signal(number)
 
     def stop(self) -> None:
         """Stop it."""

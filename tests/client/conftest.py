@@ -9,7 +9,13 @@ from .fake import FakeTransport
 
 @pytest.fixture(autouse=True)
 def no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("MLSVC_URL", "MLSVC_TOKEN", "MLSVC_PUBLIC_URL", "JPY_SESSION_NAME"):
+    for name in (
+        "MLSVC_URL",
+        "MLSVC_TOKEN",
+        "MLSVC_PUBLIC_URL",
+        "MLSVC_CONNECTION_FILE",
+        "JPY_SESSION_NAME",
+    ):
         monkeypatch.delenv(name, raising=False)
 
 

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import json
 import logging
+import threading
+from pathlib import Path
 
 import pytest
 
@@ -48,6 +51,71 @@ def test_the_token_of_the_environment_goes_to_no_other_server(
     with pytest.raises(NotLoggedIn):
         client.sessions.list()
     assert transport.requests == []
+
+
+@pytest.fixture
+def connection_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    path = tmp_path / "connection.json"
+    monkeypatch.setenv("MLSVC_CONNECTION_FILE", str(path))
+    write_connection(path, "first")
+    return path
+
+
+def write_connection(path: Path, token: str) -> None:
+    connection = {"url": "http://lab:1/mlsvc", "token": token, "publicUrl": "http://lab:2"}
+    path.write_text(json.dumps(connection))
+
+
+def test_connection_file_says_where_and_who(
+    connection_file: Path, transport: FakeTransport
+) -> None:
+    transport.answers = [answer([])]
+    client = Client(transport=transport)
+    client.sessions.list()
+    assert client.url == "http://lab:1/mlsvc"
+    assert authorizations(transport) == ["Bearer first"]
+
+
+def test_connection_file_is_read_again_when_its_token_is_refused(
+    connection_file: Path, transport: FakeTransport
+) -> None:
+    client = Client(transport=transport)
+    write_connection(connection_file, "second")
+    transport.answers = [problem(401, "The token is not valid here.", **EXPIRED), answer([])]
+    client.sessions.list()
+    assert authorizations(transport) == ["Bearer first", "Bearer second"]
+    transport.answers = [problem(401, "The token is not valid here.", **EXPIRED)]
+    with pytest.raises(Unauthorized):
+        client.sessions.list()
+
+
+def test_address_in_the_environment_counts_for_more_than_the_connection_file(
+    connection_file: Path, monkeypatch: pytest.MonkeyPatch, transport: FakeTransport
+) -> None:
+    monkeypatch.setenv("MLSVC_URL", "http://elsewhere:12800")
+    client = Client(transport=transport)
+    assert client.url == "http://elsewhere:12800"
+    assert not client.is_logged_in
+
+
+def test_client_waits_for_the_connection_file(
+    connection_file: Path, transport: FakeTransport
+) -> None:
+    connection_file.unlink()
+    later = threading.Timer(0.3, write_connection, (connection_file, "late"))
+    later.start()
+    assert Client(transport=transport).url == "http://lab:1/mlsvc"
+    later.join()
+
+
+def test_without_a_server_the_error_says_where_to_look(
+    connection_file: Path, monkeypatch: pytest.MonkeyPatch, transport: FakeTransport
+) -> None:
+    connection_file.unlink()
+    monkeypatch.setattr("jupyter_mlsvc.client.client._START_SECONDS", 0)
+    with pytest.raises(MlsvcError, match="side panel and Jupyter's log say why"):
+        Client(transport=transport)
+    assert not Client("http://elsewhere:12800", transport=transport).is_logged_in
 
 
 def test_without_a_token_nothing_is_sent_and_the_error_says_what_to_do(

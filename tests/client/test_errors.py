@@ -14,7 +14,7 @@ from jupyter_mlsvc import errors
 from jupyter_mlsvc.advice import advice
 from jupyter_mlsvc.client.client import Client
 from jupyter_mlsvc.wire.operations import OPERATIONS
-from jupyter_mlsvc_server.answers import error_body
+from jupyter_mlsvc_server.api.responses import error_body
 from jupyter_mlsvc_server.batches.errors import BatchNotFound
 from jupyter_mlsvc_server.errors import Advice, MlsvcServerError, NotAuthenticated
 from jupyter_mlsvc_server.services.errors import PublishCheckFailed, ServiceExists, ServiceNotFound

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from jupyter_mlsvc_server.launch import ServerProcess
-from tests.contract.doors import change_users, door_urls, sign_in
+from tests.contract.doors import change_users, sign_in
 
 pytestmark = pytest.mark.kernel
 
@@ -25,19 +25,18 @@ def test_a_session_of_before_a_restart_is_gone_and_one_that_never_was_is_not_fou
         change_users(server, PASSWORD, "add", "ben", "--role", "owner")
         server.kill()
         server.start()
-        for url in door_urls(server).values():
-            admin, ben = (sign_in(url, name, PASSWORD) for name in ("admin", "ben"))
-            for method, rest in (
-                ("GET", "/workspace"),
-                ("POST", "/execute"),
-                ("GET", "/files"),
-                ("DELETE", ""),
-            ):
-                answer = admin.call(method, f"/sessions/{session_id}{rest}", json={})
-                assert answer.status_code == 410, answer.text
-                assert answer.json()["exceptionType"] == "GoneException"
-                assert "restarted" in answer.json()["message"]
-                answer = ben.call(method, f"/sessions/{session_id}{rest}", json={})
-                assert answer.status_code == 404
-                answer = admin.call(method, f"/sessions/{uuid.uuid4()}{rest}", json={})
-                assert answer.status_code == 404
+        admin, ben = (sign_in(server.public_url, name, PASSWORD) for name in ("admin", "ben"))
+        for method, rest in (
+            ("GET", "/workspace"),
+            ("POST", "/execute"),
+            ("GET", "/files"),
+            ("DELETE", ""),
+        ):
+            answer = admin.call(method, f"/sessions/{session_id}{rest}", json={})
+            assert answer.status_code == 410, answer.text
+            assert answer.json()["exceptionType"] == "GoneException"
+            assert "restarted" in answer.json()["message"]
+            answer = ben.call(method, f"/sessions/{session_id}{rest}", json={})
+            assert answer.status_code == 404
+            answer = admin.call(method, f"/sessions/{uuid.uuid4()}{rest}", json={})
+            assert answer.status_code == 404

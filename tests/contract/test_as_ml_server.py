@@ -21,6 +21,7 @@ def original(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess
     with ServerProcess(
         data_dir=tmp_path_factory.mktemp("original"),
         admin_password=PASSWORD,
+        jupyter=True,
         options=["--as-ml-server"],
     ) as server:
         yield server

@@ -396,6 +396,7 @@ def test_a_server_stops_at_once_though_somebody_waits(tmp_path_factory: Any) -> 
     with ServerProcess(
         data_dir=tmp_path_factory.mktemp("stopped"),
         admin_password=PASSWORD,
+        jupyter=True,
         options=["--WarmKernels.warm_kernels=0", "--LocalEngine.preload=[]"],
     ) as server:
         outcomes = []

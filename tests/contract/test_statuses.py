@@ -11,24 +11,21 @@ import re
 import uuid
 from collections.abc import Callable, Iterator
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import cloudpickle
 import pytest
 import requests
 from sklearn.linear_model import LinearRegression
 from tornado.httpclient import AsyncHTTPClient
-from tornado.httpserver import HTTPServer
-from tornado.testing import bind_unused_port
-from tornado.web import Application
 
 from jupyter_mlsvc import serialize_model
 from jupyter_mlsvc.wire.operations import OPERATIONS
-from jupyter_mlsvc_server.auth.principal import Principal, Role
-from jupyter_mlsvc_server.status import routes as status_routes
-from jupyter_mlsvc_server.web import PARTS, WEB_SETTINGS, PublicEndpoint, WebSettings, mount
+from jupyter_mlsvc_server.api.lifecycle import Lifecycle
+from jupyter_mlsvc_server.api.status import StatusRoutes
 from tests.contract.doors import Door
 from tests.reference import ABSENT, SWAGGER
+from tests.serving import served, tokens_of
 
 pytestmark = pytest.mark.kernel
 
@@ -427,29 +424,15 @@ async def test_a_status_that_cannot_be_told_is_500() -> None:
     async def nobody_knows() -> None:
         raise OSError("the disk is gone")
 
-    async def admin(_token: str) -> Principal:
-        return Principal(name="admin", role=Role.OWNER)
-
-    parts = SimpleNamespace(
-        ready=True,
-        status=SimpleNamespace(report=nobody_knows),
-        tokens=SimpleNamespace(principal_of=admin),
+    routes = StatusRoutes(
+        status=cast("Any", SimpleNamespace(report=nobody_knows)), lifecycle=Lifecycle()
     )
-    settings: dict[str, Any] = {
-        PARTS: parts,
-        WEB_SETTINGS: WebSettings(max_body_bytes=1, max_upload_bytes=1),
-    }
-    server = HTTPServer(Application(mount(status_routes, PublicEndpoint), **settings))
-    listening, port = bind_unused_port()
-    server.add_socket(listening)
-    try:
+    async with served(routes.table(), tokens=tokens_of("admin")) as port:
         answer = await AsyncHTTPClient(force_instance=True).fetch(
             f"http://127.0.0.1:{port}/status",
             headers={"Authorization": "Bearer token"},
             raise_error=False,
         )
-    finally:
-        server.stop()
     assert answer.code == 500
     assert "disk" not in answer.body.decode()
 

@@ -25,6 +25,7 @@ def fuzzed_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerPr
         data_dir=tmp_path_factory.mktemp("fuzzed"),
         admin_password=PASSWORD,
         base_url="/hub/user%20name/",
+        jupyter=True,
         options=["--AccountManager.failed_logins=0"],
     ) as server:
         yield server

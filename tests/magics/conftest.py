@@ -20,7 +20,7 @@ Run = Callable[[str], "Ran"]
 @pytest.fixture(autouse=True)
 def own_ipython_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
-    for name in ("MLSVC_URL", "MLSVC_TOKEN"):
+    for name in ("MLSVC_URL", "MLSVC_TOKEN", "MLSVC_CONNECTION_FILE"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("JPY_SESSION_NAME", "/home/ana/default.ipynb")
     # What is shown while something takes its time would be among what tests compare.

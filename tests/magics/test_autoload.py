@@ -151,7 +151,7 @@ def test_a_setting_turns_it_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     # As where the server is started in a terminal of another one.
     monkeypatch.setenv("MLSVC_AUTOLOAD", "1")
     options = ["--MlsvcApp.autoload_magics=False"]
-    with ServerProcess(data_dir=tmp_path / "data", options=options) as server:
+    with ServerProcess(data_dir=tmp_path / "data", jupyter=True, options=options) as server:
         notebook = Notebook(server, "bare.ipynb")
         try:
             notebook.run("%mlsvc help")

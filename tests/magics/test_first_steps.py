@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from typing import Final
@@ -48,10 +49,15 @@ def test_the_first_cell_after_a_fit_publishes_it(run: Run, connection: MlsvcConn
 
 
 @pytest.fixture
-def in_own_kernel(user_server: ServerProcess, monkeypatch: pytest.MonkeyPatch) -> None:
+def in_own_kernel(
+    user_server: ServerProcess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The environment of kernels of the server's own JupyterLab."""
-    monkeypatch.setenv("MLSVC_URL", user_server.notebook_url)
-    monkeypatch.setenv("MLSVC_TOKEN", user_server.jupyter_token)
+    connection = {"url": user_server.notebook_url, "token": user_server.jupyter_token}
+    file = tmp_path / "connection.json"
+    file.write_text(json.dumps(connection))
+    file.chmod(0o600)
+    monkeypatch.setenv("MLSVC_CONNECTION_FILE", str(file))
 
 
 @pytest.mark.usefixtures("in_own_kernel")

@@ -31,9 +31,7 @@ SEEN = "%%remote_exec\nprint(sorted(n for n in globals() if n.startswith('from_'
 def client(user_server: ServerProcess, monkeypatch: pytest.MonkeyPatch) -> Iterator[Client]:
     """What the server has; kernels that are started here find it as in JupyterLab."""
     monkeypatch.delenv("JPY_SESSION_NAME")
-    monkeypatch.setenv("MLSVC_URL", user_server.notebook_url)
-    monkeypatch.setenv("MLSVC_TOKEN", user_server.jupyter_token)
-    monkeypatch.setenv("MLSVC_PUBLIC_URL", user_server.public_url)
+    monkeypatch.setenv("MLSVC_CONNECTION_FILE", str(user_server.connection_file))
     with Client() as client:
         yield client
         for session in client.sessions.list():

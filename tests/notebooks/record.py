@@ -30,6 +30,7 @@ def new_server(data_dir: Path) -> ServerProcess:
         data_dir=data_dir,
         admin_password=secrets.token_urlsafe(12),
         base_url="/user/maria%20garcia/",
+        jupyter=True,
         options=["--MlsvcApp.jupyter_user=maria"],
     )
 
@@ -40,9 +41,7 @@ def kernel_environment(server: ServerProcess) -> dict[str, str]:
     inherited = {name: text for name, text in os.environ.items() if not name.startswith("MLSVC_")}
     return {
         **inherited,
-        "MLSVC_URL": server.notebook_url,
-        "MLSVC_TOKEN": server.jupyter_token,
-        "MLSVC_PUBLIC_URL": server.public_url,
+        "MLSVC_CONNECTION_FILE": str(server.connection_file),
         "MLSVC_USER": "admin",
         "MLSVC_PASSWORD": server.admin_password,
         # Bars that come only where something is slow would come on a slow machine.

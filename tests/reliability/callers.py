@@ -11,7 +11,7 @@ from typing import Any, Self
 from urllib.parse import urlsplit
 
 from tests.contract.doors import Door
-from tests.server.front.conftest import Answer
+from tests.server.api.conftest import Answer
 
 PATIENCE = 60.0
 """Seconds after which an answer is missing rather than late."""

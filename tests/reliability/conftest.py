@@ -44,6 +44,7 @@ def serve(data_dir: Path, *options: str) -> ServerProcess:
         data_dir=data_dir,
         admin_password=secrets.token_urlsafe(12),
         base_url=BASE_URL,
+        jupyter=True,
         options=["--WarmKernels.warm_kernels=0", *options],
     )
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import itertools
 import uuid
 from collections.abc import Callable
@@ -11,11 +10,10 @@ import psutil
 import pytest
 
 from jupyter_mlsvc_server.launch import ServerProcess
-from tests.processes import that_run_on
-from tests.reliability.callers import Line, calling, in_thread, lines_to
-from tests.reliability.conftest import Doors, Publish, definition
+from tests.reliability.callers import Line, calling, in_thread
+from tests.reliability.conftest import Doors, Publish
 from tests.reliability.test_changes_under_load import model_of, revision_of_model
-from tests.server.front.conftest import Answer, front_of
+from tests.server.api.conftest import Answer
 
 pytestmark = [pytest.mark.kernel, pytest.mark.timeout(240)]
 
@@ -99,7 +97,7 @@ async def test_killed_workers_of_a_model_give_no_wrong_answer(
 ) -> None:
     name = f"svc-{uuid.uuid4().hex[:8]}"
     door, numbers, lost = doors["public"], itertools.count(), 0
-    others = below_front(loaded_server)
+    others = below_server(loaded_server)
     files = {"model": ("model", model_of(7))}
     await in_thread(door.post, f"/realtime-services/{name}/1.0", files=files)
     size = {"InitialPoolSize": WORKERS, "MaxPoolSize": WORKERS}
@@ -120,7 +118,7 @@ async def test_killed_workers_of_a_model_give_no_wrong_answer(
     async with calling([*doors.values()] * 8, turn) as callers:
         for _ in range(5):
             await callers.go_on(30)
-            ours = below_front(loaded_server) - others
+            ours = below_server(loaded_server) - others
             # A template has children and its workers have none.
             next(each for each in ours if not each.children()).kill()
         await callers.go_on(100)
@@ -128,49 +126,6 @@ async def test_killed_workers_of_a_model_give_no_wrong_answer(
     door.delete(f"/services/{name}/1.0")
 
 
-def below_front(server: ServerProcess) -> set[psutil.Process]:
+def below_server(server: ServerProcess) -> set[psutil.Process]:
     """Processes that run services."""
-    return set(front_of(server).children(recursive=True))
-
-
-async def test_a_killed_front_breaks_connections_and_comes_back_right(
-    loaded_server: ServerProcess, doors: Doors, publish: Publish
-) -> None:
-    path = publish(CODE, workers=WORKERS)
-    service = path.replace("/api", "/services")
-    witness, numbers = Witness(path), itertools.count()
-    broken = 0
-
-    async def turn(used: Line) -> None:
-        nonlocal broken
-        used.leave()
-        try:
-            async with Line(used.door) as line:
-                for _ in range(5):
-                    n = next(numbers)
-                    answer = await line.ask(path, {"n": n})
-                    if answer.status == 503:
-                        assert int(answer.headers["retry-after"]) >= 1
-                    else:
-                        witness.judge(answer, n)
-        except (OSError, EOFError):
-            broken += 1
-
-    everybody = [*doors.values()] * 6
-    async with calling(everybody, turn) as callers:
-        await callers.go_on(50)
-        front = front_of(loaded_server)
-        family = [front, *below_front(loaded_server)]
-        front.kill()
-        assert not await asyncio.to_thread(that_run_on, family)
-        # No connection is refused meanwhile: who comes waits for the next front.
-        await in_thread(doors["public"].post, path, json={"n": 1})
-        await callers.go_on(100)
-    # At the public door connections break, at the other one it is told; once for each.
-    assert broken <= 6
-    assert witness.lost <= 6
-    await in_thread(doors["jupyter"].patch, service, json=definition("y = [n, 'new']"))
-    async with lines_to(doors.values()) as lines:
-        for line in lines:
-            answer = await line.ask(path, {"n": 5})
-            assert answer.json()["outputParameters"] == {"y": [5, "new"]}
+    return set(psutil.Process(server.server_pid).children(recursive=True))

@@ -25,7 +25,7 @@ from jupyter_mlsvc import serialize_model
 from tests.contract.doors import Door
 from tests.reliability.callers import Line, calling
 from tests.reliability.conftest import Doors, Publish
-from tests.server.front.conftest import Answer
+from tests.server.api.conftest import Answer
 
 pytestmark = [pytest.mark.kernel, pytest.mark.timeout(240)]
 

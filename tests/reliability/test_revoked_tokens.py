@@ -16,7 +16,7 @@ from jupyter_mlsvc_server.launch import ServerProcess
 from tests.contract.doors import Door, change_users, door_urls
 from tests.reliability.callers import Line, calling, in_thread, lines_to
 from tests.reliability.conftest import BASE_URL, Doors, Publish, doors_of, publishing
-from tests.server.front.conftest import Answer
+from tests.server.api.conftest import Answer
 
 pytestmark = [pytest.mark.kernel, pytest.mark.timeout(240)]
 
@@ -32,6 +32,7 @@ def strict_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerPr
         data_dir=tmp_path_factory.mktemp("strict"),
         admin_password=PASSWORD,
         base_url=BASE_URL,
+        jupyter=True,
         options=["--WarmKernels.warm_kernels=0", "--TokenManager.cache_seconds=0"],
     ) as server:
         for name in ("ana", "ben", "carl"):

@@ -13,7 +13,7 @@ import pytest
 from tests.contract.doors import Door
 from tests.reliability.callers import PATIENCE, Line, calling, lines_to
 from tests.reliability.conftest import Doors, Publish, doors_of, publishing, serve
-from tests.server.front.conftest import Answer, y_of
+from tests.server.api.conftest import Answer, y_of
 
 pytestmark = [pytest.mark.kernel, pytest.mark.timeout(240)]
 

@@ -1,14 +1,13 @@
-"""What the Jupyter server is told of ours."""
+"""What hosts are told of the use of the server."""
 
 from __future__ import annotations
 
-import asyncio
 import time
 from datetime import UTC, datetime
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
-from jupyter_mlsvc_server.activity import ActivityReporter
+from jupyter_mlsvc_server.monitoring.activity import ActivityReporter
 
 
 def a_reporter(
@@ -42,14 +41,3 @@ async def test_the_last_use_is_that_of_whatever_was_used_last() -> None:
     running = await a_reporter(used=300.0, batches=1).last()
     assert running is not None
     assert running.timestamp() > time.time() - 5
-
-
-async def test_it_is_told_at_once_and_no_more_after_the_stop() -> None:
-    times: dict[str, datetime] = {}
-    reporter = a_reporter(call=200.0)
-    reporter.start(times)
-    await asyncio.sleep(0)
-    assert times == {"mlsvc": datetime.fromtimestamp(200, UTC)}
-    await reporter.stop()
-    await reporter.stop()
-    assert cast("Any", reporter)._task is None

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 import pytest
 import requests
 
-from jupyter_mlsvc_server.app import MlsvcApp
 from jupyter_mlsvc_server.launch import ServerProcess
+from jupyter_mlsvc_server.server import MlsvcApp
 from tests.contract.doors import sign_in
 
 pytestmark = pytest.mark.kernel
@@ -58,6 +58,7 @@ def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProces
     with ServerElsewhere(
         data_dir=tmp_path_factory.mktemp("elsewhere"),
         admin_password=PASSWORD,
+        jupyter=True,
         environment={"MLSVC_IP": "127.0.0.3"},
         options=[
             *OPTIONS,
@@ -76,6 +77,7 @@ def one_door(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess
     with ServerWithOneDoor(
         data_dir=folder,
         admin_password=PASSWORD,
+        jupyter=True,
         environment={"PYTHONPATH": str(folder)},
         options=[
             *OPTIONS,

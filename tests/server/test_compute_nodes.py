@@ -6,8 +6,8 @@ import pytest
 from traitlets.config import Config
 
 from jupyter_mlsvc_server.auth.principal import Principal, Role
-from jupyter_mlsvc_server.compute_nodes import ComputeNodes
 from jupyter_mlsvc_server.errors import BadRequest
+from jupyter_mlsvc_server.scoring.compute_nodes import ComputeNodes
 
 
 def test_the_local_node_has_the_name_that_is_set() -> None:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from jupyter_mlsvc_server.cli import main
 from jupyter_mlsvc_server.errors import NotServing
+from jupyter_mlsvc_server.formats.host import HOSTED_OPTION
+from jupyter_mlsvc_server.launch import ServerProcess
 
 pytestmark = pytest.mark.kernel
 
@@ -17,7 +22,7 @@ pytestmark = pytest.mark.kernel
 def run_server(folder: Path, *options: str, **environment: str) -> tuple[int, str]:
     """Start a server for programs alone that is to end by itself; tell how, and what it said."""
     ended = subprocess.run(
-        [Path(sys.executable).with_name("jupyter-mlsvc"), *options, "--allow-root"],
+        [Path(sys.executable).with_name("jupyter-mlsvc"), "serve", *options],
         env={
             **os.environ,
             "JUPYTER_CONFIG_DIR": str(folder),
@@ -36,7 +41,7 @@ def run_server(folder: Path, *options: str, **environment: str) -> tuple[int, st
 
 @pytest.mark.parametrize("port", ["http", "99999", "-1"])
 def test_a_port_that_is_no_port_ends_the_start_with_a_sentence(tmp_path: Path, port: str) -> None:
-    status, said = run_server(tmp_path, "--ServerApp.port=0", MLSVC_PORT=port)
+    status, said = run_server(tmp_path, MLSVC_PORT=port)
     assert status == 1
     assert said.splitlines()[-1].endswith(
         f"MLSVC_PORT is {port!r}; it has to be a port number, 0 to 65535."
@@ -47,10 +52,35 @@ def test_a_port_that_is_no_port_ends_the_start_with_a_sentence(tmp_path: Path, p
 def test_a_data_folder_that_cannot_be_made_ends_the_start_with_a_sentence(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     folder = tmp_path / "file" / "data"
-    status, said = run_server(tmp_path, "--ServerApp.port=0", MLSVC_DATA_DIR=str(folder))
+    status, said = run_server(tmp_path, MLSVC_DATA_DIR=str(folder))
     assert status == 1
     assert said.splitlines()[-1].endswith(f"data_dir {folder} cannot be used: Not a directory.")
     assert "Traceback" not in said
+
+
+def test_a_port_that_is_in_use_ends_the_start_with_a_sentence(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        status, said = run_server(tmp_path, MLSVC_PORT=str(port))
+    assert status == 1
+    assert f"cannot be served at 127.0.0.1:{port} (Address already in use)" in said
+    assert "MLSVC_PORT" in said
+    assert "Traceback" not in said
+
+
+def test_a_data_folder_has_one_server(tmp_path: Path) -> None:
+    options = ["--WarmKernels.warm_kernels=0", "--LocalEngine.preload=[]"]
+    with ServerProcess(data_dir=tmp_path / "data", options=options):
+        status, said = run_server(tmp_path, MLSVC_PORT="0")
+    assert status == 75
+    assert f"another server uses the data folder {tmp_path / 'data'}." in said
+    assert "Traceback" not in said
+
+
+def test_an_unknown_command_is_named(tmp_path: Path) -> None:
+    status, said = run_server(tmp_path, "sevre")
+    assert status == 2
+    assert "'sevre'" in said
 
 
 @pytest.mark.parametrize(("is_stopping", "word"), [(False, "starting"), (True, "stopping")])
@@ -59,3 +89,17 @@ def test_a_server_that_does_not_serve_says_whether_it_starts_or_stops(
 ) -> None:
     refusal = NotServing(is_stopping=is_stopping)
     assert (refusal.status, word in str(refusal)) == (503, True)
+
+
+@pytest.mark.parametrize("options", [[], [HOSTED_OPTION]])
+def test_a_server_half_that_is_not_installed_is_said(
+    options: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in [each for each in sys.modules if each.startswith("jupyter_mlsvc_server.server")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "jupyter_core.application", None)
+    monkeypatch.setattr(sys, "argv", ["jupyter-mlsvc", "serve", *options])
+    with pytest.raises(SystemExit, match=r"pip install 'jupyter-mlsvc\[server\]'"):
+        main()
+    told = capsys.readouterr().out
+    assert ("pip install" in json.loads(told)["message"]) if options else not told

@@ -464,7 +464,7 @@ function Snippets(props: IDetailsProps): React.ReactElement {
           : trans.__('With made-up inputs, until those of the form can be sent.')}{' '}
         {language !== 'magic' &&
           trans.__(
-            'Kernels and terminals of this Jupyter have MLSVC_TOKEN; elsewhere it is the access_token that POST /login answers.'
+            'MLSVC_TOKEN is the access_token that POST /login answers. Kernels and terminals of this Jupyter have one in the file that MLSVC_CONNECTION_FILE names.'
           )}
       </p>
     </>

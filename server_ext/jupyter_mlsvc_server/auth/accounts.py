@@ -6,10 +6,12 @@ import asyncio
 import os
 import re
 import shlex
-from collections.abc import AsyncIterator, Awaitable, Callable
+import threading
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from traitlets import Float, Integer
 from traitlets.config import LoggingConfigurable
@@ -34,6 +36,9 @@ PASSWORD_FILE_VARIABLE: Final = "MLSVC_ADMIN_PASSWORD_FILE"  # noqa: S105
 
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}")
 _HASHES_AT_ONCE: Final = 2  # each takes a core and 64 MiB
+_HASHING_NICENESS: Final = 10
+
+T = TypeVar("T")
 
 
 class AccountManager(LoggingConfigurable):
@@ -65,11 +70,12 @@ class AccountManager(LoggingConfigurable):
         self._passwords = Passwords()
         self._brake = LoginBrake(failures=self.failed_logins, window=self.failed_logins_window)
         self._slots = asyncio.Semaphore(_HASHES_AT_ONCE)
+        self._hashers = ThreadPoolExecutor(_HASHES_AT_ONCE, "hashing", _lower_priority)
         self._waiting = 0
-        self._listeners: list[Callable[[], Awaitable[None]]] = []
+        self._listeners: list[Callable[[], None]] = []
 
-    def on_revoked(self, listener: Callable[[], Awaitable[None]]) -> None:
-        """Have a function called, and waited for, whenever a user's tokens became invalid."""
+    def on_revoked(self, listener: Callable[[], None]) -> None:
+        """Have a function called whenever a user's tokens became invalid."""
         self._listeners.append(listener)
 
     async def verify(self, name: str, password: str) -> Principal:
@@ -122,7 +128,7 @@ class AccountManager(LoggingConfigurable):
             The password is too short or too long.
         """
         await self._store.set_password(name, await self._hash(password))
-        await self._tell_listeners()
+        self._tell_listeners()
         self.log.info("changed password user=%s", name)
 
     async def remove(self, name: str) -> None:
@@ -134,7 +140,7 @@ class AccountManager(LoggingConfigurable):
             No such user.
         """
         await self._store.remove(name)
-        await self._tell_listeners()
+        self._tell_listeners()
         self.log.info("removed user=%s", name)
 
     async def list(self) -> list[Account]:
@@ -177,17 +183,21 @@ class AccountManager(LoggingConfigurable):
     async def _match(self, name: str, password: str) -> Account | None:
         found = await self._store.find(name) if _NAME.fullmatch(name) else None
         hashed = found[1] if found else self._passwords.nobodys
-        fits = await asyncio.to_thread(self._passwords.fits, hashed, password)
+        fits = await self._hashing(self._passwords.fits, hashed, password)
         if found is None or not fits or found[0].disabled:
             return None
         if self._passwords.is_outdated(hashed):
-            fresh = await asyncio.to_thread(self._passwords.hash, password)
+            fresh = await self._hashing(self._passwords.hash, password)
             await self._store.replace_hash(name, hashed, fresh)
         return found[0]
 
+    async def _hashing(self, work: Callable[..., T], *arguments: str) -> T:
+        """Hash beside the event loop, at a priority that leaves the cores to calls of services."""
+        return await asyncio.get_running_loop().run_in_executor(self._hashers, work, *arguments)
+
     async def _hash(self, password: str) -> str:
         async with self._turn():
-            return await asyncio.to_thread(self._passwords.hash, password)
+            return await self._hashing(self._passwords.hash, password)
 
     @asynccontextmanager
     async def _turn(self) -> AsyncIterator[None]:
@@ -200,6 +210,13 @@ class AccountManager(LoggingConfigurable):
         finally:
             self._waiting -= 1
 
-    async def _tell_listeners(self) -> None:
+    def _tell_listeners(self) -> None:
         for listener in self._listeners:
-            await listener()
+            listener()
+
+
+def _lower_priority() -> None:
+    # On Linux each thread has a priority of its own, and those that it starts have the same.
+    thread = threading.get_native_id()
+    own = os.getpriority(os.PRIO_PROCESS, thread)
+    os.setpriority(os.PRIO_PROCESS, thread, own + _HASHING_NICENESS)

@@ -18,6 +18,7 @@ from jupyter_mlsvc_server.auth.accounts import AccountManager
 from jupyter_mlsvc_server.auth.passwords import read_password_file
 from jupyter_mlsvc_server.auth.principal import Role
 from jupyter_mlsvc_server.errors import MlsvcServerError
+from jupyter_mlsvc_server.storage.config_files import ConfiguredApp
 from jupyter_mlsvc_server.storage.database import Database, UnusableDatabase
 from jupyter_mlsvc_server.storage.paths import default_data_dir
 
@@ -30,13 +31,10 @@ class Misuse(Exception):
     """The command line does not make sense; the message says how it does."""
 
 
-class UserCommand(JupyterApp):
+class UserCommand(ConfiguredApp):
     """What all commands about users share: options, opening the database, explaining errors."""
 
     version = __version__
-    config_file_name = Unicode("jupyter_mlsvc_config", help="Name of the configuration file.").tag(
-        config=True
-    )
     usage: ClassVar[str] = ""
     takes_name: ClassVar[bool] = True
 
@@ -98,16 +96,6 @@ class UserCommand(JupyterApp):
         # The server's own setting counts here, too, or the two would look at different folders.
         configured = self.config.MlsvcApp.get("data_dir", "")
         return Path(self.mlsvc_data_dir or configured or default_data_dir())
-
-    def load_config_file(  # type: ignore[override]  # as JupyterApp has it
-        self, suppress_errors: bool = True
-    ) -> None:
-        """Read the server's configuration files, in the order in which the server does."""
-        if not self.config_file:
-            own, self.config_file_name = self.config_file_name, "jupyter_server_config"
-            super().load_config_file(suppress_errors)
-            self.config_file_name = own
-        super().load_config_file(suppress_errors)
 
     def _fail(self, message: str, status: int) -> None:
         print(f"jupyter mlsvc user: {message}", file=sys.stderr)  # noqa: T201

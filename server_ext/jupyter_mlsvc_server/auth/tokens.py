@@ -8,7 +8,6 @@ import secrets
 import time
 import uuid
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -28,10 +27,8 @@ from jupyter_mlsvc_server.auth.errors import (
 from jupyter_mlsvc_server.auth.keys import signing_key
 from jupyter_mlsvc_server.auth.principal import Principal
 from jupyter_mlsvc_server.auth.store import RefreshKey, RefreshOutcome, TokenStore
+from jupyter_mlsvc_server.formats.host import ISSUER, LOCAL_PREFIX
 from jupyter_mlsvc_server.storage.database import Database
-
-ISSUER: Final = "jupyter-mlsvc"
-LOCAL_PREFIX: Final = "mlsvc-"
 
 _ALGORITHM: Final = "HS512"
 _CLAIMS: Final = ["iss", "sub", "jti", "iat", "exp"]
@@ -43,16 +40,15 @@ _REMEMBERED: Final = 10_000
 
 @dataclass(frozen=True, slots=True)
 class _Known:
-    """A token that was verified a moment ago."""
+    """A token that was verified a moment ago; times of which clock, their names tell."""
 
     principal: Principal
     expires_on: float
+    """By the wall clock."""
     fresh_until: float
-
-    @property
-    def is_fresh(self) -> bool:
-        """Whether it may be trusted without a look at the database."""
-        return self.fresh_until > time.monotonic() and self.expires_on > time.time()
+    """Until when it may be trusted without a look at the database, by the monotonic clock."""
+    look_again_at: float
+    """From when on it is looked up again where it is in use, by the monotonic clock."""
 
 
 class TokenManager(LoggingConfigurable):
@@ -99,15 +95,7 @@ class TokenManager(LoggingConfigurable):
         self._looking: dict[str, asyncio.Task[Principal]] = {}
         self._revocations = 0
         self._local: dict[bytes, Principal] = {}
-        self._listeners: list[Callable[[], Awaitable[None]]] = []
         accounts.on_revoked(self._forget)
-
-    def on_revoked(self, listener: Callable[[], Awaitable[None]]) -> None:
-        """Have a function called, and waited for, whenever any token became invalid.
-
-        Who remembers what :meth:`trusted` told has to forget it then.
-        """
-        self._listeners.append(listener)
 
     async def start(self) -> None:
         """Read the signing key; the first start makes it.
@@ -123,7 +111,7 @@ class TokenManager(LoggingConfigurable):
         """Forget all that is in memory; local tokens end here."""
         for task in self._looking.values():
             task.cancel()
-        await self._forget()
+        self._forget()
         self._local.clear()
 
     # --- pairs -------------------------------------------------------------------------------
@@ -207,10 +195,7 @@ class TokenManager(LoggingConfigurable):
         """
         if access_token.startswith(LOCAL_PREFIX):
             return self._local_principal(access_token)
-        known = self._known.get(access_token)
-        if known and known.is_fresh:
-            return known.principal
-        return await self._look_up(access_token)
+        return self.recall(access_token) or await self._look_up(access_token)
 
     async def _look_up(self, access_token: str) -> Principal:
         claims = self._claims(access_token)
@@ -232,9 +217,12 @@ class TokenManager(LoggingConfigurable):
         if access_token.startswith(LOCAL_PREFIX):
             return self._local.get(_digest(access_token))
         known = self._known.get(access_token)
-        if not known or not known.is_fresh:
+        if known is None:
             return None
-        if known.fresh_until - time.monotonic() < self.cache_seconds / 4:
+        now = time.monotonic()
+        if known.fresh_until <= now or known.expires_on <= time.time():
+            return None
+        if known.look_again_at <= now:
             self._look_again(access_token)
         return known.principal
 
@@ -251,36 +239,11 @@ class TokenManager(LoggingConfigurable):
         self._looking[access_token] = task
         task.add_done_callback(looked)
 
-    async def trusted(self, access_token: str) -> tuple[Principal, float]:
-        """Tell whose token it is, as :meth:`principal_of`, and for how many seconds that holds.
-
-        It holds no longer than ``cache_seconds`` after the last look at the database.
-        """
-        principal = await self.principal_of(access_token)
-        known = self._known.get(access_token)
-        if known is not None:
-            left = min(known.fresh_until - time.monotonic(), known.expires_on - time.time())
-        else:
-            left = self.cache_seconds if access_token.startswith(LOCAL_PREFIX) else 0.0
-        return principal, max(left, 0.0)
-
     def local_token(self, principal: Principal) -> str:
         """Make a token that is valid until the server stops, for kernels that Jupyter starts."""
         token = LOCAL_PREFIX + secrets.token_urlsafe(32)
         self._local[_digest(token)] = principal
         return token
-
-    def looks_like_ours(self, token: str) -> bool:
-        """Whether a bearer token, valid or not, is one of this project's rather than Jupyter's."""
-        if token.startswith(LOCAL_PREFIX):
-            return True
-        if len(token) > _LONGEST or token.count(".") != 2:
-            return False
-        try:
-            claims = jwt.decode(token, options={"verify_signature": False})
-        except (jwt.InvalidTokenError, ValueError, RecursionError):
-            return False
-        return claims.get("iss") == ISSUER
 
     # --- inside ------------------------------------------------------------------------------
 
@@ -300,7 +263,7 @@ class TokenManager(LoggingConfigurable):
         )
 
     async def _settle(self, outcome: RefreshOutcome, key: RefreshKey) -> None:
-        await self._forget()
+        self._forget()
         if outcome is RefreshOutcome.REUSED:
             self.log.warning("refresh token=%s was used twice: its family is revoked", key.id)
         if outcome is not RefreshOutcome.DONE:
@@ -333,17 +296,15 @@ class TokenManager(LoggingConfigurable):
         return principal
 
     def _remember(self, token: str, principal: Principal, expires_on: float) -> None:
-        fresh_until = time.monotonic() + self.cache_seconds
-        self._known[token] = _Known(principal, expires_on, fresh_until)
+        now, seconds = time.monotonic(), self.cache_seconds
+        self._known[token] = _Known(principal, expires_on, now + seconds, now + seconds * 3 / 4)
         self._known.move_to_end(token)
         if len(self._known) > _REMEMBERED:
             self._known.popitem(last=False)
 
-    async def _forget(self) -> None:
+    def _forget(self) -> None:
         self._revocations += 1
         self._known.clear()
-        for listener in self._listeners:
-            await listener()
 
 
 def _new_refresh_token() -> tuple[RefreshKey, str]:

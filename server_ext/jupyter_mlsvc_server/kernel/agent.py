@@ -7,11 +7,10 @@ The server loads it once, by a silent execution without history that leaves noth
 and then talks to it over a Jupyter comm that the server opens (target ``jupyter_mlsvc.agent``,
 :data:`TARGET`). ``load`` may be run again; the newest one counts.
 
-A request is a ``comm_msg`` on the shell channel whose ``data`` is ``{"id": …, "op": …, …}``, with
-binary buffers where an operation says so. The kernel answers each one by exactly one ``comm_msg``
-on iopub with the same comm id::
+A request is a ``comm_msg`` on the shell channel whose ``data`` is ``{"id": …, "op": …, …}``. The
+kernel answers each one by exactly one ``comm_msg`` on iopub with the same comm id::
 
-    {"id": …, "ok": true, …members of the operation…}       and its buffers
+    {"id": …, "ok": true, …members of the operation…}
     {"id": …, "ok": false, "error": {"type": …, "message": …, "name": …}}
 
 ``type`` is the name of the exception's class, ``KeyboardInterrupt`` after an interrupt; ``name``
@@ -23,10 +22,11 @@ request only while the kernel is idle: comm messages overtake a cell that is awa
 ==============  ==========================================  =======================================
 ``set``         ``values``: {name: JSON}; maybe
                 ``types``: {name: parameter type}
-``set_pickled`` ``name``; buffers[0] is the pickle          ``type``
+``set_pickled`` ``name``; ``file``: path of the pickle       ``type``
 ``get``         ``names``: [name]                           ``values``: {name: JSON}; in R
                                                             ``types``: {name: parameter type}
-``get_pickled`` ``name``; ``bound``: false                  ``size``, ``type``; buffers[0]
+``get_pickled`` ``name``; ``file``: path to write it to;     ``size``, ``type``
+                ``bound``: false
 ``delete``      ``name``
 ``list``                                                    ``objects``: [{name, type, size}]
 ``inventory``   ``summary``: true leaves the slow out;      ``inventory``: a ``SessionInventory``
@@ -76,8 +76,8 @@ from jupyter_mlsvc_server.kernel.user_namespace import UserSpace
 TARGET: Final = "jupyter_mlsvc.agent"
 """Name of the comm target."""
 
-Answer = tuple[dict[str, Any], list[bytes]]
-"""Members and buffers of an answer."""
+Answer = dict[str, Any]
+"""Members of an answer."""
 
 
 class UnknownName(Exception):
@@ -111,7 +111,7 @@ class Agent:
         self._space = space
         # What can be imported now can be imported in any other process of the server.
         self._search_path = [folder or os.getcwd() for folder in sys.path]
-        self._operations: dict[str, Callable[[dict[str, Any], list[Any]], Answer]] = {
+        self._operations: dict[str, Callable[[dict[str, Any]], Answer]] = {
             "set": self._set,
             "set_pickled": self._set_pickled,
             "get": self._get,
@@ -130,19 +130,18 @@ class Agent:
 
     def _on_message(self, comm: Any, message: dict[str, Any]) -> None:
         request = message["content"]["data"]
-        answer, buffers = self.answer(request, message.get("buffers") or [])
-        comm.send({"id": request.get("id")} | answer, buffers=buffers)
+        comm.send({"id": request.get("id")} | self.answer(request))
 
-    def answer(self, request: dict[str, Any], buffers: list[Any]) -> Answer:
+    def answer(self, request: dict[str, Any]) -> Answer:
         """Do what a request asks for; whatever is raised becomes the answer."""
         try:
             operation = self._operations[request["op"]]
-            answer, blobs = operation(request, buffers)
+            answer = operation(request)
         except BaseException as error:  # noqa: BLE001  # objects of the user raise whatever they like
-            return {"ok": False, "error": _described(error, request)}, []
-        return {"ok": True, **answer}, blobs
+            return {"ok": False, "error": _described(error, request)}
+        return {"ok": True, **answer}
 
-    def _set(self, request: dict[str, Any], _: list[Any]) -> Answer:
+    def _set(self, request: dict[str, Any]) -> Answer:
         from jupyter_mlsvc.wire.values import decode_input
 
         types = request.get("types", {})
@@ -152,14 +151,15 @@ class Agent:
                 for name, value in request["values"].items()
             }
         )
-        return {}, []
+        return {}
 
-    def _set_pickled(self, request: dict[str, Any], buffers: list[Any]) -> Answer:
-        value = _loads(bytes(buffers[0]), self._space.namespace)
+    def _set_pickled(self, request: dict[str, Any]) -> Answer:
+        with open(request["file"], "rb") as file:
+            value = _loads(file.read(), self._space.namespace)
         self._space.update({request["name"]: value})
-        return {"type": type_name(value)}, []
+        return {"type": type_name(value)}
 
-    def _get(self, request: dict[str, Any], _: list[Any]) -> Answer:
+    def _get(self, request: dict[str, Any]) -> Answer:
         from jupyter_mlsvc.wire.json_values import require_text
         from jupyter_mlsvc.wire.values import encode_output
 
@@ -168,27 +168,30 @@ class Agent:
         for name, value in plain.items():
             # What the kernel's protocol can't send would leave the server without an answer.
             require_text(value, name)
-        return {"values": plain}, []
+        return {"values": plain}
 
-    def _get_pickled(self, request: dict[str, Any], _: list[Any]) -> Answer:
+    def _get_pickled(self, request: dict[str, Any]) -> Answer:
         name = request["name"]
         value = self._value(name)
         data = _dumps(name, value, self._space.namespace if request.get("bound") else None)
-        return {"type": type_name(value), "size": len(data)}, [data]
+        # Not in a message: what carries those copies them, and the server has other things to do.
+        with open(request["file"], "xb") as file:
+            file.write(data)
+        return {"type": type_name(value), "size": len(data)}
 
-    def _delete(self, request: dict[str, Any], _: list[Any]) -> Answer:
+    def _delete(self, request: dict[str, Any]) -> Answer:
         self._value(request["name"])
         self._space.delete(request["name"])
-        return {}, []
+        return {}
 
-    def _list(self, _request: dict[str, Any], _: list[Any]) -> Answer:
+    def _list(self, _request: dict[str, Any]) -> Answer:
         rows = [
             {"name": name, "type": type_name(value), "size": size_of(value)}
             for name, value in self._space.items()
         ]
-        return {"objects": rows}, []
+        return {"objects": rows}
 
-    def _inventory(self, request: dict[str, Any], _: list[Any]) -> Answer:
+    def _inventory(self, request: dict[str, Any]) -> Answer:
         names = request.get("names")
         values = {
             name: value for name, value in self._space.items() if names is None or name in names
@@ -198,9 +201,9 @@ class Agent:
             take = inventory.summary
         elif request.get("comparison"):
             take = inventory.comparison
-        return {"inventory": msgspec.to_builtins(take(values))}, []
+        return {"inventory": msgspec.to_builtins(take(values))}
 
-    def _capture(self, request: dict[str, Any], _: list[Any]) -> Answer:
+    def _capture(self, request: dict[str, Any]) -> Answer:
         report = capture(
             self._space.namespace,
             Path(request["staging"]),
@@ -208,21 +211,21 @@ class Agent:
             search_path=self._search_path,
             known=msgspec.convert(request.get("known", {}), Known),
         )
-        return {"report": msgspec.to_builtins(report)}, []
+        return {"report": msgspec.to_builtins(report)}
 
-    def _check(self, request: dict[str, Any], _: list[Any]) -> Answer:
+    def _check(self, request: dict[str, Any]) -> Answer:
         workspace = msgspec.convert(request["workspace"], Workspace)
         check(workspace)
-        return {"warnings": differences(workspace)}, []
+        return {"warnings": differences(workspace)}
 
-    def _restore(self, request: dict[str, Any], _: list[Any]) -> Answer:
+    def _restore(self, request: dict[str, Any]) -> Answer:
         blobs = Path(request["blobs"])
         manifest = msgspec.convert(request["manifest"], Manifest)
         restored = restore(
             manifest, lambda digest: blobs / digest[:2] / digest, self._space.namespace
         )
         self._space.claim(restored.names)
-        return {"names": restored.names, "lost": restored.lost}, []
+        return {"names": restored.names, "lost": restored.lost}
 
     def _value(self, name: str) -> Any:
         try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Iterable
+import shutil
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -16,15 +16,29 @@ from jupyter_mlsvc_server.formats.r_code import r_json
 from jupyter_mlsvc_server.sessions.channel import KernelChannel, refusal
 from jupyter_mlsvc_server.sessions.errors import AgentRefused
 
-Answer = tuple[dict[str, Any], list[bytes]]
-"""Members of an answer, and the bytes that came with it."""
+Answer = dict[str, Any]
+"""Members of an answer."""
 
 
 class Agent(Protocol):
     """The helper in one kernel; ``kernel.agent`` has the operations."""
 
-    async def ask(self, op: str, data: dict[str, Any], buffers: Iterable[bytes] = ()) -> Answer:
+    async def ask(
+        self,
+        op: str,
+        data: dict[str, Any],
+        *,
+        source: Path | None = None,
+        target: Path | None = None,
+    ) -> Answer:
         """Let it do something.
+
+        Parameters
+        ----------
+        source
+            A file with the bytes that the operation takes; it may be gone afterwards.
+        target
+            Where the operation writes the bytes that it gives; there is no file yet.
 
         Raises
         ------
@@ -36,14 +50,24 @@ class Agent(Protocol):
 
 
 class CommAgent:
-    """Asks over a Jupyter comm, which carries bytes."""
+    """Asks over a Jupyter comm."""
 
     def __init__(self, channel: KernelChannel) -> None:
         self._channel = channel
 
-    async def ask(self, op: str, data: dict[str, Any], buffers: Iterable[bytes] = ()) -> Answer:
+    async def ask(
+        self,
+        op: str,
+        data: dict[str, Any],
+        *,
+        source: Path | None = None,
+        target: Path | None = None,
+    ) -> Answer:
         """Send a message and wait for the one that answers it."""
-        return await self._channel.ask_comm(op, data, buffers)
+        file = source or target
+        return await self._channel.ask_comm(
+            op, data if file is None else {**data, "file": str(file)}
+        )
 
 
 class FileAgent:
@@ -65,7 +89,14 @@ class FileAgent:
         self._folder = folder
         self._numbers = itertools.count(1)
 
-    async def ask(self, op: str, data: dict[str, Any], buffers: Iterable[bytes] = ()) -> Answer:
+    async def ask(
+        self,
+        op: str,
+        data: dict[str, Any],
+        *,
+        source: Path | None = None,
+        target: Path | None = None,
+    ) -> Answer:
         """Write the request, have it done, and read the answer."""
         number = next(self._numbers)
         try:
@@ -81,9 +112,9 @@ class FileAgent:
         except ValueProblem as problem:
             raise AgentRefused("ValueProblem", str(problem)) from problem
         try:
-            await asyncio.to_thread(self._write, number, body, *buffers)
+            await asyncio.to_thread(self._write, number, body, source)
             await self._channel.execute(self.CALL.format(number=number), silent=True)
-            answer, blob = await asyncio.to_thread(self._read, number)
+            answer = await asyncio.to_thread(self._read, number, target)
         except FileNotFoundError:
             raise AgentRefused(
                 "Interrupted", "The session was interrupted while it did this."
@@ -96,18 +127,19 @@ class FileAgent:
         finally:
             await asyncio.to_thread(self._remove, number)
         if answer.get("ok"):
-            return answer, [blob]
+            return answer
         raise refusal(answer)
 
-    def _write(self, number: int, body: bytes, blob: bytes | None = None) -> None:
+    def _write(self, number: int, body: bytes, source: Path | None) -> None:
         self._path(number, "json").write_bytes(body)
-        if blob is not None:
-            self._path(number, "in").write_bytes(blob)
+        if source is not None:
+            shutil.move(source, self._path(number, "in"))
 
-    def _read(self, number: int) -> tuple[dict[str, Any], bytes]:
-        answer = msgspec.json.decode(self._path(number, "answer").read_bytes())
-        out = self._path(number, "out")
-        return answer, out.read_bytes() if out.exists() else b""
+    def _read(self, number: int, target: Path | None) -> Answer:
+        answer: Answer = msgspec.json.decode(self._path(number, "answer").read_bytes())
+        if target is not None and answer.get("ok"):
+            self._path(number, "out").rename(target)
+        return answer
 
     def _remove(self, number: int) -> None:
         for suffix in ("json", "in", "part", "answer", "out"):

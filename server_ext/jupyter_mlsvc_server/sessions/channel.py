@@ -7,7 +7,7 @@ import itertools
 import logging
 import time
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -56,7 +56,7 @@ class _Request:
 class _Question:
     """A question to the helper in the kernel."""
 
-    answer: asyncio.Future[tuple[dict[str, Any], list[bytes]]]
+    answer: asyncio.Future[dict[str, Any]]
     message_id: str = field(default="")
 
 
@@ -166,9 +166,7 @@ class KernelChannel:
         self._requests = {k: v for k, v in self._requests.items() if v is not request}
         return {"status": "error", "ename": "KeyboardInterrupt", "evalue": ""}
 
-    async def ask_comm(
-        self, op: str, data: dict[str, Any], buffers: Iterable[bytes] = ()
-    ) -> tuple[dict[str, Any], list[bytes]]:
+    async def ask_comm(self, op: str, data: dict[str, Any]) -> dict[str, Any]:
         """Let the helper at the other end of the comm do something.
 
         Raises
@@ -182,13 +180,13 @@ class KernelChannel:
             raise self._broken
         self._questions[number] = question
         content = {"comm_id": self._comm_id, "data": {"id": number, "op": op, **data}}
-        question.message_id = self._post("comm_msg", content, list(buffers))
+        question.message_id = self._post("comm_msg", content)
         try:
-            answer, blobs = await question.answer
+            answer = await question.answer
         finally:
             self._questions.pop(number, None)
         if answer.get("ok"):
-            return answer, blobs
+            return answer
         raise refusal(answer)
 
     def nudge(self) -> None:
@@ -209,14 +207,12 @@ class KernelChannel:
         self._requests[self._post(kind, content)] = request
         return request
 
-    def _post(self, kind: str, content: dict[str, Any], buffers: list[bytes] | None = None) -> str:
+    def _post(self, kind: str, content: dict[str, Any]) -> str:
         session = self._client.session
         message = session.msg(kind, content)
         # Not session.send: it goes around the asynchronous socket, which then misses replies that
         # arrive at the same moment. Nothing is awaited: the socket keeps what it can't send yet.
-        self._client.shell_channel.socket.send_multipart(
-            [*session.serialize(message), *(buffers or [])]
-        )
+        self._client.shell_channel.socket.send_multipart(session.serialize(message))
         message_id: str = message["header"]["msg_id"]
         return message_id
 
@@ -282,7 +278,7 @@ class KernelChannel:
             return
         content = self._content(message)
         if content.get("comm_id") == self._comm_id:
-            self._on_answer(content, message["buffers"])
+            self._on_answer(content)
             return
         self._widgets.on_comm(kind, content)
         if (take := self._taker(parent)) is not None:
@@ -317,11 +313,11 @@ class KernelChannel:
         if request.reply.done() and request.idle.done():
             self._requests.pop(message_id, None)
 
-    def _on_answer(self, content: dict[str, Any], buffers: Iterable[Any]) -> None:
+    def _on_answer(self, content: dict[str, Any]) -> None:
         data = content.get("data") or {}
         question = self._questions.get(str(data.get("id")))
         if question is not None and not question.answer.done():
-            question.answer.set_result((data, [bytes(buffer) for buffer in buffers]))
+            question.answer.set_result(data)
 
     def _content(self, message: dict[str, Any]) -> dict[str, Any]:
         content: dict[str, Any] = self._client.session.unpack(message["content"])

@@ -102,18 +102,8 @@ class WorkingDirectory:
             There is none, or it is a link, a folder or a pipe.
         """
         name = file_name(name)
-        # A pipe without a writer must not hold us, a link must not lead out of the directory.
-        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-        try:
-            with self._open() as folder:
-                descriptor = os.open(name, flags, dir_fd=folder)
-        except OSError:
-            raise FileNotFound(name) from None
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            os.close(descriptor)
-            raise FileNotFound(name)
-        return OpenFile(os.fdopen(descriptor, "rb"), status.st_size)
+        with self._open() as folder:
+            return open_file(name, folder)
 
     def delete(self, name: str) -> None:
         """Delete a file (or a link, not what it points at).
@@ -176,6 +166,33 @@ class WorkingDirectory:
             yield descriptor
         finally:
             os.close(descriptor)
+
+
+def open_file(path: str | Path, folder: int | None = None) -> OpenFile:
+    """Open a regular file that somebody else wrote.
+
+    Parameters
+    ----------
+    folder
+        Descriptor of the folder that a relative path is in.
+
+    Raises
+    ------
+    FileNotFound
+        There is none, or it is a link, a folder or a pipe.
+    """
+    # A pipe without a writer must not hold us, a link must not lead out of the folder.
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    name = Path(path).name
+    try:
+        descriptor = os.open(path, flags, dir_fd=folder)
+    except OSError:
+        raise FileNotFound(name) from None
+    status = os.fstat(descriptor)
+    if not stat.S_ISREG(status.st_mode):
+        os.close(descriptor)
+        raise FileNotFound(name)
+    return OpenFile(os.fdopen(descriptor, "rb"), status.st_size)
 
 
 def _is_text(name: str) -> bool:

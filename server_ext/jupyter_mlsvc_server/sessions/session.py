@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+import uuid
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
@@ -31,7 +32,7 @@ from jupyter_mlsvc_server.sessions.errors import (
     SessionGone,
 )
 from jupyter_mlsvc_server.sessions.execution import CANCELLED, Execution
-from jupyter_mlsvc_server.sessions.files import OpenFile, WorkingDirectory
+from jupyter_mlsvc_server.sessions.files import OpenFile, WorkingDirectory, open_file
 from jupyter_mlsvc_server.sessions.kernels import Kernel
 from jupyter_mlsvc_server.storage.clock import now_text
 
@@ -334,7 +335,7 @@ class Session:
             if not execution.outputs:
                 return None, []
             # Asked only now: the helper would overtake code that awaits something.
-            answer, _ = await kernel.agent.ask("get", {"names": execution.outputs})
+            answer = await kernel.agent.ask("get", {"names": execution.outputs})
             values, types = answer["values"], answer.get("types", {})
             return None, [
                 WorkspaceObject(name=name, value=values[name], type=types.get(name, UNSET))
@@ -386,14 +387,21 @@ class Session:
     # --- workspace ---------------------------------------------------------------------------
 
     async def call_agent(
-        self, op: str, data: dict[str, Any], buffers: list[bytes] | None = None
-    ) -> tuple[dict[str, Any], list[bytes]]:
+        self,
+        op: str,
+        data: dict[str, Any],
+        *,
+        source: Path | None = None,
+        target: Path | None = None,
+    ) -> dict[str, Any]:
         """Let the helper in the kernel do something when its turn comes.
 
         Parameters
         ----------
-        op, data, buffers
+        op, data
             As described in ``kernel.agent``.
+        source, target
+            As described in :meth:`Agent.ask`.
 
         Raises
         ------
@@ -405,7 +413,7 @@ class Session:
         async with self._turn:
             self._require_alive()
             try:
-                return await self._kernel.agent.ask(op, data, buffers or [])
+                return await self._kernel.agent.ask(op, data, source=source, target=target)
             except KernelDied as death:
                 self.end(death.reason)
                 raise SessionGone(self.id, death.reason) from None
@@ -414,7 +422,7 @@ class Session:
 
     async def objects(self) -> list[str]:
         """Names of the objects in the workspace (contract: ``listWorkspaceObjects``)."""
-        answer, _ = await self.call_agent("list", {})
+        answer = await self.call_agent("list", {})
         return sorted(each["name"] for each in answer["objects"])
 
     async def inventory(self, view: str = "", names: list[str] | None = None) -> SessionInventory:
@@ -427,33 +435,44 @@ class Session:
         names
             Objects to describe; all by default.
         """
-        answer, _ = await self.call_agent(
+        answer = await self.call_agent(
             "inventory",
             {"summary": view == "summary", "comparison": view == "comparison", "names": names},
         )
         return msgspec.convert(answer["inventory"], SessionInventory)
 
-    async def set_object(self, name: str, data: bytes) -> None:
-        """Set an object from its bytes (contract: ``setWorkspaceObject``).
+    async def set_object(self, name: str, source: Path) -> None:
+        """Set an object from the bytes in a file (contract: ``setWorkspaceObject``).
 
         They are a pickle in Python, and what ``save``, ``saveRDS`` or ``serialize`` wrote in R.
+        The file may be gone afterwards.
         """
         name = parameter_name(name, self.runtime_type)
-        await self.call_agent("set_pickled", {"name": name}, [data])
+        await self.call_agent("set_pickled", {"name": name}, source=source)
 
-    async def get_object(self, name: str) -> bytes:
-        """Read an object as a pickle, in R as RData (contract: ``getWorkspaceObject``)."""
-        _, buffers = await self._about_object("get_pickled", name)
-        return buffers[0]
+    async def get_object(self, name: str) -> OpenFile:
+        """Read an object as a pickle, in R as RData (contract: ``getWorkspaceObject``).
+
+        Returns
+        -------
+        OpenFile
+            Its bytes, in a file that has no name any more.
+        """
+        target = self._kernel.home / f"object-{uuid.uuid4().hex}"
+        try:
+            await self._about_object("get_pickled", name, target=target)
+            return await asyncio.to_thread(open_file, target)
+        finally:
+            await asyncio.to_thread(target.unlink, missing_ok=True)
 
     async def delete_object(self, name: str) -> None:
         """Delete an object (contract: ``deleteWorkspaceObject``)."""
         await self._about_object("delete", name)
 
-    async def _about_object(self, op: str, name: str) -> tuple[dict[str, Any], list[bytes]]:
+    async def _about_object(self, op: str, name: str, target: Path | None = None) -> None:
         name = parameter_name(name, self.runtime_type)
         try:
-            return await self.call_agent(op, {"name": name})
+            await self.call_agent(op, {"name": name}, target=target)
         except AgentRefused as refusal:
             if refusal.kind == "UnknownName":
                 raise ObjectNotFound(name) from None

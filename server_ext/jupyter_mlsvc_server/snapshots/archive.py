@@ -20,7 +20,7 @@ from __future__ import annotations
 import asyncio
 import stat
 import zipfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, Iterator
 from typing import IO, Final, cast
 
 import msgspec
@@ -70,7 +70,7 @@ def archive_size(manifest: Manifest) -> int:
     return at + directory + _END_BYTES + (_ZIP64_END_BYTES if is_long else 0)
 
 
-async def zip_stream(content: Content) -> AsyncIterator[bytes]:
+async def zip_stream(content: Content) -> AsyncGenerator[bytes]:
     """Give the bytes of the archive, piece by piece; files are read in a thread."""
     pieces = _pieces(content)
     while (piece := await asyncio.to_thread(next, pieces, None)) is not None:

@@ -40,9 +40,7 @@ class SessionPort(Protocol):
     runtime_type: str
     directory: Path
 
-    async def call_agent(
-        self, op: str, data: dict[str, Any], buffers: list[bytes] | None = None
-    ) -> tuple[dict[str, Any], list[bytes]]:
+    async def call_agent(self, op: str, data: dict[str, Any]) -> dict[str, Any]:
         """Let the helper in the kernel do something (see ``kernel.agent``)."""
 
 
@@ -129,7 +127,7 @@ class Intake:
         )
         staging = await asyncio.to_thread(self._staging.folder)
         try:
-            answer, _ = await session.call_agent(
+            answer = await session.call_agent(
                 "capture", {"staging": str(staging), "known": msgspec.to_builtins(known)}
             )
             report = msgspec.convert(answer["report"], CaptureReport)

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import time
 import uuid
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, BinaryIO, Final
@@ -198,14 +198,14 @@ class SnapshotManager(LoggingConfigurable):
         content = await self.content(record.content_id)
         manifest = content.manifest
         workspace = msgspec.to_builtins(manifest.workspace)
-        checked, _ = await session.call_agent("check", {"workspace": workspace})
+        checked = await session.call_agent("check", {"workspace": workspace})
         try:
             await asyncio.to_thread(write_files, manifest.files, content.path, session.directory)
         except OSError as error:
             reason = without_paths(_what_is_wrong(error), [str(session.directory)])
             raise FilesCannotBeWritten(reason) from error
         request = {"manifest": msgspec.to_builtins(manifest), "blobs": str(content.blobs)}
-        answer, _ = await session.call_agent("restore", request)
+        answer = await session.call_agent("restore", request)
         self.log.info("loaded snapshot %s into session %s", snapshot_id, session.id)
         return _loaded(answer, len(manifest.files), checked["warnings"])
 
@@ -253,7 +253,7 @@ class SnapshotManager(LoggingConfigurable):
         self.log.info("deleted snapshot %s of %s", record.id, record.owner)
         await self.collect()
 
-    async def zip_stream(self, principal: Principal, snapshot_id: str) -> AsyncIterator[bytes]:
+    async def zip_stream(self, principal: Principal, snapshot_id: str) -> AsyncGenerator[bytes]:
         """Give a snapshot as an archive, in pieces (contract: ``getSnapshotContent``).
 
         Raises

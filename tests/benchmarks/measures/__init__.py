@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from tests.benchmarks.plan import Plan
 from tests.benchmarks.report import Section
 
-from . import batch, bodies, cold, memory, restores, sessions, snapshots, throughput
+from . import batch, bodies, cold, disturbances, memory, restores, sessions, snapshots, throughput
 
 MEASURES: Mapping[str, Callable[[Plan], Section]] = {
     "throughput": throughput.measure,
@@ -18,4 +18,5 @@ MEASURES: Mapping[str, Callable[[Plan], Section]] = {
     "snapshots": snapshots.measure,
     "restores": restores.measure,
     "memory": memory.measure,
+    "disturbances": disturbances.measure,
 }

@@ -6,29 +6,23 @@ import asyncio
 import json
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any, cast
+from typing import Any
 from urllib.parse import quote
 
 import msgspec
 import pytest
+from starlette.responses import Response
 from tornado.httpclient import AsyncHTTPClient, HTTPResponse
-from tornado.httpserver import HTTPServer
-from tornado.testing import bind_unused_port
-from tornado.web import Application
 
 from jupyter_mlsvc.wire.models import AccessTokenResponse, LoginRequest, RenewTokenRequest
-from jupyter_mlsvc_server.auth import handlers
+from jupyter_mlsvc_server.api.lifecycle import Lifecycle
+from jupyter_mlsvc_server.api.login import LoginRoutes
+from jupyter_mlsvc_server.api.request import ApiRequest
+from jupyter_mlsvc_server.api.responses import json_response
+from jupyter_mlsvc_server.api.routing import route
 from jupyter_mlsvc_server.auth.accounts import AccountManager
 from jupyter_mlsvc_server.auth.tokens import TokenManager
-from jupyter_mlsvc_server.parts import Parts
-from jupyter_mlsvc_server.web import (
-    PARTS,
-    WEB_SETTINGS,
-    Endpoint,
-    PublicEndpoint,
-    WebSettings,
-    mount,
-)
+from tests.serving import served
 
 PASSWORD = "correct horse"
 ANN = {"username": "ann", "password": PASSWORD}
@@ -37,59 +31,32 @@ PAIR = {"token_type", "access_token", "expires_in", "expires_on", "refresh_token
 Call = Callable[..., Awaitable[HTTPResponse]]
 
 
-class WhoAmI(Endpoint):
-    """Needs a token and tells whose it is."""
-
-    async def get(self) -> None:
-        self.answer({"name": self.principal.name, "role": self.principal.role})
+async def who_am_i(request: ApiRequest) -> Response:
+    """Need a token and tell whose it is."""
+    return json_response({"name": request.principal.name, "role": request.principal.role})
 
 
 @pytest.fixture
-async def call(accounts: AccountManager, tokens: TokenManager) -> AsyncIterator[Call]:
-    nobody = cast("Any", None)
-    parts = Parts(
-        accounts=accounts,
-        tokens=tokens,
-        events=nobody,
-        sessions=nobody,
-        snapshots=nobody,
-        scoring=nobody,
-        services=nobody,
-        batches=nobody,
-        pools=nobody,
-        statistics=nobody,
-        compute_nodes=nobody,
-        status=nobody,
-        staging=nobody,
-        ready=True,
-    )
-    settings: dict[str, Any] = {
-        PARTS: parts,
-        WEB_SETTINGS: WebSettings(max_body_bytes=10_000, max_upload_bytes=10_000),
-    }
-    routes = mount([*handlers.routes, ("/whoami", WhoAmI)], PublicEndpoint)
-    server = HTTPServer(Application(routes, **settings))
-    sock, port = bind_unused_port()
-    server.add_socket(sock)
-    client = AsyncHTTPClient(force_instance=True)
+async def call(tokens: TokenManager) -> AsyncIterator[Call]:
+    routes = LoginRoutes(tokens=tokens, lifecycle=Lifecycle(is_ready=True)).table()
+    async with served(routes, [route("/whoami", get=who_am_i)], tokens=tokens) as port:
+        client = AsyncHTTPClient(force_instance=True)
 
-    async def fetch(
-        method: str, path: str, body: object = None, token: str | None = None
-    ) -> HTTPResponse:
-        sent = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
-        return await client.fetch(
-            f"http://127.0.0.1:{port}{path}",
-            method=method,
-            body=sent,
-            headers={} if token is None else {"Authorization": f"Bearer {token}"},
-            allow_nonstandard_methods=True,
-            raise_error=False,
-        )
+        async def fetch(
+            method: str, path: str, body: object = None, token: str | None = None
+        ) -> HTTPResponse:
+            sent = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
+            return await client.fetch(
+                f"http://127.0.0.1:{port}{path}",
+                method=method,
+                body=sent,
+                headers={} if token is None else {"Authorization": f"Bearer {token}"},
+                allow_nonstandard_methods=True,
+                raise_error=False,
+            )
 
-    yield fetch
-    client.close()
-    server.stop()
-    await server.close_all_connections()
+        yield fetch
+        client.close()
 
 
 def value(response: HTTPResponse) -> Any:

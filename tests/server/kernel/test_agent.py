@@ -8,6 +8,7 @@ import pickle
 import platform
 import subprocess
 import sys
+import tempfile
 import uuid
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -59,25 +60,33 @@ class Kernel:
         )
         return str(reply["content"]["user_expressions"]["x"]["data"]["text/plain"])
 
-    def send(self, kind: str, content: dict[str, Any], buffers: list[bytes]) -> None:
+    def send(self, kind: str, content: dict[str, Any]) -> None:
         session = self.client.session
         message = session.msg(kind, {"comm_id": self.comm_id} | content)
-        session.send(self.client.shell_channel.socket, message, buffers=buffers)
+        session.send(self.client.shell_channel.socket, message)
 
     async def ask(
         self, op: str, buffers: list[bytes] | None = None, **members: Any
     ) -> tuple[dict[str, Any], list[bytes]]:
+        """Ask, with bytes in a file where there are some; give the bytes that a file got."""
         number = uuid.uuid4().hex
-        data = {"id": number, "op": op, **members}
-        self.send("comm_msg", {"data": data}, buffers or [])
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder) / "file"
+            if buffers:
+                file.write_bytes(buffers[0])
+            self.send("comm_msg", {"data": {"id": number, "op": op, "file": str(file), **members}})
+            answer = await self._answer_to(number)
+            return answer, [file.read_bytes()] if file.exists() and not buffers else []
+
+    async def _answer_to(self, number: str) -> dict[str, Any]:
         while True:
             message = await self.client.get_iopub_msg(timeout=60)
             if message["msg_type"] != "comm_msg" or message["content"]["data"]["id"] != number:
                 continue
-            answer = message["content"]["data"]
+            answer: dict[str, Any] = message["content"]["data"]
             if not answer["ok"]:
                 raise Refused(answer["error"])
-            return answer, [bytes(buffer) for buffer in message["buffers"]]
+            return answer
 
 
 @pytest_asyncio.fixture(loop_scope="module", scope="module")
@@ -89,7 +98,7 @@ async def running(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Ker
     await client.wait_for_ready(timeout=60)
     kernel = Kernel(manager, client)
     assert (await kernel.execute(_LOAD, silent=True))["status"] == "ok"
-    kernel.send("comm_open", {"target_name": TARGET, "data": {}}, [])
+    kernel.send("comm_open", {"target_name": TARGET, "data": {}})
     yield kernel
     client.stop_channels()
     await manager.shutdown_kernel(now=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,21 @@ def request_of(
     """Write a request as a client would."""
     given = [WorkspaceObject(name=name, value=value) for name, value in (inputs or {}).items()]
     return ExecuteRequest(code=code, input_parameters=given, output_parameters=outputs)
+
+
+async def set_object(session: Session, name: str, data: bytes) -> None:
+    """Set an object from its bytes."""
+    with tempfile.TemporaryDirectory() as folder:
+        source = Path(folder) / "object"
+        source.write_bytes(data)
+        await session.set_object(name, source)
+
+
+async def get_object(session: Session, name: str) -> bytes:
+    """Read an object's bytes."""
+    file = await session.get_object(name)
+    with file.stream:
+        return file.stream.read()
 
 
 @pytest.fixture(scope="session")

@@ -6,19 +6,16 @@ import os
 import textwrap
 import time
 from collections.abc import AsyncIterator
-from types import SimpleNamespace
 from typing import Any
 
 import cloudpickle
 import pytest
 from tornado.httpclient import AsyncHTTPClient
-from tornado.httpserver import HTTPServer
-from tornado.netutil import bind_sockets
-from tornado.web import Application
 
 from jupyter_mlsvc.wire.models import CreateSessionRequest, ExecuteRequest, WorkspaceObject
 from jupyter_mlsvc.wire.names import InvalidName
-from jupyter_mlsvc_server.auth.principal import Principal, Role
+from jupyter_mlsvc_server.api.sessions import SessionRoutes
+from jupyter_mlsvc_server.auth.principal import Principal
 from jupyter_mlsvc_server.sessions.errors import (
     AgentRefused,
     ExecutionNotFound,
@@ -26,12 +23,11 @@ from jupyter_mlsvc_server.sessions.errors import (
     SessionEnded,
     SessionGone,
 )
-from jupyter_mlsvc_server.sessions.handlers import routes
 from jupyter_mlsvc_server.sessions.manager import SessionManager
 from jupyter_mlsvc_server.sessions.session import Session
-from jupyter_mlsvc_server.web import PARTS, WEB_SETTINGS, Endpoint, WebSettings, mount
+from tests.serving import served, tokens_of
 
-from .conftest import Run, request_of
+from .conftest import Run, get_object, request_of, set_object
 
 pytestmark = [pytest.mark.kernel, pytest.mark.asyncio(loop_scope="module")]
 
@@ -59,8 +55,8 @@ async def test_names_are_those_of_python(session: Session) -> None:
     request = ExecuteRequest(code=code, input_parameters=given, output_parameters=[MICRO])
     result = await session.execute(request)
     assert {each.name: each.value for each in result.output_parameters} == {MU: "ndarray"}
-    await session.set_object(MICRO, cloudpickle.dumps(5))
-    assert cloudpickle.loads(await session.get_object(MICRO)) == 5
+    await set_object(session, MICRO, cloudpickle.dumps(5))
+    assert cloudpickle.loads(await get_object(session, MICRO)) == 5
     assert MU in await session.objects()
     await session.delete_object(MICRO)
     assert MU not in await session.objects()
@@ -279,28 +275,15 @@ async def test_displays_are_updated_under_their_id(session: Session) -> None:
     assert [each["type"] for each in events[:2]] == ["display_data", "update_display_data"]
 
 
-class AnnsDoor(Endpoint):
-    """A door behind which everybody is Ann."""
-
-    async def identify(self) -> Principal:
-        return Principal("ann", Role.CONTRIBUTOR)
-
-
 async def test_a_follower_of_silent_code_is_sent_signs_of_life(
     manager: SessionManager, session: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(manager, "heartbeat_interval", 0.2)
-    settings: dict[str, Any] = {
-        PARTS: SimpleNamespace(sessions=manager, ready=True),
-        WEB_SETTINGS: WebSettings(max_body_bytes=1000, max_upload_bytes=1000),
-    }
-    server = HTTPServer(Application(mount(routes, AnnsDoor), **settings))
-    (listening,) = bind_sockets(0, "127.0.0.1")
-    server.add_sockets([listening])
     execution_id = await session.start_execution(request_of("import time; time.sleep(1)"))
     path = f"/sessions/{session.id}/executions/{execution_id}/events"
-    answer = await AsyncHTTPClient().fetch(f"http://127.0.0.1:{listening.getsockname()[1]}{path}")
-    server.stop()
+    ann = {"Authorization": "Bearer of-ann"}
+    async with served(SessionRoutes(sessions=manager).table(), tokens=tokens_of("ann")) as port:
+        answer = await AsyncHTTPClient().fetch(f"http://127.0.0.1:{port}{path}", headers=ann)
     kinds = [json.loads(line)["type"] for line in answer.body.splitlines()]
     assert kinds[:2] == ["heartbeat", "heartbeat"]
     assert kinds[-1] == "result"
@@ -569,24 +552,24 @@ async def test_cancelling_an_idle_session_does_nothing(session: Session, run: Ru
 
 
 async def test_objects_travel_as_pickles(session: Session, run: Run) -> None:
-    await session.set_object("given", cloudpickle.dumps({"n": [1, 2]}))
+    await set_object(session, "given", cloudpickle.dumps({"n": [1, 2]}))
     assert "given" in await session.objects()
     await run("given['n'].append(3)")
-    assert cloudpickle.loads(await session.get_object("given")) == {"n": [1, 2, 3]}
+    assert cloudpickle.loads(await get_object(session, "given")) == {"n": [1, 2, 3]}
     await session.delete_object("given")
     assert "given" not in await session.objects()
 
 
 async def test_an_object_that_is_not_there_is_not_found(session: Session) -> None:
     with pytest.raises(ObjectNotFound):
-        await session.get_object("nothing_here")
+        await get_object(session, "nothing_here")
     with pytest.raises(ObjectNotFound):
         await session.delete_object("nothing_here")
 
 
 async def test_bytes_that_are_no_pickle_are_refused(session: Session) -> None:
     with pytest.raises(AgentRefused):
-        await session.set_object("bad", b"no pickle")
+        await set_object(session, "bad", b"no pickle")
 
 
 async def test_files_that_the_code_touched_are_told(run: Run) -> None:

@@ -35,7 +35,7 @@ from jupyter_mlsvc_server.sessions.errors import (
 from jupyter_mlsvc_server.sessions.manager import SessionManager
 from jupyter_mlsvc_server.sessions.session import Session
 
-from .conftest import Run, make_manager, request_of
+from .conftest import Run, get_object, make_manager, request_of, set_object
 from .test_execution import until
 
 R = CreateSessionRequest(name="shared", runtime_type="R")
@@ -369,15 +369,16 @@ async def test_an_output_that_is_not_there_and_a_bad_input_are_told(run: Run) ->
 async def test_objects_are_listed_read_written_and_deleted(session: Session, run: Run) -> None:
     await run("rm(list = ls()); fit <- lm(mpg ~ wt, mtcars); .hidden <- 1; f <- function(x) x")
     assert await session.objects() == ["f", "fit"]
-    data = await session.get_object("fit")
+    data = await get_object(session, "fit")
     assert gzip.decompress(data).startswith(b"RDX3")
-    await session.set_object("copy.of.fit", data)
+    await set_object(session, "copy.of.fit", data)
     assert values_of(await run("same <- all.equal(fit, copy.of.fit)", outputs=["same"]))["same"]
     await session.delete_object("fit")
     assert await session.objects() == ["copy.of.fit", "f", "same"]
-    for call in (session.get_object, session.delete_object):
-        with pytest.raises(ObjectNotFound):
-            await call("fit")
+    with pytest.raises(ObjectNotFound):
+        await session.get_object("fit")
+    with pytest.raises(ObjectNotFound):
+        await session.delete_object("fit")
 
 
 @pytest.mark.parametrize(
@@ -397,20 +398,20 @@ async def test_an_object_is_taken_as_r_writes_it(session: Session, run: Run, wri
     await run(f"x <- data.frame(a = 1:2, b = c('x', 'é')); {writing}; rm(x)")
     file = await session.open_file("bytes")
     with file.stream:
-        await session.set_object("x", file.stream.read())
+        await set_object(session, "x", file.stream.read())
     assert values_of(await run("", outputs=["x"])) == {"x": {"a": [1, 2], "b": ["x", "é"]}}
 
 
 async def test_bytes_that_are_none_of_rs_are_refused(session: Session) -> None:
     for data in (b"not R", b"", b"RDX3\nX\n", gzip.compress(b"x"), b"\x80\x05N."):
         with pytest.raises(AgentRefused, match=r"save\(\), saveRDS\(\) or serialize\(\)"):
-            await session.set_object("x", data)
+            await set_object(session, "x", data)
 
 
 async def test_what_belongs_to_the_process_is_not_given_away(session: Session, run: Run) -> None:
     await run("con <- file('con.txt', 'w')")
     with pytest.raises(AgentRefused, match="con is a connection"):
-        await session.get_object("con")
+        await get_object(session, "con")
     await run("close(con); rm(con)")
 
 

@@ -200,7 +200,7 @@ async def test_other_versions_are_told_and_a_newer_r_is_refused(
             manifest.workspace, r_version=version, packages={"IRkernel": "0.1", "nowhere": "2.0"}
         )
         request = {"workspace": msgspec.to_builtins(workspace)}
-        answer, _ = await session.call_agent("check", request)
+        answer = await session.call_agent("check", request)
         warnings: list[str] = answer["warnings"]
         return warnings
 
@@ -219,7 +219,7 @@ async def test_the_same_versions_are_not_told(
     workspace = msgspec.to_builtins(manifest.workspace)
     # R writes 0.1-3, the version that the authors of many packages give, as 0.1.3.
     assert any("-" in version for version in workspace["packages"].values())
-    answer, _ = await session.call_agent("check", {"workspace": workspace})
+    answer = await session.call_agent("check", {"workspace": workspace})
     assert answer["warnings"] == []
 
 

@@ -75,15 +75,13 @@ class Watched:
         self.meanwhile: Callable[[], Awaitable[None]] = nothing
         self.claims: dict[str, str] = {}
 
-    async def call_agent(
-        self, op: str, data: dict[str, Any], buffers: list[bytes] | None = None
-    ) -> tuple[dict[str, Any], list[bytes]]:
-        answer, blobs = await self.session.call_agent(op, data, buffers)
+    async def call_agent(self, op: str, data: dict[str, Any]) -> dict[str, Any]:
+        answer = await self.session.call_agent(op, data)
         if op == "capture":
             await self.meanwhile()
             self.written = sorted(await asyncio.to_thread(names_in, data["staging"] + "/buffers"))
             answer["report"]["marks"] |= self.claims
-        return answer, blobs
+        return answer
 
 
 @pytest_asyncio.fixture(loop_scope="module")

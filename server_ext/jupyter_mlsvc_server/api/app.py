@@ -1,0 +1,168 @@
+"""The ASGI application: every request but the scoring calls that ``score`` takes first."""
+
+from __future__ import annotations
+
+import http
+import logging
+import uuid
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+from starlette.requests import ClientDisconnect
+from starlette.responses import Response
+from starlette.types import Message, Receive, Scope, Send
+
+from jupyter_mlsvc.wire.names import InvalidName
+from jupyter_mlsvc_server.api.authentication import Authentication
+from jupyter_mlsvc_server.api.lifecycle import Lifecycle
+from jupyter_mlsvc_server.api.request import ApiRequest, ApiSettings, path_of
+from jupyter_mlsvc_server.api.responses import CORS_HEADERS, HEADERS, REQUEST_ID, error_response
+from jupyter_mlsvc_server.api.routing import Match, Operation, Router, Routes
+from jupyter_mlsvc_server.errors import BadRequest, MlsvcServerError, NotFound
+
+_METHODS: Final = frozenset({"GET", "HEAD", "POST", "DELETE", "PATCH", "PUT", "OPTIONS"})
+
+
+def _raw(headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
+    return [(name.lower().encode(), value.encode("latin-1")) for name, value in headers.items()]
+
+
+_DEFAULT_HEADERS: Final = _raw(HEADERS)
+_CORS_HEADERS: Final = _raw(CORS_HEADERS)
+
+_log = logging.getLogger("jupyter_mlsvc_server")
+
+
+class MethodNotAllowed(MlsvcServerError):
+    """The path is there, but not with this method."""
+
+    status = 405
+
+
+class _Fault(MlsvcServerError):
+    """A failure of the server's own; a message would tell too much."""
+
+
+class ApiApp:
+    """Answers requests by the tables of routes.
+
+    Parameters
+    ----------
+    tables
+        Routes of all nouns.
+    any_case_paths
+        Whether paths match in any case.
+    """
+
+    def __init__(
+        self,
+        *,
+        tables: Iterable[Routes],
+        authentication: Authentication,
+        lifecycle: Lifecycle,
+        settings: ApiSettings,
+        any_case_paths: bool = False,
+    ) -> None:
+        self._router = Router(tables, any_case=any_case_paths)
+        self._authentication = authentication
+        self._lifecycle = lifecycle
+        self._settings = settings
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request."""
+        scope["state"].setdefault("request_id", uuid.uuid4().hex)
+        match = self._router.find(path_of(scope))
+        operation = _operation(scope["method"], match)
+        request = ApiRequest(scope, receive, operation=operation, settings=self._settings)
+        send = self._with_headers(request, send)
+        try:
+            async with request.ended:
+                response = await self._answer(request, operation, match)
+                await response(scope, receive, send)
+        except ClientDisconnect:
+            where = (request.method, request.path, request.id)
+            _log.info("%s %s: the client went away (request %s)", *where)
+
+    async def _answer(
+        self, request: ApiRequest, operation: Operation, match: Match | None
+    ) -> Response:
+        try:
+            if request.method == "OPTIONS":
+                # A browser's preflight, which never has a token.
+                response = Response(status_code=204)
+            else:
+                response = await self._run(request, operation, match)
+        except ClientDisconnect:
+            raise
+        except Exception as error:  # noqa: BLE001  # whatever it is, the caller gets an answer
+            response = self._error_response(request, error)
+        if not await request.skip_body():
+            response.headers["Connection"] = "close"
+        return response
+
+    async def _run(
+        self, request: ApiRequest, operation: Operation, match: Match | None
+    ) -> Response:
+        if request.method not in _METHODS:
+            raise MethodNotAllowed(f"{_phrase(405)}.")
+        if operation.needs_ready:
+            self._lifecycle.require_ready()
+        if not operation.is_public:
+            request.principal = await self._authentication.identify(request)
+        if operation.checks_body:
+            request.check_body_headers()
+        if match is None:
+            raise NotFound(f"There is no {request.method} {request.path} here.")
+        return await operation.verb(request, **match.decoded_parameters())
+
+    # --- answers -----------------------------------------------------------------------------
+
+    def _error_response(self, request: ApiRequest, error: Exception) -> Response:
+        where = (request.method, request.path)
+        if isinstance(error, InvalidName):
+            error = BadRequest(str(error))
+        if not isinstance(error, MlsvcServerError):
+            _log.error("%s %s failed (request %s)", *where, request.id, exc_info=error)
+            error = _Fault("")
+        else:
+            level = logging.WARNING if error.status >= 500 else logging.INFO
+            _log.log(level, "%s %s: %s (request %s)", *where, error, request.id)
+        return error_response(error, request.id)
+
+    def _with_headers(self, request: ApiRequest, send: Send) -> Send:
+        """Add to the answer what all answers have."""
+        added = [*_raw({REQUEST_ID: request.id}), *self._cors_headers(request)]
+
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                own = message["headers"]
+                given = {each[0] for each in own}
+                common = [each for each in _DEFAULT_HEADERS if each[0] not in given]
+                message["headers"] = [*common, *added, *own]
+            await send(message)
+
+        return send_with_headers
+
+    def _cors_headers(self, request: ApiRequest) -> list[tuple[bytes, bytes]]:
+        origin = request.headers.get("origin")
+        if origin is None or not ({origin, "*"} & self._settings.cors_origins):
+            return []
+        return [*_raw({"Access-Control-Allow-Origin": origin}), *_CORS_HEADERS]
+
+
+async def _not_allowed(_: ApiRequest, **_parameters: str) -> Response:
+    raise MethodNotAllowed(f"{_phrase(405)}.")
+
+
+_NOT_ALLOWED: Final = Operation(_not_allowed)
+
+
+def _operation(method: str, match: Match | None) -> Operation:
+    if match is None:
+        return _NOT_ALLOWED
+    # HEAD is answered as GET is; the HTTP server leaves the body out.
+    return match.route.operations.get("GET" if method == "HEAD" else method, _NOT_ALLOWED)
+
+
+def _phrase(status: int) -> str:
+    return http.HTTPStatus(status).phrase

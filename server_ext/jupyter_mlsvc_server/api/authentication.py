@@ -1,0 +1,93 @@
+"""Finding out who asks, for every operation alike."""
+
+from __future__ import annotations
+
+from typing import Protocol
+from urllib.parse import unquote
+
+from jupyter_mlsvc_server.api.request import ApiRequest
+from jupyter_mlsvc_server.auth.hosts import Hosts
+from jupyter_mlsvc_server.auth.principal import Principal, Role
+from jupyter_mlsvc_server.errors import BadRequest, NotAuthenticated, Unauthorized
+from jupyter_mlsvc_server.formats.host import SECRET_HEADER, USER_HEADER
+
+
+class Tokens(Protocol):
+    """Knows whose a token is."""
+
+    async def principal_of(self, access_token: str) -> Principal:
+        """Return whose access token it is, or raise ``Unauthorized``."""
+
+
+class Authentication:
+    """Takes the word of a bearer token, or of the host that runs this server.
+
+    Parameters
+    ----------
+    tokens
+        Verifies tokens.
+    hosts
+        Hosts that are believed over the network as well.
+    """
+
+    def __init__(self, tokens: Tokens, hosts: Hosts | None = None) -> None:
+        self._tokens = tokens
+        self._hosts = hosts
+
+    async def identify(self, request: ApiRequest) -> Principal:
+        """Return who asks.
+
+        Raises
+        ------
+        Unauthorized
+            Nobody is known, or the token is not valid.
+        """
+        if (user := request.headers.get(USER_HEADER)) is not None:
+            name = _user_name(user)
+            if request.is_from_host:
+                return Principal(name=name, role=Role.OWNER)
+            if (secret := request.headers.get(SECRET_HEADER)) is not None:
+                return self._asked_for_by_host(name, secret)
+        token = bearer_token(request.headers.get("authorization", ""))
+        if token is None:
+            raise nobody_known(token_was_sent=False)
+        return await self._tokens.principal_of(token)
+
+    def is_host(self, request: ApiRequest) -> bool:
+        """Return whether a host asks, for itself or for somebody."""
+        secret = request.headers.get(SECRET_HEADER)
+        is_known = secret is not None and self._hosts is not None and self._hosts.knows(secret)
+        return request.is_from_host or is_known
+
+    def _asked_for_by_host(self, name: str, secret: str) -> Principal:
+        if self._hosts is None or not self._hosts.may_ask_for(secret, name):
+            raise UnknownHost(name)
+        return Principal(name=name, role=self._hosts.role)
+
+
+class UnknownHost(Unauthorized):
+    """A secret of a host that is not known, or not for the name."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"The secret of this Jupyter server does not let it ask for {name!r} here. Compare "
+            "MlsvcExtension.host_secret_file with MlsvcApp.hosts_file of the server."
+        )
+
+
+def bearer_token(authorization: str) -> str | None:
+    """Read the bearer token from the value of an Authorization header, if it has one."""
+    scheme, _, token = authorization.partition(" ")
+    return token.strip() if scheme.lower() == "bearer" and token.strip() else None
+
+
+def nobody_known(*, token_was_sent: bool) -> Unauthorized:
+    """Make the error for a caller who could not be identified."""
+    return NotAuthenticated(token_was_sent=token_was_sent)
+
+
+def _user_name(header: str) -> str:
+    try:
+        return unquote(header, errors="strict")
+    except UnicodeDecodeError:
+        raise BadRequest(f"The header {USER_HEADER} is not UTF-8.") from None

@@ -1,0 +1,139 @@
+"""The HTTP server: listening sockets, and what their connections share."""
+
+from __future__ import annotations
+
+import asyncio
+import http
+import itertools
+import logging
+import secrets
+import socket
+import ssl
+import time
+from email.utils import formatdate
+from typing import Final
+
+from starlette.types import ASGIApp
+from uvicorn.config import Config
+from uvicorn.server import ServerState
+
+from jupyter_mlsvc_server.api.head_cache import HeadCache
+from jupyter_mlsvc_server.api.protocol import Limits, Protocol
+from jupyter_mlsvc_server.api.responses import HEADERS, REQUEST_ID
+from jupyter_mlsvc_server.api.score import ScoreEntry
+from jupyter_mlsvc_server.errors import MlsvcServerError
+
+_BACKLOG: Final = 2048
+
+
+class HttpServer:
+    """Serves an ASGI application, and calls of services beside it, on any number of sockets.
+
+    Made in a running event loop.
+
+    Parameters
+    ----------
+    app
+        Answers all requests but plain calls. It answers its own errors, too.
+    score
+        Takes plain calls.
+    limits
+        What clients may do.
+    log
+        Where refusals are written.
+    look_seconds
+        Seconds between two looks at how long connections have been silent.
+    """
+
+    def __init__(
+        self,
+        *,
+        app: ASGIApp,
+        score: ScoreEntry,
+        limits: Limits,
+        log: logging.Logger,
+        look_seconds: float = 1.0,
+    ) -> None:
+        self.score = score
+        self.limits = limits
+        self.log = log
+        self.loop = asyncio.get_running_loop()
+        self.config = Config(
+            app, interface="asgi3", ws="none", lifespan="off", log_config=None, proxy_headers=False
+        )
+        self.config.load()
+        self.state = ServerState()
+        self.heads = HeadCache()
+        self.now = 0.0
+        """Seconds of the loop's clock, to a second."""
+        self.beginnings: dict[int, bytes] = {}
+        """Of answers to calls, by their status, up to the request's id."""
+        self._prefix = secrets.token_hex(12).encode()
+        self._numbers = itertools.count(secrets.randbits(16))
+        self._look_seconds = look_seconds
+        self._servers: list[asyncio.Server] = []
+        self._looking: asyncio.Task[None] | None = None
+
+    async def open(self, listening: socket.socket, *, tls: ssl.SSLContext | None = None) -> None:
+        """Serve on a bound socket, which is closed with the server."""
+        listening.setblocking(False)
+        if self._looking is None:
+            self._renew()
+            self._looking = self.loop.create_task(self._look())
+        server = await self.loop.create_server(
+            lambda: Protocol(self), sock=listening, ssl=tls, backlog=_BACKLOG
+        )
+        self._servers.append(server)
+
+    async def close(self) -> None:
+        """Stop listening, end all connections, and wait for the application; may be repeated."""
+        for server in self._servers:
+            server.close()
+        self._servers.clear()
+        for connection in self.connections:
+            connection.transport.abort()
+        if self._looking is not None:
+            self._looking.cancel()
+            self._looking = None
+        # A turn of the loop tells the application that its clients are gone.
+        await asyncio.sleep(0)
+        tasks = [*self.state.tasks]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    @property
+    def connections(self) -> list[Protocol]:
+        """Those that are open."""
+        return [each for each in self.state.connections if isinstance(each, Protocol)]
+
+    def next_id(self) -> bytes:
+        """Make an id for a request."""
+        return b"%b%08x" % (self._prefix, next(self._numbers) & 0xFFFFFFFF)
+
+    def log_refusal(
+        self, method: str, url: bytes, error: MlsvcServerError, request_id: str
+    ) -> None:
+        """Log in a line what was answered with an error."""
+        level = logging.WARNING if error.status >= 500 else logging.INFO
+        if self.log.isEnabledFor(level):
+            path = url.partition(b"?")[0].decode("latin-1")
+            self.log.log(level, "%s %s: %s (request %s)", method, path, error, request_id)
+
+    async def _look(self) -> None:
+        while True:
+            await asyncio.sleep(self._look_seconds)
+            self._renew()
+            for connection in self.connections:
+                connection.look(self.now)
+
+    def _renew(self) -> None:
+        self.now = self.loop.time()
+        date = formatdate(time.time(), usegmt=True)
+        self.state.default_headers = [(b"date", date.encode())]
+        common = "".join(f"{name}: {value}\r\n" for name, value in HEADERS.items())
+        headers = f"{common}Date: {date}\r\n{REQUEST_ID}: "
+        self.beginnings = {
+            status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n{headers}".encode()
+            for status in http.HTTPStatus
+        }

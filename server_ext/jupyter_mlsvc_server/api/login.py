@@ -1,0 +1,55 @@
+"""Routes of login, renewal and revocation, and of who asks."""
+
+from __future__ import annotations
+
+from starlette.responses import Response
+
+from jupyter_mlsvc._version import __version__
+from jupyter_mlsvc.wire.models import LoginRequest, RenewTokenRequest, UserResponse
+from jupyter_mlsvc_server.api.lifecycle import Lifecycle
+from jupyter_mlsvc_server.api.request import ApiRequest
+from jupyter_mlsvc_server.api.responses import json_response
+from jupyter_mlsvc_server.api.routing import Routes, public, route
+from jupyter_mlsvc_server.auth.tokens import TokenManager
+
+
+class LoginRoutes:
+    """Trades names and passwords for tokens; who has a refresh token needs no other."""
+
+    def __init__(self, *, tokens: TokenManager, lifecycle: Lifecycle) -> None:
+        self._tokens = tokens
+        self._lifecycle = lifecycle
+
+    def table(self) -> Routes:
+        """Return the routes."""
+        return [
+            route("/login", post=public(self.login)),
+            route("/login/refreshToken", post=public(self.renew), delete=public(self.revoke)),
+            route("/user", get=self.user),
+        ]
+
+    async def login(self, request: ApiRequest) -> Response:
+        """Answer a pair of tokens (200, contract: login)."""
+        form = await request.parse(LoginRequest)
+        return json_response(await self._tokens.login(form.username, form.password))
+
+    async def renew(self, request: ApiRequest) -> Response:
+        """Answer the next pair (200, contract: renewToken)."""
+        form = await request.parse(RenewTokenRequest)
+        return json_response(await self._tokens.renew(form.refresh_token))
+
+    async def revoke(self, request: ApiRequest) -> Response:
+        """Make a pair invalid at once (200, contract: revokeRefreshToken)."""
+        return json_response(await self._tokens.revoke(request.required_query("refreshToken")))
+
+    async def user(self, request: ApiRequest) -> Response:
+        """Answer the caller's name and role, and what server this is (our addition)."""
+        principal = request.principal
+        return json_response(
+            UserResponse(
+                name=principal.name,
+                role=principal.role.value,
+                server_version=__version__,
+                public_url=self._lifecycle.public_url,
+            )
+        )

@@ -1,0 +1,266 @@
+"""A request, as the verbs see it: who asks, what for, and the body."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Final, TypeVar
+from urllib.parse import parse_qsl
+
+import msgspec
+from starlette.datastructures import Headers
+from starlette.requests import ClientDisconnect
+from starlette.types import Receive, Scope
+
+from jupyter_mlsvc.wire.json_text import UnreadableJson, decode_json, is_blank
+from jupyter_mlsvc.wire.members import UnknownMember, known_members
+from jupyter_mlsvc_server.api.content_coding import BodyDecoder, charset_problem, codings_of
+from jupyter_mlsvc_server.api.responses import body_too_large, until_disconnect
+from jupyter_mlsvc_server.api.routing import Operation
+from jupyter_mlsvc_server.auth.principal import Principal
+from jupyter_mlsvc_server.errors import BadRequest
+
+T = TypeVar("T")
+
+_decode: Final = msgspec.json.Decoder().decode
+
+_MAX_LENGTH_DIGITS: Final = 18
+_LARGE_BYTES: Final = 2**20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApiSettings:
+    """Limits and policies that count for all operations; sizes in bytes."""
+
+    max_body_bytes: int
+    max_upload_bytes: int
+    cors_origins: frozenset[str] = field(default_factory=frozenset)
+    lenient_json: bool = True
+
+
+class ApiRequest:
+    """A request that an operation answers.
+
+    The body is read when a verb asks for it. What a verb does not read is skipped.
+
+    Attributes
+    ----------
+    principal
+        Who asks. Operations that need no credentials have nobody.
+    ended
+        What is to be closed or removed once the request has been answered, or its client is gone.
+    """
+
+    def __init__(
+        self, scope: Scope, receive: Receive, *, operation: Operation, settings: ApiSettings
+    ) -> None:
+        self.method: str = scope["method"]
+        self.headers = Headers(scope=scope)
+        self.id: str = scope["state"]["request_id"]
+        self.path = path_of(scope)
+        self.is_from_host = bool(scope["state"].get("is_host"))
+        self.settings = settings
+        self.ended = contextlib.AsyncExitStack()
+        self._query_string: bytes = scope["query_string"]
+        self._principal: Principal | None = None
+        self._receive = receive
+        self._operation = operation
+        self._limit = (
+            settings.max_upload_bytes if operation.takes_upload else settings.max_body_bytes
+        )
+        self._content_length = _content_length(self.headers)
+        self._is_chunked = "transfer-encoding" in self.headers
+        self._is_expecting = self.headers.get("expect", "").lower() == "100-continue"
+        self._received = 0
+        self._is_whole = not (self._content_length or self._is_chunked)
+
+    @property
+    def principal(self) -> Principal:
+        """Who asks."""
+        assert self._principal is not None
+        return self._principal
+
+    @principal.setter
+    def principal(self, principal: Principal) -> None:
+        self._principal = principal
+
+    # --- query -------------------------------------------------------------------------------
+
+    def query(self, name: str, default: str = "") -> str:
+        """Return one query argument, in whatever case its name is written.
+
+        Raises
+        ------
+        BadRequest
+            It is not UTF-8.
+        """
+        values = self._query_values(name)
+        return (values[-1] if values else "") or default
+
+    def required_query(self, name: str) -> str:
+        """Return a query argument that has to be there.
+
+        Raises
+        ------
+        BadRequest
+            It is missing, or not UTF-8.
+        """
+        values = self._query_values(name)
+        if not values:
+            raise BadRequest(f"The query argument {name!r} is missing.")
+        return values[-1]
+
+    def _query_values(self, name: str) -> list[str]:
+        text = self._query_string.decode("latin-1")
+        pairs = parse_qsl(text, keep_blank_values=True, encoding="latin-1")
+        return [_query_text(name, value) for key, value in pairs if key.lower() == name.lower()]
+
+    # --- body --------------------------------------------------------------------------------
+
+    async def body(self) -> bytes:
+        """Read the whole body; raises as :meth:`pieces`."""
+        pieces = [piece async for piece in self.pieces()]
+        if self._received > _LARGE_BYTES:
+            # Python lets others run while it joins as much.
+            return await asyncio.to_thread(b"".join, pieces)
+        return b"".join(pieces)
+
+    async def parse(self, kind: type[T]) -> T:
+        """Read the body as JSON of a kind; an empty body and ``null`` count as ``{}``.
+
+        Raises
+        ------
+        BadRequest
+            Not JSON, or a member is missing, unknown or of the wrong type; the message names it.
+        MlsvcServerError
+            As :meth:`pieces`.
+        """
+        body, is_lenient = await self.body(), self.settings.lenient_json
+        try:
+            data = {} if is_blank(body) else decode_json(body, _decode, is_lenient=is_lenient)
+            data = {} if data is None else known_members(kind, data, is_lenient=is_lenient)
+            return msgspec.convert(data, kind)
+        except msgspec.ValidationError as error:
+            raise BadRequest(f"The request body does not fit: {error}.") from None
+        except UnknownMember as error:
+            raise BadRequest(f"The request body does not fit: {error}") from None
+        except UnreadableJson as error:
+            raise BadRequest(f"The request body is not valid JSON: {error}.") from None
+
+    async def pieces(self) -> AsyncIterator[bytes]:
+        """Read the body piece by piece, decoded.
+
+        Raises
+        ------
+        PayloadTooLarge
+            It is over the limit.
+        UnsupportedMediaType
+            It is in a coding or a charset that is not read here.
+        BadRequest
+            It can't be decoded.
+        ClientDisconnect
+            The client went away.
+        """
+        self.check_body_headers()
+        codings = codings_of(self.headers.get("content-encoding", ""))
+        decoder = BodyDecoder(codings, self._limit) if codings else None
+        async for chunk in self._chunks():
+            if decoder is None:
+                yield chunk
+                continue
+            decoded = decoder.feed(chunk)
+            while (piece := await asyncio.to_thread(next, decoded, None)) is not None:
+                yield piece
+        if decoder is not None:
+            decoder.finish()
+
+    def check_body_headers(self) -> None:
+        """Raise what the headers tell is wrong with the body.
+
+        Raises
+        ------
+        PayloadTooLarge, UnsupportedMediaType
+            As :meth:`pieces`.
+        """
+        if self._content_length > self._limit:
+            raise body_too_large(self._limit)
+        if self._operation.reads_text:
+            problem = charset_problem(self.headers.get("content-type", ""))
+            if problem is not None:
+                raise problem
+        codings_of(self.headers.get("content-encoding", ""))
+
+    async def _chunks(self) -> AsyncIterator[bytes]:
+        while not self._is_whole:
+            chunk = await self._chunk()
+            if self._received > self._limit:
+                raise body_too_large(self._limit)
+            yield chunk
+
+    async def _chunk(self) -> bytes:
+        message = await self._receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        self._is_expecting = False
+        self._is_whole = not message.get("more_body", False)
+        chunk: bytes = message.get("body", b"")
+        self._received += len(chunk)
+        return chunk
+
+    async def skip_body(self) -> bool:
+        """Read what is left of a short body; returns whether nothing of it is left.
+
+        An answer before the end of the body closes the connection: what the client sent last may
+        then cost it the answer, and what it sends next fails. Who sends pieces, or waits for leave
+        to send, is told at once.
+        """
+        is_long = self._is_chunked or self._content_length > self._limit
+        if not self._is_whole and (is_long or self._is_expecting):
+            return False
+        while not self._is_whole:
+            await self._chunk()
+        return True
+
+    # --- the client --------------------------------------------------------------------------
+
+    async def answer_or_gone(self, answer: Awaitable[T], when_gone: Callable[[], object]) -> T:
+        """Wait for an answer, and call a function if the client goes away before it is there.
+
+        Raises
+        ------
+        ClientDisconnect
+            It went away.
+        """
+        waiting = asyncio.ensure_future(answer)
+        watching = asyncio.ensure_future(until_disconnect(self._receive))
+        try:
+            await asyncio.wait({waiting, watching}, return_when=asyncio.FIRST_COMPLETED)
+            if waiting.done():
+                return waiting.result()
+            when_gone()
+            raise ClientDisconnect
+        finally:
+            watching.cancel()
+            waiting.cancel()
+            await asyncio.gather(waiting, watching, return_exceptions=True)
+
+
+def path_of(scope: Scope) -> str:
+    """Return the path as it was sent, percent-encoded."""
+    raw: bytes = scope["raw_path"]
+    return raw.decode("latin-1")
+
+
+def _content_length(headers: Headers) -> int:
+    text = headers.get("content-length", "0")
+    # As many digits as tell that it is too much: Python reads no number of thousands of them.
+    return int(text[:_MAX_LENGTH_DIGITS]) if text.isascii() and text.isdigit() else 0
+
+
+def _query_text(name: str, value: str) -> str:
+    try:
+        return value.encode("latin-1").decode().strip()
+    except UnicodeDecodeError:
+        raise BadRequest(f"The query argument {name!r} is not UTF-8.") from None

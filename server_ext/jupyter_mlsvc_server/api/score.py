@@ -1,0 +1,174 @@
+"""Calls of services: the one entry, for those that the protocol takes itself and for the others.
+
+A plain call (:class:`~.head_cache.CallHead`) of somebody whose token is known goes from the
+protocol straight to the engine. Every other call comes through the application to
+:meth:`ScoreEntry.consume`: bad tokens, encoded or large bodies, whatever is to be refused.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from typing import Final, Protocol
+from urllib.parse import unquote_to_bytes
+
+from starlette.responses import Response
+
+from jupyter_mlsvc_server.api.authentication import bearer_token
+from jupyter_mlsvc_server.api.content_coding import charset_problem
+from jupyter_mlsvc_server.api.head_cache import CallHead
+from jupyter_mlsvc_server.api.request import ApiRequest
+from jupyter_mlsvc_server.api.responses import CORS_HEADERS, bytes_response
+from jupyter_mlsvc_server.auth.policy import Action, may, require
+from jupyter_mlsvc_server.auth.principal import Principal, Role
+from jupyter_mlsvc_server.errors import MlsvcServerError
+from jupyter_mlsvc_server.scoring.definition import DefinitionKey
+from jupyter_mlsvc_server.scoring.engine import ScoringAnswer
+from jupyter_mlsvc_server.scoring.request import Ended, PendingRequest
+
+_CALL: Final = re.compile(rb"/api/([^/?]+)/([^/?]+)/?(?:\?.*)?", re.DOTALL)
+_CALL_IN_ANY_CASE: Final = re.compile(_CALL.pattern, re.DOTALL | re.IGNORECASE)
+_NOT_PLAIN: Final = frozenset({b"content-encoding", b"expect", b"transfer-encoding", b"upgrade"})
+_CORS: Final = "".join(f"{name}: {value}\r\n" for name, value in CORS_HEADERS.items()).encode()
+
+_CONSUMERS: Final = tuple(role for role in Role if may(Principal("", role), Action.CONSUME, None))
+"""Roles that may call services."""
+
+_REJECTED: Final = frozenset({400, 413, 415})
+_PATHS_KEPT: Final = 10_000
+_LONGEST_KEPT: Final = 2**10
+
+
+class Tokens(Protocol):
+    """Remembers whose tokens are good."""
+
+    def recall(self, access_token: str) -> Principal | None:
+        """Tell whose token it is, where that is known at once."""
+
+
+class Engine(Protocol):
+    """What of an engine answers calls; as those of ``ScoringEngine``."""
+
+    def submit(self, key: DefinitionKey, body: bytes, ended: Ended) -> PendingRequest:
+        """Answer one request through a callback, which may come at once."""
+
+    async def consume(self, name: str, version: str, body: bytes) -> ScoringAnswer:
+        """Answer one request."""
+
+    def reject(self, name: str, version: str) -> None:
+        """Count a request that was refused for how it was sent."""
+
+
+class ScoreEntry:
+    """Takes calls of services.
+
+    Parameters
+    ----------
+    tokens
+        Knows whose tokens are good.
+    engine
+        Runs services.
+    max_body_bytes
+        Largest body of a call.
+    cors_origins
+        Whose pages may call; ``*`` stands for anybody's.
+    any_case_paths
+        Whether the literal parts of paths may be in any case.
+    """
+
+    def __init__(
+        self,
+        *,
+        tokens: Tokens,
+        engine: Engine,
+        max_body_bytes: int,
+        cors_origins: Iterable[str] = (),
+        any_case_paths: bool = False,
+    ) -> None:
+        self.submit = engine.submit
+        """Runs a call; its callback gets the answer, or the error that there is instead."""
+        self._engine = engine
+        self._tokens = tokens
+        self._max_body_bytes = max_body_bytes
+        self._origins = frozenset(cors_origins)
+        self._pattern = _CALL_IN_ANY_CASE if any_case_paths else _CALL
+        self._paths: dict[bytes, DefinitionKey | None] = {}
+
+    def key_of(self, url: bytes) -> DefinitionKey | None:
+        """Read which service a path calls; None where it calls none."""
+        try:
+            return self._paths[url]
+        except KeyError:
+            if len(self._paths) >= _PATHS_KEPT:
+                self._paths.clear()
+            key = self._read_key(url)
+            if len(url) <= _LONGEST_KEPT:
+                self._paths[url] = key
+            return key
+
+    def _read_key(self, url: bytes) -> DefinitionKey | None:
+        found = self._pattern.fullmatch(url)
+        if found is None:
+            return None
+        try:
+            name, version = (unquote_to_bytes(part).decode() for part in found.groups())
+        except UnicodeDecodeError:
+            return None  # the application knows what to say
+        return DefinitionKey(name, version)
+
+    def read(self, url: bytes, headers: Sequence[tuple[bytes, bytes]]) -> CallHead | None:
+        """Read the head of a ``POST``; None where it is no plain call.
+
+        Parameters
+        ----------
+        url
+            The target, as it was sent.
+        headers
+            With names in lower case.
+        """
+        key = self.key_of(url)
+        if key is None:
+            return None
+        token = length = origin = None
+        for name, value in headers:
+            if name == b"authorization":
+                if token is not None:
+                    return None
+                token = bearer_token(value.decode("latin-1"))
+            elif name == b"content-length":
+                length = int(value)
+            elif name == b"origin":
+                origin = value
+            elif name in _NOT_PLAIN or (name == b"content-type" and _has_problem(value)):
+                return None
+        if token is None or length is None or length > self._max_body_bytes:
+            return None
+        return CallHead(key, url, token, length, origin)
+
+    def admits(self, token: str) -> bool:
+        """Whether a token is known, at this moment, to let one call services."""
+        principal = self._tokens.recall(token)
+        return principal is not None and principal.role in _CONSUMERS
+
+    async def consume(self, request: ApiRequest, name: str, version: str) -> Response:
+        """Answer a call that came through the application (contract: ``consumeWebService``)."""
+        require(request.principal, Action.CONSUME, None, "consume services")
+        try:
+            body = await request.body()
+        except MlsvcServerError as error:
+            if error.status in _REJECTED:
+                self._engine.reject(name, version)
+            raise
+        answering = self._engine.consume(name, version, body)
+        answer = await request.answer_or_gone(answering, lambda: None)
+        return bytes_response(answer.body, "application/json", status=answer.status)
+
+    def cors_headers(self, origin: bytes) -> bytes:
+        """Give the headers of an answer to a page, as they are written."""
+        if {origin.decode("latin-1"), "*"} & self._origins:
+            return b"Access-Control-Allow-Origin: %b\r\n%b" % (origin, _CORS)
+        return b""
+
+
+def _has_problem(content_type: bytes) -> bool:
+    return charset_problem(content_type.decode("latin-1")) is not None

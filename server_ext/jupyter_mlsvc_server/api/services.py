@@ -1,0 +1,220 @@
+"""Routes of services: publish, describe, change and delete them; ``score`` calls them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from starlette.responses import Response
+
+from jupyter_mlsvc.wire.models import (
+    CreateOrUpdateServicePoolRequest,
+    PublishCheckRequest,
+    PublishWebServiceRequest,
+    in_both_spellings,
+)
+from jupyter_mlsvc.wire.service_openapi import service_openapi
+from jupyter_mlsvc.wire.swagger import BATCH_STATES, service_document
+from jupyter_mlsvc_server.api.forms import FormUploads
+from jupyter_mlsvc_server.api.request import ApiRequest
+from jupyter_mlsvc_server.api.responses import indented_json, json_response
+from jupyter_mlsvc_server.api.routing import Routes, route, upload
+from jupyter_mlsvc_server.batches.manager import BatchManager
+from jupyter_mlsvc_server.errors import BadRequest
+from jupyter_mlsvc_server.scoring.compute_nodes import ComputeNodes
+from jupyter_mlsvc_server.services.manager import ServiceManager
+from jupyter_mlsvc_server.services.pools import PoolManager
+from jupyter_mlsvc_server.services.realtime import RealtimeRequest
+from jupyter_mlsvc_server.services.statistics import ServiceStatisticsReporter
+
+
+class ServiceRoutes:
+    """Manages service versions and tells what they are."""
+
+    def __init__(
+        self, *, services: ServiceManager, batches: BatchManager, forms: FormUploads
+    ) -> None:
+        self._services = services
+        self._batches = batches
+        self._forms = forms
+
+    def table(self) -> Routes:
+        """Return the routes."""
+        return [
+            route("/services", get=self.list),
+            route("/services/{name}", get=self.list, post=self.publish_next),
+            route(
+                "/services/{name}/{version}",
+                get=self.get,
+                post=self.publish,
+                patch=self.change,
+                delete=self.delete,
+            ),
+            route("/realtime-services/{name}", post=upload(self.publish_next_realtime)),
+            route(
+                "/realtime-services/{name}/{version}",
+                post=upload(self.publish_realtime),
+                patch=upload(self.change_realtime),
+            ),
+            route("/api/{name}/{version}/swagger.json", get=self.swagger),
+            route("/api/{name}/{version}/openapi.json", get=self.openapi),
+        ]
+
+    async def list(self, request: ApiRequest, name: str | None = None) -> Response:
+        """List versions, oldest first.
+
+        All of them (contract: ``getAllWebServices``), or those of a name (contract:
+        ``getAllWebServiceVersionsByName``).
+        """
+        return json_response(await self._services.list(request.principal, name))
+
+    async def get(self, request: ApiRequest, name: str, version: str) -> Response:
+        """Describe a version, as a list of one (contract: ``getWebServiceVersion``)."""
+        return json_response([await self._services.get(request.principal, name, version)])
+
+    async def publish_next(self, request: ApiRequest, name: str) -> Response:
+        """Publish under a new GUID as version (contract: ``publishWebService``)."""
+        order = await request.parse(PublishWebServiceRequest)
+        record = await self._services.publish(request.principal, name, None, order)
+        return _published(name, record.key.version)
+
+    async def publish(self, request: ApiRequest, name: str, version: str) -> Response:
+        """Publish a version (contract: ``publishWebServiceVersion``)."""
+        order = await request.parse(PublishWebServiceRequest)
+        await self._services.publish(request.principal, name, version, order)
+        return _published(name, version)
+
+    async def change(self, request: ApiRequest, name: str, version: str) -> Response:
+        """Change a version (contract: ``patchWebServiceVersion``)."""
+        order = await request.parse(PublishWebServiceRequest)
+        await self._services.change(request.principal, name, version, order)
+        return json_response(f"Changed version {version} of service {name}.")
+
+    async def delete(self, request: ApiRequest, name: str, version: str) -> Response:
+        """Delete a version (contract: ``deleteWebServiceVersion``)."""
+        await self._services.delete(request.principal, name, version)
+        return json_response(f"Deleted version {version} of service {name}.")
+
+    # --- realtime ----------------------------------------------------------------------------
+
+    async def publish_next_realtime(self, request: ApiRequest, name: str) -> Response:
+        """Publish a model under a new GUID (contract: ``publishRealtimeWebServiceByName``)."""
+        order = await self._realtime_order(request)
+        record = await self._services.publish_realtime(request.principal, name, None, order)
+        return _published(name, record.key.version)
+
+    async def publish_realtime(self, request: ApiRequest, name: str, version: str) -> Response:
+        """Publish a model (contract: ``publishRealtimeWebServiceByNameVersion``)."""
+        order = await self._realtime_order(request)
+        await self._services.publish_realtime(request.principal, name, version, order)
+        return _published(name, version)
+
+    async def change_realtime(self, request: ApiRequest, name: str, version: str) -> Response:
+        """Change a realtime version (contract: ``patchRealtimeWebServiceByNameVersion``)."""
+        # That it is not there says more than what is wrong with the form.
+        await self._services.get(request.principal, name, version)
+        order = await self._realtime_order(request)
+        await self._services.change_realtime(request.principal, name, version, order)
+        return json_response(f"Changed version {version} of service {name}.")
+
+    async def _realtime_order(self, request: ApiRequest) -> RealtimeRequest:
+        """Read the form; the model has to come as a file."""
+        parts = ("description", "operationId", "model", "check", "replace")
+        form = await self._forms.read(request, *parts)
+        if "model" in form.fields:
+            raise BadRequest("The part 'model' has no file name; send it as a file.")
+        return RealtimeRequest(
+            description=form.fields.get("description"),
+            operation_id=form.fields.get("operationId"),
+            model=form.files["model"].path if "model" in form.files else None,
+            check=_field(form.fields.get("check"), PublishCheckRequest | None, "check"),
+            replace=_field(form.fields.get("replace"), bool, "replace") or False,
+        )
+
+    # --- documents ---------------------------------------------------------------------------
+
+    async def swagger(self, request: ApiRequest, name: str, version: str) -> Response:
+        """Describe a version in Swagger 2.0 (contract: ``GetWebServiceSwagger``)."""
+        service = await self._services.get(request.principal, name, version)
+        model = await self._services.model_input(name, version)
+        states = [self._batches.spell(state) for state in BATCH_STATES]
+        return Response(indented_json(service_document(service, model, states)))
+
+    async def openapi(self, request: ApiRequest, name: str, version: str) -> Response:
+        """Describe a version in OpenAPI 3.1 (our addition)."""
+        service = await self._services.get(request.principal, name, version)
+        model = await self._services.model_input(name, version)
+        return Response(indented_json(service_openapi(service, model)))
+
+
+class PoolRoutes:
+    """Manages the dedicated pools of service versions."""
+
+    def __init__(
+        self, *, services: ServiceManager, pools: PoolManager, compute_nodes: ComputeNodes
+    ) -> None:
+        self._services = services
+        self._pools = pools
+        self._compute_nodes = compute_nodes
+
+    def table(self) -> Routes:
+        """Return the routes."""
+        pool = "/services/{name}/{version}/pool"
+        return [route(pool, get=self.status, post=self.set, delete=self.remove)]
+
+    async def status(self, request: ApiRequest, name: str, version: str) -> Response:
+        """Answer how far it is (contract: ``getServicePoolStatus``)."""
+        status = await self._pools.status(request.principal, name, version)
+        nodes = self._compute_nodes.list()
+        return json_response([in_both_spellings(node, status) for node in nodes])
+
+    async def set(self, request: ApiRequest, name: str, version: str) -> Response:
+        """Create or resize it (contract: ``createOrUpdateServicePool``)."""
+        # That it is not there says more than what is wrong with the size.
+        await self._services.get(request.principal, name, version)
+        order = await request.parse(CreateOrUpdateServicePoolRequest)
+        await self._pools.set(request.principal, name, version, order)
+        return json_response(f"The pool of version {version} of service {name} gets its size.")
+
+    async def remove(self, request: ApiRequest, name: str, version: str) -> Response:
+        """Give it up (contract: ``deleteServicePool``)."""
+        await self._pools.remove(request.principal, name, version)
+        return json_response(
+            f"Version {version} of service {name} has no pool of its own any more."
+        )
+
+
+class StatisticsRoutes:
+    """Gives the figures of service versions."""
+
+    def __init__(self, *, statistics: ServiceStatisticsReporter) -> None:
+        self._statistics = statistics
+
+    def table(self) -> Routes:
+        """Return the routes."""
+        return [
+            route("/statistics", get=self.list),
+            route("/services/{name}/{version}/statistics", get=self.get),
+        ]
+
+    async def list(self, request: ApiRequest) -> Response:
+        """List those that are loaded or were called (our addition)."""
+        return json_response(await self._statistics.list(request.principal))
+
+    async def get(self, request: ApiRequest, name: str, version: str) -> Response:
+        """Give those of one version, with the last ten minutes (our addition)."""
+        return json_response(await self._statistics.get(request.principal, name, version))
+
+
+def _published(name: str, version: str) -> Response:
+    return json_response(f"Published version {version} of service {name}.", status=201)
+
+
+def _field(text: str | None, kind: Any, name: str) -> Any:
+    """Read a part of a form that is JSON; None where there is none."""
+    if text is None or not text.strip():
+        return None
+    try:
+        return msgspec.json.decode(text, type=kind)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise BadRequest(f"The part {name!r} of the form does not fit: {error}.") from None

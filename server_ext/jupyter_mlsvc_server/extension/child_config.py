@@ -1,0 +1,113 @@
+"""Configuration that the server gets of Jupyter's: what concerns its own classes, as JSON.
+
+Command lines and configuration files of the Jupyter server configure the server too. Of the rest,
+which has Jupyter's own secrets in it, the server learns nothing.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+import msgspec
+from traitlets.config import Config
+from traitlets.config.loader import DeferredConfigList, DeferredConfigString, LazyConfigValue
+
+SECTIONS: Final = frozenset(
+    {
+        "AccountManager",
+        "Application",
+        "BatchManager",
+        "BlobStore",
+        "ComputeNodes",
+        "Database",
+        "EventHub",
+        "KernelFactory",
+        "LocalEngine",
+        "MlsvcApp",
+        "PoolManager",
+        "ScoringSettings",
+        "ServiceManager",
+        "ServiceStatisticsReporter",
+        "SessionManager",
+        "SnapshotManager",
+        "StatusReporter",
+        "TokenManager",
+        "WarmKernels",
+    }
+)
+"""Classes of the server that have settings."""
+
+_OF_KERNELS: Final = frozenset(
+    {
+        "AsyncKernelManager",
+        "AsyncMultiKernelManager",
+        "ConnectionFileMixin",
+        "KernelManager",
+        "KernelProvisionerFactory",
+        "KernelSpecManager",
+        "LocalProvisioner",
+        "MultiKernelManager",
+        "Session",
+    }
+)
+"""Classes of Jupyter's whose settings count for the kernels of sessions as well."""
+
+OF_EXTENSION: Final = ("jupyter_user", "autoload_magics")
+"""Settings of the extension that may be given as the server's."""
+
+
+def child_config(config: Config, data_dir: str, log: logging.Logger) -> bytes:
+    """Return the configuration of a server, which :func:`read_child_config` reads.
+
+    Parameters
+    ----------
+    config
+        Configuration of the Jupyter server.
+    data_dir
+        Data folder, which the extension found already.
+    """
+    names = SECTIONS | _OF_KERNELS
+    names |= set(_named_classes(config))
+    sections = {
+        name: {key: value for key, value in config[name].items() if key not in OF_EXTENSION}
+        for name in sorted(names)
+        if name in config
+    }
+    sections.setdefault("MlsvcApp", {})["data_dir"] = data_dir
+    plain = {
+        name: {key: _plain(value, f"{name}.{key}", log) for key, value in section.items()}
+        for name, section in sections.items()
+    }
+    return msgspec.json.encode(plain)
+
+
+def _named_classes(config: Config) -> Iterator[str]:
+    """Give the names of classes that settings put in place of the server's own."""
+    for name in SECTIONS:
+        for key, value in config.get(name, {}).items():
+            if key.endswith("_class"):
+                yield value.__name__ if isinstance(value, type) else str(value).rpartition(".")[2]
+
+
+def _plain(value: object, name: str, log: logging.Logger) -> object:
+    if isinstance(value, DeferredConfigString):
+        return {"$text": str(value)}
+    if isinstance(value, DeferredConfigList):
+        return {"$texts": [str(item) for item in value]}
+    if isinstance(value, LazyConfigValue):
+        changes: Mapping[str, Any] = value.to_dict()
+        return {"$changes": {key: _plain(change, name, log) for key, change in changes.items()}}
+    if isinstance(value, type):
+        return f"{value.__module__}.{value.__qualname__}"
+    if isinstance(value, dict):
+        return {str(key): _plain(item, name, log) for key, item in value.items()}
+    if isinstance(value, set | frozenset):
+        return {"$set": [_plain(item, name, log) for item in value]}
+    if isinstance(value, list | tuple):
+        return [_plain(item, name, log) for item in value]
+    if value is None or isinstance(value, str | int | float):
+        return value
+    log.warning("%s is no text, number, list or dict; the server gets it as text.", name)
+    return str(value)

@@ -1,0 +1,443 @@
+"""Keeps a server running for as long as the Jupyter server runs.
+
+One data folder has one server, and each Jupyter server of a person is a host of it. A host holds a
+stream to the server open, its lease; the server ends by itself when the last lease is gone.
+
+::
+
+              attached ── lease ended ──┐
+                 ▲                      │
+            lease granted               │
+                 │                      ▼
+    ┌──────► connecting ◄───────── (pause where it lived short)
+    │            │      ◄───────── it listens ──────────┐
+    │      nobody listens                               │
+    │            ▼                                      │
+    │      starting a child ────────────────────────────┤
+    │                                              child ended
+    │                                               │       │
+    │                  exit code 75: another one    │       │ other code
+    │                  has the data folder, join it │       ▼
+    └───────────────────────◄───────────────────────┴─ failed, pause
+
+Pauses grow from half a second to a minute while a server does not stay up. Requests wait while it
+starts, and are answered with the reason where it failed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Final, Protocol
+
+import msgspec
+from tornado.iostream import IOStream
+
+from jupyter_mlsvc_server.extension.upstream import (
+    HostClient,
+    ServerGone,
+    UnexpectedAnswer,
+    Upstream,
+)
+from jupyter_mlsvc_server.formats.host import (
+    DATA_DIR_IN_USE,
+    HOSTED_OPTION,
+    HostFarewell,
+    HostStatus,
+    StartProblem,
+)
+
+_POLL: Final = 0.05
+"""Seconds between looks whether a child serves already."""
+_START_TIMEOUT: Final = 120.0
+"""Seconds that a child may take until it serves."""
+_JOIN_TIMEOUT: Final = 30.0
+"""Seconds that another one's server may hold the data folder without serving."""
+_END_TIMEOUT: Final = 5.0
+"""Seconds that a child may need to end after it dropped a connection."""
+_STOP_TIMEOUT: Final = 30.0
+"""Seconds that a child may take to stop."""
+_REQUEST_PATIENCE: Final = 20.0
+"""Seconds that a request waits for a server that is being started."""
+_FIRST_PAUSE: Final = 0.5
+_MAX_PAUSE: Final = 60.0
+_STEADY: Final = 60.0
+"""Seconds after which a server counts as one that stays up."""
+_NEVER_WITH_CHILDREN: Final = (
+    "JUPYTER_TOKEN",
+    "JUPYTERHUB_API_TOKEN",
+    "JPY_API_TOKEN",
+    "MLSVC_CONNECTION_FILE",
+)
+"""Variables that the server does not need, of which most are secrets."""
+
+
+COMMAND: Final = (
+    sys.executable,
+    # The folder that Jupyter runs in is a person's: no module of it takes the place of another.
+    "-P",
+    "-m",
+    "jupyter_mlsvc_server",
+    "serve",
+    HOSTED_OPTION,
+)
+"""Program of the server."""
+
+
+class ServerUnavailable(Exception):
+    """There is no server to ask now; the message says why and what to do."""
+
+    def __init__(self, message: str, retry_after: int) -> None:
+        super().__init__(message)
+        self.message = message
+        self.retry_after = retry_after
+
+
+class Host(Protocol):
+    """What is told of the server's life."""
+
+    async def attached(self, client: HostClient, status: HostStatus) -> None:
+        """Take note that a server serves, a new one maybe."""
+        ...
+
+    def reported(self, status: HostStatus) -> None:
+        """Take note of a line of the lease."""
+        ...
+
+
+class Child:
+    """The server as a child process.
+
+    It gets its configuration through its standard input, where nobody else can read it, and says
+    through its standard output why it does not start. Its log goes where Jupyter's goes.
+    """
+
+    def __init__(self, command: Sequence[str], config: bytes, secrets: Mapping[str, str]) -> None:
+        environment = {
+            name: value for name, value in os.environ.items() if name not in _NEVER_WITH_CHILDREN
+        }
+        # The loop's own kind of child is killed with the loop; this one may have other hosts.
+        self._process = subprocess.Popen(  # noqa: S603 - our own module, no shell
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=environment | dict(secrets),
+            # Ctrl-C in the terminal is for Jupyter, which asks before it stops.
+            start_new_session=True,
+        )
+        assert self._process.stdin is not None
+        # One that ended already says why below.
+        with contextlib.suppress(BrokenPipeError), self._process.stdin as config_pipe:
+            config_pipe.write(config)
+
+    @classmethod
+    async def start(
+        cls, command: Sequence[str], config: bytes, secrets: Mapping[str, str]
+    ) -> Child:
+        """Start the program."""
+        return await asyncio.to_thread(cls, command, config, secrets)
+
+    @property
+    def pid(self) -> int:
+        """Id of the process."""
+        return self._process.pid
+
+    @property
+    def exit_code(self) -> int | None:
+        """How it ended; None while it runs."""
+        return self._process.poll()
+
+    def reason(self) -> str:
+        """Say why it ended, once it did."""
+        assert self._process.stdout is not None
+        with contextlib.suppress(OSError, msgspec.DecodeError), self._process.stdout as pipe:
+            # A child of the child may still have the pipe.
+            os.set_blocking(pipe.fileno(), False)
+            line = pipe.readline()
+            return msgspec.json.decode(line, type=StartProblem).message
+        code = self.exit_code
+        how = f"signal {-code}" if code is not None and code < 0 else f"exit code {code}"
+        return f"It ended with {how}; the log of this Jupyter server has the reason."
+
+    async def end(self, patience: float) -> None:
+        """Wait until it ended, and insist."""
+        if await _poll(self.has_ended, patience):
+            return
+        self._process.terminate()
+        if not await _poll(self.has_ended, _STOP_TIMEOUT):
+            self._process.kill()
+            await _poll(self.has_ended, _STOP_TIMEOUT)
+
+    async def has_ended(self) -> bool:
+        """Return whether it has ended."""
+        return self.exit_code is not None
+
+
+class Supervisor:
+    """Starts a server or joins one, and does so again when it ended.
+
+    Parameters
+    ----------
+    upstream
+        Where the server is reached.
+    config
+        Makes the configuration of a child; None never starts one.
+    host
+        Who is told.
+    command
+        Program of the server, with its arguments.
+    secrets
+        Environment variables that the program alone gets.
+    """
+
+    def __init__(
+        self,
+        *,
+        upstream: Upstream,
+        config: Callable[[], bytes] | None,
+        host: Host,
+        log: logging.Logger,
+        command: Sequence[str] = COMMAND,
+        secrets: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
+        self.upstream = upstream
+        self._client = HostClient(upstream)
+        self._config = config
+        self._host = host
+        self._log = log
+        self._command = command
+        self._secrets = secrets
+        self._child: Child | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._is_attached = asyncio.Event()
+        self._has_failed = asyncio.Event()
+        self._problem = ""
+        self._retry_at = 0.0
+        self._joins_since = 0.0
+        self._failures = 0
+
+    # --- what requests need ------------------------------------------------------------------
+
+    async def connect(self) -> IOStream:
+        """Open a connection to the server, for which a start is waited for.
+
+        Raises
+        ------
+        ServerUnavailable
+            There is none to be had soon.
+        """
+        if not self._is_attached.is_set():
+            await self._wait_for_server()
+        try:
+            return await self.upstream.connect()
+        except OSError:
+            raise ServerUnavailable(
+                "The server has just ended and is being started again. Try again in a moment.", 1
+            ) from None
+
+    async def _wait_for_server(self) -> None:
+        if self._task is None:
+            raise ServerUnavailable("The server is stopping.", 1)
+        if not self._has_failed.is_set():
+            waits = [
+                asyncio.create_task(event.wait()) for event in (self._is_attached, self._has_failed)
+            ]
+            await asyncio.wait(
+                waits, timeout=_REQUEST_PATIENCE, return_when=asyncio.FIRST_COMPLETED
+            )
+            for wait in waits:
+                wait.cancel()
+        if self._is_attached.is_set():
+            return
+        if self._has_failed.is_set():
+            seconds = max(1, round(self._retry_at - time.monotonic()))
+            raise ServerUnavailable(
+                f"The server of jupyter-mlsvc does not run. {self._problem} "
+                "It is tried again by itself; a changed setting needs a restart of this Jupyter "
+                "server.",
+                seconds,
+            )
+        raise ServerUnavailable("The server is starting; try again in a moment.", 1)
+
+    # --- life --------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Begin, without waiting for anything."""
+        self._task = asyncio.create_task(self._keep())
+
+    async def stop(self) -> None:
+        """Leave the server, and wait for its end where this was its last host."""
+        if self._task is None:
+            return
+        task, self._task = self._task, None
+        farewell = await self._say_goodbye() if self._is_attached.is_set() else None
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+        self._is_attached.clear()
+        child = self._child
+        if child is not None and (
+            farewell is None or (farewell.ends and farewell.pid == child.pid)
+        ):
+            # One that nobody has a lease of yet would wait for a host.
+            await child.end(_STOP_TIMEOUT if farewell else 0)
+        elif farewell is not None and farewell.ends:
+            await _poll(lambda: _has_ended(farewell.pid), _STOP_TIMEOUT)
+
+    async def _say_goodbye(self) -> HostFarewell | None:
+        try:
+            return await self._client.leave()
+        except (OSError, ServerGone, UnexpectedAnswer, TimeoutError, msgspec.DecodeError):
+            return None
+
+    async def _keep(self) -> None:
+        while True:
+            try:
+                await self._once()
+            except Exception as error:  # noqa: BLE001 - whatever it is, it may pass
+                self._log.exception("jupyter-mlsvc: the server cannot be looked after")
+                await self._fail(f"It cannot be looked after ({type(error).__name__}).")
+
+    async def _once(self) -> None:
+        """Go once round the states."""
+        began = time.monotonic()
+        try:
+            was_attached = await self._attend()
+        except (UnexpectedAnswer, msgspec.DecodeError) as error:
+            await self._fail(
+                f"What answers at {self.upstream} does not take this Jupyter server as its host. "
+                f"{error} End it, or choose another one."
+            )
+            return
+        if was_attached:
+            if time.monotonic() - began > _STEADY:
+                self._failures = 0
+            self._log.warning("jupyter-mlsvc: the server ended; another one is looked for")
+            await self._let_end()
+            if self._failures:
+                await asyncio.sleep(self._pause())
+            self._failures += 1
+        elif self._config is None:
+            await self._fail(
+                f"Nobody answers at {self.upstream}. Check MlsvcExtension.server_url, and that a "
+                "server runs there."
+            )
+        elif self._child is None:
+            await self._start_child(self._config)
+        else:
+            await self._take_end(self._child)
+
+    async def _start_child(self, config: Callable[[], bytes]) -> None:
+        """Start a child, and wait until it may serve or has ended."""
+        try:
+            child = self._child = await Child.start(self._command, config(), self._secrets)
+        except OSError as error:
+            await self._fail(f"It cannot be started: {error.strerror}.")
+            return
+
+        async def is_decided() -> bool:
+            return child.exit_code is not None or await self._is_there()
+
+        await _poll(is_decided, _START_TIMEOUT)
+
+    async def _take_end(self, child: Child) -> None:
+        """Find out why a child gives no lease."""
+        has_ended = await _poll(child.has_ended, _END_TIMEOUT)
+        if not has_ended and await self._is_there():
+            # It is slow, and may give one yet.
+            return
+        await child.end(0)
+        self._child = None
+        if not has_ended:
+            await self._fail(f"It did not serve within {_START_TIMEOUT:.0f} seconds.")
+        elif child.exit_code == DATA_DIR_IN_USE:
+            await self._join()
+        else:
+            await self._fail(child.reason())
+
+    async def _join(self) -> None:
+        """Wait for the server of whoever was quicker, or for its end."""
+        now = time.monotonic()
+        self._joins_since = self._joins_since or now
+        if await _poll(self._is_there, 1.0) or now - self._joins_since < _JOIN_TIMEOUT:
+            return
+        await self._fail(
+            "Another program holds its data folder and does not answer. End that one, or choose "
+            "another folder with MLSVC_DATA_DIR or MlsvcApp.data_dir."
+        )
+
+    async def _is_there(self) -> bool:
+        try:
+            (await self.upstream.connect()).close()
+        except OSError:
+            return False
+        return True
+
+    async def _attend(self) -> bool:
+        """Hold a lease until it ends; False where none was to be had."""
+        was_attached = False
+        lease = self._client.lease()
+        try:
+            async for status in lease:
+                if not was_attached:
+                    await self._host.attached(self._client, status)
+                    was_attached = True
+                    self._problem = ""
+                    self._joins_since = 0.0
+                    self._has_failed.clear()
+                    self._is_attached.set()
+                self._host.reported(status)
+        except (OSError, ServerGone):
+            pass
+        finally:
+            self._is_attached.clear()
+            await lease.aclose()
+        return was_attached
+
+    async def _let_end(self) -> None:
+        """Wait for the end of a child that serves no more."""
+        if self._child is not None and not await self._is_there():
+            await self._child.end(_STOP_TIMEOUT)
+            self._child = None
+
+    async def _fail(self, problem: str) -> None:
+        """Say what is wrong, and pause."""
+        if problem != self._problem:
+            self._log.error("jupyter-mlsvc: the server does not run. %s", problem)
+        self._problem = problem
+        pause = self._pause()
+        self._failures += 1
+        self._retry_at = time.monotonic() + pause
+        self._has_failed.set()
+        await asyncio.sleep(pause)
+
+    def _pause(self) -> float:
+        return min(_FIRST_PAUSE * 2.0 ** min(self._failures, 20), _MAX_PAUSE)
+
+
+async def _has_ended(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        # Somebody else's process has the id by now.
+        return True
+    return False
+
+
+async def _poll(condition: Callable[[], Awaitable[bool]], seconds: float) -> bool:
+    """Wait until something holds; False where it did not in time."""
+    deadline = time.monotonic() + seconds
+    while not await condition():
+        if time.monotonic() > deadline:
+            return False
+        await asyncio.sleep(_POLL)
+    return True

@@ -1,0 +1,564 @@
+"""The server: builds its managers, serves the API, and stops in reverse order.
+
+This is the composition root, the only place that knows all parts. It runs in a process of its own,
+``jupyter mlsvc serve``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import gc
+import os
+import signal
+import socket
+import ssl
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Final
+
+from jupyter_core.application import JupyterApp, NoStart
+from traitlets import Bool, Enum, Integer, List, TraitError, Type, Unicode, default, validate
+from traitlets.config import Config
+
+from jupyter_mlsvc._version import __version__
+from jupyter_mlsvc_server.api.app import ApiApp
+from jupyter_mlsvc_server.api.authentication import Authentication
+from jupyter_mlsvc_server.api.batches import BatchRoutes
+from jupyter_mlsvc_server.api.compute_nodes import ComputeNodeRoutes
+from jupyter_mlsvc_server.api.events import EventRoutes
+from jupyter_mlsvc_server.api.forms import FormUploads
+from jupyter_mlsvc_server.api.host import HostRoutes
+from jupyter_mlsvc_server.api.http_server import HttpServer
+from jupyter_mlsvc_server.api.lifecycle import Lifecycle
+from jupyter_mlsvc_server.api.listening import listen_at_path, listen_on_port
+from jupyter_mlsvc_server.api.login import LoginRoutes
+from jupyter_mlsvc_server.api.protocol import Limits
+from jupyter_mlsvc_server.api.request import ApiSettings
+from jupyter_mlsvc_server.api.routing import Operation, Routes, route
+from jupyter_mlsvc_server.api.score import ScoreEntry
+from jupyter_mlsvc_server.api.services import PoolRoutes, ServiceRoutes, StatisticsRoutes
+from jupyter_mlsvc_server.api.sessions import SessionRoutes, WorkspaceRoutes
+from jupyter_mlsvc_server.api.snapshots import SnapshotRoutes
+from jupyter_mlsvc_server.api.status import DocumentRoutes, StatusRoutes
+from jupyter_mlsvc_server.auth.accounts import AccountManager
+from jupyter_mlsvc_server.auth.cli import UserApp
+from jupyter_mlsvc_server.auth.hosts import Hosts
+from jupyter_mlsvc_server.auth.principal import Role
+from jupyter_mlsvc_server.auth.tokens import TokenManager
+from jupyter_mlsvc_server.batches.manager import BatchManager
+from jupyter_mlsvc_server.errors import MlsvcServerError
+from jupyter_mlsvc_server.events.hub import EventHub
+from jupyter_mlsvc_server.formats.host import (
+    DATA_DIR_IN_USE,
+    data_dir_path,
+    lock_path,
+    socket_path,
+)
+from jupyter_mlsvc_server.hosting import Leases, StartReport, read_host_config
+from jupyter_mlsvc_server.monitoring.activity import ActivityReporter
+from jupyter_mlsvc_server.monitoring.status import StatusReporter
+from jupyter_mlsvc_server.scoring.compute_nodes import ComputeNodes
+from jupyter_mlsvc_server.scoring.local import LocalEngine
+from jupyter_mlsvc_server.services.manager import ServiceManager
+from jupyter_mlsvc_server.services.pools import PoolManager
+from jupyter_mlsvc_server.services.statistics import ServiceStatisticsReporter
+from jupyter_mlsvc_server.services.store import ServiceStore
+from jupyter_mlsvc_server.sessions.manager import SessionManager
+from jupyter_mlsvc_server.snapshots.manager import SnapshotManager
+from jupyter_mlsvc_server.storage.blobs import BlobStore
+from jupyter_mlsvc_server.storage.config_files import ConfiguredApp
+from jupyter_mlsvc_server.storage.database import Database, UnusableDatabase
+from jupyter_mlsvc_server.storage.files import private_directory
+from jupyter_mlsvc_server.storage.staging import Staging
+
+_LAST_PORT: Final = 65535
+_MISUSED: Final = 2
+
+_ML_SERVER: Final = {
+    "MlsvcApp": {"lenient_json": True, "any_case_paths": True},
+    "ServiceManager": {"default_runtime": "R"},
+    "SessionManager": {"default_runtime": "R"},
+    "BatchManager": {"state_spelling": "complete"},
+}
+"""Settings of ``MlsvcApp.as_ml_server``."""
+
+
+class CannotStart(RuntimeError):
+    """The server does not start; the message is a sentence for who starts it."""
+
+    exit_code: ClassVar[int] = 1
+
+
+class DataFolderInUse(CannotStart):
+    """Another server runs on the data folder."""
+
+    exit_code = DATA_DIR_IN_USE
+
+    def __init__(self, data_dir: Path) -> None:
+        super().__init__(f"another server uses the data folder {data_dir}.")
+
+
+class UnusableDataFolder(CannotStart):
+    """The data folder cannot be made or entered."""
+
+    def __init__(self, data_dir: Path, error: OSError) -> None:
+        super().__init__(f"data_dir {data_dir} cannot be used: {error.strerror}.")
+
+
+class PortInUse(CannotStart):
+    """The public port cannot be opened; the message says what to do."""
+
+    def __init__(self, place: str, error: OSError) -> None:
+        super().__init__(
+            f"The public API cannot be served at {place} ({os.strerror(error.errno or 0)}). Choose "
+            "another port with MLSVC_PORT or --MlsvcApp.public_port, or stop what uses it."
+        )
+
+
+class MlsvcApp(ConfiguredApp):
+    """Turns what runs in a notebook into versioned web services."""
+
+    name = "mlsvc"
+    description = """Serve sessions, snapshots and services.
+
+    Runs the server in the foreground; 'jupyter mlsvc serve' is the same."""
+    version = __version__
+    flags: dict[str, Any] = {  # noqa: RUF012 - traitlets declares it so
+        **JupyterApp.flags,
+        "as-ml-server": (
+            {"MlsvcApp": {"as_ml_server": True}},
+            "Take the defaults of Microsoft ML Server: R, its spelling of states, lenient JSON, "
+            "and paths in any case.",
+        ),
+    }
+    subcommands: dict[str, Any] = {  # noqa: RUF012 - traitlets declares it so
+        "serve": ("jupyter_mlsvc_server.server.MlsvcApp", "Run the server in the foreground."),
+        "user": (UserApp, "Add, change, list and remove local accounts."),
+    }
+
+    public_enabled = Bool(True, help="Whether the port of the public API is opened.").tag(
+        config=True
+    )
+    public_ip = Unicode(
+        help="Address of the public API. Default: MLSVC_IP, else 127.0.0.1, which only programs "
+        "on this machine reach."
+    ).tag(config=True)
+    public_port = Integer(
+        help="Port of the public API; 0 takes a free one. Default: MLSVC_PORT, else 12800."
+    ).tag(config=True)
+    public_certfile = Unicode(
+        "", help="Certificate chain (PEM) of the public API; empty serves plain HTTP."
+    ).tag(config=True)
+    public_keyfile = Unicode("", help="Private key (PEM) of the public API.").tag(config=True)
+    as_ml_server = Bool(
+        False,
+        help="Whether defaults are those of the original: R where a runtime is left out, states of "
+        "batches as its documents spell them, lenient JSON, and paths in any case. Settings made "
+        "elsewhere count for more. The flag --as-ml-server of 'jupyter mlsvc' sets it.",
+    ).tag(config=True)
+    lenient_json = Bool(
+        True,
+        help="Whether a body that is no strict JSON is read leniently, up to 64 KiB: single "
+        "quotes, names without quotes, comments, a comma after the last item; and whether members "
+        "of requests may be spelled in another case, or with underscores.",
+    ).tag(config=True)
+    any_case_paths = Bool(
+        False,
+        help="Whether paths may be written in any case, but for the names of things in them.",
+    ).tag(config=True)
+    cors_origins = List(
+        Unicode(),
+        help="Origins whose pages may call the public API from a browser. Empty allows none.",
+    ).tag(config=True)
+    max_body_bytes = Integer(
+        64 * 2**20, help="Largest body of a request, in bytes, other than an upload."
+    ).tag(config=True)
+    max_upload_bytes = Integer(
+        2 * 2**30, help="Largest upload of a file or workspace object, in bytes."
+    ).tag(config=True)
+    data_dir = Unicode(
+        help="Folder of the database, the snapshots and the signing key. Default: MLSVC_DATA_DIR, "
+        "else 'mlsvc' in Jupyter's data folder."
+    ).tag(config=True)
+    scoring_engine_class = Type(
+        LocalEngine, klass=object, help="What runs the code of services."
+    ).tag(config=True)
+    hosts_file = Unicode(
+        help="File with a line NAME:SECRET for each Jupyter server that may use this server over "
+        "the network in a user's name (MlsvcExtension.server_url, host_secret_file); * lets it "
+        "name anybody. Mode 0600. Empty lets none."
+    ).tag(config=True)
+    hosts_role = Enum(
+        [role.value for role in Role],
+        Role.CONTRIBUTOR.value,
+        help="What users may do for whom Jupyter servers of hosts_file ask.",
+    ).tag(config=True)
+    hosted = Bool(
+        False,
+        help="Whether a Jupyter server started this one as its child: configuration comes through "
+        "standard input, and the server ends with its last host. The extension sets it.",
+    ).tag(config=True)
+
+    _report: StartReport | None = None
+
+    @default("log_format")
+    def _default_log_format(self) -> str:
+        return "[%(levelname)1.1s %(asctime)s.%(msecs)03d %(name)s] %(message)s"
+
+    @default("public_ip")
+    def _default_public_ip(self) -> str:
+        return os.environ.get("MLSVC_IP", "127.0.0.1")
+
+    @default("public_port")
+    def _default_public_port(self) -> int:
+        text = os.environ.get("MLSVC_PORT", "12800")
+        if not (text.isascii() and text.isdigit() and int(text) <= _LAST_PORT):
+            raise TraitError(f"MLSVC_PORT is {text!r}; it has to be a port number, 0 to 65535.")
+        return int(text)
+
+    @default("data_dir")
+    def _default_data_dir(self) -> str:
+        return str(data_dir_path())
+
+    @validate("public_port")
+    def _check_port(self, proposal: dict[str, Any]) -> int:
+        port: int = proposal["value"]
+        if not 0 <= port <= _LAST_PORT:
+            raise TraitError(f"public_port is {port}; it has to be 0 to {_LAST_PORT}.")
+        return port
+
+    # --- the command -------------------------------------------------------------------------
+
+    def initialize(self, argv: Sequence[str] | None = None) -> None:
+        """Read command line and configuration files."""
+        arguments = list(sys.argv[1:] if argv is None else argv)
+        if arguments[:1] == ["serve"]:
+            del arguments[0]
+        super().initialize(arguments)
+        if self.as_ml_server:
+            config = Config(_ML_SERVER)
+            config.merge(self.config)
+            self.update_config(config)
+
+    def load_config_file(  # type: ignore[override]  # as JupyterApp has it
+        self, suppress_errors: bool = True
+    ) -> None:
+        """Read the configuration files; a hosted server gets all that its host read instead."""
+        if not self.hosted:
+            super().load_config_file(suppress_errors)
+            return
+        report = self._report = StartReport()
+        self.log.addHandler(report)
+        self.update_config(read_host_config())
+        # A change of the log's settings makes its handlers anew.
+        self.log.addHandler(report)
+
+    def start(self) -> None:
+        """Serve until a signal ends it; exits with a code where it can't."""
+        super().start()
+        if words := [word for word in self.extra_args if not word.startswith("-")]:
+            self.log.critical("jupyter mlsvc has no command %r; see jupyter mlsvc --help.", *words)
+            self.exit(_MISUSED)
+        self._attach_loggers()
+        with asyncio.Runner(loop_factory=loop_factory()) as runner:
+            self.exit(runner.run(self._serve()))
+
+    def _attach_loggers(self) -> None:
+        """Have what our modules and libraries log written as the command's own lines are."""
+        for name in ("jupyter_mlsvc_server", "uvicorn"):
+            logger = self.log.manager.getLogger(name)
+            logger.parent = self.log
+            logger.setLevel(self.log.level)
+
+    async def _serve(self) -> int:
+        ending = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, ending.set)
+        try:
+            leases = Leases(ending.set if self.hosted else None)
+            server = Server(self, leases)
+            await server.start()
+        except (CannotStart, MlsvcServerError, UnusableDatabase, TraitError, OSError) as error:
+            self.log.critical("jupyter-mlsvc does not start: %s", error)
+            return getattr(error, "exit_code", CannotStart.exit_code)
+        if self._report is not None:
+            self._report.close()
+        leases.start()
+        await ending.wait()
+        leases.stop()
+        await server.stop()
+        return 0
+
+
+class Server:
+    """The managers and the API of a server.
+
+    Parameters
+    ----------
+    app
+        Its settings.
+    leases
+        Counts the hosts.
+    """
+
+    def __init__(self, app: MlsvcApp, leases: Leases) -> None:
+        self._app = app
+        self._leases = leases
+        self._log = app.log
+        self._data_dir = Path(app.data_dir).expanduser().resolve()
+        self._lifecycle = Lifecycle()
+        self._closing = contextlib.AsyncExitStack()
+        self._build()
+
+    def _build(self) -> None:
+        app, data_dir = self._app, self._data_dir
+        self._database = Database(data_dir=data_dir, parent=app)
+        self._staging = Staging(data_dir)
+        self._accounts = AccountManager(database=self._database, parent=app)
+        self._tokens = TokenManager(
+            database=self._database, accounts=self._accounts, data_dir=data_dir, parent=app
+        )
+        self._events = EventHub(parent=app)
+        announce = self._events.announce
+        self._snapshots = SnapshotManager(
+            database=self._database,
+            blobs=BlobStore(data_dir=data_dir, parent=app),
+            data_dir=data_dir,
+            announce=announce,
+            parent=app,
+        )
+        self._sessions = SessionManager(
+            data_dir=data_dir, snapshots=self._snapshots, announce=announce, parent=app
+        )
+        self._scoring = app.scoring_engine_class(data_dir=data_dir, parent=app)
+        store = ServiceStore(database=self._database)
+        self._services = ServiceManager(
+            store=store,
+            snapshots=self._snapshots,
+            scoring=self._scoring,
+            announce=announce,
+            parent=app,
+        )
+        self._scoring.definitions = self._services.definition
+        self._scoring.answered = self._services.note_answered
+        self._pools = PoolManager(
+            store=store,
+            services=self._services,
+            scoring=self._scoring,
+            announce=announce,
+            parent=app,
+        )
+        self._batches = BatchManager(
+            database=self._database,
+            services=self._services,
+            scoring=self._scoring,
+            data_dir=data_dir,
+            announce=announce,
+            parent=app,
+        )
+        self._score = ScoreEntry(
+            tokens=self._tokens,
+            engine=self._scoring,
+            max_body_bytes=app.max_body_bytes,
+            cors_origins=app.cors_origins,
+            any_case_paths=app.any_case_paths,
+        )
+        self._authentication = Authentication(self._tokens, self._hosts())
+        self._http = HttpServer(
+            app=self._build_api(), score=self._score, limits=Limits(), log=self._log
+        )
+
+    def _hosts(self) -> Hosts | None:
+        app = self._app
+        if not app.hosts_file:
+            return None
+        return Hosts.read(Path(app.hosts_file).expanduser(), Role(app.hosts_role))
+
+    def _build_api(self) -> ApiApp:
+        app = self._app
+        return ApiApp(
+            tables=self._routes(),
+            authentication=self._authentication,
+            lifecycle=self._lifecycle,
+            settings=ApiSettings(
+                max_body_bytes=app.max_body_bytes,
+                max_upload_bytes=app.max_upload_bytes,
+                cors_origins=frozenset(app.cors_origins),
+                lenient_json=app.lenient_json,
+            ),
+            any_case_paths=app.any_case_paths,
+        )
+
+    def _routes(self) -> list[Routes]:
+        forms = FormUploads(self._staging)
+        compute_nodes = ComputeNodes(parent=self._app)
+        status = StatusReporter(
+            database=self._database,
+            sessions=self._sessions,
+            scoring=self._scoring,
+            compute_nodes=compute_nodes,
+            parent=self._app,
+        )
+        statistics = ServiceStatisticsReporter(
+            services=self._services, scoring=self._scoring, parent=self._app
+        )
+        return [
+            LoginRoutes(tokens=self._tokens, lifecycle=self._lifecycle).table(),
+            ServiceRoutes(services=self._services, batches=self._batches, forms=forms).table(),
+            PoolRoutes(
+                services=self._services, pools=self._pools, compute_nodes=compute_nodes
+            ).table(),
+            StatisticsRoutes(statistics=statistics).table(),
+            [
+                route(
+                    "/api/{name}/{version}", post=Operation(self._score.consume, checks_body=False)
+                )
+            ],
+            BatchRoutes(batches=self._batches).table(),
+            SessionRoutes(sessions=self._sessions).table(),
+            WorkspaceRoutes(sessions=self._sessions, forms=forms).table(),
+            SnapshotRoutes(snapshots=self._snapshots, sessions=self._sessions, forms=forms).table(),
+            EventRoutes(events=self._events).table(),
+            ComputeNodeRoutes(compute_nodes=compute_nodes).table(),
+            StatusRoutes(status=status, lifecycle=self._lifecycle).table(),
+            DocumentRoutes(services=self._services).table(),
+            self._host_routes().table(),
+        ]
+
+    def _host_routes(self) -> HostRoutes:
+        activity = ActivityReporter(
+            sessions=self._sessions, scoring=self._scoring, batches=self._batches
+        )
+        return HostRoutes(
+            leases=self._leases,
+            tokens=self._tokens,
+            activity=activity,
+            lifecycle=self._lifecycle,
+            authentication=self._authentication,
+        )
+
+    # --- life --------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Start all managers, then serve; where one fails, the others are stopped again.
+
+        Raises
+        ------
+        DataFolderInUse
+            Another server runs on the data folder.
+        PortInUse
+            The public port is not free.
+        """
+        try:
+            await self._start()
+        except BaseException:
+            await self.stop()
+            raise
+
+    async def _start(self) -> None:
+        started = self._closing.push_async_callback
+        self._lock_data_dir()
+        tls = self._tls_context()
+        public = self._listen_publicly()
+        host = listen_at_path(socket_path(self._data_dir))
+        self._closing.callback(host.close)
+        started(self._database.stop)
+        await self._database.start()
+        started(asyncio.to_thread, self._staging.close)
+        await asyncio.to_thread(self._staging.open)
+        await self._accounts.ensure_admin()
+        for manager in (
+            self._tokens,
+            self._snapshots,
+            self._scoring,
+            self._pools,
+            self._sessions,
+            self._batches,
+        ):
+            if hasattr(manager, "stop"):
+                started(manager.stop)
+            await manager.start()
+        self._lifecycle.is_ready = True
+        started(self._http.close)
+        started(self._events.stop)
+        for listening in public:
+            await self._http.open(listening, tls=tls)
+        await self._http.open(host)
+        if public:
+            self._log.info("jupyter-mlsvc serves programs at %s", self._lifecycle.public_url)
+        # What is there now stays; looking through it again would only make callers wait.
+        gc.collect()
+        gc.freeze()
+        self._closing.callback(gc.unfreeze)
+
+    async def stop(self) -> None:
+        """Serve no more, then stop the managers in the reverse of their order; may be repeated."""
+        self._lifecycle.is_ready = False
+        self._lifecycle.is_stopping = True
+        await self._closing.aclose()
+
+    def _lock_data_dir(self) -> None:
+        """Keep the data folder for this server; the lock goes with the process at the latest."""
+        try:
+            private_directory(self._data_dir)
+        except OSError as error:
+            raise UnusableDataFolder(self._data_dir, error) from error
+        lock = os.open(lock_path(self._data_dir), os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        self._closing.callback(os.close, lock)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise DataFolderInUse(self._data_dir) from None
+
+    def _listen_publicly(self) -> list[socket.socket]:
+        """Take the public port; who connects before the server is ready waits."""
+        app = self._app
+        if not app.public_enabled:
+            return []
+        try:
+            listening = listen_on_port(app.public_ip, app.public_port)
+        except OSError as error:
+            problem = PortInUse(f"{app.public_ip}:{app.public_port}", error)
+            if not app.hosted:
+                raise problem from error
+            self._lifecycle.problem = f"{problem} Notebooks work all the same."
+            self._log.warning("%s", self._lifecycle.problem)
+            return []
+        for each in listening:
+            self._closing.callback(each.close)
+        scheme = "https" if app.public_certfile else "http"
+        self._lifecycle.public_url = _url(scheme, *listening[0].getsockname()[:2])
+        return listening
+
+    def _tls_context(self) -> ssl.SSLContext | None:
+        certfile, keyfile = self._app.public_certfile, self._app.public_keyfile
+        if not certfile:
+            return None
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.load_cert_chain(certfile, keyfile or None)
+        return context
+
+
+def loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
+    """Choose the fastest event loop that is there."""
+    try:
+        import uvloop
+    except ImportError:
+        return asyncio.new_event_loop
+    return uvloop.new_event_loop
+
+
+def main() -> None:
+    """Run ``jupyter mlsvc``."""
+    app = MlsvcApp.instance()
+    app.initialize()
+    with contextlib.suppress(NoStart):
+        app.start()
+
+
+def _url(scheme: str, host: str, port: int) -> str:
+    return f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}"
