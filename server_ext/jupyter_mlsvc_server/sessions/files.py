@@ -102,8 +102,11 @@ class WorkingDirectory:
             There is none, or it is a link, a folder or a pipe.
         """
         name = file_name(name)
-        with self._open() as folder:
-            return open_file(name, folder)
+        try:
+            with self._open() as folder:
+                return open_file(name, folder)
+        except OSError:
+            raise FileNotFound(name) from None
 
     def delete(self, name: str) -> None:
         """Delete a file (or a link, not what it points at).
