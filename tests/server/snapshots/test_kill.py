@@ -59,13 +59,13 @@ class Session:
     id, owner, runtime_type = "s", "ann", "Python"
     directory = data_dir / "work"
     numbers = itertools.count()
-    async def call_agent(self, op, data, buffers=None):
+    async def call_agent(self, op, data):
         namespace = {"a": np.arange(20_000.0), "b": np.ones(30_000), "c": next(self.numbers)}
         pass_by("before capture")
         known = msgspec.convert(data["known"], Known)
         report = capture(namespace, Path(data["staging"]), known=known)
         pass_by("after capture")
-        return {"report": msgspec.to_builtins(report)}, []
+        return {"report": msgspec.to_builtins(report)}
 
 async def main():
     global taking
