@@ -66,6 +66,7 @@ _STOP_TIMEOUT: Final = 30.0
 """Seconds that a child may take to stop."""
 _REQUEST_PATIENCE: Final = 20.0
 """Seconds that a request waits for a server that is being started."""
+_CONNECT_ATTEMPTS: Final = 2
 _FIRST_PAUSE: Final = 0.5
 _MAX_PAUSE: Final = 60.0
 _STEADY: Final = 60.0
@@ -233,14 +234,17 @@ class Supervisor:
         ServerUnavailable
             There is none to be had soon.
         """
-        if not self._is_attached.is_set():
-            await self._wait_for_server()
-        try:
-            return await self.upstream.connect()
-        except OSError:
-            raise ServerUnavailable(
-                "The server has just ended and is being started again. Try again in a moment.", 1
-            ) from None
+        for _ in range(_CONNECT_ATTEMPTS):
+            if not self._is_attached.is_set():
+                await self._wait_for_server()
+            try:
+                return await self.upstream.connect()
+            except OSError:
+                # It has just ended; the next line of a lease says that one is there.
+                self._is_attached.clear()
+        raise ServerUnavailable(
+            "The server has just ended and is being started again. Try again in a moment.", 1
+        )
 
     async def _wait_for_server(self) -> None:
         if self._task is None:
@@ -392,7 +396,7 @@ class Supervisor:
                     self._problem = ""
                     self._joins_since = 0.0
                     self._has_failed.clear()
-                    self._is_attached.set()
+                self._is_attached.set()
                 self._host.reported(status)
         except (OSError, ServerGone):
             pass
