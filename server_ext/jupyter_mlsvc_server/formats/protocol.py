@@ -295,8 +295,19 @@ class Kind(IntEnum):
     """No answer: the code that runs once in each worker has failed. The body says how."""
 
 
-REQUEST: Final = Layout("<IQ")
-"""Header of a request: length of the body, number of the request."""
+class Patience(IntEnum):
+    """How long an answer may lie until it is sent together with the next ones."""
+
+    NONE = 0
+    """None wait behind it: its caller should have it at once."""
+    SOME = 1
+    """More wait behind it, so that its caller has it sooner if the server is not woken for each."""
+    MUCH = 2
+    """More wait, and it is one of many that nobody waits for one by one."""
+
+
+REQUEST: Final = Layout("<IQB")
+"""Header of a request: length of the body, number of the request, patience."""
 
 ANSWER: Final = Layout("<IQB")
 """Header of an answer: length of the body, number of the request, kind."""
@@ -307,8 +318,8 @@ LARGEST_ANSWER: Final = 2**32 - 1
 _ROOM: Final = 2**16
 
 
-Request = tuple[int, bytes]
-"""Number of a request, and its body."""
+Request = tuple[int, int, bytes]
+"""Number of a request, patience for its answer, and its body."""
 
 
 class RequestReader:
@@ -351,11 +362,11 @@ class RequestReader:
                 size = head
                 if last - begin < size:
                     break
-                length, number = REQUEST.unpack_from(view, begin)
+                length, number, patience = REQUEST.unpack_from(view, begin)
                 size += length
                 if last - begin < size:
                     break
-                requests.append((number, bytes(view[begin + head : begin + size])))
+                requests.append((number, patience, bytes(view[begin + head : begin + size])))
                 begin += size
         self._begin = begin
         return requests, size

@@ -228,7 +228,8 @@ class Pool:
         try:
             while (decision := self._scheduler.next_decision()) is not None:
                 if isinstance(decision, Send):
-                    self._connections[decision.worker].send(decision.request)
+                    connection = self._connections[decision.worker]
+                    connection.send(decision.request, more_wait=decision.more_wait)
                 else:
                     self._carry_out_rare(decision)
         finally:
@@ -310,7 +311,9 @@ class Pool:
     async def _connect(self, pid: int, link: socket.socket) -> WorkerConnection:
         try:
             _, connection = await self._loop.create_unix_connection(
-                lambda: WorkerConnection(pid, self._answered, self._worker_lost),
+                lambda: WorkerConnection(
+                    pid, self._template.outbox_of(pid), self._answered, self._worker_lost
+                ),
                 sock=link,
             )
         except BaseException:

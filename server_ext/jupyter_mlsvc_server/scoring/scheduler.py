@@ -100,10 +100,11 @@ class Worker:
 
 
 class Send(msgspec.Struct, frozen=True, gc=False):
-    """Send a worker a request."""
+    """Send a worker a request; `more_wait` says whether others wait for room."""
 
     worker: Worker
     request: PendingRequest
+    more_wait: bool
 
 
 class Fail(msgspec.Struct, frozen=True, gc=False):
@@ -215,7 +216,7 @@ class Scheduler:
         self.used_at = self._single_at = now
         worker = self._free_worker(now)
         if worker is not None and not self._queue:
-            self._give(worker, request, now)
+            self._give(worker, request, now, more_wait=False)
         else:
             self._enqueue(request)
 
@@ -230,7 +231,7 @@ class Scheduler:
             request = self._next(worker, now)
             if request is None:
                 return
-            self._give(worker, request, now)
+            self._give(worker, request, now, more_wait=bool(self._queue or self._groups))
 
     def answered(self, worker: Worker, number: int, now: float) -> PendingRequest:
         """Take word of an answer, and give the worker what waits; returns the request.
@@ -411,13 +412,15 @@ class Scheduler:
 
     # --- which worker ------------------------------------------------------------------------
 
-    def _give(self, worker: Worker, request: PendingRequest, now: float) -> None:
+    def _give(
+        self, worker: Worker, request: PendingRequest, now: float, *, more_wait: bool
+    ) -> None:
         worker.sent += 1
         request.number = worker.sent
         if not worker.requests:
             request.started = now
         worker.requests.append(request)
-        self._decisions.append(Send(worker, request))
+        self._decisions.append(Send(worker, request, more_wait))
 
     def _free_worker(self, now: float) -> Worker | None:
         """Find the worker with the least to do; where all have enough, start another one."""
@@ -482,7 +485,7 @@ class Scheduler:
             request = self._next(worker, now)
             if request is None:
                 return
-            self._give(worker, request, now)
+            self._give(worker, request, now, more_wait=bool(self._queue or self._groups))
 
     def _feed_all(self, now: float) -> None:
         for worker in self._workers:

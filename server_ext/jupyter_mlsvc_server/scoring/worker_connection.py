@@ -6,15 +6,20 @@ import asyncio
 import contextlib
 import os
 from collections.abc import Callable
+from pathlib import Path
 from time import monotonic
 from typing import Final, cast
 
-from jupyter_mlsvc_server.formats.protocol import ANSWER, REQUEST, Kind
+from jupyter_mlsvc_server.formats.outbox import Peephole
+from jupyter_mlsvc_server.formats.protocol import ANSWER, REQUEST, Kind, Patience
 from jupyter_mlsvc_server.scoring.forkserver_client import NotStarted
 from jupyter_mlsvc_server.scoring.request import PendingRequest
 from jupyter_mlsvc_server.scoring.scheduler import Worker
 
 _PIECE: Final = 2**16
+_LOOK_SECONDS: Final = 0.005
+"""Seconds between two looks for answers that a worker keeps."""
+
 _KINDS: Final = tuple(Kind)
 
 
@@ -28,6 +33,8 @@ class WorkerConnection(asyncio.Protocol):
     ----------
     pid
         The worker's process id.
+    outbox
+        The file of its answers that are not sent yet.
     on_answer
         Called with the number of the request, the kind and body of its answer, and the time.
     on_lost
@@ -37,6 +44,7 @@ class WorkerConnection(asyncio.Protocol):
     def __init__(
         self,
         pid: int,
+        outbox: Path,
         on_answer: Callable[[WorkerConnection, int, Kind, bytes, float], None],
         on_lost: Callable[[WorkerConnection], None],
     ) -> None:
@@ -51,6 +59,12 @@ class WorkerConnection(asyncio.Protocol):
         self._piece = bytearray()
         """The beginning of an answer."""
         self._wanted = 0
+        self._outbox = outbox
+        self._peephole: Peephole | None = None
+        self._seen = b""
+        self._taken = 0
+        """Number of the last answer that was taken from the outbox."""
+        self._looking: asyncio.TimerHandle | None = None
         self._unsent: list[bytes] = []
         self._transport: asyncio.Transport | None = None
         self._loop = asyncio.get_running_loop()
@@ -62,12 +76,25 @@ class WorkerConnection(asyncio.Protocol):
         # A cast, not a check: transports of other event loops are no subclasses of asyncio's.
         self._transport = cast(asyncio.Transport, transport)
 
-    def send(self, request: PendingRequest) -> None:
-        """Send the worker a request that it has been given."""
+    def send(self, request: PendingRequest, *, more_wait: bool = False) -> None:
+        """Send the worker a request that it has been given.
+
+        Parameters
+        ----------
+        request
+            The request.
+        more_wait
+            Whether others wait for room in a worker.
+        """
+        if self._looking is None and len(self.worker.requests) > 1:
+            self._looking = self._loop.call_later(_LOOK_SECONDS, self._look)
         # What comes at the same time goes with one write.
         if not self._unsent:
             self._loop.call_soon(self._flush)
-        self._unsent += REQUEST.pack(len(request.body), request.number), request.body
+        patience = Patience.NONE
+        if more_wait:
+            patience = Patience.SOME if request.group is None else Patience.MUCH
+        self._unsent += REQUEST.pack(len(request.body), request.number, patience), request.body
 
     def _flush(self) -> None:
         if self._unsent and self._transport is not None and not self.worker.is_lost:
@@ -107,7 +134,9 @@ class WorkerConnection(asyncio.Protocol):
                     return
                 at += ANSWER.size
                 continue
-            if not self._is_expected(number):
+            # One that was taken from the outbox is sent all the same.
+            is_new = number > self._taken
+            if is_new and not self._is_expected(number):
                 # The user's code has written to the link. Nothing on it can be trusted now.
                 self.abort()
                 return
@@ -115,7 +144,8 @@ class WorkerConnection(asyncio.Protocol):
             if size < at:
                 self._keep(data[begin:], at - begin)
                 return
-            self._on_answer(self, number, _KINDS[kind], data[begin + ANSWER.size : at], monotonic())
+            if is_new:
+                self._take(number, kind, data[begin + ANSWER.size : at])
         if at < size:
             self._keep(data[at:], ANSWER.size)
 
@@ -140,6 +170,7 @@ class WorkerConnection(asyncio.Protocol):
             return False
         if kind == Kind.READY and not self.started.done():
             self.worker.batch_size = max(most, 1)
+            self._peephole = Peephole(self._outbox)
             self.started.set_result(None)
             return True
         if kind == Kind.WORN:
@@ -147,6 +178,43 @@ class WorkerConnection(asyncio.Protocol):
         self.last_words = message[ANSWER.size :].decode("utf-8", "replace")
         self.abort()
         return False
+
+    def _take(self, number: int, kind: int, body: bytes) -> None:
+        self._on_answer(self, number, _KINDS[kind], body, monotonic())
+
+    # --- answers that are ready and not sent -------------------------------------------------
+
+    def _look(self) -> None:
+        """Take answers that lie in the outbox for long because the next request takes its time."""
+        self._looking = None
+        if self.worker.is_lost or self._peephole is None:
+            return
+        seen = self._peephole.look()
+        # What is written right now may not be whole, and what changes is about to be sent.
+        if seen and seen == self._seen:
+            self._take_early(seen)
+        self._seen = seen
+        requests = self.worker.requests
+        if len(requests) > 1 or (requests and seen):
+            self._look_later()
+
+    def _look_later(self) -> None:
+        # What was taken may have made room for a request, whose sending has set the next look.
+        if self._looking is None:
+            self._looking = self._loop.call_later(_LOOK_SECONDS, self._look)
+
+    def _take_early(self, data: bytes) -> None:
+        at = 0
+        while len(data) - at >= ANSWER.size:
+            length, number, kind = ANSWER.unpack_from(data, at)
+            at += ANSWER.size
+            if len(data) - at < length or kind >= Kind.WORN:
+                return
+            requests = self.worker.requests
+            if requests and requests[0].number == number:
+                self._taken = number
+                self._take(number, kind, data[at : at + length])
+            at += length
 
     def _read_last(self) -> None:
         """Take what the worker answered before it ended: a failed write comes before that."""
@@ -159,8 +227,13 @@ class WorkerConnection(asyncio.Protocol):
     def connection_lost(self, error: Exception | None) -> None:
         """Tell that the worker is gone."""
         self.worker.is_lost = True
+        if self._looking is not None:
+            self._looking.cancel()
         if error is not None:
             self._read_last()
+        if self._peephole is not None:
+            self._take_early(self._peephole.look())
+            self._peephole.close()
         if self.started.done():
             self._on_lost(self)
         else:

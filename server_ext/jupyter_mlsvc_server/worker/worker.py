@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any, Final, Protocol, runtime_checkable
 
 from jupyter_mlsvc_server.formats import packages
+from jupyter_mlsvc_server.formats.outbox import Outbox, outbox_path
 from jupyter_mlsvc_server.formats.problems import SetupProblem
-from jupyter_mlsvc_server.formats.protocol import ANSWER, Kind, RequestReader, Service
+from jupyter_mlsvc_server.formats.protocol import ANSWER, Kind, Patience, RequestReader, Service
 from jupyter_mlsvc_server.formats.shown_paths import shorten_warnings
 from jupyter_mlsvc_server.worker.console import Console
 from jupyter_mlsvc_server.worker.scratch import Scratch
@@ -88,18 +89,21 @@ class Gathering(Program, Protocol):
 
 def serve(program: Program, link: socket.socket) -> None:
     """Answer requests until the link ends or the worker is worn."""
-    pid = os.getpid()
+    service, pid = program.service, os.getpid()
+    # First: the program takes the process as it is then for what each request is to find.
+    outbox = Outbox(link, outbox_path(Path(service.work), pid))
     try:
         enter(program)
     except SetupProblem as problem:
-        link.sendall(_message(0, Kind.NOT_SET_UP, str(problem).encode("utf-8", "replace")))
+        message = str(problem).encode("utf-8", "replace")
+        link.sendall(ANSWER.pack(len(message), 0, Kind.NOT_SET_UP) + message)
         return
     with contextlib.suppress(ConnectionError):
         link.sendall(ANSWER.pack(0, program.most, Kind.READY))
         if isinstance(program, Gathering):
-            _serve_together(program, RequestReader(link), link, pid)
+            _serve_together(program, RequestReader(link), outbox, pid)
         else:
-            _serve_in_turn(program, RequestReader(link), link, pid)
+            _serve_in_turn(program, RequestReader(link), outbox, pid)
 
 
 def enter(program: Program) -> None:
@@ -127,44 +131,33 @@ def enter(program: Program) -> None:
     _limit_memory(service.memory_limit)
 
 
-def _serve_in_turn(program: Program, reader: RequestReader, link: socket.socket, pid: int) -> None:
+def _serve_in_turn(program: Program, reader: RequestReader, outbox: Outbox, pid: int) -> None:
     """Answer one request after the other, until the link ends or the program is worn."""
-    read, answer, reset, send = program.read, program.answer, program.reset, link.sendall
+    read, answer, reset, put = program.read, program.answer, program.reset, outbox.put
     while requests := reader.read(_AT_ONCE):
-        given = [None if len(body) > _READ_AHEAD else read(body) for _, body in requests]
-        for (number, body), read_ahead in zip(requests, given, strict=True):
+        last = requests[-1][0]
+        given = [None if len(body) > _READ_AHEAD else read(body) for _, _, body in requests]
+        for (number, patience, body), read_ahead in zip(requests, given, strict=True):
             kind, result = answer(read(body) if read_ahead is None else read_ahead)
             _end_if_forked(pid)
-            # At once: the next request may run for long, or end the worker.
-            send(_message(number, kind, result))
+            # Where there is no queue, the server has time for each answer, and its caller waits.
+            put(number, kind, result, Patience.NONE if number == last else patience)
             # The caller need not wait for this.
             if not reset():
-                send(_message(number, Kind.WORN, program.retired_for.encode()))
+                put(number, Kind.WORN, program.retired_for.encode(), Patience.NONE)
                 return
 
 
-def _serve_together(
-    program: Gathering, reader: RequestReader, link: socket.socket, pid: int
-) -> None:
+def _serve_together(program: Gathering, reader: RequestReader, outbox: Outbox, pid: int) -> None:
     """Answer all requests that wait in one go, until the link ends or the program is worn."""
     while requests := reader.read(program.most):
-        answers = program.answer_all([body for _, body in requests])
+        answers = program.answer_all([body for _, _, body in requests])
         _end_if_forked(pid)
-        numbers = [number for number, _ in requests]
-        link.sendall(
-            b"".join(
-                _message(number, kind, body)
-                for number, (kind, body) in zip(numbers, answers, strict=True)
-                if kind is not Kind.WORN
-            )
-        )
+        numbers = [number for number, _, _ in requests]
+        outbox.send(numbers, answers)
         if not program.reset():
-            link.sendall(_message(numbers[-1], Kind.WORN, program.retired_for.encode()))
+            outbox.put(numbers[-1], Kind.WORN, program.retired_for.encode(), Patience.NONE)
             return
-
-
-def _message(number: int, kind: Kind, body: bytes) -> bytes:
-    return ANSWER.pack(len(body), number, kind) + body
 
 
 def _end_if_forked(pid: int) -> None:

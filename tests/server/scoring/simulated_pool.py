@@ -169,7 +169,7 @@ class SimulatedPool:
 
     def _carry_out(self, decision: Decision) -> None:
         match decision:
-            case Send(worker, request):
+            case Send(worker, request, _):
                 self._send(self.processes[worker], request)
             case Fail(request, error):
                 if isinstance(error, WorkerEnded):

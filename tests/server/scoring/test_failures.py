@@ -387,7 +387,7 @@ async def test_a_crash_and_a_passed_deadline_count_as_errors(
     assert (figures.calls, figures.errors, figures.p50) == (1, 1, None)
 
 
-async def test_the_answer_that_a_worker_gave_before_it_ended_is_not_lost() -> None:
+async def test_the_answer_that_a_worker_gave_before_it_ended_is_not_lost(tmp_path: Path) -> None:
     """The failed write of another request comes before the answer is read."""
     answers: list[bytes] = []
     lost = asyncio.Event()
@@ -401,7 +401,7 @@ async def test_the_answer_that_a_worker_gave_before_it_ended_is_not_lost() -> No
         answers.append(body)
 
     _, connection = await asyncio.get_running_loop().create_unix_connection(
-        lambda: WorkerConnection(0, answered, lambda _: lost.set()),
+        lambda: WorkerConnection(0, tmp_path / "outbox", answered, lambda _: lost.set()),
         sock=ours,
     )
     theirs.sendall(ANSWER.pack(0, 0, Kind.READY))

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from jupyter_mlsvc.wire.models import ParameterDefinition
+from jupyter_mlsvc_server.formats.outbox import Outbox
 from jupyter_mlsvc_server.formats.protocol import (
     ANSWER,
     REQUEST,
@@ -73,9 +74,9 @@ def serve(program: Program, folder: Path, *bodies: bytes) -> list[Answer]:
     ours, theirs = socket.socketpair()
     with ours, theirs:
         for number, body in enumerate(bodies):
-            ours.sendall(REQUEST.pack(len(body), number) + body)
+            ours.sendall(REQUEST.pack(len(body), number, True) + body)
         ours.shutdown(socket.SHUT_WR)
-        _serve_in_turn(program, RequestReader(theirs), theirs, os.getpid())
+        _serve_in_turn(program, RequestReader(theirs), Outbox(theirs, folder / "out"), os.getpid())
         theirs.shutdown(socket.SHUT_WR)
         data = b"".join(iter(lambda: ours.recv(2**16), b""))
     answers = []
