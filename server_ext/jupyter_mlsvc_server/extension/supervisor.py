@@ -62,6 +62,9 @@ _JOIN_TIMEOUT: Final = 30.0
 """Seconds that another one's server may hold the data folder without serving."""
 _END_TIMEOUT: Final = 5.0
 """Seconds that a child may need to end after it dropped a connection."""
+_DROP_TIMEOUT: Final = 1.0
+"""Seconds until a child that dropped its lease is asked for another one; shorter than the server's
+grace."""
 _STOP_TIMEOUT: Final = 30.0
 """Seconds that a child may take to stop."""
 _REQUEST_PATIENCE: Final = 20.0
@@ -407,8 +410,12 @@ class Supervisor:
 
     async def _let_end(self) -> None:
         """Wait for the end of a child that serves no more."""
-        if self._child is not None and not await self._is_there():
-            await self._child.end(_STOP_TIMEOUT)
+        child = self._child
+        if child is None:
+            return
+        # A process that is killed closes its connections before it is gone.
+        if await _poll(child.has_ended, _DROP_TIMEOUT) or not await self._is_there():
+            await child.end(_STOP_TIMEOUT)
             self._child = None
 
     async def _fail(self, problem: str) -> None:
