@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from jupyter_mlsvc.client import formatting
 from jupyter_mlsvc.client.api import Api
+from jupyter_mlsvc.client.results import ExecutionResult
 from jupyter_mlsvc.client.session import Session
 from jupyter_mlsvc.errors import NotFound
 from jupyter_mlsvc.wire import models
@@ -90,6 +91,29 @@ class Sessions:
     def with_id(self, session_id: str, *, runtime_type: str = "Python") -> Session:
         """Return a session by its id, without a request; the id stands for its name."""
         return Session(self._api, session_id, session_id, runtime_type=runtime_type)
+
+    # --- what programs do that keep ids alone ------------------------------------------------
+
+    def execute(
+        self,
+        session_id: str,
+        code: str,
+        inputs: Mapping[str, object] | None = None,
+        outputs: Sequence[str] = (),
+        *,
+        timeout: float | None = None,
+    ) -> ExecutionResult:
+        """Run code in a session, as :meth:`Session.execute` does without ``check``."""
+        session = self.with_id(session_id)
+        return session.execute(code, inputs, outputs, timeout=timeout, check=False)
+
+    def cancel(self, session_id: str, execution_id: str | None = None) -> None:
+        """Cancel what runs in a session, or one execution; see :meth:`Session.cancel`."""
+        self.with_id(session_id).cancel(execution_id)
+
+    def close(self, session_id: str, *, force: bool = False) -> None:
+        """Close a session for good; see :meth:`Session.close`."""
+        self.with_id(session_id).close(force=force)
 
 
 _COLUMNS: Final[Sequence[formatting.Column]] = (

@@ -106,6 +106,16 @@ def test_code_that_raises_raises_here(session: Session) -> None:
     assert str(raised.value) == "KeyError in session 'from the client': 'key'"
 
 
+def test_sessions_are_used_by_their_ids(client: Client) -> None:
+    session = client.sessions.create("by its id")
+    result = client.sessions.execute(session.id, "x = a + 1\n1 / 0", {"a": 1}, ["x"])
+    assert not result.success
+    assert client.sessions.execute(session.id, "x += 1", outputs=["x"]).outputs == {"x": 3}
+    client.sessions.cancel(session.id)
+    client.sessions.close(session.id)
+    assert session.id not in [item.id for item in client.sessions.list()]
+
+
 def test_objects_are_set_read_and_deleted(session: Session) -> None:
     session.put_object("z", {1, 2})
     session.execute("z.add(3)")
