@@ -85,6 +85,8 @@ _ML_SERVER: Final = {
 }
 """Settings of ``MlsvcApp.as_ml_server``."""
 
+_OF_JUPYTER: Final = "Of no effect here; taken because commands for a Jupyter server have it."
+
 
 class CannotStart(RuntimeError):
     """The server does not start; the message is a sentence for who starts it."""
@@ -133,6 +135,8 @@ class MlsvcApp(ConfiguredApp):
             "Take the defaults of Microsoft ML Server: R, its spelling of states, lenient JSON, "
             "and paths in any case.",
         ),
+        "no-browser": ({}, _OF_JUPYTER),
+        "allow-root": ({}, _OF_JUPYTER),
     }
     subcommands: dict[str, Any] = {  # noqa: RUF012 - traitlets declares it so
         "serve": ("jupyter_mlsvc_server.server.MlsvcApp", "Run the server in the foreground."),

@@ -91,6 +91,12 @@ def test_a_server_that_does_not_serve_says_whether_it_starts_or_stops(
     assert (refusal.status, word in str(refusal)) == (503, True)
 
 
+def test_options_of_jupyter_are_taken(tmp_path: Path) -> None:
+    options = ["--no-browser", "--allow-root", "--ServerApp.port_retries=0"]
+    with ServerProcess(data_dir=tmp_path / "data", options=options) as server:
+        assert server.process is not None
+
+
 @pytest.mark.parametrize("options", [[], [HOSTED_OPTION]])
 def test_a_server_half_that_is_not_installed_is_said(
     options: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
