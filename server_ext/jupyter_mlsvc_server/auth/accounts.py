@@ -16,7 +16,6 @@ from typing import Any, Final, TypeVar
 from traitlets import Float, Integer
 from traitlets.config import LoggingConfigurable
 
-from jupyter_mlsvc_server.auth.brake import LoginBrake
 from jupyter_mlsvc_server.auth.errors import (
     InvalidUserName,
     UnfitAdminPassword,
@@ -24,6 +23,7 @@ from jupyter_mlsvc_server.auth.errors import (
     UserExists,
     WrongCredentials,
 )
+from jupyter_mlsvc_server.auth.login_rate_limit import LoginRateLimit
 from jupyter_mlsvc_server.auth.passwords import Passwords, read_password_file
 from jupyter_mlsvc_server.auth.principal import Principal, Role
 from jupyter_mlsvc_server.auth.store import Account, AccountStore
@@ -68,7 +68,9 @@ class AccountManager(LoggingConfigurable):
         self._store = AccountStore(database=database)
         self._data_dir = database.data_dir
         self._passwords = Passwords()
-        self._brake = LoginBrake(failures=self.failed_logins, window=self.failed_logins_window)
+        self._login_rate_limit = LoginRateLimit(
+            failures=self.failed_logins, window=self.failed_logins_window
+        )
         self._slots = asyncio.Semaphore(_HASHES_AT_ONCE)
         self._hashers = ThreadPoolExecutor(_HASHES_AT_ONCE, "hashing", _lower_priority)
         self._waiting = 0
@@ -79,7 +81,7 @@ class AccountManager(LoggingConfigurable):
         self._listeners.append(listener)
 
     async def verify(self, name: str, password: str) -> Principal:
-        """Take a user's name and password for their identity.
+        """Return the principal of a user name and password.
 
         Raises
         ------
@@ -88,16 +90,16 @@ class AccountManager(LoggingConfigurable):
         TooManyRequests
             Too many logins failed under this name, or are waiting.
         """
-        self._brake.check(name)
+        self._login_rate_limit.check(name)
         async with self._turn():
             # Others may have failed while this one waited.
-            self._brake.check(name)
+            self._login_rate_limit.check(name)
             account = await self._match(name, password)
             if account is None:
-                self._brake.failed(name)
+                self._login_rate_limit.failed(name)
                 self.log.info("login refused user=%r", name[:64])
                 raise WrongCredentials
-        self._brake.succeeded(name)
+        self._login_rate_limit.succeeded(name)
         return account.principal
 
     async def add(self, name: str, password: str, role: Role) -> None:

@@ -12,7 +12,6 @@ import sqlalchemy as sa
 from argon2 import PasswordHasher
 
 from jupyter_mlsvc_server.auth.accounts import AccountManager
-from jupyter_mlsvc_server.auth.brake import LoginBrake
 from jupyter_mlsvc_server.auth.errors import (
     InvalidUserName,
     UnfitAdminPassword,
@@ -22,6 +21,7 @@ from jupyter_mlsvc_server.auth.errors import (
     UserNotFound,
     WrongCredentials,
 )
+from jupyter_mlsvc_server.auth.login_rate_limit import LoginRateLimit
 from jupyter_mlsvc_server.auth.principal import Principal, Role
 from jupyter_mlsvc_server.errors import Busy, TooManyRequests
 from jupyter_mlsvc_server.storage.database import Database
@@ -173,36 +173,36 @@ async def test_a_hash_of_lower_cost_is_renewed_at_login(
 async def test_too_many_failures_refuse_even_the_right_password_for_a_while(
     database: Database,
 ) -> None:
-    braked = AccountManager(database=database, failed_logins=2, failed_logins_window=2.0)
+    accounts = AccountManager(database=database, failed_logins=2, failed_logins_window=2.0)
     for _ in range(2):
         with pytest.raises(WrongCredentials):
-            await braked.verify("ann", "incorrect horse")
+            await accounts.verify("ann", "incorrect horse")
     with pytest.raises(TooManyRequests) as refusal:
-        await braked.verify("ann", PASSWORD)
+        await accounts.verify("ann", PASSWORD)
     assert refusal.value.headers in ({"Retry-After": "1"}, {"Retry-After": "2"})
     await asyncio.sleep(2.1)
-    assert (await braked.verify("ann", PASSWORD)).name == "ann"
+    assert (await accounts.verify("ann", PASSWORD)).name == "ann"
 
 
 @pytest.mark.usefixtures("accounts")
 async def test_failures_of_one_name_do_not_count_for_another(database: Database) -> None:
-    braked = AccountManager(database=database, failed_logins=1)
+    accounts = AccountManager(database=database, failed_logins=1)
     with pytest.raises(WrongCredentials):
-        await braked.verify("bob", PASSWORD)
+        await accounts.verify("bob", PASSWORD)
     with pytest.raises(TooManyRequests):
-        await braked.verify("bob", PASSWORD)
-    await braked.verify("ann", PASSWORD)
+        await accounts.verify("bob", PASSWORD)
+    await accounts.verify("ann", PASSWORD)
 
 
 @pytest.mark.usefixtures("accounts")
 async def test_a_success_clears_earlier_failures(database: Database) -> None:
-    braked = AccountManager(database=database, failed_logins=2)
+    accounts = AccountManager(database=database, failed_logins=2)
     for password in ("incorrect", PASSWORD, "incorrect", PASSWORD):
         if password == PASSWORD:
-            await braked.verify("ann", password)
+            await accounts.verify("ann", password)
         else:
             with pytest.raises(WrongCredentials):
-                await braked.verify("ann", password)
+                await accounts.verify("ann", password)
 
 
 async def test_many_right_logins_at_once_all_pass(accounts: AccountManager) -> None:
@@ -211,10 +211,10 @@ async def test_many_right_logins_at_once_all_pass(accounts: AccountManager) -> N
 
 
 @pytest.mark.usefixtures("accounts")
-async def test_guesses_in_parallel_do_not_pass_the_brake(database: Database) -> None:
-    braked = AccountManager(database=database, failed_logins=2)
+async def test_guesses_in_parallel_do_not_pass_the_login_rate_limit(database: Database) -> None:
+    accounts = AccountManager(database=database, failed_logins=2)
     outcomes = await asyncio.gather(
-        *(braked.verify("ann", f"guess number {n}") for n in range(12)), return_exceptions=True
+        *(accounts.verify("ann", f"guess number {n}") for n in range(12)), return_exceptions=True
     )
     looked_at = [outcome for outcome in outcomes if isinstance(outcome, WrongCredentials)]
     assert 2 <= len(looked_at) <= 3
@@ -230,21 +230,21 @@ async def test_a_flood_of_logins_is_refused_rather_than_queued(database: Databas
     assert sum(isinstance(outcome, Busy) for outcome in outcomes) == 5
 
 
-def test_the_brake_remembers_a_bounded_number_of_names() -> None:
-    brake = LoginBrake(failures=1, window=60, names=100)
+def test_login_rate_limit_remembers_a_bounded_number_of_names() -> None:
+    limit = LoginRateLimit(failures=1, window=60, names=100)
     for n in range(1000):
-        brake.failed(f"{n}" * 1000)
-    assert len(brake._failed) == 100
-    brake.check("0" * 1000)
+        limit.failed(f"{n}" * 1000)
+    assert len(limit._failed) == 100
+    limit.check("0" * 1000)
     with pytest.raises(TooManyRequests):
-        brake.check("999" * 1000)
+        limit.check("999" * 1000)
 
 
-def test_a_brake_of_zero_never_brakes() -> None:
-    brake = LoginBrake(failures=0, window=60)
+def test_login_rate_limit_of_zero_refuses_nobody() -> None:
+    limit = LoginRateLimit(failures=0, window=60)
     for _ in range(50):
-        brake.failed("ann")
-    brake.check("ann")
+        limit.failed("ann")
+    limit.check("ann")
 
 
 # --- the first start -------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Slows down those who guess passwords."""
+"""Rate limit of failed logins, against guessing of passwords."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from collections import OrderedDict, deque
 from jupyter_mlsvc_server.errors import TooManyRequests
 
 
-class LoginBrake:
-    """Counts failed logins of each name, known or not, in a sliding window.
+class LoginRateLimit:
+    """Counter of failed logins of each name, known or not, in a sliding window.
 
     Its memory is bounded: a fixed size a name, and the name that failed longest ago goes first.
 
     Parameters
     ----------
     failures
-        How many may fail within the window; 0 never brakes.
+        How many may fail within the window; 0 refuses none.
     window
         Seconds after which a failure no longer counts.
     names
@@ -32,12 +32,12 @@ class LoginBrake:
         self._failed: OrderedDict[bytes, deque[float]] = OrderedDict()
 
     def check(self, name: str) -> None:
-        """Refuse another attempt under a name that failed too often.
+        """Raise if logins under a name failed too often.
 
         Raises
         ------
         TooManyRequests
-            With the seconds after which the next attempt is welcome.
+            With the seconds until the next attempt is allowed.
         """
         times = self._failed.get(_key(name))
         if not self._failures or times is None or len(times) < self._failures:
@@ -50,7 +50,7 @@ class LoginBrake:
             )
 
     def failed(self, name: str) -> None:
-        """Count a failure."""
+        """Count a failed login of a name."""
         if not self._failures:
             return
         key = _key(name)
@@ -61,7 +61,7 @@ class LoginBrake:
             self._failed.popitem(last=False)
 
     def succeeded(self, name: str) -> None:
-        """Forget the failures of a name."""
+        """Forget the failed logins of a name."""
         self._failed.pop(_key(name), None)
 
 
