@@ -327,16 +327,16 @@ class Server:
             database=self._database, accounts=self._accounts, data_dir=data_dir, parent=app
         )
         self._events = EventHub(parent=app)
-        announce = self._events.announce
+        publish_event = self._events.publish_event
         self._snapshots = SnapshotManager(
             database=self._database,
             blobs=BlobStore(data_dir=data_dir, parent=app),
             data_dir=data_dir,
-            announce=announce,
+            publish_event=publish_event,
             parent=app,
         )
         self._sessions = SessionManager(
-            data_dir=data_dir, snapshots=self._snapshots, announce=announce, parent=app
+            data_dir=data_dir, snapshots=self._snapshots, publish_event=publish_event, parent=app
         )
         self._scoring = app.scoring_engine_class(data_dir=data_dir, parent=app)
         store = ServiceStore(database=self._database)
@@ -344,7 +344,7 @@ class Server:
             store=store,
             snapshots=self._snapshots,
             scoring=self._scoring,
-            announce=announce,
+            publish_event=publish_event,
             parent=app,
         )
         self._scoring.definitions = self._services.definition
@@ -353,7 +353,7 @@ class Server:
             store=store,
             services=self._services,
             scoring=self._scoring,
-            announce=announce,
+            publish_event=publish_event,
             parent=app,
         )
         self._batches = BatchManager(
@@ -361,7 +361,7 @@ class Server:
             services=self._services,
             scoring=self._scoring,
             data_dir=data_dir,
-            announce=announce,
+            publish_event=publish_event,
             parent=app,
         )
         self._score = ScoreEntry(

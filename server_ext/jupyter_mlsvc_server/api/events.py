@@ -10,7 +10,7 @@ from jupyter_mlsvc_server.api.request import ApiRequest
 from jupyter_mlsvc_server.api.responses import json_response
 from jupyter_mlsvc_server.api.routing import Routes, route
 from jupyter_mlsvc_server.errors import BadRequest
-from jupyter_mlsvc_server.events.hub import EventHub, Place, Waiter
+from jupyter_mlsvc_server.events.hub import Cursor, EventHub, Waiter
 
 MAX_WAIT_SECONDS: Final = 55
 """Proxies commonly end a call that is silent for a minute."""
@@ -21,7 +21,7 @@ _MAX_DIGITS: Final = 15
 
 
 class EventRoutes:
-    """Tells what changes on the server."""
+    """Routes of events."""
 
     def __init__(self, *, events: EventHub) -> None:
         self._events = events
@@ -33,10 +33,10 @@ class EventRoutes:
     async def wait(self, request: ApiRequest) -> Response:
         """Answer as soon as something happened after number ``after``, else after a while."""
         after, seconds = _number(request, "after"), _number(request, "wait", MAX_WAIT_SECONDS)
-        place = None if after is None else Place(request.query("run"), after)
+        cursor = None if after is None else Cursor(request.query("run"), after)
         waiter = Waiter(request.principal)
         found = self._events.events_after(
-            waiter, place, _WAIT_SECONDS if seconds is None else seconds
+            waiter, cursor, _WAIT_SECONDS if seconds is None else seconds
         )
         return json_response(await request.answer_or_gone(found, waiter.wake))
 

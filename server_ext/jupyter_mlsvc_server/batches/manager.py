@@ -26,7 +26,7 @@ from jupyter_mlsvc_server.batches.results import BatchResults
 from jupyter_mlsvc_server.batches.run import BatchRun, Limiter
 from jupyter_mlsvc_server.batches.store import BatchStore
 from jupyter_mlsvc_server.errors import MlsvcServerError, NotFound
-from jupyter_mlsvc_server.events.record import Announce, Happening, tell_nobody
+from jupyter_mlsvc_server.events.record import EventAction, PublishEvent, drop_event
 from jupyter_mlsvc_server.scoring.engine import ScoringEngine
 from jupyter_mlsvc_server.services.manager import ServiceManager
 from jupyter_mlsvc_server.storage.clock import now_text, to_text
@@ -96,11 +96,11 @@ class BatchManager(LoggingConfigurable):
         services: ServiceManager,
         scoring: ScoringEngine,
         data_dir: Path,
-        announce: Announce = tell_nobody,
+        publish_event: PublishEvent = drop_event,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self._announce = announce
+        self._publish_event = publish_event
         self._store = BatchStore(database=database)
         self._services = services
         self._scoring = scoring
@@ -199,7 +199,7 @@ class BatchManager(LoggingConfigurable):
             await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
             raise
         self._launch(record, lock, limiter)
-        self._announce(record.change(Happening.CREATED))
+        self._publish_event(record.change(EventAction.CREATED))
         self.log.info(
             "batch %s of %s/%s owner=%s records=%d", record.id, name, version, record.owner, total
         )
@@ -246,7 +246,7 @@ class BatchManager(LoggingConfigurable):
         progress = await self.results.progress(record)
         was_active = await self._store.finish(record.id, BatchState.CANCELLED, progress, now_text())
         if was_active:
-            self._announce(record.change(Happening.CHANGED))
+            self._publish_event(record.change(EventAction.CHANGED))
             self.log.info("batch %s cancelled after %d records", record.id, progress.completed)
         return was_active
 
@@ -277,7 +277,7 @@ class BatchManager(LoggingConfigurable):
         try:
             async with self._slots:
                 await self._store.begin(record.id)
-                self._announce(record.change(Happening.CHANGED))
+                self._publish_event(record.change(EventAction.CHANGED))
                 await run.run()
             reason = run.reason
         except Exception:
@@ -285,7 +285,7 @@ class BatchManager(LoggingConfigurable):
             reason = _FAULT
         state = BatchState.FAILED if reason else BatchState.COMPLETE
         await self._store.finish(record.id, state, run.progress, now_text(), reason)
-        self._announce(record.change(Happening.CHANGED))
+        self._publish_event(record.change(EventAction.CHANGED))
         self.log.info(
             "batch %s %s completed=%d failed=%d",
             *(record.id, state, run.progress.completed, run.progress.failed),
@@ -333,7 +333,7 @@ class BatchManager(LoggingConfigurable):
     async def _remove(self, record: BatchRecord) -> None:
         # The row first: what a crash leaves is a folder that nobody knows, which is swept.
         await self._store.delete(record.id)
-        self._announce(record.change(Happening.DELETED))
+        self._publish_event(record.change(EventAction.DELETED))
         await asyncio.to_thread(shutil.rmtree, self._folder(record.id), ignore_errors=True)
 
     async def _remove_strays(self) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from jupyter_mlsvc_server.events.record import Change, Happening, Kind
+from jupyter_mlsvc_server.events.record import Change, EventAction, Kind
 
 
 class BatchState(StrEnum):
@@ -55,11 +55,11 @@ class BatchRecord:
     created_at: str
     finished_at: str | None
 
-    def change(self, happening: Happening) -> Change:
+    def change(self, action: EventAction) -> Change:
         """Describe what became of it; the name and version are those of the service."""
         return Change(
             kind=Kind.BATCH,
-            happening=happening,
+            action=action,
             owner=self.owner,
             id=self.id,
             name=self.name,

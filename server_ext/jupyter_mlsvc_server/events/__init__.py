@@ -1,1 +1,1 @@
-"""What changes on the server, told to those who wait for it."""
+"""Events: changes of services, sessions, snapshots and batches, for callers who wait for them."""

@@ -10,7 +10,7 @@ _RETRY_SECONDS: Final = 5
 
 
 class TooManyPolls(TooManyRequests):
-    """One person waits in too many places at a time."""
+    """One person has too many calls that wait for events."""
 
     def __init__(self, limit: int) -> None:
         super().__init__(
@@ -21,7 +21,7 @@ class TooManyPolls(TooManyRequests):
 
 
 class TooManyWaiters(Busy):
-    """All people together wait in too many places at a time."""
+    """All people together have too many calls that wait for events."""
 
     def __init__(self) -> None:
         super().__init__(

@@ -1,4 +1,4 @@
-"""Keeps the newest events and lets people wait for the next ones."""
+"""Hub of events: keeps the newest ones and lets callers wait for the next ones."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ KEPT: Final = 1000
 """Events that somebody who was away can still read; the newest ones."""
 
 
-class Place(NamedTuple):
-    """Up to where somebody has read: the run of the server, and the number of an event in it."""
+class Cursor(NamedTuple):
+    """Position of a reader: the epoch of the server, and the number of the last event it read."""
 
-    run: str
+    epoch: str
     number: int
 
 
 class Waiter:
-    """Somebody who waits for an event.
+    """A caller who waits for an event.
 
     Parameters
     ----------
@@ -53,10 +53,10 @@ class Waiter:
 
 
 class EventHub(LoggingConfigurable):
-    """Numbers what happens and tells it to those who may know of it.
+    """Hub that numbers events and sends each to the callers who may see it.
 
-    Events are kept in memory: a server that starts anew has another ``run``, by which those who
-    waited know that they have to look at everything again.
+    Events are kept in memory. A server that starts anew has another epoch (``run`` on the wire), by
+    which callers know that they have to look at everything again.
     """
 
     max_waiting = Integer(
@@ -74,15 +74,15 @@ class EventHub(LoggingConfigurable):
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.run = secrets.token_hex(8)
+        self.epoch = secrets.token_hex(8)
         self._last = 0
         self._kept: deque[tuple[int, Change]] = deque(maxlen=KEPT)
         self._waiters: set[Waiter] = set()
         self._waiting: Counter[str] = Counter()
         self._is_stopped = False
 
-    def announce(self, change: Change) -> None:
-        """Tell a change to those who wait for it, and keep it for those who ask later."""
+    def publish_event(self, change: Change) -> None:
+        """Send an event to the callers who wait for it, and store it for those who ask later."""
         self._last += 1
         self._kept.append((self._last, change))
         for waiter in self._waiters:
@@ -90,7 +90,7 @@ class EventHub(LoggingConfigurable):
                 waiter.wake()
 
     async def stop(self) -> None:
-        """Let nobody wait any more; those who do are answered. May be called twice."""
+        """Answer all callers who wait, and let none wait any more. May be called twice."""
         self._is_stopped = True
         if self._waiters:
             for waiter in self._waiters:
@@ -99,15 +99,15 @@ class EventHub(LoggingConfigurable):
             await asyncio.sleep(_FAREWELL_SECONDS)
 
     async def events_after(
-        self, waiter: Waiter, place: Place | None, seconds: float
+        self, waiter: Waiter, cursor: Cursor | None, seconds: float
     ) -> models.EventList:
-        """Give what happened after a place; where nothing did, wait for it (``listEvents``).
+        """Return the events after a cursor; where there are none, wait for one (``listEvents``).
 
         Parameters
         ----------
         waiter
             Who asks; waking it ends the wait.
-        place
+        cursor
             Where the last answer ended; None asks where the next one is to begin.
         seconds
             How long to wait at most.
@@ -117,15 +117,15 @@ class EventHub(LoggingConfigurable):
         TooManyPolls, TooManyWaiters
             There is no room for one more to wait.
         """
-        if place is None:
+        if cursor is None:
             return self._answer([])
-        if not self._knows(place):
+        if not self._knows(cursor):
             return self._answer([], is_reset=True)
-        if seconds and not self._is_stopped and not self._seen_by(waiter.principal, place):
+        if seconds and not self._is_stopped and not self._seen_by(waiter.principal, cursor):
             await self._wait(waiter, seconds)
-            if not self._knows(place):
+            if not self._knows(cursor):
                 return self._answer([], is_reset=True)
-        return self._answer(self._seen_by(waiter.principal, place))
+        return self._answer(self._seen_by(waiter.principal, cursor))
 
     async def _wait(self, waiter: Waiter, seconds: float) -> None:
         name = waiter.principal.name
@@ -143,12 +143,12 @@ class EventHub(LoggingConfigurable):
             if not self._waiting[name]:
                 del self._waiting[name]
 
-    def _knows(self, place: Place) -> bool:
+    def _knows(self, cursor: Cursor) -> bool:
         oldest = self._kept[0][0] if self._kept else self._last + 1
-        return place.run == self.run and oldest - 1 <= place.number <= self._last
+        return cursor.epoch == self.epoch and oldest - 1 <= cursor.number <= self._last
 
-    def _seen_by(self, principal: Principal, place: Place) -> list[models.Event]:
-        new = self._last - place.number
+    def _seen_by(self, principal: Principal, cursor: Cursor) -> list[models.Event]:
+        new = self._last - cursor.number
         if not new:
             return []
         # From the end: those who wait have read nearly all of them.
@@ -156,7 +156,7 @@ class EventHub(LoggingConfigurable):
         return [_shown(number, change) for number, change in kept if _may_see(principal, change)]
 
     def _answer(self, events: list[models.Event], *, is_reset: bool = False) -> models.EventList:
-        return models.EventList(run=self.run, last=self._last, events=events, is_reset=is_reset)
+        return models.EventList(run=self.epoch, last=self._last, events=events, is_reset=is_reset)
 
 
 def _may_see(principal: Principal, change: Change) -> bool:
@@ -167,7 +167,7 @@ def _shown(number: int, change: Change) -> models.Event:
     return models.Event(
         number=number,
         kind=change.kind.value,
-        action=change.happening.value,
+        action=change.action.value,
         id=change.id,
         name=change.name,
         version=change.version,

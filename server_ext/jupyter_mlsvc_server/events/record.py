@@ -1,4 +1,4 @@
-"""What is told of a change."""
+"""Events: the change of one thing, and what it is about."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ class Kind(StrEnum):
     BATCH = "batch"
 
 
-class Happening(StrEnum):
-    """What became of it."""
+class EventAction(StrEnum):
+    """What happened to a thing (``action`` of an event on the wire)."""
 
     CREATED = "created"
     CHANGED = "changed"
@@ -36,7 +36,7 @@ NEEDED: Final[Mapping[Kind, Action]] = MappingProxyType(
         Kind.BATCH: Action.USE_BATCHES,
     }
 )
-"""What somebody has to be allowed to do with a thing to hear of it."""
+"""Action that a caller has to be allowed, to see the events of a thing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +45,7 @@ class Change:
 
     Attributes
     ----------
-    kind, happening
+    kind, action
         What changed, and how.
     owner
         Name of the person whose thing it is; the policy decides who else may hear of it.
@@ -56,16 +56,16 @@ class Change:
     """
 
     kind: Kind
-    happening: Happening
+    action: EventAction
     owner: str
     id: str = ""
     name: str = ""
     version: str = ""
 
 
-Announce = Callable[[Change], None]
-"""Tells a change to whoever waits for it; called in the event loop, and quick."""
+PublishEvent = Callable[[Change], None]
+"""Sends a change to the callers who wait for it; called in the event loop, and quick."""
 
 
-def tell_nobody(_change: Change) -> None:
-    """Stand in where nobody listens."""
+def drop_event(_change: Change) -> None:
+    """Ignore a change; the default where nobody listens."""

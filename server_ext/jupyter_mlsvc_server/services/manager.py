@@ -20,7 +20,7 @@ from jupyter_mlsvc.wire.names import version as checked_version
 from jupyter_mlsvc.wire.suggestions import MAX_NAMES
 from jupyter_mlsvc_server.auth.policy import Action, may, require
 from jupyter_mlsvc_server.auth.principal import Principal
-from jupyter_mlsvc_server.events.record import Announce, Happening, tell_nobody
+from jupyter_mlsvc_server.events.record import EventAction, PublishEvent, drop_event
 from jupyter_mlsvc_server.formats.realtime import CODE, RUNTIME
 from jupyter_mlsvc_server.scoring.definition import ServiceDefinition
 from jupyter_mlsvc_server.scoring.engine import ScoringEngine
@@ -68,14 +68,14 @@ class ServiceManager(LoggingConfigurable):
         store: ServiceStore,
         snapshots: SnapshotManager,
         scoring: ScoringEngine,
-        announce: Announce = tell_nobody,
+        publish_event: PublishEvent = drop_event,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self._store = store
         self._snapshots = snapshots
         self._scoring = scoring
-        self._announce = announce
+        self._publish_event = publish_event
         self._answered: set[ServiceKey] = set()
         """Versions that have just answered; the database may not know yet."""
         self._tasks: set[asyncio.Task[None]] = set()
@@ -194,7 +194,7 @@ class ServiceManager(LoggingConfigurable):
             await self._store.delete(key)
             await self._scoring.remove(*key)
             self._answered.discard(key)
-        self._announce(record.change(Happening.DELETED))
+        self._publish_event(record.change(EventAction.DELETED))
         await self._snapshots.collect()
         self.log.info("deleted %s/%s by=%s", *key, principal.name)
 
@@ -330,7 +330,7 @@ class ServiceManager(LoggingConfigurable):
         else:
             await self._store.replace_unanswered(record)
         await self._scoring.put(await self._define(record))
-        self._announce(record.change(Happening.CHANGED if old else Happening.CREATED))
+        self._publish_event(record.change(EventAction.CHANGED if old else EventAction.CREATED))
         if old is not None:
             await self._snapshots.collect()
         self.log.info(
@@ -352,7 +352,7 @@ class ServiceManager(LoggingConfigurable):
             record = replace(record, revision=replace(record.revision, publish_check=found))
         await self._store.replace(record)
         await self._scoring.put(await self._define(record))
-        self._announce(record.change(Happening.CHANGED))
+        self._publish_event(record.change(EventAction.CHANGED))
         return record
 
     async def _checked(

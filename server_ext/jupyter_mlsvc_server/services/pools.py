@@ -11,7 +11,7 @@ from jupyter_mlsvc.wire.models import CreateOrUpdateServicePoolRequest, PoolStat
 from jupyter_mlsvc_server.auth.policy import Action, require
 from jupyter_mlsvc_server.auth.principal import Principal
 from jupyter_mlsvc_server.errors import BadRequest
-from jupyter_mlsvc_server.events.record import Announce, Happening, tell_nobody
+from jupyter_mlsvc_server.events.record import EventAction, PublishEvent, drop_event
 from jupyter_mlsvc_server.scoring.definition import PoolSize
 from jupyter_mlsvc_server.scoring.engine import ScoringEngine
 from jupyter_mlsvc_server.services.manager import ServiceManager
@@ -32,11 +32,11 @@ class PoolManager(LoggingConfigurable):
         store: ServiceStore,
         services: ServiceManager,
         scoring: ScoringEngine,
-        announce: Announce = tell_nobody,
+        publish_event: PublishEvent = drop_event,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self._announce = announce
+        self._publish_event = publish_event
         self._store = store
         self._services = services
         self._scoring = scoring
@@ -70,7 +70,7 @@ class PoolManager(LoggingConfigurable):
             size = self._size(request, record.pool or self._scoring.usual_size)
             await self._store.set_pool(record.key, size)
             self._scoring.resize(*record.key, size)
-        self._announce(record.change(Happening.CHANGED))
+        self._publish_event(record.change(EventAction.CHANGED))
         self.log.info(
             "pool of %s/%s initial=%d max=%d by=%s",
             *(*record.key, size.initial, size.most, principal.name),
@@ -90,7 +90,7 @@ class PoolManager(LoggingConfigurable):
             self._require_change(principal, record.owner, record.key)
             await self._store.set_pool(record.key, None)
             self._scoring.resize(*record.key, None)
-        self._announce(record.change(Happening.CHANGED))
+        self._publish_event(record.change(EventAction.CHANGED))
         self.log.info("pool of %s/%s removed by=%s", *record.key, principal.name)
 
     async def status(self, principal: Principal, name: str, version: str) -> PoolStatus:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from jupyter_mlsvc.wire.models import Isolation, ParameterDefinition, PublishCheck
 from jupyter_mlsvc.wire.names import ServiceName, Version, is_made_up
-from jupyter_mlsvc_server.events.record import Change, Happening, Kind
+from jupyter_mlsvc_server.events.record import Change, EventAction, Kind
 from jupyter_mlsvc_server.scoring.definition import PoolSize
 
 
@@ -54,11 +54,11 @@ class ServiceRecord:
     pool: PoolSize | None = None
     answered_at: str | None = None
 
-    def change(self, happening: Happening) -> Change:
+    def change(self, action: EventAction) -> Change:
         """Describe what became of it."""
         return Change(
             kind=Kind.SERVICE,
-            happening=happening,
+            action=action,
             owner=self.owner,
             name=self.key.name,
             version=self.key.version,

@@ -18,7 +18,7 @@ from jupyter_mlsvc_server.auth.keys import signing_key
 from jupyter_mlsvc_server.auth.policy import Action, require
 from jupyter_mlsvc_server.auth.principal import Principal
 from jupyter_mlsvc_server.errors import BadRequest
-from jupyter_mlsvc_server.events.record import Announce, Change, Happening, Kind, tell_nobody
+from jupyter_mlsvc_server.events.record import Change, EventAction, Kind, PublishEvent, drop_event
 from jupyter_mlsvc_server.sessions.errors import (
     SessionEnded,
     SessionGone,
@@ -94,11 +94,11 @@ class SessionManager(LoggingConfigurable):
         *,
         data_dir: Path,
         snapshots: SnapshotLoader,
-        announce: Announce = tell_nobody,
+        publish_event: PublishEvent = drop_event,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self._announce = announce
+        self._publish_event = publish_event
         self._factory: KernelFactory = self.kernel_factory_class(data_dir=data_dir, parent=self)
         self._warm = WarmKernels(factory=self._factory, parent=self)
         self._snapshots = snapshots
@@ -166,14 +166,14 @@ class SessionManager(LoggingConfigurable):
             notebook=request.notebook,
             lease_seconds=lease,
         )
-        self._tell(order, Happening.CREATED)
+        self._publish_change(order, EventAction.CREATED)
         session = await self._open(order)
         self.log.info(
             "created session %s owner=%s pid=%s", session.id, session.owner, session.process_id
         )
         if request.snapshot_id:
             await self._load(principal, request.snapshot_id, session)
-        self._tell_changed(session)
+        self._publish_changed(session)
         return session
 
     async def _open(self, order: SessionOrder) -> Session:
@@ -182,7 +182,7 @@ class SessionManager(LoggingConfigurable):
         try:
             kernel = await self._warm.take(order.runtime_type)
         except BaseException:
-            self._tell(order, Happening.DELETED)
+            self._publish_change(order, EventAction.DELETED)
             raise
         finally:
             del self._starting[order.id]
@@ -195,7 +195,7 @@ class SessionManager(LoggingConfigurable):
                 queue=self.max_queue,
             ),
         )
-        session.on_switch = lambda: self._tell_changed(session)
+        session.on_switch = lambda: self._publish_changed(session)
         self._sessions[session.id] = session
         kernel.on_end = lambda reason: self._on_death(session, reason)
         if kernel.ended is not None:
@@ -345,7 +345,7 @@ class SessionManager(LoggingConfigurable):
             await self._snapshots.load(principal, snapshot_id, session)
         except BaseException:
             if self._sessions.pop(session.id, None) is not None:
-                self._tell(session, Happening.DELETED)
+                self._publish_change(session, EventAction.DELETED)
             await session.close(now=True)
             raise
         finally:
@@ -357,20 +357,20 @@ class SessionManager(LoggingConfigurable):
             return
         self._remember(session, reason)
         session.end(reason)
-        self._tell(session, Happening.DELETED)
+        self._publish_change(session, EventAction.DELETED)
         self.log.info("session %s of %s ended: %s", session.id, session.owner, reason)
         await session.close(now=now)
 
-    def _tell_changed(self, session: Session) -> None:
+    def _publish_changed(self, session: Session) -> None:
         # Of one that ended in the meantime that was the last word.
         if session.id in self._sessions:
-            self._tell(session, Happening.CHANGED)
+            self._publish_change(session, EventAction.CHANGED)
 
-    def _tell(self, session: Session | SessionOrder, happening: Happening) -> None:
-        self._announce(
+    def _publish_change(self, session: Session | SessionOrder, action: EventAction) -> None:
+        self._publish_event(
             Change(
                 kind=Kind.SESSION,
-                happening=happening,
+                action=action,
                 owner=session.owner,
                 id=session.id,
                 name=session.name,

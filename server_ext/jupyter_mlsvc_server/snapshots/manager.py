@@ -19,7 +19,7 @@ from traitlets.config import LoggingConfigurable
 from jupyter_mlsvc.wire import models
 from jupyter_mlsvc_server.auth.policy import Action, may, require
 from jupyter_mlsvc_server.auth.principal import Principal
-from jupyter_mlsvc_server.events.record import Announce, Happening, tell_nobody
+from jupyter_mlsvc_server.events.record import EventAction, PublishEvent, drop_event
 from jupyter_mlsvc_server.formats.files import write_files
 from jupyter_mlsvc_server.formats.manifest import BlobEntry, Manifest, ObjectEntry, Workspace
 from jupyter_mlsvc_server.formats.shown_paths import without_paths
@@ -82,11 +82,11 @@ class SnapshotManager(LoggingConfigurable):
         *,
         database: Database,
         blobs: BlobStore,
-        announce: Announce = tell_nobody,
+        publish_event: PublishEvent = drop_event,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self._announce = announce
+        self._publish_event = publish_event
         self._store = SnapshotStore(database=database)
         self._blobs = blobs
         self._staging = Staging(self.data_dir)
@@ -249,7 +249,7 @@ class SnapshotManager(LoggingConfigurable):
         record = await self.get(principal, snapshot_id)
         if not await self._store.delete(record.id, record.owner):
             raise SnapshotNotFound(snapshot_id)
-        self._announce(record.change(Happening.DELETED))
+        self._publish_event(record.change(EventAction.DELETED))
         self.log.info("deleted snapshot %s of %s", record.id, record.owner)
         await self.collect()
 
@@ -379,7 +379,7 @@ class SnapshotManager(LoggingConfigurable):
             created_at=now_text(),
         )
         await self._store.insert(record, manifest)
-        self._announce(record.change(Happening.CREATED))
+        self._publish_event(record.change(EventAction.CREATED))
         self.log.info(
             "snapshot %s of %s owner=%s bytes=%d objects=%d skipped=%d",
             *(record.id, origin, record.owner, record.content_size),

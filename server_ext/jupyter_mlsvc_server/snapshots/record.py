@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from jupyter_mlsvc_server.events.record import Change, Happening, Kind
+from jupyter_mlsvc_server.events.record import Change, EventAction, Kind
 from jupyter_mlsvc_server.formats.manifest import Manifest
 
 
@@ -44,11 +44,11 @@ class SnapshotRecord:
     content_size: int
     created_at: str
 
-    def change(self, happening: Happening) -> Change:
+    def change(self, action: EventAction) -> Change:
         """Describe what became of it."""
         return Change(
             kind=Kind.SNAPSHOT,
-            happening=happening,
+            action=action,
             owner=self.owner,
             id=self.id,
             name=self.name,

@@ -1,4 +1,4 @@
-"""What the hub keeps, whom it tells, and whom it lets wait."""
+"""What the hub keeps, to whom it sends it, and whom it lets wait."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from traitlets.config import Config
 from jupyter_mlsvc.wire.models import EventList
 from jupyter_mlsvc_server.auth.principal import Principal, Role
 from jupyter_mlsvc_server.events.errors import TooManyPolls, TooManyWaiters
-from jupyter_mlsvc_server.events.hub import KEPT, EventHub, Place, Waiter
-from jupyter_mlsvc_server.events.record import Change, Happening, Kind
+from jupyter_mlsvc_server.events.hub import KEPT, Cursor, EventHub, Waiter
+from jupyter_mlsvc_server.events.record import Change, EventAction, Kind
 
 ANN = Principal("ann", Role.OWNER)
 BEN = Principal("ben", Role.READER)
@@ -24,37 +24,37 @@ def a_hub(**settings: Any) -> EventHub:
 
 
 def a_change(kind: Kind = Kind.SERVICE, owner: str = "ann", **members: Any) -> Change:
-    return Change(kind=kind, happening=Happening.CREATED, owner=owner, **members)
+    return Change(kind=kind, action=EventAction.CREATED, owner=owner, **members)
 
 
 async def ask(
-    hub: EventHub, after: int | None, *, by: Principal = ANN, seconds: float = 0, run: str = ""
+    hub: EventHub, after: int | None, *, by: Principal = ANN, seconds: float = 0, epoch: str = ""
 ) -> EventList:
-    place = None if after is None else Place(run or hub.run, after)
-    return await hub.events_after(Waiter(by), place, seconds)
+    cursor = None if after is None else Cursor(epoch or hub.epoch, after)
+    return await hub.events_after(Waiter(by), cursor, seconds)
 
 
-async def test_who_does_not_know_where_to_begin_is_told_at_once() -> None:
+async def test_call_without_a_cursor_is_answered_at_once() -> None:
     hub = a_hub()
-    hub.announce(a_change())
+    hub.publish_event(a_change())
     answer = await ask(hub, None, seconds=60)
-    assert answer == EventList(run=hub.run, last=1, events=[], is_reset=False)
+    assert answer == EventList(run=hub.epoch, last=1, events=[], is_reset=False)
 
 
-async def test_what_happened_since_is_told_at_once_and_in_order() -> None:
+async def test_events_after_a_cursor_are_returned_at_once_and_in_order() -> None:
     hub = a_hub()
     for name in "abc":
-        hub.announce(a_change(name=name, version="1.0"))
+        hub.publish_event(a_change(name=name, version="1.0"))
     answer = await ask(hub, 1, seconds=60)
     assert [(each.number, each.name) for each in answer.events] == [(2, "b"), (3, "c")]
     assert answer.last == 3
 
 
-async def test_who_waits_is_told_as_soon_as_something_happens() -> None:
+async def test_waiting_call_is_answered_with_the_next_event() -> None:
     hub = a_hub()
     waiting = asyncio.create_task(ask(hub, 0, seconds=60))
     await asyncio.sleep(0.01)
-    hub.announce(a_change(name="Iris"))
+    hub.publish_event(a_change(name="Iris"))
     answer = await asyncio.wait_for(waiting, 30)
     assert [each.name for each in answer.events] == ["Iris"]
 
@@ -72,32 +72,30 @@ async def test_others_neither_hear_of_a_persons_things_nor_wake_for_them(kind: K
     hub = a_hub()
     ben = asyncio.create_task(ask(hub, 0, by=BEN, seconds=60))
     await asyncio.sleep(0.01)
-    hub.announce(a_change(kind, id="1"))
+    hub.publish_event(a_change(kind, id="1"))
     await asyncio.sleep(0.01)
     assert not ben.done()
-    hub.announce(a_change(Kind.SERVICE, name="Iris"))
+    hub.publish_event(a_change(Kind.SERVICE, name="Iris"))
     answer = await asyncio.wait_for(ben, 30)
     assert [each.kind for each in answer.events] == ["service"]
     assert answer.last == 2
     assert [each.kind for each in (await ask(hub, 0)).events] == [kind, "service"]
 
 
-@pytest.mark.parametrize(("run", "after"), [("another", 1), ("", 3), ("", 0)], ids=str)
-async def test_a_place_that_is_not_known_asks_to_look_at_everything_again(
-    run: str, after: int
-) -> None:
+@pytest.mark.parametrize(("epoch", "after"), [("another", 1), ("", 3), ("", 0)], ids=str)
+async def test_unknown_cursor_is_answered_with_a_reset(epoch: str, after: int) -> None:
     hub = a_hub()
     for _ in range(2 if after else KEPT + 1):
-        hub.announce(a_change())
-    answer = await ask(hub, after, run=run, seconds=60)
-    assert (answer.is_reset, answer.events, answer.run) == (True, [], hub.run)
+        hub.publish_event(a_change())
+    answer = await ask(hub, after, epoch=epoch, seconds=60)
+    assert (answer.is_reset, answer.events, answer.run) == (True, [], hub.epoch)
     assert answer.last == hub._last
 
 
 async def test_the_oldest_event_that_is_kept_can_be_read() -> None:
     hub = a_hub()
     for _ in range(KEPT + 1):
-        hub.announce(a_change())
+        hub.publish_event(a_change())
     assert len((await ask(hub, 1)).events) == KEPT
 
 

@@ -16,7 +16,7 @@ from jupyter_mlsvc.wire import models
 from jupyter_mlsvc.wire.models import CreateSessionRequest
 from jupyter_mlsvc_server.auth.principal import Principal
 from jupyter_mlsvc_server.errors import BadRequest
-from jupyter_mlsvc_server.events.record import Change, Happening
+from jupyter_mlsvc_server.events.record import Change, EventAction
 from jupyter_mlsvc_server.sessions.errors import (
     KernelDidNotStart,
     QueueIsFull,
@@ -109,20 +109,20 @@ async def test_a_user_can_have_no_more_sessions_than_allowed(
     assert [each.id for each in await manager.list(ann)] == [session.id]
 
 
-async def test_a_session_is_listed_and_told_of_from_the_moment_it_is_asked_for(
+async def test_session_is_listed_and_published_from_the_moment_it_is_asked_for(
     tmp_path: Path, ann: Principal, ben: Principal
 ) -> None:
-    told: list[Change] = []
+    events: list[Change] = []
     manager = SessionManager(
         data_dir=tmp_path,
         snapshots=NoSnapshots(),
-        announce=told.append,
+        publish_event=events.append,
         config=Config({"WarmKernels": {"warm_kernels": 0}}),
     )
     await manager.start()
     try:
         creating = asyncio.create_task(manager.create(ann, CreateSessionRequest(name="new")))
-        await until(lambda: told)
+        await until(lambda: events)
         (row,) = await manager.describe(ann)
         assert (row.name, row.state, row.memory_bytes) == ("new", "starting", None)
         assert await manager.describe(ben) == []
@@ -134,20 +134,22 @@ async def test_a_session_is_listed_and_told_of_from_the_moment_it_is_asked_for(
         assert session.id == row.id
         (up,) = await manager.describe(ann)
         assert (up.id, up.state, up.creation_time) == (row.id, "idle", row.creation_time)
-        assert [(each.happening, each.owner) for each in told] == [
-            (Happening.CREATED, "ann"),
-            (Happening.CHANGED, "ann"),
+        assert [(each.action, each.owner) for each in events] == [
+            (EventAction.CREATED, "ann"),
+            (EventAction.CHANGED, "ann"),
         ]
     finally:
         await manager.stop()
 
 
-async def test_a_session_that_cannot_be_made_is_told_gone(tmp_path: Path, ann: Principal) -> None:
-    told: list[Change] = []
+async def test_session_that_cannot_be_made_is_published_as_deleted(
+    tmp_path: Path, ann: Principal
+) -> None:
+    events: list[Change] = []
     manager = SessionManager(
         data_dir=tmp_path,
         snapshots=NoSnapshots(),
-        announce=told.append,
+        publish_event=events.append,
         config=Config(
             {
                 "WarmKernels": {"warm_kernels": 0},
@@ -159,22 +161,24 @@ async def test_a_session_that_cannot_be_made_is_told_gone(tmp_path: Path, ann: P
     try:
         with pytest.raises(KernelDidNotStart):
             await manager.create(ann, PLAIN)
-        assert [each.happening for each in told] == [Happening.CREATED, Happening.DELETED]
+        assert [each.action for each in events] == [EventAction.CREATED, EventAction.DELETED]
         assert await manager.describe(ann) == []
     finally:
         await manager.stop()
 
 
-async def test_loading_an_unknown_snapshot_leaves_no_session_and_tells_so(
+async def test_loading_an_unknown_snapshot_leaves_no_session_and_publishes_that(
     tmp_path: Path, ann: Principal
 ) -> None:
-    told: list[Change] = []
-    manager = SessionManager(data_dir=tmp_path, snapshots=NoSnapshots(), announce=told.append)
+    events: list[Change] = []
+    manager = SessionManager(
+        data_dir=tmp_path, snapshots=NoSnapshots(), publish_event=events.append
+    )
     await manager.start()
     try:
         with pytest.raises(SnapshotNotFound):
             await manager.create(ann, CreateSessionRequest(snapshot_id="none"))
-        assert [each.happening for each in told] == [Happening.CREATED, Happening.DELETED]
+        assert [each.action for each in events] == [EventAction.CREATED, EventAction.DELETED]
     finally:
         await manager.stop()
 
@@ -183,25 +187,27 @@ class LastLoad:
     """Loads a snapshot into sessions that die of it."""
 
     def __init__(self) -> None:
-        self.told: list[Change] = []
+        self.events: list[Change] = []
 
     async def load(self, _principal: Principal, _snapshot_id: str, session: Session) -> None:
         assert session.process_id is not None
         os.kill(session.process_id, signal.SIGKILL)
-        await until(lambda: self.told[-1].happening is Happening.DELETED)
+        await until(lambda: self.events[-1].action is EventAction.DELETED)
 
 
-async def test_a_session_that_dies_while_it_loads_is_told_of_no_more(
+async def test_session_that_dies_while_it_loads_is_published_as_deleted(
     tmp_path: Path, ann: Principal
 ) -> None:
     snapshots = LastLoad()
-    manager = SessionManager(data_dir=tmp_path, snapshots=snapshots, announce=snapshots.told.append)
+    manager = SessionManager(
+        data_dir=tmp_path, snapshots=snapshots, publish_event=snapshots.events.append
+    )
     await manager.start()
     try:
         session = await manager.create(ann, CreateSessionRequest(snapshot_id="last"))
         with pytest.raises(SessionEnded):
             await manager.get(ann, session.id)
-        assert [each.happening for each in snapshots.told][-1] is Happening.DELETED
+        assert [each.action for each in snapshots.events][-1] is EventAction.DELETED
     finally:
         await manager.stop()
 
