@@ -106,7 +106,8 @@ class CaptureReport(msgspec.Struct, frozen=True, kw_only=True):
     stream_size, buffer_sizes
         Bytes of the stream and of each buffer.
     marks : dict
-        Marks of the buffers that the server has already, by their numbers; they were not written.
+        Fingerprints of the buffers that the server has already, by their numbers; they were not
+        written.
     """
 
     workspace: Workspace

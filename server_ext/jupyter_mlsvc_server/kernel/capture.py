@@ -3,7 +3,7 @@
 ``stream`` holds one pickle for the target namespace and then one ``[name, object]`` for each
 name, all written by one pickler, so that what two names share stays shared. Buffers of 64 KiB and
 more (arrays, columns) go to ``buffers/<n>``, in the order in which the stream asks for them. One
-that the server knows from the session's last snapshot is named by its mark and not written.
+that the server knows from the session's last snapshot is named by its fingerprint and not written.
 
 An object that fails is taken back out: the file is cut and the pickler's memo forgets it, so the
 rest is as if it had never been there.
@@ -29,7 +29,7 @@ from jupyter_mlsvc.wire.objects import (
     module_of,
     names_looked_up,
 )
-from jupyter_mlsvc_server.formats.fingerprints import Known, Marks
+from jupyter_mlsvc_server.formats.fingerprints import Known, KnownFingerprints
 from jupyter_mlsvc_server.formats.manifest import (
     BUFFERS,
     STREAM,
@@ -54,7 +54,7 @@ def capture(
     search_path: Sequence[str] | None = None,
     known: Known | None = None,
 ) -> CaptureReport:
-    """Write the objects of a namespace.
+    """Write the objects of a namespace to a folder, and return the report.
 
     Parameters
     ----------
@@ -85,7 +85,11 @@ def capture(
     (staging / BUFFERS).mkdir()
     with (staging / STREAM).open("wb") as file:
         stream = _Stream(
-            file, namespace, staging / BUFFERS, Importable(search_path), Marks(known or Known())
+            file,
+            namespace,
+            staging / BUFFERS,
+            Importable(search_path),
+            KnownFingerprints(known or Known()),
         )
         objects = tuple(stream.add(name, own[name], names) for name in names)
     kept = {entry.name: own[entry.name] for entry in objects if entry.kept}
@@ -99,7 +103,7 @@ def capture(
         ),
         stream_size=(staging / STREAM).stat().st_size,
         buffer_sizes=tuple(stream.buffer_sizes),
-        marks=stream.marks,
+        marks=stream.fingerprints,
     )
 
 
@@ -108,7 +112,7 @@ def _is_users(name: object) -> bool:
 
 
 class _Stream:
-    """Writes one object after the other, or takes it back."""
+    """Writer of the stream: adds one object after the other, or takes it back."""
 
     def __init__(
         self,
@@ -116,10 +120,10 @@ class _Stream:
         namespace: Namespace,
         buffers: Path,
         importable: Importable,
-        known: Marks,
+        known: KnownFingerprints,
     ) -> None:
         self.buffer_sizes: list[int] = []
-        self.marks: dict[str, str] = {}
+        self.fingerprints: dict[str, str] = {}
         self._file = file
         self._buffers = buffers
         self._known = known
@@ -128,7 +132,7 @@ class _Stream:
         self._pickler.write_target()
 
     def add(self, name: str, value: object, names: Collection[str]) -> ObjectEntry:
-        """Write an object and its buffers, and describe it."""
+        """Write an object and its buffers, and return its row."""
         start, entry = self._file.tell(), [name, value]
         self._waiting.clear()
         self._pickler.looked_up.clear()
@@ -147,7 +151,7 @@ class _Stream:
         )
 
     def _keep_out(self, buffer: pickle.PickleBuffer) -> bool:
-        """Take a large buffer; a true result leaves it in the stream."""
+        """Keep a large buffer for a file of its own; a true result leaves it in the stream."""
         if buffer.raw().nbytes < SMALLEST_BUFFER:
             return True
         self._waiting.append(buffer)
@@ -155,19 +159,19 @@ class _Stream:
 
     def _write_buffers(self) -> int:
         sizes: list[int] = []
-        marks: dict[str, str] = {}
+        fingerprints: dict[str, str] = {}
         for buffer in self._waiting:
             data = buffer.raw()
             number = str(len(self.buffer_sizes) + len(sizes))
-            mark = self._known.find(data)
-            if mark is None:
+            fingerprint = self._known.find(data)
+            if fingerprint is None:
                 (self._buffers / number).write_bytes(data)
             else:
-                marks[number] = mark
+                fingerprints[number] = fingerprint
             sizes.append(data.nbytes)
         self._waiting.clear()
         self.buffer_sizes += sizes
-        self.marks |= marks
+        self.fingerprints |= fingerprints
         return sum(sizes)
 
 

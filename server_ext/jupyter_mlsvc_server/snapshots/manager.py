@@ -1,4 +1,4 @@
-"""Taking, loading, listing and deleting snapshots, and clearing up what nobody has any more."""
+"""Manager of snapshots: creates, loads, lists and deletes them, and collects unused blobs."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from jupyter_mlsvc_server.snapshots.errors import (
     QuotaExceeded,
     SnapshotNotFound,
 )
-from jupyter_mlsvc_server.snapshots.intake import Intake, SessionPort, Stored
+from jupyter_mlsvc_server.snapshots.ingest import Ingest, SessionCache, SessionPort
 from jupyter_mlsvc_server.snapshots.record import Content, SnapshotRecord
 from jupyter_mlsvc_server.snapshots.store import SnapshotStore
 from jupyter_mlsvc_server.snapshots.unpacking import Unpacking
@@ -41,13 +41,13 @@ from jupyter_mlsvc_server.storage.database import Database
 from jupyter_mlsvc_server.storage.paths import FolderPath, default_data_dir
 from jupyter_mlsvc_server.storage.staging import Staging
 
-__all__ = ["LONGEST_NAME", "SessionPort", "SnapshotManager"]
+__all__ = ["MAX_NAME", "SessionPort", "SnapshotManager"]
 
-LONGEST_NAME: Final = 255
+MAX_NAME: Final = 255
 
 
 class SnapshotManager(LoggingConfigurable):
-    """Keeps what sessions held.
+    """Manager of snapshots, which hold the workspaces and files of sessions.
 
     A snapshot is a row that points to a content; a service points to the content as well. Blobs
     come first and the rows last, in one transaction, so there is a whole snapshot or none.
@@ -90,8 +90,8 @@ class SnapshotManager(LoggingConfigurable):
         self._store = SnapshotStore(database=database)
         self._blobs = blobs
         self._staging = Staging(self.data_dir)
-        self._intakes: set[Intake | Unpacking] = set()
-        self._stored: WeakKeyDictionary[SessionPort, Stored] = WeakKeyDictionary()
+        self._ingests: set[Ingest | Unpacking] = set()
+        self._caches: WeakKeyDictionary[SessionPort, SessionCache] = WeakKeyDictionary()
         self._looked_at: dict[str, float] = {}
         self._collecting = asyncio.Lock()
         self._collector: asyncio.Task[None] | None = None
@@ -99,7 +99,7 @@ class SnapshotManager(LoggingConfigurable):
     # --- life --------------------------------------------------------------------------------
 
     async def start(self) -> None:
-        """Sweep what a killed server left, and begin to collect what is not used."""
+        """Remove the staging folders of killed servers, and begin to collect unused blobs."""
         await asyncio.to_thread(self._staging.open)
         await self.collect()
         if self.collect_interval and self._collector is None:
@@ -119,7 +119,7 @@ class SnapshotManager(LoggingConfigurable):
     async def create(
         self, principal: Principal, session: SessionPort, name: str | None = None
     ) -> models.CreateSnapshotResponse:
-        """Keep the workspace and the working directory of a session (contract: ``createSnapshot``).
+        """Store the workspace and working directory of a session (contract: ``createSnapshot``).
 
         Parameters
         ----------
@@ -136,21 +136,21 @@ class SnapshotManager(LoggingConfigurable):
             Nothing was kept.
         """
         _require_name(name)
-        intake = Intake(
+        ingest = Ingest(
             blobs=self._blobs,
             staging=self._staging,
             limit=self.max_snapshot_bytes,
-            stored=self._stored.setdefault(session, Stored()),
+            cache=self._caches.setdefault(session, SessionCache()),
         )
-        with self._arriving(intake):
-            manifest = await intake.take(session)
+        with self._arriving(ingest):
+            manifest = await ingest.run(session)
             await self._require_room(principal, manifest)
             return await self._insert(principal, manifest, name, f"session {session.id}")
 
     async def upload(
         self, principal: Principal, archive: BinaryIO, name: str | None = None
     ) -> models.CreateSnapshotResponse:
-        """Keep a snapshot that :meth:`zip_stream` gave, here or on another server (our addition).
+        """Store a snapshot from an archive of this or another server (our addition).
 
         Nothing in it is run: that is left to sessions and services which load it.
 
@@ -226,7 +226,7 @@ class SnapshotManager(LoggingConfigurable):
         ]
 
     async def get(self, principal: Principal, snapshot_id: str) -> SnapshotRecord:
-        """Give a snapshot of a person's own.
+        """Return a snapshot of a person's own.
 
         Raises
         ------
@@ -254,7 +254,7 @@ class SnapshotManager(LoggingConfigurable):
         await self.collect()
 
     async def zip_stream(self, principal: Principal, snapshot_id: str) -> AsyncGenerator[bytes]:
-        """Give a snapshot as an archive, in pieces (contract: ``getSnapshotContent``).
+        """Return a snapshot as an archive, in pieces (contract: ``getSnapshotContent``).
 
         Raises
         ------
@@ -270,7 +270,7 @@ class SnapshotManager(LoggingConfigurable):
         return archive_size((await self.content(record.content_id)).manifest)
 
     async def contents(self, principal: Principal, snapshot_id: str) -> models.SnapshotContents:
-        """Tell what is in a snapshot, and which services hold the same (our addition).
+        """Return the contents of a snapshot, and the services that hold the same (our addition).
 
         Raises
         ------
@@ -310,14 +310,14 @@ class SnapshotManager(LoggingConfigurable):
     # --- what services need ------------------------------------------------------------------
 
     async def find(self, snapshot_id: str) -> SnapshotRecord | None:
-        """Give a snapshot, whoever owns it."""
+        """Return a snapshot, whoever owns it."""
         record = await self._store.find(snapshot_id)
         if record is not None:
             self._hold(record.content_id)
         return record
 
     async def content(self, content_id: str) -> Content:
-        """Give what a snapshot or a service holds.
+        """Return the content of a snapshot or service.
 
         Raises
         ------
@@ -333,7 +333,7 @@ class SnapshotManager(LoggingConfigurable):
     async def add_content(
         self, runtime_type: str, workspace: Workspace, stream: bytes, buffers: Sequence[Path]
     ) -> str:
-        """Keep what a service is to hold that was never in a session; gives the content's id.
+        """Store a service's content that was never in a session, and return its id.
 
         Parameters
         ----------
@@ -360,7 +360,7 @@ class SnapshotManager(LoggingConfigurable):
             since = time.monotonic() - self.hold_seconds
             self._looked_at = {key: at for key, at in self._looked_at.items() if at > since}
             used = await self._store.delete_unused(self._looked_at)
-            arriving = [intake.digests for intake in self._intakes]
+            arriving = [ingest.digests for ingest in self._ingests]
             await self._blobs.delete_unreferenced(used.union(*arriving))
 
     # --- inside ------------------------------------------------------------------------------
@@ -368,7 +368,7 @@ class SnapshotManager(LoggingConfigurable):
     async def _insert(
         self, principal: Principal, manifest: Manifest, name: str | None, origin: str
     ) -> models.CreateSnapshotResponse:
-        """Write down a snapshot whose blobs are stored."""
+        """Store the row of a snapshot whose blobs are stored."""
         record = SnapshotRecord(
             id=str(uuid.uuid4()),
             name=name or f"Snapshot {datetime.now(UTC):%Y-%m-%d %H:%M:%S}",
@@ -389,13 +389,13 @@ class SnapshotManager(LoggingConfigurable):
         return models.CreateSnapshotResponse(snapshot_id=record.id, skipped=skipped)
 
     @contextlib.contextmanager
-    def _arriving(self, intake: Intake | Unpacking) -> Iterator[None]:
-        """Keep the blobs of what arrives until something refers to them."""
-        self._intakes.add(intake)
+    def _arriving(self, ingest: Ingest | Unpacking) -> Iterator[None]:
+        """Keep the blobs of an ingest until a manifest refers to them."""
+        self._ingests.add(ingest)
         try:
             yield
         finally:
-            self._intakes.discard(intake)
+            self._ingests.discard(ingest)
 
     def _hold(self, content_id: str) -> None:
         self._looked_at[content_id] = time.monotonic()
@@ -419,8 +419,8 @@ def _entry(blob: Blob) -> BlobEntry:
 
 
 def _require_name(name: str | None) -> None:
-    if name and len(name) > LONGEST_NAME:
-        raise InvalidSnapshotName(LONGEST_NAME)
+    if name and len(name) > MAX_NAME:
+        raise InvalidSnapshotName(MAX_NAME)
 
 
 def _shown(skipped: tuple[ObjectEntry, ...]) -> list[models.SkippedObject]:
@@ -436,7 +436,7 @@ def _what_is_wrong(error: OSError) -> str:
 
 
 def _loaded(answer: dict[str, Any], files: int, warnings: list[str]) -> str:
-    """Say what came back."""
+    """Return the sentence that says which objects and files came back."""
     lost = [f"{name} is missing: {reason}" for name, reason in answer["lost"].items()]
     counts = f"Loaded {_count(len(answer['names']), 'object')} and {_count(files, 'file')}."
     return " ".join([counts, *lost, *warnings])

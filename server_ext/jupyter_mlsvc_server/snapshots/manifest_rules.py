@@ -14,7 +14,7 @@ from jupyter_mlsvc_server.snapshots.errors import InvalidArchive
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 _VERSION: Final = re.compile(r"[0-9]{1,3}\.[0-9]{1,3}[0-9A-Za-z.+]{0,40}")
 _MODULE: Final = re.compile(r"\w{1,200}(\.\w{1,200}){0,50}")
-_LONGEST_PART: Final = 255
+_MAX_PART: Final = 255
 _DEEPEST: Final = 64
 
 
@@ -84,7 +84,7 @@ def _folders(path: str) -> Iterable[str]:
 
 
 def _is_plain(part: str) -> bool:
-    is_short = len(part.encode()) <= _LONGEST_PART
+    is_short = len(part.encode()) <= _MAX_PART
     return is_short and part not in {"", ".", ".."} and "\0" not in part
 
 

@@ -15,7 +15,7 @@ from jupyter_mlsvc_server.auth.principal import Principal, Role
 from jupyter_mlsvc_server.sessions.manager import SessionManager
 from jupyter_mlsvc_server.sessions.session import Session
 from jupyter_mlsvc_server.snapshots.manager import SnapshotManager
-from jupyter_mlsvc_server.snapshots.settled import Moment
+from jupyter_mlsvc_server.snapshots.stat_cache import ScanTime
 from jupyter_mlsvc_server.storage.blobs import BlobStore
 from jupyter_mlsvc_server.storage.database import Database
 
@@ -63,7 +63,7 @@ def ben() -> Principal:
 @pytest.fixture(scope="session")
 def tells_of_changes(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Skip the test where the file system does not tell of every change of a file."""
-    if Moment.at(tmp_path_factory.getbasetemp()).device is None:
+    if ScanTime.at(tmp_path_factory.getbasetemp()).device is None:
         pytest.skip("the folder for temporary files is not on ext4, XFS or Btrfs")
 
 

@@ -62,7 +62,7 @@ class Watched:
     meanwhile
         Run when it has been captured and nothing is stored yet.
     claims
-        Marks that it claims besides those that are true.
+        Fingerprints that it claims besides those that are true.
     """
 
     def __init__(self, session: Session) -> None:

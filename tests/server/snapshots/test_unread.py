@@ -16,9 +16,9 @@ import pytest_asyncio
 
 from jupyter_mlsvc_server.auth.principal import Principal
 from jupyter_mlsvc_server.sessions.session import Session
-from jupyter_mlsvc_server.snapshots.intake import Intake, Stored
+from jupyter_mlsvc_server.snapshots.ingest import Ingest, SessionCache
 from jupyter_mlsvc_server.snapshots.manager import SnapshotManager
-from jupyter_mlsvc_server.snapshots.settled import SETTLED_NS, Sighting
+from jupyter_mlsvc_server.snapshots.stat_cache import MIN_AGE_NS, CachedFingerprint
 from jupyter_mlsvc_server.storage.blobs import Blob, BlobStore, Hasher
 from jupyter_mlsvc_server.storage.staging import Staging
 from tests.server.snapshots.conftest import Server, run
@@ -99,7 +99,7 @@ async def session(server: Server, ann: Principal) -> AsyncIterator[Session]:
 
 
 async def settle() -> None:
-    await asyncio.sleep(SETTLED_NS / 1e9 + 0.1)
+    await asyncio.sleep(MIN_AGE_NS / 1e9 + 0.1)
 
 
 async def take(server: Server, ann: Principal, session: Session) -> str:
@@ -246,10 +246,10 @@ async def test_what_was_seen_before_the_clock_was_set_back_is_read_again(
 ) -> None:
     staging = Staging(server.data_dir)
     await asyncio.to_thread(staging.open)
-    stored = Stored()
+    cache = SessionCache()
 
     async def take_in() -> None:
-        await Intake(blobs=server.blobs, staging=staging, limit=0, stored=stored).take(session)
+        await Ingest(blobs=server.blobs, staging=staging, limit=0, cache=cache).run(session)
 
     with reads(session.directory / "kept") as read:
         await take_in()
@@ -257,11 +257,11 @@ async def test_what_was_seen_before_the_clock_was_set_back_is_read_again(
         await take_in()
         assert not read.any()
         # As if the clock had been ahead until then.
-        stored.files = {
-            identity: Sighting(
-                seen.mark, replace(seen.moment, ahead_ns=seen.moment.ahead_ns + 10**10)
+        cache.files = {
+            identity: CachedFingerprint(
+                seen.fingerprint, replace(seen.scan_time, ahead_ns=seen.scan_time.ahead_ns + 10**10)
             )
-            for identity, seen in stored.files.items()
+            for identity, seen in cache.files.items()
         }
         await take_in()
         assert read.any()

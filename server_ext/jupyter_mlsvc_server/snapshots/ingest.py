@@ -1,4 +1,4 @@
-"""Stores what a session holds as blobs, and says what there is in a manifest."""
+"""Ingest of a session: stores its workspace and files as blobs, and returns the manifest."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from jupyter_mlsvc_server.formats.fingerprints import Known, marker
+from jupyter_mlsvc_server.formats.fingerprints import Known, fingerprint_hasher
 from jupyter_mlsvc_server.formats.manifest import (
     BUFFERS,
     STREAM,
@@ -25,7 +25,7 @@ from jupyter_mlsvc_server.formats.manifest import (
 )
 from jupyter_mlsvc_server.snapshots.directory import FoundFile, Identity, walk
 from jupyter_mlsvc_server.snapshots.errors import CaptureFailed, SnapshotTooLarge
-from jupyter_mlsvc_server.snapshots.settled import Moment, Sighting
+from jupyter_mlsvc_server.snapshots.stat_cache import CachedFingerprint, ScanTime
 from jupyter_mlsvc_server.storage.blobs import Blob, BlobStore, feed
 from jupyter_mlsvc_server.storage.staging import Staging
 
@@ -33,7 +33,7 @@ _log = logging.getLogger("jupyter_mlsvc_server.snapshots")
 
 
 class SessionPort(Protocol):
-    """What is needed of a session."""
+    """Part of a session that an ingest needs."""
 
     id: str
     owner: str
@@ -41,18 +41,18 @@ class SessionPort(Protocol):
     directory: Path
 
     async def call_agent(self, op: str, data: dict[str, Any]) -> dict[str, Any]:
-        """Let the helper in the kernel do something (see ``kernel.agent``)."""
+        """Send an operation to the agent in the kernel (see ``kernel.agent``)."""
 
 
-class Stored:
-    """What is stored of a session already, so that it need not be stored again.
+class SessionCache:
+    """Fingerprints and blobs of a session's last snapshot, so that no content is stored twice.
 
     Attributes
     ----------
     seed : int
-        Of this session's marks.
+        Of this session's fingerprints.
     blobs : Mapping
-        Buffers and files of its last snapshot by their marks; see ``formats.fingerprints``.
+        Buffers and files of its last snapshot by their fingerprints; see ``formats.fingerprints``.
     files : Mapping
         Those of its files that need not be read again as long as they are the same.
     """
@@ -60,44 +60,46 @@ class Stored:
     def __init__(self) -> None:
         self.seed = secrets.randbits(63)
         self.blobs: Mapping[str, Blob] = {}
-        self.files: Mapping[Identity, Sighting] = {}
+        self.files: Mapping[Identity, CachedFingerprint] = {}
 
 
-class Intake:
-    """Takes in one session's workspace and files.
+class Ingest:
+    """Ingest of one session's workspace and files.
 
     Parameters
     ----------
     blobs
-        Where the parts go.
+        Store of the blobs.
     staging
-        Where the kernel writes.
+        Folder that the kernel writes to.
     limit
         Bytes that a snapshot may hold; 0 for any number.
-    stored
-        What is known of the session; brought up to date.
+    cache
+        Cache of the session; the ingest brings it up to date.
 
     Attributes
     ----------
     digests : set of str
-        What must not be deleted although nothing refers to it yet.
+        Blobs that must not be deleted although no manifest refers to them yet.
     """
 
-    def __init__(self, *, blobs: BlobStore, staging: Staging, limit: int, stored: Stored) -> None:
+    def __init__(
+        self, *, blobs: BlobStore, staging: Staging, limit: int, cache: SessionCache
+    ) -> None:
         self.digests: set[str] = set()
         self._blobs = blobs
         self._staging = staging
         self._limit = limit
-        self._stored = stored
+        self._cache = cache
         self._known: dict[str, Blob] = {}
         self._known_sizes: set[int] = set()
-        self._marked: dict[str, Blob] = {}
-        self._sighted: dict[Identity, Sighting] = {}
+        self._fingerprinted: dict[str, Blob] = {}
+        self._cached: dict[Identity, CachedFingerprint] = {}
         self._counted: set[str] = set()
         self._size = 0
 
-    async def take(self, session: SessionPort) -> Manifest:
-        """Store everything.
+    async def run(self, session: SessionPort) -> Manifest:
+        """Store the session's workspace and files, and return their manifest.
 
         Raises
         ------
@@ -107,9 +109,9 @@ class Intake:
             There is more than the limit.
         """
         await self._find_known()
-        report, stream, buffers = await self._take_workspace(session)
-        files, skipped_files = await self._take_files(session.directory)
-        self._stored.blobs, self._stored.files = self._marked, self._sighted
+        report, stream, buffers = await self._ingest_workspace(session)
+        files, skipped_files = await self._ingest_files(session.directory)
+        self._cache.blobs, self._cache.files = self._fingerprinted, self._cached
         return Manifest(
             runtime_type=session.runtime_type,
             workspace=report.workspace,
@@ -119,11 +121,11 @@ class Intake:
             skipped_files=tuple(skipped_files),
         )
 
-    async def _take_workspace(
+    async def _ingest_workspace(
         self, session: SessionPort
     ) -> tuple[CaptureReport, BlobEntry, list[BlobEntry]]:
         known = Known(
-            seed=self._stored.seed, sizes={mark: blob.size for mark, blob in self._known.items()}
+            seed=self._cache.seed, sizes={key: blob.size for key, blob in self._known.items()}
         )
         staging = await asyncio.to_thread(self._staging.folder)
         try:
@@ -132,7 +134,7 @@ class Intake:
             )
             report = msgspec.convert(answer["report"], CaptureReport)
             stream = self._entry(await self._blobs.ingest(staging / STREAM))
-            return report, stream, await self._take_buffers(staging / BUFFERS, report)
+            return report, stream, await self._ingest_buffers(staging / BUFFERS, report)
         except (OSError, msgspec.ValidationError, KeyError) as error:
             _log.warning("session %s could not be captured: %s", session.id, error)
             raise CaptureFailed from error
@@ -140,43 +142,43 @@ class Intake:
             await asyncio.to_thread(shutil.rmtree, staging, ignore_errors=True)
 
     async def _find_known(self) -> None:
-        """Find what is still there of the last snapshot, and keep it there."""
-        before = self._stored.blobs
+        """Find the blobs of the last snapshot that are still there, and renew them."""
+        before = self._cache.blobs
         self.digests.update(blob.digest for blob in before.values())
         there = await self._blobs.renew(before.values())
-        self._known = {mark: blob for mark, blob in before.items() if blob in there}
+        self._known = {fingerprint: blob for fingerprint, blob in before.items() if blob in there}
         self._known_sizes = {blob.size for blob in there}
 
-    async def _take_buffers(self, folder: Path, report: CaptureReport) -> list[BlobEntry]:
+    async def _ingest_buffers(self, folder: Path, report: CaptureReport) -> list[BlobEntry]:
         entries = []
         for number in map(str, range(len(report.buffer_sizes))):
-            mark = report.marks.get(number)
-            if mark is not None:
-                blob = self._known[mark]
+            fingerprint = report.marks.get(number)
+            if fingerprint is not None:
+                blob = self._known[fingerprint]
             else:
-                hasher = marker(self._stored.seed)
+                hasher = fingerprint_hasher(self._cache.seed)
                 blob = await self._blobs.ingest(folder / number, hasher)
-                mark = hasher.hexdigest()
-            self._marked[mark] = blob
+                fingerprint = hasher.hexdigest()
+            self._fingerprinted[fingerprint] = blob
             entries.append(self._entry(blob))
         return entries
 
-    async def _take_files(self, directory: Path) -> tuple[list[FileEntry], list[SkippedFile]]:
+    async def _ingest_files(self, directory: Path) -> tuple[list[FileEntry], list[SkippedFile]]:
         files: list[FileEntry] = []
         skipped: list[SkippedFile] = []
-        begun = await asyncio.to_thread(Moment.at, directory)
+        scan_time = await asyncio.to_thread(ScanTime.at, directory)
         found = walk(directory)
         with contextlib.closing(found):
             while (item := await asyncio.to_thread(next, found, None)) is not None:
                 if isinstance(item, SkippedFile):
                     skipped.append(item)
                 else:
-                    files.append(await self._take_copy(item, begun))
+                    files.append(await self._ingest_file(item, scan_time))
         return files, skipped
 
-    async def _take_copy(self, found: FoundFile, begun: Moment) -> FileEntry:
-        mark = self._unread_copy(found, begun) or await self._read_copy(found, begun)
-        blob = self._marked[mark]
+    async def _ingest_file(self, found: FoundFile, scan_time: ScanTime) -> FileEntry:
+        fingerprint = self._find_cached(found, scan_time) or await self._read_file(found, scan_time)
+        blob = self._fingerprinted[fingerprint]
         self._count(blob)
         return FileEntry(
             path=found.identity.path,
@@ -185,45 +187,49 @@ class Intake:
             executable=found.executable,
         )
 
-    def _unread_copy(self, found: FoundFile, begun: Moment) -> str | None:
-        """Give the mark of a file that is the same as in the last snapshot, without reading it."""
-        seen = self._stored.files.get(found.identity)
-        if seen is None or seen.mark not in self._known or not begun.is_after(seen.moment):
+    def _find_cached(self, found: FoundFile, scan_time: ScanTime) -> str | None:
+        """Return the fingerprint of an unchanged file without reading it; None for any other."""
+        seen = self._cache.files.get(found.identity)
+        if (
+            seen is None
+            or seen.fingerprint not in self._known
+            or not scan_time.is_after(seen.scan_time)
+        ):
             return None
-        self._sighted[found.identity] = seen
-        self._marked[seen.mark] = self._known[seen.mark]
-        return seen.mark
+        self._cached[found.identity] = seen
+        self._fingerprinted[seen.fingerprint] = self._known[seen.fingerprint]
+        return seen.fingerprint
 
-    async def _read_copy(self, found: FoundFile, begun: Moment) -> str:
-        settled = await asyncio.to_thread(begun.is_settled, found)
-        mark = await self._known_copy(found) or await self._new_copy(found)
-        if settled:
-            self._sighted[found.identity] = Sighting(mark, begun)
-        return mark
+    async def _read_file(self, found: FoundFile, scan_time: ScanTime) -> str:
+        is_cacheable = await asyncio.to_thread(scan_time.is_cacheable, found)
+        fingerprint = await self._find_known_content(found) or await self._store_file(found)
+        if is_cacheable:
+            self._cached[found.identity] = CachedFingerprint(fingerprint, scan_time)
+        return fingerprint
 
-    async def _known_copy(self, found: FoundFile) -> str | None:
-        """Give the mark of a file whose content is in the last snapshot."""
+    async def _find_known_content(self, found: FoundFile) -> str | None:
+        """Return the fingerprint of a file whose content is in the last snapshot."""
         if found.identity.size not in self._known_sizes:
             return None
-        hasher = marker(self._stored.seed)
+        hasher = fingerprint_hasher(self._cache.seed)
         size = await asyncio.to_thread(feed, found.stream, hasher)
         found.stream.seek(0)
-        blob = self._known.get(mark := hasher.hexdigest())
+        blob = self._known.get(fingerprint := hasher.hexdigest())
         if blob is None or blob.size != size:
             return None
-        self._marked[mark] = blob
-        return mark
+        self._fingerprinted[fingerprint] = blob
+        return fingerprint
 
-    async def _new_copy(self, found: FoundFile) -> str:
+    async def _store_file(self, found: FoundFile) -> str:
         limit = self._limit - self._size if self._limit else None
-        hasher = marker(self._stored.seed)
+        hasher = fingerprint_hasher(self._cache.seed)
         try:
             blob = await self._blobs.ingest_copy(found.stream, limit, hasher)
         except OverflowError:
             raise SnapshotTooLarge(self._limit) from None
-        mark = hasher.hexdigest()
-        self._marked[mark] = blob
-        return mark
+        fingerprint = hasher.hexdigest()
+        self._fingerprinted[fingerprint] = blob
+        return fingerprint
 
     def _entry(self, blob: Blob) -> BlobEntry:
         self._count(blob)

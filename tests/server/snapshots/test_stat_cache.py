@@ -12,7 +12,7 @@ import pytest
 
 from jupyter_mlsvc_server.formats.manifest import SkippedFile
 from jupyter_mlsvc_server.snapshots.directory import Identity, walk
-from jupyter_mlsvc_server.snapshots.settled import SETTLED_NS, Moment
+from jupyter_mlsvc_server.snapshots.stat_cache import MIN_AGE_NS, ScanTime
 
 _SECOND = 10**9
 
@@ -24,10 +24,10 @@ def file(tmp_path: Path, tells_of_changes: None) -> Path:
     return file
 
 
-def later(file: Path, ns: int = 2 * SETTLED_NS) -> Moment:
-    """Give a moment so long after the last change of a file."""
+def later(file: Path, ns: int = 2 * MIN_AGE_NS) -> ScanTime:
+    """Return the time of a scan so long after the last change of a file."""
     changed_ns = file.stat().st_ctime_ns
-    return replace(Moment.at(file.parent), now_ns=changed_ns + ns)
+    return replace(ScanTime.at(file.parent), now_ns=changed_ns + ns)
 
 
 def identity_of(file: Path) -> Identity:
@@ -37,22 +37,22 @@ def identity_of(file: Path) -> Identity:
         return only.identity
 
 
-def is_settled(file: Path, moment: Moment) -> bool:
+def is_cacheable(file: Path, scan_time: ScanTime) -> bool:
     with closing(walk(file.parent)) as found:
         only = next(found)
         assert not isinstance(only, SkippedFile)
-        return moment.is_settled(only)
+        return scan_time.is_cacheable(only)
 
 
 def test_a_file_whose_last_change_is_long_ago_is_settled(file: Path) -> None:
-    assert is_settled(file, later(file))
+    assert is_cacheable(file, later(file))
 
 
 @pytest.mark.parametrize(
-    ("age", "settled"),
+    ("age", "expected"),
     [
-        (SETTLED_NS + 1, True),
-        (SETTLED_NS, False),
+        (MIN_AGE_NS + 1, True),
+        (MIN_AGE_NS, False),
         (0, False),
         (-_SECOND, False),
         (-3600 * _SECOND, False),
@@ -60,62 +60,62 @@ def test_a_file_whose_last_change_is_long_ago_is_settled(file: Path) -> None:
     ids=["older", "just too young", "this moment", "the next second", "an hour ahead"],
 )
 def test_a_change_near_the_moment_or_after_it_does_not_count(
-    file: Path, age: int, settled: bool
+    file: Path, age: int, expected: bool
 ) -> None:
-    assert is_settled(file, later(file, age)) is settled
+    assert is_cacheable(file, later(file, age)) is expected
 
 
 def test_a_time_that_was_set_does_not_settle_a_file(file: Path) -> None:
     os.utime(file, (1, 1))
-    assert not is_settled(file, Moment.at(file.parent))
+    assert not is_cacheable(file, ScanTime.at(file.parent))
 
 
 def test_a_file_that_is_open_for_writing_is_not_settled(file: Path) -> None:
     with file.open("r+b"):
-        assert not is_settled(file, later(file))
+        assert not is_cacheable(file, later(file))
     with file.open("rb"):
-        assert is_settled(file, later(file))
+        assert is_cacheable(file, later(file))
 
 
 def test_a_file_that_is_mapped_for_writing_is_not_settled(file: Path) -> None:
     with file.open("r+b") as opened:
         mapped = mmap.mmap(opened.fileno(), 0)
-    assert not is_settled(file, later(file))
+    assert not is_cacheable(file, later(file))
     mapped.close()
-    assert is_settled(file, later(file))
+    assert is_cacheable(file, later(file))
 
 
 def test_whoever_opens_a_file_for_writing_is_not_kept_waiting(file: Path) -> None:
     with closing(walk(file.parent)) as found:
         only = next(found)
         assert not isinstance(only, SkippedFile)
-        assert later(file).is_settled(only)
+        assert later(file).is_cacheable(only)
         # Fails at once where a lease is held.
         os.close(os.open(file, os.O_RDWR | os.O_NONBLOCK))
 
 
 def test_a_file_of_another_file_system_is_not_settled(file: Path) -> None:
-    moment = later(file)
-    assert moment.device is not None
-    assert not is_settled(file, replace(moment, device=moment.device + 1))
-    assert not is_settled(file, replace(moment, device=None))
+    scan_time = later(file)
+    assert scan_time.device is not None
+    assert not is_cacheable(file, replace(scan_time, device=scan_time.device + 1))
+    assert not is_cacheable(file, replace(scan_time, device=None))
 
 
 @pytest.mark.parametrize("directory", ["/proc", "/dev/shm", "/nowhere"])
 def test_file_systems_that_tell_too_little_have_no_settled_files(directory: str) -> None:
-    assert Moment.at(Path(directory)).device is None
+    assert ScanTime.at(Path(directory)).device is None
 
 
 def test_a_clock_that_was_set_back_is_noticed(tmp_path: Path) -> None:
-    before = Moment.at(tmp_path)
-    assert Moment.at(tmp_path).is_after(before)
+    before = ScanTime.at(tmp_path)
+    assert ScanTime.at(tmp_path).is_after(before)
     set_back = replace(before, ahead_ns=before.ahead_ns - 2 * _SECOND)
     assert not set_back.is_after(before)
     assert before.is_after(set_back)
 
 
 def test_no_change_that_a_clock_set_back_unnoticed_could_repeat_counts(file: Path) -> None:
-    read = later(file, SETTLED_NS + 1)
+    read = later(file, MIN_AGE_NS + 1)
     back = min(
         ns
         for ns in range(0, 10 * _SECOND, _SECOND // 10)
