@@ -1,11 +1,41 @@
-"""Brings a captured workspace back into a namespace.
+"""Restore: builds the objects of a captured workspace in a namespace.
 
-Large buffers are mapped copy-on-write from their files: arrays can be written, every process that
-maps them shares what it has not written, and the time to restore does not depend on their size.
+A session restores a snapshot that it loads, and a template the one of its service. How the stream
+and its buffers were written is at the head of ``kernel.capture``. :func:`restore` goes through::
 
-Functions of the workspace get the very dict they are restored into as globals. Code that calls
-them has to run in that dict, ``vars(sys.modules["__main__"])`` in a worker, and not in a copy of
-it; to undo what a request assigned, put the dict's items back afterwards.
+    check version --> map buffers --> read pickles --> hash again --> import submodules --> Restored
+          |                                |
+          v                                +-- an object raises --> tried again, or lost
+    IncompatibleWorkspace
+
+**Buffers** are mapped copy-on-write from their files. Arrays can be written, and every process that
+maps them shares the pages that it has not written. The time to restore does not depend on their
+size.
+
+**Functions** of the workspace get the very dict that they are restored into as their globals. Code
+that calls them has to run in that dict, ``vars(sys.modules["__main__"])`` in a worker, and not in a
+copy of it. To undo what a request assigned, put the dict's items back afterwards.
+
+**Objects that raise.** Restoring runs code of the notebook (``__setstate__``, ``__hash__``), which
+may need an object that comes later. Each name has a pickle of its own, and all have one memo. After
+the first error, :class:`_Scan` reads the opcodes of the whole stream without running them. It finds
+where each pickle begins, and which memo entries it makes and uses. :class:`_Rest` then reads the
+pickles that are left, in rounds::
+
+    left --+-- uses a memo entry that no pickle has made --> left for the next round
+           |
+           +-- raised --> left; plain values that it made stay in the memo
+           |
+           +-- read ----> set in the namespace; all that it made stays in the memo
+
+A round that reads nothing is the last one. The rounds run once more with instances hashed by
+identity: an object may be in a set before it has the attributes that its hash is made of. What is
+left then is lost, with the error that it raised, or with the name of the object whose data it
+shares.
+
+**Hashes.** Dicts and sets whose keys have a hash of the notebook's own are filled anew in the end.
+
+Any other error puts the namespace back as it was.
 """
 
 from __future__ import annotations
@@ -39,7 +69,7 @@ from jupyter_mlsvc_server.formats.manifest import BlobEntry, Manifest, Workspace
 BlobPath = Callable[[str], Path]
 """Where the blob of a digest is."""
 
-MOST_MAPPED: Final = 2**14
+MAX_MAPPED: Final = 2**14
 """Buffers that are mapped, the largest first; systems let a process have some 65,000 mappings."""
 
 _NOT_MAPPED: Final = ctypes.c_void_p(-1).value
@@ -51,7 +81,7 @@ class IncompatibleWorkspace(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Restored:
-    """What came back.
+    """Result of restoring a workspace.
 
     Attributes
     ----------
@@ -66,7 +96,7 @@ class Restored:
 
 
 def check(workspace: Workspace) -> None:
-    """See to it that a workspace can be restored by this interpreter.
+    """Raise if this interpreter can't restore a workspace.
 
     Raises
     ------
@@ -82,7 +112,7 @@ def check(workspace: Workspace) -> None:
 
 
 def differences(workspace: Workspace) -> list[str]:
-    """Tell in sentences which packages of a workspace have another version here or are missing."""
+    """Return sentences on packages of a workspace that are missing or of another version here."""
     sentences = []
     for package, version in workspace.packages.items():
         try:
@@ -96,7 +126,7 @@ def differences(workspace: Workspace) -> list[str]:
 
 
 def restore(manifest: Manifest, blob_path: BlobPath, namespace: Namespace) -> Restored:
-    """Set the objects of a workspace; others in the namespace stay.
+    """Restore the objects of a workspace; others in the namespace stay.
 
     Files come first (``files.write_files``) where objects need modules of the working directory.
 
@@ -140,9 +170,9 @@ def _import_submodules(names: Iterable[str]) -> None:
 
 
 def _map_all(buffers: tuple[BlobEntry, ...], blob_path: BlobPath) -> list[Any]:
-    """Give a writable buffer for each blob."""
+    """Return a writable buffer for each blob."""
     by_size = sorted(range(len(buffers)), key=lambda index: buffers[index].size, reverse=True)
-    mapped = set(by_size[:MOST_MAPPED])
+    mapped = set(by_size[:MAX_MAPPED])
     return [
         _map(blob_path(blob.digest), blob.size)
         if index in mapped and blob.size
@@ -526,7 +556,7 @@ def _global(module: Any, name: Any) -> Any:
 
 
 def _is_plain(value: Any) -> bool:
-    """Tell whether an object is whole although the pickle that it is a part of failed."""
+    """Return whether an object is whole although the pickle that it is a part of failed."""
     kind = type(value)
     if kind is tuple:
         return all(map(_is_plain, value))

@@ -1,12 +1,31 @@
-"""Writes a whole workspace as one pickle stream, without what cannot be written.
+"""Capture: writes the workspace of a session as pickles, without the objects that can't be written.
 
-``stream`` holds one pickle for the target namespace and then one ``[name, object]`` for each
-name, all written by one pickler, so that what two names share stays shared. Buffers of 64 KiB and
-more (arrays, columns) go to ``buffers/<n>``, in the order in which the stream asks for them. One
-that the server knows from the session's last snapshot is named by its fingerprint and not written.
+A snapshot of a session begins here, in its kernel. The server names an empty folder, and the
+fingerprints of the buffers that it has. The agent calls :func:`capture`, which fills the folder and
+returns a report. The server then moves the files of the folder to its blobs (``snapshots.ingest``).
 
-An object that fails is taken back out: the file is cut and the pickler's memo forgets it, so the
-rest is as if it had never been there.
+The folder::
+
+    stream      pickle of the namespace | pickle of ["a", a] | pickle of ["b", b] | ...
+    buffers/0   bytes of a large array of a
+    buffers/2   bytes of one of b; the server has number 1, so only its fingerprint is in the report
+
+One pickler writes all pickles of the stream, with one memo. What two names share is written once,
+and they share it again after restoring. The namespace comes first, and is a reference to whatever
+namespace the workspace is restored into. So restored functions have that one as their globals.
+
+Buffers of 64 KiB and more (arrays, columns of tables) go to files of their own, in the order in
+which the stream asks for them. Restoring maps such a file instead of reading it. A buffer that the
+server knows from the session's last snapshot is not written.
+
+Names are taken in the order of ``restore_order``. Each has one of two ends::
+
+    name -- dump --+-- written --> row with its size, and the names that it looks up
+                   |
+                   +-- raised ---> the stream is cut where the pickle began, the memo forgets it
+                                   --> row with ``kept`` false, and the reason (``pickle_errors``)
+
+An object that fails leaves nothing in the stream: the rest is as if it had never been there.
 """
 
 from __future__ import annotations
