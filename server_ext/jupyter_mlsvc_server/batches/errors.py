@@ -37,7 +37,7 @@ class FileNotFound(NotFound):
         super().__init__(f"There is no file {file_name!r} of record {index}.")
 
 
-class UnfitRecords(BadRequest):
+class InvalidRecords(BadRequest):
     """The body is no list of records."""
 
 

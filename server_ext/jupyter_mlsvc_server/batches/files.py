@@ -3,7 +3,7 @@
 A folder has four files. ``records`` holds the records' JSON one after the other and
 ``records.offsets`` where each begins (and the last ends), as 64-bit numbers. ``results`` holds the
 results' JSON in the order in which they came, and ``results.index`` an entry a record: where its
-result is, how long, whether it tells of a failure, and a checksum. An entry that is zero, or whose
+result is, how long, whether it is a failure, and a checksum. An entry that is zero, or whose
 checksum does not fit, stands for no result. So results need no flushing one by one: what a crash
 took is found missing, and made again.
 
@@ -37,7 +37,7 @@ LOCK: Final = "lock"
 _OFFSET: Final = struct.Struct("<Q")
 _ENTRY: Final = struct.Struct("<QII")
 _FAILED: Final = 1 << 31
-_LONGEST: Final = _FAILED - 1
+_MAX_LENGTH: Final = _FAILED - 1
 
 BLOCK_RECORDS: Final = 1024
 """Records that are read at a time, where they are small."""
@@ -47,7 +47,7 @@ _BLOCK_ENTRIES: Final = 4096
 
 
 class Result(msgspec.Struct, frozen=True, gc=False):
-    """A result to keep: whose it is, its JSON, and whether it tells of a failure."""
+    """A result to keep: its record, its JSON, and whether it is a failure."""
 
     number: int
     body: bytes
@@ -268,8 +268,8 @@ def _entries(data: bytes) -> Iterable[tuple[int, int, int]]:
 def _body(data: int, index: int, offset: int, length: int, checksum: int) -> Result | None:
     if not length:
         return None
-    body = _read(data, length & _LONGEST, offset)
-    if len(body) != length & _LONGEST or zlib.crc32(body) != checksum:
+    body = _read(data, length & _MAX_LENGTH, offset)
+    if len(body) != length & _MAX_LENGTH or zlib.crc32(body) != checksum:
         return None
     return Result(index, body, length >= _FAILED)
 

@@ -1,4 +1,4 @@
-"""Starting, watching, stopping and keeping batches."""
+"""Manager of batches: starts, lists, stops and deletes them."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from jupyter_mlsvc_server.auth.policy import Action, require
 from jupyter_mlsvc_server.auth.principal import Principal
 from jupyter_mlsvc_server.batches.errors import BatchNotFound
 from jupyter_mlsvc_server.batches.files import FolderLock
-from jupyter_mlsvc_server.batches.intake import Upload
 from jupyter_mlsvc_server.batches.limiter import AdaptiveLimiter
 from jupyter_mlsvc_server.batches.record import BatchRecord, BatchState, Progress
+from jupyter_mlsvc_server.batches.record_parser import Upload
 from jupyter_mlsvc_server.batches.results import BatchResults
 from jupyter_mlsvc_server.batches.run import BatchRun, Limiter
 from jupyter_mlsvc_server.batches.store import BatchStore
@@ -34,14 +34,14 @@ from jupyter_mlsvc_server.storage.database import Database
 from jupyter_mlsvc_server.storage.files import private_directory
 from jupyter_mlsvc_server.storage.staging import Staging
 
-_MOST_QUICK: Final = 256
+_MAX_QUICK: Final = 256
 """Records for each worker that may be on their way where they are answered at once."""
 
 _FAULT: Final = "The server failed to go on with this batch; its log says why."
 
 
 class BatchManager(LoggingConfigurable):
-    """Runs batches by the scoring engine, beside those who wait for an answer.
+    """Manager of batches, which run on the scoring engine beside requests that wait for an answer.
 
     Records and results are files in the data folder; a server that starts goes on with the batches
     that a stopped or killed one left. A record may then run twice, but has one result.
@@ -116,14 +116,14 @@ class BatchManager(LoggingConfigurable):
     # --- life --------------------------------------------------------------------------------
 
     async def start(self) -> None:
-        """Go on with what was left, and begin to sweep."""
+        """Resume the batches that were left, and begin to sweep."""
         await asyncio.to_thread(private_directory, self._root)
         await asyncio.to_thread(self._staging.open)
         await self.sweep()
         self._sweeper = asyncio.create_task(self._sweep_for_ever())
 
     async def stop(self) -> None:
-        """Stop; what runs goes on when the server starts again. May be called twice."""
+        """Stop; running batches are resumed when the server starts again. May be called twice."""
         tasks = [*self._tasks.values()]
         if self._sweeper is not None:
             tasks.append(self._sweeper)
@@ -135,7 +135,7 @@ class BatchManager(LoggingConfigurable):
 
     @property
     def running(self) -> int:
-        """How many batches run or wait for their turn here."""
+        """Number of batches that run or wait for their turn here."""
         return len(self._tasks)
 
     async def sweep(self) -> None:
@@ -157,7 +157,7 @@ class BatchManager(LoggingConfigurable):
     # --- what a person does ------------------------------------------------------------------
 
     async def receive(self, *, is_lenient: bool = False) -> Upload:
-        """Give a place for the records of a batch to come; see :class:`~.intake.Upload`."""
+        """Create an upload that receives the records of a batch."""
         return Upload(await asyncio.to_thread(self._staging.folder), is_lenient=is_lenient)
 
     async def begin(
@@ -169,7 +169,7 @@ class BatchManager(LoggingConfigurable):
         ------
         Forbidden, ServiceNotFound
             There is no such service version, or the caller may not call it.
-        UnfitRecords, TooManyRecords
+        InvalidRecords, TooManyRecords
             The records are no list of objects, or too many.
         """
         require(principal, Action.CONSUME, None, "consume services")
@@ -191,7 +191,7 @@ class BatchManager(LoggingConfigurable):
             finished_at=None,
         )
         folder = self._folder(record.id)
-        lock = await upload.settle(folder)
+        lock = await upload.commit(folder)
         try:
             await self._store.insert(record)
         except BaseException:
@@ -226,7 +226,7 @@ class BatchManager(LoggingConfigurable):
     async def get(
         self, principal: Principal, name: str, version: str, batch_id: str
     ) -> BatchRecord:
-        """Find a batch of a person.
+        """Return a batch of a person.
 
         Raises
         ------
@@ -241,7 +241,7 @@ class BatchManager(LoggingConfigurable):
         return record
 
     async def cancel(self, record: BatchRecord) -> bool:
-        """Stop a batch and keep the results it has (our addition); tells whether it was running."""
+        """Stop a batch and keep the results it has (our addition); returns whether it ran."""
         await self._halt(record.id)
         progress = await self.results.progress(record)
         was_active = await self._store.finish(record.id, BatchState.CANCELLED, progress, now_text())
@@ -305,7 +305,7 @@ class BatchManager(LoggingConfigurable):
             pool = self._scoring.usual_size
             with contextlib.suppress(NotFound):
                 pool = (await self._services.definition(name, version)).pool or pool
-            minimum, maximum = max(2 * pool.most, 1), _MOST_QUICK * pool.most
+            minimum, maximum = max(2 * pool.most, 1), _MAX_QUICK * pool.most
         return self._limiters.setdefault((name, version), AdaptiveLimiter(minimum, maximum))
 
     # --- what is left ------------------------------------------------------------------------

@@ -36,7 +36,7 @@ class BatchRecord:
     parallel_count
         How many records may run at a time.
     total, completed, failed
-        How many records there are, have a result, and have one that tells of a failure. The last
+        How many records there are, have a result, and have one that is a failure. The last
         two are those of the end; while a batch runs, its files know better.
     reason
         Why it failed, or empty.
@@ -74,7 +74,7 @@ class BatchRecord:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How many records have a result, how many of these tell of a failure, and the last of them.
+    """How many records have a result, how many of these are failures, and the last of them.
 
     ``reach`` is the number of the last record with a result, plus one.
     """

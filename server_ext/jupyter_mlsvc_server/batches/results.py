@@ -65,7 +65,7 @@ class BatchResults:
     async def status(
         self, record: BatchRecord, *, partial: bool, first: int = 0, count: int | None = None
     ) -> AsyncIterator[bytes]:
-        """Tell how far a batch is, as JSON in pieces (contract: ``GetBatchExecutionStatus``).
+        """Return state and results of a batch in pieces (contract: ``GetBatchExecutionStatus``).
 
         Results have the numbers of their records. Where one is not there yet but a later one is, a
         result that says so (``finished`` is false) takes its place.

@@ -28,16 +28,16 @@ _AHEAD_BYTES: Final = 2**18
 
 _FLUSH_SECONDS: Final = 0.1
 _FLUSH_BYTES: Final = 2**20
-_MOST_KEPT_BYTES: Final = 2 * _FLUSH_BYTES
+_MAX_KEPT_BYTES: Final = 2 * _FLUSH_BYTES
 """Results in memory; where the disk does not keep up, no record is sent meanwhile."""
 
-_LONGEST_PAUSE: Final = 1.0
+_MAX_PAUSE_SECONDS: Final = 1.0
 _PAUSES: Final = (1.0, 2.0, 4.0, 8.0, 16.0)
 """Seconds to wait for a service that can't be started, before the batch is given up."""
 
 
-_MOST_TOGETHER: Final = 256
-_MOST_BYTES_TOGETHER: Final = 2**18
+_MAX_TOGETHER: Final = 256
+_MAX_BYTES_TOGETHER: Final = 2**18
 """Records that go to the engine together."""
 
 _GROUPS: Final = 4
@@ -149,16 +149,16 @@ class BatchRun:
 
     def _sendable(self) -> int:
         """How many records may be sent together now."""
-        if self.reason or self._kept_bytes >= _MOST_KEPT_BYTES:
+        if self.reason or self._kept_bytes >= _MAX_KEPT_BYTES:
             return 0
         if self._may_run + len(self._paused) >= self._most_running:
             return 0
         share = 1 + self._limiter.surplus // _GROUPS
         count = size = 0
-        for item in islice(self._block, min(share, _MOST_TOGETHER)):
+        for item in islice(self._block, min(share, _MAX_TOGETHER)):
             count += 1
             size += len(item.body)
-            if size >= _MOST_BYTES_TOGETHER:
+            if size >= _MAX_BYTES_TOGETHER:
                 break
         return count
 
@@ -268,7 +268,7 @@ class BatchRun:
         if isinstance(outcome, Busy | WaitTooLong):
             # It has not run: those who wait for an answer come first.
             self._limiter.back_off()
-            self._pause(item, min(getattr(outcome, "retry_after", 0.1), _LONGEST_PAUSE))
+            self._pause(item, min(getattr(outcome, "retry_after", 0.1), _MAX_PAUSE_SECONDS))
         elif isinstance(outcome, NotFound):
             self._give_up(outcome.message)
         elif isinstance(outcome, ServiceUnavailable):

@@ -42,7 +42,7 @@ class BatchStore:
         return await self._select(batches.c.finished_at < moment)
 
     async def begin(self, batch_id: str) -> None:
-        """Note that a batch runs."""
+        """Store that a batch runs."""
         change = (
             batches.update()
             .where(batches.c.id == batch_id, batches.c.state == BatchState.PENDING)
@@ -53,7 +53,7 @@ class BatchStore:
     async def finish(
         self, batch_id: str, state: BatchState, progress: Progress, moment: str, reason: str = ""
     ) -> bool:
-        """Note how a batch ended; tells whether it had not before."""
+        """Store how a batch ended; returns whether it had not ended before."""
         change = (
             batches.update()
             .where(batches.c.id == batch_id, batches.c.state.in_(ACTIVE))

@@ -14,7 +14,7 @@ import pytest_asyncio
 from traitlets.config import Config
 
 from jupyter_mlsvc_server.auth.principal import Principal, Role
-from jupyter_mlsvc_server.batches.errors import BatchNotFound, TooManyRecords, UnfitRecords
+from jupyter_mlsvc_server.batches.errors import BatchNotFound, InvalidRecords, TooManyRecords
 from jupyter_mlsvc_server.batches.files import FolderLock, Results
 from jupyter_mlsvc_server.batches.manager import BatchManager
 from jupyter_mlsvc_server.batches.record import BatchState
@@ -347,8 +347,8 @@ async def test_a_batch_without_its_records_fails(make_bench: MakeBench) -> None:
 @pytest.mark.parametrize(
     ("body", "problem"),
     [
-        (b"[1, 2]", UnfitRecords),
-        (b'[{"n": 1}] x', UnfitRecords),
+        (b"[1, 2]", InvalidRecords),
+        (b'[{"n": 1}] x', InvalidRecords),
         (b"[" + b",".join([b"{}"] * 11) + b"]", TooManyRecords),
         (b"{" * 1000, TooManyRecords),
     ],

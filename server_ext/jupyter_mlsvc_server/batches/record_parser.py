@@ -1,4 +1,4 @@
-"""Taking in the records of a batch: from the network to disk, then apart, never all in memory."""
+"""Parser of a batch's records: stores the body on disk, then splits it, never all in memory."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Final
 import msgspec
 
 from jupyter_mlsvc.wire.json_text import UnreadableJson, decode_json, require_utf_8
-from jupyter_mlsvc_server.batches.errors import TooManyRecords, UnfitRecords
+from jupyter_mlsvc_server.batches.errors import InvalidRecords, TooManyRecords
 from jupyter_mlsvc_server.batches.files import (
     OFFSETS,
     RECORDS,
@@ -36,7 +36,7 @@ class _Object(msgspec.Struct):
 
 
 class Upload:
-    """A body that is being received, in a folder of its own.
+    """Body of a batch that is being received, in a folder of its own.
 
     Parameters
     ----------
@@ -56,18 +56,18 @@ class Upload:
         self._size = 0
 
     async def write(self, chunk: bytes) -> None:
-        """Keep a piece of the body."""
+        """Store a piece of the body."""
         self._chunks.append(chunk)
         self._size += len(chunk)
         if self._size >= _WRITE_BYTES:
             await self._flush()
 
     async def split(self, most: int) -> int:
-        """Take the records apart; gives their number.
+        """Parse the body into records, and return their number.
 
         Raises
         ------
-        UnfitRecords
+        InvalidRecords
             The body is no JSON list of objects.
         TooManyRecords
             There are more than ``most``.
@@ -76,12 +76,12 @@ class Upload:
         self._file.close()
         return await asyncio.to_thread(_split, self._folder, most, is_lenient=self._is_lenient)
 
-    async def settle(self, target: Path) -> FolderLock:
-        """Make it the folder of a batch, whole or not at all, and locked from its first moment."""
-        return await asyncio.to_thread(_settle, self._folder, target)
+    async def commit(self, target: Path) -> FolderLock:
+        """Rename the folder to that of a batch, whole or not at all, with its lock taken."""
+        return await asyncio.to_thread(_commit, self._folder, target)
 
     def discard(self) -> None:
-        """Remove what is left of it; may be called twice, and after it has settled."""
+        """Remove the folder if it is still there; may be called twice, and after a commit."""
         with self._lock:
             self._file.close()
         shutil.rmtree(self._folder, ignore_errors=True)
@@ -101,7 +101,7 @@ class Upload:
 def _split(folder: Path, most: int, *, is_lenient: bool) -> int:
     body = folder / _BODY
     if not body.stat().st_size:
-        raise UnfitRecords("The request body is empty; send a JSON list of records.")
+        raise InvalidRecords("The request body is empty; send a JSON list of records.")
     with body.open("rb") as file:
         # Closed with the last record that points into it.
         view = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
@@ -117,12 +117,12 @@ def _split(folder: Path, most: int, *, is_lenient: bool) -> int:
         split = msgspec.json.Decoder(list[msgspec.Raw]).decode
         records = decode_json(text, split, is_lenient=is_lenient)
     except msgspec.ValidationError as error:
-        raise UnfitRecords(
+        raise InvalidRecords(
             f"The request body does not fit: {error}. It has to be a list of records, each an "
             "object with the inputs by name."
         ) from None
     except UnreadableJson as error:
-        raise UnfitRecords(f"The request body is not valid JSON: {error}.") from None
+        raise InvalidRecords(f"The request body is not valid JSON: {error}.") from None
     _write_records(folder, records)
     body.unlink()
     make_results(folder, len(records))
@@ -152,7 +152,7 @@ def _write_records(folder: Path, records: list[msgspec.Raw]) -> None:
             os.fsync(file.fileno())
 
 
-def _settle(folder: Path, target: Path) -> FolderLock:
+def _commit(folder: Path, target: Path) -> FolderLock:
     lock = FolderLock.take(folder)
     if lock is None:
         raise RuntimeError(f"{folder} is in use")
