@@ -39,8 +39,8 @@ _KINDS: Final = {
 }
 _MESSAGE: Final = re.compile(r"cannot pickle '([^']+)' objects?")
 _MESSAGE_ABOUT_FILES: Final = re.compile(r"Cannot pickle files? ")  # cloudpickle's own
-_MOST_VISITED: Final = 5_000
-_LONGEST: Final = 300
+_MAX_VISITED: Final = 5_000
+_MAX_TEXT: Final = 300
 
 
 class NotImportable(Exception):
@@ -94,13 +94,13 @@ def _text(error: Exception) -> str:
     except Exception:  # noqa: BLE001  # the error is the user's object, too
         text = type(error).__name__
     text = " ".join(text.split())
-    return text.rstrip(".") if len(text) <= _LONGEST else text[:_LONGEST] + "…"
+    return text.rstrip(".") if len(text) <= _MAX_TEXT else text[:_MAX_TEXT] + "…"
 
 
 def _place_of(name: str, value: object, kind: str) -> str:
     """Find where in an object the first one of a kind is, as an expression."""
     waiting, seen = deque([(name, value)]), set[int]()
-    while waiting and len(seen) < _MOST_VISITED:
+    while waiting and len(seen) < _MAX_VISITED:
         place, here = waiting.popleft()
         if id(here) in seen:
             continue

@@ -69,14 +69,14 @@ class KernelChannel:
         A client of the kernel whose channels are not started yet.
     largest_output
         Bytes above which a message of output is not read.
-    on_stray
+    on_orphan_output
         Takes output that belongs to no running request, as a thread's print after its cell.
     """
 
     def __init__(self, client: AsyncKernelClient, *, largest_output: int) -> None:
         self._client = client
         self._largest_output = largest_output
-        self.on_stray: Output | None = None
+        self.on_orphan_output: Output | None = None
         self._requests: dict[str, _Request] = {}
         self._questions: dict[str, _Question] = {}
         self._numbers = itertools.count()
@@ -189,8 +189,8 @@ class KernelChannel:
             return answer
         raise refusal(answer)
 
-    def nudge(self) -> None:
-        """Wake the kernel's event loop.
+    def wake(self) -> None:
+        """Wake the event loop of the kernel.
 
         An interrupt of code that awaits something is only noticed when the loop wakes up.
         """
@@ -271,7 +271,7 @@ class KernelChannel:
 
     def _taker(self, parent: str) -> Output | None:
         request = self._requests.get(parent)
-        return self.on_stray if request is None else request.on_output
+        return self.on_orphan_output if request is None else request.on_output
 
     def _on_comm(self, kind: str, parent: str, message: dict[str, Any]) -> None:
         if len(message["content"]) > self._largest_output and kind != "comm_msg":
@@ -285,7 +285,7 @@ class KernelChannel:
             self._update_displays(take)
 
     def _update_displays(self, take: Output, *, all_of_them: bool = False) -> None:
-        """Tell what widgets look like now, as far as that is due; the rest later."""
+        """Send the text of widgets that is due now; the rest later."""
         for content in self._widgets.updates(all_of_them=all_of_them):
             take("update_display_data", content)
         if self._widgets_timer is not None:

@@ -23,7 +23,7 @@ State = dict[str, tuple[int, int, int, int]]
 """What identifies the content of each file of a tree, by relative path."""
 
 # A tree with more entries is compared in part only.
-_MOST_ENTRIES: Final = 20_000
+_MAX_ENTRIES: Final = 20_000
 _NOT_COMPARED: Final = frozenset({"__pycache__", ".ipynb_checkpoints", packages.FOLDER})
 
 
@@ -140,7 +140,7 @@ class WorkingDirectory:
                     status.st_size,
                     status.st_ino,
                 )
-                if len(state) >= _MOST_ENTRIES:
+                if len(state) >= _MAX_ENTRIES:
                     break
         return state
 
@@ -199,7 +199,7 @@ def open_file(path: str | Path, folder: int | None = None) -> OpenFile:
 
 
 def _is_text(name: str) -> bool:
-    """Whether a name can be told: bytes that are no UTF-8 can neither be sent nor asked for."""
+    """Return whether a name can be sent and asked for: bytes that are no UTF-8 can't."""
     try:
         name.encode()
     except UnicodeEncodeError:

@@ -1,6 +1,6 @@
-"""Ids of sessions, which tell by themselves that they are of this server and of a person.
+"""Ids of sessions, which show by themselves that they are of this server and of a person.
 
-So a session of an earlier run is told apart from one that never was, and nothing has to be kept
+So a session of an earlier run is distinguished from one that never was, and nothing has to be kept
 for it: half of an id is random, the other half a keyed digest of that and of the owner's name.
 """
 

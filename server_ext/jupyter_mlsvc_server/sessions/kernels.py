@@ -84,7 +84,7 @@ class Kernel:
         if self.ended is None:
             await self._manager.interrupt_kernel()
             if self.runtime.awaits:
-                self.channel.nudge()
+                self.channel.wake()
 
     async def stop(self, *, now: bool = False) -> None:
         """End the process and remove its folder; may be called twice.

@@ -29,13 +29,13 @@ from jupyter_mlsvc_server.sessions.errors import (
 from jupyter_mlsvc_server.sessions.ids import SessionIds
 from jupyter_mlsvc_server.sessions.kernels import KernelFactory
 from jupyter_mlsvc_server.sessions.memory import memory_of
-from jupyter_mlsvc_server.sessions.session import Session, SessionLimits, SessionOrder
+from jupyter_mlsvc_server.sessions.session import Session, SessionLimits, SessionSpec
 from jupyter_mlsvc_server.sessions.warm import WarmKernels
 from jupyter_mlsvc_server.storage.clock import now_text
 
-_LONGEST_NAME = 256
-_LONGEST_PATH = 4096
-_SHORTEST_LEASE = 1.0
+_MAX_NAME = 256
+_MAX_PATH = 4096
+_MIN_LEASE_SECONDS = 1.0
 # Ended sessions are remembered, so that their owners read why they are gone.
 _REMEMBERED = 1000
 
@@ -103,7 +103,7 @@ class SessionManager(LoggingConfigurable):
         self._warm = WarmKernels(factory=self._factory, parent=self)
         self._snapshots = snapshots
         self._sessions: dict[str, Session] = {}
-        self._starting: dict[str, SessionOrder] = {}
+        self._starting: dict[str, SessionSpec] = {}
         self._key_file = data_dir / "secret.key"
         self._ids = SessionIds(b"")
         self._ended: OrderedDict[str, tuple[str, str]] = OrderedDict()
@@ -149,15 +149,15 @@ class SessionManager(LoggingConfigurable):
         require(principal, Action.USE_SESSIONS, principal.name, "use sessions")
         runtime_type = request.runtime_type or self.default_runtime
         await asyncio.to_thread(self._factory.require, runtime_type)
-        if request.name is not None and len(request.name) > _LONGEST_NAME:
-            raise BadRequest(f"The name of a session may have {_LONGEST_NAME} characters.")
-        if request.notebook is not None and len(request.notebook) > _LONGEST_PATH:
-            raise BadRequest(f"The path of a notebook may have {_LONGEST_PATH} characters.")
+        if request.name is not None and len(request.name) > _MAX_NAME:
+            raise BadRequest(f"The name of a session may have {_MAX_NAME} characters.")
+        if request.notebook is not None and len(request.notebook) > _MAX_PATH:
+            raise BadRequest(f"The path of a notebook may have {_MAX_PATH} characters.")
         lease = request.lease_seconds
-        if lease is not None and not lease >= _SHORTEST_LEASE:
+        if lease is not None and not lease >= _MIN_LEASE_SECONDS:
             raise BadRequest(f"leaseSeconds is {lease:g}; it has to be 1 or more, or left out.")
         self._require_room(principal.name)
-        order = SessionOrder(
+        spec = SessionSpec(
             id=self._ids.new(principal.name),
             name=request.name or secrets.token_hex(8),
             owner=principal.name,
@@ -166,8 +166,8 @@ class SessionManager(LoggingConfigurable):
             notebook=request.notebook,
             lease_seconds=lease,
         )
-        self._publish_change(order, EventAction.CREATED)
-        session = await self._open(order)
+        self._publish_change(spec, EventAction.CREATED)
+        session = await self._open(spec)
         self.log.info(
             "created session %s owner=%s pid=%s", session.id, session.owner, session.process_id
         )
@@ -176,19 +176,19 @@ class SessionManager(LoggingConfigurable):
         self._publish_changed(session)
         return session
 
-    async def _open(self, order: SessionOrder) -> Session:
+    async def _open(self, spec: SessionSpec) -> Session:
         """Make a session that was asked for."""
-        self._starting[order.id] = order
+        self._starting[spec.id] = spec
         try:
-            kernel = await self._warm.take(order.runtime_type)
+            kernel = await self._warm.take(spec.runtime_type)
         except BaseException:
-            self._publish_change(order, EventAction.DELETED)
+            self._publish_change(spec, EventAction.DELETED)
             raise
         finally:
-            del self._starting[order.id]
+            del self._starting[spec.id]
         session = Session(
             kernel=kernel,
-            order=order,
+            spec=spec,
             limits=SessionLimits(
                 output_bytes=self.max_output_bytes,
                 executions=self.max_executions_kept,
@@ -213,8 +213,8 @@ class SessionManager(LoggingConfigurable):
         """
         sessions = await self.list(principal)
         memory = await asyncio.to_thread(memory_of, [each.process_id for each in sessions])
-        orders = [each for each in self._starting.values() if each.owner == principal.name]
-        rows = [*map(self._describe, sessions, memory), *map(_describe_order, orders)]
+        specs = [each for each in self._starting.values() if each.owner == principal.name]
+        rows = [*map(self._describe, sessions, memory), *map(_describe_spec, specs)]
         return sorted(rows, key=lambda row: row.creation_time or "")
 
     def _describe(self, session: Session, memory: int | None) -> models.Session:
@@ -267,8 +267,8 @@ class SessionManager(LoggingConfigurable):
         session = self._sessions.get(session_id)
         if session is not None and session.owner == principal.name:
             return session
-        order = self._starting.get(session_id)
-        if order is not None and order.owner == principal.name:
+        spec = self._starting.get(session_id)
+        if spec is not None and spec.owner == principal.name:
             raise SessionStarting(session_id)
         owner, reason = self._ended.get(session_id, ("", ""))
         if reason and owner == principal.name:
@@ -366,7 +366,7 @@ class SessionManager(LoggingConfigurable):
         if session.id in self._sessions:
             self._publish_change(session, EventAction.CHANGED)
 
-    def _publish_change(self, session: Session | SessionOrder, action: EventAction) -> None:
+    def _publish_change(self, session: Session | SessionSpec, action: EventAction) -> None:
         self._publish_event(
             Change(
                 kind=Kind.SESSION,
@@ -410,15 +410,15 @@ class SessionManager(LoggingConfigurable):
         return None
 
 
-def _describe_order(order: SessionOrder) -> models.Session:
+def _describe_spec(spec: SessionSpec) -> models.Session:
     return models.Session(
-        id=order.id,
-        name=order.name,
-        owner=order.owner,
-        runtime_type=order.runtime_type,
+        id=spec.id,
+        name=spec.name,
+        owner=spec.owner,
+        runtime_type=spec.runtime_type,
         state="starting",
-        creation_time=order.created,
-        last_activity=order.created,
+        creation_time=spec.created,
+        last_activity=spec.created,
         idle_seconds=0.0,
-        notebook=order.notebook,
+        notebook=spec.notebook,
     )

@@ -94,7 +94,7 @@ class PythonRuntime:
         return {
             "IPYTHONDIR": str(folder),
             "PIP_TARGET": str(home / "work" / packages.FOLDER),
-            # Into a folder of its own pip installs another version only if it is told to upgrade.
+            # Into a folder of its own pip installs another version only where this is set.
             "PIP_UPGRADE": "1",
             "PIP_DISABLE_PIP_VERSION_CHECK": "1",
         }

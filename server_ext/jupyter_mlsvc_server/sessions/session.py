@@ -54,8 +54,8 @@ class SessionLimits:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SessionOrder:
-    """A session that somebody asked for; members are those of a session."""
+class SessionSpec:
+    """Specification of a session that a caller asked for; members are those of a session."""
 
     id: str
     name: str
@@ -88,15 +88,15 @@ class Session:
         Called whenever :attr:`state` may have changed because of executions.
     """
 
-    def __init__(self, *, kernel: Kernel, order: SessionOrder, limits: SessionLimits) -> None:
-        self.id = order.id
-        self.name = order.name
-        self.owner = order.owner
-        self.runtime_type = order.runtime_type
+    def __init__(self, *, kernel: Kernel, spec: SessionSpec, limits: SessionLimits) -> None:
+        self.id = spec.id
+        self.name = spec.name
+        self.owner = spec.owner
+        self.runtime_type = spec.runtime_type
         self.directory: Path = kernel.directory
-        self.created = order.created
-        self.notebook = order.notebook
-        self._lease = order.lease_seconds
+        self.created = spec.created
+        self.notebook = spec.notebook
+        self._lease = spec.lease_seconds
         self.last_activity = now_text()
         self.is_loading = False
         self.on_switch: Callable[[], None] = lambda: None
@@ -112,7 +112,7 @@ class Session:
         self._tasks: set[asyncio.Task[None]] = set()
         self._used_at = self._renewed_at = time.monotonic()
         self._ended: str | None = None
-        kernel.channel.on_stray = self._on_stray
+        kernel.channel.on_orphan_output = self._on_orphan_output
 
     @property
     def state(self) -> str:
@@ -358,7 +358,7 @@ class Session:
         if not self._tasks and self._ended is None:
             self.on_switch()
 
-    def _on_stray(self, kind: str, content: dict[str, Any]) -> None:
+    def _on_orphan_output(self, kind: str, content: dict[str, Any]) -> None:
         """Output of threads that outlive their cell belongs to what runs now."""
         if self._running is not None:
             self._running.on_output(kind, content)
@@ -499,7 +499,7 @@ class Session:
     # --- its end -----------------------------------------------------------------------------
 
     def end(self, reason: str) -> None:
-        """Note that the session has ended; what waits gets told."""
+        """Store why the session has ended; calls that wait for their turn raise then."""
         if self._ended is None:
             self._ended = reason
 

@@ -100,7 +100,7 @@ class WidgetText:
     _capturing: dict[str, str] = field(default_factory=dict)
     _cleared: set[str] = field(default_factory=set)
 
-    # --- what the kernel tells ---------------------------------------------------------------
+    # --- messages of the kernel --------------------------------------------------------------
 
     def on_comm(self, kind: str, content: Content) -> None:
         """Take a comm message of the kernel."""
@@ -159,7 +159,7 @@ class WidgetText:
         # The value of a last expression could not be updated.
         return "display_data", {**content, "data": rest, "transient": transient}
 
-    # --- what is told of it ------------------------------------------------------------------
+    # --- the text of a widget ----------------------------------------------------------------
 
     def updates(self, *, all_of_them: bool = False) -> Iterator[Content]:
         """Give the updates of displays that are due, or all that there are."""
