@@ -17,9 +17,9 @@ from traitlets import Float, Integer
 from traitlets.config import LoggingConfigurable
 
 from jupyter_mlsvc_server.auth.errors import (
+    InvalidAdminPassword,
+    InvalidPassword,
     InvalidUserName,
-    UnfitAdminPassword,
-    UnfitPassword,
     UserExists,
     WrongCredentials,
 )
@@ -109,7 +109,7 @@ class AccountManager(LoggingConfigurable):
         ------
         InvalidUserName
             The name breaks the rule.
-        UnfitPassword
+        InvalidPassword
             The password is too short or too long.
         UserExists
             The name is in use.
@@ -126,7 +126,7 @@ class AccountManager(LoggingConfigurable):
         ------
         UserNotFound
             No such user.
-        UnfitPassword
+        InvalidPassword
             The password is too short or too long.
         """
         await self._store.set_password(name, await self._hash(password))
@@ -157,7 +157,7 @@ class AccountManager(LoggingConfigurable):
 
         Raises
         ------
-        UnfitAdminPassword
+        InvalidAdminPassword
             The password is too short or too long.
         UnusableSecretFile
             The file can't be read, or others can read it.
@@ -177,8 +177,8 @@ class AccountManager(LoggingConfigurable):
         password = password or await asyncio.to_thread(read_password_file, Path(file))
         try:
             await self.add(ADMIN, password, Role.OWNER)
-        except UnfitPassword as error:
-            raise UnfitAdminPassword(variable, error.message) from None
+        except InvalidPassword as error:
+            raise InvalidAdminPassword(variable, error.message) from None
         except UserExists:
             self.log.info("another process added %s first", ADMIN)
 

@@ -85,14 +85,14 @@ class InvalidUserName(BadRequest):
         )
 
 
-class UnfitPassword(BadRequest):
+class InvalidPassword(BadRequest):
     """The password is too short or too long."""
 
     def __init__(self, shortest: int, longest: int) -> None:
         super().__init__(f"A password has {shortest} to {longest} characters.")
 
 
-class UnfitAdminPassword(BadRequest):
+class InvalidAdminPassword(BadRequest):
     """The password that the environment gives for the first user does not do."""
 
     def __init__(self, variable: str, reason: str) -> None:

@@ -12,7 +12,7 @@ from typing import Final
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
-from jupyter_mlsvc_server.auth.errors import UnfitPassword, UnusableSecretFile
+from jupyter_mlsvc_server.auth.errors import InvalidPassword, UnusableSecretFile
 
 SHORTEST: Final = 8
 LONGEST: Final = 1024
@@ -30,11 +30,11 @@ class Passwords:
 
         Raises
         ------
-        UnfitPassword
+        InvalidPassword
             It is too short or too long.
         """
         if not SHORTEST <= len(password) <= LONGEST:
-            raise UnfitPassword(SHORTEST, LONGEST)
+            raise InvalidPassword(SHORTEST, LONGEST)
         return self._hasher.hash(_bytes(password))
 
     def fits(self, hashed: str, password: str) -> bool:

@@ -13,9 +13,9 @@ from argon2 import PasswordHasher
 
 from jupyter_mlsvc_server.auth.accounts import AccountManager
 from jupyter_mlsvc_server.auth.errors import (
+    InvalidAdminPassword,
+    InvalidPassword,
     InvalidUserName,
-    UnfitAdminPassword,
-    UnfitPassword,
     UnusableSecretFile,
     UserExists,
     UserNotFound,
@@ -105,9 +105,9 @@ async def test_a_name_is_given_once_whatever_its_case(accounts: AccountManager, 
 
 @pytest.mark.parametrize("password", ["", "short77", "x" * 1025])
 async def test_passwords_have_8_to_1024_characters(accounts: AccountManager, password: str) -> None:
-    with pytest.raises(UnfitPassword, match="8 to 1024"):
+    with pytest.raises(InvalidPassword, match="8 to 1024"):
         await accounts.add("bob", password, Role.READER)
-    with pytest.raises(UnfitPassword):
+    with pytest.raises(InvalidPassword):
         await accounts.set_password("ann", password)
     await accounts.verify("ann", PASSWORD)
 
@@ -315,7 +315,7 @@ async def test_an_admin_password_that_is_too_short_names_its_variable(
     empty: AccountManager, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MLSVC_ADMIN_PASSWORD", "short")
-    with pytest.raises(UnfitAdminPassword, match=r"^MLSVC_ADMIN_PASSWORD gives .* 8 to 1024"):
+    with pytest.raises(InvalidAdminPassword, match=r"^MLSVC_ADMIN_PASSWORD gives .* 8 to 1024"):
         await empty.ensure_admin()
 
 
