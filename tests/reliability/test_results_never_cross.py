@@ -76,7 +76,7 @@ def standard(path: str, factor: int) -> Ask:
     """Ask a service of code: to echo, print, write a file, raise, or something that it can't do."""
 
     def ask(n: int, chance: random.Random) -> Question:
-        do = chance.choice(["echo", "echo", "print", "file", "raise", "misfit", "no JSON"])
+        do = chance.choice(["echo", "echo", "print", "file", "raise", "invalid", "no JSON"])
         text = chance.choice("äb") * chance.choice([0, 1, 7, 500, 5000]) + f"{n}"
         body: dict[str, Any] = {"n": n, "do": do, "text": text}
 
@@ -92,7 +92,7 @@ def standard(path: str, factor: int) -> Ask:
             assert told["outputParameters"] == {"y": [n * factor, text]}
             assert told["changedFiles"] == (["made.txt"] if do == "file" else [])
 
-        if do == "misfit":
+        if do == "invalid":
             return Question(path, body | {f"other{n}": n}, lambda it: refused(it, f"other{n}"))
         if do == "no JSON":
             return Question(path, b'{"n": %d' % n, refused)

@@ -20,8 +20,8 @@ from jupyter_mlsvc.widgets.forms import CallForm, InvalidFields
 from jupyter_mlsvc.wire.models import ParameterDefinition, WebService, WebServiceResult
 from jupyter_mlsvc.wire.values import input_decoder
 from jupyter_mlsvc_server.formats.protocol import Service as ServedService
-from jupyter_mlsvc_server.worker.codec import Exchange
-from jupyter_mlsvc_server.worker.invalid_input import Misfit
+from jupyter_mlsvc_server.worker.codec import ServiceCodec
+from jupyter_mlsvc_server.worker.invalid_input import InvalidInput
 
 TYPES = {
     "flag": "logical",
@@ -170,8 +170,8 @@ def refusal(body: bytes, **types: str) -> BadRequest:
         memory_limit=0,
         console_limit=0,
     )
-    with pytest.raises(Misfit) as caught:
-        Exchange(served, input_decoder).inputs(body)
+    with pytest.raises(InvalidInput) as caught:
+        ServiceCodec(served, input_decoder).inputs(body)
     return BadRequest(str(caught.value), status=400, inputs=caught.value.inputs)
 
 

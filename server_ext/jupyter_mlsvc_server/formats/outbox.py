@@ -80,7 +80,7 @@ class Outbox:
             b"".join(
                 ANSWER.pack(len(body), number, kind) + body
                 for number, (kind, body) in zip(numbers, answers, strict=True)
-                if kind is not Kind.WORN
+                if kind is not Kind.RETIRED
             )
         )
 

@@ -280,11 +280,11 @@ class Kind(IntEnum):
     SUCCESS = 0
     FAILURE = 1
     """The user's code failed: a result all the same."""
-    MISFIT = 2
+    INVALID_INPUT = 2
     """The request does not fit the inputs: an Error body."""
     FAULT = 3
     """The worker itself failed; nothing that a caller should read."""
-    WORN = 4
+    RETIRED = 4
     """No answer: the code has changed what can't be put back, and the worker ends. Requests that
     it got and did not answer have not run, or with others in a call that came to nothing. The body
     says what has changed."""

@@ -359,13 +359,13 @@ class Pool:
             request.end(ScoringAnswer(200, body, True))
             return
         # A request that does not fit is the caller's mistake, not a failure of the service.
-        if kind is Kind.MISFIT:
+        if kind is Kind.INVALID_INPUT:
             self._timings.add_rejection(seconds)
         else:
             self._timings.add(seconds, failed=True)
         if kind is Kind.FAILURE:
             request.end(ScoringAnswer(200, body, False))
-        elif kind is Kind.MISFIT:
+        elif kind is Kind.INVALID_INPUT:
             request.end(ScoringAnswer(400, body, False))
         else:
             request.end(WorkerFailed(self.key))

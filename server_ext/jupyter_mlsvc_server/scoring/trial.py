@@ -94,7 +94,7 @@ def told(report: TrialReport, trial: Trial) -> TrialOutcome:
             retired_for=report.retired_for,
             notes=report.notes,
         )
-    if report.kind == Kind.MISFIT:
+    if report.kind == Kind.INVALID_INPUT:
         return TrialOutcome(problem=msgspec.json.decode(report.body, type=Problem).message)
     if report.kind != Kind.FAILURE:
         return TrialOutcome(problem="The service could not be tried. The server's log says why.")

@@ -129,7 +129,7 @@ class WorkerConnection(asyncio.Protocol):
         at, size = 0, len(data)
         while size - at >= ANSWER.size:
             length, number, kind = ANSWER.unpack_from(data, at)
-            if kind >= Kind.WORN:
+            if kind >= Kind.RETIRED:
                 if not self._has_started(data[at : at + ANSWER.size + length]):
                     return
                 at += ANSWER.size
@@ -173,7 +173,7 @@ class WorkerConnection(asyncio.Protocol):
             self._peephole = Peephole(self._outbox)
             self.started.set_result(None)
             return True
-        if kind == Kind.WORN:
+        if kind == Kind.RETIRED:
             self.worker.is_leaving = self.is_dirty = True
         self.last_words = message[ANSWER.size :].decode("utf-8", "replace")
         self.abort()
@@ -208,7 +208,7 @@ class WorkerConnection(asyncio.Protocol):
         while len(data) - at >= ANSWER.size:
             length, number, kind = ANSWER.unpack_from(data, at)
             at += ANSWER.size
-            if len(data) - at < length or kind >= Kind.WORN:
+            if len(data) - at < length or kind >= Kind.RETIRED:
                 return
             requests = self.worker.requests
             if requests and requests[0].number == number:

@@ -18,7 +18,7 @@ from typing import Any, Final
 from jupyter_mlsvc_server.worker.code_facts import CodeFacts
 
 _MISSING: Final = object()
-_MOST_ITEMS: Final = 10_000
+_MAX_ITEMS: Final = 10_000
 _LEFT_ALONE: Final = frozenset({"sys.modules", "sys.path_importer_cache", "warnings.filters"})
 """Tables that imports and the runtime itself fill."""
 
@@ -113,7 +113,7 @@ class LibraryGuard:
             table: Any = members.get(name)
             if (
                 type(table) in {dict, list, set, deque}
-                and len(table) <= _MOST_ITEMS
+                and len(table) <= _MAX_ITEMS
                 and f"{holder.__name__}.{name}" not in _LEFT_ALONE
                 and id(table) not in self._seen
             ):

@@ -30,7 +30,7 @@ _SETS_BY_TEXT: Final = _RUNS_TEXTS | {
 }
 _SETS: Final = {"STORE_ATTR", "DELETE_ATTR"}
 _WORD: Final = re.compile(r"[^\W\d]\w*")
-_LONGEST_TEXT: Final = 200
+_MAX_TEXT: Final = 200
 _TEMPORARY: Final = ("/tmp", "/var/tmp", "/dev/shm")  # noqa: S108 - what code names, not used
 
 
@@ -100,7 +100,7 @@ def with_inner(code: types.CodeType) -> Iterator[types.CodeType]:
 
 
 def _facts(code: types.CodeType) -> CodeFacts:
-    texts = {text for text in _texts(code.co_consts) if len(text) <= _LONGEST_TEXT}
+    texts = {text for text in _texts(code.co_consts) if len(text) <= _MAX_TEXT}
     words = {word for text in texts for word in _WORD.findall(text)}
     names = {part for name in code.co_names for part in name.split(".")}
     stored, modules = set[str](), set[str]()

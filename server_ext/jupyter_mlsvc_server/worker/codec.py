@@ -1,4 +1,4 @@
-"""What programs of all languages share: bodies of requests in, results out."""
+"""Codec of a service, shared by all languages: decodes requests and encodes answers."""
 
 from __future__ import annotations
 
@@ -21,28 +21,28 @@ from jupyter_mlsvc_server.formats.problems import CodeProblem
 from jupyter_mlsvc_server.formats.protocol import LARGEST_ANSWER, Kind, Service
 from jupyter_mlsvc_server.formats.shown_paths import without_paths
 from jupyter_mlsvc_server.worker.console import Console
-from jupyter_mlsvc_server.worker.invalid_input import Misfit
-from jupyter_mlsvc_server.worker.scratch import Scratch
+from jupyter_mlsvc_server.worker.invalid_input import InvalidInput
+from jupyter_mlsvc_server.worker.scratch import ScratchDir
 
-_LONGEST_MESSAGE: Final = 10_000
+_MAX_MESSAGE: Final = 10_000
 """Characters of an error message that are answered; an exception may hold any text."""
 
-_MOST_PROBLEMS: Final = 20
-"""Problems with a request that are told one by one."""
+_MAX_PROBLEMS: Final = 20
+"""Problems with a request that are listed one by one."""
 
 Decoder = Callable[[ParameterDefinition], ReadInput]
-"""Gives what decodes an input; raises an ``UnsupportedColumn``."""
+"""Returns the decoder of an input; raises an ``UnsupportedColumn``."""
 
 
-class Exchange:
-    """Reads the requests of a service and writes its answers.
+class ServiceCodec:
+    """Codec of a service: decodes its requests and encodes its answers.
 
     Parameters
     ----------
     service
         What was published.
     decoder
-        Gives for an input what makes of JSON data what the code is to get.
+        Returns for an input the function that converts JSON data to the value for the code.
 
     Raises
     ------
@@ -68,11 +68,11 @@ class Exchange:
         self._before, self._after = self._around_outputs()
 
     def inputs(self, body: bytes) -> dict[str, Any]:
-        """Read a request.
+        """Decode a request, and return the inputs by name.
 
         Raises
         ------
-        Misfit
+        InvalidInput
             It does not fit the inputs; the message has everything that is wrong with it.
         """
         given = self._parse(body)
@@ -85,34 +85,34 @@ class Exchange:
                 if name not in given:
                     given[name] = msgspec.json.decode(default)
             if len(given) != len(self._inputs):
-                raise self._misfit(given)
+                raise self._invalid_input(given)
         try:
             return {
                 name: None if name in left_out else read(given[name], name)
                 for name, read in self._declared
             }
         except (KeyError, ValueProblem) as problem:
-            raise self._misfit(given) from problem
+            raise self._invalid_input(given) from problem
 
-    def misfit(self, misfit: Misfit) -> tuple[Kind, bytes]:
-        """Answer a request that does not fit."""
-        message = _cut(misfit.message)
+    def reject(self, error: InvalidInput) -> tuple[Kind, bytes]:
+        """Encode the answer to a request that does not fit the inputs."""
+        message = _cut(error.message)
         problem = Problem(
             message=message,
             exception_type=exception_type(400),
-            inputs=misfit.inputs if misfit.inputs and message == misfit.message else UNSET,
+            inputs=error.inputs if error.inputs and message == error.message else UNSET,
         )
-        return Kind.MISFIT, self._encoder.encode(problem)
+        return Kind.INVALID_INPUT, self._encoder.encode(problem)
 
     def result(
         self,
         message: str,
         outputs: dict[str, Any],
         console: Console,
-        scratch: Scratch,
+        scratch: ScratchDir,
         changed: list[str],
     ) -> tuple[Kind, bytes]:
-        """Answer a request that ran.
+        """Encode the answer to a request that ran.
 
         Parameters
         ----------
@@ -129,8 +129,8 @@ class Exchange:
         if not message:
             try:
                 return Kind.SUCCESS, self._success(outputs, printed, changed, scratch)
-            except Unfit as unfit:
-                message = str(unfit)
+            except UnserializableOutput as error:
+                message = str(error)
         if self._service.runtime_type == "R":
             # R itself has printed the error, and warnings.
             printed = without_paths(printed, [str(scratch.directory)])
@@ -141,13 +141,13 @@ class Exchange:
         return Kind.FAILURE, body
 
     def _success(
-        self, outputs: dict[str, Any], printed: str, changed: list[str], scratch: Scratch
+        self, outputs: dict[str, Any], printed: str, changed: list[str], scratch: ScratchDir
     ) -> bytes:
-        """Write the answer of a request that went well.
+        """Encode the answer of a request that succeeded.
 
         Raises
         ------
-        Unfit
+        UnserializableOutput
             It can't be written as JSON, or has more bytes than it may.
         """
         declared, body = self._service.output_files, None
@@ -164,13 +164,13 @@ class Exchange:
                 body = self._encode("", outputs, files, printed, changed)
             except ValueError:
                 # Python spells no integer of thousands of digits.
-                raise Unfit(_unwritable(outputs)) from None
+                raise UnserializableOutput(_unwritable(outputs)) from None
         self._require_size(len(body))
         return body
 
     def _require_size(self, size: int) -> None:
         if size > self.largest:
-            raise Unfit(
+            raise UnserializableOutput(
                 f"The answer has {size:,} bytes, and may have {self.largest:,} here "
                 "(ScoringSettings.answer_limit). Answer less at once, or leave files and large "
                 "results where the caller can fetch them."
@@ -184,27 +184,29 @@ class Exchange:
         if given is None:
             return {}
         if not isinstance(given, dict):
-            raise Misfit(
+            raise InvalidInput(
                 f"The body must be an object with the inputs as members, {self._example()}, "
                 f"got {describe(given)}."
             )
         return given
 
     def _read_unusual(self, body: bytes) -> Any:
-        """Read a body that the decoder refuses as it is."""
+        """Decode a body that the decoder refuses as it is."""
         is_lenient = self._service.lenient_json
         try:
             if is_blank(body):
                 return None
             return decode_json(body, msgspec.json.decode, is_lenient=is_lenient)
         except UnreadableJson as error:
-            raise Misfit(f"The body is not JSON that can be read: {error}.") from error
+            raise InvalidInput(f"The body is not JSON that can be read: {error}.") from error
         except msgspec.ValidationError as error:
             # Of what is read as it comes, only a number can be wrong.
-            raise Misfit("A number in the body is beyond 1.8e308 and can't be read.") from error
+            raise InvalidInput(
+                "A number in the body is beyond 1.8e308 and can't be read."
+            ) from error
 
-    def _misfit(self, given: dict[str, Any]) -> Misfit:
-        """Make the error with everything that is wrong with what was given."""
+    def _invalid_input(self, given: dict[str, Any]) -> InvalidInput:
+        """Create the error with everything that is wrong with a request."""
         inputs = {}
         for name, type_name in self._inputs.items():
             if name not in given:
@@ -216,11 +218,11 @@ class Exchange:
                 inputs[name] = f"Input {problem}"
         problems = list(inputs.values())
         extra = [name for name in given if name not in self._inputs]
-        problems.extend(map(self._extra, extra[:_MOST_PROBLEMS]))
-        if (more := len(problems) + len(extra[_MOST_PROBLEMS:]) - _MOST_PROBLEMS) > 0:
-            problems[_MOST_PROBLEMS:] = [f"There are {more:,} more problems."]
+        problems.extend(map(self._extra, extra[:_MAX_PROBLEMS]))
+        if (more := len(problems) + len(extra[_MAX_PROBLEMS:]) - _MAX_PROBLEMS) > 0:
+            problems[_MAX_PROBLEMS:] = [f"There are {more:,} more problems."]
         is_about_inputs = problems == list(inputs.values())
-        return Misfit(" ".join(problems), inputs if is_about_inputs else None)
+        return InvalidInput(" ".join(problems), inputs if is_about_inputs else None)
 
     def _example(self) -> str:
         if not self._inputs:
@@ -236,7 +238,7 @@ class Exchange:
         return f"There is no input {shown}; the service takes {known}.{meant}"
 
     def _around_outputs(self) -> tuple[bytes, bytes]:
-        """Give what stands before and after the outputs where there is nothing else to tell."""
+        """Return what stands before and after the outputs in an answer that has nothing else."""
         empty = WebServiceResult(
             success=True,
             error_message="",
@@ -249,7 +251,7 @@ class Exchange:
         return before, after
 
     def _usual(self, outputs: dict[str, Any]) -> bytes | None:
-        """Write a success that has nothing but outputs; None where they take another encoder."""
+        """Encode a success that has nothing but outputs; None where they take another encoder."""
         try:
             return self._before + self._encoder.encode(outputs) + self._after
         except (ValueError, OverflowError):
@@ -278,17 +280,17 @@ class Exchange:
 
 
 def _as_python_has_them(given: dict[str, Any]) -> dict[str, Any]:
-    """Give the members of a request their names' spellings in Python."""
+    """Return the members of a request by their names' spellings in Python."""
     named: dict[str, Any] = {}
     for name, value in given.items():
         if python_name(name) in named:
-            raise Misfit(f"Input {python_name(name)!r} is given twice.")
+            raise InvalidInput(f"Input {python_name(name)!r} is given twice.")
         named[python_name(name)] = value
     return named
 
 
 def _reader(decoder: Decoder, definition: ParameterDefinition) -> ReadInput:
-    """Give what reads an input, once its default was seen to be one.
+    """Return the decoder of an input, after a check of its default.
 
     Raises
     ------
@@ -307,12 +309,12 @@ def _reader(decoder: Decoder, definition: ParameterDefinition) -> ReadInput:
 
 
 def _is_none(definition: ParameterDefinition) -> bool:
-    """Whether an input is None in the code where it is left out, although its type has no null."""
+    """Return whether an input that is left out is None, although its type has no null."""
     return definition.default is None and definition.type in TABLE_TYPES
 
 
 def _cut(message: str) -> str:
-    return message if len(message) <= _LONGEST_MESSAGE else f"{message[:_LONGEST_MESSAGE]}…"
+    return message if len(message) <= _MAX_MESSAGE else f"{message[:_MAX_MESSAGE]}…"
 
 
 def _unwritable(outputs: dict[str, Any]) -> str:
@@ -324,11 +326,11 @@ def _unwritable(outputs: dict[str, Any]) -> str:
     return "The answer can't be written as JSON."
 
 
-class Unfit(Exception):
+class UnserializableOutput(Exception):
     """An output is not there or not of its type; the message is the result's error message."""
 
     @classmethod
-    def not_set(cls, name: str, type_name: str) -> Unfit:
-        """Say that the code gave no such output."""
+    def not_set(cls, name: str, type_name: str) -> UnserializableOutput:
+        """Create the error of an output that the code did not set."""
         declared = f" ({type_name})" if type_name else ""
         return cls(f"The code did not set the output {name!r}{declared}.")

@@ -1,11 +1,11 @@
-"""What a worker raises when a request does not fit its service."""
+"""Error of a request that does not fit the inputs of its service."""
 
 from __future__ import annotations
 
 from typing import Self
 
 
-class Misfit(Exception):
+class InvalidInput(Exception):
     """The request does not fit the service's inputs; the message is for the caller.
 
     Parameters
@@ -23,7 +23,7 @@ class Misfit(Exception):
 
     @classmethod
     def about(cls, name: str, message: str) -> Self:
-        """Make one that is about one input."""
+        """Create an error that is about one input."""
         return cls(message, {name: message})
 
     def __str__(self) -> str:

@@ -21,7 +21,7 @@ from jupyter_mlsvc_server.worker.code_facts import CodeFacts
 from jupyter_mlsvc_server.worker.console import Console
 from jupyter_mlsvc_server.worker.program import Program, newest_module
 from jupyter_mlsvc_server.worker.random_state import reseed
-from jupyter_mlsvc_server.worker.scratch import Scratch
+from jupyter_mlsvc_server.worker.scratch import ScratchDir
 
 _HEAD: Final = Layout("<BQ")
 """Kind of an answer, and bytes of its body."""
@@ -56,7 +56,7 @@ class SharingProgram(Program):
 
     def _look(self) -> None:
         self._had_threads = False
-        self._is_touched = self._scratch.touched()
+        self._is_touched = self._scratch.is_modified()
 
     def reset(self) -> bool:
         """Get ready for the next request; tell whether that was possible."""
@@ -73,7 +73,7 @@ class SharingProgram(Program):
 class ForkingProgram(SharingProgram):
     """Runs each request in a process forked for it (isolation ``call``)."""
 
-    def enter(self, console: Console, scratch: Scratch) -> None:
+    def enter(self, console: Console, scratch: ScratchDir) -> None:
         """Get ready to answer, in the worker."""
         super().enter(console, scratch)
         self._die_with_worker = dying_with(os.getpid())
@@ -100,7 +100,7 @@ class ForkingProgram(SharingProgram):
         _, status = os.waitpid(pid, 0)
         if answer is None:
             _end_as(os.waitstatus_to_exitcode(status))
-        self._is_touched = self._scratch.touched()
+        self._is_touched = self._scratch.is_modified()
         return answer
 
     def reset(self) -> bool:

@@ -31,16 +31,16 @@ from jupyter_mlsvc_server.formats.realtime import INPUT, OUTPUT
 from jupyter_mlsvc_server.worker.console import Console
 from jupyter_mlsvc_server.worker.model import Model
 from jupyter_mlsvc_server.worker.program import Compiled, Program
-from jupyter_mlsvc_server.worker.scratch import Scratch
+from jupyter_mlsvc_server.worker.scratch import ScratchDir
 
-MOST: Final = 32
-"""Requests that one call predicts. More of them gain little, and wait longer for each other."""
+MAX_REQUESTS: Final = 32
+"""Requests that one call predicts. More gain little, and wait longer for each other."""
 
-_LOUD: Final = 3
+_MAX_LOUD_CALLS: Final = 3
 """After so many calls in a row that printed something, requests are answered one by one. So they
 are in all workers from the first one that such a call wears out before anybody has an answer."""
 
-_LARGEST: Final = 2**16
+_MAX_BYTES: Final = 2**16
 """Bytes of a request that is put together with others; larger ones would only take memory."""
 
 _UNREADABLE: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, KeyError)
@@ -70,9 +70,9 @@ class _Request(msgspec.Struct, forbid_unknown_fields=True, gc=False):
 
 
 class _Rows(NamedTuple):
-    """The rows of a request: its place among the requests, its columns, and how many they are."""
+    """The rows of a request: its position among the requests, its columns, and how many they are."""
 
-    place: int
+    position: int
     labels: Sequence[str]
     columns: Sequence[list[Any]]
     height: int
@@ -83,7 +83,7 @@ class _Group(NamedTuple):
 
     requests: list[_Rows]
     columns: Sequence[list[Any]]
-    marks: Sequence[Hashable]
+    dtypes: Sequence[Hashable]
 
 
 class RealtimeProgram(Program):
@@ -107,16 +107,16 @@ class RealtimeProgram(Program):
         super().__init__(service, compiled, namespace)
         self._model = model
 
-    def enter(self, console: Console, scratch: Scratch) -> None:
+    def enter(self, console: Console, scratch: ScratchDir) -> None:
         """Get ready to answer, in the worker."""
         self._model.enter()
         super().enter(console, scratch)
 
 
-class GatheringProgram(RealtimeProgram):
+class MicroBatchingProgram(RealtimeProgram):
     """Runs a model that predicts each row without regard to the others."""
 
-    most: int = MOST
+    most: int = MAX_REQUESTS
 
     def __init__(
         self, service: Service, compiled: Compiled, namespace: dict[str, Any], model: Model
@@ -127,25 +127,25 @@ class GatheringProgram(RealtimeProgram):
         self._take = _taker(model.columns)
         self._make_frame = input_decoder(self._input)
         self._head, self._tail = self._frame_of_answers()
-        self._is_worn = False
+        self._is_dirty = False
         self._has_predicted = False
         self._loud = 0
-        self._in_vain = Path(service.work) / "one-by-one"
-        """A file that is there once a worker was worn by trying, and could answer nobody."""
+        self._one_by_one = Path(service.work) / "one-by-one"
+        """File that says: trying made a worker dirty before it had answered any request."""
 
-    def enter(self, console: Console, scratch: Scratch) -> None:
+    def enter(self, console: Console, scratch: ScratchDir) -> None:
         """Get ready to answer, in the worker."""
         super().enter(console, scratch)
-        if self._in_vain.exists():
-            self._loud = _LOUD
+        if self._one_by_one.exists():
+            self._loud = _MAX_LOUD_CALLS
 
     def answer_all(self, bodies: list[bytes]) -> list[tuple[Kind, bytes]]:
         """Answer requests, in their order. Then :meth:`reset` is due, once for all of them.
 
-        Where the model was changed by one of them, what is not answered by then is ``Kind.WORN``.
+        Where the model was changed by one of them, what is left is ``Kind.RETIRED``.
         """
         answers: list[tuple[Kind, bytes] | None] = [None] * len(bodies)
-        if self._loud < _LOUD:
+        if self._loud < _MAX_LOUD_CALLS:
             try:
                 if len(bodies) == 1 and (row := self._read_row(bodies[0])) is not None:
                     answer = self._answer_row(row)
@@ -155,41 +155,41 @@ class GatheringProgram(RealtimeProgram):
                     self._answer_together(bodies, answers)
             except Exception:  # noqa: BLE001  # a fault of ours: the other way may still go
                 traceback.print_exc(file=sys.__stderr__)
-        told = [
+        whole = [
             self._answer_alone(body) if answer is None else answer
             for body, answer in zip(bodies, answers, strict=True)
         ]
-        if self._is_worn and all(kind is Kind.WORN for kind, _ in told):
+        if self._is_dirty and all(kind is Kind.RETIRED for kind, _ in whole):
             # Whoever gets them now would come no further.
             with contextlib.suppress(OSError):
-                self._in_vain.touch()
-        return told
+                self._one_by_one.touch()
+        return whole
 
     def reset(self) -> bool:
-        """Put everything back for the next request; tell whether that was possible."""
+        """Restore everything for the next request; return whether that was possible."""
         return self._is_fresh() and super().reset()
 
     def _is_fresh(self) -> bool:
         """Undo what the last call of the model did, if there was one before."""
-        if self._is_worn:
+        if self._is_dirty:
             return False
         if self._has_run:
-            self._is_worn = not super().reset()
+            self._is_dirty = not super().reset()
         elif self._has_predicted:
             # The model was called without the code of the service, and has left no files.
-            self._is_worn = not self._is_as_it_was()
+            self._is_dirty = not self._is_as_it_was()
         self._has_predicted = False
-        return not self._is_worn
+        return not self._is_dirty
 
     def _answer_alone(self, body: bytes) -> tuple[Kind, bytes]:
-        return self.answer(self.read(body)) if self._is_fresh() else (Kind.WORN, b"")
+        return self.answer(self.read(body)) if self._is_fresh() else (Kind.RETIRED, b"")
 
     # --- a lone row of numbers, which has nobody to share the work with ---
 
     def _read_row(self, body: bytes) -> Any:
         """Make a matrix of a body that has a single row for one; None if it is anything else."""
         model = self._model
-        if not model.takes_matrix or len(body) > _LARGEST:
+        if not model.takes_matrix or len(body) > _MAX_BYTES:
             return None
         try:
             given = self._decode(body).columns
@@ -224,7 +224,7 @@ class GatheringProgram(RealtimeProgram):
             answer = b"".join((self._head, self._encode(plain), self._tail))
         except (ValueError, OverflowError):  # JSON needs more than one try for these
             return None
-        return (Kind.SUCCESS, answer) if len(answer) <= self._exchange.largest else None
+        return (Kind.SUCCESS, answer) if len(answer) <= self._codec.largest else None
 
     # --- several at once ---------------------------------------------------------------------
 
@@ -233,8 +233,8 @@ class GatheringProgram(RealtimeProgram):
     ) -> None:
         """Fill in the answers that can be given together."""
         fitting = []
-        for place, body in enumerate(bodies):
-            rows = self._read(place, body)
+        for position, body in enumerate(bodies):
+            rows = self._read(position, body)
             if rows is not None:
                 fitting.append(rows)
         for group in self._groups(fitting):
@@ -242,9 +242,9 @@ class GatheringProgram(RealtimeProgram):
             if plain is not None:
                 self._share_out(group.requests, plain, answers)
 
-    def _read(self, place: int, body: bytes) -> _Rows | None:
+    def _read(self, position: int, body: bytes) -> _Rows | None:
         """Take a body apart; None if it is not of the shape, or does not fit the model."""
-        if len(body) > _LARGEST:
+        if len(body) > _MAX_BYTES:
             return None
         try:
             given = self._decode(body).columns
@@ -261,7 +261,7 @@ class GatheringProgram(RealtimeProgram):
                 return None
         if len(given) != len(columns) and not _all_fit(given.values(), height):
             return None
-        return _Rows(place, labels, columns, height)
+        return _Rows(position, labels, columns, height)
 
     def _groups(self, requests: list[_Rows]) -> list[_Group]:
         """Part requests into those whose rows may be put together, and put them together."""
@@ -277,11 +277,11 @@ class GatheringProgram(RealtimeProgram):
         for group in by_labels.values():
             columns = _stacked(group)
             kinds = [set(map(type, column)) for column in columns]
-            marks = [_mark(column, kind) for column, kind in zip(columns, kinds, strict=True)]
+            dtypes = [_dtype(column, kind) for column, kind in zip(columns, kinds, strict=True)]
             # Most often all are alike, which is seen at once if no column has two kinds of values.
-            if None not in marks and all(len(kind) == 1 for kind in kinds):
-                groups.append(_Group(group, columns, marks))
-            elif self._model.takes_matrix and _FLOATS_OR_INTEGERS.issuperset(marks):
+            if None not in dtypes and all(len(kind) == 1 for kind in kinds):
+                groups.append(_Group(group, columns, dtypes))
+            elif self._model.takes_matrix and _FLOATS_OR_INTEGERS.issuperset(dtypes):
                 groups += _parted_numbers(group)
             else:
                 groups += self._parted(group)
@@ -289,20 +289,20 @@ class GatheringProgram(RealtimeProgram):
 
     def _parted(self, requests: list[_Rows]) -> list[_Group]:
         """Part requests by what their columns are to pandas."""
-        by_marks: dict[tuple[Hashable, ...], list[_Rows]] = defaultdict(list)
+        by_dtypes: dict[tuple[Hashable, ...], list[_Rows]] = defaultdict(list)
         for rows in requests:
-            marks = tuple(_mark(column, set(map(type, column))) for column in rows.columns)
-            if self._model.takes_matrix and _MATRIX.issuperset(marks):
+            dtypes = tuple(_dtype(column, set(map(type, column))) for column in rows.columns)
+            if self._model.takes_matrix and _MATRIX.issuperset(dtypes):
                 # A matrix has one type for all its columns.
-                mark = next(mark for mark in (_MISSING, _FLOATS, _INTEGERS) if mark in marks)
-                marks = (mark,) * len(marks)
-            if None not in marks:
-                by_marks[marks].append(rows)
-        return [_Group(group, _stacked(group), marks) for marks, group in by_marks.items()]
+                dtype = next(dtype for dtype in (_MISSING, _FLOATS, _INTEGERS) if dtype in dtypes)
+                dtypes = (dtype,) * len(dtypes)
+            if None not in dtypes:
+                by_dtypes[dtypes].append(rows)
+        return [_Group(group, _stacked(group), dtypes) for dtypes, group in by_dtypes.items()]
 
     def _call(self, group: _Group) -> dict[str, Any]:
         """Call the model with all rows."""
-        if self._model.takes_matrix and _MATRIX.issuperset(group.marks):
+        if self._model.takes_matrix and _MATRIX.issuperset(group.dtypes):
             return self._model.predict_matrix(_matrix(group))
         given = dict(zip(group.requests[0].labels, group.columns, strict=True))
         return self._model(self._make_frame(given, INPUT))
@@ -351,8 +351,8 @@ class GatheringProgram(RealtimeProgram):
                 answer = b"".join((head, encode(outputs), tail))
             except (ValueError, OverflowError):  # JSON needs more than one try for these
                 continue
-            if len(answer) <= self._exchange.largest:
-                answers[rows.place] = Kind.SUCCESS, answer
+            if len(answer) <= self._codec.largest:
+                answers[rows.position] = Kind.SUCCESS, answer
 
     def _frame_of_answers(self) -> tuple[bytes, bytes]:
         """Give what stands before and after the columns in a successful answer."""
@@ -366,8 +366,8 @@ class GatheringProgram(RealtimeProgram):
                 changed_files=[],
             )
         )
-        head, mark, tail = whole.partition(f'"{OUTPUT}":'.encode())
-        return head + mark, tail.removeprefix(b"{}")
+        head, key, tail = whole.partition(f'"{OUTPUT}":'.encode())
+        return head + key, tail.removeprefix(b"{}")
 
 
 def _taker(
@@ -400,14 +400,14 @@ def _parted_numbers(requests: list[_Rows]) -> list[_Group]:
         has_floats = float in map(type, chain.from_iterable(rows.columns))
         (with_floats if has_floats else integers).append(rows)
     return [
-        _Group(group, columns, [mark] * len(columns))
-        for group, mark in ((with_floats, _FLOATS), (integers, _INTEGERS))
+        _Group(group, columns, [dtype] * len(columns))
+        for group, dtype in ((with_floats, _FLOATS), (integers, _INTEGERS))
         if group
         for columns in [_stacked(group)]
     ]
 
 
-def _mark(column: list[Any], kinds: set[type]) -> Hashable:
+def _dtype(column: list[Any], kinds: set[type]) -> Hashable:
     """Say what a column is to pandas; None where that hangs on the values themselves."""
     if kinds == {float}:
         return _FLOATS
@@ -433,5 +433,5 @@ def _plain(predicted: dict[str, Any]) -> dict[str, list[Any]]:
 def _matrix(group: _Group) -> Any:
     """Make what ``DataFrame.to_numpy`` gives of such columns, laid out as there."""
     numpy = sys.modules["numpy"]
-    all_integers = _ALL_INTEGERS.issuperset(group.marks)
+    all_integers = _ALL_INTEGERS.issuperset(group.dtypes)
     return numpy.array(group.columns, dtype=numpy.int64 if all_integers else numpy.float64).T

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from jupyter_mlsvc.wire.models import ColumnDefinition
 from jupyter_mlsvc_server.formats.realtime import INPUT
-from jupyter_mlsvc_server.worker.invalid_input import Misfit
+from jupyter_mlsvc_server.worker.invalid_input import InvalidInput
 
 _RESPONSE: Final = "y"
 
@@ -49,7 +49,7 @@ class Model(ABC):
 
         Raises
         ------
-        Misfit
+        InvalidInput
             The columns are not those that the model takes.
         """
 
@@ -65,22 +65,22 @@ class Model(ABC):
 
         Raises
         ------
-        Misfit
+        InvalidInput
             A column is missing, or there are too many or too few.
         """
         if frame is None:
-            raise Misfit.about(INPUT, f"Input {INPUT!r} (data.frame) is null.")
+            raise InvalidInput.about(INPUT, f"Input {INPUT!r} (data.frame) is null.")
         if self.columns is not None:
             missing = [name for name in self.columns if name not in frame.columns]
             if missing:
-                raise Misfit.about(
+                raise InvalidInput.about(
                     INPUT,
                     f"Input {INPUT!r} lacks {_columns(missing)}; the model takes "
                     f"{_columns(self.columns)}.",
                 )
             return frame[self.columns]
         if self.width is not None and frame.shape[1] != self.width:
-            raise Misfit.about(
+            raise InvalidInput.about(
                 INPUT,
                 f"Input {INPUT!r} has {_count(frame.shape[1])}; the model takes "
                 f"{_count(self.width)}.",

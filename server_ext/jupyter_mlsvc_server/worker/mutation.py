@@ -30,10 +30,10 @@ from jupyter_mlsvc_server.worker.pages import PAGE, WrittenPages
 
 NO_FACTS: Final = CodeFacts()
 
-MOST_MEMBERS: Final = 5_000
+MAX_MEMBERS: Final = 5_000
 """Members that are looked at in all; of what comes after that only the length is."""
 
-WHOLE_ARRAY: Final = 2**16
+MAX_COMPARED_BYTES: Final = 2**16
 """Bytes of an array up to which every element is compared; of larger ones a sample is."""
 
 _SAMPLE: Final = 64
@@ -169,7 +169,7 @@ class MutationDetector:
     def _take(self, count: int) -> bool:
         """Tell whether so many more members may be looked at."""
         self._members += count
-        return self._members <= MOST_MEMBERS
+        return self._members <= MAX_MEMBERS
 
     def _all_of(self, values: Iterable[Any], is_users: bool) -> None:
         self._waiting.extend(
@@ -261,7 +261,7 @@ class MutationDetector:
     def _buffer(self, value: Any, _is_users: bool) -> None:
         with memoryview(value) as view:
             size = view.nbytes
-        if size <= WHOLE_ARRAY:
+        if size <= MAX_COMPARED_BYTES:
             copy = bytes(value)
             self._add(lambda: bytes(value) == copy)
         else:
@@ -449,7 +449,7 @@ class MutationDetector:
         if not (self._facts.stored.isdisjoint(_FORMS) and self._facts.names.isdisjoint(_RESHAPES)):
             form = _form(value)
             self._add(lambda: _form(value) == form)
-        if value.nbytes > WHOLE_ARRAY:
+        if value.nbytes > MAX_COMPARED_BYTES:
             self._large_array(value, is_users)
             return
         # Small arrays inside a library's object are its own business: refitting puts others there.

@@ -18,7 +18,7 @@ import msgspec
 from jupyter_mlsvc.wire.json_values import describe, member
 from jupyter_mlsvc_server.formats.process_tree import dying_with
 from jupyter_mlsvc_server.formats.realtime import INPUT
-from jupyter_mlsvc_server.worker.invalid_input import Misfit
+from jupyter_mlsvc_server.worker.invalid_input import InvalidInput
 from jupyter_mlsvc_server.worker.model import Model, NotAModel, named
 from jupyter_mlsvc_server.worker.traceback_text import last_line
 
@@ -160,7 +160,7 @@ class OnnxModel(Model):
                 for i in range(rows)
             ]
             if not runs:
-                raise Misfit.about(INPUT, f"Input {INPUT!r} has no rows.")
+                raise InvalidInput.about(INPUT, f"Input {INPUT!r} has no rows.")
             values = [numpy.concatenate(parts) for parts in zip(*runs, strict=True)]
         else:
             values = self._session.run(names, feeds)
@@ -285,7 +285,7 @@ def _converted(values: Any, dtype: str, path: str) -> Any:
             try:
                 values = values.astype(numpy.float64)
             except OverflowError:
-                raise _misfit(path, f"numbers of {dtype}", "a larger one") from None
+                raise _invalid_input(path, f"numbers of {dtype}", "a larger one") from None
         else:
             _require(values, lambda item: type(item) in _NUMBERS, path, "a whole number")
     if target.kind == "f":
@@ -299,7 +299,7 @@ def _floats(values: Any, target: Any, path: str) -> Any:
     with numpy.errstate(over="ignore"):
         converted = values.astype(target)
     if (numpy.isinf(converted) & numpy.isfinite(values)).any():
-        raise _misfit(path, f"numbers of {target}", "a larger one")
+        raise _invalid_input(path, f"numbers of {target}", "a larger one")
     return converted
 
 
@@ -311,11 +311,11 @@ def _integers(values: Any, target: Any, path: str) -> Any:
     limits = numpy.iinfo(target)
     for item in values.ravel().tolist():
         if item != item:  # noqa: PLR0124  # NaN, which a missing number is
-            raise _misfit(path, "whole numbers", "null")
+            raise _invalid_input(path, "whole numbers", "null")
         if isinstance(item, float) and not item.is_integer():
-            raise _misfit(path, "whole numbers", describe(item))
+            raise _invalid_input(path, "whole numbers", describe(item))
         if not limits.min <= item <= limits.max:
-            raise _misfit(path, f"numbers of {target}", describe(item))
+            raise _invalid_input(path, f"numbers of {target}", describe(item))
     return values.astype(target)
 
 
@@ -324,8 +324,8 @@ def _require(values: Any, fits: Any, path: str, expected: str) -> None:
         if not fits(item):
             # pandas has NaN for null among strings.
             got = "null" if item != item else describe(item)  # noqa: PLR0124
-            raise _misfit(f"{path}[{i}]", expected, got)
+            raise _invalid_input(f"{path}[{i}]", expected, got)
 
 
-def _misfit(path: str, expected: str, got: str) -> Misfit:
-    return Misfit.about(INPUT, f"Input {path} must be {expected}, got {got}.")
+def _invalid_input(path: str, expected: str, got: str) -> InvalidInput:
+    return InvalidInput.about(INPUT, f"Input {path} must be {expected}, got {got}.")

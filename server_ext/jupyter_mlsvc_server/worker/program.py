@@ -31,13 +31,13 @@ from jupyter_mlsvc_server.worker.code_facts import (
     user_functions,
     with_inner,
 )
-from jupyter_mlsvc_server.worker.codec import Exchange, Unfit
+from jupyter_mlsvc_server.worker.codec import ServiceCodec, UnserializableOutput
 from jupyter_mlsvc_server.worker.console import Console
-from jupyter_mlsvc_server.worker.invalid_input import Misfit
+from jupyter_mlsvc_server.worker.invalid_input import InvalidInput
 from jupyter_mlsvc_server.worker.mutation import MutationDetector
 from jupyter_mlsvc_server.worker.process_state import ProcessState
 from jupyter_mlsvc_server.worker.random_state import SEEDING, reseed
-from jupyter_mlsvc_server.worker.scratch import Scratch
+from jupyter_mlsvc_server.worker.scratch import ScratchDir
 from jupyter_mlsvc_server.worker.session_settings import (
     notes_on_settings,
     notes_on_variables,
@@ -179,7 +179,7 @@ class Program:
         self.compiled = compiled
         self.base = dict(namespace)
         self._namespace = namespace
-        self._exchange = Exchange(service, input_decoder)
+        self._codec = ServiceCodec(service, input_decoder)
         # An empty initCode is most common, and its code object does nothing.
         sources = (service.init_code, service.code)
         self._codes = [
@@ -200,9 +200,9 @@ class Program:
         """Forget all but the code that runs before each request, inputs and outputs included."""
         self._codes = self._codes[:1] if self.service.init_code.strip() else []
         self.service = msgspec.structs.replace(self.service, inputs=(), outputs=(), output_files=())
-        self._exchange = Exchange(self.service, input_decoder)
+        self._codec = ServiceCodec(self.service, input_decoder)
 
-    def enter(self, console: Console, scratch: Scratch) -> None:
+    def enter(self, console: Console, scratch: ScratchDir) -> None:
         """Get ready to answer, in the worker.
 
         Raises
@@ -268,14 +268,14 @@ class Program:
     def read(self, body: bytes) -> dict[str, Any] | Exception:
         """Read a request: the inputs, or what is wrong with it or went wrong here."""
         try:
-            return self._exchange.inputs(body)
+            return self._codec.inputs(body)
         except Exception as error:  # noqa: BLE001  # concerns this request only, not those read with it
             return error
 
     def answer(self, given: dict[str, Any] | Exception) -> tuple[Kind, bytes]:
         """Answer a request: what the answer is, and its body. Then :meth:`reset` is due."""
-        if isinstance(given, Misfit):
-            return self._exchange.misfit(given)
+        if isinstance(given, InvalidInput):
+            return self._codec.reject(given)
         if isinstance(given, Exception):
             return self._fault(given)
         self._has_run = self._is_touched = True  # as far as is known yet
@@ -299,7 +299,7 @@ class Program:
         """Put files back; tell whether that was possible."""
         try:
             # A thread may have gone on writing; if it still does, the worker is not as it was.
-            if self._is_touched or (self._had_threads and self._scratch.touched()):
+            if self._is_touched or (self._had_threads and self._scratch.is_modified()):
                 self._scratch.reset()
             self._temporary.clean()
         except OSError:
@@ -350,14 +350,14 @@ class Program:
 
     def _run(self, values: dict[str, Any]) -> tuple[Kind, bytes]:
         self._console.begin()
-        message, outputs, misfit = "", {}, None
+        message, outputs, invalid = "", {}, None
         try:
             outputs = self._run_apart(values)
-        except Misfit as problem:
+        except InvalidInput as problem:
             # A model looks at the columns only when it is called.
-            misfit = Misfit(*problem.args)
-        except Unfit as unfit:
-            message = str(unfit)
+            invalid = InvalidInput(*problem.args)
+        except UnserializableOutput as error:
+            message = str(error)
             self._console.write(f"{message}\n")
         except BaseException as error:  # noqa: BLE001  # whatever the user's code raises
             message, trace = explain(error, folders=self._folders)
@@ -366,10 +366,10 @@ class Program:
                 self.observer.raised(error)
         self._put_names_back()
         self._look()
-        if misfit is not None:
-            return self._exchange.misfit(misfit)
+        if invalid is not None:
+            return self._codec.reject(invalid)
         changed = self._scratch.changed_files() if self._is_touched else []
-        return self._exchange.result(message, outputs, self._console, self._scratch, changed)
+        return self._codec.result(message, outputs, self._console, self._scratch, changed)
 
     def _run_apart(self, values: dict[str, Any]) -> dict[str, Any]:
         """Run the code with context variables of its own."""
@@ -397,13 +397,13 @@ class Program:
     def _look(self) -> None:
         """See whether the code has touched files, once it has run."""
         self._had_threads = self._state.has_threads
-        self._is_touched = self._scratch.touched()
+        self._is_touched = self._scratch.is_modified()
 
     def _outputs(self) -> dict[str, Any]:
         outputs = {}
         for parameter in self.service.outputs:
             if parameter.name not in self._namespace:
-                raise Unfit.not_set(parameter.name, parameter.type)
+                raise UnserializableOutput.not_set(parameter.name, parameter.type)
             outputs[parameter.name] = self._output(parameter)
         return outputs
 
@@ -414,4 +414,4 @@ class Program:
         try:
             return encode_output(parameter.type, value, parameter.name)
         except ValueProblem as problem:
-            raise Unfit(f"Output {problem}") from problem
+            raise UnserializableOutput(f"Output {problem}") from problem

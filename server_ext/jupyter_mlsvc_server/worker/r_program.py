@@ -19,15 +19,15 @@ from jupyter_mlsvc_server.formats.problems import CodeProblem, SnapshotProblem, 
 from jupyter_mlsvc_server.formats.protocol import Kind, Service
 from jupyter_mlsvc_server.formats.r_code import for_r
 from jupyter_mlsvc_server.formats.shown_paths import without_paths
-from jupyter_mlsvc_server.worker.codec import Exchange, Unfit
+from jupyter_mlsvc_server.worker.codec import ServiceCodec, UnserializableOutput
 from jupyter_mlsvc_server.worker.console import Console
-from jupyter_mlsvc_server.worker.invalid_input import Misfit
+from jupyter_mlsvc_server.worker.invalid_input import InvalidInput
 from jupyter_mlsvc_server.worker.r_process import (
     RCrashed,
     RProcess,
     guard_group,
 )
-from jupyter_mlsvc_server.worker.scratch import Scratch
+from jupyter_mlsvc_server.worker.scratch import ScratchDir
 from jupyter_mlsvc_server.worker.session_settings import notes_on_variables, variables_read_in_r
 from jupyter_mlsvc_server.worker.temporary import temporary_directory
 from jupyter_mlsvc_server.worker.worker import Observer
@@ -94,7 +94,7 @@ class RProgram:
     def __init__(self, service: Service) -> None:
         self.service = service
         self.observer: Observer | None = None
-        self._exchange = Exchange(service, _decoder)
+        self._codec = ServiceCodec(service, _decoder)
 
     def notes(self) -> list[str]:
         """Name what the session may have had that changes results and that calls don't have."""
@@ -106,9 +106,9 @@ class RProgram:
         self.service = msgspec.structs.replace(
             self.service, code="", inputs=(), outputs=(), output_files=()
         )
-        self._exchange = Exchange(self.service, _decoder)
+        self._codec = ServiceCodec(self.service, _decoder)
 
-    def enter(self, console: Console, scratch: Scratch) -> None:
+    def enter(self, console: Console, scratch: ScratchDir) -> None:
         """Start R, in the worker."""
         self._console = console
         self._scratch = scratch
@@ -120,14 +120,14 @@ class RProgram:
     def read(self, body: bytes) -> bytes | Exception:
         """Read a request: the inputs for R, or what is wrong with it or went wrong here."""
         try:
-            return msgspec.json.encode(self._exchange.inputs(body))
+            return msgspec.json.encode(self._codec.inputs(body))
         except Exception as error:  # noqa: BLE001  # concerns this request only
             return error
 
     def answer(self, given: bytes | Exception) -> tuple[Kind, bytes]:
         """Answer a request: what the answer is, and its body. Then :meth:`reset` is due."""
-        if isinstance(given, Misfit):
-            return self._exchange.misfit(given)
+        if isinstance(given, InvalidInput):
+            return self._codec.reject(given)
         if isinstance(given, Exception):
             return _fault(given)
         try:
@@ -143,7 +143,7 @@ class RProgram:
     def reset(self) -> bool:
         """Put the files back; all else went with the fork."""
         try:
-            if self._scratch.touched():
+            if self._scratch.is_modified():
                 self._scratch.reset()
         except OSError:
             return False
@@ -158,18 +158,18 @@ class RProgram:
         if not message:
             try:
                 outputs = self._outputs(told)
-            except Unfit as unfit:
-                message = str(unfit)
+            except UnserializableOutput as error:
+                message = str(error)
                 self._console.write_last(f"{message}\n")
-        changed = self._scratch.changed_files() if self._scratch.touched() else []
-        return self._exchange.result(message, outputs, self._console, self._scratch, changed)
+        changed = self._scratch.changed_files() if self._scratch.is_modified() else []
+        return self._codec.result(message, outputs, self._console, self._scratch, changed)
 
     def _outputs(self, told: dict[str, Any]) -> dict[str, Any]:
         if "unfit" in told:
-            raise Unfit(told["unfit"])
+            raise UnserializableOutput(told["unfit"])
         types = {parameter.name: parameter for parameter in self.service.outputs}
         if "not_set" in told:
-            raise Unfit.not_set(told["not_set"], types[told["not_set"]].type)
+            raise UnserializableOutput.not_set(told["not_set"], types[told["not_set"]].type)
         values = told["outputs"]
         if self.observer is not None:
             for name in types:
@@ -216,7 +216,7 @@ def _output(parameter: ParameterDefinition, value: Any) -> Any:
     try:
         return encode_output(parameter.type, value, parameter.name)
     except ValueProblem as problem:
-        raise Unfit(f"Output {problem}") from problem
+        raise UnserializableOutput(f"Output {problem}") from problem
 
 
 def _place(message: str, source: str) -> str:

@@ -1,4 +1,4 @@
-"""A worker's private copy of the snapshot's working directory."""
+"""Scratch directory: a worker's private copy of the snapshot's working directory."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ shows, even one within the clock's resolution."""
 
 
 def set_up_directory(directory: Path) -> Path:
-    """Name the copy of a worker's folder as the code that ran once has left it."""
+    """Return the folder with the copy of a worker's files as setupCode has left them."""
     return directory.with_name(f"{directory.name}.set-up")
 
 
-class Scratch:
-    """A folder that is as it was for each request.
+class ScratchDir:
+    """Folder whose files are the same at the start of each request.
 
     Parameters
     ----------
     directory
-        Where it is; made on :meth:`create`.
+        Path of the folder; :meth:`create` makes it.
     files
         The snapshot's files.
     blob_path
-        Where the blob of a digest is.
+        Returns the path of the blob of a digest.
     """
 
     def __init__(
@@ -50,16 +50,16 @@ class Scratch:
         self._here = (0, 0, 0)
 
     def create(self) -> None:
-        """Make the folder with its files, and work in it."""
+        """Create the folder with its files, and change to it."""
         self.directory.mkdir(mode=0o700, parents=True)
         write_files(self._files, self._blob_path, self.directory)
         os.chdir(self.directory)
         self._remember()
 
-    def touched(self) -> bool:
-        """Tell whether anything in it has changed, or the code works elsewhere now.
+    def is_modified(self) -> bool:
+        """Return whether anything in it has changed, or the working directory is another one.
 
-        That is one system call for each file and folder.
+        That takes one system call for each file and folder.
         """
         try:
             here = os.stat(".")
@@ -74,15 +74,17 @@ class Scratch:
         return False
 
     def changed_files(self) -> list[str]:
-        """Name the files that were made, changed or removed, by their paths in the folder."""
+        """Return the files that were made, changed or removed, as paths in the folder."""
         found = set(self._walk())
         changed = [
-            name for name in found if name not in self._names or self._is_touched(self._path(name))
+            name
+            for name in found
+            if name not in self._names or self._is_file_modified(self._path(name))
         ]
         return sorted([*changed, *(self._names - found)])
 
     def size(self, name: str) -> int:
-        """Give the bytes of a regular file, 0 if there is none."""
+        """Return the size of a regular file in bytes, 0 if there is none."""
         try:
             found = os.stat(self._path(name))
         except OSError:
@@ -90,7 +92,7 @@ class Scratch:
         return found.st_size if stat.S_ISREG(found.st_mode) else 0
 
     def content(self, name: str) -> str | None:
-        """Give a regular file in base64, None if there is none."""
+        """Return a regular file in base64, None if there is none."""
         try:
             descriptor = os.open(self._path(name), os.O_RDONLY | os.O_NONBLOCK)
         except OSError:
@@ -101,9 +103,9 @@ class Scratch:
             return base64.b64encode(file.read()).decode("ascii")
 
     def keep(self) -> None:
-        """Take what is in it now as what it is to have for each request."""
+        """Store the files as they are now as those of each request."""
         os.chdir(self.directory)
-        if not self.touched():
+        if not self.is_modified():
             return
         self._origin = origin = set_up_directory(self.directory)
         shutil.copytree(self.directory, origin, symlinks=True)
@@ -111,7 +113,7 @@ class Scratch:
         self.accept()
 
     def accept(self, passing: Iterable[str] = ()) -> None:
-        """Leave what is in it now as it is, but for some files if they were not there at first."""
+        """Keep the files as they are now, but for some that were not there at first."""
         os.chdir(self.directory)
         for name in set(passing) - self._original:
             with contextlib.suppress(FileNotFoundError):
@@ -120,7 +122,7 @@ class Scratch:
         self._remember()
 
     def reset(self) -> None:
-        """Put everything back, and work in it.
+        """Restore all files, and change to the folder.
 
         Raises
         ------
@@ -157,7 +159,7 @@ class Scratch:
             for name in names:
                 yield Path(root, name).relative_to(self.directory).as_posix()
 
-    def _is_touched(self, path: str) -> bool:
+    def _is_file_modified(self, path: str) -> bool:
         found = os.lstat(path)
         return (found.st_mtime_ns, found.st_ctime_ns) != self._state.get(path)
 

@@ -29,7 +29,7 @@ from jupyter_mlsvc_server.formats.realtime import RUNTIME as REALTIME
 from jupyter_mlsvc_server.formats.restore import IncompatibleWorkspace, restore
 from jupyter_mlsvc_server.worker import realtime, trial, worker
 from jupyter_mlsvc_server.worker.isolated import ForkingProgram, SharingProgram
-from jupyter_mlsvc_server.worker.micro_batching import GatheringProgram, RealtimeProgram
+from jupyter_mlsvc_server.worker.micro_batching import MicroBatchingProgram, RealtimeProgram
 from jupyter_mlsvc_server.worker.model import Model
 from jupyter_mlsvc_server.worker.program import (
     Program,
@@ -38,7 +38,7 @@ from jupyter_mlsvc_server.worker.program import (
     newest_module,
 )
 from jupyter_mlsvc_server.worker.r_program import prepare as prepare_r
-from jupyter_mlsvc_server.worker.scratch import Scratch, set_up_directory
+from jupyter_mlsvc_server.worker.scratch import ScratchDir, set_up_directory
 from jupyter_mlsvc_server.worker.temporary import temporary_directory
 from jupyter_mlsvc_server.worker.traceback_text import last_line
 
@@ -108,7 +108,7 @@ def prepare(service: Service) -> tuple[Program, dict[str, str]]:
         if service.manifest.runtime_type == REALTIME:
             model = namespace[MODEL]
             assert isinstance(model, Model)
-            kind = GatheringProgram if model.is_row_wise else RealtimeProgram
+            kind = MicroBatchingProgram if model.is_row_wise else RealtimeProgram
             return kind(service, compiled, namespace, model), lost
     modules = [module for _, module in modules_since(newest)]
     program = _PROGRAMS[service.isolation]
@@ -122,7 +122,7 @@ def _restore(
     assert manifest is not None
     path = worker.blob_path(service)
     files, installed = packages.split(manifest.files)
-    scratch = Scratch(Path(service.work) / "template", files, path)
+    scratch = ScratchDir(Path(service.work) / "template", files, path)
     scratch.create()
     if installed:
         # Once for all workers, which neither copy them nor look after each request at them.

@@ -11,7 +11,7 @@ from typing import Final
 from jupyter_mlsvc_server.formats.shown_paths import without_paths
 
 _OWN: Final = str(Path(__file__).parent)
-_MOST_CHARACTERS: Final = 100_000
+_MAX_CHARACTERS: Final = 100_000
 
 
 def explain(
@@ -27,8 +27,8 @@ def explain(
     told = traceback.TracebackException(type(error), error, trace or error.__traceback__)
     _leave_out_own(told, set())
     text = "".join(told.format())
-    if len(text) > _MOST_CHARACTERS:
-        half = _MOST_CHARACTERS // 2
+    if len(text) > _MAX_CHARACTERS:
+        half = _MAX_CHARACTERS // 2
         text = f"{text[:half]}\n[…]\n{text[-half:]}"
     return without_paths(last_line(error), folders), without_paths(text, folders)
 

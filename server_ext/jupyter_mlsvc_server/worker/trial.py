@@ -29,7 +29,7 @@ from jupyter_mlsvc_server.formats.protocol import (
     receive_struct,
 )
 from jupyter_mlsvc_server.formats.trial import RUNNING, SETTING_UP, line_of, sources, trace_path
-from jupyter_mlsvc_server.worker.worker import Gathering, Program, enter
+from jupyter_mlsvc_server.worker.worker import MicroBatching, Program, enter
 
 _OF_ANY_NUMBER: Final = "numeric"
 
@@ -58,7 +58,7 @@ def serve(program: Program, link: socket.socket) -> None:
 
 
 def _answer(program: Program, body: bytes) -> tuple[Kind, bytes]:
-    if isinstance(program, Gathering):
+    if isinstance(program, MicroBatching):
         return program.answer_all([body])[0]
     return program.answer(program.read(body))
 

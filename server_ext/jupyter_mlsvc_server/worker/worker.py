@@ -16,7 +16,7 @@ from jupyter_mlsvc_server.formats.problems import SetupProblem
 from jupyter_mlsvc_server.formats.protocol import ANSWER, Kind, Patience, RequestReader, Service
 from jupyter_mlsvc_server.formats.shown_paths import shorten_warnings
 from jupyter_mlsvc_server.worker.console import Console
-from jupyter_mlsvc_server.worker.scratch import Scratch
+from jupyter_mlsvc_server.worker.scratch import ScratchDir
 
 _AT_ONCE: Final = 128
 """Requests that are taken from the link together."""
@@ -56,7 +56,7 @@ class Program(Protocol):
     def leave_init_code(self) -> None:
         """Forget all but the code that runs before each request, inputs and outputs included."""
 
-    def enter(self, console: Console, scratch: Scratch) -> None:
+    def enter(self, console: Console, scratch: ScratchDir) -> None:
         """Get ready to answer, in the worker.
 
         Raises
@@ -72,23 +72,23 @@ class Program(Protocol):
         """Answer a request: what the answer is, and its body. Then :meth:`reset` is due."""
 
     def reset(self) -> bool:
-        """Put everything back for the next request; tell whether that was possible."""
+        """Restore everything for the next request; return whether that was possible."""
 
 
 @runtime_checkable
-class Gathering(Program, Protocol):
-    """One that answers requests together that came at the same time."""
+class MicroBatching(Program, Protocol):
+    """A program that answers requests together that came at the same time."""
 
     def answer_all(self, bodies: list[bytes]) -> list[tuple[Kind, bytes]]:
         """Answer up to ``most`` requests, in their order. Then :meth:`reset` is due, once.
 
-        Those that can't run because another one left what can't be put back are ``Kind.WORN``, and
-        another worker has to answer them; :meth:`reset` tells the same then.
+        Requests that can't run, because an earlier one left what can't be put back, are
+        ``Kind.RETIRED``. Another worker has to answer them, and :meth:`reset` returns false.
         """
 
 
 def serve(program: Program, link: socket.socket) -> None:
-    """Answer requests until the link ends or the worker is worn."""
+    """Answer requests until the link ends or the worker retires."""
     service, pid = program.service, os.getpid()
     # First: the program takes the process as it is then for what each request is to find.
     outbox = Outbox(link, outbox_path(Path(service.work), pid))
@@ -100,7 +100,7 @@ def serve(program: Program, link: socket.socket) -> None:
         return
     with contextlib.suppress(ConnectionError):
         link.sendall(ANSWER.pack(0, program.most, Kind.READY))
-        if isinstance(program, Gathering):
+        if isinstance(program, MicroBatching):
             _serve_together(program, RequestReader(link), outbox, pid)
         else:
             _serve_in_turn(program, RequestReader(link), outbox, pid)
@@ -115,7 +115,7 @@ def enter(program: Program) -> None:
         The code that runs once in each worker has failed.
     """
     service = program.service
-    scratch = Scratch(
+    scratch = ScratchDir(
         scratch_directory(Path(service.work), os.getpid()),
         packages.split(service.manifest.files)[0] if service.manifest is not None else (),
         blob_path(service),
@@ -132,7 +132,7 @@ def enter(program: Program) -> None:
 
 
 def _serve_in_turn(program: Program, reader: RequestReader, outbox: Outbox, pid: int) -> None:
-    """Answer one request after the other, until the link ends or the program is worn."""
+    """Answer one request after the other, until the link ends or the worker retires."""
     read, answer, reset, put = program.read, program.answer, program.reset, outbox.put
     while requests := reader.read(_AT_ONCE):
         last = requests[-1][0]
@@ -144,19 +144,21 @@ def _serve_in_turn(program: Program, reader: RequestReader, outbox: Outbox, pid:
             put(number, kind, result, Patience.NONE if number == last else patience)
             # The caller need not wait for this.
             if not reset():
-                put(number, Kind.WORN, program.retired_for.encode(), Patience.NONE)
+                put(number, Kind.RETIRED, program.retired_for.encode(), Patience.NONE)
                 return
 
 
-def _serve_together(program: Gathering, reader: RequestReader, outbox: Outbox, pid: int) -> None:
-    """Answer all requests that wait in one go, until the link ends or the program is worn."""
+def _serve_together(
+    program: MicroBatching, reader: RequestReader, outbox: Outbox, pid: int
+) -> None:
+    """Answer all requests that wait in one go, until the link ends or the worker retires."""
     while requests := reader.read(program.most):
         answers = program.answer_all([body for _, _, body in requests])
         _end_if_forked(pid)
         numbers = [number for number, _, _ in requests]
         outbox.send(numbers, answers)
         if not program.reset():
-            outbox.put(numbers[-1], Kind.WORN, program.retired_for.encode(), Patience.NONE)
+            outbox.put(numbers[-1], Kind.RETIRED, program.retired_for.encode(), Patience.NONE)
             return
 
 

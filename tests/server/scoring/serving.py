@@ -188,7 +188,7 @@ class Service:
         outputs: dict[str, Any] = result["outputParameters"]
         return outputs
 
-    async def misfit(self, body: bytes) -> str:
+    async def problem_of(self, body: bytes) -> str:
         answer = await self.raw(body)
         assert answer.status == 400
         assert not answer.success

@@ -145,7 +145,7 @@ async def test_a_call_that_fails_or_does_not_fit_is_told_as_ever(serve: Serve) -
     service = await serve("y = 1 / x", inputs="x:integer", isolation="call")
     result = await service.call(x=0)
     assert result["errorMessage"] == "ZeroDivisionError: division by zero"
-    assert "'x'" in await service.misfit(b"{}")
+    assert "'x'" in await service.problem_of(b"{}")
 
 
 async def test_a_call_that_ends_its_process_fails_alone(serve: Serve) -> None:

@@ -174,12 +174,12 @@ async def test_an_output_that_is_not_set_is_told(serve_r: Serve) -> None:
 
 async def test_a_request_that_does_not_fit_never_gets_to_r(serve_r: Serve) -> None:
     service = await serve_r("y <- x", None, "x:numeric v:vector", "y:numeric")
-    assert "'x' (numeric) is missing" in await service.misfit(b'{"v": []}')
-    assert "x must be a number (numeric), got the string" in await service.misfit(b'{"x": "1"}')
-    assert "v[0] must be a number" in await service.misfit(b'{"x": 1, "v": [{}]}')
-    assert "There is no input 'z'" in await service.misfit(b'{"x": 1, "v": [], "z": 1}')
-    assert "not JSON" in await service.misfit(b'{"x": ')
-    assert "NUL" in await service.misfit(b'{"x": 1, "v": ["\\u0000"]}')
+    assert "'x' (numeric) is missing" in await service.problem_of(b'{"v": []}')
+    assert "x must be a number (numeric), got the string" in await service.problem_of(b'{"x": "1"}')
+    assert "v[0] must be a number" in await service.problem_of(b'{"x": 1, "v": [{}]}')
+    assert "There is no input 'z'" in await service.problem_of(b'{"x": 1, "v": [], "z": 1}')
+    assert "not JSON" in await service.problem_of(b'{"x": ')
+    assert "NUL" in await service.problem_of(b'{"x": 1, "v": ["\\u0000"]}')
 
 
 async def test_errors_warnings_and_messages_read_as_in_r(serve_r: Serve) -> None:

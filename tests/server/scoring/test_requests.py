@@ -99,9 +99,9 @@ async def test_many_requests_at_once_have_an_outcome_each_in_their_order(serve: 
     service = await serve(code, inputs="x:numeric", outputs="y:numeric")
     bodies = [b'{"x": %d}' % x for x in (4, 0, 3, 2)]
     outcomes = await service.engine.consume_many(service.key, [*bodies, b"no JSON"], 20)
-    fine, failed, killed, later, misfit = outcomes
+    fine, failed, killed, later, invalid = outcomes
     assert isinstance(killed, WorkerEnded)
-    answers = [one for one in (fine, failed, later, misfit) if isinstance(one, ScoringAnswer)]
+    answers = [one for one in (fine, failed, later, invalid) if isinstance(one, ScoringAnswer)]
     assert [answer.status for answer in answers] == [200, 200, 200, 400]
     assert [answer.success for answer in answers] == [True, False, True, False]
     assert b'"y":0.25' in answers[0].body
@@ -216,12 +216,12 @@ async def test_a_request_that_does_not_fit_is_told_all_that_is_wrong(
     serve: Serve, body: bytes, message: str
 ) -> None:
     service = await serve("y = 1", inputs="n:integer v:vector")
-    assert await service.misfit(body) == message
+    assert await service.problem_of(body) == message
 
 
 async def test_a_deeply_nested_body_is_refused_and_the_worker_goes_on(serve: Serve) -> None:
     service = await serve("y = 1", inputs="x:any")
-    assert "not JSON that can be read" in await service.misfit(b'{"x":' + b"[" * 100_000)
+    assert "not JSON that can be read" in await service.problem_of(b'{"x":' + b"[" * 100_000)
     assert await service.outputs(x=1) == {"y": 1}
 
 

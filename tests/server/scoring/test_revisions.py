@@ -166,7 +166,7 @@ async def test_statistics_count_requests_errors_and_times(make_engine: MakeEngin
     service = await serve_by(engine, "y = 1 / n", inputs="n:numeric")
     for n in [1, 2, 4, 0]:
         await service.call(n=n)
-    await service.misfit(b"{}")
+    await service.problem_of(b"{}")
     row = (await engine.statistics())["versions"]["Test/V1.0"]
     assert (row["requests"], row["errors"], row["workers"], row["waiting"]) == (5, 1, 1, 0)
     assert 0 < row["p50"] <= row["p99"] < 5

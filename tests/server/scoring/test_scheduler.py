@@ -109,8 +109,8 @@ class PoolMachine(RuleBasedStateMachine):
     def crash(self, data: st.DataObject, may_have_run: bool) -> None:
         if self.pool.processes:
             process = data.draw(st.sampled_from([*self.pool.processes.values()]))
-            is_worn = data.draw(st.booleans()) and not (process.is_killed or process.is_closed)
-            if is_worn:
+            is_dirty = data.draw(st.booleans()) and not (process.is_killed or process.is_closed)
+            if is_dirty:
                 # The worker says so; what it did not answer has not run.
                 process.worker.is_leaving = True
             before = {*self.pool.exits}

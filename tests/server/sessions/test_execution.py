@@ -572,7 +572,7 @@ async def test_bytes_that_are_no_pickle_are_refused(session: Session) -> None:
         await set_object(session, "bad", b"no pickle")
 
 
-async def test_files_that_the_code_touched_are_told(run: Run) -> None:
+async def test_files_that_the_code_changed_are_in_the_answer(run: Run) -> None:
     code = (
         "import os, pathlib\npathlib.Path('old.txt').write_text('1')\n"
         "pathlib.Path('gone.txt').write_text('1')"

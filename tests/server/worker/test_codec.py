@@ -17,10 +17,10 @@ from jupyter_mlsvc.wire.models import ColumnDefinition, ParameterDefinition, Web
 from jupyter_mlsvc.wire.values import input_decoder
 from jupyter_mlsvc_server.formats.problems import CodeProblem
 from jupyter_mlsvc_server.formats.protocol import Kind, Service
-from jupyter_mlsvc_server.worker.codec import Exchange
+from jupyter_mlsvc_server.worker.codec import ServiceCodec
 from jupyter_mlsvc_server.worker.console import Console
-from jupyter_mlsvc_server.worker.invalid_input import Misfit
-from jupyter_mlsvc_server.worker.scratch import Scratch
+from jupyter_mlsvc_server.worker.invalid_input import InvalidInput
+from jupyter_mlsvc_server.worker.scratch import ScratchDir
 
 OUTPUTS = st.dictionaries(
     st.text(),
@@ -32,14 +32,14 @@ OUTPUTS = st.dictionaries(
 )
 
 
-def exchange(work: Path, output_files: tuple[str, ...] = (), **inputs: str) -> Exchange:
+def codec(work: Path, output_files: tuple[str, ...] = (), **inputs: str) -> ServiceCodec:
     definitions = [ParameterDefinition(name=name, type=kind) for name, kind in inputs.items()]
     return exchange_of(work, output_files, definitions)
 
 
 def exchange_of(
     work: Path, output_files: tuple[str, ...], inputs: Sequence[ParameterDefinition]
-) -> Exchange:
+) -> ServiceCodec:
     service = Service(
         label="Iris/1.0",
         code="",
@@ -53,7 +53,7 @@ def exchange_of(
         memory_limit=0,
         console_limit=1000,
     )
-    return Exchange(service, input_decoder)
+    return ServiceCodec(service, input_decoder)
 
 
 def test_inputs_with_a_default_may_be_left_out(tmp_path: Path) -> None:
@@ -74,9 +74,9 @@ def test_inputs_with_a_default_may_be_left_out(tmp_path: Path) -> None:
         given["e"]["x"].append(1)
     assert found.inputs(b'{"a": 1, "b": null, "e": 5}')["e"] == 5
     assert math.isnan(found.inputs(b'{"a": 1, "b": null}')["b"])
-    with pytest.raises(Misfit, match="Input 'a' \\(numeric\\) is missing"):
+    with pytest.raises(InvalidInput, match="Input 'a' \\(numeric\\) is missing"):
         found.inputs(b'{"b": 1}')
-    with pytest.raises(Misfit, match="There is no input 'z'"):
+    with pytest.raises(InvalidInput, match="There is no input 'z'"):
         found.inputs(b'{"a": 1, "z": 1}')
 
 
@@ -104,7 +104,7 @@ def test_inputs_with_a_default_may_be_left_out(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_a_definition_that_cannot_be_is_told_to_the_publisher(
+def test_invalid_definition_is_an_error_for_the_publisher(
     tmp_path: Path, definition: ParameterDefinition, message: str
 ) -> None:
     with pytest.raises(CodeProblem) as caught:
@@ -116,7 +116,7 @@ MICRO, MU = "\N{MICRO SIGN}", "\N{GREEK SMALL LETTER MU}"
 
 
 def test_members_of_a_request_are_named_as_python_has_them(tmp_path: Path) -> None:
-    found = exchange(tmp_path, (), **{MU: "numeric", "fit": "numeric", "x": "numeric"})
+    found = codec(tmp_path, (), **{MU: "numeric", "fit": "numeric", "x": "numeric"})
     for body in (
         f'{{"{MICRO}": 1.5, "\N{LATIN SMALL LIGATURE FI}t": 2.5, "x": 3.5}}',
         f'{{"{MU}": 1.5, "fit": 2.5, "\\uff58": 3.5}}',
@@ -125,14 +125,14 @@ def test_members_of_a_request_are_named_as_python_has_them(tmp_path: Path) -> No
 
 
 def test_a_name_in_two_spellings_is_given_twice(tmp_path: Path) -> None:
-    found = exchange(tmp_path, (), **{MU: "numeric"})
-    with pytest.raises(Misfit, match="twice"):
+    found = codec(tmp_path, (), **{MU: "numeric"})
+    with pytest.raises(InvalidInput, match="twice"):
         found.inputs(f'{{"{MICRO}": 1, "{MU}": 2}}'.encode())
 
 
 def test_a_name_that_no_spelling_makes_right_is_named(tmp_path: Path) -> None:
-    found = exchange(tmp_path, (), **{MU: "numeric"})
-    with pytest.raises(Misfit, match=f"Input '{MU}' \\(numeric\\) is missing"):
+    found = codec(tmp_path, (), **{MU: "numeric"})
+    with pytest.raises(InvalidInput, match=f"Input '{MU}' \\(numeric\\) is missing"):
         found.inputs(b'{"m": 1}')
 
 
@@ -142,9 +142,9 @@ def console() -> Console:
 
 
 @pytest.fixture
-def scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Scratch:
+def scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ScratchDir:
     monkeypatch.chdir(tmp_path)
-    folder = Scratch(tmp_path / "scratch", (), lambda digest: tmp_path / digest)
+    folder = ScratchDir(tmp_path / "scratch", (), lambda digest: tmp_path / digest)
     folder.create()
     return folder
 
@@ -168,29 +168,29 @@ def as_declared(outputs: dict[str, Any], **others: Any) -> bytes:
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(OUTPUTS)
 def test_an_answer_has_the_bytes_of_its_members_whatever_the_outputs(
-    tmp_path: Path, console: Console, scratch: Scratch, outputs: dict[str, Any]
+    tmp_path: Path, console: Console, scratch: ScratchDir, outputs: dict[str, Any]
 ) -> None:
-    kind, body = exchange(tmp_path).result("", outputs, console, scratch, [])
+    kind, body = codec(tmp_path).result("", outputs, console, scratch, [])
     assert kind is Kind.SUCCESS
     assert body == as_declared(outputs)
 
 
 def test_an_answer_tells_what_was_printed_and_written(
-    tmp_path: Path, console: Console, scratch: Scratch
+    tmp_path: Path, console: Console, scratch: ScratchDir
 ) -> None:
     console.write("hello")
-    printed = exchange(tmp_path).result("", {"a": 1}, console, scratch, [])
+    printed = codec(tmp_path).result("", {"a": 1}, console, scratch, [])
     assert printed == (Kind.SUCCESS, as_declared({"a": 1}, console_output="hello"))
     console.begin()
     (scratch.directory / "note.txt").write_text("x")
-    written = exchange(tmp_path).result("", {"a": 1}, console, scratch, scratch.changed_files())
+    written = codec(tmp_path).result("", {"a": 1}, console, scratch, scratch.changed_files())
     assert written == (Kind.SUCCESS, as_declared({"a": 1}, changed_files=["note.txt"]))
 
 
 def test_an_answer_over_the_limit_is_a_failure_that_tells_both_sizes(
-    tmp_path: Path, console: Console, scratch: Scratch
+    tmp_path: Path, console: Console, scratch: ScratchDir
 ) -> None:
-    own = exchange(tmp_path)
+    own = codec(tmp_path)
     own.largest = len(as_declared({"a": "x" * 2000}))
     kind, body = own.result("", {"a": "x" * 2000}, console, scratch, [])
     assert (kind, body) == (Kind.SUCCESS, as_declared({"a": "x" * 2000}))
@@ -216,9 +216,9 @@ def test_an_answer_over_the_limit_is_a_failure_that_tells_both_sizes(
 
 
 def test_a_file_over_the_limit_is_not_even_read(
-    tmp_path: Path, console: Console, scratch: Scratch
+    tmp_path: Path, console: Console, scratch: ScratchDir
 ) -> None:
-    own = exchange(tmp_path, ("large.bin",))
+    own = codec(tmp_path, ("large.bin",))
     own.largest = 10_000
     with (scratch.directory / "large.bin").open("wb") as file:
         file.truncate(2**40)
@@ -229,44 +229,42 @@ def test_a_file_over_the_limit_is_not_even_read(
     assert told["changedFiles"] == ["large.bin"]
 
 
-def test_of_many_problems_the_first_are_told(tmp_path: Path) -> None:
-    own = exchange(tmp_path, (), **{f"input_{i}": "numeric" for i in range(20)})
+def test_answer_lists_the_first_of_many_problems(tmp_path: Path) -> None:
+    own = codec(tmp_path, (), **{f"input_{i}": "numeric" for i in range(20)})
     body = json.dumps({f"other_{i}": 1 for i in range(5000)}).encode()
-    with pytest.raises(Misfit) as caught:
+    with pytest.raises(InvalidInput) as caught:
         own.inputs(body)
     message = str(caught.value)
     assert message.startswith("Input 'input_0' (numeric) is missing.")
     assert message.endswith("There are 5,000 more problems.")
-    answer = own.misfit(Misfit("x" * 10**6))[1]
+    answer = own.reject(InvalidInput("x" * 10**6))[1]
     assert len(answer) < 11_000
 
 
-def test_a_message_without_end_is_cut(tmp_path: Path, console: Console, scratch: Scratch) -> None:
-    _, body = exchange(tmp_path).result("x" * 10**6, {}, console, scratch, [])
+def test_a_long_message_is_cut(tmp_path: Path, console: Console, scratch: ScratchDir) -> None:
+    _, body = codec(tmp_path).result("x" * 10**6, {}, console, scratch, [])
     assert json.loads(body)["errorMessage"] == "x" * 10_000 + "…"
 
 
 def test_an_answer_names_declared_files_that_were_not_written(
-    tmp_path: Path, console: Console, scratch: Scratch
+    tmp_path: Path, console: Console, scratch: ScratchDir
 ) -> None:
-    _, body = exchange(tmp_path, ("plot.png",)).result(
+    _, body = codec(tmp_path, ("plot.png",)).result(
         "", {}, console, scratch, scratch.changed_files()
     )
     assert body == as_declared({}, output_files={"plot.png": None})
 
 
-def test_a_failure_has_its_message(tmp_path: Path, console: Console, scratch: Scratch) -> None:
-    kind, body = exchange(tmp_path).result(
-        "It broke.", {}, console, scratch, scratch.changed_files()
-    )
+def test_a_failure_has_its_message(tmp_path: Path, console: Console, scratch: ScratchDir) -> None:
+    kind, body = codec(tmp_path).result("It broke.", {}, console, scratch, scratch.changed_files())
     assert kind is Kind.FAILURE
     assert body == as_declared({}, success=False, error_message="It broke.")
 
 
 def test_an_output_that_cannot_be_spelt_is_a_failure_that_names_it(
-    tmp_path: Path, console: Console, scratch: Scratch
+    tmp_path: Path, console: Console, scratch: ScratchDir
 ) -> None:
-    kind, body = exchange(tmp_path).result(
+    kind, body = codec(tmp_path).result(
         "", {"y": [1, 10**5000]}, console, scratch, scratch.changed_files()
     )
     assert kind is Kind.FAILURE
@@ -296,9 +294,7 @@ def test_an_output_that_cannot_be_spelt_is_a_failure_that_names_it(
     ],
     ids=["missing", "empty", "both wrong", "another name", "wrong and one more"],
 )
-def test_all_that_is_wrong_with_a_request_is_told(
-    tmp_path: Path, body: bytes, message: str
-) -> None:
-    with pytest.raises(Misfit) as caught:
-        exchange(tmp_path, a="numeric", b="vector").inputs(body)
+def test_answer_lists_all_problems_of_a_request(tmp_path: Path, body: bytes, message: str) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        codec(tmp_path, a="numeric", b="vector").inputs(body)
     assert str(caught.value) == message

@@ -38,15 +38,19 @@ from jupyter_mlsvc_server.formats.protocol import Kind, Service
 from jupyter_mlsvc_server.formats.realtime import CODE, INPUT, OUTPUT, RUNTIME
 from jupyter_mlsvc_server.services.model_content import stream, workspace
 from jupyter_mlsvc_server.worker.console import Console
-from jupyter_mlsvc_server.worker.micro_batching import MOST, GatheringProgram, RealtimeProgram
+from jupyter_mlsvc_server.worker.micro_batching import (
+    MAX_REQUESTS,
+    MicroBatchingProgram,
+    RealtimeProgram,
+)
 from jupyter_mlsvc_server.worker.model import Model, NotAModel
 from jupyter_mlsvc_server.worker.onnx_model import OnnxModel
 from jupyter_mlsvc_server.worker.program import compile_service
 from jupyter_mlsvc_server.worker.realtime import EstimatorModel, load_model
-from jupyter_mlsvc_server.worker.scratch import Scratch
+from jupyter_mlsvc_server.worker.scratch import ScratchDir
 from jupyter_mlsvc_server.worker.template import prepare
 
-Enter = Callable[..., GatheringProgram]
+Enter = Callable[..., MicroBatchingProgram]
 NAMES = ["a", "b", "c", "d"]
 IRIS = load_iris(as_frame=True).data.set_axis(NAMES, axis=1)
 SPECIES = numpy.array(["setosa", "versicolor", "virginica"])[load_iris().target]
@@ -88,7 +92,7 @@ def enter(
         patch.setattr(sys, "stdout", sys.stdout)
         patch.setattr(sys, "stderr", sys.stderr)
 
-        def enter(estimator: Any, response: tuple[str, ...] = ()) -> GatheringProgram:
+        def enter(estimator: Any, response: tuple[str, ...] = ()) -> MicroBatchingProgram:
             folder = tmp_path_factory.mktemp("service")
             service = service_in(folder)
             model: Model
@@ -99,8 +103,8 @@ def enter(
             else:
                 model = OnnxModel(estimator, response)
             namespace = {"model": model}
-            program = GatheringProgram(service, compile_service(service), namespace, model)
-            scratch = Scratch(folder / "scratch", (), Path)
+            program = MicroBatchingProgram(service, compile_service(service), namespace, model)
+            scratch = ScratchDir(folder / "scratch", (), Path)
             scratch.create()
             program.enter(Console(service.console_limit), scratch)
             return program
@@ -108,7 +112,7 @@ def enter(
         yield enter
 
 
-def one_by_one(program: GatheringProgram, bodies: list[bytes]) -> list[tuple[Kind, bytes]]:
+def one_by_one(program: MicroBatchingProgram, bodies: list[bytes]) -> list[tuple[Kind, bytes]]:
     """Answer as a program does that knows nothing of gathering."""
     answers = []
     for body in bodies:
@@ -117,7 +121,7 @@ def one_by_one(program: GatheringProgram, bodies: list[bytes]) -> list[tuple[Kin
     return answers
 
 
-def together(program: GatheringProgram, bodies: list[bytes]) -> list[tuple[Kind, bytes]]:
+def together(program: MicroBatchingProgram, bodies: list[bytes]) -> list[tuple[Kind, bytes]]:
     answers = program.answer_all(bodies)
     assert program.reset()
     return answers
@@ -184,10 +188,10 @@ class Better(SVC):  # type: ignore[misc]  # scikit-learn is untyped
 @pytest.mark.parametrize(
     ("kind", "gather", "expected"),
     [
-        (SVC, None, GatheringProgram),
+        (SVC, None, MicroBatchingProgram),
         (SVC, False, RealtimeProgram),
         (Better, None, RealtimeProgram),
-        (Better, True, GatheringProgram),
+        (Better, True, MicroBatchingProgram),
     ],
 )
 def test_models_of_known_libraries_are_gathered_and_others_on_demand(
@@ -205,7 +209,7 @@ def test_models_of_known_libraries_are_gathered_and_others_on_demand(
     program, lost = prepare(stored(model, tmp_path))
     assert not lost
     assert type(program) is expected
-    assert program.most == (MOST if expected is GatheringProgram else 1)
+    assert program.most == (MAX_REQUESTS if expected is MicroBatchingProgram else 1)
 
 
 # --- how many calls of the model it takes ----------------------------------------------------
@@ -223,7 +227,7 @@ def test_requests_are_predicted_in_one_call(enter: Enter, counted: Counting) -> 
         b'{"success":true,"errorMessage":"","outputParameters":{"outputData":{"y_Pred":["setosa"]}}'
         b',"outputFiles":{},"consoleOutput":"","changedFiles":[]}'
     )
-    assert program.most == MOST >= len(bodies)
+    assert program.most == MAX_REQUESTS >= len(bodies)
 
 
 def test_each_request_gets_as_many_rows_as_it_sent(enter: Enter, counted: Counting) -> None:
@@ -268,7 +272,7 @@ def test_only_the_request_that_does_not_fit_is_refused(enter: Enter, counted: Co
     ]
     answers = program.answer_all([flowers(0), *bad, flowers(100)])
     assert counted.calls == [2]
-    assert [kind for kind, _ in answers[1:-1]] == [Kind.MISFIT] * len(bad)
+    assert [kind for kind, _ in answers[1:-1]] == [Kind.INVALID_INPUT] * len(bad)
     assert predictions(answers[0]) == {"y_Pred": ["setosa"]}
     assert predictions(answers[-1]) == {"y_Pred": ["virginica"]}
 
@@ -279,7 +283,7 @@ def test_columns_that_the_model_leaves_aside_have_to_fit_as_well(enter: Enter, e
     columns = IRIS.iloc[[0]].to_dict("list")
     bodies = [body_of(columns | {"e": ["x"]}), body_of(columns | {"e": extra}), flowers(0)]
     answers = together(program, bodies)
-    assert [kind for kind, _ in answers] == [Kind.SUCCESS, Kind.MISFIT, Kind.SUCCESS]
+    assert [kind for kind, _ in answers] == [Kind.SUCCESS, Kind.INVALID_INPUT, Kind.SUCCESS]
 
 
 def test_only_the_request_that_the_model_cannot_compute_fails(
@@ -516,7 +520,7 @@ def test_a_model_gets_the_dtypes_that_it_was_serialised_with(enter: Enter) -> No
     # In Tokyo it is the next day already.
     assert predictions(answers[0]) == predictions(answers[-1]) == {"y_Pred": [61 + 2]}
     for (kind, body), (_, message) in zip(answers[1:-1], wrong.values(), strict=True):
-        assert kind is Kind.MISFIT
+        assert kind is Kind.INVALID_INPUT
         assert message in json.loads(body)["message"]
 
 
@@ -717,23 +721,23 @@ class Learner(BaseEstimator):  # type: ignore[misc]  # scikit-learn is untyped
 def test_what_comes_after_a_change_of_the_model_has_not_run(enter: Enter) -> None:
     program = enter(Learner())
     answers = program.answer_all([body_of({"x": [number]}) for number in (1, 13, 2)])
-    assert answers == [(Kind.WORN, b"")] * 3
+    assert answers == [(Kind.RETIRED, b"")] * 3
     assert not program.reset()
 
 
 def test_one_request_alone_is_answered_the_same_way(enter: Enter, counted: Counting) -> None:
     program = enter(counted)
     assert program.answer(program.read(flowers(0))) == program.answer_all([flowers(0)])[0]
-    assert program.answer_all([b"{"])[0][0] == Kind.MISFIT
+    assert program.answer_all([b"{"])[0][0] == Kind.INVALID_INPUT
 
 
 def test_answers_over_the_limit_are_failures(enter: Enter, counted: Counting) -> None:
     program = enter(counted)
     (whole,) = (len(body) for _, body in program.answer_all([flowers(0)]))
     for bodies in ([flowers(0)], [flowers(0), flowers(0)]):
-        program._exchange.largest = whole - 1
+        program._codec.largest = whole - 1
         for kind, body in program.answer_all(bodies):
             assert kind is Kind.FAILURE
             assert b'"errorMessage":"The answer has ' in body
-        program._exchange.largest = whole
+        program._codec.largest = whole
         assert [kind for kind, _ in program.answer_all(bodies)] == [Kind.SUCCESS] * len(bodies)

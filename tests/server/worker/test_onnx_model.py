@@ -22,7 +22,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder
 
 from jupyter_mlsvc.wire.values import decode_input
-from jupyter_mlsvc_server.worker.invalid_input import Misfit
+from jupyter_mlsvc_server.worker.invalid_input import InvalidInput
 from jupyter_mlsvc_server.worker.model import NotAModel
 from jupyter_mlsvc_server.worker.onnx_model import OnnxModel
 
@@ -96,7 +96,7 @@ def test_a_matrix_takes_columns_by_their_order_and_gives_the_label() -> None:
     assert {name: list(values) for name, values in model(frame).items()} == predicted
     matrix = model.predict_matrix(frame.to_numpy())
     assert {name: list(values) for name, values in matrix.items()} == predicted
-    with pytest.raises(Misfit, match=r"has 3 columns; the model takes 4"):
+    with pytest.raises(InvalidInput, match=r"has 3 columns; the model takes 4"):
         model(frame[["a", "b", "c"]])
 
 
@@ -108,7 +108,7 @@ def test_inputs_of_one_column_each_are_taken_by_name() -> None:
         {"area": [41.0, 20.5], "more": [1, 1], "rooms": [2, 1], "city": ["Rome", "Bern"]}
     )
     assert model(frame)["y_Pred"].tolist() == pytest.approx([410, 205], rel=1e-4)
-    with pytest.raises(Misfit, match="lacks the columns 'city', 'rooms'"):
+    with pytest.raises(InvalidInput, match="lacks the columns 'city', 'rooms'"):
         model(frame[["area"]])
 
 
@@ -141,7 +141,7 @@ def test_a_model_of_one_row_is_asked_row_by_row() -> None:
     assert not model.is_row_wise
     frame = pandas.DataFrame({"a": [1.0, 2.0, 3.0], "b": [4.0, 5.0, 6.0]})
     assert model(frame)["y2_Pred"].tolist() == [4, 5, 6]
-    with pytest.raises(Misfit, match="no rows"):
+    with pytest.raises(InvalidInput, match="no rows"):
         model(frame[:0])
 
 
@@ -216,7 +216,7 @@ def test_values_arrive_as_they_were(kind: int, values: list[Any], taken: list[An
     ],
 )
 def test_values_that_would_change_do_not_fit(kind: int, values: list[Any], words: str) -> None:
-    with pytest.raises(Misfit, match=words):
+    with pytest.raises(InvalidInput, match=words):
         as_served(entered(same(kind, [None, 1])), values)
 
 

@@ -21,7 +21,7 @@ from jupyter_mlsvc_server.formats.protocol import (
 )
 from jupyter_mlsvc_server.worker.console import Console
 from jupyter_mlsvc_server.worker.program import Program, compile_service
-from jupyter_mlsvc_server.worker.scratch import Scratch
+from jupyter_mlsvc_server.worker.scratch import ScratchDir
 from jupyter_mlsvc_server.worker.worker import _READ_AHEAD, _serve_in_turn
 
 Answer = tuple[int, Kind, bytes]
@@ -30,7 +30,7 @@ Answer = tuple[int, Kind, bytes]
 class Watched(Program):
     """A program that notes what it does, and fails to read a body that says so."""
 
-    def enter(self, console: Console, scratch: Scratch) -> None:
+    def enter(self, console: Console, scratch: ScratchDir) -> None:
         super().enter(console, scratch)
         self.steps: list[str] = []
 
@@ -67,7 +67,7 @@ def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Watched:
 
 def serve(program: Program, folder: Path, *bodies: bytes) -> list[Answer]:
     """Answer requests that all wait from the beginning."""
-    scratch = Scratch(folder / "scratch", (), Path)
+    scratch = ScratchDir(folder / "scratch", (), Path)
     scratch.create()
     # Not before the test: pytest changes the environment in between.
     program.enter(Console(1000), scratch)
@@ -92,8 +92,8 @@ def test_requests_are_read_before_the_first_is_answered(program: Watched, tmp_pa
     answers = serve(program, tmp_path, b'{"x": [1, 2]}', b'{"x": 1}', b"{", b'{"x": [3.5]}')
     assert [(number, kind) for number, kind, _ in answers] == [
         (0, Kind.SUCCESS),
-        (1, Kind.MISFIT),
-        (2, Kind.MISFIT),
+        (1, Kind.INVALID_INPUT),
+        (2, Kind.INVALID_INPUT),
         (3, Kind.SUCCESS),
     ]
     assert b'"y":3}' in answers[0][2]
@@ -121,6 +121,6 @@ def test_a_fault_in_reading_ends_the_worker_when_its_turn_comes(
     assert [(number, kind) for number, kind, _ in answers] == [
         (0, Kind.SUCCESS),
         (1, Kind.FAULT),
-        (1, Kind.WORN),
+        (1, Kind.RETIRED),
     ]
     assert "MemoryError" in capfd.readouterr().err
