@@ -1,11 +1,36 @@
-"""Answers requests to a model together: one call predicts the rows of all of them.
+"""Micro-batching: one call of a model predicts the rows of several requests.
 
-A request is answered as if it were alone. What does not fit the shape of a data.frame goes the way
-of all programs (:class:`Program`), and so does whatever was in a call that failed or printed:
-nobody could tell whose rows the message or the warning is about.
+A call of an estimator costs much the same for one row as for thirty. So the worker of a model that
+predicts each row for itself takes all requests that wait on its link, up to ``MAX_REQUESTS``. It
+never waits for more. Each request is answered as if it had been alone::
 
-Rows are put together with those of the same kinds only, column by column, so that pandas and the
-estimator see the types that they would see in one request.
+    bodies --> rows of each request --> groups of like rows --> one call a group --> answers
+      |                                                             |
+      | another shape, too large,                                   | raised, printed,
+      | or does not fit the model                                   | or changed a file
+      v                                                             v
+    one after the other, as any program (:class:`Program`) <--------+
+
+**Groups.** Rows are put together only where each column has the same type of values. So pandas and
+the estimator see the types that they would see in one request alone.
+
+**Falling back.** Of a call that raised or printed nobody can say which row was the cause. Its
+requests are answered again one by one, and each gets its own message. After ``_MAX_LOUD_CALLS``
+calls in a row that printed or changed a file, the worker no longer puts requests together.
+
+**State.** Between two calls of the model everything is put back, as between two requests::
+
+            call of the model
+    fresh -------------------> used
+      ^                         |  reset
+      +------- all is back -----+
+                                |
+                                +-- the model was changed in place --> dirty
+
+A dirty program answers what is left with ``Kind.RETIRED``: another worker has to take it, and this
+one ends. A group that makes each worker dirty before it has answered anything would never get an
+answer. So the first such worker leaves a file in the folder of the template, and workers that start
+after it answer one by one.
 """
 
 from __future__ import annotations
@@ -37,8 +62,7 @@ MAX_REQUESTS: Final = 32
 """Requests that one call predicts. More gain little, and wait longer for each other."""
 
 _MAX_LOUD_CALLS: Final = 3
-"""After so many calls in a row that printed something, requests are answered one by one. So they
-are in all workers from the first one that such a call wears out before anybody has an answer."""
+"""Calls in a row that printed something, after which requests are answered one by one."""
 
 _MAX_BYTES: Final = 2**16
 """Bytes of a request that is put together with others; larger ones would only take memory."""
@@ -70,7 +94,7 @@ class _Request(msgspec.Struct, forbid_unknown_fields=True, gc=False):
 
 
 class _Rows(NamedTuple):
-    """The rows of a request: its position among the requests, its columns, and how many they are."""
+    """Rows of a request: its position among the requests, its columns, and the number of rows."""
 
     position: int
     labels: Sequence[str]
@@ -79,7 +103,7 @@ class _Rows(NamedTuple):
 
 
 class _Group(NamedTuple):
-    """Requests whose rows are put together: the columns of all, and what they are to pandas."""
+    """Requests whose rows are put together, their joined columns, and the types of these."""
 
     requests: list[_Rows]
     columns: Sequence[list[Any]]
@@ -87,7 +111,7 @@ class _Group(NamedTuple):
 
 
 class RealtimeProgram(Program):
-    """Runs a model.
+    """Program of a realtime service, which runs a model.
 
     Parameters
     ----------
@@ -114,7 +138,7 @@ class RealtimeProgram(Program):
 
 
 class MicroBatchingProgram(RealtimeProgram):
-    """Runs a model that predicts each row without regard to the others."""
+    """Program of a model that predicts each row without regard to the others."""
 
     most: int = MAX_REQUESTS
 
@@ -170,7 +194,7 @@ class MicroBatchingProgram(RealtimeProgram):
         return self._is_fresh() and super().reset()
 
     def _is_fresh(self) -> bool:
-        """Undo what the last call of the model did, if there was one before."""
+        """Undo what the last call of the model did, if any; return whether that worked."""
         if self._is_dirty:
             return False
         if self._has_run:
@@ -187,7 +211,7 @@ class MicroBatchingProgram(RealtimeProgram):
     # --- a lone row of numbers, which has nobody to share the work with ---
 
     def _read_row(self, body: bytes) -> Any:
-        """Make a matrix of a body that has a single row for one; None if it is anything else."""
+        """Return the matrix of a body with a single row of numbers; None if it is anything else."""
         model = self._model
         if not model.takes_matrix or len(body) > _MAX_BYTES:
             return None
@@ -210,7 +234,7 @@ class MicroBatchingProgram(RealtimeProgram):
         return numpy.array([row], numpy.float64 if float in map(type, row) else numpy.int64)
 
     def _fits(self, columns: Sequence[list[Any]]) -> bool:
-        """Tell whether these are as many columns as the model takes."""
+        """Return whether these are as many columns as the model takes."""
         model = self._model
         if model.columns is None and model.width is not None:
             return len(columns) == model.width
@@ -243,7 +267,7 @@ class MicroBatchingProgram(RealtimeProgram):
                 self._share_out(group.requests, plain, answers)
 
     def _read(self, position: int, body: bytes) -> _Rows | None:
-        """Take a body apart; None if it is not of the shape, or does not fit the model."""
+        """Parse a body; None if it is not of the shape, or does not fit the model."""
         if len(body) > _MAX_BYTES:
             return None
         try:
@@ -264,7 +288,7 @@ class MicroBatchingProgram(RealtimeProgram):
         return _Rows(position, labels, columns, height)
 
     def _groups(self, requests: list[_Rows]) -> list[_Group]:
-        """Part requests into those whose rows may be put together, and put them together."""
+        """Return groups of requests whose rows may be put together."""
         if not requests:
             return []
         by_labels: dict[Hashable, list[_Rows]] = defaultdict(list)
@@ -288,7 +312,7 @@ class MicroBatchingProgram(RealtimeProgram):
         return groups
 
     def _parted(self, requests: list[_Rows]) -> list[_Group]:
-        """Part requests by what their columns are to pandas."""
+        """Return groups of requests by the types of their columns."""
         by_dtypes: dict[tuple[Hashable, ...], list[_Rows]] = defaultdict(list)
         for rows in requests:
             dtypes = tuple(_dtype(column, set(map(type, column))) for column in rows.columns)
@@ -310,7 +334,7 @@ class MicroBatchingProgram(RealtimeProgram):
     def _predict(
         self, predict: Callable[[Any], dict[str, Any]], rows: Any
     ) -> dict[str, list[Any]] | None:
-        """Predict all rows; None where that fails or says anything."""
+        """Predict all rows; None where that fails or prints anything."""
         if not self._is_fresh():
             return None
         self._has_predicted = True
@@ -339,7 +363,7 @@ class MicroBatchingProgram(RealtimeProgram):
         plain: dict[str, list[Any]],
         answers: list[tuple[Kind, bytes] | None],
     ) -> None:
-        """Give each request the rows that it asked for."""
+        """Encode the answer of each request, from its rows of the prediction."""
         head, tail, encode = self._head, self._tail, self._encode
         columns = list(plain.items())
         start = 0
@@ -355,7 +379,7 @@ class MicroBatchingProgram(RealtimeProgram):
                 answers[rows.position] = Kind.SUCCESS, answer
 
     def _frame_of_answers(self) -> tuple[bytes, bytes]:
-        """Give what stands before and after the columns in a successful answer."""
+        """Return what stands before and after the columns in a successful answer."""
         whole = self._encode(
             WebServiceResult(
                 success=True,
@@ -373,7 +397,7 @@ class MicroBatchingProgram(RealtimeProgram):
 def _taker(
     names: list[str] | None,
 ) -> Callable[[dict[str, list[Any]]], tuple[Sequence[str], Sequence[list[Any]]]]:
-    """Give what takes the model's columns from those of a request; it raises ``KeyError``."""
+    """Return the function that picks the model's columns of a request, or raises ``KeyError``."""
     if names is None:
         return lambda given: (tuple(given), tuple(given.values()))
     if len(names) == 1:
@@ -383,7 +407,7 @@ def _taker(
 
 
 def _all_fit(columns: Iterable[list[Any]], height: int) -> bool:
-    """Tell whether columns that the model does not use would pass as well."""
+    """Return whether columns that the model does not use would pass as well."""
     return all(len(column) == height for column in columns)
 
 
@@ -393,7 +417,7 @@ def _stacked(group: list[_Rows]) -> list[list[Any]]:
 
 
 def _parted_numbers(requests: list[_Rows]) -> list[_Group]:
-    """Part requests of which none has anything but numbers, for a matrix."""
+    """Return groups of requests that have nothing but numbers, for a matrix."""
     with_floats: list[_Rows] = []
     integers: list[_Rows] = []
     for rows in requests:
@@ -408,7 +432,7 @@ def _parted_numbers(requests: list[_Rows]) -> list[_Group]:
 
 
 def _dtype(column: list[Any], kinds: set[type]) -> Hashable:
-    """Say what a column is to pandas; None where that hangs on the values themselves."""
+    """Return the type that a column has in pandas; None where it depends on the values."""
     if kinds == {float}:
         return _FLOATS
     if kinds == {int}:
@@ -431,7 +455,7 @@ def _plain(predicted: dict[str, Any]) -> dict[str, list[Any]]:
 
 
 def _matrix(group: _Group) -> Any:
-    """Make what ``DataFrame.to_numpy`` gives of such columns, laid out as there."""
+    """Return the matrix that ``DataFrame.to_numpy`` makes of such columns, laid out as there."""
     numpy = sys.modules["numpy"]
     all_integers = _ALL_INTEGERS.issuperset(group.dtypes)
     return numpy.array(group.columns, dtype=numpy.int64 if all_integers else numpy.float64).T

@@ -1,13 +1,39 @@
-"""Notices when a request changed objects of the snapshot in place.
+"""Mutation detection: finds out whether a request changed objects of the snapshot in place.
 
-Names are put back after each request at no cost; an object that was changed (``seen.append(x)``,
-``model.fit(…)``, ``weights += 1``) can't be. The worker then has to be replaced by a new one, so
-that no request sees what another did. Looking has to cost next to nothing, so it looks at identity
-of members rather than at values, and has its bounds: see the constants. Of large arrays it asks the
-system which pages were written (``pages``), which is exact.
+Names are put back after each request at no cost. An object that was changed (``seen.append(x)``,
+``model.fit(...)``, ``weights += 1``) can't be put back. The worker then retires, and a new one is
+forked in its place. So no request sees what another one did::
 
-A few objects change by being used, and can be put back: generators of random numbers, and caches of
-functions.
+    worker starts --> MutationDetector takes note of the objects
+                             |
+                             v
+        +-------------> ready for a request
+        |                    |  the code runs, the answer is sent
+        |                    v
+        |               put_back(): what can be, such as random generators
+        |                    |
+        +---- no ------ has_changed()?
+                             |  yes
+                             v
+                        what_changed() names the object, the worker retires
+
+**What is watched.** The detector begins at the names that the code can reach, and goes on to
+members, attributes, closures and classes. Of each object it keeps a check, made for its type. All
+checks run after each request, so they have to cost next to nothing:
+
+- Members of lists, dicts, sets and objects are compared by identity, not by value.
+- Small arrays are compared by value.
+- Of large arrays and lists the system says which pages of memory were written (``pages``). That is
+  exact, and its cost does not depend on their size.
+- An object of a library may keep what it has computed, which is no change. It counts as changed if
+  an attribute that it had was replaced, or if the code itself sets one (``code_facts``).
+
+**What is put back.** Some objects change by being used: generators of random numbers, caches of
+functions, positions in files in memory, frames of polars. They are put back before the checks.
+
+**Bounds.** The detector looks at ``MAX_MEMBERS`` members in all; of what comes after that it sees
+the length, or the pages. An object that raises when it is first looked at is left alone. A check
+that raises later counts as a change.
 """
 
 from __future__ import annotations
@@ -31,17 +57,17 @@ from jupyter_mlsvc_server.worker.pages import PAGE, WrittenPages
 NO_FACTS: Final = CodeFacts()
 
 MAX_MEMBERS: Final = 5_000
-"""Members that are looked at in all; of what comes after that only the length is."""
+"""Members that are compared in all; of what comes after that only the length is."""
 
 MAX_COMPARED_BYTES: Final = 2**16
-"""Bytes of an array up to which every element is compared; of larger ones a sample is."""
+"""Bytes of an array up to which every element is compared."""
 
 _SAMPLE: Final = 64
 _Check = Callable[[], bool]
 
 
 class MutationDetector:
-    """Remembers what can be reached from some names, and tells whether it is still the same.
+    """Detector of changes to the objects that can be reached from some names.
 
     Parameters
     ----------
@@ -114,17 +140,17 @@ class MutationDetector:
         self._start()
 
     def _start(self) -> None:
-        """Take the pages of large arrays as they are now."""
+        """Start to watch the pages of large arrays."""
         if self._pages is not None:
             self._pages.start()
 
     def put_back(self) -> None:
-        """Put back what can be."""
+        """Restore the objects that can be restored."""
         for restore in self._restores:
             restore()
 
     def has_changed(self) -> bool:
-        """Tell whether anything is not as it was."""
+        """Return whether any object has changed."""
         try:
             for check in self._checks:
                 if not check():
@@ -134,7 +160,7 @@ class MutationDetector:
         return self._pages is not None and bool(self._pages.find_written())
 
     def what_changed(self) -> str:
-        """Say in a few words what is not as it was."""
+        """Return in a few words which object has changed."""
         if self._pages is not None and (label := self._pages.find_written()):
             return f"{label} was changed in place"
         for check, label in zip(self._checks, self._labels, strict=True):
@@ -146,7 +172,7 @@ class MutationDetector:
         return "something was changed in place"
 
     def _add(self, check: _Check) -> None:
-        """Check this each time; what is at hand is part of the object of the label."""
+        """Store a check, with the label of the object that is being looked at."""
         self._checks.append(check)
         self._labels.append(self._label)
 
@@ -167,7 +193,7 @@ class MutationDetector:
             self._of_packages.get(package, self._instance)(value, is_users)
 
     def _take(self, count: int) -> bool:
-        """Tell whether so many more members may be looked at."""
+        """Count members; return whether so many more may be looked at."""
         self._members += count
         return self._members <= MAX_MEMBERS
 
