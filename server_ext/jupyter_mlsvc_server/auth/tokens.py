@@ -40,7 +40,7 @@ _REMEMBERED: Final = 10_000
 
 @dataclass(frozen=True, slots=True)
 class _Known:
-    """A token that was verified a moment ago; times of which clock, their names tell."""
+    """A token that was verified a moment ago; names of times say of which clock."""
 
     principal: Principal
     expires_on: float
@@ -184,7 +184,7 @@ class TokenManager(LoggingConfigurable):
     # --- who is it ---------------------------------------------------------------------------
 
     async def principal_of(self, access_token: str) -> Principal:
-        """Tell whose access token, or local token, it is.
+        """Return the principal of an access token or local token.
 
         Raises
         ------
@@ -209,7 +209,7 @@ class TokenManager(LoggingConfigurable):
         return principal
 
     def recall(self, access_token: str) -> Principal | None:
-        """Tell whose token it is, where that is known without a look at the database.
+        """Return the principal of a token, where that is known without a look at the database.
 
         A token that became invalid is not known any more. One that is asked for all the time is
         looked up again before it is forgotten, so that nobody waits for that.

@@ -27,7 +27,7 @@ FOLDER: Final = ".mlsvc-packages"
 
 
 def split(files: Iterable[FileEntry]) -> tuple[list[FileEntry], list[FileEntry]]:
-    """Tell the files of a working directory from those of packages, which nobody changes."""
+    """Split the files of a working directory from those of packages, which nobody changes."""
     own: list[FileEntry] = []
     packages: list[FileEntry] = []
     for file in files:

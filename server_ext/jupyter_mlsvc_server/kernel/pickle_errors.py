@@ -58,7 +58,7 @@ def explain(name: str, value: object, error: Exception) -> str:
     Parameters
     ----------
     name
-        The name of the object, from which the place of the trouble is told.
+        The name of the object, from which the place of the trouble is named.
     value
         The object.
     error

@@ -8,7 +8,7 @@
     buffers/0 …         large buffers, in the order in which the pickles ask for them
     files/…             the working directory
 
-Nothing is compressed, so that the size is known before anything is read: a list tells it, and a
+Nothing is compressed, so that the size is known before anything is read: a list has it, and a
 download that breaks off is seen to. Numbers gain little from compression, and it costs much.
 
 With the project installed, ``jupyter_mlsvc_server.formats.restore`` reads it; the archive says by

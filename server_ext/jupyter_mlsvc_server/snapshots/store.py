@@ -82,7 +82,7 @@ class SnapshotStore:
         return int(total or 0)
 
     async def delete(self, snapshot_id: str, owner: str) -> bool:
-        """Remove a person's snapshot; tells whether there was one."""
+        """Remove a person's snapshot; return whether there was one."""
         query = snapshots.delete().where(snapshots.c.id == snapshot_id, snapshots.c.owner == owner)
         count = await self._database.run(lambda connection: connection.execute(query).rowcount)
         return count > 0

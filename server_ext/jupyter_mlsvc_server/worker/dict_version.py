@@ -13,7 +13,7 @@ _VERSION_AT: Final = 24
 
 
 def version_of(table: dict[Any, Any]) -> Callable[[], int] | None:
-    """Give what tells a number that changes with a dict, where the interpreter keeps one."""
+    """Return a function for the version of a dict, where the interpreter keeps one."""
     if not (3, 11) <= sys.version_info < (3, 14) or sys.implementation.name != "cpython":
         return None
     probe = {"a": 1}

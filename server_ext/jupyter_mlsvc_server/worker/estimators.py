@@ -1,7 +1,7 @@
-"""What can be told of an estimator by looking at it.
+"""Properties of an estimator that are known without calling it.
 
 The rows of several callers may be predicted in one call only where no row's prediction depends on
-the others. Nothing but knowledge of the library tells that, so what is not known here counts as
+the others. Nothing but knowledge of the library shows that, so what is not known here counts as
 dependent.
 """
 
@@ -76,7 +76,7 @@ _ATOMS: Final = frozenset({type(None), bool, int, float, complex, str, bytes, sl
 
 
 def is_row_wise(estimator: object) -> bool:
-    """Tell whether an estimator is known to predict each row without regard to the others.
+    """Return whether an estimator is known to predict each row without regard to the others.
 
     That is so for what is of well-known libraries through and through: its parameters, its parts
     and the functions that it calls.
@@ -116,7 +116,7 @@ def _inner(value: Any) -> Iterable[Any] | None:
 
 
 def _is_known(value: Any) -> bool:
-    """Tell whether a value itself, without its parts, treats rows one by one."""
+    """Return whether a value itself, without its parts, treats rows one by one."""
     kind = type(value)
     if _top(kind) not in _LIBRARIES | _INNER or _is_one_of(kind, _DEPENDENT):
         return False

@@ -59,7 +59,7 @@ class SharingProgram(Program):
         self._is_touched = self._scratch.is_modified()
 
     def reset(self) -> bool:
-        """Get ready for the next request; tell whether that was possible."""
+        """Get ready for the next request; return whether that was possible."""
         if self._has_run and self._is_touched:
             try:
                 self._scratch.accept(self.service.output_files)
@@ -104,7 +104,7 @@ class ForkingProgram(SharingProgram):
         return answer
 
     def reset(self) -> bool:
-        """Put the files back; all else went with the process."""
+        """Restore the files; all else went with the process."""
         if not self._has_run:
             return not self._has_failed
         self._has_run = False
@@ -151,7 +151,7 @@ def _receive(reader: int, pid: int) -> tuple[Kind, bytes] | None:
 
 
 def _end_as(code: int) -> NoReturn:
-    """End this worker as the process of a request has ended, so that its caller is told."""
+    """End this worker as the process of a request has ended, so that its caller gets the error."""
     if code < 0:
         os.kill(os.getpid(), -code)
     os._exit(code if code > 0 else _CRASHED)

@@ -1,7 +1,7 @@
 """ONNX models, computed by onnxruntime.
 
 onnxruntime starts a thread when it is imported, and a process with threads should not be forked.
-The template therefore never loads it: a child of the template tries the model and tells what it
+The template therefore never loads it: a child of the template tries the model and sends what it
 takes and gives, and each worker makes a session of its own. That costs a worker about 30 MB and
 the size of the model.
 """
@@ -202,11 +202,11 @@ def _describe(data: bytes | memoryview) -> Described:
             os._exit(0)
     os.close(writer)
     with os.fdopen(reader, "rb") as file:
-        told = file.read()
+        data = file.read()
     _, status = os.waitpid(pid, 0)
-    if not told:
+    if not data:
         return Described(error=f"the process that tried it ended with status {status}")
-    return msgspec.json.decode(told, type=Described)
+    return msgspec.json.decode(data, type=Described)
 
 
 def _described(data: bytes | memoryview) -> Described:
@@ -236,18 +236,18 @@ def _require_columns(inputs: Sequence[Tensor]) -> None:
     known = all(tensor.type in _TYPES for tensor in inputs)
     rows = {tensor.shape[0] for tensor in inputs if tensor.shape}
     if not (is_matrix or are_columns) or not known or rows not in ({None}, {1}):
-        told = ", ".join(
+        taken = ", ".join(
             f"{tensor.name} {tensor.type} {[size or '?' for size in tensor.shape]}".replace("'", "")
             for tensor in inputs
         )
         raise NotAModel(
-            f"it is an ONNX model that takes {told or 'nothing'}; a realtime service gives it any "
+            f"it is an ONNX model that takes {taken or 'nothing'}; a realtime service gives it any "
             "number of rows, as one matrix or as one input [?, 1] for each column"
         )
 
 
 def _predictions(outputs: Sequence[Tensor]) -> list[Tensor]:
-    """Leave out the probabilities of a classifier that tells the label."""
+    """Leave out the probabilities of a classifier that gives the label."""
     tensors = [tensor for tensor in outputs if tensor.type in _TYPES]
     chosen = [
         tensor for tensor in tensors if not any(w in tensor.name.lower() for w in _PROBABILITIES)

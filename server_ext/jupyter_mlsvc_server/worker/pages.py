@@ -1,7 +1,7 @@
-"""Tells which large arrays have been written, by the pages of memory that the system has copied.
+"""Written pages: finds large arrays that were written, by the pages that the system has copied.
 
 A worker shares the memory of its template, and both share the files of the snapshot. The first
-write to a page makes a copy of it for this process alone. The system tells which pages these are
+write to a page makes a copy of it for this process alone. The system says which pages these are
 (``/proc/self/pagemap``), so that a write to one element of a large array is seen without a look at
 the elements. A page that comes of a file is no longer "of a file" then (bit 61), and belongs to
 this process only (bit 56).
@@ -39,7 +39,7 @@ class WrittenPages:
             self._map = -1
 
     def add(self, address: int, size: int, label: str) -> bool:
-        """Watch the whole pages of some memory; tells whether that is possible."""
+        """Watch the whole pages of some memory; return whether that is possible."""
         first, end = -(-address // PAGE), (address + size) // PAGE
         if self._map < 0 or end <= first:
             return False

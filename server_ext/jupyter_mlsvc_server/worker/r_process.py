@@ -41,7 +41,7 @@ class RProcess:
 
     Attributes
     ----------
-    told : dict
+    reply : dict
         What it said when it was prepared.
 
     Raises
@@ -84,7 +84,7 @@ class RProcess:
         if hasattr(os, "pidfd_open"):  # Linux; elsewhere the deadline ends a wait for a lost R
             self._end = os.pidfd_open(self._process.pid)
             self._ready.register(self._end, select.POLLIN)
-        self.told: dict[str, Any] = msgspec.json.decode(self._receive())
+        self.reply: dict[str, Any] = msgspec.json.decode(self._receive())
 
     def ask(self, body: bytes) -> dict[str, Any]:
         """Have a request run.

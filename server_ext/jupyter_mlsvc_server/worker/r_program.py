@@ -63,18 +63,18 @@ def prepare(service: Service) -> tuple[RProgram, dict[str, str]]:
         ) from crash
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-    told = process.told
-    if "syntax" in told:
-        what = told["syntax"]["what"]
+    reply = process.reply
+    if "syntax" in reply:
+        what = reply["syntax"]["what"]
         source = service.code if what == "code" else service.init_code
         raise CodeProblem(
-            f"{what} has a syntax error in {_place(told['syntax']['message'], source)}"
+            f"{what} has a syntax error in {_place(reply['syntax']['message'], source)}"
         )
-    if "snapshot" in told:
-        raise SnapshotProblem(told["snapshot"])
-    lost: dict[str, str] = told["lost"]
+    if "snapshot" in reply:
+        raise SnapshotProblem(reply["snapshot"])
+    lost: dict[str, str] = reply["lost"]
     if service.manifest is not None:
-        refuse_missing(service, lost, told["needed"])
+        refuse_missing(service, lost, reply["needed"])
     return RProgram(service), lost
 
 
@@ -150,27 +150,27 @@ class RProgram:
         return True
 
     def _run(self, request: bytes) -> tuple[Kind, bytes]:
-        told = self._r.ask(request)
-        message = without_paths(told.get("error", ""), [str(self._scratch.directory)])
+        reply = self._r.ask(request)
+        message = without_paths(reply.get("error", ""), [str(self._scratch.directory)])
         outputs: dict[str, Any] = {}
         if message and self.observer is not None:
-            self.observer.failed_in(told["part"], told["line"], message)
+            self.observer.failed_in(reply["part"], reply["line"], message)
         if not message:
             try:
-                outputs = self._outputs(told)
+                outputs = self._outputs(reply)
             except UnserializableOutput as error:
                 message = str(error)
                 self._console.write_last(f"{message}\n")
         changed = self._scratch.changed_files() if self._scratch.is_modified() else []
         return self._codec.result(message, outputs, self._console, self._scratch, changed)
 
-    def _outputs(self, told: dict[str, Any]) -> dict[str, Any]:
-        if "unfit" in told:
-            raise UnserializableOutput(told["unfit"])
+    def _outputs(self, reply: dict[str, Any]) -> dict[str, Any]:
+        if "unfit" in reply:
+            raise UnserializableOutput(reply["unfit"])
         types = {parameter.name: parameter for parameter in self.service.outputs}
-        if "not_set" in told:
-            raise UnserializableOutput.not_set(told["not_set"], types[told["not_set"]].type)
-        values = told["outputs"]
+        if "not_set" in reply:
+            raise UnserializableOutput.not_set(reply["not_set"], types[reply["not_set"]].type)
+        values = reply["outputs"]
         if self.observer is not None:
             for name in types:
                 self.observer.gave(name, values[name])

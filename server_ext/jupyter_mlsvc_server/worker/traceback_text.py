@@ -24,9 +24,9 @@ def explain(
     tuple of str
         The last line, such as ``ValueError: no data``, and the whole traceback.
     """
-    told = traceback.TracebackException(type(error), error, trace or error.__traceback__)
-    _leave_out_own(told, set())
-    text = "".join(told.format())
+    summary = traceback.TracebackException(type(error), error, trace or error.__traceback__)
+    _leave_out_own(summary, set())
+    text = "".join(summary.format())
     if len(text) > _MAX_CHARACTERS:
         half = _MAX_CHARACTERS // 2
         text = f"{text[:half]}\n[…]\n{text[-half:]}"
@@ -38,16 +38,16 @@ def last_line(error: BaseException) -> str:
     name = type(error).__qualname__
     lines = traceback.format_exception_only(error)
     # Notes may follow it, and the place of a syntax error comes before.
-    told = next((line for line in lines if line.startswith(name) or f".{name}" in line), lines[-1])
-    return without_paths(told.strip())
+    last = next((line for line in lines if line.startswith(name) or f".{name}" in line), lines[-1])
+    return without_paths(last.strip())
 
 
-def _leave_out_own(told: traceback.TracebackException, seen: set[int]) -> None:
-    if id(told) in seen:
+def _leave_out_own(summary: traceback.TracebackException, seen: set[int]) -> None:
+    if id(summary) in seen:
         return
-    seen.add(id(told))
-    told.stack[:] = [frame for frame in told.stack if not frame.filename.startswith(_OWN)]
-    for other in (told.__cause__, told.__context__, *(told.exceptions or ())):
+    seen.add(id(summary))
+    summary.stack[:] = [frame for frame in summary.stack if not frame.filename.startswith(_OWN)]
+    for other in (summary.__cause__, summary.__context__, *(summary.exceptions or ())):
         if other is not None:
             _leave_out_own(other, seen)
 

@@ -1,4 +1,4 @@
-"""Bodies of answers, and what is told of requests that do not fit."""
+"""Bodies of answers, and of requests that do not fit."""
 
 from __future__ import annotations
 
@@ -196,9 +196,9 @@ def test_an_answer_over_the_limit_is_a_failure_that_tells_both_sizes(
     assert (kind, body) == (Kind.SUCCESS, as_declared({"a": "x" * 2000}))
     kind, body = own.result("", {"a": "x" * 2001}, console, scratch, [])
     assert kind is Kind.FAILURE
-    told = json.loads(body)
-    assert told["outputParameters"] == {}
-    assert told["errorMessage"].startswith(
+    answer = json.loads(body)
+    assert answer["outputParameters"] == {}
+    assert answer["errorMessage"].startswith(
         f"The answer has {own.largest + 1:,} bytes, and may have {own.largest:,} here"
     )
     console.write("hello")
@@ -209,10 +209,10 @@ def test_an_answer_over_the_limit_is_a_failure_that_tells_both_sizes(
     own.largest = 400
     console.write("x" * 400)
     kind, body = own.result("", {}, console, scratch, ["note.txt"])
-    told = json.loads(body)
+    answer = json.loads(body)
     assert kind is Kind.FAILURE
-    assert told["errorMessage"].startswith("The answer has ")
-    assert (told["consoleOutput"], told["changedFiles"]) == ("", [])
+    assert answer["errorMessage"].startswith("The answer has ")
+    assert (answer["consoleOutput"], answer["changedFiles"]) == ("", [])
 
 
 def test_a_file_over_the_limit_is_not_even_read(
@@ -223,10 +223,10 @@ def test_a_file_over_the_limit_is_not_even_read(
     with (scratch.directory / "large.bin").open("wb") as file:
         file.truncate(2**40)
     kind, body = own.result("", {"a": 1}, console, scratch, scratch.changed_files())
-    told = json.loads(body)
+    answer = json.loads(body)
     assert kind is Kind.FAILURE
-    assert told["errorMessage"].startswith(f"The answer has {2**40 * 4 // 3:,} bytes")
-    assert told["changedFiles"] == ["large.bin"]
+    assert answer["errorMessage"].startswith(f"The answer has {2**40 * 4 // 3:,} bytes")
+    assert answer["changedFiles"] == ["large.bin"]
 
 
 def test_answer_lists_the_first_of_many_problems(tmp_path: Path) -> None:
