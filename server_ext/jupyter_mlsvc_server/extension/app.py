@@ -173,6 +173,7 @@ class MlsvcExtension(ExtensionApp):
 
     async def attached(self, client: HostClient, status: HostStatus) -> None:
         """Let kernels know of the server that serves now."""
+        token = await client.token(self.jupyter_user)
         self.log.info("jupyter-mlsvc: attached to the server of %s", self._where)
         if status.server_version != __version__:
             self.log.warning(
@@ -183,7 +184,6 @@ class MlsvcExtension(ExtensionApp):
             )
         if status.problem:
             self.log.warning("jupyter-mlsvc: %s", status.problem)
-        token = await client.token(self.jupyter_user)
         # What the server calls itself may be an address that only its own machine has.
         is_elsewhere = self.server_url.startswith("http")
         public_url = self.server_url if is_elsewhere else status.public_url

@@ -42,6 +42,7 @@ from tornado.iostream import IOStream
 
 from jupyter_mlsvc_server.extension.upstream import (
     HostClient,
+    HostRefused,
     ServerGone,
     UnexpectedAnswer,
     Upstream,
@@ -82,6 +83,12 @@ _NEVER_WITH_CHILDREN: Final = (
 )
 """Variables that the server does not need, of which most are secrets."""
 
+
+_END_OTHER: Final = "End it, or choose another one."
+_COMPARE_SECRETS: Final = (
+    "Check MlsvcExtension.server_url, and compare MlsvcExtension.host_secret_file with "
+    "MlsvcApp.hosts_file of the server."
+)
 
 COMMAND: Final = (
     sys.executable,
@@ -317,10 +324,14 @@ class Supervisor:
         began = time.monotonic()
         try:
             was_attached = await self._attend()
+        except HostRefused as refusal:
+            await self._fail(f"The one at {self.upstream} refuses. {refusal}")
+            return
         except (UnexpectedAnswer, msgspec.DecodeError) as error:
+            remedy = _COMPARE_SECRETS if self._config is None else _END_OTHER
             await self._fail(
                 f"What answers at {self.upstream} does not take this Jupyter server as its host. "
-                f"{error} End it, or choose another one."
+                f"{error} {remedy}"
             )
             return
         if was_attached:

@@ -21,6 +21,7 @@ from tornado.httputil import (
 )
 from tornado.iostream import IOStream, SSLIOStream, StreamClosedError
 
+from jupyter_mlsvc.wire.problem import Problem
 from jupyter_mlsvc_server.formats.host import (
     SECRET_HEADER,
     USER_HEADER,
@@ -45,6 +46,10 @@ class ServerGone(Exception):
 
 class UnexpectedAnswer(Exception):
     """What answers there is no server of this project, or refuses a host."""
+
+
+class HostRefused(UnexpectedAnswer):
+    """The server refuses a host; the message is the server's, and says what to do."""
 
 
 class Upstream(Protocol):
@@ -316,8 +321,17 @@ def headers_of(pairs: Iterable[tuple[str, str]]) -> HTTPHeaders:
 
 async def _check(exchange: Exchange) -> None:
     start_line, _ = await exchange.head()
-    if start_line.code != 200:
-        raise UnexpectedAnswer(f"It answers with status {start_line.code}.")
+    if start_line.code == 200:
+        return
+    answered = UnexpectedAnswer(f"It answers with status {start_line.code}.")
+    # To who is no host, the routes of hosts are not there.
+    if start_line.code == 404:
+        raise answered
+    try:
+        problem = msgspec.json.decode(await _joined(exchange.chunks()), type=Problem)
+    except msgspec.DecodeError:
+        raise answered from None
+    raise HostRefused(problem.message)
 
 
 async def _joined(chunks: AsyncIterator[bytes]) -> bytes:

@@ -33,7 +33,14 @@ def apart(make: Make, tmp_path: Path) -> ServerProcess:
     return make(jupyter=False, options=options).start()
 
 
-def jupyter_of(make: Make, tmp_path: Path, url: str, user: str, secret: str) -> ServerProcess:
+def jupyter_of(
+    make: Make,
+    tmp_path: Path,
+    url: str,
+    user: str,
+    secret: str,
+    kind: type[ServerProcess] | None = None,
+) -> ServerProcess:
     """A Jupyter server that is to use a server elsewhere."""
     file = write_secret(tmp_path / "secret", f"{secret}\n")
     return make(
@@ -43,7 +50,7 @@ def jupyter_of(make: Make, tmp_path: Path, url: str, user: str, secret: str) -> 
             f"--MlsvcExtension.host_secret_file={file}",
             f"--MlsvcExtension.jupyter_user={user}",
         ],
-        kind=JupyterElsewhere,
+        kind=kind or JupyterElsewhere,
     ).start()
 
 
@@ -89,6 +96,25 @@ def test_host_is_believed_for_its_user_only(apart: ServerProcess) -> None:
     assert ask("/user", User="ben").status_code == 401
     assert ask("/user", Host_Secret=OTHER).status_code == 401
     assert ask("/host", Host_Secret="wrong").status_code == 404
+
+
+@pytest.mark.kernel
+@pytest.mark.parametrize(
+    ("user", "secret", "said"),
+    [
+        ("maria", "another-secret-that-is-long", "status 404. Check MlsvcExtension.server_url"),
+        ("ben", SECRET, "refuses. The secret of this Jupyter server does not let it ask for 'ben'"),
+    ],
+)
+def test_jupyter_says_why_the_server_refuses_it(
+    make: Make, apart: ServerProcess, tmp_path: Path, user: str, secret: str, said: str
+) -> None:
+    jupyter = jupyter_of(make, tmp_path, apart.public_url, user, secret, JupyterWithout)
+    answer = as_person(jupyter, "GET", "/user")
+    assert answer.status_code == 503
+    assert said in answer.json()["message"]
+    assert "ompare MlsvcExtension.host_secret_file" in answer.json()["message"]
+    assert "End it" not in answer.json()["message"]
 
 
 @pytest.mark.kernel
