@@ -12,11 +12,21 @@ from urllib.parse import quote
 import msgspec
 from msgspec import UNSET
 
-from jupyter_mlsvc.client.auth import Anonymous, Auth
+from jupyter_mlsvc.client.auth import Anonymous, Auth, FileToken
 from jupyter_mlsvc.client.payload import estimated_bytes
-from jupyter_mlsvc.client.transport import ApiRequest, ApiResponse, Timeout, Transport, Upload
+from jupyter_mlsvc.client.transport import (
+    REFUSED,
+    ApiRequest,
+    ApiResponse,
+    RequestsTransport,
+    Timeout,
+    Transport,
+    Upload,
+)
+from jupyter_mlsvc.config import read_connection
 from jupyter_mlsvc.errors import (
     ApiError,
+    ConnectionFailed,
     InvalidInput,
     NotLoggedIn,
     PayloadTooLarge,
@@ -179,11 +189,32 @@ class Api:
 
     def _send(self, request: ApiRequest) -> ApiResponse:
         started = time.monotonic()
-        response = self._transport.send(request)
+        try:
+            response = self._transport.send(request)
+        except ConnectionFailed as error:
+            # What may have been received is not sent twice, but what comes next goes there.
+            if not self._has_moved() or error.reason != REFUSED:
+                raise
+            response = self._transport.send(request)
         elapsed = time.monotonic() - started
         # The query is left out: a refresh token travels in one.
         _log.debug("%s %s -> %d in %.3f s", request.method, request.path, response.status, elapsed)
         return response
+
+    def _has_moved(self) -> bool:
+        """Take the address that the connection file has; False where it is the same.
+
+        A hosted server that was started again may have got another port.
+        """
+        if not isinstance(self.auth, FileToken):
+            return False
+        found = read_connection(self.auth.path)
+        if not found.url or found.url == self.url:
+            return False
+        self.url, self.public_url = found.url, found.public_url or found.url
+        if isinstance(self._transport, RequestsTransport):
+            self._transport.move(found.url)
+        return True
 
     def _checked(self, response: ApiResponse) -> ApiResponse:
         if response.status // 100 == _SUCCESS:

@@ -73,7 +73,7 @@ class FileToken:
     user: str | None = None
 
     def __init__(self, path: str, token: str) -> None:
-        self._path = path
+        self.path = path
         self._token = token
 
     def token(self) -> str | None:
@@ -82,7 +82,7 @@ class FileToken:
 
     def renew(self, refused: str) -> bool:
         """Read the file again; False where it holds no other token."""
-        self._token = read_connection(self._path).token or self._token
+        self._token = read_connection(self.path).token or self._token
         return self._token != refused
 
 

@@ -82,13 +82,13 @@ class Client:
         transport: Transport | None = None,
     ) -> None:
         environment = Environment.read() if url else _environment_with_server()
-        self.url = _checked_url(url or environment.url or DEFAULT_URL)
-        self._transport = transport or RequestsTransport(self.url, verify=verify)
-        self._api = Api(self._transport, self.url, timeout)
+        address = _checked_url(url or environment.url or DEFAULT_URL)
+        self._transport = transport or RequestsTransport(address, verify=verify)
+        self._api = Api(self._transport, address, timeout)
         if token is not None:
             self._api.auth = GivenToken(token)
-        if environment.url and _checked_url(environment.url) == self.url:
-            self._api.public_url = _checked_url(environment.public_url or self.url)
+        if environment.url and _checked_url(environment.url) == address:
+            self._api.public_url = _checked_url(environment.public_url or address)
             if token is None and environment.token is not None:
                 path = environment.connection_file
                 self._api.auth = (
@@ -105,6 +105,11 @@ class Client:
             self.login(username, password)
 
     # --- who ---------------------------------------------------------------------------------
+
+    @property
+    def url(self) -> str:
+        """Address of the server."""
+        return self._api.url
 
     @property
     def user(self) -> str | None:

@@ -19,6 +19,8 @@ from jupyter_mlsvc.errors import ConnectionFailed
 Timeout = tuple[float | None, float | None]
 """Seconds to wait for the connection and for the next bytes; None waits for ever."""
 
+REFUSED: Final = "connection refused"
+"""Why nothing of a request was received: nobody listens at the address."""
 _RETRIES: Final = 2
 
 
@@ -145,6 +147,11 @@ class RequestsTransport:
             close=response.close,
         )
 
+    def move(self, url: str) -> None:
+        """Send to another address from now on."""
+        self._session.close()
+        self._url = url
+
     def clone(self) -> RequestsTransport:
         """Make another one for the same server."""
         verify: Any = self._session.verify
@@ -184,7 +191,7 @@ _REASONS: Final[tuple[tuple[tuple[type[BaseException], ...], str], ...]] = (
     ),
     ((requests.exceptions.InvalidURL, requests.exceptions.MissingSchema), "the address is invalid"),
     ((socket.gaierror, NameResolutionError), "its name is unknown"),
-    ((ConnectionRefusedError,), "connection refused"),
+    ((ConnectionRefusedError,), REFUSED),
     ((requests.ConnectTimeout,), "it did not accept the connection in time"),
     ((requests.Timeout, ReadTimeoutError, TimeoutError), "it did not answer in time"),
 )

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from jupyter_mlsvc.client.client import Client
-from jupyter_mlsvc.errors import MlsvcError, NotLoggedIn, Unauthorized
+from jupyter_mlsvc.client.transport import ApiRequest, ApiResponse
+from jupyter_mlsvc.errors import ConnectionFailed, MlsvcError, NotLoggedIn, Unauthorized
 
 from .fake import FakeTransport, answer, problem, tokens
 
@@ -61,8 +62,8 @@ def connection_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return path
 
 
-def write_connection(path: Path, token: str) -> None:
-    connection = {"url": "http://lab:1/mlsvc", "token": token, "publicUrl": "http://lab:2"}
+def write_connection(path: Path, token: str, url: str = "http://lab:1/mlsvc") -> None:
+    connection = {"url": url, "token": token, "publicUrl": "http://lab:2"}
     path.write_text(json.dumps(connection))
 
 
@@ -87,6 +88,42 @@ def test_connection_file_is_read_again_when_its_token_is_refused(
     transport.answers = [problem(401, "The token is not valid here.", **EXPIRED)]
     with pytest.raises(Unauthorized):
         client.sessions.list()
+
+
+@pytest.mark.parametrize("reason", ["connection refused", "the connection broke"])
+def test_server_that_came_back_elsewhere_is_found_by_the_connection_file(
+    connection_file: Path, transport: FakeTransport, reason: str
+) -> None:
+    def fail(request: ApiRequest) -> ApiResponse:
+        raise ConnectionFailed("http://lab:1/mlsvc", reason)
+
+    client = Client(transport=transport)
+    transport.answers = [fail]
+    with pytest.raises(ConnectionFailed):
+        client.sessions.list()
+    write_connection(connection_file, "second", "http://lab:3")
+    transport.answers = [fail, answer([])]
+    if reason == "connection refused":
+        client.sessions.list()
+    else:
+        # It may have been received.
+        with pytest.raises(ConnectionFailed):
+            client.sessions.list()
+    assert client.url == "http://lab:3"
+
+
+def test_address_of_the_connection_file_is_for_its_token_only(
+    connection_file: Path, transport: FakeTransport
+) -> None:
+    def fail(request: ApiRequest) -> ApiResponse:
+        raise ConnectionFailed("http://lab:1/mlsvc", "connection refused")
+
+    client = Client(token="own", transport=transport)
+    write_connection(connection_file, "second", "http://lab:3")
+    transport.answers = [fail]
+    with pytest.raises(ConnectionFailed):
+        client.sessions.list()
+    assert client.url == "http://lab:1/mlsvc"
 
 
 def test_address_in_the_environment_counts_for_more_than_the_connection_file(
