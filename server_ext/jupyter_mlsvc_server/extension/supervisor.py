@@ -30,6 +30,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import ssl
 import subprocess
 import sys
 import time
@@ -324,6 +325,12 @@ class Supervisor:
         began = time.monotonic()
         try:
             was_attached = await self._attend()
+        except ssl.SSLCertVerificationError as error:
+            await self._fail(
+                f"The certificate of {self.upstream} is not trusted: {error.verify_message}. "
+                "SSL_CERT_FILE names the authorities that this Jupyter server trusts."
+            )
+            return
         except HostRefused as refusal:
             await self._fail(f"The one at {self.upstream} refuses. {refusal}")
             return
@@ -412,6 +419,8 @@ class Supervisor:
                     self._has_failed.clear()
                 self._is_attached.set()
                 self._host.reported(status)
+        except ssl.SSLCertVerificationError:
+            raise
         except (OSError, ServerGone):
             pass
         finally:

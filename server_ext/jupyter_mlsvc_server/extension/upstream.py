@@ -122,6 +122,9 @@ class TcpUpstream:
                 )
                 await stream.connect(address, server_hostname=self._host)
         except (StreamClosedError, TimeoutError) as error:
+            cause = getattr(error, "real_error", None)
+            if isinstance(cause, ssl.SSLCertVerificationError):
+                raise cause from None
             raise ConnectionRefusedError(f"{self._host}:{self._port} cannot be reached") from error
         return stream
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from jupyter_mlsvc_server.auth.hosts import Hosts
 from jupyter_mlsvc_server.auth.principal import Role
 from jupyter_mlsvc_server.launch import ServerProcess
 from tests.contract.doors import sign_in
+from tests.server.api.test_tls import TlsServer, certificate
 from tests.server.extension.conftest import PASSWORD, Make, as_person
 
 SECRET, OTHER = "a-secret-of-maria-that-is-long", "a-secret-of-the-operators-server"
@@ -115,6 +117,29 @@ def test_jupyter_says_why_the_server_refuses_it(
     assert said in answer.json()["message"]
     assert "ompare MlsvcExtension.host_secret_file" in answer.json()["message"]
     assert "End it" not in answer.json()["message"]
+
+
+@pytest.mark.kernel
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl makes the certificate")
+@pytest.mark.parametrize("is_trusted", [True, False])
+def test_certificate_of_the_server_is_checked(
+    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_trusted: bool
+) -> None:
+    certfile, keyfile = certificate(tmp_path)
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certfile))
+    hosts = write_secret(tmp_path / "hosts", f"maria:{SECRET}\n")
+    settings = {"hosts_file": hosts, "public_certfile": certfile, "public_keyfile": keyfile}
+    options = [f"--MlsvcApp.{name}={value}" for name, value in settings.items()]
+    apart = make(TlsServer, jupyter=False, options=options).start()
+    if is_trusted:
+        monkeypatch.setenv("SSL_CERT_FILE", str(certfile))
+    jupyter = jupyter_of(make, tmp_path, apart.public_url, "maria", SECRET, JupyterWithout)
+    answer = as_person(jupyter, "GET", "/user")
+    if is_trusted:
+        assert answer.json()["name"] == "maria"
+    else:
+        assert answer.status_code == 503
+        assert f"The certificate of {apart.public_url} is not trusted" in answer.json()["message"]
 
 
 @pytest.mark.kernel
