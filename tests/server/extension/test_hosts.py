@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
 import time
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import psutil
 import pytest
@@ -103,6 +106,32 @@ def test_killed_server_is_started_again(make: Make) -> None:
         assert client.whoami().role == "owner"
     jupyter.stop()
     assert server_pids(jupyter) == []
+
+
+def test_kernel_finds_the_server_that_came_back_at_another_port(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jupyter = make(JupyterOnly, options=["--MlsvcApp.public_port=0"]).start()
+    assert user_of(jupyter)["role"] == "owner"
+    monkeypatch.setenv("MLSVC_CONNECTION_FILE", str(jupyter.connection_file))
+    with Client() as client:
+        before = client.url
+        assert client.whoami().public_url == before
+        # Nobody else gets the port meanwhile, the next server neither.
+        os.kill(jupyter.server_pid, signal.SIGKILL)
+        with socket.socket() as holder:
+            holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            until(lambda: binds(holder, urlsplit(before).port or 0))
+            until(lambda: before not in jupyter.connection_file.read_text())
+            assert client.whoami().public_url == client.url != before
+
+
+def binds(holder: socket.socket, port: int) -> bool:
+    """Take a port without listening there, once it is free."""
+    with contextlib.suppress(OSError):
+        holder.bind(("127.0.0.1", port))
+        return True
+    return False
 
 
 def test_jupyter_joins_a_server_that_runs_already_and_leaves_it(make: Make) -> None:
