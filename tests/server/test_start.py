@@ -58,6 +58,13 @@ def test_a_data_folder_that_cannot_be_made_ends_the_start_with_a_sentence(tmp_pa
     assert "Traceback" not in said
 
 
+def test_configuration_file_that_is_named_has_to_be_there(tmp_path: Path) -> None:
+    status, said = run_server(tmp_path, "--config", str(tmp_path / "none.py"), MLSVC_PORT="0")
+    assert status == 1
+    assert said.splitlines()[-1].endswith(f"There is no configuration file {tmp_path / 'none.py'}.")
+    assert "Traceback" not in said
+
+
 def test_a_port_that_is_in_use_ends_the_start_with_a_sentence(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
