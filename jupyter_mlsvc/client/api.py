@@ -192,8 +192,7 @@ class Api:
         try:
             response = self._transport.send(request)
         except ConnectionFailed as error:
-            # What may have been received is not sent twice, but what comes next goes there.
-            if not self._has_moved() or error.reason != REFUSED:
+            if not self._is_back(error):
                 raise
             response = self._transport.send(request)
         elapsed = time.monotonic() - started
@@ -201,20 +200,20 @@ class Api:
         _log.debug("%s %s -> %d in %.3f s", request.method, request.path, response.status, elapsed)
         return response
 
-    def _has_moved(self) -> bool:
-        """Take the address that the connection file has; False where it is the same.
+    def _is_back(self, error: ConnectionFailed) -> bool:
+        """Wait for the server of this Jupyter, which is started again, maybe at another port.
 
-        A hosted server that was started again may have got another port.
+        False where the request may have been received: it is not sent twice.
         """
         if not isinstance(self.auth, FileToken):
             return False
+        is_back = error.reason == REFUSED and self.auth.renew(self.auth.token() or "")
         found = read_connection(self.auth.path)
-        if not found.url or found.url == self.url:
-            return False
-        self.url, self.public_url = found.url, found.public_url or found.url
-        if isinstance(self._transport, RequestsTransport):
-            self._transport.move(found.url)
-        return True
+        if found.url and found.url != self.url:
+            self.url, self.public_url = found.url, found.public_url or found.url
+            if isinstance(self._transport, RequestsTransport):
+                self._transport.move(found.url)
+        return is_back
 
     def _checked(self, response: ApiResponse) -> ApiResponse:
         if response.status // 100 == _SUCCESS:

@@ -11,6 +11,9 @@ from jupyter_mlsvc.config import read_connection
 from jupyter_mlsvc.errors import NotLoggedIn, Unauthorized
 from jupyter_mlsvc.wire.models import AccessTokenResponse
 
+_RENEWAL_SECONDS: Final = 10.0
+"""Seconds that the server of this Jupyter may need to be there again."""
+_RENEWAL_PAUSE: Final = 0.1
 _EARLY_SECONDS: Final = 60.0
 _EARLY_SHARE: Final = 0.1
 
@@ -81,9 +84,19 @@ class FileToken:
         return self._token
 
     def renew(self, refused: str) -> bool:
-        """Read the file again; False where it holds no other token."""
-        self._token = read_connection(self.path).token or self._token
-        return self._token != refused
+        """Wait until the file holds another token, as it does soon after the server serves again.
+
+        False where it does not, or where its Jupyter server has ended and took the file away.
+        """
+        deadline = time.monotonic() + _RENEWAL_SECONDS
+        while True:
+            found = read_connection(self.path).token
+            if found and found != refused:
+                self._token = found
+                return True
+            if not found or time.monotonic() >= deadline:
+                return False
+            time.sleep(_RENEWAL_PAUSE)
 
 
 class Login:

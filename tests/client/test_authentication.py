@@ -56,6 +56,7 @@ def test_the_token_of_the_environment_goes_to_no_other_server(
 
 @pytest.fixture
 def connection_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr("jupyter_mlsvc.client.auth._RENEWAL_SECONDS", 0)
     path = tmp_path / "connection.json"
     monkeypatch.setenv("MLSVC_CONNECTION_FILE", str(path))
     write_connection(path, "first")
@@ -87,6 +88,43 @@ def test_connection_file_is_read_again_when_its_token_is_refused(
     assert authorizations(transport) == ["Bearer first", "Bearer second"]
     transport.answers = [problem(401, "The token is not valid here.", **EXPIRED)]
     with pytest.raises(Unauthorized):
+        client.sessions.list()
+
+
+@pytest.mark.parametrize("is_refused", [True, False])
+def test_server_that_is_started_again_is_waited_for(
+    connection_file: Path,
+    transport: FakeTransport,
+    monkeypatch: pytest.MonkeyPatch,
+    is_refused: bool,
+) -> None:
+    def fail(request: ApiRequest) -> ApiResponse:
+        raise ConnectionFailed("http://lab:1/mlsvc", "connection refused")
+
+    # A token that is not known yet, as the server serves before the file is written.
+    expired = problem(401, "The token is not valid here.", **EXPIRED)
+    monkeypatch.setattr("jupyter_mlsvc.client.auth._RENEWAL_SECONDS", 30)
+    client = Client(transport=transport)
+    transport.answers = [*([fail] if is_refused else []), expired, answer([])]
+    later = threading.Timer(0.3, write_connection, (connection_file, "second"))
+    later.start()
+    client.sessions.list()
+    later.join()
+    assert authorizations(transport)[-1] == "Bearer second"
+
+
+def test_server_is_not_waited_for_where_its_jupyter_has_ended(
+    connection_file: Path, transport: FakeTransport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(request: ApiRequest) -> ApiResponse:
+        raise ConnectionFailed("http://lab:1/mlsvc", "connection refused")
+
+    monkeypatch.setattr("jupyter_mlsvc.client.auth.time.sleep", pytest.fail)
+    monkeypatch.setattr("jupyter_mlsvc.client.auth._RENEWAL_SECONDS", 30)
+    client = Client(transport=transport)
+    connection_file.unlink()
+    transport.answers = [fail]
+    with pytest.raises(ConnectionFailed):
         client.sessions.list()
 
 
