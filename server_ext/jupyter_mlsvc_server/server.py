@@ -468,7 +468,10 @@ class Server:
         self._lock_data_dir()
         tls = self._tls_context()
         public = self._listen_publicly()
-        host = listen_at_path(socket_path(self._data_dir))
+        path = socket_path(self._data_dir)
+        host = listen_at_path(path)
+        # The lock is still held then: it is no other server's.
+        self._closing.callback(path.unlink, missing_ok=True)
         self._closing.callback(host.close)
         started(self._database.stop)
         await self._database.start()

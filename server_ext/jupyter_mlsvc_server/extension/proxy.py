@@ -390,6 +390,17 @@ class ProxyHandler(APIHandler):
         else:
             _log.error("%s %s failed (request %s)", *where, exc_info=(typ, value, tb))
 
+    def _log(self) -> None:
+        """Log an answer as Jupyter does, but for one of a server that cannot answer now.
+
+        Why it cannot is in the log once. Jupyter would add an error of six lines for each time that
+        a panel asks.
+        """
+        if self.get_status() == http.client.SERVICE_UNAVAILABLE:
+            self.log.debug("503 %s %s", self.request.method, self.request.path)
+        else:
+            super()._log()
+
 
 def _as_refusal(error: BaseException | None, status: int = 500) -> Refusal:
     if isinstance(error, Refusal):

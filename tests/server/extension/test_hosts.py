@@ -80,6 +80,7 @@ def test_two_jupyter_servers_have_one_server_until_the_last_ends(make: Make) -> 
     second.stop()
     assert server_pids(second) == []
     assert not second.connection_file.exists()
+    assert not (second.data_dir / "server.sock").exists()
 
 
 def test_server_ends_after_its_jupyter_server_was_killed(make: Make) -> None:
@@ -181,6 +182,9 @@ def test_jupyter_works_and_says_why_the_server_does_not(
     assert problem["message"].startswith("The server of jupyter-mlsvc does not run.")
     assert said in problem["message"]
     assert said in jupyter.log_file.read_text()
+    # Jupyter's line of an error, with its headers, would come each time that a panel asks.
+    as_person(jupyter, "GET", "/services")
+    assert "503 GET" not in jupyter.log_file.read_text()
 
 
 def test_busy_public_port_leaves_notebooks_working(make: Make) -> None:
