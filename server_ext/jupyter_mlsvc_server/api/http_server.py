@@ -125,7 +125,12 @@ class HttpServer:
             await asyncio.sleep(self._look_seconds)
             self._renew()
             for connection in self.connections:
-                connection.look(self.now)
+                try:
+                    connection.look(self.now)
+                except Exception:
+                    # One connection is no reason to forget about the others.
+                    self.log.exception("A connection could not be looked after.")
+                    connection.transport.abort()
 
     def _renew(self) -> None:
         self.now = self.loop.time()

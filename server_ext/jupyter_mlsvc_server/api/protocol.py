@@ -151,9 +151,9 @@ class Protocol(HttpToolsProtocol):
 
     # Besides, Python finds attributes faster while an object has at most thirty in its dictionary.
     __slots__ = (
-        "_begun_in_read", "_broken", "_call", "_chunks", "_fresh", "_head_at", "_head_bytes",
-        "_heard_at", "_is_host", "_is_in_head", "_limits", "_lingering_since", "_read_bytes",
-        "_running", "_score", "_server", "_stuck_at", "_taking",
+        "_begun_in_read", "_body_came", "_broken", "_call", "_chunks", "_fresh", "_head_at",
+        "_head_bytes", "_heard_at", "_is_host", "_is_in_head", "_limits", "_lingering_since",
+        "_read_bytes", "_running", "_score", "_server", "_stuck_at", "_taking", "_unread",
     )  # fmt: skip
 
     def __init__(self, server: HttpServer) -> None:
@@ -178,10 +178,14 @@ class Protocol(HttpToolsProtocol):
         self._head_bytes = 0
         """Of a head that is not whole yet, at least."""
         self._read_bytes = 0
+        """Of reads that are a head's alone, or only frame a body."""
+        self._body_came = False
         self._broken: MlsvcServerError | None = None
         """Why nothing more can be read."""
         self._heard_at = self._head_at = server.now
         self._stuck_at: float | None = None
+        """When the client last read of answers that wait to be read."""
+        self._unread = 0
         self._lingering_since: float | None = None
         self._is_host = False
 
@@ -222,15 +226,25 @@ class Protocol(HttpToolsProtocol):
                 return
         self._fresh = data if is_between else None
         self._begun_in_read = 0
+        self._body_came = False
+        taken_before = self._taking
         try:
             self._feed(data)
         except httptools.HttpParserError as problem:
             reason = problem.__context__
             if not isinstance(reason, MlsvcServerError):
+                if not isinstance(reason, httptools.HttpParserError | None):
+                    # Of ours; nobody knows what state this connection is in.
+                    self.logger.exception("A request could not be taken.")
+                    self.transport.abort()
+                    return
                 reason = BadRequest("This is not an HTTP request that can be read.")
             self._break(reason)
             return
-        if self._is_in_head and self._begun_in_read <= is_between:
+        is_of_head = self._is_in_head and self._begun_in_read <= is_between
+        # The parser puts a trailer together, however long it is.
+        is_of_frame = taken_before is not None and self._taking is taken_before
+        if is_of_head or (is_of_frame and not self._body_came):
             # All of the read is this head's. Where it has the end of something else too, nobody
             # knows how much is; then only the reads that follow count until the head is whole.
             self._read_bytes += len(data)
@@ -249,6 +263,7 @@ class Protocol(HttpToolsProtocol):
         """Take no more from a client that does not read its answers."""
         super().pause_writing()
         self._stuck_at = self._server.now
+        self._unread = self.transport.get_write_buffer_size()
         if not self.transport.is_closing():
             self.flow.pause_reading()
 
@@ -259,8 +274,8 @@ class Protocol(HttpToolsProtocol):
         self._go_on()
 
     def hear(self) -> None:
-        """Begin to count how long the client says nothing."""
-        self._heard_at = self._server.now
+        """Begin to count how long the client says nothing, or does not end a head."""
+        self._heard_at = self._head_at = self._server.now
 
     # --- the parser --------------------------------------------------------------------------
 
@@ -389,6 +404,8 @@ class Protocol(HttpToolsProtocol):
 
     def on_body(self, body: bytes) -> None:
         """Take a piece of a body."""
+        self._body_came = True
+        self._read_bytes = 0
         if isinstance(self._taking, CallHead):
             self._chunks.append(body)
         elif self._taking is not None:
@@ -513,8 +530,7 @@ class Protocol(HttpToolsProtocol):
             if silent > limits.linger_seconds or lingering > limits.longest_linger_seconds:
                 self.transport.abort()
         elif self._stuck_at is not None:
-            if now - self._stuck_at > limits.stall_seconds:
-                self.transport.abort()
+            self._look_at_reader(now, self._stuck_at)
         elif self._running is not None:
             is_coming = self._running is self._taking and not self.flow.read_paused
             if is_coming and silent > limits.stall_seconds:
@@ -523,6 +539,21 @@ class Protocol(HttpToolsProtocol):
             if now - self._head_at > limits.head_seconds:
                 self._break(RequestTimeout("The request did not come in time."))
         elif silent > limits.idle_seconds:
+            self._end_idle()
+
+    def _look_at_reader(self, now: float, stuck_at: float) -> None:
+        unread, before = self.transport.get_write_buffer_size(), self._unread
+        if unread < before:
+            # A long answer is written at once, and may be read for long.
+            self._unread, self._stuck_at = unread, now
+        elif now - stuck_at > self._limits.stall_seconds:
+            self.transport.abort()
+
+    def _end_idle(self) -> None:
+        if self.transport.is_closing():
+            # The end of an answer that nobody reads would keep it open for ever.
+            self.transport.abort()
+        else:
             self.transport.close()
 
 

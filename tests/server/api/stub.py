@@ -127,6 +127,13 @@ class Client(asyncio.Transport):
         """Whether the server has said its last word."""
         self.is_gone = False
         """Whether the server does not listen any more, either."""
+        self.is_cut_off = False
+        """Whether what was not read yet is lost."""
+        self.unread = 0
+        """Bytes of answers that wait to be read."""
+
+    def get_write_buffer_size(self) -> int:
+        return self.unread
 
     def write(self, data: Any) -> None:
         self.answers += bytes(data)
@@ -147,6 +154,7 @@ class Client(asyncio.Transport):
         self.is_closed = self.is_gone = True
 
     def abort(self) -> None:
+        self.is_cut_off = True
         self.close()
 
     def is_closing(self) -> bool:

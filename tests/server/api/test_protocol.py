@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.server.api.stub import Client, Stub, turns
+from jupyter_mlsvc_server.api.protocol import Limits
+from tests.server.api.stub import Client, Stub, turns, until
 
 CALL = b"POST /api/a/1 HTTP/1.1\r\nAuthorization: Bearer known\r\n"
 
@@ -107,6 +108,62 @@ async def test_trailers_are_no_headers() -> None:
     assert client.answers.endswith(b"hi")
     names = [name for name, _ in stub.app.scopes[0]["headers"]]
     assert names == [b"transfer-encoding", b"trailer"]
+
+
+@pytest.mark.parametrize("framing", [b"1;x=", b"0\r\nX-Late: "])
+async def test_what_frames_a_body_is_limited(framing: bytes) -> None:
+    stub = Stub()
+    head = b"POST /a HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n"
+    few = [b"x" * 1000] * 60
+    client = await answered(stub, head, b"2\r\nhi\r\n" + framing, *few)
+    assert not client.answers
+    client = await answered(stub, head, b"2\r\nhi\r\n" + framing, *few, *few)
+    assert client.answers.startswith(b"HTTP/1.1 431 ")
+    assert client.is_closed
+    assert stub.app.disconnects == 1
+
+
+async def test_a_body_in_many_small_chunks_is_taken() -> None:
+    stub = Stub()
+    head = b"POST /a HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n"
+    chunks = [b"1;x=%b\r\na\r\n" % (b"y" * 1000)] * 200
+    client = await answered(stub, head, *chunks, b"0\r\n\r\n")
+    assert client.answers.startswith(b"HTTP/1.1 200 ")
+    assert client.answers.endswith(b"a" * 200)
+
+
+async def test_a_fault_of_ours_ends_the_connection_and_is_logged(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    stub = Stub()
+
+    def fail(*_: object) -> None:
+        raise ValueError("of the engine")
+
+    stub.server.score.submit = fail  # type: ignore[assignment]
+    client = await answered(stub, CALL + b"Content-Length: 2\r\n\r\n", b"hi")
+    assert client.is_cut_off
+    assert not client.answers
+    assert "of the engine" in caplog.text
+
+
+async def test_one_connection_that_fails_does_not_keep_the_others_from_being_looked_at(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    stub = Stub(Limits(idle_seconds=0.1), look_seconds=0.02)
+    async with stub.running():
+        broken, client = stub.connect()
+
+        def fail(_now: float) -> None:
+            raise ValueError("of a look")
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(type(broken), "look", lambda self, now: fail(now))
+            await until(lambda: client.is_cut_off)
+        broken.connection_lost(None)
+        _, idle = stub.connect()
+        await until(lambda: idle.is_gone)
+    assert "of a look" in caplog.text
 
 
 async def test_an_application_that_fails_ends_the_connection(

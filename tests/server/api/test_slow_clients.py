@@ -149,6 +149,45 @@ async def test_answers_that_nobody_reads_end_the_connection() -> None:
     assert client.is_gone
 
 
+async def test_a_long_answer_may_be_read_for_long() -> None:
+    stub = Stub()
+    connection, client = stub.connect()
+    connection.data_received(NEVER)
+    client.unread = 1000
+    connection.pause_writing()
+    for _ in range(10):
+        stub.wait(LIMITS.stall_seconds)
+        assert not client.is_gone
+        client.unread -= 1
+    stub.wait(LIMITS.stall_seconds + 2)
+    assert client.is_cut_off
+
+
+async def test_the_end_of_an_answer_that_nobody_reads_does_not_keep_a_connection() -> None:
+    stub = Stub()
+    connection, client = stub.connect()
+    connection.data_received(b"GET / HTTP/1.1\r\nConnection: close\r\n\r\n")
+    await turns()
+    assert client.is_gone
+    stub.wait(LIMITS.idle_seconds)
+    assert not client.is_cut_off
+    stub.wait(1)
+    assert client.is_cut_off
+
+
+async def test_a_head_that_was_not_read_meanwhile_is_not_late() -> None:
+    stub = Stub()
+    connection, client = stub.connect()
+    connection.data_received(HEAD + b"Content-Length: 0\r\n\r\n" + HEAD)
+    connection.pause_writing()
+    stub.wait(LIMITS.head_seconds + 1)
+    connection.resume_writing()
+    stub.wait(1)
+    assert b" 408 " not in client.answers
+    stub.wait(LIMITS.head_seconds)
+    assert b" 408 " in client.answers
+
+
 async def test_answers_that_nobody_reads_do_not_pile_up() -> None:
     """By a real socket, with a server that looks at its connections itself."""
     stub = Stub(Limits(stall_seconds=0.3), look_seconds=0.05)
