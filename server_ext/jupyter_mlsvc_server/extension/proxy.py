@@ -54,6 +54,8 @@ _FOR_JUPYTER: Final = frozenset(
     {"authorization", "cookie", "expect", "host", "origin", "referer", "x-xsrftoken"}
 )
 """Headers of requests that are Jupyter's business, with secrets among them."""
+_ALWAYS_PASSED: Final = frozenset({"content-length"})
+"""Headers of requests without which what is passed on is another message."""
 _FROM_HOSTS: Final = frozenset({USER_HEADER.lower(), SECRET_HEADER.lower()})
 
 _SHORT_BODY: Final = 64 * 2**20
@@ -136,6 +138,8 @@ class ProxyHandler(APIHandler):
         for name, value in (self._server.upstream.headers | credentials).items():
             headers[name] = value
         has_length = "Content-Length" in headers
+        if has_length:
+            headers["Content-Length"] = _length_of(headers["Content-Length"])
         is_chunked = "Transfer-Encoding" in self.request.headers
         self._passes_body = has_length or method in _METHODS_WITH_BODY
         if method in _METHODS_WITH_BODY and not has_length and not is_chunked:
@@ -160,7 +164,8 @@ class ProxyHandler(APIHandler):
         # An answer before the end of the body closes the connection, which may cost a client that
         # is still sending the answer.
         length = self.request.headers.get("Content-Length", "0")
-        is_short = len(length) <= 10 and length.isdigit() and int(length) <= _SHORT_BODY
+        is_number = len(length) <= 10 and length.isascii() and length.isdigit()
+        is_short = is_number and int(length) <= _SHORT_BODY
         return "Transfer-Encoding" not in self.request.headers and is_short
 
     @property
@@ -183,7 +188,7 @@ class ProxyHandler(APIHandler):
     ) -> Iterator[tuple[str, str]]:
         named = {name.strip().lower() for name in headers.get("Connection", "").split(",") if name}
         for name, value in headers.get_all():
-            if name.lower() not in _HOP_BY_HOP | named | dropped:
+            if name.lower() not in (_HOP_BY_HOP | named | dropped) - _ALWAYS_PASSED:
                 yield name, value
 
     # --- who asks ----------------------------------------------------------------------------
@@ -411,6 +416,14 @@ def _as_refusal(error: BaseException | None, status: int = 500) -> Refusal:
         reason = error.log_message or f"{http.client.responses.get(error.status_code, 'Error')}."
         return Refusal(error.status_code, reason)
     return Refusal(max(status, 500), "")
+
+
+def _length_of(header: str) -> str:
+    """Read the length of a body, which tornado looks at only after the head was passed on."""
+    (length, *others) = {text.strip() for text in header.split(",")}
+    if others or not (length.isascii() and length.isdigit()):
+        raise Refusal(400, f"Content-Length is {header[:40]!r}; it has to be a number of bytes.")
+    return length
 
 
 def _bearer_token(authorization: str) -> str | None:

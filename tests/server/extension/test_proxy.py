@@ -288,3 +288,33 @@ def test_answer_that_breaks_off_is_no_whole_one(jupyter: ServerProcess, session:
         with pytest.raises(requests.exceptions.ChunkedEncodingError):
             list(lines)
     until(lambda: as_person(jupyter, "GET", "/services").ok)
+
+
+@pytest.mark.parametrize(
+    ("lines", "status"),
+    [
+        (["Content-Length: +{size}"], 400),
+        (["Content-Length: {size} 1"], 400),
+        (["Content-Length: \xb2"], 400),
+        (["Content-Length:"], 400),
+        (["Content-Length: {size}", "Content-Length: 1"], 400),
+        (["Content-Length: {size}", "Content-Length: {size}"], 200),
+        (["Content-Length: {size}", "Connection: content-length"], 200),
+        (["Transfer-Encoding: chunked", "Connection: transfer-encoding"], 200),
+    ],
+)
+def test_length_of_a_body_is_passed_on_or_refused(
+    jupyter: ServerProcess, lines: list[str], status: int
+) -> None:
+    parts = urlsplit(jupyter.notebook_url)
+    body = json.dumps({"username": "admin", "password": PASSWORD})
+    size = len(body)
+    head = [f"POST {parts.path}/login HTTP/1.1", f"Host: {parts.netloc}", *lines]
+    text = "\r\n".join([*head, "", ""]).format(size=size)
+    text += f"{size:x}\r\n{body}\r\n0\r\n\r\n" if "chunked" in text else body
+    before = jupyter.log_file.read_text().count("Traceback")
+    with socket.create_connection((parts.hostname, parts.port), timeout=30) as client:
+        client.sendall(text.encode("latin-1"))
+        with client.makefile("rb") as answer:
+            assert int(answer.readline().split()[1]) == status
+    assert jupyter.log_file.read_text().count("Traceback") == before
