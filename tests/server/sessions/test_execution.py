@@ -6,16 +6,19 @@ import os
 import textwrap
 import time
 from collections.abc import AsyncIterator
+from types import SimpleNamespace
 from typing import Any
 
 import cloudpickle
 import pytest
+from jupyter_client.session import Session as Messages
 from tornado.httpclient import AsyncHTTPClient
 
 from jupyter_mlsvc.wire.models import CreateSessionRequest, ExecuteRequest, WorkspaceObject
 from jupyter_mlsvc.wire.names import InvalidName
 from jupyter_mlsvc_server.api.sessions import SessionRoutes
 from jupyter_mlsvc_server.auth.principal import Principal
+from jupyter_mlsvc_server.sessions.channel import KernelChannel
 from jupyter_mlsvc_server.sessions.errors import (
     AgentRefused,
     ExecutionNotFound,
@@ -65,6 +68,23 @@ async def test_names_are_those_of_python(session: Session) -> None:
 async def test_one_input_in_two_spellings_is_given_twice(session: Session) -> None:
     with pytest.raises(InvalidName, match="twice"):
         await session.execute(request_of("1", {MICRO: 1, MU: 2}))
+
+
+@pytest.mark.parametrize(
+    "value",
+    [2**70, [-(2**64), 1e308, 5e-324, -0.0], "\u2028\x00\x7f", {}],
+)
+async def test_a_value_comes_back_as_it_was_given(session: Session, value: object) -> None:
+    result = await session.execute(request_of("back = given", {"given": value}, ["back"]))
+    (back,) = result.output_parameters
+    assert repr(back.value) == repr(value)
+
+
+async def test_what_a_kernel_writes_beside_json_is_read() -> None:
+    client: Any = SimpleNamespace(session=Messages())
+    channel = KernelChannel(client, largest_output=1)
+    content = channel._content({"content": b'{"a": 1e400, "b": NaN, "c": "\\ud800"}'})
+    assert repr(content) == "{'a': inf, 'b': nan, 'c': '\\ud800'}"
 
 
 async def test_an_input_with_a_type_is_what_a_service_gets(session: Session) -> None:
