@@ -293,6 +293,7 @@ class MlsvcApp(ConfiguredApp):
             self._report.close()
         leases.start()
         await ending.wait()
+        self.log.info("jupyter-mlsvc stops: sessions and workers end")
         leases.stop()
         await server.stop()
         return 0

@@ -77,8 +77,9 @@ def test_a_port_that_is_in_use_ends_the_start_with_a_sentence(tmp_path: Path) ->
 
 def test_a_data_folder_has_one_server(tmp_path: Path) -> None:
     options = ["--WarmKernels.warm_kernels=0", "--LocalEngine.preload=[]"]
-    with ServerProcess(data_dir=tmp_path / "data", options=options):
+    with ServerProcess(data_dir=tmp_path / "data", options=options) as first:
         status, said = run_server(tmp_path, MLSVC_PORT="0")
+    assert first.log_file.read_text().splitlines()[-1].endswith("sessions and workers end")
     assert status == 75
     assert f"another server uses the data folder {tmp_path / 'data'}." in said
     assert "Traceback" not in said
