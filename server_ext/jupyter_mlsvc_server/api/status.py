@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from functools import cached_property
 
 import msgspec
@@ -62,13 +63,13 @@ class DocumentRoutes:
 
     async def swagger(self, request: ApiRequest) -> Response:
         """Describe it in Swagger 2.0."""
-        return Response(self._swagger)
+        return Response(await asyncio.to_thread(lambda: self._swagger))
 
     async def openapi(self, request: ApiRequest) -> Response:
         """Describe it in OpenAPI 3.1."""
-        return Response(self._openapi)
+        return Response(await asyncio.to_thread(lambda: self._openapi))
 
-    # Other callers would have to wait each time that one of these is made.
+    # Other callers would have to wait while one of these is made: that is done once, in a thread.
 
     @cached_property
     def _swagger(self) -> bytes:
