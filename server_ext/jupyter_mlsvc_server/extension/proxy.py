@@ -63,6 +63,7 @@ _SHORT_BODY: Final = 64 * 2**20
 _LINGER: Final = 30.0
 """Seconds that a longer one is still read after the answer, so that its client reads that."""
 _ANY_SIZE: Final = 2**62
+_MAX_LENGTH_DIGITS: Final = 18
 _METHODS_WITH_BODY: Final = frozenset({"POST", "PUT", "PATCH"})
 _READING: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 _NO_BODY: Final = frozenset({204, 304})
@@ -421,7 +422,8 @@ def _as_refusal(error: BaseException | None, status: int = 500) -> Refusal:
 def _length_of(header: str) -> str:
     """Read the length of a body, which tornado looks at only after the head was passed on."""
     (length, *others) = {text.strip() for text in header.split(",")}
-    if others or not (length.isascii() and length.isdigit()):
+    is_number = length.isascii() and length.isdigit() and len(length) <= _MAX_LENGTH_DIGITS
+    if others or not is_number:
         raise Refusal(400, f"Content-Length is {header[:40]!r}; it has to be a number of bytes.")
     return length
 

@@ -297,6 +297,7 @@ def test_answer_that_breaks_off_is_no_whole_one(jupyter: ServerProcess, session:
         (["Content-Length: {size} 1"], 400),
         (["Content-Length: \xb2"], 400),
         (["Content-Length:"], 400),
+        (["Content-Length: " + "9" * 5000], 400),
         (["Content-Length: {size}", "Content-Length: 1"], 400),
         (["Content-Length: {size}", "Content-Length: {size}"], 200),
         (["Content-Length: {size}", "Connection: content-length"], 200),
