@@ -7,6 +7,7 @@ import os
 import re
 import shlex
 import threading
+import time
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
@@ -28,6 +29,7 @@ from jupyter_mlsvc_server.auth.passwords import Passwords, read_password_file
 from jupyter_mlsvc_server.auth.principal import Principal, Role
 from jupyter_mlsvc_server.auth.store import Account, AccountStore
 from jupyter_mlsvc_server.errors import Busy
+from jupyter_mlsvc_server.storage.clock import Clock
 from jupyter_mlsvc_server.storage.database import Database
 
 ADMIN: Final = "admin"
@@ -48,6 +50,8 @@ class AccountManager(LoggingConfigurable):
     ----------
     database
         Where they are kept.
+    clock
+        The clock by which failed logins are forgotten.
     """
 
     failed_logins = Integer(
@@ -63,13 +67,13 @@ class AccountManager(LoggingConfigurable):
         200, min=1, help="How many logins may wait for their turn before more are refused."
     ).tag(config=True)
 
-    def __init__(self, *, database: Database, **kwargs: Any) -> None:
+    def __init__(self, *, database: Database, clock: Clock = time.monotonic, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self._store = AccountStore(database=database)
         self._data_dir = database.data_dir
         self._passwords = Passwords()
         self._login_rate_limit = LoginRateLimit(
-            failures=self.failed_logins, window=self.failed_logins_window
+            failures=self.failed_logins, window=self.failed_logins_window, clock=clock
         )
         self._slots = asyncio.Semaphore(_HASHES_AT_ONCE)
         self._hashers = ThreadPoolExecutor(_HASHES_AT_ONCE, "hashing", _lower_priority)

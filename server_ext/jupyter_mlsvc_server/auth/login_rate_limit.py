@@ -8,6 +8,7 @@ import time
 from collections import OrderedDict, deque
 
 from jupyter_mlsvc_server.errors import TooManyRequests
+from jupyter_mlsvc_server.storage.clock import Clock
 
 
 class LoginRateLimit:
@@ -23,12 +24,22 @@ class LoginRateLimit:
         Seconds after which a failure no longer counts.
     names
         How many names are remembered.
+    clock
+        The clock of the window.
     """
 
-    def __init__(self, *, failures: int, window: float, names: int = 10_000) -> None:
+    def __init__(
+        self,
+        *,
+        failures: int,
+        window: float,
+        names: int = 10_000,
+        clock: Clock = time.monotonic,
+    ) -> None:
         self._failures = failures
         self._window = window
         self._names = names
+        self._clock = clock
         self._failed: OrderedDict[bytes, deque[float]] = OrderedDict()
 
     def check(self, name: str) -> None:
@@ -42,7 +53,7 @@ class LoginRateLimit:
         times = self._failed.get(_key(name))
         if not self._failures or times is None or len(times) < self._failures:
             return
-        wait = times[0] + self._window - time.monotonic()
+        wait = times[0] + self._window - self._clock()
         if wait > 0:
             raise TooManyRequests(
                 "Too many logins failed under this user name. Wait before you try again.",
@@ -55,7 +66,7 @@ class LoginRateLimit:
             return
         key = _key(name)
         times = self._failed.setdefault(key, deque(maxlen=self._failures))
-        times.append(time.monotonic())
+        times.append(self._clock())
         self._failed.move_to_end(key)
         if len(self._failed) > self._names:
             self._failed.popitem(last=False)

@@ -184,12 +184,12 @@ class TokenStore:
         return None if row is None else Principal(name=row.name, role=Role(row.role))
 
     async def rotate(
-        self, key: RefreshKey, successor: RefreshKey, *, expires_at: datetime
+        self, key: RefreshKey, successor: RefreshKey, *, now: datetime, expires_at: datetime
     ) -> tuple[RefreshOutcome, str]:
         """Let another pair take the place of one; returns the user's name where that was done."""
 
         def write(connection: sa.Connection) -> tuple[RefreshOutcome, str]:
-            outcome, row = _use(connection, key)
+            outcome, row = _use(connection, key, now)
             if row is None:
                 return outcome, ""
             last = min(expires_at, from_text(row.family_expires_at))
@@ -199,7 +199,7 @@ class TokenStore:
                     family_id=row.family_id,
                     user_name=row.user_name,
                     refresh_digest=successor.digest,
-                    created_at=now_text(),
+                    created_at=to_text(now),
                     expires_at=to_text(last),
                     family_expires_at=row.family_expires_at,
                 )
@@ -208,20 +208,20 @@ class TokenStore:
 
         return await self._database.run(write)
 
-    async def revoke(self, key: RefreshKey) -> RefreshOutcome:
+    async def revoke(self, key: RefreshKey, *, now: datetime) -> RefreshOutcome:
         """End a pair."""
-        return await self._database.run(lambda connection: _use(connection, key)[0])
+        return await self._database.run(lambda connection: _use(connection, key, now)[0])
 
 
 def _use(
-    connection: sa.Connection, key: RefreshKey
+    connection: sa.Connection, key: RefreshKey, at: datetime
 ) -> tuple[RefreshOutcome, sa.Row[tuple[object, ...]] | None]:
     """Make a refresh token used; returns its row where that worked."""
     row = connection.execute(_living_user(key)).first()
     # In constant time: the id can be guessed, the secret must not leak by timing.
     if row is None or not hmac.compare_digest(row.refresh_digest, key.digest):
         return RefreshOutcome.UNKNOWN, None
-    now = now_text()
+    now = to_text(at)
     if row.revoked_at is None and row.expires_at <= now:
         # It stays unused: a client that tries it again is no sign of a stolen copy.
         return RefreshOutcome.EXPIRED, None

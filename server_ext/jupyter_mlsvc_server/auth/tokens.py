@@ -28,6 +28,7 @@ from jupyter_mlsvc_server.auth.keys import signing_key
 from jupyter_mlsvc_server.auth.principal import Principal
 from jupyter_mlsvc_server.auth.store import RefreshKey, RefreshOutcome, TokenStore
 from jupyter_mlsvc_server.formats.host import ISSUER, LOCAL_PREFIX
+from jupyter_mlsvc_server.storage.clock import Clock
 from jupyter_mlsvc_server.storage.database import Database
 
 _ALGORITHM: Final = "HS512"
@@ -65,6 +66,10 @@ class TokenManager(LoggingConfigurable):
         Who can log in.
     data_dir
         Folder of the signing key, ``secret.key``.
+    wall_clock
+        The clock by which tokens are issued and expire.
+    monotonic_clock
+        The clock by which verified tokens are trusted.
     """
 
     access_token_lifetime = Integer(3600, min=1, help="Seconds that an access token is valid.").tag(
@@ -84,11 +89,20 @@ class TokenManager(LoggingConfigurable):
     ).tag(config=True)
 
     def __init__(
-        self, *, database: Database, accounts: AccountManager, data_dir: Path, **kwargs: Any
+        self,
+        *,
+        database: Database,
+        accounts: AccountManager,
+        data_dir: Path,
+        wall_clock: Clock = time.time,
+        monotonic_clock: Clock = time.monotonic,
+        **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self._store = TokenStore(database=database)
         self._accounts = accounts
+        self._wall_clock = wall_clock
+        self._monotonic_clock = monotonic_clock
         self._key_file = data_dir / "secret.key"
         self._key = b""
         self._known: OrderedDict[str, _Known] = OrderedDict()
@@ -128,7 +142,7 @@ class TokenManager(LoggingConfigurable):
         """
         principal = await self._accounts.verify(username, password)
         key, refresh_token = _new_refresh_token()
-        now = datetime.now(UTC)
+        now = self._now()
         family_expires_at = now + timedelta(seconds=self.renewal_limit)
         await self._store.add(
             key,
@@ -151,8 +165,9 @@ class TokenManager(LoggingConfigurable):
         """
         used = _refresh_key(refresh_token)
         key, successor = _new_refresh_token()
-        expires_at = self._refresh_expiry(datetime.now(UTC))
-        outcome, name = await self._store.rotate(used, key, expires_at=expires_at)
+        now = self._now()
+        expires_at = self._refresh_expiry(now)
+        outcome, name = await self._store.rotate(used, key, now=now, expires_at=expires_at)
         await self._settle(outcome, used)
         self.log.info("renewed user=%s token=%s", name, key.id)
         return self._pair(name, key, successor)
@@ -171,13 +186,13 @@ class TokenManager(LoggingConfigurable):
             It is unknown, expired or revoked already.
         """
         key = _refresh_key(refresh_token)
-        await self._settle(await self._store.revoke(key), key)
+        await self._settle(await self._store.revoke(key, now=self._now()), key)
         self.log.info("revoked token=%s", key.id)
         return AccessTokenResponse(
             token_type="Bearer",  # noqa: S106
             access_token="",
             expires_in=0,
-            expires_on=int(time.time()),
+            expires_on=int(self._wall_clock()),
             refresh_token="",
         )
 
@@ -219,8 +234,8 @@ class TokenManager(LoggingConfigurable):
         known = self._known.get(access_token)
         if known is None:
             return None
-        now = time.monotonic()
-        if known.fresh_until <= now or known.expires_on <= time.time():
+        now = self._monotonic_clock()
+        if known.fresh_until <= now or known.expires_on <= self._wall_clock():
             return None
         if known.look_again_at <= now:
             self._look_again(access_token)
@@ -247,11 +262,14 @@ class TokenManager(LoggingConfigurable):
 
     # --- inside ------------------------------------------------------------------------------
 
+    def _now(self) -> datetime:
+        return datetime.fromtimestamp(self._wall_clock(), UTC)
+
     def _refresh_expiry(self, now: datetime) -> datetime:
         return now + timedelta(seconds=self.refresh_token_lifetime)
 
     def _pair(self, name: str, key: RefreshKey, refresh_token: str) -> AccessTokenResponse:
-        now = int(time.time())
+        now = int(self._wall_clock())
         expires_on = now + self.access_token_lifetime
         claims = {"iss": ISSUER, "sub": name, "jti": key.id, "iat": now, "exp": expires_on}
         return AccessTokenResponse(
@@ -278,14 +296,15 @@ class TokenManager(LoggingConfigurable):
                 self._key,
                 algorithms=[_ALGORITHM],
                 issuer=ISSUER,
-                # With a leeway for it, the library would also take tokens that have expired.
-                options={"require": _CLAIMS, "verify_iat": False},
+                # Both times are compared below, each with its own leeway and by our clock.
+                options={"require": _CLAIMS, "verify_iat": False, "verify_exp": False},
             )
-        except jwt.ExpiredSignatureError:
-            raise ExpiredAccessToken from None
         except (jwt.InvalidTokenError, ValueError, RecursionError):
             raise InvalidAccessToken from None
-        if claims["iat"] > time.time() + _MAX_CLOCK_STEP:
+        now = self._wall_clock()
+        if claims["exp"] <= now:
+            raise ExpiredAccessToken
+        if claims["iat"] > now + _MAX_CLOCK_STEP:
             raise InvalidAccessToken
         return claims
 
@@ -296,7 +315,7 @@ class TokenManager(LoggingConfigurable):
         return principal
 
     def _remember(self, token: str, principal: Principal, expires_on: float) -> None:
-        now, seconds = time.monotonic(), self.cache_seconds
+        now, seconds = self._monotonic_clock(), self.cache_seconds
         self._known[token] = _Known(principal, expires_on, now + seconds, now + seconds * 3 / 4)
         self._known.move_to_end(token)
         if len(self._known) > _REMEMBERED:

@@ -1,9 +1,17 @@
-"""Time stamps as the contract and the database write them: UTC, seven digits, no zone."""
+"""Clocks, and time stamps as the contract and the database write them.
+
+A stamp is UTC with seven digits and no zone. Managers whose rules depend on time are given the
+clocks to go by, so that a test lets hours pass in no time.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Final
+
+Clock = Callable[[], float]
+"""Seconds, as ``time.time`` or ``time.monotonic`` counts them."""
 
 _FORMAT: Final = "%Y-%m-%dT%H:%M:%S.%f"
 

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import dataclasses
 import json
 import logging
 import stat
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -24,20 +22,21 @@ from jupyter_mlsvc_server.auth.errors import (
     UnusableSecretFile,
 )
 from jupyter_mlsvc_server.auth.principal import Principal, Role
-from jupyter_mlsvc_server.auth.tokens import TokenManager, _Known
+from jupyter_mlsvc_server.auth.tokens import TokenManager
 from jupyter_mlsvc_server.formats.host import looks_like_ours
 from jupyter_mlsvc_server.storage.database import Database
 from jupyter_mlsvc_server.storage.schema import tokens as token_table
 from jupyter_mlsvc_server.storage.schema import users
+from tests.clocks import ManualClock
 
 PASSWORD = "correct horse"
 ANN = Principal("ann", Role.CONTRIBUTOR)
 
 
-async def another(tokens_of: Database, accounts: AccountManager, **traits: Any) -> TokenManager:
-    """Make a manager of the same tokens with other settings."""
+async def another(tokens_of: Database, accounts: AccountManager, **settings: Any) -> TokenManager:
+    """Make a manager of the same tokens with other settings or clocks."""
     manager = TokenManager(
-        database=tokens_of, accounts=accounts, data_dir=tokens_of.data_dir, **traits
+        database=tokens_of, accounts=accounts, data_dir=tokens_of.data_dir, **settings
     )
     await manager.start()
     return manager
@@ -66,11 +65,12 @@ async def ids(database: Database) -> list[str]:
 
 
 async def test_a_login_gives_a_pair_whose_access_token_tells_who_it_is(
-    tokens: TokenManager,
+    database: Database, accounts: AccountManager
 ) -> None:
+    tokens = await another(database, accounts, wall_clock=ManualClock(1_000_000.5))
     pair = await tokens.login("ann", PASSWORD)
     assert (pair.token_type, pair.expires_in) == ("Bearer", 3600)
-    assert abs(pair.expires_on - time.time() - 3600) < 5
+    assert pair.expires_on == 1_003_600
     assert await tokens.principal_of(pair.access_token) == ANN
     assert jwt.get_unverified_header(pair.access_token)["alg"] == "HS512"
 
@@ -139,10 +139,15 @@ async def test_a_damaged_key_stops_the_start_with_a_sentence(
 
 
 async def test_an_access_token_expires(database: Database, accounts: AccountManager) -> None:
-    brief = await another(database, accounts, access_token_lifetime=1, cache_seconds=60.0)
+    clock = ManualClock()
+    brief = await another(database, accounts, access_token_lifetime=60, wall_clock=clock)
     pair = await brief.login("ann", PASSWORD)
-    assert pair.expires_in == 1
-    await asyncio.sleep(1.1)
+    assert pair.expires_in == 60
+    clock.now = pair.expires_on - 0.5
+    # As one that has yet to look it up sees it, and therefore not kept by the first.
+    fresh = await another(database, accounts, wall_clock=clock)
+    assert await fresh.principal_of(pair.access_token) == ANN
+    clock.now = pair.expires_on
     with pytest.raises(ExpiredAccessToken) as refusal:
         await brief.principal_of(pair.access_token)
     assert refusal.value.headers == {"WWW-Authenticate": 'Bearer error="invalid_token"'}
@@ -151,10 +156,11 @@ async def test_an_access_token_expires(database: Database, accounts: AccountMana
 async def test_a_verified_token_in_the_cache_expires_as_well(
     database: Database, accounts: AccountManager
 ) -> None:
-    brief = await another(database, accounts, access_token_lifetime=2, cache_seconds=60.0)
+    clock = ManualClock()
+    brief = await another(database, accounts, access_token_lifetime=60, wall_clock=clock)
     pair = await brief.login("ann", PASSWORD)
     await brief.principal_of(pair.access_token)
-    await asyncio.sleep(2.1)
+    clock.advance(61)
     with pytest.raises(ExpiredAccessToken):
         await brief.principal_of(pair.access_token)
 
@@ -260,10 +266,12 @@ async def test_of_two_renewals_at_once_one_succeeds_at_most(tokens: TokenManager
 async def test_a_refresh_token_expires_when_unused(
     database: Database, accounts: AccountManager
 ) -> None:
-    brief = await another(database, accounts, refresh_token_lifetime=1)
+    clock = ManualClock()
+    brief = await another(database, accounts, refresh_token_lifetime=60, wall_clock=clock)
     pair = await brief.login("ann", PASSWORD)
+    clock.advance(50)
     renewed = await brief.renew(pair.refresh_token)
-    await asyncio.sleep(1.1)
+    clock.advance(61)
     with pytest.raises(InvalidRefreshToken):
         await brief.renew(renewed.refresh_token)
 
@@ -271,10 +279,12 @@ async def test_a_refresh_token_expires_when_unused(
 async def test_renewal_ends_some_time_after_the_login(
     database: Database, accounts: AccountManager
 ) -> None:
-    brief = await another(database, accounts, renewal_limit=2)
+    clock = ManualClock()
+    brief = await another(database, accounts, renewal_limit=60, wall_clock=clock)
     pair = await brief.login("ann", PASSWORD)
+    clock.advance(50)
     pair = await brief.renew(pair.refresh_token)
-    await asyncio.sleep(2.1)
+    clock.advance(11)
     with pytest.raises(InvalidRefreshToken):
         await brief.renew(pair.refresh_token)
 
@@ -360,11 +370,15 @@ async def test_tokens_of_a_removed_user_do_not_serve_a_new_one_of_the_same_name(
 async def test_another_processs_revocation_counts_after_the_cache_time(
     tokens: TokenManager, database: Database
 ) -> None:
-    cached = await another(database, AccountManager(database=database), cache_seconds=0.5)
+    clock = ManualClock()
+    cached = await another(
+        database, AccountManager(database=database), cache_seconds=2.0, monotonic_clock=clock
+    )
     pair = await cached.login("ann", PASSWORD)
     await cached.principal_of(pair.access_token)
     await tokens.revoke(pair.refresh_token)
-    await asyncio.sleep(0.6)
+    assert await cached.principal_of(pair.access_token) == ANN
+    clock.advance(2.0)
     with pytest.raises(InvalidAccessToken):
         await cached.principal_of(pair.access_token)
 
@@ -399,30 +413,29 @@ async def test_a_verified_token_is_recalled_until_it_is_revoked(
 async def test_a_token_in_use_is_looked_up_again_before_it_is_forgotten(
     database: Database, accounts: AccountManager
 ) -> None:
-    cached = await another(database, accounts, cache_seconds=100.0)
+    clock = ManualClock()
+    cached = await another(database, accounts, cache_seconds=100.0, monotonic_clock=clock)
     token = (await cached.login("ann", PASSWORD)).access_token
     await cached.principal_of(token)
-    before = grow_old(cached, token)
+    before = cached._known[token]
+    clock.advance(80)
     async with asyncio.timeout(30):
         while cached._known[token] is before:
             assert cached.recall(token) == ANN
             await asyncio.sleep(0.01)
 
 
-def grow_old(cached: TokenManager, token: str) -> _Known:
-    """Let most of the time pass for which a token is trusted."""
-    cached._known[token] = dataclasses.replace(cached._known[token], look_again_at=0.0)
-    return cached._known[token]
-
-
 async def test_a_token_in_use_that_another_process_revoked_is_soon_unknown(
     tokens: TokenManager, database: Database
 ) -> None:
-    cached = await another(database, AccountManager(database=database), cache_seconds=100.0)
+    clock = ManualClock()
+    cached = await another(
+        database, AccountManager(database=database), cache_seconds=100.0, monotonic_clock=clock
+    )
     pair = await cached.login("ann", PASSWORD)
     await cached.principal_of(pair.access_token)
     await tokens.revoke(pair.refresh_token)
-    grow_old(cached, pair.access_token)
+    clock.advance(80)
     async with asyncio.timeout(30):
         while cached.recall(pair.access_token) is not None:  # noqa: ASYNC110  # nobody tells
             await asyncio.sleep(0.01)
@@ -443,9 +456,10 @@ async def test_expired_pairs_are_forgotten_at_a_later_login(
 async def test_an_expired_refresh_token_that_is_tried_again_is_not_taken_for_stolen(
     database: Database, accounts: AccountManager, caplog: pytest.LogCaptureFixture
 ) -> None:
-    brief = await another(database, accounts, refresh_token_lifetime=1)
+    clock = ManualClock()
+    brief = await another(database, accounts, refresh_token_lifetime=60, wall_clock=clock)
     pair = await brief.login("ann", PASSWORD)
-    await asyncio.sleep(1.1)
+    clock.advance(61)
     for _ in range(2):
         with pytest.raises(InvalidRefreshToken):
             await brief.renew(pair.refresh_token)

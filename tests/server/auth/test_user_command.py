@@ -17,6 +17,7 @@ from jupyter_mlsvc_server.auth.errors import InvalidAccessToken
 from jupyter_mlsvc_server.auth.principal import Role
 from jupyter_mlsvc_server.auth.tokens import TokenManager
 from jupyter_mlsvc_server.storage.database import Database
+from tests.clocks import ManualClock
 
 PASSWORD = "correct horse"
 COMMAND = [
@@ -185,18 +186,26 @@ def test_at_a_terminal_two_different_passwords_change_nothing(shell: Shell) -> N
     ids=["remove", "passwd"],
 )
 async def test_the_command_takes_effect_on_a_running_server_within_the_cache_time(
-    tokens: TokenManager,
     database: Database,
+    accounts: AccountManager,
     shell: Shell,
     arguments: tuple[str, ...],
     stdin: str,
 ) -> None:
+    clock = ManualClock()
+    tokens = TokenManager(
+        database=database,
+        accounts=accounts,
+        data_dir=database.data_dir,
+        monotonic_clock=clock,
+    )
+    await tokens.start()
     pair = await tokens.login("ann", PASSWORD)
     await tokens.principal_of(pair.access_token)
     done = await asyncio.to_thread(
         shell.user, *arguments, f"--data-dir={database.data_dir}", stdin=stdin
     )
     assert done.returncode == 0, done.stderr
-    await asyncio.sleep(tokens.cache_seconds)
+    clock.advance(tokens.cache_seconds)
     with pytest.raises(InvalidAccessToken):
         await tokens.principal_of(pair.access_token)
