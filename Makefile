@@ -51,8 +51,8 @@ test: $(INSTALLED) $(BUNDLE) ## Run every test: the front end's units, then Pyth
 	@pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 .PHONY: test-fast
-test-fast: $(INSTALLED) ## Run the tests that start no kernel, server or browser
-	@pytest -m "not kernel and not browser and not external and not slow"
+test-fast: $(INSTALLED) ## Run the tests that start no process
+	@pytest --fast
 
 EXAMPLES ?= 100
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import HealthCheck, settings
 from jupyter_client.kernelspec import KernelSpecManager, NoSuchKernel
 
 from jupyter_mlsvc_server.launch import ServerProcess
+from tests.fast import OPTION, ProcessGuard
 from tests.watching import watched_answers
 
 # How long an example takes says something about the machine only, and a suite that makes up other
@@ -22,6 +24,23 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile("suite")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the option of ``make test-fast``."""
+    parser.addoption(
+        OPTION,
+        action="store_true",
+        help="run only tests that start no process; one that does fails",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Guard what runs with that option."""
+    if config.getoption(OPTION):
+        guard = ProcessGuard()
+        sys.addaudithook(guard)
+        config.pluginmanager.register(guard)
 
 
 @pytest.fixture(scope="session")

@@ -16,16 +16,19 @@ def loaded_after(statement: str) -> set[str]:
     return set(done.stdout.split())
 
 
+@pytest.mark.process
 def test_importing_the_package_loads_nothing_heavy() -> None:
     assert not loaded_after("import jupyter_mlsvc") & set(HEAVY)
 
 
+@pytest.mark.process
 def test_the_client_needs_neither_ipython_nor_numpy_nor_the_server() -> None:
     loaded = loaded_after("from jupyter_mlsvc import Client; Client('http://x', 'token')")
     assert not loaded & {"numpy", "pandas", "sklearn", "IPython", "tornado", "sqlalchemy"}
     assert "jupyter_mlsvc_server" not in loaded
 
 
+@pytest.mark.process
 def test_loading_the_extension_loads_no_client_yet() -> None:
     loaded = loaded_after(
         "from IPython.core.interactiveshell import InteractiveShell\n"

@@ -60,6 +60,7 @@ def test_the_table_has_every_type_with_null() -> None:
     assert kinds == set(TYPES)
 
 
+@pytest.mark.kernel
 def test_a_call_sees_what_the_table_says(door: Door, services: dict[str, str]) -> None:
     for kind, text, shown in rows():
         answer = door.post(
@@ -73,6 +74,7 @@ def test_a_call_sees_what_the_table_says(door: Door, services: dict[str, str]) -
             assert answer.json()["outputParameters"] == {"text": shown}, (kind, text)
 
 
+@pytest.mark.kernel
 def test_a_batch_sees_what_the_table_says(door: Door, services: dict[str, str]) -> None:
     for kind, name in services.items():
         mine = [(text, shown) for each, text, shown in rows() if each == kind]
@@ -90,6 +92,7 @@ def test_a_batch_sees_what_the_table_says(door: Door, services: dict[str, str]) 
         ], kind
 
 
+@pytest.mark.kernel
 def test_an_input_of_a_session_sees_what_the_table_says(door: Door, session_id: str) -> None:
     for kind, text, shown in rows():
         body = {
@@ -128,6 +131,7 @@ def client(mlsvc_server: ServerProcess) -> Client:
     )
 
 
+@pytest.mark.kernel
 def test_known_columns_reach_the_code_by_every_way(client: Client, service_name: str) -> None:
     service = client.services.publish(
         service_name,
@@ -159,6 +163,7 @@ def test_known_columns_reach_the_code_by_every_way(client: Client, service_name:
     service.delete()
 
 
+@pytest.mark.kernel
 @pytest.mark.parametrize(
     ("definition", "message"),
     [
@@ -186,6 +191,7 @@ class Hours:
         return rows["when"].dt.hour + rows["size"].cat.codes
 
 
+@pytest.mark.kernel
 def test_a_realtime_service_has_the_dtypes_of_its_model(client: Client, service_name: str) -> None:
     columns = FRAME[["when", "size"]]
     service = client.services.publish_realtime(service_name, "1", Hours(), like=columns)

@@ -91,6 +91,7 @@ def test_every_setting_is_in_some_test() -> None:
     assert set(settings) - words == set()
 
 
+@pytest.mark.process
 @pytest.mark.skipif(shutil.which("make") is None, reason="make is what is tried")
 def test_make_serve_takes_its_variables() -> None:
     own = {"JUPYTER": "1", "MLSVC_BASE_URL": "/own/", "MLSVC_JUPYTER_PORT": "9876"}

@@ -99,6 +99,7 @@ def test_the_first_line_is_completed(bare_shell: InteractiveShell) -> None:
     assert identifiers == ["jupyter_mlsvc"]
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     ("value", "loaded"),
     [

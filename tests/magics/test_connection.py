@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
-from time import monotonic
 
 import pytest
 
@@ -73,6 +72,7 @@ def tls_url(certificates: tuple[Path, Path]) -> Iterator[str]:
     thread.join()
 
 
+@pytest.mark.process
 @needs_openssl
 @pytest.mark.parametrize("has_other_authorities", [False, True])
 @pytest.mark.filterwarnings("ignore::urllib3.exceptions.InsecureRequestWarning")
@@ -93,6 +93,7 @@ def test_verify_tls_checks_the_certificate(
     assert connection.login(tls_url, "ana", "secret").is_logged_in
 
 
+@pytest.mark.process
 @needs_openssl
 def test_authorities_of_the_environment_are_trusted(
     connection: MlsvcConnection,
@@ -106,11 +107,11 @@ def test_authorities_of_the_environment_are_trusted(
 
 def test_read_timeout_ends_the_wait_for_an_answer(connection: MlsvcConnection) -> None:
     connection.read_timeout = 0.1
-    with socket.create_server(("127.0.0.1", 0)) as silent:
-        start = monotonic()
-        with pytest.raises(ConnectionFailed, match="it did not answer in time"):
-            connection.login(f"http://127.0.0.1:{silent.getsockname()[1]}", "ana", "secret")
-    assert monotonic() - start < 30
+    with (
+        socket.create_server(("127.0.0.1", 0)) as silent,
+        pytest.raises(ConnectionFailed, match="it did not answer in time"),
+    ):
+        connection.login(f"http://127.0.0.1:{silent.getsockname()[1]}", "ana", "secret")
 
 
 def test_connect_timeout_ends_the_wait_for_a_connection(connection: MlsvcConnection) -> None:
@@ -122,10 +123,8 @@ def test_connect_timeout_ends_the_wait_for_a_connection(connection: MlsvcConnect
             waiting = opened.enter_context(socket.socket())
             waiting.setblocking(False)
             waiting.connect_ex(full.getsockname())
-        start = monotonic()
         with pytest.raises(ConnectionFailed, match="it did not accept the connection in time"):
             connection.login(f"http://127.0.0.1:{full.getsockname()[1]}", "ana", "secret")
-    assert monotonic() - start < 4
 
 
 def test_url_counts_for_more_than_the_environment(

@@ -47,6 +47,7 @@ def test_another_python_makes_another_environment(
     assert not made.is_made
 
 
+@pytest.mark.process
 def test_what_can_not_be_installed_is_told_in_a_line_and_not_taken_later(tmp_path: Path) -> None:
     nowhere = str(tmp_path / "nowhere.whl")
     broken = Environment(tmp_path / "broken", ["--no-index", nowhere])

@@ -114,6 +114,7 @@ def elsewhere() -> dict[str, str | None]:
     return made
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("name", VALUES)
 def test_a_value_that_went_to_another_process_has_the_same_digest(
     elsewhere: dict[str, str | None], name: str
@@ -123,6 +124,7 @@ def test_a_value_that_went_to_another_process_has_the_same_digest(
     assert elsewhere[name] == here
 
 
+@pytest.mark.process
 def test_code_that_was_run_in_two_processes_has_the_same_digest(
     elsewhere: dict[str, str | None],
 ) -> None:

@@ -171,6 +171,7 @@ def test_tables_of_all_libraries_are_the_same_json(columns: dict[str, list[Any]]
         assert repr(encode_output("data.frame", table)) == expected
 
 
+@pytest.mark.process
 def test_polars_needs_no_other_library() -> None:
     code = (
         "import sys, polars\n"

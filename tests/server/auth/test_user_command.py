@@ -19,6 +19,8 @@ from jupyter_mlsvc_server.auth.tokens import TokenManager
 from jupyter_mlsvc_server.storage.database import Database
 from tests.clocks import ManualClock
 
+pytestmark = pytest.mark.process
+
 PASSWORD = "correct horse"
 COMMAND = [
     sys.executable,

@@ -13,6 +13,8 @@ import pytest
 
 from .notebooks_to_restore import NOTEBOOKS
 
+pytestmark = pytest.mark.process
+
 ORDERS = 4
 """In so many orders the names of a notebook stand; the first one is that of its definitions."""
 

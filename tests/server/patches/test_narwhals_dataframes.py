@@ -75,6 +75,7 @@ def run(folder: Path, *arguments: str) -> Any:
     return json.loads(subprocess.check_output([sys.executable, str(program), *arguments]))
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("order", ["early", "late"])
 def test_every_answer_is_narwhals_own(tmp_path: Path, order: str) -> None:
     out = run(tmp_path, order)
@@ -86,12 +87,14 @@ def test_every_answer_is_narwhals_own(tmp_path: Path, order: str) -> None:
     assert True in out["answers"][1]
 
 
+@pytest.mark.process
 def test_an_estimator_does_not_look_for_frames_in_lists_and_arrays(tmp_path: Path) -> None:
     out = run(tmp_path, "early")
     assert out["predicted"] == [[1], [0]]
     assert out["calls"] == []
 
 
+@pytest.mark.process
 def test_with_a_plugin_narwhals_is_asked_about_everything(tmp_path: Path) -> None:
     info = tmp_path / "narwhals_arrays-1.0.dist-info"
     info.mkdir()

@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+pytestmark = pytest.mark.process
+
 _START = """
 import json, sys
 from jupyter_mlsvc_server.patches import sklearn_1d

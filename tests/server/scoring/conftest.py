@@ -24,6 +24,13 @@ from tests.server.scoring.serving import (
 )
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what uses an engine: it starts a forkserver."""
+    for item in items:
+        if isinstance(item, pytest.Function) and {"engine", "make_engine"} & {*item.fixturenames}:
+            item.add_marker(pytest.mark.process)
+
+
 @pytest.fixture(scope="session")
 def snapshots(tmp_path_factory: pytest.TempPathFactory) -> Snapshots:
     return Snapshots(tmp_path_factory.mktemp("snapshots"))

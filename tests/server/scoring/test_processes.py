@@ -8,7 +8,6 @@ import os
 import signal
 import sys
 import textwrap
-import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -19,6 +18,8 @@ from jupyter_mlsvc_server.errors import MlsvcServerError
 from jupyter_mlsvc_server.scoring.definition import ServiceDefinition
 from jupyter_mlsvc_server.scoring.local import LocalEngine
 from tests.server.scoring.serving import Service, define, no_definition, serve_by
+
+pytestmark = pytest.mark.process
 
 MakeEngine = Callable[..., Awaitable[LocalEngine]]
 
@@ -51,9 +52,7 @@ async def test_stop_leaves_no_process_file_or_descriptor(tmp_path: Path) -> None
     await asyncio.sleep(0.1)
     ours = [process for process in below(os.getpid()) if process.pid not in before_processes]
     assert len(ours) >= 4
-    began = time.monotonic()
     await engine.stop()
-    assert time.monotonic() - began < 30
     with pytest.raises(MlsvcServerError):
         await running
     assert not alive(ours, 1)

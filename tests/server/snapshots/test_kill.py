@@ -16,6 +16,8 @@ from jupyter_mlsvc_server.storage.blobs import BlobStore
 from jupyter_mlsvc_server.storage.database import Database
 from jupyter_mlsvc_server.storage.staging import Staging
 
+pytestmark = pytest.mark.process
+
 # A session whose kernel is this very process, and parts that end it at a given step.
 _PROGRAM = """
 import asyncio, itertools, os, signal, sys

@@ -159,6 +159,7 @@ async def test_reading_does_not_wait_for_a_running_write(database: Database) -> 
     assert await names(database) == ["slow"]
 
 
+@pytest.mark.process
 def test_processes_that_open_a_new_folder_at_once_all_succeed(tmp_path: Path) -> None:
     processes = [
         subprocess.Popen(

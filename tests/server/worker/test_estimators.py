@@ -108,6 +108,7 @@ def all_fitted() -> Iterator[tuple[str, Any]]:
         yield name, estimator
 
 
+@pytest.mark.process
 def test_what_is_said_of_the_estimators_of_scikit_learn_is_so() -> None:
     rows = IRIS.data.iloc[::30]
     looked_at = set[str]()

@@ -475,6 +475,7 @@ MODELS: dict[str, tuple[Callable[[], Any], Any]] = {
 }
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("name", MODELS)
 def test_answers_are_those_of_one_request_after_the_other(enter: Enter, name: str) -> None:
     make, strategy = MODELS[name]

@@ -27,7 +27,10 @@ from jupyter_mlsvc_server.worker.model import NotAModel
 from jupyter_mlsvc_server.worker.onnx_model import OnnxModel
 
 # A template forks while it has one thread; the process of the tests may have more.
-pytestmark = pytest.mark.filterwarnings("ignore:This process .* is multi-threaded")
+pytestmark = [
+    pytest.mark.process,
+    pytest.mark.filterwarnings("ignore:This process .* is multi-threaded"),
+]
 
 IRIS = load_iris()
 ROWS = IRIS.data.astype(numpy.float32)
