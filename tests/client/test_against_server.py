@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -157,11 +156,9 @@ def test_cancelling_stops_the_code_and_keeps_the_session(session: Session) -> No
 
     thread = threading.Thread(target=cancel)
     thread.start()
-    at = time.monotonic()
     with pytest.raises(RemoteExecutionError, match="KeyboardInterrupt"):
         session.run("import time\nprint('on', flush=True)\ntime.sleep(60)", on_event=on_event)
     thread.join()
-    assert time.monotonic() - at < 30
     assert session.execute("x = 1", outputs=["x"]).outputs == {"x": 1}
 
 

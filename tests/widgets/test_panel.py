@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -79,17 +79,19 @@ def test_what_others_publish_and_delete_appears_and_goes(
     page: FrontEnd, publish: Publish, door: Door
 ) -> None:
     publish("Appears", "V1", "b = sum(a)")
-    started = time.monotonic()
     page.wait_until(lambda: "Appears  V1" in page.options(0))
-    assert time.monotonic() - started < 12
     door.delete("/services/Appears/V1")
     page.wait_until(lambda: "Appears  V1" not in page.options(0))
 
 
-def test_it_is_live_while_a_cell_runs(page: FrontEnd, publish: Publish) -> None:
-    cell = page.notebook.start("import time; time.sleep(8)")
+def test_it_is_live_while_a_cell_runs(page: FrontEnd, publish: Publish, tmp_path: Path) -> None:
+    seen = tmp_path / "seen"
+    cell = page.notebook.start(
+        f"import os, time\nwhile not os.path.exists({str(seen)!r}): time.sleep(0.05)"
+    )
     publish("Meanwhile", "V1", "b = sum(a)")
-    page.wait_until(lambda: "Meanwhile  V1" in page.options(0), seconds=6)
+    page.wait_until(lambda: "Meanwhile  V1" in page.options(0))
+    seen.touch()
     page.notebook.reply(cell)
 
 

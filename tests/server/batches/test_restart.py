@@ -95,9 +95,7 @@ def test_a_stopped_server_keeps_what_is_finished_and_goes_on(tmp_path: Path) -> 
         door.post("/services/slow/1", json=DEFINITION)
         path = start(door, [{"x": 1, "wait": 0}] * 10 + [{"x": 1, "wait": 0.2}] * 10)
         wait_for(door, path, 10)
-        stopping = time.monotonic()
         server.stop()
-        assert time.monotonic() - stopping < 15
     with server_in(tmp_path) as server:
         door = sign_in(server.public_url, "admin", PASSWORD)
         assert door.get(path).json()["completedItemCount"] >= 10

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from typing import Any
 
 import pytest
@@ -14,6 +13,7 @@ from jupyter_mlsvc_server.auth.principal import Principal, Role
 from jupyter_mlsvc_server.events.errors import TooManyPolls, TooManyWaiters
 from jupyter_mlsvc_server.events.hub import KEPT, Cursor, EventHub, Waiter
 from jupyter_mlsvc_server.events.record import Change, EventAction, Kind
+from tests.waiting import until
 
 ANN = Principal("ann", Role.OWNER)
 BEN = Principal("ben", Role.READER)
@@ -34,6 +34,13 @@ async def ask(
     return await hub.events_after(Waiter(by), cursor, seconds)
 
 
+async def start_to_wait(hub: EventHub, *, by: Principal = ANN) -> asyncio.Task[EventList]:
+    """Ask for what comes next, and return as soon as that waits."""
+    waiting = asyncio.create_task(ask(hub, hub._last, by=by, seconds=600))
+    await until(lambda: len(hub._waiters) == 1)
+    return waiting
+
+
 async def test_call_without_a_cursor_is_answered_at_once() -> None:
     hub = a_hub()
     hub.publish_event(a_change())
@@ -52,8 +59,7 @@ async def test_events_after_a_cursor_are_returned_at_once_and_in_order() -> None
 
 async def test_waiting_call_is_answered_with_the_next_event() -> None:
     hub = a_hub()
-    waiting = asyncio.create_task(ask(hub, 0, seconds=60))
-    await asyncio.sleep(0.01)
+    waiting = await start_to_wait(hub)
     hub.publish_event(a_change(name="Iris"))
     answer = await asyncio.wait_for(waiting, 30)
     assert [each.name for each in answer.events] == ["Iris"]
@@ -61,20 +67,19 @@ async def test_waiting_call_is_answered_with_the_next_event() -> None:
 
 async def test_a_wait_in_which_nothing_happens_ends_with_nothing() -> None:
     hub = a_hub()
-    began = time.monotonic()
-    answer = await ask(hub, 0, seconds=0.1)
+    waiting = asyncio.create_task(ask(hub, 0, seconds=0.1))
+    await until(lambda: hub._waiters)
+    answer = await asyncio.wait_for(waiting, 30)
     assert (answer.events, answer.is_reset) == ([], False)
-    assert 0.09 < time.monotonic() - began < 30
 
 
 @pytest.mark.parametrize("kind", [Kind.SESSION, Kind.SNAPSHOT, Kind.BATCH])
 async def test_others_neither_hear_of_a_persons_things_nor_wake_for_them(kind: Kind) -> None:
     hub = a_hub()
-    ben = asyncio.create_task(ask(hub, 0, by=BEN, seconds=60))
-    await asyncio.sleep(0.01)
+    ben = await start_to_wait(hub, by=BEN)
+    (waiter,) = hub._waiters
     hub.publish_event(a_change(kind, id="1"))
-    await asyncio.sleep(0.01)
-    assert not ben.done()
+    assert not waiter._woken.done()
     hub.publish_event(a_change(Kind.SERVICE, name="Iris"))
     answer = await asyncio.wait_for(ben, 30)
     assert [each.kind for each in answer.events] == ["service"]
@@ -101,8 +106,7 @@ async def test_the_oldest_event_that_is_kept_can_be_read() -> None:
 
 async def test_a_person_waits_in_so_many_places_and_gets_room_back() -> None:
     hub = a_hub(max_waiting_per_user=1)
-    first = asyncio.create_task(ask(hub, 0, seconds=60))
-    await asyncio.sleep(0.01)
+    first = await start_to_wait(hub)
     with pytest.raises(TooManyPolls):
         await ask(hub, 0, seconds=60)
     assert (await ask(hub, 0)).events == [], "who does not wait needs no room"
@@ -113,8 +117,7 @@ async def test_a_person_waits_in_so_many_places_and_gets_room_back() -> None:
 
 async def test_all_people_together_wait_in_so_many_places() -> None:
     hub = a_hub(max_waiting=1)
-    first = asyncio.create_task(ask(hub, 0, seconds=60))
-    await asyncio.sleep(0.01)
+    first = await start_to_wait(hub)
     with pytest.raises(TooManyWaiters):
         await ask(hub, 0, by=BEN, seconds=60)
     await hub.stop()
@@ -123,8 +126,7 @@ async def test_all_people_together_wait_in_so_many_places() -> None:
 
 async def test_a_hub_that_stops_answers_those_who_wait_and_those_who_come() -> None:
     hub = a_hub()
-    waiting = asyncio.create_task(ask(hub, 0, seconds=60))
-    await asyncio.sleep(0.01)
+    waiting = await start_to_wait(hub)
     await hub.stop()
     assert (await asyncio.wait_for(waiting, 30)).is_reset is False
     assert (await asyncio.wait_for(ask(hub, 0, seconds=60), 30)).events == []

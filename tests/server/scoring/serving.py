@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import itertools
 import re
@@ -35,6 +36,9 @@ iris = datasets.load_iris()
 clf = svm.SVC().fit(iris.data, iris.target)
 names = {0: 'I. setosa', 1: 'I. versicolor', 2: 'I. virginica'}
 """
+UNTIL_OPEN = "import os, time\nwhile not os.path.exists(door): time.sleep(0.01)\ny = 1"
+"""Code of a service that runs until a file is there, whose path is its input ``door``."""
+
 IRIS_CODE = "iris_species = [names[x] for x in clf.predict(flower_data)]"
 
 
@@ -222,6 +226,13 @@ async def serve_by(engine: LocalEngine, code: str, *args: Any, **kwargs: Any) ->
     definition = define(code, *args, **kwargs)
     await engine.put(definition)
     return Service(engine, definition.key)
+
+
+async def until_queued(engine: LocalEngine, service: Service, count: int) -> None:
+    """Wait until so many requests wait for a worker."""
+    async with asyncio.timeout(60):
+        while (await engine.figures(*service.key)).waiting != count:  # noqa: ASYNC110  # nobody tells
+            await asyncio.sleep(0.01)
 
 
 def _text(value: bytes) -> bytes:

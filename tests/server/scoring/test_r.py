@@ -415,7 +415,7 @@ async def test_no_process_in_r_outlives_what_is_killed(
     assert template is not None
     os.kill({"worker": worker, "template": template, "R": base}[victim].pid, signal.SIGKILL)
     with pytest.raises(MlsvcServerError):
-        await asyncio.wait_for(running, 10)
+        await asyncio.wait_for(running, 60)
     await until(lambda: not any(is_alive(each) for each in before))
 
 

@@ -6,13 +6,21 @@ import asyncio
 import os
 import signal
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 
 import pytest
 
 from jupyter_mlsvc_server.errors import MlsvcServerError, NotFound
 from jupyter_mlsvc_server.scoring.definition import PoolSize, ServiceDefinition
 from jupyter_mlsvc_server.scoring.local import LocalEngine
-from tests.server.scoring.serving import Service, Snapshots, define, serve_by
+from tests.server.scoring.serving import (
+    UNTIL_OPEN,
+    Service,
+    Snapshots,
+    define,
+    serve_by,
+    until_queued,
+)
 
 MakeEngine = Callable[..., Awaitable[LocalEngine]]
 
@@ -65,15 +73,19 @@ async def test_a_new_revision_takes_over_under_load_without_a_failed_request(
     await until(lambda: has_let_go(engine))
 
 
-async def test_a_request_in_flight_finishes_on_the_old_revision(make_engine: MakeEngine) -> None:
+async def test_a_request_in_flight_finishes_on_the_old_revision(
+    make_engine: MakeEngine, tmp_path: Path
+) -> None:
     engine = await make_engine(workers_max=1)
-    service = await serve_by(engine, "import time; time.sleep(0.5); y = 'old'", revision="0")
-    calls = [asyncio.create_task(service.outputs()) for _ in range(2)]
-    await asyncio.sleep(0.1)
+    door = tmp_path / "door"
+    service = await serve_by(engine, UNTIL_OPEN, inputs="door:character", revision="0")
+    calls = [asyncio.create_task(service.outputs(door=str(door))) for _ in range(2)]
+    await until_queued(engine, service, 1)
     await engine.put(define("y = 'new'", revision="1"))
     assert await service.outputs() == {"y": "new"}
     assert not calls[0].done()
-    assert await asyncio.gather(*calls) == [{"y": "old"}] * 2
+    door.touch()
+    assert await asyncio.gather(*calls) == [{"y": 1}] * 2
 
 
 async def test_a_request_that_ends_its_worker_is_told_on_the_old_revision(
@@ -94,15 +106,19 @@ async def test_a_request_that_ends_its_worker_is_told_on_the_old_revision(
     await until(lambda: has_let_go(engine))
 
 
-async def test_a_removed_version_is_gone_and_what_runs_finishes(make_engine: MakeEngine) -> None:
+async def test_a_removed_version_is_gone_and_what_runs_finishes(
+    make_engine: MakeEngine, tmp_path: Path
+) -> None:
     engine = await make_engine(workers_max=1)
-    service = await serve_by(engine, "import time; time.sleep(0.3); y = 1")
-    call = asyncio.create_task(service.outputs())
-    await asyncio.sleep(0.1)
+    door = tmp_path / "door"
+    service = await serve_by(engine, UNTIL_OPEN, inputs="door:character")
+    calls = [asyncio.create_task(service.outputs(door=str(door))) for _ in range(2)]
+    await until_queued(engine, service, 1)
     await engine.remove("Test", "V1.0")
     with pytest.raises(NotFound):
         await service.call()
-    assert await call == {"y": 1}
+    door.touch()
+    assert await asyncio.gather(*calls) == [{"y": 1}] * 2
     await engine.remove("Test", "V1.0")
     assert await counts(engine, services=0)
 
@@ -195,17 +211,21 @@ async def test_a_pool_of_its_own_size_starts_at_once_and_grows_to_its_maximum(
     assert len({outputs["y"] for outputs in pids}) == 3
 
 
-async def test_a_smaller_pool_lets_those_that_work_finish(make_engine: MakeEngine) -> None:
+async def test_a_smaller_pool_lets_those_that_work_finish(
+    make_engine: MakeEngine, tmp_path: Path
+) -> None:
     engine = await make_engine(workers_max=2, idle_seconds=60)
-    service = await serve_by(engine, "import time; time.sleep(0.5); y = 1")
+    door = tmp_path / "door"
+    service = await serve_by(engine, UNTIL_OPEN, inputs="door:character")
     engine.resize(*service.key, PoolSize(3, 3))
     await until(lambda: engine.has_size(*service.key, PoolSize(3, 3)))
-    calls = [asyncio.create_task(service.outputs()) for _ in range(3)]
-    await asyncio.sleep(0.1)
+    calls = [asyncio.create_task(service.outputs(door=str(door))) for _ in range(4)]
+    await until_queued(engine, service, 1)
     engine.resize(*service.key, PoolSize(1, 1))
     await asyncio.sleep(0.1)
     assert await lacks(engine, service, PoolSize(1, 1)), "three are still at work"
-    assert await asyncio.gather(*calls) == [{"y": 1}] * 3
+    door.touch()
+    assert await asyncio.gather(*calls) == [{"y": 1}] * 4
     await until(lambda: counts(engine, workers=1))
     assert await engine.has_size(*service.key, PoolSize(1, 1))
 

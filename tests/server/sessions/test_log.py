@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from jupyter_mlsvc_server.sessions.log import ConsoleText, EventLog, to_json
+from tests.waiting import until
 
 
 def text(content: str) -> dict[str, Any]:
@@ -61,7 +62,7 @@ async def test_several_followers_get_everything_whenever_they_come() -> None:
 async def test_a_follower_that_leaves_is_forgotten() -> None:
     log = EventLog(1000)
     follower = asyncio.create_task(events(log))
-    await asyncio.sleep(0.01)
+    await until(lambda: log._followers)
     follower.cancel()
     await asyncio.gather(follower, return_exceptions=True)
     assert not log._followers

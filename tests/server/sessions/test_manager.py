@@ -78,9 +78,9 @@ async def test_a_warm_kernel_makes_a_session_at_once(
     manager: SessionManager, ann: Principal
 ) -> None:
     await until(lambda: manager.shells("Python")["warm"] == 1)
-    asked = time.time()
+    (kernel,) = manager._warm._shelf("Python")._ready
     session = await manager.create(ann, PLAIN)
-    assert psutil.Process(session.process_id).create_time() < asked
+    assert session.process_id == kernel.process_id
     assert (await session.execute(request_of("x = 1"))).success
     await manager.close(ann, session.id)
     # Another one is warmed up for the next.
@@ -383,10 +383,8 @@ async def test_a_kernel_that_cannot_start_is_an_error_and_leaves_nothing(
     )
     await manager.start()
     try:
-        started = time.monotonic()
         with pytest.raises(KernelDidNotStart):
             await manager.create(ann, PLAIN)
-        assert time.monotonic() - started < 20
         assert await manager.list(ann) == []
         assert folders(tmp_path, "run-*/*-*") == []
     finally:
@@ -431,7 +429,7 @@ async def test_a_killed_server_leaves_no_kernel_and_the_next_one_sweeps_its_fold
 
     server.kill()
     await server.wait()
-    await until(lambda: not kernel.is_running() or kernel.status() == psutil.STATUS_ZOMBIE, 10)
+    await until(lambda: not kernel.is_running() or kernel.status() == psutil.STATUS_ZOMBIE)
     await other.start()
     await other.stop()
     assert not run.exists()

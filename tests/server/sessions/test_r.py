@@ -7,7 +7,6 @@ import os
 import re
 import signal
 import sys
-import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -152,8 +151,8 @@ async def test_cancelling_stops_the_code_and_keeps_the_session(
     session: Session, run: Run, code: str
 ) -> None:
     assert (await run("kept <- 5")).success
-    execution = session.begin(request_of(code))
-    await asyncio.sleep(0.3)
+    execution = session.begin(request_of(f"cat('started\\n')\n{code}"))
+    await until(lambda: "started" in session.console_output())
     assert await session.cancel(execution.id)
     if not code.startswith("system"):  # R goes on after an interrupted command, as at its prompt
         assert (await execution.response()).error_message.startswith("KeyboardInterrupt")
@@ -482,10 +481,10 @@ async def test_a_warm_kernel_of_r_makes_a_session_at_once(tmp_path: Path, ann: P
     manager = make_manager(tmp_path, WarmKernels={"warm_kernels": 0, "warm_r_kernels": 1})
     await manager.start()
     try:
-        await until(lambda: manager.shells("R")["warm"], 30)
-        asked = time.time()
+        await until(lambda: manager.shells("R")["warm"])
+        (kernel,) = manager._warm._shelf("R")._ready
         session = await manager.create(ann, R)
-        assert psutil.Process(session.process_id).create_time() < asked
+        assert session.process_id == kernel.process_id
         assert (await session.execute(request_of("1"))).console_output == "[1] 1\n"
     finally:
         await manager.stop()
