@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 import sys
 from collections.abc import Iterator
@@ -38,6 +39,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Guard what runs with that option."""
     if config.getoption(OPTION):
+        # Where it is not given the number of cores, joblib asks a program for it.
+        os.environ.setdefault("LOKY_MAX_CPU_COUNT", "1")
         guard = ProcessGuard()
         sys.addaudithook(guard)
         config.pluginmanager.register(guard)
