@@ -18,8 +18,10 @@ from jupyter_mlsvc.client.services import Services
 from jupyter_mlsvc.errors import BadRequest, ConnectionFailed
 from jupyter_mlsvc.widgets.forms import CallForm, InvalidFields
 from jupyter_mlsvc.wire.models import ParameterDefinition, WebService, WebServiceResult
+from jupyter_mlsvc.wire.names import ServiceName, Version
 from jupyter_mlsvc.wire.values import input_decoder
 from jupyter_mlsvc_server.formats.protocol import Service as ServedService
+from jupyter_mlsvc_server.formats.service_spec import ServiceSpec
 from jupyter_mlsvc_server.worker.codec import ServiceCodec
 from jupyter_mlsvc_server.worker.invalid_input import InvalidInput
 
@@ -158,12 +160,9 @@ def refusal(body: bytes, **types: str) -> BadRequest:
     """What the server says of a request that does not fit inputs of these types."""
     inputs = tuple(ParameterDefinition(name=name, type=kind) for name, kind in types.items())
     served = ServedService(
-        label="Iris/V1.0",
-        code="",
-        init_code="",
-        inputs=inputs,
-        outputs=(),
-        output_files=(),
+        spec=ServiceSpec(
+            name=ServiceName("Iris"), version=Version("V1.0"), revision_id="r1", inputs=inputs
+        ),
         manifest=None,
         blobs=None,
         work="",

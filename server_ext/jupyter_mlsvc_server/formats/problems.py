@@ -44,7 +44,7 @@ def refuse_missing(service: Service, lost: Mapping[str, str], names: Collection[
         else row
         for row in service.manifest.workspace.objects
     ]
-    given = {parameter.name for parameter in service.inputs}
+    given = {parameter.name for parameter in service.spec.inputs}
     missing = missing_behind(names, (row for row in rows if row.name not in given))
     if missing:
         reasons = "\n".join(f"- {name} ({row.type}): {row.reason}" for name, row in missing.items())

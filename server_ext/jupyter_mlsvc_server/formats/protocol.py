@@ -18,8 +18,8 @@ from typing import Any, Final, Generic, Literal, TypeVar
 
 import msgspec
 
-from jupyter_mlsvc.wire.models import Isolation, ParameterDefinition
 from jupyter_mlsvc_server.formats.manifest import Manifest
+from jupyter_mlsvc_server.formats.service_spec import ServiceSpec
 
 # --- control links: from the server ----------------------------------------------------------
 
@@ -40,24 +40,18 @@ class ForkserverOptions(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Service(msgspec.Struct, frozen=True, kw_only=True):
-    """All that a template needs to know of a service version.
+    """A service version on a machine: all that a template needs to know.
 
     Attributes
     ----------
-    label : str
-        Such as ``Iris/V1.0``; the file name of its code in tracebacks.
+    spec : ServiceSpec
+        What was published.
     manifest, blobs
         Content of its snapshot and the folder of the blobs; None without a snapshot.
     work : str
         An existing empty folder for working directories.
-    runtime_type : str
-        Language of the code, as in the contract.
     r_command : str
         The program that runs code in R.
-    setup_code : str
-        Runs once in each worker.
-    isolation : str
-        What a request may see of those before it.
     memory_limit, console_limit, answer_limit : int
         Bytes that a worker may allocate on top of the snapshot (0: any number); characters of
         console output of a request that are kept; bytes of an answer (0: as many as can be sent).
@@ -65,12 +59,7 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
         Whether bodies that are no strict JSON are read leniently.
     """
 
-    label: str
-    code: str
-    init_code: str
-    inputs: tuple[ParameterDefinition, ...]
-    outputs: tuple[ParameterDefinition, ...]
-    output_files: tuple[str, ...]
+    spec: ServiceSpec
     manifest: Manifest | None
     blobs: str | None
     work: str
@@ -78,10 +67,7 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
     console_limit: int
     answer_limit: int = 0
     lenient_json: bool = True
-    runtime_type: str = "Python"
     r_command: str = "R"
-    setup_code: str = ""
-    isolation: Isolation = "worker"
 
 
 class Prepare(msgspec.Struct, frozen=True, tag=True):

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
-from jupyter_mlsvc_server.formats.protocol import Line, Service
+from jupyter_mlsvc_server.formats.protocol import Line
+from jupyter_mlsvc_server.formats.service_spec import ServiceSpec
 
 SETTING_UP: Final = "setting up"
 RUNNING: Final = "running"
@@ -19,13 +20,9 @@ def trace_path(work: Path, pid: int) -> Path:
     return work / f"trial-{pid}"
 
 
-def sources(service: Service) -> dict[str, tuple[str, str]]:
+def sources(spec: ServiceSpec) -> dict[str, tuple[str, str]]:
     """Give part and source of what was published, by the file names in tracebacks."""
-    return {
-        f"<{service.label}>": ("code", service.code),
-        f"<{service.label} initCode>": ("initCode", service.init_code),
-        f"<{service.label} setupCode>": ("setupCode", service.setup_code),
-    }
+    return {spec.file_name(part): (part, source) for part, source in spec.parts.items()}
 
 
 def line_of(part: str, source: str, number: int) -> Line:

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
-from jupyter_mlsvc.wire.models import Isolation, ParameterDefinition
 from jupyter_mlsvc_server.formats.manifest import Manifest
+from jupyter_mlsvc_server.formats.service_spec import ServiceSpec
 
 
 class Content(Protocol):
@@ -46,47 +46,23 @@ class PoolSize:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServiceDefinition:
-    """A revision of a service version.
+    """A service version with what it takes to run it.
 
     Attributes
     ----------
-    name, version : str
-        Which service.
-    revision_id : str
-        Changes with every change of the others.
-    runtime_type : str
-        ``Python``, ``R`` or ``Realtime``.
-    code, init_code : str
-        What runs for each request, ``init_code`` first.
-    inputs, outputs : tuple of ParameterDefinition
-        Names and types.
-    output_files : tuple of str
-        Files of the working directory that are answered.
+    spec : ServiceSpec
+        What was published.
     content : Content or None
         The snapshot's content; None without a snapshot.
     pool : PoolSize or None
         Size of its dedicated pool; None for the usual size.
-    setup_code : str or None
-        What runs once in each worker, before its first request.
-    isolation : str
-        What a request may see of those before it.
     """
 
-    name: str
-    version: str
-    revision_id: str
-    runtime_type: str
-    code: str
-    init_code: str | None
-    inputs: tuple[ParameterDefinition, ...]
-    outputs: tuple[ParameterDefinition, ...]
-    output_files: tuple[str, ...]
+    spec: ServiceSpec
     content: Content | None
     pool: PoolSize | None = None
-    setup_code: str | None = None
-    isolation: Isolation = "worker"
 
     @property
     def key(self) -> DefinitionKey:
         """Name and version."""
-        return DefinitionKey(self.name, self.version)
+        return DefinitionKey(self.spec.name, self.spec.version)

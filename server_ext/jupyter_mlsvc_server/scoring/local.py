@@ -16,6 +16,7 @@ from weakref import WeakValueDictionary
 import psutil
 
 from jupyter_mlsvc_server.errors import MlsvcServerError
+from jupyter_mlsvc_server.formats.service_spec import Part
 from jupyter_mlsvc_server.scoring.definition import DefinitionKey, PoolSize, ServiceDefinition
 from jupyter_mlsvc_server.scoring.engine import Answered, Definitions, Outcome, ScoringAnswer
 from jupyter_mlsvc_server.scoring.errors import ServiceUnavailable
@@ -36,6 +37,9 @@ _CHECKED_SECONDS: Final = 60.0
 """How long a checked definition is kept ready to be served."""
 
 _PROCESSES_END: Final = "Its processes end as soon as they are started."
+
+_EARLY: Final[tuple[Part, ...]] = ("setupCode", "initCode")
+"""What runs before the code of a service."""
 
 _STOPPING: Final = "The server is stopping."
 
@@ -129,8 +133,8 @@ class LocalEngine(ScoringSettings):
                 if isinstance(error, LinkLost):
                     raise ServiceUnavailable(definition.key, _PROCESSES_END) from None
                 raise
-        await self._drop_checked(definition.revision_id)
-        self._checked[definition.revision_id] = (self._now() + _CHECKED_SECONDS, template)
+        await self._drop_checked(definition.spec.revision_id)
+        self._checked[definition.spec.revision_id] = (self._now() + _CHECKED_SECONDS, template)
         return outcome
 
     async def put(self, definition: ServiceDefinition) -> None:
@@ -138,7 +142,7 @@ class LocalEngine(ScoringSettings):
         key = definition.key
         self._note_kept(key, definition.pool)
         async with self._lock(key):
-            _, template = self._checked.pop(definition.revision_id, (0.0, None))
+            _, template = self._checked.pop(definition.spec.revision_id, (0.0, None))
             self._failures.pop(key, None)
             new = await self._pool(definition, template)
             old = self._pools.get(key)
@@ -535,7 +539,7 @@ class LocalEngine(ScoringSettings):
 
 def _has_early_code(definition: ServiceDefinition) -> bool:
     """Whether code runs before the code of a service."""
-    return any((code or "").strip() for code in (definition.setup_code, definition.init_code))
+    return any(definition.spec.parts[part].strip() for part in _EARLY)
 
 
 def _memory(pid: int) -> int:

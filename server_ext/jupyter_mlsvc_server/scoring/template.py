@@ -53,8 +53,8 @@ class Template:
 
     def __init__(self, definition: ServiceDefinition, work: Path) -> None:
         self.key: DefinitionKey = definition.key
-        self.revision_id = definition.revision_id
-        self.runtime_type = definition.runtime_type
+        self.revision_id = definition.spec.revision_id
+        self.runtime_type = definition.spec.runtime_type
         self.link_lost: Callable[[], None] = lambda: None
         """Called when the process is gone."""
         self.child_ended: Callable[[int], None] = lambda _pid: None
@@ -147,7 +147,7 @@ class Template:
             trace = await asyncio.to_thread(_taken, trace_path(self._work, pid))
         if report is not None:
             return told(report, trial)
-        return told_of_end(self._service(settings), trial, trace, code, is_late=is_late)
+        return told_of_end(self._definition.spec, trial, trace, code, is_late=is_late)
 
     async def stop(self, *, at_once: bool = False, has_ended: bool = False) -> None:
         """End it and its workers."""
@@ -177,15 +177,9 @@ class Template:
         return self._pid
 
     def _service(self, settings: ScoringSettings) -> Service:
-        definition = self._definition
-        content = definition.content
+        content = self._definition.content
         return Service(
-            label=str(definition.key),
-            code=definition.code,
-            init_code=definition.init_code or "",
-            inputs=definition.inputs,
-            outputs=definition.outputs,
-            output_files=definition.output_files,
+            spec=self._definition.spec,
             manifest=None if content is None else content.manifest,
             blobs=None if content is None else str(content.blobs),
             work=str(self._work),
@@ -193,10 +187,7 @@ class Template:
             console_limit=settings.console_limit,
             answer_limit=settings.answer_limit,
             lenient_json=settings.lenient_json,
-            runtime_type=definition.runtime_type,
             r_command=settings.r_command,
-            setup_code=definition.setup_code or "",
-            isolation=definition.isolation,
         )
 
 

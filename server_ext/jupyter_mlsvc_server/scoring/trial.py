@@ -14,12 +14,12 @@ from jupyter_mlsvc.wire.problem import Problem
 from jupyter_mlsvc_server.formats.protocol import (
     Kind,
     Line,
-    Service,
     Trial,
     TrialReport,
     pack,
     unpack_length,
 )
+from jupyter_mlsvc_server.formats.service_spec import ServiceSpec
 from jupyter_mlsvc_server.formats.trial import RUNNING, line_of, sources
 from jupyter_mlsvc_server.scoring.errors import UnservableCode, ending
 
@@ -108,7 +108,7 @@ def told(report: TrialReport, trial: Trial) -> TrialOutcome:
 
 
 def told_of_end(
-    service: Service, trial: Trial, trace: str, code: int | None, *, is_late: bool
+    spec: ServiceSpec, trial: Trial, trace: str, code: int | None, *, is_late: bool
 ) -> TrialOutcome:
     """Put into words that the process has ended, or had to be ended.
 
@@ -124,14 +124,14 @@ def told_of_end(
         message = f"{what} ran for more than {seconds:g} s and was stopped"
     else:
         message = f"{what} ended the process that it ran in ({ending(code)})"
-    message = _with_line(message, _last_line(service, trace))
+    message = _with_line(message, _last_line(spec, trace))
     if not is_set_up:
         raise UnservableCode(message)
     return TrialOutcome(problem=message)
 
 
-def _last_line(service: Service, trace: str) -> Line | None:
-    known = sources(service)
+def _last_line(spec: ServiceSpec, trace: str) -> Line | None:
+    known = sources(spec)
     for found in _FRAME.finditer(trace):
         if found["file"] in known:
             return line_of(*known[found["file"]], int(found["line"]))

@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Any
 from weakref import WeakValueDictionary
 
+import msgspec
 from traitlets import Enum
 from traitlets.config import LoggingConfigurable
 
@@ -21,10 +22,18 @@ from jupyter_mlsvc.wire.suggestions import MAX_NAMES
 from jupyter_mlsvc_server.auth.policy import Action, may, require
 from jupyter_mlsvc_server.auth.principal import Principal
 from jupyter_mlsvc_server.events.record import EventAction, PublishEvent, drop_event
-from jupyter_mlsvc_server.formats.realtime import CODE, RUNTIME
+from jupyter_mlsvc_server.formats.realtime import RUNTIME
+from jupyter_mlsvc_server.formats.service_spec import ServiceSpec
 from jupyter_mlsvc_server.scoring.definition import ServiceDefinition
 from jupyter_mlsvc_server.scoring.engine import ScoringEngine
 from jupyter_mlsvc_server.services import realtime
+from jupyter_mlsvc_server.services.bodies import (
+    LANGUAGES,
+    RuntimeRule,
+    first_spec,
+    next_spec,
+    view,
+)
 from jupyter_mlsvc_server.services.errors import (
     ServiceExists,
     ServiceHasAnswered,
@@ -36,16 +45,10 @@ from jupyter_mlsvc_server.services.model_content import stream, workspace
 from jupyter_mlsvc_server.services.publish_check import CheckCall, judge, runs_alike, with_types
 from jupyter_mlsvc_server.services.realtime import RealtimeRequest
 from jupyter_mlsvc_server.services.record import (
-    Revision,
     ServiceKey,
     ServiceRecord,
     made_up_first,
-)
-from jupyter_mlsvc_server.services.request import (
-    LANGUAGES,
-    RuntimeRule,
-    first_revision,
-    next_revision,
+    new_revision_id,
 )
 from jupyter_mlsvc_server.services.store import ServiceStore
 from jupyter_mlsvc_server.snapshots.errors import SnapshotNotFound
@@ -105,11 +108,11 @@ class ServiceManager(LoggingConfigurable):
             The definition or its code cannot run; the message says why.
         """
         key = self._new_key(principal, name, version)
-        revision = first_revision(request, RuntimeRule(default=self.default_runtime))
+        spec = first_spec(key, request, RuntimeRule(default=self.default_runtime))
         async with self._changing(key):
             old = await self._require_free(principal, key, may_replace=bool(request.replace))
-            revision = await self._with_content(principal, revision)
-            return await self._insert(principal, key, revision, request.check or None, old)
+            spec = await self._with_content(principal, spec)
+            return await self._insert(principal, spec, request.check or None, old)
 
     async def publish_realtime(
         self, principal: Principal, name: str, version: str | None, request: RealtimeRequest
@@ -124,11 +127,11 @@ class ServiceManager(LoggingConfigurable):
             There is no model, or none that can be served; the message says why.
         """
         key = self._new_key(principal, name, version)
-        revision = realtime.first_revision(request)
+        spec = realtime.first_spec(key, request)
         async with self._changing(key):
             old = await self._require_free(principal, key, may_replace=request.replace)
-            revision = await self._with_model(revision, request)
-            return await self._insert(principal, key, revision, request.check or None, old)
+            spec = await self._with_model(spec, request)
+            return await self._insert(principal, spec, request.check or None, old)
 
     async def change(
         self,
@@ -150,10 +153,10 @@ class ServiceManager(LoggingConfigurable):
         async with self._changing(key):
             current = await self._found(key)
             self._require_change(principal, current)
-            revision = next_revision(current.revision, request)
-            if revision.snapshot_id != current.revision.snapshot_id:
-                revision = await self._with_content(principal, revision)
-            record = await self._replace(current, revision, request.check or None)
+            spec = next_spec(current.spec, request)
+            if spec.snapshot_id != current.spec.snapshot_id:
+                spec = await self._with_content(principal, spec)
+            record = await self._replace(current, spec, request.check or None)
         await self._snapshots.collect()
         self.log.info("changed %s/%s by=%s", *key, principal.name)
         return record
@@ -172,9 +175,9 @@ class ServiceManager(LoggingConfigurable):
         async with self._changing(key):
             current = await self._found(key)
             self._require_change(principal, current)
-            revision = realtime.next_revision(current.revision, request)
-            revision = await self._with_model(revision, request)
-            record = await self._replace(current, revision, request.check or None)
+            spec = realtime.next_spec(current.spec, request)
+            spec = await self._with_model(spec, request)
+            record = await self._replace(current, spec, request.check or None)
         await self._snapshots.collect()
         self.log.info("changed %s/%s by=%s", *key, principal.name)
         return record
@@ -237,10 +240,10 @@ class ServiceManager(LoggingConfigurable):
         ServiceNotFound
             There is no such version.
         """
-        revision = (await self._found(_key(name, version))).revision
-        if revision.runtime_type != RUNTIME or revision.content_id is None:
+        spec = (await self._found(_key(name, version))).spec
+        if spec.runtime_type != RUNTIME or spec.content_id is None:
             return None
-        content = await self._snapshots.content(revision.content_id)
+        content = await self._snapshots.content(spec.content_id)
         return await asyncio.to_thread(realtime.model_input, content)
 
     async def records(self, principal: Principal) -> Sequence[ServiceRecord]:
@@ -309,18 +312,15 @@ class ServiceManager(LoggingConfigurable):
     async def _insert(
         self,
         principal: Principal,
-        key: ServiceKey,
-        revision: Revision,
+        spec: ServiceSpec,
         check: models.PublishCheckRequest | None,
         old: ServiceRecord | None,
     ) -> ServiceRecord:
         """Try a new version, write it down, and serve it."""
         record = ServiceRecord(
-            key=key,
+            spec=spec,
             owner=principal.name,
             created_at=now_text(),
-            revision_id=str(uuid.uuid4()),
-            revision=revision,
             pool=None if old is None else old.pool,
         )
         record = await self._checked(record, check)
@@ -334,22 +334,20 @@ class ServiceManager(LoggingConfigurable):
         if old is not None:
             await self._snapshots.collect()
         self.log.info(
-            "published %s/%s owner=%s snapshot=%s", *key, record.owner, revision.snapshot_id
+            "published %s owner=%s snapshot=%s", spec.label, record.owner, spec.snapshot_id
         )
         return record
 
     async def _replace(
         self,
         current: ServiceRecord,
-        revision: Revision,
+        spec: ServiceSpec,
         check: models.PublishCheckRequest | None,
     ) -> ServiceRecord:
         """Try a new revision, write it down, and serve it."""
-        record = replace(current, revision_id=str(uuid.uuid4()), revision=revision)
-        record = await self._checked(record, check)
-        if check is None and runs_alike(current.revision, revision):
-            found = current.revision.publish_check
-            record = replace(record, revision=replace(record.revision, publish_check=found))
+        record = await self._checked(replace(current, spec=spec), check)
+        if check is None and runs_alike(current.spec, spec):
+            record = replace(record, publish_check=current.publish_check)
         await self._store.replace(record)
         await self._scoring.put(await self._define(record))
         self._publish_event(record.change(EventAction.CHANGED))
@@ -365,20 +363,18 @@ class ServiceManager(LoggingConfigurable):
         BadRequest
             It can't run, or failed.
         """
-        revision = record.revision
-        call = CheckCall.of(revision, check)
+        spec = record.spec
+        call = CheckCall.of(spec, check)
         if call.body is None:
-            revision = with_types(revision, {})
-        definition = await self._define(replace(record, revision=revision))
+            spec = with_types(spec, {})
+        definition = await self._define(replace(record, spec=spec))
         outcome = await self._scoring.check(definition, call.body)
         found = judge(outcome, call, check)
-        typed = with_types(revision, outcome.types)
-        return replace(
-            record,
-            revision=replace(typed, publish_check=found),
+        typed = with_types(spec, outcome.types)
+        if typed is not spec:
             # What was tried did not know the types yet; the next revision starts with them.
-            revision_id=record.revision_id if typed is revision else str(uuid.uuid4()),
-        )
+            typed = msgspec.structs.replace(typed, revision_id=new_revision_id())
+        return replace(record, spec=typed, publish_check=found)
 
     async def _found(self, key: ServiceKey) -> ServiceRecord:
         record = await self._store.find(key)
@@ -389,78 +385,40 @@ class ServiceManager(LoggingConfigurable):
             raise ServiceNotFound(*key, known=versions)
         raise ServiceNotFound(key.name, known=await self._store.names(MAX_NAMES))
 
-    async def _with_content(self, principal: Principal, revision: Revision) -> Revision:
-        if revision.snapshot_id is None:
-            return replace(revision, content_id=None)
-        snapshot = await self._snapshots.find(revision.snapshot_id)
+    async def _with_content(self, principal: Principal, spec: ServiceSpec) -> ServiceSpec:
+        if spec.snapshot_id is None:
+            return msgspec.structs.replace(spec, content_id=None)
+        snapshot = await self._snapshots.find(spec.snapshot_id)
         if snapshot is None:
-            raise SnapshotNotFound(revision.snapshot_id)
+            raise SnapshotNotFound(spec.snapshot_id)
         if snapshot.owner != principal.name:
-            raise SnapshotIsNotYours(revision.snapshot_id)
-        if snapshot.runtime_type != revision.runtime_type:
-            raise SnapshotOfOtherRuntime(snapshot.runtime_type, revision.runtime_type)
-        return replace(revision, content_id=snapshot.content_id)
+            raise SnapshotIsNotYours(spec.snapshot_id)
+        if snapshot.runtime_type != spec.runtime_type:
+            raise SnapshotOfOtherRuntime(snapshot.runtime_type, spec.runtime_type)
+        return msgspec.structs.replace(spec, content_id=snapshot.content_id)
 
-    async def _with_model(self, revision: Revision, request: RealtimeRequest) -> Revision:
+    async def _with_model(self, spec: ServiceSpec, request: RealtimeRequest) -> ServiceSpec:
         if request.model is None:
-            return revision
+            return spec
         model = request.mapped()
         content_id = await self._snapshots.add_content(
             RUNTIME, workspace(len(model)), stream(model), [request.model]
         )
         # The contract has a snapshot behind every realtime service; it is in nobody's list.
-        return replace(revision, snapshot_id=content_id, content_id=content_id)
+        return msgspec.structs.replace(spec, snapshot_id=content_id, content_id=content_id)
 
     async def _define(self, record: ServiceRecord) -> ServiceDefinition:
-        revision = record.revision
-        content_id = revision.content_id
-        return ServiceDefinition(
-            name=record.key.name,
-            version=record.key.version,
-            revision_id=record.revision_id,
-            runtime_type=revision.runtime_type,
-            code=CODE if revision.runtime_type == RUNTIME else revision.code,
-            init_code=revision.init_code,
-            inputs=revision.inputs,
-            outputs=revision.outputs,
-            output_files=revision.output_files,
-            content=None if content_id is None else await self._snapshots.content(content_id),
-            pool=record.pool,
-            setup_code=revision.setup_code,
-            isolation=revision.isolation,
-        )
+        content_id = record.spec.content_id
+        content = None if content_id is None else await self._snapshots.content(content_id)
+        return ServiceDefinition(spec=record.spec, content=content, pool=record.pool)
 
     def _view(self, record: ServiceRecord, principal: Principal) -> models.WebService:
-        revision = record.revision
-        view = models.WebService(
-            name=record.key.name,
-            version=record.key.version,
-            version_published_by=record.owner,
-            creation_time=record.created_at,
-            snapshot_id=revision.snapshot_id,
-            runtime_type=revision.runtime_type,
-            description=revision.description,
-            operation_id=revision.operation_id,
-            input_parameter_definitions=list(revision.inputs),
-            output_parameter_definitions=list(revision.outputs),
-            output_file_names=list(revision.output_files),
-            my_permission_on_service="read only",
-            never_answered=not self._has_answered(record),
+        return view(
+            record,
+            shows_code=may(principal, Action.SEE_CODE, record.owner),
+            may_be_changed=may(principal, Action.CHANGE_SERVICE, record.owner),
+            has_answered=self._has_answered(record),
         )
-        changes: dict[str, Any] = {}
-        sees_code = may(principal, Action.SEE_CODE, record.owner)
-        if sees_code and revision.publish_check is not None:
-            changes["publish_check"] = revision.publish_check
-        if revision.runtime_type != RUNTIME and sees_code:
-            changes |= {
-                "code": revision.code,
-                "init_code": revision.init_code,
-                "setup_code": revision.setup_code,
-                "isolation": revision.isolation,
-            }
-        if may(principal, Action.CHANGE_SERVICE, record.owner):
-            changes["my_permission_on_service"] = "read/write"
-        return models.WebService(**{f: getattr(view, f) for f in view.__struct_fields__} | changes)
 
     def _require_change(self, principal: Principal, record: ServiceRecord) -> None:
         what = f"change or delete version {record.key.version!r} of service {record.key.name!r}"

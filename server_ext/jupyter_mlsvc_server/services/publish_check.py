@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 import msgspec
@@ -16,10 +16,10 @@ from jupyter_mlsvc.wire.models import (
     PublishCheckRequest,
     WebServiceResult,
 )
+from jupyter_mlsvc_server.formats.service_spec import ServiceSpec
 from jupyter_mlsvc_server.scoring.trial import TrialOutcome
 from jupyter_mlsvc_server.services.errors import PublishCheckFailed
 from jupyter_mlsvc_server.services.isolation_hint import isolation_hint
-from jupyter_mlsvc_server.services.record import Revision
 from jupyter_mlsvc_server.storage.clock import now_text
 
 ANY_JSON: Final = "json"
@@ -48,12 +48,12 @@ class CheckCall:
     notes: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, revision: Revision, request: PublishCheckRequest | None) -> CheckCall:
+    def of(cls, spec: ServiceSpec, request: PublishCheckRequest | None) -> CheckCall:
         """Make the call that was asked for; there is none where an input has no value."""
         if request is None:
             return cls(None)
-        hints = _hints(revision)
-        missing = [each.name for each in revision.inputs if not _has_value(each, request)]
+        hints = _hints(spec)
+        missing = [each.name for each in spec.inputs if not _has_value(each, request)]
         if missing:
             names = ", ".join(map(repr, missing))
             noun = "input" if len(missing) == 1 else "inputs"
@@ -63,10 +63,10 @@ class CheckCall:
         return cls(msgspec.json.encode(request.inputs), hints)
 
 
-def _hints(revision: Revision) -> tuple[str, ...]:
-    if revision.runtime_type != "Python" or revision.isolation != "worker":
+def _hints(spec: ServiceSpec) -> tuple[str, ...]:
+    if spec.runtime_type != "Python" or spec.isolation != "worker":
         return ()
-    hint = isolation_hint(f"{revision.init_code or ''}\n{revision.code}")
+    hint = isolation_hint(f"{spec.parts['initCode']}\n{spec.parts['code']}")
     return (hint,) if hint else ()
 
 
@@ -125,28 +125,28 @@ def judge(
     )
 
 
-def with_types(revision: Revision, types: Mapping[str, str]) -> Revision:
+def with_types(spec: ServiceSpec, types: Mapping[str, str]) -> ServiceSpec:
     """Give the outputs that are declared without a type the one that was found, or any JSON."""
-    if all(each.type for each in revision.outputs):
-        return revision
-    return replace(
-        revision,
+    if all(each.type for each in spec.outputs):
+        return spec
+    return msgspec.structs.replace(
+        spec,
         outputs=tuple(
             each
             if each.type
             else msgspec.structs.replace(each, type=types.get(each.name, ANY_JSON))
-            for each in revision.outputs
+            for each in spec.outputs
         ),
     )
 
 
-def runs_alike(one: Revision, other: Revision) -> bool:
+def runs_alike(one: ServiceSpec, other: ServiceSpec) -> bool:
     """Whether two revisions differ in nothing but what is said about them."""
     return _bare(one) == _bare(other)
 
 
-def _bare(revision: Revision) -> Revision:
-    return replace(revision, description="", operation_id=None, publish_check=None)
+def _bare(spec: ServiceSpec) -> ServiceSpec:
+    return msgspec.structs.replace(spec, revision_id="", description="", operation_id=None)
 
 
 def _printed(console: str, problem: str) -> str:

@@ -1,12 +1,13 @@
-"""From the form of a publish or patch request to a revision of a realtime service."""
+"""From the form of a publish or patch request to the spec of a realtime service."""
 
 from __future__ import annotations
 
 import mmap
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+import msgspec
 from msgspec import UNSET
 
 from jupyter_mlsvc.wire.model_file import EXPECTED, InvalidModelFile, read_model_file
@@ -14,10 +15,11 @@ from jupyter_mlsvc.wire.model_input import ModelInput
 from jupyter_mlsvc.wire.models import ParameterDefinition, PublishCheckRequest
 from jupyter_mlsvc_server.errors import BadRequest
 from jupyter_mlsvc_server.formats.realtime import INPUT, OUTPUT, RUNTIME
+from jupyter_mlsvc_server.formats.service_spec import ServiceSpec
 from jupyter_mlsvc_server.scoring.definition import Content
+from jupyter_mlsvc_server.services.bodies import check_operation
 from jupyter_mlsvc_server.services.errors import ServiceHasCode
-from jupyter_mlsvc_server.services.record import Revision
-from jupyter_mlsvc_server.services.request import check_operation
+from jupyter_mlsvc_server.services.record import ServiceKey, new_revision_id
 
 _DATA_FRAME: Final = "data.frame"
 
@@ -78,7 +80,7 @@ def _mapped(path: Path) -> memoryview:
         return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
 
 
-def first_revision(request: RealtimeRequest) -> Revision:
+def first_spec(key: ServiceKey, request: RealtimeRequest) -> ServiceSpec:
     """Read a publish request (contract: ``publishRealtimeWebServiceByNameVersion``).
 
     Raises
@@ -90,39 +92,34 @@ def first_revision(request: RealtimeRequest) -> Revision:
         raise BadRequest(
             f"The file part 'model' is missing from the form. A realtime service needs {EXPECTED}."
         )
-    empty = Revision(
+    empty = ServiceSpec(
+        name=key.name,
+        version=key.version,
+        revision_id=new_revision_id(),
         runtime_type=RUNTIME,
-        code="",
-        init_code=None,
-        description="",
-        operation_id=None,
-        inputs=(),
         outputs=(ParameterDefinition(name=OUTPUT, type=_DATA_FRAME),),
-        output_files=(),
-        snapshot_id=None,
-        content_id=None,
     )
     return _changed(empty, request)
 
 
-def next_revision(current: Revision, request: RealtimeRequest) -> Revision:
+def next_spec(current: ServiceSpec, request: RealtimeRequest) -> ServiceSpec:
     """Change what a patch request names (contract: ``patchRealtimeWebServiceByNameVersion``).
 
     Raises
     ------
     BadRequest
-        As :func:`first_revision`, and for a service with code.
+        As :func:`first_spec`, and for a service with code.
     """
     if current.runtime_type != RUNTIME:
         raise ServiceHasCode(current.runtime_type)
-    return _changed(current, request)
+    return _changed(msgspec.structs.replace(current, revision_id=new_revision_id()), request)
 
 
-def _changed(base: Revision, request: RealtimeRequest) -> Revision:
+def _changed(base: ServiceSpec, request: RealtimeRequest) -> ServiceSpec:
     request.validate()
     operation_id = base.operation_id if request.operation_id is None else request.operation_id
     inputs = base.inputs if request.model is None else (request.input(),)
-    return replace(
+    return msgspec.structs.replace(
         base,
         inputs=inputs,
         description=base.description if request.description is None else request.description,

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import uuid
 from collections import defaultdict, deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from jupyter_mlsvc.wire.models import Isolation, ParameterDefinition, PublishCheck
+from jupyter_mlsvc.wire.models import PublishCheck
 from jupyter_mlsvc.wire.names import ServiceName, Version, is_made_up
 from jupyter_mlsvc_server.events.record import Change, EventAction, Kind
+from jupyter_mlsvc_server.formats.service_spec import ServiceSpec
 from jupyter_mlsvc_server.scoring.definition import PoolSize
 
 
@@ -20,39 +22,24 @@ class ServiceKey(NamedTuple):
     version: Version
 
 
-@dataclass(frozen=True, slots=True)
-class Revision:
-    """The content of a service version; a change makes another one."""
-
-    runtime_type: str
-    code: str
-    init_code: str | None
-    description: str
-    operation_id: str | None
-    inputs: tuple[ParameterDefinition, ...]
-    outputs: tuple[ParameterDefinition, ...]
-    output_files: tuple[str, ...]
-    snapshot_id: str | None
-    content_id: str | None
-    setup_code: str | None = None
-    isolation: Isolation = "worker"
-    publish_check: PublishCheck | None = None
-
-
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ServiceRecord:
-    """A service version: its key, who published it, when, its current revision, and its pool.
+    """A service version: what was published, by whom, when, what its check found, and its pool.
 
     ``answered_at`` is when a call first succeeded, None while none has.
     """
 
-    key: ServiceKey
+    spec: ServiceSpec
     owner: str
     created_at: str
-    revision_id: str
-    revision: Revision
+    publish_check: PublishCheck | None = None
     pool: PoolSize | None = None
     answered_at: str | None = None
+
+    @property
+    def key(self) -> ServiceKey:
+        """Name and version."""
+        return ServiceKey(self.spec.name, self.spec.version)
 
     def change(self, action: EventAction) -> Change:
         """Describe what became of it."""
@@ -60,15 +47,20 @@ class ServiceRecord:
             kind=Kind.SERVICE,
             action=action,
             owner=self.owner,
-            name=self.key.name,
-            version=self.key.version,
+            name=self.spec.name,
+            version=self.spec.version,
         )
+
+
+def new_revision_id() -> str:
+    """Name another revision."""
+    return str(uuid.uuid4())
 
 
 def made_up_first(records: Sequence[ServiceRecord]) -> list[ServiceRecord]:
     """Put versions that are GUIDs before the others of their name, each kind in its order."""
-    ordered = sorted(records, key=lambda record: not is_made_up(record.key.version))
+    ordered = sorted(records, key=lambda record: not is_made_up(record.spec.version))
     by_name: defaultdict[str, deque[ServiceRecord]] = defaultdict(deque)
     for record in ordered:
-        by_name[record.key.name].append(record)
-    return [by_name[record.key.name].popleft() for record in records]
+        by_name[record.spec.name].append(record)
+    return [by_name[record.spec.name].popleft() for record in records]

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final, get_origin
 
 import msgspec
 import sqlalchemy as sa
 from sqlalchemy import RowMapping
 from sqlalchemy.exc import IntegrityError
 
-from jupyter_mlsvc.wire.models import ParameterDefinition, PublishCheck
-from jupyter_mlsvc.wire.names import ServiceName, Version
+from jupyter_mlsvc.wire.models import PublishCheck
+from jupyter_mlsvc.wire.names import ServiceName
+from jupyter_mlsvc_server.formats.service_spec import ServiceSpec
 from jupyter_mlsvc_server.scoring.definition import PoolSize
 from jupyter_mlsvc_server.services.errors import NameIsTaken, ServiceExists, ServiceNotFound
-from jupyter_mlsvc_server.services.record import Revision, ServiceKey, ServiceRecord
+from jupyter_mlsvc_server.services.record import ServiceKey, ServiceRecord
 from jupyter_mlsvc_server.storage.database import Database
 from jupyter_mlsvc_server.storage.schema import service_pools as pools
 from jupyter_mlsvc_server.storage.schema import service_revisions as revisions
@@ -34,6 +35,11 @@ _CURRENT = (
     .join(revisions, revisions.c.id == versions.c.revision_id)
     .outerjoin(pools, (pools.c.name == versions.c.name) & (pools.c.version == versions.c.version))
 )
+
+_FIELDS: Final = msgspec.structs.fields(ServiceSpec)
+
+_IN_JSON: Final = {field.name: field.type for field in _FIELDS if get_origin(field.type) is tuple}
+"""Members of a spec that are kept as JSON, with their types."""
 
 
 class ServiceStore:
@@ -74,7 +80,7 @@ class ServiceStore:
                     version=record.key.version,
                     owner=record.owner,
                     created_at=record.created_at,
-                    revision_id=record.revision_id,
+                    revision_id=record.spec.revision_id,
                     seq=(newest or 0) + 1,
                 )
             )
@@ -101,11 +107,11 @@ class ServiceStore:
             connection.execute(
                 versions.update()
                 .where(_is(versions, record.key))
-                .values(revision_id=record.revision_id)
+                .values(revision_id=record.spec.revision_id)
             )
             connection.execute(
                 revisions.delete().where(
-                    _is(revisions, record.key), revisions.c.id != record.revision_id
+                    _is(revisions, record.key), revisions.c.id != record.spec.revision_id
                 )
             )
 
@@ -121,7 +127,7 @@ class ServiceStore:
                 versions.update()
                 .where(_is(versions, record.key))
                 .values(
-                    revision_id=record.revision_id,
+                    revision_id=record.spec.revision_id,
                     created_at=record.created_at,
                     seq=(newest or 0) + 1,
                     answered_at=None,
@@ -129,11 +135,11 @@ class ServiceStore:
             )
             connection.execute(
                 revisions.delete().where(
-                    _is(revisions, record.key), revisions.c.id != record.revision_id
+                    _is(revisions, record.key), revisions.c.id != record.spec.revision_id
                 )
             )
             connection.execute(
-                revisions.update().where(revisions.c.id == record.revision_id).values(number=1)
+                revisions.update().where(revisions.c.id == record.spec.revision_id).values(number=1)
             )
 
         await self._database.run(write)
@@ -215,56 +221,35 @@ def _is(table: sa.Table, key: ServiceKey) -> sa.ColumnElement[bool]:
 
 
 def _to_row(record: ServiceRecord, *, number: int) -> dict[str, object]:
-    revision = record.revision
-    return {
-        "id": record.revision_id,
-        "name": record.key.name,
-        "version": record.key.version,
+    row: dict[str, object] = {
+        _column(field.name): getattr(record.spec, field.name) for field in _FIELDS
+    }
+    row |= {name: msgspec.json.encode(row[name]).decode() for name in _IN_JSON}
+    found = record.publish_check
+    return row | {
         "number": number,
-        "runtime_type": revision.runtime_type,
-        "code": revision.code,
-        "init_code": revision.init_code,
-        "description": revision.description,
-        "operation_id": revision.operation_id,
-        "inputs": msgspec.json.encode(revision.inputs).decode(),
-        "outputs": msgspec.json.encode(revision.outputs).decode(),
-        "output_files": msgspec.json.encode(revision.output_files).decode(),
-        "snapshot_id": revision.snapshot_id,
-        "content_id": revision.content_id,
-        "setup_code": revision.setup_code,
-        "publish_check": None
-        if revision.publish_check is None
-        else msgspec.json.encode(revision.publish_check).decode(),
-        "isolation": revision.isolation,
+        "publish_check": None if found is None else msgspec.json.encode(found).decode(),
         "created_at": record.created_at,
     }
 
 
 def _from_row(row: RowMapping) -> ServiceRecord:
-    definitions = tuple[ParameterDefinition, ...]
+    values = {field.name: row[_column(field.name)] for field in _FIELDS}
+    values |= {
+        name: msgspec.json.decode(values[name], type=kind) for name, kind in _IN_JSON.items()
+    }
     return ServiceRecord(
-        key=ServiceKey(ServiceName(row["name"]), Version(row["version"])),
+        spec=ServiceSpec(**values),
         owner=row["version_owner"],
         created_at=row["version_created_at"],
-        revision_id=row["id"],
-        revision=Revision(
-            runtime_type=row["runtime_type"],
-            code=row["code"],
-            init_code=row["init_code"],
-            description=row["description"],
-            operation_id=row["operation_id"],
-            inputs=msgspec.json.decode(row["inputs"], type=definitions),
-            outputs=msgspec.json.decode(row["outputs"], type=definitions),
-            output_files=msgspec.json.decode(row["output_files"], type=tuple[str, ...]),
-            snapshot_id=row["snapshot_id"],
-            content_id=row["content_id"],
-            setup_code=row["setup_code"],
-            publish_check=_publish_check(row["publish_check"]),
-            isolation=row["isolation"],
-        ),
+        publish_check=_publish_check(row["publish_check"]),
         pool=_pool(row),
         answered_at=row["answered_at"],
     )
+
+
+def _column(field: str) -> str:
+    return "id" if field == "revision_id" else field
 
 
 def _publish_check(text: str | None) -> PublishCheck | None:

@@ -97,6 +97,7 @@ service_versions: Final = sa.Table(
     sa.Column("answered_at", sa.Text),
 )
 
+# Members of ``ServiceSpec`` by their names, but for the id; its tuples are JSON.
 service_revisions: Final = sa.Table(
     "service_revisions",
     metadata,

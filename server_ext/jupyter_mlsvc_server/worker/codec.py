@@ -51,19 +51,22 @@ class ServiceCodec:
     """
 
     def __init__(self, service: Service, decoder: Decoder) -> None:
-        self._service = service
+        spec = service.spec
+        self._is_r = spec.runtime_type == "R"
+        self._is_lenient = service.lenient_json
+        self._output_files = spec.output_files
         self.largest = service.answer_limit or LARGEST_ANSWER
         """Bytes that an answer may have."""
-        self._inputs = {parameter.name: parameter.type for parameter in service.inputs}
-        self._readers = {each.name: _reader(decoder, each) for each in service.inputs}
+        self._inputs = {parameter.name: parameter.type for parameter in spec.inputs}
+        self._readers = {each.name: _reader(decoder, each) for each in spec.inputs}
         self._declared = tuple(self._readers.items())
         # Made anew for each call, whose code may change it.
         self._defaults = {
             each.name: msgspec.json.encode(each.default)
-            for each in service.inputs
+            for each in spec.inputs
             if each.default is not UNSET
         }
-        self._may_be_none = frozenset(each.name for each in service.inputs if _is_none(each))
+        self._may_be_none = frozenset(each.name for each in spec.inputs if _is_none(each))
         self._encoder = msgspec.json.Encoder()
         self._before, self._after = self._around_outputs()
 
@@ -77,7 +80,7 @@ class ServiceCodec:
         """
         given = self._parse(body)
         left_out: Collection[str] = ()
-        if given.keys() != self._inputs.keys() and self._service.runtime_type != "R":
+        if given.keys() != self._inputs.keys() and not self._is_r:
             given = _as_python_has_them(given)
         if len(given) != len(self._inputs):
             left_out = self._may_be_none - given.keys()
@@ -131,7 +134,7 @@ class ServiceCodec:
                 return Kind.SUCCESS, self._success(outputs, printed, changed, scratch)
             except UnserializableOutput as error:
                 message = str(error)
-        if self._service.runtime_type == "R":
+        if self._is_r:
             # R itself has printed the error, and warnings.
             printed = without_paths(printed, [str(scratch.directory)])
         message = _cut(message)
@@ -150,7 +153,7 @@ class ServiceCodec:
         UnserializableOutput
             It can't be written as JSON, or has more bytes than it may.
         """
-        declared, body = self._service.output_files, None
+        declared, body = self._output_files, None
         if not (changed or printed or declared):
             body = self._usual(outputs)
         if body is None:
@@ -192,11 +195,10 @@ class ServiceCodec:
 
     def _read_unusual(self, body: bytes) -> Any:
         """Decode a body that the decoder refuses as it is."""
-        is_lenient = self._service.lenient_json
         try:
             if is_blank(body):
                 return None
-            return decode_json(body, msgspec.json.decode, is_lenient=is_lenient)
+            return decode_json(body, msgspec.json.decode, is_lenient=self._is_lenient)
         except UnreadableJson as error:
             raise InvalidInput(f"The body is not JSON that can be read: {error}.") from error
         except msgspec.ValidationError as error:

@@ -40,9 +40,10 @@ class SharingProgram(Program):
     def _guard(self, facts: CodeFacts, made: AbstractSet[str]) -> None:
         """Look after nothing but inputs and outputs."""
         self._newest_module = newest_module()
-        inputs = {parameter.name for parameter in self.service.inputs}
-        outputs = {parameter.name for parameter in self.service.outputs}
+        inputs = {parameter.name for parameter in self.service.spec.inputs}
+        outputs = {parameter.name for parameter in self.service.spec.outputs}
         self._passing = inputs | (outputs - self.base.keys())
+        self._kept_files = self.service.spec.output_files
 
     def _run_apart(self, values: dict[str, Any]) -> dict[str, Any]:
         return self._execute(values)
@@ -62,7 +63,7 @@ class SharingProgram(Program):
         """Get ready for the next request; return whether that was possible."""
         if self._has_run and self._is_touched:
             try:
-                self._scratch.accept(self.service.output_files)
+                self._scratch.accept(self._kept_files)
             except OSError:
                 self.retired_for = "files were left that can't be removed"
                 return False

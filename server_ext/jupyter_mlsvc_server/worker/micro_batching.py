@@ -127,7 +127,8 @@ class RealtimeProgram(Program):
         self._input = ParameterDefinition(
             name=INPUT, type=_DATA_FRAME, columns=list(model.dtypes) or UNSET
         )
-        service = msgspec.structs.replace(service, inputs=(self._input,))
+        spec = msgspec.structs.replace(service.spec, inputs=(self._input,))
+        service = msgspec.structs.replace(service, spec=spec)
         super().__init__(service, compiled, namespace)
         self._model = model
 

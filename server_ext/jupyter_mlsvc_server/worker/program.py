@@ -83,11 +83,8 @@ def compile_service(service: Service) -> Compiled:
         A syntax error; the message has the line and a caret.
     """
     codes = []
-    for what, source, file_name in (
-        ("setupCode", service.setup_code, f"<{service.label} setupCode>"),
-        ("initCode", service.init_code, f"<{service.label} initCode>"),
-        ("code", service.code, f"<{service.label}>"),
-    ):
+    for what, source in service.spec.parts.items():
+        file_name = service.spec.file_name(what)
         show_source(file_name, source)
         try:
             with warnings.catch_warnings():
@@ -174,17 +171,11 @@ class Program:
         namespace: dict[str, Any],
         modules: Iterable[types.ModuleType] = (),
     ) -> None:
-        self.service = service
         self._own_modules = [module for module in modules if _is_below(module, service.work)]
         self.compiled = compiled
         self.base = dict(namespace)
         self._namespace = namespace
-        self._codec = ServiceCodec(service, input_decoder)
-        # An empty initCode is most common, and its code object does nothing.
-        sources = (service.init_code, service.code)
-        self._codes = [
-            code for code, source in zip(compiled.codes, sources, strict=True) if source.strip()
-        ]
+        self._prepare(service)
         own = (*compiled.codes, compiled.setup, *user_functions(namespace, self._own_modules))
         self._facts = facts_of(own)
         self._variables = variables_read(part for code in own for part in with_inner(code))
@@ -198,9 +189,21 @@ class Program:
 
     def leave_init_code(self) -> None:
         """Forget all but the code that runs before each request, inputs and outputs included."""
-        self._codes = self._codes[:1] if self.service.init_code.strip() else []
-        self.service = msgspec.structs.replace(self.service, inputs=(), outputs=(), output_files=())
-        self._codec = ServiceCodec(self.service, input_decoder)
+        spec = self.service.spec.without_code()
+        self._prepare(msgspec.structs.replace(self.service, spec=spec))
+
+    def _prepare(self, service: Service) -> None:
+        """Make of a service what each request needs."""
+        self.service = service
+        self._codec = ServiceCodec(service, input_decoder)
+        self._declared = service.spec.outputs
+        # An empty initCode is most common, and its code object does nothing.
+        _, *sources = service.spec.parts.values()
+        self._codes = [
+            code
+            for code, source in zip(self.compiled.codes, sources, strict=True)
+            if source.strip()
+        ]
 
     def enter(self, console: Console, scratch: ScratchDir) -> None:
         """Get ready to answer, in the worker.
@@ -245,22 +248,23 @@ class Program:
 
     def _set_up(self) -> set[str]:
         """Run the code that runs once in each worker; gives the names that it has set."""
-        if not self.service.setup_code.strip():
+        source = self.service.spec.parts["setupCode"]
+        if not source.strip():
             return set()
         self._console.begin()
         try:
             exec(self.compiled.setup, self._namespace)
         except BaseException as error:  # whatever the user's code raises
             message, trace = explain(error, folders=self._folders)
-            print(f"setupCode of {self.service.label} failed: {trace}", file=sys.__stderr__)
-            place = _place(error, self.compiled.setup.co_filename, self.service.setup_code)
+            print(f"setupCode of {self.service.spec.label} failed: {trace}", file=sys.__stderr__)
+            place = _place(error, self.compiled.setup.co_filename, source)
             said = self._console.text()
             printed = f"\nIt printed:\n{said}" if said else ""
             raise SetupProblem(
                 f"setupCode failed{place[0]}: {message}{place[1]}{printed}".rstrip()
             ) from error
         if said := self._console.text():
-            print(f"setupCode of {self.service.label} said: {said}", file=sys.__stderr__)
+            print(f"setupCode of {self.service.spec.label} said: {said}", file=sys.__stderr__)
         before, self.base = self.base, dict(self._namespace)
         self._scratch.keep()
         return {name for name, value in self.base.items() if before.get(name, before) is not value}
@@ -401,7 +405,7 @@ class Program:
 
     def _outputs(self) -> dict[str, Any]:
         outputs = {}
-        for parameter in self.service.outputs:
+        for parameter in self._declared:
             if parameter.name not in self._namespace:
                 raise UnserializableOutput.not_set(parameter.name, parameter.type)
             outputs[parameter.name] = self._output(parameter)

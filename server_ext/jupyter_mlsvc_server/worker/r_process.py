@@ -165,16 +165,16 @@ def _own(temporary: Path) -> dict[str, str]:
 
 
 def _config(service: Service, requests: int, answers: int) -> dict[str, Any]:
-    manifest, stream = service.manifest, ""
+    spec, manifest, stream = service.spec, service.manifest, ""
     if manifest is not None and service.blobs is not None:
         digest = manifest.stream.digest
         stream = str(Path(service.blobs) / digest[:2] / digest)
     return {
-        "code": service.code,
-        "initCode": service.init_code,
-        "inputs": {parameter.name: parameter.type for parameter in service.inputs},
-        "columns": {each.name: each.columns for each in service.inputs if each.columns},
-        "outputs": {parameter.name: parameter.type for parameter in service.outputs},
+        "code": spec.parts["code"],
+        "initCode": spec.parts["initCode"],
+        "inputs": {parameter.name: parameter.type for parameter in spec.inputs},
+        "columns": {each.name: each.columns for each in spec.inputs if each.columns},
+        "outputs": {parameter.name: parameter.type for parameter in spec.outputs},
         "stream": stream,
         "workspace": {} if manifest is None else {"r_version": manifest.workspace.r_version},
         "requests": requests,

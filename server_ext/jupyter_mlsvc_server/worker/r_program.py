@@ -66,7 +66,7 @@ def prepare(service: Service) -> tuple[RProgram, dict[str, str]]:
     reply = process.reply
     if "syntax" in reply:
         what = reply["syntax"]["what"]
-        source = service.code if what == "code" else service.init_code
+        source = service.spec.parts[what]
         raise CodeProblem(
             f"{what} has a syntax error in {_place(reply['syntax']['message'], source)}"
         )
@@ -92,21 +92,23 @@ class RProgram:
     retired_for: str = "files were left that can't be removed"
 
     def __init__(self, service: Service) -> None:
-        self.service = service
         self.observer: Observer | None = None
-        self._codec = ServiceCodec(service, _decoder)
+        self._prepare(service)
 
     def notes(self) -> list[str]:
         """Name what the session may have had that changes results and that calls don't have."""
-        source = f"{self.service.init_code}\n{self.service.code}"
-        return notes_on_variables(variables_read_in_r(source))
+        return notes_on_variables(variables_read_in_r("\n".join(self.service.spec.parts.values())))
 
     def leave_init_code(self) -> None:
         """Forget all but the code that runs before each request, inputs and outputs included."""
-        self.service = msgspec.structs.replace(
-            self.service, code="", inputs=(), outputs=(), output_files=()
-        )
-        self._codec = ServiceCodec(self.service, _decoder)
+        spec = self.service.spec.without_code()
+        self._prepare(msgspec.structs.replace(self.service, spec=spec))
+
+    def _prepare(self, service: Service) -> None:
+        """Make of a service what each request needs."""
+        self.service = service
+        self._codec = ServiceCodec(service, _decoder)
+        self._types = {parameter.name: parameter for parameter in service.spec.outputs}
 
     def enter(self, console: Console, scratch: ScratchDir) -> None:
         """Start R, in the worker."""
@@ -167,7 +169,7 @@ class RProgram:
     def _outputs(self, reply: dict[str, Any]) -> dict[str, Any]:
         if "unfit" in reply:
             raise UnserializableOutput(reply["unfit"])
-        types = {parameter.name: parameter for parameter in self.service.outputs}
+        types = self._types
         if "not_set" in reply:
             raise UnserializableOutput.not_set(reply["not_set"], types[reply["not_set"]].type)
         values = reply["outputs"]

@@ -57,7 +57,7 @@ def main(link: socket.socket) -> None:
         return
     service = message.service
     try:
-        program, lost = prepare_r(service) if service.runtime_type == R else prepare(service)
+        program, lost = prepare_r(service) if service.spec.runtime_type == R else prepare(service)
     except CodeProblem as problem:
         control.send(Refused("code", str(problem)))
         return
@@ -111,7 +111,7 @@ def prepare(service: Service) -> tuple[Program, dict[str, str]]:
             kind = MicroBatchingProgram if model.is_row_wise else RealtimeProgram
             return kind(service, compiled, namespace, model), lost
     modules = [module for _, module in modules_since(newest)]
-    program = _PROGRAMS[service.isolation]
+    program = _PROGRAMS[service.spec.isolation]
     return program(service, compiled, namespace, modules), lost
 
 

@@ -22,12 +22,12 @@ from jupyter_mlsvc_server.formats.problems import SetupProblem
 from jupyter_mlsvc_server.formats.protocol import (
     Kind,
     Line,
-    Service,
     Trial,
     TrialReport,
     pack,
     receive_struct,
 )
+from jupyter_mlsvc_server.formats.service_spec import Part, ServiceSpec
 from jupyter_mlsvc_server.formats.trial import RUNNING, SETTING_UP, line_of, sources, trace_path
 from jupyter_mlsvc_server.worker.worker import MicroBatching, Program, enter
 
@@ -38,7 +38,7 @@ def serve(program: Program, link: socket.socket) -> None:
     """Run the trial that the link brings, and report."""
     trial = receive_struct(link, Trial)
     service = program.service
-    observer = program.observer = _Observer(service)
+    observer = program.observer = _Observer(service.spec)
     with _watched(trace_path(Path(service.work), os.getpid())) as limit:
         limit(trial.start_seconds, SETTING_UP)
         if trial.body is None:
@@ -96,10 +96,10 @@ def _watched(path: Path) -> Iterator[Callable[[float, str], None]]:
 class _Observer:
     """Keeps what the report has beside the answer."""
 
-    def __init__(self, service: Service) -> None:
-        self._service = service
-        self._inputs = {parameter.name for parameter in service.inputs}
-        self._untyped = {each.name for each in service.outputs if not each.type}
+    def __init__(self, spec: ServiceSpec) -> None:
+        self._spec = spec
+        self._inputs = {parameter.name for parameter in spec.inputs}
+        self._untyped = {each.name for each in spec.outputs if not each.type}
         self._line: Line | None = None
         self._types: dict[str, str] = {}
         self._needs_inputs = False
@@ -108,7 +108,7 @@ class _Observer:
 
     def raised(self, error: BaseException) -> None:
         """Take the exception that code in Python has raised."""
-        known = sources(self._service)
+        known = sources(self._spec)
         for code, number in _frames(error.__traceback__):
             if code.co_filename in known:
                 self._line = line_of(*known[code.co_filename], number)
@@ -117,15 +117,14 @@ class _Observer:
             missing = error.args[0]
         self._needs_inputs = isinstance(missing, str) and missing in self._inputs
 
-    def failed_in(self, part: str, line: int, message: str) -> None:
+    def failed_in(self, part: Part, line: int, message: str) -> None:
         """Take where the expression begins that has failed in R."""
-        source = self._service.code if part == "code" else self._service.init_code
-        self._line = line_of(part, source, line)
+        self._line = line_of(part, self._spec.parts[part], line)
         self._needs_inputs = any(f"'{name}'" in message for name in self._inputs)
 
     def gave(self, name: str, value: Any) -> None:
         """Take the value of an output: what code in Python set, or JSON data of R's."""
-        if name in self._untyped and (kind := _type_of(value, self._service.runtime_type)):
+        if name in self._untyped and (kind := _type_of(value, self._spec.runtime_type)):
             self._types[name] = kind
 
     def report(self, kind: Kind, body: bytes) -> TrialReport:

@@ -14,6 +14,7 @@ from jupyter_mlsvc_server.formats import packages
 from jupyter_mlsvc_server.formats.outbox import Outbox, outbox_path
 from jupyter_mlsvc_server.formats.problems import SetupProblem
 from jupyter_mlsvc_server.formats.protocol import ANSWER, Kind, Patience, RequestReader, Service
+from jupyter_mlsvc_server.formats.service_spec import Part
 from jupyter_mlsvc_server.formats.shown_paths import shorten_warnings
 from jupyter_mlsvc_server.worker.console import Console
 from jupyter_mlsvc_server.worker.scratch import ScratchDir
@@ -32,7 +33,7 @@ class Observer(Protocol):
     def raised(self, error: BaseException) -> None:
         """Take the exception that code in Python has raised."""
 
-    def failed_in(self, part: str, line: int, message: str) -> None:
+    def failed_in(self, part: Part, line: int, message: str) -> None:
         """Take where the expression begins that has failed in R."""
 
     def gave(self, name: str, value: Any) -> None:

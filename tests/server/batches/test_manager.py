@@ -13,17 +13,19 @@ import pytest
 import pytest_asyncio
 from traitlets.config import Config
 
+from jupyter_mlsvc.wire.names import ServiceName, Version
 from jupyter_mlsvc_server.auth.principal import Principal, Role
 from jupyter_mlsvc_server.batches.errors import BatchNotFound, InvalidRecords, TooManyRecords
 from jupyter_mlsvc_server.batches.files import FolderLock, Results
 from jupyter_mlsvc_server.batches.manager import BatchManager
 from jupyter_mlsvc_server.batches.record import BatchState
 from jupyter_mlsvc_server.errors import MlsvcServerError, NotFound
+from jupyter_mlsvc_server.formats.service_spec import ServiceSpec
 from jupyter_mlsvc_server.scoring.definition import DefinitionKey, PoolSize
 from jupyter_mlsvc_server.scoring.engine import Outcome, ScoringAnswer
 from jupyter_mlsvc_server.scoring.errors import QueueFull, RunTooLong, WaitTooLong, WorkerEnded
 from jupyter_mlsvc_server.services.manager import ServiceManager
-from jupyter_mlsvc_server.services.record import Revision, ServiceKey, ServiceRecord
+from jupyter_mlsvc_server.services.record import ServiceRecord
 from jupyter_mlsvc_server.services.store import ServiceStore
 from jupyter_mlsvc_server.storage.clock import now_text
 from jupyter_mlsvc_server.storage.database import Database
@@ -129,26 +131,9 @@ async def make_bench(tmp_path: Path) -> AsyncIterator[MakeBench]:
     database = Database(data_dir=tmp_path)
     await database.start()
     store = ServiceStore(database=database)
-    revision = Revision(
-        runtime_type="Python",
-        code="",
-        init_code=None,
-        description="",
-        operation_id=None,
-        inputs=(),
-        outputs=(),
-        output_files=(),
-        snapshot_id=None,
-        content_id=None,
-    )
+    spec = ServiceSpec(name=ServiceName("echo"), version=Version("1"), revision_id="r")
     await store.insert(
-        ServiceRecord(
-            key=ServiceKey("echo", "1"),  # type: ignore[arg-type]
-            owner="ann",
-            created_at=now_text(),
-            revision_id="r",
-            revision=revision,
-        ),
+        ServiceRecord(spec=spec, owner="ann", created_at=now_text()),
         may_use_any_name=True,
     )
     benches: list[Bench] = []

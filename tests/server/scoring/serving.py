@@ -17,11 +17,13 @@ import msgspec
 
 from jupyter_mlsvc import serialize_model
 from jupyter_mlsvc.wire.models import ParameterDefinition
+from jupyter_mlsvc.wire.names import ServiceName, Version
 from jupyter_mlsvc_server.errors import NotFound
 from jupyter_mlsvc_server.formats import realtime
 from jupyter_mlsvc_server.formats.manifest import BlobEntry, FileEntry, Manifest, Workspace
 from jupyter_mlsvc_server.formats.r_code import FOLDER
 from jupyter_mlsvc_server.formats.realtime import INPUT, OUTPUT
+from jupyter_mlsvc_server.formats.service_spec import ServiceSpec
 from jupyter_mlsvc_server.kernel.capture import capture
 from jupyter_mlsvc_server.scoring.definition import DefinitionKey, ServiceDefinition
 from jupyter_mlsvc_server.scoring.engine import ScoringAnswer
@@ -149,18 +151,16 @@ def define(
 ) -> ServiceDefinition:
     """Write a definition in short: ``inputs="x:vector n:integer"``."""
     return ServiceDefinition(
-        name=name,
-        version="V1.0",
-        revision_id=revision,
-        runtime_type=others.get("runtime_type", "Python"),
-        code=code,
-        init_code=others.get("init_code"),
-        inputs=_parameters(inputs),
-        outputs=_parameters(outputs),
-        output_files=others.get("output_files", ()),
+        spec=ServiceSpec(
+            name=ServiceName(name),
+            version=Version("V1.0"),
+            revision_id=revision,
+            code=code,
+            inputs=_parameters(inputs),
+            outputs=_parameters(outputs),
+            **others,
+        ),
         content=content,
-        setup_code=others.get("setup_code"),
-        isolation=others.get("isolation", "worker"),
     )
 
 

@@ -10,8 +10,10 @@ import pytest
 from traitlets.config import Config
 
 from jupyter_mlsvc.wire.models import CreateOrUpdateServicePoolRequest
+from jupyter_mlsvc.wire.names import ServiceName, Version
 from jupyter_mlsvc_server.auth.principal import Principal, Role
 from jupyter_mlsvc_server.errors import BadRequest
+from jupyter_mlsvc_server.formats.service_spec import ServiceSpec
 from jupyter_mlsvc_server.scoring.definition import PoolSize
 from jupyter_mlsvc_server.services.pools import PoolManager
 from jupyter_mlsvc_server.services.record import ServiceKey, ServiceRecord
@@ -27,9 +29,8 @@ class World:
 
     @asynccontextmanager
     async def changing(self, name: str, version: str) -> AsyncIterator[ServiceRecord]:
-        key: Any = ServiceKey(name, version)  # type: ignore[arg-type]
-        revision: Any = None
-        yield ServiceRecord(key, "ann", "", "", revision)
+        spec = ServiceSpec(name=ServiceName(name), version=Version(version), revision_id="r1")
+        yield ServiceRecord(spec=spec, owner="ann", created_at="")
 
     async def set_pool(self, _key: ServiceKey, size: PoolSize) -> None:
         self.sizes.append(size)

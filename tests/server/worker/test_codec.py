@@ -14,9 +14,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from jupyter_mlsvc.wire.models import ColumnDefinition, ParameterDefinition, WebServiceResult
+from jupyter_mlsvc.wire.names import ServiceName, Version
 from jupyter_mlsvc.wire.values import input_decoder
 from jupyter_mlsvc_server.formats.problems import CodeProblem
 from jupyter_mlsvc_server.formats.protocol import Kind, Service
+from jupyter_mlsvc_server.formats.service_spec import ServiceSpec
 from jupyter_mlsvc_server.worker.codec import ServiceCodec
 from jupyter_mlsvc_server.worker.console import Console
 from jupyter_mlsvc_server.worker.invalid_input import InvalidInput
@@ -41,12 +43,13 @@ def exchange_of(
     work: Path, output_files: tuple[str, ...], inputs: Sequence[ParameterDefinition]
 ) -> ServiceCodec:
     service = Service(
-        label="Iris/1.0",
-        code="",
-        init_code="",
-        inputs=tuple(inputs),
-        outputs=(),
-        output_files=output_files,
+        spec=ServiceSpec(
+            name=ServiceName("Iris"),
+            version=Version("1.0"),
+            revision_id="r1",
+            inputs=tuple(inputs),
+            output_files=output_files,
+        ),
         manifest=None,
         blobs=None,
         work=str(work),

@@ -33,9 +33,11 @@ from sklearn.svm import SVC
 from jupyter_mlsvc import serialize_model
 from jupyter_mlsvc.wire.model_file import MARK
 from jupyter_mlsvc.wire.models import ParameterDefinition
+from jupyter_mlsvc.wire.names import ServiceName, Version
 from jupyter_mlsvc_server.formats.manifest import BlobEntry, Manifest
 from jupyter_mlsvc_server.formats.protocol import Kind, Service
-from jupyter_mlsvc_server.formats.realtime import CODE, INPUT, OUTPUT, RUNTIME
+from jupyter_mlsvc_server.formats.realtime import INPUT, OUTPUT, RUNTIME
+from jupyter_mlsvc_server.formats.service_spec import ServiceSpec
 from jupyter_mlsvc_server.services.model_content import stream, workspace
 from jupyter_mlsvc_server.worker.console import Console
 from jupyter_mlsvc_server.worker.micro_batching import (
@@ -62,18 +64,19 @@ pytestmark = pytest.mark.filterwarnings("ignore:This process .* is multi-threade
 
 def service_in(folder: Path) -> Service:
     return Service(
-        label="Flowers/1.0",
-        code=CODE,
-        init_code="",
-        inputs=(ParameterDefinition(name=INPUT, type="data.frame"),),
-        outputs=(ParameterDefinition(name=OUTPUT, type="data.frame"),),
-        output_files=(),
+        spec=ServiceSpec(
+            name=ServiceName("Flowers"),
+            version=Version("1.0"),
+            revision_id="r1",
+            runtime_type=RUNTIME,
+            inputs=(ParameterDefinition(name=INPUT, type="data.frame"),),
+            outputs=(ParameterDefinition(name=OUTPUT, type="data.frame"),),
+        ),
         manifest=None,
         blobs=None,
         work=str(folder),
         memory_limit=0,
         console_limit=10_000,
-        runtime_type=RUNTIME,
     )
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from jupyter_mlsvc.wire.models import ParameterDefinition
+from jupyter_mlsvc.wire.names import ServiceName, Version
 from jupyter_mlsvc_server.formats.outbox import Outbox
 from jupyter_mlsvc_server.formats.protocol import (
     ANSWER,
@@ -19,6 +20,7 @@ from jupyter_mlsvc_server.formats.protocol import (
     RequestReader,
     Service,
 )
+from jupyter_mlsvc_server.formats.service_spec import ServiceSpec
 from jupyter_mlsvc_server.worker.console import Console
 from jupyter_mlsvc_server.worker.program import Program, compile_service
 from jupyter_mlsvc_server.worker.scratch import ScratchDir
@@ -50,12 +52,14 @@ def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Watched:
     monkeypatch.setenv("TMPDIR", tempfile.gettempdir())
     monkeypatch.setattr(tempfile, "tempdir", None)
     service = Service(
-        label="Sum/1.0",
-        code="y = x.sum()",
-        init_code="",
-        inputs=(ParameterDefinition(name="x", type="vector"),),
-        outputs=(ParameterDefinition(name="y", type="numeric"),),
-        output_files=(),
+        spec=ServiceSpec(
+            name=ServiceName("Sum"),
+            version=Version("1.0"),
+            revision_id="r1",
+            code="y = x.sum()",
+            inputs=(ParameterDefinition(name="x", type="vector"),),
+            outputs=(ParameterDefinition(name="y", type="numeric"),),
+        ),
         manifest=None,
         blobs=None,
         work=str(tmp_path),

@@ -1,24 +1,25 @@
-"""From the body of a publish or patch request to a revision, with every rule checked."""
+"""From the body of a publish or patch request to a spec, with every rule checked, and to a view."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Final, TypeVar
+from dataclasses import dataclass
+from typing import Any, Final, TypeVar
 
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from jupyter_mlsvc.wire.models import ParameterDefinition, PublishWebServiceRequest
+from jupyter_mlsvc.wire.models import ParameterDefinition, PublishWebServiceRequest, WebService
 from jupyter_mlsvc.wire.names import InvalidName, file_name, parameter_name
 from jupyter_mlsvc.wire.values import TABLE_TYPES, ValueProblem, plain_input
 from jupyter_mlsvc_server.errors import BadRequest
 from jupyter_mlsvc_server.formats.r_code import RUNTIME as R
 from jupyter_mlsvc_server.formats.realtime import RUNTIME as REALTIME
+from jupyter_mlsvc_server.formats.service_spec import ServiceSpec
 from jupyter_mlsvc_server.services.errors import RealtimeHasNoCode, ServiceIsRealtime
 from jupyter_mlsvc_server.services.publish_check import ANY_JSON
-from jupyter_mlsvc_server.services.record import Revision
+from jupyter_mlsvc_server.services.record import ServiceKey, ServiceRecord, new_revision_id
 
 T = TypeVar("T")
 
@@ -52,7 +53,9 @@ class RuntimeRule:
         return runtime
 
 
-def first_revision(request: PublishWebServiceRequest, rule: RuntimeRule) -> Revision:
+def first_spec(
+    key: ServiceKey, request: PublishWebServiceRequest, rule: RuntimeRule
+) -> ServiceSpec:
     """Read the body of a publish request (contract: ``publishWebServiceVersion``).
 
     Raises
@@ -61,26 +64,20 @@ def first_revision(request: PublishWebServiceRequest, rule: RuntimeRule) -> Revi
         No code, or a name, type or runtime that cannot be; the message names the member.
     """
     runtime = rule.check(_given(request.runtime_type, None))
-    empty = Revision(
+    empty = ServiceSpec(
+        name=key.name,
+        version=key.version,
+        revision_id=new_revision_id(),
         runtime_type=runtime,
-        code="",
-        init_code=None,
-        description="",
-        operation_id=None,
-        inputs=(),
-        outputs=(),
-        output_files=(),
-        snapshot_id=None,
-        content_id=None,
         isolation="call" if runtime == R else "worker",
     )
-    revision = _changed(empty, request)
-    if not revision.code.strip():
+    spec = _changed(empty, request)
+    if not spec.code.strip():
         raise BadRequest("The member 'code' is missing or empty: a service needs code to run.")
-    return revision
+    return spec
 
 
-def next_revision(current: Revision, request: PublishWebServiceRequest) -> Revision:
+def next_spec(current: ServiceSpec, request: PublishWebServiceRequest) -> ServiceSpec:
     """Change what a patch request names and keep the rest (contract: ``patchWebServiceVersion``).
 
     An empty list clears inputs, outputs or files; a member that is absent or null keeps its value.
@@ -88,7 +85,7 @@ def next_revision(current: Revision, request: PublishWebServiceRequest) -> Revis
     Raises
     ------
     BadRequest
-        As :func:`first_revision`, and for a runtime other than the service's.
+        As :func:`first_spec`, and for a runtime other than the service's.
     """
     if current.runtime_type == REALTIME:
         raise ServiceIsRealtime
@@ -98,14 +95,14 @@ def next_revision(current: Revision, request: PublishWebServiceRequest) -> Revis
             f"The service runs on {current.runtime_type}; its runtimeType cannot change to "
             f"{runtime!r}. Publish a new version instead."
         )
-    revision = _changed(current, request)
-    if not revision.code.strip():
+    spec = _changed(msgspec.structs.replace(current, revision_id=new_revision_id()), request)
+    if not spec.code.strip():
         raise BadRequest("The member 'code' is empty: a service needs code to run.")
-    return revision
+    return spec
 
 
-def _changed(base: Revision, request: PublishWebServiceRequest) -> Revision:
-    revision = replace(
+def _changed(base: ServiceSpec, request: PublishWebServiceRequest) -> ServiceSpec:
+    spec = msgspec.structs.replace(
         base,
         code=_given(request.code, base.code),
         init_code=_given(request.init_code, base.init_code),
@@ -118,30 +115,63 @@ def _changed(base: Revision, request: PublishWebServiceRequest) -> Revision:
         setup_code=_given(request.setup_code, base.setup_code) or None,
         isolation=_given(request.isolation, base.isolation),
     )
-    _check_worker(revision)
-    _check_files(revision.output_files)
-    check_operation(revision.operation_id)
-    runtime = revision.runtime_type
-    return replace(
-        revision,
-        inputs=_parameters(INPUTS, revision.inputs, runtime),
-        outputs=_parameters("outputParameterDefinitions", revision.outputs, runtime),
+    _check_worker(spec)
+    _check_files(spec.output_files)
+    check_operation(spec.operation_id)
+    runtime = spec.runtime_type
+    return msgspec.structs.replace(
+        spec,
+        inputs=_parameters(INPUTS, spec.inputs, runtime),
+        outputs=_parameters("outputParameterDefinitions", spec.outputs, runtime),
     )
 
 
-def _check_worker(revision: Revision) -> None:
+def _check_worker(spec: ServiceSpec) -> None:
     """Check what concerns the worker that the code runs in."""
-    if revision.runtime_type != R:
+    if spec.runtime_type != R:
         return
-    if revision.setup_code is not None:
+    if spec.setup_code is not None:
         raise BadRequest(
             "setupCode runs in services in Python only. Each call of a service in R has a process "
             "of its own: put what it needs into the snapshot, or into 'initCode'."
         )
-    if revision.isolation != "call":
+    if spec.isolation != "call":
         raise BadRequest(
             "Each call of a service in R has a process of its own: 'isolation' can only be 'call'."
         )
+
+
+def view(
+    record: ServiceRecord, *, shows_code: bool, may_be_changed: bool, has_answered: bool
+) -> WebService:
+    """Describe a version to somebody who may see its code, or change it, or neither."""
+    spec = record.spec
+    optional: dict[str, Any] = {}
+    if shows_code and record.publish_check is not None:
+        optional["publish_check"] = record.publish_check
+    if shows_code and spec.runtime_type != REALTIME:
+        optional |= {
+            "code": spec.code,
+            "init_code": spec.init_code,
+            "setup_code": spec.setup_code,
+            "isolation": spec.isolation,
+        }
+    return WebService(
+        name=spec.name,
+        version=spec.version,
+        version_published_by=record.owner,
+        creation_time=record.created_at,
+        snapshot_id=spec.snapshot_id,
+        runtime_type=spec.runtime_type,
+        description=spec.description,
+        operation_id=spec.operation_id,
+        input_parameter_definitions=list(spec.inputs),
+        output_parameter_definitions=list(spec.outputs),
+        output_file_names=list(spec.output_files),
+        my_permission_on_service="read/write" if may_be_changed else "read only",
+        never_answered=not has_answered,
+        **optional,
+    )
 
 
 def _typed(definition: ParameterDefinition) -> ParameterDefinition:
