@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import atexit
 from collections.abc import Callable, Iterator
 from io import StringIO
 from pathlib import Path
@@ -36,6 +37,8 @@ def bare_shell() -> Iterator[InteractiveShell]:
     InteractiveShell.clear_instance()
     shell = InteractiveShell.instance(config=config)
     yield shell
+    # Each of some hundred shells would collect garbage at the end of the run.
+    atexit.unregister(shell.atexit_operations)
     shell.configurables.clear()
     InteractiveShell.clear_instance()
 
