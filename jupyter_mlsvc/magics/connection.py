@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import re
-import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 from IPython.core.getipython import get_ipython
@@ -323,22 +322,6 @@ class MlsvcConnection(Configurable):
         what = f"Taking a snapshot of session {session.name!r}"
         with self.told_when_gone(session), self.waiting(what, quiet=quiet):
             return self.client.snapshots.create(session.id, name)
-
-    @contextmanager
-    def passing_snapshot(self, session: Session, name: str | None = None) -> Iterator[str]:
-        """Take a snapshot for a service and delete it afterwards: the service has the content."""
-        from jupyter_mlsvc.client.snapshots import skipped_text
-
-        snapshot = self.snapshot(session, name)
-        try:
-            if snapshot.skipped:
-                print("Left out of the snapshot:", file=sys.stderr)
-                print(skipped_text(snapshot.skipped), file=sys.stderr)
-            yield snapshot.id
-        finally:
-            # What became of the service does not depend on tidying up.
-            with suppress(MlsvcError):
-                snapshot.delete()
 
     def _use(self, session: Session) -> Session:
         self._sessions[session.name] = session

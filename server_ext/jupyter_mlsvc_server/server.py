@@ -57,6 +57,7 @@ from jupyter_mlsvc_server.formats.host import (
     lock_path,
     socket_path,
 )
+from jupyter_mlsvc_server.formats.private_files import private_directory
 from jupyter_mlsvc_server.hosting import Leases, StartReport, read_host_config
 from jupyter_mlsvc_server.monitoring.activity import ActivityReporter
 from jupyter_mlsvc_server.monitoring.status import StatusReporter
@@ -71,7 +72,6 @@ from jupyter_mlsvc_server.snapshots.manager import SnapshotManager
 from jupyter_mlsvc_server.storage.blobs import BlobStore
 from jupyter_mlsvc_server.storage.config_files import ConfiguredApp
 from jupyter_mlsvc_server.storage.database import Database, UnusableDatabase
-from jupyter_mlsvc_server.storage.files import private_directory
 from jupyter_mlsvc_server.storage.staging import Staging
 
 _LAST_PORT: Final = 65535
@@ -478,6 +478,7 @@ class Server:
         await self._database.start()
         started(asyncio.to_thread, self._staging.close)
         await asyncio.to_thread(self._staging.open)
+        self._closing.callback(self._accounts.close)
         await self._accounts.ensure_admin()
         for manager in (
             self._tokens,

@@ -84,6 +84,10 @@ class AccountManager(LoggingConfigurable):
         """Have a function called whenever a user's tokens became invalid."""
         self._listeners.append(listener)
 
+    def close(self) -> None:
+        """End the threads that hash; may be called twice."""
+        self._hashers.shutdown(wait=False)
+
     async def verify(self, name: str, password: str) -> Principal:
         """Return the principal of a user name and password.
 

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import os
 from pathlib import Path
 from typing import Final
 
 from jupyter_mlsvc_server.auth.errors import UnusableSecretFile
+from jupyter_mlsvc_server.auth.passwords import open_secret_file
 from jupyter_mlsvc_server.auth.principal import Role
 
 _ANYBODY: Final = "*"
@@ -45,15 +45,8 @@ class Hosts:
         UnusableSecretFile
             It can't be read, others may read it, or a line of it is wrong.
         """
-        try:
-            with path.open(encoding="utf-8") as file:
-                mode = os.fstat(file.fileno()).st_mode
-                lines = file.read().splitlines()
-        except (OSError, UnicodeDecodeError) as error:
-            reason = getattr(error, "strerror", None) or "it is no UTF-8 text"
-            raise UnusableSecretFile(path, f"cannot be read: {reason}.") from error
-        if mode & 0o077:
-            raise UnusableSecretFile(path, "holds secrets and others may read it: chmod 600 it.")
+        with open_secret_file(path, "secrets") as file:
+            lines = file.read().splitlines()
         entries = []
         for number, line in enumerate(lines, 1):
             if not line.strip() or line.startswith("#"):

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from jupyter_mlsvc_server.auth.errors import UnusableSecretFile
-from jupyter_mlsvc_server.storage.files import write_new
+from jupyter_mlsvc_server.formats.private_files import write_new
 
 _BYTES: Final = 64  # as many as the hash of HS512 has
 

@@ -6,8 +6,10 @@ import base64
 import os
 import secrets
 import unicodedata
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import Final, TextIO
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
@@ -67,18 +69,37 @@ def read_password_file(path: Path) -> str:
     UnusableSecretFile
         It can't be read, is empty, or others may read it.
     """
-    try:
-        with path.open(encoding="utf-8") as file:
-            mode = os.fstat(file.fileno()).st_mode
-            password = file.readline().rstrip("\r\n")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "it is no UTF-8 text"
-        raise UnusableSecretFile(path, f"cannot be read: {reason}.") from error
-    if mode & 0o077:
-        raise UnusableSecretFile(path, "holds a password and others may read it: chmod 600 it.")
+    with open_secret_file(path, "a password") as file:
+        password = file.readline().rstrip("\r\n")
     if not password:
         raise UnusableSecretFile(path, "should have a password on its first line.")
     return password
+
+
+@contextmanager
+def open_secret_file(path: Path, content: str) -> Iterator[TextIO]:
+    """Open a text file with secrets that nobody else can read.
+
+    Parameters
+    ----------
+    content
+        What it holds, for the message.
+
+    Raises
+    ------
+    UnusableSecretFile
+        It can't be read, or others may read it.
+    """
+    try:
+        with path.open(encoding="utf-8") as file:
+            if os.fstat(file.fileno()).st_mode & 0o077:
+                raise UnusableSecretFile(
+                    path, f"holds {content} and others may read it: chmod 600 it."
+                )
+            yield file
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is no UTF-8 text"
+        raise UnusableSecretFile(path, f"cannot be read: {reason}.") from error
 
 
 def _bytes(password: str) -> bytes:

@@ -27,11 +27,11 @@ from jupyter_mlsvc_server.batches.run import BatchRun, Limiter
 from jupyter_mlsvc_server.batches.store import BatchStore
 from jupyter_mlsvc_server.errors import MlsvcServerError, NotFound
 from jupyter_mlsvc_server.events.record import EventAction, PublishEvent, drop_event
+from jupyter_mlsvc_server.formats.private_files import private_directory
 from jupyter_mlsvc_server.scoring.engine import ScoringEngine
 from jupyter_mlsvc_server.services.manager import ServiceManager
 from jupyter_mlsvc_server.storage.clock import now_text, to_text
 from jupyter_mlsvc_server.storage.database import Database
-from jupyter_mlsvc_server.storage.files import private_directory
 from jupyter_mlsvc_server.storage.staging import Staging
 
 _MAX_QUICK: Final = 256

@@ -22,7 +22,7 @@ from jupyter_mlsvc_server.batches.files import (
     make_results,
     pack_offsets,
 )
-from jupyter_mlsvc_server.storage.files import sync_directory
+from jupyter_mlsvc_server.formats.private_files import sync_directory
 
 _BODY: Final = "body"
 _WRITE_BYTES: Final = 2**20

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import contextlib
 import os
-import tempfile
 from pathlib import Path
 
 import msgspec
 from jupyter_core.paths import jupyter_runtime_dir
+
+from jupyter_mlsvc_server.formats.private_files import write_atomic
 
 _CONNECTION_FILE = "MLSVC_CONNECTION_FILE"
 _AUTOLOAD = "MLSVC_AUTOLOAD"
@@ -41,14 +42,7 @@ class KernelEnvironment:
     def write(self, connection: Connection) -> None:
         """Write the file whole, in place of an older one."""
         self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        # A temporary file is readable by its owner only.
-        descriptor, name = tempfile.mkstemp(dir=self.path.parent, prefix=f".{self.path.name}.")
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(msgspec.json.encode(connection))
-            Path(name).replace(self.path)
-        finally:
-            Path(name).unlink(missing_ok=True)
+        write_atomic(self.path, msgspec.json.encode(connection))
 
     def _remove_orphans(self) -> None:
         """Remove files of Jupyter servers that were killed."""

@@ -72,8 +72,10 @@ _STOP_TIMEOUT: Final = 30.0
 _REQUEST_PATIENCE: Final = 20.0
 """Seconds that a request waits for a server that is being started."""
 _CONNECT_ATTEMPTS: Final = 2
+"""One for a server that has just ended, and one for the next."""
 _FIRST_PAUSE: Final = 0.5
 _MAX_PAUSE: Final = 60.0
+"""Seconds until another start; a server that fails again and again costs little."""
 _STEADY: Final = 60.0
 """Seconds after which a server counts as one that stays up."""
 _NEVER_WITH_CHILDREN: Final = (

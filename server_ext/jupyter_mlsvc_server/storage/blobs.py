@@ -21,7 +21,7 @@ from typing import Any, BinaryIO, Final, NamedTuple, Protocol
 from traitlets import Float, default
 from traitlets.config import LoggingConfigurable
 
-from jupyter_mlsvc_server.storage.files import private_directory, sync_directory
+from jupyter_mlsvc_server.formats.private_files import private_directory, sync_directory
 from jupyter_mlsvc_server.storage.paths import FolderPath, default_data_dir
 
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}")

@@ -17,7 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from traitlets import Float, Unicode, default
 from traitlets.config import LoggingConfigurable
 
-from jupyter_mlsvc_server.storage.files import private_directory
+from jupyter_mlsvc_server.formats.private_files import private_directory
 from jupyter_mlsvc_server.storage.paths import FolderPath, default_data_dir
 
 T = TypeVar("T")

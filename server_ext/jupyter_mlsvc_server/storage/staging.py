@@ -11,7 +11,7 @@ import shutil
 import uuid
 from pathlib import Path
 
-from jupyter_mlsvc_server.storage.files import private_directory
+from jupyter_mlsvc_server.formats.private_files import private_directory
 
 
 class Staging:

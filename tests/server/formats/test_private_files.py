@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from jupyter_mlsvc_server.formats.private_files import private_directory, write_atomic, write_new
 from jupyter_mlsvc_server.storage.clock import from_text, now_text, to_text
-from jupyter_mlsvc_server.storage.files import private_directory, write_atomic, write_new
 
 
 def mode(path: Path) -> int:
