@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import sys
+import tempfile
 from collections.abc import Iterator
 
 import pytest
@@ -37,7 +38,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Guard what runs with that option."""
+    """Keep Jupyter servers of the run apart from others, and guard what runs with that option.
+
+    Each Jupyter server removes what killed ones left in the runtime folder. In the one of the
+    person who runs the tests, those of another process would remove what a test looks for.
+    """
+    runtime = tempfile.TemporaryDirectory(prefix="mlsvc-runtime-")
+    config.add_cleanup(runtime.cleanup)
+    os.environ["JUPYTER_RUNTIME_DIR"] = runtime.name
     if config.getoption(OPTION):
         # Where it is not given the number of cores, joblib asks a program for it.
         os.environ.setdefault("LOKY_MAX_CPU_COUNT", "1")
