@@ -18,6 +18,7 @@ from jupyter_mlsvc_server.api.http_server import HttpServer
 from jupyter_mlsvc_server.api.lifecycle import Lifecycle
 from jupyter_mlsvc_server.api.listening import listen_on_port
 from jupyter_mlsvc_server.api.login import LoginRoutes
+from jupyter_mlsvc_server.api.metrics import MetricsRoutes
 from jupyter_mlsvc_server.api.protocol import Limits
 from jupyter_mlsvc_server.api.request import ApiSettings
 from jupyter_mlsvc_server.api.routing import Routes
@@ -41,6 +42,7 @@ NOUNS: Sequence[Any] = (
     ComputeNodeRoutes,
     StatusRoutes,
     DocumentRoutes,
+    MetricsRoutes,
 )
 
 

@@ -698,6 +698,17 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         errors=(401, 500),
     ),
     Operation(
+        id="getMetrics",
+        method="get",
+        path="/metrics",
+        tag=_STATUS,
+        summary="Metrics of the server in the format of Prometheus, for owners and monitors.",
+        answer=bytes,
+        errors=(401, 403),
+        produces="text/plain",
+        addition=True,
+    ),
+    Operation(
         id="getComputeNodes",
         method="get",
         path="/computenodes",

@@ -35,10 +35,16 @@ from jupyter_mlsvc_server.api.http_server import HttpServer
 from jupyter_mlsvc_server.api.lifecycle import Lifecycle
 from jupyter_mlsvc_server.api.listening import listen_at_path, listen_on_port
 from jupyter_mlsvc_server.api.login import LoginRoutes
+from jupyter_mlsvc_server.api.metrics import (
+    MetricsAccess,
+    MetricsRoutes,
+    NoCalls,
+    read_metrics_key,
+)
 from jupyter_mlsvc_server.api.protocol import Limits
 from jupyter_mlsvc_server.api.request import ApiSettings
 from jupyter_mlsvc_server.api.routing import Operation, Routes, route
-from jupyter_mlsvc_server.api.score import ScoreEntry
+from jupyter_mlsvc_server.api.score import CALL_ROUTE, ScoreEntry
 from jupyter_mlsvc_server.api.services import PoolRoutes, ServiceRoutes, StatisticsRoutes
 from jupyter_mlsvc_server.api.sessions import SessionRoutes, WorkspaceRoutes
 from jupyter_mlsvc_server.api.snapshots import SnapshotRoutes
@@ -60,6 +66,7 @@ from jupyter_mlsvc_server.formats.host import (
 from jupyter_mlsvc_server.formats.private_files import private_directory
 from jupyter_mlsvc_server.hosting import Leases, StartReport, read_host_config
 from jupyter_mlsvc_server.monitoring.activity import ActivityReporter
+from jupyter_mlsvc_server.monitoring.metrics import MetricsReporter, Sources
 from jupyter_mlsvc_server.monitoring.status import StatusReporter
 from jupyter_mlsvc_server.scoring.compute_nodes import ComputeNodes
 from jupyter_mlsvc_server.scoring.local import LocalEngine
@@ -120,6 +127,16 @@ class PortInUse(CannotStart):
         )
 
 
+class MetricsPortInUse(CannotStart):
+    """The port of the metrics cannot be opened; the message says what to do."""
+
+    def __init__(self, place: str, error: OSError) -> None:
+        super().__init__(
+            f"The metrics cannot be served at {place} ({os.strerror(error.errno or 0)}). Choose "
+            "another port with --MlsvcApp.metrics_port, or stop what uses it."
+        )
+
+
 class MlsvcApp(ConfiguredApp):
     """Turns what runs in a notebook into versioned web services."""
 
@@ -157,6 +174,22 @@ class MlsvcApp(ConfiguredApp):
         "", help="Certificate chain (PEM) of the public API; empty serves plain HTTP."
     ).tag(config=True)
     public_keyfile = Unicode("", help="Private key (PEM) of the public API.").tag(config=True)
+    metrics_ip = Unicode(
+        "127.0.0.1",
+        help="Address at which metrics are served without a token, once metrics_port is set.",
+    ).tag(config=True)
+    metrics_port = Integer(
+        None,
+        allow_none=True,
+        min=0,
+        max=_LAST_PORT,
+        help="Port at which metrics are served without a token; 0 takes a free one, None serves "
+        "them on the API only.",
+    ).tag(config=True)
+    metrics_key_file = Unicode(
+        help="File of mode 0600 with the bearer token, of 24 characters or more, that lets a "
+        "monitor read the metrics on the API. Without one only owners may.",
+    ).tag(config=True)
     as_ml_server = Bool(
         False,
         help="Whether defaults are those of the original: R where a runtime is left out, states of "
@@ -328,10 +361,11 @@ class Server:
             database=self._database, accounts=self._accounts, data_dir=data_dir, parent=app
         )
         self._events = EventHub(parent=app)
+        blobs = BlobStore(data_dir=data_dir, parent=app)
         publish_event = self._events.publish_event
         self._snapshots = SnapshotManager(
             database=self._database,
-            blobs=BlobStore(data_dir=data_dir, parent=app),
+            blobs=blobs,
             data_dir=data_dir,
             publish_event=publish_event,
             parent=app,
@@ -365,6 +399,19 @@ class Server:
             publish_event=publish_event,
             parent=app,
         )
+        self._metrics = MetricsReporter(
+            sources=Sources(
+                accounts=self._accounts,
+                batches=self._batches,
+                blobs=blobs,
+                connections=lambda: len(self._http.connections),
+                data_dir=data_dir,
+                events=self._events,
+                scoring=self._scoring,
+                sessions=self._sessions,
+            ),
+            parent=app,
+        )
         self._score = ScoreEntry(
             tokens=self._tokens,
             engine=self._scoring,
@@ -373,8 +420,20 @@ class Server:
             any_case_paths=app.any_case_paths,
         )
         self._authentication = Authentication(self._tokens, self._hosts())
+        self._observers = [self._metrics.note]
         self._http = HttpServer(
-            app=self._build_api(), score=self._score, limits=Limits(), log=self._log
+            app=self._build_api(self._routes()),
+            score=self._score,
+            limits=Limits(),
+            log=self._log,
+            observers=self._observers,
+        )
+        open_to_all = MetricsRoutes(metrics=self._metrics, access=None)
+        self._metrics_http = HttpServer(
+            app=self._build_api([open_to_all.table()]),
+            score=NoCalls(),
+            limits=Limits(),
+            log=self._log,
         )
 
     def _hosts(self) -> Hosts | None:
@@ -383,10 +442,10 @@ class Server:
             return None
         return Hosts.read(Path(app.hosts_file).expanduser(), Role(app.hosts_role))
 
-    def _build_api(self) -> ApiApp:
+    def _build_api(self, tables: list[Routes]) -> ApiApp:
         app = self._app
         return ApiApp(
-            tables=self._routes(),
+            tables=tables,
             authentication=self._authentication,
             lifecycle=self._lifecycle,
             settings=ApiSettings(
@@ -396,6 +455,7 @@ class Server:
                 lenient_json=app.lenient_json,
             ),
             any_case_paths=app.any_case_paths,
+            observers=self._observers,
         )
 
     def _routes(self) -> list[Routes]:
@@ -419,9 +479,7 @@ class Server:
             ).table(),
             StatisticsRoutes(statistics=statistics).table(),
             [
-                route(
-                    "/api/{name}/{version}", post=Operation(self._score.consume, checks_body=False)
-                )
+                route(CALL_ROUTE, post=Operation(self._score.consume, checks_body=False)),
             ],
             BatchRoutes(batches=self._batches).table(),
             SessionRoutes(sessions=self._sessions).table(),
@@ -431,8 +489,14 @@ class Server:
             ComputeNodeRoutes(compute_nodes=compute_nodes).table(),
             StatusRoutes(status=status, lifecycle=self._lifecycle).table(),
             DocumentRoutes(services=self._services).table(),
+            MetricsRoutes(metrics=self._metrics, access=self._metrics_access()).table(),
             self._host_routes().table(),
         ]
+
+    def _metrics_access(self) -> MetricsAccess:
+        path = self._app.metrics_key_file
+        key = read_metrics_key(Path(path).expanduser()) if path else ""
+        return MetricsAccess(self._authentication, key)
 
     def _host_routes(self) -> HostRoutes:
         activity = ActivityReporter(
@@ -469,6 +533,7 @@ class Server:
         self._lock_data_dir()
         tls = self._tls_context()
         public = self._listen_publicly()
+        metrics = self._listen_for_monitors()
         path = socket_path(self._data_dir)
         host = listen_at_path(path)
         # The lock is still held then: it is no other server's.
@@ -493,12 +558,17 @@ class Server:
             await manager.start()
         self._lifecycle.is_ready = True
         started(self._http.close)
+        started(self._metrics_http.close)
         started(self._events.stop)
         for listening in public:
             await self._http.open(listening, tls=tls)
         await self._http.open(host)
+        for listening in metrics:
+            await self._metrics_http.open(listening)
         if public:
             self._log.info("jupyter-mlsvc serves programs at %s", self._lifecycle.public_url)
+        if metrics:
+            self._log.info("jupyter-mlsvc serves metrics at %s", self._lifecycle.metrics_url)
         # What is there now stays; looking through it again would only make callers wait.
         gc.collect()
         gc.freeze()
@@ -541,6 +611,21 @@ class Server:
             self._closing.callback(each.close)
         scheme = "https" if app.public_certfile else "http"
         self._lifecycle.public_url = _url(scheme, *listening[0].getsockname()[:2])
+        return listening
+
+    def _listen_for_monitors(self) -> list[socket.socket]:
+        """Take the port of the metrics, where they have one of their own."""
+        app = self._app
+        if app.metrics_port is None:
+            return []
+        try:
+            listening = listen_on_port(app.metrics_ip, app.metrics_port)
+        except OSError as error:
+            raise MetricsPortInUse(f"{app.metrics_ip}:{app.metrics_port}", error) from error
+        for each in listening:
+            self._closing.callback(each.close)
+        address = _url("http", *listening[0].getsockname()[:2])
+        self._lifecycle.metrics_url = f"{address}/metrics"
         return listening
 
     def _tls_context(self) -> ssl.SSLContext | None:

@@ -8,13 +8,15 @@ from collections.abc import Iterator
 import pytest
 import requests
 
-from jupyter_mlsvc_server.launch import ServerProcess
+from jupyter_mlsvc_server.launch import ServerProcess, free_port
 from jupyter_mlsvc_server.server import MlsvcApp
 from tests.contract.doors import sign_in
 
 pytestmark = pytest.mark.kernel
 
 PASSWORD = "correct horse"
+METRICS_PORT = free_port()
+METRICS_KEY = "of-a-monitor-0123456789abcdef"
 OPTIONS = ["--WarmKernels.warm_kernels=0", "--LocalEngine.preload=[]"]
 SERVICE = {
     "code": "y = n",
@@ -55,6 +57,9 @@ def is_open(address: str, port: int) -> bool:
 
 @pytest.fixture(scope="module")
 def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    key = tmp_path_factory.mktemp("key") / "metrics-key"
+    key.touch(mode=0o600)
+    key.write_text(METRICS_KEY)
     with ServerElsewhere(
         data_dir=tmp_path_factory.mktemp("elsewhere"),
         admin_password=PASSWORD,
@@ -63,6 +68,9 @@ def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProces
         options=[
             *OPTIONS,
             "--MlsvcApp.public_ip=127.0.0.2",
+            "--MlsvcApp.metrics_ip=127.0.0.2",
+            f"--MlsvcApp.metrics_port={METRICS_PORT}",
+            f"--MlsvcApp.metrics_key_file={key}",
             "--MlsvcApp.any_case_paths=True",
             "--MlsvcApp.jupyter_user=maria",
         ],
@@ -92,6 +100,23 @@ def test_public_ip_is_where_the_public_door_is(elsewhere: ServerProcess) -> None
     assert is_open("127.0.0.2", elsewhere.public_port)
     for address in ("127.0.0.1", "127.0.0.3"):
         assert not is_open(address, elsewhere.public_port)
+
+
+def test_metrics_have_an_address_of_their_own(elsewhere: ServerProcess) -> None:
+    assert not is_open("127.0.0.1", METRICS_PORT)
+    url = f"http://127.0.0.2:{METRICS_PORT}"
+    answer = requests.get(f"{url}/metrics", timeout=30)
+    assert "\nmlsvc_http_connections " in answer.text
+    assert requests.get(f"{url}/services", timeout=30).status_code == 401
+    call = requests.post(f"{url}/api/Any/1", json={"n": 3}, timeout=30)
+    assert call.status_code == 401, "services are not called there"
+
+
+def test_metrics_key_file_lets_a_monitor_read_the_metrics(elsewhere: ServerProcess) -> None:
+    monitor = {"Authorization": f"Bearer {METRICS_KEY}"}
+    url = elsewhere.public_url
+    assert "mlsvc_" in requests.get(f"{url}/metrics", headers=monitor, timeout=30).text
+    assert requests.get(f"{url}/services", headers=monitor, timeout=30).status_code == 401
 
 
 def test_the_environment_says_where_the_public_door_is_by_default(

@@ -5,7 +5,8 @@ from __future__ import annotations
 import http
 import logging
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from time import perf_counter
 from typing import Final
 
 from starlette.requests import ClientDisconnect
@@ -19,6 +20,7 @@ from jupyter_mlsvc_server.api.request import ApiRequest, ApiSettings, path_of
 from jupyter_mlsvc_server.api.responses import CORS_HEADERS, HEADERS, REQUEST_ID, error_response
 from jupyter_mlsvc_server.api.routing import Match, Operation, Router, Routes
 from jupyter_mlsvc_server.errors import BadRequest, MlsvcServerError, NotFound
+from jupyter_mlsvc_server.monitoring.answered import CLIENT_LEFT, AnsweredRequest, Observer
 
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "DELETE", "PATCH", "PUT", "OPTIONS"})
 
@@ -52,6 +54,8 @@ class ApiApp:
         Routes of all nouns.
     any_case_paths
         Whether paths match in any case.
+    observers
+        Called with each request that was answered.
     """
 
     def __init__(
@@ -62,14 +66,17 @@ class ApiApp:
         lifecycle: Lifecycle,
         settings: ApiSettings,
         any_case_paths: bool = False,
+        observers: Sequence[Observer] = (),
     ) -> None:
         self._router = Router(tables, any_case=any_case_paths)
+        self._observers = observers
         self._authentication = authentication
         self._lifecycle = lifecycle
         self._settings = settings
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
+        began = perf_counter()
         scope["state"].setdefault("request_id", uuid.uuid4().hex)
         match = self._router.find(path_of(scope))
         operation = _operation(scope["method"], match)
@@ -82,6 +89,21 @@ class ApiApp:
         except ClientDisconnect:
             where = (request.method, request.path, request.id)
             _log.info("%s %s: the client went away (request %s)", *where)
+        finally:
+            self._note(request, match, perf_counter() - began)
+
+    def _note(self, request: ApiRequest, match: Match | None, seconds: float) -> None:
+        answered = AnsweredRequest(
+            id=request.id,
+            method=request.method,
+            path=request.path,
+            route="" if match is None else match.route.path,
+            status=request.status or CLIENT_LEFT,
+            seconds=seconds,
+            user=request.user,
+        )
+        for observe in self._observers:
+            observe(answered)
 
     async def _answer(
         self, request: ApiRequest, operation: Operation, match: Match | None
@@ -135,6 +157,7 @@ class ApiApp:
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
+                request.status = message["status"]
                 own = message["headers"]
                 given = {each[0] for each in own}
                 common = [each for each in _DEFAULT_HEADERS if each[0] not in given]

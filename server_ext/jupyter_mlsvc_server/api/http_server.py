@@ -10,6 +10,7 @@ import secrets
 import socket
 import ssl
 import time
+from collections.abc import Sequence
 from email.utils import formatdate
 from typing import Final
 
@@ -20,8 +21,9 @@ from uvicorn.server import ServerState
 from jupyter_mlsvc_server.api.head_cache import HeadCache
 from jupyter_mlsvc_server.api.protocol import Limits, Protocol
 from jupyter_mlsvc_server.api.responses import HEADERS, REQUEST_ID
-from jupyter_mlsvc_server.api.score import ScoreEntry
+from jupyter_mlsvc_server.api.score import CALL_ROUTE, ScoreEntry
 from jupyter_mlsvc_server.errors import MlsvcServerError
+from jupyter_mlsvc_server.monitoring.answered import AnsweredRequest, Observer
 
 _BACKLOG: Final = 2048
 
@@ -43,6 +45,8 @@ class HttpServer:
         Where refusals are written.
     look_seconds
         Seconds between two looks at how long connections have been silent.
+    observers
+        Called with each request that is refused without the application.
     """
 
     def __init__(
@@ -53,6 +57,7 @@ class HttpServer:
         limits: Limits,
         log: logging.Logger,
         look_seconds: float = 1.0,
+        observers: Sequence[Observer] = (),
     ) -> None:
         self.score = score
         self.limits = limits
@@ -71,6 +76,7 @@ class HttpServer:
         self._prefix = secrets.token_hex(12).encode()
         self._numbers = itertools.count(secrets.randbits(16))
         self._look_seconds = look_seconds
+        self._observers = observers
         self._servers: list[asyncio.Server] = []
         self._looking: asyncio.Task[None] | None = None
 
@@ -114,11 +120,26 @@ class HttpServer:
     def log_refusal(
         self, method: str, url: bytes, error: MlsvcServerError, request_id: str
     ) -> None:
-        """Log in a line what was answered with an error."""
+        """Take note of what was answered with an error, and log it in a line."""
+        if self._observers:
+            self._note(method, url, error.status, request_id)
         level = logging.WARNING if error.status >= 500 else logging.INFO
         if self.log.isEnabledFor(level):
             path = url.partition(b"?")[0].decode("latin-1")
             self.log.log(level, "%s %s: %s (request %s)", method, path, error, request_id)
+
+    def _note(self, method: str, url: bytes, status: int, request_id: str) -> None:
+        is_call = self.score.key_of(url) is not None
+        answered = AnsweredRequest(
+            id=request_id,
+            method=method,
+            path=url.partition(b"?")[0].decode("latin-1"),
+            route=CALL_ROUTE if is_call else "",
+            status=status,
+            seconds=0.0,
+        )
+        for observe in self._observers:
+            observe(answered)
 
     async def _look(self) -> None:
         while True:

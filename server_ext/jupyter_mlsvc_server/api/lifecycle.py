@@ -19,6 +19,8 @@ class Lifecycle:
         Whether they are being stopped.
     public_url
         Address of the public API; empty while its port is closed.
+    metrics_url
+        Address of the metrics where they have one of their own.
     problem
         What does not work though the server runs, and what to do; empty for nothing.
     """
@@ -26,6 +28,7 @@ class Lifecycle:
     is_ready: bool = False
     is_stopping: bool = False
     public_url: str = ""
+    metrics_url: str = ""
     problem: str = ""
 
     def require_ready(self) -> None:

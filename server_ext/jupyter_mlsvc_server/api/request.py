@@ -51,6 +51,8 @@ class ApiRequest:
         Who asks. Operations that need no credentials have nobody.
     ended
         What is to be closed or removed once the request has been answered, or its client is gone.
+    status
+        Status of the answer; 0 before there is one.
     """
 
     def __init__(
@@ -63,6 +65,7 @@ class ApiRequest:
         self.is_from_host = bool(scope["state"].get("is_host"))
         self.settings = settings
         self.ended = contextlib.AsyncExitStack()
+        self.status = 0
         self._query_string: bytes = scope["query_string"]
         self._principal: Principal | None = None
         self._receive = receive
@@ -85,6 +88,11 @@ class ApiRequest:
     @principal.setter
     def principal(self, principal: Principal) -> None:
         self._principal = principal
+
+    @property
+    def user(self) -> str:
+        """Name of who asks; empty where nobody is known."""
+        return "" if self._principal is None else self._principal.name
 
     # --- query -------------------------------------------------------------------------------
 

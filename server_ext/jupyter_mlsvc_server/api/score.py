@@ -26,6 +26,9 @@ from jupyter_mlsvc_server.scoring.definition import DefinitionKey
 from jupyter_mlsvc_server.scoring.engine import ScoringAnswer
 from jupyter_mlsvc_server.scoring.request import Ended, PendingRequest
 
+CALL_ROUTE: Final = "/api/{name}/{version}"
+"""Route of calls."""
+
 _CALL: Final = re.compile(rb"/api/([^/?]+)/([^/?]+)/?(?:\?.*)?", re.DOTALL)
 _CALL_IN_ANY_CASE: Final = re.compile(_CALL.pattern, re.DOTALL | re.IGNORECASE)
 _NOT_PLAIN: Final = frozenset({b"content-encoding", b"expect", b"transfer-encoding", b"upgrade"})

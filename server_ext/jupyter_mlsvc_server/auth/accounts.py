@@ -8,6 +8,7 @@ import re
 import shlex
 import threading
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
@@ -28,7 +29,7 @@ from jupyter_mlsvc_server.auth.login_rate_limit import LoginRateLimit
 from jupyter_mlsvc_server.auth.passwords import Passwords, read_password_file
 from jupyter_mlsvc_server.auth.principal import Principal, Role
 from jupyter_mlsvc_server.auth.store import Account, AccountStore
-from jupyter_mlsvc_server.errors import Busy
+from jupyter_mlsvc_server.errors import Busy, TooManyRequests
 from jupyter_mlsvc_server.storage.clock import Clock
 from jupyter_mlsvc_server.storage.database import Database
 
@@ -78,6 +79,8 @@ class AccountManager(LoggingConfigurable):
         self._slots = asyncio.Semaphore(_HASHES_AT_ONCE)
         self._hashers = ThreadPoolExecutor(_HASHES_AT_ONCE, "hashing", _lower_priority)
         self._waiting = 0
+        self.logins: Counter[str] = Counter()
+        """Logins since the server started, by what became of them."""
         self._listeners: list[Callable[[], None]] = []
 
     def on_revoked(self, listener: Callable[[], None]) -> None:
@@ -98,6 +101,18 @@ class AccountManager(LoggingConfigurable):
         TooManyRequests
             Too many logins failed under this name, or are waiting.
         """
+        try:
+            account = await self._verified(name, password)
+        except WrongCredentials:
+            self.logins["wrong"] += 1
+            raise
+        except TooManyRequests:
+            self.logins["limited"] += 1
+            raise
+        self.logins["success"] += 1
+        return account.principal
+
+    async def _verified(self, name: str, password: str) -> Account:
         self._login_rate_limit.check(name)
         async with self._turn():
             # Others may have failed while this one waited.
@@ -108,7 +123,7 @@ class AccountManager(LoggingConfigurable):
                 self.log.info("login refused user=%r", name[:64])
                 raise WrongCredentials
         self._login_rate_limit.succeeded(name)
-        return account.principal
+        return account
 
     async def add(self, name: str, password: str, role: Role) -> None:
         """Add a user.

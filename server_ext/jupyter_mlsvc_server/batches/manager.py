@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import shutil
 import uuid
+from collections import Counter
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
@@ -111,6 +112,8 @@ class BatchManager(LoggingConfigurable):
         self._limiters: WeakValueDictionary[tuple[str, str], Limiter] = WeakValueDictionary()
         self.results = BatchResults(root=self._root, runs=self._runs, spell=self.spell)
         self._slots = asyncio.Semaphore(self.max_running)
+        self.ended: Counter[str] = Counter()
+        """Batches that ended since the server started, by their state."""
         self._sweeper: asyncio.Task[None] | None = None
 
     # --- life --------------------------------------------------------------------------------
@@ -246,6 +249,7 @@ class BatchManager(LoggingConfigurable):
         progress = await self.results.progress(record)
         was_active = await self._store.finish(record.id, BatchState.CANCELLED, progress, now_text())
         if was_active:
+            self.ended[BatchState.CANCELLED] += 1
             self._publish_event(record.change(EventAction.CHANGED))
             self.log.info("batch %s cancelled after %d records", record.id, progress.completed)
         return was_active
@@ -285,6 +289,7 @@ class BatchManager(LoggingConfigurable):
             reason = _FAULT
         state = BatchState.FAILED if reason else BatchState.COMPLETE
         await self._store.finish(record.id, state, run.progress, now_text(), reason)
+        self.ended[state] += 1
         self._publish_event(record.change(EventAction.CHANGED))
         self.log.info(
             "batch %s %s completed=%d failed=%d",

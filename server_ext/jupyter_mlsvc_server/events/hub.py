@@ -81,6 +81,11 @@ class EventHub(LoggingConfigurable):
         self._waiting: Counter[str] = Counter()
         self._is_stopped = False
 
+    @property
+    def waiting(self) -> int:
+        """Number of callers who wait for an event."""
+        return len(self._waiters)
+
     def publish_event(self, change: Change) -> None:
         """Send an event to the callers who wait for it, and store it for those who ask later."""
         self._last += 1

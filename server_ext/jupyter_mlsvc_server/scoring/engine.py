@@ -9,7 +9,7 @@ import msgspec
 
 from jupyter_mlsvc_server.errors import MlsvcServerError
 from jupyter_mlsvc_server.scoring.definition import DefinitionKey, PoolSize, ServiceDefinition
-from jupyter_mlsvc_server.scoring.statistics import Figures
+from jupyter_mlsvc_server.scoring.statistics import EngineCounters, Figures
 from jupyter_mlsvc_server.scoring.trial import TrialOutcome
 
 Definitions = Callable[[str, str], Awaitable[ServiceDefinition]]
@@ -134,6 +134,9 @@ class ScoringEngine(Protocol):
 
     async def figures(self, name: str, version: str, *, with_history: bool = False) -> Figures:
         """Tell how a version is and what it did; zeros for one that is not known."""
+
+    async def counters(self) -> EngineCounters:
+        """Return counters of all versions that are loaded or were called; it costs little."""
 
     async def memory_of(self, name: str, version: str) -> int:
         """Measure the memory of a version's processes, in bytes; what they share counts once."""

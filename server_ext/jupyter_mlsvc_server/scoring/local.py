@@ -26,7 +26,13 @@ from jupyter_mlsvc_server.scoring.group import Group
 from jupyter_mlsvc_server.scoring.pool import Pool
 from jupyter_mlsvc_server.scoring.request import Ended, PendingRequest
 from jupyter_mlsvc_server.scoring.settings import ScoringSettings
-from jupyter_mlsvc_server.scoring.statistics import Figures, State, Timings
+from jupyter_mlsvc_server.scoring.statistics import (
+    EngineCounters,
+    Figures,
+    State,
+    Timings,
+    VersionCounters,
+)
 from jupyter_mlsvc_server.scoring.template import Template
 from jupyter_mlsvc_server.scoring.trial import TrialOutcome
 
@@ -88,6 +94,8 @@ class LocalEngine(ScoringSettings):
         self._checked: dict[str, tuple[float, Template]] = {}
         self._locks: WeakValueDictionary[DefinitionKey, asyncio.Lock] = WeakValueDictionary()
         self._forkserver: Forkserver | None = None
+        self._forkserver_restarts = 0
+        self._unloaded = 0
         self._tasks: set[asyncio.Task[None]] = set()
         self._is_running = False
 
@@ -342,6 +350,33 @@ class LocalEngine(ScoringSettings):
             history=timings.history() if with_history else (),
         )
 
+    async def counters(self) -> EngineCounters:
+        """Return counters of all versions that are loaded or were called."""
+        return EngineCounters(
+            versions=[self._counters_of(key) for key in sorted(await self.known())],
+            unloaded=self._unloaded,
+            forkserver_restarts=self._forkserver_restarts,
+        )
+
+    def _counters_of(self, key: DefinitionKey) -> VersionCounters:
+        pool = self._pools.get(key)
+        timings = self._timings.get(key) or Timings()
+        return VersionCounters(
+            name=key.name,
+            version=key.version,
+            state=self._state(key, pool)[0],
+            workers=len(pool.pids) if pool else 0,
+            waiting=pool.waiting if pool else 0,
+            calls=timings.count,
+            errors=timings.errors,
+            rejected=timings.rejected,
+            unanswered=timings.unanswered,
+            retired=timings.retired,
+            lost_workers=timings.lost_workers,
+            lost_templates=timings.lost_templates,
+            latency=timings.latency(),
+        )
+
     def _state(self, key: DefinitionKey, pool: Pool | None) -> tuple[State, str]:
         if pool is not None:
             return pool.state, pool.failure
@@ -452,6 +487,7 @@ class LocalEngine(ScoringSettings):
             raise ServiceUnavailable(key, _STOPPING)
         if self._forkserver is None or self._forkserver.link.is_lost:
             self.log.error("the forkserver ended unexpectedly; starting another one")
+            self._forkserver_restarts += 1
             if self._forkserver is not None:
                 self._spawn(self._forkserver.stop())
             self._start_forkserver()
@@ -517,6 +553,7 @@ class LocalEngine(ScoringSettings):
                 if is_due and pool.is_idle and key not in self._kept:
                     self.log.info("unloading service %s after %d s without a request", key, unused)
                     del self._pools[key]
+                    self._unloaded += 1
                     self._retire(pool)
 
     async def _drop_checked(self, revision_id: str) -> None:

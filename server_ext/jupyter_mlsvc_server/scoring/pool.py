@@ -388,6 +388,7 @@ class Pool:
         code = await self._end_of(pid)
         if was_expected:
             return
+        self._timings.lost_workers += 1
         self._log.warning(
             "worker of %s ended unexpectedly pid=%s code=%s during_request=%s",
             self.key, pid, code, request is not None,
@@ -422,6 +423,7 @@ class Pool:
     def _template_lost(self) -> None:
         if not self._scheduler.is_stopped:
             self._log.error("the template of %s ended unexpectedly", self.key)
+            self._timings.lost_templates += 1
             self._scheduler.is_stopped = True
             self._on_lost(self)
         self._idle.set()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from bisect import bisect_right
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,6 +16,11 @@ KEPT: Final = 2048
 INTERVAL_SECONDS: Final = 10
 INTERVALS: Final = 60
 """How many intervals the history has, the running one included."""
+
+LATENCY_BOUNDS: Final = (
+    0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
+)  # fmt: skip
+"""Upper bounds, in seconds, of the buckets of a latency histogram; another has all above."""
 
 _MINUTE: Final = 60
 
@@ -91,11 +97,94 @@ class Figures:
     history: Sequence[Interval] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Latency:
+    """Histogram of the times of all answered requests.
+
+    Attributes
+    ----------
+    counts
+        Requests within each of ``LATENCY_BOUNDS``, those within smaller ones included; the last
+        number is that of all.
+    seconds
+        Sum of the times.
+    """
+
+    counts: tuple[int, ...] = (0,) * (len(LATENCY_BOUNDS) + 1)
+    seconds: float = 0.0
+
+    def with_sample(self, times: Sequence[float], stands_for: int) -> Latency:
+        """Add requests of which only the times of some are known; these stand for the others."""
+        ordered = sorted(times)
+        size = len(ordered)
+        within = [bisect_right(ordered, bound) for bound in LATENCY_BOUNDS]
+        counts = [count * stands_for // size for count in [*within, size]]
+        return Latency(
+            tuple(old + new for old, new in zip(self.counts, counts, strict=True)),
+            self.seconds + sum(ordered) * stands_for / size,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VersionCounters:
+    """What a monitor wants to know of a service version; counts are since the server started.
+
+    Attributes
+    ----------
+    name, version : str
+        Which it is.
+    state : State
+        State of the version.
+    workers, waiting : int
+        Processes that answer, and requests that wait for one of them.
+    calls, errors, rejected : int
+        As in :class:`Figures`.
+    unanswered : int
+        Those of the errors that got no answer of a worker: deadlines, full queues, lost workers.
+    retired, lost_workers, lost_templates : int
+        Workers that were replaced after a request, and processes that ended unexpectedly.
+    latency : Latency
+        Times of the answered requests.
+    """
+
+    name: str
+    version: str
+    state: State = State.IDLE
+    workers: int = 0
+    waiting: int = 0
+    calls: int = 0
+    errors: int = 0
+    rejected: int = 0
+    unanswered: int = 0
+    retired: int = 0
+    lost_workers: int = 0
+    lost_templates: int = 0
+    latency: Latency = Latency()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineCounters:
+    """Counters of an engine and of all versions that are loaded or were called.
+
+    Attributes
+    ----------
+    unloaded : int
+        Versions that were unloaded because nobody called them.
+    forkserver_restarts : int
+        Forkservers that were started because the one before had ended.
+    """
+
+    versions: Sequence[VersionCounters] = ()
+    unloaded: int = 0
+    forkserver_restarts: int = 0
+
+
 class Timings:
     """Counts requests, and remembers when they came and how long they took.
 
     It is told of every request, so telling it costs little: it counts, and puts the time into a
-    ring. What came in which second and which interval is worked out once a second.
+    ring. What came in which second and which interval is worked out once a second, and so is the
+    histogram: where more requests came in a second than the ring holds, the newest stand for all.
 
     Parameters
     ----------
@@ -104,10 +193,12 @@ class Timings:
     """
 
     __slots__ = (
+        "_binned",
         "_clock",
         "_ends",
         "_finished",
         "_interval_began",
+        "_latency",
         "_per_second",
         "_second",
         "_second_began",
@@ -116,9 +207,12 @@ class Timings:
         "count",
         "errors",
         "last_call",
+        "lost_templates",
+        "lost_workers",
         "rejected",
         "retired",
         "retired_for",
+        "unanswered",
     )
 
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
@@ -127,6 +221,9 @@ class Timings:
         self.rejected = 0
         self.retired = 0
         self.retired_for = ""
+        self.unanswered = 0
+        self.lost_workers = 0
+        self.lost_templates = 0
         self.last_call: float | None = None
         self._clock = clock
         self._seconds: deque[float] = deque(maxlen=KEPT)
@@ -137,6 +234,8 @@ class Timings:
         self._per_second = [0] * _MINUTE
         self._finished: deque[Interval] = deque(maxlen=INTERVALS - 1)
         self._interval_began = (0, 0, 0, 0)
+        self._latency = Latency()
+        self._binned = 0
 
     def add(self, seconds: float, *, failed: bool = False) -> None:
         """Count a request that was answered, and whether its code failed."""
@@ -166,6 +265,7 @@ class Timings:
         self._advance(int(self.last_call))
         self.count += 1
         self.errors += 1
+        self.unanswered += 1
         self._unanswered += 1
 
     def add_retired(self, reason: str) -> None:
@@ -183,6 +283,11 @@ class Timings:
         self._advance(int(self._clock()))
         return sum(self._per_second) + self.count - self._second_began
 
+    def latency(self) -> Latency:
+        """Return the histogram of all requests that were answered."""
+        self._bin()
+        return self._latency
+
     def history(self) -> list[Interval]:
         """Give the last intervals, oldest first; the last one is not over."""
         self._advance(int(self._clock()))
@@ -198,6 +303,7 @@ class Timings:
         before, self._second, self._ends = self._second, second, second + 1
         if second == before:
             return
+        self._bin()
         self._per_second[before % _MINUTE] = self.count - self._second_began
         self._second_began = self.count
         if 0 < second - before < _MINUTE:
@@ -213,6 +319,13 @@ class Timings:
                 *(self.count, self.errors, self._unanswered),
                 self.rejected,
             )
+
+    def _bin(self) -> None:
+        """Put the times that came since the last time into the histogram."""
+        answered = self.count - self._unanswered
+        new, self._binned = answered - self._binned, answered
+        if new:
+            self._latency = self._latency.with_sample([*self._seconds][-new:], new)
 
     def _interval(self, start: int) -> Interval:
         """Describe the running interval."""

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections import OrderedDict
-from collections.abc import Sequence
+from collections import Counter, OrderedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -45,6 +46,25 @@ class SnapshotLoader(Protocol):
 
     async def load(self, principal: Principal, snapshot_id: str, session: Session) -> object:
         """Restore a snapshot of the caller's."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionCounts:
+    """How many sessions and kernels there are.
+
+    Attributes
+    ----------
+    sessions
+        Sessions by runtime type and state.
+    queued
+        Executions that wait for their turn.
+    warm
+        Kernels that are kept ready, by runtime type.
+    """
+
+    sessions: Mapping[tuple[str, str], int]
+    queued: int
+    warm: Mapping[str, int]
 
 
 class SessionManager(LoggingConfigurable):
@@ -107,6 +127,8 @@ class SessionManager(LoggingConfigurable):
         self._key_file = data_dir / "secret.key"
         self._ids = SessionIds(b"")
         self._ended: OrderedDict[str, tuple[str, str]] = OrderedDict()
+        self.executions: Counter[str] = Counter()
+        """Executions since the server started, by how they ended."""
         self._culler: asyncio.Task[None] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -196,6 +218,7 @@ class SessionManager(LoggingConfigurable):
             ),
         )
         session.on_switch = lambda: self._publish_changed(session)
+        session.on_executed = lambda state: self.executions.update([state])
         self._sessions[session.id] = session
         kernel.on_end = lambda reason: self._on_death(session, reason)
         if kernel.ended is not None:
@@ -320,6 +343,15 @@ class SessionManager(LoggingConfigurable):
             "last_used": None if idle is None else time.time() - idle,
             "active": len(self._sessions),
         }
+
+    def counts(self) -> SessionCounts:
+        """Count sessions, waiting executions and warm kernels."""
+        sessions = self._sessions.values()
+        return SessionCounts(
+            sessions=Counter((each.runtime_type, each.state) for each in sessions),
+            queued=sum(each.queued for each in sessions),
+            warm=self._warm.counts(),
+        )
 
     def shells(self, runtime_type: str) -> dict[str, Any]:
         """Numbers of one runtime type for the status page; a ``limit`` of 0 means none."""

@@ -9,6 +9,7 @@ import uuid
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -86,6 +87,8 @@ class Session:
         Whether a snapshot is loaded before it is first used.
     on_switch
         Called whenever :attr:`state` may have changed because of executions.
+    on_executed
+        Called with how an execution ended.
     """
 
     def __init__(self, *, kernel: Kernel, spec: SessionSpec, limits: SessionLimits) -> None:
@@ -100,6 +103,7 @@ class Session:
         self.last_activity = now_text()
         self.is_loading = False
         self.on_switch: Callable[[], None] = lambda: None
+        self.on_executed: Callable[[str], None] = lambda _state: None
         self.files = WorkingDirectory(kernel.directory, kernel.home / "incoming")
         self._kernel = kernel
         self._limits = limits
@@ -223,7 +227,7 @@ class Session:
         self._drop_old_executions()
         task = asyncio.create_task(self._run(execution))
         self._tasks.add(task)
-        task.add_done_callback(self._on_finished)
+        task.add_done_callback(partial(self._on_finished, execution))
         if len(self._tasks) == 1:
             self.on_switch()
         return execution
@@ -352,8 +356,10 @@ class Session:
             raise ExecutionNotFound(execution_id)
         return self._executions[execution_id]
 
-    def _on_finished(self, task: asyncio.Task[None]) -> None:
+    def _on_finished(self, execution: Execution, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
+        if execution.is_finished:
+            self.on_executed(execution.state)
         self.touch()
         if not self._tasks and self._ended is None:
             self.on_switch()

@@ -41,6 +41,10 @@ class WarmKernels(LoggingConfigurable):
         """How many kernels of a runtime type could be handed out at once."""
         return self._shelf(runtime_type).ready
 
+    def counts(self) -> dict[str, int]:
+        """Return how many kernels of each runtime type could be handed out at once."""
+        return {name: shelf.ready for name, shelf in self._shelves.items()}
+
     async def start(self) -> None:
         """Begin to warm kernels up, without waiting for them."""
         available = self._factory.available()

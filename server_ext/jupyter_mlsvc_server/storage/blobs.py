@@ -7,6 +7,7 @@ changes afterwards. What nothing refers to is deleted later (:meth:`BlobStore.de
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import os
 import re
@@ -36,6 +37,13 @@ class Blob(NamedTuple):
     """A blob's name, which is its SHA-256 in hexadecimal, and its size in bytes."""
 
     digest: str
+    size: int
+
+
+class BlobUsage(NamedTuple):
+    """How many blobs there are, and their bytes."""
+
+    blobs: int
     size: int
 
 
@@ -145,6 +153,10 @@ class BlobStore(LoggingConfigurable):
         """
         return await asyncio.to_thread(self._delete_unreferenced, frozenset(referenced))
 
+    async def usage(self) -> BlobUsage:
+        """Measure all blobs, which takes a look at each file."""
+        return await asyncio.to_thread(self._usage)
+
     # --- in a thread -------------------------------------------------------------------------
 
     def _ingest(self, path: Path, *others: Hasher) -> Blob:
@@ -235,6 +247,14 @@ class BlobStore(LoggingConfigurable):
         if deleted:
             self.log.info("deleted %d blobs that nothing refers to", deleted)
         return deleted
+
+    def _usage(self) -> BlobUsage:
+        sizes = []
+        for path in self._all_files():
+            # Others are stored and deleted meanwhile.
+            with contextlib.suppress(FileNotFoundError):
+                sizes.append(path.stat().st_size)
+        return BlobUsage(len(sizes), sum(sizes))
 
     def _all_files(self) -> Iterator[Path]:
         """List the blobs, and what writers that were killed left behind."""

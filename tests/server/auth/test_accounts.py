@@ -200,6 +200,7 @@ async def test_too_many_failures_refuse_even_the_right_password_for_a_while(
     assert refusal.value.headers == {"Retry-After": "1"}
     clock.advance(0.5)
     assert (await accounts.verify("ann", PASSWORD)).name == "ann"
+    assert accounts.logins == {"wrong": 2, "limited": 2, "success": 1}
 
 
 @pytest.mark.usefixtures("accounts")

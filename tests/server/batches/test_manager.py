@@ -241,6 +241,7 @@ async def test_a_service_that_is_gone_ends_the_batch(make_bench: MakeBench) -> N
     bench = await make_bench(engine)
     status = await bench.finished(await bench.start(1000))
     assert (status["state"], status["errorMessage"]) == ("Failed", "It is gone.")
+    assert bench.batches.ended == {"Failed": 1}
     assert 15 <= status["completedItemCount"] < 40
     assert numbers(status)[:15] == list(range(15))
 
@@ -372,6 +373,7 @@ async def test_cancelling_counts_what_was_finished(make_bench: MakeBench) -> Non
     assert 0 < status["completedItemCount"] < 10_000
     assert sum(number is not None for number in numbers(status)) == status["completedItemCount"]
     assert not await bench.batches.cancel(record)
+    assert bench.batches.ended == {"Cancelled": 1}
 
 
 def test_one_at_a_time_has_the_lock_of_a_folder(tmp_path: Path) -> None:

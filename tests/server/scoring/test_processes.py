@@ -142,3 +142,6 @@ async def test_a_killed_template_or_forkserver_is_replaced(make_engine: MakeEngi
         await asyncio.sleep(0.1)
         assert await service.outputs() == {"y": 1}
         assert await service.outputs() == {"y": 1}
+    counters = await engine.counters()
+    assert counters.forkserver_restarts == 1
+    assert sum(each.lost_templates for each in counters.versions) == 2

@@ -175,6 +175,7 @@ async def test_an_unused_version_is_unloaded_and_comes_back(
 
     engine.definitions = definitions
     assert await service.outputs() == {"y": 2}
+    assert (await engine.counters()).unloaded == 1
 
 
 async def test_statistics_count_requests_errors_and_times(make_engine: MakeEngine) -> None:

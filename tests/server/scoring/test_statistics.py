@@ -6,8 +6,17 @@ import sys
 import timeit
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from jupyter_mlsvc_server.scoring.statistics import INTERVALS, KEPT, Interval, Timings
+from jupyter_mlsvc_server.scoring.statistics import (
+    INTERVALS,
+    KEPT,
+    LATENCY_BOUNDS,
+    Interval,
+    Latency,
+    Timings,
+)
 
 NOON = 1_500_000_000
 
@@ -115,3 +124,42 @@ def test_counting_a_request_takes_little_time_and_no_room() -> None:
     seconds = min(timeit.repeat(lambda: timings.add(0.001), number=100_000, repeat=5)) / 100_000
     assert size() <= before + 64
     assert seconds < 5e-6, "some hundred nanoseconds on any machine, with room for a busy one"
+
+
+def test_the_histogram_has_all_answered_requests(timings: Timings, clock: Clock) -> None:
+    for seconds in (0.0004, 0.003, 0.004, 40.0):
+        timings.add(seconds)
+    clock.now += 1
+    timings.add(0.003, failed=True)
+    timings.add_rejection(0.0001)
+    timings.add_rejection()
+    timings.add_failure()
+    latency = timings.latency()
+    within = dict(zip(LATENCY_BOUNDS, latency.counts, strict=False))
+    assert (within[0.0005], within[0.0025], within[0.005], within[30.0]) == (2, 2, 5, 5)
+    assert latency.counts[-1] == 6
+    assert latency.seconds == pytest.approx(40.0105)
+    assert timings.latency() == latency, "nothing is counted twice"
+    assert timings.unanswered == 1
+
+
+def test_the_newest_of_a_busy_second_stand_for_all_of_it(timings: Timings, clock: Clock) -> None:
+    for _ in range(KEPT):
+        timings.add(0.02)
+    for number in range(KEPT):
+        timings.add(0.2 if number % 2 else 0.002)
+    clock.now += 1
+    timings.add(0.002)
+    counts = dict(zip(LATENCY_BOUNDS, timings.latency().counts, strict=False))
+    assert counts[0.0025] == KEPT + 1
+    assert counts[0.1] == KEPT + 1
+    assert counts[0.25] == timings.latency().counts[-1] == 2 * KEPT + 1
+
+
+@given(st.lists(st.floats(0, 100), min_size=1, max_size=30), st.integers(0, 10**6))
+def test_a_sample_that_stands_for_more_keeps_the_histogram_whole(
+    times: list[float], more: int
+) -> None:
+    latency = Latency().with_sample(times, len(times) + more)
+    assert list(latency.counts) == sorted(latency.counts)
+    assert latency.counts[-1] == len(times) + more
