@@ -72,9 +72,10 @@ class HttpServer:
         self.now = 0.0
         """Seconds of the loop's clock, to a second."""
         self.beginnings: dict[int, bytes] = {}
-        """Of answers to calls, by their status, up to the request's id."""
-        self._prefix = secrets.token_hex(12).encode()
-        self._numbers = itertools.count(secrets.randbits(16))
+        """Of answers to calls, by their status, up to the number in the request's id."""
+        self._prefix = secrets.token_hex(12)
+        self.next_number = itertools.count(secrets.randbits(16)).__next__
+        """Gives what distinguishes a request's id from those before."""
         self._look_seconds = look_seconds
         self._observers = observers
         self._servers: list[asyncio.Server] = []
@@ -113,9 +114,9 @@ class HttpServer:
         """Those that are open."""
         return [each for each in self.state.connections if isinstance(each, Protocol)]
 
-    def next_id(self) -> bytes:
-        """Make an id for a request."""
-        return b"%b%08x" % (self._prefix, next(self._numbers) & 0xFFFFFFFF)
+    def id_of(self, number: int) -> str:
+        """Return the id of a request by its number."""
+        return f"{self._prefix}{number:08x}"
 
     def log_refusal(
         self, method: str, url: bytes, error: MlsvcServerError, request_id: str
@@ -158,7 +159,7 @@ class HttpServer:
         date = formatdate(time.time(), usegmt=True)
         self.state.default_headers = [(b"date", date.encode())]
         common = "".join(f"{name}: {value}\r\n" for name, value in HEADERS.items())
-        headers = f"{common}Date: {date}\r\n{REQUEST_ID}: "
+        headers = f"{common}Date: {date}\r\n{REQUEST_ID}: {self._prefix}"
         self.beginnings = {
             status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n{headers}".encode()
             for status in http.HTTPStatus

@@ -381,7 +381,7 @@ class Protocol(HttpToolsProtocol):
             "client": self.client,
             "server": self.server,
             "state": {
-                "request_id": self._server.next_id().decode(),
+                "request_id": self._server.id_of(self._server.next_number()),
                 "abort": self.transport.abort,
                 "is_host": self._is_host,
             },
@@ -430,27 +430,26 @@ class Protocol(HttpToolsProtocol):
             return
         headers = self._score.cors_headers(head.origin) if head.origin is not None else b""
         if isinstance(outcome, ScoringAnswer):
-            request_id = self._server.next_id()
-            self._write(outcome.status, request_id, headers, outcome.body)
+            self._write(outcome.status, self._server.next_number(), headers, outcome.body)
         else:
             self._write_error(outcome, "POST", head.url, headers)
         if self.pipeline or self._broken is not None:
             self._go_on()
 
-    def _write(self, status: int, request_id: bytes, headers: bytes, body: bytes) -> None:
+    def _write(self, status: int, number: int, headers: bytes, body: bytes) -> None:
         self.transport.write(
-            b"%b%b\r\nContent-Length: %d\r\n%b\r\n%b"
-            % (self._server.beginnings[status], request_id, len(body), headers, body)
+            b"%b%08x\r\nContent-Length: %d\r\n%b\r\n%b"
+            % (self._server.beginnings[status], number, len(body), headers, body)
         )
 
     def _write_error(
         self, error: MlsvcServerError, method: str, url: bytes, headers: bytes
     ) -> None:
-        request_id = self._server.next_id()
-        shown = request_id.decode()
+        number = self._server.next_number()
+        shown = self._server.id_of(number)
         self._server.log_refusal(method, url, error, shown)
         headers += "".join(f"{name}: {value}\r\n" for name, value in error.headers.items()).encode()
-        self._write(error.status, request_id, headers, error_body(error, shown))
+        self._write(error.status, number, headers, error_body(error, shown))
 
     def on_response_complete(self) -> None:
         """Go on after an answer of the application."""

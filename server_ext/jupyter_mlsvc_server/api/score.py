@@ -91,7 +91,7 @@ class ScoreEntry:
         self.submit = engine.submit
         """Runs a call; its callback gets the answer, or the error that there is instead."""
         self._engine = engine
-        self._tokens = tokens
+        self._recall = tokens.recall
         self._max_body_bytes = max_body_bytes
         self._origins = frozenset(cors_origins)
         self._pattern = _CALL_IN_ANY_CASE if any_case_paths else _CALL
@@ -150,7 +150,7 @@ class ScoreEntry:
 
     def admits(self, token: str) -> bool:
         """Whether a token is known, at this moment, to let one call services."""
-        principal = self._tokens.recall(token)
+        principal = self._recall(token)
         return principal is not None and principal.role in _CONSUMERS
 
     async def consume(self, request: ApiRequest, name: str, version: str) -> Response:

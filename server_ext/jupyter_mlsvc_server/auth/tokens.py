@@ -229,11 +229,10 @@ class TokenManager(LoggingConfigurable):
         A token that became invalid is not known any more. One that is asked for all the time is
         looked up again before it is forgotten, so that nobody waits for that.
         """
-        if access_token.startswith(LOCAL_PREFIX):
-            return self._local.get(_digest(access_token))
         known = self._known.get(access_token)
         if known is None:
-            return None
+            is_local = access_token.startswith(LOCAL_PREFIX)
+            return self._local.get(_digest(access_token)) if is_local else None
         now = self._monotonic_clock()
         if known.fresh_until <= now or known.expires_on <= self._wall_clock():
             return None

@@ -37,6 +37,9 @@ from jupyter_mlsvc_server.scoring.statistics import State, Timings
 from jupyter_mlsvc_server.scoring.template import Template
 from jupyter_mlsvc_server.scoring.worker_connection import WorkerConnection
 
+_SUCCESS: Final = Kind.SUCCESS
+"""Looked up once: that takes longer than the comparison, which is made for each answer."""
+
 _EXIT_TIMEOUT: Final = 2.0
 """Seconds to wait for word of how a worker ended."""
 
@@ -225,8 +228,10 @@ class Pool:
         if self._is_carrying_out:
             return
         self._is_carrying_out = True
+        decisions = self._scheduler.decisions
         try:
-            while (decision := self._scheduler.next_decision()) is not None:
+            while decisions:
+                decision = decisions.popleft()
                 if isinstance(decision, Send):
                     connection = self._connections[decision.worker]
                     connection.send(decision.request, more_wait=decision.more_wait)
@@ -351,7 +356,7 @@ class Pool:
     def _give_answer(
         self, request: PendingRequest, kind: Kind, body: bytes, seconds: float
     ) -> None:
-        if kind is Kind.SUCCESS:
+        if kind is _SUCCESS:
             self._timings.add(seconds)
             if self._on_answered is not None:
                 on_answered, self._on_answered = self._on_answered, None

@@ -2,8 +2,8 @@
 
 A pool has the workers of one revision of a service version. The scheduler is the part of it that
 decides. It does no I/O and reads no clock: each event comes with the time and changes the state.
-What is to be done comes out of :meth:`Scheduler.next_decision`, in the order in which it has to be
-carried out. The other part (``pool``) has the processes: it reports events and carries out.
+What is to be done is in :attr:`Scheduler.decisions`, in the order in which it has to be carried
+out. The other part (``pool``) has the processes: it reports events and carries out.
 
 A request goes one of these ways::
 
@@ -175,6 +175,11 @@ class Scheduler:
         Numbers and times.
     now
         The clock's time.
+
+    Attributes
+    ----------
+    decisions
+        What is to be done. Whoever carries it out removes it, first come first.
     """
 
     def __init__(
@@ -186,7 +191,7 @@ class Scheduler:
         self.is_stopped = False
         self._key = key
         self._settings = settings
-        self._decisions: deque[Decision] = deque()
+        self.decisions: deque[Decision] = deque()
         self._workers: list[Worker] = []
         self._starting = 0
         self._failed_starts = 0
@@ -198,19 +203,19 @@ class Scheduler:
         """Requests whose workers have ended, and that wait for word of how."""
         self._average = math.inf
         self._longest = 0.0
+        self._held_up_seconds = settings.batch_seconds
+        """After which a worker counts as held up; follows from the average."""
+        self._ahead = 1
+        """Single requests that a worker has at most; follows from average and longest time."""
         self._single_at = 0.0
         """When a request came that is of no group."""
-
-    def next_decision(self) -> Decision | None:
-        """Remove and return what is to be carried out next."""
-        return self._decisions.popleft() if self._decisions else None
 
     # --- events: requests --------------------------------------------------------------------
 
     def submit(self, request: PendingRequest, now: float) -> None:
         """Take a request: a worker gets it now, or it waits for one."""
         if self.is_stopped:
-            self._decisions.append(PassOn(request))
+            self.decisions.append(PassOn(request))
             return
         request.arrived = request.started = request.waits_since = now
         self.used_at = self._single_at = now
@@ -245,19 +250,27 @@ class Scheduler:
             requests[0].started = now
         else:
             worker.idle_since = now
-        seconds, weight = now - request.started, self._settings.average_weight
-        self._average = (
-            seconds
-            if self._average == math.inf
-            else self._average * (1.0 - weight) + seconds * weight
-        )
-        self._longest = max(self._longest * self._settings.calm_memory, seconds)
+        self._learn(now - request.started)
         self._failed_starts = 0
         if request.group is not None:
             request.group.running -= 1
         if self._queue or self._groups:
             self._feed(worker, now)
         return request
+
+    def _learn(self, seconds: float) -> None:
+        """Take the time of a request into what is expected of the next ones."""
+        settings, average, longest = self._settings, self._average, self._longest
+        weight, faded = settings.average_weight, longest * settings.calm_memory
+        average = seconds if average == math.inf else average + (seconds - average) * weight
+        longest = max(seconds, faded)
+        self._average, self._longest = average, longest
+        usual = settings.held_up_factor * average
+        self._held_up_seconds = max(settings.calm_seconds, usual)
+        if average < settings.short_seconds and longest < settings.calm_seconds:
+            self._ahead = settings.short_ahead
+        else:
+            self._ahead = settings.brief_ahead if average < settings.brief_seconds else 1
 
     # --- events: workers ---------------------------------------------------------------------
 
@@ -318,7 +331,7 @@ class Scheduler:
             culprit = None
         if culprit is not None:
             self._ending.add(culprit)
-        self._decisions.append(AwaitExit(worker, culprit, was_expected))
+        self.decisions.append(AwaitExit(worker, culprit, was_expected))
         self._queue.extendleft(reversed(requests))
         self._refill(now)
 
@@ -420,34 +433,33 @@ class Scheduler:
         if not worker.requests:
             request.started = now
         worker.requests.append(request)
-        self._decisions.append(Send(worker, request, more_wait))
+        self.decisions.append(Send(worker, request, more_wait))
 
     def _free_worker(self, now: float) -> Worker | None:
         """Find the worker with the least to do; where all have enough, start another one."""
         best: Worker | None = None
+        least = 0
+        held_up_since = now - self._held_up_seconds
         for worker in self._workers:
-            if worker.is_leaving or worker.is_lost or self._is_held_up(worker, now):
+            requests = worker.requests
+            if worker.is_leaving or worker.is_lost:
                 continue
-            if len(worker.requests) < worker.batch_size > 1 and self._has_room(worker, now):
+            if requests and requests[0].started < held_up_since:
+                continue
+            count = len(requests)
+            if count < worker.batch_size > 1 and self._has_room(worker, now):
                 # One that answers many together is not busy before it has them.
                 return worker
-            if best is None or len(worker.requests) < len(best.requests):
-                best = worker
-        if best is None or (best.requests and self._is_pressed(best)):
+            if best is None or count < least:
+                best, least = worker, count
+        if best is None or (least and self._is_pressed(best)):
             self._grow()
         return best if best is not None and self._has_room(best, now) else None
 
     def _is_held_up(self, worker: Worker, now: float) -> bool:
         """Whether a worker is at something that takes much longer than usual."""
-        requests, settings = worker.requests, self._settings
-        if not requests:
-            return False
-        usual = (
-            settings.batch_seconds
-            if self._average == math.inf
-            else max(settings.calm_seconds, settings.held_up_factor * self._average)
-        )
-        return now - requests[0].started > usual
+        requests = worker.requests
+        return bool(requests) and now - requests[0].started > self._held_up_seconds
 
     def _is_pressed(self, best: Worker) -> bool:
         """Whether requests would wait so long that another worker is worth its start."""
@@ -460,22 +472,22 @@ class Scheduler:
         return before * self._average > self._settings.growth_seconds
 
     def _has_room(self, worker: Worker, now: float) -> bool:
-        count, average, settings = len(worker.requests), self._average, self._settings
-        if not count:
+        requests = worker.requests
+        if not requests:
             return True
-        if worker.requests[0].is_suspect:
+        if requests[0].is_suspect:
             return False
+        count, average, settings = len(requests), self._average, self._settings
         if worker.batch_size > 1:
             # What one takes is what all of them wait for each other.
             return count < 2 * worker.batch_size and count * average < settings.batch_seconds
-        if average < settings.short_seconds and self._longest < settings.calm_seconds:
-            return count < settings.short_ahead or (
-                bool(self._groups)
-                and now - self._single_at > settings.quiet_seconds
-                and count < settings.bulk_ahead
-                and count * average < settings.bulk_seconds
-            )
-        return average < settings.brief_seconds and count < settings.brief_ahead
+        return count < self._ahead or (
+            bool(self._groups)
+            and self._ahead == settings.short_ahead
+            and now - self._single_at > settings.quiet_seconds
+            and count < settings.bulk_ahead
+            and count * average < settings.bulk_seconds
+        )
 
     # --- which request -----------------------------------------------------------------------
 
@@ -545,7 +557,7 @@ class Scheduler:
     def _grow(self) -> None:
         if len(self._workers) + self._starting < self._most:
             self._starting += 1
-            self._decisions.append(StartWorker())
+            self.decisions.append(StartWorker())
 
     def _refill(self, now: float) -> None:
         """Start workers where there are fewer than needed; not in haste when they all end."""
@@ -559,7 +571,7 @@ class Scheduler:
                 self._fail(request, ServiceUnavailable(self._key, self._failure))
         if self._failed_starts:
             pause = settings.first_pause * 2.0 ** min(self._failed_starts - 1, 32)
-            self._decisions.append(WakeUp(min(pause, settings.max_pause)))
+            self.decisions.append(WakeUp(min(pause, settings.max_pause)))
             return
         self.wake_up()
 
@@ -582,7 +594,7 @@ class Scheduler:
 
     def _close(self, worker: Worker) -> None:
         worker.is_leaving = True
-        self._decisions.append(CloseWorker(worker))
+        self.decisions.append(CloseWorker(worker))
 
     def _staying(self) -> list[Worker]:
         return [worker for worker in self._workers if not worker.is_leaving]
@@ -609,7 +621,7 @@ class Scheduler:
                 request.waits_since = now
             self._queue.extendleft(reversed(requests))
             requests.clear()
-            self._decisions.append(KillWorker(worker))
+            self.decisions.append(KillWorker(worker))
             self._refill(now)
         # A suspect had its worker, and waits for others that were held up by the same one.
         waiting, self._queue = self._queue, deque()
@@ -627,7 +639,7 @@ class Scheduler:
             while waited > self._settings.group_seconds and group.waiting > kept:
                 request = group.take()
                 group.running -= 1
-                self._decisions.append(GiveBack(request, WaitTooLong(self._key, waited)))
+                self.decisions.append(GiveBack(request, WaitTooLong(self._key, waited)))
 
     def _suspect(self, requests: Iterable[PendingRequest]) -> None:
         for request in requests:
@@ -635,7 +647,7 @@ class Scheduler:
 
     def _fail(self, request: PendingRequest, error: MlsvcServerError) -> None:
         self._drop(request)
-        self._decisions.append(Fail(request, error))
+        self.decisions.append(Fail(request, error))
 
     def _drop(self, request: PendingRequest) -> None:
         """Forget a request that is over."""
@@ -643,7 +655,7 @@ class Scheduler:
             request.group.running -= 1
 
     def _pass_on_waiting(self) -> None:
-        self._decisions.extend([PassOn(request) for request in self._taken_from_wait()])
+        self.decisions.extend([PassOn(request) for request in self._taken_from_wait()])
 
     def _taken_from_wait(self) -> list[PendingRequest]:
         """Take all that waits."""

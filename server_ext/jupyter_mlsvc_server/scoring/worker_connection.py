@@ -21,6 +21,10 @@ _LOOK_SECONDS: Final = 0.005
 """Seconds between two looks for answers that a worker keeps."""
 
 _KINDS: Final = tuple(Kind)
+# Looking up a member of an enumeration takes longer than all else that is done with it here.
+_FIRST_OF_LAST_WORDS: Final = int(Kind.RETIRED)
+_NO_PATIENCE: Final = Patience.NONE
+_HEAD_BYTES: Final = ANSWER.size
 
 
 class WorkerConnection(asyncio.Protocol):
@@ -91,7 +95,7 @@ class WorkerConnection(asyncio.Protocol):
         # What comes at the same time goes with one write.
         if not self._unsent:
             self._loop.call_soon(self._flush)
-        patience = Patience.NONE
+        patience = _NO_PATIENCE
         if more_wait:
             patience = Patience.SOME if request.group is None else Patience.MUCH
         self._unsent += REQUEST.pack(len(request.body), request.number, patience), request.body
@@ -127,12 +131,12 @@ class WorkerConnection(asyncio.Protocol):
             data = bytes(self._piece)
             self._piece.clear()
         at, size = 0, len(data)
-        while size - at >= ANSWER.size:
+        while size - at >= _HEAD_BYTES:
             length, number, kind = ANSWER.unpack_from(data, at)
-            if kind >= Kind.RETIRED:
-                if not self._has_started(data[at : at + ANSWER.size + length]):
+            if kind >= _FIRST_OF_LAST_WORDS:
+                if not self._has_started(data[at : at + _HEAD_BYTES + length]):
                     return
-                at += ANSWER.size
+                at += _HEAD_BYTES
                 continue
             # One that was taken from the outbox is sent all the same.
             is_new = number > self._taken
@@ -140,14 +144,14 @@ class WorkerConnection(asyncio.Protocol):
                 # The user's code has written to the link. Nothing on it can be trusted now.
                 self.abort()
                 return
-            begin, at = at, at + ANSWER.size + length
+            begin, at = at, at + _HEAD_BYTES + length
             if size < at:
                 self._keep(data[begin:], at - begin)
                 return
             if is_new:
-                self._take(number, kind, data[begin + ANSWER.size : at])
+                self._take(number, kind, data[begin + _HEAD_BYTES : at])
         if at < size:
-            self._keep(data[at:], ANSWER.size)
+            self._keep(data[at:], _HEAD_BYTES)
 
     def _is_expected(self, number: int) -> bool:
         """Whether an answer to this request may come now."""

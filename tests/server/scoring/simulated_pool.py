@@ -164,7 +164,8 @@ class SimulatedPool:
     # --- what is decided ---------------------------------------------------------------------
 
     def carry_out(self) -> None:
-        while (decision := self.scheduler.next_decision()) is not None:
+        while self.scheduler.decisions:
+            decision = self.scheduler.decisions.popleft()
             self._carry_out(decision)
 
     def _carry_out(self, decision: Decision) -> None:
