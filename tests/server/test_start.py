@@ -15,6 +15,7 @@ from jupyter_mlsvc_server.cli import main
 from jupyter_mlsvc_server.errors import NotServing
 from jupyter_mlsvc_server.formats.host import HOSTED_OPTION
 from jupyter_mlsvc_server.launch import ServerProcess
+from jupyter_mlsvc_server.server import run_loop
 
 pytestmark = pytest.mark.kernel
 
@@ -117,3 +118,14 @@ def test_a_server_half_that_is_not_installed_is_said(
         main()
     told = capsys.readouterr().out
     assert ("pip install" in json.loads(told)["message"]) if options else not told
+
+
+def test_threads_give_way_to_calls_at_once() -> None:
+    async def interval() -> float:
+        return sys.getswitchinterval()
+
+    before = sys.getswitchinterval()
+    try:
+        assert run_loop(interval()) <= 0.0001
+    finally:
+        sys.setswitchinterval(before)
