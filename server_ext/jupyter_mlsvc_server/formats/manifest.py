@@ -150,6 +150,15 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
         """Digests of all that it holds."""
         return frozenset(part.digest for part in (self.stream, *self.buffers, *self.files))
 
+    def part(self, digest: str) -> str:
+        """Say what a blob of it is, to follow "in"."""
+        for file in self.files:
+            if file.digest == digest:
+                return f"the file {file.path!r}"
+        if digest == self.stream.digest:
+            return "the objects of its workspace"
+        return "the large data of its objects"
+
     @property
     def skipped(self) -> tuple[ObjectEntry, ...]:
         """The objects that it does not hold."""

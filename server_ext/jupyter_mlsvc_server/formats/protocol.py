@@ -18,6 +18,7 @@ from typing import Any, Final, Generic, Literal, TypeVar
 
 import msgspec
 
+from jupyter_mlsvc_server.formats.blobs import Stamp
 from jupyter_mlsvc_server.formats.manifest import Manifest
 from jupyter_mlsvc_server.formats.service_spec import ServiceSpec
 
@@ -48,6 +49,8 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
         What was published.
     manifest, blobs
         Content of its snapshot and the folder of the blobs; None without a snapshot.
+    stamps : dict
+        Stamps of blobs that were found whole.
     work : str
         An existing empty folder for working directories.
     r_command : str
@@ -68,6 +71,7 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
     answer_limit: int = 0
     lenient_json: bool = True
     r_command: str = "R"
+    stamps: dict[str, Stamp] = {}
 
 
 class Prepare(msgspec.Struct, frozen=True, tag=True):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
+from jupyter_mlsvc_server.formats.blobs import Stamp
 from jupyter_mlsvc_server.formats.manifest import Manifest
 from jupyter_mlsvc_server.formats.service_spec import ServiceSpec
 
@@ -20,6 +22,10 @@ class Content(Protocol):
     @property
     def blobs(self) -> Path:
         """Folder of the blobs; that of digest ``abcd…`` is ``ab/abcd…`` in it."""
+
+    @property
+    def stamps(self) -> Mapping[str, Stamp]:
+        """Stamps of blobs that were found whole; others are hashed where they are used."""
 
 
 class DefinitionKey(NamedTuple):

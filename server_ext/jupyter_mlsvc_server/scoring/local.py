@@ -15,7 +15,7 @@ from weakref import WeakValueDictionary
 
 import psutil
 
-from jupyter_mlsvc_server.errors import MlsvcServerError
+from jupyter_mlsvc_server.errors import MlsvcServerError, NotFound
 from jupyter_mlsvc_server.formats.service_spec import Part
 from jupyter_mlsvc_server.scoring.definition import DefinitionKey, PoolSize, ServiceDefinition
 from jupyter_mlsvc_server.scoring.engine import Answered, Definitions, Outcome, ScoringAnswer
@@ -421,9 +421,11 @@ class LocalEngine(ScoringSettings):
             again_at, failure = self._failures.get(key, (0.0, None))
             if failure is not None and self._now() < again_at:
                 raise failure
-            definition = await self.definitions(*key)
             try:
+                definition = await self.definitions(*key)
                 pool = await self._pool(definition, None)
+            except NotFound:
+                raise
             except MlsvcServerError as error:
                 failure = ServiceUnavailable(key, error.message) if error.status < 500 else error
                 self._failures[key] = (self._now() + self.retry_seconds, failure)

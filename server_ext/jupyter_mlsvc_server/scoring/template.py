@@ -182,6 +182,7 @@ class Template:
             spec=self._definition.spec,
             manifest=None if content is None else content.manifest,
             blobs=None if content is None else str(content.blobs),
+            stamps={} if content is None else dict(content.stamps),
             work=str(self._work),
             memory_limit=settings.memory_limit,
             console_limit=settings.console_limit,

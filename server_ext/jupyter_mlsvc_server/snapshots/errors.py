@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from jupyter_mlsvc_server.errors import Advice, BadRequest, NotFound, PayloadTooLarge
+from jupyter_mlsvc_server.errors import (
+    Advice,
+    BadRequest,
+    MlsvcServerError,
+    NotFound,
+    PayloadTooLarge,
+)
 
 
 class SnapshotNotFound(NotFound):
@@ -14,6 +20,29 @@ class SnapshotNotFound(NotFound):
         super().__init__(
             f"There is no snapshot {snapshot_id!r}.",
             advice=Advice("List yours with GET /snapshots.", operation="ListSnapshots"),
+        )
+
+
+class ContentDamaged(MlsvcServerError):
+    """What is stored of a snapshot or a service is not what it was.
+
+    Parameters
+    ----------
+    part
+        What of it, such as ``the file 'data.csv'``.
+    reason
+        What is wrong, with the name of the blob.
+    """
+
+    code = "ContentDamaged"
+
+    def __init__(self, part: str, reason: str) -> None:
+        super().__init__(
+            f"The stored content is damaged in {part}. {reason}",
+            advice=Advice(
+                "Take the snapshot or publish the model again: good content replaces damaged "
+                "content. Or have the server's operator restore it from a backup."
+            ),
         )
 
 

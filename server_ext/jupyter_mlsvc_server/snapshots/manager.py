@@ -20,11 +20,13 @@ from jupyter_mlsvc.wire import models
 from jupyter_mlsvc_server.auth.policy import Action, may, require
 from jupyter_mlsvc_server.auth.principal import Principal
 from jupyter_mlsvc_server.events.record import EventAction, PublishEvent, drop_event
+from jupyter_mlsvc_server.formats.blobs import DamagedBlob
 from jupyter_mlsvc_server.formats.files import write_files
 from jupyter_mlsvc_server.formats.manifest import BlobEntry, Manifest, ObjectEntry, Workspace
 from jupyter_mlsvc_server.formats.shown_paths import without_paths
 from jupyter_mlsvc_server.snapshots.archive import archive_size, zip_stream
 from jupyter_mlsvc_server.snapshots.errors import (
+    ContentDamaged,
     FilesCannotBeWritten,
     InvalidSnapshotName,
     OtherRuntime,
@@ -64,7 +66,7 @@ class SnapshotManager(LoggingConfigurable):
         3600.0,
         min=0,
         help="Seconds between two searches for what no snapshot and no service has any more. "
-        "0 searches at the start and after each deletion only.",
+        "0 searches after each deletion only. The first one comes after so many seconds.",
     ).tag(config=True)
     hold_seconds = Float(
         600.0,
@@ -99,9 +101,11 @@ class SnapshotManager(LoggingConfigurable):
     # --- life --------------------------------------------------------------------------------
 
     async def start(self) -> None:
-        """Remove the staging folders of killed servers, and begin to collect unused blobs."""
+        """Remove the staging folders of killed servers, and plan to collect unused blobs.
+
+        Nothing is collected yet: what the database refers to shows first in what the server does.
+        """
         await asyncio.to_thread(self._staging.open)
-        await self.collect()
         if self.collect_interval and self._collector is None:
             self._collector = asyncio.create_task(self._collect_for_ever())
 
@@ -189,7 +193,7 @@ class SnapshotManager(LoggingConfigurable):
 
         Raises
         ------
-        SnapshotNotFound, OtherRuntime, FilesCannotBeWritten
+        SnapshotNotFound, OtherRuntime, FilesCannotBeWritten, ContentDamaged
             No object was loaded.
         """
         record = await self.get(principal, snapshot_id)
@@ -260,6 +264,8 @@ class SnapshotManager(LoggingConfigurable):
         ------
         SnapshotNotFound
             There is none, or it is another person's.
+        ContentDamaged
+            It could not be sent as it was taken.
         """
         record = await self.get(principal, snapshot_id)
         return zip_stream(await self.content(record.content_id))
@@ -267,7 +273,7 @@ class SnapshotManager(LoggingConfigurable):
     async def archive_size(self, principal: Principal, snapshot_id: str) -> int:
         """Return the size of what :meth:`zip_stream` gives, in bytes; raises as that."""
         record = await self.get(principal, snapshot_id)
-        return archive_size((await self.content(record.content_id)).manifest)
+        return archive_size(await self._manifest(record.content_id))
 
     async def contents(self, principal: Principal, snapshot_id: str) -> models.SnapshotContents:
         """Return the contents of a snapshot, and the services that hold the same (our addition).
@@ -278,7 +284,7 @@ class SnapshotManager(LoggingConfigurable):
             There is none, or it is another person's.
         """
         record = await self.get(principal, snapshot_id)
-        manifest = (await self.content(record.content_id)).manifest
+        manifest = await self._manifest(record.content_id)
         holders = await self._store.services_with(record.content_id)
         return models.SnapshotContents(
             id=record.id,
@@ -317,18 +323,24 @@ class SnapshotManager(LoggingConfigurable):
         return record
 
     async def content(self, content_id: str) -> Content:
-        """Return the content of a snapshot or service.
+        """Return the content of a snapshot or service, whose blobs are whole.
+
+        Blobs are read when they are asked for the first time since the server started, or since
+        they changed.
 
         Raises
         ------
         LookupError
             There is none of that id.
+        ContentDamaged
+            A part of it is not what was stored.
         """
-        self._hold(content_id)
-        manifest = await self._store.manifest(content_id)
-        if manifest is None:
-            raise LookupError(f"no content {content_id}")
-        return Content(content_id, manifest, self._blobs.folder)
+        manifest = await self._manifest(content_id)
+        try:
+            stamps = await self._blobs.verify(manifest.digests)
+        except DamagedBlob as damage:
+            raise ContentDamaged(manifest.part(damage.digest), str(damage)) from damage
+        return Content(content_id, manifest, self._blobs.folder, stamps)
 
     async def add_content(
         self, runtime_type: str, workspace: Workspace, stream: bytes, buffers: Sequence[Path]
@@ -355,15 +367,22 @@ class SnapshotManager(LoggingConfigurable):
         return content_id
 
     async def collect(self) -> None:
-        """Delete contents that no snapshot and no service has, and blobs that no content has."""
+        """Delete contents that nothing has, and put blobs that no content has into the trash."""
         async with self._collecting:
             since = time.monotonic() - self.hold_seconds
             self._looked_at = {key: at for key, at in self._looked_at.items() if at > since}
             used = await self._store.delete_unused(self._looked_at)
             arriving = [ingest.digests for ingest in self._ingests]
-            await self._blobs.delete_unreferenced(used.union(*arriving))
+            await self._blobs.collect(used.union(*arriving))
 
     # --- inside ------------------------------------------------------------------------------
+
+    async def _manifest(self, content_id: str) -> Manifest:
+        self._hold(content_id)
+        manifest = await self._store.manifest(content_id)
+        if manifest is None:
+            raise LookupError(f"no content {content_id}")
+        return manifest
 
     async def _insert(
         self, principal: Principal, manifest: Manifest, name: str | None, origin: str

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from jupyter_mlsvc_server.events.record import Change, EventAction, Kind
+from jupyter_mlsvc_server.formats.blobs import Stamp
 from jupyter_mlsvc_server.formats.manifest import Manifest
 
 
@@ -21,11 +23,14 @@ class Content:
         What it holds.
     blobs : pathlib.Path
         Folder of the blobs; that of digest ``abcd…`` is ``ab/abcd…`` in it.
+    stamps : Mapping
+        Of its blobs, which were found whole.
     """
 
     id: str
     manifest: Manifest
     blobs: Path
+    stamps: Mapping[str, Stamp] = field(default_factory=dict)
 
     def path(self, digest: str) -> Path:
         """Name the file of a part of it."""

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from typing import Any
+import hashlib
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, TypeVar
 
 import msgspec
 import sqlalchemy as sa
 
 from jupyter_mlsvc_server.formats.manifest import Manifest, ObjectEntry
+from jupyter_mlsvc_server.snapshots.errors import ContentDamaged
 from jupyter_mlsvc_server.snapshots.record import SnapshotRecord
 from jupyter_mlsvc_server.storage.database import Database
 from jupyter_mlsvc_server.storage.schema import (
@@ -17,6 +19,8 @@ from jupyter_mlsvc_server.storage.schema import (
     service_revisions,
     snapshots,
 )
+
+T = TypeVar("T")
 
 
 class _Objects(msgspec.Struct):
@@ -61,7 +65,7 @@ class SnapshotStore:
     async def list(self, owner: str) -> list[tuple[SnapshotRecord, tuple[ObjectEntry, ...]]]:
         """Read the snapshots of a person, oldest first, each with what it could not keep."""
         query = (
-            sa.select(snapshots, contents.c.manifest)
+            sa.select(snapshots, contents.c.manifest, contents.c.manifest_digest)
             .join(contents, contents.c.id == snapshots.c.content_id)
             .where(snapshots.c.owner == owner)
             .order_by(snapshots.c.created_at, snapshots.c.id)
@@ -88,10 +92,18 @@ class SnapshotStore:
         return count > 0
 
     async def manifest(self, content_id: str) -> Manifest | None:
-        """Read what a content holds."""
-        query = sa.select(contents.c.manifest).where(contents.c.id == content_id)
-        text = await self._database.read(lambda connection: connection.scalar(query))
-        return None if text is None else msgspec.json.decode(text, type=Manifest)
+        """Read what a content holds.
+
+        Raises
+        ------
+        ContentDamaged
+            The manifest is not what was written.
+        """
+        query = sa.select(contents).where(contents.c.id == content_id)
+        row = await self._database.read(
+            lambda connection: connection.execute(query).mappings().first()
+        )
+        return None if row is None else _decode(dict(row), Manifest)
 
     async def services_with(self, content_id: str) -> Sequence[tuple[str, str]]:
         """Read the names and versions of the services that hold a content, in this order."""
@@ -134,7 +146,11 @@ def _insert_content(
     text = msgspec.json.encode(manifest).decode()
     connection.execute(
         contents.insert().values(
-            id=content_id, manifest=text, size=manifest.size, created_at=created_at
+            id=content_id,
+            manifest=text,
+            manifest_digest=_digest(text),
+            size=manifest.size,
+            created_at=created_at,
         )
     )
     connection.execute(
@@ -148,6 +164,26 @@ def _to_row(record: SnapshotRecord) -> dict[str, object]:
 
 
 def _with_skipped(row: dict[str, Any]) -> tuple[SnapshotRecord, tuple[ObjectEntry, ...]]:
-    summary = msgspec.json.decode(row.pop("manifest"), type=_Summary)
-    skipped = tuple(entry for entry in summary.workspace.objects if not entry.kept)
-    return SnapshotRecord(**row), skipped
+    manifest = {key: row.pop(key) for key in ("manifest", "manifest_digest")}
+    record = SnapshotRecord(**row)
+    try:
+        summary = _decode(manifest | {"id": record.content_id}, _Summary)
+    except ContentDamaged as damage:
+        # It is listed, so that it can be deleted.
+        return record, (ObjectEntry(name="*", type="", kept=False, reason=damage.message),)
+    return record, tuple(entry for entry in summary.workspace.objects if not entry.kept)
+
+
+def _digest(manifest: str) -> str:
+    return hashlib.sha256(manifest.encode()).hexdigest()
+
+
+def _decode(row: Mapping[str, Any], kind: type[T]) -> T:
+    """Read the manifest of a content that is what was written."""
+    where = f"its manifest (content {row['id']})"
+    if _digest(row["manifest"]) != row["manifest_digest"]:
+        raise ContentDamaged(where, "The database has another one than was written.")
+    try:
+        return msgspec.json.decode(row["manifest"], type=kind)
+    except msgspec.DecodeError as error:
+        raise ContentDamaged(where, "It cannot be read.") from error

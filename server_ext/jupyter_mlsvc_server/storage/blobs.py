@@ -1,7 +1,12 @@
 """Content-addressed files: a file's name is the SHA-256 of what is in it.
 
-A blob is written elsewhere, flushed and renamed into place, so it is whole or not there; it never
-changes afterwards. What nothing refers to is deleted later (:meth:`BlobStore.delete_unreferenced`).
+A blob is written elsewhere, flushed and renamed into place, so it is whole or not there. It never
+changes afterwards, and whoever uses one has it checked first (see ``formats.blobs``).
+
+What nothing refers to is moved to a trash folder, and deleted from there days later
+(:meth:`BlobStore.collect`). A database that was lost, or is an older one, refers to too little: so
+nothing is collected in the first time after a start, and a large share of all only after a wait
+with warnings. What is in the trash and needed again is taken back.
 """
 
 from __future__ import annotations
@@ -11,17 +16,20 @@ import contextlib
 import hashlib
 import os
 import re
+import shutil
 import stat
 import tempfile
 import threading
 import time
-from collections.abc import Collection, Iterator
+from collections import OrderedDict
+from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, Final, NamedTuple, Protocol
 
 from traitlets import Float, default
 from traitlets.config import LoggingConfigurable
 
+from jupyter_mlsvc_server.formats.blobs import DamagedBlob, Stamp, check_blob
 from jupyter_mlsvc_server.formats.private_files import private_directory, sync_directory
 from jupyter_mlsvc_server.storage.paths import FolderPath, default_data_dir
 
@@ -31,6 +39,17 @@ _PIECE_BYTES: Final = 1 << 18
 """Bytes that are hashed at a time: few enough to be in the processor's cache for a second hash."""
 
 _MODE: Final = 0o400
+_NEW: Final = ".new-"
+"""Beginning of the names of blobs that are being written."""
+
+TRASH: Final = "trash"
+"""Folder of what is to be deleted."""
+
+_MAX_STAMPS: Final = 2**17
+"""Blobs whose stamps are kept, some 300 bytes each; others are hashed again."""
+
+_SMALL_SHARE: Final = 50
+"""Blobs that may be collected together whatever their share is."""
 
 
 class Blob(NamedTuple):
@@ -62,12 +81,37 @@ class BlobStore(LoggingConfigurable):
         3600.0,
         min=0,
         help="Seconds that a blob nothing refers to is kept: whoever stored it may be about to "
-        "refer to it.",
+        "refer to it. Nothing is collected before the server has run for so long.",
+    ).tag(config=True)
+    trash_seconds = Float(
+        7 * 86400.0,
+        min=0,
+        help="Seconds that a blob nothing refers to is kept in the folder blobs/trash before it is "
+        "deleted. 0 deletes it at once.",
+    ).tag(config=True)
+    max_collected_share = Float(
+        0.5,
+        min=0,
+        max=1,
+        help="Share of all blobs that may be moved to the trash together, where they are more than "
+        "50. More may mean that the database is not the one that belongs to the blobs.",
+    ).tag(config=True)
+    large_share_seconds = Float(
+        86400.0,
+        min=0,
+        help="Seconds that a larger share is left where it is, with a warning at each search, "
+        "before it is moved to the trash all the same.",
     ).tag(config=True)
 
-    def __init__(self, **kwargs: Any) -> None:
+    def __init__(self, *, clock: Callable[[], float] = time.monotonic, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        # Storing what is there already, and deleting it as unused, exclude each other.
+        self._clock = clock
+        self._started = clock()
+        self._renewed: dict[str, float] = {}
+        self._writing: set[str] = set()
+        self._stamps: OrderedDict[str, Stamp] = OrderedDict()
+        self._large_since: float | None = None
+        # Storing what is there already, and taking it away as unused, exclude each other.
         self._lock = threading.Lock()
 
     @default("data_dir")
@@ -139,19 +183,36 @@ class BlobStore(LoggingConfigurable):
         Returns
         -------
         set of Blob
-            Those that are there.
+            Those that are there and whole.
         """
         return await asyncio.to_thread(self._renew, blobs)
 
-    async def delete_unreferenced(self, referenced: Collection[str]) -> int:
-        """Delete blobs that are not among the referenced ones and older than the grace time.
+    async def verify(self, digests: Iterable[str]) -> dict[str, Stamp]:
+        """Check blobs; those that have not changed since they were checked are not read again.
+
+        Returns
+        -------
+        dict
+            Stamps by the digests.
+
+        Raises
+        ------
+        DamagedBlob
+            One is missing, or not what its name says.
+        """
+        return await asyncio.to_thread(lambda: {each: self._verify(each) for each in digests})
+
+    async def collect(self, referenced: Collection[str]) -> int:
+        """Move blobs to the trash that are not referenced and older than the grace time.
+
+        What has been there for long enough is deleted, and what is referenced is taken back.
 
         Returns
         -------
         int
-            How many were deleted.
+            How many were moved.
         """
-        return await asyncio.to_thread(self._delete_unreferenced, frozenset(referenced))
+        return await asyncio.to_thread(self._collect, frozenset(referenced))
 
     async def usage(self) -> BlobUsage:
         """Measure all blobs, which takes a look at each file."""
@@ -179,8 +240,9 @@ class BlobStore(LoggingConfigurable):
     def _write(self, chunks: Iterator[bytes], limit: int | None, *others: Hasher) -> Blob:
         hasher, size = hashlib.sha256(), 0
         # Not in a subfolder: what a crash leaves is recognised by where it is.
-        descriptor, name = tempfile.mkstemp(dir=private_directory(self.folder), prefix=".new-")
+        descriptor, name = tempfile.mkstemp(dir=private_directory(self.folder), prefix=_NEW)
         temporary = Path(name)
+        self._writing.add(temporary.name)
         try:
             with os.fdopen(descriptor, "wb") as file:
                 for chunk in chunks:
@@ -195,58 +257,150 @@ class BlobStore(LoggingConfigurable):
                 self._settle(descriptor, temporary, blob)
         finally:
             temporary.unlink(missing_ok=True)
+            self._writing.discard(temporary.name)
         return blob
 
     def _settle(self, descriptor: int, temporary: Path, blob: Blob) -> None:
         """Flush an open file and give it its place, unless the same content is there already."""
-        if self._renew([blob]):
+        if self._is_renewed(blob):
             # What is not kept need not reach the disk.
             temporary.unlink()
             return
         os.fchmod(descriptor, _MODE)
         os.fsync(descriptor)
         target = self.path(blob.digest)
+        # Its age is counted from now.
+        os.utime(temporary)
         with self._lock:
-            if self._is_renewed(blob):
-                temporary.unlink()
-                return
             if not target.parent.exists():
                 private_directory(target.parent)
                 sync_directory(self.folder)
-            os.utime(temporary)
+            if target.is_dir() and not target.is_symlink():
+                target.rename(self._in_trash(f"{target.name}.folder"))
             temporary.replace(target)
             sync_directory(target.parent)
+            self._keep_stamp(blob.digest, Stamp.of(target.lstat()))
 
     def _renew(self, blobs: Collection[Blob]) -> set[Blob]:
-        with self._lock:
-            return {blob for blob in blobs if self._is_renewed(blob)}
+        return {blob for blob in blobs if self._is_renewed(blob)}
 
     def _is_renewed(self, blob: Blob) -> bool:
-        """Begin the grace time of a blob anew, if it is there."""
-        target = self.path(blob.digest)
+        """Begin the grace time of a blob anew, if it is there and whole."""
+        with self._lock:
+            # Nobody takes it away while it is read.
+            self._renewed[blob.digest] = self._clock()
         try:
-            if target.stat().st_size != blob.size:
-                return False
-            os.utime(target)
-        except FileNotFoundError:
+            return self._verify(blob.digest).size == blob.size
+        except DamagedBlob:
             return False
+
+    def _verify(self, digest: str) -> Stamp:
+        path = self.path(digest)
+        with self._lock:
+            known = self._stamps.get(digest)
+        try:
+            stamp = check_blob(path, known)
+        except DamagedBlob as damage:
+            if self._take_back(digest):
+                return self._verify(digest)
+            if path.exists():
+                self.log.warning("%s", damage)
+            raise
+        with self._lock:
+            self._keep_stamp(digest, stamp)
+        return stamp
+
+    def _keep_stamp(self, digest: str, stamp: Stamp) -> None:
+        self._stamps[digest] = stamp
+        self._stamps.move_to_end(digest)
+        if len(self._stamps) > _MAX_STAMPS:
+            self._stamps.popitem(last=False)
+
+    # --- what nothing refers to --------------------------------------------------------------
+
+    def _collect(self, referenced: frozenset[str]) -> int:
+        since = self._clock() - self.grace_seconds
+        if self._started > since:
+            return 0
+        unused, total = [], 0
+        for path in self._all_files():
+            is_old = path.name not in referenced and _age(path) >= self.grace_seconds
+            if not path.name.startswith("."):
+                total += 1
+                if is_old:
+                    unused.append(path)
+            elif is_old and path.name.startswith(_NEW) and path.name not in self._writing:
+                path.unlink(missing_ok=True)
+        moved = 0
+        if not self._is_large_share(len(unused), total):
+            moved = sum(self._take_away(path, since) for path in unused)
+        if moved:
+            self.log.info("moved %d blobs that nothing refers to into the trash", moved)
+        self._sort_trash(referenced)
+        with self._lock:
+            self._renewed = {name: at for name, at in self._renewed.items() if at > since}
+        return moved
+
+    def _is_large_share(self, unused: int, total: int) -> bool:
+        """Whether so many are suspicious, and have to wait."""
+        if unused <= max(_SMALL_SHARE, self.max_collected_share * total):
+            self._large_since = None
+            return False
+        now = self._clock()
+        self._large_since = since = now if self._large_since is None else self._large_since
+        left = since + self.large_share_seconds - now
+        if left <= 0:
+            return False
+        self.log.warning(
+            "%d of %d blobs are referred to by nothing in the database. Is it the one that belongs "
+            "to this data folder? They stay for another %d s, then they are moved into the trash "
+            "(BlobStore.max_collected_share, BlobStore.large_share_seconds)",
+            *(unused, total, left),
+        )
         return True
 
-    def _delete_unreferenced(self, referenced: frozenset[str]) -> int:
-        deleted = 0
-        for path in self._all_files():
+    def _take_away(self, path: Path, since: float) -> bool:
+        with self._lock:
+            if self._renewed.get(path.name, since) > since:
+                return False
+            try:
+                if not self.trash_seconds:
+                    path.unlink()
+                else:
+                    os.utime(path)
+                    path.rename(self._in_trash(path.name))
+            except FileNotFoundError:
+                return False
+            self._stamps.pop(path.name, None)
+        return True
+
+    def _take_back(self, digest: str) -> bool:
+        """Take a blob back out of the trash, if it is missing and there."""
+        path = self.path(digest)
+        with self._lock:
+            left = self.folder / TRASH / digest
+            if not left.exists() or path.exists():
+                return False
+            private_directory(path.parent)
+            left.rename(path)
+            self._renewed[digest] = self._clock()
+        self.log.info("took blob %s back out of the trash", digest)
+        return True
+
+    def _sort_trash(self, referenced: frozenset[str]) -> None:
+        """Take back what is referenced, and delete what has been in the trash for long enough."""
+        for path in list(_entries(self.folder / TRASH)):
             if path.name in referenced:
-                continue
-            with self._lock:
-                try:
-                    if path.stat().st_mtime <= time.time() - self.grace_seconds:
-                        path.unlink()
-                        deleted += 1
-                except FileNotFoundError:
-                    continue
-        if deleted:
-            self.log.info("deleted %d blobs that nothing refers to", deleted)
-        return deleted
+                self._take_back(path.name)
+            elif _age(path) >= self.trash_seconds:
+                with self._lock:
+                    if path.is_dir():
+                        shutil.rmtree(path)
+                    else:
+                        path.unlink(missing_ok=True)
+
+    def _in_trash(self, name: str) -> Path:
+        return private_directory(self.folder / TRASH) / name
 
     def _usage(self) -> BlobUsage:
         sizes = []
@@ -258,11 +412,11 @@ class BlobStore(LoggingConfigurable):
 
     def _all_files(self) -> Iterator[Path]:
         """List the blobs, and what writers that were killed left behind."""
-        if not self.folder.is_dir():
-            return
-        for entry in sorted(self.folder.iterdir()):
+        for entry in _entries(self.folder):
+            if entry.name == TRASH:
+                continue
             if entry.is_dir():
-                yield from sorted(entry.iterdir())
+                yield from _entries(entry)
             else:
                 yield entry
 
@@ -275,3 +429,18 @@ def feed(file: BinaryIO, *hashers: Hasher) -> int:
             hasher.update(buffer[:count])
         size += count
     return size
+
+
+def _entries(folder: Path) -> list[Path]:
+    try:
+        return sorted(folder.iterdir())
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
+def _age(path: Path) -> float:
+    """Seconds since a file was written, or moved to the trash; none of one that is gone."""
+    try:
+        return time.time() - path.lstat().st_mtime
+    except FileNotFoundError:
+        return 0.0

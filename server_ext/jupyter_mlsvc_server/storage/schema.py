@@ -20,6 +20,13 @@ metadata: Final = sa.MetaData(
     }
 )
 
+# One row: the data folder has the same id (see ``storage.installation``).
+installations: Final = sa.Table(
+    "installations",
+    metadata,
+    sa.Column("id", sa.Text, primary_key=True),
+)
+
 users: Final = sa.Table(
     "users",
     metadata,
@@ -51,6 +58,7 @@ contents: Final = sa.Table(
     metadata,
     sa.Column("id", sa.Text, primary_key=True),
     sa.Column("manifest", sa.Text, nullable=False),
+    sa.Column("manifest_digest", sa.Text, nullable=False, server_default=""),
     sa.Column("size", sa.BigInteger, nullable=False),
     sa.Column("created_at", sa.Text, nullable=False),
 )

@@ -18,6 +18,7 @@ import msgspec
 from jupyter_mlsvc_server.formats.problems import CodeProblem
 from jupyter_mlsvc_server.formats.protocol import Service
 from jupyter_mlsvc_server.formats.r_code import HOW_TO_INSTALL, WORKER_FOLDER, utf8_locale
+from jupyter_mlsvc_server.worker.worker import blob_path
 
 _LENGTH: Final = Layout("<i")
 _OPTIONS: Final = ("--no-echo", "--no-restore", "--no-save", "--no-init-file")
@@ -167,8 +168,7 @@ def _own(temporary: Path) -> dict[str, str]:
 def _config(service: Service, requests: int, answers: int) -> dict[str, Any]:
     spec, manifest, stream = service.spec, service.manifest, ""
     if manifest is not None and service.blobs is not None:
-        digest = manifest.stream.digest
-        stream = str(Path(service.blobs) / digest[:2] / digest)
+        stream = str(blob_path(service)(manifest.stream.digest))
     return {
         "code": spec.parts["code"],
         "initCode": spec.parts["initCode"],

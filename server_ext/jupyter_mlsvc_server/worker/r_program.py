@@ -15,6 +15,7 @@ import msgspec
 from jupyter_mlsvc.wire.json_values import ValueProblem
 from jupyter_mlsvc.wire.models import ParameterDefinition
 from jupyter_mlsvc.wire.values import ReadInput, encode_output, input_decoder, plain_input
+from jupyter_mlsvc_server.formats.blobs import DamagedBlob
 from jupyter_mlsvc_server.formats.problems import CodeProblem, SnapshotProblem, refuse_missing
 from jupyter_mlsvc_server.formats.protocol import Kind, Service
 from jupyter_mlsvc_server.formats.r_code import for_r
@@ -57,6 +58,8 @@ def prepare(service: Service) -> tuple[RProgram, dict[str, str]]:
     try:
         process = RProcess(service, Path(service.work), temporary)
         process.close()
+    except DamagedBlob as damage:
+        raise SnapshotProblem(str(damage)) from damage
     except RCrashed as crash:
         raise SnapshotProblem(
             "R could not be started with the service's snapshot; the server's log has what it said."

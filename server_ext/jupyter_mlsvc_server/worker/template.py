@@ -18,6 +18,7 @@ from jupyter_mlsvc.wire.model_file import EXPECTED
 from jupyter_mlsvc.wire.models import Isolation
 from jupyter_mlsvc.wire.sources import let_inspect_find_classes
 from jupyter_mlsvc_server.formats import packages
+from jupyter_mlsvc_server.formats.blobs import DamagedBlob
 from jupyter_mlsvc_server.formats.files import write_files
 from jupyter_mlsvc_server.formats.outbox import outbox_path
 from jupyter_mlsvc_server.formats.problems import CodeProblem, SnapshotProblem, refuse_missing
@@ -98,7 +99,10 @@ def prepare(service: Service) -> tuple[Program, dict[str, str]]:
     let_inspect_find_classes()
     lost: dict[str, str] = {}
     if service.manifest is not None:
-        lost = _restore(service, namespace, compiled.modules)
+        try:
+            lost = _restore(service, namespace, compiled.modules)
+        except DamagedBlob as damage:
+            raise SnapshotProblem(str(damage)) from damage
         if lost and service.manifest.runtime_type == REALTIME:
             raise SnapshotProblem(
                 f"The model can't be served. {' '.join(lost.values())} A realtime service needs "
@@ -138,6 +142,8 @@ def _restore(
     try:
         lost = restore(manifest, path, namespace).lost
         _import_own(scratch.directory, modules)
+    except DamagedBlob:
+        raise
     except IncompatibleWorkspace as problem:
         raise SnapshotProblem(str(problem)) from problem
     except Exception as error:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Final, Protocol, runtime_checkable
 
 from jupyter_mlsvc_server.formats import packages
+from jupyter_mlsvc_server.formats.blobs import CheckedBlobs, DamagedBlob
 from jupyter_mlsvc_server.formats.outbox import Outbox, outbox_path
 from jupyter_mlsvc_server.formats.problems import SetupProblem
 from jupyter_mlsvc_server.formats.protocol import ANSWER, Kind, Patience, RequestReader, Service
@@ -113,7 +114,7 @@ def enter(program: Program) -> None:
     Raises
     ------
     SetupProblem
-        The code that runs once in each worker has failed.
+        A file of the snapshot is damaged, or the code that runs once in each worker has failed.
     """
     service = program.service
     scratch = ScratchDir(
@@ -121,7 +122,10 @@ def enter(program: Program) -> None:
         packages.split(service.manifest.files)[0] if service.manifest is not None else (),
         blob_path(service),
     )
-    scratch.create()
+    try:
+        scratch.create()
+    except DamagedBlob as damage:
+        raise SetupProblem(str(damage)) from damage
     sys.path.insert(0, str(scratch.directory))
     sys.dont_write_bytecode = True
     shorten_warnings(str(scratch.directory))
@@ -170,9 +174,8 @@ def _end_if_forked(pid: int) -> None:
 
 
 def blob_path(service: Service) -> Callable[[str], Path]:
-    """Give what finds the blob of a digest."""
-    root = Path(service.blobs or "")
-    return lambda digest: root / digest[:2] / digest
+    """Give what finds the blob of a digest, and refuses a damaged one."""
+    return CheckedBlobs(Path(service.blobs or ""), service.stamps).path
 
 
 def scratch_directory(work: Path, pid: int) -> Path:

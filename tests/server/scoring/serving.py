@@ -20,6 +20,7 @@ from jupyter_mlsvc.wire.models import ParameterDefinition
 from jupyter_mlsvc.wire.names import ServiceName, Version
 from jupyter_mlsvc_server.errors import NotFound
 from jupyter_mlsvc_server.formats import realtime
+from jupyter_mlsvc_server.formats.blobs import Stamp
 from jupyter_mlsvc_server.formats.manifest import BlobEntry, FileEntry, Manifest, Workspace
 from jupyter_mlsvc_server.formats.r_code import FOLDER
 from jupyter_mlsvc_server.formats.realtime import INPUT, OUTPUT
@@ -61,6 +62,7 @@ class StoredContent:
 
     manifest: Manifest
     blobs: Path
+    stamps: Mapping[str, Stamp] = field(default_factory=dict)
 
 
 @dataclass

@@ -313,11 +313,12 @@ async def test_workers_that_cannot_start_are_not_started_without_end(
     service = await serve_by(engine, "y = 1", content)
     blob = content.blobs / content.manifest.files[0].digest[:2] / content.manifest.files[0].digest
     blob.unlink()
-    with pytest.raises(MlsvcServerError, match="Its workers end as soon as they are started"):
+    reason = f"The stored blob {blob.name} is damaged: its file is missing."
+    with pytest.raises(MlsvcServerError, match=reason):
         await service.call()
     figures = await engine.figures(*service.key)
     assert (figures.state, figures.calls, figures.errors) == (State.FAILED, 1, 1)
-    assert figures.message == "Its workers end as soon as they are started."
+    assert figures.message == reason
 
 
 async def test_a_caller_that_goes_away_does_not_end_the_loading_for_the_others(

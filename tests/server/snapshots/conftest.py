@@ -71,7 +71,7 @@ def tells_of_changes(tmp_path_factory: pytest.TempPathFactory) -> None:
 async def server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Server]:
     data_dir = tmp_path_factory.mktemp("data")
     database = Database(data_dir=data_dir)
-    blobs = BlobStore(data_dir=data_dir, grace_seconds=0)
+    blobs = BlobStore(data_dir=data_dir, grace_seconds=0, trash_seconds=0)
     snapshots = SnapshotManager(
         database=database, blobs=blobs, data_dir=data_dir, hold_seconds=0, collect_interval=0
     )

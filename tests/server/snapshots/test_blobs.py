@@ -8,27 +8,59 @@ import io
 import os
 import stat
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, BinaryIO
 
 import pytest
 from traitlets.config import Config
 
+from jupyter_mlsvc_server.formats.blobs import CheckedBlobs, DamagedBlob
 from jupyter_mlsvc_server.snapshots.manager import SnapshotManager
 from jupyter_mlsvc_server.storage.blobs import Blob, BlobStore
 from jupyter_mlsvc_server.storage.database import Database
 
 
+class Clock:
+    """Says what time it is."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
 @pytest.fixture
-def blobs(tmp_path: Path) -> BlobStore:
-    return BlobStore(data_dir=tmp_path, grace_seconds=100)
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def blobs(tmp_path: Path, clock: Clock) -> BlobStore:
+    """A store that has been open for longer than its time of grace."""
+    store = BlobStore(data_dir=tmp_path, grace_seconds=100, clock=clock)
+    clock.now = 1000
+    return store
 
 
 def stored(blobs: BlobStore) -> list[str]:
     return sorted(path.name for path in blobs.folder.rglob("*") if path.is_file())
 
 
-def make_old(blobs: BlobStore, digest: str) -> None:
-    os.utime(blobs.path(digest), (time.time() - 200,) * 2)
+def make_old(path: Path, seconds: float = 200) -> None:
+    """Set the time that a file is counted from."""
+    os.utime(path, (time.time() - seconds,) * 2)
+
+
+def in_trash(blobs: BlobStore) -> list[str]:
+    return sorted(path.name for path in (blobs.folder / "trash").glob("*"))
+
+
+def overwrite(path: Path, content: bytes) -> None:
+    """Change a file in place."""
+    path.chmod(0o600)
+    path.write_bytes(content)
 
 
 async def test_a_blob_is_named_by_its_content(blobs: BlobStore, tmp_path: Path) -> None:
@@ -92,40 +124,177 @@ async def test_too_much_is_not_stored(blobs: BlobStore) -> None:
     assert (await blobs.ingest_copy(io.BytesIO(b"x" * 10), limit=10)).size == 10
 
 
-async def test_a_blob_that_was_cut_is_replaced(blobs: BlobStore) -> None:
+def cut(path: Path) -> None:
+    overwrite(path, b"con")
+
+
+def flip(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[3] ^= 1
+    overwrite(path, bytes(content))
+
+
+def make_folder(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+def make_link(path: Path) -> None:
+    path.unlink()
+    (path.parent / "other").write_bytes(b"content")
+    path.symlink_to("other")
+
+
+DAMAGES: dict[str, tuple[Callable[[Path], None], str]] = {
+    "cut": (cut, "its content is not what it was"),
+    "flipped": (flip, "its content is not what it was"),
+    "missing": (Path.unlink, "its file is missing"),
+    "folder": (make_folder, "it is no regular file"),
+    "link": (make_link, "it is no regular file"),
+}
+
+
+@pytest.mark.parametrize("kind", DAMAGES)
+async def test_a_damaged_blob_is_refused_and_replaced_by_good_content(
+    blobs: BlobStore, kind: str
+) -> None:
     digest, _ = await blobs.put(b"content")
-    blobs.path(digest).chmod(0o600)
-    blobs.path(digest).write_bytes(b"con")
+    assert await blobs.verify([digest])
+    damage, reason = DAMAGES[kind]
+    damage(blobs.path(digest))
+    with pytest.raises(DamagedBlob, match=f"{digest} is damaged.*{reason}"):
+        await blobs.verify([digest])
+    assert await blobs.renew([Blob(digest, 7)]) == set()
     await blobs.put(b"content")
+    assert await blobs.verify([digest])
     assert blobs.path(digest).read_bytes() == b"content"
 
 
-async def test_what_nothing_refers_to_goes_after_its_time_of_grace(blobs: BlobStore) -> None:
+async def test_another_server_finds_what_was_damaged_while_none_ran(
+    blobs: BlobStore, tmp_path: Path
+) -> None:
+    digest, _ = await blobs.put(b"content")
+    flip(blobs.path(digest))
+    with pytest.raises(DamagedBlob):
+        await BlobStore(data_dir=tmp_path).verify([digest])
+
+
+async def test_a_blob_is_read_again_only_when_it_has_changed(
+    blobs: BlobStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[str] = []
+
+    def digest_of(file: BinaryIO, name: str) -> Any:
+        read.append(file.name)
+        return hashlib.new(name, file.read())
+
+    monkeypatch.setattr("jupyter_mlsvc_server.formats.blobs.hashlib.file_digest", digest_of)
+    digest, _ = await blobs.put(b"content")
+    await blobs.verify([digest])
+    assert read == []  # it was hashed when it was written
+    other = BlobStore(data_dir=tmp_path)
+    stamps = await other.verify([digest])
+    await other.verify([digest])
+    assert len(read) == 1
+    there = CheckedBlobs(blobs.folder, stamps)
+    assert there.path(digest) == blobs.path(digest)
+    assert len(read) == 1
+    os.utime(blobs.path(digest))
+    there.path(digest)
+    there.path(digest)
+    assert len(read) == 2
+    flip(blobs.path(digest))
+    with pytest.raises(DamagedBlob):
+        there.path(digest)
+
+
+async def test_what_nothing_refers_to_goes_after_its_time_of_grace(
+    blobs: BlobStore, clock: Clock
+) -> None:
     used, _ = await blobs.put(b"used")
     unused, _ = await blobs.put(b"unused")
     young, _ = await blobs.put(b"young")
-    make_old(blobs, used)
-    make_old(blobs, unused)
-    assert await blobs.delete_unreferenced({used}) == 1
-    assert stored(blobs) == sorted([used, young])
+    make_old(blobs.path(used))
+    make_old(blobs.path(unused))
+    clock.now += 200
+    assert await blobs.collect({used}) == 1
+    assert in_trash(blobs) == [unused]
+    assert sorted(set(stored(blobs)) - {unused}) == sorted([used, young])
+
+
+async def test_nothing_is_collected_in_the_first_time_after_a_start(tmp_path: Path) -> None:
+    clock = Clock()
+    blobs = BlobStore(data_dir=tmp_path, grace_seconds=100, clock=clock)
+    digest, _ = await blobs.put(b"content")
+    make_old(blobs.path(digest))
+    clock.now = 99
+    assert await blobs.collect(()) == 0
+    clock.now = 100
+    assert await blobs.collect(()) == 1
+
+
+async def test_the_trash_is_emptied_after_days(blobs: BlobStore, clock: Clock) -> None:
+    first, second = [(await blobs.put(data)).digest for data in (b"first", b"second")]
+    for digest in (first, second):
+        make_old(blobs.path(digest))
+    clock.now += 200
+    await blobs.collect(())
+    make_old(blobs.folder / "trash" / first, blobs.trash_seconds + 1)
+    await blobs.collect(())
+    assert in_trash(blobs) == [second]
+
+
+async def test_what_is_needed_again_is_taken_back_out_of_the_trash(
+    blobs: BlobStore, clock: Clock
+) -> None:
+    digests = [(await blobs.put(data)).digest for data in (b"one", b"two", b"three")]
+    for digest in digests:
+        make_old(blobs.path(digest))
+    clock.now += 200
+    await blobs.collect(())
+    assert in_trash(blobs) == sorted(digests)
+    one, two, three = digests
+    assert await blobs.verify([one])  # by who uses it
+    assert await blobs.put(b"two") == (two, 3)  # by who stores it
+    clock.now += 1000
+    await blobs.collect(digests)  # because the database refers to it
+    assert in_trash(blobs) == []
+    assert all(map(os.path.exists, map(blobs.path, (one, two, three))))
+
+
+async def test_a_large_share_is_left_for_a_day_with_a_warning(
+    blobs: BlobStore, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    digests = [(await blobs.put(b"%d" % number)).digest for number in range(120)]
+    for digest in digests:
+        make_old(blobs.path(digest))
+    clock.now += 200
+    blobs.max_collected_share = 0.5
+    assert await blobs.collect(digests[:60]) == 60
+    assert await blobs.collect(()) == 0
+    assert "60 of 60 blobs are referred to by nothing in the database" in caplog.text
+    clock.now += blobs.large_share_seconds - 1
+    assert await blobs.collect(()) == 0
+    clock.now += 1
+    assert await blobs.collect(()) == 60
 
 
 async def test_storing_it_again_renews_the_time_of_grace(blobs: BlobStore) -> None:
     digest, _ = await blobs.put(b"content")
-    make_old(blobs, digest)
+    make_old(blobs.path(digest))
     await blobs.put(b"content")
-    assert await blobs.delete_unreferenced(set()) == 0
+    assert await blobs.collect(set()) == 0
     assert stored(blobs) == [digest]
 
 
 async def test_renewing_tells_what_is_there_and_begins_its_time_of_grace_anew(
     blobs: BlobStore,
 ) -> None:
-    whole, cut = await blobs.put(b"content"), await blobs.put(b"another")
-    make_old(blobs, whole.digest)
+    whole, short = await blobs.put(b"content"), await blobs.put(b"another")
+    make_old(blobs.path(whole.digest))
     missing = Blob("0" * 64, 7)
-    assert await blobs.renew([whole, Blob(cut.digest, 8), missing]) == {whole}
-    assert await blobs.delete_unreferenced(set()) == 0
+    assert await blobs.renew([whole, Blob(short.digest, 8), missing]) == {whole}
+    assert await blobs.collect(set()) == 0
 
 
 async def test_another_hash_gets_the_same_bytes(blobs: BlobStore, tmp_path: Path) -> None:
@@ -140,19 +309,19 @@ async def test_what_a_killed_writer_left_goes_as_well(blobs: BlobStore) -> None:
     left = blobs.folder / ".new-abc"
     left.write_text("half")
     os.utime(left, (0, 0))
-    assert await blobs.delete_unreferenced(set()) == 1
+    assert await blobs.collect(set()) == 0
     assert not left.exists()
 
 
 async def test_an_empty_store_has_nothing_to_delete(blobs: BlobStore) -> None:
-    assert await blobs.delete_unreferenced(set()) == 0
+    assert await blobs.collect(set()) == 0
 
 
 @pytest.mark.parametrize("interval", [0, 0.02])
 async def test_collect_interval_searches_for_what_nobody_has(
     tmp_path: Path, interval: float
 ) -> None:
-    blobs = BlobStore(data_dir=tmp_path, grace_seconds=0)
+    blobs = BlobStore(data_dir=tmp_path, grace_seconds=0, trash_seconds=0)
     database = Database(data_dir=tmp_path)
     snapshots = SnapshotManager(
         database=database,

@@ -112,12 +112,16 @@ async def test_a_killed_server_leaves_a_whole_snapshot_or_none(
     killed = _run(data_dir, step, earlier)
     assert killed.returncode == -signal.SIGKILL, killed.stderr
 
-    database, blobs = Database(data_dir=data_dir), BlobStore(data_dir=data_dir, grace_seconds=0)
+    database, blobs = (
+        Database(data_dir=data_dir),
+        BlobStore(data_dir=data_dir, grace_seconds=0, trash_seconds=0),
+    )
     snapshots = SnapshotManager(
         database=database, blobs=blobs, data_dir=data_dir, hold_seconds=0, collect_interval=0
     )
     await database.start()
     await snapshots.start()
+    await snapshots.collect()
     try:
         found = await snapshots.list(ann)
         assert len(found) == earlier + (step == "after transaction 1")

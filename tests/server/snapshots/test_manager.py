@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import io
 import json
 import zipfile
@@ -342,7 +343,11 @@ async def test_another_python_is_refused_before_anything_is_written(
     workspace = msgspec.structs.replace(manifest.workspace, python_version="3.9.1")
     text = msgspec.json.encode(msgspec.structs.replace(manifest, workspace=workspace)).decode()
     await server.database.run(
-        lambda connection: connection.execute(contents.update().values(manifest=text))
+        lambda connection: connection.execute(
+            contents.update().values(
+                manifest=text, manifest_digest=hashlib.sha256(text.encode()).hexdigest()
+            )
+        )
     )
     await execute(session, "os.remove('data.csv')")
     with pytest.raises(BadRequest, match=r"taken with Python 3\.9\.1"):

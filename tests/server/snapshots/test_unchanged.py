@@ -247,7 +247,7 @@ async def test_files_that_have_not_changed_are_not_copied_again(
 ) -> None:
     snapshots = SnapshotManager(
         database=server.database,
-        blobs=(blobs := Copying(data_dir=server.data_dir, grace_seconds=0)),
+        blobs=(blobs := Copying(data_dir=server.data_dir, grace_seconds=0, trash_seconds=0)),
         data_dir=server.data_dir,
         collect_interval=0,
         hold_seconds=0,

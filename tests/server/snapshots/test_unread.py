@@ -204,7 +204,7 @@ async def test_a_change_while_a_file_is_stored_is_seen_the_next_time(
     await settle()
     snapshots = SnapshotManager(
         database=server.database,
-        blobs=Meddling(file, data_dir=server.data_dir, grace_seconds=0),
+        blobs=Meddling(file, data_dir=server.data_dir, grace_seconds=0, trash_seconds=0),
         data_dir=server.data_dir,
         collect_interval=0,
         hold_seconds=0,

@@ -90,7 +90,7 @@ def archive_of(
 async def snapshots(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[SnapshotManager]:
     data_dir = tmp_path_factory.mktemp("data")
     database = Database(data_dir=data_dir)
-    blobs = BlobStore(data_dir=data_dir, grace_seconds=0)
+    blobs = BlobStore(data_dir=data_dir, grace_seconds=0, trash_seconds=0)
     manager = SnapshotManager(
         database=database, blobs=blobs, data_dir=data_dir, hold_seconds=0, collect_interval=0
     )
