@@ -285,31 +285,31 @@ class Kind(IntEnum):
     """No answer: the code that runs once in each worker has failed. The body says how."""
 
 
-class Patience(IntEnum):
-    """How long an answer may lie until it is sent together with the next ones."""
+class Flush(IntEnum):
+    """When an answer is sent: others than ``NOW`` may wait for the next answers."""
 
-    NONE = 0
+    NOW = 0
     """None wait behind it: its caller should have it at once."""
-    SOME = 1
+    SOON = 1
     """More wait behind it, so that its caller has it sooner if the server is not woken for each."""
-    MUCH = 2
+    BULK = 2
     """More wait, and it is one of many that nobody waits for one by one."""
 
 
 REQUEST: Final = Layout("<IQB")
-"""Header of a request: length of the body, number of the request, patience."""
+"""Header of a request: length of the body, number of the request, when its answer is sent."""
 
 ANSWER: Final = Layout("<IQB")
 """Header of an answer: length of the body, number of the request, kind."""
 
-LARGEST_ANSWER: Final = 2**32 - 1
+MAX_ANSWER_BYTES: Final = 2**32 - 1
 """Bytes of an answer that its header can tell of."""
 
 _ROOM: Final = 2**16
 
 
 Request = tuple[int, int, bytes]
-"""Number of a request, patience for its answer, and its body."""
+"""Number of a request, when its answer is to be sent, and its body."""
 
 
 class RequestReader:
@@ -352,11 +352,11 @@ class RequestReader:
                 size = head
                 if last - begin < size:
                     break
-                length, number, patience = REQUEST.unpack_from(view, begin)
+                length, number, flush = REQUEST.unpack_from(view, begin)
                 size += length
                 if last - begin < size:
                     break
-                requests.append((number, patience, bytes(view[begin + head : begin + size])))
+                requests.append((number, flush, bytes(view[begin + head : begin + size])))
                 begin += size
         self._begin = begin
         return requests, size

@@ -317,7 +317,7 @@ class Pool:
         try:
             _, connection = await self._loop.create_unix_connection(
                 lambda: WorkerConnection(
-                    pid, self._template.outbox_of(pid), self._answered, self._worker_lost
+                    pid, self._template.reply_buffer_of(pid), self._answered, self._worker_lost
                 ),
                 sock=link,
             )

@@ -7,7 +7,7 @@ from typing import Any
 from traitlets import Bool, Dict, Float, Integer, List, TraitError, Unicode, default, validate
 from traitlets.config import LoggingConfigurable
 
-from jupyter_mlsvc_server.formats.protocol import LARGEST_ANSWER
+from jupyter_mlsvc_server.formats.protocol import MAX_ANSWER_BYTES
 
 
 class ScoringSettings(LoggingConfigurable):
@@ -57,7 +57,7 @@ class ScoringSettings(LoggingConfigurable):
     answer_limit = Integer(
         2**28,
         min=0,
-        max=LARGEST_ANSWER,
+        max=MAX_ANSWER_BYTES,
         help="Largest answer of a service, in bytes; a request with a larger one has failed. 0 "
         "allows four gigabytes.",
     ).tag(config=True)

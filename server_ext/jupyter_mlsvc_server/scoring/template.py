@@ -10,8 +10,8 @@ from typing import Final
 
 import msgspec
 
-from jupyter_mlsvc_server.formats.outbox import outbox_path
 from jupyter_mlsvc_server.formats.protocol import Prepare, Refused, Service, Trial
+from jupyter_mlsvc_server.formats.reply_buffer import reply_buffer_path
 from jupyter_mlsvc_server.formats.trial import trace_path
 from jupyter_mlsvc_server.scoring.definition import DefinitionKey, ServiceDefinition
 from jupyter_mlsvc_server.scoring.errors import (
@@ -167,9 +167,9 @@ class Template:
     def _ended(self, pid: int) -> None:
         self.child_ended(pid)
 
-    def outbox_of(self, pid: int) -> Path:
+    def reply_buffer_of(self, pid: int) -> Path:
         """Give the file of a worker's answers that are not sent yet."""
-        return outbox_path(self._work, pid)
+        return reply_buffer_path(self._work, pid)
 
     @property
     def pid(self) -> int:

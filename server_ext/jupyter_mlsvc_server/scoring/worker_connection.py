@@ -10,8 +10,8 @@ from pathlib import Path
 from time import monotonic
 from typing import Final, cast
 
-from jupyter_mlsvc_server.formats.outbox import Peephole
-from jupyter_mlsvc_server.formats.protocol import ANSWER, REQUEST, Kind, Patience
+from jupyter_mlsvc_server.formats.protocol import ANSWER, REQUEST, Flush, Kind
+from jupyter_mlsvc_server.formats.reply_buffer import ReplyBufferReader
 from jupyter_mlsvc_server.scoring.forkserver_client import NotStarted
 from jupyter_mlsvc_server.scoring.request import PendingRequest
 from jupyter_mlsvc_server.scoring.scheduler import Worker
@@ -23,7 +23,7 @@ _LOOK_SECONDS: Final = 0.005
 _KINDS: Final = tuple(Kind)
 # Looking up a member of an enumeration takes longer than all else that is done with it here.
 _FIRST_OF_LAST_WORDS: Final = int(Kind.RETIRED)
-_NO_PATIENCE: Final = Patience.NONE
+_FLUSH_NOW: Final = Flush.NOW
 _HEAD_BYTES: Final = ANSWER.size
 
 
@@ -37,7 +37,7 @@ class WorkerConnection(asyncio.Protocol):
     ----------
     pid
         The worker's process id.
-    outbox
+    reply_buffer
         The file of its answers that are not sent yet.
     on_answer
         Called with the number of the request, the kind and body of its answer, and the time.
@@ -48,7 +48,7 @@ class WorkerConnection(asyncio.Protocol):
     def __init__(
         self,
         pid: int,
-        outbox: Path,
+        reply_buffer: Path,
         on_answer: Callable[[WorkerConnection, int, Kind, bytes, float], None],
         on_lost: Callable[[WorkerConnection], None],
     ) -> None:
@@ -63,11 +63,11 @@ class WorkerConnection(asyncio.Protocol):
         self._piece = bytearray()
         """The beginning of an answer."""
         self._wanted = 0
-        self._outbox = outbox
-        self._peephole: Peephole | None = None
+        self._reply_buffer = reply_buffer
+        self._reader: ReplyBufferReader | None = None
         self._seen = b""
         self._taken = 0
-        """Number of the last answer that was taken from the outbox."""
+        """Number of the last answer that was taken from the reply buffer."""
         self._looking: asyncio.TimerHandle | None = None
         self._unsent: list[bytes] = []
         self._transport: asyncio.Transport | None = None
@@ -95,10 +95,10 @@ class WorkerConnection(asyncio.Protocol):
         # What comes at the same time goes with one write.
         if not self._unsent:
             self._loop.call_soon(self._flush)
-        patience = _NO_PATIENCE
+        flush = _FLUSH_NOW
         if more_wait:
-            patience = Patience.SOME if request.group is None else Patience.MUCH
-        self._unsent += REQUEST.pack(len(request.body), request.number, patience), request.body
+            flush = Flush.SOON if request.group is None else Flush.BULK
+        self._unsent += REQUEST.pack(len(request.body), request.number, flush), request.body
 
     def _flush(self) -> None:
         if self._unsent and self._transport is not None and not self.worker.is_lost:
@@ -138,7 +138,7 @@ class WorkerConnection(asyncio.Protocol):
                     return
                 at += _HEAD_BYTES
                 continue
-            # One that was taken from the outbox is sent all the same.
+            # One that was taken from the reply buffer is sent all the same.
             is_new = number > self._taken
             if is_new and not self._is_expected(number):
                 # The user's code has written to the link. Nothing on it can be trusted now.
@@ -174,7 +174,7 @@ class WorkerConnection(asyncio.Protocol):
             return False
         if kind == Kind.READY and not self.started.done():
             self.worker.batch_size = max(most, 1)
-            self._peephole = Peephole(self._outbox)
+            self._reader = ReplyBufferReader(self._reply_buffer)
             self.started.set_result(None)
             return True
         if kind == Kind.RETIRED:
@@ -189,11 +189,11 @@ class WorkerConnection(asyncio.Protocol):
     # --- answers that are ready and not sent -------------------------------------------------
 
     def _look(self) -> None:
-        """Take answers that lie in the outbox for long because the next request takes its time."""
+        """Take answers from the reply buffer while the next request takes its time."""
         self._looking = None
-        if self.worker.is_lost or self._peephole is None:
+        if self.worker.is_lost or self._reader is None:
             return
-        seen = self._peephole.look()
+        seen = self._reader.look()
         # What is written right now may not be whole, and what changes is about to be sent.
         if seen and seen == self._seen:
             self._take_early(seen)
@@ -235,9 +235,9 @@ class WorkerConnection(asyncio.Protocol):
             self._looking.cancel()
         if error is not None:
             self._read_last()
-        if self._peephole is not None:
-            self._take_early(self._peephole.look())
-            self._peephole.close()
+        if self._reader is not None:
+            self._take_early(self._reader.look())
+            self._reader.close()
         if self.started.done():
             self._on_lost(self)
         else:

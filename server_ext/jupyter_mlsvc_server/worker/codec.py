@@ -18,7 +18,7 @@ from jupyter_mlsvc.wire.problem import Problem, exception_type
 from jupyter_mlsvc.wire.suggestions import did_you_mean
 from jupyter_mlsvc.wire.values import TABLE_TYPES, ReadInput
 from jupyter_mlsvc_server.formats.problems import CodeProblem
-from jupyter_mlsvc_server.formats.protocol import LARGEST_ANSWER, Kind, Service
+from jupyter_mlsvc_server.formats.protocol import MAX_ANSWER_BYTES, Kind, Service
 from jupyter_mlsvc_server.formats.shown_paths import without_paths
 from jupyter_mlsvc_server.worker.console import Console
 from jupyter_mlsvc_server.worker.invalid_input import InvalidInput
@@ -55,7 +55,7 @@ class ServiceCodec:
         self._is_r = spec.runtime_type == "R"
         self._is_lenient = service.lenient_json
         self._output_files = spec.output_files
-        self.largest = service.answer_limit or LARGEST_ANSWER
+        self.largest = service.answer_limit or MAX_ANSWER_BYTES
         """Bytes that an answer may have."""
         self._inputs = {parameter.name: parameter.type for parameter in spec.inputs}
         self._readers = {each.name: _reader(decoder, each) for each in spec.inputs}

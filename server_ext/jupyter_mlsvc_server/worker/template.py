@@ -20,13 +20,13 @@ from jupyter_mlsvc.wire.sources import let_inspect_find_classes
 from jupyter_mlsvc_server.formats import packages
 from jupyter_mlsvc_server.formats.blobs import DamagedBlob
 from jupyter_mlsvc_server.formats.files import write_files
-from jupyter_mlsvc_server.formats.outbox import outbox_path
 from jupyter_mlsvc_server.formats.problems import CodeProblem, SnapshotProblem, refuse_missing
 from jupyter_mlsvc_server.formats.process_tree import Control, Parent
 from jupyter_mlsvc_server.formats.protocol import Prepare, Prepared, Refused, Service
 from jupyter_mlsvc_server.formats.r_code import RUNTIME as R
 from jupyter_mlsvc_server.formats.realtime import MODEL
 from jupyter_mlsvc_server.formats.realtime import RUNTIME as REALTIME
+from jupyter_mlsvc_server.formats.reply_buffer import reply_buffer_path
 from jupyter_mlsvc_server.formats.restore import IncompatibleWorkspace, restore
 from jupyter_mlsvc_server.worker import realtime, trial, worker
 from jupyter_mlsvc_server.worker.isolated import ForkingProgram, SharingProgram
@@ -164,7 +164,7 @@ def _import_own(directory: Path, modules: frozenset[str]) -> None:
 
 
 def _remove_scratch(work: Path, pid: int) -> None:
-    outbox_path(work, pid).unlink(missing_ok=True)
+    reply_buffer_path(work, pid).unlink(missing_ok=True)
     scratch = worker.scratch_directory(work, pid)
     for folder in (scratch, set_up_directory(scratch), temporary_directory(work, pid)):
         shutil.rmtree(folder, ignore_errors=True)

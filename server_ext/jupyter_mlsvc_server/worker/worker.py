@@ -12,9 +12,9 @@ from typing import Any, Final, Protocol, runtime_checkable
 
 from jupyter_mlsvc_server.formats import packages
 from jupyter_mlsvc_server.formats.blobs import CheckedBlobs, DamagedBlob
-from jupyter_mlsvc_server.formats.outbox import Outbox, outbox_path
 from jupyter_mlsvc_server.formats.problems import SetupProblem
-from jupyter_mlsvc_server.formats.protocol import ANSWER, Kind, Patience, RequestReader, Service
+from jupyter_mlsvc_server.formats.protocol import ANSWER, Flush, Kind, RequestReader, Service
+from jupyter_mlsvc_server.formats.reply_buffer import ReplyBuffer, reply_buffer_path
 from jupyter_mlsvc_server.formats.service_spec import Part
 from jupyter_mlsvc_server.formats.shown_paths import shorten_warnings
 from jupyter_mlsvc_server.worker.console import Console
@@ -93,7 +93,7 @@ def serve(program: Program, link: socket.socket) -> None:
     """Answer requests until the link ends or the worker retires."""
     service, pid = program.service, os.getpid()
     # First: the program takes the process as it is then for what each request is to find.
-    outbox = Outbox(link, outbox_path(Path(service.work), pid))
+    reply_buffer = ReplyBuffer(link, reply_buffer_path(Path(service.work), pid))
     try:
         enter(program)
     except SetupProblem as problem:
@@ -103,9 +103,9 @@ def serve(program: Program, link: socket.socket) -> None:
     with contextlib.suppress(ConnectionError):
         link.sendall(ANSWER.pack(0, program.most, Kind.READY))
         if isinstance(program, MicroBatching):
-            _serve_together(program, RequestReader(link), outbox, pid)
+            _serve_together(program, RequestReader(link), reply_buffer, pid)
         else:
-            _serve_in_turn(program, RequestReader(link), outbox, pid)
+            _serve_in_turn(program, RequestReader(link), reply_buffer, pid)
 
 
 def enter(program: Program) -> None:
@@ -136,34 +136,36 @@ def enter(program: Program) -> None:
     _limit_memory(service.memory_limit)
 
 
-def _serve_in_turn(program: Program, reader: RequestReader, outbox: Outbox, pid: int) -> None:
+def _serve_in_turn(
+    program: Program, reader: RequestReader, reply_buffer: ReplyBuffer, pid: int
+) -> None:
     """Answer one request after the other, until the link ends or the worker retires."""
-    read, answer, reset, put = program.read, program.answer, program.reset, outbox.put
+    read, answer, reset, put = program.read, program.answer, program.reset, reply_buffer.put
     while requests := reader.read(_AT_ONCE):
         last = requests[-1][0]
         given = [None if len(body) > _READ_AHEAD else read(body) for _, _, body in requests]
-        for (number, patience, body), read_ahead in zip(requests, given, strict=True):
+        for (number, flush, body), read_ahead in zip(requests, given, strict=True):
             kind, result = answer(read(body) if read_ahead is None else read_ahead)
             _end_if_forked(pid)
             # Where there is no queue, the server has time for each answer, and its caller waits.
-            put(number, kind, result, Patience.NONE if number == last else patience)
+            put(number, kind, result, Flush.NOW if number == last else flush)
             # The caller need not wait for this.
             if not reset():
-                put(number, Kind.RETIRED, program.retired_for.encode(), Patience.NONE)
+                put(number, Kind.RETIRED, program.retired_for.encode(), Flush.NOW)
                 return
 
 
 def _serve_together(
-    program: MicroBatching, reader: RequestReader, outbox: Outbox, pid: int
+    program: MicroBatching, reader: RequestReader, reply_buffer: ReplyBuffer, pid: int
 ) -> None:
     """Answer all requests that wait in one go, until the link ends or the worker retires."""
     while requests := reader.read(program.most):
         answers = program.answer_all([body for _, _, body in requests])
         _end_if_forked(pid)
         numbers = [number for number, _, _ in requests]
-        outbox.send(numbers, answers)
+        reply_buffer.send(numbers, answers)
         if not program.reset():
-            outbox.put(numbers[-1], Kind.RETIRED, program.retired_for.encode(), Patience.NONE)
+            reply_buffer.put(numbers[-1], Kind.RETIRED, program.retired_for.encode(), Flush.NOW)
             return
 
 

@@ -413,7 +413,7 @@ async def test_the_answer_that_a_worker_gave_before_it_ended_is_not_lost(tmp_pat
         answers.append(body)
 
     _, connection = await asyncio.get_running_loop().create_unix_connection(
-        lambda: WorkerConnection(0, tmp_path / "outbox", answered, lambda _: lost.set()),
+        lambda: WorkerConnection(0, tmp_path / "replies", answered, lambda _: lost.set()),
         sock=ours,
     )
     theirs.sendall(ANSWER.pack(0, 0, Kind.READY))

@@ -12,7 +12,6 @@ import pytest
 
 from jupyter_mlsvc.wire.models import ParameterDefinition
 from jupyter_mlsvc.wire.names import ServiceName, Version
-from jupyter_mlsvc_server.formats.outbox import Outbox
 from jupyter_mlsvc_server.formats.protocol import (
     ANSWER,
     REQUEST,
@@ -20,6 +19,7 @@ from jupyter_mlsvc_server.formats.protocol import (
     RequestReader,
     Service,
 )
+from jupyter_mlsvc_server.formats.reply_buffer import ReplyBuffer
 from jupyter_mlsvc_server.formats.service_spec import ServiceSpec
 from jupyter_mlsvc_server.worker.console import Console
 from jupyter_mlsvc_server.worker.program import Program, compile_service
@@ -80,7 +80,9 @@ def serve(program: Program, folder: Path, *bodies: bytes) -> list[Answer]:
         for number, body in enumerate(bodies):
             ours.sendall(REQUEST.pack(len(body), number, True) + body)
         ours.shutdown(socket.SHUT_WR)
-        _serve_in_turn(program, RequestReader(theirs), Outbox(theirs, folder / "out"), os.getpid())
+        _serve_in_turn(
+            program, RequestReader(theirs), ReplyBuffer(theirs, folder / "out"), os.getpid()
+        )
         theirs.shutdown(socket.SHUT_WR)
         data = b"".join(iter(lambda: ours.recv(2**16), b""))
     answers = []

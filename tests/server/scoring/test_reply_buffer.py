@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from jupyter_mlsvc_server.formats.outbox import Outbox, Peephole
-from jupyter_mlsvc_server.formats.protocol import ANSWER, Kind, Patience
+from jupyter_mlsvc_server.formats.protocol import ANSWER, Flush, Kind
+from jupyter_mlsvc_server.formats.reply_buffer import ReplyBuffer, ReplyBufferReader
 from jupyter_mlsvc_server.scoring.worker_connection import WorkerConnection
 from tests.server.scoring.serving import give
 
@@ -29,11 +29,13 @@ def ends() -> Iterator[tuple[socket.socket, socket.socket]]:
 
 
 class Answered:
-    """A link with the answers that came, and a worker's outbox at its other end."""
+    """A link with the answers that came, and a worker's reply buffer at its other end."""
 
-    def __init__(self, link: WorkerConnection, outbox: Outbox, bodies: list[bytes]) -> None:
+    def __init__(
+        self, link: WorkerConnection, reply_buffer: ReplyBuffer, bodies: list[bytes]
+    ) -> None:
         self.link = link
-        self.outbox = outbox
+        self.reply_buffer = reply_buffer
         self.bodies = bodies
         self.lost = asyncio.Event()
 
@@ -52,8 +54,8 @@ async def answered(
 ) -> AsyncIterator[Answered]:
     ours, theirs = ends
     bodies: list[bytes] = []
-    path = tmp_path / "outbox"
-    outbox = Outbox(theirs, path)
+    path = tmp_path / "replies"
+    reply_buffer = ReplyBuffer(theirs, path)
 
     def answered(
         link: WorkerConnection, _number: int, _kind: Kind, body: bytes, _now: float
@@ -67,19 +69,19 @@ async def answered(
     )
     theirs.sendall(ANSWER.pack(0, 1, Kind.READY))
     await link.started
-    yield Answered(link, outbox, bodies)
+    yield Answered(link, reply_buffer, bodies)
     link.abort()
 
 
 async def test_what_is_kept_is_taken_once(answered: Answered) -> None:
     answered.send(b"1", b"2", b"3")
-    answered.outbox.put(1, Kind.SUCCESS, b"one", Patience.SOME)
+    answered.reply_buffer.put(1, Kind.SUCCESS, b"one", Flush.SOON)
     await answered.wait(1)
-    answered.outbox.put(2, Kind.FAILURE, b"two", Patience.SOME)
-    answered.outbox.put(3, Kind.SUCCESS, b"three", Patience.NONE)
+    answered.reply_buffer.put(2, Kind.FAILURE, b"two", Flush.SOON)
+    answered.reply_buffer.put(3, Kind.SUCCESS, b"three", Flush.NOW)
     await answered.wait(3)
     answered.send(b"4")
-    answered.outbox.put(4, Kind.SUCCESS, b"four", Patience.NONE)
+    answered.reply_buffer.put(4, Kind.SUCCESS, b"four", Flush.NOW)
     await answered.wait(4)
     assert answered.bodies == [b"one", b"two", b"three", b"four"]
     assert not answered.link.worker.requests
@@ -89,22 +91,22 @@ async def test_what_is_kept_is_taken_once(answered: Answered) -> None:
 async def test_what_is_too_large_to_keep_goes_in_its_turn(answered: Answered) -> None:
     answered.send(*(b"x" for _ in range(5)))
     large = bytes(300_000)
-    sending = asyncio.to_thread(_put_all, answered.outbox, [b"1", large, b"3", large, b"5"])
+    sending = asyncio.to_thread(_put_all, answered.reply_buffer, [b"1", large, b"3", large, b"5"])
     await asyncio.gather(sending, answered.wait(5))
     assert answered.bodies == [b"1", large, b"3", large, b"5"]
 
 
-def _put_all(outbox: Outbox, bodies: list[bytes]) -> None:
+def _put_all(reply_buffer: ReplyBuffer, bodies: list[bytes]) -> None:
     for number, body in enumerate(bodies, start=1):
-        outbox.put(number, Kind.SUCCESS, body, int(number < len(bodies)))
+        reply_buffer.put(number, Kind.SUCCESS, body, int(number < len(bodies)))
 
 
 async def test_what_a_worker_kept_when_it_ended_is_taken(
     answered: Answered, ends: tuple[socket.socket, socket.socket]
 ) -> None:
     answered.send(b"1", b"2", b"3")
-    answered.outbox.put(1, Kind.SUCCESS, b"one", Patience.SOME)
-    answered.outbox.put(2, Kind.SUCCESS, b"two", Patience.SOME)
+    answered.reply_buffer.put(1, Kind.SUCCESS, b"one", Flush.SOON)
+    answered.reply_buffer.put(2, Kind.SUCCESS, b"two", Flush.SOON)
     ends[1].close()
     await answered.wait(2)
     assert answered.bodies == [b"one", b"two"]
@@ -119,7 +121,7 @@ async def test_what_a_worker_kept_when_it_ended_is_taken(
 async def test_what_the_users_code_wrote_there_is_no_answer(
     answered: Answered, tmp_path: Path, content: bytes
 ) -> None:
-    (tmp_path / "outbox").write_bytes(content)
+    (tmp_path / "replies").write_bytes(content)
     answered.send(b"1", b"2")
     await asyncio.sleep(0.05)
     assert answered.bodies == []
@@ -129,15 +131,17 @@ async def test_what_the_users_code_wrote_there_is_no_answer(
 async def test_where_no_file_can_be_made_each_answer_is_sent(
     ends: tuple[socket.socket, socket.socket], tmp_path: Path
 ) -> None:
-    outbox = Outbox(ends[1], tmp_path / "missing" / "outbox")
-    outbox.put(1, Kind.SUCCESS, b"one", Patience.SOME)
+    reply_buffer = ReplyBuffer(ends[1], tmp_path / "missing" / "replies")
+    reply_buffer.put(1, Kind.SUCCESS, b"one", Flush.SOON)
     assert ends[0].recv(100) == ANSWER.pack(3, 1, Kind.SUCCESS) + b"one"
-    assert Peephole(tmp_path / "missing" / "outbox").look() == b""
+    assert ReplyBufferReader(tmp_path / "missing" / "replies").look() == b""
 
 
 async def test_a_file_that_others_have_put_there_holds_nobody_up(tmp_path: Path) -> None:
-    os.mkfifo(tmp_path / "outbox")
-    opening = threading.Thread(target=lambda: Peephole(tmp_path / "outbox").close(), daemon=True)
+    os.mkfifo(tmp_path / "replies")
+    opening = threading.Thread(
+        target=lambda: ReplyBufferReader(tmp_path / "replies").close(), daemon=True
+    )
     opening.start()
     await asyncio.to_thread(opening.join, 5)
     assert not opening.is_alive()
@@ -145,8 +149,8 @@ async def test_a_file_that_others_have_put_there_holds_nobody_up(tmp_path: Path)
 
 async def test_nobody_looks_where_no_request_is_left(answered: Answered, tmp_path: Path) -> None:
     answered.send(b"1", b"2")
-    (tmp_path / "outbox").write_bytes(b"\x10\0\0\0" + b"\xff" * 60)
-    answered.outbox.send([1, 2], [(Kind.SUCCESS, b"one"), (Kind.SUCCESS, b"two")])
+    (tmp_path / "replies").write_bytes(b"\x10\0\0\0" + b"\xff" * 60)
+    answered.reply_buffer.send([1, 2], [(Kind.SUCCESS, b"one"), (Kind.SUCCESS, b"two")])
     await answered.wait(2)
     await asyncio.sleep(0.05)
     assert answered.link._looking is None
@@ -162,16 +166,17 @@ async def test_one_look_at_a_time_is_due_however_many_answers_were_taken_early(
 
     loop = asyncio.get_running_loop()
     taken: list[None] = []
-    outbox = Outbox(ends[1], tmp_path / "outbox")
+    reply_buffer = ReplyBuffer(ends[1], tmp_path / "replies")
     _, link = await loop.create_unix_connection(
-        lambda: WorkerConnection(0, tmp_path / "outbox", send_another, lambda _: None), sock=ends[0]
+        lambda: WorkerConnection(0, tmp_path / "replies", send_another, lambda _: None),
+        sock=ends[0],
     )
     ends[1].sendall(ANSWER.pack(0, 1, Kind.READY))
     await link.started
     for _ in range(2):
         give(link, b"")
     for number in range(1, 5):
-        outbox.put(number, Kind.SUCCESS, b"", Patience.SOME)
+        reply_buffer.put(number, Kind.SUCCESS, b"", Flush.SOON)
         async with asyncio.timeout(60):
             while len(taken) < number:  # noqa: ASYNC110  # the link tells nobody
                 await asyncio.sleep(0.001)
@@ -185,9 +190,9 @@ def test_answers_of_groups_are_kept_longer_unless_somebody_waits(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("jupyter_mlsvc_server.formats.outbox.monotonic", lambda: 0.0)
+    monkeypatch.setattr("jupyter_mlsvc_server.formats.reply_buffer.monotonic", lambda: 0.0)
     ours, theirs = ends
-    box = Outbox(theirs, tmp_path / "outbox")
+    box = ReplyBuffer(theirs, tmp_path / "replies")
 
     def numbers() -> list[int]:
         with contextlib.suppress(BlockingIOError):
@@ -195,15 +200,15 @@ def test_answers_of_groups_are_kept_longer_unless_somebody_waits(
         return []
 
     for number in range(20):
-        box.put(number, Kind.SUCCESS, b"", Patience.MUCH)
+        box.put(number, Kind.SUCCESS, b"", Flush.BULK)
     assert numbers() == []
-    box.put(20, Kind.SUCCESS, b"", Patience.SOME)
+    box.put(20, Kind.SUCCESS, b"", Flush.SOON)
     assert numbers() == [*range(21)]
     for number in range(3):
-        box.put(number, Kind.SUCCESS, b"", Patience.SOME)
+        box.put(number, Kind.SUCCESS, b"", Flush.SOON)
     for number in range(3, 8):
-        box.put(number, Kind.SUCCESS, b"", Patience.MUCH)
+        box.put(number, Kind.SUCCESS, b"", Flush.BULK)
     assert numbers() == [*range(8)]
-    box.put(0, Kind.SUCCESS, b"", Patience.MUCH)
-    box.put(1, Kind.SUCCESS, b"", Patience.NONE)
+    box.put(0, Kind.SUCCESS, b"", Flush.BULK)
+    box.put(1, Kind.SUCCESS, b"", Flush.NOW)
     assert numbers() == [0, 1]

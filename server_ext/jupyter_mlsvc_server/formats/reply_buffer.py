@@ -1,4 +1,4 @@
-"""Answers of a worker that are ready and not sent yet, kept where the server finds them even so.
+"""Buffer of a worker's answers that are not sent yet, which the server can read.
 
 Each answer that is sent wakes the server, which costs both processes more than a call of a small
 model. A worker that has the next request at hand, and is told that more wait for it, therefore
@@ -17,21 +17,21 @@ from struct import Struct as Layout
 from time import monotonic
 from typing import Final
 
-from jupyter_mlsvc_server.formats.protocol import ANSWER, Kind, Patience
+from jupyter_mlsvc_server.formats.protocol import ANSWER, Flush, Kind
 
 _USED: Final = Layout("<I")
 """Head of the file: bytes in use, this one's included."""
 
 _SIZE: Final = 2**16
-_MOST_KEPT: Final = (0, 8, 64)
-_KEPT_SECONDS: Final = (0.0, 0.001, 0.004)
-"""Answers that are kept and for how long, by the least patience that there is for one of them."""
+_MAX_KEPT: Final = (0, 8, 64)
+_MAX_KEPT_SECONDS: Final = (0.0, 0.001, 0.004)
+"""Answers that are kept and for how long, by the most urgent flush of them."""
 
 _LOOKS: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
-class Outbox:
-    """The worker's end.
+class ReplyBuffer:
+    """Buffers answers of a worker, which writes it.
 
     Parameters
     ----------
@@ -47,19 +47,19 @@ class Outbox:
         self._end = _USED.size
         self._kept = 0
         self._since = 0.0
-        self._patience: int = Patience.NONE
+        self._flush_mode: int = Flush.NOW
 
-    def put(self, number: int, kind: Kind, body: bytes, patience: int) -> None:
-        """Send an answer, now or, if there is patience, together with the next ones."""
+    def put(self, number: int, kind: Kind, body: bytes, flush: int) -> None:
+        """Send an answer, now or together with the next ones."""
         answer = ANSWER.pack(len(body), number, kind) + body
         if not self._kept:
-            if not patience:
+            if not flush:
                 self._link.sendall(answer)
                 return
             self._since = monotonic()
-            self._patience = patience
-        elif patience < self._patience:
-            self._patience = patience
+            self._flush_mode = flush
+        elif flush < self._flush_mode:
+            self._flush_mode = flush
         begin, end = self._end, self._end + len(answer)
         if self._file is None or end > _SIZE:
             self.flush()
@@ -70,8 +70,8 @@ class Outbox:
         self._kept += 1
         # Last, so that who looks now sees whole answers only.
         _USED.pack_into(self._file, 0, end)
-        least = self._patience
-        if self._kept >= _MOST_KEPT[least] or monotonic() - self._since > _KEPT_SECONDS[least]:
+        mode = self._flush_mode
+        if self._kept >= _MAX_KEPT[mode] or monotonic() - self._since > _MAX_KEPT_SECONDS[mode]:
             self.flush()
 
     def send(self, numbers: list[int], answers: list[tuple[Kind, bytes]]) -> None:
@@ -85,7 +85,7 @@ class Outbox:
         )
 
     def flush(self) -> None:
-        """Send what is kept."""
+        """Send the answers that are kept."""
         if self._kept and self._file is not None:
             with memoryview(self._file) as view:
                 self._link.sendall(view[_USED.size : self._end])
@@ -94,9 +94,9 @@ class Outbox:
             self._kept = 0
 
 
-def outbox_path(work: Path, pid: int) -> Path:
-    """Name the file of a worker."""
-    return work / f"outbox-{pid}"
+def reply_buffer_path(work: Path, pid: int) -> Path:
+    """Return the path of a worker's reply buffer."""
+    return work / f"replies-{pid}"
 
 
 def _mapped(path: Path) -> mmap.mmap | None:
@@ -115,8 +115,8 @@ def _mapped(path: Path) -> mmap.mmap | None:
         return None
 
 
-class Peephole:
-    """The server's end: looks into the file, which the user's code may have written to.
+class ReplyBufferReader:
+    """Reads the buffer in the server; the user's code may have written to its file.
 
     It reads the file and does not map it, because whoever cuts a mapped file short ends those who
     look at it; nor does it wait for whoever should write to a pipe in the file's place.
@@ -134,7 +134,7 @@ class Peephole:
             self._file = -1
 
     def look(self) -> bytes:
-        """Give the answers that are kept, framed as on the link."""
+        """Return the answers that are kept, framed as on the link."""
         if self._file < 0:
             return b""
         try:
@@ -147,7 +147,7 @@ class Peephole:
             return b""
 
     def close(self) -> None:
-        """Look no more."""
+        """Close the file."""
         if self._file >= 0:
             os.close(self._file)
             self._file = -1
