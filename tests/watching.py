@@ -13,7 +13,7 @@ from tornado.httpclient import AsyncHTTPClient, HTTPResponse
 from tests.conformity import Answer, Unexpected, check_answer
 
 OURS = "jupyter-mlsvc/"
-_LARGEST = 2**22
+_MAX_SHORT_BODY = 2**22
 """Bytes of a body that are read for the check; larger ones are left to stream."""
 
 
@@ -63,7 +63,7 @@ def _of_requests(request: requests.PreparedRequest, response: requests.Response)
     length = response.headers.get("Content-Length", "")
     is_json = content_type.startswith("application/json")
     # An answer in pieces may be a long one that its caller wants to stream; a page is not.
-    is_short = int(length) <= _LARGEST if length.isdigit() else "count=" in str(request.url)
+    is_short = int(length) <= _MAX_SHORT_BODY if length.isdigit() else "count=" in str(request.url)
     return Answer(
         method=str(request.method),
         url=str(request.url),

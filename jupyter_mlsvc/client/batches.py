@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 _ACTIVE: Final = frozenset({"Pending", "InProgress"})
 _PAGE: Final = 5000
 _FIRST_PAUSE: Final = 0.05
-_LONGEST_PAUSE: Final = 1.0
+_MAX_PAUSE: Final = 1.0
 _SERVER_AWAY_SECONDS: Final = 60.0
 _WHOLE_ROW_TYPES: Final = frozenset({"vector", "matrix", "data.frame"})
 
@@ -164,7 +164,7 @@ class Batch:
                 if give_up is not None and time.monotonic() > give_up:
                     raise TimeoutError(f"Batch {self.id} goes on after {timeout:g} s: {progress}.")
                 time.sleep(pause)
-                pause = min(pause * 1.5, _LONGEST_PAUSE)
+                pause = min(pause * 1.5, _MAX_PAUSE)
                 progress = self._patient_progress()
 
     def _patient_progress(self) -> BatchProgress:
@@ -173,7 +173,7 @@ class Batch:
         while time.monotonic() < give_up:
             with suppress(ConnectionFailed):
                 return self.progress
-            time.sleep(_LONGEST_PAUSE)
+            time.sleep(_MAX_PAUSE)
         return self.progress
 
     # --- what came of it ---------------------------------------------------------------------

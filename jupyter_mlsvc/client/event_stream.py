@@ -18,7 +18,7 @@ _WAIT_SECONDS: Final = 25
 
 _GRACE_SECONDS: Final = 20.0
 _FIRST_PAUSE: Final = 0.2
-_LONGEST_PAUSE: Final = 5.0
+_MAX_PAUSE: Final = 5.0
 
 
 class Event(NamedTuple):
@@ -92,7 +92,7 @@ class Events:
                 place = self.poll(place, math.ceil(min(left, _WAIT_SECONDS)))
             except (ConnectionFailed, ServerFault, TooManyRequests):
                 time.sleep(max(min(pause, ends - time.monotonic()), 0))
-                pause = min(2 * pause, _LONGEST_PAUSE)
+                pause = min(2 * pause, _MAX_PAUSE)
                 continue
             pause = _FIRST_PAUSE
             if place.is_reset:
@@ -120,6 +120,6 @@ class Events:
         if place is not None:
             query = {"run": place.run, "after": str(place.last), "wait": str(wait)}
         connecting, reading = self._api.timeout
-        patience = None if reading is None else max(reading, wait + _GRACE_SECONDS)
-        response = self._api.call("GET", "events", query=query, timeout=(connecting, patience))
+        read_timeout = None if reading is None else max(reading, wait + _GRACE_SECONDS)
+        response = self._api.call("GET", "events", query=query, timeout=(connecting, read_timeout))
         return self._api.decode(models.EventList, response)

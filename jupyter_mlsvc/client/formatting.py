@@ -12,9 +12,9 @@ T = TypeVar("T")
 Column = tuple[str, Callable[[Any], object]]
 """Heading of a column and how to read its cell from an item."""
 
-_LONGEST_CELL: Final = 60
-_LONGEST_VALUE: Final = 2000
-_MOST_ROWS: Final = 20
+_MAX_CELL_LENGTH: Final = 60
+_MAX_VALUE_LENGTH: Final = 2000
+_MAX_ROWS: Final = 20
 _UNITS: Final = ("B", "kB", "MB", "GB", "TB")
 _ROUNDED_UP: Final = 999.5
 """From here on three digits of a unit are one of the next."""
@@ -70,13 +70,13 @@ class Document(dict[str, Any]):
 def cell(value: object) -> str:
     """Text of a cell: one line, cut when it is long."""
     text = " ".join(str("" if value is None else value).split())
-    return text if len(text) <= _LONGEST_CELL else f"{text[: _LONGEST_CELL - 1]}…"
+    return text if len(text) <= _MAX_CELL_LENGTH else f"{text[: _MAX_CELL_LENGTH - 1]}…"
 
 
 def short(value: object) -> str:
     """Repr of a value, cut when it is long."""
     text = repr(value)
-    return text if len(text) <= _LONGEST_VALUE else f"{text[: _LONGEST_VALUE - 1]}…"
+    return text if len(text) <= _MAX_VALUE_LENGTH else f"{text[: _MAX_VALUE_LENGTH - 1]}…"
 
 
 def size(count: int) -> str:
@@ -181,13 +181,11 @@ def is_frame(value: object) -> bool:
 
 def text_frame(frame: Any) -> str:
     """Show a DataFrame in plain text, its middle left out where it is long."""
-    text: str = frame.to_string(max_rows=_MOST_ROWS, show_dimensions="truncate")
+    text: str = frame.to_string(max_rows=_MAX_ROWS, show_dimensions="truncate")
     return text
 
 
 def html_frame(name: str, frame: Any) -> str:
     """Show a DataFrame in HTML under its name; pandas escapes what is in it."""
-    table: str = frame.to_html(
-        max_rows=_MOST_ROWS, border=0, show_dimensions=len(frame) > _MOST_ROWS
-    )
+    table: str = frame.to_html(max_rows=_MAX_ROWS, border=0, show_dimensions=len(frame) > _MAX_ROWS)
     return f"<p><strong>{html.escape(name)}</strong></p>{table}"

@@ -29,8 +29,8 @@ _TRUTHS: Final = {"true": True, "false": False}
 _WHOLE: Final = re.compile(r"[+-]?[0-9]+")
 # What float() takes besides, as 1_000 or infinity, is text in a table, and no number in JSON.
 _DECIMAL: Final = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]+)?", re.IGNORECASE)
-_MOST_ROWS: Final = 50
-_MOST_TEXT: Final = 5000
+_MAX_ROWS: Final = 50
+_MAX_TEXT: Final = 5000
 _IMAGES: Final = {
     "png": "image/png",
     "jpg": "image/jpeg",
@@ -276,7 +276,7 @@ def html_outputs(outputs: Sequence[ParameterDefinition], result: ServiceResult) 
     ]
     parts += [_html_file(name, data) for name, data in result.files.items()]
     if result.console_output.strip():
-        parts.append(f"<pre>{html.escape(result.console_output.rstrip()[:_MOST_TEXT])}</pre>")
+        parts.append(f"<pre>{html.escape(result.console_output.rstrip()[:_MAX_TEXT])}</pre>")
     return "".join(parts) or "<div>The service has no outputs.</div>"
 
 
@@ -290,7 +290,7 @@ def _html_value(type_name: str, value: Any) -> str:
         text = ", ".join(_text(item) for item in value)
     else:
         text = _text(value)
-    return f"<code>{html.escape(text[:_MOST_TEXT])}{'…' if len(text) > _MOST_TEXT else ''}</code>"
+    return f"<code>{html.escape(text[:_MAX_TEXT])}{'…' if len(text) > _MAX_TEXT else ''}</code>"
 
 
 def _are_columns(value: Mapping[str, Any]) -> bool:
@@ -298,7 +298,7 @@ def _are_columns(value: Mapping[str, Any]) -> bool:
 
 
 def _html_table(heading: list[str], rows: Sequence[Sequence[Any]]) -> str:
-    shown = [[_text(cell) for cell in row] for row in rows[:_MOST_ROWS]]
+    shown = [[_text(cell) for cell in row] for row in rows[:_MAX_ROWS]]
     more = len(rows) - len(shown)
     note = f"<div>and {more:,} more rows</div>" if more else ""
     return formatting.html_table(heading, shown) + note

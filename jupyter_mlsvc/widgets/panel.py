@@ -23,7 +23,7 @@ from jupyter_mlsvc.widgets.looks import block, bundle, close_all, line
 from jupyter_mlsvc.widgets.state import PanelState, Part, ServiceKey
 
 _GRACE_SECONDS: Final = 30.0
-_MOST_IN_TEXT: Final = 20
+_MAX_SERVICES_IN_TEXT: Final = 20
 _ROWS: Final = 6
 _ALL_PARTS: Final[frozenset[Part]] = frozenset({"services", "sessions", "statistics", "connection"})
 
@@ -374,7 +374,7 @@ class Panel:
         return f"<strong>Services</strong>{shown}{more}<br><strong>Sessions</strong>{running}"
 
     def _listings(self) -> tuple[formatting.Listing[Service], formatting.Listing[Session], str]:
-        shown = self.state.shown_services()[:_MOST_IN_TEXT]
+        shown = self.state.shown_services()[:_MAX_SERVICES_IN_TEXT]
         more = len(self.state.services) - len(shown)
         return (
             formatting.Listing(shown, _SERVICE_COLUMNS, "No services."),

@@ -23,7 +23,7 @@ ServiceKey = tuple[str, str]
 
 _WAIT_SECONDS: Final = 3
 _STATISTICS_SECONDS: Final = 3.0
-_LONGEST_PAUSE: Final = 30.0
+_MAX_PAUSE: Final = 30.0
 _PARTS: Final[dict[str, Part]] = {"service": "services", "session": "sessions"}
 
 
@@ -125,7 +125,7 @@ class PanelState:
                 self._follow_once(stop)
             except MlsvcError as error:
                 self._fail(error)
-                stop.wait(min(2.0**failures, _LONGEST_PAUSE))
+                stop.wait(min(2.0**failures, _MAX_PAUSE))
                 failures += 1
             else:
                 failures = 0

@@ -24,7 +24,7 @@ _SECONDS: Final = 5.0
 _SAMPLES: Final = 64
 _SAMPLE_BYTES: Final = 2**20
 _DISPATCHER: Final = functools.singledispatch(lambda _: None).__code__  # type: ignore[attr-defined]
-_LONGEST_FLAT: Final = 5_000_000
+_MAX_FLAT_LENGTH: Final = 5_000_000
 _STEPS_BETWEEN_LOOKS: Final = 256
 _PLAIN: Final = frozenset({type(None), bool, int, float, complex, str, bytes})
 # What Python puts there by itself, or by use.
@@ -114,7 +114,7 @@ class _Walk:
     # --- containers --------------------------------------------------------------------------
 
     def _of_sequence(self, value: Any) -> bytes:
-        if len(value) > _LONGEST_FLAT:
+        if len(value) > _MAX_FLAT_LENGTH:
             raise _GivenUp
         kind = type(value).__name__
         if all(type(item) in _PLAIN for item in value):

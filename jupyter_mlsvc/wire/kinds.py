@@ -22,8 +22,8 @@ _SCALARS: Final[tuple[tuple[type, str], ...]] = (
     (str, "character"),
 )
 _LOOKED_AT: Final = 1000
-_LONGEST_EXAMPLE: Final = 100
-_LONGEST_TEXT: Final = 2000
+_MAX_EXAMPLE_LENGTH: Final = 100
+_MAX_TEXT_LENGTH: Final = 2000
 _ROWS: Final = 3
 _CODE: Final = (types.ModuleType, types.FunctionType, types.BuiltinFunctionType, type)
 
@@ -71,12 +71,12 @@ def example_of(value: Any) -> Any:
         # Only what is short is converted: a column of a million texts takes its time.
         if kind in {"matrix", "data.frame"}:
             value = value[:_ROWS]
-        elif kind == "vector" and len(value) > _LONGEST_EXAMPLE:
+        elif kind == "vector" and len(value) > _MAX_EXAMPLE_LENGTH:
             return None
         plain = encode_output(kind, value)
     except (ValueProblem, TypeError, ValueError):
         return None
-    return plain if len(repr(plain)) <= _LONGEST_TEXT else None
+    return plain if len(repr(plain)) <= _MAX_TEXT_LENGTH else None
 
 
 def size_of(value: object) -> int:

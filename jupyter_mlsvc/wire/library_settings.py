@@ -25,7 +25,7 @@ SETTERS: Final[Mapping[str, frozenset[str]]] = {
     "numpy": frozenset({"seterr", "errstate"}),
 }
 """Names of what sets the options; code that has them is left to itself."""
-_LONGEST: Final = 100
+_MAX_LENGTH: Final = 100
 
 
 class Setting(msgspec.Struct, frozen=True, kw_only=True):
@@ -82,5 +82,5 @@ def _of_numpy() -> Iterator[Setting]:
 
 def _setting(library: str, name: str, value: Any, usual: Any) -> Setting:
     return Setting(
-        library=library, name=name, value=repr(value)[:_LONGEST], usual=repr(usual)[:_LONGEST]
+        library=library, name=name, value=repr(value)[:_MAX_LENGTH], usual=repr(usual)[:_MAX_LENGTH]
     )

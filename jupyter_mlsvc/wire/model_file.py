@@ -39,7 +39,7 @@ _DATA_FRAME: Final = "data.frame"
 _TRIED: Final = 3
 """Rows that a model predicts, to see that it does so for what JSON makes of them."""
 
-_LONGEST_HEADER: Final = 2**24
+_MAX_HEADER_BYTES: Final = 2**24
 _PICKLES: Final = tuple(bytes([0x80, protocol]) for protocol in range(2, 6))
 _COMPRESSED: Final = (b"\x1f\x8b", b"\x78", b"BZh", b"\xfd7zXZ")
 """How the files begin that joblib compresses: gzip, zlib, bzip2, xz."""
@@ -237,7 +237,7 @@ def _read_container(view: memoryview) -> ModelFile:
             f"The model file has format {version}, of a newer version of jupyter-mlsvc; this one "
             f"reads format {_FORMAT}."
         )
-    if length > _LONGEST_HEADER:
+    if length > _MAX_HEADER_BYTES:
         raise InvalidModelFile("The header of the model file is too long.")
     start = len(_OURS) + _HEAD.size
     try:

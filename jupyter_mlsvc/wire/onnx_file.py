@@ -37,8 +37,8 @@ _FIELDS: Final = {
 """Numbers of the fields of a ``ModelProto`` and how each is written."""
 
 _REPEATED: Final = {_OPSET_IMPORT, 14, 20, 25, 26}
-_MOST_OUTER: Final = 100_000
-_MOST_INNER: Final = 300_000
+_MAX_OUTER_FIELDS: Final = 100_000
+_MAX_INNER_FIELDS: Final = 300_000
 """Fields that are looked at in all: of the message, and of what is in it."""
 
 _INITIALIZER: Final = 5
@@ -59,7 +59,7 @@ def is_onnx(data: bytes | memoryview) -> bool:
     """Tell whether bytes are a whole ONNX model, going by its outermost fields."""
     seen = set[int]()
     try:
-        for field, way, _ in _fields(memoryview(data), iter(range(_MOST_OUTER))):
+        for field, way, _ in _fields(memoryview(data), iter(range(_MAX_OUTER_FIELDS))):
             is_twice = field in seen and field not in _REPEATED
             if _FIELDS.get(field) != way or is_twice:
                 return False
@@ -72,7 +72,7 @@ def is_onnx(data: bytes | memoryview) -> bool:
 def onnx_input(data: bytes | memoryview) -> ModelInput:
     """Tell what columns a model takes; nothing where it does not take columns, or can't be read."""
     try:
-        left = iter(range(_MOST_INNER))
+        left = iter(range(_MAX_INNER_FIELDS))
         graph = _member(memoryview(data), _GRAPH, left)
         inputs, values = [], set[str]()
         for field, _, value in _fields(graph, left):

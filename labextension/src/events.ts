@@ -54,7 +54,7 @@ const WAIT = 25;
  * Pauses in milliseconds between two questions; after failures they grow up to the longest.
  */
 const PAUSE = 150;
-const LONGEST_PAUSE = 30_000;
+const MAX_PAUSE = 30_000;
 
 /**
  * Pause in milliseconds where the server has no events to wait for.
@@ -74,7 +74,7 @@ export class ServerEvents implements IDisposable {
       name: 'jupyter-mlsvc:events',
       auto: false,
       factory: () => this._ask(),
-      frequency: { interval: PAUSE, backoff: 4, max: LONGEST_PAUSE },
+      frequency: { interval: PAUSE, backoff: 4, max: MAX_PAUSE },
       standby: 'never'
     });
     document.addEventListener('visibilitychange', this._run);

@@ -22,7 +22,7 @@ MINE = Event("session", "changed", "77", "mine")
 @pytest.fixture(autouse=True)
 def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(event_stream, "_FIRST_PAUSE", 0.001)
-    monkeypatch.setattr(event_stream, "_LONGEST_PAUSE", 0.002)
+    monkeypatch.setattr(event_stream, "_MAX_PAUSE", 0.002)
 
 
 def told(last: int, *events: Event, run: str = "a", is_reset: bool = False) -> ApiResponse:

@@ -5,7 +5,7 @@ import * as React from 'react';
 /**
  * Longest code, in characters, that is coloured.
  */
-const MOST_COLOURED = 50_000;
+const MAX_COLOURED_LENGTH = 50_000;
 
 /**
  * Code, coloured where Lab's renderer of Markdown is there to do it.
@@ -58,7 +58,7 @@ async function colour(
   language: string,
   rendermime: IRenderMimeRegistry | null
 ): Promise<Element | null> {
-  if (!rendermime?.mimeTypes.includes('text/markdown') || code.length > MOST_COLOURED) {
+  if (!rendermime?.mimeTypes.includes('text/markdown') || code.length > MAX_COLOURED_LENGTH) {
     return null;
   }
   const longest = Math.max(2, ...(code.match(/`+/g) ?? []).map(ticks => ticks.length));

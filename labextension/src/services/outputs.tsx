@@ -11,8 +11,8 @@ import { fileImageUrl, imageUrl } from './images';
 /**
  * Rows of a table, and elements of a vector, that are drawn; the copy has all.
  */
-const MOST_ROWS = 100;
-const MOST_ELEMENTS = 500;
+const MAX_ROWS = 100;
+const MAX_ELEMENTS = 500;
 
 /**
  * What a call gave: outputs as text, table or image, files, and what was printed.
@@ -100,8 +100,8 @@ function Value(props: {
     );
   }
   if (Array.isArray(value) && value.every(isScalar)) {
-    const shown = value.slice(0, MOST_ELEMENTS).map(elementText).join(', ');
-    const left = value.length - MOST_ELEMENTS;
+    const shown = value.slice(0, MAX_ELEMENTS).map(elementText).join(', ');
+    const left = value.length - MAX_ELEMENTS;
     return (
       <output className="jp-Mlsvc-value">
         {value.length === 0 ? trans.__('(empty)') : shown}
@@ -141,7 +141,7 @@ function Table(props: ITable & { label: string; trans: TranslationBundle }): Rea
             </thead>
           )}
           <tbody>
-            {rows.slice(0, MOST_ROWS).map((row, i) => (
+            {rows.slice(0, MAX_ROWS).map((row, i) => (
               <tr key={i}>
                 {row.map((cell, j) => (
                   <td key={j} className={typeof cell === 'number' ? 'jp-mod-number' : ''}>
@@ -153,9 +153,9 @@ function Table(props: ITable & { label: string; trans: TranslationBundle }): Rea
           </tbody>
         </table>
       </div>
-      {rows.length > MOST_ROWS && (
+      {rows.length > MAX_ROWS && (
         <p className="jp-Mlsvc-faint">
-          {trans.__('The first %1 of %2 rows; a copy has all.', MOST_ROWS, rows.length)}
+          {trans.__('The first %1 of %2 rows; a copy has all.', MAX_ROWS, rows.length)}
         </p>
       )}
     </>

@@ -9,7 +9,7 @@ import { ExecutionEvent } from './api';
 /**
  * Characters of a text that are kept; the beginning of a longer one goes.
  */
-const LONGEST_TEXT = 200_000;
+const MAX_TEXT_LENGTH = 200_000;
 
 /**
  * Pauses in milliseconds between attempts to follow on after a broken connection.
@@ -267,10 +267,10 @@ export function overwritten(text: string): string {
 }
 
 function shortened(text: string): string {
-  if (text.length <= LONGEST_TEXT) {
+  if (text.length <= MAX_TEXT_LENGTH) {
     return text;
   }
-  const tail = text.slice(-LONGEST_TEXT);
+  const tail = text.slice(-MAX_TEXT_LENGTH);
   return `…\n${tail.slice(tail.indexOf('\n') + 1)}`;
 }
 

@@ -15,7 +15,7 @@ from jupyter_mlsvc_server.scoring.definition import DefinitionKey
 END: Final = b"\r\n\r\n"
 
 _KEPT: Final = 1000
-_MOST_BYTES: Final = 2**12
+_MAX_HEAD_BYTES: Final = 2**12
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +77,6 @@ def _is_plain(raw: bytes) -> bool:
     lines = raw.count(b"\r\n")
     return (
         raw.startswith(b"POST ")
-        and len(raw) <= _MOST_BYTES
+        and len(raw) <= _MAX_HEAD_BYTES
         and raw.count(b"\n") == raw.count(b"\r") == lines
     )

@@ -36,7 +36,7 @@ from jupyter_mlsvc_server.scoring.request import PendingRequest
 if TYPE_CHECKING:
     from jupyter_mlsvc_server.api.http_server import HttpServer
 
-_MOST_WAITING: Final = 1000
+_MAX_PIPELINED: Final = 1000
 """Requests that may wait for those before them; a single read can hold many thousands."""
 
 _OFFERS: Final = frozenset({b"connection", b"http2-settings", b"upgrade"})
@@ -348,9 +348,9 @@ class Protocol(HttpToolsProtocol):
                 if is_free and self._score.admits(head.token):
                     self._running = self._taking = head
                     return
-        if len(self.pipeline) >= _MOST_WAITING:
+        if len(self.pipeline) >= _MAX_PIPELINED:
             raise TooManyRequests(
-                f"More than {_MOST_WAITING:,} requests were sent before their answers were there. "
+                f"More than {_MAX_PIPELINED:,} requests were sent before their answers were there. "
                 "Send fewer at once.",
                 retry_after=1,
             )

@@ -39,7 +39,7 @@ _CONSUMERS: Final = tuple(role for role in Role if may(Principal("", role), Acti
 
 _REJECTED: Final = frozenset({400, 413, 415})
 _PATHS_KEPT: Final = 10_000
-_LONGEST_KEPT: Final = 2**10
+_MAX_KEPT_LENGTH: Final = 2**10
 
 
 class Tokens(Protocol):
@@ -105,7 +105,7 @@ class ScoreEntry:
             if len(self._paths) >= _PATHS_KEPT:
                 self._paths.clear()
             key = self._read_key(url)
-            if len(url) <= _LONGEST_KEPT:
+            if len(url) <= _MAX_KEPT_LENGTH:
                 self._paths[url] = key
             return key
 

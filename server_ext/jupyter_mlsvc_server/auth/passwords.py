@@ -16,8 +16,8 @@ from argon2.exceptions import InvalidHashError, VerificationError
 
 from jupyter_mlsvc_server.auth.errors import InvalidPassword, UnusableSecretFile
 
-SHORTEST: Final = 8
-LONGEST: Final = 1024
+MIN_LENGTH: Final = 8
+MAX_LENGTH: Final = 1024
 
 
 class Passwords:
@@ -35,14 +35,14 @@ class Passwords:
         InvalidPassword
             It is too short or too long.
         """
-        if not SHORTEST <= len(password) <= LONGEST:
-            raise InvalidPassword(SHORTEST, LONGEST)
+        if not MIN_LENGTH <= len(password) <= MAX_LENGTH:
+            raise InvalidPassword(MIN_LENGTH, MAX_LENGTH)
         return self._hasher.hash(_bytes(password))
 
     def fits(self, hashed: str, password: str) -> bool:
         """Compare, in a time that does not depend on the outcome."""
         try:
-            return self._hasher.verify(hashed, _bytes(password[: LONGEST + 1]))
+            return self._hasher.verify(hashed, _bytes(password[: MAX_LENGTH + 1]))
         except (VerificationError, InvalidHashError):
             return False
 

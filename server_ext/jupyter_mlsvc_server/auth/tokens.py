@@ -35,7 +35,7 @@ _ALGORITHM: Final = "HS512"
 _CLAIMS: Final = ["iss", "sub", "jti", "iat", "exp"]
 _MAX_CLOCK_STEP: Final = 60
 """Seconds by which a clock may have been set back since a token was issued."""
-_LONGEST: Final = 4096  # characters; ours have some 330
+_MAX_LENGTH: Final = 4096  # characters; ours have some 330
 _REMEMBERED: Final = 10_000
 
 
@@ -287,7 +287,7 @@ class TokenManager(LoggingConfigurable):
             raise InvalidRefreshToken
 
     def _claims(self, token: str) -> dict[str, Any]:
-        if len(token) > _LONGEST:
+        if len(token) > _MAX_LENGTH:
             raise InvalidAccessToken
         try:
             claims: dict[str, Any] = jwt.decode(
@@ -332,7 +332,7 @@ def _new_refresh_token() -> tuple[RefreshKey, str]:
 
 def _refresh_key(refresh_token: str) -> RefreshKey:
     token_id, _, secret = refresh_token.partition(".")
-    if not secret or "\x00" in token_id or len(refresh_token) > _LONGEST:
+    if not secret or "\x00" in token_id or len(refresh_token) > _MAX_LENGTH:
         raise InvalidRefreshToken
     return RefreshKey(token_id, _digest(secret).hex())
 

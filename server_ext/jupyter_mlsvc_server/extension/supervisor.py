@@ -180,9 +180,9 @@ class Child:
         how = f"signal {-code}" if code is not None and code < 0 else f"exit code {code}"
         return f"It ended with {how}; the log of this Jupyter server has the reason."
 
-    async def end(self, patience: float) -> None:
+    async def end(self, grace: float) -> None:
         """Wait until it ended, and insist."""
-        if await _poll(self.has_ended, patience):
+        if await _poll(self.has_ended, grace):
             return
         self._process.terminate()
         if not await _poll(self.has_ended, _STOP_TIMEOUT):

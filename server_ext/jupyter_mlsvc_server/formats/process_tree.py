@@ -88,7 +88,7 @@ class Parent:
         The same for a child that is forked for a trial.
     buried
         Called with the process id after a child has ended.
-    patience
+    exit_timeout
         Seconds that children get to end by themselves when the link has ended.
     """
 
@@ -99,13 +99,13 @@ class Parent:
         *,
         trial: Callable[[socket.socket], None] | None = None,
         buried: Callable[[int], None] | None = None,
-        patience: float = 0.0,
+        exit_timeout: float = 0.0,
     ) -> None:
         self._control = control
         self._child = child
         self._trial = trial or child
         self._buried = buried
-        self._patience = patience
+        self._exit_timeout = exit_timeout
         self._children: set[int] = set()
 
     def run(self) -> None:
@@ -181,7 +181,7 @@ class Parent:
                     self._buried(pid)
 
     def _end_children(self) -> None:
-        deadline = time.monotonic() + self._patience
+        deadline = time.monotonic() + self._exit_timeout
         self._bury()
         while self._children and time.monotonic() < deadline:
             time.sleep(0.01)

@@ -12,7 +12,7 @@ SETTING_UP: Final = "setting up"
 RUNNING: Final = "running"
 """What a trial is at; the last such line in the file of :func:`trace_path` counts."""
 
-_LONGEST_LINE: Final = 200
+_MAX_LINE_LENGTH: Final = 200
 
 
 def trace_path(work: Path, pid: int) -> Path:
@@ -29,4 +29,4 @@ def line_of(part: str, source: str, number: int) -> Line:
     """Describe a line of a source."""
     lines = source.splitlines()
     text = lines[number - 1].strip() if 0 < number <= len(lines) else ""
-    return Line(part, number, text[:_LONGEST_LINE])
+    return Line(part, number, text[:_MAX_LINE_LENGTH])

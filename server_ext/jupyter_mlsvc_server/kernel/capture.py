@@ -60,7 +60,7 @@ from jupyter_mlsvc_server.kernel.environment import Importable, submodules_of
 from jupyter_mlsvc_server.kernel.pickle_errors import NotImportable, explain
 from jupyter_mlsvc_server.kernel.restore_order import in_order
 
-SMALLEST_BUFFER: Final = 64 * 1024
+MIN_BUFFER_BYTES: Final = 64 * 1024
 """Bytes from which on a buffer is kept out of the stream, so that it can be mapped and shared."""
 
 _NAMED: Final = (type, types.FunctionType, types.ModuleType)
@@ -171,7 +171,7 @@ class _Stream:
 
     def _keep_out(self, buffer: pickle.PickleBuffer) -> bool:
         """Keep a large buffer for a file of its own; a true result leaves it in the stream."""
-        if buffer.raw().nbytes < SMALLEST_BUFFER:
+        if buffer.raw().nbytes < MIN_BUFFER_BYTES:
             return True
         self._waiting.append(buffer)
         return False

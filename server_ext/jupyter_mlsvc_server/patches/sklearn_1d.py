@@ -45,7 +45,7 @@ _BETWEEN: Final = frozenset(
 )
 
 _SHOW: Final = warnings.showwarning
-_MOST_SHOWN: Final = 1000
+_MAX_SHOWN: Final = 1000
 # What was shown for an estimator and a place, and under which filters.
 _SHOWN: Final[dict[tuple[str, tuple[str, int]], tuple[list[Any], str]]] = {}
 _BETWEEN_MODULES: Final[dict[object, bool]] = {}
@@ -187,12 +187,12 @@ def _tell(estimator: str, place: tuple[str, int]) -> None:
     finally:
         sys.stderr = stderr
         stderr.write(shown.getvalue())
-    if is_usual and len(_SHOWN) < _MOST_SHOWN:
+    if is_usual and len(_SHOWN) < _MAX_SHOWN:
         _SHOWN[estimator, place] = filters, shown.getvalue()
 
 
 def _is_between(module: object) -> bool:
     is_between = str(module).partition(".")[0] in _BETWEEN
-    if len(_BETWEEN_MODULES) < _MOST_SHOWN:
+    if len(_BETWEEN_MODULES) < _MAX_SHOWN:
         _BETWEEN_MODULES[module] = is_between
     return is_between

@@ -26,7 +26,7 @@ _THREAD_VARIABLES: Final = (
     "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS",
     "VECLIB_MAXIMUM_THREADS", "NUMEXPR_NUM_THREADS",
 )  # fmt: skip
-_ENDS_WITHIN: Final = 10.0
+_EXIT_TIMEOUT: Final = 10.0
 
 
 class Forkserver:
@@ -74,7 +74,7 @@ class Forkserver:
         """End it and all below it."""
         await self.link.close()
         try:
-            await asyncio.to_thread(self._process.wait, _ENDS_WITHIN)
+            await asyncio.to_thread(self._process.wait, _EXIT_TIMEOUT)
         except subprocess.TimeoutExpired:
             self._process.kill()
             await asyncio.to_thread(self._process.wait)

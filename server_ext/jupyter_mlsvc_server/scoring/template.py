@@ -30,10 +30,10 @@ from jupyter_mlsvc_server.scoring.trial import (
     told_of_end,
 )
 
-_ENDS_WITHIN: Final = 5.0
+_EXIT_TIMEOUT: Final = 5.0
 """Seconds for a template to end its workers and itself."""
 
-_TRIAL_ENDS_WITHIN: Final = 2.0
+_TRIAL_EXIT_TIMEOUT: Final = 2.0
 """Seconds to wait for word of how a trial ended that gave no report."""
 
 _TRIAL_SPARE_SECONDS: Final = 5.0
@@ -90,7 +90,7 @@ class Template:
                 self.key, f"Restoring its snapshot took more than {settings.start_seconds:g} s."
             ) from None
         except LinkLost:
-            code = await forkserver.exit_code(self._pid, _ENDS_WITHIN) if self._pid else None
+            code = await forkserver.exit_code(self._pid, _EXIT_TIMEOUT) if self._pid else None
             await self.stop(has_ended=True)
             if forkserver.is_lost:
                 raise
@@ -139,11 +139,11 @@ class Template:
         except (OSError, msgspec.MsgspecError):
             pass  # it has ended, or its code has written to the link
         finally:
-            waits = 0 if is_late or report is not None else _TRIAL_ENDS_WITHIN
+            waits = 0 if is_late or report is not None else _TRIAL_EXIT_TIMEOUT
             code = await self.link.exit_code(pid, waits)
             if code is None:
                 await self.link.kill(pid)
-                await self.link.exit_code(pid, _ENDS_WITHIN)
+                await self.link.exit_code(pid, _EXIT_TIMEOUT)
             trace = await asyncio.to_thread(_taken, trace_path(self._work, pid))
         if report is not None:
             return told(report, trial)
@@ -155,10 +155,10 @@ class Template:
         if pid and self._forkserver is not None:
             await self.link.close()
         if pid and self._forkserver is not None and not has_ended:
-            patience = 0.0 if at_once else _ENDS_WITHIN
-            if await self._forkserver.exit_code(pid, patience) is None:
+            timeout = 0.0 if at_once else _EXIT_TIMEOUT
+            if await self._forkserver.exit_code(pid, timeout) is None:
                 await self._forkserver.kill(pid)
-                await self._forkserver.exit_code(pid, _ENDS_WITHIN)
+                await self._forkserver.exit_code(pid, _EXIT_TIMEOUT)
         await asyncio.to_thread(shutil.rmtree, self._work, ignore_errors=True)
 
     def _lost(self) -> None:

@@ -24,8 +24,8 @@ from jupyter_mlsvc_server.snapshots.manifest_rules import require_sound
 from jupyter_mlsvc_server.storage.blobs import BlobStore
 
 # Both are read as a whole: some 150,000 files, and the rows of as many.
-_LARGEST_DIRECTORY: Final = 16 * 2**20
-_LARGEST_MANIFEST: Final = 32 * 2**20
+_MAX_DIRECTORY_BYTES: Final = 16 * 2**20
+_MAX_MANIFEST_BYTES: Final = 32 * 2**20
 _KNOWN_COMPRESSION: Final = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}
 _ENCRYPTED: Final = 0x1
 _BROKEN: Final = (
@@ -97,7 +97,7 @@ class Unpacking:
                 members = _members(opened)
                 if MANIFEST not in members:
                     raise InvalidArchive(f"it has no {MANIFEST}")
-                if members[MANIFEST].file_size > _LARGEST_MANIFEST:
+                if members[MANIFEST].file_size > _MAX_MANIFEST_BYTES:
                     raise InvalidArchive(f"its {MANIFEST} is too large")
                 manifest = _decode(opened.read(MANIFEST))
             require_sound(manifest)
@@ -132,7 +132,7 @@ def _require_small_directory(archive: BinaryIO) -> None:
     end = zipfile._EndRecData(archive)  # type: ignore[attr-defined]  # noqa: SLF001  # no other way
     if end is None:
         raise InvalidArchive("it is no zip archive")
-    if end[zipfile._ECD_SIZE] > _LARGEST_DIRECTORY:  # type: ignore[attr-defined]  # noqa: SLF001
+    if end[zipfile._ECD_SIZE] > _MAX_DIRECTORY_BYTES:  # type: ignore[attr-defined]  # noqa: SLF001
         raise InvalidArchive("it has too many files")
 
 

@@ -19,7 +19,7 @@ from jupyter_mlsvc_server.formats.protocol import ForkserverOptions, Preloaded
 from jupyter_mlsvc_server.patches import narwhals_dataframes
 from jupyter_mlsvc_server.worker import template
 
-_PATIENCE = 3.0
+_EXIT_TIMEOUT = 3.0
 """Seconds for the templates to end their workers when the server is gone."""
 
 
@@ -37,7 +37,7 @@ def main(descriptor: str, options: str) -> None:
     gc.collect()
     gc.freeze()
     control.send(Preloaded(missing))
-    Parent(control, template.main, patience=_PATIENCE).run()
+    Parent(control, template.main, exit_timeout=_EXIT_TIMEOUT).run()
 
 
 def _preload(names: tuple[str, ...]) -> dict[str, str]:

@@ -20,7 +20,7 @@ from jupyter_mlsvc_server.formats.shown_paths import shorten_warnings
 from jupyter_mlsvc_server.worker.console import Console
 from jupyter_mlsvc_server.worker.scratch import ScratchDir
 
-_AT_ONCE: Final = 128
+_MAX_REQUESTS_READ: Final = 128
 """Requests that are taken from the link together."""
 
 _READ_AHEAD: Final = 2**12
@@ -141,7 +141,7 @@ def _serve_in_turn(
 ) -> None:
     """Answer one request after the other, until the link ends or the worker retires."""
     read, answer, reset, put = program.read, program.answer, program.reset, reply_buffer.put
-    while requests := reader.read(_AT_ONCE):
+    while requests := reader.read(_MAX_REQUESTS_READ):
         last = requests[-1][0]
         given = [None if len(body) > _READ_AHEAD else read(body) for _, _, body in requests]
         for (number, flush, body), read_ahead in zip(requests, given, strict=True):

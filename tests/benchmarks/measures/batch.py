@@ -35,10 +35,10 @@ WORKERS: Final = 2
 CONNECTIONS: Final = 64
 PARALLEL: Final = 100
 
-_LEAST_RATIO: Final = 1.3
-_MOST_MEGABYTES: Final = 32
+_MIN_RATIO: Final = 1.3
+_MAX_MEGABYTES: Final = 32
 _POLL_SECONDS: Final = 0.2
-_SHORTEST_POLL_SECONDS: Final = 0.01
+_MIN_POLL_SECONDS: Final = 0.01
 _LOOK_SECONDS: Final = 0.5
 _PIECE: Final = 10_000
 
@@ -145,7 +145,7 @@ def _run_batch(target: Target, body: bytes, count: int, processes: Sequence[psut
 def _pause(seconds: float, done: int, count: int) -> float:
     """Tell when to ask again: more often near the end, which would else be seen late."""
     left = seconds * (count - done) / done if done else _POLL_SECONDS
-    return min(max(left, _SHORTEST_POLL_SECONDS), _POLL_SECONDS)
+    return min(max(left, _MIN_POLL_SECONDS), _POLL_SECONDS)
 
 
 def _take_results(target: Target, path: str, count: int, expected: Sequence[list[str]]) -> None:
@@ -261,8 +261,8 @@ def _section(
                 f"batch of {count:,} one-row records, {WORKERS} workers, rows/s against a loop at "
                 f"{CONNECTIONS} connections",
                 ratio.median,
-                _LEAST_RATIO,
+                _MIN_RATIO,
             ),
-            Bar.at_most("memory of the server above start, MB", megabytes, _MOST_MEGABYTES),
+            Bar.at_most("memory of the server above start, MB", megabytes, _MAX_MEGABYTES),
         ],
     )

@@ -30,7 +30,7 @@ COLUMNS: Final = 20
 CONNECTIONS: Final = 4
 CODE: Final = "sums = frame.sum(axis=1)"
 
-_LEAST_RATIO: Final = 1.5
+_MIN_RATIO: Final = 1.5
 
 
 @dataclass
@@ -166,7 +166,7 @@ def _section(ours: Contestant, theirs: Contestant, size: int, plan: Plan) -> Sec
             Bar.at_least(
                 f"data.frame of {ROWS:,} x {COLUMNS}, rows/s against FastAPI with pandas",
                 ratio.median,
-                _LEAST_RATIO,
+                _MIN_RATIO,
             )
         ],
     )

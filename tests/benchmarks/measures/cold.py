@@ -12,7 +12,7 @@ from tests.benchmarks.plan import Plan
 from tests.benchmarks.report import Section, Table
 from tests.benchmarks.spread import Spread
 
-_MOST_MILLISECONDS: Final = 300.0
+_MAX_MILLISECONDS: Final = 300.0
 _NEXT: Final = 20
 
 
@@ -78,7 +78,7 @@ def _section(first: list[float], following: list[float]) -> Section:
         ],
         bars=[
             Bar.at_most(
-                "first answer of a cold service, ms", found.median, _MOST_MILLISECONDS, digits=0
+                "first answer of a cold service, ms", found.median, _MAX_MILLISECONDS, digits=0
             )
         ],
     )

@@ -19,8 +19,8 @@ from tests.benchmarks.spread import Spread, ratios
 TITLE = "A quiet service beside something heavy"
 
 _CONNECTIONS = 8
-_MOST_RATIO = 3.0
-_MOST_P99 = 50.0
+_MAX_RATIO = 3.0
+_MAX_P99 = 50.0
 """Milliseconds."""
 
 _ALONE = "nothing"
@@ -220,8 +220,8 @@ def _section(found: Mapping[str, Sequence[load.Load]]) -> Section:
             for name in found
             if name != _ALONE
             for bar in (
-                Bar.at_most(f"{name}: p99 x alone", versus[name].median, _MOST_RATIO),
-                Bar.at_most(f"{name}: p99 ms", Spread.of(p99[name]).median, _MOST_P99, digits=1),
+                Bar.at_most(f"{name}: p99 x alone", versus[name].median, _MAX_RATIO),
+                Bar.at_most(f"{name}: p99 ms", Spread.of(p99[name]).median, _MAX_P99, digits=1),
             )
         ],
         faults=[

@@ -27,7 +27,7 @@ from tests.benchmarks.report import Section, Table
 
 WORKERS = (1, 4)
 
-MOST_TIMES = {"arrays": 1.15, "forest": 1.4}
+MAX_TIMES = {"arrays": 1.15, "forest": 1.4}
 """What the largest number of workers may take beside what one takes."""
 
 
@@ -192,7 +192,7 @@ def _bar(model: str, by_workers: dict[int, dict[str, Use]]) -> Bar:
     few, many = min(WORKERS), max(WORKERS)
     times = by_workers[many]["ours"].service / by_workers[few]["ours"].service
     name = f"{model} of {MEGABYTES} MB, memory of {many} workers against {few}"
-    return Bar.at_most(name, times, MOST_TIMES[model])
+    return Bar.at_most(name, times, MAX_TIMES[model])
 
 
 def _megabytes(size: int) -> str:

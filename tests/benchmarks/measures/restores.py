@@ -16,9 +16,9 @@ from tests.benchmarks.spread import Spread
 AGAIN_MEGABYTES: Final = 1000
 RESTORED_MEGABYTES: Final = (0, 200, 2000)
 
-_MOST_PERCENT: Final = 5.0
-_MOST_ABOVE_EMPTY: Final = 150.0
-_MOST_TIMES: Final = 2.0
+_MAX_PERCENT: Final = 5.0
+_MAX_ABOVE_EMPTY: Final = 150.0
+_MAX_TIMES: Final = 2.0
 
 _ARRAYS: Final = """\
 import numpy
@@ -163,23 +163,23 @@ def _section(again: Found, megabytes: int, restored: dict[int, list[float]]) -> 
             Bar.at_most(
                 f"second snapshot of {megabytes:,} MB unchanged, % of the first one's bytes",
                 percent["bytes"],
-                _MOST_PERCENT,
+                _MAX_PERCENT,
             ),
             Bar.at_most(
                 f"second snapshot of {megabytes:,} MB unchanged, % of the first one's time",
                 percent["s"],
-                _MOST_PERCENT,
+                _MAX_PERCENT,
             ),
             Bar.at_most(
                 f"restoring {small_size:,} MB in a fresh worker, ms above an empty snapshot",
                 small - empty,
-                _MOST_ABOVE_EMPTY,
+                _MAX_ABOVE_EMPTY,
                 digits=0,
             ),
             Bar.at_most(
                 f"first answer with {large_size:,} MB against one with {small_size:,} MB",
                 large / small,
-                _MOST_TIMES,
+                _MAX_TIMES,
             ),
         ],
     )

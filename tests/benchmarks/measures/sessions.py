@@ -19,8 +19,8 @@ from tests.benchmarks.spread import Spread, ratios
 _PYTHON = {"runtimeType": "Python"}
 _CODE = {"code": "1+1"}
 
-_MOST_CREATION = 50.0
-_MOST_TRIP = 10.0
+_MAX_CREATION = 50.0
+_MAX_TRIP = 10.0
 """Milliseconds."""
 
 
@@ -167,11 +167,11 @@ def _section(
             Bar.at_most(
                 "creating a session with a warm kernel, p50 ms",
                 _milliseconds(created["warm"]).median,
-                _MOST_CREATION,
+                _MAX_CREATION,
                 digits=1,
             ),
             Bar.at_most(
-                "executing 1+1 in a session, round trip, p50 ms", ours.median, _MOST_TRIP, digits=1
+                "executing 1+1 in a session, round trip, p50 ms", ours.median, _MAX_TRIP, digits=1
             ),
         ],
     )

@@ -38,7 +38,7 @@ from tests.benchmarks.spread import Spread, ratios
 TITLE = "The iris service under load"
 
 CONNECTIONS = (1, 8, 64)
-_MOST = max(CONNECTIONS)
+_MAX_CONNECTIONS = max(CONNECTIONS)
 
 _ONE, _TWO = "public door, 1 worker", "public door, 2 workers"
 _FLAT = "public door, 1 worker, the article's flat list"
@@ -80,7 +80,7 @@ def measure(plan: Plan) -> Section:
                 rival.take_turn(
                     wrk,
                     expected,
-                    connections=_MOST,
+                    connections=_MAX_CONNECTIONS,
                     warm_seconds=plan.warm_seconds,
                     seconds=plan.seconds,
                 )
@@ -166,7 +166,11 @@ def _section(
     rows = {one.name: one for one in contestants}
     measured = {one.name: one for rival in rivals if (one := rival.measured)}
     best = _best(measured)
-    tables = [_speed_table(connections, rows) for connections in CONNECTIONS if connections < _MOST]
+    tables = [
+        _speed_table(connections, rows)
+        for connections in CONNECTIONS
+        if connections < _MAX_CONNECTIONS
+    ]
     tables.append(_full_table(rows, rivals, best))
     tables.append(_share_table(rows, bare))
     if rivals:
@@ -196,7 +200,7 @@ def _section(
 def _best(measured: Mapping[str, Contestant]) -> Contestant | None:
     """The fastest framework; Ray Serve has a bar of its own."""
     others = [one for one in measured.values() if one.name not in (RAY.name, RAY_HAPROXY.name)]
-    return max(others, key=lambda one: Spread.of(one.rates(_MOST)).median, default=None)
+    return max(others, key=lambda one: Spread.of(one.rates(_MAX_CONNECTIONS)).median, default=None)
 
 
 def _speed_table(connections: int, rows: Mapping[str, Contestant]) -> Table:
@@ -213,7 +217,7 @@ def _speed_table(connections: int, rows: Mapping[str, Contestant]) -> Table:
 def _full_table(
     rows: Mapping[str, Contestant], rivals: Sequence[Rival], best: Contestant | None
 ) -> Table:
-    columns = [f"{_MOST} connections", "requests/s", "p50 ms", "p99 ms", "x FastAPI"]
+    columns = [f"{_MAX_CONNECTIONS} connections", "requests/s", "p50 ms", "p99 ms", "x FastAPI"]
     versus_best = f"x {best.name}" if best else "x best framework"
     lines = []
     for one in [*rows.values(), *(rival.measured or rival for rival in rivals)]:
@@ -221,7 +225,14 @@ def _full_table(
             lines.append([f"{one.name}: {one.failure}", *["-"] * 6])
             continue
         against_best = _ratio(one, best).text(2) if best else "-"
-        lines.append([*_speed(one, _MOST), _versus(one, rows, _MOST), against_best, _failed(one)])
+        lines.append(
+            [
+                *_speed(one, _MAX_CONNECTIONS),
+                _versus(one, rows, _MAX_CONNECTIONS),
+                against_best,
+                _failed(one),
+            ]
+        )
     return Table([*columns, versus_best, "failed"], lines)
 
 
@@ -245,7 +256,7 @@ def _failed(one: Contestant) -> str:
     return f"{sum(one.failures().values()):,}"
 
 
-def _ratio(one: Contestant, other: Contestant, connections: int = _MOST) -> Spread:
+def _ratio(one: Contestant, other: Contestant, connections: int = _MAX_CONNECTIONS) -> Spread:
     return ratios(one.rates(connections), other.rates(connections))
 
 
@@ -255,8 +266,11 @@ def _share_table(rows: Mapping[str, Contestant], bare: Bare) -> Table:
         [
             [
                 name,
-                Spread.of(rows[name].rates(_MOST)).text(),
-                *(ratios(rows[name].rates(_MOST), calls).text(2) for calls in bare.values()),
+                Spread.of(rows[name].rates(_MAX_CONNECTIONS)).text(),
+                *(
+                    ratios(rows[name].rates(_MAX_CONNECTIONS), calls).text(2)
+                    for calls in bare.values()
+                ),
             ]
             for name in (_ONE, _FASTAPI[1])
         ]
@@ -304,10 +318,10 @@ def _bars(
     def versus(other: Contestant | None) -> float | None:
         return _ratio(rows[_TWO], other).median if other else None
 
-    many, single = f"{_MOST} connections", "1 connection"
+    many, single = f"{_MAX_CONNECTIONS} connections", "1 connection"
     fast, faster = _FASTAPI.values()
     yield Bar.at_least(f"{_ONE}, {many}: requests/s x {fast}", rate(_ONE, fast), 3.0)
-    slow = latency(_ONE, fast, _MOST, "p99")
+    slow = latency(_ONE, fast, _MAX_CONNECTIONS, "p99")
     yield Bar.at_most(f"{_ONE}, {many}: p99 x {fast}", slow, 0.5)
     yield Bar.at_least(f"{_TWO}, {many}: requests/s x {faster}", rate(_TWO, faster), 1.7)
     alone = latency(_ONE, fast, 1, "p50")
@@ -322,7 +336,7 @@ def _bars(
     yield Bar.at_least(f"{_REALTIME}, {many}: requests/s x {fast}", rate(_REALTIME, fast), 12.0)
     alone = latency(_REALTIME, _ONE, 1, "p50")
     yield Bar.at_most(f"{_REALTIME}, {single}: p50 x {_ONE}", alone, 1.0)
-    share = ratios(rows[_ONE].rates(_MOST), bare[_BARE]).median
+    share = ratios(rows[_ONE].rates(_MAX_CONNECTIONS), bare[_BARE]).median
     yield Bar.at_least(f"{_ONE}, {many}: share of the bare loop", share, 0.85)
 
 
@@ -357,8 +371,8 @@ def _notes(plan: Plan) -> Iterator[str]:
     )
     yield (
         "Bare loop: the same call of the same model in a plain process, one core; compared at "
-        f"{_MOST} connections. scikit-learn asks three times a call whether a list or an array is "
-        "a data frame; our workers answer that at once, and so does the second loop."
+        f"{_MAX_CONNECTIONS} connections. scikit-learn asks three times a call whether a list or "
+        "an array is a data frame; our workers answer that at once, and so does the second loop."
     )
     if plan.frameworks:
         yield (

@@ -13,7 +13,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 Serve = Callable[..., Awaitable[Service]]
 
-_MOST_OF_ITS_OWN = 12_000
+_MAX_OWN_KILOBYTES = 12_000
 """Kilobytes. The libraries take a hundred thousand, and their modules alone ten thousand."""
 
 
@@ -41,4 +41,4 @@ async def test_workers_share_the_model_and_the_libraries(
     answers = [await service.outputs() for _ in range(3)]
     assert {answer["total"] for answer in answers} == {5_000_000}
     (worker,) = {answer["y"] for answer in answers}
-    assert own_kilobytes(worker) < _MOST_OF_ITS_OWN
+    assert own_kilobytes(worker) < _MAX_OWN_KILOBYTES
