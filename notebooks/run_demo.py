@@ -50,7 +50,7 @@ class Settings:
     Attributes
     ----------
     public_port, jupyter_port : int
-        Ports of the public door and of JupyterLab.
+        Ports of the public API and of JupyterLab.
     data_dir : Path
         Folder of the server's data.
     admin_password : str

@@ -17,7 +17,7 @@ export function iconOf(name: string, ...paths: string[]): LabIcon {
 }
 
 /**
- * A stack of versions with a door: what was a notebook is now a service.
+ * A stack of versions with an opening: what was a notebook is now a service.
  */
 export const servicesIcon = iconOf(
   'services',

@@ -42,7 +42,7 @@ export class MlsvcError extends Error {
 }
 
 /**
- * Carries requests to the Jupyter door of the server, under any base URL.
+ * Carries requests to the Jupyter-mounted API, under any base URL.
  *
  * Paths are given in parts, which are escaped here. Rejections are `MlsvcError` for answers that
  * are no success, `ServerConnection.NetworkError` without an answer, and `AbortError`.
@@ -51,7 +51,7 @@ export class Requester {
   constructor(private readonly _settings = ServerConnection.makeSettings()) {}
 
   /**
-   * Address of the Jupyter door, absolute and without a slash at the end.
+   * Address of the Jupyter-mounted API, absolute and without a slash at the end.
    */
   get url(): string {
     return URLExt.join(this._settings.baseUrl, 'mlsvc');

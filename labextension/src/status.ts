@@ -14,7 +14,7 @@ export interface IUser {
   serverVersion: string;
 
   /**
-   * Address of the public door; empty when it is closed.
+   * Address of the public API; empty when it is closed.
    */
   publicUrl: string;
 }
@@ -57,14 +57,14 @@ export class ServerStatus implements IDisposable {
   }
 
   /**
-   * Address at which programs call services: the public door's, else the Jupyter door's.
+   * Address at which programs call services: the public API's, else the Jupyter-mounted one's.
    */
   get callUrl(): string {
     return (this._user?.publicUrl ?? '').replace(/\/+$/, '') || this._requests.url;
   }
 
   /**
-   * Whether programs come through the public door, which wants a bearer token.
+   * Whether programs come through the public API, which wants a bearer token.
    */
   get isPublic(): boolean {
     return Boolean(this._user?.publicUrl);

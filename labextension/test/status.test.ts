@@ -37,7 +37,7 @@ describe('ServerStatus', () => {
     expect(status.trouble).toBeNull();
   });
 
-  it("has programs call the Jupyter server's door when the public one is closed", async () => {
+  it('has programs call the Jupyter-mounted API when the public one is closed', async () => {
     server.answer = () => ({ body: { name: 'maria', serverVersion: '1.2.0', publicUrl: '' } });
 
     await status.check();

@@ -285,7 +285,7 @@ class OurServer(Startable):
         self._server.start()
 
     def connect(self) -> Connection:
-        """Open a connection to the public door."""
+        """Open a connection to the public API."""
         return Connection(self._server.public_url, self._token)
 
     def publish_realtime(self, name: str, model: bytes) -> str:
@@ -307,7 +307,7 @@ class OurServer(Startable):
         return f"/api/{name}/1.0"
 
     def public(self, name: str, path: str) -> Target:
-        """A service through the public door."""
+        """A service through the public API."""
         return Target(name, self._server.public_url, self._token, path)
 
     def processes(self) -> list[psutil.Process]:

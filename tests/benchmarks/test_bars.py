@@ -30,7 +30,7 @@ def test_a_bar_is_reached_or_not_or_unknown(bar: Bar, reached: bool | None) -> N
 
 def test_bars_are_laid_out_with_limit_figure_and_verdict() -> None:
     bars = [
-        Bar.at_least("public door x FastAPI", 3.125, 3.0),
+        Bar.at_least("public API x FastAPI", 3.125, 3.0),
         Bar.at_most("MB of 16 workers", 1203.4, 1000, digits=0),
         Bar.at_least("x Ray Serve", None, 3.0),
     ]

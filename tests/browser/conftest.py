@@ -134,12 +134,12 @@ def page(chromium: Browser, output: Path, request: pytest.FixtureRequest) -> Ite
 
 @pytest.fixture(scope="session")
 def api(lab_server: ServerProcess) -> Api:
-    """A function that calls the Jupyter door as the person at the keyboard."""
+    """A function that calls the Jupyter-mounted API as the person at the keyboard."""
     return caller(lab_server)
 
 
 def caller(server: ServerProcess) -> Api:
-    """Call a server's Jupyter door with the token of its JupyterLab; refusals raise."""
+    """Call a server's Jupyter-mounted API with the token of its JupyterLab; refusals raise."""
 
     def call(method: str, path: str, **kwargs: Any) -> requests.Response:
         answer = requests.request(

@@ -1,4 +1,4 @@
-"""The client against a real server, through both of its doors."""
+"""The client against a real server, through both of its APIs."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ from jupyter_mlsvc_server.launch import ServerProcess
 pytestmark = pytest.mark.kernel
 
 
-@pytest.fixture(params=["public door", "Jupyter door"])
+@pytest.fixture(params=["public API", "Jupyter-mounted API"])
 def door(request: pytest.FixtureRequest, mlsvc_server: ServerProcess) -> str:
-    return mlsvc_server.public_url if request.param == "public door" else mlsvc_server.notebook_url
+    return mlsvc_server.public_url if request.param == "public API" else mlsvc_server.notebook_url
 
 
 @pytest.fixture

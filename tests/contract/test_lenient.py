@@ -134,7 +134,7 @@ def test_the_size_of_a_pool_is_read_in_any_spelling(
 
 @pytest.fixture(scope="module")
 def strict(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
-    """The public door of a server with the setting off."""
+    """The public API of a server with the setting off."""
     with ServerProcess(
         data_dir=tmp_path_factory.mktemp("strict"),
         admin_password="Strict-1234",

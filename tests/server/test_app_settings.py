@@ -34,15 +34,15 @@ class OwnEngine(LocalEngine):
 
 
 class ServerElsewhere(ServerProcess):
-    """A server whose public door is at another address of this machine."""
+    """A server whose public API is at another address of this machine."""
 
     @property
     def public_url(self) -> str:
         return f"http://127.0.0.2:{self.public_port}"
 
 
-class ServerWithOneDoor(ServerProcess):
-    """A server that has no public door."""
+class ServerWithoutPublicApi(ServerProcess):
+    """A server that has no public API."""
 
     @property
     def public_url(self) -> str:
@@ -79,10 +79,10 @@ def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProces
 
 
 @pytest.fixture(scope="module")
-def one_door(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
-    folder = tmp_path_factory.mktemp("one-door")
+def no_public_api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    folder = tmp_path_factory.mktemp("no-public-api")
     (folder / "own_engine.py").write_text(ENGINE)
-    with ServerWithOneDoor(
+    with ServerWithoutPublicApi(
         data_dir=folder,
         admin_password=PASSWORD,
         jupyter=True,
@@ -96,7 +96,7 @@ def one_door(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess
         yield server
 
 
-def test_public_ip_is_where_the_public_door_is(elsewhere: ServerProcess) -> None:
+def test_public_ip_is_where_the_public_api_is(elsewhere: ServerProcess) -> None:
     assert is_open("127.0.0.2", elsewhere.public_port)
     for address in ("127.0.0.1", "127.0.0.3"):
         assert not is_open(address, elsewhere.public_port)
@@ -119,7 +119,7 @@ def test_metrics_key_file_lets_a_monitor_read_the_metrics(elsewhere: ServerProce
     assert requests.get(f"{url}/services", headers=monitor, timeout=30).status_code == 401
 
 
-def test_the_environment_says_where_the_public_door_is_by_default(
+def test_the_environment_says_where_the_public_api_is_by_default(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.delenv("MLSVC_IP", raising=False)
@@ -128,11 +128,11 @@ def test_the_environment_says_where_the_public_door_is_by_default(
     assert MlsvcApp().public_ip == "127.0.0.3"
 
 
-@pytest.mark.parametrize("at_public_door", [True, False])
+@pytest.mark.parametrize("at_public_api", [True, False])
 def test_any_case_paths_leave_names_as_they_are(
-    elsewhere: ServerProcess, at_public_door: bool
+    elsewhere: ServerProcess, at_public_api: bool
 ) -> None:
-    url = elsewhere.public_url if at_public_door else elsewhere.notebook_url
+    url = elsewhere.public_url if at_public_api else elsewhere.notebook_url
     door = sign_in(url, "admin", PASSWORD)
     assert door.post("/Services/Any/1", json=SERVICE).status_code == 201
     # The second call goes the short way.
@@ -148,14 +148,14 @@ def test_jupyter_user_is_who_sits_at_the_keyboard(elsewhere: ServerProcess) -> N
     assert answer.json()["name"] == "maria"
 
 
-def test_public_enabled_may_be_off(one_door: ServerProcess) -> None:
-    assert not is_open("127.0.0.1", one_door.public_port)
-    door = sign_in(one_door.notebook_url, "admin", PASSWORD)
+def test_public_enabled_may_be_off(no_public_api: ServerProcess) -> None:
+    assert not is_open("127.0.0.1", no_public_api.public_port)
+    door = sign_in(no_public_api.notebook_url, "admin", PASSWORD)
     assert door.get("/status").status_code == 200
 
 
-def test_scoring_engine_class_runs_the_services(one_door: ServerProcess) -> None:
-    door = sign_in(one_door.notebook_url, "admin", PASSWORD)
+def test_scoring_engine_class_runs_the_services(no_public_api: ServerProcess) -> None:
+    door = sign_in(no_public_api.notebook_url, "admin", PASSWORD)
     assert door.post("/services/Some/1", json=SERVICE).status_code == 201
     answer = door.post("/api/Some/1", json={"n": 3})
     assert answer.json()["outputParameters"] == {"y": 42}

@@ -37,7 +37,7 @@ def door(user_server: ServerProcess) -> Door:
 
 @pytest.fixture
 def publish(door: Door) -> Iterator[Publish]:
-    """Publish a service by the public door, as somebody else would; it goes afterwards."""
+    """Publish a service by the public API, as somebody else would; it goes afterwards."""
     made: list[str] = []
 
     def publish(name: str, version: str, code: str) -> None:

@@ -42,7 +42,7 @@ interface IDetailsProps {
   service: IServiceVersion;
   actions: IDetailsActions;
   rendermime: IRenderMimeRegistry | null;
-  doorUrl: string;
+  apiUrl: string;
   callUrl: string;
   trans: TranslationBundle;
 }
@@ -498,7 +498,7 @@ function SourceCode(props: IDetailsProps): React.ReactElement {
 }
 
 function More(props: IDetailsProps): React.ReactElement {
-  const { service, actions, callUrl, doorUrl, trans } = props;
+  const { service, actions, callUrl, apiUrl, trans } = props;
   const path = `api/${encodeURIComponent(service.name)}/${encodeURIComponent(service.version)}`;
   const { snapshotId } = service;
   return (
@@ -509,11 +509,11 @@ function More(props: IDetailsProps): React.ReactElement {
       </dd>
       <dt>{trans.__('Description for programs')}</dt>
       <dd>
-        <a href={`${doorUrl}/${path}/swagger.json`} target="_blank" rel="noreferrer">
+        <a href={`${apiUrl}/${path}/swagger.json`} target="_blank" rel="noreferrer">
           {trans.__('Swagger document')}
         </a>
         {', '}
-        <a href={`${doorUrl}/${path}/openapi.json`} target="_blank" rel="noreferrer">
+        <a href={`${apiUrl}/${path}/openapi.json`} target="_blank" rel="noreferrer">
           {trans.__('OpenAPI 3.1 document')}
         </a>
       </dd>

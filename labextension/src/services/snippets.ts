@@ -44,7 +44,7 @@ export function exampleInputs(service: IServiceVersion): Record<string, unknown>
  * The token is read from the variable that kernels and terminals of Jupyter have; it is no part of
  * the text, so that nobody hands it on unawares.
  *
- * @param url - Address of the door through which programs call.
+ * @param url - Address of the API that programs call.
  */
 export function callOf(
   language: Language,

@@ -74,7 +74,7 @@ export function ServicesView(props: { model: ServicesModel; mlsvc: IMlsvc }): Re
         service={open}
         rendermime={mlsvc.rendermime}
         callUrl={status.callUrl}
-        doorUrl={mlsvc.requests.url}
+        apiUrl={mlsvc.requests.url}
         trans={trans}
         actions={{
           close: () => {

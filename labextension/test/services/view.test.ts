@@ -487,7 +487,7 @@ describe('The services', () => {
     expect(node.querySelector<HTMLInputElement>('input[name=x]')?.value).toBe('21');
   });
 
-  it('are called from elsewhere at the public door, with the inputs of the form', async () => {
+  it('are called from elsewhere at the public API, with the inputs of the form', async () => {
     await click(row('Iris', 'V1.0'));
     await type(node.querySelector('input[name=x]'), '21');
     await act(async () => {

@@ -1,1 +1,1 @@
-"""Runs the code of services in worker processes, behind one interface for both doors and batch."""
+"""Runs the code of services in worker processes, behind one interface for both APIs and batches."""

@@ -99,7 +99,7 @@ def measure(plan: Plan) -> Section:
         server.wait_until_quiet()
         # Before its first call there are no processes for the service alone.
         processes = server.processes()
-        target = server.public("public door", "/api/Iris/1.0")
+        target = server.public("public API", "/api/Iris/1.0")
         with target.connect() as connection:
             size = sum(connection.size_of_answer(target.path, one) for one in BODIES) / len(BODIES)
         run = _run_batch(target, b"[" + b",".join(BODIES) + b"]", len(BODIES), processes)
@@ -213,7 +213,7 @@ def _effort_table(efforts: Efforts) -> Table:
         parts = [statistics.median(part) for part in zip(*rounds, strict=True)]
         rows.append([name, *(f"{part:.1f}" for part in (*parts, sum(parts)))])
     return Table(
-        ["Processor time a row, µs", "server", "public door", "workers", "wrk", "all"], rows
+        ["Processor time a row, µs", "server", "public API", "workers", "wrk", "all"], rows
     )
 
 
@@ -252,7 +252,7 @@ def _section(
                 "for the workers, so that a batch can save no more than the loop's other parts."
             ),
             (
-                "Memory: proportional set sizes of the server, the public door and the "
+                "Memory: proportional set sizes of the server, the public API and the "
                 "forkserver, the most that was seen in any batch above its start."
             ),
         ],

@@ -107,7 +107,7 @@ def measure(plan: Plan) -> Section:
     body, sums = _body()
     peer = FastApiPeer("frame", "/frame", work=plan.work)
     with OurServer(plan.work / "bodies") as server, peer:
-        ours = Contestant(server.public("public door, 1 worker", _publish(server)))
+        ours = Contestant(server.public("public API, 1 worker", _publish(server)))
         theirs = Contestant(peer.target)
         peer.first_answer(body)
         for one in (ours, theirs):

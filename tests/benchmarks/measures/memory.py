@@ -178,7 +178,7 @@ def _section(uses: dict[str, dict[int, dict[str, Use]]], megabytes: int) -> Sect
             (
                 "service: the processes that started with its first call, which are its workers"
                 " and the template that they are forked from. whole: the server with everything"
-                " it runs, for us accounts, sessions, snapshots and both doors too."
+                " it runs, for us accounts, sessions, snapshots and both APIs too."
             ),
         ],
         # Beside smaller models what a worker itself takes would show more.

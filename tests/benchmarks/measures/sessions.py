@@ -143,7 +143,7 @@ def _section(
         ["Executing `1+1`", "p50 ms", "p99 ms", "x bare (p50)"],
         [
             [
-                "session, public door",
+                "session, public API",
                 f"{ours.median:.2f}",
                 f"{_high(trips['session']):.2f}",
                 f"{ours.median / bare.median:.2f}",

@@ -21,10 +21,10 @@ PLAN = Plan.full(Path(), tuple(FRAMEWORKS))
 
 # Requests per second at 64 connections, in two rounds; the second was slow for all.
 RATES = {
-    "public door, 1 worker": (9000, 4500),
-    "public door, 2 workers": (12000, 6000),
-    "public door, 1 worker, the article's flat list": (8000, 4000),
-    "public door, realtime service": (45000, 22500),
+    "public API, 1 worker": (9000, 4500),
+    "public API, 2 workers": (12000, 6000),
+    "public API, 1 worker, the article's flat list": (8000, 4000),
+    "public API, realtime service": (45000, 22500),
     "FastAPI, 1 process": (3000, 1500),
     "FastAPI, 2 processes": (6000, 3000),
 }
@@ -87,37 +87,37 @@ def section() -> Section:
 
 def test_bars_are_judged_by_ratios_that_were_taken_round_by_round(section: Section) -> None:
     assert [(bar.name, bar.figure, bar.limit, bar.reached) for bar in section.bars] == [
-        ("public door, 1 worker, 64 connections: requests/s x FastAPI, 1 process", 3, 3, True),
-        ("public door, 1 worker, 64 connections: p99 x FastAPI, 1 process", 1 / 3, 0.5, True),
-        ("public door, 2 workers, 64 connections: requests/s x FastAPI, 2 processes", 2, 1.7, True),
-        ("public door, 1 worker, 1 connection: p50 x FastAPI, 1 process", 1 / 3, 1, True),
+        ("public API, 1 worker, 64 connections: requests/s x FastAPI, 1 process", 3, 3, True),
+        ("public API, 1 worker, 64 connections: p99 x FastAPI, 1 process", 1 / 3, 0.5, True),
+        ("public API, 2 workers, 64 connections: requests/s x FastAPI, 2 processes", 2, 1.7, True),
+        ("public API, 1 worker, 1 connection: p50 x FastAPI, 1 process", 1 / 3, 1, True),
         (
-            "public door, 2 workers, 64 connections: requests/s x the best framework (MLServer)",
+            "public API, 2 workers, 64 connections: requests/s x the best framework (MLServer)",
             6,
             3,
             True,
         ),
-        ("public door, 2 workers, 64 connections: requests/s x Ray Serve", None, 3, None),
-        ("public door, 2 workers, 64 connections: requests/s x Ray Serve, HAProxy", 4, 3, True),
+        ("public API, 2 workers, 64 connections: requests/s x Ray Serve", None, 3, None),
+        ("public API, 2 workers, 64 connections: requests/s x Ray Serve, HAProxy", 4, 3, True),
         (
-            "public door, realtime service, 64 connections: requests/s x public door, 1 worker",
+            "public API, realtime service, 64 connections: requests/s x public API, 1 worker",
             5,
             4,
             True,
         ),
         (
-            "public door, realtime service, 64 connections: requests/s x FastAPI, 1 process",
+            "public API, realtime service, 64 connections: requests/s x FastAPI, 1 process",
             15,
             12,
             True,
         ),
         (
-            "public door, realtime service, 1 connection: p50 x public door, 1 worker",
+            "public API, realtime service, 1 connection: p50 x public API, 1 worker",
             0.2,
             1,
             True,
         ),
-        ("public door, 1 worker, 64 connections: share of the bare loop", 0.9, 0.85, True),
+        ("public API, 1 worker, 64 connections: share of the bare loop", 0.9, 0.85, True),
     ]
 
 
@@ -160,7 +160,7 @@ def test_answers_that_were_not_right_are_counted_and_make_the_run_fail() -> None
     several[0].loads[64][1].errors.update(wrong=2)
     several[0].loads[1][0].errors.update(wrong=1, timeout=4)
     found = throughput._section(several, [], BARE, PLAN)
-    assert found.faults == ["public door, 1 worker failed: {'wrong': 3, 'timeout': 4}."]
+    assert found.faults == ["public API, 1 worker failed: {'wrong': 3, 'timeout': 4}."]
     assert found.tables[0].markdown().splitlines()[2].endswith("|      7 |")
 
 

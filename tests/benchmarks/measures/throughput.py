@@ -40,9 +40,9 @@ TITLE = "The iris service under load"
 CONNECTIONS = (1, 8, 64)
 _MAX_CONNECTIONS = max(CONNECTIONS)
 
-_ONE, _TWO = "public door, 1 worker", "public door, 2 workers"
-_FLAT = "public door, 1 worker, the article's flat list"
-_REALTIME = "public door, realtime service"
+_ONE, _TWO = "public API, 1 worker", "public API, 2 workers"
+_FLAT = "public API, 1 worker, the article's flat list"
+_REALTIME = "public API, realtime service"
 OURS = (_ONE, _TWO, _FLAT, _REALTIME)
 _BARE, _TOLD = "plain", "told what is no data frame"
 _FASTAPI = {1: "FastAPI, 1 process", 2: "FastAPI, 2 processes"}
