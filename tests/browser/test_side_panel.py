@@ -165,7 +165,7 @@ def test_a_description_is_edited_in_its_place(lab: Lab, adder: str, api: Api) ->
     assert row["description"] == "Adds two whole numbers"
 
 
-def test_wrong_input_is_told_where_it_was_typed(lab: Lab, adder: str) -> None:
+def test_invalid_input_shows_where_it_was_typed(lab: Lab, adder: str) -> None:
     lab.open_lab("wrong")
     article = open_version(lab.show_panel(), adder, "V1.0")
     article.get_by_role("textbox", name="a integer").fill("two")
@@ -180,7 +180,7 @@ def test_wrong_input_is_told_where_it_was_typed(lab: Lab, adder: str) -> None:
     expect(article.get_by_role("region", name="total")).to_contain_text("42")
 
 
-def test_code_that_fails_is_told_with_its_error(lab: Lab, adder: str, api: Api) -> None:
+def test_failing_code_shows_its_error(lab: Lab, adder: str, api: Api) -> None:
     api("PATCH", f"/services/{adder}/V1.0", json={"code": "total = a / (b - b)"})
     lab.open_lab("failing")
     article = open_version(lab.show_panel(), adder, "V1.0")
@@ -285,7 +285,7 @@ def test_five_hundred_services_are_listed_and_searched_without_lag(
     expect(panel.get_by_role("treeitem")).to_have_count(2)
 
 
-def test_a_server_that_went_away_is_told_and_found_again(lab: Lab, adder: str) -> None:
+def test_side_panel_shows_that_the_server_is_away_and_finds_it_again(lab: Lab, adder: str) -> None:
     lab.open_lab("away")
     panel = lab.show_panel()
     expect(version_row(panel, adder, "V1.0")).to_be_visible()
@@ -299,7 +299,7 @@ def test_a_server_that_went_away_is_told_and_found_again(lab: Lab, adder: str) -
     expect(version_row(panel, adder, "V1.0")).to_be_visible()
 
 
-def test_a_server_that_ends_is_told_where_a_version_is_open_and_found_when_it_is_back(
+def test_open_version_shows_that_the_server_ended_and_is_back(
     chromium: Browser, tmp_path_factory: pytest.TempPathFactory, output: Path
 ) -> None:
     with serve(tmp_path_factory.mktemp("ends"), "/") as server:

@@ -104,13 +104,13 @@ def test_a_failed_service_shows_what_it_printed() -> None:
     ]
 
 
-def test_an_output_that_was_not_set_is_told_once_and_not_as_something_raised() -> None:
+def test_unset_output_shows_once_and_not_as_raised() -> None:
     sentence = "The code did not set the output 'y' (numeric)."
     error = errors.ServiceFailed("Iris V1.0", sentence, f"{sentence}\n")
     assert error._render_traceback_() == [f"ServiceFailed: service Iris V1.0: {sentence}"]
 
 
-def test_an_exception_without_a_message_is_told_as_raised() -> None:
+def test_exception_without_a_message_shows_as_raised() -> None:
     assert str(errors.ServiceFailed("Iris V1.0", "StopIteration")).endswith("raised StopIteration")
 
 

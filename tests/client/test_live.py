@@ -72,7 +72,7 @@ def test_only_events_of_the_kinds_asked_for_are_given(
     [[broken, broken, broken], [problem(503, "starting")], [problem(429, "too many")]],
     ids=["down", "starting", "full"],
 )
-def test_a_server_that_is_away_is_waited_for_and_its_new_run_told(
+def test_event_stream_waits_for_the_server_and_reports_its_new_run(
     client: Client, transport: FakeTransport, away: list[Answer]
 ) -> None:
     reset = told(0, run="b", is_reset=True)

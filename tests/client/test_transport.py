@@ -74,7 +74,7 @@ def test_nobody_at_the_address_is_one_sentence_with_the_address() -> None:
     )
 
 
-def test_a_server_that_does_not_answer_is_told_apart() -> None:
+def test_silent_server_has_an_error_of_its_own() -> None:
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
         silent.listen()
@@ -83,7 +83,7 @@ def test_a_server_that_does_not_answer_is_told_apart() -> None:
             client.sessions.with_id("s1").cancel()
 
 
-def test_an_unknown_host_is_told_apart() -> None:
+def test_unknown_host_has_an_error_of_its_own() -> None:
     with pytest.raises(ConnectionFailed, match="its name is unknown"):
         Client("http://no-such-host.invalid", "token").status()
 

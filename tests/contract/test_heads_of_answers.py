@@ -65,7 +65,7 @@ def test_a_head_is_that_of_the_whole_answer(
 
 
 @pytest.mark.parametrize("path", ["/health/live", "/health/ready"])
-def test_health_is_told_without_a_token(door: Door, path: str) -> None:
+def test_health_is_answered_without_a_token(door: Door, path: str) -> None:
     answer = door.with_token(None).call("HEAD", path)
     assert (answer.status_code, answer.content) == (200, b"")
 

@@ -145,7 +145,7 @@ def test_statistics_of_what_does_not_exist_are_not_found(door: Door, published: 
 # --- events ----------------------------------------------------------------------------------
 
 
-def test_the_life_of_a_service_is_told_to_all(
+def test_events_of_a_service_go_to_all(
     door: Door, people: Callable[[str], str], service_name: str
 ) -> None:
     rita = Following(door.with_token(people("rita")))
@@ -169,7 +169,7 @@ def test_an_event_wakes_who_waits(door: Door, following: Following, service_name
     door.delete(f"/services/{service_name}/1.0")
 
 
-def test_only_its_owner_is_told_of_a_session_a_snapshot_and_a_batch(
+def test_events_of_sessions_snapshots_and_batches_go_to_their_owner_only(
     door: Door, following: Following, people: Callable[[str], str], published: str
 ) -> None:
     ben = Following(door.with_token(people("ben")))
@@ -334,9 +334,7 @@ def snapshot_id(door: Door, session_id: str) -> Iterator[str]:
     door.delete(f"/snapshots/{identifier}")
 
 
-def test_the_contents_of_a_snapshot_are_told(
-    door: Door, snapshot_id: str, service_name: str
-) -> None:
+def test_contents_of_a_snapshot_are_listed(door: Door, snapshot_id: str, service_name: str) -> None:
     definition = {"code": "n = len(values)", "snapshotId": snapshot_id}
     assert door.post(f"/services/{service_name}/1.0", json=definition).status_code == 201
     answer = door.get(f"/snapshots/{snapshot_id}/contents")

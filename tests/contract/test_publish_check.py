@@ -111,7 +111,7 @@ def test_what_is_certain_to_fail_is_refused_unless_it_is_forced(
     assert check["errorMessage"] == told
 
 
-def test_what_was_printed_is_told(door: Door, name: str) -> None:
+def test_publish_check_reports_console_output(door: Door, name: str) -> None:
     answer = published(door, name, code="print('reading')\n1 / 0", check={"inputs": {"x": 1}})
     first, second, *rest = answer.json()["message"].splitlines()
     assert first == "ZeroDivisionError: division by zero, in line 2: 1 / 0"
@@ -119,7 +119,7 @@ def test_what_was_printed_is_told(door: Door, name: str) -> None:
     assert rest == ["It had printed:", "reading"]
 
 
-def test_what_is_wrong_with_an_answer_is_told_once(door: Door, name: str) -> None:
+def test_publish_check_reports_a_wrong_output_once(door: Door, name: str) -> None:
     answer = published(door, name, code="y = object()", check={"inputs": {"x": 1}})
     assert answer.json()["message"].count("Output y must be") == 1
     assert "It had printed" not in answer.json()["message"]

@@ -151,7 +151,7 @@ def test_an_input_that_does_not_fit_is_400(
     assert word in answer.json()["message"] or word.strip("'") in answer.json()["message"]
 
 
-def test_what_the_model_cannot_compute_is_told_in_the_result(door: Door, realtime: str) -> None:
+def test_result_says_what_the_model_cannot_compute(door: Door, realtime: str) -> None:
     answer = consume(door, realtime, FLOWERS | {"a": ["seven", "five"]})
     assert answer.status_code == 200
     assert answer.json()["success"] is False

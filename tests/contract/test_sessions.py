@@ -379,7 +379,7 @@ def test_closing_ends_what_runs_and_names_it(door: Door) -> None:
 @pytest.mark.parametrize(
     ("value", "told"), [("'\\ud800'", "whole characters"), ("[10 ** 5000]", "digits")]
 )
-def test_a_value_that_is_no_json_text_is_told_by_its_name(
+def test_value_that_is_no_json_text_is_named(
     door: Door, shared: str, value: str, told: str
 ) -> None:
     answer = door.post(

@@ -420,7 +420,7 @@ def test_an_operation_answers_each_of_its_statuses(
     assert re.search(f"{path}$", str(answer.request.url).partition("?")[0])
 
 
-async def test_a_status_that_cannot_be_told_is_500() -> None:
+async def test_failing_status_is_500() -> None:
     async def nobody_knows() -> None:
         raise OSError("the disk is gone")
 

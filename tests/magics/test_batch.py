@@ -32,7 +32,7 @@ from .conftest import Run, ShownError
         ("Iris frame --paralel 3", "unknown option --paralel"),
     ],
 )
-def test_misuse_is_told_with_the_right_form(shell: InteractiveShell, line: str, words: str) -> None:
+def test_misuse_shows_the_right_form(shell: InteractiveShell, line: str, words: str) -> None:
     shell.user_ns["frame"] = [{"n": 1}]
     with pytest.raises(UsageError, match=words) as raised:
         shell.run_line_magic("batch", line)

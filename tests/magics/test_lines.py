@@ -147,7 +147,7 @@ INPUTS = [
 
 
 @pytest.mark.parametrize(("line", "words", "inputs"), INPUTS)
-def test_inputs_are_told_from_words(line: str, words: str, inputs: dict[str, str]) -> None:
+def test_inputs_are_distinguished_from_words(line: str, words: str, inputs: dict[str, str]) -> None:
     before, found = split_inputs(line)
     assert before.strip() == words
     assert dict(found) == inputs

@@ -240,7 +240,7 @@ def test_the_call_has_the_examples() -> None:
     )
 
 
-def test_publishing_without_a_server_is_told_by_the_answer(names: dict[str, Any]) -> None:
+def test_publishing_without_a_server_is_a_problem_of_the_answer(names: dict[str, Any]) -> None:
     answer = publish(name="Iris", version="V1.0", code="y = 1", outputs=[])
     assert "cannot be reached" in answer["error"]["message"]
     assert answer["url"] is None
@@ -260,7 +260,7 @@ def test_publishing_without_a_server_is_told_by_the_answer(names: dict[str, Any]
         ),
     ],
 )
-def test_a_request_that_does_not_fit_is_told_by_the_answer(
+def test_invalid_publish_request_is_a_problem_of_the_answer(
     names: dict[str, Any], request_: dict[str, Any], message: str
 ) -> None:
     assert message in publish(**request_)["error"]["message"]

@@ -105,7 +105,7 @@ def test_the_console_is_read_while_code_runs(run: Run, connection: MlsvcConnecti
     session.cancel(execution)
 
 
-def test_what_differs_is_told(run: Run, on_server: InteractiveShell) -> None:
+def test_comparison_lists_differences(run: Run, on_server: InteractiveShell) -> None:
     source = "import threading\nimport numpy as np\nsame = {'a': np.arange(3), 'b': {1, 2}}\n"
     source += "def f(x): return x + 1\nlock = threading.Lock()\n"
     run(f"{source}value = 1\nkind = 1\nhere = 1")

@@ -144,7 +144,7 @@ def test_a_password_that_was_given_is_not_kept(tmp_path: Path) -> None:
 
 @pytest.mark.process
 @pytest.mark.parametrize("variable", ["MLSVC_PORT", "MLSVC_JUPYTER_PORT"])
-def test_a_taken_port_is_told_in_a_sentence(tmp_path: Path, variable: str) -> None:
+def test_taken_port_is_one_sentence(tmp_path: Path, variable: str) -> None:
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         other.listen()
@@ -159,7 +159,7 @@ def test_a_taken_port_is_told_in_a_sentence(tmp_path: Path, variable: str) -> No
 
 
 @pytest.mark.process
-def test_a_port_that_is_no_port_is_told_in_a_sentence(tmp_path: Path) -> None:
+def test_invalid_port_is_one_sentence(tmp_path: Path) -> None:
     demo = start_demo(tmp_path, MLSVC_PORT="http")
     assert output_of(demo) == "MLSVC_PORT is 'http'; it has to be a port number, 1 to 65535.\n"
     assert demo.returncode == 1

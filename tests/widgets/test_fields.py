@@ -65,7 +65,7 @@ def test_text_becomes_the_value_that_is_sent(kind: str, text: str, value: Any) -
 
 
 @pytest.mark.parametrize(("kind", "text", "message"), WRONG)
-def test_what_does_not_fit_is_told(kind: str, text: str, message: str) -> None:
+def test_invalid_text_of_a_field_is_an_error(kind: str, text: str, message: str) -> None:
     with pytest.raises(ValueError) as caught:  # noqa: PT011
         read_field(ParameterDefinition(name="x", type=kind), text)
     assert message in str(caught.value)

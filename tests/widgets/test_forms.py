@@ -139,7 +139,7 @@ def test_the_service_is_called_with_what_is_in_the_fields(form: CallForm, answer
     assert form.result.y == [1.5]
 
 
-def test_what_cannot_be_read_is_told_beside_its_field_and_nothing_is_called(
+def test_unreadable_input_shows_beside_its_field_and_calls_nothing(
     form: CallForm, answers: Answers
 ) -> None:
     filled(form)
@@ -174,7 +174,7 @@ def refusal(body: bytes, **types: str) -> BadRequest:
     return BadRequest(str(caught.value), status=400, inputs=caught.value.inputs)
 
 
-def test_a_refusal_that_names_inputs_is_told_beside_them(form: CallForm, answers: Answers) -> None:
+def test_refusal_that_names_inputs_shows_beside_them(form: CallForm, answers: Answers) -> None:
     answers.error = refusal(b'{"row": [1, [2]]}', row="vector", rate="numeric")
     run(filled(form))
     problems = form._built.problems
@@ -184,7 +184,7 @@ def test_a_refusal_that_names_inputs_is_told_beside_them(form: CallForm, answers
     assert "Mend what is marked" in form._built.status.value
 
 
-def test_a_refusal_that_says_more_is_told_whole(form: CallForm, answers: Answers) -> None:
+def test_refusal_that_says_more_shows_whole(form: CallForm, answers: Answers) -> None:
     answers.error = refusal(b'{"old": 1}', row="vector")
     run(filled(form))
     assert "There is no input" in form._built.status.value
@@ -208,9 +208,7 @@ def test_another_failure_is_one_line(
     assert form._built.button.disabled is False
 
 
-def test_code_that_raises_is_told_with_what_it_had_printed(
-    form: CallForm, answers: Answers
-) -> None:
+def test_raising_code_shows_its_console_output(form: CallForm, answers: Answers) -> None:
     answers.raised = "ValueError: bad flower"
     text = run(filled(form))
     assert "The service failed after" in text

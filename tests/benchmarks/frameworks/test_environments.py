@@ -48,7 +48,7 @@ def test_another_python_makes_another_environment(
 
 
 @pytest.mark.process
-def test_what_can_not_be_installed_is_told_in_a_line_and_not_taken_later(tmp_path: Path) -> None:
+def test_environment_that_cannot_be_installed_is_one_line_and_not_used(tmp_path: Path) -> None:
     nowhere = str(tmp_path / "nowhere.whl")
     broken = Environment(tmp_path / "broken", ["--no-index", nowhere])
     (tmp_path / "broken").mkdir()

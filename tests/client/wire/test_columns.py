@@ -162,7 +162,7 @@ def test_a_missing_column_is_named() -> None:
     ]
 
 
-def test_an_unknown_category_is_told_with_those_that_there_are() -> None:
+def test_unknown_category_is_refused_with_the_known_ones() -> None:
     with pytest.raises(ValueProblem) as caught:
         decoder_of(FRAME[["region"]])({"region": ["east"]}, "df")
     assert str(caught.value) == (

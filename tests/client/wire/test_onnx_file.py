@@ -140,7 +140,7 @@ def tensor(name: str, kind: int, shape: list[Any]) -> Any:
     ],
     ids=["cut", "unknown", "no text", "deep", "long"],
 )
-def test_a_header_that_cannot_be_read_is_told(header: bytes) -> None:
+def test_unreadable_header_is_an_error(header: bytes) -> None:
     data = b"blobmlsvc" + struct.pack("<BI", 1, len(header)) + header + ONNX
     with pytest.raises(InvalidModelFile, match="header"):
         read_model_file(data)

@@ -142,7 +142,7 @@ def test_values_that_json_lacks_are_as_those_of_python() -> None:
     assert encode_output("", pa.scalar(7)) == 7
 
 
-def test_a_name_that_is_there_twice_is_told() -> None:
+def test_duplicate_column_names_are_refused() -> None:
     with pytest.raises(ValueProblem, match="the column 'a' twice"):
         encode_output("data.frame", pa.table([[1], [2]], names=["a", "a"]), "y")
 

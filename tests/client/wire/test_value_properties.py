@@ -254,7 +254,7 @@ def test_a_row_alone_is_what_it_is_among_others(columns: dict[str, list[Any]]) -
 
 
 @given(st.integers(0, 5), st.integers(0, 5))
-def test_the_place_of_a_wrong_value_in_a_matrix_is_told(row: int, column: int) -> None:
+def test_error_names_the_place_of_a_wrong_value_in_a_matrix(row: int, column: int) -> None:
     rows: list[list[Any]] = [[0] * 6 for _ in range(6)]
     rows[row][column] = {"no": "scalar"}
     with pytest.raises(ValueProblem) as caught:

@@ -272,7 +272,7 @@ async def leave(port: int, request: str) -> None:
     writer.close()
 
 
-async def test_who_waits_for_nobody_is_told(port: int, things: Things) -> None:
+async def test_client_that_left_ends_its_waiting_handler(port: int, things: Things) -> None:
     head = f"POST /things/a/wait HTTP/1.1\r\nHost: x\r\n{ANN}Content-Length: 0\r\n\r\n"
     await leave(port, head)
     await asyncio.wait_for(things.is_gone.wait(), 20)

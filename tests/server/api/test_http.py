@@ -83,7 +83,7 @@ def test_a_chunked_body_is_put_together(connection: RawConnection, echo: str) ->
     assert y_of(connection.receive()) == "in pieces"
 
 
-def test_who_asks_whether_to_go_on_is_told(connection: RawConnection, echo: str) -> None:
+def test_expect_100_is_answered_with_continue(connection: RawConnection, echo: str) -> None:
     data = body(1)
     head = connection.request(echo, b"", "Expect: 100-continue", f"Content-Length: {len(data)}")
     connection.send(head)

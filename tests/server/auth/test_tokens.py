@@ -479,7 +479,7 @@ async def test_a_local_token_is_valid_until_the_server_stops(tokens: TokenManage
         await tokens.principal_of(token)
 
 
-async def test_our_tokens_are_told_from_jupyters(tokens: TokenManager) -> None:
+async def test_our_tokens_are_distinguished_from_jupyters(tokens: TokenManager) -> None:
     pair = await tokens.login("ann", PASSWORD)
     claims = claims_of(pair.access_token)
     ours = [

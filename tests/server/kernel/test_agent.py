@@ -293,7 +293,7 @@ async def test_a_workspace_of_another_python_is_refused(kernel: Kernel) -> None:
     assert refused.value.type == "IncompatibleWorkspace"
 
 
-async def test_other_versions_of_packages_are_told(kernel: Kernel) -> None:
+async def test_restore_lists_other_versions_of_packages(kernel: Kernel) -> None:
     workspace = Workspace(
         python_version=platform.python_version(),
         packages={"numpy": "0.1", "no-such-package": "1.0", "msgspec": msgspec.__version__},

@@ -43,7 +43,7 @@ MakeEngine = Callable[..., Awaitable[LocalEngine]]
     ],
     ids=["exit", "segfault", "killed", "closed"],
 )
-async def test_a_crash_is_told_and_the_worker_replaced(
+async def test_crash_is_an_error_and_the_worker_is_replaced(
     make_engine: MakeEngine, code: str, ending: str
 ) -> None:
     engine = await make_engine(workers_max=1)
@@ -120,7 +120,7 @@ async def eventually_none(command: str) -> str:
     return output.decode()
 
 
-async def test_a_full_queue_is_told_at_once_with_a_time_to_wait(
+async def test_full_queue_refuses_at_once_with_retry_after(
     make_engine: MakeEngine, tmp_path: Path
 ) -> None:
     engine = await make_engine(workers_max=1, queue_limit=2)
@@ -285,7 +285,7 @@ async def test_a_service_that_cannot_start_says_why_and_is_not_tried_again_at_on
     assert (await engine.consume("Broken", "V1.0", b"")).success
 
 
-async def test_restoring_that_crashes_or_hangs_is_told(
+async def test_restore_that_crashes_or_hangs_is_an_error(
     make_engine: MakeEngine, snapshots: Snapshots
 ) -> None:
     engine = await make_engine(start_seconds=1.0)

@@ -177,7 +177,7 @@ async def test_nothing_runs_any_more_of_a_group_that_nobody_wants(serve: Serve) 
     assert figures.waiting == 0
 
 
-async def test_a_group_for_no_service_is_told_so(make_engine: MakeEngine) -> None:
+async def test_group_for_no_service_is_refused(make_engine: MakeEngine) -> None:
     engine = await make_engine()
     outcomes = await engine.consume_many(DefinitionKey("None", "1"), [b"{}"] * 3, 3)
     assert [type(outcome) for outcome in outcomes] == [NotFound] * 3

@@ -141,7 +141,7 @@ async def test_all_calls_are_of_one_worker_and_setup_runs_once(
     assert (await engine.figures(*service.key)).retired == 0
 
 
-async def test_a_call_that_fails_or_does_not_fit_is_told_as_ever(serve: Serve) -> None:
+async def test_failed_and_invalid_calls_have_the_usual_error(serve: Serve) -> None:
     service = await serve("y = 1 / x", inputs="x:integer", isolation="call")
     result = await service.call(x=0)
     assert result["errorMessage"] == "ZeroDivisionError: division by zero"

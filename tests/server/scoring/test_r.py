@@ -157,7 +157,7 @@ async def test_outputs_fit_their_declared_types(serve_r: Serve, what: str) -> No
         ("numeric", "stop('no')", "Error: no"),
     ],
 )
-async def test_an_output_that_does_not_fit_is_told(
+async def test_output_of_another_type_is_an_error(
     serve_r: Serve, cars: StoredContent, kind: str, expression: str, message: str
 ) -> None:
     result = await (await serve_r(f"y <- {expression}", cars, "", f"y:{kind}")).call()
@@ -167,7 +167,7 @@ async def test_an_output_that_does_not_fit_is_told(
     assert result["outputParameters"] == {}
 
 
-async def test_an_output_that_is_not_set_is_told(serve_r: Serve) -> None:
+async def test_unset_output_is_an_error(serve_r: Serve) -> None:
     result = await (await serve_r("z <- 1", None, "", "y:numeric")).call()
     assert result["errorMessage"] == "The code did not set the output 'y' (numeric)."
 

@@ -212,9 +212,7 @@ async def test_a_service_without_inputs_takes_an_empty_body(serve: Serve, body: 
         ),
     ],
 )
-async def test_a_request_that_does_not_fit_is_told_all_that_is_wrong(
-    serve: Serve, body: bytes, message: str
-) -> None:
+async def test_invalid_request_lists_every_problem(serve: Serve, body: bytes, message: str) -> None:
     service = await serve("y = 1", inputs="n:integer v:vector")
     assert await service.problem_of(body) == message
 

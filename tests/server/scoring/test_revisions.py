@@ -88,7 +88,7 @@ async def test_a_request_in_flight_finishes_on_the_old_revision(
     assert await asyncio.gather(*calls) == [{"y": 1}] * 2
 
 
-async def test_a_request_that_ends_its_worker_is_told_on_the_old_revision(
+async def test_request_that_ends_its_worker_fails_on_the_old_revision(
     make_engine: MakeEngine,
 ) -> None:
     engine = await make_engine(workers_max=1)

@@ -93,13 +93,13 @@ async def test_what_does_not_end_in_it_is_refused(
         await engine.check(define("y = 1", setup_code="while True: pass"))
 
 
-async def test_where_it_fails_later_callers_are_told_its_line(engine: LocalEngine) -> None:
+async def test_setup_that_fails_later_gives_callers_its_line(engine: LocalEngine) -> None:
     setup = "a = 1\nraise OSError('gone')"
     with pytest.raises(ServiceUnavailable, match="in line 2: OSError: gone"):
         await serve_by(engine, "y = 1", setup_code=setup, name="Gone", revision="gone")
 
 
-async def test_no_folder_of_the_server_is_told_with_a_temporary_file(serve: Serve) -> None:
+async def test_error_about_a_temporary_file_names_no_folder_of_the_server(serve: Serve) -> None:
     code = "import os, tempfile\nopen(tempfile.gettempdir() + os.sep + 'gone.txt')"
     service = await serve(code, revision="paths")
     result = await service.call()

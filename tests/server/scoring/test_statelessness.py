@@ -196,7 +196,7 @@ async def test_each_worker_has_random_numbers_of_its_own(serve: Serve) -> None:
     assert len({pair[0] for pair in pairs}) == 4
 
 
-async def test_code_that_sets_no_generators_state_is_told_from_code_that_may() -> None:
+async def test_code_that_may_seed_is_recognised() -> None:
     """Beginning anew takes time, which only those services pay whose code may need it."""
     space: dict[str, Any] = {"__name__": "__main__"}
     exec("def use(): return random.random()", space)

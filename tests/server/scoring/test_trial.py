@@ -60,14 +60,14 @@ RAISING = {
 
 
 @pytest.mark.parametrize(("code", "told"), RAISING.values(), ids=RAISING)
-async def test_code_that_fails_is_told_with_its_line(
+async def test_trial_reports_the_line_of_failing_code(
     engine: LocalEngine, code: str, told: str
 ) -> None:
     assert await problem(engine, code, call={}) == told
 
 
 @pytest.mark.parametrize(("code", "told"), [*RAISING.values()][:-1], ids=[*RAISING][:-1])
-async def test_init_code_that_fails_is_told_without_a_call(
+async def test_trial_reports_failing_init_code_without_a_call(
     engine: LocalEngine, code: str, told: str
 ) -> None:
     started, _, line = told.rpartition(", in line ")
@@ -111,7 +111,7 @@ async def test_inputs_are_decoded_and_outputs_encoded_as_by_a_worker(
     assert answer["consoleOutput"] == "hello\n"
 
 
-async def test_an_example_or_an_output_of_another_type_is_told(engine: LocalEngine) -> None:
+async def test_trial_reports_an_example_or_output_of_another_type(engine: LocalEngine) -> None:
     assert "Input x must be a number" in await problem(
         engine, "y = x", inputs="x:numeric", call={"x": "a"}
     )
@@ -183,7 +183,7 @@ async def test_printed_output_is_cut(make_engine: Callable[..., Any]) -> None:
         ("x <- 1", "The code did not set the output 'y' (any)."),
     ],
 )
-async def test_code_in_r_that_fails_is_told_with_its_line(
+async def test_trial_reports_the_line_of_failing_r_code(
     engine: LocalEngine, code: str, told: str
 ) -> None:
     assert await problem(engine, code, runtime_type="R", call={}) == told

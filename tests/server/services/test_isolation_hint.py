@@ -21,7 +21,7 @@ from jupyter_mlsvc_server.services.isolation_hint import isolation_hint
         ("import joblib\nm = joblib.Memory('x')", ["joblib.Memory", "cache"]),
     ],
 )
-def test_code_that_could_keep_something_is_told_so(code: str, words: list[str]) -> None:
+def test_hint_names_code_that_could_keep_something(code: str, words: list[str]) -> None:
     hint = isolation_hint(code)
     for word in (*words, "setupCode", "'none'"):
         assert word in hint
@@ -32,5 +32,5 @@ def test_code_that_could_keep_something_is_told_so(code: str, words: list[str]) 
     ["y = 1", "import requests\nrequests.get(u)", "import functools, joblib\njoblib.load('m')",
      "def f(:", "model.redis = 1", "y = '\0'"],
 )  # fmt: skip
-def test_other_code_is_told_nothing(code: str) -> None:
+def test_other_code_has_no_hint(code: str) -> None:
     assert isolation_hint(code) == ""

@@ -123,7 +123,7 @@ def test_changed_files_are_new_and_rewritten_ones_by_relative_path(files: Workin
     assert files.changed_since(before) == ["rewritten", "sub/new"]
 
 
-def test_a_name_that_is_no_text_is_not_told(files: WorkingDirectory) -> None:
+def test_file_list_leaves_out_names_that_are_no_text(files: WorkingDirectory) -> None:
     before = files.state()
     put(files, "text", b"1")
     (files.path / "\udc80").write_bytes(b"1")

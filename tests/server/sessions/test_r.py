@@ -328,7 +328,7 @@ async def test_an_input_with_a_type_is_what_a_service_gets(
     assert values_of(await session.execute(request)) == {"holds": True}
 
 
-async def test_an_input_that_is_not_of_its_type_is_told(session: Session) -> None:
+async def test_input_of_another_type_is_an_error(session: Session) -> None:
     given = [WorkspaceObject(name="x", value=[[1], 2], type="matrix")]
     result = await session.execute(ExecuteRequest(code="1", input_parameters=given))
     assert result.error_message.startswith("x[1] must be a row")
@@ -354,7 +354,7 @@ async def test_what_json_cannot_carry_is_named_with_its_class(
     assert got in result.error_message
 
 
-async def test_an_output_that_is_not_there_and_a_bad_input_are_told(run: Run) -> None:
+async def test_missing_output_and_invalid_input_are_errors(run: Run) -> None:
     assert "There is no object 'nothing'" in (await run("1", outputs=["nothing"])).error_message
     assert "NUL" in (await run("1", {"x": "a\0b"})).error_message
     for name in ("if", "1x", ".2x", "x y", "TRUE", ".Random.seed"):

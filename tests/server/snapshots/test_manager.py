@@ -365,7 +365,7 @@ async def test_a_folder_in_place_of_a_file_stops_loading_before_the_objects(
     assert await read(session, "factor") == {"factor": 7}
 
 
-async def test_objects_that_cannot_come_back_are_told(server: Any, ann: Principal) -> None:
+async def test_restore_lists_objects_that_cannot_come_back(server: Any, ann: Principal) -> None:
     session = await server.session(
         ann,
         "class Picky(Exception):\n  def __init__(self, a, b): super().__init__('no')\n"

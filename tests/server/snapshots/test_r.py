@@ -190,7 +190,7 @@ async def test_snapshots_fit_sessions_of_their_own_language_only(
     await server.snapshots.delete(ann, of_python)
 
 
-async def test_other_versions_are_told_and_a_newer_r_is_refused(
+async def test_restore_lists_other_versions_and_refuses_a_newer_r(
     server: Server, ann: Principal, session: Session, snapshot_id: str
 ) -> None:
     manifest = await manifest_of(server, ann, snapshot_id)
@@ -212,7 +212,7 @@ async def test_other_versions_are_told_and_a_newer_r_is_refused(
         await check("99.1.0")
 
 
-async def test_the_same_versions_are_not_told(
+async def test_restore_lists_no_equal_versions(
     server: Server, ann: Principal, session: Session, snapshot_id: str
 ) -> None:
     manifest = await manifest_of(server, ann, snapshot_id)

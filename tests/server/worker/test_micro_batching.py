@@ -640,7 +640,7 @@ def test_a_model_that_always_prints_is_soon_asked_once_a_request(enter: Enter) -
     assert sum(1 for height in seen if height == 4) == 3
 
 
-def test_files_are_told_to_the_request_whose_rows_left_them(enter: Enter) -> None:
+def test_files_belong_to_the_request_whose_rows_left_them(enter: Enter) -> None:
     def write(rows: Any) -> Any:
         for name in rows["x"]:
             if name != "no":
