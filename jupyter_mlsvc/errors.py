@@ -327,7 +327,7 @@ class ServiceFailed(MlsvcError):
 
     def _render_traceback_(self) -> list[str]:
         lines = [f"{type(self).__name__}: {self}"]
-        if not self._is_told_already:
+        if not self._shows_output_already:
             shown = folded(self.console_output)
             lines.extend(["", "Console output:", shown])
             if shown != self.console_output.rstrip("\n"):
@@ -337,10 +337,10 @@ class ServiceFailed(MlsvcError):
     def _repr_html_(self) -> str:
         """Show the message, and all that was printed under a fold."""
         head = f"<p><b>{type(self).__name__}</b>: {html.escape(str(self))}</p>"
-        return head if self._is_told_already else head + folded_html(self.console_output)
+        return head if self._shows_output_already else head + folded_html(self.console_output)
 
     @property
-    def _is_told_already(self) -> bool:
+    def _shows_output_already(self) -> bool:
         return self.console_output.strip() in {"", self.remote_message.strip()}
 
 

@@ -196,7 +196,7 @@ class Walkthrough:
 
 
 def _text(output: Any) -> str:
-    """Give what a terminal shows of an output; errors are told once, at the end."""
+    """Give what a terminal shows of an output; errors are shown once, at the end."""
     if output.output_type == "stream":
         return str(output.text)
     if output.output_type == "error":

@@ -36,7 +36,7 @@ def _bytes_of(value: Any) -> int:
         sample = _sample(value, count)
         return len(msgspec.json.encode(encode_output("", sample))) * count // len(sample)
     except (TypeError, ValueError, AttributeError, OverflowError, ValueProblem):
-        return 0  # whatever is wrong with it is told when it is sent
+        return 0  # sending it raises what is wrong with it
 
 
 def _elements(value: Any, count: int) -> int:

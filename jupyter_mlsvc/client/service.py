@@ -127,7 +127,7 @@ class Service:
         return result
 
     def call(self, inputs: Mapping[str, object]) -> ServiceResult:
-        """Call the service; code of it that raises is told by the result (``success``).
+        """Call the service; where its code raises, the result says so (``success``).
 
         A column with a name, such as ``loans["age"]``, is a data.frame of that column where the
         service declares one.

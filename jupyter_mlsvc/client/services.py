@@ -364,7 +364,7 @@ class Services:
     ) -> ServiceResult:
         """Call a service.
 
-        Code of the service that raises is told by the result (``success``, ``raise_for_error``).
+        Where the service's code raises, the result says so (``success``, ``raise_for_error``).
 
         Parameters
         ----------

@@ -27,7 +27,7 @@ class Snapshots:
 
         The session is given as an object or by its id.
 
-        What can't be kept is left out and told by ``skipped`` of the answer.
+        What can't be kept is left out, and ``skipped`` of the answer lists it.
         """
         request = models.CreateSnapshotRequest(name=name)
         # Waits for running code, then for as long as a large workspace takes to write.

@@ -302,7 +302,7 @@ class MlsvcConnection(Configurable):
         self._kernel_sessions.discard(session.id)
 
     @contextmanager
-    def told_when_gone(self, session: Session) -> Iterator[None]:
+    def explaining_lost_session(self, session: Session) -> Iterator[None]:
         """Say that the session has ended where that is why something was not found."""
         try:
             yield
@@ -320,7 +320,7 @@ class MlsvcConnection(Configurable):
     ) -> Snapshot:
         """Take a snapshot of a session."""
         what = f"Taking a snapshot of session {session.name!r}"
-        with self.told_when_gone(session), self.waiting(what, quiet=quiet):
+        with self.explaining_lost_session(session), self.waiting(what, quiet=quiet):
             return self.client.snapshots.create(session.id, name)
 
     def _use(self, session: Session) -> Session:
@@ -378,7 +378,7 @@ class MlsvcConnection(Configurable):
         return (self.lease_seconds or None) if is_kernel else None
 
     def _free_name(self, name: str) -> str:
-        """Return the name of this notebook's session, told from those of other notebooks."""
+        """Return the name of this notebook's session, which no other notebook has."""
         path = self.notebook or ""
         others = {each.name for each in self.client.sessions.list() if each.notebook != path}
         digest = hashlib.sha256(path.encode()).hexdigest()[:4]

@@ -81,7 +81,7 @@ class RemoteExecMagics(MlsvcMagics):
         code = _code(parser, arguments.code, cell)
         values = _values(arguments.inputs, self.namespace(local_ns))
         session = self.connection.session(arguments.session, arguments.runtime)
-        with self.connection.told_when_gone(session):
+        with self.connection.explaining_lost_session(session):
             for name, value in values.items():
                 send(session, name, value, self.shell.user_ns)
             output = CellOutput()

@@ -37,7 +37,7 @@ def _put(connection: MlsvcConnection, arguments: argparse.Namespace) -> Listing[
         if name not in namespace:
             raise UsageError(f"There is no variable {name!r} here to send.")
     session = connection.session(arguments.session)
-    with connection.told_when_gone(session):
+    with connection.explaining_lost_session(session):
         moved = [send(session, name, namespace[name], namespace) for name in names]
     return Listing(moved, _MOVED, "")
 
@@ -48,7 +48,7 @@ def _get(connection: MlsvcConnection, arguments: argparse.Namespace) -> Listing[
 
     names = _variables(arguments.names)
     session = connection.chosen(arguments.session)
-    with connection.told_when_gone(session):
+    with connection.explaining_lost_session(session):
         found = [
             fetch(
                 session,
@@ -73,7 +73,7 @@ def _variables(words: Sequence[str]) -> list[str]:
 def _diff(connection: MlsvcConnection, arguments: argparse.Namespace) -> WorkspaceDiff:
     session = connection.chosen(arguments.session)
     what = f"Comparing with session {session.name!r}"
-    with connection.told_when_gone(session), connection.waiting(what):
+    with connection.explaining_lost_session(session), connection.waiting(what):
         return session.diff(connection.own_objects())
 
 
@@ -86,7 +86,7 @@ def _upload(connection: MlsvcConnection, arguments: argparse.Namespace) -> Listi
 
     paths = _local_files(arguments.files)
     session = connection.session(arguments.session)
-    with connection.told_when_gone(session):
+    with connection.explaining_lost_session(session):
         for path in paths:
             with TransferBar(path.name) as bar:
                 session.upload_file(path, progress=bar)
@@ -102,7 +102,7 @@ def _download(connection: MlsvcConnection, arguments: argparse.Namespace) -> Lis
     into_folder = to.is_dir() or len(names) > 1 or str(arguments.to).endswith("/")
     if into_folder:
         to.mkdir(parents=True, exist_ok=True)
-    with connection.told_when_gone(session):
+    with connection.explaining_lost_session(session):
         paths = [_save(session, name, to / name if into_folder else to) for name in names]
     return Listing(paths, _LOCAL_FILES, "")
 
@@ -142,7 +142,7 @@ def _files(connection: MlsvcConnection, arguments: argparse.Namespace) -> Listin
     from jupyter_mlsvc.client.formatting import Listing
 
     session = connection.chosen(arguments.session)
-    with connection.told_when_gone(session):
+    with connection.explaining_lost_session(session):
         for name in arguments.delete or ():
             session.delete_file(name)
         names = session.list_files()
@@ -156,7 +156,7 @@ def _history(connection: MlsvcConnection, arguments: argparse.Namespace) -> Code
     from jupyter_mlsvc.display import CodeList
 
     session = connection.chosen(arguments.session)
-    with connection.told_when_gone(session):
+    with connection.explaining_lost_session(session):
         # Values that were only set, as by put in R, are executions without code.
         return CodeList(filter(str.strip, session.history()))
 
@@ -165,7 +165,7 @@ def _console(connection: MlsvcConnection, arguments: argparse.Namespace) -> Cons
     from jupyter_mlsvc.display import ConsoleText
 
     session = connection.chosen(arguments.session)
-    with connection.told_when_gone(session):
+    with connection.explaining_lost_session(session):
         return ConsoleText(session.console_output())
 
 
@@ -218,10 +218,10 @@ def _found_snapshot(connection: MlsvcConnection, name: str) -> Snapshot:
 def _load(connection: MlsvcConnection, arguments: argparse.Namespace) -> None:
     snapshot = _found_snapshot(connection, arguments.name)
     session = connection.session(arguments.session)
-    with connection.told_when_gone(session):
+    with connection.explaining_lost_session(session):
         with connection.waiting(f"Loading snapshot {snapshot.name!r}"):
-            told = snapshot.load(session.id)
-        print(told)
+            restored = snapshot.load(session.id)
+        print(restored)
 
 
 # --- the table -------------------------------------------------------------------------------

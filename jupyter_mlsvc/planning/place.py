@@ -32,7 +32,7 @@ class Notebook(Protocol):
     def switch(self, name: str) -> Session:
         """Make an existing session the current one."""
 
-    def told_when_gone(self, session: Session) -> AbstractContextManager[None]:
+    def explaining_lost_session(self, session: Session) -> AbstractContextManager[None]:
         """Say that the session has ended where that is why something was not found."""
 
     def waiting(self, what: str, *, quiet: bool = False) -> AbstractContextManager[object]:
@@ -71,7 +71,7 @@ class Place:
         """Make the place of a session that is asked for what is needed."""
 
         def compare(names: Iterable[str]) -> dict[str, InventoryObject]:
-            with notebook.told_when_gone(session):
+            with notebook.explaining_lost_session(session):
                 found = session.summary() if session.is_r else session.comparison(names)
             return {item.name: item for item in found.objects}
 

@@ -380,7 +380,7 @@ class Planner:
         what = f"Publishing {_title(request)}"
         if plan.place.session is not None:
             what = f"Taking a snapshot of session {session.name!r}"
-        with notebook.told_when_gone(session):
+        with notebook.explaining_lost_session(session):
             self._send(plan, session, sent)
             with notebook.waiting(what):
                 snapshot = notebook.client.snapshots.create(session.id, _title(request) or None)

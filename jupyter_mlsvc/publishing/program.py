@@ -194,7 +194,7 @@ class _Program:
         """Find a session."""
         return self.client.sessions.get(name)
 
-    def told_when_gone(self, _: Session) -> AbstractContextManager[None]:
+    def explaining_lost_session(self, _: Session) -> AbstractContextManager[None]:
         """Add nothing to the server's own words."""
         return nullcontext()
 

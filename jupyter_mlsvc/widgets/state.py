@@ -105,7 +105,7 @@ class PanelState:
     # --- asking the server -------------------------------------------------------------------
 
     def load(self) -> None:
-        """Load everything; what goes wrong is told by ``trouble``."""
+        """Load everything; ``trouble`` says what goes wrong."""
         try:
             self._load(self._connected(), {"services", "sessions", "statistics"})
         except MlsvcError as error:

@@ -80,7 +80,7 @@ class FormReader:
             self._problem = error
 
     async def write(self, chunk: bytes) -> None:
-        """Take a piece of the body; what is wrong with it is told by :meth:`finish`."""
+        """Take a piece of the body; :meth:`finish` raises what is wrong with it."""
         if self._problem is not None or self._parser is None:
             return
         try:

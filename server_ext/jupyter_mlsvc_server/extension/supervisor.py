@@ -115,7 +115,7 @@ class ServerUnavailable(Exception):
 
 
 class Host(Protocol):
-    """What is told of the server's life."""
+    """Called when the server starts and ends."""
 
     async def attached(self, client: HostClient, status: HostStatus) -> None:
         """Take note that a server serves, a new one maybe."""
@@ -204,7 +204,7 @@ class Supervisor:
     config
         Makes the configuration of a child; None never starts one.
     host
-        Who is told.
+        Called when the server starts and ends.
     command
         Program of the server, with its arguments.
     secrets

@@ -1,4 +1,4 @@
-"""Why a service can't be served, as its publisher is told."""
+"""Problems because of which a service can't be served, in its publisher's words."""
 
 from __future__ import annotations
 

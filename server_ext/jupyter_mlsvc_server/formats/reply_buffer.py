@@ -1,7 +1,7 @@
 """Buffer of a worker's answers that are not sent yet, which the server can read.
 
 Each answer that is sent wakes the server, which costs both processes more than a call of a small
-model. A worker that has the next request at hand, and is told that more wait for it, therefore
+model. A worker that has the next request at hand, and knows that more wait for it, therefore
 keeps a few answers and sends them at once. They lie in a file that both know: should the next
 request run for long, or end the worker, the server takes them from there, and nobody waits or fails
 because of whoever came after.

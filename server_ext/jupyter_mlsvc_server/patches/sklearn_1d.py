@@ -38,7 +38,7 @@ _METHODS: Final = {
     "sklearn.calibration": ("CalibratedClassifierCV.predict_proba",),
 }
 # Where the places that were warned about are kept, in the globals of the code that called.
-_TOLD: Final = "__mlsvc_told_1d__"
+_WARNED: Final = "__mlsvc_warned_1d__"
 # Frames of these packages lie between the user's call and the hook.
 _BETWEEN: Final = frozenset(
     {"sklearn", "joblib", "numpy", "scipy", "wrapt", "jupyter_mlsvc_server"}
@@ -158,13 +158,13 @@ def _warn(estimator: str) -> None:
     place = frame.f_code.co_filename, frame.f_lineno
     # Python's own memory of what was shown is lost whenever filters change, as scikit-learn's do
     # in every call. This one lives and dies with the user's namespace.
-    told = frame.f_globals.setdefault(_TOLD, set())
-    if place not in told:
-        told.add(place)
-        _tell(estimator, place)
+    warned = frame.f_globals.setdefault(_WARNED, set())
+    if place not in warned:
+        warned.add(place)
+        _show(estimator, place)
 
 
-def _tell(estimator: str, place: tuple[str, int]) -> None:
+def _show(estimator: str, place: tuple[str, int]) -> None:
     """Give the warning as Python would; where nothing else has changed, as the last time.
 
     Finding the filter, the line of code and the words takes longer than a call of a small model.

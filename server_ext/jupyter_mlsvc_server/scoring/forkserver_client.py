@@ -110,7 +110,7 @@ class ForkserverClient:
             await self._send(Kill(pid))
 
     async def exit_code(self, pid: int, seconds: float) -> int | None:
-        """Wait for a child's end: its exit code or minus the signal; None if it is not told."""
+        """Wait for a child's exit code, or minus its signal; None if it is not sent."""
         ended = self._exits.setdefault(pid, _future())
         try:
             return await asyncio.wait_for(asyncio.shield(ended), seconds)

@@ -242,12 +242,12 @@ class LocalEngine(ScoringSettings):
         return request
 
     def _load_for(self, request: PendingRequest) -> None:
-        def told(task: asyncio.Task[None]) -> None:
+        def fail_if_cancelled(task: asyncio.Task[None]) -> None:
             if task.cancelled():
                 request.end(ServiceUnavailable(request.key, _STOPPING))
 
         loading = self._loading(request.key)
-        self._spawn(self._submit_when_loaded(request, loading)).add_done_callback(told)
+        self._spawn(self._submit_when_loaded(request, loading)).add_done_callback(fail_if_cancelled)
 
     async def _submit_when_loaded(
         self, request: PendingRequest, loading: asyncio.Task[Pool]

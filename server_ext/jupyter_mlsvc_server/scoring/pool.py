@@ -308,7 +308,7 @@ class Pool:
         try:
             await self._start_worker()
         except LinkLost:
-            pass  # the pool is told of its template's end
+            pass  # the template's end is reported to the pool
         except NotStarted as problem:
             self._scheduler.start_failed(str(problem), monotonic())
             self._carry_out()

@@ -182,7 +182,7 @@ class EngineCounters:
 class Timings:
     """Counts requests, and remembers when they came and how long they took.
 
-    It is told of every request, so telling it costs little: it counts, and puts the time into a
+    It counts every request, so that has to cost little: it adds, and puts the time into a
     ring. What came in which second and which interval is worked out once a second, and so is the
     histogram: where more requests came in a second than the ring holds, the newest stand for all.
 

@@ -24,10 +24,10 @@ from jupyter_mlsvc_server.scoring.forkserver_client import ForkserverClient, Lin
 from jupyter_mlsvc_server.scoring.settings import ScoringSettings
 from jupyter_mlsvc_server.scoring.trial import (
     TrialOutcome,
+    outcome_of,
+    outcome_of_end,
     receive_report,
     send_trial,
-    told,
-    told_of_end,
 )
 
 _EXIT_TIMEOUT: Final = 5.0
@@ -146,8 +146,8 @@ class Template:
                 await self.link.exit_code(pid, _EXIT_TIMEOUT)
             trace = await asyncio.to_thread(_taken, trace_path(self._work, pid))
         if report is not None:
-            return told(report, trial)
-        return told_of_end(self._definition.spec, trial, trace, code, is_late=is_late)
+            return outcome_of(report, trial)
+        return outcome_of_end(self._definition.spec, trial, trace, code, is_late=is_late)
 
     async def stop(self, *, at_once: bool = False, has_ended: bool = False) -> None:
         """End it and its workers."""

@@ -32,7 +32,7 @@ class TrialOutcome(msgspec.Struct, frozen=True, kw_only=True):
     Attributes
     ----------
     problem : str
-        What the publisher is told, a sentence with the line; empty where all went well.
+        What went wrong, a sentence with the line; empty where all went well.
     answer : bytes
         The ``WebServiceResult`` in JSON; empty where there is none.
     types : dict
@@ -77,7 +77,7 @@ async def _receive(link: socket.socket, count: int) -> bytes:
     return bytes(parts)
 
 
-def told(report: TrialReport, trial: Trial) -> TrialOutcome:
+def outcome_of(report: TrialReport, trial: Trial) -> TrialOutcome:
     """Put a report into words.
 
     Raises
@@ -107,7 +107,7 @@ def told(report: TrialReport, trial: Trial) -> TrialOutcome:
     )
 
 
-def told_of_end(
+def outcome_of_end(
     spec: ServiceSpec, trial: Trial, trace: str, code: int | None, *, is_late: bool
 ) -> TrialOutcome:
     """Put into words that the process has ended, or had to be ended.

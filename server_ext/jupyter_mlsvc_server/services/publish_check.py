@@ -150,7 +150,7 @@ def _bare(spec: ServiceSpec) -> ServiceSpec:
 
 
 def _printed(console: str, problem: str) -> str:
-    """Leave the traceback or the sentence out in which a failure ends, as it is told already."""
+    """Leave out the traceback or sentence of a failure, as the message has it already."""
     printed = _TRACEBACK.split(console, maxsplit=1)[0].strip("\n")
     return _cut(printed.removesuffix(problem).rstrip("\n"))
 

@@ -18,7 +18,7 @@ from jupyter_mlsvc_server.services.manager import ServiceManager
 from jupyter_mlsvc_server.storage.clock import to_text
 
 _FEW_RETIRED: Final = 5
-"""Workers that may be replaced before the publisher is told."""
+"""Workers that may be replaced before the statistics have a note."""
 
 
 class ServiceStatisticsReporter(LoggingConfigurable):

@@ -225,18 +225,18 @@ why_incompatible <- function(workspace) {
 differences <- function(workspace) {
   there <- workspace$r_version
   same <- identical(unclass(package_version(there))[[1]][1:2], unclass(getRversion())[[1]][1:2])
-  told <- if (same) character() else sprintf("R was %s then and is %s here.", there, r_version())
+  notes <- if (same) character() else sprintf("R was %s then and is %s here.", there, r_version())
   for (name in names(workspace$packages)) {
     version <- workspace$packages[[name]]
     here <- tryCatch(as.character(utils::packageVersion(name)), error = function(e) "")
     if (!nzchar(here)) {
-      told <- c(told, sprintf("The package %s %s was loaded then and is not installed here.", name, version))
+      notes <- c(notes, sprintf("The package %s %s was loaded then and is not installed here.", name, version))
     } else if (!identical(as.character(package_version(version, strict = FALSE)), here)) {
       # 1.0-3 and 1.0.3 are the same version, written by its authors and by R.
-      told <- c(told, sprintf("The package %s was %s then and is %s here.", name, version, here))
+      notes <- c(notes, sprintf("The package %s was %s then and is %s here.", name, version, here))
     }
   }
-  told
+  notes
 }
 
 # --- one object as bytes ----------------------------------------------------------------------

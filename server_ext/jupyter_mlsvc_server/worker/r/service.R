@@ -100,7 +100,7 @@ local(envir = new.env(parent = baseenv()), {
         outputs_json()
       },
       run_failed = function(e) paste0(
-        "{\"error\":", quoted(e$told), ",\"part\":", quoted(e$place$part),
+        "{\"error\":", quoted(e$text), ",\"part\":", quoted(e$place$part),
         ",\"line\":", e$place$line, "}"
       ),
       ValueProblem = function(e) failure("unfit", paste0("Output ", conditionMessage(e))),
@@ -114,12 +114,12 @@ local(envir = new.env(parent = baseenv()), {
   run <- function() {
     depth <- sys.nframe()
     withCallingHandlers(evaluate(), error = function(e) {
-      told <- told_of(e)
+      text <- message_of(e)
       calls <- calls_of_user(sys.calls(), depth)
-      cat(told, "\n", if (length(calls)) paste0("Calls: ", paste(calls, collapse = " -> "), "\n"),
+      cat(text, "\n", if (length(calls)) paste0("Calls: ", paste(calls, collapse = " -> "), "\n"),
         sep = "", file = stderr())
       stop(structure(
-        list(message = told, call = NULL, told = told, place = places[[at]]),
+        list(message = text, call = NULL, text = text, place = places[[at]]),
         class = c("run_failed", "condition")
       ))
     })
@@ -135,7 +135,7 @@ local(envir = new.env(parent = baseenv()), {
   }
 
   # The condition as R prints it, in one line.
-  told_of <- function(e) {
+  message_of <- function(e) {
     call <- conditionCall(e)
     is_ours <- identical(call, quote(eval(.expression, globalenv())))
     at <- if (is.null(call) || is_ours) "" else paste0(" in ", deparse(call, nlines = 1)[[1]])
