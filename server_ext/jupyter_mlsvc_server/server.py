@@ -74,7 +74,7 @@ from jupyter_mlsvc_server.services.manager import ServiceManager
 from jupyter_mlsvc_server.services.pools import PoolManager
 from jupyter_mlsvc_server.services.statistics import ServiceStatisticsReporter
 from jupyter_mlsvc_server.services.store import ServiceStore
-from jupyter_mlsvc_server.sessions.manager import SessionManager
+from jupyter_mlsvc_server.sessions.manager import MlsvcSessionManager
 from jupyter_mlsvc_server.snapshots.manager import SnapshotManager
 from jupyter_mlsvc_server.storage.blobs import BlobStore
 from jupyter_mlsvc_server.storage.config_files import ConfiguredApp
@@ -95,7 +95,7 @@ _MISUSED: Final = 2
 _ML_SERVER: Final = {
     "MlsvcApp": {"lenient_json": True, "any_case_paths": True},
     "ServiceManager": {"default_runtime": "R"},
-    "SessionManager": {"default_runtime": "R"},
+    "MlsvcSessionManager": {"default_runtime": "R"},
     "BatchManager": {"state_spelling": "complete"},
 }
 """Settings of ``MlsvcApp.as_ml_server``."""
@@ -283,8 +283,23 @@ class MlsvcApp(ConfiguredApp):
         if arguments[:1] == ["serve"]:
             del arguments[0]
         super().initialize(arguments)
+        self._take_renamed_section()
         if self.as_ml_server:
             config = Config(_ML_SERVER)
+            config.merge(self.config)
+            self.update_config(config)
+
+    def _take_renamed_section(self) -> None:
+        """Take our settings of ``SessionManager``, which is the name of a class of Jupyter's."""
+        traits = MlsvcSessionManager.class_trait_names(config=True)
+        section = self.config.pop("SessionManager", {})
+        if own := {name: value for name, value in section.items() if name in traits}:
+            self.log.warning(
+                "Write MlsvcSessionManager instead of SessionManager for %s: Jupyter has a "
+                "SessionManager of its own. The old name still counts.",
+                " and ".join(sorted(own)),
+            )
+            config = Config({MlsvcSessionManager.__name__: own})
             config.merge(self.config)
             self.update_config(config)
 
@@ -377,7 +392,7 @@ class Server:
             publish_event=publish_event,
             parent=app,
         )
-        self._sessions = SessionManager(
+        self._sessions = MlsvcSessionManager(
             data_dir=data_dir, snapshots=self._snapshots, publish_event=publish_event, parent=app
         )
         self._scoring = app.scoring_engine_class(data_dir=data_dir, parent=app)

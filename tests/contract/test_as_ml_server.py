@@ -118,7 +118,7 @@ def test_what_is_set_elsewhere_counts_for_more(tmp_path_factory: pytest.TempPath
     with ServerProcess(
         data_dir=tmp_path_factory.mktemp("mixed"),
         admin_password=PASSWORD,
-        options=["--as-ml-server", "--SessionManager.default_runtime=Python"],
+        options=["--as-ml-server", "--MlsvcSessionManager.default_runtime=Python"],
     ) as server:
         door = sign_in(server.public_url, "admin", PASSWORD)
         door.post("/Sessions", json={})

@@ -29,7 +29,7 @@ from jupyter_mlsvc_server.api.routing import Routes, route, upload
 from jupyter_mlsvc_server.errors import BadRequest
 from jupyter_mlsvc_server.sessions.files import OpenFile
 from jupyter_mlsvc_server.sessions.log import to_json
-from jupyter_mlsvc_server.sessions.manager import SessionManager
+from jupyter_mlsvc_server.sessions.manager import MlsvcSessionManager
 from jupyter_mlsvc_server.sessions.session import Session
 
 _CHUNK_BYTES: Final = 2**18
@@ -39,7 +39,7 @@ _SESSION: Final = "/sessions/{session_id}"
 class SessionRoutes:
     """Opens and closes sessions, and runs code in them."""
 
-    def __init__(self, *, sessions: SessionManager) -> None:
+    def __init__(self, *, sessions: MlsvcSessionManager) -> None:
         self._sessions = sessions
 
     def table(self) -> Routes:
@@ -144,7 +144,7 @@ class SessionRoutes:
 class WorkspaceRoutes:
     """Moves files and objects of sessions."""
 
-    def __init__(self, *, sessions: SessionManager, forms: FormUploads) -> None:
+    def __init__(self, *, sessions: MlsvcSessionManager, forms: FormUploads) -> None:
         self._sessions = sessions
         self._forms = forms
 

@@ -10,7 +10,7 @@ from jupyter_mlsvc_server.api.request import ApiRequest
 from jupyter_mlsvc_server.api.responses import StreamedResponse, json_response, named
 from jupyter_mlsvc_server.api.routing import Routes, route, upload
 from jupyter_mlsvc_server.errors import BadRequest
-from jupyter_mlsvc_server.sessions.manager import SessionManager
+from jupyter_mlsvc_server.sessions.manager import MlsvcSessionManager
 from jupyter_mlsvc_server.snapshots.manager import SnapshotManager
 
 
@@ -18,7 +18,7 @@ class SnapshotRoutes:
     """Takes, loads, sends and deletes snapshots."""
 
     def __init__(
-        self, *, snapshots: SnapshotManager, sessions: SessionManager, forms: FormUploads
+        self, *, snapshots: SnapshotManager, sessions: MlsvcSessionManager, forms: FormUploads
     ) -> None:
         self._snapshots = snapshots
         self._sessions = sessions

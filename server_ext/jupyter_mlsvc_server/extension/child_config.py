@@ -26,6 +26,7 @@ SECTIONS: Final = frozenset(
         "KernelFactory",
         "LocalEngine",
         "MlsvcApp",
+        "MlsvcSessionManager",
         "PoolManager",
         "ScoringSettings",
         "ServiceManager",
@@ -37,7 +38,7 @@ SECTIONS: Final = frozenset(
         "WarmKernels",
     }
 )
-"""Classes of the server that have settings."""
+"""Classes of the server that have settings, and ``SessionManager``, a former name of one."""
 
 _OF_KERNELS: Final = frozenset(
     {

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from jupyter_mlsvc_server.batches.manager import BatchManager
     from jupyter_mlsvc_server.scoring.engine import ScoringEngine
-    from jupyter_mlsvc_server.sessions.manager import SessionManager
+    from jupyter_mlsvc_server.sessions.manager import MlsvcSessionManager
 
 
 class ActivityReporter:
@@ -19,7 +19,7 @@ class ActivityReporter:
     """
 
     def __init__(
-        self, *, sessions: SessionManager, scoring: ScoringEngine, batches: BatchManager
+        self, *, sessions: MlsvcSessionManager, scoring: ScoringEngine, batches: BatchManager
     ) -> None:
         self._sessions = sessions
         self._scoring = scoring

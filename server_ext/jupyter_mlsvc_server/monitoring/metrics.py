@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from jupyter_mlsvc_server.monitoring.answered import AnsweredRequest
     from jupyter_mlsvc_server.scoring.engine import ScoringEngine
     from jupyter_mlsvc_server.scoring.statistics import EngineCounters, VersionCounters
-    from jupyter_mlsvc_server.sessions.manager import SessionCounts, SessionManager
+    from jupyter_mlsvc_server.sessions.manager import MlsvcSessionManager, SessionCounts
     from jupyter_mlsvc_server.storage.blobs import BlobStore, BlobUsage
     from jupyter_mlsvc_server.storage.clock import Clock
 
@@ -63,7 +63,7 @@ class Sources:
     data_dir: Path
     events: EventHub
     scoring: ScoringEngine
-    sessions: SessionManager
+    sessions: MlsvcSessionManager
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

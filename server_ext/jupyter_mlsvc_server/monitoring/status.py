@@ -16,7 +16,7 @@ from jupyter_mlsvc_server.storage.database import Database
 if TYPE_CHECKING:
     from jupyter_mlsvc_server.scoring.compute_nodes import ComputeNodes
     from jupyter_mlsvc_server.scoring.engine import ScoringEngine
-    from jupyter_mlsvc_server.sessions.manager import SessionManager
+    from jupyter_mlsvc_server.sessions.manager import MlsvcSessionManager
 
 
 class StatusReporter(LoggingConfigurable):
@@ -26,7 +26,7 @@ class StatusReporter(LoggingConfigurable):
         self,
         *,
         database: Database,
-        sessions: SessionManager,
+        sessions: MlsvcSessionManager,
         scoring: ScoringEngine,
         compute_nodes: ComputeNodes,
         **kwargs: Any,

@@ -67,7 +67,7 @@ class SessionCounts:
     warm: Mapping[str, int]
 
 
-class SessionManager(LoggingConfigurable):
+class MlsvcSessionManager(LoggingConfigurable):
     """Keeps the sessions of all users; each sees only their own."""
 
     default_runtime = Unicode(

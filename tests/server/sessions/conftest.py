@@ -18,7 +18,7 @@ from jupyter_mlsvc.wire.models import (
     WorkspaceObject,
 )
 from jupyter_mlsvc_server.auth.principal import Principal, Role
-from jupyter_mlsvc_server.sessions.manager import SessionManager
+from jupyter_mlsvc_server.sessions.manager import MlsvcSessionManager
 from jupyter_mlsvc_server.sessions.session import Session
 from jupyter_mlsvc_server.snapshots.errors import SnapshotNotFound
 
@@ -32,9 +32,9 @@ class NoSnapshots:
         raise SnapshotNotFound(snapshot_id)
 
 
-def make_manager(data_dir: Path, **traits: dict[str, Any]) -> SessionManager:
+def make_manager(data_dir: Path, **traits: dict[str, Any]) -> MlsvcSessionManager:
     """Make a manager that is not started yet; traits by class, as in a configuration file."""
-    return SessionManager(data_dir=data_dir, snapshots=NoSnapshots(), config=Config(traits))
+    return MlsvcSessionManager(data_dir=data_dir, snapshots=NoSnapshots(), config=Config(traits))
 
 
 def request_of(
@@ -79,7 +79,7 @@ def settings() -> dict[str, dict[str, Any]]:
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def manager(
     tmp_path_factory: pytest.TempPathFactory, settings: dict[str, dict[str, Any]]
-) -> AsyncIterator[SessionManager]:
+) -> AsyncIterator[MlsvcSessionManager]:
     started = make_manager(tmp_path_factory.mktemp("sessions"), **settings)
     await started.start()
     yield started
@@ -87,7 +87,7 @@ async def manager(
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def session(manager: SessionManager, ann: Principal) -> Session:
+async def session(manager: MlsvcSessionManager, ann: Principal) -> Session:
     """One session that a module's tests share."""
     return await manager.create(ann, CreateSessionRequest(name="shared"))
 

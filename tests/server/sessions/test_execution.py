@@ -26,7 +26,7 @@ from jupyter_mlsvc_server.sessions.errors import (
     SessionEnded,
     SessionGone,
 )
-from jupyter_mlsvc_server.sessions.manager import SessionManager
+from jupyter_mlsvc_server.sessions.manager import MlsvcSessionManager
 from jupyter_mlsvc_server.sessions.session import Session
 from tests.serving import served, tokens_of
 
@@ -309,7 +309,7 @@ async def test_displays_are_updated_under_their_id(session: Session) -> None:
 
 
 async def test_a_follower_of_silent_code_is_sent_signs_of_life(
-    manager: SessionManager, session: Session, monkeypatch: pytest.MonkeyPatch
+    manager: MlsvcSessionManager, session: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(manager, "heartbeat_interval", 0.2)
     execution_id = await session.start_execution(request_of("import time; time.sleep(1)"))
@@ -621,7 +621,7 @@ async def test_files_that_the_code_changed_are_in_the_answer(run: Run) -> None:
     ids=["exit", "killed"],
 )
 async def test_a_kernel_that_dies_is_a_result_and_ends_the_session(
-    manager: SessionManager, ann: Principal, code: str, why: str
+    manager: MlsvcSessionManager, ann: Principal, code: str, why: str
 ) -> None:
     session = await manager.create(ann, CreateSessionRequest())
     last_words = "import time; print('last words', flush=True); time.sleep(0.5)"
@@ -642,7 +642,7 @@ async def test_a_kernel_that_dies_is_a_result_and_ends_the_session(
 
 
 async def test_an_idle_kernel_that_is_killed_ends_its_session(
-    manager: SessionManager, ann: Principal
+    manager: MlsvcSessionManager, ann: Principal
 ) -> None:
     session = await manager.create(ann, CreateSessionRequest())
     assert session.process_id is not None

@@ -26,7 +26,7 @@ from jupyter_mlsvc_server.sessions.errors import (
     SessionStarting,
     TooManySessions,
 )
-from jupyter_mlsvc_server.sessions.manager import SessionManager
+from jupyter_mlsvc_server.sessions.manager import MlsvcSessionManager
 from jupyter_mlsvc_server.sessions.session import Session
 from jupyter_mlsvc_server.snapshots.errors import SnapshotNotFound
 
@@ -41,7 +41,7 @@ PLAIN = CreateSessionRequest()
 def settings() -> dict[str, dict[str, Any]]:
     # Bounds that tests can reach; the shared session is one of Ann's three.
     return {
-        "SessionManager": {"max_sessions_per_user": 3, "cull_interval": 0.05, "max_queue": 2},
+        "MlsvcSessionManager": {"max_sessions_per_user": 3, "cull_interval": 0.05, "max_queue": 2},
         "KernelFactory": {"environment": {"GIVEN": "by the operator"}},
     }
 
@@ -58,7 +58,7 @@ async def until(condition: Any, seconds: float = 60) -> None:
 
 
 async def test_a_session_is_listed_for_its_owner_alone(
-    manager: SessionManager, session: Session, ann: Principal, ben: Principal
+    manager: MlsvcSessionManager, session: Session, ann: Principal, ben: Principal
 ) -> None:
     assert [each.id for each in await manager.list(ann)] == [session.id]
     assert (session.name, session.owner, session.runtime_type) == ("shared", "ann", "Python")
@@ -66,7 +66,7 @@ async def test_a_session_is_listed_for_its_owner_alone(
 
 
 async def test_other_peoples_sessions_look_as_if_they_were_not_there(
-    manager: SessionManager, session: Session, ben: Principal
+    manager: MlsvcSessionManager, session: Session, ben: Principal
 ) -> None:
     for call in (manager.get, manager.get_for_workspace, manager.close, manager.close_by_force):
         with pytest.raises(SessionNotFound) as refused:
@@ -75,7 +75,7 @@ async def test_other_peoples_sessions_look_as_if_they_were_not_there(
 
 
 async def test_a_warm_kernel_makes_a_session_at_once(
-    manager: SessionManager, ann: Principal
+    manager: MlsvcSessionManager, ann: Principal
 ) -> None:
     await until(lambda: manager.shells("Python")["warm"] == 1)
     (kernel,) = manager._warm._shelf("Python")._ready
@@ -87,7 +87,7 @@ async def test_a_warm_kernel_makes_a_session_at_once(
     await until(lambda: manager.shells("Python")["warm"] == 1)
 
 
-async def test_a_warm_kernel_that_dies_is_replaced(manager: SessionManager) -> None:
+async def test_a_warm_kernel_that_dies_is_replaced(manager: MlsvcSessionManager) -> None:
     await until(lambda: manager.shells("Python")["warm"] == 1)
     (kernel,) = manager._warm._shelf("Python")._ready
     assert kernel.process_id is not None
@@ -96,7 +96,7 @@ async def test_a_warm_kernel_that_dies_is_replaced(manager: SessionManager) -> N
 
 
 async def test_a_user_can_have_no_more_sessions_than_allowed(
-    manager: SessionManager, session: Session, ann: Principal
+    manager: MlsvcSessionManager, session: Session, ann: Principal
 ) -> None:
     # Asked for at the same moment, four where two are free.
     outcomes = await asyncio.gather(
@@ -113,7 +113,7 @@ async def test_session_is_listed_and_published_from_the_moment_it_is_asked_for(
     tmp_path: Path, ann: Principal, ben: Principal
 ) -> None:
     events: list[Change] = []
-    manager = SessionManager(
+    manager = MlsvcSessionManager(
         data_dir=tmp_path,
         snapshots=NoSnapshots(),
         publish_event=events.append,
@@ -146,7 +146,7 @@ async def test_session_that_cannot_be_made_is_published_as_deleted(
     tmp_path: Path, ann: Principal
 ) -> None:
     events: list[Change] = []
-    manager = SessionManager(
+    manager = MlsvcSessionManager(
         data_dir=tmp_path,
         snapshots=NoSnapshots(),
         publish_event=events.append,
@@ -171,7 +171,7 @@ async def test_loading_an_unknown_snapshot_leaves_no_session_and_publishes_that(
     tmp_path: Path, ann: Principal
 ) -> None:
     events: list[Change] = []
-    manager = SessionManager(
+    manager = MlsvcSessionManager(
         data_dir=tmp_path, snapshots=NoSnapshots(), publish_event=events.append
     )
     await manager.start()
@@ -199,7 +199,7 @@ async def test_session_that_dies_while_it_loads_is_published_as_deleted(
     tmp_path: Path, ann: Principal
 ) -> None:
     snapshots = LastLoad()
-    manager = SessionManager(
+    manager = MlsvcSessionManager(
         data_dir=tmp_path, snapshots=snapshots, publish_event=snapshots.events.append
     )
     await manager.start()
@@ -214,20 +214,20 @@ async def test_session_that_dies_while_it_loads_is_published_as_deleted(
 
 @pytest.mark.parametrize("runtime_type", ["Julia", "python"])
 async def test_a_runtime_that_is_not_there_is_refused_with_the_way_out(
-    manager: SessionManager, ann: Principal, runtime_type: str
+    manager: MlsvcSessionManager, ann: Principal, runtime_type: str
 ) -> None:
     with pytest.raises(RuntimeNotAvailable, match='"runtimeType": "Python"') as refused:
         await manager.create(ann, CreateSessionRequest(runtime_type=runtime_type))
     assert runtime_type in str(refused.value)
 
 
-async def test_a_name_without_end_is_refused(manager: SessionManager, ann: Principal) -> None:
+async def test_a_name_without_end_is_refused(manager: MlsvcSessionManager, ann: Principal) -> None:
     with pytest.raises(BadRequest):
         await manager.create(ann, CreateSessionRequest(name="n" * 300))
 
 
 async def test_no_session_is_left_when_its_snapshot_is_not_there(
-    manager: SessionManager, session: Session, ann: Principal
+    manager: MlsvcSessionManager, session: Session, ann: Principal
 ) -> None:
     with pytest.raises(SnapshotNotFound):
         await manager.create(ann, CreateSessionRequest(snapshot_id="nothing"))
@@ -235,7 +235,7 @@ async def test_no_session_is_left_when_its_snapshot_is_not_there(
 
 
 async def test_a_closed_session_tells_its_owner_that_it_was_closed(
-    manager: SessionManager, ann: Principal, ben: Principal
+    manager: MlsvcSessionManager, ann: Principal, ben: Principal
 ) -> None:
     session = await manager.create(ann, PLAIN)
     running = session.begin(request_of("import time; time.sleep(60)"))
@@ -251,7 +251,7 @@ async def test_a_closed_session_tells_its_owner_that_it_was_closed(
 
 
 async def test_closing_by_force_ends_processes_that_the_code_started(
-    manager: SessionManager, ann: Principal
+    manager: MlsvcSessionManager, ann: Principal
 ) -> None:
     session = await manager.create(ann, PLAIN)
     code = "import subprocess, sys\nchild = subprocess.Popen(['sleep', '60']).pid"
@@ -300,7 +300,7 @@ async def test_startup_files_of_the_servers_owner_do_not_run(session: Session, r
 
 
 async def test_sessions_that_are_idle_for_too_long_are_closed_but_busy_ones_are_not(
-    manager: SessionManager, session: Session, ann: Principal
+    manager: MlsvcSessionManager, session: Session, ann: Principal
 ) -> None:
     idle = await manager.create(ann, PLAIN)
     busy = session.begin(request_of("import time; time.sleep(60)"))
@@ -317,7 +317,7 @@ async def test_sessions_that_are_idle_for_too_long_are_closed_but_busy_ones_are_
 
 
 async def test_a_session_with_a_lease_ends_with_it_even_if_it_is_busy(
-    manager: SessionManager, ann: Principal
+    manager: MlsvcSessionManager, ann: Principal
 ) -> None:
     leased = await manager.create(ann, CreateSessionRequest(name="run", lease_seconds=60))
     busy = leased.begin(request_of("import time; time.sleep(60)"))
@@ -339,21 +339,23 @@ async def test_a_session_with_a_lease_ends_with_it_even_if_it_is_busy(
         await manager.renew(ann, leased.id)
 
 
-async def row_of(manager: SessionManager, person: Principal, session: Session) -> models.Session:
+async def row_of(
+    manager: MlsvcSessionManager, person: Principal, session: Session
+) -> models.Session:
     (row,) = [each for each in await manager.describe(person) if each.id == session.id]
     return row
 
 
 @pytest.mark.parametrize("seconds", [0, -1, 0.5, float("nan")])
 async def test_a_lease_has_a_length(
-    manager: SessionManager, ann: Principal, seconds: float
+    manager: MlsvcSessionManager, ann: Principal, seconds: float
 ) -> None:
     with pytest.raises(BadRequest, match="leaseSeconds"):
         await manager.create(ann, CreateSessionRequest(lease_seconds=seconds))
 
 
 async def test_renewing_is_no_use_and_for_the_owner_alone(
-    manager: SessionManager, session: Session, ann: Principal, ben: Principal
+    manager: MlsvcSessionManager, session: Session, ann: Principal, ben: Principal
 ) -> None:
     before = session.last_activity
     await manager.renew(ann, session.id)
@@ -363,7 +365,7 @@ async def test_renewing_is_no_use_and_for_the_owner_alone(
 
 
 async def test_a_session_tells_whose_notebooks_it_is(
-    manager: SessionManager, ann: Principal
+    manager: MlsvcSessionManager, ann: Principal
 ) -> None:
     path = "/home/ann/a.ipynb"
     session = await manager.create(ann, CreateSessionRequest(notebook=path))
@@ -396,10 +398,10 @@ import asyncio, sys
 from pathlib import Path
 from jupyter_mlsvc.wire.models import CreateSessionRequest
 from jupyter_mlsvc_server.auth.principal import Principal, Role
-from jupyter_mlsvc_server.sessions.manager import SessionManager
+from jupyter_mlsvc_server.sessions.manager import MlsvcSessionManager
 
 async def main():
-    manager = SessionManager(data_dir=Path(sys.argv[1]), snapshots=None)
+    manager = MlsvcSessionManager(data_dir=Path(sys.argv[1]), snapshots=None)
     manager._warm.warm_kernels = 0
     await manager.start()
     session = await manager.create(Principal("ann", Role.OWNER), CreateSessionRequest())

@@ -31,7 +31,7 @@ from jupyter_mlsvc_server.sessions.errors import (
     RuntimeNotAvailable,
     SessionGone,
 )
-from jupyter_mlsvc_server.sessions.manager import SessionManager
+from jupyter_mlsvc_server.sessions.manager import MlsvcSessionManager
 from jupyter_mlsvc_server.sessions.session import Session
 
 from .conftest import Run, get_object, make_manager, request_of, set_object
@@ -49,7 +49,7 @@ pytestmark = [
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def manager(
     tmp_path_factory: pytest.TempPathFactory, needs_r: None
-) -> AsyncIterator[SessionManager]:
+) -> AsyncIterator[MlsvcSessionManager]:
     started = make_manager(tmp_path_factory.mktemp("r"), WarmKernels={"warm_kernels": 0})
     await started.start()
     yield started
@@ -57,7 +57,7 @@ async def manager(
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def session(manager: SessionManager, ann: Principal) -> Session:
+async def session(manager: MlsvcSessionManager, ann: Principal) -> Session:
     return await manager.create(ann, R)
 
 
@@ -170,7 +170,7 @@ async def test_no_interrupt_at_a_bad_moment_ends_the_kernel(session: Session, ru
 
 
 async def test_a_user_can_remove_and_mask_everything(
-    manager: SessionManager, ann: Principal
+    manager: MlsvcSessionManager, ann: Principal
 ) -> None:
     session = await manager.create(ann, R)
 
@@ -186,7 +186,7 @@ async def test_a_user_can_remove_and_mask_everything(
     await manager.close(ann, session.id)
 
 
-async def test_a_session_that_dies_says_how(manager: SessionManager, ann: Principal) -> None:
+async def test_a_session_that_dies_says_how(manager: MlsvcSessionManager, ann: Principal) -> None:
     session = await manager.create(ann, R)
     died = await session.execute(request_of("tools::pskill(Sys.getpid(), tools::SIGKILL)"))
     assert "its R process was killed (SIGKILL)" in died.error_message
@@ -520,10 +520,10 @@ import asyncio, sys
 from pathlib import Path
 from jupyter_mlsvc.wire.models import CreateSessionRequest, ExecuteRequest
 from jupyter_mlsvc_server.auth.principal import Principal, Role
-from jupyter_mlsvc_server.sessions.manager import SessionManager
+from jupyter_mlsvc_server.sessions.manager import MlsvcSessionManager
 
 async def main():
-    manager = SessionManager(data_dir=Path(sys.argv[1]), snapshots=None)
+    manager = MlsvcSessionManager(data_dir=Path(sys.argv[1]), snapshots=None)
     manager._warm.warm_kernels = 0
     await manager.start()
     request = CreateSessionRequest(runtime_type="R")

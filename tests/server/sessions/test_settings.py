@@ -15,7 +15,7 @@ from jupyter_mlsvc.wire.models import CreateSessionRequest
 from jupyter_mlsvc_server.auth.principal import Principal
 from jupyter_mlsvc_server.sessions.errors import KernelDidNotStart
 from jupyter_mlsvc_server.sessions.kernels import Kernel, KernelFactory
-from jupyter_mlsvc_server.sessions.manager import SessionManager
+from jupyter_mlsvc_server.sessions.manager import MlsvcSessionManager
 from jupyter_mlsvc_server.sessions.session import Session
 
 from .conftest import Run, make_manager, request_of
@@ -34,7 +34,7 @@ def settings() -> dict[str, dict[str, Any]]:
             "shutdown_timeout": 0.2,
             "niceness": 7,
         },
-        "SessionManager": {"max_output_bytes": 50_000, "max_executions_kept": 3},
+        "MlsvcSessionManager": {"max_output_bytes": 50_000, "max_executions_kept": 3},
         "WarmKernels": {"warm_kernels": 0},
     }
 
@@ -87,7 +87,7 @@ async def test_sklearn_1d_may_be_off(run: Run) -> None:
 
 
 async def test_environment_of_sessions(
-    manager: SessionManager, ann: Principal, monkeypatch: pytest.MonkeyPatch
+    manager: MlsvcSessionManager, ann: Principal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MINE_A", "a")
     monkeypatch.setenv("THEIRS", "b")
@@ -99,7 +99,7 @@ async def test_environment_of_sessions(
 
 
 async def test_shutdown_timeout_ends_a_kernel_that_goes_on(
-    manager: SessionManager, ann: Principal
+    manager: MlsvcSessionManager, ann: Principal
 ) -> None:
     session = await manager.create(ann, CreateSessionRequest(name="goes on"))
     # A thread that is no daemon holds the end of the interpreter up.
@@ -135,7 +135,7 @@ class OwnFactory(KernelFactory):
 async def test_kernel_factory_class_starts_the_kernels(tmp_path: Path, ann: Principal) -> None:
     own = make_manager(
         tmp_path,
-        SessionManager={"kernel_factory_class": OwnFactory},
+        MlsvcSessionManager={"kernel_factory_class": OwnFactory},
         WarmKernels={"warm_kernels": 0},
     )
     await own.start()

@@ -12,7 +12,7 @@ import pytest_asyncio
 
 from jupyter_mlsvc.wire.models import CreateSessionRequest, ExecuteRequest
 from jupyter_mlsvc_server.auth.principal import Principal, Role
-from jupyter_mlsvc_server.sessions.manager import SessionManager
+from jupyter_mlsvc_server.sessions.manager import MlsvcSessionManager
 from jupyter_mlsvc_server.sessions.session import Session
 from jupyter_mlsvc_server.snapshots.manager import SnapshotManager
 from jupyter_mlsvc_server.snapshots.stat_cache import ScanTime
@@ -28,7 +28,7 @@ class Server:
     database: Database
     blobs: BlobStore
     snapshots: SnapshotManager
-    sessions: SessionManager
+    sessions: MlsvcSessionManager
 
     def blob_names(self) -> set[str]:
         return {path.name for path in self.blobs.folder.rglob("*") if path.is_file()}
@@ -75,7 +75,7 @@ async def server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Serv
     snapshots = SnapshotManager(
         database=database, blobs=blobs, data_dir=data_dir, hold_seconds=0, collect_interval=0
     )
-    sessions = SessionManager(data_dir=data_dir, snapshots=snapshots)
+    sessions = MlsvcSessionManager(data_dir=data_dir, snapshots=snapshots)
     await database.start()
     await snapshots.start()
     await sessions.start()

@@ -1,0 +1,51 @@
+"""What the server makes of command lines and configuration files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from jupyter_mlsvc_server.server import MlsvcApp
+
+
+@pytest.fixture(autouse=True)
+def config_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The only folder with configuration files."""
+    monkeypatch.setenv("JUPYTER_CONFIG_DIR", str(tmp_path))
+    monkeypatch.setenv("JUPYTER_NO_CONFIG", "")
+    monkeypatch.setattr(MlsvcApp, "config_file_paths", [str(tmp_path)])
+    return tmp_path
+
+
+def configured(*options: str) -> MlsvcApp:
+    app = MlsvcApp()
+    app.initialize(["serve", *options])
+    return app
+
+
+def test_former_section_counts_with_a_line_that_names_the_new_one(
+    config_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (config_dir / "jupyter_mlsvc_config.py").write_text(
+        "c.SessionManager.max_queue = 7\nc.SessionManager.idle_timeout = 1.0\n"
+        "c.SessionManager.database_filepath = 'of-jupyter.db'\n"
+        "c.MlsvcSessionManager.idle_timeout = 2.0\n"
+    )
+    app = configured("--SessionManager.max_executions_kept=3")
+    assert app.config.MlsvcSessionManager.max_queue == 7
+    assert app.config.MlsvcSessionManager.idle_timeout == 2.0
+    assert str(app.config.MlsvcSessionManager.max_executions_kept) == "3"
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "Write MlsvcSessionManager instead of SessionManager" in line
+    assert "idle_timeout and max_executions_kept and max_queue" in line
+
+
+def test_section_of_jupyters_session_manager_is_no_matter_of_ours(
+    config_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (config_dir / "jupyter_server_config.py").write_text(
+        "c.SessionManager.database_filepath = 'of-jupyter.db'\n"
+    )
+    assert "MlsvcSessionManager" not in configured().config
+    assert capsys.readouterr().err == ""
