@@ -25,6 +25,7 @@ SECTIONS: Final = frozenset(
         "EventHub",
         "KernelFactory",
         "LocalEngine",
+        "MetricsReporter",
         "MlsvcApp",
         "MlsvcSessionManager",
         "PoolManager",
