@@ -77,8 +77,10 @@ from jupyter_mlsvc_server.services.store import ServiceStore
 from jupyter_mlsvc_server.sessions.manager import MlsvcSessionManager
 from jupyter_mlsvc_server.snapshots.manager import SnapshotManager
 from jupyter_mlsvc_server.storage.blobs import BlobStore
+from jupyter_mlsvc_server.storage.cli import AdoptCommand
 from jupyter_mlsvc_server.storage.config_files import ConfiguredApp
 from jupyter_mlsvc_server.storage.database import Database, UnusableDatabase
+from jupyter_mlsvc_server.storage.installation import Installation
 from jupyter_mlsvc_server.storage.staging import Staging
 
 T = TypeVar("T")
@@ -166,6 +168,7 @@ class MlsvcApp(ConfiguredApp):
     subcommands: dict[str, Any] = {  # noqa: RUF012 - traitlets declares it so
         "serve": ("jupyter_mlsvc_server.server.MlsvcApp", "Run the server in the foreground."),
         "user": (UserApp, "Add, change, list and remove local accounts."),
+        "adopt": (AdoptCommand, "Let a database take over a data folder of another one."),
     }
 
     public_enabled = Bool(True, help="Whether the port of the public API is opened.").tag(
@@ -563,6 +566,7 @@ class Server:
         self._closing.callback(host.close)
         started(self._database.stop)
         await self._database.start()
+        await Installation(database=self._database, data_dir=self._data_dir).require()
         started(asyncio.to_thread, self._staging.close)
         await asyncio.to_thread(self._staging.open)
         self._closing.callback(self._accounts.close)

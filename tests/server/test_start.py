@@ -76,6 +76,42 @@ def test_a_port_that_is_in_use_ends_the_start_with_a_sentence(tmp_path: Path) ->
     assert "Traceback" not in said
 
 
+def test_a_database_that_is_lost_ends_the_start_until_the_folder_is_adopted(
+    tmp_path: Path,
+) -> None:
+    blob = tmp_path / "data" / "blobs" / "ab" / ("ab" * 32)
+    blob.parent.mkdir(parents=True)
+    blob.write_bytes(b"what a lost database refers to")
+    status, said = run_server(tmp_path, MLSVC_PORT="0")
+    assert status == 1
+    assert "it is empty, and the data folder holds one thing" in said.splitlines()[-1]
+    assert "'jupyter mlsvc adopt'" in said
+    assert "Traceback" not in said
+    adopted = subprocess.run(
+        [Path(sys.executable).with_name("jupyter-mlsvc"), "adopt"],
+        env={**os.environ, "MLSVC_DATA_DIR": str(tmp_path / "data")},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (adopted.returncode, adopted.stderr) == (0, "")
+    assert "now belongs to the data folder" in adopted.stdout
+    options = ["--WarmKernels.warm_kernels=0", "--LocalEngine.preload=[]"]
+    with ServerProcess(data_dir=tmp_path / "data", options=options) as server:
+        refused = subprocess.run(
+            [Path(sys.executable).with_name("jupyter-mlsvc"), "adopt"],
+            env={**os.environ, "MLSVC_DATA_DIR": str(server.data_dir)},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert refused.returncode == 1
+        assert "Stop it first." in refused.stderr
+    assert blob.exists()
+
+
 def test_a_data_folder_has_one_server(tmp_path: Path) -> None:
     options = ["--WarmKernels.warm_kernels=0", "--LocalEngine.preload=[]"]
     with ServerProcess(data_dir=tmp_path / "data", options=options) as first:

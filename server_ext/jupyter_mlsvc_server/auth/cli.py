@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import getpass
-import logging
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,56 +15,17 @@ from jupyter_mlsvc._version import __version__
 from jupyter_mlsvc_server.auth.accounts import AccountManager
 from jupyter_mlsvc_server.auth.passwords import read_password_file
 from jupyter_mlsvc_server.auth.principal import Role
-from jupyter_mlsvc_server.errors import MlsvcServerError
-from jupyter_mlsvc_server.storage.config_files import ConfiguredApp
-from jupyter_mlsvc_server.storage.database import Database, UnusableDatabase
-from jupyter_mlsvc_server.storage.paths import default_data_dir
+from jupyter_mlsvc_server.storage.cli import DataFolderCommand, Misuse
+from jupyter_mlsvc_server.storage.database import Database
 
-_REFUSED: Final = 1
 _MISUSED: Final = 2
-_INTERRUPTED: Final = 130
 
 
-class Misuse(Exception):
-    """The command line does not make sense; the message says how it does."""
+class UserCommand(DataFolderCommand):
+    """What all commands about users share: a name, and opening the database."""
 
-
-class UserCommand(ConfiguredApp):
-    """What all commands about users share: options, opening the database, explaining errors."""
-
-    version = __version__
-    usage: ClassVar[str] = ""
+    command = "jupyter mlsvc user"
     takes_name: ClassVar[bool] = True
-
-    mlsvc_data_dir = Unicode(
-        "",
-        help="The server's data folder. Default: MlsvcApp.data_dir of the configuration, else "
-        "MLSVC_DATA_DIR, else mlsvc in Jupyter's data folder.",
-    ).tag(config=True)
-
-    flags = {  # noqa: RUF012 - as the base class has it
-        "debug": ({"Application": {"log_level": logging.DEBUG}}, "Log everything.")
-    }
-    aliases = {  # noqa: RUF012
-        "data-dir": "UserCommand.mlsvc_data_dir",
-        "config": "JupyterApp.config_file",
-    }
-
-    def _log_level_default(self) -> int:
-        return logging.WARNING
-
-    def start(self) -> None:
-        """Do it, or say in a sentence why not."""
-        super().start()
-        try:
-            asyncio.run(self._run())
-        except Misuse as error:
-            self._fail(f"{error}\nUsage: {self.usage}", _MISUSED)
-        except (MlsvcServerError, UnusableDatabase) as error:
-            self.log.debug("refused", exc_info=True)
-            self._fail(str(error), _REFUSED)
-        except KeyboardInterrupt:
-            self._fail("Interrupted; nothing was changed.", _INTERRUPTED)
 
     async def work(self, accounts: AccountManager, name: str) -> str:
         """Do what the command is for; returns what to print."""
@@ -75,10 +34,11 @@ class UserCommand(ConfiguredApp):
     def prepare(self) -> None:
         """Ask for what is missing, before the database is opened."""
 
-    async def _run(self) -> None:
+    async def run(self) -> None:
+        """Open the database and do the work."""
         name = self._name()
         self.prepare()
-        database = Database(data_dir=self._data_dir(), parent=self)
+        database = Database(data_dir=self.folder, parent=self)
         await database.start()
         try:
             accounts = AccountManager(database=database, parent=self)
@@ -91,15 +51,6 @@ class UserCommand(ConfiguredApp):
         if len(self.extra_args) != expected:
             raise Misuse("Give one user name." if self.takes_name else "Give no argument.")
         return self.extra_args[0] if self.takes_name else ""
-
-    def _data_dir(self) -> Path:
-        # The server's own setting counts here, too, or the two would look at different folders.
-        configured = self.config.MlsvcApp.get("data_dir", "")
-        return Path(self.mlsvc_data_dir or configured or default_data_dir())
-
-    def _fail(self, message: str, status: int) -> None:
-        print(f"jupyter mlsvc user: {message}", file=sys.stderr)  # noqa: T201
-        self.exit(status)
 
 
 class PasswordCommand(UserCommand):

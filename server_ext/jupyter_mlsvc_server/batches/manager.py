@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import shutil
+import time
 import uuid
 from collections import Counter
 from datetime import UTC, datetime, timedelta
@@ -31,6 +33,7 @@ from jupyter_mlsvc_server.events.record import EventAction, PublishEvent, drop_e
 from jupyter_mlsvc_server.formats.private_files import private_directory
 from jupyter_mlsvc_server.scoring.engine import ScoringEngine
 from jupyter_mlsvc_server.services.manager import ServiceManager
+from jupyter_mlsvc_server.storage.blobs import TRASH
 from jupyter_mlsvc_server.storage.clock import now_text, to_text
 from jupyter_mlsvc_server.storage.database import Database
 from jupyter_mlsvc_server.storage.staging import Staging
@@ -83,6 +86,12 @@ class BatchManager(LoggingConfigurable):
         min=0,
         help="Seconds that a batch is kept after its end. 0 keeps it until it is deleted.",
     ).tag(config=True)
+    trash_seconds = Float(
+        7 * 86400.0,
+        min=0,
+        help="Seconds that the files of a batch which the database does not know are kept in the "
+        "folder batches/trash before they are deleted.",
+    ).tag(config=True)
     sweep_interval = Float(
         600.0,
         min=1,
@@ -122,7 +131,7 @@ class BatchManager(LoggingConfigurable):
         """Resume the batches that were left, and begin to sweep."""
         await asyncio.to_thread(private_directory, self._root)
         await asyncio.to_thread(self._staging.open)
-        await self.sweep()
+        await self.resume()
         self._sweeper = asyncio.create_task(self._sweep_for_ever())
 
     async def stop(self) -> None:
@@ -141,6 +150,12 @@ class BatchManager(LoggingConfigurable):
         """Number of batches that run or wait for their turn here."""
         return len(self._tasks)
 
+    async def resume(self) -> None:
+        """Go on with what another server left."""
+        for record in await self._store.active():
+            if record.id not in self._tasks:
+                await self._adopt(record)
+
     async def sweep(self) -> None:
         """Delete what is kept long enough, and go on with what another server left."""
         if self.keep_seconds:
@@ -148,10 +163,9 @@ class BatchManager(LoggingConfigurable):
             for record in await self._store.finished_before(before):
                 self.log.info("batch %s of %s is kept long enough", record.id, record.owner)
                 await self._remove(record)
-        for record in await self._store.active():
-            if record.id not in self._tasks:
-                await self._adopt(record)
-        await self._remove_strays()
+        await self.resume()
+        await self._put_strays_away()
+        await self._sort_trash()
 
     def spell(self, state: str) -> str:
         """Write a state as ``state_spelling`` says."""
@@ -326,6 +340,7 @@ class BatchManager(LoggingConfigurable):
     async def _adopt(self, record: BatchRecord) -> None:
         """Go on with a batch that no living server runs."""
         folder = self._folder(record.id)
+        await asyncio.to_thread(self._take_back, record.id)
         lock = await asyncio.to_thread(FolderLock.take, folder)
         if lock is not None:
             self.log.info("going on with batch %s", record.id)
@@ -341,18 +356,55 @@ class BatchManager(LoggingConfigurable):
         self._publish_event(record.change(EventAction.DELETED))
         await asyncio.to_thread(shutil.rmtree, self._folder(record.id), ignore_errors=True)
 
-    async def _remove_strays(self) -> None:
-        """Remove the folders that a killed server left between two steps."""
-        for folder in await asyncio.to_thread(lambda: list(self._root.iterdir())):
-            if folder.name in self._tasks or await self._store.find(folder.name) is not None:
+    async def _put_strays_away(self) -> None:
+        """Move folders without a row to the trash: a killed server left them between two steps.
+
+        Or the database is an older one, and they will be wanted yet.
+        """
+        for folder in await asyncio.to_thread(_entries, self._root):
+            if (
+                folder.name == TRASH
+                or folder.name in self._tasks
+                or await self._store.find(folder.name) is not None
+            ):
                 continue
             lock = await asyncio.to_thread(FolderLock.take, folder)
             if lock is None:
                 continue
             # Another server may have made it a batch, and run it, since it was looked up.
             if await self._store.find(folder.name) is None:
-                await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+                await asyncio.to_thread(self._put_away, folder)
             lock.release()
+
+    async def _sort_trash(self) -> None:
+        """Take back what has a row, and delete what has been in the trash for long enough."""
+        for folder in await asyncio.to_thread(_entries, self._root / TRASH):
+            if await self._store.find(folder.name) is not None:
+                await asyncio.to_thread(self._take_back, folder.name)
+            elif await asyncio.to_thread(_age, folder) >= self.trash_seconds:
+                await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+
+    def _put_away(self, folder: Path) -> None:
+        os.utime(folder)
+        folder.rename(private_directory(self._root / TRASH) / folder.name)
+        self.log.info("moved batch %s, which is not in the database, into the trash", folder.name)
+
+    def _take_back(self, batch_id: str) -> None:
+        left, folder = self._root / TRASH / batch_id, self._folder(batch_id)
+        if left.exists() and not folder.exists():
+            left.rename(folder)
+            self.log.info("took batch %s back out of the trash", batch_id)
 
     def _folder(self, batch_id: str) -> Path:
         return self._root / batch_id
+
+
+def _entries(folder: Path) -> list[Path]:
+    with contextlib.suppress(FileNotFoundError):
+        return list(folder.iterdir())
+    return []
+
+
+def _age(folder: Path) -> float:
+    """Seconds since a folder was moved to the trash."""
+    return time.time() - folder.stat().st_mtime

@@ -78,6 +78,11 @@ class Database(LoggingConfigurable):
         """What kind of database it is, such as ``sqlite``."""
         return sa.make_url(self.url).get_backend_name()
 
+    @property
+    def place(self) -> str:
+        """Where it is, without a password."""
+        return self._shown_url()
+
     async def start(self) -> None:
         """Open the database, making it where it is not there yet, and migrate it.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -305,7 +306,7 @@ async def test_batches_are_kept_for_so_long(make_bench: MakeBench) -> None:
         await bench.status(batch_id)
 
 
-async def test_folders_without_a_row_are_swept_unless_somebody_works_on_them(
+async def test_folders_without_a_row_are_put_away_unless_somebody_works_on_them(
     make_bench: MakeBench,
 ) -> None:
     bench = await make_bench(Engine())
@@ -314,8 +315,28 @@ async def test_folders_without_a_row_are_swept_unless_somebody_works_on_them(
     lock = FolderLock.take(bench.folder / "batches" / "becoming")
     assert lock is not None
     await bench.batches.sweep()
-    assert bench.folders() == ["becoming"]
+    trash = bench.folder / "batches" / "trash"
+    assert bench.folders() == ["becoming", "trash"]
+    assert (trash / "stray").is_dir()
+    os.utime(trash / "stray", (0, 0))
+    bench.batches.trash_seconds = 3600
+    await bench.batches.sweep()
+    assert list(trash.iterdir()) == []
     lock.release()
+
+
+async def test_a_batch_whose_row_comes_back_is_taken_out_of_the_trash(
+    make_bench: MakeBench,
+) -> None:
+    bench = await make_bench(Engine())
+    ended = await bench.start(2)
+    await bench.finished(ended)
+    root = bench.folder / "batches"
+    (root / "trash" / "unknown").mkdir(parents=True)
+    (root / ended).rename(root / "trash" / ended)
+    await bench.batches.sweep()
+    assert bench.folders() == sorted([ended, "trash"])
+    assert (await bench.status(ended))["completedItemCount"] == 2
 
 
 async def test_a_batch_without_its_records_fails(make_bench: MakeBench) -> None:
