@@ -22,6 +22,7 @@ STATUS_OF: Final[dict[str, int]] = {
     "NotImplementedException": 501,
     "BackEndBusyException": 503,
     "TimeoutException": 504,
+    "InsufficientStorageException": 507,
 }
 """Status of each ``exceptionType`` that the server sends."""
 

@@ -13,7 +13,9 @@
       UnsupportedMediaType          415
       TooManyRequests               429
       Busy                          503
+        MachineFault                503
       DeadlinePassed                504
+      InsufficientStorage           507
 
 Managers raise them and know no HTTP; one place in ``api`` writes them. A noun's own errors
 (``SnapshotNotFound``) live with the noun.
@@ -208,7 +210,20 @@ class NotServing(Busy):
         )
 
 
+class MachineFault(Busy):
+    """The machine, or the database, does not do its part at the moment; nobody's request is wrong.
+
+    ``storage.machine_faults`` says which error of the system is which of these.
+    """
+
+
 class DeadlinePassed(MlsvcServerError):
     """The work took longer than it may and was stopped."""
 
     status = 504
+
+
+class InsufficientStorage(MlsvcServerError):
+    """The server has no room for what is to be stored."""
+
+    status = 507

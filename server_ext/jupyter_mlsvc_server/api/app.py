@@ -21,6 +21,7 @@ from jupyter_mlsvc_server.api.responses import CORS_HEADERS, HEADERS, REQUEST_ID
 from jupyter_mlsvc_server.api.routing import Match, Operation, Router, Routes
 from jupyter_mlsvc_server.errors import BadRequest, MlsvcServerError, NotFound
 from jupyter_mlsvc_server.monitoring.answered import CLIENT_LEFT, AnsweredRequest, Observer
+from jupyter_mlsvc_server.storage.machine_faults import machine_fault
 
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "DELETE", "PATCH", "PUT", "OPTIONS"})
 
@@ -145,7 +146,7 @@ class ApiApp:
             error = BadRequest(str(error))
         if not isinstance(error, MlsvcServerError):
             _log.error("%s %s failed (request %s)", *where, request.id, exc_info=error)
-            error = _Fault("")
+            error = machine_fault(error) or _Fault("")
         else:
             level = logging.WARNING if error.status >= 500 else logging.INFO
             _log.log(level, "%s %s: %s (request %s)", *where, error, request.id)

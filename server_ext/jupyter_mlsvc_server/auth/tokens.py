@@ -27,9 +27,11 @@ from jupyter_mlsvc_server.auth.errors import (
 from jupyter_mlsvc_server.auth.keys import signing_key
 from jupyter_mlsvc_server.auth.principal import Principal
 from jupyter_mlsvc_server.auth.store import RefreshKey, RefreshOutcome, TokenStore
+from jupyter_mlsvc_server.errors import MachineFault
 from jupyter_mlsvc_server.formats.host import ISSUER, LOCAL_PREFIX
 from jupyter_mlsvc_server.storage.clock import Clock
 from jupyter_mlsvc_server.storage.database import Database
+from jupyter_mlsvc_server.storage.machine_faults import DatabaseUnavailable
 
 _ALGORITHM: Final = "HS512"
 _CLAIMS: Final = ["iss", "sub", "jti", "iat", "exp"]
@@ -37,6 +39,10 @@ _MAX_CLOCK_STEP: Final = 60
 """Seconds by which a clock may have been set back since a token was issued."""
 _MAX_LENGTH: Final = 4096  # characters; ours have some 330
 _REMEMBERED: Final = 10_000
+_PATIENCE: Final = 3.0
+"""Seconds that somebody waits for the database to say whether a token which was good still is."""
+_ASK_AGAIN_SECONDS: Final = 1.0
+"""Seconds between two questions while the database does not answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +56,8 @@ class _Known:
     """Until when it may be trusted without a look at the database, by the monotonic clock."""
     look_again_at: float
     """From when on it is looked up again where it is in use, by the monotonic clock."""
+    trusted_until: float
+    """Until when it may be trusted while the database does not answer, by the monotonic clock."""
 
 
 class TokenManager(LoggingConfigurable):
@@ -57,6 +65,9 @@ class TokenManager(LoggingConfigurable):
 
     An access token is signed and short-lived; its refresh token, of which only a digest is kept,
     is traded for the next pair. Who has neither gets no further than ``/login``.
+
+    While the database does not answer, an access token that was good is taken for good, for
+    ``outage_seconds`` at most.
 
     Parameters
     ----------
@@ -88,6 +99,13 @@ class TokenManager(LoggingConfigurable):
         "where other processes revoke tokens and remove users. 0 looks each time.",
     ).tag(config=True)
 
+    outage_seconds = Float(
+        60.0,
+        min=0,
+        help="Seconds that a verified access token is trusted while the database does not answer, "
+        "so that calls go on. 0 trusts none.",
+    ).tag(config=True)
+
     def __init__(
         self,
         *,
@@ -108,6 +126,8 @@ class TokenManager(LoggingConfigurable):
         self._known: OrderedDict[str, _Known] = OrderedDict()
         self._looking: dict[str, asyncio.Task[Principal]] = {}
         self._revocations = 0
+        self._is_outage = False
+        self._look_again_after = 0.0
         self._local: dict[bytes, Principal] = {}
         accounts.on_revoked(self._forget)
 
@@ -210,12 +230,32 @@ class TokenManager(LoggingConfigurable):
         """
         if access_token.startswith(LOCAL_PREFIX):
             return self._local_principal(access_token)
-        return self.recall(access_token) or await self._look_up(access_token)
+        return self.recall(access_token) or await self._look_up_or_trust(access_token)
+
+    async def _look_up_or_trust(self, access_token: str) -> Principal:
+        """Look a token up; one that was good stays so while the database does not answer."""
+        known = self._known.get(access_token)
+        if known is None or not self._may_be_trusted(known):
+            return await self._look_up(access_token)
+        try:
+            async with asyncio.timeout(_PATIENCE):
+                return await self._look_up(access_token)
+        except (TimeoutError, MachineFault) as error:
+            # Somebody may have revoked it meanwhile.
+            if self._known.get(access_token) is not known:
+                raise DatabaseUnavailable from error
+            self._note_outage()
+            return known.principal
+
+    def _may_be_trusted(self, known: _Known) -> bool:
+        is_expired = known.expires_on <= self._wall_clock()
+        return not is_expired and self._monotonic_clock() < known.trusted_until
 
     async def _look_up(self, access_token: str) -> Principal:
         claims = self._claims(access_token)
         revocations = self._revocations
         principal = await self._store.find_principal(claims["jti"], claims["sub"])
+        self._note_answer()
         if principal is None:
             raise InvalidAccessToken
         # What was read before a revocation must not be remembered after it.
@@ -234,11 +274,18 @@ class TokenManager(LoggingConfigurable):
             is_local = access_token.startswith(LOCAL_PREFIX)
             return self._local.get(_digest(access_token)) if is_local else None
         now = self._monotonic_clock()
-        if known.fresh_until <= now or known.expires_on <= self._wall_clock():
+        if known.expires_on <= self._wall_clock():
             return None
-        if known.look_again_at <= now:
+        if known.fresh_until <= now and not self._is_trusted_meanwhile(access_token, known, now):
+            return None
+        if known.look_again_at <= now and self._look_again_after <= now:
             self._look_again(access_token)
         return known.principal
+
+    def _is_trusted_meanwhile(self, access_token: str, known: _Known, now: float) -> bool:
+        """Whether the database is yet to say that a token is still good."""
+        is_asked = self._is_outage or access_token in self._looking
+        return is_asked and now < known.trusted_until
 
     def _look_again(self, access_token: str) -> None:
         if access_token in self._looking:
@@ -246,12 +293,30 @@ class TokenManager(LoggingConfigurable):
 
         def looked(task: asyncio.Task[Principal]) -> None:
             del self._looking[access_token]
-            if not task.cancelled() and isinstance(task.exception(), InvalidAccessToken):
+            error = None if task.cancelled() else task.exception()
+            if isinstance(error, InvalidAccessToken):
                 self._known.pop(access_token, None)
+            elif isinstance(error, MachineFault):
+                self._note_outage()
 
         task = asyncio.create_task(self._look_up(access_token))
         self._looking[access_token] = task
         task.add_done_callback(looked)
+
+    def _note_outage(self) -> None:
+        self._look_again_after = self._monotonic_clock() + _ASK_AGAIN_SECONDS
+        if not self._is_outage:
+            self._is_outage = True
+            self.log.warning(
+                "the database does not answer: access tokens that were good are trusted for %g s",
+                self.outage_seconds,
+            )
+
+    def _note_answer(self) -> None:
+        if self._is_outage:
+            self._is_outage = False
+            self._look_again_after = 0.0
+            self.log.info("the database answers again: access tokens are looked up there")
 
     def local_token(self, principal: Principal) -> str:
         """Make a token that is valid until the server stops, for kernels that Jupyter starts."""
@@ -315,7 +380,13 @@ class TokenManager(LoggingConfigurable):
 
     def _remember(self, token: str, principal: Principal, expires_on: float) -> None:
         now, seconds = self._monotonic_clock(), self.cache_seconds
-        self._known[token] = _Known(principal, expires_on, now + seconds, now + seconds * 3 / 4)
+        self._known[token] = _Known(
+            principal,
+            expires_on,
+            fresh_until=now + seconds,
+            look_again_at=now + seconds * 3 / 4,
+            trusted_until=now + self.outage_seconds,
+        )
         self._known.move_to_end(token)
         if len(self._known) > _REMEMBERED:
             self._known.popitem(last=False)

@@ -96,7 +96,7 @@ class StatusReporter(LoggingConfigurable):
     async def _database_status(self) -> StatusResponse:
         details = {"type": self._database.kind, "name": "main"}
         try:
-            await self._database.run(
+            await self._database.read(
                 lambda connection: connection.exec_driver_sql("SELECT 1").all()
             )
         except Exception:

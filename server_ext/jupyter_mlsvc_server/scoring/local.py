@@ -35,6 +35,7 @@ from jupyter_mlsvc_server.scoring.statistics import (
 )
 from jupyter_mlsvc_server.scoring.template import Template
 from jupyter_mlsvc_server.scoring.trial import TrialOutcome
+from jupyter_mlsvc_server.storage.machine_faults import machine_fault
 
 _ATTEMPTS: Final = 3
 """Pools that a request may find gone before it is given up."""
@@ -274,9 +275,9 @@ class LocalEngine(ScoringSettings):
             if error.status >= 500:
                 self._timings_of(key).add_failure()
             raise
-        except Exception:
+        except Exception as error:
             self.log.exception("service %s can't be started", key)
-            raise MlsvcServerError("") from None
+            raise machine_fault(error) or MlsvcServerError("") from None
 
     def _submit_again(self, request: PendingRequest) -> None:
         """Take back a request that a pool could not answer."""

@@ -7,7 +7,7 @@ import uuid
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from typing import Any
+from typing import Any, Final
 from weakref import WeakValueDictionary
 
 import msgspec
@@ -21,6 +21,7 @@ from jupyter_mlsvc.wire.names import version as checked_version
 from jupyter_mlsvc.wire.suggestions import MAX_NAMES
 from jupyter_mlsvc_server.auth.policy import Action, may, require
 from jupyter_mlsvc_server.auth.principal import Principal
+from jupyter_mlsvc_server.errors import MlsvcServerError
 from jupyter_mlsvc_server.events.record import EventAction, PublishEvent, drop_event
 from jupyter_mlsvc_server.formats.realtime import RUNTIME
 from jupyter_mlsvc_server.formats.service_spec import ServiceSpec
@@ -54,6 +55,9 @@ from jupyter_mlsvc_server.services.store import ServiceStore
 from jupyter_mlsvc_server.snapshots.errors import SnapshotNotFound
 from jupyter_mlsvc_server.snapshots.manager import SnapshotManager
 from jupyter_mlsvc_server.storage.clock import now_text
+
+_STORE_AGAIN_SECONDS: Final = 5.0
+"""Seconds until the first answer of a version is stored again where that failed."""
 
 
 class ServiceManager(LoggingConfigurable):
@@ -266,9 +270,20 @@ class ServiceManager(LoggingConfigurable):
         key = _key(name, version)
         if key not in self._answered:
             self._answered.add(key)
-            task = asyncio.create_task(self._store.note_answered(key, now_text()))
+            task = asyncio.create_task(self._store_answered(key, now_text()))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
+
+    async def _store_answered(self, key: ServiceKey, at: str) -> None:
+        while True:
+            try:
+                await self._store.note_answered(key, at)
+            except MlsvcServerError as error:
+                # Until it is written down, this process knows.
+                self.log.warning("the first answer of %s/%s is not stored yet: %s", *key, error)
+                await asyncio.sleep(_STORE_AGAIN_SECONDS)
+            else:
+                return
 
     @asynccontextmanager
     async def changing(self, name: str, version: str) -> AsyncIterator[ServiceRecord]:

@@ -1,4 +1,8 @@
-"""The database: SQLite in the data folder, or any that SQLAlchemy knows by its URL."""
+"""The database: SQLite in the data folder, or any that SQLAlchemy knows by its URL.
+
+Changes and reads have threads of their own, so that a change which waits, or a slow disk, keeps no
+read waiting. SQLite lets one change happen at a time; there, changes have one thread.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +10,11 @@ import asyncio
 import sqlite3
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.exc import SQLAlchemyError
@@ -18,11 +22,17 @@ from traitlets import Float, Unicode, default
 from traitlets.config import LoggingConfigurable
 
 from jupyter_mlsvc_server.formats.private_files import private_directory
+from jupyter_mlsvc_server.storage.machine_faults import DatabaseBusy, machine_fault
 from jupyter_mlsvc_server.storage.paths import FolderPath, default_data_dir
 
 T = TypeVar("T")
 
-_THREADS: Final = 4
+_READERS: Final = 4
+_WRITERS: Final = 4  # where the database lets several changes happen at a time
+_TURN_SECONDS: Final = 5.0
+"""Seconds more than ``lock_timeout`` that a transaction waits for a thread: the one before it gives
+up first."""
+_CONNECT_SECONDS: Final = 10
 _MIGRATIONS: Final = Path(__file__).parent / "migrations"
 _MIGRATION_LOCK: Final = 0x6D6C737663  # PostgreSQL's advisory locks are numbers; this one is ours
 
@@ -56,13 +66,16 @@ class Database(LoggingConfigurable):
         help="SQLAlchemy URL of the database. Default: the SQLite file mlsvc.db in data_dir."
     ).tag(config=True)
     lock_timeout = Float(
-        30.0, min=0, help="Seconds that a transaction waits for another process's to end."
+        30.0,
+        min=0,
+        help="Seconds that a change waits for others, of this process or another one, to end; "
+        "then it is refused with 503.",
     ).tag(config=True)
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self._engine: sa.Engine | None = None
-        self._threads: ThreadPoolExecutor | None = None
+        self._lanes: _Lanes | None = None
 
     @default("data_dir")
     def _default_data_dir(self) -> Path:
@@ -91,11 +104,14 @@ class Database(LoggingConfigurable):
         UnusableDatabase
             It can't be reached, is damaged, or a newer version of the server wrote it.
         """
-        if self._threads is not None:
+        if self._lanes is not None:
             return
-        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="mlsvc-database")
+        self._lanes = _Lanes(
+            readers=_Lane("readers", _READERS),
+            writers=_Lane("writers", 1 if self.kind == "sqlite" else _WRITERS),
+        )
         try:
-            self._engine = await self._in_thread(self._open)
+            self._engine = await self._lanes.writers.run(self._open)
         except (sqlite3.Error, SQLAlchemyError, OSError) as error:
             await self.stop()
             cause = getattr(error, "orig", None) or error
@@ -106,10 +122,10 @@ class Database(LoggingConfigurable):
 
     async def stop(self) -> None:
         """Let running transactions end and close all connections; may be called twice."""
-        threads, self._threads = self._threads, None
+        lanes, self._lanes = self._lanes, None
         engine, self._engine = self._engine, None
-        if threads is not None:
-            await asyncio.to_thread(threads.shutdown)
+        if lanes is not None:
+            await asyncio.to_thread(lanes.close)
         if engine is not None:
             await asyncio.to_thread(engine.dispose)
 
@@ -118,31 +134,47 @@ class Database(LoggingConfigurable):
 
         The transaction may write: on SQLite it is the only one of its kind at a time, so what it
         reads stays true until it writes.
+
+        Raises
+        ------
+        DatabaseBusy
+            Other changes have kept the database for too long.
+        MlsvcServerError
+            The machine or the database does not do its part; see ``machine_faults``.
         """
-        engine = self._opened()
-        return await self._in_thread(partial(_transact, engine, work))
+        engine, lanes = self._opened()
+        change = partial(_change, engine, work, time.monotonic() + self.lock_timeout)
+        return await lanes.writers.run(change, self.lock_timeout + _TURN_SECONDS)
 
     async def read(self, work: Callable[[sa.Connection], T]) -> T:
-        """Run work that only reads; it waits for nobody."""
-        engine = self._opened().execution_options(mlsvc_read_only=True)
-        return await self._in_thread(partial(_transact, engine, work))
+        """Run work that only reads; it waits for no change.
 
-    def _opened(self) -> sa.Engine:
-        if self._engine is None:
+        Raises
+        ------
+        MlsvcServerError
+            As for :meth:`run`.
+        """
+        engine, lanes = self._opened()
+        engine = engine.execution_options(mlsvc_read_only=True)
+        reading = partial(_transact, engine, work)
+        return await lanes.readers.run(reading, self.lock_timeout + _TURN_SECONDS)
+
+    @property
+    def waiting_seconds(self) -> float:
+        """Seconds for which the change that has waited longest, or runs, has done so."""
+        return 0.0 if self._lanes is None else self._lanes.writers.waiting_seconds
+
+    def _opened(self) -> tuple[sa.Engine, _Lanes]:
+        if self._engine is None or self._lanes is None:
             raise RuntimeError("The database is not open: call start() first.")
-        return self._engine
-
-    async def _in_thread(self, work: Callable[[], T]) -> T:
-        if self._threads is None:
-            raise RuntimeError("The database is closed.")
-        return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+        return self._engine, self._lanes
 
     # --- opening, in a thread ----------------------------------------------------------------
 
     def _open(self) -> sa.Engine:
         private_directory(self.data_dir)
         url = sa.make_url(self.url)
-        engine = self._sqlite(url) if url.get_backend_name() == "sqlite" else sa.create_engine(url)
+        engine = self._sqlite(url) if url.get_backend_name() == "sqlite" else _of_server(url)
         try:
             self._migrate(engine)
         except BaseException:
@@ -200,9 +232,91 @@ class Database(LoggingConfigurable):
         return url.render_as_string(hide_password=True)
 
 
+class _Lane:
+    """Threads for one kind of transaction.
+
+    Parameters
+    ----------
+    name
+        Of the threads.
+    threads
+        How many there are.
+    """
+
+    def __init__(self, name: str, threads: int) -> None:
+        self._threads = ThreadPoolExecutor(threads, thread_name_prefix=f"mlsvc-database-{name}")
+        self._asked_at: dict[Future[Any], float] = {}
+
+    @property
+    def waiting_seconds(self) -> float:
+        """Seconds since the oldest work that has not ended was asked for."""
+        oldest = min(list(self._asked_at.values()), default=None)
+        return 0.0 if oldest is None else time.monotonic() - oldest
+
+    async def run(self, work: Callable[[], T], limit: float | None = None) -> T:
+        """Run work in a thread; where none is free within the limit, in seconds, give it up.
+
+        Raises
+        ------
+        DatabaseBusy
+            It was not begun.
+        """
+        running = self._threads.submit(work)
+        self._asked_at[running] = time.monotonic()
+        running.add_done_callback(self._asked_at.pop)
+        future = asyncio.wrap_future(running)
+        try:
+            await asyncio.wait({future}, timeout=limit)
+            if not future.done() and running.cancel():
+                raise DatabaseBusy
+            return await future
+        except asyncio.CancelledError:
+            future.cancel()
+            raise
+
+    def close(self) -> None:
+        """Let all work end."""
+        self._threads.shutdown()
+
+
+class _Lanes(NamedTuple):
+    """Threads of both kinds of transaction."""
+
+    readers: _Lane
+    writers: _Lane
+
+    def close(self) -> None:
+        for lane in self:
+            lane.close()
+
+
+def _of_server(url: sa.URL) -> sa.Engine:
+    """Make the engine of a database with a server of its own."""
+    options: dict[str, Any] = {}
+    if url.get_driver_name() in {"psycopg", "psycopg2"}:
+        options = {"connect_timeout": _CONNECT_SECONDS}
+    engine = sa.create_engine(
+        url, pool_pre_ping=True, pool_size=_READERS + _WRITERS, connect_args=options
+    )
+    if url.get_backend_name() == "postgresql":
+        sa.event.listen(engine, "begin", _begin_postgresql)
+    return engine
+
+
+def _change(engine: sa.Engine, work: Callable[[sa.Connection], T], deadline: float) -> T:
+    seconds = max(deadline - time.monotonic(), 0.0)
+    return _transact(engine.execution_options(mlsvc_wait_seconds=seconds), work)
+
+
 def _transact(engine: sa.Engine, work: Callable[[sa.Connection], T]) -> T:
-    with engine.begin() as connection:
-        return work(connection)
+    try:
+        with engine.begin() as connection:
+            return work(connection)
+    except (sqlite3.Error, SQLAlchemyError, OSError, MemoryError) as error:
+        fault = machine_fault(error)
+        if fault is None:
+            raise
+        raise fault from error
 
 
 def _prepare_sqlite(connection: Any, _record: object) -> None:
@@ -215,7 +329,21 @@ def _prepare_sqlite(connection: Any, _record: object) -> None:
 
 
 def _begin_sqlite(connection: sa.Connection) -> None:
+    options = connection.get_execution_options()
+    if options.get("mlsvc_read_only", False):
+        connection.exec_driver_sql("BEGIN")
+        return
+    seconds = options.get("mlsvc_wait_seconds")
+    if seconds is not None:
+        connection.exec_driver_sql(f"PRAGMA busy_timeout = {int(seconds * 1000)}")
     # A transaction that reads and then writes fails at once, without waiting, when another one
     # wrote in between; taking the lock first makes it wait instead.
-    reads = connection.get_execution_options().get("mlsvc_read_only", False)
-    connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
+    connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+def _begin_postgresql(connection: sa.Connection) -> None:
+    seconds = connection.get_execution_options().get("mlsvc_wait_seconds")
+    if seconds is not None:
+        # To PostgreSQL, 0 is no limit.
+        limit = max(int(seconds * 1000), 1)
+        connection.exec_driver_sql(f"SET LOCAL lock_timeout = {limit}")

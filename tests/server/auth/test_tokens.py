@@ -25,6 +25,7 @@ from jupyter_mlsvc_server.auth.principal import Principal, Role
 from jupyter_mlsvc_server.auth.tokens import TokenManager
 from jupyter_mlsvc_server.formats.host import looks_like_ours
 from jupyter_mlsvc_server.storage.database import Database
+from jupyter_mlsvc_server.storage.machine_faults import DatabaseUnavailable
 from jupyter_mlsvc_server.storage.schema import tokens as token_table
 from jupyter_mlsvc_server.storage.schema import users
 from tests.clocks import ManualClock
@@ -440,6 +441,97 @@ async def test_a_token_in_use_that_another_process_revoked_is_soon_unknown(
         while cached.recall(pair.access_token) is not None:  # noqa: ASYNC110  # nobody tells
             await asyncio.sleep(0.01)
     with pytest.raises(InvalidAccessToken):
+        await cached.principal_of(pair.access_token)
+
+
+# --- while the database does not answer ------------------------------------------------------
+
+
+class Outage:
+    """Has the database answer no more, at once or not at all, until it is told to."""
+
+    def __init__(self, database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._read = database.read
+        self.fails = self.hangs = False
+        self.asked = 0
+        monkeypatch.setattr(database, "read", self._answer)
+
+    async def _answer(self, work: Callable[[sa.Connection], object]) -> object:
+        self.asked += 1
+        if self.hangs:
+            await asyncio.Event().wait()
+        if self.fails:
+            raise DatabaseUnavailable
+        return await self._read(work)
+
+
+@pytest.fixture
+def outage(database: Database, monkeypatch: pytest.MonkeyPatch) -> Outage:
+    return Outage(database, monkeypatch)
+
+
+async def test_a_good_token_stays_good_for_a_minute_while_the_database_does_not_answer(
+    database: Database,
+    accounts: AccountManager,
+    outage: Outage,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO)
+    clock = ManualClock()
+    cached = await another(database, accounts, cache_seconds=2.0, monotonic_clock=clock)
+    token, other = [(await cached.login("ann", PASSWORD)).access_token for _ in range(2)]
+    await cached.principal_of(token)
+    outage.fails = True
+    for _ in range(5):
+        clock.advance(10)
+        assert await cached.principal_of(token) == ANN
+        assert cached.recall(token) == ANN
+    said = [record for record in caplog.records if "does not answer" in record.getMessage()]
+    assert len(said) == 1
+    with pytest.raises(DatabaseUnavailable):  # it is not known to be good
+        await cached.principal_of(other)
+    clock.advance(10)
+    assert cached.recall(token) is None
+    with pytest.raises(DatabaseUnavailable):
+        await cached.principal_of(token)
+    outage.fails = False
+    assert await cached.principal_of(token) == ANN
+    assert "answers again" in caplog.text
+
+
+async def test_nobody_waits_for_a_database_that_hangs_where_a_token_is_in_use(
+    database: Database, accounts: AccountManager, outage: Outage
+) -> None:
+    clock = ManualClock()
+    cached = await another(database, accounts, cache_seconds=2.0, monotonic_clock=clock)
+    token = (await cached.login("ann", PASSWORD)).access_token
+    await cached.principal_of(token)
+    outage.hangs = True
+    before = outage.asked
+    clock.advance(1.6)
+    for _ in range(58):
+        assert cached.recall(token) == ANN
+        await asyncio.sleep(0)
+        clock.advance(1)
+    assert outage.asked == before + 1
+    clock.advance(1)
+    assert cached.recall(token) is None
+    await cached.stop()
+
+
+async def test_a_token_that_is_revoked_here_is_not_trusted_while_the_database_does_not_answer(
+    database: Database, accounts: AccountManager, outage: Outage
+) -> None:
+    clock = ManualClock()
+    cached = await another(database, accounts, cache_seconds=2.0, monotonic_clock=clock)
+    pair = await cached.login("ann", PASSWORD)
+    await cached.principal_of(pair.access_token)
+    outage.fails = True
+    clock.advance(3)
+    await cached.principal_of(pair.access_token)
+    await cached.revoke(pair.refresh_token)
+    assert cached.recall(pair.access_token) is None
+    with pytest.raises(DatabaseUnavailable):
         await cached.principal_of(pair.access_token)
 
 

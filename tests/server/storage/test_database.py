@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sqlite3
 import stat
 import subprocess
 import sys
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +20,10 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from traitlets.config import Config
 
+from jupyter_mlsvc_server.storage import database as database_module
 from jupyter_mlsvc_server.storage.clock import now_text
 from jupyter_mlsvc_server.storage.database import Database, UnknownSchema, UnusableDatabase
+from jupyter_mlsvc_server.storage.machine_faults import DatabaseBusy, DatabaseUnavailable
 from jupyter_mlsvc_server.storage.schema import contents, metadata, services, snapshots
 
 _OPEN = """
@@ -245,7 +249,7 @@ async def test_lock_timeout_ends_the_wait_for_another_process(
     holder = asyncio.create_task(database.run(hold))
     try:
         await asyncio.to_thread(holds.wait, 20)
-        with pytest.raises(sa.exc.OperationalError, match="database is locked"):
+        with pytest.raises(DatabaseBusy, match="busy with another change"):
             await impatient.run(add_service("second"))
         assert not holder.done()
     finally:
@@ -254,6 +258,75 @@ async def test_lock_timeout_ends_the_wait_for_another_process(
     await impatient.run(add_service("second"))
     assert await names(impatient) == ["first", "second"]
     await impatient.stop()
+
+
+@pytest.fixture
+def locked(database: Database) -> Iterator[None]:
+    """Hold the write lock as another process would."""
+    with closing(sqlite3.connect(database.data_dir / "mlsvc.db", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        yield
+
+
+async def test_changes_that_wait_for_another_process_keep_no_read_waiting(
+    database: Database, locked: None
+) -> None:
+    changes = [asyncio.create_task(database.run(add_service(f"s{n}"))) for n in range(8)]
+    async with asyncio.timeout(30):
+        for _ in range(20):
+            assert await names(database) == []
+    assert not any(change.done() for change in changes)
+    assert database.waiting_seconds > 0
+    for change in changes:
+        change.cancel()
+    await asyncio.gather(*changes, return_exceptions=True)
+    # What was not begun never is.
+    database.lock_timeout = 0
+
+
+async def test_changes_that_wait_together_are_given_up_together(
+    database: Database, locked: None
+) -> None:
+    database.lock_timeout = 0.3
+    changes = [database.run(add_service(f"s{n}")) for n in range(200)]
+    async with asyncio.timeout(30):  # one after the other would take a minute
+        ends = await asyncio.gather(*changes, return_exceptions=True)
+    assert {type(end) for end in ends} == {DatabaseBusy}
+    assert {end.headers["Retry-After"] for end in ends if isinstance(end, DatabaseBusy)} == {"5"}
+
+
+async def test_a_change_behind_one_that_hangs_is_given_up(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database_module, "_TURN_SECONDS", 0.1)
+    database.lock_timeout = 0.1
+    begun, may_end = threading.Event(), threading.Event()
+
+    def hang(connection: sa.Connection) -> None:
+        begun.set()
+        may_end.wait(60)
+
+    hanging = asyncio.create_task(database.run(hang))
+    await asyncio.to_thread(begun.wait, 30)
+    with pytest.raises(DatabaseBusy):
+        await database.run(add_service("late"))
+    may_end.set()
+    await hanging
+    database.lock_timeout = 30
+    await database.run(add_service("later"))
+    assert await names(database) == ["later"]
+
+
+async def test_a_database_that_does_not_answer_is_no_fault_of_the_work(
+    database: Database,
+) -> None:
+    def lose(connection: sa.Connection) -> None:
+        raise sa.exc.OperationalError("SELECT 1", {}, ConnectionError("/a/path refused"))
+
+    for ask in (database.run, database.read):
+        with pytest.raises(DatabaseUnavailable) as caught:
+            await ask(lose)
+        assert "path" not in str(caught.value)
 
 
 async def test_url_says_where_the_database_is(tmp_path: Path) -> None:
