@@ -499,6 +499,21 @@ async def test_a_good_token_stays_good_for_a_minute_while_the_database_does_not_
     assert "answers again" in caplog.text
 
 
+async def test_no_token_is_trusted_unseen_where_the_settings_say_so(
+    database: Database, accounts: AccountManager, outage: Outage
+) -> None:
+    clock = ManualClock()
+    strict = await another(
+        database, accounts, cache_seconds=2.0, outage_seconds=0.0, monotonic_clock=clock
+    )
+    token = (await strict.login("ann", PASSWORD)).access_token
+    await strict.principal_of(token)
+    outage.fails = True
+    clock.advance(2)
+    with pytest.raises(DatabaseUnavailable):
+        await strict.principal_of(token)
+
+
 async def test_nobody_waits_for_a_database_that_hangs_where_a_token_is_in_use(
     database: Database, accounts: AccountManager, outage: Outage
 ) -> None:
