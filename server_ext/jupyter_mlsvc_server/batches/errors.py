@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from jupyter_mlsvc_server.errors import Advice, BadRequest, NotFound, PayloadTooLarge
+from jupyter_mlsvc_server.errors import (
+    Advice,
+    BadRequest,
+    MlsvcServerError,
+    NotFound,
+    PayloadTooLarge,
+)
 
 
 class BatchNotFound(NotFound):
@@ -27,6 +33,18 @@ class RecordNotFound(NotFound):
         super().__init__(
             f"Record {index!r} has no result. The batch has {total:,} records, counted from 0; "
             "those that are not finished have none yet."
+        )
+
+
+class BatchDamaged(MlsvcServerError):
+    """What is stored of a batch is not what it was."""
+
+    code = "ContentDamaged"
+
+    def __init__(self, batch_id: str, what: str) -> None:
+        super().__init__(
+            f"{what} of batch {batch_id} is damaged, or its file is missing.",
+            advice=Advice("Start a batch with these records again."),
         )
 
 

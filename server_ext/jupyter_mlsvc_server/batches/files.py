@@ -1,17 +1,19 @@
 """The records and results of a batch on disk.
 
-A folder has four files. ``records`` holds the records' JSON one after the other and
-``records.offsets`` where each begins (and the last ends), as 64-bit numbers. ``results`` holds the
-results' JSON in the order in which they came, and ``results.index`` an entry a record: where its
-result is, how long, whether it is a failure, and a checksum. An entry that is zero, or whose
-checksum does not fit, stands for no result. So results need no flushing one by one: what a crash
-took is found missing, and made again.
+A folder has five files. ``records`` holds the records' JSON one after the other,
+``records.offsets`` where each begins (and the last ends), as 64-bit numbers, and
+``records.checksums`` their CRC-32. ``results`` holds the results' JSON in the order in which they
+came, and ``results.index`` an entry a record: where its result is, how long, whether it is a
+failure, and a checksum. An entry that is zero stands for no result. One whose checksum does not
+fit does so, too, while the batch has not ended. So results need no flushing one by one: what a
+crash took is found missing, and made again. In a batch that has ended, it is damaged.
 
 All functions block and are meant for a thread.
 """
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import struct
@@ -30,11 +32,13 @@ from jupyter_mlsvc_server.batches.record import Progress
 
 RECORDS: Final = "records"
 OFFSETS: Final = "records.offsets"
+CHECKSUMS: Final = "records.checksums"
 RESULTS: Final = "results"
 INDEX: Final = "results.index"
 LOCK: Final = "lock"
 
 _OFFSET: Final = struct.Struct("<Q")
+_CHECKSUM: Final = struct.Struct("<I")
 _ENTRY: Final = struct.Struct("<QII")
 _FAILED: Final = 1 << 31
 _MAX_LENGTH: Final = _FAILED - 1
@@ -100,28 +104,40 @@ class Records:
     def __init__(self, folder: Path) -> None:
         self._data = os.open(folder / RECORDS, os.O_RDONLY | os.O_CLOEXEC)
         self._offsets = os.open(folder / OFFSETS, os.O_RDONLY | os.O_CLOEXEC)
+        self._checksums: int | None = None
+        with contextlib.suppress(FileNotFoundError):  # of a batch from before there were any
+            self._checksums = os.open(folder / CHECKSUMS, os.O_RDONLY | os.O_CLOEXEC)
+        self._size = os.fstat(self._data).st_size
         # A thread that reads for somebody who was cancelled ends before the files are closed.
         self._lock = threading.Lock()
         self._is_closed = False
 
-    def read(self, wanted: Sequence[int]) -> list[tuple[int, bytes]]:
-        """Read as many of the wanted records as make a block, at least one."""
-        found: list[tuple[int, bytes]] = []
+    def read(self, wanted: Sequence[int]) -> list[tuple[int, bytes | None]]:
+        """Read as many of the wanted records as make a block, at least one.
+
+        Returns
+        -------
+        list
+            Numbers and bodies; None for a record that is not what was written.
+        """
+        found: list[tuple[int, bytes | None]] = []
         size = 0
         with self._lock:
             if self._is_closed:
                 return found
             for first, count in _runs(wanted):
                 places = self._places(first, count)
+                if not self._is_sound(places):
+                    alone = [self._alone(*each) for each in pairwise(places)]
+                    found.extend(self._checked(first, alone))
+                    break
                 # As many as make the block whole, one at least.
                 taken = bisect_left(places, places[0] + _BLOCK_BYTES - size, 1, count)
                 data = memoryview(_read(self._data, places[taken] - places[0], places[0]))
                 size += len(data)
                 ends = [place - places[0] for place in places[: taken + 1]]
-                found.extend(
-                    (first + i, bytes(data[start:end]))
-                    for i, (start, end) in enumerate(pairwise(ends))
-                )
+                bodies = [bytes(data[start:end]) for start, end in pairwise(ends)]
+                found.extend(self._checked(first, bodies))
                 if size >= _BLOCK_BYTES:
                     break
         return found
@@ -129,14 +145,37 @@ class Records:
     def _places(self, first: int, count: int) -> tuple[int, ...]:
         """Where so many records begin, and where the last one ends."""
         size = (count + 1) * _OFFSET.size
-        return struct.unpack(f"<{count + 1}Q", _read(self._offsets, size, first * _OFFSET.size))
+        data = _read(self._offsets, size, first * _OFFSET.size)
+        # What was cut off is nowhere.
+        return struct.unpack(f"<{count + 1}Q", data.ljust(size, b"\xff"))
+
+    def _is_sound(self, places: Sequence[int]) -> bool:
+        return places[-1] <= self._size and all(start <= end for start, end in pairwise(places))
+
+    def _alone(self, start: int, end: int) -> bytes | None:
+        """Read a record among others whose places are damaged."""
+        return _read(self._data, end - start, start) if start <= end <= self._size else None
+
+    def _checked(
+        self, first: int, bodies: Sequence[bytes | None]
+    ) -> Iterator[tuple[int, bytes | None]]:
+        """Compare records with their checksums, and leave out the bodies that do not fit."""
+        sums: Sequence[int] | None = None
+        if self._checksums is not None:
+            size = len(bodies) * _CHECKSUM.size
+            data = _read(self._checksums, size, first * _CHECKSUM.size)
+            sums = struct.unpack(f"<{len(bodies)}I", data.ljust(size, b"\0"))
+        for index, body in enumerate(bodies):
+            is_whole = body is not None and (sums is None or zlib.crc32(body) == sums[index])
+            yield first + index, body if is_whole else None
 
     def close(self) -> None:
         """Close the files."""
         with self._lock:
             self._is_closed = True
-            os.close(self._data)
-            os.close(self._offsets)
+            for descriptor in (self._data, self._offsets, self._checksums):
+                if descriptor is not None:
+                    os.close(descriptor)
 
 
 class Results:
@@ -163,7 +202,7 @@ class Results:
             if not self._end:
                 return range(total), Progress()
             for index, found in enumerate(_bodies(self._data, self._index, 0, total)):
-                if found is None:
+                if found is None or not found.body:
                     missing.append(index)
                 else:
                     failed += found.is_failure
@@ -207,6 +246,11 @@ def pack_offsets(places: Sequence[int]) -> bytes:
     return struct.pack(f"<{len(places)}Q", *places)
 
 
+def pack_checksums(records: Sequence[memoryview]) -> bytes:
+    """Write the checksums of records."""
+    return struct.pack(f"<{len(records)}I", *map(zlib.crc32, records))
+
+
 def make_results(folder: Path, total: int) -> None:
     """Make the files of a batch without a result yet."""
     (folder / RESULTS).touch(mode=0o600)
@@ -231,7 +275,13 @@ def count(folder: Path) -> Progress:
 
 
 def read_results(folder: Path, first: int, end: int) -> Iterator[bytes | None]:
-    """Read results in the order of their records; None for one that is not there."""
+    """Read results in the order of their records.
+
+    Yields
+    ------
+    bytes or None
+        None for one that is not there, nothing (``b""``) for one that is not what was written.
+    """
     data = os.open(folder / RESULTS, os.O_RDONLY | os.O_CLOEXEC)
     try:
         index = os.open(folder / INDEX, os.O_RDONLY | os.O_CLOEXEC)
@@ -257,21 +307,25 @@ def _bodies(data: int, index: int, first: int, end: int) -> Iterator[Result | No
     for at in range(first, end, _BLOCK_ENTRIES):
         wanted = min(end - at, _BLOCK_ENTRIES)
         entries = _read(index, wanted * _ENTRY.size, at * _ENTRY.size)
+        size = os.fstat(data).st_size
         for number, entry in enumerate(_entries(entries)):
-            yield _body(data, at + number, *entry)
+            yield _body(data, size, at + number, *entry)
+        for number in range(len(entries) // _ENTRY.size, wanted):
+            yield Result(at + number, b"", True)  # the index was cut
 
 
 def _entries(data: bytes) -> Iterable[tuple[int, int, int]]:
     return _ENTRY.iter_unpack(data[: len(data) // _ENTRY.size * _ENTRY.size])
 
 
-def _body(data: int, index: int, offset: int, length: int, checksum: int) -> Result | None:
+def _body(
+    data: int, end: int, index: int, offset: int, length: int, checksum: int
+) -> Result | None:
     if not length:
         return None
-    body = _read(data, length & _MAX_LENGTH, offset)
-    if len(body) != length & _MAX_LENGTH or zlib.crc32(body) != checksum:
-        return None
-    return Result(index, body, length >= _FAILED)
+    size = length & _MAX_LENGTH
+    body = _read(data, size, offset) if offset + size <= end else b""
+    return Result(index, body if zlib.crc32(body) == checksum else b"", length >= _FAILED)
 
 
 def _read(descriptor: int, size: int, offset: int) -> bytes:

@@ -119,7 +119,9 @@ class BatchManager(LoggingConfigurable):
         self._runs: dict[str, BatchRun] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._limiters: WeakValueDictionary[tuple[str, str], Limiter] = WeakValueDictionary()
-        self.results = BatchResults(root=self._root, runs=self._runs, spell=self.spell)
+        self.results = BatchResults(
+            root=self._root, runs=self._runs, is_there=self._has_row, spell=self.spell
+        )
         self._slots = asyncio.Semaphore(self.max_running)
         self.ended: Counter[str] = Counter()
         """Batches that ended since the server started, by their state."""
@@ -394,6 +396,9 @@ class BatchManager(LoggingConfigurable):
         if left.exists() and not folder.exists():
             left.rename(folder)
             self.log.info("took batch %s back out of the trash", batch_id)
+
+    async def _has_row(self, batch_id: str) -> bool:
+        return await self._store.find(batch_id) is not None
 
     def _folder(self, batch_id: str) -> Path:
         return self._root / batch_id

@@ -16,10 +16,12 @@ import msgspec
 from jupyter_mlsvc.wire.json_text import UnreadableJson, decode_json, require_utf_8
 from jupyter_mlsvc_server.batches.errors import InvalidRecords, TooManyRecords
 from jupyter_mlsvc_server.batches.files import (
+    CHECKSUMS,
     OFFSETS,
     RECORDS,
     FolderLock,
     make_results,
+    pack_checksums,
     pack_offsets,
 )
 from jupyter_mlsvc_server.formats.private_files import sync_directory
@@ -139,15 +141,17 @@ def _write_records(folder: Path, records: list[msgspec.Raw]) -> None:
     with (
         (folder / RECORDS).open("wb", _WRITE_BYTES) as data,
         (folder / OFFSETS).open("wb") as offsets,
+        (folder / CHECKSUMS).open("wb") as checksums,
     ):
         for first in range(0, len(records), _WRITE_RECORDS):
             views = [memoryview(record) for record in records[first : first + _WRITE_RECORDS]]
             *places, end = accumulate(map(len, views), initial=at)
             data.writelines(views)
             offsets.write(pack_offsets(places))
+            checksums.write(pack_checksums(views))
             at = end
         offsets.write(pack_offsets([at]))
-        for file in (data, offsets):
+        for file in (data, offsets, checksums):
             file.flush()
             os.fsync(file.fileno())
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,9 +12,9 @@ import msgspec
 
 from jupyter_mlsvc.wire import models
 from jupyter_mlsvc_server.batches import files
-from jupyter_mlsvc_server.batches.errors import FileNotFound, RecordNotFound
+from jupyter_mlsvc_server.batches.errors import BatchDamaged, FileNotFound, RecordNotFound
 from jupyter_mlsvc_server.batches.record import BatchRecord, BatchState, Progress
-from jupyter_mlsvc_server.batches.run import BatchRun
+from jupyter_mlsvc_server.batches.run import BatchRun, failure
 
 _PIECE_BYTES: Final = 2**20
 _PIECE_RESULTS: Final = 4096
@@ -32,6 +32,11 @@ _UNFINISHED: Final = msgspec.json.encode(
 )
 """Stands where a record has no result, so that results keep the numbers of their records."""
 
+_DAMAGED: Final = failure(
+    "The stored result of this record is damaged. Start a batch with this record again."
+)
+"""Stands where a result is not what was written."""
+
 
 class BatchResults:
     """Reads batches that run here, run elsewhere, or have ended.
@@ -42,13 +47,21 @@ class BatchResults:
         Where the folders of batches are.
     runs
         The batches that run in this process, by their ids.
+    is_there
+        Tells whether a batch has a row.
     spell
         Spells a state.
     """
 
     def __init__(
-        self, *, root: Path, runs: Mapping[str, BatchRun], spell: Callable[[str], str] = str
+        self,
+        *,
+        root: Path,
+        runs: Mapping[str, BatchRun],
+        is_there: Callable[[str], Awaitable[bool]],
+        spell: Callable[[str], str] = str,
     ) -> None:
+        self._is_there = is_there
         self._root = root
         self._runs = runs
         self._spell = spell
@@ -127,7 +140,8 @@ class BatchResults:
     async def _pieces(self, record: BatchRecord, first: int, end: int) -> AsyncIterator[bytes]:
         at = first
         while at < end:
-            found = await self._from_disk(record, lambda folder: _piece(folder, at, end))  # noqa: B023
+            stand_in = _UNFINISHED if record.is_active else _DAMAGED
+            found = await self._from_disk(record, lambda folder: _piece(folder, at, end, stand_in))  # noqa: B023
             if found is None:
                 return
             piece, at = found
@@ -140,24 +154,30 @@ class BatchResults:
         found = await self._from_disk(
             record, lambda folder: next(files.read_results(folder, number, number + 1), None)
         )
-        if found is None:
+        if found is None or (not found and record.is_active):
             raise RecordNotFound(index, record.total)
+        if not found:
+            raise BatchDamaged(record.id, f"The result of record {index}")
         return msgspec.json.decode(found, type=models.WebServiceResult)
 
     async def _from_disk(self, record: BatchRecord, read: Callable[[Path], Any]) -> Any:
-        """Read files of a batch; None where they went away meanwhile."""
+        """Read files of a batch; None where it has none yet, or was deleted meanwhile."""
+        folder = self._root / record.id
         try:
-            return await asyncio.to_thread(read, self._root / record.id)
+            return await asyncio.to_thread(read, folder)
         except FileNotFoundError:
+            # A row is deleted before its files are.
+            if record.state is BatchState.COMPLETE and await self._is_there(record.id):
+                raise BatchDamaged(record.id, "What is stored") from None
             return None
 
 
-def _piece(folder: Path, first: int, end: int) -> tuple[bytes, int]:
+def _piece(folder: Path, first: int, end: int, damaged: bytes) -> tuple[bytes, int]:
     """Join results from ``first`` on to a piece of JSON; gives it and the next result's number."""
     bodies: list[bytes] = []
     size = 0
     for body in files.read_results(folder, first, min(end, first + _PIECE_RESULTS)):
-        bodies.append(_UNFINISHED if body is None else body)
+        bodies.append(_UNFINISHED if body is None else body or damaged)
         size += len(bodies[-1])
         if size >= _PIECE_BYTES:
             break

@@ -44,6 +44,10 @@ _GROUPS: Final = 4
 """Groups of records that are on their way at a time, so that workers have one while others come."""
 
 
+_DAMAGED: Final = (
+    "The stored record is damaged and was not run. Start a batch with this record again."
+)
+
 Limiter = AdaptiveLimiter[Callable[[], None]]
 """A limiter whose waiters are called when it is their turn."""
 
@@ -195,8 +199,11 @@ class BatchRun:
     async def _read(self, wanted: Sequence[int]) -> None:
         found = await asyncio.to_thread(self._records.read, wanted)
         self._at += len(found)
-        self._block.extend([_Item(number, body) for number, body in found])
-        self._block_bytes += sum([len(body) for _, body in found])
+        whole = [_Item(number, body) for number, body in found if body is not None]
+        self._block.extend(whole)
+        self._block_bytes += sum([len(item.body) for item in whole])
+        if len(whole) < len(found):
+            self._keep([Result(at, failure(_DAMAGED), True) for at, body in found if body is None])
         self._reading = None
         self._send_more()
 

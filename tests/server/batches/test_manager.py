@@ -16,8 +16,13 @@ from traitlets.config import Config
 
 from jupyter_mlsvc.wire.names import ServiceName, Version
 from jupyter_mlsvc_server.auth.principal import Principal, Role
-from jupyter_mlsvc_server.batches.errors import BatchNotFound, InvalidRecords, TooManyRecords
-from jupyter_mlsvc_server.batches.files import FolderLock, Results
+from jupyter_mlsvc_server.batches.errors import (
+    BatchDamaged,
+    BatchNotFound,
+    InvalidRecords,
+    TooManyRecords,
+)
+from jupyter_mlsvc_server.batches.files import INDEX, RECORDS, RESULTS, FolderLock, Results
 from jupyter_mlsvc_server.batches.manager import BatchManager
 from jupyter_mlsvc_server.batches.record import BatchState
 from jupyter_mlsvc_server.errors import MlsvcServerError, NotFound
@@ -337,6 +342,56 @@ async def test_a_batch_whose_row_comes_back_is_taken_out_of_the_trash(
     await bench.batches.sweep()
     assert bench.folders() == sorted([ended, "trash"])
     assert (await bench.status(ended))["completedItemCount"] == 2
+
+
+def flip(path: Path, at: int) -> None:
+    with path.open("r+b") as file:
+        file.seek(at)
+        (byte,) = file.read(1)
+        file.seek(at)
+        file.write(bytes([byte ^ 1]))
+
+
+async def test_a_damaged_record_is_not_run_and_has_a_result_that_says_so(
+    make_bench: MakeBench,
+) -> None:
+    engine = Engine(seconds=60)
+    bench = await make_bench(engine)
+    batch_id = await bench.start(9)
+    await bench.batches.stop()
+    flip(bench.folder / "batches" / batch_id / RECORDS, 7 * 4 + 5)  # "{"n":4}" becomes "{"n":5}"
+    bench = await make_bench(Engine())
+    status = await bench.finished(batch_id)
+    assert (status["state"], status["completedItemCount"], status["failedItemCount"]) == (
+        "Complete",
+        9,
+        1,
+    )
+    assert numbers(status) == [0, 1, 2, 3, None, 5, 6, 7, 8]
+    assert "The stored record is damaged" in status["batchExecutionResults"][4]["errorMessage"]
+
+
+async def test_a_damaged_result_of_a_batch_that_has_ended_is_an_error(
+    make_bench: MakeBench,
+) -> None:
+    bench = await make_bench(Engine())
+    batch_id = await bench.start(3)
+    await bench.finished(batch_id)
+    folder = bench.folder / "batches" / batch_id
+    flip(folder / RESULTS, 5)
+    status = await bench.status(batch_id)
+    assert numbers(status) == [None, 1, 2]
+    assert (
+        "The stored result of this record is damaged"
+        in (status["batchExecutionResults"][0]["errorMessage"])
+    )
+    record = await bench.batches.get(ANN, *KEY, batch_id)
+    with pytest.raises(BatchDamaged, match="The result of record 0"):
+        await bench.batches.results.file_names(record, "0")
+    for name in (INDEX, RESULTS):
+        (folder / name).unlink()
+        with pytest.raises(BatchDamaged, match="What is stored of batch"):
+            await bench.status(batch_id)
 
 
 async def test_a_batch_without_its_records_fails(make_bench: MakeBench) -> None:
