@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import time
+import weakref
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,10 +30,21 @@ class ServerDidNotStart(RuntimeError):
 
 def free_port() -> int:
     """Find a port of the loopback interface that nobody uses now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
+    with hold_port() as holder:
+        port: int = holder.getsockname()[1]
         return port
+
+
+def hold_port() -> socket.socket:
+    """Reserve a free port of the loopback interface until the socket is closed.
+
+    Meanwhile the system gives it to no program that takes any port. A server that is told this
+    port may listen there, because the holder does not.
+    """
+    holder = socket.socket()
+    holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    holder.bind(("127.0.0.1", 0))
+    return holder
 
 
 @dataclass(kw_only=True)
@@ -69,10 +81,17 @@ class ServerProcess:
     jupyter_token: str = field(default_factory=lambda: secrets.token_urlsafe(24), repr=False)
 
     def __post_init__(self) -> None:
-        self.public_port = self.public_port or free_port()
-        self.jupyter_port = self.jupyter_port or free_port()
+        self.public_port = self.public_port or self._own_port()
+        self.jupyter_port = self.jupyter_port or self._own_port()
         self.process: subprocess.Popen[bytes] | None = None
         self._log_start = 0
+
+    def _own_port(self) -> int:
+        """Reserve a port for all servers that this object starts, one after the other."""
+        holder = hold_port()
+        weakref.finalize(self, holder.close)
+        port: int = holder.getsockname()[1]
+        return port
 
     @property
     def public_url(self) -> str:

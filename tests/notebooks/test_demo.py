@@ -9,8 +9,8 @@ import signal
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 
@@ -18,24 +18,34 @@ import psutil
 import pytest
 import requests
 
-from jupyter_mlsvc_server.launch import free_port
+from jupyter_mlsvc_server.launch import hold_port
 from tests.docs.tables import ROOT
+from tests.processes import that_run_on
 
 pytestmark = pytest.mark.timeout(300)
 
 DEMO = ROOT / "notebooks" / "run_demo.py"
 
 
-def start_demo(folder: Path, **variables: str) -> subprocess.Popen[str]:
-    """Start the demo on ports and with data of its own."""
-    own = {
-        "MLSVC_DATA_DIR": str(folder / "data"),
-        "MLSVC_PORT": str(free_port()),
-        "MLSVC_JUPYTER_PORT": str(free_port()),
-    }
+Demo = Callable[..., "subprocess.Popen[str]"]
+
+
+@pytest.fixture
+def start_demo(tmp_path: Path) -> Iterator[Demo]:
+    """Start the demo with data and on ports of its own, which are nobody else's meanwhile."""
+    with hold_port() as public, hold_port() as jupyter:
+        own = {
+            "MLSVC_DATA_DIR": str(tmp_path / "data"),
+            "MLSVC_PORT": str(public.getsockname()[1]),
+            "MLSVC_JUPYTER_PORT": str(jupyter.getsockname()[1]),
+        }
+        yield partial(start_process, tmp_path, own)
+
+
+def start_process(folder: Path, own: Mapping[str, str], **variables: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, str(DEMO)],
-        env=without_settings(os.environ) | own | variables,
+        env={**without_settings(os.environ), **own, **variables},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -68,7 +78,7 @@ def output_of(demo: subprocess.Popen[str]) -> str:
     assert demo.stdout is not None
     with demo.stdout:
         text = demo.stdout.read()
-    demo.wait(30)
+    demo.wait(60)
     return text
 
 
@@ -89,8 +99,8 @@ def descendants(demo: subprocess.Popen[str]) -> list[psutil.Process]:
 
 @pytest.mark.kernel
 @pytest.mark.slow
-def test_the_demo_runs_once_and_ends(tmp_path: Path) -> None:
-    demo = start_demo(tmp_path, ONCE="1")
+def test_the_demo_runs_once_and_ends(start_demo: Demo) -> None:
+    demo = start_demo(ONCE="1")
     said = output_of(demo)
     assert demo.returncode == 0, said
     assert "== Publish version V1.0" in said
@@ -101,8 +111,8 @@ def test_the_demo_runs_once_and_ends(tmp_path: Path) -> None:
 
 @pytest.mark.kernel
 @pytest.mark.slow
-def test_the_demo_stays_up_until_ctrl_c_and_stops_everything(tmp_path: Path) -> None:
-    demo = start_demo(tmp_path)
+def test_the_demo_stays_up_until_ctrl_c_and_stops_everything(start_demo: Demo) -> None:
+    demo = start_demo()
     said = output_until(demo, "Ctrl-C")
     started = descendants(demo)
     lab = re.search(r"http://\S+/lab/tree/\S+", said)
@@ -116,10 +126,7 @@ def test_the_demo_stays_up_until_ctrl_c_and_stops_everything(tmp_path: Path) -> 
     demo.send_signal(signal.SIGINT)
     assert "Traceback" not in output_of(demo)
     assert demo.returncode == 0
-    deadline = time.monotonic() + 60
-    while any(process.is_running() for process in started) and time.monotonic() < deadline:
-        time.sleep(0.1)
-    assert [process for process in started if process.is_running()] == []
+    assert that_run_on(started) == []
 
 
 def test_the_next_demo_knows_the_account_of_the_last(tmp_path: Path) -> None:
@@ -144,12 +151,12 @@ def test_a_password_that_was_given_is_not_kept(tmp_path: Path) -> None:
 
 @pytest.mark.process
 @pytest.mark.parametrize("variable", ["MLSVC_PORT", "MLSVC_JUPYTER_PORT"])
-def test_taken_port_is_one_sentence(tmp_path: Path, variable: str) -> None:
+def test_taken_port_is_one_sentence(start_demo: Demo, variable: str) -> None:
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         other.listen()
         port = str(other.getsockname()[1])
-        demo = start_demo(tmp_path, **{variable: port})
+        demo = start_demo(**{variable: port})
         said = output_of(demo)
     assert demo.returncode == 1
     assert said == (
@@ -159,15 +166,15 @@ def test_taken_port_is_one_sentence(tmp_path: Path, variable: str) -> None:
 
 
 @pytest.mark.process
-def test_invalid_port_is_one_sentence(tmp_path: Path) -> None:
-    demo = start_demo(tmp_path, MLSVC_PORT="http")
+def test_invalid_port_is_one_sentence(start_demo: Demo) -> None:
+    demo = start_demo(MLSVC_PORT="http")
     assert output_of(demo) == "MLSVC_PORT is 'http'; it has to be a port number, 1 to 65535.\n"
     assert demo.returncode == 1
 
 
 @pytest.mark.kernel
-def test_a_server_that_refuses_to_start_says_why(tmp_path: Path) -> None:
-    demo = start_demo(tmp_path, MLSVC_ADMIN_PASSWORD="short")
+def test_a_server_that_refuses_to_start_says_why(start_demo: Demo) -> None:
+    demo = start_demo(MLSVC_ADMIN_PASSWORD="short")
     said = output_of(demo)
     assert demo.returncode == 1
     assert "Traceback" not in said

@@ -24,6 +24,7 @@ from jupyter_mlsvc_server.api.responses import HEADERS, REQUEST_ID
 from jupyter_mlsvc_server.api.score import CALL_ROUTE, ScoreEntry
 from jupyter_mlsvc_server.errors import MlsvcServerError
 from jupyter_mlsvc_server.monitoring.answered import AnsweredRequest, Observer
+from jupyter_mlsvc_server.storage.clock import Clock
 
 _BACKLOG: Final = 2048
 
@@ -47,6 +48,8 @@ class HttpServer:
         Seconds between two looks at how long connections have been silent.
     observers
         Called with each request that is refused without the application.
+    clock
+        Seconds that the limits go by.
     """
 
     def __init__(
@@ -58,6 +61,7 @@ class HttpServer:
         log: logging.Logger,
         look_seconds: float = 1.0,
         observers: Sequence[Observer] = (),
+        clock: Clock = time.monotonic,
     ) -> None:
         self.score = score
         self.limits = limits
@@ -70,7 +74,7 @@ class HttpServer:
         self.state = ServerState()
         self.heads = HeadCache()
         self.now = 0.0
-        """Seconds of the loop's clock, to a second."""
+        """Seconds of the clock at the last look."""
         self.beginnings: dict[int, bytes] = {}
         """Of answers to calls, by their status, up to the number in the request's id."""
         self._prefix = secrets.token_hex(12)
@@ -78,6 +82,7 @@ class HttpServer:
         """Gives what distinguishes a request's id from those before."""
         self._look_seconds = look_seconds
         self._observers = observers
+        self._clock = clock
         self._servers: list[asyncio.Server] = []
         self._looking: asyncio.Task[None] | None = None
 
@@ -86,7 +91,7 @@ class HttpServer:
         listening.setblocking(False)
         if self._looking is None:
             self._renew()
-            self._looking = self.loop.create_task(self._look())
+            self._looking = self.loop.create_task(self._keep_looking())
         server = await self.loop.create_server(
             lambda: Protocol(self), sock=listening, ssl=tls, backlog=_BACKLOG
         )
@@ -142,20 +147,24 @@ class HttpServer:
         for observe in self._observers:
             observe(answered)
 
-    async def _look(self) -> None:
+    async def _keep_looking(self) -> None:
         while True:
             await asyncio.sleep(self._look_seconds)
-            self._renew()
-            for connection in self.connections:
-                try:
-                    connection.look(self.now)
-                except Exception:
-                    # One connection is no reason to forget about the others.
-                    self.log.exception("A connection could not be looked after.")
-                    connection.transport.abort()
+            self.look()
+
+    def look(self) -> None:
+        """End what has taken too long by now."""
+        self._renew()
+        for connection in self.connections:
+            try:
+                connection.look(self.now)
+            except Exception:
+                # One connection is no reason to forget about the others.
+                self.log.exception("A connection could not be looked after.")
+                connection.transport.abort()
 
     def _renew(self) -> None:
-        self.now = self.loop.time()
+        self.now = self._clock()
         date = formatdate(time.time(), usegmt=True)
         self.state.default_headers = [(b"date", date.encode())]
         common = "".join(f"{name}: {value}\r\n" for name, value in HEADERS.items())

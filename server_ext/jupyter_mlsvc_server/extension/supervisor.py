@@ -209,6 +209,8 @@ class Supervisor:
         Program of the server, with its arguments.
     secrets
         Environment variables that the program alone gets.
+    clock, pause
+        Seconds that have passed, and what waits for some between two attempts.
     """
 
     def __init__(
@@ -220,8 +222,12 @@ class Supervisor:
         log: logging.Logger,
         command: Sequence[str] = COMMAND,
         secrets: Mapping[str, str] = MappingProxyType({}),
+        clock: Callable[[], float] = time.monotonic,
+        pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self.upstream = upstream
+        self._clock = clock
+        self._sleep = pause
         self._client = HostClient(upstream)
         self._config = config
         self._host = host
@@ -274,7 +280,7 @@ class Supervisor:
         if self._is_attached.is_set():
             return
         if self._has_failed.is_set():
-            seconds = max(1, round(self._retry_at - time.monotonic()))
+            seconds = max(1, round(self._retry_at - self._clock()))
             raise ServerUnavailable(
                 f"The server of jupyter-mlsvc does not run. {self._problem} "
                 "It is tried again by itself; a changed setting needs a restart of this Jupyter "
@@ -324,7 +330,7 @@ class Supervisor:
 
     async def _once(self) -> None:
         """Go once round the states."""
-        began = time.monotonic()
+        began = self._clock()
         try:
             was_attached = await self._attend()
         except ssl.SSLCertVerificationError as error:
@@ -344,12 +350,12 @@ class Supervisor:
             )
             return
         if was_attached:
-            if time.monotonic() - began > _STEADY:
+            if self._clock() - began > _STEADY:
                 self._failures = 0
             self._log.warning("jupyter-mlsvc: the server ended; another one is looked for")
             await self._let_end()
             if self._failures:
-                await asyncio.sleep(self._pause())
+                await self._sleep(self._pause())
             self._failures += 1
         elif self._config is None:
             await self._fail(
@@ -391,7 +397,7 @@ class Supervisor:
 
     async def _join(self) -> None:
         """Wait for the server of whoever was quicker, or for its end."""
-        now = time.monotonic()
+        now = self._clock()
         self._joins_since = self._joins_since or now
         if await _poll(self._is_there, 1.0) or now - self._joins_since < _JOIN_TIMEOUT:
             return
@@ -447,9 +453,9 @@ class Supervisor:
         self._problem = problem
         pause = self._pause()
         self._failures += 1
-        self._retry_at = time.monotonic() + pause
+        self._retry_at = self._clock() + pause
         self._has_failed.set()
-        await asyncio.sleep(pause)
+        await self._sleep(pause)
 
     def _pause(self) -> float:
         return min(_FIRST_PAUSE * 2.0 ** min(self._failures, 20), _MAX_PAUSE)

@@ -32,7 +32,7 @@ from jupyter_mlsvc_server.sessions.kernels import KernelFactory
 from jupyter_mlsvc_server.sessions.memory import memory_of
 from jupyter_mlsvc_server.sessions.session import Session, SessionLimits, SessionSpec
 from jupyter_mlsvc_server.sessions.warm import WarmKernels
-from jupyter_mlsvc_server.storage.clock import now_text
+from jupyter_mlsvc_server.storage.clock import Clock, now_text
 
 _MAX_NAME = 256
 _MAX_PATH = 4096
@@ -115,9 +115,11 @@ class MlsvcSessionManager(LoggingConfigurable):
         data_dir: Path,
         snapshots: SnapshotLoader,
         publish_event: PublishEvent = drop_event,
+        clock: Clock = time.monotonic,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        self._clock = clock
         self._publish_event = publish_event
         self._factory: KernelFactory = self.kernel_factory_class(data_dir=data_dir, parent=self)
         self._warm = WarmKernels(factory=self._factory, parent=self)
@@ -216,6 +218,7 @@ class MlsvcSessionManager(LoggingConfigurable):
                 executions=self.max_executions_kept,
                 queue=self.max_queue,
             ),
+            clock=self._clock,
         )
         session.on_switch = lambda: self._publish_changed(session)
         session.on_executed = lambda state: self.executions.update([state])

@@ -35,7 +35,7 @@ from jupyter_mlsvc_server.sessions.errors import (
 from jupyter_mlsvc_server.sessions.execution import CANCELLED, Execution
 from jupyter_mlsvc_server.sessions.files import OpenFile, WorkingDirectory, open_file
 from jupyter_mlsvc_server.sessions.kernels import Kernel
-from jupyter_mlsvc_server.storage.clock import now_text
+from jupyter_mlsvc_server.storage.clock import Clock, now_text
 
 # Code may catch an interrupt, or be in native code that looks at it late: it is repeated.
 _INTERRUPT_PAUSES: Final = (1.0, 1.0, 1.0, 2.0)
@@ -91,7 +91,14 @@ class Session:
         Called with how an execution ended.
     """
 
-    def __init__(self, *, kernel: Kernel, spec: SessionSpec, limits: SessionLimits) -> None:
+    def __init__(
+        self,
+        *,
+        kernel: Kernel,
+        spec: SessionSpec,
+        limits: SessionLimits,
+        clock: Clock = time.monotonic,
+    ) -> None:
         self.id = spec.id
         self.name = spec.name
         self.owner = spec.owner
@@ -114,7 +121,8 @@ class Session:
         self._history: deque[str] = deque()
         self._history_size = 0
         self._tasks: set[asyncio.Task[None]] = set()
-        self._used_at = self._renewed_at = time.monotonic()
+        self._clock = clock
+        self._used_at = self._renewed_at = clock()
         self._ended: str | None = None
         kernel.channel.on_orphan_output = self._on_orphan_output
 
@@ -128,14 +136,14 @@ class Session:
     @property
     def idle_seconds(self) -> float:
         """Seconds since it was last used; 0 while it is busy."""
-        return time.monotonic() - self._used_at if self.state == "idle" else 0.0
+        return self._clock() - self._used_at if self.state == "idle" else 0.0
 
     @property
     def lease_left(self) -> float | None:
         """Seconds left of the lease that its creator renews; None where it was given none."""
         if self._lease is None:
             return None
-        return self._lease - (time.monotonic() - max(self._used_at, self._renewed_at))
+        return self._lease - (self._clock() - max(self._used_at, self._renewed_at))
 
     @property
     def object_suffix(self) -> str:
@@ -160,12 +168,12 @@ class Session:
 
     def touch(self) -> None:
         """Note that the session is used, which renews its lease."""
-        self._used_at = time.monotonic()
+        self._used_at = self._clock()
         self.last_activity = now_text()
 
     def renew(self) -> None:
         """Renew the lease that its creator gave it; this is no use of it."""
-        self._renewed_at = time.monotonic()
+        self._renewed_at = self._clock()
 
     # --- executions --------------------------------------------------------------------------
 

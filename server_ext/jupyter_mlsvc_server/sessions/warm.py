@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from logging import Logger, LoggerAdapter
 from typing import Any
 
@@ -10,6 +11,9 @@ from traitlets import Integer
 from traitlets.config import LoggingConfigurable
 
 from jupyter_mlsvc_server.sessions.kernels import Kernel, KernelFactory
+
+Pause = Callable[[float], Awaitable[None]]
+"""Waits for some seconds, as ``asyncio.sleep`` does."""
 
 _RETRY_SECONDS = 10.0
 # Kernels that keep dying must not be started in a tight loop.
@@ -32,9 +36,12 @@ class WarmKernels(LoggingConfigurable):
         "0 starts each on demand, in about a second.",
     ).tag(config=True)
 
-    def __init__(self, *, factory: KernelFactory, **kwargs: Any) -> None:
+    def __init__(
+        self, *, factory: KernelFactory, pause: Pause = asyncio.sleep, **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
         self._factory = factory
+        self._pause = pause
         self._shelves: dict[str, _Shelf] = {}
 
     def ready(self, runtime_type: str) -> int:
@@ -68,7 +75,7 @@ class WarmKernels(LoggingConfigurable):
 
     def _shelf(self, runtime_type: str) -> _Shelf:
         if runtime_type not in self._shelves:
-            self._shelves[runtime_type] = _Shelf(self._factory, runtime_type, self.log)
+            self._shelves[runtime_type] = _Shelf(self._factory, runtime_type, self.log, self._pause)
         return self._shelves[runtime_type]
 
 
@@ -76,8 +83,13 @@ class _Shelf:
     """Starts kernels of one runtime type ahead of need."""
 
     def __init__(
-        self, factory: KernelFactory, runtime_type: str, log: Logger | LoggerAdapter[Any]
+        self,
+        factory: KernelFactory,
+        runtime_type: str,
+        log: Logger | LoggerAdapter[Any],
+        pause: Pause,
     ) -> None:
+        self._pause = pause
         self._log = log
         self._factory = factory
         self._runtime_type = runtime_type
@@ -155,7 +167,7 @@ class _Shelf:
         self._later(self._refill(_DEATH_PAUSE_SECONDS))
 
     async def _refill(self, pause: float) -> None:
-        await asyncio.sleep(pause)
+        await self._pause(pause)
         self._fill()
 
     def _later(self, work: Any) -> None:

@@ -17,6 +17,7 @@ from jupyter_mlsvc_server.errors import PayloadTooLarge
 from jupyter_mlsvc_server.scoring.definition import DefinitionKey
 from jupyter_mlsvc_server.scoring.engine import ScoringAnswer
 from jupyter_mlsvc_server.scoring.request import PendingRequest
+from tests.clocks import ManualClock
 
 MAX_BODY_BYTES = 10_000
 
@@ -168,15 +169,16 @@ class Stub:
         self.engine = Engine()
         self.tokens = Tokens()
         self.app = App()
+        self.clock = ManualClock(1000.0)  # whole seconds add up exactly
         self.server = HttpServer(
             app=self.app,
             score=make_score(self.engine, self.tokens),
             limits=limits or Limits(),
             log=logging.getLogger("stub"),
             look_seconds=look_seconds,
+            clock=self.clock,
         )
-        self.server._renew()
-        self.server.now = 1000.0  # whole seconds add up exactly
+        self.server.look()
         self.port = 0
 
     def connect(self) -> tuple[Protocol, Client]:
@@ -193,9 +195,8 @@ class Stub:
     def wait(self, seconds: float) -> None:
         """Let time pass, as the server sees it."""
         for _ in range(round(seconds)):
-            self.server.now += 1
-            for connection in self.server.connections:
-                connection.look(self.server.now)
+            self.clock.advance(1)
+            self.server.look()
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[Stub]:
@@ -227,9 +228,3 @@ async def turns() -> None:
     """Let all that can go on do so."""
     for _ in range(50):
         await asyncio.sleep(0)
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(60):
-        while not condition():  # noqa: ASYNC110  # nobody tells
-            await asyncio.sleep(0.02)

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from jupyter_mlsvc_server.api.protocol import Limits
-from tests.server.api.stub import Client, Stub, turns, until
+from tests.server.api.stub import Client, Stub, turns
+from tests.waiting import until
 
 CALL = b"POST /api/a/1 HTTP/1.1\r\nAuthorization: Bearer known\r\n"
 
@@ -150,7 +151,7 @@ async def test_a_fault_of_ours_ends_the_connection_and_is_logged(
 async def test_one_connection_that_fails_does_not_keep_the_others_from_being_looked_at(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    stub = Stub(Limits(idle_seconds=0.1), look_seconds=0.02)
+    stub = Stub(look_seconds=0.01)
     async with stub.running():
         broken, client = stub.connect()
 
@@ -162,6 +163,7 @@ async def test_one_connection_that_fails_does_not_keep_the_others_from_being_loo
             await until(lambda: client.is_cut_off)
         broken.connection_lost(None)
         _, idle = stub.connect()
+        stub.clock.advance(Limits().idle_seconds + 1)
         await until(lambda: idle.is_gone)
     assert "of a look" in caplog.text
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,8 @@ from jupyter_mlsvc_server.auth.principal import Principal, Role
 from jupyter_mlsvc_server.sessions.manager import MlsvcSessionManager
 from jupyter_mlsvc_server.sessions.session import Session
 from jupyter_mlsvc_server.snapshots.errors import SnapshotNotFound
+from jupyter_mlsvc_server.storage.clock import Clock
+from tests.clocks import ManualClock
 
 Run = Callable[..., Awaitable[ExecuteResponse]]
 
@@ -32,9 +35,13 @@ class NoSnapshots:
         raise SnapshotNotFound(snapshot_id)
 
 
-def make_manager(data_dir: Path, **traits: dict[str, Any]) -> MlsvcSessionManager:
+def make_manager(
+    data_dir: Path, clock: Clock = time.monotonic, **traits: dict[str, Any]
+) -> MlsvcSessionManager:
     """Make a manager that is not started yet; traits by class, as in a configuration file."""
-    return MlsvcSessionManager(data_dir=data_dir, snapshots=NoSnapshots(), config=Config(traits))
+    return MlsvcSessionManager(
+        data_dir=data_dir, snapshots=NoSnapshots(), clock=clock, config=Config(traits)
+    )
 
 
 def request_of(
@@ -76,11 +83,19 @@ def settings() -> dict[str, dict[str, Any]]:
     return {}
 
 
+@pytest.fixture(scope="module")
+def clock() -> ManualClock:
+    """The clock of the module's manager: sessions are idle for no longer than a test says."""
+    return ManualClock()
+
+
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def manager(
-    tmp_path_factory: pytest.TempPathFactory, settings: dict[str, dict[str, Any]]
+    tmp_path_factory: pytest.TempPathFactory,
+    settings: dict[str, dict[str, Any]],
+    clock: ManualClock,
 ) -> AsyncIterator[MlsvcSessionManager]:
-    started = make_manager(tmp_path_factory.mktemp("sessions"), **settings)
+    started = make_manager(tmp_path_factory.mktemp("sessions"), clock, **settings)
     await started.start()
     yield started
     await started.stop()

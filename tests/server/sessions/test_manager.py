@@ -4,7 +4,6 @@ import asyncio
 import os
 import signal
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +28,8 @@ from jupyter_mlsvc_server.sessions.errors import (
 from jupyter_mlsvc_server.sessions.manager import MlsvcSessionManager
 from jupyter_mlsvc_server.sessions.session import Session
 from jupyter_mlsvc_server.snapshots.errors import SnapshotNotFound
+from tests.clocks import ManualClock
+from tests.waiting import until
 
 from .conftest import NoSnapshots, Run, make_manager, request_of
 
@@ -48,13 +49,6 @@ def settings() -> dict[str, dict[str, Any]]:
 
 def folders(data_dir: Path, pattern: str) -> list[Path]:
     return list((data_dir / "sessions").glob(pattern))
-
-
-async def until(condition: Any, seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        await asyncio.sleep(0.02)
 
 
 async def test_a_session_is_listed_for_its_owner_alone(
@@ -300,15 +294,15 @@ async def test_startup_files_of_the_servers_owner_do_not_run(session: Session, r
 
 
 async def test_sessions_that_are_idle_for_too_long_are_closed_but_busy_ones_are_not(
-    manager: MlsvcSessionManager, session: Session, ann: Principal
+    manager: MlsvcSessionManager, session: Session, ann: Principal, clock: ManualClock
 ) -> None:
     idle = await manager.create(ann, PLAIN)
-    busy = session.begin(request_of("import time; time.sleep(60)"))
-    manager.idle_timeout = 0.3
-    try:
-        await until(lambda: not idle.directory.exists())
-    finally:
-        manager.idle_timeout = 3600
+    busy = session.begin(request_of("import time; time.sleep(600)"))
+    clock.advance(manager.idle_timeout - 1)
+    assert (await row_of(manager, ann, idle)).idle_seconds == manager.idle_timeout - 1
+    assert idle.directory.exists()
+    clock.advance(2)
+    await until(lambda: not idle.directory.exists())
     assert not busy.is_finished
     assert await session.cancel()
     assert (await manager.get(ann, session.id)) is session
@@ -317,22 +311,16 @@ async def test_sessions_that_are_idle_for_too_long_are_closed_but_busy_ones_are_
 
 
 async def test_a_session_with_a_lease_ends_with_it_even_if_it_is_busy(
-    manager: MlsvcSessionManager, ann: Principal
+    manager: MlsvcSessionManager, ann: Principal, clock: ManualClock
 ) -> None:
     leased = await manager.create(ann, CreateSessionRequest(name="run", lease_seconds=60))
-    busy = leased.begin(request_of("import time; time.sleep(60)"))
-
-    def let_pass(seconds: float) -> None:
-        leased._used_at -= seconds
-        leased._renewed_at -= seconds
-
+    busy = leased.begin(request_of("import time; time.sleep(600)"))
     for _ in range(3):
-        let_pass(50)
-        assert (await row_of(manager, ann, leased)).lease_seconds == pytest.approx(10, abs=9)
-        await asyncio.sleep(0.1)
+        clock.advance(50)
+        assert (await row_of(manager, ann, leased)).lease_seconds == 10
         await manager.renew(ann, leased.id)
-        assert (await row_of(manager, ann, leased)).lease_seconds == pytest.approx(60, abs=20)
-    let_pass(61)
+        assert (await row_of(manager, ann, leased)).lease_seconds == 60
+    clock.advance(61)
     await until(lambda: not leased.directory.exists())
     assert busy.is_finished
     with pytest.raises(SessionEnded, match="did not renew its lease"):
