@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
+from argon2 import PasswordHasher
 
 from jupyter_mlsvc_server.auth.accounts import AccountManager
 from jupyter_mlsvc_server.auth.passwords import Passwords
@@ -25,9 +27,18 @@ async def database(tmp_path: Path) -> AsyncIterator[Database]:
     await opened.stop()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module", autouse=True)
+def _cheap_hashes() -> Iterator[None]:
+    """Hash at a cost that some hundred tests can afford."""
+    cheap = partial(PasswordHasher, time_cost=1, memory_cost=64, parallelism=1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("jupyter_mlsvc_server.auth.passwords.PasswordHasher", cheap)
+        yield
+
+
+@pytest.fixture(scope="module")
 def password_hash() -> str:
-    """Hash once, because it takes long by design."""
+    """Hash once."""
     return Passwords().hash(PASSWORD)
 
 

@@ -165,6 +165,11 @@ async def test_a_password_is_stored_and_logged_nowhere(
     assert "horse" not in repr([vars(accounts), await accounts.list()])
 
 
+def test_hashes_of_accounts_cost_what_is_recommended(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("jupyter_mlsvc_server.auth.passwords.PasswordHasher", PasswordHasher)
+    assert Passwords().nobodys.startswith("$argon2id$v=19$m=65536,t=3,p=4$")
+
+
 async def test_a_hash_of_lower_cost_is_renewed_at_login(
     accounts: AccountManager, database: Database
 ) -> None:
