@@ -63,6 +63,16 @@ def needs_r() -> None:
         pytest.skip("R with IRkernel is not installed: apt install r-base-core r-cran-irkernel")
 
 
+DEADLINE = "--LocalEngine.deadline_seconds=300"
+"""A busy machine is no reason to stop code; servers with a deadline to be seen are others."""
+
+
+@pytest.fixture(scope="session")
+def mlsvc_server_options() -> list[str]:
+    """Options of the plugin's server."""
+    return [DEADLINE]
+
+
 @pytest.fixture(scope="session")
 def user_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     """A server for tests that show all there is, and clear all of it away: those of a notebook.
@@ -74,6 +84,7 @@ def user_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProc
         admin_password=secrets.token_urlsafe(12),
         base_url="/hub/user%20name/",
         jupyter=True,
+        options=[DEADLINE, "--SessionManager.cull_interval=1"],
     ) as server:
         yield server
 

@@ -1,11 +1,27 @@
-"""Whether processes have ended."""
+"""Whether processes have ended, and those that nobody but a test has started."""
 
 from __future__ import annotations
 
 import contextlib
+import secrets
 from collections.abc import Iterable
 
 import psutil
+
+
+def long_sleep() -> str:
+    """Seconds for a command ``sleep`` that no other program of this machine has asked for."""
+    return f"1000.{secrets.randbelow(10**9):09d}"
+
+
+def that_have(text: str) -> list[psutil.Process]:
+    """Find the processes whose command line has some text in it and that run on."""
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            if text in " ".join(process.cmdline()):
+                found.append(process)
+    return found
 
 
 def that_run_on(processes: Iterable[psutil.Process], seconds: float = 60) -> list[list[str]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +15,8 @@ from jupyter_mlsvc import __version__
 from jupyter_mlsvc_server.launch import ServerProcess
 from tests.contract.doors import Door, door_urls, sign_in
 from tests.contract.test_bad_input import assert_error
+from tests.gates import once_there_is
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.kernel
 
@@ -43,10 +46,12 @@ class Following:
 
     def until(self, wanted: tuple[str, ...]) -> list[tuple[str, ...]]:
         found: list[tuple[str, ...]] = []
-        end = time.monotonic() + 60
-        while wanted not in found:
-            assert time.monotonic() < end, f"{wanted} is not in {found}"
-            found += self.next(5)
+
+        def is_told() -> bool:
+            found.extend(self.next(5))
+            return wanted in found
+
+        wait_until(is_told, f"{wanted} is not in {found}")
         return found
 
 
@@ -90,13 +95,13 @@ def test_calls_and_failures_of_a_service_are_counted(door: Door, published: str)
     after = statistics(door, published)
     assert (after["calls"], after["errors"], after["callsPerMinute"]) == (4, 1, 4)
     assert (after["state"], after["message"], after["workers"]) == ("ready", "", 1)
-    assert 0 < after["p50Milliseconds"] <= after["p99Milliseconds"] < 10_000
+    assert 0 < after["p50Milliseconds"] <= after["p99Milliseconds"]
     assert after["memoryBytes"] > 2**20
     assert after["lastCall"] > door.get(f"/services/{published}").json()[0]["creationTime"]
     assert (len(after["history"]), after["intervalSeconds"]) == (60, 10)
     assert [each["time"][-9:] for each in after["history"]] == ["0.0000000"] * 60
-    newest = after["history"][-2:]
-    assert (sum(each["calls"] for each in newest), sum(each["errors"] for each in newest)) == (4, 1)
+    rows = after["history"]
+    assert (sum(each["calls"] for each in rows), sum(each["errors"] for each in rows)) == (4, 1)
 
     (row,) = [each for each in door.get("/statistics").json() if each["name"] == published]
     assert (row["version"], row["calls"], row["errors"]) == ("1.0", 4, 1)
@@ -107,30 +112,25 @@ def test_records_of_a_batch_count_as_calls(door: Door, published: str) -> None:
     records = [{"a": n, "b": 1} for n in range(5)]
     started = door.post(f"/api/{published}/1.0/batch", json=records).json()
     batch = f"/api/{published}/1.0/batch/{started['batchExecutionId']}"
-    end = time.monotonic() + 60
-    while door.get(batch).json()["state"] != "Complete":
-        assert time.monotonic() < end
-        time.sleep(0.05)
+    wait_until(lambda: door.get(batch).json()["state"] == "Complete")
     assert statistics(door, published)["calls"] == 5
     door.delete(batch)
 
 
 def test_a_service_at_work_is_busy_and_one_without_processes_is_idle(
-    door: Door, published: str
+    door: Door, published: str, tmp_path: Path
 ) -> None:
     door.post(f"/services/{published}/1.0/pool", json={"InitialPoolSize": 0, "MaxPoolSize": 1})
-    door.patch(
-        f"/services/{published}/1.0", json={"code": "import time\ntime.sleep(1)\ntotal = a + b"}
-    )
+    go_on = tmp_path / "go on"
+    code = f"{once_there_is(go_on)}\ntotal = a + b"
+    door.patch(f"/services/{published}/1.0", json={"code": code})
     assert statistics(door, published)["state"] == "idle"
     call = threading.Thread(
         target=door.post, args=(f"/api/{published}/1.0",), kwargs={"json": {"a": 1, "b": 2}}
     )
     call.start()
-    end = time.monotonic() + 60
-    while statistics(door, published)["state"] != "busy":
-        assert call.is_alive()
-        assert time.monotonic() < end
+    wait_until(lambda: statistics(door, published)["state"] == "busy")
+    go_on.touch()
     call.join()
     assert statistics(door, published)["state"] == "ready"
 
@@ -164,7 +164,7 @@ def test_an_event_wakes_who_waits(door: Door, following: Following, service_name
     waiting = threading.Thread(target=lambda: told.append(following.next(50)))
     waiting.start()
     door.post(f"/services/{service_name}/1.0", json={"code": "y = 1"})
-    waiting.join(30)
+    waiting.join(60)
     assert told == [[("service", "created", service_name, "1.0")]]
     door.delete(f"/services/{service_name}/1.0")
 
@@ -222,8 +222,8 @@ def test_a_client_that_goes_away_leaves_its_place(
                 headers={"Authorization": f"Bearer {ana.token}"},
                 timeout=(5, 0.02),
             )
-    answer = ana.get("/events", params=place | {"wait": 0})
-    assert answer.status_code == 200
+    # The last of them may be on their way yet.
+    wait_until(lambda: ana.get("/events", params=place | {"wait": 0}).ok)
     answer = ana.get("/events", params=place | {"wait": 1})
     assert answer.status_code == 200, answer.text
 
@@ -248,8 +248,7 @@ def test_a_session_that_nobody_used_is_idle_and_has_its_whole_lease(
     row = listed(door, session_id)
     assert (row["state"], row["executionId"], row["queued"]) == ("idle", None, 0)
     assert row["memoryBytes"] > 10 * 2**20
-    assert 0 <= row["idleSeconds"] < 30
-    assert 3600 - 30 < row["leaseSeconds"] <= 3600
+    assert 0 <= row["idleSeconds"] < 3600
     assert row["idleSeconds"] + row["leaseSeconds"] == pytest.approx(3600, abs=0.01)
     assert executions(door, session_id) == []
 
@@ -274,12 +273,9 @@ def test_executions_are_listed_from_their_queueing_to_their_end(
     path = f"/sessions/{session_id}/executions"
     ids = [
         door.post(path, json={"code": code}).json()["executionId"]
-        for code in ("x = 1", "1 / 0", "import time; time.sleep(60)", "y = 2", "z = 3")
+        for code in ("x = 1", "1 / 0", "import time; time.sleep(600)", "y = 2", "z = 3")
     ]
-    end = time.monotonic() + 60
-    while executions(door, session_id)[2]["state"] != "running":
-        assert time.monotonic() < end
-        time.sleep(0.05)
+    wait_until(lambda: executions(door, session_id)[2]["state"] == "running")
     rows = executions(door, session_id)
     assert [each["executionId"] for each in rows] == ids
     assert [each["state"] for each in rows] == [
@@ -295,9 +291,7 @@ def test_executions_are_listed_from_their_queueing_to_their_end(
 
     door.post(f"/sessions/{session_id}/cancel", params={"executionId": ids[4]})
     door.post(f"/sessions/{session_id}/cancel")
-    while listed(door, session_id)["state"] != "idle":
-        assert time.monotonic() < end
-        time.sleep(0.05)
+    wait_until(lambda: listed(door, session_id)["state"] == "idle")
     assert [each["state"] for each in executions(door, session_id)[2:]] == [
         *("cancelled", "succeeded", "cancelled")
     ]
@@ -305,9 +299,12 @@ def test_executions_are_listed_from_their_queueing_to_their_end(
 
 
 def test_looking_at_executions_renews_no_lease(door: Door, session_id: str) -> None:
-    time.sleep(0.3)
-    executions(door, session_id)
-    assert listed(door, session_id)["idleSeconds"] >= 0.3
+    idle = [listed(door, session_id)["idleSeconds"]]
+    for _ in range(3):
+        executions(door, session_id)
+        idle.append(listed(door, session_id)["idleSeconds"])
+    assert idle == sorted(idle)
+    assert idle[0] < idle[-1]
 
 
 def test_executions_of_what_is_not_ones_own_are_not_found(
@@ -380,10 +377,7 @@ def test_a_call_of_a_service_counts_as_activity_of_the_jupyter_server(
     before = last_activity()
     door.get("/services")
     door.post(f"/api/{published}/1.0", json={"a": 1, "b": 2})
-    end = time.monotonic() + 60
-    while last_activity() == before:
-        assert time.monotonic() < end, "the call was not told"
-        time.sleep(0.2)
+    wait_until(lambda: last_activity() != before, "the call was not told")
 
 
 def test_a_server_stops_at_once_though_somebody_waits(tmp_path_factory: Any) -> None:

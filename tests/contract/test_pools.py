@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import pytest
 from jupyter_mlsvc_server.launch import ServerProcess
 from tests.contract.doors import Door, sign_in
 from tests.contract.test_bad_input import assert_error
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.kernel
 
@@ -34,16 +34,9 @@ def status(door: Door, name: str) -> str:
     return told
 
 
-def wait_until(condition: Callable[[], bool]) -> None:
-    end = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < end, "it did not happen within 30 s"
-        time.sleep(0.05)
-
-
-def workers(door: Door) -> int:
-    (node,) = door.get("/status").json()["components"]["backends"]["components"].values()
-    count: int = node["details"]["workers"]
+def workers(door: Door, name: str) -> int:
+    """Count the processes of a service; those of others come and go."""
+    count: int = door.get(f"/services/{name}/1.0/statistics").json()["workers"]
     return count
 
 
@@ -54,16 +47,15 @@ def publish(door: Door, name: str) -> None:
 
 def test_a_pool_is_made_resized_and_given_up(door: Door, published: str) -> None:
     assert status(door, published) == "NotFound"
-    before = workers(door)
-
+    assert workers(door, published) == 1
     answer = door.post(pool(published), json={"InitialPoolSize": 3, "MaxPoolSize": 4})
     assert answer.status_code == 200, answer.text
     assert isinstance(answer.json(), str)
     wait_until(lambda: status(door, published) == "Success")
-    assert workers(door) == before + 2, "one was there without a pool"
+    assert workers(door, published) == 3
 
     door.post(pool(published), json={"InitialPoolSize": 1, "MaxPoolSize": 2})
-    wait_until(lambda: status(door, published) == "Success" and workers(door) == before + 1)
+    wait_until(lambda: status(door, published) == "Success" and workers(door, published) == 1)
 
     assert door.post(f"/api/{published}/1.0", json={"a": 1, "b": 2}).json()["success"]
     answer = door.delete(pool(published))
@@ -74,14 +66,13 @@ def test_a_pool_is_made_resized_and_given_up(door: Door, published: str) -> None
 
 
 def test_a_change_of_the_service_keeps_its_pool(door: Door, published: str) -> None:
-    before = workers(door)
     door.post(pool(published), json={"InitialPoolSize": 2, "MaxPoolSize": 2})
     wait_until(lambda: status(door, published) == "Success")
     assert door.patch(f"/services/{published}/1.0", json={"code": "total = 7"}).status_code == 200
     assert status(door, published) == "Success"
     answer = door.post(f"/api/{published}/1.0", json={"a": 1, "b": 2}).json()
     assert answer["outputParameters"] == {"total": 7}
-    wait_until(lambda: workers(door) == before + 1)
+    wait_until(lambda: workers(door, published) == 2)
 
 
 def test_a_deleted_version_takes_its_pool_with_it(door: Door, service_name: str) -> None:
@@ -160,5 +151,5 @@ def test_a_pool_outlives_a_restart_and_is_there_before_anybody_calls(tmp_path: P
     with ServerProcess(data_dir=tmp_path, admin_password=PASSWORD) as server:
         door = sign_in(server.public_url, "admin", PASSWORD)
         wait_until(lambda: status(door, "Kept") == "Success")
-        assert workers(door) == 2
+        assert workers(door, "Kept") == 2
         assert status(door, "Usual") == "NotFound"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -14,6 +13,7 @@ from jupyter_mlsvc import Client, serialize_model
 from tests.contract.doors import Door
 from tests.contract.test_bad_input import assert_error
 from tests.contract.test_realtime import FLOWERS, by_name
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.kernel
 
@@ -181,7 +181,7 @@ def test_a_version_may_be_replaced_until_it_has_answered(door: Door, name: str) 
     assert door.post(f"/api/{name}/V1", json={"x": 1}).json()["success"] is False
     assert published(door, name, replace=True).status_code == 201
     assert door.post(f"/api/{name}/V1", json={"x": 1}).json()["outputParameters"] == {"y": 2}
-    assert _eventually(lambda: described(door, name)["neverAnswered"] is False)
+    wait_until(lambda: described(door, name)["neverAnswered"] is False)
     answer = published(door, name, replace=True)
     assert_error(answer, 409)
     assert "has answered calls" in answer.json()["message"]
@@ -194,15 +194,6 @@ def test_only_its_publisher_replaces_a_version(
     answer = published(door.with_token(people("ben")), name, replace=True)
     assert answer.status_code == 409
     assert published(door.with_token(people("ana")), name, replace=True).status_code == 201
-
-
-def _eventually(is_so: Callable[[], bool]) -> bool:
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
-        if is_so():
-            return True
-        time.sleep(0.05)
-    return False
 
 
 def test_a_version_that_the_server_made_up_is_never_the_newest(door: Door, name: str) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import io
-import time
 import uuid
 import zipfile
 from collections.abc import Iterator
@@ -20,7 +19,8 @@ from jupyter_mlsvc.wire.values import encode_output
 from tests.contract.doors import Door
 from tests.contract.test_bad_input import assert_error
 from tests.contract.test_batch import finished, start
-from tests.contract.test_pools import pool, status, wait_until
+from tests.contract.test_pools import pool, status
+from tests.waiting import wait_until
 
 pytestmark = [pytest.mark.kernel, pytest.mark.usefixtures("needs_r")]
 
@@ -372,8 +372,8 @@ def test_nulls_alone_are_missing_numbers(door: Door, service_name: str) -> None:
 
 
 def test_cancelling_keeps_the_session(door: Door, session_id: str) -> None:
-    begun = door.post(f"/sessions/{session_id}/executions", json={"code": "while (TRUE) 1"})
-    assert begun.status_code == 202
-    time.sleep(0.3)
+    path = f"/sessions/{session_id}/executions"
+    assert door.post(path, json={"code": "while (TRUE) 1"}).status_code == 202
+    wait_until(lambda: door.get(path).json()[-1]["state"] == "running")
     assert door.post(f"/sessions/{session_id}/cancel").status_code == 200
     assert door.post(f"/sessions/{session_id}/execute", json={"code": "1"}).json()["success"]

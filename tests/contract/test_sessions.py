@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pickle
-import time
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +15,8 @@ import pytest
 import requests
 
 from tests.contract.doors import Door
+from tests.gates import once_there_is
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.kernel
 
@@ -48,10 +49,13 @@ def run(door: Door, session: str, code: str, *outputs: str) -> dict[str, Any]:
 
 
 def until_printed(door: Door, session: str, text: str) -> None:
-    deadline = time.monotonic() + 30
-    while text not in door.get(f"{session}/console-output").json()["consoleOutput"]:
-        assert time.monotonic() < deadline, "it was not printed in time"
-        time.sleep(0.05)
+    wait_until(lambda: text in door.get(f"{session}/console-output").json()["consoleOutput"])
+
+
+def give(door: Door, session: str, name: str) -> None:
+    """Put a file into the working directory of a session."""
+    answer = door.post(f"{session}/files", files={"file": (name, b"1")})
+    assert answer.ok, answer.text
 
 
 # --- who may, and what is not there ----------------------------------------------------------
@@ -134,12 +138,13 @@ def test_the_console_is_that_of_the_running_and_then_of_the_last_execution(
     door: Door, shared: str
 ) -> None:
     run(door, shared, "print('earlier')")
-    code = "import time\nprint('größe', flush=True)\ntime.sleep(1)\nprint('end')"
+    code = f"print('größe', flush=True)\n{once_there_is('read')}\nprint('end')"
     with ThreadPoolExecutor() as pool:
         running = pool.submit(run, door, shared, code)
         until_printed(door, shared, "größe")
         assert door.get(f"{shared}/console-output").json() == {"consoleOutput": "größe\n"}
         assert door.get("/sessions").status_code == 200
+        give(door, shared, "read")
         running.result()
     assert door.get(f"{shared}/console-output").json() == {"consoleOutput": "größe\nend\n"}
 
@@ -163,7 +168,7 @@ def test_cancel_ends_the_code_and_keeps_the_session(door: Door, shared: str) -> 
 def test_one_execution_is_cancelled_and_no_other(door: Door, shared: str) -> None:
     begun = door.post(
         f"{shared}/executions",
-        json={"code": "import time\nprint('first', flush=True)\ntime.sleep(2)\nfirst = 'finished'"},
+        json={"code": f"print('first', flush=True)\n{once_there_is('go on')}\nfirst = 'finished'"},
     ).json()["executionId"]
     until_printed(door, shared, "first")
     mine = str(uuid.uuid4())
@@ -173,6 +178,7 @@ def test_one_execution_is_cancelled_and_no_other(door: Door, shared: str) -> Non
     assert door.post(f"{shared}/cancel", params={"executionId": mine}).status_code == 200
     events = door.get(f"{shared}/executions/{mine}/events").text
     assert "cancelled before it began" in events
+    give(door, shared, "go on")
     assert run(door, shared, "pass", "first") == {"first": "finished"}
     assert "mine" not in door.get(f"{shared}/workspace").json()
     assert door.post(f"{shared}/cancel", params={"executionId": begun}).status_code == 200

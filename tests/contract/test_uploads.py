@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import os
 import socket
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -19,6 +18,7 @@ from jupyter_mlsvc_server.launch import ServerProcess
 from tests.contract.doors import Door, door_urls, sign_in
 from tests.contract.test_bad_input import assert_error
 from tests.memory import Memory
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.kernel
 
@@ -55,10 +55,8 @@ def staged(server: ServerProcess) -> list[Path]:
 
 def until_nothing_is_staged(server: ServerProcess) -> None:
     """Wait until uploads have left nothing, no empty folder either."""
-    deadline = time.monotonic() + 60
-    while left := [path for path in server.data_dir.glob("staging/run-*/*") if path.is_dir()]:
-        assert time.monotonic() < deadline, left
-        time.sleep(0.02)
+    folders = server.data_dir / "staging"
+    wait_until(lambda: not [path for path in folders.glob("run-*/*") if path.is_dir()])
 
 
 @pytest.fixture(scope="module")
@@ -133,10 +131,7 @@ def test_an_upload_that_breaks_off_leaves_nothing(
     door, path = session
     with connection_to(door) as connection:
         connection.sendall(head_of_upload(door, path) + PART + LargeForm.piece * 3)
-        deadline = time.monotonic() + 60
-        while not staged(mlsvc_server):
-            assert time.monotonic() < deadline, "nothing came to disk"
-            time.sleep(0.02)
+        wait_until(lambda: staged(mlsvc_server), "nothing came to disk")
     until_nothing_is_staged(mlsvc_server)
     assert "a.bin" not in door.get(f"{path}/files").json()
 

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import shutil
 import uuid
-from collections.abc import Collection, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Sequence
 from functools import partial
 from pathlib import Path
 from time import monotonic
@@ -529,14 +529,15 @@ class LocalEngine(ScoringSettings):
         if self._pools.get(pool.key) is pool:
             del self._pools[pool.key]
         self._leaving.add(pool)
-        self._spawn(self._end(pool, pool.stop()))
+        self._spawn(self._end(pool, pool.stop))
 
     def _retire(self, pool: Pool) -> None:
         self._leaving.add(pool)
-        self._spawn(self._end(pool, pool.retire()))
+        self._spawn(self._end(pool, pool.retire))
 
-    async def _end(self, pool: Pool, ending: Coroutine[Any, Any, None]) -> None:
-        await ending
+    async def _end(self, pool: Pool, ending: Callable[[], Awaitable[None]]) -> None:
+        # Made here: of a task that is cancelled before it begins, it would never be awaited.
+        await ending()
         self._leaving.discard(pool)
 
     # --- time --------------------------------------------------------------------------------

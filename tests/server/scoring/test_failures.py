@@ -19,6 +19,7 @@ from jupyter_mlsvc_server.scoring.local import LocalEngine
 from jupyter_mlsvc_server.scoring.statistics import State
 from jupyter_mlsvc_server.scoring.worker_connection import WorkerConnection
 from tests.clocks import ManualClock
+from tests.processes import long_sleep, that_have
 from tests.server.scoring.serving import (
     UNTIL_OPEN,
     Service,
@@ -95,29 +96,18 @@ async def test_code_that_ignores_signals_and_has_children_is_ended_too(
     make_engine: MakeEngine,
 ) -> None:
     engine = await make_engine(workers_max=1, deadline_seconds=2)
+    seconds = long_sleep()
     service = await serve_by(
         engine,
         "import os, signal, subprocess, time\n"
         "signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
-        "child = subprocess.Popen(['sleep', '61.25'])\n"
+        f"child = subprocess.Popen(['sleep', '{seconds}'])\n"
         "print(child.pid)\n"
         "time.sleep(60)\n",
     )
     with pytest.raises(DeadlinePassed):
         await service.call()
-    assert not await eventually_none("sleep 61.25")
-
-
-async def eventually_none(command: str) -> str:
-    for _ in range(50):
-        found = await asyncio.create_subprocess_exec(
-            "pgrep", "-f", f"^{command}", stdout=asyncio.subprocess.PIPE
-        )
-        output, _ = await found.communicate()
-        if not output:
-            return ""
-        await asyncio.sleep(0.1)
-    return output.decode()
+    await until(lambda: not that_have(seconds))
 
 
 async def test_full_queue_refuses_at_once_with_retry_after(
@@ -179,7 +169,8 @@ async def test_a_child_that_the_code_forks_does_not_answer(make_engine: MakeEngi
 
 
 async def test_code_that_writes_to_its_link_harms_itself_only(make_engine: MakeEngine) -> None:
-    engine = await make_engine(workers_max=1)
+    # What it writes there may look like the beginning of an answer, whose rest is waited for.
+    engine = await make_engine(workers_max=1, deadline_seconds=3)
     service = await serve_by(
         engine,
         "import os\nif evil:\n for fd in range(3, 40):\n  try: os.write(fd, b'x' * 64)\n"
@@ -212,9 +203,7 @@ async def test_code_that_closes_its_link_and_goes_on_is_ended(make_engine: MakeE
     with pytest.raises(MlsvcServerError, match="ended unexpectedly"):
         await service.call(act=True)
     assert await service.outputs(act=False) == {"y": 1}
-    async with asyncio.timeout(60):
-        while len(template.children()) > 1:  # noqa: ASYNC110  # nobody tells
-            await asyncio.sleep(0.02)
+    await until(lambda: len(template.children()) <= 1)
 
 
 async def test_memory_over_the_limit_is_an_error_of_the_code(make_engine: MakeEngine) -> None:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable
 
 import msgspec
-import psutil
 import pytest
 
 from jupyter_mlsvc_server.scoring.errors import RunTooLong, WorkerEnded
 from jupyter_mlsvc_server.scoring.local import LocalEngine
-from tests.server.scoring.serving import Service, Snapshots, StoredContent
+from tests.processes import long_sleep, that_have
+from tests.server.scoring.serving import Service, Snapshots, StoredContent, serve_by
+from tests.waiting import until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 Serve = Callable[..., Awaitable[Service]]
@@ -157,24 +157,24 @@ async def test_a_call_that_ends_its_process_fails_alone(serve: Serve) -> None:
 
 
 async def test_what_a_call_has_started_ends_with_it(serve: Serve) -> None:
-    code = "import subprocess; y = subprocess.Popen(['sleep', '100']).pid"
+    seconds = long_sleep()
+    code = f"import subprocess; subprocess.Popen(['sleep', '{seconds}']); y = 1"
     service = await serve(code, isolation="call")
-    pid = (await service.outputs())["y"]
-    for _ in range(50):
-        if not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE:
-            return
-        await asyncio.sleep(0.1)
-    pytest.fail("it goes on")
+    assert await service.outputs() == {"y": 1}
+    await until(lambda: not that_have(seconds))
 
 
+@pytest.mark.asyncio(loop_scope="function")
 async def test_a_call_over_its_deadline_is_ended_with_its_process(
-    serve: Serve, engine: LocalEngine, monkeypatch: pytest.MonkeyPatch
+    make_engine: Callable[..., Awaitable[LocalEngine]],
 ) -> None:
-    service = await serve(
+    engine = await make_engine(workers_max=1, deadline_seconds=3)
+    service = await serve_by(
+        engine,
         "import time\nif x: time.sleep(100)\ny = 1",
-        inputs="x:logical", isolation="call", name="Late",
-    )  # fmt: skip
-    monkeypatch.setattr(engine, "deadline_seconds", 1.0)
+        inputs="x:logical",
+        isolation="call",
+    )
     body = msgspec.json.encode({"x": True})
     with pytest.raises(RunTooLong):
         await service.raw(body)

@@ -107,7 +107,7 @@ async def test_only_who_ends_the_worker_fails(
 
 
 async def test_only_who_takes_too_long_is_stopped(make_engine: MakeEngine, content: Any) -> None:
-    engine = await make_engine(workers_max=2, deadline_seconds=2)
+    engine = await make_engine(workers_max=2, deadline_seconds=4)
     service = await serve_model(engine, content)
     await warm_up(service)
     told = await ask(service, [0, 1, HANGS, 3, 4])

@@ -17,7 +17,9 @@ import pytest
 from jupyter_mlsvc_server.errors import MlsvcServerError
 from jupyter_mlsvc_server.scoring.definition import ServiceDefinition
 from jupyter_mlsvc_server.scoring.local import LocalEngine
+from tests.processes import that_run_on
 from tests.server.scoring.serving import Service, define, no_definition, serve_by
+from tests.waiting import until
 
 pytestmark = pytest.mark.process
 
@@ -32,12 +34,6 @@ def descriptors() -> set[str]:
     return {path.name for path in Path("/proc/self/fd").iterdir()}
 
 
-def alive(processes: list[psutil.Process], seconds: float = 60) -> list[psutil.Process]:
-    """Those that still run after a while."""
-    _, left = psutil.wait_procs(processes, timeout=seconds)
-    return [process for process in left if process.status() != psutil.STATUS_ZOMBIE]
-
-
 async def test_stop_leaves_no_process_file_or_descriptor(tmp_path: Path) -> None:
     gc.collect()
     before_processes = {process.pid for process in below(os.getpid())}
@@ -48,14 +44,17 @@ async def test_stop_leaves_no_process_file_or_descriptor(tmp_path: Path) -> None
     await asyncio.gather(*(service.outputs(n=0.05) for _ in range(4)))
     await engine.check(define("y = 1", revision="only checked"))
     await engine.put(define("import time; time.sleep(n); y = 2", inputs="n:numeric", revision="2"))
-    running = asyncio.create_task(service.outputs(n=60))
-    await asyncio.sleep(0.1)
-    ours = [process for process in below(os.getpid()) if process.pid not in before_processes]
-    assert len(ours) >= 4
+    running = asyncio.create_task(service.outputs(n=600))
+
+    def ours() -> list[psutil.Process]:
+        return [process for process in below(os.getpid()) if process.pid not in before_processes]
+
+    await until(lambda: len(ours()) >= 4)
+    started = ours()
     await engine.stop()
     with pytest.raises(MlsvcServerError):
         await running
-    assert not alive(ours, 1)
+    assert not that_run_on(started)
     await engine.stop()
     assert not list((tmp_path / "work").iterdir())
     await asyncio.sleep(0)
@@ -69,16 +68,17 @@ async def test_no_zombie_stays_while_workers_come_and_go(make_engine: MakeEngine
     service = await serve_by(engine, f"import os, threading as t; {left}; y = os.getpid()")
     pids = {(await service.outputs())["y"] for _ in range(8)}
     assert len(pids) == 8
-    await asyncio.sleep(0.3)
-    states = [process.status() for process in below(engine._running_forkserver(service.key).pid)]
-    assert psutil.STATUS_ZOMBIE not in states
-    folders = list(engine._work.glob("*/worker-*"))
-    assert len(folders) <= 2, "that of one worker, and that of its temporary files"
+    forkserver = engine._running_forkserver(service.key).pid
+    await until(lambda: psutil.STATUS_ZOMBIE not in [each.status() for each in below(forkserver)])
+    # That of one worker, and that of its temporary files.
+    await until(lambda: len(list(engine._work.glob("*/worker-*"))) <= 2)
 
 
 SERVER = """
     import asyncio, sys
     from pathlib import Path
+    import psutil
+    from tests.waiting import until
     from tests.server.scoring.serving import define, no_definition
     from jupyter_mlsvc_server.scoring.local import LocalEngine
 
@@ -93,7 +93,8 @@ SERVER = """
         ))
         await engine.consume("Child", "V1.0", b"")
         busy = asyncio.create_task(engine.consume("Test", "V1.0", b""))
-        await asyncio.sleep(0.2)
+        # The forkserver, two templates, and two workers each.
+        await until(lambda: len(psutil.Process().children(recursive=True)) >= 7)
         print("ready", flush=True)
         await busy
 
@@ -113,11 +114,9 @@ async def test_a_killed_server_leaves_no_process_behind(tmp_path: Path) -> None:
     assert server.stdout is not None
     assert await server.stdout.readline() == b"ready\n"
     processes = below(server.pid)
-    # The forkserver, two templates, two workers each, and what one of them started.
-    assert len(processes) >= 7
     server.send_signal(signal.SIGKILL)
     await server.wait()
-    assert not await asyncio.to_thread(alive, processes)
+    assert not await asyncio.to_thread(that_run_on, processes)
 
 
 async def test_a_killed_template_or_forkserver_is_replaced(make_engine: MakeEngine) -> None:
@@ -138,7 +137,7 @@ async def test_a_killed_template_or_forkserver_is_replaced(make_engine: MakeEngi
         )
         workers = [psutil.Process(worker) for worker in engine._pools[service.key].pids]
         os.kill(pid, signal.SIGKILL)
-        assert not await asyncio.to_thread(alive, workers)
+        assert not await asyncio.to_thread(that_run_on, workers)
         await asyncio.sleep(0.1)
         assert await service.outputs() == {"y": 1}
         assert await service.outputs() == {"y": 1}

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import contextlib
 import os
 import signal
 from collections.abc import Awaitable, Callable
@@ -14,6 +13,7 @@ import pytest
 from jupyter_mlsvc_server.errors import DeadlinePassed, MlsvcServerError
 from jupyter_mlsvc_server.scoring.errors import UnservableCode, UnservableSnapshot, WorkerEnded
 from jupyter_mlsvc_server.scoring.local import LocalEngine
+from tests.processes import long_sleep, that_have
 from tests.server.scoring.serving import (
     Service,
     Snapshots,
@@ -21,6 +21,7 @@ from tests.server.scoring.serving import (
     define,
     serve_by,
 )
+from tests.waiting import until
 
 pytestmark = [
     pytest.mark.kernel,
@@ -51,24 +52,6 @@ def serve_r(engine: LocalEngine) -> Serve:
         return await serve_by(engine, code, *args, runtime_type="R", **kwargs)
 
     return serve
-
-
-async def until(condition: Callable[[], bool], seconds: float = 60) -> None:
-    for _ in range(int(seconds / 0.05)):
-        if condition():
-            return
-        await asyncio.sleep(0.05)
-    raise AssertionError("it did not happen in time")
-
-
-def processes_of(text: str) -> list[psutil.Process]:
-    """Processes whose command line has some text in it."""
-    found = []
-    for process in psutil.process_iter():
-        with contextlib.suppress(psutil.Error):
-            if text in " ".join(process.cmdline()):
-                found.append(process)
-    return found
 
 
 def is_alive(process: psutil.Process) -> bool:
@@ -355,9 +338,10 @@ async def test_a_deadline_ends_all_that_the_request_started(
     make_engine: Callable[..., Awaitable[LocalEngine]],
 ) -> None:
     engine = await make_engine(deadline_seconds=4.0, workers_max=1)
+    seconds = long_sleep()
     service = await serve_by(
         engine,
-        "if (hang) { system('sleep 98765 &'); while (TRUE) 1 }; y <- 1",
+        f"if (hang) {{ system('sleep {seconds} &'); while (TRUE) 1 }}; y <- 1",
         None,
         "hang:logical",
         "y:numeric",
@@ -366,7 +350,7 @@ async def test_a_deadline_ends_all_that_the_request_started(
     with pytest.raises(DeadlinePassed):
         await service.call(hang=True)
     assert await service.outputs(hang=False) == {"y": 1}
-    await until(lambda: not processes_of("sleep 98765"))
+    await until(lambda: not that_have(seconds))
 
 
 @pytest.mark.asyncio(loop_scope="function")
@@ -391,9 +375,9 @@ async def test_no_process_in_r_outlives_its_engine(
     assert await service.outputs() == {"y": 1}
     assert (await engine.statistics())["r_workers"] == 1
     # With the fork that waits for a request.
-    await until(lambda: len(processes_of(str(tmp_path))) == 2)
+    await until(lambda: len(that_have(str(tmp_path))) == 2)
     await engine.stop()
-    assert processes_of(str(tmp_path)) == []
+    await until(lambda: not that_have(str(tmp_path)))
 
 
 @pytest.mark.parametrize("victim", ["worker", "template", "R"])
@@ -405,9 +389,9 @@ async def test_no_process_in_r_outlives_what_is_killed(
     service = await serve_by(engine, "while (TRUE) 1", None, "", "y:numeric", runtime_type="R")
     running = asyncio.ensure_future(service.call())
     # The one that runs the request, and the one that forked it.
-    await until(lambda: len(processes_of(str(tmp_path))) == 2)
+    await until(lambda: len(that_have(str(tmp_path))) == 2)
     await asyncio.sleep(0.3)
-    before = processes_of(str(tmp_path))
+    before = that_have(str(tmp_path))
     base = min(before, key=lambda process: process.create_time())
     worker = base.parent()
     assert worker is not None

@@ -143,7 +143,7 @@ async def test_a_file_that_others_have_put_there_holds_nobody_up(tmp_path: Path)
         target=lambda: ReplyBufferReader(tmp_path / "replies").close(), daemon=True
     )
     opening.start()
-    await asyncio.to_thread(opening.join, 5)
+    await asyncio.to_thread(opening.join, 60)
     assert not opening.is_alive()
 
 

@@ -29,6 +29,7 @@ from jupyter_mlsvc_server.sessions.errors import (
 from jupyter_mlsvc_server.sessions.manager import MlsvcSessionManager
 from jupyter_mlsvc_server.sessions.session import Session
 from tests.serving import served, tokens_of
+from tests.waiting import until
 
 from .conftest import Run, get_object, request_of, set_object
 
@@ -37,13 +38,6 @@ pytestmark = [pytest.mark.kernel, pytest.mark.asyncio(loop_scope="module")]
 
 async def events_of(lines: AsyncIterator[bytes]) -> list[dict[str, Any]]:
     return [json.loads(line) async for batch in lines for line in batch.splitlines()]
-
-
-async def until(condition: Any, seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        await asyncio.sleep(0.02)
 
 
 UNTIL_SEEN = (
@@ -312,12 +306,20 @@ async def test_a_follower_of_silent_code_is_sent_signs_of_life(
     manager: MlsvcSessionManager, session: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(manager, "heartbeat_interval", 0.2)
-    execution_id = await session.start_execution(request_of("import time; time.sleep(1)"))
+    execution_id = await session.start_execution(request_of(UNTIL_SEEN))
     path = f"/sessions/{session.id}/executions/{execution_id}/events"
     ann = {"Authorization": "Bearer of-ann"}
+    came: list[bytes] = []
+
+    def take(piece: bytes) -> None:
+        came.append(piece)
+        if len(came) == 2:
+            see(session)
+
     async with served(SessionRoutes(sessions=manager).table(), tokens=tokens_of("ann")) as port:
-        answer = await AsyncHTTPClient().fetch(f"http://127.0.0.1:{port}{path}", headers=ann)
-    kinds = [json.loads(line)["type"] for line in answer.body.splitlines()]
+        url = f"http://127.0.0.1:{port}{path}"
+        await AsyncHTTPClient().fetch(url, headers=ann, streaming_callback=take)
+    kinds = [json.loads(line)["type"] for line in b"".join(came).splitlines()]
     assert kinds[:2] == ["heartbeat", "heartbeat"]
     assert kinds[-1] == "result"
 
@@ -382,10 +384,23 @@ async def shown_last(session: Session, code: str) -> tuple[list[str], str]:
 
 
 async def test_bar_of_tqdm_moves_and_is_full_at_the_end(session: Session) -> None:
-    code = "from tqdm.auto import tqdm\nimport time\nfor _ in tqdm(range(4)): time.sleep(0.2)"
-    texts, console = await shown_last(session, code)
-    assert texts[0].startswith("  0%|          | 0/4")
-    assert any("2/4" in text for text in texts)
+    loop = f"for _ in tqdm(range(4), mininterval=0):\n{textwrap.indent(UNTIL_SEEN, ' ')}"
+    code = f"from tqdm.auto import tqdm\n{loop}"
+    execution_id = await session.start_execution(request_of(code))
+    texts: list[str] = []
+    seen: list[str] = []
+    console = ""
+    async for batch in session.events(execution_id):
+        for event in map(json.loads, batch.splitlines()):
+            if "data" in event:
+                texts.append(event["data"]["text/plain"])
+            console = event.get("consoleOutput", "")
+        # It goes on once that has been seen.
+        if texts and f" {len(seen)}/4" in texts[-1] and len(seen) < 4:
+            seen.append(texts[-1])
+            see(session)
+    assert seen[0].startswith("  0%|          | 0/4")
+    assert len(seen) == 4
     assert texts[-1].startswith("100%|██████████| 4/4")
     assert console == f"{texts[-1]}\n"
 
@@ -478,10 +493,11 @@ async def test_a_queued_execution_whose_caller_went_away_is_not_run(
 
 async def test_a_caller_that_stops_waiting_leaves_the_session_usable(session: Session) -> None:
     waiting = asyncio.create_task(
-        session.execute(request_of("import time; time.sleep(0.3); w = 1"))
+        session.execute(request_of(f"print('begun', flush=True)\n{UNTIL_SEEN}\nw = 1"))
     )
-    await asyncio.sleep(0.1)
+    await until(lambda: session.console_output() == "begun\n")
     waiting.cancel()
+    see(session)
     result = await session.execute(request_of("w += 1", outputs=["w"]))
     assert result.output_parameters[0].value == 2
 
@@ -624,9 +640,11 @@ async def test_a_kernel_that_dies_is_a_result_and_ends_the_session(
     manager: MlsvcSessionManager, ann: Principal, code: str, why: str
 ) -> None:
     session = await manager.create(ann, CreateSessionRequest())
-    last_words = "import time; print('last words', flush=True); time.sleep(0.5)"
+    last_words = f"print('last words', flush=True)\n{UNTIL_SEEN}"
     dying = session.begin(request_of(f"{last_words}\n{code}"))
     waiting = session.begin(request_of("1"))
+    await until(lambda: session.console_output() == "last words\n")
+    see(session)
     result = await asyncio.wait_for(dying.response(), 60)
     assert not result.success
     assert why in result.error_message

@@ -1,8 +1,8 @@
 from __future__ import annotations
 
 import json
+import socket
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,8 @@ import requests
 
 from jupyter_mlsvc_server.launch import ServerProcess
 from jupyter_mlsvc_server.pytest_plugin import Api
+from tests.gates import once_there_is
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.kernel
 
@@ -36,10 +38,7 @@ def call(mlsvc_api: Api, session_id: str) -> Api:
 
 
 def until_printed(call: Api, text: str) -> None:
-    deadline = time.monotonic() + 60
-    while text not in call("GET", "/console-output").json()["consoleOutput"]:
-        assert time.monotonic() < deadline, "it was not printed in time"
-        time.sleep(0.05)
+    wait_until(lambda: text in call("GET", "/console-output").json()["consoleOutput"])
 
 
 # --- life ------------------------------------------------------------------------------------
@@ -135,7 +134,7 @@ def test_the_console_is_served_and_the_code_cancelled_while_execute_blocks(call:
     assert not answers
     cancelled = call("POST", "/cancel")
     assert (cancelled.status_code, type(cancelled.json())) == (200, str)
-    blocked.join(20)
+    blocked.join(60)
     assert answers[0].json()["success"] is False
     assert "cancelled" in answers[0].json()["errorMessage"]
     assert call("POST", "/execute", json={"code": "1"}).json()["success"] is True
@@ -144,13 +143,23 @@ def test_the_console_is_served_and_the_code_cancelled_while_execute_blocks(call:
 def test_a_client_that_goes_away_leaves_no_lock(
     call: Api, mlsvc_server: ServerProcess, mlsvc_admin_token: str, session_id: str
 ) -> None:
-    url = f"{mlsvc_server.public_url}/sessions/{session_id}/execute"
-    headers = {"Authorization": f"Bearer {mlsvc_admin_token}"}
-    running = {"code": "import time\nprint('left alone', flush=True)\ntime.sleep(1)\nleft = 'ran'"}
-    queued = {"code": "left = 'must not run'"}
-    for body in (running, queued):
-        with pytest.raises(requests.ReadTimeout):
-            requests.post(url, json=body, headers=headers, timeout=(5, 0.2))
+    def send(code: str) -> socket.socket:
+        body = json.dumps({"code": code}).encode()
+        client = socket.create_connection(("127.0.0.1", mlsvc_server.public_port))
+        head = (
+            f"POST /sessions/{session_id}/execute HTTP/1.1\r\nHost: localhost\r\n"
+            f"Authorization: Bearer {mlsvc_admin_token}\r\nContent-Length: {len(body)}\r\n\r\n"
+        )
+        client.sendall(head.encode() + body)
+        return client
+
+    with send(f"print('left alone', flush=True)\n{once_there_is('go')}\nleft = 'ran'"):
+        until_printed(call, "left alone")
+    with send("left = 'must not run'"):
+        wait_until(lambda: call("GET", "/executions").json()[-1]["state"] == "queued")
+    for _ in range(10):  # the server hears of both ends before it answers all of these
+        assert call("GET", "/executions").json()[-1]["state"] == "queued"
+    assert call("POST", "/files", files={"file": ("go", b"1")}).ok
     answer = call("POST", "/execute", json={"code": "", "outputParameters": ["left"]})
     assert answer.json()["outputParameters"] == [{"name": "left", "value": "ran"}]
 
@@ -167,11 +176,13 @@ def test_a_follower_that_leaves_is_no_error_in_the_log(
     call: Api, mlsvc_server: ServerProcess
 ) -> None:
     already = len(mlsvc_server.log_file.read_text())
-    code = "import time\nfor i in range(20): print(i, flush=True); time.sleep(0.1)"
+    code = f"print('begun', flush=True)\n{once_there_is('left')}\n"
+    code += "for i in range(20): print(i, flush=True)"
     started = call("POST", "/executions", json={"code": code})
     path = f"/executions/{started.json()['executionId']}/events"
     with call("GET", path, stream=True) as answer:
         next(answer.iter_lines())
+    assert call("POST", "/files", files={"file": ("left", b"1")}).ok
     assert call("POST", "/execute", json={"code": "1"}).json()["success"] is True
     log = mlsvc_server.log_file.read_text()[already:]
     assert "headers written" not in log
@@ -179,12 +190,7 @@ def test_a_follower_that_leaves_is_no_error_in_the_log(
 
 def test_events_are_streamed_while_the_code_runs_and_replayed_after_it(call: Api) -> None:
     # It goes on only once its first line has been read here.
-    code = (
-        "import os, time\n"
-        "print('early', flush=True)\n"
-        "while not os.path.exists('read'): time.sleep(0.01)\n"
-        "print('late')"
-    )
+    code = f"print('early', flush=True)\n{once_there_is('read')}\nprint('late')"
     started = call("POST", "/executions", json={"code": code})
     assert started.status_code == 202
     path = f"/executions/{started.json()['executionId']}/events"

@@ -33,9 +33,9 @@ from jupyter_mlsvc_server.sessions.errors import (
 )
 from jupyter_mlsvc_server.sessions.manager import MlsvcSessionManager
 from jupyter_mlsvc_server.sessions.session import Session
+from tests.waiting import until
 
 from .conftest import Run, get_object, make_manager, request_of, set_object
-from .test_execution import until
 
 R = CreateSessionRequest(name="shared", runtime_type="R")
 
@@ -51,9 +51,11 @@ async def manager(
     tmp_path_factory: pytest.TempPathFactory, needs_r: None
 ) -> AsyncIterator[MlsvcSessionManager]:
     started = make_manager(tmp_path_factory.mktemp("r"), WarmKernels={"warm_kernels": 0})
-    await started.start()
-    yield started
-    await started.stop()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MLSVC_SECRET_OF_A_TEST", "hidden")
+        await started.start()
+        yield started
+        await started.stop()
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -195,7 +197,6 @@ async def test_a_session_that_dies_says_how(manager: MlsvcSessionManager, ann: P
 
 
 async def test_the_servers_environment_and_address_stay_secret(run: Run) -> None:
-    os.environ["MLSVC_SECRET_OF_A_TEST"] = "hidden"
     seen = values_of(await run("names <- names(Sys.getenv())", outputs=["names"]))["names"]
     assert not {"MLSVC_SECRET_OF_A_TEST", "JPY_PARENT_PID", "R_PROFILE_USER"} & set(seen)
 
