@@ -52,7 +52,7 @@ test: $(INSTALLED) $(BUNDLE) ## Run every test: the front end's units, then Pyth
 
 .PHONY: test-fast
 test-fast: $(INSTALLED) ## Run the tests that start no process
-	@pytest --fast
+	@pytest --fast -n logical --maxprocesses 4 --dist loadfile
 
 EXAMPLES ?= 100
 

@@ -7,10 +7,12 @@ import secrets
 import sys
 import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
 from jupyter_client.kernelspec import KernelSpecManager, NoSuchKernel
+from jupyter_core.paths import jupyter_data_dir
 
 from jupyter_mlsvc_server.launch import ServerProcess
 from tests.fast import OPTION, ProcessGuard
@@ -27,6 +29,8 @@ settings.register_profile(
 )
 settings.load_profile("suite")
 
+_USER_FOLDERS = ("JUPYTER_RUNTIME_DIR", "JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "IPYTHONDIR")
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the option of ``make test-fast``."""
@@ -38,14 +42,21 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Keep Jupyter servers of the run apart from others, and guard what runs with that option.
+    """Give the run user folders of its own, and guard what runs with that option.
 
-    Each Jupyter server removes what killed ones left in the runtime folder. In the one of the
-    person who runs the tests, those of another process would remove what a test looks for.
+    Servers and kernels of Jupyter share some files of a person: a server removes connection files
+    that killed ones left, kernels write one history, and servers one store of signatures.
     """
-    runtime = tempfile.TemporaryDirectory(prefix="mlsvc-runtime-")
-    config.add_cleanup(runtime.cleanup)
-    os.environ["JUPYTER_RUNTIME_DIR"] = runtime.name
+    home = tempfile.TemporaryDirectory(prefix="mlsvc-user-", ignore_cleanup_errors=True)
+    config.add_cleanup(home.cleanup)
+    # Kernels that the person has installed are found all the same.
+    os.environ["JUPYTER_PATH"] = os.pathsep.join(
+        filter(None, (os.environ.get("JUPYTER_PATH"), jupyter_data_dir()))
+    )
+    for name in _USER_FOLDERS:
+        folder = Path(home.name, name.lower())
+        folder.mkdir()
+        os.environ[name] = str(folder)
     if config.getoption(OPTION):
         # Where it is not given the number of cores, joblib asks a program for it.
         os.environ.setdefault("LOKY_MAX_CPU_COUNT", "1")

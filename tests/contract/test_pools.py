@@ -55,7 +55,7 @@ def test_a_pool_is_made_resized_and_given_up(door: Door, published: str) -> None
     assert workers(door, published) == 3
 
     door.post(pool(published), json={"InitialPoolSize": 1, "MaxPoolSize": 2})
-    wait_until(lambda: status(door, published) == "Success" and workers(door, published) == 1)
+    wait_until(lambda: status(door, published) == "Success" and workers(door, published) == 2)
 
     assert door.post(f"/api/{published}/1.0", json={"a": 1, "b": 2}).json()["success"]
     answer = door.delete(pool(published))

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import signal
-import threading
 import time
 import uuid
+from types import SimpleNamespace
 
 import pandas
 import pytest
@@ -80,20 +80,17 @@ def test_waiting_goes_on_after_an_interrupt(
     connection: MlsvcConnection,
     halving: str,
     shown_error: ShownError,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     on_server.user_ns["rows"] = [{"n": 1, "wait": 0.2}] * 20
     batches = connection.client.batches
 
-    def interrupt_once_it_runs() -> None:
-        while not batches.list(halving, "1"):
-            time.sleep(0.02)
-        time.sleep(0.2)
-        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+    def interrupted(_seconds: float) -> None:
+        signal.raise_signal(signal.SIGINT)
 
-    interrupter = threading.Thread(target=interrupt_once_it_runs)
-    interrupter.start()
-    shown = shown_error(f"%batch {halving} rows -q")
-    interrupter.join()
+    pausing = SimpleNamespace(sleep=interrupted, monotonic=time.monotonic)
+    monkeypatch.setattr("jupyter_mlsvc.client.batches.time", pausing)
+    shown = shown_error(f"%batch {halving} rows -q")  # which undoes it as well
     (batch,) = batches.list(halving, "1")
     assert f"batch {batch.id} goes on on the server" in shown
     assert "File " not in shown

@@ -10,6 +10,7 @@ import pytest
 
 from jupyter_mlsvc_server.launch import ServerProcess
 from tests.magics.notebook import Notebook
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.kernel
 
@@ -165,11 +166,12 @@ def test_interrupting_while_another_cell_waits_stops_the_run(notebook: Notebook)
 def test_names_of_the_server_are_completed(notebook: Notebook) -> None:
     notebook.run("%publish Completed V1 -i first_input:numeric -o y:numeric y = first_input")
     line = "%consume Completed V1 fir"
-    for _ in range(3):  # the first key press may come before the names do
+
+    def completed() -> bool:
         reply = notebook.client.complete(line, reply=True, timeout=60)["content"]
-        if reply["matches"]:
-            break
-    assert reply["matches"] == ["first_input="]
+        return bool(reply["matches"] == ["first_input="])
+
+    wait_until(completed)  # the first key press may come before the names do
     notebook.run("%mlsvc delete Completed V1")
 
 

@@ -432,7 +432,7 @@ def test_the_call_loads_the_magics_where_they_are_not_loaded(
 def test_a_busy_session_is_not_waited_for(run: Run, connection: MlsvcConnection) -> None:
     run("%remote_exec --session busy x = 1")
     session = connection.session("busy")
-    session.start_execution("import time; time.sleep(30)")
+    session.start_execution("import time; time.sleep(600)")
     try:
         found = suggest("y = x")
     finally:

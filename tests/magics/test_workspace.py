@@ -13,6 +13,8 @@ from IPython.core.interactiveshell import InteractiveShell
 
 from jupyter_mlsvc.errors import MlsvcError, TransferInterrupted
 from jupyter_mlsvc.magics.connection import MlsvcConnection
+from tests.gates import once_there_is
+from tests.waiting import wait_until
 
 from .conftest import Run
 
@@ -95,13 +97,9 @@ def test_history_and_console_show_themselves(run: Run, on_server: InteractiveShe
 
 def test_the_console_is_read_while_code_runs(run: Run, connection: MlsvcConnection) -> None:
     session = connection.new("busy")
-    code = "import time\nprint('on', flush=True)\ntime.sleep(30)"
+    code = "import time\nprint('on', flush=True)\ntime.sleep(600)"
     execution = session.start_execution(code)
-    for _ in range(200):
-        if "on" in run("%mlsvc console").value:
-            break
-    else:
-        pytest.fail("it was not shown while the code ran")
+    wait_until(lambda: "on" in run("%mlsvc console").value)
     session.cancel(execution)
 
 
@@ -185,13 +183,16 @@ def test_a_long_transfer_shows_a_bar(
     assert run("%mlsvc upload big.bin").stderr == ""
 
 
-def test_two_notebooks_do_not_interrupt_each_other(run: Run, connection: MlsvcConnection) -> None:
+def test_two_notebooks_do_not_interrupt_each_other(
+    run: Run, connection: MlsvcConnection, tmp_path: Path
+) -> None:
     session = connection.new("shared")
-    code = "import time; print('on', flush=True); time.sleep(3); other = 'finished'"
+    go_on = tmp_path / "go on"
+    code = f"print('on', flush=True)\n{once_there_is(go_on)}\nother = 'finished'"
     begun = threading.Event()
     other = threading.Thread(target=lambda: session.run(code, on_event=lambda _: begun.set()))
     other.start()
-    assert begun.wait(20)
+    assert begun.wait(60)
 
     def interrupt(_: object) -> None:
         raise KeyboardInterrupt
@@ -199,8 +200,9 @@ def test_two_notebooks_do_not_interrupt_each_other(run: Run, connection: MlsvcCo
     # Interrupted while it waits behind the other's code.
     execution = session.start_execution("waited = 1", execution_id="mine")
     session.cancel(execution)
+    go_on.touch()
     with pytest.raises(KeyboardInterrupt):
         session.run("print('now')", on_event=interrupt)
-    other.join(30)
+    other.join(60)
     assert session.execute("pass", outputs=["other"]).outputs["other"] == "finished"
     assert "waited" not in session.list_objects()

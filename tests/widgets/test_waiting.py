@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from functools import partial
 
 import pytest
 
@@ -18,12 +19,23 @@ from jupyter_mlsvc.errors import WaitInterrupted
 from tests.waiting import wait_until
 
 
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Show at once what is shown after a second."""
+    monkeypatch.setattr("jupyter_mlsvc.display.Ticker", partial(Ticker, first=0.02, every=0.02))
+    for module in ("display", "client.progress"):
+        monkeypatch.setattr(f"jupyter_mlsvc.{module}._PATIENCE_SECONDS", 0.05)
+
+
 def wait_for_text(capsys: pytest.CaptureFixture[str], text: str) -> str:
     seen = ""
-    deadline = time.monotonic() + 60
-    while text not in seen and time.monotonic() < deadline:
-        time.sleep(0.05)
+
+    def is_there() -> bool:
+        nonlocal seen
         seen += capsys.readouterr().err
+        return text in seen
+
+    wait_until(is_there)
     return seen
 
 
@@ -36,24 +48,27 @@ def test_a_long_silence_shows_what_is_going_on_and_for_how_long(
     assert capsys.readouterr().err.split("\r")[-1].strip() == ""
 
 
+@pytest.mark.usefixtures("impatient")
 def test_what_is_quick_shows_nothing(capsys: pytest.CaptureFixture[str]) -> None:
-    with Waiting("Quick", 60.0):
-        time.sleep(1.2)
+    with Waiting("Quick", 600.0):
+        time.sleep(0.2)
     assert capsys.readouterr().err == ""
 
 
+@pytest.mark.usefixtures("impatient")
 def test_it_goes_when_there_is_something_else_to_see(capsys: pytest.CaptureFixture[str]) -> None:
-    with Waiting("Silent", 1.0) as waiting:
+    with Waiting("Silent", 0.5) as waiting:
         wait_for_text(capsys, "Silent")
         waiting.heard()
         assert capsys.readouterr().err.split("\r")[-1].strip() == ""
 
 
+@pytest.mark.usefixtures("impatient")
 def test_an_interrupt_takes_it_away(capsys: pytest.CaptureFixture[str]) -> None:
     before = threading.active_count()
 
     def interrupted() -> None:
-        with Waiting("Interrupted", 1.0):
+        with Waiting("Interrupted", 0.1):
             wait_for_text(capsys, "Interrupted")
             raise KeyboardInterrupt
 
@@ -63,9 +78,10 @@ def test_an_interrupt_takes_it_away(capsys: pytest.CaptureFixture[str]) -> None:
     wait_until(lambda: threading.active_count() <= before + 1)  # tqdm's own monitor
 
 
+@pytest.mark.usefixtures("impatient")
 def test_zero_shows_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     with Waiting("Never", 0.0):
-        time.sleep(1.2)
+        time.sleep(0.2)
     assert capsys.readouterr().err == ""
 
 
@@ -101,6 +117,7 @@ def test_the_switch_of_all_bars_keeps_ours_away(is_disabled: bool) -> None:
     assert (ran.stderr == "") is is_disabled
 
 
+@pytest.mark.usefixtures("impatient")
 @pytest.mark.parametrize("value", ["1", "true", "yes"])
 def test_tqdm_disable_keeps_everything_away(
     value: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
@@ -108,7 +125,7 @@ def test_tqdm_disable_keeps_everything_away(
     monkeypatch.setenv("TQDM_DISABLE", value)
     with Waiting("Never", 0.1), TransferBar("Never") as bar:
         bar(1, 3)
-        time.sleep(1.2)
+        time.sleep(0.2)
         bar(3, 3)
     assert bar.done == 3
     assert list(shown_when_slow(slow_items(), "Never", unit="item")) == [0, 1, 2]
@@ -118,6 +135,7 @@ def test_tqdm_disable_keeps_everything_away(
     assert capsys.readouterr() == ("", "")
 
 
+@pytest.mark.usefixtures("impatient")
 def test_tqdm_disable_may_say_no(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -138,15 +156,17 @@ def test_a_ticker_is_silent_after_its_block() -> None:
 
 def slow_items() -> Iterator[int]:
     for number in range(3):
-        time.sleep(0.6)
+        time.sleep(0.1)
         yield number
 
 
+@pytest.mark.usefixtures("impatient")
 def test_going_through_many_things_shows_a_bar_once_it_is_slow(
-    capsys: pytest.CaptureFixture[str],
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert list(shown_when_slow(slow_items(), "Fetching", 3, unit="record")) == [0, 1, 2]
     assert "Fetching" in capsys.readouterr().err
     assert list(shown_when_slow(slow_items(), "Fetching", 3, unit="record", quiet=True))
+    monkeypatch.setattr("jupyter_mlsvc.client.progress._PATIENCE_SECONDS", 600.0)
     assert list(shown_when_slow(range(1000), "Fetching", 3, unit="record"))
     assert capsys.readouterr().err == ""
