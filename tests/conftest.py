@@ -95,7 +95,7 @@ def user_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProc
         admin_password=secrets.token_urlsafe(12),
         base_url="/hub/user%20name/",
         jupyter=True,
-        options=[DEADLINE, "--SessionManager.cull_interval=1"],
+        options=[DEADLINE, "--MlsvcSessionManager.cull_interval=1"],
     ) as server:
         yield server
 
