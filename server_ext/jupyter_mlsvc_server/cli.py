@@ -37,6 +37,10 @@ def _run() -> None:
         from jupyter_mlsvc_server.storage.cli import AdoptCommand
 
         AdoptCommand.launch_instance(sys.argv[2:])
+    elif sys.argv[1:2] == ["doctor"]:
+        from jupyter_mlsvc_server.doctor.app import DoctorApp
+
+        DoctorApp.launch_instance(sys.argv[2:])
     else:
         from jupyter_mlsvc_server.server import main as serve
 

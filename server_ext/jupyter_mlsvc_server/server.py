@@ -169,6 +169,10 @@ class MlsvcApp(ConfiguredApp):
         "serve": ("jupyter_mlsvc_server.server.MlsvcApp", "Run the server in the foreground."),
         "user": (UserApp, "Add, change, list and remove local accounts."),
         "adopt": (AdoptCommand, "Let a database take over a data folder of another one."),
+        "doctor": (
+            "jupyter_mlsvc_server.doctor.app.DoctorApp",
+            "Look for what keeps a server from working.",
+        ),
     }
 
     public_enabled = Bool(True, help="Whether the port of the public API is opened.").tag(

@@ -36,7 +36,7 @@ _VARIABLE: Final = re.compile(r"MLSVC_[A-Z0-9_]+")
 
 def settings_table() -> str:
     """Every setting of the server's classes."""
-    return _settings(jupyter_mlsvc_server, skip=("migrations", ".cli"))
+    return _settings(jupyter_mlsvc_server, skip=("migrations", ".cli", "doctor.app"))
 
 
 def magics_table() -> str:

@@ -33,7 +33,9 @@ _TURN_SECONDS: Final = 5.0
 """Seconds more than ``lock_timeout`` that a transaction waits for a thread: the one before it gives
 up first."""
 _CONNECT_SECONDS: Final = 10
-_MIGRATIONS: Final = Path(__file__).parent / "migrations"
+MIGRATIONS: Final = Path(__file__).parent / "migrations"
+"""Folder of the scripts that bring the schema up to date."""
+
 _MIGRATION_LOCK: Final = 0x6D6C737663  # PostgreSQL's advisory locks are numbers; this one is ours
 
 
@@ -215,7 +217,7 @@ class Database(LoggingConfigurable):
         from alembic.util import CommandError
 
         config = Config()
-        config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
+        config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
         with engine.begin() as connection:
             if connection.dialect.name == "postgresql":
                 connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_MIGRATION_LOCK)))

@@ -122,6 +122,11 @@ class Installation:
         if database.id is None or folder.id is None:
             await self._mark(database.id or folder.id or str(uuid.uuid4()))
 
+    def misfit(self, connection: sa.Connection) -> str | None:
+        """Return why the halves do not belong together, and change nothing; None where they do."""
+        database, known = _look(connection)
+        return misfit(database, self._folder_half(), have_in_common=self._has_any(known))
+
     async def adopt(self) -> tuple[Half, Half]:
         """Make the database that of the folder, whatever both hold; return the halves of before."""
         database, _ = await self._database.read(_look)
