@@ -15,7 +15,7 @@ from jupyter_mlsvc_server.api.batches import BatchRoutes
 from jupyter_mlsvc_server.api.compute_nodes import ComputeNodeRoutes
 from jupyter_mlsvc_server.api.events import EventRoutes
 from jupyter_mlsvc_server.api.http_server import HttpServer
-from jupyter_mlsvc_server.api.lifecycle import Lifecycle
+from jupyter_mlsvc_server.api.lifecycle import Lifecycle, Stage
 from jupyter_mlsvc_server.api.listening import listen_on_port
 from jupyter_mlsvc_server.api.login import LoginRoutes
 from jupyter_mlsvc_server.api.metrics import MetricsRoutes
@@ -68,7 +68,7 @@ async def served(
     app = ApiApp(
         tables=tables,
         authentication=Authentication(tokens),
-        lifecycle=Lifecycle(is_ready=True),
+        lifecycle=Lifecycle(Stage.SERVING),
         settings=ApiSettings(max_body_bytes=max_bytes, max_upload_bytes=max_bytes),
     )
     score = ScoreEntry(

@@ -21,6 +21,8 @@ import psutil
 import requests
 from jupyter_core.paths import jupyter_runtime_dir
 
+_STOP_SECONDS: Final = "--MlsvcApp.stop_seconds"
+
 _GAVE_UP: Final = re.compile(r"^\[C [^\]]*MlsvcApp\] (.+)$", re.MULTILINE)
 
 
@@ -190,7 +192,11 @@ class ServerProcess:
 
     def _command(self) -> list[str]:
         if not self._has_jupyter:
-            return [sys.executable, "-m", "jupyter_mlsvc_server", "serve", *self.options]
+            serve = [sys.executable, "-m", "jupyter_mlsvc_server", "serve", *self.options]
+            if not any(option.startswith(_STOP_SECONDS) for option in self.options):
+                # As for one that a Jupyter server runs: somebody waits for the end.
+                serve.append(f"{_STOP_SECONDS}=3")
+            return serve
         return [
             sys.executable,
             "-m",

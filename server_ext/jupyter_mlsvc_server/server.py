@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Final, TypeVar
 
 from jupyter_core.application import JupyterApp, NoStart
-from traitlets import Bool, Enum, Integer, List, TraitError, Type, Unicode, default, validate
+from traitlets import Bool, Enum, Float, Integer, List, TraitError, Type, Unicode, default, validate
 from traitlets.config import Config
 
 from jupyter_mlsvc._version import __version__
@@ -28,11 +28,12 @@ from jupyter_mlsvc_server.api.app import ApiApp
 from jupyter_mlsvc_server.api.authentication import Authentication
 from jupyter_mlsvc_server.api.batches import BatchRoutes
 from jupyter_mlsvc_server.api.compute_nodes import ComputeNodeRoutes
+from jupyter_mlsvc_server.api.drain import Drain
 from jupyter_mlsvc_server.api.events import EventRoutes
 from jupyter_mlsvc_server.api.forms import FormUploads
 from jupyter_mlsvc_server.api.host import HostRoutes
 from jupyter_mlsvc_server.api.http_server import HttpServer
-from jupyter_mlsvc_server.api.lifecycle import Lifecycle
+from jupyter_mlsvc_server.api.lifecycle import Lifecycle, Stage
 from jupyter_mlsvc_server.api.listening import listen_at_path, listen_on_port
 from jupyter_mlsvc_server.api.login import LoginRoutes
 from jupyter_mlsvc_server.api.metrics import (
@@ -93,6 +94,10 @@ The loop waits for that at each event, of which one turn has many. Python's own 
 calls at 8 connections ten times as long beside one such thread.
 """
 _MISUSED: Final = 2
+
+_STOP_SECONDS: Final = 30.0
+_HOSTED_STOP_SECONDS: Final = 3.0
+"""Somebody waits in front of a terminal, or JupyterHub does, which waits for ten seconds."""
 
 _ML_SERVER: Final = {
     "MlsvcApp": {"lenient_json": True, "any_case_paths": True},
@@ -248,6 +253,19 @@ class MlsvcApp(ConfiguredApp):
         Role.CONTRIBUTOR.value,
         help="What users may do for whom Jupyter servers of hosts_file ask.",
     ).tag(config=True)
+    drain_seconds = Float(
+        0.0,
+        min=0,
+        help="Seconds between the signal to end and the stop, in which the server says that it is "
+        "not ready, and still answers. A load balancer that probes GET /health/ready sends nobody "
+        "here then: take longer than its probes need to find out.",
+    ).tag(config=True)
+    stop_seconds = Float(
+        min=0,
+        help="Seconds that calls, executions of sessions, uploads and downloads get to end when "
+        "the server stops; new ones are answered with 503 meanwhile. Default: 30; 3 for a server "
+        "that a Jupyter server started. A second signal ends the wait.",
+    ).tag(config=True)
     hosted = Bool(
         False,
         help="Whether a Jupyter server started this one as its child: configuration comes through "
@@ -270,6 +288,10 @@ class MlsvcApp(ConfiguredApp):
         if not (text.isascii() and text.isdigit() and int(text) <= _LAST_PORT):
             raise TraitError(f"MLSVC_PORT is {text!r}; it has to be a port number, 0 to 65535.")
         return int(text)
+
+    @default("stop_seconds")
+    def _default_stop_seconds(self) -> float:
+        return _HOSTED_STOP_SECONDS if self.hosted else _STOP_SECONDS
 
     @default("data_dir")
     def _default_data_dir(self) -> str:
@@ -340,10 +362,14 @@ class MlsvcApp(ConfiguredApp):
             logger.setLevel(self.log.level)
 
     async def _serve(self) -> int:
-        ending = asyncio.Event()
+        ending, hurry = asyncio.Event(), asyncio.Event()
+
+        def end() -> None:
+            (hurry if ending.is_set() else ending).set()
+
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, ending.set)
+            loop.add_signal_handler(number, end)
         try:
             leases = Leases(ending.set if self.hosted else None)
             server = Server(self, leases)
@@ -355,8 +381,9 @@ class MlsvcApp(ConfiguredApp):
             self._report.close()
         leases.start()
         await ending.wait()
-        self.log.info("jupyter-mlsvc stops: sessions and workers end")
         leases.stop()
+        await server.drain(hurry)
+        self.log.info("jupyter-mlsvc stops: sessions and workers end")
         await server.stop()
         return 0
 
@@ -586,7 +613,7 @@ class Server:
             if hasattr(manager, "stop"):
                 started(manager.stop)
             await manager.start()
-        self._lifecycle.is_ready = True
+        self._lifecycle.stage = Stage.SERVING
         started(self._http.close)
         started(self._metrics_http.close)
         started(self._events.stop)
@@ -606,9 +633,25 @@ class Server:
 
     async def stop(self) -> None:
         """Serve no more, then stop the managers in the reverse of their order; may be repeated."""
-        self._lifecycle.is_ready = False
-        self._lifecycle.is_stopping = True
+        self._lifecycle.stop()
         await self._closing.aclose()
+
+    async def drain(self, hurry: asyncio.Event) -> None:
+        """Let clients go elsewhere, then let what runs end, each for the time that is set.
+
+        Parameters
+        ----------
+        hurry
+            Ends the wait when it is set.
+        """
+        await Drain(
+            lifecycle=self._lifecycle,
+            connections=self._http,
+            end_waits=self._events.stop,
+            is_busy=lambda: self._http.is_busy or self._sessions.is_executing,
+            drain_seconds=self._app.drain_seconds,
+            stop_seconds=self._app.stop_seconds,
+        ).run(hurry)
 
     def _lock_data_dir(self) -> None:
         """Keep the data folder for this server; the lock goes with the process at the latest."""

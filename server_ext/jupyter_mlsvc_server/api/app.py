@@ -129,7 +129,7 @@ class ApiApp:
         if request.method not in _METHODS:
             raise MethodNotAllowed(f"{_phrase(405)}.")
         if operation.needs_ready:
-            self._lifecycle.require_ready()
+            self._lifecycle.require_serving()
         if not operation.is_public:
             request.principal = await self._authentication.identify(request)
         if operation.checks_body:

@@ -7,6 +7,7 @@ else the routes are not there.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 from collections.abc import AsyncGenerator
 from typing import Final
@@ -57,7 +58,10 @@ class HostRoutes:
         ]
 
     async def lease(self, request: ApiRequest) -> Response:
-        """Stream the state of the server, a line every few seconds; that is the host's lease."""
+        """Stream the state of the server, a line every few seconds; that is the host's lease.
+
+        It ends when the server begins to stop.
+        """
         self._require_host(request)
         headers = {"Content-Type": "application/x-ndjson"}
         return StreamedResponse(self._lines(), headers=headers, closing=self._leases.hold())
@@ -73,9 +77,12 @@ class HostRoutes:
         return json_response(HostFarewell(ends=self._leases.say_farewell(), pid=os.getpid()))
 
     async def _lines(self) -> AsyncGenerator[bytes]:
-        while True:
+        stopping = self._lifecycle.stopping
+        while not stopping.is_set():
             yield msgspec.json.encode(await self._status()) + b"\n"
-            await asyncio.sleep(_PAUSE)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_PAUSE):
+                    await stopping.wait()
 
     async def _status(self) -> HostStatus:
         last, current = await self._activity.last(), self._activity.current()

@@ -22,11 +22,14 @@ from jupyter_mlsvc_server.api.head_cache import HeadCache
 from jupyter_mlsvc_server.api.protocol import Limits, Protocol
 from jupyter_mlsvc_server.api.responses import HEADERS, REQUEST_ID
 from jupyter_mlsvc_server.api.score import CALL_ROUTE, ScoreEntry
-from jupyter_mlsvc_server.errors import MlsvcServerError
+from jupyter_mlsvc_server.errors import MlsvcServerError, NotServing
 from jupyter_mlsvc_server.monitoring.answered import AnsweredRequest, Observer
 from jupyter_mlsvc_server.storage.clock import Clock
 
 _BACKLOG: Final = 2048
+_FAREWELL_SECONDS: Final = 1.0
+"""For connections to end by themselves, with what was written to them, when the server closes."""
+_PAUSE: Final = 0.005
 
 
 class HttpServer:
@@ -73,6 +76,8 @@ class HttpServer:
         self.config.load()
         self.state = ServerState()
         self.heads = HeadCache()
+        self.is_draining = False
+        """Whether each answer is the last one of its connection."""
         self.now = 0.0
         """Seconds of the clock at the last look."""
         self.beginnings: dict[int, bytes] = {}
@@ -97,13 +102,29 @@ class HttpServer:
         )
         self._servers.append(server)
 
+    def drain(self) -> None:
+        """Have clients connect anew: the next answer of each connection is its last one.
+
+        Calls go through the application from now on, which may refuse them. May be called twice.
+        """
+        self.is_draining = True
+        self.score.close()
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether requests wait for their answers."""
+        return any(connection.is_busy for connection in self.connections)
+
     async def close(self) -> None:
-        """Stop listening, end all connections, and wait for the application; may be repeated."""
+        """Stop listening, end all connections, and wait for the application; may be repeated.
+
+        Who still waits for an answer is told that the server stops.
+        """
         for server in self._servers:
             server.close()
         self._servers.clear()
         for connection in self.connections:
-            connection.transport.abort()
+            connection.end(NotServing(is_stopping=True))
         if self._looking is not None:
             self._looking.cancel()
             self._looking = None
@@ -113,6 +134,11 @@ class HttpServer:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        give_up = self.loop.time() + _FAREWELL_SECONDS
+        while self.connections and self.loop.time() < give_up:  # noqa: ASYNC110  # nobody tells
+            await asyncio.sleep(_PAUSE)
+        for connection in self.connections:
+            connection.transport.abort()
 
     @property
     def connections(self) -> list[Protocol]:

@@ -1,10 +1,31 @@
-"""How far the server is in its life."""
+"""How far the server is in its life.
+
+::
+
+    starting ──► serving ──► draining ──► stopping
+                    │                        ▲
+                    └────────────────────────┘
+
+A server that drains answers all calls, but says that it is not ready, and asks each client to go
+elsewhere with the next one. One that stops lets what runs end, and takes nothing new.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import asyncio
+import enum
+from dataclasses import dataclass, field
 
 from jupyter_mlsvc_server.errors import NotServing
+
+
+class Stage(enum.Enum):
+    """Where the server is in its life."""
+
+    STARTING = enum.auto()
+    SERVING = enum.auto()
+    DRAINING = enum.auto()
+    STOPPING = enum.auto()
 
 
 @dataclass(slots=True)
@@ -13,25 +34,35 @@ class Lifecycle:
 
     Attributes
     ----------
-    is_ready
-        Whether all managers have started.
-    is_stopping
-        Whether they are being stopped.
+    stage
+        Where the server is; :meth:`stop` is the way to the last one.
     public_url
         Address of the public API; empty while its port is closed.
     metrics_url
         Address of the metrics where they have one of their own.
     problem
         What does not work though the server runs, and what to do; empty for nothing.
+    stopping
+        Set once the server stops; streams that have no end of their own end then.
     """
 
-    is_ready: bool = False
-    is_stopping: bool = False
+    stage: Stage = Stage.STARTING
     public_url: str = ""
     metrics_url: str = ""
     problem: str = ""
+    stopping: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def stop(self) -> None:
+        """Take nothing new any more; may be called twice."""
+        self.stage = Stage.STOPPING
+        self.stopping.set()
+
+    def require_serving(self) -> None:
+        """Raise ``NotServing`` unless calls are answered."""
+        if self.stage not in {Stage.SERVING, Stage.DRAINING}:
+            raise NotServing(is_stopping=self.stage is Stage.STOPPING)
 
     def require_ready(self) -> None:
-        """Raise ``NotServing`` unless all managers have started."""
-        if not self.is_ready:
-            raise NotServing(is_stopping=self.is_stopping)
+        """Raise ``NotServing`` unless new clients are welcome."""
+        if self.stage is not Stage.SERVING:
+            raise NotServing(is_stopping=self.stage is not Stage.STARTING)

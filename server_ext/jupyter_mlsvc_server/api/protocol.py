@@ -10,6 +10,7 @@ What is added here:
 - While requests wait for those before them, and while answers wait to be read, nothing is read.
 - Who is refused before all of a body was sent goes on to be heard for a while: closing at once
   would cost the client the answer.
+- While the server drains, the answer to the last request that came is a connection's last one.
 - An offer of another protocol is not taken up, and its body is kept; there is no ``CONNECT``.
 """
 
@@ -19,6 +20,7 @@ import asyncio
 import os
 import socket
 import struct
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, cast
 from urllib.parse import unquote_to_bytes
@@ -38,6 +40,8 @@ if TYPE_CHECKING:
 
 _MAX_PIPELINED: Final = 1000
 """Requests that may wait for those before them; a single read can hold many thousands."""
+
+_CLOSE: Final = b"Connection: close\r\n"
 
 _OFFERS: Final = frozenset({b"connection", b"http2-settings", b"upgrade"})
 
@@ -106,6 +110,8 @@ class _Cycle(RequestResponseCycle):
     """A request for the application, and its answer."""
 
     ends_connection = False
+    is_last: Callable[[], bool]
+    """Tells whether the connection is to end after the answer."""
     _is_unframed = False
 
     async def run_asgi(self, app: Any) -> None:
@@ -117,7 +123,7 @@ class _Cycle(RequestResponseCycle):
         finally:
             if not (self.response_complete or self.disconnected):
                 self.transport.abort()
-            self.on_response = lambda: None
+            self.on_response, self.is_last = lambda: None, bool
 
     async def send(self, message: Any) -> None:
         if message["type"] == "http.response.start" and not self.response_started:
@@ -129,7 +135,7 @@ class _Cycle(RequestResponseCycle):
 
     async def _start(self, message: Any) -> None:
         # What comes of the body after its answer is no request.
-        self.keep_alive = self.keep_alive and not self.more_body
+        self.keep_alive = self.keep_alive and not (self.more_body or self.is_last())
         headers = list(message["headers"])
         if self.scope["http_version"] == "1.0":
             names = {name.lower() for name, _ in headers}
@@ -399,6 +405,7 @@ class Protocol(HttpToolsProtocol):
             keep_alive=True,
             on_response=self.on_response_complete,
         )
+        cycle.is_last = self._is_last
         self.cycle = cycle
         return cycle
 
@@ -429,12 +436,22 @@ class Protocol(HttpToolsProtocol):
         if not isinstance(head, CallHead) or self.transport.is_closing():
             return
         headers = self._score.cors_headers(head.origin) if head.origin is not None else b""
+        is_last = self._server.is_draining and self._is_last()
+        if is_last:
+            headers += _CLOSE
         if isinstance(outcome, ScoringAnswer):
             self._write(outcome.status, self._server.next_number(), headers, outcome.body)
         else:
             self._write_error(outcome, "POST", head.url, headers)
-        if self.pipeline or self._broken is not None:
+        if is_last:
+            self._part()
+        elif self.pipeline or self._broken is not None:
             self._go_on()
+
+    def _is_last(self) -> bool:
+        """Whether the server drains, and nothing else was asked on this connection."""
+        is_asked = self.pipeline or self._is_in_head or self._broken is not None
+        return self._server.is_draining and not is_asked
 
     def _write(self, status: int, number: int, headers: bytes, body: bytes) -> None:
         self.transport.write(
@@ -490,7 +507,7 @@ class Protocol(HttpToolsProtocol):
             return
         self._leave(running)
         self._running = None
-        self._write_error(error, "", self.url, b"Connection: close\r\n")
+        self._write_error(error, "", self.url, _CLOSE)
         self._linger()
 
     def _leave(self, request: _Cycle | CallHead | None) -> None:
@@ -502,10 +519,12 @@ class Protocol(HttpToolsProtocol):
 
     def _part(self) -> None:
         """Close the connection; while the client still sends, not before it could read."""
-        if self._taking is None:
-            self.transport.close()
-        else:
+        # Who is asked to go may not have read it yet, and ask once more.
+        is_asked_to_go = self._server.is_draining and self.transport.can_write_eof()
+        if self._taking is not None or is_asked_to_go:
             self._linger()
+        else:
+            self.transport.close()
 
     def _linger(self) -> None:
         self._lingering_since = self._server.now
@@ -515,6 +534,27 @@ class Protocol(HttpToolsProtocol):
         if self.flow.read_paused:
             self.flow.read_paused = False
             self.transport.resume_reading()
+
+    def end(self, error: MlsvcServerError) -> None:
+        """Close the connection; who waits for an answer, and got nothing of it, gets an error."""
+        running = self._running
+        if isinstance(running, _Cycle) and running.response_started:
+            # Nobody is to take what was sent for the whole.
+            self.transport.abort()
+            return
+        is_asked = running is not None or self._is_in_head
+        if is_asked and self._lingering_since is None and not self.transport.is_closing():
+            if self._call is not None:
+                self._call.abandon()
+            self._leave(running)
+            self._running = self._call = None
+            method = running.scope["method"] if isinstance(running, _Cycle) else ""
+            self._write_error(error, method, self.url, _CLOSE)
+        elif not self.transport.get_write_buffer_size():
+            # Nothing is lost, and nobody has to agree to the end of TLS first.
+            self.transport.abort()
+            return
+        self.transport.close()
 
     def _head_too_large(self) -> HeadTooLarge:
         limit = self._limits.head_bytes

@@ -49,6 +49,13 @@ class Tokens(Protocol):
         """Tell whose token it is, where that is known at once."""
 
 
+class _NoTokens:
+    """Knows no token."""
+
+    def recall(self, access_token: str) -> Principal | None:
+        return None
+
+
 class Engine(Protocol):
     """What of an engine answers calls; as those of ``ScoringEngine``."""
 
@@ -96,6 +103,10 @@ class ScoreEntry:
         self._origins = frozenset(cors_origins)
         self._pattern = _CALL_IN_ANY_CASE if any_case_paths else _CALL
         self._paths: dict[bytes, DefinitionKey | None] = {}
+
+    def close(self) -> None:
+        """Admit nobody to the short way any more: all calls come through the application."""
+        self._tokens = _NoTokens()
 
     def key_of(self, url: bytes) -> DefinitionKey | None:
         """Read which service a path calls; None where it calls none."""

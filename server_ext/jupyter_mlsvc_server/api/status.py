@@ -43,7 +43,7 @@ class StatusRoutes:
         return json_response({"status": "alive"})
 
     async def ready(self, request: ApiRequest) -> Response:
-        """Answer 200 once everything has started, 503 before."""
+        """Answer 200 while new clients are welcome, else 503."""
         self._lifecycle.require_ready()
         return json_response({"status": "ready"})
 

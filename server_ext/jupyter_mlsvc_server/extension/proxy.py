@@ -1,7 +1,8 @@
 """The Jupyter-mounted API: passes calls on to the server, as whoever Jupyter says it is.
 
 Who asks is decided here by Jupyter's rules; what is asked, by the server. Bodies stream both ways:
-nothing is kept but the piece on its way, and the slower side sets the pace.
+nothing is kept but the piece on its way, and the slower side sets the pace. What only reads is
+asked once more where the server ended before its answer.
 """
 
 from __future__ import annotations
@@ -150,7 +151,8 @@ class ProxyHandler(APIHandler):
             exchange.close()
             return
         query = f"?{self.request.query}" if self.request.query else ""
-        exchange.begin(method, self._server.upstream.prefix + self._path + query, headers)
+        self._request_head = (method, self._server.upstream.prefix + self._path + query, headers)
+        exchange.begin(*self._request_head)
         self._hide_query()
         if not self._has_short_body():
             self._early_answer = asyncio.create_task(self._answer_early(exchange))
@@ -268,7 +270,13 @@ class ProxyHandler(APIHandler):
 
     async def _pass_answer(self, exchange: Exchange) -> None:
         try:
-            start_line, headers = await exchange.head()
+            try:
+                start_line, headers = await exchange.head()
+            except ServerGone:
+                if self._is_client_gone or not self._may_ask_again:
+                    raise
+                exchange = await self._ask_again()
+                start_line, headers = await exchange.head()
             await self._relay(exchange, start_line, headers)
         except ServerGone:
             if self._is_client_gone:
@@ -285,6 +293,25 @@ class ProxyHandler(APIHandler):
             self._give_up()
         finally:
             exchange.close()
+
+    @property
+    def _may_ask_again(self) -> bool:
+        # A body was passed on, and is not there any more.
+        return self.request.method in _READING and not self._passes_body
+
+    async def _ask_again(self) -> Exchange:
+        """Ask the server that comes after one which ended before it answered."""
+        self._discard_exchange()
+        try:
+            exchange = self._exchange = Exchange(await self._server.reconnect())
+        except ServerUnavailable as error:
+            raise _as_refusal(error) from None
+        if self._is_client_gone:
+            exchange.close()
+            raise ServerGone
+        exchange.begin(*self._request_head)
+        exchange.finish_request()
+        return exchange
 
     get = head = post = put = patch = delete = _answer
 

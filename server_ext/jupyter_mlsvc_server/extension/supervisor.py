@@ -9,7 +9,7 @@ stream to the server open, its lease; the server ends by itself when the last le
                  ▲                      │
             lease granted               │
                  │                      ▼
-    ┌──────► connecting ◄───────── (pause where it lived short)
+    ┌──────► connecting ◄───────── (pause where it lived short; its end where it stops)
     │            │      ◄───────── it listens ──────────┐
     │      nobody listens                               │
     │            ▼                                      │
@@ -45,6 +45,7 @@ from jupyter_mlsvc_server.extension.upstream import (
     HostClient,
     HostRefused,
     ServerGone,
+    ServerStopping,
     UnexpectedAnswer,
     Upstream,
 )
@@ -67,6 +68,8 @@ _END_TIMEOUT: Final = 5.0
 _DROP_TIMEOUT: Final = 1.0
 """Seconds until a child that dropped its lease is asked for another one; shorter than the server's
 grace."""
+_STOPPING_PAUSE: Final = 0.5
+"""Seconds until a server that stops, and is no child, is looked for again."""
 _STOP_TIMEOUT: Final = 30.0
 """Seconds that a child may take to stop."""
 _REQUEST_PATIENCE: Final = 20.0
@@ -265,6 +268,18 @@ class Supervisor:
             "The server has just ended and is being started again. Try again in a moment.", 1
         )
 
+    async def reconnect(self) -> IOStream:
+        """Open a connection after one that ended before its answer: to the next server, maybe.
+
+        Raises
+        ------
+        ServerUnavailable
+            There is none to be had soon.
+        """
+        # Whether it is the server that ended, the lease tells.
+        self._is_attached.clear()
+        return await self.connect()
+
     async def _wait_for_server(self) -> None:
         if self._task is None:
             raise ServerUnavailable("The server is stopping.", 1)
@@ -317,7 +332,14 @@ class Supervisor:
     async def _say_goodbye(self) -> HostFarewell | None:
         try:
             return await self._client.leave()
-        except (OSError, ServerGone, UnexpectedAnswer, TimeoutError, msgspec.DecodeError):
+        except (
+            OSError,
+            ServerGone,
+            ServerStopping,
+            UnexpectedAnswer,
+            TimeoutError,
+            msgspec.DecodeError,
+        ):
             return None
 
     async def _keep(self) -> None:
@@ -338,6 +360,9 @@ class Supervisor:
                 f"The certificate of {self.upstream} is not trusted: {error.verify_message}. "
                 "SSL_CERT_FILE names the authorities that this Jupyter server trusts."
             )
+            return
+        except ServerStopping:
+            await self._let_stop()
             return
         except HostRefused as refusal:
             await self._fail(f"The one at {self.upstream} refuses. {refusal}")
@@ -444,6 +469,14 @@ class Supervisor:
         # A process that is killed closes its connections before it is gone.
         if await _poll(child.has_ended, _DROP_TIMEOUT) or not await self._is_there():
             await child.end(_STOP_TIMEOUT)
+            self._child = None
+
+    async def _let_stop(self) -> None:
+        """Wait for the end of a server that takes no host any more; requests wait as well."""
+        if self._child is None:
+            await asyncio.sleep(_STOPPING_PAUSE)
+        else:
+            await self._child.end(_STOP_TIMEOUT)
             self._child = None
 
     async def _fail(self, problem: str) -> None:

@@ -48,6 +48,10 @@ class UnexpectedAnswer(Exception):
     """What answers there is no server of this project, or refuses a host."""
 
 
+class ServerStopping(Exception):
+    """The server takes no host any more: it lets what runs end, and is gone then."""
+
+
 class HostRefused(UnexpectedAnswer):
     """The server refuses a host; the message is the server's, and says what to do."""
 
@@ -272,6 +276,8 @@ class HostClient:
             Nobody listens.
         ServerGone
             The server ended.
+        ServerStopping
+            It is about to end.
         UnexpectedAnswer
             It does not take this host.
         """
@@ -334,6 +340,8 @@ async def _check(exchange: Exchange) -> None:
         problem = msgspec.json.decode(await _joined(exchange.chunks()), type=Problem)
     except msgspec.DecodeError:
         raise answered from None
+    if start_line.code == 503:
+        raise ServerStopping
     raise HostRefused(problem.message)
 
 

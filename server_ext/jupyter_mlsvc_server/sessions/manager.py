@@ -356,6 +356,11 @@ class MlsvcSessionManager(LoggingConfigurable):
             warm=self._warm.counts(),
         )
 
+    @property
+    def is_executing(self) -> bool:
+        """Whether code runs or waits in a session."""
+        return any(session.state == "busy" for session in self._sessions.values())
+
     def shells(self, runtime_type: str) -> dict[str, Any]:
         """Numbers of one runtime type for the status page; a ``limit`` of 0 means none."""
         sessions = self._sessions.values()

@@ -15,7 +15,7 @@ from starlette.responses import Response
 from tornado.httpclient import AsyncHTTPClient, HTTPResponse
 
 from jupyter_mlsvc.wire.models import AccessTokenResponse, LoginRequest, RenewTokenRequest
-from jupyter_mlsvc_server.api.lifecycle import Lifecycle
+from jupyter_mlsvc_server.api.lifecycle import Lifecycle, Stage
 from jupyter_mlsvc_server.api.login import LoginRoutes
 from jupyter_mlsvc_server.api.request import ApiRequest
 from jupyter_mlsvc_server.api.responses import json_response
@@ -38,7 +38,7 @@ async def who_am_i(request: ApiRequest) -> Response:
 
 @pytest.fixture
 async def call(tokens: TokenManager) -> AsyncIterator[Call]:
-    routes = LoginRoutes(tokens=tokens, lifecycle=Lifecycle(is_ready=True)).table()
+    routes = LoginRoutes(tokens=tokens, lifecycle=Lifecycle(Stage.SERVING)).table()
     async with served(routes, [route("/whoami", get=who_am_i)], tokens=tokens) as port:
         client = AsyncHTTPClient(force_instance=True)
 

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -107,6 +108,43 @@ def test_killed_server_is_started_again(make: Make) -> None:
         assert client.whoami().role == "owner"
     jupyter.stop()
     assert server_pids(jupyter) == []
+
+
+def test_who_only_reads_is_answered_by_the_server_that_comes_after(make: Make) -> None:
+    jupyter = make().start()
+    began = as_person(jupyter, "GET", "/events").json()
+    path = f"/events?run={began['run']}&after={began['last']}&wait=55"
+    with ThreadPoolExecutor() as threads:
+        reads = threads.submit(as_person, jupyter, "GET", path)
+        until(lambda: sockets_of(jupyter) > 2)  # the lease is one
+        os.kill(jupyter.server_pid, signal.SIGKILL)
+        answer = reads.result()
+    assert answer.status_code == 200
+    assert answer.json()["isReset"]
+    assert answer.json()["run"] != began["run"]
+
+
+def sockets_of(jupyter: ServerProcess) -> int:
+    """How many ends the server's socket has: the one that listens, and one for each connection."""
+    return Path("/proc/net/unix").read_text().count(str(jupyter.data_dir / "server.sock"))
+
+
+def test_server_that_is_told_to_end_is_followed_by_another_one(make: Make) -> None:
+    jupyter = make().start()
+    told = jupyter.server_pid
+    session = as_person(jupyter, "POST", "/sessions", json={}).json()["sessionId"]
+    code = "import time\ntime.sleep(1)\ny = 1"
+    with ThreadPoolExecutor() as threads:
+        path = f"/sessions/{session}/execute"
+        runs = threads.submit(as_person, jupyter, "POST", path, json={"code": code})
+        until(lambda: as_person(jupyter, "GET", "/sessions").json()[0]["state"] == "busy")
+        os.kill(told, signal.SIGTERM)
+        # Who asks meanwhile waits for the next one.
+        assert as_person(jupyter, "GET", "/sessions").status_code == 200
+        assert runs.result().json()["success"]
+    until_gone(told)
+    assert user_of(jupyter) is not None
+    assert "does not run" not in jupyter.log_file.read_text()
 
 
 def test_kernel_finds_the_server_that_came_back_at_another_port(
