@@ -11,6 +11,7 @@ import contextlib
 import fcntl
 import gc
 import os
+import resource
 import signal
 import socket
 import ssl
@@ -94,6 +95,9 @@ The loop waits for that at each event, of which one turn has many. Python's own 
 calls at 8 connections ten times as long beside one such thread.
 """
 _MISUSED: Final = 2
+
+_MOST_DESCRIPTORS: Final = 2**20
+"""Linux lets no process have more unless it was told to."""
 
 _STOP_SECONDS: Final = 30.0
 _HOSTED_STOP_SECONDS: Final = 3.0
@@ -352,6 +356,7 @@ class MlsvcApp(ConfiguredApp):
             self.log.critical("jupyter mlsvc has no command %r; see jupyter mlsvc --help.", *words)
             self.exit(_MISUSED)
         self._attach_loggers()
+        raise_descriptor_limit()
         self.exit(run_loop(self._serve()))
 
     def _attach_loggers(self) -> None:
@@ -708,6 +713,14 @@ class Server:
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         context.load_cert_chain(certfile, keyfile or None)
         return context
+
+
+def raise_descriptor_limit() -> None:
+    """Let this process open as many files as it may: each version that is loaded takes some."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = _MOST_DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, _MOST_DESCRIPTORS)
+    if soft != resource.RLIM_INFINITY and soft < most:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
 def run_loop(work: Coroutine[Any, Any, T]) -> T:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import socket
 import subprocess
 import sys
@@ -15,7 +16,7 @@ from jupyter_mlsvc_server.cli import main
 from jupyter_mlsvc_server.errors import NotServing
 from jupyter_mlsvc_server.formats.host import HOSTED_OPTION
 from jupyter_mlsvc_server.launch import ServerProcess
-from jupyter_mlsvc_server.server import run_loop
+from jupyter_mlsvc_server.server import raise_descriptor_limit, run_loop
 
 pytestmark = pytest.mark.kernel
 
@@ -126,6 +127,17 @@ def test_an_unknown_command_is_named(tmp_path: Path) -> None:
     status, said = run_server(tmp_path, "sevre")
     assert status == 2
     assert "'sevre'" in said
+
+
+def test_the_soft_limit_of_open_files_is_raised_to_the_hard_one() -> None:
+    before = _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (1024, hard))
+        raise_descriptor_limit()
+        raised = resource.getrlimit(resource.RLIMIT_NOFILE)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+    assert raised == (2**20 if hard == resource.RLIM_INFINITY else min(hard, 2**20), hard)
 
 
 @pytest.mark.parametrize(("is_stopping", "word"), [(False, "starting"), (True, "stopping")])

@@ -49,13 +49,6 @@ class Tokens(Protocol):
         """Tell whose token it is, where that is known at once."""
 
 
-class _NoTokens:
-    """Knows no token."""
-
-    def recall(self, access_token: str) -> Principal | None:
-        return None
-
-
 class Engine(Protocol):
     """What of an engine answers calls; as those of ``ScoringEngine``."""
 
@@ -106,7 +99,7 @@ class ScoreEntry:
 
     def close(self) -> None:
         """Admit nobody to the short way any more: all calls come through the application."""
-        self._tokens = _NoTokens()
+        self._recall = _nobody
 
     def key_of(self, url: bytes) -> DefinitionKey | None:
         """Read which service a path calls; None where it calls none."""
@@ -186,3 +179,7 @@ class ScoreEntry:
 
 def _has_problem(content_type: bytes) -> bool:
     return charset_problem(content_type.decode("latin-1")) is not None
+
+
+def _nobody(access_token: str) -> Principal | None:
+    return None
