@@ -12,7 +12,12 @@ import msgspec
 
 from jupyter_mlsvc.wire import models
 from jupyter_mlsvc_server.batches import files
-from jupyter_mlsvc_server.batches.errors import BatchDamaged, FileNotFound, RecordNotFound
+from jupyter_mlsvc_server.batches.errors import (
+    BatchDamaged,
+    BatchNotFound,
+    FileNotFound,
+    RecordNotFound,
+)
 from jupyter_mlsvc_server.batches.record import BatchRecord, BatchState, Progress
 from jupyter_mlsvc_server.batches.run import BatchRun, failure
 
@@ -143,7 +148,8 @@ class BatchResults:
             stand_in = _UNFINISHED if record.is_active else _DAMAGED
             found = await self._from_disk(record, lambda folder: _piece(folder, at, end, stand_in))  # noqa: B023
             if found is None:
-                return
+                # It was deleted meanwhile; fewer results are no answer.
+                raise BatchNotFound(record.name, record.version, record.id)
             piece, at = found
             yield piece
 

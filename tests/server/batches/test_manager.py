@@ -394,6 +394,22 @@ async def test_a_damaged_result_of_a_batch_that_has_ended_is_an_error(
             await bench.status(batch_id)
 
 
+async def test_results_of_a_batch_that_is_deleted_while_it_is_read_have_no_end(
+    make_bench: MakeBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("jupyter_mlsvc_server.batches.results._PIECE_RESULTS", 2)
+    bench = await make_bench(Engine())
+    batch_id = await bench.start(5)
+    await bench.finished(batch_id)
+    record = await bench.batches.get(ANN, *KEY, batch_id)
+    pieces = bench.batches.results.status(record, partial=True)
+    await anext(pieces)
+    await anext(pieces)
+    await bench.batches.delete(record)
+    with pytest.raises(BatchNotFound):
+        await anext(pieces)
+
+
 async def test_a_batch_without_its_records_fails(make_bench: MakeBench) -> None:
     bench = await make_bench(Engine(seconds=1))
     batch_id = await bench.start(2)

@@ -276,6 +276,22 @@ def test_clients_that_go_leave_nothing_in_the_log(jupyter: ServerProcess, sessio
     assert "Error" not in log
 
 
+def test_file_that_is_cut_while_it_is_sent_is_no_whole_one(
+    jupyter: ServerProcess, session: str
+) -> None:
+    def run(code: str) -> None:
+        assert as_person(jupyter, "POST", f"{session}/execute", json={"code": code}).ok
+
+    run("open('large.bin', 'wb').truncate(200_000_000)")
+    with as_person(jupyter, "GET", f"{session}/files/large.bin", stream=True) as answer:
+        assert answer.headers["Content-Length"] == "200000000"
+        chunks = answer.iter_content(MEGABYTE)
+        next(chunks)
+        run("open('large.bin', 'wb').close()")
+        with pytest.raises(requests.exceptions.ChunkedEncodingError):
+            list(chunks)
+
+
 def test_answer_that_breaks_off_is_no_whole_one(jupyter: ServerProcess, session: str) -> None:
     code = "import time\nprint('begun', flush=True)\ntime.sleep(60)"
     begun = as_person(jupyter, "POST", f"{session}/executions", json={"code": code}).json()
