@@ -43,8 +43,8 @@ class BatchDamaged(MlsvcServerError):
 
     def __init__(self, batch_id: str, what: str) -> None:
         super().__init__(
-            f"{what} of batch {batch_id} is damaged, or its file is missing.",
-            advice=Advice("Start a batch with these records again."),
+            f"{what} of batch {batch_id} is damaged, or its file is missing. Start a batch with "
+            "these records again."
         )
 
 

@@ -38,11 +38,9 @@ class ContentDamaged(MlsvcServerError):
 
     def __init__(self, part: str, reason: str) -> None:
         super().__init__(
-            f"The stored content is damaged in {part}. {reason}",
-            advice=Advice(
-                "Take the snapshot or publish the model again: good content replaces damaged "
-                "content. Or have the server's operator restore it from a backup."
-            ),
+            f"The stored content is damaged in {part}. {reason} Take the snapshot or publish the "
+            "model again: good content replaces damaged content. Or have the server's operator "
+            "restore it from a backup."
         )
 
 

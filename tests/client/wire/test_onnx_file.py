@@ -39,8 +39,8 @@ def member(number: int, content: bytes) -> bytes:
 def test_a_file_of_nothing_but_small_fields_is_not_read_to_its_end(
     monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
-    for most in ("OUTER", "INNER"):
-        monkeypatch.setattr(f"jupyter_mlsvc.wire.onnx_file._MOST_{most}", 4_000)
+    for fields in ("OUTER", "INNER"):
+        monkeypatch.setattr(f"jupyter_mlsvc.wire.onnx_file._MAX_{fields}_FIELDS", 4_000)
     inputs = member(11, member(1, b"x")) + member(11, member(1, b"y"))
     assert onnx_input(member(7, member(number, b"") * 10_000 + inputs)) == ModelInput()
     assert onnx_input(member(7, member(5, member(2, b"") * 10_000) + inputs)) == ModelInput()
