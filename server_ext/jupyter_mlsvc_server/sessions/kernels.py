@@ -28,6 +28,7 @@ from jupyter_mlsvc_server.sessions.errors import (
     KernelDied,
     RuntimeNotAvailable,
 )
+from jupyter_mlsvc_server.sessions.priority import lower_priority
 from jupyter_mlsvc_server.sessions.runtimes import PythonRuntime, RRuntime, Runtime
 
 _DEATH_POLL_SECONDS = 0.2
@@ -274,18 +275,12 @@ class KernelFactory(LoggingConfigurable):
                 extra_arguments=list(runtime.arguments),
                 **runtime.launch_options(),
             )
-        self._lower_priority(manager)
+        pid = getattr(manager.provisioner, "pid", None)
+        if pid and self.niceness:
+            await lower_priority(pid, self.niceness)
         client = manager.client(context=self._context)
         channel = KernelChannel(client, largest_output=self.max_output_message_bytes)
         return Kernel(kernel_id, home, runtime, manager, channel)
-
-    def _lower_priority(self, manager: AsyncKernelManager) -> None:
-        # At once: threads and processes that the kernel starts later inherit it.
-        pid = getattr(manager.provisioner, "pid", None)
-        if pid and self.niceness:
-            with contextlib.suppress(OSError):  # it has ended already
-                own = os.getpriority(os.PRIO_PROCESS, 0)
-                os.setpriority(os.PRIO_PROCESS, pid, own + self.niceness)
 
     async def _give_up(
         self, kernel: Kernel | None, home: Path, error: BaseException | None

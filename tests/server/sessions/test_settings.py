@@ -54,6 +54,25 @@ async def test_niceness_lowers_the_priority_of_all_threads_of_a_session(run: Run
     assert (await run(code)).console_output == f"{{{os.getpriority(os.PRIO_PROCESS, 0) + 7}}}\n"
 
 
+async def test_niceness_counts_among_groups_of_processes_as_well(run: Run) -> None:
+    own = own_group()
+    assert not own or await nice_of_group(run) == nice(own) + 7
+
+
+async def nice_of_group(run: Run) -> int:
+    return nice((await run("print(open('/proc/self/autogroup').read())")).console_output)
+
+
+def own_group() -> str:
+    """Describe our group; empty where processes are not scheduled by groups."""
+    group = Path("/proc/self/autogroup")
+    return group.read_text() if group.exists() else ""
+
+
+def nice(group: str) -> int:
+    return int(group.rpartition(" ")[2])
+
+
 async def test_max_output_message_bytes_cuts_one_output(run: Run) -> None:
     result = await run("print('x' * 30_000, flush=True)\nprint('after')")
     assert "left out" in result.console_output
