@@ -11,7 +11,7 @@ import msgspec
 from traitlets import Bool
 
 from jupyter_mlsvc._version import __version__
-from jupyter_mlsvc_server.doctor import data, installation, languages, machine, network
+from jupyter_mlsvc_server.doctor import data, installation, languages, machine, network, stored
 from jupyter_mlsvc_server.doctor.findings import Check, Finding, Setup, State, run_check, worst
 from jupyter_mlsvc_server.formats.host import data_dir_path
 from jupyter_mlsvc_server.server import MlsvcApp
@@ -39,6 +39,9 @@ SLOW_CHECKS: Final[dict[str, Check]] = {
 }
 """Checks that start kernels and R."""
 
+LONG_CHECKS: Final[dict[str, Check]] = {"stored data": stored.check_stored_data}
+"""Checks that read all that is stored."""
+
 _WRONG: Final = 1
 
 
@@ -52,10 +55,17 @@ class DoctorApp(ConfiguredApp):
     classes = [MlsvcApp]  # noqa: RUF012 - as the base class has it
 
     as_json = Bool(False, help="Whether the findings are written as JSON.").tag(config=True)
+    verify = Bool(
+        False, help="Whether all that is stored is read and compared with its digests."
+    ).tag(config=True)
     quick = Bool(False, help="Whether no kernels are started.").tag(config=True)
 
     flags = {  # noqa: RUF012
         "json": ({"DoctorApp": {"as_json": True}}, "Write the findings as JSON."),
+        "verify": (
+            {"DoctorApp": {"verify": True}},
+            "Read all that is stored and compare it with its digests.",
+        ),
         "quick": ({"DoctorApp": {"quick": True}}, "Start no kernels."),
         "debug": ({"Application": {"log_level": logging.DEBUG}}, "Log everything."),
     }
@@ -72,6 +82,8 @@ class DoctorApp(ConfiguredApp):
         super().start()
         setup = self._setup()
         checks = CHECKS if self.quick else CHECKS | SLOW_CHECKS
+        if self.verify:
+            checks = checks | LONG_CHECKS
         findings = [
             finding for name, check in checks.items() for finding in run_check(name, check, setup)
         ]

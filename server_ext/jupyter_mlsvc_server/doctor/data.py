@@ -89,14 +89,10 @@ def check_database(setup: Setup) -> Iterator[Finding]:
     """Look whether the database answers, has a schema that is known, and knows somebody."""
     name = "database"
     database = Database(data_dir=setup.data_dir, config=setup.config)
-    url = sa.make_url(database.url)
-    if url.get_backend_name() == "sqlite":
-        if not Path(str(url.database)).exists():
-            yield Finding(name, State.INFO, f"{url.database} is made by the first start.")
-            return
-        # It is only read, whoever has it open.
-        url = url.set(database=f"file:{url.database}", query={"mode": "ro", "uri": "true"})
-    engine = sa.create_engine(url)
+    engine = open_read_only(database)
+    if engine is None:
+        yield Finding(name, State.INFO, f"{database.place} is made by the first start.")
+        return
     try:
         with engine.connect() as connection:
             yield from _of_schema(connection, name)
@@ -115,6 +111,16 @@ def check_database(setup: Setup) -> Iterator[Finding]:
         )
     finally:
         engine.dispose()
+
+
+def open_read_only(database: Database) -> sa.Engine | None:
+    """Open a database, whoever else has it open; None where it is not there yet."""
+    url = sa.make_url(database.url)
+    if url.get_backend_name() == "sqlite":
+        if not Path(str(url.database)).exists():
+            return None
+        url = url.set(database=f"file:{url.database}", query={"mode": "ro", "uri": "true"})
+    return sa.create_engine(url)
 
 
 class _OtherSchema(Exception):

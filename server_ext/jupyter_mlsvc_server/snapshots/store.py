@@ -103,7 +103,7 @@ class SnapshotStore:
         row = await self._database.read(
             lambda connection: connection.execute(query).mappings().first()
         )
-        return None if row is None else _decode(dict(row), Manifest)
+        return None if row is None else decode_manifest(dict(row))
 
     async def services_with(self, content_id: str) -> Sequence[tuple[str, str]]:
         """Read the names and versions of the services that hold a content, in this order."""
@@ -172,6 +172,17 @@ def _with_skipped(row: dict[str, Any]) -> tuple[SnapshotRecord, tuple[ObjectEntr
         # It is listed, so that it can be deleted.
         return record, (ObjectEntry(name="*", type="", kept=False, reason=damage.message),)
     return record, tuple(entry for entry in summary.workspace.objects if not entry.kept)
+
+
+def decode_manifest(row: Mapping[str, Any]) -> Manifest:
+    """Read the manifest in a row of contents.
+
+    Raises
+    ------
+    ContentDamaged
+        The manifest is not what was written.
+    """
+    return _decode(row, Manifest)
 
 
 def _digest(manifest: str) -> str:

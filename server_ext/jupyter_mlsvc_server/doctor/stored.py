@@ -1,0 +1,70 @@
+"""Check of all that is stored: it reads every blob and every record."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import sqlalchemy as sa
+from sqlalchemy.exc import SQLAlchemyError
+
+from jupyter_mlsvc_server.batches import verification as batches
+from jupyter_mlsvc_server.doctor.data import open_read_only
+from jupyter_mlsvc_server.doctor.findings import Finding, Setup, State
+from jupyter_mlsvc_server.snapshots import verification as snapshots
+from jupyter_mlsvc_server.snapshots.verification import Checked
+from jupyter_mlsvc_server.storage.database import Database
+
+
+def check_stored_data(setup: Setup) -> Iterator[Finding]:
+    """Compare all that is stored with its digests and checksums."""
+    database = Database(data_dir=setup.data_dir, config=setup.config)
+    engine = open_read_only(database)
+    if engine is None:
+        yield Finding("stored data", State.INFO, "Nothing is stored yet.")
+        return
+    try:
+        with engine.connect() as connection:
+            yield from _of_pages(connection)
+            yield from _of(
+                "snapshots and services",
+                snapshots.verify(connection, setup.data_dir / "blobs"),
+                "Take the snapshot, or publish the model, again: good content replaces damaged "
+                "content. Or restore it from a backup.",
+            )
+            yield from _of(
+                "batches",
+                batches.verify(connection, setup.data_dir / "batches"),
+                "Start a batch with these records again, and delete this one.",
+            )
+    except SQLAlchemyError as error:
+        cause = getattr(error, "orig", None) or error
+        yield Finding("stored data", State.FAIL, f"The database cannot be read: {cause}.")
+    finally:
+        engine.dispose()
+
+
+def _of_pages(connection: sa.Connection) -> Iterator[Finding]:
+    if connection.dialect.name != "sqlite":
+        return
+    found = connection.exec_driver_sql("PRAGMA integrity_check").scalars().all()
+    if found == ["ok"]:
+        yield Finding("database file", State.OK, "Its pages are whole.")
+    else:
+        yield Finding(
+            "database file",
+            State.FAIL,
+            f"It is damaged: {found[0]}.",
+            "Stop the server and restore a backup.",
+        )
+
+
+def _of(name: str, checked: Iterable[Checked], mend: str) -> Iterator[Finding]:
+    count = 0
+    damaged = False
+    for each in checked:
+        count += 1
+        if each.problem:
+            damaged = True
+            yield Finding(name, State.FAIL, f"{each.name}: {each.problem.rstrip('.')}.", mend)
+    if not damaged:
+        yield Finding(name, State.OK, f"Whole: {count:,} contents, blobs or batches.")

@@ -1,0 +1,128 @@
+"""The doctor on all that is stored: what is damaged is named, with who has it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from jupyter_mlsvc_server.auth.principal import Principal, Role
+from jupyter_mlsvc_server.batches.files import RECORDS, RESULTS, Result, Results
+from jupyter_mlsvc_server.batches.record_parser import Upload
+from jupyter_mlsvc_server.doctor.findings import Finding, Setup, State
+from jupyter_mlsvc_server.doctor.stored import check_stored_data
+from jupyter_mlsvc_server.snapshots.manager import SnapshotManager
+from jupyter_mlsvc_server.storage.blobs import TRASH, BlobStore
+from jupyter_mlsvc_server.storage.clock import now_text
+from jupyter_mlsvc_server.storage.database import Database
+from jupyter_mlsvc_server.storage.schema import batches, contents
+from tests.server.snapshots.test_damage import flip
+from tests.server.snapshots.test_upload import archive_of, manifest_of
+
+BATCH = "b1"
+
+
+@pytest.fixture
+async def setup(tmp_path: Path) -> Setup:
+    """A data folder with a snapshot and a batch that has ended."""
+    database = Database(data_dir=tmp_path)
+    await database.start()
+    manager = SnapshotManager(
+        database=database, blobs=BlobStore(data_dir=tmp_path), data_dir=tmp_path
+    )
+    await manager.start()
+    await manager.upload(Principal("ann", Role.CONTRIBUTOR), archive_of(), "iris")
+    await database.run(add_batch)
+    await manager.stop()
+    await database.stop()
+    folder = tmp_path / "batches" / BATCH
+    folder.mkdir(parents=True)
+    upload = Upload(folder)
+    await upload.write(b'[{"n":1},{"n":2}]')
+    await upload.split(2)
+    results = Results(folder)
+    results.append([Result(0, b'{"y":1}', False), Result(1, b'{"y":2}', False)])
+    results.close()
+    return Setup(data_dir=tmp_path)
+
+
+def add_batch(connection: sa.Connection) -> None:
+    numbers = {"parallel_count": 1, "total": 2, "completed": 2, "failed": 0}
+    texts = {"reason": "", "created_at": now_text(), "finished_at": now_text()}
+    connection.execute(
+        batches.insert().values(
+            id=BATCH, name="echo", version="1", owner="ann", state="Complete", **numbers, **texts
+        )
+    )
+
+
+def wrong(setup: Setup) -> list[Finding]:
+    return [each for each in check_stored_data(setup) if each.state is State.FAIL]
+
+
+def blob(setup: Setup, digest: str) -> Path:
+    return setup.data_dir / "blobs" / digest[:2] / digest
+
+
+async def test_whole_data_are_found_whole(setup: Setup) -> None:
+    found = list(check_stored_data(setup))
+    assert [each.state for each in found] == [State.OK] * 3
+    assert found[1].message == "Whole: 4 contents, blobs or batches."
+    assert found[2].message == "Whole: 1 contents, blobs or batches."
+
+
+async def test_an_empty_folder_has_nothing_to_check(tmp_path: Path) -> None:
+    (found,) = check_stored_data(Setup(data_dir=tmp_path))
+    assert found.state is State.INFO
+
+
+async def test_each_damaged_blob_is_named_with_who_has_it(setup: Setup) -> None:
+    manifest = manifest_of()
+    flip(blob(setup, manifest.buffers[0].digest))
+    blob(setup, manifest.files[0].digest).unlink()
+    found = {each.message for each in wrong(setup)}
+    assert found == {
+        f"blob {manifest.buffers[0].digest}, the large data of its objects of snapshot 'iris' of "
+        "ann: its content is not what it was.",
+        f"blob {manifest.files[0].digest}, the file 'data.csv' of snapshot 'iris' of ann: its file "
+        "is missing.",
+    }
+
+
+async def test_a_blob_in_the_trash_is_not_missing(setup: Setup) -> None:
+    digest = manifest_of().stream.digest
+    (setup.data_dir / "blobs" / TRASH).mkdir()
+    blob(setup, digest).rename(setup.data_dir / "blobs" / TRASH / digest)
+    assert wrong(setup) == []
+
+
+async def test_a_damaged_manifest_is_found(setup: Setup) -> None:
+    engine = sa.create_engine(f"sqlite:///{setup.data_dir / 'mlsvc.db'}")
+    with engine.begin() as connection:
+        changed = sa.func.replace(contents.c.manifest, "data.csv", "Data.csv")
+        connection.execute(contents.update().values(manifest=changed))
+    engine.dispose()
+    (found,) = wrong(setup)
+    assert "of snapshot 'iris' of ann: The stored content is damaged" in found.message
+
+
+@pytest.mark.parametrize(
+    ("name", "what"), [(RECORDS, "1 of 2 records"), (RESULTS, "1 of 2 results")]
+)
+async def test_a_damaged_batch_is_found(setup: Setup, name: str, what: str) -> None:
+    flip(setup.data_dir / "batches" / BATCH / name)
+    (found,) = wrong(setup)
+    assert found.message == f"batch {BATCH} of service echo/1: {what} are damaged."
+    (setup.data_dir / "batches" / BATCH / name).unlink()
+    (found,) = wrong(setup)
+    assert "a file of it cannot be read" in found.message
+
+
+async def test_a_damaged_database_file_is_found(setup: Setup) -> None:
+    path = setup.data_dir / "mlsvc.db"
+    content = bytearray(path.read_bytes())
+    for at in range(8192, len(content), 4096):
+        content[at : at + 200] = bytes(200)
+    path.write_bytes(content)
+    assert wrong(setup)[0].check in {"database file", "stored data"}
