@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Final, TypeVar
 
 from jupyter_core.application import JupyterApp, NoStart
-from traitlets import Bool, Enum, Float, Integer, List, TraitError, Type, Unicode, default, validate
+from traitlets import Bool, Enum, Float, Integer, TraitError, Type, Unicode, default, validate
 from traitlets.config import Config
 
 from jupyter_mlsvc._version import __version__
@@ -84,6 +84,7 @@ from jupyter_mlsvc_server.storage.config_files import ConfiguredApp
 from jupyter_mlsvc_server.storage.database import Database, UnusableDatabase
 from jupyter_mlsvc_server.storage.installation import Installation
 from jupyter_mlsvc_server.storage.staging import Staging
+from jupyter_mlsvc_server.storage.traits import TextList
 
 T = TypeVar("T")
 
@@ -230,8 +231,7 @@ class MlsvcApp(ConfiguredApp):
         False,
         help="Whether paths may be written in any case, but for the names of things in them.",
     ).tag(config=True)
-    cors_origins = List(
-        Unicode(),
+    cors_origins = TextList(
         help="Origins whose pages may call the public API from a browser. Empty allows none.",
     ).tag(config=True)
     max_body_bytes = Integer(

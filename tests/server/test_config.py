@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from jupyter_mlsvc_server.scoring.settings import ScoringSettings
 from jupyter_mlsvc_server.server import MlsvcApp
 
 
@@ -49,3 +50,52 @@ def test_section_of_jupyters_session_manager_is_no_matter_of_ours(
     )
     assert "MlsvcSessionManager" not in configured().config
     assert capsys.readouterr().err == ""
+
+
+def test_unknown_option_has_one_warning(capsys: pytest.CaptureFixture[str]) -> None:
+    configured("--MlsvcApp.frob=1")
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "Config option `frob` not recognized" in line
+
+
+BROKEN = {
+    "jupyter_mlsvc_config.py": (
+        "c.MlsvcApp.public_port = 1\nc.MlsvcApp.public_ip = name\n",
+        "line 2 of {file} cannot be read. NameError: name 'name' is not defined",
+    ),
+    "jupyter_server_config.py": ("\n\nc.MlsvcApp.\n", "line 3 of {file} cannot be read. Syntax"),
+    "jupyter_mlsvc_config.json": ('{"MlsvcApp": ', "{file} cannot be read. JSONDecodeError: "),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_broken_file_is_one_line_and_nothing_starts(
+    config_dir: Path, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text, expected = BROKEN[name]
+    (config_dir / name).write_text(text)
+    with pytest.raises(SystemExit) as raised:
+        configured()
+    assert raised.value.code == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert expected.format(file=config_dir / name) in line
+
+
+@pytest.mark.parametrize(
+    ("options", "modules"),
+    [
+        (['=["numpy"]'], ["numpy"]),
+        (['=["numpy", "pandas"]'], ["numpy", "pandas"]),
+        (["=['numpy','pandas']"], ["numpy", "pandas"]),
+        (["=[numpy,pandas]"], ["numpy", "pandas"]),
+        (["=[]"], []),
+        (["=numpy"], ["numpy"]),
+        (["=numpy", "=pandas"], ["numpy", "pandas"]),
+        (["=numpy", '=["pandas"]'], ["numpy", "pandas"]),
+    ],
+)
+def test_list_may_be_given_as_json_or_one_by_one(options: list[str], modules: list[str]) -> None:
+    app = configured(*(f"--ScoringSettings.preload{option}" for option in options))
+    assert ScoringSettings(parent=app).preload == modules
+    app = configured(*(f"--MlsvcApp.cors_origins{option}" for option in options))
+    assert app.cors_origins == modules

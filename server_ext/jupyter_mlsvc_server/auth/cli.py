@@ -169,8 +169,10 @@ class UserApp(JupyterApp):
         if self.subapp is not None:
             self.subapp.start()
             return
+        unknown = f"There is no command {self.extra_args[0]!r}. " if self.extra_args else ""
         print(  # noqa: T201
-            "jupyter mlsvc user: Name one of these commands:\n" + self.examples, file=sys.stderr
+            f"jupyter mlsvc user: {unknown}Name one of these commands:\n{self.examples}",
+            file=sys.stderr,
         )
         self.exit(_MISUSED)
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from traitlets import Bool, Dict, Float, Integer, List, TraitError, Unicode, default, validate
+from traitlets import Bool, Dict, Float, Integer, TraitError, Unicode, default, validate
 from traitlets.config import LoggingConfigurable
 
 from jupyter_mlsvc_server.formats.protocol import MAX_ANSWER_BYTES
+from jupyter_mlsvc_server.storage.traits import TextList
 
 
 class ScoringSettings(LoggingConfigurable):
@@ -74,8 +75,7 @@ class ScoringSettings(LoggingConfigurable):
         help="Threads that numeric libraries (OpenMP, BLAS) use in a worker. 0 lets them decide, "
         "which is one for each core in every worker.",
     ).tag(config=True)
-    preload = List(
-        Unicode(),
+    preload = TextList(
         default_value=[
             "numpy",
             "pandas",

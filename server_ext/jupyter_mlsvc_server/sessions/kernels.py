@@ -17,7 +17,7 @@ from typing import Any
 import zmq.asyncio
 from jupyter_client.kernelspec import KernelSpecManager, NoSuchKernel
 from jupyter_client.manager import AsyncKernelManager
-from traitlets import Bool, Dict, Float, Integer, List, Unicode
+from traitlets import Bool, Dict, Float, Integer, Unicode
 from traitlets.config import LoggingConfigurable
 
 from jupyter_mlsvc_server.sessions.agents import Agent
@@ -30,6 +30,7 @@ from jupyter_mlsvc_server.sessions.errors import (
 )
 from jupyter_mlsvc_server.sessions.priority import lower_priority
 from jupyter_mlsvc_server.sessions.runtimes import PythonRuntime, RRuntime, Runtime
+from jupyter_mlsvc_server.storage.traits import TextList
 
 _DEATH_POLL_SECONDS = 0.2
 _SOCKETS = "sockets"
@@ -132,8 +133,7 @@ class KernelFactory(LoggingConfigurable):
         "for Python and ir for R is wanted; that Python needs this package installed. An empty "
         "name takes the runtime away.",
     ).tag(config=True)
-    environment_names = List(
-        Unicode(),
+    environment_names = TextList(
         help="Names, or patterns with *, of the server's environment variables that sessions "
         "see besides the built-in list (PATH, HOME, locale, paths of Python and R, threads, "
         "certificates).",

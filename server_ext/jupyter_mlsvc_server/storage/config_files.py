@@ -2,10 +2,39 @@
 
 from __future__ import annotations
 
+import logging
+import traceback
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from jupyter_core.application import JupyterApp
 from traitlets import TraitError, default
+from traitlets.config import Config
+from traitlets.config.loader import (
+    ConfigFileNotFound,
+    FileConfigLoader,
+    JSONFileConfigLoader,
+    PyFileConfigLoader,
+)
+
+
+class InvalidConfigFile(TraitError):
+    """A configuration file cannot be read; the message says where and why."""
+
+    def __init__(self, file: str, error: Exception) -> None:
+        where = f"line {line} of {file}" if (line := _line_of(file, error)) else file
+        super().__init__(f"{where} cannot be read. {type(error).__name__}: {error}")
+
+
+class _PyLoader(PyFileConfigLoader):
+    def load_config(self) -> Config:
+        return _loaded(self, super().load_config)
+
+
+class _JsonLoader(JSONFileConfigLoader):
+    def load_config(self) -> Config:
+        return _loaded(self, super().load_config)
 
 
 class ConfiguredApp(JupyterApp):
@@ -15,9 +44,20 @@ class ConfiguredApp(JupyterApp):
     have written the settings there.
     """
 
+    raise_config_file_errors = True
+    python_config_loader_class = _PyLoader
+    json_config_loader_class = _JsonLoader
+
     @default("config_file_name")
     def _default_config_file_name(self) -> str:
         return "jupyter_mlsvc_config"
+
+    def initialize(self, argv: Sequence[str] | None = None) -> None:
+        """Read command line and configuration files; an unknown setting has one warning."""
+        once = _Once()
+        self.log.addFilter(once)
+        super().initialize(argv)
+        self.log.removeFilter(once)
 
     def load_config_file(  # type: ignore[override]  # as JupyterApp has it
         self, suppress_errors: bool = True
@@ -27,7 +67,8 @@ class ConfiguredApp(JupyterApp):
         Raises
         ------
         TraitError
-            A file that is named is not there; what it says must not be left out without a word.
+            A file that is named is not there, or one cannot be read; what it says must not be
+            left out without a word.
         """
         if self.config_file and not _is_there(Path(self.config_file)):
             raise TraitError(f"There is no configuration file {self.config_file}.")
@@ -36,6 +77,42 @@ class ConfiguredApp(JupyterApp):
             super().load_config_file(suppress_errors)
             self.config_file_name = own
         super().load_config_file(suppress_errors)
+
+
+class _Once(logging.Filter):
+    """Leaves out what was logged already: each file is loaded together with the command line."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._messages: set[str] = set()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        message = record.getMessage()
+        is_new = record.levelno != logging.WARNING or message not in self._messages
+        self._messages.add(message)
+        return is_new
+
+
+def _loaded(loader: FileConfigLoader, load: Any) -> Config:
+    try:
+        config: Config = load()
+    except ConfigFileNotFound:
+        raise
+    except Exception as error:
+        raise InvalidConfigFile(loader.full_filename, error) from error
+    return config
+
+
+def _line_of(file: str, error: Exception) -> int | None:
+    """Return the line of a file that an error comes from."""
+    if isinstance(error, SyntaxError):
+        return error.lineno
+    lines = [
+        frame.lineno
+        for frame in traceback.extract_tb(error.__traceback__)
+        if frame.filename == file
+    ]
+    return lines[-1] if lines else None
 
 
 def _is_there(file: Path) -> bool:

@@ -128,6 +128,7 @@ def test_the_servers_configuration_names_the_data_folder(shell: Shell, tmp_path:
     ("arguments", "stdin", "status", "sentence"),
     [
         ((), "", 2, "Name one of these commands"),
+        (("frob",), "", 2, "There is no command 'frob'. Name one of these commands"),
         (("add",), PASSWORD, 2, "Give one user name."),
         (("add", "ann", "bob"), PASSWORD, 2, "Give one user name."),
         (("list", "ann"), "", 2, "Give no argument."),
