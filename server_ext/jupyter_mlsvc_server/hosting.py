@@ -10,8 +10,10 @@ import asyncio
 import contextlib
 import logging
 import os
+import socket
 import sys
 from collections.abc import Callable, Iterator
+from socket import AF_UNIX, SOCK_DGRAM
 from typing import IO, Any, Final
 
 import msgspec
@@ -99,6 +101,15 @@ class Leases:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+
+def notify_service_manager(state: str) -> None:
+    """Tell systemd how far this server is, where it wants to know (``Type=notify``)."""
+    address = os.environ.get("NOTIFY_SOCKET", "")
+    if address:
+        with contextlib.suppress(OSError), socket.socket(AF_UNIX, SOCK_DGRAM) as notice:
+            notice.connect(f"\0{address[1:]}" if address.startswith("@") else address)
+            notice.send(state.encode())
 
 
 class StartReport(logging.Handler):

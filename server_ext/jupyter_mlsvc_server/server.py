@@ -66,7 +66,12 @@ from jupyter_mlsvc_server.formats.host import (
     socket_path,
 )
 from jupyter_mlsvc_server.formats.private_files import private_directory
-from jupyter_mlsvc_server.hosting import Leases, StartReport, read_host_config
+from jupyter_mlsvc_server.hosting import (
+    Leases,
+    StartReport,
+    notify_service_manager,
+    read_host_config,
+)
 from jupyter_mlsvc_server.monitoring.activity import ActivityReporter
 from jupyter_mlsvc_server.monitoring.metrics import MetricsReporter, Sources
 from jupyter_mlsvc_server.monitoring.status import StatusReporter
@@ -385,7 +390,10 @@ class MlsvcApp(ConfiguredApp):
         if self._report is not None:
             self._report.close()
         leases.start()
+        notifying = asyncio.create_task(server.notify_when_ready())
         await ending.wait()
+        notifying.cancel()
+        notify_service_manager("STOPPING=1")
         leases.stop()
         await server.drain(hurry)
         self.log.info("jupyter-mlsvc stops: sessions and workers end")
@@ -635,6 +643,11 @@ class Server:
         gc.collect()
         gc.freeze()
         self._closing.callback(gc.unfreeze)
+
+    async def notify_when_ready(self) -> None:
+        """Tell whoever started the server that calls are answered without waiting for a start."""
+        await self._scoring.until_warm()
+        notify_service_manager("READY=1")
 
     async def stop(self) -> None:
         """Serve no more, then stop the managers in the reverse of their order; may be repeated."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -58,6 +60,16 @@ class StatusReporter(LoggingConfigurable):
             },
         )
 
+    async def hindrance(self) -> str:
+        """Tell in a sentence why calls can't be answered now; nothing where they can."""
+        if not self._scoring.is_ready:
+            return "The server is starting; try again in a moment."
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_PATIENCE):
+                if (await self._database_status()).status_code == "pass":
+                    return ""
+        return "The database does not answer; the server's log has the reason."
+
     async def _backend(self) -> StatusResponse:
         python, r = self._sessions.shells("Python"), self._sessions.shells("R")
         scoring = await self._scoring.statistics()
@@ -106,3 +118,6 @@ class StatusReporter(LoggingConfigurable):
 
 
 _SEVERITY = ["pass", "warn", "fail"]
+
+_PATIENCE = 5.0
+"""Seconds for the database to answer."""

@@ -54,6 +54,19 @@ class ScoringEngine(Protocol):
     async def stop(self) -> None:
         """End all that runs; may be called twice."""
 
+    def warm_up(self, published: Collection[DefinitionKey]) -> None:
+        """Prepare for calls of what is published; returns at once.
+
+        Called once, after :meth:`resize` for those that have pools of their own.
+        """
+
+    async def until_warm(self) -> None:
+        """Wait until what :meth:`warm_up` began is done, as well as it can be."""
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether it is warm, and calls can be answered now."""
+
     async def check(self, definition: ServiceDefinition, call: bytes | None = None) -> TrialOutcome:
         """Try whether a definition can be served, in a clean process, and run it once.
 

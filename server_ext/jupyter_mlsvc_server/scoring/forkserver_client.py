@@ -74,6 +74,11 @@ class ForkserverClient:
         """
         return await asyncio.shield(self._first)
 
+    @property
+    def is_ready(self) -> bool:
+        """Whether the process is there, and has said that it is ready."""
+        return self._first.done() and not self.is_lost
+
     async def prepare(self, message: Prepare) -> None:
         """Tell a template what to restore."""
         await self._send(message)

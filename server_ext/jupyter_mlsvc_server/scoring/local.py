@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import shutil
 import uuid
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Sequence
@@ -23,6 +24,7 @@ from jupyter_mlsvc_server.scoring.errors import ServiceUnavailable
 from jupyter_mlsvc_server.scoring.forkserver import Forkserver
 from jupyter_mlsvc_server.scoring.forkserver_client import LinkLost, NotStarted
 from jupyter_mlsvc_server.scoring.group import Group
+from jupyter_mlsvc_server.scoring.loaded_file import LoadedFile
 from jupyter_mlsvc_server.scoring.pool import Pool
 from jupyter_mlsvc_server.scoring.request import Ended, PendingRequest
 from jupyter_mlsvc_server.scoring.settings import ScoringSettings
@@ -94,23 +96,26 @@ class LocalEngine(ScoringSettings):
         self._failures: dict[DefinitionKey, tuple[float, MlsvcServerError]] = {}
         self._checked: dict[str, tuple[float, Template]] = {}
         self._locks: WeakValueDictionary[DefinitionKey, asyncio.Lock] = WeakValueDictionary()
+        self._loaded_file = LoadedFile(data_dir / "loaded.json")
         self._forkserver: Forkserver | None = None
         self._forkserver_restarts = 0
         self._unloaded = 0
+        self._is_warm = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
         self._is_running = False
 
     # --- life --------------------------------------------------------------------------------
 
     async def start(self) -> None:
-        """Sweep what an earlier run left and start the forkserver; it gets ready on its own."""
+        """Sweep what an earlier run left. The forkserver starts with the first version."""
         await asyncio.to_thread(shutil.rmtree, self._work, ignore_errors=True)
         self._is_running = True
-        self._start_forkserver()
         self._spawn(self._sweep())
 
     async def stop(self) -> None:
         """End all processes."""
+        if self._is_running:
+            await self._note_loaded()
         self._is_running = False
         tasks: list[asyncio.Task[Any]] = [*self._tasks, *self._loads.values()]
         for task in tasks:
@@ -127,6 +132,48 @@ class LocalEngine(ScoringSettings):
             await self._forkserver.stop()
             self._forkserver = None
         await asyncio.to_thread(shutil.rmtree, self._work, ignore_errors=True)
+
+    def warm_up(self, published: Collection[DefinitionKey]) -> None:
+        """Import libraries where anything is published, then load versions; both on their own."""
+        self._spawn(self._warm_up(published))
+
+    async def until_warm(self) -> None:
+        """Wait until all is loaded that is to be, or can't be."""
+        await self._is_warm.wait()
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether the start is over, and the forkserver is there where one was needed."""
+        is_lost = self._forkserver is not None and self._forkserver.link.is_lost
+        return self._is_running and self._is_warm.is_set() and not is_lost
+
+    async def _warm_up(self, published: Collection[DefinitionKey]) -> None:
+        try:
+            if published or self.preload_at_start:
+                with contextlib.suppress(LinkLost):
+                    await self._live_forkserver().missing()
+            wanted = set(published)
+            if self.warm == "recent":
+                wanted &= await self._loaded_file.read()
+            elif self.warm == "none":
+                wanted.clear()
+            turns = asyncio.Semaphore(os.cpu_count() or 1)
+            await asyncio.gather(*(self._load_in_turn(key, turns) for key in wanted | self._kept))
+        finally:
+            self._is_warm.set()
+
+    async def _load_in_turn(self, key: DefinitionKey, turns: asyncio.Semaphore) -> None:
+        async with turns:
+            # What can't be loaded is logged, and told to its callers.
+            await asyncio.wait({self._loading(key)})
+
+    async def _note_loaded(self) -> None:
+        """Keep on disk what is loaded, for the next start."""
+        if self.warm == "recent" and self._is_warm.is_set():
+            try:
+                await self._loaded_file.write(self._pools.keys())
+            except OSError as error:
+                self.log.warning("what is loaded can't be noted: %s", error.strerror)
 
     # --- the interface -----------------------------------------------------------------------
 
@@ -488,18 +535,20 @@ class LocalEngine(ScoringSettings):
     def _running_forkserver(self, key: DefinitionKey) -> Forkserver:
         if not self._is_running:
             raise ServiceUnavailable(key, _STOPPING)
-        if self._forkserver is None or self._forkserver.link.is_lost:
+        return self._live_forkserver()
+
+    def _live_forkserver(self) -> Forkserver:
+        """Give the forkserver, a new one where there is none."""
+        forkserver = self._forkserver
+        if forkserver is not None and forkserver.link.is_lost:
             self.log.error("the forkserver ended unexpectedly; starting another one")
             self._forkserver_restarts += 1
-            if self._forkserver is not None:
-                self._spawn(self._forkserver.stop())
-            self._start_forkserver()
-        assert self._forkserver is not None
-        return self._forkserver
-
-    def _start_forkserver(self) -> None:
-        self._forkserver = Forkserver(self)
-        self._spawn(self._tell_missing(self._forkserver))
+            self._spawn(forkserver.stop())
+            forkserver = None
+        if forkserver is None:
+            forkserver = self._forkserver = Forkserver(self)
+            self._spawn(self._tell_missing(forkserver))
+        return forkserver
 
     async def _tell_missing(self, forkserver: Forkserver) -> None:
         with contextlib.suppress(LinkLost):
@@ -547,7 +596,10 @@ class LocalEngine(ScoringSettings):
         while True:
             await asyncio.sleep(_SWEEP_SECONDS)
             now = self._now()
+            if self._forkserver is not None:
+                self._live_forkserver()
             self._start_kept()
+            await self._note_loaded()
             for revision_id, (until, _) in list(self._checked.items()):
                 if until < now:
                     await self._drop_checked(revision_id)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from traitlets import Bool, Dict, Float, Integer, TraitError, Unicode, default, validate
+from traitlets import Bool, Dict, Enum, Float, Integer, TraitError, Unicode, default, validate
 from traitlets.config import LoggingConfigurable
 
 from jupyter_mlsvc_server.formats.protocol import MAX_ANSWER_BYTES
@@ -86,6 +86,18 @@ class ScoringSettings(LoggingConfigurable):
             "sklearn.svm",
         ],
         help="Modules imported once, ahead of all services; those not installed are passed over.",
+    ).tag(config=True)
+    preload_at_start = Bool(
+        False,
+        help="Whether the modules are imported at the start even where nothing is published yet. "
+        "Else the first publish waits for it, and a server without services takes less memory.",
+    ).tag(config=True)
+    warm = Enum(
+        ["none", "recent", "all"],
+        "none",
+        help="Versions that are loaded at the start, before the server says that it is ready, "
+        "besides those with a pool of their own: none; recent, those that were loaded when the "
+        "server ended; all. Others are loaded by their first call.",
     ).tag(config=True)
     r_command = Unicode(
         "R", help="Program that runs the code of services in R, by its name or path."

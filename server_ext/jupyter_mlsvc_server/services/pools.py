@@ -12,7 +12,7 @@ from jupyter_mlsvc_server.auth.policy import Action, require
 from jupyter_mlsvc_server.auth.principal import Principal
 from jupyter_mlsvc_server.errors import BadRequest
 from jupyter_mlsvc_server.events.record import EventAction, PublishEvent, drop_event
-from jupyter_mlsvc_server.scoring.definition import PoolSize
+from jupyter_mlsvc_server.scoring.definition import DefinitionKey, PoolSize
 from jupyter_mlsvc_server.scoring.engine import ScoringEngine
 from jupyter_mlsvc_server.services.manager import ServiceManager
 from jupyter_mlsvc_server.services.record import ServiceKey
@@ -42,10 +42,12 @@ class PoolManager(LoggingConfigurable):
         self._scoring = scoring
 
     async def start(self) -> None:
-        """Start the workers that dedicated pools keep; they get ready on their own."""
-        for record in await self._store.list():
+        """Start the workers that dedicated pools keep, and what is to be warm, on their own."""
+        records = await self._store.list()
+        for record in records:
             if record.pool is not None:
                 self._scoring.resize(*record.key, record.pool)
+        self._scoring.warm_up([DefinitionKey(*record.key) for record in records])
 
     async def set(
         self,

@@ -1,0 +1,110 @@
+"""What is started before the first call, and when the engine says that it is ready."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import pytest
+
+from jupyter_mlsvc_server.scoring import local
+from jupyter_mlsvc_server.scoring.definition import DefinitionKey, PoolSize, ServiceDefinition
+from jupyter_mlsvc_server.scoring.loaded_file import LoadedFile
+from jupyter_mlsvc_server.scoring.local import LocalEngine
+from jupyter_mlsvc_server.scoring.statistics import State
+from tests.server.scoring.serving import define
+from tests.waiting import until
+
+Make = Callable[..., Awaitable[LocalEngine]]
+
+NAMES = ("a", "b", "broken")
+KEYS = [DefinitionKey(name, "V1.0") for name in NAMES]
+
+
+async def find(name: str, version: str) -> ServiceDefinition:
+    """Define what is asked for; one of them can't be served."""
+    return define("y = 1" if name != "broken" else "y = (", name=name)
+
+
+async def states(engine: LocalEngine) -> list[State]:
+    return [(await engine.figures(*key)).state for key in KEYS]
+
+
+async def warmed(engine: LocalEngine, published: list[DefinitionKey]) -> LocalEngine:
+    engine.definitions = find
+    engine.warm_up(published)
+    was_ready = engine.is_ready
+    await engine.until_warm()
+    assert (was_ready, engine.is_ready) == (False, True)
+    return engine
+
+
+async def test_nothing_runs_where_nothing_is_published(make_engine: Make) -> None:
+    engine = await warmed(await make_engine(), [])
+    assert engine._forkserver is None
+    await engine.put(define("y = 1", name="a"))
+    assert engine.is_ready
+
+
+async def test_the_forkserver_may_be_wanted_at_the_start_all_the_same(make_engine: Make) -> None:
+    engine = await warmed(await make_engine(preload_at_start=True), [])
+    assert engine._forkserver is not None
+    assert engine._forkserver.link.is_ready
+
+
+@pytest.mark.parametrize(
+    ("warm", "expected"),
+    [
+        ("none", [State.IDLE, State.IDLE, State.IDLE]),
+        ("all", [State.READY, State.READY, State.FAILED]),
+    ],
+)
+async def test_versions_are_loaded_as_it_is_set(
+    warm: str, expected: list[State], make_engine: Make
+) -> None:
+    engine = await warmed(await make_engine(warm=warm), KEYS)
+    assert engine._forkserver is not None
+    assert engine._forkserver.link.is_ready
+    assert await states(engine) == expected
+
+
+async def test_a_pool_of_its_own_is_waited_for(make_engine: Make) -> None:
+    engine = await make_engine()
+    engine.definitions = find
+    engine.resize(*KEYS[1], PoolSize(1, 1))
+    await warmed(engine, KEYS)
+    assert await states(engine) == [State.IDLE, State.READY, State.IDLE]
+
+
+async def test_what_was_loaded_at_the_end_is_loaded_at_the_start(make_engine: Make) -> None:
+    first = await warmed(await make_engine(warm="recent"), KEYS)
+    assert await states(first) == [State.IDLE] * 3
+    await first.consume(*KEYS[0], b"{}")
+    await first.stop()
+    second = await make_engine(warm="recent")
+    second._loaded_file = first._loaded_file
+    await warmed(second, KEYS)
+    assert await states(second) == [State.READY, State.IDLE, State.IDLE]
+
+
+async def test_an_engine_that_lost_its_forkserver_is_ready_once_there_is_another_one(
+    make_engine: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(local, "_SWEEP_SECONDS", 0.05)
+    engine = await warmed(await make_engine(), KEYS)
+    assert engine._forkserver is not None
+    os.kill(engine._forkserver.pid, signal.SIGKILL)
+    lost = engine._forkserver
+    await until(lambda: engine._forkserver is not lost and engine.is_ready)
+    assert (await engine.consume(*KEYS[0], b"{}")).success
+
+
+async def test_a_list_of_versions_that_cannot_be_read_is_none(tmp_path: Path) -> None:
+    loaded = LoadedFile(tmp_path / "loaded.json")
+    assert await loaded.read() == frozenset()
+    await loaded.write(KEYS)
+    assert await LoadedFile(tmp_path / "loaded.json").read() == frozenset(KEYS)
+    (tmp_path / "loaded.json").write_text("[")
+    assert await LoadedFile(tmp_path / "loaded.json").read() == frozenset()
