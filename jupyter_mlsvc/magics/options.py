@@ -179,16 +179,6 @@ def read_word(line: str, start: int) -> Word | None:
     return Word("".join(text), line[start:at], at)
 
 
-def read_words(line: str) -> list[str]:
-    """Read all words of a line."""
-    words: list[str] = []
-    at = 0
-    while (word := read_word(line, at)) is not None:
-        words.append(word.text)
-        at = word.end
-    return words
-
-
 # --- lines -----------------------------------------------------------------------------------
 
 

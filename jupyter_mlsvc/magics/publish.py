@@ -124,6 +124,8 @@ class PublishMagics(MlsvcMagics):
         if arguments.snapshot and arguments.session:
             raise parser.misuse("Give --snapshot or --session, not both")
         request = self._request(parser, arguments, cell)
+        if note := note_on_version(line, request):
+            print(note)
         try:
             return Planner(self.connection, print).publish(request).service
         except (TypeError, OSError) as error:
@@ -283,6 +285,18 @@ def request_of(arguments: argparse.Namespace, code: str) -> Request:
         check=not arguments.no_check,
         force=arguments.force,
         replace=arguments.replace,
+    )
+
+
+def note_on_version(line: str, request: Request) -> str:
+    """Say how a line was read whose version may be a word of the name."""
+    version = request.version or ""
+    is_word = version.isalpha() and version.islower() and f"{request.name} {version}" in line
+    if not is_word:
+        return ""
+    return (
+        f"{version!r} is taken as the version of {request.name!r}. A name with spaces has quotes: "
+        f'%publish "{request.name} {version}"'
     )
 
 

@@ -16,8 +16,8 @@ from jupyter_mlsvc.magics.consume import (
     take_expression,
     value_of,
 )
-from jupyter_mlsvc.magics.options import LineParser, read_words
-from jupyter_mlsvc.magics.publish import PublishMagics
+from jupyter_mlsvc.magics.options import LineParser, read_word
+from jupyter_mlsvc.magics.publish import PublishMagics, note_on_version, request_of
 from jupyter_mlsvc.magics.remote_exec import RemoteExecMagics
 
 ARTICLE = "iris_species = [names[x] for x in clf.predict(flower_data)]"
@@ -107,6 +107,28 @@ def test_names_with_spaces_are_quoted() -> None:
     assert publish('"My service" "1 beta" x').name == "My service"
 
 
+@pytest.mark.parametrize(
+    ("line", "note"),
+    [
+        ("House price", True),
+        ("-i area House price", True),
+        ("House V1.0", False),
+        ("House V", False),
+        ("House 1 -i price", False),
+        ("House", False),
+        ('House "price"', False),
+        ('"House price"', False),
+        ('"House price" V1', False),
+    ],
+)
+def test_version_that_may_be_a_word_of_the_name_has_a_note(line: str, note: bool) -> None:
+    text = note_on_version(line, request_of(publish(line), "y = 1"))
+    assert bool(text) is note
+    if note:
+        assert "'price' is taken as the version of 'House'" in text
+        assert '%publish "House price"' in text
+
+
 def test_init_code_is_read_like_code() -> None:
     assert publish(r'I V --init-code "import math\nk = 2" x').init_code == "import math\nk = 2"
 
@@ -129,7 +151,12 @@ def test_a_wrong_line_says_what_is_wrong_and_shows_the_form(line: str, message: 
 
 
 def test_words_are_quoted_as_in_a_shell() -> None:
-    assert read_words("""a 'b c' "d\\"e" f"g h"i""") == ["a", "b c", 'd"e', "fg hi"]
+    line, at = """a 'b c' "d\\"e" f"g h"i""", 0
+    words = []
+    while (word := read_word(line, at)) is not None:
+        words.append(word.text)
+        at = word.end
+    assert words == ["a", "b c", 'd"e', "fg hi"]
 
 
 INPUTS = [
