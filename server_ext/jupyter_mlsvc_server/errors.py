@@ -60,12 +60,15 @@ class MlsvcServerError(Exception):
         Name of the error for programs; empty where its status says enough.
     message : str
         What was wrong, and the advice.
+    logged : str
+        What the log says besides the message.
     details : dict
         Further members of the Error body, from which clients phrase their own advice.
     """
 
     status: ClassVar[int] = 500
     code: ClassVar[str] = ""
+    logged: str = ""
 
     def __init__(self, message: str, *, advice: Advice | None = None) -> None:
         self.details: dict[str, Any] = {"error_code": self.code} if self.code else {}

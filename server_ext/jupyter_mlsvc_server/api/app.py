@@ -149,7 +149,8 @@ class ApiApp:
             error = machine_fault(error) or _Fault("")
         else:
             level = logging.WARNING if error.status >= 500 else logging.INFO
-            _log.log(level, "%s %s: %s (request %s)", *where, error, request.id)
+            text = f"{error} {error.logged}".rstrip()
+            _log.log(level, "%s %s: %s (request %s)", *where, text, request.id)
         return error_response(error, request.id)
 
     def _with_headers(self, request: ApiRequest, send: Send) -> Send:

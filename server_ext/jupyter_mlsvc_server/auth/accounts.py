@@ -120,8 +120,7 @@ class AccountManager(LoggingConfigurable):
             account = await self._match(name, password)
             if account is None:
                 self._login_rate_limit.failed(name)
-                self.log.info("login refused user=%r", name[:64])
-                raise WrongCredentials
+                raise WrongCredentials(name)
         self._login_rate_limit.succeeded(name)
         return account
 

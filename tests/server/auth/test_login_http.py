@@ -199,6 +199,17 @@ async def test_no_request_leaves_a_secret_in_the_log(
     assert pair["refresh_token"] not in caplog.text
 
 
+async def test_refused_login_is_one_line_of_the_log(
+    call: Call, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    response = await call("POST", "/login", ANN | {"password": "incorrect horse"})
+    (line,) = [record.getMessage() for record in caplog.records if "/login" in record.getMessage()]
+    assert "wrong. user='ann' (request " in line
+    assert not [record for record in caplog.records if "refused" in record.getMessage()]
+    assert b"user='ann'" not in response.body
+
+
 async def test_bodies_with_secrets_show_none_in_their_reprs(call: Call) -> None:
     pair = msgspec.json.decode((await call("POST", "/login", ANN)).body, type=AccessTokenResponse)
     shown = repr(
