@@ -109,6 +109,9 @@ _STOP_SECONDS: Final = 30.0
 _HOSTED_STOP_SECONDS: Final = 3.0
 """Somebody waits in front of a terminal, or JupyterHub does, which waits for ten seconds."""
 
+_ANY_ADDRESS: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  # it is not opened here
+"""What stands for all addresses of a machine, and one of them that programs there reach."""
+
 _ML_SERVER: Final = {
     "MlsvcApp": {"lenient_json": True, "any_case_paths": True},
     "ServiceManager": {"default_runtime": "R"},
@@ -636,7 +639,12 @@ class Server:
         for listening in metrics:
             await self._metrics_http.open(listening)
         if public:
-            self._log.info("jupyter-mlsvc serves programs at %s", self._lifecycle.public_url)
+            others = " and all other addresses of this machine"
+            self._log.info(
+                "jupyter-mlsvc serves programs at %s%s",
+                self._lifecycle.public_url,
+                others if self._lifecycle.is_at_any_address else "",
+            )
         if metrics:
             self._log.info("jupyter-mlsvc serves metrics at %s", self._lifecycle.metrics_url)
         # What is there now stays; looking through it again would only make callers wait.
@@ -701,7 +709,9 @@ class Server:
         for each in listening:
             self._closing.callback(each.close)
         scheme = "https" if app.public_certfile else "http"
-        self._lifecycle.public_url = _url(scheme, *listening[0].getsockname()[:2])
+        host, port = listening[0].getsockname()[:2]
+        self._lifecycle.is_at_any_address = host in _ANY_ADDRESS
+        self._lifecycle.public_url = _url(scheme, _ANY_ADDRESS.get(host, host), port)
         return listening
 
     def _listen_for_monitors(self) -> list[socket.socket]:

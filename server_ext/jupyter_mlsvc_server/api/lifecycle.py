@@ -14,9 +14,13 @@ from __future__ import annotations
 
 import asyncio
 import enum
+import re
 from dataclasses import dataclass, field
+from typing import Final
 
 from jupyter_mlsvc_server.errors import NotServing
+
+_HOST: Final = re.compile(r"([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:\d{1,5})?")
 
 
 class Stage(enum.Enum):
@@ -38,6 +42,8 @@ class Lifecycle:
         Where the server is; :meth:`stop` is the way to the last one.
     public_url
         Address of the public API; empty while its port is closed.
+    is_at_any_address
+        Whether the public API listens at all addresses of the machine.
     metrics_url
         Address of the metrics where they have one of their own.
     problem
@@ -48,6 +54,7 @@ class Lifecycle:
 
     stage: Stage = Stage.STARTING
     public_url: str = ""
+    is_at_any_address: bool = False
     metrics_url: str = ""
     problem: str = ""
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
@@ -56,6 +63,14 @@ class Lifecycle:
         """Take nothing new any more; may be called twice."""
         self.stage = Stage.STOPPING
         self.stopping.set()
+
+    def public_url_for(self, host: str) -> str:
+        """Return the address of the public API for a caller who used a ``Host`` header."""
+        if not self.is_at_any_address or not _HOST.fullmatch(host):
+            return self.public_url
+        scheme, _, address = self.public_url.partition("://")
+        name = host if host.endswith("]") else host.rpartition(":")[0] or host
+        return f"{scheme}://{name}:{address.rpartition(':')[2]}"
 
     def require_serving(self) -> None:
         """Raise ``NotServing`` unless calls are answered."""

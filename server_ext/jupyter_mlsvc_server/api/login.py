@@ -50,6 +50,6 @@ class LoginRoutes:
                 name=principal.name,
                 role=principal.role.value,
                 server_version=__version__,
-                public_url=self._lifecycle.public_url,
+                public_url=self._lifecycle.public_url_for(request.headers.get("host", "")),
             )
         )
