@@ -64,6 +64,8 @@ class Service:
     description, runtime_type, published_by, creation_time : str
     code, init_code, setup_code, isolation : str or None
         None where you may not see them.
+    effects : bool
+        Whether its calls may change what is elsewhere, so that none is run twice.
     alias : str or None
         Name of the call in generated clients.
     output_files : list of str
@@ -98,6 +100,7 @@ class Service:
         self.init_code = row.init_code or None
         self.setup_code = row.setup_code or None
         self.isolation = row.isolation or None
+        self.effects = row.effects is True
         self.alias = row.operation_id
         self.output_files = row.output_file_names
         self.snapshot_id = row.snapshot_id

@@ -45,6 +45,7 @@ class Services:
         runtime_type: str = "Python",
         setup_code: str | None = None,
         isolation: models.Isolation | None = None,
+        effects: bool = False,
         check: Mapping[str, object] | None = None,
         force: bool = False,
         replace: bool = False,
@@ -76,6 +77,9 @@ class Services:
             What a call sees of the calls before it. ``worker``, the default: nothing; what can't
             be put back has the worker replaced. ``call``: nothing, by a process for each call.
             ``none``: what they keep on purpose, such as caches.
+        effects : bool
+            Whether a call may change what is elsewhere, such as a table or an account. Where the
+            process of such a call is lost, the caller is told, and the call is not run again.
         check : mapping, optional
             Values of the inputs. With them the server calls the code once before it publishes it,
             in a clean process; ``Service.publish_check`` has the answer.
@@ -103,6 +107,7 @@ class Services:
             output_file_names=list(output_files),
             setup_code=UNSET if setup_code is None else setup_code,
             isolation=UNSET if isolation is None else isolation,
+            effects=effects or UNSET,
             check=UNSET if check is None else _check(check, force=force),
             replace=replace or UNSET,
         )
@@ -137,6 +142,7 @@ class Services:
         output_files: Sequence[str] | UnsetType = UNSET,
         setup_code: str | UnsetType = UNSET,
         isolation: models.Isolation | UnsetType = UNSET,
+        effects: bool | UnsetType = UNSET,
         check: Mapping[str, object] | None = None,
         force: bool = False,
     ) -> Service:
@@ -156,6 +162,7 @@ class Services:
             output_file_names=UNSET if output_files is UNSET else list(output_files),
             setup_code=setup_code,
             isolation=isolation,
+            effects=effects,
             check=UNSET if check is None else _check(check, force=force),
         )
         patient = (self._api.timeout[0], None)

@@ -16,7 +16,7 @@ class ServiceStatistics:
     name, version : str
     state : str
         ``idle`` (no process; the next call starts one), ``starting``, ``ready``, ``busy`` (all
-        workers at work) or ``failed`` (it can't be started; ``message`` says why).
+        workers at work) or ``failing`` (its processes keep ending; ``message`` says why).
     message : str
     workers, waiting : int
         Processes that answer, and calls that wait for one of them.

@@ -192,7 +192,7 @@ def _update(connection: MlsvcConnection, arguments: argparse.Namespace) -> Servi
 
     given = vars(arguments)
     options = (
-        *("code", "init_code", "setup_code", "isolation"),
+        *("code", "init_code", "setup_code", "isolation", "effects"),
         *("description", "alias", "output_files", "snapshot_id"),
     )
     changes: dict[str, Any] = {name: given[name] for name in options if given[name] is not None}
@@ -295,7 +295,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
     Command(
         "update NAME VERSION [--description TEXT] [--code CODE] [--init-code CODE] "
         "[-i NAME[:TYPE],…] [-o NAME[:TYPE],…] [--alias NAME] [--files NAME,…] "
-        "[--setup CODE] [--isolation call|worker|none] "
+        "[--setup CODE] [--isolation call|worker|none] [--effects | --no-effects] "
         "[--objects] [--snapshot NAME | --session NAME [--as-in-session]] "
         "[--no-check] [--force]",
         "change a service in place",
@@ -308,6 +308,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
             (("--init-code",), {"type": code_text}),
             (("--setup",), {"type": code_text, "dest": "setup_code"}),
             (("--isolation",), {"choices": get_args(Isolation)}),
+            (("--effects",), {"action": argparse.BooleanOptionalAction}),
             (("-i", "--inputs"), {"type": csv_parameters, "action": "extend"}),
             (("-o", "--outputs"), {"type": csv_parameters, "action": "extend"}),
             (("--alias",), {}),

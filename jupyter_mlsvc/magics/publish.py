@@ -34,11 +34,12 @@ _FORM: Final = """%publish NAME [VERSION] MODEL   with a variable that holds a f
      %publish NAME [VERSION] … CODE
      %publish NAME [VERSION] … --cells 3-5
      with [--snapshot NAME | --session NAME [--as-in-session]] [--description TEXT] [--alias NAME]
-          [--init-code CODE] [--setup CODE] [--isolation call|worker|none] [--files NAME,…]
-          [--runtime R] [--no-check] [--force] [--replace]; of a model [--response NAME,…]"""
+          [--init-code CODE] [--setup CODE] [--isolation call|worker|none] [--effects]
+          [--files NAME,…] [--runtime R] [--no-check] [--force] [--replace]; of a model
+          [--response NAME,…]"""
 _OF_CODE: Final = (
     *("inputs", "outputs", "init_code", "setup", "files", "snapshot", "session", "runtime"),
-    *("function", "cells", "isolation", "as_in_session"),
+    *("function", "cells", "isolation", "effects", "as_in_session"),
 )
 
 
@@ -75,6 +76,12 @@ class PublishMagics(MlsvcMagics):
         choices=get_args(Isolation),
         help="what a call sees of those before it; call: nothing, by a process for each; worker: "
         "nothing; none: what they keep, such as caches",
+    )
+    @argument(
+        "--effects",
+        action="store_true",
+        help="calls change what is elsewhere, such as a table; one whose process is lost is not "
+        "run again",
     )
     @argument(
         "--as-in-session",
@@ -273,6 +280,7 @@ def request_of(arguments: argparse.Namespace, code: str) -> Request:
         init_code=arguments.init_code or "",
         setup_code=_setup_code(arguments.setup or ""),
         isolation=arguments.isolation,
+        effects=arguments.effects,
         inputs=arguments.inputs,
         outputs=arguments.outputs,
         description=arguments.description,

@@ -214,6 +214,7 @@ class Planner:
                 runtime_type=plan.runtime,
                 setup_code=request.setup_code or None,
                 isolation=request.isolation,
+                effects=request.effects,
                 check=values if request.check else None,
                 force=request.force,
                 replace=request.replace,

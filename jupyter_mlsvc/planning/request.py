@@ -102,6 +102,7 @@ class Request:
     is_remote: bool = False
     runtime: str | None = None
     isolation: Isolation | None = None
+    effects: bool = False
     session: str | None = None
     snapshot: str | None = None
     without_session: bool = False

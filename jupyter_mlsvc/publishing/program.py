@@ -36,6 +36,7 @@ def publish(  # noqa: PLR0913 - what a service is made of
     init_code: str = "",
     setup_code: str = "",
     isolation: Isolation | None = None,
+    effects: bool = False,
     output_files: Iterable[str] = (),
     response: str | Iterable[str] = (),
     session: str | None = None,
@@ -63,7 +64,7 @@ def publish(  # noqa: PLR0913 - what a service is made of
     inputs, outputs : mapping or sequence, optional
         Names and types: ``{"flower": "vector"}`` or ``["flower:vector"]``; types may be left out.
         Found out where they are left out; empty for none.
-    description, alias, init_code, setup_code, isolation, output_files
+    description, alias, init_code, setup_code, isolation, effects, output_files
         As for ``client.services.publish``.
     response : str or sequence of str
         What a model predicts, by default ``y``.
@@ -116,6 +117,7 @@ def publish(  # noqa: PLR0913 - what a service is made of
         init_code=init_code,
         setup_code=setup_code,
         isolation=isolation,
+        effects=effects,
         files=list(output_files),
         response=[response] if isinstance(response, str) else list(response),
         session=session,

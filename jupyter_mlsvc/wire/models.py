@@ -351,9 +351,10 @@ Isolation = Literal["call", "worker", "none"]
 class PublishWebServiceRequest(Wire, frozen=True, kw_only=True):
     """A service to publish, or the parts of one to change (contract: publish and patch).
 
-    Our additions: ``setup_code``, which runs once in each worker, and ``isolation``. ``check``
-    calls the code once before it is published. ``replace`` takes the place of a version of one's
-    own that has never answered.
+    Our additions: ``setup_code``, which runs once in each worker, and ``isolation``. ``effects``
+    says that a call may change what is elsewhere, so that none runs twice. ``check`` calls the code
+    once before it is published. ``replace`` takes the place of a version of one's own that has
+    never answered.
     """
 
     snapshot_id: str | UnsetType | None = UNSET
@@ -367,6 +368,7 @@ class PublishWebServiceRequest(Wire, frozen=True, kw_only=True):
     output_file_names: list[str] | UnsetType | None = UNSET
     setup_code: str | UnsetType | None = UNSET
     isolation: Isolation | UnsetType | None = UNSET
+    effects: bool | UnsetType | None = UNSET
     check: PublishCheckRequest | UnsetType | None = UNSET
     replace: bool | UnsetType | None = UNSET
 
@@ -374,8 +376,10 @@ class PublishWebServiceRequest(Wire, frozen=True, kw_only=True):
 class WebService(Wire, frozen=True, kw_only=True):
     """A service version. Members with code are left out for those who may not see them.
 
-    Our additions: ``setup_code`` and ``isolation``. ``never_answered`` is true until a call has
-    succeeded. ``publish_check`` is what was found when this revision was published.
+    Our additions: ``setup_code``, ``isolation`` and ``effects``, as they were published.
+    ``never_answered`` is true until a call has succeeded. ``publish_check`` is what was found when
+    this revision was published. ``failing`` says why its processes keep ending, where they do; its
+    calls get 503 until a try succeeds.
     """
 
     name: str
@@ -394,8 +398,10 @@ class WebService(Wire, frozen=True, kw_only=True):
     my_permission_on_service: Literal["read/write", "read only"]
     setup_code: str | UnsetType | None = UNSET
     isolation: Isolation | UnsetType = UNSET
+    effects: bool | UnsetType = UNSET
     never_answered: bool | UnsetType = UNSET
     publish_check: PublishCheck | UnsetType = UNSET
+    failing: str | UnsetType = UNSET
 
 
 class WebServiceResult(Wire, frozen=True, kw_only=True):
@@ -412,15 +418,17 @@ class WebServiceResult(Wire, frozen=True, kw_only=True):
 class ServiceStatistics(Wire, frozen=True, kw_only=True):
     """How a service version is and what it did since the server started (our addition).
 
-    ``message`` says why it failed; ``waiting`` requests wait for a worker; the times are those of
-    the newest requests. ``rejected`` calls did not fit, so that the code never ran; they are calls
-    and no errors. ``retired`` workers were replaced after a call that changed what can't be
-    put back; ``note`` is a sentence for the publisher where most calls do that, and empty else.
+    A ``failing`` one has processes that keep ending, or that can't be started: its calls get 503
+    until a try succeeds. ``message`` says why; ``waiting`` requests wait for a worker; the times
+    are those of the newest requests. ``rejected`` calls did not fit, so that the code never ran;
+    they are calls and no errors. ``retired`` workers were replaced after a call that changed what
+    can't be put back; ``note`` is a sentence for the publisher where most calls do that, and
+    empty else.
     """
 
     name: str
     version: str
-    state: Literal["idle", "starting", "ready", "busy", "failed"]
+    state: Literal["idle", "starting", "ready", "busy", "failing"]
     message: str
     workers: int
     waiting: int

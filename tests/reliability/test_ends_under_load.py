@@ -1,4 +1,4 @@
-"""Processes that end in the middle of much work cost what they ran, and nobody a wrong answer."""
+"""Processes that end in the middle of much work cost time, and nobody an answer."""
 
 from __future__ import annotations
 
@@ -26,11 +26,10 @@ y = [n, os.getpid(), os.getppid()]
 
 
 def tells_of_an_end(answer: Answer) -> bool:
-    """Whether it is what somebody gets whose request was lost with a process."""
-    assert answer.status == 500, answer
-    body = answer.json()
-    assert body["exceptionType"] == "InternalServerErrorException"
-    assert "ended unexpectedly" in body["message"]
+    """Whether it is what somebody gets whose request was lost with two processes."""
+    assert answer.status == 503, answer
+    assert answer.headers["Retry-After"] == "1"
+    assert "for the second time" in answer.json()["message"]
     return True
 
 
@@ -52,7 +51,7 @@ class Witness:
 
     def judge(self, answer: Answer, n: int) -> None:
         """Look at one answer."""
-        if answer.status == 500:
+        if answer.status == 503:
             self.lost += tells_of_an_end(answer)
             return
         assert answer.status == 200, answer
@@ -75,13 +74,13 @@ def kill_forkserver(witness: Witness) -> None:
 
 
 @pytest.mark.parametrize(
-    ("kill", "times", "cost"),
+    ("kill", "times"),
     # A forkserver takes seconds to be ready again.
-    [(kill_worker, 8, 1), (kill_template, 5, WORKERS), (kill_forkserver, 1, WORKERS)],
+    [(kill_worker, 8), (kill_template, 5), (kill_forkserver, 1)],
     ids=["worker", "template", "forkserver"],
 )
-async def test_a_killed_process_costs_what_its_workers_ran(
-    doors: Doors, publish: Publish, kill: Callable[[Witness], None], times: int, cost: int
+async def test_what_a_killed_process_ran_is_run_again(
+    doors: Doors, publish: Publish, kill: Callable[[Witness], None], times: int
 ) -> None:
     witness = Witness(publish(CODE, workers=WORKERS))
     async with calling([*doors.values()] * 8, witness.look) as callers:
@@ -89,7 +88,8 @@ async def test_a_killed_process_costs_what_its_workers_ran(
             await callers.go_on(30)
             kill(witness)
         await callers.go_on(100)
-    assert witness.lost <= times * cost
+    # One may meet two kills.
+    assert witness.lost <= times // 4
 
 
 async def test_killed_workers_of_a_model_give_no_wrong_answer(
@@ -110,7 +110,7 @@ async def test_killed_workers_of_a_model_give_no_wrong_answer(
         line.send(b"".join(line.request(path, {"inputData": {"x": rows}}) for rows in asked))
         for rows in asked:
             answer = await line.receive()
-            if answer.status == 500:
+            if answer.status == 503:
                 lost += tells_of_an_end(answer)
             else:
                 assert revision_of_model(answer, rows) == 7
@@ -122,7 +122,7 @@ async def test_killed_workers_of_a_model_give_no_wrong_answer(
             # A template has children and its workers have none.
             next(each for each in ours if not each.children()).kill()
         await callers.go_on(100)
-    assert lost < callers.turns / 4
+    assert lost <= 1, "one may meet two kills"
     door.delete(f"/services/{name}/1.0")
 
 

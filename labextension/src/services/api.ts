@@ -97,10 +97,10 @@ export interface IServiceVersion {
 export interface IServiceStatistics {
   name: string;
   version: string;
-  state: 'idle' | 'starting' | 'ready' | 'busy' | 'failed';
+  state: 'idle' | 'starting' | 'ready' | 'busy' | 'failing';
 
   /**
-   * Why it can't be started, where it can't.
+   * Why it is failing, where it is.
    */
   message?: string | null;
   workers: number;

@@ -76,9 +76,11 @@ export function Details(props: IDetailsProps): React.ReactElement {
           <RelativeTime time={service.creationTime} trans={trans} />
           {service.runtimeType && `, ${service.runtimeType}`}
         </p>
-        {statistics?.state === 'failed' && statistics.message && (
+        {statistics?.state === 'failing' && statistics.message && (
           <div className="jp-Mlsvc-notice jp-mod-trouble" role="alert">
-            <p className="jp-Mlsvc-noticeTitle">{trans.__('It cannot be started')}</p>
+            <p className="jp-Mlsvc-noticeTitle">
+              {trans.__('It is failing, and is tried again by itself')}
+            </p>
             <p>{statistics.message}</p>
           </div>
         )}

@@ -11,7 +11,7 @@ function isUnproven(service: IServiceVersion, statistics: IServiceStatistics | u
   const { calls = 0, errors = 0, rejected } = statistics ?? {};
   // The figures may be newer than the list.
   const hasAnswered = rejected !== undefined && calls - errors - rejected > 0;
-  return service.neverAnswered === true && !hasAnswered && statistics?.state !== 'failed';
+  return service.neverAnswered === true && !hasAnswered && statistics?.state !== 'failing';
 }
 
 /**
@@ -32,8 +32,8 @@ export function stateName(
       return trans.__('Ready');
     case 'busy':
       return trans.__('Busy');
-    case 'failed':
-      return trans.__('Cannot be started');
+    case 'failing':
+      return trans.__('Failing');
     default:
       return trans.__('Idle');
   }

@@ -21,7 +21,7 @@ from jupyter_mlsvc_server.batches.record import BatchRecord, Progress
 from jupyter_mlsvc_server.errors import Busy, MlsvcServerError, NotFound
 from jupyter_mlsvc_server.scoring.definition import DefinitionKey
 from jupyter_mlsvc_server.scoring.engine import Outcome, ScoringAnswer, ScoringEngine
-from jupyter_mlsvc_server.scoring.errors import ServiceUnavailable, WaitTooLong
+from jupyter_mlsvc_server.scoring.errors import ServiceUnavailable, WaitTooLong, WorkerEnded
 
 _AHEAD_BYTES: Final = 2**18
 """Records in memory from which on no more are read ahead."""
@@ -272,11 +272,7 @@ class BatchRun:
         """
         if isinstance(outcome, ScoringAnswer):
             return Result(item.number, failure(_message(outcome.body)), True)
-        if isinstance(outcome, Busy | WaitTooLong):
-            # It has not run: those who wait for an answer come first.
-            self._limiter.back_off()
-            self._pause(item, min(getattr(outcome, "retry_after", 0.1), _MAX_PAUSE_SECONDS))
-        elif isinstance(outcome, NotFound):
+        if isinstance(outcome, NotFound):
             self._give_up(outcome.message)
         elif isinstance(outcome, ServiceUnavailable):
             item.pauses = iter(_PAUSES) if item.pauses is None else item.pauses
@@ -285,6 +281,10 @@ class BatchRun:
                 self._give_up(outcome.message)
             else:
                 self._pause(item, pause)
+        elif isinstance(outcome, Busy | WaitTooLong) and not isinstance(outcome, WorkerEnded):
+            # It has not run: those who wait for an answer come first.
+            self._limiter.back_off()
+            self._pause(item, min(getattr(outcome, "retry_after", 0.1), _MAX_PAUSE_SECONDS))
         else:
             return Result(item.number, failure(outcome.message), True)
         return None

@@ -35,6 +35,8 @@ class ServiceSpec(msgspec.Struct, frozen=True, kw_only=True):
         Files of the working directory that are answered.
     isolation : str
         What a request may see of those before it.
+    effects : bool
+        Whether a call may change what is elsewhere, so that it must not run twice.
     description : str
         What is said about it.
     operation_id : str or None
@@ -54,6 +56,7 @@ class ServiceSpec(msgspec.Struct, frozen=True, kw_only=True):
     outputs: tuple[ParameterDefinition, ...] = ()
     output_files: tuple[str, ...] = ()
     isolation: Isolation = "worker"
+    effects: bool = False
     description: str = ""
     operation_id: str | None = None
     snapshot_id: str | None = None

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from traitlets.config import LoggingConfigurable
 
@@ -41,17 +42,14 @@ class StatusReporter(LoggingConfigurable):
 
     async def report(self) -> StatusResponse:
         """Report the state of the whole and of its parts; the worst part decides."""
+        nodes = {node: await self._backend() for node in self._compute_nodes.list()}
         components = {
-            "backends": StatusResponse(
-                status_code="pass",
-                components={node: await self._backend() for node in self._compute_nodes.list()},
-            ),
+            "backends": StatusResponse(status_code=_worst(nodes), components=nodes),
             "authentication": StatusResponse(status_code="pass"),
             "database": await self._database_status(),
         }
-        worst = max(components.values(), key=lambda part: _SEVERITY.index(part.status_code))
         return StatusResponse(
-            status_code=worst.status_code,
+            status_code=_worst(components),
             components=components,
             details={
                 "version": __version__,
@@ -72,9 +70,9 @@ class StatusReporter(LoggingConfigurable):
 
     async def _backend(self) -> StatusResponse:
         python, r = self._sessions.shells("Python"), self._sessions.shells("R")
-        scoring = await self._scoring.statistics()
+        scoring, failing = await self._scoring.statistics(), await self._scoring.failing()
         return StatusResponse(
-            status_code="pass",
+            status_code="warn" if failing else "pass",
             details={
                 "pythonActiveShellCount": python["active"]
                 + scoring["workers"]
@@ -92,6 +90,7 @@ class StatusReporter(LoggingConfigurable):
                 "sessions": python["active"] + r["active"],
                 "services": scoring["services"],
                 "workers": scoring["workers"],
+                "failingServices": {str(key): reason for key, reason in failing.items()},
             },
         )
 
@@ -117,7 +116,13 @@ class StatusReporter(LoggingConfigurable):
         return StatusResponse(status_code="pass", details=details | {"state": "Open"})
 
 
-_SEVERITY = ["pass", "warn", "fail"]
-
 _PATIENCE = 5.0
 """Seconds for the database to answer."""
+
+StatusCode = Literal["pass", "warn", "fail"]
+_SEVERITY = get_args(StatusCode)
+
+
+def _worst(parts: Mapping[str, StatusResponse]) -> StatusCode:
+    """Return the status of the worst part."""
+    return max([part.status_code for part in parts.values()], key=_SEVERITY.index, default="pass")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import Any, Protocol
 
 import msgspec
@@ -144,6 +144,9 @@ class ScoringEngine(Protocol):
 
     async def known(self) -> Collection[DefinitionKey]:
         """List the versions that are loaded or were called since the engine started."""
+
+    async def failing(self) -> Mapping[DefinitionKey, str]:
+        """Return the versions whose processes keep ending or can't be started, each with why."""
 
     async def figures(self, name: str, version: str, *, with_history: bool = False) -> Figures:
         """Tell how a version is and what it did; zeros for one that is not known."""

@@ -16,8 +16,26 @@ class UnservableSnapshot(BadRequest):
     """The snapshot can't be restored here."""
 
 
-class WorkerEnded(MlsvcServerError):
-    """The worker ended while it ran a request.
+class CodeEnded(MlsvcServerError):
+    """The code has ended its process, and would do so again.
+
+    Parameters
+    ----------
+    key
+        The service version.
+    code
+        Exit code, or minus the signal.
+    """
+
+    def __init__(self, key: DefinitionKey, code: int) -> None:
+        super().__init__(
+            f"The code of service {key} ended its process ({ending(code)}) while it ran this "
+            "request. The process is replaced; other requests are not affected."
+        )
+
+
+class WorkerEnded(Busy):
+    """The worker ended while it ran a request that is not run again.
 
     Parameters
     ----------
@@ -25,12 +43,15 @@ class WorkerEnded(MlsvcServerError):
         The service version.
     code
         Exit code, or minus the signal; None if it isn't known.
+    why
+        Why it is not run again; empty where that needs no word.
     """
 
-    def __init__(self, key: DefinitionKey, code: int | None) -> None:
+    def __init__(self, key: DefinitionKey, code: int | None, why: str = "") -> None:
         super().__init__(
             f"The worker of service {key} ended unexpectedly ({ending(code)}) while it ran this "
-            "request. It is replaced; other requests are not affected."
+            f"request{why}. It is replaced; other requests are not affected.",
+            retry_after=1,
         )
 
 
@@ -41,11 +62,27 @@ class WorkerFailed(MlsvcServerError):
         super().__init__(f"The worker of service {key} failed. The server's log says why.")
 
 
-class ServiceUnavailable(MlsvcServerError):
-    """No worker of the service version can be started."""
+class ServiceUnavailable(Busy):
+    """No worker of the service version can be started, or those that are keep ending.
 
-    def __init__(self, key: DefinitionKey, reason: str) -> None:
-        super().__init__(f"Service {key} can't be started. {reason}")
+    Parameters
+    ----------
+    key
+        The service version.
+    reason
+        Why, in a sentence.
+    retry_after
+        Seconds until it is tried again; None where nobody knows.
+    """
+
+    def __init__(self, key: DefinitionKey, reason: str, *, retry_after: int | None = None) -> None:
+        what = (
+            "can't be started."
+            if retry_after is None
+            else f"is failing, and is tried again in {retry_after} s."
+        )
+        super().__init__(f"Service {key} {what} {reason}", retry_after=retry_after or 1)
+        self.why = reason
 
 
 class QueueFull(Busy):

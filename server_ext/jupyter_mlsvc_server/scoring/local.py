@@ -7,7 +7,7 @@ import contextlib
 import os
 import shutil
 import uuid
-from collections.abc import Awaitable, Callable, Collection, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from time import monotonic
@@ -20,13 +20,15 @@ from jupyter_mlsvc_server.errors import MlsvcServerError, NotFound
 from jupyter_mlsvc_server.formats.service_spec import Part
 from jupyter_mlsvc_server.scoring.definition import DefinitionKey, PoolSize, ServiceDefinition
 from jupyter_mlsvc_server.scoring.engine import Answered, Definitions, Outcome, ScoringAnswer
-from jupyter_mlsvc_server.scoring.errors import ServiceUnavailable
+from jupyter_mlsvc_server.scoring.errors import ServiceUnavailable, ending
 from jupyter_mlsvc_server.scoring.forkserver import Forkserver
 from jupyter_mlsvc_server.scoring.forkserver_client import LinkLost, NotStarted
 from jupyter_mlsvc_server.scoring.group import Group
+from jupyter_mlsvc_server.scoring.health import END_AT_START, KEEP_ENDING, Health
 from jupyter_mlsvc_server.scoring.loaded_file import LoadedFile
 from jupyter_mlsvc_server.scoring.pool import Pool
 from jupyter_mlsvc_server.scoring.request import Ended, PendingRequest
+from jupyter_mlsvc_server.scoring.scheduler_settings import HealthSettings
 from jupyter_mlsvc_server.scoring.settings import ScoringSettings
 from jupyter_mlsvc_server.scoring.statistics import (
     EngineCounters,
@@ -44,8 +46,6 @@ _ATTEMPTS: Final = 3
 
 _CHECKED_SECONDS: Final = 60.0
 """How long a checked definition is kept ready to be served."""
-
-_PROCESSES_END: Final = "Its processes end as soon as they are started."
 
 _EARLY: Final[tuple[Part, ...]] = ("setupCode", "initCode")
 """What runs before the code of a service."""
@@ -93,7 +93,7 @@ class LocalEngine(ScoringSettings):
         self._loads: dict[DefinitionKey, asyncio.Task[Pool]] = {}
         self._timings: dict[DefinitionKey, Timings] = {}
         self._kept: set[DefinitionKey] = set()
-        self._failures: dict[DefinitionKey, tuple[float, MlsvcServerError]] = {}
+        self._health: dict[DefinitionKey, Health] = {}
         self._checked: dict[str, tuple[float, Template]] = {}
         self._locks: WeakValueDictionary[DefinitionKey, asyncio.Lock] = WeakValueDictionary()
         self._loaded_file = LoadedFile(data_dir / "loaded.json")
@@ -187,7 +187,7 @@ class LocalEngine(ScoringSettings):
             except BaseException as error:
                 await template.stop(at_once=True)
                 if isinstance(error, LinkLost):
-                    raise ServiceUnavailable(definition.key, _PROCESSES_END) from None
+                    raise ServiceUnavailable(definition.key, END_AT_START) from None
                 raise
         await self._drop_checked(definition.spec.revision_id)
         self._checked[definition.spec.revision_id] = (self._now() + _CHECKED_SECONDS, template)
@@ -199,7 +199,7 @@ class LocalEngine(ScoringSettings):
         self._note_kept(key, definition.pool)
         async with self._lock(key):
             _, template = self._checked.pop(definition.spec.revision_id, (0.0, None))
-            self._failures.pop(key, None)
+            self._health.pop(key, None)
             new = await self._pool(definition, template)
             old = self._pools.get(key)
             self._pools[key] = new
@@ -213,7 +213,7 @@ class LocalEngine(ScoringSettings):
         async with self._lock(key):
             old = self._pools.pop(key, None)
             self._timings.pop(key, None)
-            self._failures.pop(key, None)
+            self._health.pop(key, None)
         if old is not None:
             self._retire(old)
 
@@ -336,7 +336,7 @@ class LocalEngine(ScoringSettings):
             self._load_for(request)
         else:
             self._timings_of(request.key).add_failure()
-            request.end(ServiceUnavailable(request.key, _PROCESSES_END))
+            request.end(ServiceUnavailable(request.key, END_AT_START))
 
     async def statistics(self) -> dict[str, Any]:
         """Count what is loaded; times are in seconds."""
@@ -372,7 +372,11 @@ class LocalEngine(ScoringSettings):
     async def known(self) -> Collection[DefinitionKey]:
         """List the versions that are loaded, or were called."""
         called = {key for key, timings in self._timings.items() if timings.count}
-        return called | self._pools.keys() | self._loads.keys() | self._failures.keys()
+        return called | self._pools.keys() | self._loads.keys() | self._failing.keys()
+
+    async def failing(self) -> Mapping[DefinitionKey, str]:
+        """Return the versions whose processes keep ending or can't be started, each with why."""
+        return self._failing
 
     async def figures(self, name: str, version: str, *, with_history: bool = False) -> Figures:
         """Tell how a version is and what it did."""
@@ -431,8 +435,13 @@ class LocalEngine(ScoringSettings):
         lock = self._locks.get(key)
         if key in self._loads or (lock is not None and lock.locked()):
             return State.STARTING, ""
-        _, failure = self._failures.get(key, (0.0, None))
-        return (State.IDLE, "") if failure is None else (State.FAILED, failure.message)
+        reason = self._failing.get(key)
+        return (State.IDLE, "") if reason is None else (State.FAILING, reason)
+
+    @property
+    def _failing(self) -> dict[DefinitionKey, str]:
+        """Versions whose processes keep ending, and why."""
+        return {key: health.reason for key, health in self._health.items() if health.is_failing}
 
     async def memory_of(self, name: str, version: str) -> int:
         """Measure the template and the workers of a version."""
@@ -466,22 +475,32 @@ class LocalEngine(ScoringSettings):
             pool = self._pools.get(key)
             if pool is not None:
                 return pool
-            again_at, failure = self._failures.get(key, (0.0, None))
-            if failure is not None and self._now() < again_at:
-                raise failure
+            health = self._health.get(key)
+            if health is not None and not health.may_try(self._now()):
+                raise self._unavailable(key, health)
             try:
                 definition = await self.definitions(*key)
                 pool = await self._pool(definition, None)
             except NotFound:
                 raise
             except MlsvcServerError as error:
-                failure = ServiceUnavailable(key, error.message) if error.status < 500 else error
-                self._failures[key] = (self._now() + self.retry_seconds, failure)
-                self.log.warning("service %s can't be started: %s", key, error.message)
-                raise failure from error
-            self._failures.pop(key, None)
+                reason = error.why if isinstance(error, ServiceUnavailable) else error.message
+                health = self._health_of(key)
+                health.refused(self._now(), reason)
+                self.log.warning("service %s can't be started: %s", key, reason)
+                raise self._unavailable(key, health) from error
+            self._health_of(key).started()
             self._pools[key] = pool
             return pool
+
+    def _health_of(self, key: DefinitionKey) -> Health:
+        if key not in self._health:
+            self._health[key] = Health(HealthSettings(max_pause=self.retry_seconds))
+        return self._health[key]
+
+    def _unavailable(self, key: DefinitionKey, health: Health) -> ServiceUnavailable:
+        wait = health.retry_after(self._now())
+        return ServiceUnavailable(key, health.reason, retry_after=wait)
 
     async def _pool(self, definition: ServiceDefinition, template: Template | None) -> Pool:
         key = definition.key
@@ -495,6 +514,7 @@ class LocalEngine(ScoringSettings):
                     template=template,
                     settings=self,
                     timings=self._timings_of(key),
+                    health=self._health_of(key),
                     on_lost=self._pool_lost,
                     on_not_run=self._submit_again,
                     on_answered=lambda: self.answered(*key),
@@ -514,8 +534,8 @@ class LocalEngine(ScoringSettings):
         except LinkLost:
             pass
         except NotStarted as problem:
-            raise ServiceUnavailable(key, str(problem) or _PROCESSES_END) from problem
-        raise ServiceUnavailable(key, _PROCESSES_END)
+            raise ServiceUnavailable(key, str(problem) or END_AT_START) from problem
+        raise ServiceUnavailable(key, END_AT_START)
 
     def _timings_of(self, key: DefinitionKey) -> Timings:
         return self._timings.setdefault(key, Timings())
@@ -577,8 +597,15 @@ class LocalEngine(ScoringSettings):
     def _pool_lost(self, pool: Pool) -> None:
         if self._pools.get(pool.key) is pool:
             del self._pools[pool.key]
+        health, began = self._health_of(pool.key), pool.template.began
+        health.ended(self._now(), f"{KEEP_ENDING}.", began=began)
         self._leaving.add(pool)
-        self._spawn(self._end(pool, pool.stop))
+        self._spawn(self._end(pool, partial(self._bury, pool, health)))
+
+    async def _bury(self, pool: Pool, health: Health) -> None:
+        await pool.stop()
+        if pool.template.exit_code is not None:
+            health.explain(ending(pool.template.exit_code))
 
     def _retire(self, pool: Pool) -> None:
         self._leaving.add(pool)

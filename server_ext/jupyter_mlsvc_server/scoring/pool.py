@@ -16,6 +16,7 @@ from jupyter_mlsvc_server.scoring.engine import ScoringAnswer
 from jupyter_mlsvc_server.scoring.errors import WorkerFailed
 from jupyter_mlsvc_server.scoring.forkserver_client import LinkLost, NotStarted
 from jupyter_mlsvc_server.scoring.group import Group
+from jupyter_mlsvc_server.scoring.health import Health
 from jupyter_mlsvc_server.scoring.request import PendingRequest
 from jupyter_mlsvc_server.scoring.scheduler import (
     AwaitExit,
@@ -70,6 +71,8 @@ class Pool:
         Numbers and times.
     timings
         Where requests are counted.
+    health
+        Whether the processes of the version keep ending; it outlives the pool.
     on_lost
         Called when the template is gone.
     on_not_run
@@ -88,6 +91,7 @@ class Pool:
         template: Template,
         settings: ScoringSettings,
         timings: Timings,
+        health: Health,
         on_lost: Callable[[Pool], None],
         on_not_run: Callable[[PendingRequest], None],
         on_answered: Callable[[], None],
@@ -104,7 +108,14 @@ class Pool:
         self._on_answered: Callable[[], None] | None = on_answered
         self._log = log
         self._loop = asyncio.get_running_loop()
-        self._scheduler = Scheduler(key, size, scheduler_settings(settings), monotonic())
+        self._scheduler = Scheduler(
+            key,
+            size,
+            scheduler_settings(settings),
+            health=health,
+            now=monotonic(),
+            has_effects=template.has_effects,
+        )
         self._connections: dict[Worker, WorkerConnection] = {}
         self._is_carrying_out = False
         self._is_retiring = False
@@ -169,7 +180,7 @@ class Pool:
 
     def resize(self, size: PoolSize) -> None:
         """Have as many workers as this from now on; those that work finish."""
-        self._scheduler.resize(size)
+        self._scheduler.resize(size, monotonic())
         self._carry_out()
 
     @property
@@ -193,6 +204,11 @@ class Pool:
         return self._template.pid
 
     @property
+    def template(self) -> Template:
+        """What forks the workers."""
+        return self._template
+
+    @property
     def waiting(self) -> int:
         """Requests that wait for a worker."""
         return self._scheduler.waiting
@@ -204,12 +220,12 @@ class Pool:
 
     @property
     def failure(self) -> str:
-        """Why the pool has failed, in a sentence; empty where it has not."""
+        """Why the version is failing, in a sentence; empty where it is not."""
         return self._scheduler.failure
 
     @property
     def state(self) -> State:
-        """State of the pool; one whose workers end at once has failed."""
+        """State of the pool; one whose workers keep ending is failing."""
         return self._scheduler.state
 
     @property
@@ -266,7 +282,7 @@ class Pool:
                 self._spawn(self._report_exit(pid, request, was_expected=was_expected))
 
     def _wake_up(self) -> None:
-        self._scheduler.wake_up()
+        self._scheduler.wake_up(monotonic())
         self._carry_out()
 
     def _fail(self, request: PendingRequest, error: MlsvcServerError) -> None:
@@ -398,9 +414,8 @@ class Pool:
             "worker of %s ended unexpectedly pid=%s code=%s during_request=%s",
             self.key, pid, code, request is not None,
         )  # fmt: skip
-        if request is not None:
-            self._scheduler.exit_known(request, code, monotonic())
-            self._carry_out()
+        self._scheduler.exit_known(request, code, monotonic())
+        self._carry_out()
 
     async def _end_of(self, pid: int) -> int | None:
         """Wait for the end of a worker whose link has ended; return its exit code, if known."""

@@ -33,7 +33,7 @@ class PendingRequest:
 
     __slots__ = (
         "_ended", "arrived", "attempts", "body", "group", "is_over", "is_suspect", "key",
-        "number", "started", "waits_since",
+        "number", "started", "starts", "waits_since",
     )  # fmt: skip
 
     def __init__(
@@ -47,8 +47,10 @@ class PendingRequest:
         """Number of the request on the connection to its worker."""
         self.attempts = 0
         """Pools that went before they could answer."""
+        self.starts = 0
+        """Workers that ended over it."""
         self.is_suspect = False
-        """Whether a worker ended over it and others; it is not run together with any again."""
+        """Whether a worker ended over it and may have ended over others; it runs alone now."""
         self.is_over = False
         """Whether nobody waits for an answer any more."""
         self._ended = ended

@@ -13,9 +13,9 @@ A request goes one of these ways::
        ▼                  │                   │  │
     waits in the queue ───┘                   │  │
        │  ▲                                   │  │
-       │  └─── its worker ended or was killed─┤  │ (what had not run waits again, ahead of all)
+       │  └─── its worker ended or was killed─┤  │ (what may run again waits again, ahead of all)
        │                                      │  │
-       │                                      └──┼─ it ran when its worker ended ─▶ Fail
+       │                                      └──┼─ it ran and may not run again ──▶ Fail
        ├─ queue full, or too long in it ─────────┼──────────────────────────────▶ Fail
        └─ the pool ends ─────────────────────────┴──────────────────────────────▶ PassOn
 
@@ -28,6 +28,10 @@ that takes much longer than usual is *held up* and gets nothing.
 **Micro-batching.** A worker with a batch size above 1 answers what is there in one run. It is not
 busy before it has so many, and gets as many to go on with. If it ends, any of them can have been
 the reason: each becomes a *suspect*, which runs alone from then on.
+
+**Ends.** What was behind the request that ran has not run, and waits for another worker. The one
+that ran is run once more where nothing says against it: its calls have no effects, it was
+started once, and the worker was ended from outside. Code that exits or crashes would do so again.
 
 **Groups.** Records of a batch come as groups that stand beside the queue. A record becomes a
 request only when a worker has room for it. Where both wait, a worker takes from the queue and from
@@ -43,36 +47,47 @@ through these states::
                  start_failed                   CloseWorker  KillWorker (over its deadline)
                        │                             └────┬─────┘
                        ▼                                  ▼
-             a pause that doubles,                     leaving ── worker_lost ──▶ gone
-             then StartWorker again                               (also from idle and running)
+                     gone                              leaving ── worker_lost ──▶ gone
+                                                                  (also from idle and running)
 
-Where workers end as soon as they are started, the pool has failed: what waits is answered with the
-reason, and starts go on with growing pauses.
+Where workers keep ending, the version is failing (``health``): what waits and what comes is
+answered with the reason. After a pause one request is let in, to see whether it works again.
 """
 
 from __future__ import annotations
 
 import math
+import signal
 from collections import deque
 from collections.abc import Iterable
+from typing import Final
 
 import msgspec
 
 from jupyter_mlsvc_server.errors import MlsvcServerError
 from jupyter_mlsvc_server.scoring.definition import DefinitionKey, PoolSize
 from jupyter_mlsvc_server.scoring.errors import (
+    CodeEnded,
     QueueFull,
     RunTooLong,
     ServiceUnavailable,
     WaitTooLong,
     WorkerEnded,
+    ending,
 )
 from jupyter_mlsvc_server.scoring.group import Group
+from jupyter_mlsvc_server.scoring.health import END_AT_START, KEEP_ENDING, Health
 from jupyter_mlsvc_server.scoring.request import PendingRequest
 from jupyter_mlsvc_server.scoring.scheduler_settings import SchedulerSettings
 from jupyter_mlsvc_server.scoring.statistics import State
 
-WORKERS_END = "Its workers end as soon as they are started."
+_FROM_OUTSIDE: Final = frozenset(
+    {None, -signal.SIGKILL, -signal.SIGTERM, -signal.SIGINT, -signal.SIGHUP}
+)
+"""How a worker ends that was ended, as by an operator or for want of memory; None: nobody knows."""
+
+_HAS_EFFECTS: Final = ", and calls of this version have effects, so it was not run again"
+_ENDED_TWICE: Final = " for the second time"
 
 
 class Worker:
@@ -84,10 +99,14 @@ class Worker:
         Requests that it answers together.
     """
 
-    __slots__ = ("batch_size", "idle_since", "is_leaving", "is_lost", "requests", "sent")
+    __slots__ = (
+        "batch_size", "began", "idle_since", "is_leaving", "is_lost", "requests", "sent",
+    )  # fmt: skip
 
     def __init__(self, batch_size: int = 1) -> None:
         self.batch_size = batch_size
+        self.began = 0.0
+        """When it could take its first request."""
         self.requests: deque[PendingRequest] = deque()
         """Requests that it was given and has not answered; the first one runs."""
         self.idle_since = 0.0
@@ -173,8 +192,12 @@ class Scheduler:
         How many workers are kept, and how many there may be.
     settings
         Numbers and times.
+    health
+        Whether the processes of the version keep ending; shared with its other pools.
     now
         The clock's time.
+    has_effects
+        Whether a call may change what is elsewhere, so that it must not run twice.
 
     Attributes
     ----------
@@ -183,7 +206,14 @@ class Scheduler:
     """
 
     def __init__(
-        self, key: DefinitionKey, size: PoolSize, settings: SchedulerSettings, now: float
+        self,
+        key: DefinitionKey,
+        size: PoolSize,
+        settings: SchedulerSettings,
+        *,
+        health: Health,
+        now: float,
+        has_effects: bool = False,
     ) -> None:
         self.size = size
         self.used_at = now
@@ -194,8 +224,13 @@ class Scheduler:
         self.decisions: deque[Decision] = deque()
         self._workers: list[Worker] = []
         self._starting = 0
-        self._failed_starts = 0
-        self._failure = WORKERS_END
+        self._health = health
+        self._has_effects = has_effects
+        self._vain_retries = 0
+        """Requests in a row that were run again and whose worker ended again."""
+        self._vain_at = -math.inf
+        self._is_troubled = not health.is_well
+        """Whether something has ended of late, so that each answer is news."""
         self._queue: deque[PendingRequest] = deque()
         self._groups: deque[Group] = deque()
         self._is_turn_of_queue = False
@@ -219,6 +254,9 @@ class Scheduler:
             return
         request.arrived = request.started = request.waits_since = now
         self.used_at = self._single_at = now
+        if self._is_troubled and not self._is_let_in(now):
+            self._fail(request, self._unavailable(now))
+            return
         worker = self._free_worker(now)
         if worker is not None and not self._queue:
             self._give(worker, request, now, more_wait=False)
@@ -227,11 +265,17 @@ class Scheduler:
 
     def submit_group(self, group: Group, now: float) -> None:
         """Take a group of requests, which workers get as they have room."""
+        is_let_in = self._is_let_in(now)
         self._groups.append(group)
         if self.is_stopped:
             self._pass_on_waiting()
             return
         group.arrived = self.used_at = now
+        if self._health.is_failing:
+            if is_let_in:
+                self._let_in_one_of(group, now)
+            self._refuse_waiting_groups(now)
+            return
         while (worker := self._free_worker(now)) is not None:
             request = self._next(worker, now)
             if request is None:
@@ -251,11 +295,15 @@ class Scheduler:
         else:
             worker.idle_since = now
         self._learn(now - request.started)
-        self._failed_starts = 0
+        if self._is_troubled:
+            self._recover(request)
         if request.group is not None:
             request.group.running -= 1
         if self._queue or self._groups:
             self._feed(worker, now)
+            if request.group is not None and self._groups and self._has_idle_worker():
+                # The group may run one more now, and this worker may have no room for it.
+                self._feed_all(now)
         return request
 
     def _learn(self, seconds: float) -> None:
@@ -281,7 +329,8 @@ class Scheduler:
     def worker_started(self, worker: Worker, now: float) -> None:
         """Take a worker that can answer requests."""
         self._starting -= 1
-        worker.idle_since = now
+        worker.idle_since = worker.began = now
+        self._health.started()
         self._workers.append(worker)
         self._feed(worker, now)
 
@@ -292,11 +341,11 @@ class Scheduler:
     def start_failed(self, reason: str, now: float) -> None:
         """Take word that a worker ended before it could take a request, and why if it is known."""
         self._starting -= 1
-        self._failed_starts += 1
-        self._failure = reason or WORKERS_END
+        self._is_troubled = True
         if reason:
-            # The next one would say the same.
-            self._failed_starts = max(self._failed_starts, self._settings.max_failed_starts + 1)
+            self._health.refused(now, reason)
+        else:
+            self._health.ended(now, END_AT_START, at_start=True)
         self._refill(now)
 
     def worker_lost(self, worker: Worker, now: float, *, may_have_run: bool) -> None:
@@ -317,6 +366,9 @@ class Scheduler:
             self._workers.remove(worker)
         requests = [*worker.requests]
         worker.requests.clear()
+        if not (was_expected or self.is_stopped):
+            self._is_troubled = True
+            self._health.ended(now, f"{KEEP_ENDING}.", began=worker.began)
         culprit: PendingRequest | None = None
         if requests and may_have_run and not was_expected:
             if len(requests) > 1 and worker.batch_size > 1:
@@ -324,23 +376,59 @@ class Scheduler:
                 self._suspect(requests)
             else:
                 culprit = requests.pop(0)
-        elif not was_expected:
-            self._failed_starts += 1
-        if culprit is not None and self.is_stopped:
-            self._fail(culprit, WorkerEnded(self._key, None))
-            culprit = None
         if culprit is not None:
-            self._ending.add(culprit)
+            # One that may be answered with others must not take them along.
+            culprit.is_suspect = worker.batch_size > 1
+            if self.is_stopped:
+                self._end_running(culprit)
+                culprit = None
+            else:
+                self._ending.add(culprit)
         self.decisions.append(AwaitExit(worker, culprit, was_expected))
         self._queue.extendleft(reversed(requests))
         self._refill(now)
 
-    def exit_known(self, request: PendingRequest, code: int | None, now: float) -> None:
-        """Take word of how the worker ended that ran a request."""
-        if request in self._ending:
-            self._ending.discard(request)
-            self._fail(request, WorkerEnded(self._key, code))
-            self._feed_all(now)
+    def exit_known(self, request: PendingRequest | None, code: int | None, now: float) -> None:
+        """Take word of how a worker ended, and of the request that it ran, if any."""
+        self._health.explain(ending(code))
+        if request is None or request not in self._ending:
+            return
+        self._ending.discard(request)
+        request.starts += 1
+        if self._may_run_again(request, code, now):
+            request.waits_since = now
+            self._queue.appendleft(request)
+            self.wake_up(now)
+        else:
+            self._fail(request, self._why_it_ended(request, code, now))
+        self._feed_all(now)
+
+    def _may_run_again(self, request: PendingRequest, code: int | None, now: float) -> bool:
+        settings = self._settings
+        if request.is_over or request.starts > 1 or self._has_effects:
+            return False
+        if code not in _FROM_OUTSIDE or self._health.is_failing:
+            return False
+        deadline = settings.deadline_seconds
+        if deadline and now - request.arrived > deadline:
+            return False
+        return (
+            self._vain_retries < settings.max_vain_retries
+            or now - self._vain_at > settings.vain_seconds
+        )
+
+    def _why_it_ended(
+        self, request: PendingRequest, code: int | None, now: float
+    ) -> CodeEnded | WorkerEnded:
+        if code is not None and code not in _FROM_OUTSIDE:
+            return CodeEnded(self._key, code)
+        if self._has_effects:
+            return WorkerEnded(self._key, code, _HAS_EFFECTS)
+        if request.starts < 2:
+            return WorkerEnded(self._key, code)
+        self._vain_retries += 1
+        self._vain_at = now
+        return WorkerEnded(self._key, code, _ENDED_TWICE)
 
     # --- events: time and the end ------------------------------------------------------------
 
@@ -357,34 +445,49 @@ class Scheduler:
             self._feed_all(now)
             self._free_worker(now)  # starts another one where all are held up
 
-    def wake_up(self) -> None:
-        """Start workers where there are fewer than needed, after a pause."""
-        if self.is_stopped:
+    def wake_up(self, now: float) -> None:
+        """Start workers where there are fewer than needed; one where it is to be seen if it works.
+
+        To be called after a pause, too.
+        """
+        if self.is_stopped or not self._health.may_try(now):
             return
         wanted = max(self.size.initial, 1 if self.waiting else 0)
+        if self._health.is_failing:
+            wanted = min(wanted, 1)
         for _ in range(wanted - len(self._workers) - self._starting):
             self._grow()
 
-    def resize(self, size: PoolSize) -> None:
+    def resize(self, size: PoolSize, now: float) -> None:
         """Have as many workers as this from now on; those that work finish."""
         self.size = size
-        self.wake_up()
+        self.wake_up(now)
         self._end_surplus()
 
     def stop(self) -> None:
-        """End all: what runs has failed, what has not run is for another pool."""
+        """End all; what has not run is for another pool, and what runs where it may run again."""
         self.is_stopped = True
         for request in self._ending:
-            self._fail(request, WorkerEnded(self._key, None))
+            self._end_running(request)
         self._ending.clear()
         for worker in self._workers:
             running = [*worker.requests]
             worker.requests.clear()
             worker.is_leaving = True
-            if running:
-                self._fail(running.pop(0), WorkerEnded(self._key, None))
-            self._queue.extend(running)
+            for request in running[: worker.batch_size]:
+                request.is_suspect = worker.batch_size > 1
+                self._end_running(request)
+            self._queue.extend(running[worker.batch_size :])
         self._pass_on_waiting()
+
+    def _end_running(self, request: PendingRequest) -> None:
+        """Have another pool run a request that ran in this one, which is gone."""
+        request.starts += 1
+        if self._has_effects or request.starts > 1:
+            why = _HAS_EFFECTS if self._has_effects else _ENDED_TWICE
+            self._fail(request, WorkerEnded(self._key, None, why))
+        else:
+            self.decisions.append(PassOn(request))
 
     # --- what is there -----------------------------------------------------------------------
 
@@ -405,15 +508,15 @@ class Scheduler:
 
     @property
     def failure(self) -> str:
-        """Why the pool has failed, in a sentence; empty where it has not."""
-        return self._failure if self.state is State.FAILED else ""
+        """Why the version is failing, in a sentence; empty where it is not."""
+        return self._health.reason if self._health.is_failing else ""
 
     @property
     def state(self) -> State:
-        """State of the pool; one whose workers end at once has failed."""
+        """State of the pool; one whose workers keep ending is failing."""
+        if self._health.is_failing:
+            return State.FAILING
         if not self._workers:
-            if self._failed_starts > self._settings.max_failed_starts:
-                return State.FAILED
             return State.STARTING if self._starting or self.waiting else State.IDLE
         return State.BUSY if all(worker.requests for worker in self._workers) else State.READY
 
@@ -499,6 +602,9 @@ class Scheduler:
                 return
             self._give(worker, request, now, more_wait=bool(self._queue or self._groups))
 
+    def _has_idle_worker(self) -> bool:
+        return len(self._workers) > 1 and not all(one.requests for one in self._workers)
+
     def _feed_all(self, now: float) -> None:
         for worker in self._workers:
             if not self._is_held_up(worker, now):
@@ -555,6 +661,8 @@ class Scheduler:
     # --- how many workers --------------------------------------------------------------------
 
     def _grow(self) -> None:
+        if self._health.is_failing and (self._workers or self._starting):
+            return  # one at a time shows whether it works again
         if len(self._workers) + self._starting < self._most:
             self._starting += 1
             self.decisions.append(StartWorker())
@@ -564,16 +672,51 @@ class Scheduler:
         if self.is_stopped:
             self._pass_on_waiting()
             return
-        self._feed_all(now)
-        settings = self._settings
-        if self._failed_starts > settings.max_failed_starts and not self._workers:
-            for request in self._taken_from_wait():
-                self._fail(request, ServiceUnavailable(self._key, self._failure))
-        if self._failed_starts:
-            pause = settings.first_pause * 2.0 ** min(self._failed_starts - 1, 32)
-            self.decisions.append(WakeUp(min(pause, settings.max_pause)))
+        if not self._health.is_failing:
+            self._feed_all(now)
+            self.wake_up(now)
             return
-        self.wake_up()
+        for request in self._queue:
+            self._fail(request, self._unavailable(now))
+        self._queue.clear()
+        self._refuse_waiting_groups(now)
+        self.decisions.append(WakeUp(max(self._health.retry_at - now, 0.0)))
+
+    # --- a version that is failing -----------------------------------------------------------
+
+    def _is_let_in(self, now: float) -> bool:
+        """Whether a request that comes may run: while the version is failing, one at a time."""
+        health = self._health
+        return not health.is_failing or (health.may_try(now) and self.is_idle)
+
+    def _let_in_one_of(self, group: Group, now: float) -> None:
+        """Let the first request of a group show whether the version works again."""
+        request = group.take()
+        request.arrived = request.started = request.waits_since = now
+        worker = self._free_worker(now)
+        if worker is None:
+            self._queue.append(request)
+        else:
+            self._give(worker, request, now, more_wait=False)
+
+    def _refuse_waiting_groups(self, now: float) -> None:
+        for group in self._groups:
+            while group.waiting:
+                request = group.take()
+                group.running -= 1
+                self.decisions.append(GiveBack(request, self._unavailable(now)))
+        self._groups.clear()
+
+    def _unavailable(self, now: float) -> ServiceUnavailable:
+        health = self._health
+        return ServiceUnavailable(self._key, health.reason, retry_after=health.retry_after(now))
+
+    def _recover(self, request: PendingRequest) -> None:
+        """Take word of an answer after something had ended."""
+        self._health.succeeded()
+        if request.starts:
+            self._vain_retries = 0
+        self._is_troubled = bool(self._vain_retries)
 
     def _end_idle(self, now: float) -> None:
         self._end_surplus()
@@ -623,7 +766,7 @@ class Scheduler:
             requests.clear()
             self.decisions.append(KillWorker(worker))
             self._refill(now)
-        # A suspect had its worker, and waits for others that were held up by the same one.
+        # A suspect had its worker, and may wait for all the others that it shared it with.
         waiting, self._queue = self._queue, deque()
         for request in waiting:
             if not request.is_suspect and now - request.waits_since > deadline:
@@ -644,6 +787,7 @@ class Scheduler:
     def _suspect(self, requests: Iterable[PendingRequest]) -> None:
         for request in requests:
             request.is_suspect = True
+            request.starts += 1
 
     def _fail(self, request: PendingRequest, error: MlsvcServerError) -> None:
         self._drop(request)

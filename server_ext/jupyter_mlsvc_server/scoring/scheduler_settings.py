@@ -47,11 +47,9 @@ class SchedulerSettings:
     group_seconds
         Whoever sends groups sees what there is room for: what no worker had room for comes back
         after so long, but for one request.
-    max_failed_starts
-        Callers learn that a service can't be started: after so many workers that ended at once,
-        what waits is answered with the reason.
-    first_pause, max_pause
-        Workers that end at once cost little: the pause before the next start doubles with each.
+    max_vain_retries, vain_seconds
+        Code that ends its process costs one worker a call, not two: after so many calls whose
+        second worker ended too, none is run again for so long.
     """
 
     queue_limit: int = 1000
@@ -76,6 +74,25 @@ class SchedulerSettings:
     growth_seconds: float = 0.002
     group_seconds: float = 0.5
 
-    max_failed_starts: int = 4
-    first_pause: float = 0.1
-    max_pause: float = 10.0
+    max_vain_retries: int = 3
+    vain_seconds: float = 60.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HealthSettings:
+    """Numbers that tune how a version recovers whose processes keep ending; times are in seconds.
+
+    Attributes
+    ----------
+    max_ends
+        Callers learn that a version does not work: it is failing after so many ends in a row.
+    first_pause, max_pause
+        Processes that end cost little: the pause before the next try doubles up to the longest.
+    calm_seconds
+        Ends that are far apart are not in a row: after so long without one, counting starts anew.
+    """
+
+    max_ends: int = 3
+    first_pause: float = 1.0
+    max_pause: float = 60.0
+    calm_seconds: float = 60.0

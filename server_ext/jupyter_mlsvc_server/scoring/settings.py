@@ -45,9 +45,10 @@ class ScoringSettings(LoggingConfigurable):
         help="Seconds that restoring a service's snapshot may take, and its setupCode in a worker.",
     ).tag(config=True)
     retry_seconds = Float(
-        10.0,
-        help="Seconds until a service version that could not be started is tried again; until then "
-        "its requests are answered with the reason.",
+        60.0,
+        help="Longest pause, in seconds, before a service version is tried again whose processes "
+        "keep ending or can't be started. The first pause is one second, and each doubles; until "
+        "then its requests are answered with 503 and the reason.",
     ).tag(config=True)
     memory_limit = Integer(
         0,

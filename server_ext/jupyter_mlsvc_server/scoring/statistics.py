@@ -34,8 +34,8 @@ class State(StrEnum):
     READY = "ready"
     BUSY = "busy"
     """All of its workers are at work."""
-    FAILED = "failed"
-    """It can't be started."""
+    FAILING = "failing"
+    """Its processes keep ending, or can't be started; it is tried again after a pause."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,7 @@ class Figures:
     Attributes
     ----------
     state, message
-        How it is; the message says why it failed.
+        How it is; the message says why it is failing.
     workers, waiting : int
         Processes that answer, and requests that wait for one of them.
     calls, errors : int

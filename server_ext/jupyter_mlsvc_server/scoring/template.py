@@ -6,6 +6,7 @@ import asyncio
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from time import monotonic
 from typing import Final
 
 import msgspec
@@ -55,6 +56,11 @@ class Template:
         self.key: DefinitionKey = definition.key
         self.revision_id = definition.spec.revision_id
         self.runtime_type = definition.spec.runtime_type
+        self.has_effects = definition.spec.effects
+        self.began = 0.0
+        """When it was ready, by the monotonic clock."""
+        self.exit_code: int | None = None
+        """How it ended, where that is known."""
         self.link_lost: Callable[[], None] = lambda: None
         """Called when the process is gone."""
         self.child_ended: Callable[[int], None] = lambda _pid: None
@@ -104,6 +110,7 @@ class Template:
             await self.stop()
             kind = UnservableCode if answer.cause == "code" else UnservableSnapshot
             raise kind(answer.message)
+        self.began = monotonic()
 
     async def try_once(self, body: bytes | None, settings: ScoringSettings) -> TrialOutcome:
         """Run the service once, in a process of its own that is gone afterwards.
@@ -156,7 +163,8 @@ class Template:
             await self.link.close()
         if pid and self._forkserver is not None and not has_ended:
             timeout = 0.0 if at_once else _EXIT_TIMEOUT
-            if await self._forkserver.exit_code(pid, timeout) is None:
+            self.exit_code = await self._forkserver.exit_code(pid, timeout)
+            if self.exit_code is None:
                 await self._forkserver.kill(pid)
                 await self._forkserver.exit_code(pid, _EXIT_TIMEOUT)
         await asyncio.to_thread(shutil.rmtree, self._work, ignore_errors=True)

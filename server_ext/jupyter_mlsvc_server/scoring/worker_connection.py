@@ -169,7 +169,7 @@ class WorkerConnection(asyncio.Protocol):
     def _has_started(self, message: bytes) -> bool:
         """Take word that the worker has started; any other than that one is its last."""
         length, most, kind = ANSWER.unpack_from(message)
-        if len(message) < ANSWER.size + length:
+        if len(message) < ANSWER.size + length and kind <= Kind.NOT_SET_UP:
             self._keep(message, ANSWER.size + length)
             return False
         if kind == Kind.READY and not self.started.done():

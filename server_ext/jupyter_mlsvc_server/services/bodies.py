@@ -114,6 +114,7 @@ def _changed(base: ServiceSpec, request: PublishWebServiceRequest) -> ServiceSpe
         snapshot_id=_given(request.snapshot_id, base.snapshot_id),
         setup_code=_given(request.setup_code, base.setup_code) or None,
         isolation=_given(request.isolation, base.isolation),
+        effects=_given(request.effects, base.effects),
     )
     _check_worker(spec)
     _check_files(spec.output_files)
@@ -142,11 +143,16 @@ def _check_worker(spec: ServiceSpec) -> None:
 
 
 def view(
-    record: ServiceRecord, *, shows_code: bool, may_be_changed: bool, has_answered: bool
+    record: ServiceRecord,
+    *,
+    shows_code: bool,
+    may_be_changed: bool,
+    has_answered: bool,
+    failing: str | None = None,
 ) -> WebService:
     """Describe a version to somebody who may see its code, or change it, or neither."""
     spec = record.spec
-    optional: dict[str, Any] = {}
+    optional: dict[str, Any] = {} if failing is None else {"failing": failing}
     if shows_code and record.publish_check is not None:
         optional["publish_check"] = record.publish_check
     if shows_code and spec.runtime_type != REALTIME:
@@ -155,6 +161,7 @@ def view(
             "init_code": spec.init_code,
             "setup_code": spec.setup_code,
             "isolation": spec.isolation,
+            "effects": spec.effects,
         }
     return WebService(
         name=spec.name,

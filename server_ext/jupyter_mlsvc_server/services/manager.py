@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any, Final
@@ -25,7 +25,7 @@ from jupyter_mlsvc_server.errors import MlsvcServerError
 from jupyter_mlsvc_server.events.record import EventAction, PublishEvent, drop_event
 from jupyter_mlsvc_server.formats.realtime import RUNTIME
 from jupyter_mlsvc_server.formats.service_spec import ServiceSpec
-from jupyter_mlsvc_server.scoring.definition import ServiceDefinition
+from jupyter_mlsvc_server.scoring.definition import DefinitionKey, ServiceDefinition
 from jupyter_mlsvc_server.scoring.engine import ScoringEngine
 from jupyter_mlsvc_server.services import realtime
 from jupyter_mlsvc_server.services.bodies import (
@@ -213,7 +213,8 @@ class ServiceManager(LoggingConfigurable):
         """
         require(principal, Action.READ_SERVICE, None, "list services")
         records = made_up_first(await self._store.list(None if name is None else ServiceName(name)))
-        return [self._view(record, principal) for record in records]
+        failing = await self._scoring.failing()
+        return [self._view(record, principal, failing) for record in records]
 
     async def get(self, principal: Principal, name: str, version: str) -> models.WebService:
         """Describe one version (contract: ``getWebServiceVersion``).
@@ -224,7 +225,8 @@ class ServiceManager(LoggingConfigurable):
             There is no such version.
         """
         require(principal, Action.READ_SERVICE, None, "read services")
-        return self._view(await self._found(_key(name, version)), principal)
+        record = await self._found(_key(name, version))
+        return self._view(record, principal, await self._scoring.failing())
 
     async def definition(self, name: str, version: str) -> ServiceDefinition:
         """Give the scoring engine what a worker needs.
@@ -427,12 +429,15 @@ class ServiceManager(LoggingConfigurable):
         content = None if content_id is None else await self._snapshots.content(content_id)
         return ServiceDefinition(spec=record.spec, content=content, pool=record.pool)
 
-    def _view(self, record: ServiceRecord, principal: Principal) -> models.WebService:
+    def _view(
+        self, record: ServiceRecord, principal: Principal, failing: Mapping[DefinitionKey, str]
+    ) -> models.WebService:
         return view(
             record,
             shows_code=may(principal, Action.SEE_CODE, record.owner),
             may_be_changed=may(principal, Action.CHANGE_SERVICE, record.owner),
             has_answered=self._has_answered(record),
+            failing=failing.get(DefinitionKey(*record.key)),
         )
 
     def _require_change(self, principal: Principal, record: ServiceRecord) -> None:

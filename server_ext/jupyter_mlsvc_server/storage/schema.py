@@ -127,6 +127,7 @@ service_revisions: Final = sa.Table(
     sa.Column("setup_code", sa.Text),
     sa.Column("publish_check", sa.Text),
     sa.Column("isolation", sa.Text, nullable=False, server_default="worker"),
+    sa.Column("effects", sa.Boolean, nullable=False, server_default=sa.false()),
     sa.ForeignKeyConstraint(
         ["name", "version"],
         ["service_versions.name", "service_versions.version"],

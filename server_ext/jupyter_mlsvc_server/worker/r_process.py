@@ -21,6 +21,9 @@ from jupyter_mlsvc_server.formats.r_code import HOW_TO_INSTALL, WORKER_FOLDER, u
 from jupyter_mlsvc_server.worker.worker import blob_path
 
 _LENGTH: Final = Layout("<i")
+_EXIT_TIMEOUT: Final = 0.1
+"""Seconds to wait for word of how R ended, once its pipe has."""
+
 _OPTIONS: Final = ("--no-echo", "--no-restore", "--no-save", "--no-init-file")
 
 
@@ -101,6 +104,13 @@ class RProcess:
             raise RCrashed from error
         answer: dict[str, Any] = msgspec.json.decode(self._receive())
         return answer
+
+    def ended_by(self) -> int:
+        """Return the signal that has ended R itself; 0 if it goes on, or has ended otherwise."""
+        try:
+            return max(-self._process.wait(_EXIT_TIMEOUT), 0)
+        except subprocess.TimeoutExpired:
+            return 0
 
     def limit_memory(self, limit: int) -> None:
         """Let it, and what it forks, allocate so many bytes on top of what it has (Linux)."""

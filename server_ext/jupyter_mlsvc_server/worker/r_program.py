@@ -141,6 +141,9 @@ class RProgram:
         except RCrashed:
             # As with code in Python that crashes: this request fails and the worker is replaced.
             print(f"R has crashed; it wrote: {self._console.text()[-2000:]}", file=sys.__stderr__)
+            if ended_by := self._r.ended_by():
+                # Somebody ended R: the server is to see that it was not the code.
+                os.kill(os.getpid(), ended_by)
             os._exit(_CRASHED)
         except Exception as error:  # noqa: BLE001  # a fault of ours ends this request only
             return _fault(error)

@@ -51,6 +51,9 @@ class Engine:
     running: int = 0
     most_running: int = 0
 
+    async def failing(self) -> dict[DefinitionKey, str]:
+        return {}
+
     async def consume_many(
         self, key: DefinitionKey, bodies: Sequence[bytes], at_a_time: int
     ) -> list[Outcome]:

@@ -130,7 +130,7 @@ async def test_figures_of_the_other_parts(tmp_path: Path) -> None:
     found = await figures(reporter_of(IRIS, folder=tmp_path))
     expected = {
         "mlsvc_services['busy']": 1,
-        "mlsvc_services['failed']": 0,
+        "mlsvc_services['failing']": 0,
         "mlsvc_services_unloaded_total[]": 8,
         "mlsvc_forkserver_restarts_total[]": 9,
         "mlsvc_sessions['R', 'busy']": 1,

@@ -9,8 +9,9 @@ from typing import Final
 from jupyter_mlsvc_server.errors import MlsvcServerError
 from jupyter_mlsvc_server.scoring.definition import DefinitionKey, PoolSize
 from jupyter_mlsvc_server.scoring.engine import Outcome, ScoringAnswer
-from jupyter_mlsvc_server.scoring.errors import WorkerEnded
+from jupyter_mlsvc_server.scoring.errors import CodeEnded, WorkerEnded
 from jupyter_mlsvc_server.scoring.group import Group
+from jupyter_mlsvc_server.scoring.health import Health
 from jupyter_mlsvc_server.scoring.request import PendingRequest
 from jupyter_mlsvc_server.scoring.scheduler import (
     AwaitExit,
@@ -26,7 +27,7 @@ from jupyter_mlsvc_server.scoring.scheduler import (
     WakeUp,
     Worker,
 )
-from jupyter_mlsvc_server.scoring.scheduler_settings import SchedulerSettings
+from jupyter_mlsvc_server.scoring.scheduler_settings import HealthSettings, SchedulerSettings
 
 KEY: Final = DefinitionKey("Test", "V1.0")
 OK: Final = ScoringAnswer(200, b"", True)
@@ -51,10 +52,16 @@ class SimulatedWorker:
 class SimulatedPool:
     """Carries out what a scheduler decides, and checks each decision."""
 
-    def __init__(self, size: PoolSize, settings: SchedulerSettings) -> None:
+    def __init__(
+        self, size: PoolSize, settings: SchedulerSettings, *, has_effects: bool = False
+    ) -> None:
         self.settings = settings
         self.now = 100.0
-        self.scheduler = Scheduler(KEY, size, settings, self.now)
+        self.health = Health(HealthSettings())
+        self.has_effects = has_effects
+        self.scheduler = Scheduler(
+            KEY, size, settings, health=self.health, now=self.now, has_effects=has_effects
+        )
         self.processes: dict[Worker, SimulatedWorker] = {}
         self.starting = 0
         self.exits: list[PendingRequest] = []
@@ -67,6 +74,10 @@ class SimulatedPool:
         self.waits_since: dict[PendingRequest, float] = {}
         """Requests that wait, and since when."""
         self.over: Counter[PendingRequest] = Counter()
+        self.started: Counter[PendingRequest] = Counter()
+        """How often each request was begun with."""
+        self.told: PendingRequest | None = None
+        """The request of which it is just told how its worker ended."""
         self.outcomes: dict[PendingRequest, ScoringAnswer | MlsvcServerError | None] = {}
         self.group_outcomes: dict[Group, list[Outcome]] = {}
         self.handed_out: set[PendingRequest] = set()
@@ -129,6 +140,7 @@ class SimulatedPool:
         """Have a worker answer a request, the first one unless told."""
         request = process.inbox[0] if request is None else request
         process.inbox.remove(request)
+        self.started[request] += 1
         process.runs_since = self.now
         found = self.scheduler.answered(process.worker, request.number, self.now)
         assert found is request, "the answer is that request's"
@@ -139,15 +151,25 @@ class SimulatedPool:
     def lose(self, process: SimulatedWorker, *, may_have_run: bool = True) -> None:
         """Have a worker end."""
         del self.processes[process.worker]
+        if may_have_run and not process.worker.is_leaving:
+            self.count_started(process)
         for request in process.inbox:
             self.waits_since.setdefault(request, request.arrived)
         self.scheduler.worker_lost(process.worker, self.now, may_have_run=may_have_run)
         self.carry_out()
 
-    def tell_exit(self, request: PendingRequest) -> None:
+    def count_started(self, process: SimulatedWorker) -> None:
+        """Count those that a worker may have begun with when it ends."""
+        for request in [*process.inbox][: process.worker.batch_size]:
+            self.started[request] += 1
+
+    def tell_exit(self, request: PendingRequest, code: int | None = -9) -> None:
         self.exits.remove(request)
-        self.scheduler.exit_known(request, 1, self.now)
+        self.told = request
+        self.waits_since[request] = self.now
+        self.scheduler.exit_known(request, code, self.now)
         self.carry_out()
+        self.told = None
 
     def tick(self, seconds: float = TICK) -> None:
         self.now += seconds
@@ -158,7 +180,7 @@ class SimulatedPool:
         due = [at for at in self.wake_ups if at <= self.now]
         self.wake_ups = [at for at in self.wake_ups if at > self.now]
         for _ in due:
-            self.scheduler.wake_up()
+            self.scheduler.wake_up(self.now)
             self.carry_out()
 
     # --- what is decided ---------------------------------------------------------------------
@@ -173,9 +195,10 @@ class SimulatedPool:
             case Send(worker, request, _):
                 self._send(self.processes[worker], request)
             case Fail(request, error):
-                if isinstance(error, WorkerEnded):
+                if isinstance(error, WorkerEnded | CodeEnded):
                     # One that waits has not run, so that no worker's end can have failed it.
-                    assert request not in self.waits_since or self.scheduler.is_stopped
+                    waits = request in self.waits_since and request is not self.told
+                    assert not waits or self.scheduler.is_stopped
                 self.end(request, error)
             case GiveBack(request, error):
                 assert request.group is not None, "only groups get requests back"
@@ -192,12 +215,15 @@ class SimulatedPool:
                 self.starting += 1
                 there = len(self.processes) + self.starting
                 assert there <= max(self.scheduler.size.most, 1), "no more workers than may be"
+                assert self.health.may_try(self.now), "nothing starts in a pause"
+                assert not self.health.is_failing or there == 1, "one at a time shows if it works"
             case CloseWorker(worker):
                 assert not self.processes[worker].inbox, "only an idle worker is closed"
                 self.processes[worker].is_closed = True
             case KillWorker(worker):
                 process = self.processes[worker]
                 process.is_killed = True
+                self.count_started(process)
                 self.waits_since.update(
                     {request: self.now for request in process.inbox if not self.over[request]}
                 )
@@ -213,6 +239,7 @@ class SimulatedPool:
         assert not process.is_closed
         assert not process.worker.is_leaving
         assert not self.over[request], "what is over does not run"
+        assert self.started[request] < 1 + (not self.has_effects), "nothing runs once too often"
         assert all(request not in each.inbox for each in self.processes.values())
         assert not (request.is_suspect and process.inbox), "a suspect runs alone"
         assert not (process.inbox and process.inbox[0].is_suspect)

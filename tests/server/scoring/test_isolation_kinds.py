@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 import msgspec
 import pytest
 
-from jupyter_mlsvc_server.scoring.errors import RunTooLong, WorkerEnded
+from jupyter_mlsvc_server.scoring.errors import CodeEnded, RunTooLong
 from jupyter_mlsvc_server.scoring.local import LocalEngine
 from tests.processes import long_sleep, that_have
 from tests.server.scoring.serving import Service, Snapshots, StoredContent, serve_by
@@ -151,7 +151,7 @@ async def test_failed_and_invalid_calls_have_the_usual_error(serve: Serve) -> No
 async def test_a_call_that_ends_its_process_fails_alone(serve: Serve) -> None:
     code = "import os\nif x: os.kill(os.getpid(), 11)\ny = 1"
     service = await serve(code, inputs="x:logical", isolation="call")
-    with pytest.raises(WorkerEnded, match="SIGSEGV"):
+    with pytest.raises(CodeEnded, match="SIGSEGV"):
         await service.call(x=True)
     assert await service.outputs(x=False) == {"y": 1}
 

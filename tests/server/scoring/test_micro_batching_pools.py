@@ -100,7 +100,7 @@ async def test_only_who_ends_the_worker_fails(
     for number, answer in zip(numbers, told, strict=True):
         if number == CRASHES:
             assert isinstance(answer, MlsvcServerError)
-            assert "ended unexpectedly (exit code 3)" in answer.message
+            assert "ended its process (exit code 3)" in answer.message
         else:
             assert answer == 2 * number
     assert await ask(service, [1, 2]) == [2, 4]

@@ -10,8 +10,8 @@ from typing import Any
 import psutil
 import pytest
 
-from jupyter_mlsvc_server.errors import DeadlinePassed, MlsvcServerError
-from jupyter_mlsvc_server.scoring.errors import UnservableCode, UnservableSnapshot, WorkerEnded
+from jupyter_mlsvc_server.errors import DeadlinePassed
+from jupyter_mlsvc_server.scoring.errors import CodeEnded, UnservableCode, UnservableSnapshot
 from jupyter_mlsvc_server.scoring.local import LocalEngine
 from tests.processes import long_sleep, that_have
 from tests.server.scoring.serving import (
@@ -329,7 +329,7 @@ async def test_a_crash_costs_one_request(serve_r: Serve, engine: LocalEngine) ->
     answers = await asyncio.gather(
         *(service.call(die=die) for die in (False, True, False)), return_exceptions=True
     )
-    assert isinstance(answers[1], WorkerEnded)
+    assert isinstance(answers[1], CodeEnded)
     assert [answer["success"] for answer in (answers[0], answers[2])] == [True, True]  # type: ignore[index]
 
 
@@ -398,9 +398,12 @@ async def test_no_process_in_r_outlives_what_is_killed(
     template = worker.parent()
     assert template is not None
     os.kill({"worker": worker, "template": template, "R": base}[victim].pid, signal.SIGKILL)
-    with pytest.raises(MlsvcServerError):
-        await asyncio.wait_for(running, 60)
     await until(lambda: not any(is_alive(each) for each in before))
+    if victim != "template":  # of which this engine has no other definition
+        # It runs once more, by another process.
+        await until(lambda: len(that_have(str(tmp_path))) == 2)
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
 
 
 async def test_a_revision_replaces_another_one(engine: LocalEngine, serve_r: Serve) -> None:

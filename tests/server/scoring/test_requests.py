@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from jupyter_mlsvc_server.scoring.engine import ScoringAnswer
-from jupyter_mlsvc_server.scoring.errors import WorkerEnded
+from jupyter_mlsvc_server.scoring.errors import CodeEnded
 from tests.server.scoring.serving import IRIS_CODE, Service, Snapshots, StoredContent
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -100,7 +100,7 @@ async def test_many_requests_at_once_have_an_outcome_each_in_their_order(serve: 
     bodies = [b'{"x": %d}' % x for x in (4, 0, 3, 2)]
     outcomes = await service.engine.consume_many(service.key, [*bodies, b"no JSON"], 20)
     fine, failed, killed, later, invalid = outcomes
-    assert isinstance(killed, WorkerEnded)
+    assert isinstance(killed, CodeEnded)
     answers = [one for one in (fine, failed, later, invalid) if isinstance(one, ScoringAnswer)]
     assert [answer.status for answer in answers] == [200, 200, 200, 400]
     assert [answer.success for answer in answers] == [True, False, True, False]

@@ -96,7 +96,7 @@ async def test_request_that_ends_its_worker_fails_on_the_old_revision(
     engine = await make_engine(workers_max=1)
     begun, door = tmp_path / "begun", tmp_path / "door"
     code = f"import os; open({str(begun)!r}, 'w').close()\n{UNTIL_OPEN}\nos._exit(3)"
-    service = await serve_by(engine, code, inputs="door:character", revision="0")
+    service = await serve_by(engine, code, inputs="door:character", revision="0", effects=True)
     call = asyncio.create_task(service.outputs(door=str(door)))
     await until(begun.exists)
     # Nobody is there to tell how the worker ended.

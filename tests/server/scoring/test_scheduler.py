@@ -13,6 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from jupyter_mlsvc_server.scoring.definition import PoolSize
 from jupyter_mlsvc_server.scoring.errors import (
+    CodeEnded,
     QueueFull,
     RunTooLong,
     ServiceUnavailable,
@@ -50,10 +51,11 @@ class PoolMachine(RuleBasedStateMachine):
     """Everything that may happen to a pool, in any order."""
 
     batch_sizes = st.just(1)
+    has_effects = False
 
     def __init__(self) -> None:
         super().__init__()
-        self.pool = SimulatedPool(PoolSize(1, 2), SMALL)
+        self.pool = SimulatedPool(PoolSize(1, 2), SMALL, has_effects=self.has_effects)
         self.pool.expect_workers(1)
         self.abandoned_groups: set[Group] = set()
 
@@ -125,10 +127,10 @@ class PoolMachine(RuleBasedStateMachine):
             if process.is_killed or process.is_closed:
                 self.pool.lose(process)
 
-    @rule()
-    def tell_exits(self) -> None:
+    @rule(data=st.data())
+    def tell_exits(self, data: st.DataObject) -> None:
         for request in [*self.pool.exits]:
-            self.pool.tell_exit(request)
+            self.pool.tell_exit(request, data.draw(st.sampled_from([1, -11, -9, -15, None])))
 
     @rule(count=st.integers(1, 8))
     def tick(self, count: int) -> None:
@@ -139,7 +141,7 @@ class PoolMachine(RuleBasedStateMachine):
 
     @rule(initial=st.integers(0, 2), more=st.integers(0, 2))
     def resize(self, initial: int, more: int) -> None:
-        self.pool.scheduler.resize(PoolSize(initial, max(initial + more, 1)))
+        self.pool.scheduler.resize(PoolSize(initial, max(initial + more, 1)), self.pool.now)
         self.pool.carry_out()
 
     @invariant()
@@ -148,7 +150,7 @@ class PoolMachine(RuleBasedStateMachine):
 
     @invariant()
     def says_how_it_is(self) -> None:
-        assert (self.pool.scheduler.state is State.FAILED) == bool(self.pool.scheduler.failure)
+        assert (self.pool.scheduler.state is State.FAILING) == bool(self.pool.scheduler.failure)
 
     def teardown(self) -> None:
         self.pool.finish()
@@ -157,6 +159,15 @@ class PoolMachine(RuleBasedStateMachine):
 
 
 TestPoolMachine = PoolMachine.TestCase
+
+
+class EffectsMachine(PoolMachine):
+    """The same where no call may run twice."""
+
+    has_effects = True
+
+
+TestEffectsMachine = EffectsMachine.TestCase
 
 
 class BatchingMachine(PoolMachine):
@@ -189,10 +200,19 @@ def test_what_has_not_run_is_for_another_pool_when_one_stops() -> None:
     pool.scheduler.stop()
     pool.carry_out()
     later = pool.submit()
-    assert isinstance(pool.outcomes.pop(running), WorkerEnded)
-    assert len(pool.outcomes) == 5
+    assert len(pool.outcomes) == 6
     assert {*pool.outcomes.values()} == {None}
-    assert {behind, later} < {*pool.outcomes}
+    assert {running, behind, later} < {*pool.outcomes}
+
+
+def test_what_runs_with_effects_is_lost_when_the_pool_is() -> None:
+    pool = SimulatedPool(PoolSize(1, 1), DEFAULT, has_effects=True)
+    pool.expect_workers(1)
+    running, behind = pool.submit(), pool.submit()
+    pool.scheduler.stop()
+    pool.carry_out()
+    assert isinstance(pool.outcomes[running], WorkerEnded)
+    assert pool.outcomes[behind] is None
 
 
 def test_a_request_does_not_overtake_those_that_wait_where_a_worker_has_new_room() -> None:
@@ -364,19 +384,173 @@ def test_no_more_wait_than_the_limit_lets() -> None:
     assert pool.submit() not in pool.outcomes, "one that nobody waits for makes room"
 
 
-def test_the_pauses_between_starts_in_vain_double_and_then_callers_learn_of_it() -> None:
+def test_a_group_goes_on_at_an_idle_worker_where_the_one_that_answered_has_no_room() -> None:
+    pool = SimulatedPool(PoolSize(2, 2), SMALL)
+    pool.expect_workers(1, batch_size=3)
+    pool.submit()
+    pool.answer(pool.only)
+    for _ in range(3):
+        pool.submit_group(4, 1)
+    pool.expect_workers(1, batch_size=3)
+    first, second = pool.processes.values()
+    assert (len(first.inbox), len(second.inbox)) == (3, 0)
+    pool.now += 1.0
+    pool.answer(first)
+    pool.check_nothing_waits_in_vain()
+    assert second.inbox
+
+
+# --- workers that end ------------------------------------------------------------------------
+
+
+def test_starts_in_vain_are_tried_with_growing_pauses_and_callers_learn_why() -> None:
     pool = SimulatedPool(PoolSize(1, 1), DEFAULT)
     waiting = pool.submit()
-    pauses = []
-    for _ in range(9):
-        assert pool.starting == 1
+    for _ in range(3):
+        assert waiting not in pool.outcomes
         pool.fail_to_start("")
+    told = pool.outcomes[waiting]
+    assert isinstance(told, ServiceUnavailable)
+    assert told.headers == {"Retry-After": "1"}
+    assert "Its processes end as soon as they are started." in told.message
+    pauses = []
+    for _ in range(8):
         pauses.append(pool.wake_ups[-1] - pool.now)
+        assert isinstance(pool.outcomes[pool.submit()], ServiceUnavailable)
+        assert (pool.starting, pool.scheduler.state) == (0, State.FAILING)
         pool.now = pool.wake_ups[-1]
         pool.wake_up()
-    assert pauses == pytest.approx([0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 10.0, 10.0])
-    assert isinstance(pool.outcomes[waiting], ServiceUnavailable)
-    assert pool.scheduler.state is State.FAILED
+        assert pool.starting == 1
+        pool.fail_to_start("")
+    assert pauses == pytest.approx([1, 2, 4, 8, 16, 32, 60, 60])
+    pool.now = pool.wake_ups[-1]
+    pool.wake_up()
+    pool.start_worker()
+    assert pool.scheduler.state is State.READY
+
+
+def fail(pool: SimulatedPool, code: int = 3) -> PendingRequest:
+    """Have a call end its process, and another process take its place."""
+    request = pool.submit()
+    pool.lose(next(one for one in pool.processes.values() if request in one.inbox))
+    pool.tell_exit(request, code)
+    for _ in range(pool.starting):
+        pool.start_worker()
+    return request
+
+
+def test_a_version_whose_processes_keep_ending_is_failing_until_a_call_succeeds() -> None:
+    pool = pool_of(1)
+    assert all(isinstance(pool.outcomes[fail(pool)], CodeEnded) for _ in range(3))
+    assert pool.scheduler.failure == "Its processes keep ending (exit code 3)."
+    starts = len(pool.processes)
+    for _ in range(40):
+        told = pool.outcomes[pool.submit()]
+        assert isinstance(told, ServiceUnavailable)
+        assert "(exit code 3)" in told.message
+    assert len(pool.processes) + pool.starting == starts
+    pool.now += 1.0
+    pool.wake_up()
+    pool.start_worker()
+    assert pool.scheduler.failure, "no call has succeeded yet"
+    assert isinstance(pool.outcomes[fail(pool)], CodeEnded)
+    assert isinstance(pool.outcomes[pool.submit()], ServiceUnavailable), "a longer pause"
+    pool.now += 2.0
+    pool.wake_up()
+    pool.start_worker()
+    first, second = pool.submit(), pool.submit()
+    assert isinstance(pool.outcomes[second], ServiceUnavailable), "one call shows if it works"
+    assert pool.answer(pool.only) is first
+    assert pool.scheduler.state is State.READY
+    assert pool.submit() not in pool.outcomes
+
+
+def test_processes_that_end_together_or_with_successes_between_do_not_make_it_fail() -> None:
+    pool = pool_of(4)
+    pool.now += 1.0
+    for process in [*pool.processes.values()]:
+        pool.lose(process, may_have_run=False)
+    for _ in range(pool.starting):
+        pool.start_worker()
+    for _ in range(5):
+        fail(pool)
+        pool.submit()
+        pool.answer(next(one for one in pool.processes.values() if one.inbox))
+    assert pool.scheduler.state is State.READY
+    assert pool.health.is_well
+
+
+def test_ends_that_are_far_apart_do_not_make_it_fail() -> None:
+    pool = pool_of(1)
+    for _ in range(9):
+        fail(pool)
+        pool.now += 61.0
+    assert not pool.health.is_failing
+
+
+def test_a_group_of_a_failing_version_comes_back_but_for_the_one_that_tries_it() -> None:
+    pool = pool_of(1)
+    for _ in range(3):
+        fail(pool)
+    group = pool.submit_group(3, 3)
+    assert all(isinstance(each, ServiceUnavailable) for each in pool.group_outcomes[group])
+    pool.now += 1.0
+    pool.wake_up()
+    pool.start_worker()
+    group = pool.submit_group(3, 3)
+    pool.answer(pool.only)
+    kinds = [type(each).__name__ for each in pool.group_outcomes[group]]
+    assert kinds == ["ScoringAnswer", "ServiceUnavailable", "ServiceUnavailable"]
+
+
+@pytest.mark.parametrize("code", [None, -9, -15])
+def test_a_call_whose_worker_was_ended_runs_once_more(code: int | None) -> None:
+    pool = pool_of(1)
+    first = fail(pool, -9)
+    assert first in pool.only.inbox
+    pool.lose(pool.only)
+    pool.tell_exit(first, code)
+    told = pool.outcomes[first]
+    assert isinstance(told, WorkerEnded)
+    assert (told.status, told.headers) == (503, {"Retry-After": "1"})
+    assert "for the second time" in told.message
+
+
+def test_a_call_with_effects_never_runs_twice() -> None:
+    pool = SimulatedPool(PoolSize(1, 1), DEFAULT, has_effects=True)
+    pool.expect_workers(1)
+    told = pool.outcomes[fail(pool, -9)]
+    assert isinstance(told, WorkerEnded)
+    assert "calls of this version have effects" in told.message
+    assert told.headers == {"Retry-After": "1"}
+
+
+def test_calls_run_again_in_vain_are_run_again_no_more_for_a_while() -> None:
+    pool = pool_of(1)
+
+    def lose_twice() -> int:
+        """Return how many workers a call takes with it that always ends its worker."""
+        request = fail(pool, -9)
+        times = 1
+        while request not in pool.outcomes:
+            pool.lose(pool.only)
+            pool.tell_exit(request)
+            for _ in range(pool.starting):
+                pool.start_worker()
+            times += 1
+        pool.submit()
+        pool.answer(pool.only)
+        return times
+
+    assert [lose_twice() for _ in range(5)] == [2, 2, 2, 1, 1]
+    pool.now += DEFAULT.vain_seconds + 1
+    assert lose_twice() == 2
+    request = fail(pool, -9)
+    pool.now += DEFAULT.vain_seconds + 1
+    assert request in pool.outcomes
+    request = fail(pool, -9)
+    pool.answer(pool.only)
+    assert [lose_twice() for _ in range(4)] == [2, 2, 2, 1], "one that succeeded counts for all"
 
 
 def test_what_ran_together_when_a_worker_ended_runs_alone_and_only_one_fails() -> None:
@@ -387,8 +561,6 @@ def test_what_ran_together_when_a_worker_ended_runs_alone_and_only_one_fails() -
     requests = [pool.submit() for _ in range(3)]
     pool.lose(pool.only)
     assert not pool.exits
-    pool.now += DEFAULT.max_pause
-    pool.wake_up()
     process = pool.start_worker(8)
     assert [*process.inbox] == requests[:1]
     pool.answer(process)
@@ -450,6 +622,6 @@ def test_a_group_gets_back_what_no_worker_had_room_for_but_for_one() -> None:
 @pytest.mark.parametrize(("after", "left"), [(50.0, 2), (70.0, 1)])
 def test_a_worker_above_the_minimum_ends_when_it_is_idle_for_long(after: float, left: int) -> None:
     pool = pool_of(2)
-    pool.scheduler.resize(PoolSize(1, 2))
+    pool.scheduler.resize(PoolSize(1, 2), pool.now)
     pool.tick(after)
     assert sum(not one.is_closed for one in pool.processes.values()) == left

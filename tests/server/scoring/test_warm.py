@@ -58,7 +58,7 @@ async def test_the_forkserver_may_be_wanted_at_the_start_all_the_same(make_engin
     ("warm", "expected"),
     [
         ("none", [State.IDLE, State.IDLE, State.IDLE]),
-        ("all", [State.READY, State.READY, State.FAILED]),
+        ("all", [State.READY, State.READY, State.FAILING]),
     ],
 )
 async def test_versions_are_loaded_as_it_is_set(

@@ -43,6 +43,7 @@ SPEC = ServiceSpec(
     outputs=(ParameterDefinition(name="y", type="numeric"),),
     output_files=("plot.png",),
     isolation="call",
+    effects=True,
     description="Adds.",
     operation_id="add",
     snapshot_id="s1",
@@ -81,6 +82,7 @@ ROW = {
         '"consoleOutput":"","notes":[]}'
     ),
     "isolation": "call",
+    "effects": True,
 }
 """The record as versions before :class:`ServiceSpec` wrote it."""
 
