@@ -32,12 +32,15 @@ class Environment:
     connection_file : str or None
         ``MLSVC_CONNECTION_FILE``: file with all three, where no address is set otherwise. Kernels
         and terminals that JupyterLab starts have it; the server of that Jupyter writes it.
+    problem : str
+        Why that server does not run, as the file says.
     """
 
     url: str | None = None
     token: str | None = field(default=None, repr=False)
     public_url: str | None = None
     connection_file: str | None = None
+    problem: str = ""
 
     @classmethod
     def read(cls, variables: Mapping[str, str] | None = None) -> Environment:
@@ -58,6 +61,7 @@ class Environment:
             token=given.token or connection.token or None,
             public_url=given.public_url or connection.public_url or None,
             connection_file=path,
+            problem=connection.problem,
         )
 
 
@@ -67,6 +71,7 @@ class Connection(msgspec.Struct, rename="camel"):
     url: str = ""
     token: str = ""
     public_url: str = ""
+    problem: str = ""
 
     def __repr__(self) -> str:
         return f"<Connection {self.url}>"

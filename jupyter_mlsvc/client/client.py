@@ -229,10 +229,11 @@ def _environment_with_server() -> Environment:
         environment = Environment.read()
         if environment.url or environment.connection_file is None:
             return environment
-        if time.monotonic() > deadline:
+        if environment.problem or time.monotonic() > deadline:
+            why = environment.problem or "The side panel and Jupyter's log say why."
             raise MlsvcError(
-                "The server of this Jupyter does not run: the side panel and Jupyter's log say "
-                "why. Use another one with Client(url) or %mlsvc login URL."
+                f"The server of this Jupyter does not run. {why} Use another one with Client(url) "
+                "or %mlsvc login URL."
             )
         time.sleep(_START_PAUSE)
 

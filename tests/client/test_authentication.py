@@ -188,9 +188,18 @@ def test_without_a_server_the_error_says_where_to_look(
 ) -> None:
     connection_file.unlink()
     monkeypatch.setattr("jupyter_mlsvc.client.client._START_SECONDS", 0)
-    with pytest.raises(MlsvcError, match="side panel and Jupyter's log say why"):
+    with pytest.raises(MlsvcError, match="The side panel and Jupyter's log say why"):
         Client(transport=transport)
     assert not Client("http://elsewhere:12800", transport=transport).is_logged_in
+
+
+def test_problem_of_the_server_is_raised_at_once(
+    connection_file: Path, monkeypatch: pytest.MonkeyPatch, transport: FakeTransport
+) -> None:
+    monkeypatch.setattr("jupyter_mlsvc.client.client.time.sleep", pytest.fail)
+    connection_file.write_text('{"url":"","token":"","publicUrl":"","problem":"Port 1 is taken."}')
+    with pytest.raises(MlsvcError, match=r"does not run\. Port 1 is taken\. Use another one"):
+        Client(transport=transport)
 
 
 def test_without_a_token_nothing_is_sent_and_the_error_says_what_to_do(

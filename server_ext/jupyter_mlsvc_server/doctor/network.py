@@ -220,9 +220,13 @@ def check_connection_files(setup: Setup) -> Iterator[Finding]:
 
 def _of_connection(name: str, path: Path) -> Finding:
     try:
-        url = str(msgspec.json.decode(path.read_bytes())["url"])
+        connection = msgspec.json.decode(path.read_bytes())
+        url, problem = str(connection["url"]), str(connection.get("problem", ""))
     except (OSError, msgspec.DecodeError, KeyError, TypeError):
         return Finding(
             name, State.FAIL, f"{path} can't be read.", "Start that Jupyter server again."
         )
+    if problem:
+        who = f"The Jupyter server of process {path.stem[6:]} has no server. {problem}"
+        return Finding(name, State.FAIL, who, "Mend that, and start that Jupyter server again.")
     return Finding(name, State.OK, f"Kernels of process {path.stem[6:]} find the server at {url}.")

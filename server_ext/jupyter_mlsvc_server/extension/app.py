@@ -188,8 +188,15 @@ class MlsvcExtension(ExtensionApp):
         is_elsewhere = self.server_url.startswith("http")
         public_url = self.server_url if is_elsewhere else status.public_url
         url = self._url_for_kernels(public_url)
+        self._write_connection(Connection(url=url, token=token, public_url=public_url))
+
+    def failed(self, problem: str) -> None:
+        """Let kernels say at once why there is no server."""
+        self._write_connection(Connection(problem=problem))
+
+    def _write_connection(self, connection: Connection) -> None:
         try:
-            self._kernels.write(Connection(url=url, token=token, public_url=public_url))
+            self._kernels.write(connection)
         except OSError as error:
             self.log.warning(
                 "jupyter-mlsvc: kernels do not find the server, as %s cannot be written (%s).",

@@ -22,9 +22,11 @@ _AUTOLOAD = "MLSVC_AUTOLOAD"
 class Connection(msgspec.Struct, rename="camel"):
     """Contents of the file; the client half reads it."""
 
-    url: str
-    token: str
-    public_url: str
+    url: str = ""
+    token: str = ""
+    public_url: str = ""
+    problem: str = ""
+    """Why no server runs; there is no address then."""
 
 
 class KernelEnvironment:

@@ -128,6 +128,10 @@ class Host(Protocol):
         """Take note of a line of the lease."""
         ...
 
+    def failed(self, problem: str) -> None:
+        """Take note of why no server runs."""
+        ...
+
 
 class Child:
     """The server as a child process.
@@ -488,6 +492,7 @@ class Supervisor:
         self._failures += 1
         self._retry_at = self._clock() + pause
         self._has_failed.set()
+        self._host.failed(problem)
         await self._sleep(pause)
 
     def _pause(self) -> float:

@@ -219,6 +219,7 @@ def test_plain_http_is_for_this_machine(tmp_path: Path, address: str, state: Sta
     [
         ('{"url": "http://127.0.0.1:8888/mlsvc"}', 0o600, State.OK),
         ('{"url": "http://127.0.0.1:8888/mlsvc"}', 0o644, State.FAIL),
+        ('{"url": "", "problem": "The disk is full."}', 0o600, State.FAIL),
         ("[]", 0o600, State.FAIL),
         ("no json", 0o600, State.FAIL),
     ],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -21,6 +22,7 @@ import pytest
 import requests
 
 from jupyter_mlsvc.client.client import Client
+from jupyter_mlsvc.errors import MlsvcError
 from jupyter_mlsvc_server.launch import ServerProcess
 from tests.contract.doors import sign_in
 from tests.server.extension.conftest import PASSWORD, Make, as_person, until_gone
@@ -208,7 +210,7 @@ def test_second_server_of_a_data_folder_says_that_it_is_in_use(make: Make) -> No
     ],
 )
 def test_jupyter_works_and_says_why_the_server_does_not(
-    make: Make, tmp_path: Path, option: str, said: str
+    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, option: str, said: str
 ) -> None:
     (tmp_path / "file").touch()
     jupyter = make(JupyterOnly, options=[option.format(file=tmp_path / "file")]).start()
@@ -220,6 +222,9 @@ def test_jupyter_works_and_says_why_the_server_does_not(
     assert problem["message"].startswith("The server of jupyter-mlsvc does not run.")
     assert said in problem["message"]
     assert said in jupyter.log_file.read_text()
+    monkeypatch.setenv("MLSVC_CONNECTION_FILE", str(jupyter.connection_file))
+    with pytest.raises(MlsvcError, match=re.escape(said)):
+        Client()
     # Jupyter's line of an error, with its headers, would come each time that a panel asks.
     as_person(jupyter, "GET", "/services")
     assert "503 GET" not in jupyter.log_file.read_text()

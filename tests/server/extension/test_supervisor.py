@@ -51,6 +51,8 @@ class Quiet:
 
     def reported(self, _status: HostStatus) -> None: ...
 
+    def failed(self, _problem: str) -> None: ...
+
 
 class Pauses:
     """Pauses that are over at once, up to a number of them."""
