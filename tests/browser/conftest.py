@@ -19,7 +19,7 @@ from tests.browser.lab import Lab
 Api = Callable[..., requests.Response]
 
 # What is expected comes at last, however busy the machine is; this is when to give up.
-EXPECT_TIMEOUT_MS = 30_000
+EXPECT_TIMEOUT_MS = 60_000
 
 ROOT = Path(__file__).parents[2]
 OUTPUT = ROOT / ".test-output" / "browser"

@@ -34,7 +34,7 @@ class Lab:
         self.page = page
         self.server = server
         self._output = output
-        page.set_default_timeout(20_000)
+        page.set_default_timeout(60_000)
 
     # --- opening -----------------------------------------------------------------------------
 

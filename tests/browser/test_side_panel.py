@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import time
 import uuid
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from playwright.sync_api import Browser, Locator, expect
 from jupyter_mlsvc_server.launch import ServerProcess
 from tests.browser.conftest import ADDER, AXE, Api, caller, serve
 from tests.browser.lab import Lab
+from tests.waiting import wait_until
 
 IRIS = [
     "%load_ext jupyter_mlsvc",
@@ -194,7 +194,9 @@ def test_the_last_inputs_are_there_after_a_reload(lab: Lab, adder: str) -> None:
     lab.open_lab("memory")
     article = open_version(lab.show_panel(), adder, "V1.0")
     add_up(article)
-    lab.page.wait_for_timeout(1_500)  # the layout is saved a second after it changed
+    # The layout is saved a while after it changed.
+    folder = lab.server.data_dir.parent / "workspaces"
+    wait_until(lambda: '"40"' in "".join(file.read_text() for file in folder.glob("memory*")))
     lab.reload()
     article = lab.panel.get_by_role("article", name=f"{adder} V1.0")
     expect(article.get_by_role("textbox", name="a integer")).to_have_value("40")
@@ -242,10 +244,7 @@ def test_a_snapshot_is_taken_looked_into_and_deleted(lab: Lab, session: str, api
     lab.page.get_by_role("dialog").get_by_role("button", name="Delete").click()
     expect(panel.get_by_role("option", name=session)).to_have_count(0)
     # The panel takes it off the list before the server has answered.
-    deadline = time.monotonic() + 60
-    while [each for each in api("GET", "/snapshots").json() if each["name"] == session]:
-        assert time.monotonic() < deadline, "The snapshot is still there."
-        time.sleep(0.1)
+    wait_until(lambda: session not in {each["name"] for each in api("GET", "/snapshots").json()})
 
 
 @pytest.mark.parametrize("theme", ["JupyterLab Light", "JupyterLab Dark"])
@@ -313,7 +312,7 @@ def test_open_version_shows_that_the_server_ended_and_is_back(
         server.kill()
         expect(panel.get_by_role("alert")).to_contain_text("The server does not answer")
         server.start()
-        expect(panel.get_by_role("alert")).to_have_count(0, timeout=45_000)
+        expect(panel.get_by_role("alert")).to_have_count(0, timeout=90_000)
         expect(panel.get_by_role("article", name=f"{name} V1.0")).to_be_visible()
         page.close()
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import socket
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import requests
@@ -387,24 +388,19 @@ def test_a_server_stops_at_once_though_somebody_waits(tmp_path_factory: Any) -> 
         jupyter=True,
         options=["--WarmKernels.warm_kernels=0", "--LocalEngine.preload=[]"],
     ) as server:
-        outcomes = []
-        threads = []
+        waiting = []
         for url in door_urls(server).values():
             door = sign_in(url, "admin", PASSWORD)
             known = door.get("/events").json()
-            query = {"run": known["run"], "after": known["last"], "wait": 55}
-
-            def wait(door: Door = door, query: dict[str, Any] = query) -> None:
-                try:
-                    outcomes.append(door.get("/events", params=query).status_code)
-                except requests.ConnectionError:
-                    outcomes.append(0)
-
-            threads.append(threading.Thread(target=wait))
-        for thread in threads:
-            thread.start()
-        time.sleep(0.5)
-        assert server.stop(timeout=40) == 0
-        for thread in threads:
-            thread.join(30)
-        assert outcomes == [200, 200]
+            parts = urlsplit(url)
+            waiting.append(socket.create_connection((parts.hostname, parts.port), timeout=60))
+            query = f"run={known['run']}&after={known['last']}&wait=55"
+            head = f"GET {parts.path}/events?{query} HTTP/1.1\r\nHost: localhost\r\n"
+            waiting[-1].sendall(f"{head}Authorization: Bearer {door.token}\r\n\r\n".encode())
+            # It was sent before these, so the server waits for events once they are answered.
+            for _ in range(3):
+                assert door.get("/services").ok
+        assert server.stop(timeout=60) == 0
+        for client in waiting:
+            with client:
+                assert client.recv(2**16).startswith(b"HTTP/1.1 200 ")

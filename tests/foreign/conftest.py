@@ -89,6 +89,6 @@ def _program(python: Path, url: str, auth: object, model_file: Path) -> Iterator
         yield do
         stdin.close()
         try:
-            program.wait(10)
+            program.wait(60)
         except subprocess.TimeoutExpired:
             program.kill()

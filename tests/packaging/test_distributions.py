@@ -103,50 +103,18 @@ def test_the_sdist_holds_what_is_needed_to_build_and_test(sdist: Path) -> None:
     assert not [name for name in names if name.startswith((".venv", ".github"))]
 
 
-def test_a_clean_install_of_the_wheel_enables_both_extensions(wheel: Path, tmp_path: Path) -> None:
-    venv.create(tmp_path / "venv", with_pip=True)
-    programs = tmp_path / "venv/bin"
-    private = {
-        "HOME": str(tmp_path),
-        "PATH": f"{programs}:/usr/bin:/bin",
-        "JUPYTER_PREFER_ENV_PATH": "1",
-    }
-    run(
-        programs / "python",
-        "-m",
-        "pip",
-        "install",
-        "--quiet",
-        "--no-compile",
-        f"{wheel}[server]",
-        **private,
-    )
-
-    magics = "import jupyter_mlsvc; print(jupyter_mlsvc.load_ipython_extension.__name__)"
-    assert "load_ipython_extension" in run(programs / "python", "-c", magics, **private)
-    server = run(programs / "jupyter", "server", "extension", "list", **private)
-    assert re.search(r"jupyter_mlsvc_server \S+ .*OK", server), server
-    assert wheel.name.split("-")[1] in run(programs / "jupyter", "mlsvc", "--version", **private)
-
-    run(
-        programs / "python",
-        "-m",
-        "pip",
-        "install",
-        "--quiet",
-        "--no-compile",
-        "jupyterlab",
-        **private,
-    )
-    lab = run(programs / "jupyter", "labextension", "list", **private)
-    assert re.search(r"jupyter-mlsvc v\S+ .*enabled.*OK", lab), lab
-
-
-def test_the_client_half_is_installed_without_the_server(wheel: Path, tmp_path: Path) -> None:
+def test_client_half_is_installed_without_the_server_which_may_follow(
+    wheel: Path, tmp_path: Path
+) -> None:
     venv.create(tmp_path / "venv", with_pip=True)
     python = tmp_path / "venv/bin/python"
-    private = {"HOME": str(tmp_path), "PATH": f"{python.parent}:/usr/bin:/bin"}
-    run(python, "-m", "pip", "install", "--quiet", "--no-compile", wheel, **private)
+    private = {
+        "HOME": str(tmp_path),
+        "PATH": f"{python.parent}:/usr/bin:/bin",
+        "JUPYTER_PREFER_ENV_PATH": "1",
+    }
+    install = (python, "-m", "pip", "install", "--quiet", "--no-compile")
+    run(*install, wheel, **private)
 
     listed = run(python, "-m", "pip", "list", "--format=freeze", **private).lower()
     installed = {line.partition("==")[0] for line in listed.splitlines()}
@@ -174,3 +142,17 @@ def test_the_client_half_is_installed_without_the_server(wheel: Path, tmp_path: 
     assert refused.returncode == 1
     assert "pip install 'jupyter-mlsvc[server]'" in refused.stderr
     assert "Traceback" not in refused.stderr
+
+    run(*install, f"{wheel}[server]", **private)
+
+    magics = "import jupyter_mlsvc; print(jupyter_mlsvc.load_ipython_extension.__name__)"
+    assert "load_ipython_extension" in run(python, "-c", magics, **private)
+    server = run(python.parent / "jupyter", "server", "extension", "list", **private)
+    assert re.search(r"jupyter_mlsvc_server \S+ .*OK", server), server
+    assert wheel.name.split("-")[1] in run(
+        python.parent / "jupyter", "mlsvc", "--version", **private
+    )
+
+    run(*install, "jupyterlab", **private)
+    lab = run(python.parent / "jupyter", "labextension", "list", **private)
+    assert re.search(r"jupyter-mlsvc v\S+ .*enabled.*OK", lab), lab

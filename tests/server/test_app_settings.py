@@ -51,7 +51,7 @@ class ServerWithoutPublicApi(ServerProcess):
 
 def is_open(address: str, port: int) -> bool:
     with socket.socket() as probe:
-        probe.settimeout(5)
+        probe.settimeout(60)
         return probe.connect_ex((address, port)) == 0
 
 

@@ -46,7 +46,7 @@ class Answers:
 
     def __call__(self, inputs: Mapping[str, Any]) -> ServiceResult:
         self.called.append(inputs)
-        assert self.may_answer.wait(10)
+        assert self.may_answer.wait(60)
         if self.error is not None:
             raise self.error
         answer = WebServiceResult(
@@ -99,7 +99,7 @@ def filled(form: CallForm) -> CallForm:
 
 def run(form: CallForm) -> str:
     form.run()
-    form.wait(10)
+    form.wait(60)
     return shown(form.widget)
 
 
@@ -222,7 +222,7 @@ def test_it_is_not_called_twice_at_a_time(form: CallForm, answers: Answers) -> N
     form.run()
     assert form._built.button.disabled is True
     answers.may_answer.set()
-    form.wait(10)
+    form.wait(60)
     assert len(answers.called) == 1
     assert form._built.button.disabled is False
 

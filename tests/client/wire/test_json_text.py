@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+import timeit
 from typing import Any
 
 import msgspec
@@ -114,13 +115,12 @@ HARD = ["[" + "1," * 2**15 + "]", "/* " * 2**14, '"' + '\\"' * 2**15, "{a:" * 2*
 
 @pytest.mark.parametrize("body", HARD, ids=[body[:6] for body in HARD])
 def test_a_hard_text_costs_no_more_than_its_length(body: str) -> None:
-    began = time.process_time()
-    strict_json(body[: 2**13])
-    short = time.process_time() - began
-    began = time.process_time()
-    strict_json(body)
+    def cost(text: str) -> float:
+        """Processor time of the best of some tries, which other programs disturb least."""
+        return min(timeit.repeat(lambda: strict_json(text), time.process_time, number=1, repeat=5))
+
     # Eight times as long; where each look went to the end, it would be 64 times.
-    assert time.process_time() - began < 32 * max(short, 0.001)
+    assert cost(body) < 32 * max(cost(body[: 2**13]), 0.001)
 
 
 def test_a_long_text_is_not_forgiven() -> None:

@@ -209,7 +209,7 @@ class Program:
         while api.get_session_console_output(session).console_output != "long\n":
             assert runner.is_alive(), results
         assert isinstance(api.cancel_session(session), str)
-        runner.join(30)
+        runner.join(60)
         assert results[0].success is False
         assert results[0].error_message.startswith("KeyboardInterrupt")
         assert api.execute_code(session, models.ExecuteRequest(code="pass")).success
@@ -319,7 +319,7 @@ class Program:
 
     def settled(self, api: Group, name: str, status: str) -> str:
         """Wait until a pool is no more in a state; give the next one."""
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 60
         while time.monotonic() < deadline:
             [node] = api.get_service_pool_status(name, "1.0")
             assert node.compute_node_endpoint

@@ -336,7 +336,7 @@ async def test_collect_interval_searches_for_what_nobody_has(
         if not interval:
             await asyncio.sleep(0.1)
             assert stored(blobs)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while interval and stored(blobs):  # noqa: ASYNC110 - files set no event
                 await asyncio.sleep(0.01)
     finally:

@@ -153,7 +153,7 @@ async def test_reading_does_not_wait_for_a_running_write(database: Database) -> 
     def slow(connection: sa.Connection) -> None:
         add_service("slow")(connection)
         writing.set()
-        assert finish.wait(20)
+        assert finish.wait(60)
 
     writer = asyncio.create_task(database.run(slow))
     await asyncio.to_thread(writing.wait, 20)
@@ -244,7 +244,7 @@ async def test_lock_timeout_ends_the_wait_for_another_process(
     def hold(connection: sa.Connection) -> None:
         add_service("first")(connection)
         holds.set()
-        may_end.wait(20)
+        may_end.wait(60)
 
     holder = asyncio.create_task(database.run(hold))
     try:
