@@ -88,8 +88,32 @@ async def test_a_value_comes_back_as_it_was_given(session: Session, value: objec
 async def test_what_a_kernel_writes_beside_json_is_read() -> None:
     client: Any = SimpleNamespace(session=Messages())
     channel = KernelChannel(client, largest_output=1)
-    content = channel._content({"content": b'{"a": 1e400, "b": NaN, "c": "\\ud800"}'})
+    content = channel._content(b'{"a": 1e400, "b": NaN, "c": "\\ud800"}')
     assert repr(content) == "{'a': inf, 'b': nan, 'c': '\\ud800'}"
+
+
+async def test_a_message_of_a_kernel_is_taken_apart() -> None:
+    client: Any = SimpleNamespace(session=KERNEL)
+    channel = KernelChannel(client, largest_output=1)
+    message = channel._message(stream_message())
+    assert (message.kind, message.parent) == ("stream", "of-the-request")
+    assert channel._content(message.content) == {"name": "stdout", "text": "é"}
+
+
+async def test_a_message_that_is_signed_by_somebody_else_is_refused() -> None:
+    client: Any = SimpleNamespace(session=Messages(key=b"another"))
+    with pytest.raises(ValueError, match="signature"):
+        KernelChannel(client, largest_output=1)._message(stream_message())
+
+
+KERNEL = Messages(key=b"of the kernel")
+
+
+def stream_message() -> list[bytes]:
+    """Write what a kernel sends for a line of output."""
+    content = {"name": "stdout", "text": "é"}
+    message = KERNEL.msg("stream", content, parent={"msg_id": "of-the-request"})
+    return [b"topic", *KERNEL.serialize(message)]
 
 
 async def test_an_input_with_a_type_is_what_a_service_gets(session: Session) -> None:
