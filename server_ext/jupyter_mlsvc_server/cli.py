@@ -33,10 +33,10 @@ def _run() -> None:
         from jupyter_mlsvc_server.auth.cli import UserApp
 
         UserApp.launch_instance(sys.argv[2:])
-    elif sys.argv[1:2] == ["adopt"]:
-        from jupyter_mlsvc_server.storage.cli import AdoptCommand
+    elif sys.argv[1:2] in (["adopt"], ["backup"], ["restore"]):
+        from jupyter_mlsvc_server.storage.cli import COMMANDS
 
-        AdoptCommand.launch_instance(sys.argv[2:])
+        COMMANDS[sys.argv[1]].launch_instance(sys.argv[2:])
     elif sys.argv[1:2] == ["doctor"]:
         from jupyter_mlsvc_server.doctor.app import DoctorApp
 

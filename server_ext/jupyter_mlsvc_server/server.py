@@ -84,7 +84,7 @@ from jupyter_mlsvc_server.services.store import ServiceStore
 from jupyter_mlsvc_server.sessions.manager import MlsvcSessionManager
 from jupyter_mlsvc_server.snapshots.manager import SnapshotManager
 from jupyter_mlsvc_server.storage.blobs import BlobStore
-from jupyter_mlsvc_server.storage.cli import AdoptCommand
+from jupyter_mlsvc_server.storage.cli import AdoptCommand, BackupCommand, RestoreCommand
 from jupyter_mlsvc_server.storage.config_files import ConfiguredApp
 from jupyter_mlsvc_server.storage.database import Database, UnusableDatabase
 from jupyter_mlsvc_server.storage.installation import Installation
@@ -187,6 +187,8 @@ class MlsvcApp(ConfiguredApp):
         "serve": ("jupyter_mlsvc_server.server.MlsvcApp", "Run the server in the foreground."),
         "user": (UserApp, "Add, change, list and remove local accounts."),
         "adopt": (AdoptCommand, "Let a database take over a data folder of another one."),
+        "backup": (BackupCommand, "Copy all that is kept, also while the server runs."),
+        "restore": (RestoreCommand, "Copy a backup into an empty data folder."),
         "doctor": (
             "jupyter_mlsvc_server.doctor.app.DoctorApp",
             "Look for what keeps a server from working.",

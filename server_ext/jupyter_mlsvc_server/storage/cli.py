@@ -1,4 +1,4 @@
-"""Commands that work on a data folder beside the server: ``jupyter mlsvc adopt``."""
+"""Commands on a data folder beside the server: ``jupyter mlsvc adopt``, ``backup``, ``restore``."""
 
 from __future__ import annotations
 
@@ -12,12 +12,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import ClassVar, Final
 
+import sqlalchemy as sa
 from traitlets import Unicode
 
 from jupyter_mlsvc._version import __version__
 from jupyter_mlsvc_server.errors import MlsvcServerError
 from jupyter_mlsvc_server.formats.host import data_dir_path, lock_path
 from jupyter_mlsvc_server.formats.private_files import private_directory
+from jupyter_mlsvc_server.storage.backup import BackupRefused, Copied, back_up, restore
 from jupyter_mlsvc_server.storage.config_files import ConfiguredApp
 from jupyter_mlsvc_server.storage.database import Database, UnusableDatabase
 from jupyter_mlsvc_server.storage.installation import Half, Installation
@@ -82,6 +84,14 @@ class DataFolderCommand(ConfiguredApp):
         # The server's own setting counts here, too, or the two would look at different folders.
         return data_dir_path(self.mlsvc_data_dir or self.config.MlsvcApp.get("data_dir", ""))
 
+    def _database_url(self) -> sa.URL:
+        return sa.make_url(Database(data_dir=self.folder, parent=self).url)
+
+    def _given_folder(self) -> Path:
+        if len(self.extra_args) != 1:
+            raise Misuse("Give one folder.")
+        return Path(self.extra_args[0]).expanduser().absolute()
+
     def _fail(self, message: str, status: int) -> None:
         print(f"{self.command}: {message}", file=sys.stderr)  # noqa: T201
         self.exit(status)
@@ -112,6 +122,89 @@ class AdoptCommand(DataFolderCommand):
             finally:
                 await database.stop()
         print(_adopted(database.place, self.folder, *before))  # noqa: T201
+
+
+class BackupCommand(DataFolderCommand):
+    """Copy all that the server keeps into a folder, also while the server runs.
+
+    A folder with an earlier backup gets what is new. What is damaged is told and not copied; the
+    command ends with status 1 then.
+    """
+
+    name = "jupyter-mlsvc-backup"
+    description = __doc__
+    usage = "jupyter mlsvc backup FOLDER [--data-dir FOLDER]"
+    examples = usage
+
+    async def run(self) -> None:
+        """Copy database, blobs and batches."""
+        target = self._given_folder()
+        url = self._database_url()
+        try:
+            copied = back_up(url, self.folder, target)
+        except BackupRefused as error:
+            raise Refused(str(error)) from error
+        except OSError as error:
+            raise Refused(_cannot_copy(error)) from error
+        print(  # noqa: T201
+            f"Backed up {copied.blobs:,} blobs ({copied.new_blobs:,} new, {copied.new_bytes:,} "
+            f"bytes) and {copied.batches:,} batches to {target}."
+        )
+        if url.get_backend_name() != "sqlite":
+            print(  # noqa: T201
+                "The database is not in it. Copy that first, with pg_dump, and run this afterwards."
+            )
+        _require_whole(copied)
+
+
+class RestoreCommand(DataFolderCommand):
+    """Copy a backup into an empty data folder.
+
+    Each file is compared with its digest. What is damaged is told and left out; the command ends
+    with status 1 then.
+    """
+
+    name = "jupyter-mlsvc-restore"
+    description = __doc__
+    usage = "jupyter mlsvc restore FOLDER [--data-dir FOLDER]"
+    examples = usage
+
+    async def run(self) -> None:
+        """Copy blobs, batches and database."""
+        source, url = self._given_folder(), self._database_url()
+        database = Path(str(url.database)) if url.get_backend_name() == "sqlite" else None
+        with _stopped(self.folder):
+            try:
+                copied = restore(source, self.folder, database)
+            except BackupRefused as error:
+                raise Refused(str(error)) from error
+            except OSError as error:
+                raise Refused(_cannot_copy(error)) from error
+        print(  # noqa: T201
+            f"Restored {copied.blobs:,} blobs and {copied.batches:,} batches into {self.folder}."
+        )
+        if database is None:
+            print("Restore the database with pg_restore before the server starts.")  # noqa: T201
+        _require_whole(copied)
+
+
+COMMANDS: Final[dict[str, type[DataFolderCommand]]] = {
+    "adopt": AdoptCommand,
+    "backup": BackupCommand,
+    "restore": RestoreCommand,
+}
+"""By the words that they are called with."""
+
+
+def _cannot_copy(error: OSError) -> str:
+    return (
+        f"{error.filename or 'The copy'}: {error.strerror}. Make room or give access, and repeat."
+    )
+
+
+def _require_whole(copied: Copied) -> None:
+    if copied.problems:
+        raise Refused("\n".join(["This is not whole.", *copied.problems]))
 
 
 @contextmanager

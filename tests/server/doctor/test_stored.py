@@ -7,54 +7,21 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from jupyter_mlsvc_server.auth.principal import Principal, Role
-from jupyter_mlsvc_server.batches.files import RECORDS, RESULTS, Result, Results
-from jupyter_mlsvc_server.batches.record_parser import Upload
+from jupyter_mlsvc_server.batches.files import RECORDS, RESULTS
 from jupyter_mlsvc_server.doctor.findings import Finding, Setup, State
 from jupyter_mlsvc_server.doctor.stored import check_stored_data
-from jupyter_mlsvc_server.snapshots.manager import SnapshotManager
-from jupyter_mlsvc_server.storage.blobs import TRASH, BlobStore
-from jupyter_mlsvc_server.storage.clock import now_text
-from jupyter_mlsvc_server.storage.database import Database
-from jupyter_mlsvc_server.storage.schema import batches, contents
+from jupyter_mlsvc_server.storage.blobs import TRASH
+from jupyter_mlsvc_server.storage.schema import contents
 from tests.server.snapshots.test_damage import flip
-from tests.server.snapshots.test_upload import archive_of, manifest_of
-
-BATCH = "b1"
+from tests.server.snapshots.test_upload import manifest_of
+from tests.server.storage.stored import BATCH, store
 
 
 @pytest.fixture
 async def setup(tmp_path: Path) -> Setup:
     """A data folder with a snapshot and a batch that has ended."""
-    database = Database(data_dir=tmp_path)
-    await database.start()
-    manager = SnapshotManager(
-        database=database, blobs=BlobStore(data_dir=tmp_path), data_dir=tmp_path
-    )
-    await manager.start()
-    await manager.upload(Principal("ann", Role.CONTRIBUTOR), archive_of(), "iris")
-    await database.run(add_batch)
-    await manager.stop()
-    await database.stop()
-    folder = tmp_path / "batches" / BATCH
-    folder.mkdir(parents=True)
-    upload = Upload(folder)
-    await upload.write(b'[{"n":1},{"n":2}]')
-    await upload.split(2)
-    results = Results(folder)
-    results.append([Result(0, b'{"y":1}', False), Result(1, b'{"y":2}', False)])
-    results.close()
+    await store(tmp_path)
     return Setup(data_dir=tmp_path)
-
-
-def add_batch(connection: sa.Connection) -> None:
-    numbers = {"parallel_count": 1, "total": 2, "completed": 2, "failed": 0}
-    texts = {"reason": "", "created_at": now_text(), "finished_at": now_text()}
-    connection.execute(
-        batches.insert().values(
-            id=BATCH, name="echo", version="1", owner="ann", state="Complete", **numbers, **texts
-        )
-    )
 
 
 def wrong(setup: Setup) -> list[Finding]:
