@@ -26,7 +26,7 @@ from jupyter_mlsvc.wire.swagger import core_openapi
 from tests.reference import SWAGGER
 
 JSON = "application/json"
-ANYWHERE = {401, 403, 404, 405, 410, 413, 415, 429, 500, 503, 504}
+ANYWHERE = {401, 403, 404, 405, 410, 413, 415, 429, 500, 503, 504, 507}
 """Refusals that any call may meet; the documents leave them to their ``default``."""
 
 OF_SERVICES: dict[str, dict[str, dict[int, Any]]] = {

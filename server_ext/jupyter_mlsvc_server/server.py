@@ -73,6 +73,7 @@ from jupyter_mlsvc_server.hosting import (
     read_host_config,
 )
 from jupyter_mlsvc_server.monitoring.activity import ActivityReporter
+from jupyter_mlsvc_server.monitoring.machine import MachineMonitor
 from jupyter_mlsvc_server.monitoring.metrics import MetricsReporter, Sources
 from jupyter_mlsvc_server.monitoring.status import StatusReporter
 from jupyter_mlsvc_server.scoring.compute_nodes import ComputeNodes
@@ -87,6 +88,7 @@ from jupyter_mlsvc_server.storage.blobs import BlobStore
 from jupyter_mlsvc_server.storage.cli import AdoptCommand, BackupCommand, RestoreCommand
 from jupyter_mlsvc_server.storage.config_files import ConfiguredApp
 from jupyter_mlsvc_server.storage.database import Database, UnusableDatabase
+from jupyter_mlsvc_server.storage.disk import DiskSpace
 from jupyter_mlsvc_server.storage.installation import Installation
 from jupyter_mlsvc_server.storage.staging import Staging
 from jupyter_mlsvc_server.storage.traits import TextList
@@ -428,8 +430,9 @@ class Server:
 
     def _build(self) -> None:
         app, data_dir = self._app, self._data_dir
-        self._database = Database(data_dir=data_dir, parent=app)
-        self._staging = Staging(data_dir)
+        self._disk = DiskSpace(data_dir=data_dir, parent=app)
+        self._database = Database(data_dir=data_dir, make_room=self._disk.make_room, parent=app)
+        self._staging = Staging(data_dir, require_room=self._disk.require_room)
         self._accounts = AccountManager(database=self._database, parent=app)
         self._tokens = TokenManager(
             database=self._database, accounts=self._accounts, data_dir=data_dir, parent=app
@@ -441,6 +444,7 @@ class Server:
             database=self._database,
             blobs=blobs,
             data_dir=data_dir,
+            require_room=self._disk.require_room,
             publish_event=publish_event,
             parent=app,
         )
@@ -470,6 +474,7 @@ class Server:
             services=self._services,
             scoring=self._scoring,
             data_dir=data_dir,
+            require_room=self._disk.require_room,
             publish_event=publish_event,
             parent=app,
         )
@@ -540,6 +545,9 @@ class Server:
             sessions=self._sessions,
             scoring=self._scoring,
             compute_nodes=compute_nodes,
+            machine=MachineMonitor(database=self._database, disk=self._disk, parent=self._app),
+            disk=self._disk,
+            outage_seconds=self._tokens.outage_seconds,
             parent=self._app,
         )
         statistics = ServiceStatisticsReporter(
@@ -618,6 +626,7 @@ class Server:
         await Installation(database=self._database, data_dir=self._data_dir).require()
         started(asyncio.to_thread, self._staging.close)
         await asyncio.to_thread(self._staging.open)
+        await asyncio.to_thread(self._disk.keep_spare)
         self._closing.callback(self._accounts.close)
         await self._accounts.ensure_admin()
         for manager in (

@@ -13,7 +13,6 @@ from jupyter_mlsvc_server.api.lifecycle import Lifecycle
 from jupyter_mlsvc_server.api.request import ApiRequest
 from jupyter_mlsvc_server.api.responses import indented_json, json_response
 from jupyter_mlsvc_server.api.routing import Routes, public, route
-from jupyter_mlsvc_server.errors import Busy
 from jupyter_mlsvc_server.monitoring.status import StatusReporter
 from jupyter_mlsvc_server.services.manager import ServiceManager
 
@@ -44,11 +43,10 @@ class StatusRoutes:
         return json_response({"status": "alive"})
 
     async def ready(self, request: ApiRequest) -> Response:
-        """Answer 200 while new clients are welcome, and can be answered; else 503."""
+        """Answer 200 while calls can be answered, with what is wrong all the same; else 503."""
         self._lifecycle.require_ready()
-        if hindrance := await self._status.hindrance():
-            raise Busy(hindrance, retry_after=1)
-        return json_response({"status": "ready"})
+        problems = await self._status.readiness()
+        return json_response({"status": "ready"} | ({"problems": problems} if problems else {}))
 
 
 class DocumentRoutes:

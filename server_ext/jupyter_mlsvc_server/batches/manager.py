@@ -9,6 +9,7 @@ import shutil
 import time
 import uuid
 from collections import Counter
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
@@ -36,10 +37,14 @@ from jupyter_mlsvc_server.services.manager import ServiceManager
 from jupyter_mlsvc_server.storage.blobs import TRASH
 from jupyter_mlsvc_server.storage.clock import now_text, to_text
 from jupyter_mlsvc_server.storage.database import Database
+from jupyter_mlsvc_server.storage.machine_faults import machine_fault
 from jupyter_mlsvc_server.storage.staging import Staging
 
 _MAX_QUICK: Final = 256
 """Records for each worker that may be on their way where they are answered at once."""
+
+_PAUSE_SECONDS: Final = 5.0
+"""Seconds until a batch that the machine stopped, such as by a full disk, is gone on with."""
 
 _FAULT: Final = "The server failed to go on with this batch; its log says why."
 
@@ -106,6 +111,7 @@ class BatchManager(LoggingConfigurable):
         services: ServiceManager,
         scoring: ScoringEngine,
         data_dir: Path,
+        require_room: Callable[[], None] = lambda: None,
         publish_event: PublishEvent = drop_event,
         **kwargs: Any,
     ) -> None:
@@ -115,7 +121,8 @@ class BatchManager(LoggingConfigurable):
         self._services = services
         self._scoring = scoring
         self._root = data_dir / "batches"
-        self._staging = Staging(data_dir)
+        self._staging = Staging(data_dir, require_room=require_room)
+        self._require_room = require_room
         self._runs: dict[str, BatchRun] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._limiters: WeakValueDictionary[tuple[str, str], Limiter] = WeakValueDictionary()
@@ -279,11 +286,8 @@ class BatchManager(LoggingConfigurable):
     # --- running -----------------------------------------------------------------------------
 
     def _launch(self, record: BatchRecord, lock: FolderLock, limiter: Limiter) -> None:
-        run = BatchRun(
-            record=record, folder=self._folder(record.id), scoring=self._scoring, limiter=limiter
-        )
-        self._runs[record.id] = run
-        task = asyncio.create_task(self._run(record, run))
+        self._begin_run(record, limiter)
+        task = asyncio.create_task(self._run(record, limiter))
         self._tasks[record.id] = task
         task.add_done_callback(lambda _: self._ended(record.id, lock))
 
@@ -292,25 +296,54 @@ class BatchManager(LoggingConfigurable):
         self._tasks.pop(batch_id, None)
         self._runs.pop(batch_id, None)
 
-    async def _run(self, record: BatchRecord, run: BatchRun) -> None:
-        reason = ""
-        try:
-            async with self._slots:
-                await self._store.begin(record.id)
-                self._publish_event(record.change(EventAction.CHANGED))
-                await run.run()
-            reason = run.reason
-        except Exception:
-            self.log.exception("batch %s failed", record.id)
-            reason = _FAULT
-        state = BatchState.FAILED if reason else BatchState.COMPLETE
-        await self._store.finish(record.id, state, run.progress, now_text(), reason)
+    def _begin_run(self, record: BatchRecord, limiter: Limiter) -> None:
+        """Take up a batch where its results end."""
+        self._runs[record.id] = BatchRun(
+            record=record, folder=self._folder(record.id), scoring=self._scoring, limiter=limiter
+        )
+
+    async def _run(self, record: BatchRecord, limiter: Limiter) -> None:
+        async with self._slots:
+            await self._insist(record, lambda: self._store.begin(record.id))
+            self._publish_event(record.change(EventAction.CHANGED))
+            try:
+                await self._insist(record, lambda: self._go_on(record, limiter))
+                reason = self._runs[record.id].reason
+            except Exception:
+                self.log.exception("batch %s failed", record.id)
+                reason = _FAULT
+        state, progress = BatchState.COMPLETE, self._runs[record.id].progress
+        if reason:
+            state = BatchState.FAILED
+        await self._insist(
+            record, lambda: self._store.finish(record.id, state, progress, now_text(), reason)
+        )
         self.ended[state] += 1
         self._publish_event(record.change(EventAction.CHANGED))
         self.log.info(
             "batch %s %s completed=%d failed=%d",
-            *(record.id, state, run.progress.completed, run.progress.failed),
+            *(record.id, state, progress.completed, progress.failed),
         )
+
+    async def _go_on(self, record: BatchRecord, limiter: Limiter) -> None:
+        if self._runs[record.id].is_begun:
+            # The last attempt came to nothing: code is not run for results that have no room.
+            await asyncio.to_thread(self._require_room)
+            self._begin_run(record, limiter)
+        await self._runs[record.id].run()
+
+    async def _insist(self, record: BatchRecord, work: Callable[[], Awaitable[object]]) -> None:
+        """Do some work on a batch, again and again while a fault of the machine prevents it."""
+        while True:
+            try:
+                await work()
+            except Exception as error:
+                if machine_fault(error) is None:
+                    raise
+                self.log.warning("batch %s waits, it can't go on: %s", record.id, error)
+                await asyncio.sleep(_PAUSE_SECONDS)
+            else:
+                return
 
     async def _halt(self, batch_id: str) -> None:
         """Stop a batch, if it runs here."""

@@ -84,6 +84,7 @@ class BatchRun:
     ) -> None:
         self.progress = Progress()
         self.reason = ""
+        self.is_begun = False
         self._key = DefinitionKey(record.name, record.version)
         self._most_running = record.parallel_count
         self._folder = folder
@@ -106,6 +107,7 @@ class BatchRun:
 
     async def run(self) -> None:
         """Make the results that are missing; where that can't go on, ``reason`` says why."""
+        self.is_begun = True
         results = await asyncio.to_thread(Results, self._folder)
         try:
             self._records = await asyncio.to_thread(Records, self._folder)

@@ -115,11 +115,13 @@ class Refused(msgspec.Struct, frozen=True, tag=True):
     """The template can't serve this, and ends.
 
     ``cause`` is ``code`` where the publisher has to change the code, ``snapshot`` where the
-    snapshot can't be restored; ``message`` is a sentence for the publisher.
+    snapshot can't be restored, ``machine`` where the system did not let it, by error number
+    ``errno``; ``message`` is a sentence for the publisher.
     """
 
-    cause: Literal["code", "snapshot"]
+    cause: Literal["code", "snapshot", "machine"]
     message: str
+    errno: int = 0
 
 
 class Forked(msgspec.Struct, frozen=True, tag=True):

@@ -11,11 +11,12 @@ A request is a ``comm_msg`` on the shell channel whose ``data`` is ``{"id": …,
 kernel answers each one by exactly one ``comm_msg`` on iopub with the same comm id::
 
     {"id": …, "ok": true, …members of the operation…}
-    {"id": …, "ok": false, "error": {"type": …, "message": …, "name": …}}
+    {"id": …, "ok": false, "error": {"type": …, "message": …, "name": …, "errno": …}}
 
 ``type`` is the name of the exception's class, ``KeyboardInterrupt`` after an interrupt; ``name``
-is the object it is about, where there is one. ``message`` is a sentence for the user. Send a
-request only while the kernel is idle: comm messages overtake a cell that is awaiting something.
+is the object it is about, where there is one; ``errno`` is the number of the system's error that
+kept an operation from writing its files. ``message`` is a sentence for the user. Send a request
+only while the kernel is idle: comm messages overtake a cell that is awaiting something.
 
 ==============  ==========================================  =======================================
 ``op``          members of the request                      members of the answer
@@ -75,6 +76,9 @@ from jupyter_mlsvc_server.kernel.user_namespace import UserSpace
 
 TARGET: Final = "jupyter_mlsvc.agent"
 """Name of the comm target."""
+
+_WRITING: Final = frozenset({"capture", "get_pickled"})
+"""Operations that write files for the server."""
 
 Answer = dict[str, Any]
 """Members of an answer."""
@@ -280,7 +284,9 @@ def _described(error: BaseException, request: dict[str, Any]) -> dict[str, Any]:
         message = "The request names no operation."
     else:
         message = _last_line(error, with_type=type(error).__module__ == "builtins")
-    described = {"type": kind, "message": message}
+    described: dict[str, Any] = {"type": kind, "message": message}
+    if isinstance(error, OSError) and request.get("op") in _WRITING:
+        described["errno"] = error.errno
     if isinstance(request.get("name"), str):
         described["name"] = request["name"]
     return described

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import logging
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
 from traitlets.config import LoggingConfigurable
 
 from jupyter_mlsvc._version import __version__
 from jupyter_mlsvc.wire.models import StatusResponse
 from jupyter_mlsvc.wire.swagger import API_VERSION
+from jupyter_mlsvc_server.errors import NotServing
+from jupyter_mlsvc_server.monitoring.machine import MachineMonitor, MachineState
 from jupyter_mlsvc_server.storage.database import Database
+from jupyter_mlsvc_server.storage.disk import DiskSpace
+from jupyter_mlsvc_server.storage.machine_faults import DatabaseUnavailable
 
 if TYPE_CHECKING:
     from jupyter_mlsvc_server.scoring.compute_nodes import ComputeNodes
@@ -23,7 +25,13 @@ if TYPE_CHECKING:
 
 
 class StatusReporter(LoggingConfigurable):
-    """Asks every part how it is (contract: ``status``)."""
+    """Asks every part how it is (contract: ``status``).
+
+    Parameters
+    ----------
+    outage_seconds
+        For how long callers are let in while the database does not answer.
+    """
 
     def __init__(
         self,
@@ -32,6 +40,9 @@ class StatusReporter(LoggingConfigurable):
         sessions: MlsvcSessionManager,
         scoring: ScoringEngine,
         compute_nodes: ComputeNodes,
+        machine: MachineMonitor,
+        disk: DiskSpace,
+        outage_seconds: float = 0.0,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -39,14 +50,24 @@ class StatusReporter(LoggingConfigurable):
         self._sessions = sessions
         self._scoring = scoring
         self._compute_nodes = compute_nodes
+        self._machine = machine
+        self._disk = disk
+        self._outage_seconds = outage_seconds
 
     async def report(self) -> StatusResponse:
         """Report the state of the whole and of its parts; the worst part decides."""
+        machine = await self._machine.state()
         nodes = {node: await self._backend() for node in self._compute_nodes.list()}
         components = {
             "backends": StatusResponse(status_code=_worst(nodes), components=nodes),
-            "authentication": StatusResponse(status_code="pass"),
-            "database": await self._database_status(),
+            # Tokens that were good stay so for a while; nobody else can be let in.
+            "authentication": StatusResponse(
+                status_code="warn" if machine.database_problem else "pass"
+            ),
+            "database": self._database_status(machine),
+            "disk": self._disk_status(machine),
+            "scoring": await self._scoring_status(),
+            "sessions": self._sessions_status(),
         }
         return StatusResponse(
             status_code=_worst(components),
@@ -58,15 +79,22 @@ class StatusReporter(LoggingConfigurable):
             },
         )
 
-    async def hindrance(self) -> str:
-        """Tell in a sentence why calls can't be answered now; nothing where they can."""
+    async def readiness(self) -> list[str]:
+        """Name what is wrong with the machine while calls are answered all the same.
+
+        Raises
+        ------
+        NotServing
+            Calls can't be answered yet.
+        DatabaseUnavailable
+            The database has not answered for so long that nobody can be let in.
+        """
         if not self._scoring.is_ready:
-            return "The server is starting; try again in a moment."
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_PATIENCE):
-                if (await self._database_status()).status_code == "pass":
-                    return ""
-        return "The database does not answer; the server's log has the reason."
+            raise NotServing(is_stopping=False)
+        machine = await self._machine.state()
+        if machine.database_problem and machine.database_failing_seconds > self._outage_seconds:
+            raise DatabaseUnavailable
+        return machine.problems
 
     async def _backend(self) -> StatusResponse:
         python, r = self._sessions.shells("Python"), self._sessions.shells("R")
@@ -104,20 +132,53 @@ class StatusReporter(LoggingConfigurable):
             logger = logger.parent if logger.propagate else None
         return "stderr"
 
-    async def _database_status(self) -> StatusResponse:
-        details = {"type": self._database.kind, "name": "main"}
-        try:
-            await self._database.read(
-                lambda connection: connection.exec_driver_sql("SELECT 1").all()
-            )
-        except Exception:
-            self.log.exception("the database does not answer")
-            return StatusResponse(status_code="fail", details=details | {"state": "Closed"})
-        return StatusResponse(status_code="pass", details=details | {"state": "Open"})
+    def _database_status(self, machine: MachineState) -> StatusResponse:
+        waiting = self._database.waiting_seconds
+        details: dict[str, Any] = {"type": self._database.kind, "name": "main"}
+        if machine.database_problem is not None:
+            problem = {"state": "Closed", "problem": machine.database_problem.code}
+            return StatusResponse(status_code="fail", details=details | problem)
+        details |= {"state": "Open", "changeWaitSeconds": round(waiting, 1)}
+        return StatusResponse(
+            status_code="warn" if waiting > _LONG_WAIT_SECONDS else "pass", details=details
+        )
+
+    def _disk_status(self, machine: MachineState) -> StatusResponse:
+        details = {"freeBytes": machine.free_bytes, "reserveBytes": self._disk.reserve_bytes}
+        if machine.disk_problem is not None:
+            problem = {"problem": machine.disk_problem.code}
+            return StatusResponse(status_code="fail", details=details | problem)
+        if machine.is_disk_short:
+            return StatusResponse(status_code="warn", details=details | {"problem": "DiskShort"})
+        return StatusResponse(status_code="pass", details=details)
+
+    async def _scoring_status(self) -> StatusResponse:
+        found, failing = await self._scoring.statistics(), await self._scoring.failing()
+        is_well = self._scoring.is_ready and not failing
+        return StatusResponse(
+            status_code="pass" if is_well else "warn",
+            details={
+                "ready": self._scoring.is_ready,
+                "services": found["services"],
+                "workers": found["workers"],
+                "failingServices": len(failing),
+            },
+        )
+
+    def _sessions_status(self) -> StatusResponse:
+        shells = {name: self._sessions.shells(name) for name in ("Python", "R")}
+        can_open = [name for name, found in shells.items() if found["can_open"]]
+        return StatusResponse(
+            status_code="pass" if can_open else "warn",
+            details={
+                "sessions": sum(found["active"] for found in shells.values()),
+                "runtimeTypes": can_open,
+            },
+        )
 
 
-_PATIENCE = 5.0
-"""Seconds for the database to answer."""
+_LONG_WAIT_SECONDS: Final = 5.0
+"""Seconds that a change waits for others before the database counts as slow."""
 
 StatusCode = Literal["pass", "warn", "fail"]
 _SEVERITY = get_args(StatusCode)

@@ -11,6 +11,7 @@ from typing import Final
 
 import msgspec
 
+from jupyter_mlsvc_server.errors import MlsvcServerError
 from jupyter_mlsvc_server.formats.protocol import Prepare, Refused, Service, Trial
 from jupyter_mlsvc_server.formats.reply_buffer import reply_buffer_path
 from jupyter_mlsvc_server.formats.trial import trace_path
@@ -30,6 +31,7 @@ from jupyter_mlsvc_server.scoring.trial import (
     receive_report,
     send_trial,
 )
+from jupyter_mlsvc_server.storage.machine_faults import errno_fault
 
 _EXIT_TIMEOUT: Final = 5.0
 """Seconds for a template to end its workers and itself."""
@@ -108,9 +110,16 @@ class Template:
             raise
         if isinstance(answer, Refused):
             await self.stop()
-            kind = UnservableCode if answer.cause == "code" else UnservableSnapshot
-            raise kind(answer.message)
+            raise self._refusal(answer)
         self.began = monotonic()
+
+    def _refusal(self, answer: Refused) -> MlsvcServerError:
+        if (fault := errno_fault(answer.errno)) is not None:
+            return fault
+        if answer.cause == "machine":
+            return ServiceUnavailable(self.key, answer.message)
+        kind = UnservableCode if answer.cause == "code" else UnservableSnapshot
+        return kind(answer.message)
 
     async def try_once(self, body: bytes | None, settings: ScoringSettings) -> TrialOutcome:
         """Run the service once, in a process of its own that is gone afterwards.

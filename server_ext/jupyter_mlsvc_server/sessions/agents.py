@@ -15,6 +15,7 @@ from jupyter_mlsvc.wire.values import ValueProblem, plain_input
 from jupyter_mlsvc_server.formats.r_code import r_json
 from jupyter_mlsvc_server.sessions.channel import KernelChannel, refusal
 from jupyter_mlsvc_server.sessions.errors import AgentRefused
+from jupyter_mlsvc_server.storage.machine_faults import machine_fault
 
 Answer = dict[str, Any]
 """Members of an answer."""
@@ -120,7 +121,7 @@ class FileAgent:
                 "Interrupted", "The session was interrupted while it did this."
             ) from None
         except OSError as error:
-            raise AgentRefused(
+            raise machine_fault(error) or AgentRefused(
                 "Unwritable",
                 f"The server could not hand this to the session ({error.strerror or error}).",
             ) from error

@@ -15,10 +15,12 @@ from typing import Any, Final
 import msgspec
 from jupyter_client.asynchronous.client import AsyncKernelClient
 
+from jupyter_mlsvc_server.errors import MlsvcServerError
 from jupyter_mlsvc_server.sessions.errors import AgentRefused
 from jupyter_mlsvc_server.sessions.log import to_json
 from jupyter_mlsvc_server.sessions.oversize import beginning_of
 from jupyter_mlsvc_server.sessions.widget_text import WidgetText
+from jupyter_mlsvc_server.storage.machine_faults import errno_fault
 
 Output = Callable[[str, dict[str, Any]], None]
 """Takes the type and the content of one output message."""
@@ -360,10 +362,10 @@ class KernelChannel:
         return content
 
 
-def refusal(answer: dict[str, Any]) -> AgentRefused:
-    """Read a helper's answer that says no."""
+def refusal(answer: dict[str, Any]) -> MlsvcServerError:
+    """Read a helper's answer that says no; a full disk, say, is no mistake of the caller's."""
     error = answer.get("error") or {}
-    return AgentRefused(
+    return errno_fault(error.get("errno")) or AgentRefused(
         error.get("type", "Error"),
         error.get("message", "The session could not do this."),
         error.get("name"),

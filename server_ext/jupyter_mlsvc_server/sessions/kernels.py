@@ -30,6 +30,7 @@ from jupyter_mlsvc_server.sessions.errors import (
 )
 from jupyter_mlsvc_server.sessions.priority import lower_priority
 from jupyter_mlsvc_server.sessions.runtimes import PythonRuntime, RRuntime, Runtime
+from jupyter_mlsvc_server.storage.machine_faults import machine_fault
 from jupyter_mlsvc_server.storage.traits import TextList
 
 _DEATH_POLL_SECONDS = 0.2
@@ -258,7 +259,7 @@ class KernelFactory(LoggingConfigurable):
             failed = isinstance(error, Exception)
             await self._give_up(kernel, home, error if failed else None)
             if failed:
-                raise KernelDidNotStart(runtime_type) from error
+                raise machine_fault(error) or KernelDidNotStart(runtime_type) from error
             raise
         return kernel
 

@@ -24,6 +24,7 @@ from jupyter_mlsvc.wire.models import (
     WorkspaceObject,
 )
 from jupyter_mlsvc.wire.names import parameter_name
+from jupyter_mlsvc_server.errors import InsufficientStorage, MachineFault
 from jupyter_mlsvc_server.sessions.errors import (
     AgentRefused,
     ExecutionNotFound,
@@ -36,6 +37,7 @@ from jupyter_mlsvc_server.sessions.execution import CANCELLED, Execution
 from jupyter_mlsvc_server.sessions.files import OpenFile, WorkingDirectory, open_file
 from jupyter_mlsvc_server.sessions.kernels import Kernel
 from jupyter_mlsvc_server.storage.clock import Clock, now_text
+from jupyter_mlsvc_server.storage.machine_faults import machine_fault
 
 # Code may catch an interrupt, or be in native code that looks at it late: it is repeated.
 _INTERRUPT_PAUSES: Final = (1.0, 1.0, 1.0, 2.0)
@@ -323,9 +325,9 @@ class Session:
             before = await asyncio.to_thread(self.files.state)
             try:
                 error, outputs = await self._perform(execution)
-            except Exception:  # noqa: BLE001 - whoever waits gets an answer
+            except Exception as problem:  # noqa: BLE001 - whoever waits gets an answer
                 _log.exception("execution %s in session %s failed", execution.id, self.id)
-                error, outputs = "The server could not run this; its log has the reason.", []
+                error, outputs = _sentence(problem), []
             finally:
                 self._running = None
             changed = await asyncio.to_thread(self.files.changed_since, before)
@@ -353,7 +355,7 @@ class Session:
                 WorkspaceObject(name=name, value=values[name], type=types.get(name, UNSET))
                 for name in execution.outputs
             ]
-        except AgentRefused as refusal:
+        except (AgentRefused, MachineFault, InsufficientStorage) as refusal:
             return refusal.message, []
         except KernelDied as death:
             self.end(death.reason)
@@ -536,3 +538,8 @@ class Session:
 
     def _end_sentence(self) -> str:
         return f"The session has ended: {self._ended}"
+
+
+def _sentence(problem: Exception) -> str:
+    fault = machine_fault(problem)
+    return "The server could not run this; its log has the reason." if fault is None else str(fault)

@@ -27,6 +27,7 @@ from jupyter_mlsvc_server.snapshots.directory import FoundFile, Identity, walk
 from jupyter_mlsvc_server.snapshots.errors import CaptureFailed, SnapshotTooLarge
 from jupyter_mlsvc_server.snapshots.stat_cache import CachedFingerprint, ScanTime
 from jupyter_mlsvc_server.storage.blobs import Blob, BlobStore, feed
+from jupyter_mlsvc_server.storage.machine_faults import machine_fault
 from jupyter_mlsvc_server.storage.staging import Staging
 
 _log = logging.getLogger("jupyter_mlsvc_server.snapshots")
@@ -137,7 +138,7 @@ class Ingest:
             return report, stream, await self._ingest_buffers(staging / BUFFERS, report)
         except (OSError, msgspec.ValidationError, KeyError) as error:
             _log.warning("session %s could not be captured: %s", session.id, error)
-            raise CaptureFailed from error
+            raise machine_fault(error) or CaptureFailed() from error
         finally:
             await asyncio.to_thread(shutil.rmtree, staging, ignore_errors=True)
 

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import time
 import uuid
-from collections.abc import AsyncGenerator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, BinaryIO, Final
@@ -40,6 +40,7 @@ from jupyter_mlsvc_server.snapshots.unpacking import Unpacking
 from jupyter_mlsvc_server.storage.blobs import Blob, BlobStore
 from jupyter_mlsvc_server.storage.clock import now_text
 from jupyter_mlsvc_server.storage.database import Database
+from jupyter_mlsvc_server.storage.machine_faults import machine_fault
 from jupyter_mlsvc_server.storage.paths import FolderPath, default_data_dir
 from jupyter_mlsvc_server.storage.staging import Staging
 
@@ -84,6 +85,7 @@ class SnapshotManager(LoggingConfigurable):
         *,
         database: Database,
         blobs: BlobStore,
+        require_room: Callable[[], None] = lambda: None,
         publish_event: PublishEvent = drop_event,
         **kwargs: Any,
     ) -> None:
@@ -91,7 +93,7 @@ class SnapshotManager(LoggingConfigurable):
         self._publish_event = publish_event
         self._store = SnapshotStore(database=database)
         self._blobs = blobs
-        self._staging = Staging(self.data_dir)
+        self._staging = Staging(self.data_dir, require_room=require_room)
         self._ingests: set[Ingest | Unpacking] = set()
         self._caches: WeakKeyDictionary[SessionPort, SessionCache] = WeakKeyDictionary()
         self._looked_at: dict[str, float] = {}
@@ -207,7 +209,7 @@ class SnapshotManager(LoggingConfigurable):
             await asyncio.to_thread(write_files, manifest.files, content.path, session.directory)
         except OSError as error:
             reason = without_paths(_what_is_wrong(error), [str(session.directory)])
-            raise FilesCannotBeWritten(reason) from error
+            raise machine_fault(error) or FilesCannotBeWritten(reason) from error
         request = {"manifest": msgspec.to_builtins(manifest), "blobs": str(content.blobs)}
         answer = await session.call_agent("restore", request)
         self.log.info("loaded snapshot %s into session %s", snapshot_id, session.id)

@@ -22,7 +22,7 @@ from traitlets import Float, Unicode, default
 from traitlets.config import LoggingConfigurable
 
 from jupyter_mlsvc_server.formats.private_files import private_directory
-from jupyter_mlsvc_server.storage.machine_faults import DatabaseBusy, machine_fault
+from jupyter_mlsvc_server.storage.machine_faults import DatabaseBusy, DiskFull, machine_fault
 from jupyter_mlsvc_server.storage.paths import FolderPath, default_data_dir
 
 T = TypeVar("T")
@@ -61,6 +61,12 @@ class Database(LoggingConfigurable):
     """Runs transactions in threads of its own and brings the schema up to date.
 
     Several processes may use one database: the server and its command line tools.
+
+    Parameters
+    ----------
+    make_room
+        Called when the disk is full; returns whether it has made room, so that a change may work
+        now.
     """
 
     data_dir = FolderPath(help="Folder of everything that the server keeps.")
@@ -74,8 +80,9 @@ class Database(LoggingConfigurable):
         "then it is refused with 503.",
     ).tag(config=True)
 
-    def __init__(self, **kwargs: Any) -> None:
+    def __init__(self, *, make_room: Callable[[], bool] = lambda: False, **kwargs: Any) -> None:
         super().__init__(**kwargs)
+        self._make_room = make_room
         self._engine: sa.Engine | None = None
         self._lanes: _Lanes | None = None
 
@@ -145,7 +152,7 @@ class Database(LoggingConfigurable):
             The machine or the database does not do its part; see ``machine_faults``.
         """
         engine, lanes = self._opened()
-        change = partial(_change, engine, work, time.monotonic() + self.lock_timeout)
+        change = partial(self._change, engine, work, time.monotonic() + self.lock_timeout)
         return await lanes.writers.run(change, self.lock_timeout + _TURN_SECONDS)
 
     async def read(self, work: Callable[[sa.Connection], T]) -> T:
@@ -170,6 +177,14 @@ class Database(LoggingConfigurable):
         if self._engine is None or self._lanes is None:
             raise RuntimeError("The database is not open: call start() first.")
         return self._engine, self._lanes
+
+    def _change(self, engine: sa.Engine, work: Callable[[sa.Connection], T], deadline: float) -> T:
+        try:
+            return _change(engine, work, deadline)
+        except DiskFull:
+            if not self._make_room():
+                raise
+            return _change(engine, work, deadline)
 
     # --- opening, in a thread ----------------------------------------------------------------
 

@@ -134,6 +134,8 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
 
 
 def _fault(error: BaseException) -> MlsvcServerError | None:
+    if isinstance(error, MachineFault | InsufficientStorage):
+        return error
     if isinstance(error, sa.exc.DBAPIError):
         return _database_fault(error)
     if isinstance(error, sa.exc.TimeoutError):  # all connections are in use

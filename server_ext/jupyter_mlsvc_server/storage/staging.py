@@ -9,6 +9,7 @@ import fcntl
 import os
 import shutil
 import uuid
+from collections.abc import Callable
 from pathlib import Path
 
 from jupyter_mlsvc_server.formats.private_files import private_directory
@@ -24,9 +25,12 @@ class Staging:
     ----------
     data_dir
         The data folder.
+    require_room
+        Raises where there is no room for more work.
     """
 
-    def __init__(self, data_dir: Path) -> None:
+    def __init__(self, data_dir: Path, *, require_room: Callable[[], None] = lambda: None) -> None:
+        self._require_room = require_room
         self._root = data_dir / "staging"
         self._own = self._root / f"run-{uuid.uuid4().hex}"
         self._lock: int | None = None
@@ -53,7 +57,14 @@ class Staging:
             self._lock = None
 
     def folder(self) -> Path:
-        """Make a folder for a piece of work, which whoever asked removes."""
+        """Make a folder for a piece of work, which whoever asked removes.
+
+        Raises
+        ------
+        DiskFull
+            There is no room for what would be written.
+        """
+        self._require_room()
         path = self._own / uuid.uuid4().hex
         path.mkdir(mode=0o700)
         return path

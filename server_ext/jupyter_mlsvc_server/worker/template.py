@@ -63,7 +63,10 @@ def main(link: socket.socket) -> None:
         control.send(Refused("code", str(problem)))
         return
     except SnapshotProblem as problem:
-        control.send(Refused("snapshot", str(problem)))
+        control.send(Refused("snapshot", str(problem), _errno(problem.__cause__)))
+        return
+    except OSError as error:
+        control.send(Refused("machine", "Its files cannot be made.", _errno(error)))
         return
     gc.collect()
     # Workers share what is here now: a collection in one of them would copy every page it visits.
@@ -163,8 +166,14 @@ def _import_own(directory: Path, modules: frozenset[str]) -> None:
                 importlib.import_module(name)
 
 
+def _errno(error: BaseException | None) -> int:
+    return (error.errno or 0) if isinstance(error, OSError) else 0
+
+
 def _remove_scratch(work: Path, pid: int) -> None:
-    reply_buffer_path(work, pid).unlink(missing_ok=True)
+    # A file that can't be removed, as on a disk that fails, ends nobody.
+    with contextlib.suppress(OSError):
+        reply_buffer_path(work, pid).unlink(missing_ok=True)
     scratch = worker.scratch_directory(work, pid)
     for folder in (scratch, set_up_directory(scratch), temporary_directory(work, pid)):
         shutil.rmtree(folder, ignore_errors=True)

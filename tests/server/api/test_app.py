@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import json
 from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Any, NamedTuple
@@ -44,6 +45,7 @@ class Things:
             route("/things/{name}/wait", post=self.wait),
             route("/things/{name}/stream", get=self.stream),
             route("/broken", get=self.fail),
+            route("/full", get=self.fill),
             route("/open", get=public(self.list)),
         ]
 
@@ -72,6 +74,9 @@ class Things:
 
     async def fail(self, request: ApiRequest) -> Response:
         raise OSError("/secret/place is full")
+
+    async def fill(self, request: ApiRequest) -> Response:
+        raise OSError(errno.ENOSPC, "No space left on device", "/secret/place")
 
 
 @pytest.fixture
@@ -190,6 +195,13 @@ async def test_a_failure_tells_nothing_of_the_inside(port: int) -> None:
     assert answer.status == 500
     assert "secret" not in answer.body["message"]
     assert answer.headers["x-request-id"] in answer.body["message"]
+
+
+async def test_a_full_disk_is_told_as_that_without_a_path(port: int) -> None:
+    answer = await ask(port, "GET", "/full")
+    assert (answer.status, answer.body["errorCode"]) == (507, "DiskFull")
+    assert answer.body["exceptionType"] == "InsufficientStorageException"
+    assert "secret" not in answer.body["message"]
 
 
 async def test_a_host_names_its_user_on_its_own_connections_only(port: int) -> None:

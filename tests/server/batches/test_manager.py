@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,7 @@ from jupyter_mlsvc_server.batches.errors import (
 from jupyter_mlsvc_server.batches.files import INDEX, RECORDS, RESULTS, FolderLock, Results
 from jupyter_mlsvc_server.batches.manager import BatchManager
 from jupyter_mlsvc_server.batches.record import BatchState
+from jupyter_mlsvc_server.batches.store import BatchStore
 from jupyter_mlsvc_server.errors import MlsvcServerError, NotFound
 from jupyter_mlsvc_server.formats.service_spec import ServiceSpec
 from jupyter_mlsvc_server.scoring.definition import DefinitionKey, PoolSize
@@ -35,6 +38,7 @@ from jupyter_mlsvc_server.services.record import ServiceRecord
 from jupyter_mlsvc_server.services.store import ServiceStore
 from jupyter_mlsvc_server.storage.clock import now_text
 from jupyter_mlsvc_server.storage.database import Database
+from jupyter_mlsvc_server.storage.machine_faults import DatabaseUnavailable, DiskFull
 
 ANN = Principal("ann", Role.CONTRIBUTOR)
 KEY = DefinitionKey("echo", "1")
@@ -191,15 +195,15 @@ async def test_records_that_are_quick_are_on_their_way_in_numbers(make_bench: Ma
     assert 4 < engine.most_running <= 40
 
 
-async def test_a_disk_that_is_full_ends_the_batch(
+async def test_files_that_cannot_be_written_end_the_batch(
     make_bench: MakeBench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(*_: object) -> None:
-        raise OSError(28, "No space left on device")
+    def fail(*_: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
 
     bench = await make_bench(Engine(seconds=0.01))
     batch_id = await bench.start(1000)
-    monkeypatch.setattr(Results, "append", full)
+    monkeypatch.setattr(Results, "append", fail)
     status = await bench.finished(batch_id)
     assert status["state"] == "Failed"
     assert status["completedItemCount"] < 1000
@@ -505,3 +509,64 @@ async def test_states_are_spelled_as_set(make_bench: MakeBench, spelling: str) -
     batch_id = await bench.start(1)
     await bench.until(batch_id, lambda status: status["completedItemCount"] == 1)
     await bench.until(batch_id, lambda status: status["state"] == spelling)
+
+
+async def test_a_batch_waits_for_a_full_disk_and_goes_on_where_it_was(
+    make_bench: MakeBench, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("jupyter_mlsvc_server.batches.manager._PAUSE_SECONDS", 0.01)
+    is_full = False
+    append = Results.append
+
+    def append_or_fail(results: Results, kept: Any) -> None:
+        if is_full:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        append(results, kept)
+
+    def require_room() -> None:
+        if is_full:
+            raise DiskFull
+
+    monkeypatch.setattr(Results, "append", append_or_fail)
+    engine = Engine()
+    bench = await make_bench(engine)
+    bench.batches._require_room = require_room
+    batch_id = await bench.start(20)
+    is_full = True
+    async with asyncio.timeout(60):
+        while caplog.text.count("it can't go on") < 5:  # noqa: ASYNC110 - as callers do
+            await asyncio.sleep(0.02)
+    assert (await bench.status(batch_id))["state"] in {"Pending", "InProgress"}
+    # It is not tried over and over: each time the code of the service would run.
+    assert len(engine.calls) == 20
+    is_full = False
+    status = await bench.finished(batch_id)
+    assert (status["state"], status["completedItemCount"]) == ("Complete", 20)
+    assert len(engine.calls) == 40
+
+
+async def test_a_batch_waits_for_a_database_that_does_not_answer(
+    make_bench: MakeBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("jupyter_mlsvc_server.batches.manager._PAUSE_SECONDS", 0.01)
+    for name in ("begin", "finish"):
+        monkeypatch.setattr(BatchStore, name, FailsTwice(getattr(BatchStore, name)))
+    bench = await make_bench(Engine())
+    assert (await bench.finished(await bench.start(3)))["state"] == "Complete"
+
+
+class FailsTwice:
+    """A method of a store that fails twice first."""
+
+    def __init__(self, method: Callable[..., Awaitable[Any]]) -> None:
+        self._method = method
+        self._times = 2
+
+    def __get__(self, store: object, _kind: type) -> Callable[..., Awaitable[Any]]:
+        return partial(self._call, store)
+
+    async def _call(self, store: object, *arguments: Any) -> Any:
+        if self._times:
+            self._times -= 1
+            raise DatabaseUnavailable
+        return await self._method(store, *arguments)

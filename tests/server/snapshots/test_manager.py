@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import hashlib
 import io
 import json
@@ -31,6 +32,7 @@ from jupyter_mlsvc_server.snapshots.errors import (
     SnapshotTooLarge,
 )
 from jupyter_mlsvc_server.storage.clock import now_text
+from jupyter_mlsvc_server.storage.machine_faults import DiskFull
 from jupyter_mlsvc_server.storage.schema import (
     contents,
     service_revisions,
@@ -320,6 +322,37 @@ async def test_what_the_kernel_says_of_its_files_is_not_believed(
     with pytest.raises(CaptureFailed):
         await server.snapshots.create(ann, session)
     await execute(session, "agent.capture = c.capture")
+
+
+async def test_a_full_disk_under_a_capture_is_no_mistake_of_the_caller(
+    server: Any, ann: Principal, session: Session
+) -> None:
+    await execute(
+        session,
+        "import errno\n"
+        "import jupyter_mlsvc_server.kernel.agent as agent\n"
+        "import jupyter_mlsvc_server.kernel.capture as c\n"
+        "def fill(namespace, staging, **_):\n"
+        "    raise OSError(errno.ENOSPC, 'No space left on device', str(staging))\n"
+        "agent.capture = fill",
+    )
+    with pytest.raises(DiskFull) as caught:
+        await server.snapshots.create(ann, session)
+    assert str(server.data_dir) not in caught.value.message
+    await execute(session, "agent.capture = c.capture")
+
+
+async def test_a_full_disk_under_a_load_is_no_mistake_of_the_caller(
+    server: Any, ann: Principal, session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    created = await server.snapshots.create(ann, session)
+
+    def fill(*_: object) -> None:
+        raise OSError(errno.EDQUOT, "Disk quota exceeded", str(session.directory))
+
+    monkeypatch.setattr("jupyter_mlsvc_server.snapshots.manager.write_files", fill)
+    with pytest.raises(DiskFull):
+        await server.snapshots.load(ann, created.snapshot_id, session)
 
 
 async def test_a_session_of_another_runtime_is_refused(
