@@ -92,7 +92,11 @@ class AccountManager(LoggingConfigurable):
         self._hashers.shutdown(wait=False)
 
     async def verify(self, name: str, password: str) -> Principal:
-        """Return the principal of a user name and password.
+        """Return the principal of a user name and password; raises as :meth:`log_in`."""
+        return (await self.log_in(name, password))[0]
+
+    async def log_in(self, name: str, password: str) -> tuple[Principal, str]:
+        """Return the principal of a user name and password, and the hash that the password fits.
 
         Raises
         ------
@@ -102,7 +106,7 @@ class AccountManager(LoggingConfigurable):
             Too many logins failed under this name, or are waiting.
         """
         try:
-            account = await self._verified(name, password)
+            account, hashed = await self._verified(name, password)
         except WrongCredentials:
             self.logins["wrong"] += 1
             raise
@@ -110,19 +114,19 @@ class AccountManager(LoggingConfigurable):
             self.logins["limited"] += 1
             raise
         self.logins["success"] += 1
-        return account.principal
+        return account.principal, hashed
 
-    async def _verified(self, name: str, password: str) -> Account:
+    async def _verified(self, name: str, password: str) -> tuple[Account, str]:
         self._login_rate_limit.check(name)
         async with self._turn():
             # Others may have failed while this one waited.
             self._login_rate_limit.check(name)
-            account = await self._match(name, password)
-            if account is None:
+            found = await self._match(name, password)
+            if found is None:
                 self._login_rate_limit.failed(name)
                 raise WrongCredentials(name)
         self._login_rate_limit.succeeded(name)
-        return account
+        return found
 
     async def add(self, name: str, password: str, role: Role) -> None:
         """Add a user.
@@ -204,7 +208,7 @@ class AccountManager(LoggingConfigurable):
         except UserExists:
             self.log.info("another process added %s first", ADMIN)
 
-    async def _match(self, name: str, password: str) -> Account | None:
+    async def _match(self, name: str, password: str) -> tuple[Account, str] | None:
         found = await self._store.find(name) if _NAME.fullmatch(name) else None
         hashed = found[1] if found else self._passwords.nobodys
         fits = await self._hashing(self._passwords.fits, hashed, password)
@@ -212,8 +216,9 @@ class AccountManager(LoggingConfigurable):
             return None
         if self._passwords.is_outdated(hashed):
             fresh = await self._hashing(self._passwords.hash, password)
-            await self._store.replace_hash(name, hashed, fresh)
-        return found[0]
+            if await self._store.replace_hash(name, hashed, fresh):
+                hashed = fresh
+        return found[0], hashed
 
     async def _hashing(self, work: Callable[..., T], *arguments: str) -> T:
         """Hash beside the event loop, at a priority that leaves the cores to calls of services."""

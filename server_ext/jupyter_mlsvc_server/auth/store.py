@@ -95,10 +95,17 @@ class AccountStore:
         """
         await self._change(name, users.delete().where(users.c.name == name))
 
-    async def replace_hash(self, name: str, old: str, new: str) -> None:
-        """Store the same password under another hash, unless it was changed meanwhile."""
+    async def replace_hash(self, name: str, old: str, new: str) -> bool:
+        """Store the same password under another hash, unless it was changed meanwhile.
+
+        Returns
+        -------
+        bool
+            Whether it was stored.
+        """
         change = users.update().where(users.c.name == name, users.c.password_hash == old)
-        await self._database.run(lambda c: c.execute(change.values(password_hash=new)))
+        change = change.values(password_hash=new)
+        return await self._database.run(lambda c: c.execute(change).rowcount) > 0
 
     async def _change(self, name: str, change: sa.Update | sa.Delete) -> None:
         def write(connection: sa.Connection) -> None:
@@ -147,11 +154,24 @@ class TokenStore:
         key: RefreshKey,
         user_name: str,
         *,
+        password_hash: str,
         expires_at: datetime,
         family_expires_at: datetime,
         forget_before: datetime,
-    ) -> None:
-        """Add the first pair of a family, and forget pairs that expired before a time."""
+    ) -> bool:
+        """Add the first pair of a family, and forget pairs that expired before a time.
+
+        Parameters
+        ----------
+        password_hash
+            The hash by which the user was let in.
+
+        Returns
+        -------
+        bool
+            Whether it was added: not where the user was removed, shut out or given another
+            password since.
+        """
         row = {
             "id": key.id,
             "family_id": key.id,
@@ -162,11 +182,21 @@ class TokenStore:
             "family_expires_at": to_text(family_expires_at),
         }
 
-        def write(connection: sa.Connection) -> None:
+        user = sa.select(users.c.name).where(
+            users.c.name == user_name,
+            users.c.password_hash == password_hash,
+            users.c.disabled.is_(False),
+        )
+
+        def write(connection: sa.Connection) -> bool:
+            # A lock of the row, where the database has such: who removes the user comes after.
+            if connection.execute(user.with_for_update()).first() is None:
+                return False
             connection.execute(tokens.delete().where(tokens.c.expires_at < to_text(forget_before)))
             connection.execute(tokens.insert().values(row))
+            return True
 
-        await self._database.run(write)
+        return await self._database.run(write)
 
     async def find_principal(self, token_id: str, user_name: str) -> Principal | None:
         """Read whose living pair it is, with the role that they have now."""

@@ -23,6 +23,7 @@ from jupyter_mlsvc_server.auth.errors import (
     ExpiredAccessToken,
     InvalidAccessToken,
     InvalidRefreshToken,
+    WrongCredentials,
 )
 from jupyter_mlsvc_server.auth.keys import signing_key
 from jupyter_mlsvc_server.auth.principal import Principal
@@ -160,17 +161,20 @@ class TokenManager(LoggingConfigurable):
         TooManyRequests
             Too many logins failed under this name.
         """
-        principal = await self._accounts.verify(username, password)
+        principal, password_hash = await self._accounts.log_in(username, password)
         key, refresh_token = _new_refresh_token()
         now = self._now()
         family_expires_at = now + timedelta(seconds=self.renewal_limit)
-        await self._store.add(
+        is_added = await self._store.add(
             key,
             principal.name,
+            password_hash=password_hash,
             expires_at=min(self._refresh_expiry(now), family_expires_at),
             family_expires_at=family_expires_at,
             forget_before=now - timedelta(seconds=self.access_token_lifetime),
         )
+        if not is_added:
+            raise WrongCredentials(username)
         self.log.info("login user=%s token=%s", principal.name, key.id)
         return self._pair(principal.name, key, refresh_token)
 

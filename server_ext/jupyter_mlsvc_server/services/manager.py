@@ -52,7 +52,7 @@ from jupyter_mlsvc_server.services.record import (
     new_revision_id,
 )
 from jupyter_mlsvc_server.services.store import ServiceStore
-from jupyter_mlsvc_server.snapshots.errors import SnapshotNotFound
+from jupyter_mlsvc_server.snapshots.errors import ContentNotFound, SnapshotNotFound
 from jupyter_mlsvc_server.snapshots.manager import SnapshotManager
 from jupyter_mlsvc_server.storage.clock import now_text
 
@@ -236,7 +236,18 @@ class ServiceManager(LoggingConfigurable):
         ServiceNotFound
             There is no such version.
         """
-        return await self._define(await self._found(_key(name, version)))
+        while True:
+            record = await self._found(_key(name, version))
+            try:
+                return await self._define(record)
+            except ContentNotFound:
+                await self._require_changed(record)
+
+    async def _require_changed(self, record: ServiceRecord) -> None:
+        """Raise where a version's content is missing though nobody changed or deleted it."""
+        now = await self._found(record.key)
+        if now.spec.revision_id == record.spec.revision_id:
+            raise ContentNotFound
 
     async def model_input(self, name: str, version: str) -> ModelInput | None:
         """Tell what columns a realtime service takes; None for others, and where it is not known.
@@ -345,7 +356,9 @@ class ServiceManager(LoggingConfigurable):
             override = may(principal, Action.CHANGE_SERVICE, None)
             await self._store.insert(record, may_use_any_name=override)
         else:
-            await self._store.replace_unanswered(record)
+            await self._store.replace_unanswered(
+                record, has_answered=lambda: record.key in self._answered
+            )
         await self._scoring.put(await self._define(record))
         self._publish_event(record.change(EventAction.CHANGED if old else EventAction.CREATED))
         if old is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final, get_origin
 
 import msgspec
@@ -14,13 +14,19 @@ from jupyter_mlsvc.wire.models import PublishCheck
 from jupyter_mlsvc.wire.names import ServiceName
 from jupyter_mlsvc_server.formats.service_spec import ServiceSpec
 from jupyter_mlsvc_server.scoring.definition import PoolSize
-from jupyter_mlsvc_server.services.errors import NameIsTaken, ServiceExists, ServiceNotFound
+from jupyter_mlsvc_server.services.errors import (
+    NameIsTaken,
+    ServiceExists,
+    ServiceHasAnswered,
+    ServiceNotFound,
+)
 from jupyter_mlsvc_server.services.record import ServiceKey, ServiceRecord
+from jupyter_mlsvc_server.snapshots.errors import ContentNotFound
 from jupyter_mlsvc_server.storage.database import Database
+from jupyter_mlsvc_server.storage.schema import contents, services
 from jupyter_mlsvc_server.storage.schema import service_pools as pools
 from jupyter_mlsvc_server.storage.schema import service_revisions as revisions
 from jupyter_mlsvc_server.storage.schema import service_versions as versions
-from jupyter_mlsvc_server.storage.schema import services
 
 _CURRENT = (
     sa.select(
@@ -57,6 +63,8 @@ class ServiceStore:
             Somebody else published under the name first, and the caller may not override that.
         ServiceExists
             The version exists.
+        ContentNotFound
+            Its content was deleted meanwhile.
         """
 
         def write(connection: sa.Connection) -> None:
@@ -67,6 +75,7 @@ class ServiceStore:
                 raise NameIsTaken(record.key.name)
             if connection.execute(_one(record.key)).first() is not None:
                 raise ServiceExists(*record.key)
+            _require_content(connection, record)
             if name_owner is None:
                 connection.execute(
                     services.insert().values(
@@ -89,15 +98,21 @@ class ServiceStore:
         try:
             await self._database.run(write)
         except IntegrityError:
-            # Two publishers of one version passed the check together; one of them comes second.
-            if await self.find(record.key) is None:
-                raise
-            raise ServiceExists(*record.key) from None
+            # Publishers at two servers of one database passed the checks together, of the version
+            # or only of its name. The second one finds what the first one wrote.
+            await self._database.run(write)
 
     async def replace(self, record: ServiceRecord) -> None:
-        """Make a record's revision the current one of its version."""
+        """Make a record's revision the current one of its version.
+
+        Raises
+        ------
+        ServiceNotFound, ContentNotFound
+            The version or its new content was deleted meanwhile.
+        """
 
         def write(connection: sa.Connection) -> None:
+            _require_content(connection, record)
             number = connection.scalar(
                 sa.select(sa.func.max(revisions.c.number)).where(_is(revisions, record.key))
             )
@@ -117,10 +132,29 @@ class ServiceStore:
 
         await self._database.run(write)
 
-    async def replace_unanswered(self, record: ServiceRecord) -> None:
-        """Put a version in the place of one of the same key, as if it were published now."""
+    async def replace_unanswered(
+        self, record: ServiceRecord, *, has_answered: Callable[[], bool] = lambda: False
+    ) -> None:
+        """Put a version in the place of one of the same key, as if it were published now.
+
+        Parameters
+        ----------
+        has_answered
+            Whether the old one has answered, which the database may be yet to know.
+
+        Raises
+        ------
+        ServiceHasAnswered, ServiceNotFound, ContentNotFound
+            The old one has answered a call, or it or the new content was deleted, meanwhile.
+        """
 
         def write(connection: sa.Connection) -> None:
+            old = connection.execute(_one(record.key)).first()
+            if old is None:
+                raise ServiceNotFound(*record.key)
+            if old.answered_at is not None or has_answered():
+                raise ServiceHasAnswered(*record.key)
+            _require_content(connection, record)
             newest = connection.scalar(sa.select(sa.func.max(versions.c.seq)))
             connection.execute(revisions.insert().values(_to_row(record, number=-1)))
             connection.execute(
@@ -172,9 +206,17 @@ class ServiceStore:
         await self._database.run(write)
 
     async def set_pool(self, key: ServiceKey, size: PoolSize | None) -> None:
-        """Write down the size of a version's dedicated pool, or that it has none."""
+        """Write down the size of a version's dedicated pool, or that it has none.
+
+        Raises
+        ------
+        ServiceNotFound
+            The version was deleted meanwhile.
+        """
 
         def write(connection: sa.Connection) -> None:
+            if connection.execute(_one(key)).first() is None:
+                raise ServiceNotFound(*key)
             connection.execute(pools.delete().where(_is(pools, key)))
             if size is not None:
                 connection.execute(
@@ -210,6 +252,15 @@ class ServiceStore:
             query = query.where(versions.c.name == name)
         rows = await self._database.read(lambda connection: connection.execute(query).all())
         return [_from_row(row._mapping) for row in rows]
+
+
+def _require_content(connection: sa.Connection, record: ServiceRecord) -> None:
+    """Look in the transaction that writes: until then anybody may delete it."""
+    content_id = record.spec.content_id
+    if content_id is None:
+        return
+    if connection.scalar(sa.select(contents.c.id).where(contents.c.id == content_id)) is None:
+        raise ContentNotFound
 
 
 def _one(key: ServiceKey) -> sa.Select[Any]:

@@ -44,6 +44,18 @@ class ContentDamaged(MlsvcServerError):
         )
 
 
+class ContentNotFound(NotFound):
+    """What a snapshot or service had is gone: it was deleted while somebody used it."""
+
+    code = "SnapshotNotFound"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The snapshot was deleted meanwhile.",
+            advice=Advice("List yours with GET /snapshots.", operation="ListSnapshots"),
+        )
+
+
 class SnapshotTooLarge(PayloadTooLarge):
     """The session, or the archive, holds more than a snapshot may."""
 

@@ -7,7 +7,7 @@ import contextlib
 import time
 import uuid
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 from weakref import WeakKeyDictionary
@@ -27,6 +27,7 @@ from jupyter_mlsvc_server.formats.shown_paths import without_paths
 from jupyter_mlsvc_server.snapshots.archive import archive_size, zip_stream
 from jupyter_mlsvc_server.snapshots.errors import (
     ContentDamaged,
+    ContentNotFound,
     FilesCannotBeWritten,
     InvalidSnapshotName,
     OtherRuntime,
@@ -38,7 +39,7 @@ from jupyter_mlsvc_server.snapshots.record import Content, SnapshotRecord
 from jupyter_mlsvc_server.snapshots.store import SnapshotStore
 from jupyter_mlsvc_server.snapshots.unpacking import Unpacking
 from jupyter_mlsvc_server.storage.blobs import Blob, BlobStore
-from jupyter_mlsvc_server.storage.clock import now_text
+from jupyter_mlsvc_server.storage.clock import now_text, to_text
 from jupyter_mlsvc_server.storage.database import Database
 from jupyter_mlsvc_server.storage.machine_faults import machine_fault
 from jupyter_mlsvc_server.storage.paths import FolderPath, default_data_dir
@@ -332,8 +333,8 @@ class SnapshotManager(LoggingConfigurable):
 
         Raises
         ------
-        LookupError
-            There is none of that id.
+        ContentNotFound
+            There is none of that id (any more).
         ContentDamaged
             A part of it is not what was stored.
         """
@@ -373,7 +374,8 @@ class SnapshotManager(LoggingConfigurable):
         async with self._collecting:
             since = time.monotonic() - self.hold_seconds
             self._looked_at = {key: at for key, at in self._looked_at.items() if at > since}
-            used = await self._store.delete_unused(self._looked_at)
+            before = to_text(datetime.now(UTC) - timedelta(seconds=self.hold_seconds))
+            used = await self._store.delete_unused(lambda: list(self._looked_at), before)
             arriving = [ingest.digests for ingest in self._ingests]
             await self._blobs.collect(used.union(*arriving))
 
@@ -383,7 +385,7 @@ class SnapshotManager(LoggingConfigurable):
         self._hold(content_id)
         manifest = await self._store.manifest(content_id)
         if manifest is None:
-            raise LookupError(f"no content {content_id}")
+            raise ContentNotFound
         return manifest
 
     async def _insert(
@@ -399,7 +401,7 @@ class SnapshotManager(LoggingConfigurable):
             content_size=archive_size(manifest),
             created_at=now_text(),
         )
-        await self._store.insert(record, manifest)
+        await self._store.insert(record, manifest, quota=self.max_bytes_per_user)
         self._publish_event(record.change(EventAction.CREATED))
         self.log.info(
             "snapshot %s of %s owner=%s bytes=%d objects=%d skipped=%d",

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, TypeVar
 
 import msgspec
 import sqlalchemy as sa
 
 from jupyter_mlsvc_server.formats.manifest import Manifest, ObjectEntry
-from jupyter_mlsvc_server.snapshots.errors import ContentDamaged
+from jupyter_mlsvc_server.snapshots.errors import ContentDamaged, QuotaExceeded
 from jupyter_mlsvc_server.snapshots.record import SnapshotRecord
 from jupyter_mlsvc_server.storage.database import Database
 from jupyter_mlsvc_server.storage.schema import (
@@ -39,10 +39,23 @@ class SnapshotStore:
     def __init__(self, *, database: Database) -> None:
         self._database = database
 
-    async def insert(self, record: SnapshotRecord, manifest: Manifest) -> None:
-        """Add a snapshot and its content, whose blobs are stored already."""
+    async def insert(self, record: SnapshotRecord, manifest: Manifest, *, quota: int = 0) -> None:
+        """Add a snapshot and its content, whose blobs are stored already.
+
+        Parameters
+        ----------
+        quota
+            Bytes that the owner's snapshots may take with it; 0 for any number.
+
+        Raises
+        ------
+        QuotaExceeded
+            They would take more.
+        """
 
         def write(connection: sa.Connection) -> None:
+            if quota and _size(connection, record.owner) + manifest.size > quota:
+                raise QuotaExceeded(quota)
             _insert_content(connection, record.content_id, manifest, record.created_at)
             connection.execute(snapshots.insert().values(_to_row(record)))
 
@@ -77,13 +90,7 @@ class SnapshotStore:
 
     async def size(self, owner: str) -> int:
         """Add up the bytes that a person's snapshots take here."""
-        query = (
-            sa.select(sa.func.sum(contents.c.size))
-            .join(snapshots, contents.c.id == snapshots.c.content_id)
-            .where(snapshots.c.owner == owner)
-        )
-        total = await self._database.read(lambda connection: connection.scalar(query))
-        return int(total or 0)
+        return await self._database.read(lambda connection: _size(connection, owner))
 
     async def delete(self, snapshot_id: str, owner: str) -> bool:
         """Remove a person's snapshot; return whether there was one."""
@@ -114,8 +121,18 @@ class SnapshotStore:
         )
         return [(row.name, row.version) for row in rows]
 
-    async def delete_unused(self, held: Collection[str]) -> frozenset[str]:
-        """Remove contents that no snapshot and no service has, apart from those that are held.
+    async def delete_unused(
+        self, held: Callable[[], Collection[str]], created_before: str
+    ) -> frozenset[str]:
+        """Remove contents that no snapshot and no service has.
+
+        Parameters
+        ----------
+        held
+            Gives the contents that are kept all the same. It is called in the transaction: what
+            is held, and then added, is either not there yet or among them.
+        created_before
+            Younger ones are kept; another server may be about to use them.
 
         Returns
         -------
@@ -128,9 +145,13 @@ class SnapshotStore:
                 service_revisions.c.content_id.is_not(None)
             ),
         )
-        unused = contents.c.id.not_in(used) & contents.c.id.not_in(list(held))
 
         def write(connection: sa.Connection) -> frozenset[str]:
+            unused = sa.and_(
+                contents.c.id.not_in(used),
+                contents.c.id.not_in(list(held())),
+                contents.c.created_at < created_before,
+            )
             gone = list(connection.scalars(sa.select(contents.c.id).where(unused)))
             for content_id in gone:
                 for table, column in ((content_blobs, "content_id"), (contents, "id")):
@@ -138,6 +159,15 @@ class SnapshotStore:
             return frozenset(connection.scalars(sa.select(content_blobs.c.digest).distinct()))
 
         return await self._database.run(write)
+
+
+def _size(connection: sa.Connection, owner: str) -> int:
+    query = (
+        sa.select(sa.func.sum(contents.c.size))
+        .join(snapshots, contents.c.id == snapshots.c.content_id)
+        .where(snapshots.c.owner == owner)
+    )
+    return int(connection.scalar(query) or 0)
 
 
 def _insert_content(

@@ -24,6 +24,7 @@ from jupyter_mlsvc_server.formats.restore import restore
 from jupyter_mlsvc_server.sessions.session import Session
 from jupyter_mlsvc_server.snapshots.errors import (
     CaptureFailed,
+    ContentNotFound,
     FilesCannotBeWritten,
     InvalidSnapshotName,
     OtherRuntime,
@@ -217,7 +218,7 @@ async def test_a_service_keeps_the_content_of_a_deleted_snapshot(
     assert all(content.path(digest).exists() for digest in content.manifest.digests)
     await server.database.run(_unpublish)
     await server.snapshots.collect()
-    with pytest.raises(LookupError):
+    with pytest.raises(ContentNotFound):
         await server.snapshots.content(record.content_id)
 
 
