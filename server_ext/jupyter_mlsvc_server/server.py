@@ -59,6 +59,7 @@ from jupyter_mlsvc_server.auth.tokens import TokenManager
 from jupyter_mlsvc_server.batches.manager import BatchManager
 from jupyter_mlsvc_server.errors import MlsvcServerError
 from jupyter_mlsvc_server.events.hub import EventHub
+from jupyter_mlsvc_server.events.record import Change, EventAction
 from jupyter_mlsvc_server.formats.host import (
     DATA_DIR_IN_USE,
     data_dir_path,
@@ -449,7 +450,10 @@ class Server:
             parent=app,
         )
         self._sessions = MlsvcSessionManager(
-            data_dir=data_dir, snapshots=self._snapshots, publish_event=publish_event, parent=app
+            data_dir=data_dir,
+            snapshots=self._snapshots,
+            publish_event=self._publish_session_event,
+            parent=app,
         )
         self._scoring = app.scoring_engine_class(data_dir=data_dir, parent=app)
         store = ServiceStore(database=self._database)
@@ -514,6 +518,12 @@ class Server:
             limits=Limits(),
             log=self._log,
         )
+
+    def _publish_session_event(self, change: Change) -> None:
+        self._events.publish_event(change)
+        if change.action is EventAction.CHANGED:
+            # Who works in a session may publish what comes of it.
+            self._scoring.expect_publish()
 
     def _hosts(self) -> Hosts | None:
         app = self._app

@@ -387,6 +387,8 @@ ROWS: dict[tuple[str, int], Case] = {
     ("listEvents", 200): lambda s: s.door.get("/events?wait=0"),
     ("listEvents", 400): lambda s: s.door.get("/events?wait=long"),
     ("status", 200): lambda s: s.door.get("/status"),
+    ("getMetrics", 200): lambda s: s.door.get("/metrics"),
+    ("getMetrics", 403): lambda s: s.reader.get("/metrics"),
     ("getComputeNodes", 200): lambda s: s.door.get("/computenodes"),
 }
 ROWS |= {

@@ -60,6 +60,9 @@ class ScoringEngine(Protocol):
         Called once, after :meth:`resize` for those that have pools of their own.
         """
 
+    def expect_publish(self) -> None:
+        """Prepare for a first publish, which may come soon; returns at once, however often."""
+
     async def until_warm(self) -> None:
         """Wait until what :meth:`warm_up` began is done, as well as it can be."""
 

@@ -137,6 +137,11 @@ class LocalEngine(ScoringSettings):
         """Import libraries where anything is published, then load versions; both on their own."""
         self._spawn(self._warm_up(published))
 
+    def expect_publish(self) -> None:
+        """Import libraries, unless that was begun already."""
+        if self._is_running and self._forkserver is None:
+            self._live_forkserver()
+
     async def until_warm(self) -> None:
         """Wait until all is loaded that is to be, or can't be."""
         await self._is_warm.wait()

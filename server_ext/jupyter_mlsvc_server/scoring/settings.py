@@ -91,7 +91,8 @@ class ScoringSettings(LoggingConfigurable):
     preload_at_start = Bool(
         False,
         help="Whether the modules are imported at the start even where nothing is published yet. "
-        "Else the first publish waits for it, and a server without services takes less memory.",
+        "Else that begins with the first session or publish, and an idle server without services "
+        "takes less memory.",
     ).tag(config=True)
     warm = Enum(
         ["none", "recent", "all"],

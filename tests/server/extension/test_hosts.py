@@ -131,6 +131,10 @@ def sockets_of(jupyter: ServerProcess) -> int:
     return Path("/proc/net/unix").read_text().count(str(jupyter.data_dir / "server.sock"))
 
 
+def children_of(pid: int) -> list[psutil.Process]:
+    return psutil.Process(pid).children()
+
+
 def test_server_that_is_told_to_end_is_followed_by_another_one(make: Make) -> None:
     jupyter = make().start()
     told = jupyter.server_pid
@@ -140,9 +144,11 @@ def test_server_that_is_told_to_end_is_followed_by_another_one(make: Make) -> No
         path = f"/sessions/{session}/execute"
         runs = threads.submit(as_person, jupyter, "POST", path, json={"code": code})
         until(lambda: as_person(jupyter, "GET", "/sessions").json()[0]["state"] == "busy")
+        # Who has a session may publish soon.
+        assert any("worker.forkserver" in " ".join(child.cmdline()) for child in children_of(told))
         os.kill(told, signal.SIGTERM)
         # Who asks meanwhile waits for the next one.
-        assert as_person(jupyter, "GET", "/sessions").status_code == 200
+        until(lambda: user_of(jupyter) is not None)
         assert runs.result().json()["success"]
     until_gone(told)
     assert user_of(jupyter) is not None

@@ -11,6 +11,7 @@ import pytest
 
 from jupyter_mlsvc_server.scoring import local
 from jupyter_mlsvc_server.scoring.definition import DefinitionKey, PoolSize, ServiceDefinition
+from jupyter_mlsvc_server.scoring.forkserver import Forkserver
 from jupyter_mlsvc_server.scoring.loaded_file import LoadedFile
 from jupyter_mlsvc_server.scoring.local import LocalEngine
 from jupyter_mlsvc_server.scoring.statistics import State
@@ -41,9 +42,18 @@ async def warmed(engine: LocalEngine, published: list[DefinitionKey]) -> LocalEn
     return engine
 
 
+def forkserver_of(engine: LocalEngine) -> Forkserver | None:
+    return engine._forkserver
+
+
 async def test_nothing_runs_where_nothing_is_published(make_engine: Make) -> None:
     engine = await warmed(await make_engine(), [])
-    assert engine._forkserver is None
+    assert forkserver_of(engine) is None
+    engine.expect_publish()
+    expected = forkserver_of(engine)
+    assert expected is not None
+    engine.expect_publish()
+    assert forkserver_of(engine) is expected
     await engine.put(define("y = 1", name="a"))
     assert engine.is_ready
 
