@@ -81,6 +81,7 @@ from jupyter_mlsvc_server.scoring.compute_nodes import ComputeNodes
 from jupyter_mlsvc_server.scoring.local import LocalEngine
 from jupyter_mlsvc_server.services.manager import ServiceManager
 from jupyter_mlsvc_server.services.pools import PoolManager
+from jupyter_mlsvc_server.services.revision_watch import RevisionWatch
 from jupyter_mlsvc_server.services.statistics import ServiceStatisticsReporter
 from jupyter_mlsvc_server.services.store import ServiceStore
 from jupyter_mlsvc_server.sessions.manager import MlsvcSessionManager
@@ -466,6 +467,13 @@ class Server:
         )
         self._scoring.definitions = self._services.definition
         self._scoring.answered = self._services.note_answered
+        self._revision_watch = RevisionWatch(
+            database=self._database,
+            store=store,
+            services=self._services,
+            scoring=self._scoring,
+            parent=app,
+        )
         self._pools = PoolManager(
             store=store,
             services=self._services,
@@ -644,6 +652,7 @@ class Server:
             self._snapshots,
             self._scoring,
             self._pools,
+            self._revision_watch,
             self._sessions,
             self._batches,
         ):

@@ -31,6 +31,7 @@ SECTIONS: Final = frozenset(
         "MlsvcApp",
         "MlsvcSessionManager",
         "PoolManager",
+        "RevisionWatch",
         "ScoringSettings",
         "ServiceManager",
         "ServiceStatisticsReporter",

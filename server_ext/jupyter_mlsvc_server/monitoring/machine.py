@@ -66,7 +66,7 @@ class MachineMonitor(LoggingConfigurable):
     """
 
     look_seconds = Float(
-        5.0,
+        2.0,
         min=0,
         help="Seconds for which a look at disk and database, for /status and /health/ready, counts "
         "before the next one.",

@@ -91,6 +91,12 @@ class ScoringEngine(Protocol):
     async def remove(self, name: str, version: str) -> None:
         """Serve a version no longer; what runs finishes."""
 
+    async def loaded(self) -> Mapping[DefinitionKey, str]:
+        """List the versions that are loaded, with the ids of their revisions."""
+
+    async def unload(self, name: str, version: str, revision_id: str) -> None:
+        """Give up a revision that is loaded; what runs finishes, and the next call loads anew."""
+
     @property
     def usual_size(self) -> PoolSize:
         """Size of the pool of a version that has no dedicated one."""

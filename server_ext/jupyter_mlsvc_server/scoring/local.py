@@ -222,6 +222,22 @@ class LocalEngine(ScoringSettings):
         if old is not None:
             self._retire(old)
 
+    async def loaded(self) -> Mapping[DefinitionKey, str]:
+        """List the versions that are loaded, with the ids of their revisions."""
+        return {key: pool.template.revision_id for key, pool in self._pools.items()}
+
+    async def unload(self, name: str, version: str, revision_id: str) -> None:
+        """Give up a revision that is loaded, unless another one has taken its place."""
+        key = DefinitionKey(name, version)
+        async with self._lock(key):
+            old = self._pools.get(key)
+            if old is None or old.template.revision_id != revision_id:
+                return
+            del self._pools[key]
+            self._health.pop(key, None)
+        self._retire(old)
+        self._start_kept()
+
     @property
     def usual_size(self) -> PoolSize:
         """Size of a pool that nobody asked another size for."""

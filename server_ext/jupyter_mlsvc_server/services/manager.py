@@ -311,6 +311,26 @@ class ServiceManager(LoggingConfigurable):
         async with self._changing(key):
             yield await self._found(key)
 
+    async def refresh(self, name: str, version: str, loaded: str) -> None:
+        """Serve a version as it is in the database, where another server has changed it there.
+
+        Parameters
+        ----------
+        loaded
+            Id of the revision that is loaded here.
+        """
+        key = _key(name, version)
+        # Where a change is on its way here, the revision of before is loaded for a moment.
+        async with self._changing(key):
+            record = await self._store.find(key)
+            if record is None:
+                await self._scoring.remove(*key)
+                self._answered.discard(key)
+                self.log.info("another server deleted %s/%s", *key)
+            elif record.spec.revision_id != loaded:
+                await self._scoring.unload(*key, loaded)
+                self.log.info("another server changed %s/%s", *key)
+
     def _changing(self, key: ServiceKey) -> asyncio.Lock:
         """Make changes of one version happen one after the other."""
         return self._locks.setdefault(key, asyncio.Lock())

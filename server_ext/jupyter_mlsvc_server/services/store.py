@@ -235,6 +235,12 @@ class ServiceStore:
         row = await self._database.read(lambda connection: connection.execute(_one(key)).first())
         return None if row is None else _from_row(row._mapping)
 
+    async def revision_ids(self) -> dict[tuple[str, str], str]:
+        """Read the id of each version's current revision."""
+        query = sa.select(versions.c.name, versions.c.version, versions.c.revision_id)
+        rows = await self._database.read(lambda connection: connection.execute(query).all())
+        return {(row.name, row.version): row.revision_id for row in rows}
+
     async def versions(self, name: ServiceName) -> Sequence[str]:
         """Read the versions of a name."""
         query = sa.select(versions.c.version).where(versions.c.name == name)

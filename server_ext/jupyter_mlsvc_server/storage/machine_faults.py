@@ -15,7 +15,6 @@ import sqlalchemy as sa
 
 from jupyter_mlsvc_server.errors import InsufficientStorage, MachineFault, MlsvcServerError
 
-_DISK_FULL: Final = "53100"  # PostgreSQL's code of its own disk
 _PRIMARY_CODE: Final = 0xFF  # of SQLite's codes, which say more in their higher bits
 
 
@@ -105,6 +104,15 @@ _BY_SQLITE_CODE: Final[dict[int, Callable[[], MlsvcServerError]]] = {
 }
 
 
+_BY_SQLSTATE: Final[dict[str | None, Callable[[], MlsvcServerError]]] = {
+    "53100": DiskFull,
+    "40001": DatabaseBusy,  # a transaction that does not fit between others
+    "40P01": DatabaseBusy,  # a deadlock
+    "55P03": DatabaseBusy,  # a lock that was not to be had in time
+}
+"""PostgreSQL's codes."""
+
+
 def machine_fault(error: BaseException) -> MlsvcServerError | None:
     """Return the answer that an error is, where a fault of the machine caused it.
 
@@ -151,8 +159,8 @@ def _database_fault(error: sa.exc.DBAPIError) -> MlsvcServerError | None:
     cause = error.orig
     if isinstance(cause, sqlite3.Error):
         return _sqlite_fault(cause)
-    if getattr(cause, "sqlstate", None) == _DISK_FULL:
-        return DiskFull()
+    if (made := _BY_SQLSTATE.get(getattr(cause, "sqlstate", None))) is not None:
+        return made()
     # What other databases call operational is none of the server's doing.
     is_fault = error.connection_invalidated or isinstance(error, sa.exc.OperationalError)
     return DatabaseUnavailable() if is_fault else None

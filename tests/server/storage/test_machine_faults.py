@@ -10,7 +10,13 @@ import pytest
 import sqlalchemy as sa
 
 from jupyter_mlsvc.wire.problem import STATUS_OF
-from jupyter_mlsvc_server.storage.machine_faults import errno_fault, machine_fault
+from jupyter_mlsvc_server.storage.machine_faults import (
+    DatabaseBusy,
+    DatabaseUnavailable,
+    DiskFull,
+    errno_fault,
+    machine_fault,
+)
 
 PATH = "/srv/mlsvc/blobs/aa"
 
@@ -69,11 +75,22 @@ def test_errors_of_sqlite_have_a_status(code: int, status: int) -> None:
     assert (fault.status, PATH in fault.message) == (status, False)
 
 
-@pytest.mark.parametrize(("sqlstate", "status"), [("53100", 507), ("55P03", 503), (None, 503)])
-def test_errors_of_a_database_server_have_a_status(sqlstate: str | None, status: int) -> None:
+@pytest.mark.parametrize(
+    ("sqlstate", "kind"),
+    [
+        ("53100", DiskFull),
+        ("55P03", DatabaseBusy),
+        ("57P01", DatabaseUnavailable),
+        (None, DatabaseUnavailable),
+    ],
+)
+def test_errors_of_a_database_server_have_a_status(
+    sqlstate: str | None, kind: type[Exception]
+) -> None:
     fault = machine_fault(sa.exc.OperationalError("COMMIT", {}, ServerError(sqlstate)))
     assert fault is not None
-    assert (fault.status, PATH in fault.message) == (status, False)
+    assert type(fault) is kind
+    assert PATH not in fault.message
 
 
 def test_a_cause_counts_and_what_was_handled_before_does_not() -> None:

@@ -1,0 +1,90 @@
+"""Watch for changes that other servers of the same database make to services."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import Any
+
+from traitlets import Float, default
+from traitlets.config import LoggingConfigurable
+
+from jupyter_mlsvc_server.errors import MlsvcServerError
+from jupyter_mlsvc_server.scoring.engine import ScoringEngine
+from jupyter_mlsvc_server.services.manager import ServiceManager
+from jupyter_mlsvc_server.services.store import ServiceStore
+from jupyter_mlsvc_server.storage.database import Database
+
+
+class RevisionWatch(LoggingConfigurable):
+    """Compares what is loaded here with what the database has.
+
+    A revision that another server replaced or deleted is given up, so that no call is answered
+    with it from then on. What runs finishes.
+    """
+
+    interval = Float(
+        min=0,
+        help="Seconds between two looks for services that another server of the same database "
+        "changed or deleted. 0 never looks. Default: 0.5, and 0 with SQLite, which one server has "
+        "for itself.",
+    ).tag(config=True)
+
+    def __init__(
+        self,
+        *,
+        database: Database,
+        store: ServiceStore,
+        services: ServiceManager,
+        scoring: ScoringEngine,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self._database = database
+        self._store = store
+        self._services = services
+        self._scoring = scoring
+        self._task: asyncio.Task[None] | None = None
+
+    @default("interval")
+    def _default_interval(self) -> float:
+        return 0.0 if self._database.kind == "sqlite" else 0.5
+
+    async def start(self) -> None:
+        """Begin to look."""
+        if self.interval and self._task is None:
+            self._task = asyncio.create_task(self._look_for_ever())
+
+    async def stop(self) -> None:
+        """Look no more; may be called twice."""
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+
+    async def look(self) -> None:
+        """Give up what is not as the database has it.
+
+        Raises
+        ------
+        MlsvcServerError
+            The database does not answer.
+        """
+        loaded = await self._scoring.loaded()
+        if not loaded:
+            return
+        current = await self._store.revision_ids()
+        for key, revision_id in loaded.items():
+            if current.get(key) != revision_id:
+                await self._services.refresh(*key, revision_id)
+
+    async def _look_for_ever(self) -> None:
+        while True:
+            await asyncio.sleep(self.interval)
+            try:
+                await self.look()
+            except MlsvcServerError as error:
+                self.log.debug("services of other servers could not be looked at: %s", error)
+            except Exception:
+                self.log.exception("services of other servers could not be looked at")

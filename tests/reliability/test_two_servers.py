@@ -1,0 +1,56 @@
+"""Two servers of one database: a change at one is what both answer with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from jupyter_mlsvc_server.launch import ServerProcess
+from tests.contract.doors import Door, sign_in
+from tests.reliability.conftest import definition
+from tests.waiting import wait_until
+
+pytestmark = [pytest.mark.kernel, pytest.mark.timeout(240)]
+
+PASSWORD = "correct horse battery"
+
+
+@pytest.fixture
+def doors(tmp_path: Path) -> Iterator[list[Door]]:
+    """The public APIs of two servers."""
+    options = [
+        "--WarmKernels.warm_kernels=0",
+        f"--Database.url=sqlite:///{tmp_path}/shared.db",
+        "--RevisionWatch.interval=0.1",
+    ]
+    one, other = (
+        ServerProcess(data_dir=tmp_path / name, admin_password=PASSWORD, options=options)
+        for name in ("one", "other")
+    )
+    with one, other:
+        yield [sign_in(server.public_url, "admin", PASSWORD) for server in (one, other)]
+
+
+def test_a_change_at_one_server_is_what_the_other_answers_with(doors: list[Door]) -> None:
+    one, other = doors
+    service = "/services/shared/1.0"
+    assert one.post(service, json=definition("y = 'old'")).status_code == 201
+    assert [answer_of(door) for door in doors] == ["old", "old"]
+    assert one.patch(service, json={"code": "y = 'new'"}).status_code == 200
+    wait_until(lambda: answer_of(other) == "new")
+    assert answer_of(one) == "new"
+    assert other.delete(service).status_code == 200
+    wait_until(lambda: status_of(one) == 404)
+    assert status_of(other) == 404
+
+
+def answer_of(door: Door) -> str:
+    answer = door.post("/api/shared/1.0", json={"n": 1})
+    assert answer.status_code == 200, answer.text
+    return str(answer.json()["outputParameters"]["y"])
+
+
+def status_of(door: Door) -> int:
+    return door.post("/api/shared/1.0", json={"n": 1}).status_code
