@@ -120,7 +120,7 @@ def test_statistics_show_themselves(client: Client, transport: FakeTransport) ->
     row = {
         "name": "Iris",
         "version": "1.0",
-        "state": "failed",
+        "state": "failing",
         "message": "No module named 'gone'.",
         "workers": 0,
         "waiting": 0,
@@ -141,7 +141,7 @@ def test_statistics_show_themselves(client: Client, transport: FakeTransport) ->
     one = client.services.statistics_of("Iris", "1.0")
     assert transport.requests[-1].path == "/services/Iris/1.0/statistics"
     assert (one.calls, one.memory_bytes, len(one.history)) == (12, 2**20, 1)
-    assert "failed: No module named 'gone'." in repr(one)
+    assert "failing: No module named 'gone'." in repr(one)
     assert "1.05 MB" in one._repr_html_()
     assert repr(client.services.statistics()) == "No service was called."
 

@@ -78,7 +78,7 @@ def test_a_turned_bit_in_any_blob_is_an_error_that_names_it(tmp_path: Path) -> N
             body = answer.json()
             assert body["errorCode"] == "ContentDamaged"
             assert any(digest in body["message"] for digest in damaged)
-            assert door.get(f"/services/{name}/1.0/statistics").json()["state"] == "failed"
+            assert door.get(f"/services/{name}/1.0/statistics").json()["state"] == "failing"
         for snapshot_id in snapshots.values():
             answer = door.get(f"/snapshots/{snapshot_id}")
             assert (answer.status_code, answer.json()["errorCode"]) == (500, "ContentDamaged")
