@@ -97,7 +97,7 @@ async def test_a_snapshot_that_is_damaged_is_refused(
 ) -> None:
     missing = BlobEntry(digest="0" * 64, size=1)
     broken = StoredContent(msgspec.structs.replace(iris.manifest, stream=missing), iris.blobs)
-    assert "could not be restored: FileNotFoundError" in await refusal(engine, "y = 1", broken)
+    assert "is damaged: its file is missing" in await refusal(engine, "y = 1", broken)
 
 
 async def test_a_checked_definition_is_served_by_the_process_that_checked_it(
