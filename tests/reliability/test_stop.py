@@ -19,6 +19,8 @@ from tests.waiting import until, wait_until
 pytestmark = pytest.mark.kernel
 
 SERVICE = "/api/waits/1.0"
+CODE = f"open(door + '.runs', 'w').close()\n{UNTIL_OPEN}"
+"""Tells by a file that it runs, and runs until there is another one."""
 
 
 @pytest.fixture
@@ -37,9 +39,9 @@ def server(tmp_path: Path) -> ServerProcess:
 
 
 async def publish(server: ServerProcess) -> None:
-    """Publish a service that runs until a file is there."""
+    """Publish a service of that code."""
     door = sign_in(server.public_url, "admin", server.admin_password)
-    body = definition(UNTIL_OPEN, inputs="door:string")
+    body = definition(CODE, inputs="door:string")
     assert (await in_thread(door.post, "/services/waits/1.0", json=body)).status_code == 201
 
 
@@ -54,23 +56,24 @@ async def asked(line: Line, path: str, body: object = b"", method: str = "POST")
 async def test_what_runs_when_the_server_is_told_to_end_ends_by_itself(
     server: ServerProcess, tmp_path: Path
 ) -> None:
-    door_file, running = tmp_path / "door", tmp_path / "running"
+    doors = [tmp_path / "call", tmp_path / "session"]
     with server:
         assert server.process is not None
         await publish(server)
         door = sign_in(server.public_url, "admin", server.admin_password)
         session = door.post("/sessions", json={}).json()["sessionId"]
         async with Line(door) as calls, Line(door) as polls, Line(door) as idle, Line(door) as runs:
-            calls.send(calls.request(SERVICE, {"door": str(door_file)}))
-            code = f"open({str(running)!r}, 'x').close()\ndoor = {str(door_file)!r}\n{UNTIL_OPEN}"
+            calls.send(calls.request(SERVICE, {"door": str(doors[0])}))
+            code = f"door = {str(doors[1])!r}\n{CODE}"
             runs.send(runs.request(f"/sessions/{session}/execute", {"code": code}))
-            idle.send(idle.request("/health/ready", method="GET"))
-            assert (await idle.receive()).status == 200
-            await until(running.exists)
+            for each in doors:
+                await until(each.with_suffix(".runs").exists)
             polls.send(polls.request("/events", method="GET"))
             now = (await polls.receive()).json()
             newer = f"/events?run={now['run']}&after={now['last']}&wait=55"
             polls.send(polls.request(newer, method="GET"))
+            idle.send(idle.request("/health/ready", method="GET"))
+            assert (await idle.receive()).status == 200
 
             server.process.send_signal(signal.SIGTERM)
             await asyncio.to_thread(
@@ -85,7 +88,8 @@ async def test_what_runs_when_the_server_is_told_to_end_ends_by_itself(
             assert (await asked(idle, SERVICE, {"door": "/"})).status == 503
             assert server.process.poll() is None
 
-            door_file.touch()
+            for each in doors:
+                each.touch()
             for line in (calls, runs):
                 answer = await line.receive()
                 assert (answer.status, answer.json()["success"]) == (200, True)
@@ -93,13 +97,16 @@ async def test_what_runs_when_the_server_is_told_to_end_ends_by_itself(
         assert await asyncio.to_thread(server.process.wait, 60) == 0
 
 
-async def test_a_second_signal_answers_what_still_runs(server: ServerProcess) -> None:
+async def test_a_second_signal_answers_what_still_runs(
+    server: ServerProcess, tmp_path: Path
+) -> None:
     with server:
         assert server.process is not None
         await publish(server)
         door = sign_in(server.public_url, "admin", server.admin_password)
         async with Line(door) as calls:
-            calls.send(calls.request(SERVICE, {"door": "/nowhere"}))
+            calls.send(calls.request(SERVICE, {"door": str(tmp_path / "call")}))
+            await until((tmp_path / "call.runs").exists)
             server.process.send_signal(signal.SIGTERM)
             await asyncio.to_thread(
                 wait_until, lambda: door.get("/health/ready").status_code == 503

@@ -27,6 +27,7 @@ from jupyter_mlsvc_server.launch import ServerProcess
 from tests.contract.doors import sign_in
 from tests.server.extension.conftest import PASSWORD, Make, as_person, until_gone
 from tests.server.extension.waiting import until
+from tests.server.scoring.serving import UNTIL_OPEN
 
 pytestmark = pytest.mark.kernel
 
@@ -135,11 +136,11 @@ def children_of(pid: int) -> list[psutil.Process]:
     return psutil.Process(pid).children()
 
 
-def test_server_that_is_told_to_end_is_followed_by_another_one(make: Make) -> None:
-    jupyter = make().start()
+def test_server_that_is_told_to_end_is_followed_by_another_one(make: Make, tmp_path: Path) -> None:
+    jupyter = make(options=["--MlsvcApp.stop_seconds=60"]).start()
     told = jupyter.server_pid
     session = as_person(jupyter, "POST", "/sessions", json={}).json()["sessionId"]
-    code = "import time\ntime.sleep(1)\ny = 1"
+    code = f"door = {str(tmp_path / 'door')!r}\n{UNTIL_OPEN}"
     with ThreadPoolExecutor() as threads:
         path = f"/sessions/{session}/execute"
         runs = threads.submit(as_person, jupyter, "POST", path, json={"code": code})
@@ -147,6 +148,7 @@ def test_server_that_is_told_to_end_is_followed_by_another_one(make: Make) -> No
         # Who has a session may publish soon.
         assert any("worker.forkserver" in " ".join(child.cmdline()) for child in children_of(told))
         os.kill(told, signal.SIGTERM)
+        (tmp_path / "door").touch()
         # Who asks meanwhile waits for the next one.
         until(lambda: user_of(jupyter) is not None)
         assert runs.result().json()["success"]
