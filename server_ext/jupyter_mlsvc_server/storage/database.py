@@ -7,6 +7,7 @@ read waiting. SQLite lets one change happen at a time; there, changes have one t
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sqlite3
 import time
 from collections.abc import Callable
@@ -21,6 +22,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from traitlets import Float, Unicode, default
 from traitlets.config import LoggingConfigurable
 
+from jupyter_mlsvc_server.errors import MlsvcServerError
 from jupyter_mlsvc_server.formats.private_files import private_directory
 from jupyter_mlsvc_server.storage.machine_faults import DatabaseBusy, DiskFull, machine_fault
 from jupyter_mlsvc_server.storage.paths import FolderPath, default_data_dir
@@ -33,6 +35,8 @@ _TURN_SECONDS: Final = 5.0
 """Seconds more than ``lock_timeout`` that a transaction waits for a thread: the one before it gives
 up first."""
 _CONNECT_SECONDS: Final = 10
+_ROOM_BYTES: Final = 2 * 2**20
+"""What the database takes of the room that is made on a full disk; the journal takes twice that."""
 MIGRATIONS: Final = Path(__file__).parent / "migrations"
 """Folder of the scripts that bring the schema up to date."""
 
@@ -184,6 +188,9 @@ class Database(LoggingConfigurable):
         except DiskFull:
             if not self._make_room():
                 raise
+            # Whoever filled the disk would have it full again at once.
+            with contextlib.suppress(MlsvcServerError):
+                _take_room(engine)
             return _change(engine, work, deadline)
 
     # --- opening, in a thread ----------------------------------------------------------------
@@ -323,6 +330,22 @@ def _of_server(url: sa.URL) -> sa.Engine:
 def _change(engine: sa.Engine, work: Callable[[sa.Connection], T], deadline: float) -> T:
     seconds = max(deadline - time.monotonic(), 0.0)
     return _transact(engine.execution_options(mlsvc_wait_seconds=seconds), work)
+
+
+def _take_room(engine: sa.Engine) -> None:
+    """Let SQLite's files take room on the disk that later changes need."""
+    if engine.dialect.name != "sqlite":
+        return
+    # The journal keeps its size when it begins anew, and the database its free pages.
+    _transact(
+        engine,
+        lambda connection: connection.execute(
+            sa.text("CREATE TABLE room AS SELECT zeroblob(:size) AS bytes"), {"size": _ROOM_BYTES}
+        ),
+    )
+    _transact(engine, lambda connection: connection.exec_driver_sql("DROP TABLE room"))
+    with closing(engine.raw_connection()) as connection, closing(connection.cursor()) as cursor:
+        cursor.execute("PRAGMA wal_checkpoint")
 
 
 def _transact(engine: sa.Engine, work: Callable[[sa.Connection], T]) -> T:

@@ -249,8 +249,9 @@ async def test_workers_of_a_pool_that_end_are_replaced_unasked(make_engine: Make
     size = PoolSize(2, 2)
     engine.resize(*service.key, size)
     await eventually(lambda: engine.has_size(*service.key, size))
-    os.kill(engine._pools[service.key].pids[0], signal.SIGKILL)
-    await eventually(lambda: lacks(engine, service, size))
+    killed = engine._pools[service.key].pids[0]
+    os.kill(killed, signal.SIGKILL)
+    await until(lambda: killed not in engine._pools[service.key].pids)
     await eventually(lambda: engine.has_size(*service.key, size))
 
 

@@ -147,6 +147,12 @@ async def test_a_change_on_a_full_disk_is_made_in_the_room_that_is_given_up(
     room.left = 1
     await database.run(FullTwice(1))
     assert (await count(database), room.asked) == (1, 1)
+    # The room is the database's now: others can't fill it.
+    folder = database.data_dir
+    assert sum(path.stat().st_size for path in folder.iterdir()) > 4 * 2**20
+    assert (
+        await database.read(lambda c: c.exec_driver_sql("PRAGMA freelist_count").scalar_one()) > 500
+    )
 
 
 @pytest.mark.parametrize(("left", "times"), [(0, 1), (1, 2)], ids=["none", "too little"])
