@@ -28,6 +28,7 @@ from jupyter_mlsvc_server.api.sessions import SessionRoutes, WorkspaceRoutes
 from jupyter_mlsvc_server.api.snapshots import SnapshotRoutes
 from jupyter_mlsvc_server.api.status import DocumentRoutes, StatusRoutes
 from jupyter_mlsvc_server.auth.principal import Principal, Role
+from jupyter_mlsvc_server.monitoring.answered import Observer
 
 NOUNS: Sequence[Any] = (
     LoginRoutes,
@@ -62,7 +63,11 @@ def tokens_of(name: str, role: Role = Role.CONTRIBUTOR) -> Any:
 
 @contextlib.asynccontextmanager
 async def served(
-    *tables: Routes, tokens: Any, max_bytes: int = 10_000, log: logging.Logger | None = None
+    *tables: Routes,
+    tokens: Any,
+    max_bytes: int = 10_000,
+    log: logging.Logger | None = None,
+    observers: Sequence[Observer] = (),
 ) -> AsyncIterator[int]:
     """Serve routes, and give the port."""
     app = ApiApp(
@@ -70,6 +75,7 @@ async def served(
         authentication=Authentication(tokens),
         lifecycle=Lifecycle(Stage.SERVING),
         settings=ApiSettings(max_body_bytes=max_bytes, max_upload_bytes=max_bytes),
+        observers=observers,
     )
     score = ScoreEntry(
         tokens=tokens, engine=cast("Any", SimpleNamespace(submit=None)), max_body_bytes=max_bytes

@@ -242,7 +242,7 @@ class Api:
             response.status,
             problem.message,
             exception_type=problem.exception_type,
-            request_id=response.headers.get("X-Request-Id", ""),
+            request_id=problem.request_id or response.headers.get("X-Request-Id", ""),
             details={name: value for name, value in details.items() if value is not UNSET},
             inputs=None if problem.inputs is UNSET else problem.inputs,
         )

@@ -48,6 +48,8 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """``operationId`` of the call that helps."""
     parameter: str | UnsetType = UNSET
     """Member of the request by which it would be done all the same."""
+    request_id: str | UnsetType = UNSET
+    """Finds the request in the server's log, as the header ``X-Request-Id`` does."""
     console_output: str | UnsetType = UNSET
     """What the code of a service had printed when it failed."""
     inputs: dict[str, str] | UnsetType = UNSET

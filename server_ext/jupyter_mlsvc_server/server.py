@@ -74,6 +74,8 @@ from jupyter_mlsvc_server.hosting import (
     read_host_config,
 )
 from jupyter_mlsvc_server.monitoring.activity import ActivityReporter
+from jupyter_mlsvc_server.monitoring.answered import AnsweredRequest, Observer
+from jupyter_mlsvc_server.monitoring.logs import TEXT, formatter, note_access
 from jupyter_mlsvc_server.monitoring.machine import MachineMonitor
 from jupyter_mlsvc_server.monitoring.metrics import MetricsReporter, Sources
 from jupyter_mlsvc_server.monitoring.status import StatusReporter
@@ -290,11 +292,25 @@ class MlsvcApp(ConfiguredApp):
         "standard input, and the server ends with its last host. The extension sets it.",
     ).tag(config=True)
 
+    log_format = Unicode(
+        TEXT,
+        help="How lines of the log are written: text, json (an object a line), or a template of "
+        "Python's logging.",
+    ).tag(config=True)
+    access_log = Enum(
+        ["off", "requests", "all"],
+        "off",
+        help="What is logged of requests that were answered: nothing, a line for each but calls "
+        "of services, or one for each.",
+    ).tag(config=True)
+
     _report: StartReport | None = None
 
-    @default("log_format")
-    def _default_log_format(self) -> str:
-        return "[%(levelname)1.1s %(asctime)s.%(msecs)03d %(name)s] %(message)s"
+    def get_default_logging_config(self) -> dict[str, Any]:
+        """Describe the log: ``log_format`` is a name, or a template of Python's ``logging``."""
+        config: dict[str, Any] = super().get_default_logging_config()
+        config["formatters"]["console"] = formatter(self.log_format, self.log_datefmt)
+        return config
 
     @default("public_ip")
     def _default_public_ip(self) -> str:
@@ -511,13 +527,17 @@ class Server:
             any_case_paths=app.any_case_paths,
         )
         self._authentication = Authentication(self._tokens, self._hosts())
-        self._observers = [self._metrics.note]
+        self._observers: list[Observer] = [self._metrics.note]
+        if app.access_log != "off":
+            with_calls = app.access_log == "all"
+            self._observers.append(note_access if with_calls else _note_access_but_of_calls)
         self._http = HttpServer(
             app=self._build_api(self._routes()),
             score=self._score,
             limits=Limits(),
             log=self._log,
             observers=self._observers,
+            logs_calls=app.access_log == "all",
         )
         open_to_all = MetricsRoutes(metrics=self._metrics, access=None)
         self._metrics_http = HttpServer(
@@ -794,6 +814,11 @@ def main() -> None:
     app.initialize()
     with contextlib.suppress(NoStart):
         app.start()
+
+
+def _note_access_but_of_calls(request: AnsweredRequest) -> None:
+    if request.route != CALL_ROUTE:
+        note_access(request)
 
 
 def _url(scheme: str, host: str, port: int) -> str:

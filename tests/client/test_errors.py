@@ -250,7 +250,7 @@ def test_advice_of_a_newer_server_is_shown_as_it_is(
     client: Client, transport: FakeTransport
 ) -> None:
     error = MlsvcServerError("No.", advice=Advice("Try PUT /new.", operation="putNew"))
-    assert str(refused(client, transport, error)) == "No. Try PUT /new."
+    assert str(refused(client, transport, error)) == "No. Try PUT /new. (request r1)"
 
 
 def test_each_error_that_advises_a_call_has_words_for_it_here() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 from collections.abc import Iterator
 
@@ -11,6 +12,7 @@ import requests
 from jupyter_mlsvc_server.launch import ServerProcess, free_port
 from jupyter_mlsvc_server.server import MlsvcApp
 from tests.contract.doors import sign_in
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.kernel
 
@@ -90,6 +92,8 @@ def no_public_api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerPr
         options=[
             *OPTIONS,
             "--MlsvcApp.public_enabled=False",
+            "--MlsvcApp.log_format=json",
+            "--MlsvcApp.access_log=all",
             "--MlsvcApp.scoring_engine_class=own_engine.OwnEngine",
         ],
     ) as server:
@@ -152,6 +156,27 @@ def test_public_enabled_may_be_off(no_public_api: ServerProcess) -> None:
     assert not is_open("127.0.0.1", no_public_api.public_port)
     door = sign_in(no_public_api.notebook_url, "admin", PASSWORD)
     assert door.get("/status").status_code == 200
+
+
+def test_access_log_has_calls_and_other_requests_as_json(no_public_api: ServerProcess) -> None:
+    door = sign_in(no_public_api.notebook_url, "admin", PASSWORD)
+    assert door.post("/services/Logged/1", json=SERVICE).status_code == 201
+    answers = [door.post("/api/Logged/1", json={"n": 3}) for _ in range(2)]
+    ids = {answer.headers["X-Request-Id"] for answer in answers}
+
+    def logged() -> dict[str, tuple[str, int]]:
+        lines = [
+            json.loads(line)
+            for line in no_public_api.log_file.read_text().splitlines()
+            if line.startswith("{")
+            and line.endswith("}")
+            and '"jupyter_mlsvc_server.access"' in line
+        ]
+        return {line["request"]: (line["path"], line["status"]) for line in lines}
+
+    wait_until(lambda: ids <= logged().keys())
+    assert ("/services/Logged/1", 201) in logged().values()
+    assert {logged()[each] for each in ids} == {("/api/Logged/1", 200)}
 
 
 def test_scoring_engine_class_runs_the_services(no_public_api: ServerProcess) -> None:

@@ -21,6 +21,7 @@ from jupyter_mlsvc_server.api.responses import CORS_HEADERS, HEADERS, REQUEST_ID
 from jupyter_mlsvc_server.api.routing import Match, Operation, Router, Routes
 from jupyter_mlsvc_server.errors import BadRequest, MlsvcServerError, NotFound
 from jupyter_mlsvc_server.monitoring.answered import CLIENT_LEFT, AnsweredRequest, Observer
+from jupyter_mlsvc_server.monitoring.logs import request_scope
 from jupyter_mlsvc_server.storage.machine_faults import machine_fault
 
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "DELETE", "PATCH", "PUT", "OPTIONS"})
@@ -77,8 +78,12 @@ class ApiApp:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
+        request_id = scope["state"].setdefault("request_id", uuid.uuid4().hex)
+        with request_scope(request_id):
+            await self._serve(scope, receive, send)
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         began = perf_counter()
-        scope["state"].setdefault("request_id", uuid.uuid4().hex)
         match = self._router.find(path_of(scope))
         operation = _operation(scope["method"], match)
         request = ApiRequest(scope, receive, operation=operation, settings=self._settings)
@@ -88,8 +93,7 @@ class ApiApp:
                 response = await self._answer(request, operation, match)
                 await response(scope, receive, send)
         except ClientDisconnect:
-            where = (request.method, request.path, request.id)
-            _log.info("%s %s: the client went away (request %s)", *where)
+            _log.info("%s %s: the client went away", request.method, request.path)
         finally:
             self._note(request, match, perf_counter() - began)
 
@@ -145,12 +149,12 @@ class ApiApp:
         if isinstance(error, InvalidName):
             error = BadRequest(str(error))
         if not isinstance(error, MlsvcServerError):
-            _log.error("%s %s failed (request %s)", *where, request.id, exc_info=error)
+            _log.error("%s %s failed", *where, exc_info=error)
             error = machine_fault(error) or _Fault("")
         else:
             level = logging.WARNING if error.status >= 500 else logging.INFO
             text = f"{error} {error.logged}".rstrip()
-            _log.log(level, "%s %s: %s (request %s)", *where, text, request.id)
+            _log.log(level, "%s %s: %s", *where, text)
         return error_response(error, request.id)
 
     def _with_headers(self, request: ApiRequest, send: Send) -> Send:

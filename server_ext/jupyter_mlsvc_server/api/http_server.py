@@ -19,6 +19,7 @@ from uvicorn.config import Config
 from uvicorn.server import ServerState
 
 from jupyter_mlsvc_server.api.head_cache import HeadCache
+from jupyter_mlsvc_server.api.logged_protocol import LoggedProtocol
 from jupyter_mlsvc_server.api.protocol import Limits, Protocol
 from jupyter_mlsvc_server.api.responses import HEADERS, REQUEST_ID
 from jupyter_mlsvc_server.api.score import CALL_ROUTE, ScoreEntry
@@ -51,6 +52,8 @@ class HttpServer:
         Seconds between two looks at how long connections have been silent.
     observers
         Called with each request that is refused without the application.
+    logs_calls
+        Whether plain calls are written into the access log.
     clock
         Seconds that the limits go by.
     """
@@ -64,6 +67,7 @@ class HttpServer:
         log: logging.Logger,
         look_seconds: float = 1.0,
         observers: Sequence[Observer] = (),
+        logs_calls: bool = False,
         clock: Clock = time.monotonic,
     ) -> None:
         self.score = score
@@ -87,6 +91,7 @@ class HttpServer:
         """Gives what distinguishes a request's id from those before."""
         self._look_seconds = look_seconds
         self._observers = observers
+        self._protocol = LoggedProtocol if logs_calls else Protocol
         self._clock = clock
         self._servers: list[asyncio.Server] = []
         self._looking: asyncio.Task[None] | None = None
@@ -98,7 +103,7 @@ class HttpServer:
             self._renew()
             self._looking = self.loop.create_task(self._keep_looking())
         server = await self.loop.create_server(
-            lambda: Protocol(self), sock=listening, ssl=tls, backlog=_BACKLOG
+            lambda: self._protocol(self), sock=listening, ssl=tls, backlog=_BACKLOG
         )
         self._servers.append(server)
 
@@ -158,7 +163,8 @@ class HttpServer:
         level = logging.WARNING if error.status >= 500 else logging.INFO
         if self.log.isEnabledFor(level):
             path = url.partition(b"?")[0].decode("latin-1")
-            self.log.log(level, "%s %s: %s (request %s)", method, path, error, request_id)
+            extra = {"request": request_id}
+            self.log.log(level, "%s %s: %s", method, path, error, extra=extra)
 
     def _note(self, method: str, url: bytes, status: int, request_id: str) -> None:
         is_call = self.score.key_of(url) is not None

@@ -120,8 +120,8 @@ class StreamedResponse(Response):
             if sending.done():
                 sending.result()
         except Exception:  # noqa: BLE001  # whatever it is, the answer has no end
-            where = (scope["method"], scope["path"], scope["state"]["request_id"])
-            _log.exception("%s %s failed in the middle of its answer (request %s)", *where)
+            where = (scope["method"], scope["path"])
+            _log.exception("%s %s failed in the middle of its answer", *where)
             scope["state"]["abort"]()
         finally:
             await _cancel(sending, watching)
@@ -159,7 +159,12 @@ def error_body(error: MlsvcServerError, request_id: str) -> bytes:
     message = error.message or (
         f"The server failed to answer; its log has the reason under {request_id}."
     )
-    problem = Problem(message=message, exception_type=error.exception_type, **error.details)
+    problem = Problem(
+        message=message,
+        exception_type=error.exception_type,
+        request_id=request_id,
+        **error.details,
+    )
     return msgspec.json.encode(problem)
 
 

@@ -157,6 +157,11 @@ class ScoreEntry:
         principal = self._recall(token)
         return principal is not None and principal.role in _CONSUMERS
 
+    def user_of(self, token: str) -> str:
+        """Return whose token it is; empty where that is not known at this moment."""
+        principal = self._recall(token)
+        return "" if principal is None else principal.name
+
     async def consume(self, request: ApiRequest, name: str, version: str) -> Response:
         """Answer a call that came through the application (contract: ``consumeWebService``)."""
         require(request.principal, Action.CONSUME, None, "consume services")

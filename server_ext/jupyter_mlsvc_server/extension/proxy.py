@@ -404,7 +404,11 @@ class ProxyHandler(APIHandler):
             f"The server failed to answer; its log has the reason under {self._request_id}."
         )
         body = msgspec.json.encode(
-            Problem(message=message, exception_type=exception_type(refusal.status))
+            Problem(
+                message=message,
+                exception_type=exception_type(refusal.status),
+                request_id=self._request_id,
+            )
         )
         self.finish(b"" if self.request.method == "HEAD" else body)
 
