@@ -24,6 +24,11 @@ def that_have(text: str) -> list[psutil.Process]:
     return found
 
 
+def that_sleep(seconds: str) -> list[psutil.Process]:
+    """Find the processes that sleep for so long, and not those that start them."""
+    return [each for each in that_have(f"sleep {seconds}") if each.name() == "sleep"]
+
+
 def that_run_on(processes: Iterable[psutil.Process], seconds: float = 60) -> list[list[str]]:
     """Wait for processes to end; give the commands of those that did not.
 

@@ -3,12 +3,17 @@
 The forkserver and every template are one. No child outlives the server, however that ends: the
 parent sees the end of its control link and kills its children, and a child whose parent is killed
 is killed by the system.
+
+Nor does what a child has started outlive the child, be it in a session of its own or forked twice
+(Linux). An orphan becomes a child of the worker, the template or the forkserver above it, whichever
+still lives. So all children of a template that it did not fork are leftovers of workers that have
+ended, and are killed. The same goes for the forkserver and its templates.
 """
 
 from __future__ import annotations
 
 import contextlib
-import ctypes
+import math
 import os
 import select
 import signal
@@ -19,6 +24,12 @@ import traceback
 from collections.abc import Callable
 from typing import Final
 
+from jupyter_mlsvc_server.formats.guard import (
+    adopt_orphans,
+    children_of_this,
+    die_with,
+    end_children,
+)
 from jupyter_mlsvc_server.formats.protocol import (
     Exited,
     Fork,
@@ -30,10 +41,12 @@ from jupyter_mlsvc_server.formats.protocol import (
     pack,
 )
 
-_PR_SET_PDEATHSIG: Final = 1
 _PIECE: Final = 2**16
 _CRASHED: Final = 70
 """Exit code of a child whose own code (not the user's) failed; sysexits' EX_SOFTWARE."""
+
+_LEFTOVERS_PAUSE: Final = 0.5
+"""Seconds after a child's end until its leftovers are looked for."""
 
 
 class Control:
@@ -107,6 +120,10 @@ class Parent:
         self._buried = buried
         self._exit_timeout = exit_timeout
         self._children: set[int] = set()
+        self._spared: set[int] = set()
+        """Children that restoring or importing has started; they end with this process."""
+        self._leftovers_at = math.inf
+        """When to look for what ended children have left."""
 
     def run(self) -> None:
         """Serve until the control link ends, then end what is left of the children."""
@@ -118,8 +135,13 @@ class Parent:
         poll = select.poll()
         poll.register(self._control.link, select.POLLIN)
         poll.register(self._wake_read, select.POLLIN)
+        adopt_orphans()
+        self._spared = children_of_this()
         while True:
-            ready = {descriptor for descriptor, _ in poll.poll()}
+            ready = {descriptor for descriptor, _ in poll.poll(self._timeout())}
+            if time.monotonic() >= self._leftovers_at:
+                self._leftovers_at = math.inf
+                self._kill_leftovers()
             if self._wake_read in ready:
                 with contextlib.suppress(BlockingIOError):
                     os.read(self._wake_read, _PIECE)
@@ -131,6 +153,17 @@ class Parent:
                 for message in messages:
                     self._obey(message)
         self._end_children()
+
+    def _timeout(self) -> float | None:
+        """Return the milliseconds until leftovers are to be looked for."""
+        if self._leftovers_at == math.inf:
+            return None
+        return max(self._leftovers_at - time.monotonic(), 0.0) * 1000
+
+    def _kill_leftovers(self) -> None:
+        for pid in children_of_this() - self._children - self._spared:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, signal.SIGKILL)
 
     def _obey(self, message: ToChild) -> None:
         if isinstance(message, Fork):
@@ -159,26 +192,32 @@ class Parent:
 
     def _become_child(self, parent: int) -> None:
         die_with(parent)
+        adopt_orphans()
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         os.close(self._wake_read)
         os.close(self._wake_write)
         self._control.link.close()
         self._children.clear()
+        self._spared.clear()
         # A group of its own, so that what it starts can be ended with it.
         os.setsid()
 
     def _bury(self) -> None:
-        for pid in list(self._children):
-            found, status = os.waitpid(pid, os.WNOHANG)
-            if found:
-                self._children.discard(pid)
-                # Whatever the child has started and left behind.
-                with contextlib.suppress(ProcessLookupError, PermissionError):
-                    os.killpg(pid, signal.SIGKILL)
-                self._control.send(Exited(pid, os.waitstatus_to_exitcode(status)))
-                if self._buried is not None:
-                    self._buried(pid)
+        while (found := _ended_child()) is not None:
+            pid, status = found
+            # One look for all that end at about the same time: it reads the list of processes.
+            self._leftovers_at = min(self._leftovers_at, time.monotonic() + _LEFTOVERS_PAUSE)
+            if pid not in self._children:
+                self._spared.discard(pid)
+                continue
+            self._children.discard(pid)
+            # Whatever the child has started and left behind in its own session.
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(pid, signal.SIGKILL)
+            self._control.send(Exited(pid, os.waitstatus_to_exitcode(status)))
+            if self._buried is not None:
+                self._buried(pid)
 
     def _end_children(self) -> None:
         deadline = time.monotonic() + self._exit_timeout
@@ -191,25 +230,17 @@ class Parent:
         while self._children:
             self._bury()
             time.sleep(0.002)
+        self._spared.clear()
+        end_children()
 
 
-def die_with(parent: int) -> None:
-    """Have the system kill this process when its parent ends (Linux only)."""
-    dying_with(parent)()
-
-
-def dying_with(parent: int) -> Callable[[], None]:
-    """Give what :func:`die_with` does, prepared before a fork: then it takes no lock."""
-    if sys.platform != "linux":
-        return lambda: None
-    prctl = ctypes.CDLL(None).prctl
-
-    def die() -> None:
-        prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != parent:  # it ended in between
-            os._exit(_CRASHED)
-
-    return die
+def _ended_child() -> tuple[int, int] | None:
+    """Bury a child that has ended: its process id and status; None where none has."""
+    try:
+        pid, status = os.waitpid(-1, os.WNOHANG)
+    except ChildProcessError:
+        return None
+    return (pid, status) if pid else None
 
 
 def _kill(pid: int) -> None:

@@ -20,6 +20,7 @@ from jupyter_client.manager import AsyncKernelManager
 from traitlets import Bool, Dict, Float, Integer, Unicode
 from traitlets.config import LoggingConfigurable
 
+from jupyter_mlsvc_server.formats.guard import HAS_GUARDS, guarded
 from jupyter_mlsvc_server.sessions.agents import Agent
 from jupyter_mlsvc_server.sessions.channel import KernelChannel
 from jupyter_mlsvc_server.sessions.environment import scrubbed
@@ -34,6 +35,8 @@ from jupyter_mlsvc_server.storage.machine_faults import machine_fault
 from jupyter_mlsvc_server.storage.traits import TextList
 
 _DEATH_POLL_SECONDS = 0.2
+_GUARD_POLL_SECONDS = 0.01
+_GUARD_EXIT_TIMEOUT = 5.0
 _SOCKETS = "sockets"
 
 
@@ -79,7 +82,7 @@ class Kernel:
 
     @property
     def process_id(self) -> int | None:
-        """Id of the process, for logs and measurements."""
+        """Id of the guard, or of the kernel where there is none, for logs and measurements."""
         return getattr(self._manager.provisioner, "pid", None)
 
     async def interrupt(self) -> None:
@@ -103,14 +106,28 @@ class Kernel:
         self._watch.cancel()
         self.channel.fail(KernelDied(self.ended or "it was closed."))
         try:
+            if now and self.ended is None:
+                await self._end_guard()
             await self._manager.shutdown_kernel(now=now or self.ended is not None)
         finally:
-            # Processes that the user's code started die with the session.
+            # Where there is no guard, this ends most of what the user's code has started.
             if self._group is not None and hasattr(os, "killpg"):
                 with contextlib.suppress(ProcessLookupError, PermissionError):
                     os.killpg(self._group, signal.SIGKILL)
             self.channel.close()
             await asyncio.to_thread(shutil.rmtree, self.home, ignore_errors=True)
+
+    async def _end_guard(self) -> None:
+        """Have the guard end all at once: killed itself, it could not."""
+        pid = self.process_id
+        if pid is None or not HAS_GUARDS:
+            return
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGTERM)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_GUARD_EXIT_TIMEOUT):
+                while await self._manager.is_alive():  # noqa: ASYNC110 - a process sets no event
+                    await asyncio.sleep(_GUARD_POLL_SECONDS)
 
     async def _watch_process(self) -> None:
         while await self._manager.is_alive():  # noqa: ASYNC110 - a process sets no event
@@ -122,6 +139,14 @@ class Kernel:
         self.channel.fail(KernelDied(self.ended))
         if self.on_end is not None:
             self.on_end(self.ended)
+
+
+class _GuardedKernelManager(AsyncKernelManager):
+    """Starts kernels below guards, which end with them all that they have started."""
+
+    def format_kernel_cmd(self, extra_arguments: list[str] | None = None) -> list[str]:
+        """Return the command of the guard, with that of the kernel."""
+        return guarded(super().format_kernel_cmd(extra_arguments))
 
 
 class KernelFactory(LoggingConfigurable):
@@ -238,7 +263,7 @@ class KernelFactory(LoggingConfigurable):
             folder.mkdir(mode=0o700)
         # Sockets of the file system, in a folder that only the server's user can enter: nobody
         # else can connect. Their paths have to be short, so they are not in the data folder.
-        manager = AsyncKernelManager(
+        manager = _GuardedKernelManager(
             kernel_name=self._spec_of(runtime),
             kernel_spec_manager=self._specs,
             connection_file=str(home / "connection.json"),
@@ -274,7 +299,6 @@ class KernelFactory(LoggingConfigurable):
                 stdout=log,
                 stderr=log,
                 extra_arguments=list(runtime.arguments),
-                **runtime.launch_options(),
             )
         pid = getattr(manager.provisioner, "pid", None)
         if pid and self.niceness:

@@ -27,7 +27,9 @@ async def lower_priority(pid: int, by: int) -> None:
     # At once: threads and processes that it starts later inherit it.
     with contextlib.suppress(OSError):
         own = os.getpriority(os.PRIO_PROCESS, 0)
-        os.setpriority(os.PRIO_PROCESS, pid, own + by)
+        # Its guard may have started it already.
+        which = os.PRIO_PGRP if os.getpgid(pid) == pid else os.PRIO_PROCESS
+        os.setpriority(which, pid, own + by)
         if os.getsid(pid) != os.getsid(0):
             await lower_group(Path("/proc") / str(pid), by, own=Path("/proc/self"))
 

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import re
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
 from jupyter_mlsvc_server.formats import packages, r_code
-from jupyter_mlsvc_server.formats.process_tree import dying_with
 from jupyter_mlsvc_server.formats.r_code import quoted, utf8_locale
 from jupyter_mlsvc_server.sessions.agents import Agent, CommAgent, FileAgent
 from jupyter_mlsvc_server.sessions.channel import KernelChannel
@@ -52,9 +50,6 @@ class Runtime(Protocol):
 
     def environment(self, home: Path) -> dict[str, str]:
         """Give the variables that a kernel with this folder needs."""
-
-    def launch_options(self) -> dict[str, Any]:
-        """Give further options of the process, as ``subprocess.Popen`` takes them."""
 
     async def prepare(self, channel: KernelChannel, home: Path) -> Agent:
         """Load the helper into a new kernel.
@@ -99,10 +94,6 @@ class PythonRuntime:
             "PIP_DISABLE_PIP_VERSION_CHECK": "1",
         }
 
-    def launch_options(self) -> dict[str, Any]:
-        """Give none: ipykernel looks for itself whether the server is still there."""
-        return {}
-
     async def prepare(self, channel: KernelChannel, home: Path) -> Agent:
         """Load it by a silent execution, and open a comm to it."""
         code = self._PREPARE.format(sklearn_1d=self._sklearn_1d)
@@ -142,10 +133,6 @@ class RRuntime:
         temporary.mkdir(mode=0o700)
         profile = {"R_PROFILE_USER": str(r_code.KERNEL_FOLDER / "profile.R")}
         return {**profile, "TMPDIR": str(temporary), **utf8_locale()}
-
-    def launch_options(self) -> dict[str, Any]:
-        """Have the system end the kernel when the server is killed."""
-        return {"preexec_fn": dying_with(os.getpid())}
 
     async def prepare(self, channel: KernelChannel, home: Path) -> Agent:
         """Source the helper by a silent execution."""

@@ -15,7 +15,7 @@ from collections.abc import Set as AbstractSet
 from struct import Struct as Layout
 from typing import Any, Final, NoReturn
 
-from jupyter_mlsvc_server.formats.process_tree import dying_with
+from jupyter_mlsvc_server.formats.guard import dying_with
 from jupyter_mlsvc_server.formats.protocol import Kind
 from jupyter_mlsvc_server.worker.code_facts import CodeFacts
 from jupyter_mlsvc_server.worker.console import Console

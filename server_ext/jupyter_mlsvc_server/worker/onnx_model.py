@@ -16,7 +16,7 @@ from typing import Any, Final
 import msgspec
 
 from jupyter_mlsvc.wire.json_values import describe, member
-from jupyter_mlsvc_server.formats.process_tree import dying_with
+from jupyter_mlsvc_server.formats.guard import dying_with
 from jupyter_mlsvc_server.formats.realtime import INPUT
 from jupyter_mlsvc_server.worker.invalid_input import InvalidInput
 from jupyter_mlsvc_server.worker.model import Model, NotAModel, named

@@ -15,13 +15,15 @@ import psutil
 import pytest
 
 from jupyter_mlsvc_server.errors import MlsvcServerError
+from jupyter_mlsvc_server.formats.guard import HAS_GUARDS
 from jupyter_mlsvc_server.scoring.definition import ServiceDefinition
 from jupyter_mlsvc_server.scoring.local import LocalEngine
-from tests.processes import that_run_on
-from tests.server.scoring.serving import Service, define, no_definition, serve_by
+from tests.processes import long_sleep, that_run_on, that_sleep
+from tests.server.scoring.serving import Service, Snapshots, define, no_definition, serve_by
 from tests.waiting import until
 
 pytestmark = pytest.mark.process
+needs_orphans = pytest.mark.skipif(not HAS_GUARDS, reason="no process adopts orphans here")
 
 MakeEngine = Callable[..., Awaitable[LocalEngine]]
 
@@ -89,7 +91,7 @@ SERVER = """
         await engine.start()
         await engine.put(define("while True: pass"))
         await engine.put(define(
-            "import subprocess; subprocess.Popen(['sleep', '63.5']); y = 1", name="Child"
+            f"import os; y = os.system('setsid sleep {sys.argv[2]} &')", name="Child"
         ))
         await engine.consume("Child", "V1.0", b"")
         busy = asyncio.create_task(engine.consume("Test", "V1.0", b""))
@@ -103,20 +105,68 @@ SERVER = """
 
 
 async def test_a_killed_server_leaves_no_process_behind(tmp_path: Path) -> None:
+    seconds = long_sleep()
     server = await asyncio.create_subprocess_exec(
         sys.executable,
         "-c",
         textwrap.dedent(SERVER),
         str(tmp_path),
+        seconds,
         stdout=asyncio.subprocess.PIPE,
         cwd=Path(__file__).parents[3],
     )
     assert server.stdout is not None
     assert await server.stdout.readline() == b"ready\n"
     processes = below(server.pid)
+    daemons = that_sleep(seconds)
+    assert daemons
     server.send_signal(signal.SIGKILL)
     await server.wait()
     assert not await asyncio.to_thread(that_run_on, processes)
+    assert not await asyncio.to_thread(that_run_on, daemons)
+
+
+@needs_orphans
+@pytest.mark.parametrize("end", ["worker", "template", "version"])
+async def test_what_code_has_started_ends_with_its_worker_and_version(
+    make_engine: MakeEngine, end: str
+) -> None:
+    engine = await make_engine(workers_max=1)
+    seconds = long_sleep()
+    code = f"import os; os.system('setsid sleep {seconds} &'); os.system('sleep {seconds} &')"
+    service = await serve_by(engine, f"{code}; y = os.getpid()")
+    worker = (await service.outputs())["y"]
+    await until(lambda: len(that_sleep(seconds)) == 2)
+    daemons = that_sleep(seconds)
+    if end == "worker":
+        os.kill(worker, signal.SIGKILL)
+    elif end == "template":
+        os.kill(engine._pools[service.key].template_pid, signal.SIGKILL)
+    else:
+        await engine.remove(*service.key)
+    assert not await asyncio.to_thread(that_run_on, daemons)
+
+
+async def test_what_restoring_has_started_lives_as_long_as_the_template(
+    make_engine: MakeEngine, snapshots: Snapshots
+) -> None:
+    engine = await make_engine(workers_max=1)
+    seconds = long_sleep()
+    source = (
+        "class Starts:\n"
+        f" def __reduce__(self): return __import__('os').system, ('sleep {seconds} &',)\n"
+        "starts = Starts()\n"
+    )
+    service = await serve_by(engine, "import os; y = os.getpid()", snapshots.take(source))
+    (helper,) = that_sleep(seconds)
+    os.kill((await service.outputs())["y"], signal.SIGKILL)
+    await until(lambda: engine._timings[service.key].lost_workers == 1)
+    assert await service.outputs()
+    # A look for what the worker has left comes after half a second.
+    await asyncio.sleep(1)
+    assert helper.is_running()
+    await engine.remove(*service.key)
+    assert not await asyncio.to_thread(that_run_on, [helper])
 
 
 async def test_a_killed_template_or_forkserver_is_replaced(make_engine: MakeEngine) -> None:

@@ -16,6 +16,7 @@ from jupyter_mlsvc.wire.models import CreateSessionRequest
 from jupyter_mlsvc_server.auth.principal import Principal
 from jupyter_mlsvc_server.errors import BadRequest
 from jupyter_mlsvc_server.events.record import Change, EventAction
+from jupyter_mlsvc_server.formats.guard import HAS_GUARDS
 from jupyter_mlsvc_server.sessions.errors import (
     KernelDidNotStart,
     QueueIsFull,
@@ -29,6 +30,7 @@ from jupyter_mlsvc_server.sessions.manager import MlsvcSessionManager
 from jupyter_mlsvc_server.sessions.session import Session
 from jupyter_mlsvc_server.snapshots.errors import SnapshotNotFound
 from tests.clocks import ManualClock
+from tests.processes import long_sleep, that_run_on, that_sleep
 from tests.waiting import until
 
 from .conftest import NoSnapshots, Run, make_manager, request_of
@@ -244,15 +246,23 @@ async def test_a_closed_session_tells_its_owner_that_it_was_closed(
         await manager.get(ben, session.id)
 
 
-async def test_closing_by_force_ends_processes_that_the_code_started(
-    manager: MlsvcSessionManager, ann: Principal
+@pytest.mark.parametrize("end", ["close", "close_by_force", "kill"])
+async def test_what_the_code_has_started_ends_with_the_session(
+    manager: MlsvcSessionManager, ann: Principal, end: str
 ) -> None:
     session = await manager.create(ann, PLAIN)
-    code = "import subprocess, sys\nchild = subprocess.Popen(['sleep', '60']).pid"
-    result = await session.execute(request_of(code, outputs=["child"]))
-    child = psutil.Process(result.output_parameters[0].value)
-    await manager.close_by_force(ann, session.id)
-    await until(lambda: not child.is_running() or child.status() == psutil.STATUS_ZOMBIE)
+    seconds = long_sleep()
+    code = f"import os; os.system('sleep {seconds} &'); kernel = os.getpid()"
+    if HAS_GUARDS:
+        code += f"; os.system('setsid sleep {seconds} &')"
+    result = await session.execute(request_of(code, outputs=["kernel"]))
+    await until(lambda: len(that_sleep(seconds)) == 1 + HAS_GUARDS)
+    started = that_sleep(seconds)
+    if end == "kill":
+        os.kill(result.output_parameters[0].value, signal.SIGKILL)
+    else:
+        await getattr(manager, end)(ann, session.id)
+    assert not await asyncio.to_thread(that_run_on, started)
 
 
 async def test_no_more_executions_wait_than_allowed(session: Session) -> None:
@@ -384,7 +394,7 @@ async def test_a_kernel_that_cannot_start_is_an_error_and_leaves_nothing(
 SERVER = """
 import asyncio, sys
 from pathlib import Path
-from jupyter_mlsvc.wire.models import CreateSessionRequest
+from jupyter_mlsvc.wire.models import CreateSessionRequest, ExecuteRequest
 from jupyter_mlsvc_server.auth.principal import Principal, Role
 from jupyter_mlsvc_server.sessions.manager import MlsvcSessionManager
 
@@ -393,6 +403,8 @@ async def main():
     manager._warm.warm_kernels = 0
     await manager.start()
     session = await manager.create(Principal("ann", Role.OWNER), CreateSessionRequest())
+    code = f"import os; os.system('setsid sleep {sys.argv[2]} &')"
+    await session.execute(ExecuteRequest(code=code))
     print(session.process_id, flush=True)
     await asyncio.sleep(60)
 
@@ -403,8 +415,9 @@ asyncio.run(main())
 async def test_a_killed_server_leaves_no_kernel_and_the_next_one_sweeps_its_folders(
     tmp_path: Path,
 ) -> None:
+    seconds = long_sleep()
     server = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", SERVER, str(tmp_path), stdout=asyncio.subprocess.PIPE
+        sys.executable, "-c", SERVER, str(tmp_path), seconds, stdout=asyncio.subprocess.PIPE
     )
     assert server.stdout is not None
     kernel = psutil.Process(int(await server.stdout.readline()))
@@ -417,9 +430,11 @@ async def test_a_killed_server_leaves_no_kernel_and_the_next_one_sweeps_its_fold
     await other.stop()
     assert run.exists()
 
+    started = [kernel, *kernel.children(recursive=True)]
+    assert that_sleep(seconds)[0] in started or not HAS_GUARDS
     server.kill()
     await server.wait()
-    await until(lambda: not kernel.is_running() or kernel.status() == psutil.STATUS_ZOMBIE)
+    assert not await asyncio.to_thread(that_run_on, started)
     await other.start()
     await other.stop()
     assert not run.exists()

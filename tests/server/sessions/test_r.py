@@ -166,7 +166,7 @@ async def test_no_interrupt_at_a_bad_moment_ends_the_kernel(session: Session, ru
     for pause in range(40):
         running = session.begin(request_of("1"))
         await asyncio.sleep(pause / 2000)
-        os.kill(session.process_id, signal.SIGINT)
+        os.killpg(session.process_id, signal.SIGINT)
         await running.response()
     assert (await run("1")).success
 

@@ -1,0 +1,162 @@
+"""Processes that end with those that started them, and the process that watches over a kernel.
+
+As a program it runs between the server and a session's kernel::
+
+    python -I -S guard.py SERVER COMMAND…
+
+It runs the command, and ends as that does: by the same exit code, or the same signal. Whatever the
+command has started ends with it, be it in a session of its own or forked twice: such an orphan
+becomes a child of the guard. SIGTERM ends all of them at once. So does the end of the server, of
+which the guard hears by SIGTERM, too. It imports little, since there is one for each session.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import signal
+import sys
+from collections.abc import Callable
+from typing import Final
+
+_PR_SET_PDEATHSIG: Final = 1
+_PR_SET_CHILD_SUBREAPER: Final = 36
+_FAILED: Final = 70
+"""Exit code of a process that ends before it does what it is for; sysexits' EX_SOFTWARE."""
+
+HAS_GUARDS: Final = sys.platform == "linux"
+"""Whether orphans can be adopted here; elsewhere groups of processes have to do."""
+
+
+def guarded(command: list[str]) -> list[str]:
+    """Return the command that runs another one under a guard, for a child of this process."""
+    if not HAS_GUARDS:
+        return command
+    return [sys.executable, "-I", "-S", __file__, str(os.getpid()), *command]
+
+
+def main(server: int, command: list[str]) -> None:
+    """Run a command, and end with it and with the server."""
+    awaited = {signal.SIGCHLD, signal.SIGTERM}
+    signal.pthread_sigmask(signal.SIG_BLOCK, awaited)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # is for the command, which is in the same group
+    adopt_orphans()
+    die_with(server, signal.SIGTERM)
+    me = os.getpid()
+    pid = os.fork()
+    if not pid:
+        _become(command, me, awaited)
+    status = signal.SIGTERM.value
+    while signal.sigwait(awaited) == signal.SIGCHLD:
+        ended = _bury()
+        if pid in ended:
+            status = ended[pid]
+            break
+    end_children()
+    _end_as(os.waitstatus_to_exitcode(status))
+
+
+def _become(command: list[str], guard: int, awaited: set[signal.Signals]) -> None:
+    """Run the command in this process, which the guard has forked."""
+    try:
+        die_with(guard)
+        for number in (signal.SIGINT, signal.SIGPIPE, signal.SIGXFSZ):
+            signal.signal(number, signal.SIG_DFL)  # Python ignores some of them
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, awaited)
+        if "JPY_PARENT_PID" in os.environ:  # a kernel ends when this is not its parent any more
+            os.environ["JPY_PARENT_PID"] = str(guard)
+        os.execvp(command[0], command)  # noqa: S606  # it is the command that was asked for
+    except OSError as error:
+        os.write(2, f"{command[0]}: {error.strerror}\n".encode())
+    finally:
+        os._exit(_FAILED)
+
+
+def _bury() -> dict[int, int]:
+    """Bury the children that have ended; gives their status by process id."""
+    ended = {}
+    with contextlib.suppress(ChildProcessError):
+        while (found := os.waitpid(-1, os.WNOHANG))[0]:
+            ended[found[0]] = found[1]
+    return ended
+
+
+def _end_as(code: int) -> None:
+    """End with an exit code, or by a signal where that is negative."""
+    if code < 0:
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        with contextlib.suppress(OSError):  # of SIGKILL
+            signal.signal(-code, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {-code})
+        os.kill(os.getpid(), -code)
+    os._exit(code if code >= 0 else _FAILED)
+
+
+def end_children() -> None:
+    """Kill and bury all children of this process, and what they leave behind."""
+    while children := children_of_this():
+        for pid in children:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, signal.SIGKILL)
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(-1, 0)
+
+
+def adopt_orphans() -> None:
+    """Have orphans among the processes below this one become its children (Linux only)."""
+    if HAS_GUARDS:
+        ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def children_of_this() -> set[int]:
+    """List the children of this process, which has one thread; empty where there is no `/proc`."""
+    me = os.getpid()
+    try:
+        with open(f"/proc/{me}/task/{me}/children", encoding="ascii") as children:
+            return set(map(int, children.read().split()))
+    except OSError:
+        pass  # not every Linux has this file
+    return {pid for pid in _processes() if _parent_of(pid) == me}
+
+
+def _processes() -> list[int]:
+    try:
+        return [int(name) for name in os.listdir("/proc") if name.isdigit()]
+    except OSError:
+        return []
+
+
+def _parent_of(pid: int) -> int:
+    try:
+        with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
+            status = file.read()
+    except OSError:
+        return 0
+    # The name of the program, in parentheses, may have any character.
+    return int(status.rpartition(")")[2].split()[1])
+
+
+def die_with(parent: int, number: signal.Signals = signal.SIGKILL) -> None:
+    """Have the system send this process a signal when its parent ends (Linux only)."""
+    dying_with(parent, number)()
+
+
+def dying_with(parent: int, number: signal.Signals = signal.SIGKILL) -> Callable[[], None]:
+    """Give what :func:`die_with` does, prepared before a fork: then it takes no lock."""
+    if not HAS_GUARDS:
+        return lambda: None
+    prctl = ctypes.CDLL(None).prctl
+
+    def die() -> None:
+        prctl(_PR_SET_PDEATHSIG, number)
+        if os.getppid() != parent:  # it ended in between
+            os._exit(_FAILED)
+
+    return die
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), sys.argv[2:])
