@@ -68,6 +68,7 @@ class ServiceCodec:
         }
         self._may_be_none = frozenset(each.name for each in spec.inputs if _is_none(each))
         self._encoder = msgspec.json.Encoder()
+        self._to_json = _safe(self._encoder) if service.memory_limit else self._encoder.encode
         self._before, self._after = self._around_outputs()
 
     def inputs(self, body: bytes) -> dict[str, Any]:
@@ -134,6 +135,12 @@ class ServiceCodec:
                 return Kind.SUCCESS, self._success(outputs, printed, changed, scratch)
             except UnserializableOutput as error:
                 message = str(error)
+            except MemoryError:
+                message = (
+                    "The answer takes more memory to write than a call may have "
+                    "(ScoringSettings.memory_limit). Answer less at once, or leave files and large "
+                    "results where the caller can fetch them."
+                )
         if self._is_r:
             # R itself has printed the error, and warnings.
             printed = without_paths(printed, [str(scratch.directory)])
@@ -255,7 +262,7 @@ class ServiceCodec:
     def _usual(self, outputs: dict[str, Any]) -> bytes | None:
         """Encode a success that has nothing but outputs; None where they take another encoder."""
         try:
-            return self._before + self._encoder.encode(outputs) + self._after
+            return self._before + self._to_json(outputs) + self._after
         except (ValueError, OverflowError):
             return None
 
@@ -276,9 +283,23 @@ class ServiceCodec:
             changed_files=changed,
         )
         try:
-            return self._encoder.encode(result)
+            return self._to_json(result)
         except (UnicodeEncodeError, OverflowError):
             return json.dumps(msgspec.to_builtins(result)).encode()
+
+
+def _safe(encoder: msgspec.json.Encoder) -> Callable[[Any], bytes]:
+    """Return an encoder that raises where memory runs out; ``encode`` ends the process there.
+
+    It costs a copy, so that it is used only where memory is limited (msgspec 0.23).
+    """
+
+    def encode(value: Any) -> bytes:
+        buffer = bytearray()
+        encoder.encode_into(value, buffer)
+        return bytes(buffer)
+
+    return encode
 
 
 def _as_python_has_them(given: dict[str, Any]) -> dict[str, Any]:

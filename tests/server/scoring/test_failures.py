@@ -215,6 +215,16 @@ async def test_memory_over_the_limit_is_an_error_of_the_code(make_engine: MakeEn
     assert await service.outputs(n=1) == {"y": 1}
 
 
+async def test_answer_that_takes_too_much_memory_is_an_error_of_the_code(
+    make_engine: MakeEngine,
+) -> None:
+    engine = await make_engine(workers_max=1, memory_limit=200 * 2**20)
+    service = await serve_by(engine, "y = 'x' * n", inputs="n:integer", outputs="y:character")
+    result = await service.call(n=120 * 2**20)
+    assert "more memory to write than a call may have" in result["errorMessage"]
+    assert await service.outputs(n=3) == {"y": "xxx"}
+
+
 async def test_the_environment_of_services_holds_no_secret_of_the_server(
     make_engine: MakeEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
