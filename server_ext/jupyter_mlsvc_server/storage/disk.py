@@ -8,7 +8,6 @@ nothing else is given up, so that logins and deletions can still be written down
 from __future__ import annotations
 
 import os
-import uuid
 from pathlib import Path
 from typing import Any, Final
 
@@ -90,8 +89,9 @@ class DiskSpace(LoggingConfigurable):
         OSError
             The disk is full, read-only or broken.
         """
-        path = self._data_dir / f".probe-{uuid.uuid4().hex}"
-        descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600)
+        # One name: what a killed server left is written over.
+        path = self._data_dir / ".probe"
+        descriptor = os.open(path, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o600)
         try:
             os.write(descriptor, b"x")
             os.fsync(descriptor)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sqlite3
 from collections.abc import AsyncIterator
@@ -87,9 +88,23 @@ def test_a_spare_file_that_cannot_be_made_is_only_logged(
     assert "no spare room" in caplog.text
 
 
-def test_a_probe_leaves_nothing(space: DiskSpace, tmp_path: Path) -> None:
+def test_a_probe_leaves_nothing_not_even_of_a_killed_server(
+    space: DiskSpace, tmp_path: Path
+) -> None:
+    (tmp_path / ".probe").write_bytes(b"x")
     space.probe()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_probe_of_a_disk_that_fails_raises(
+    space: DiskSpace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_descriptor: int) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(OSError, match="Input/output"):
+        space.probe()
 
 
 # --- the database ----------------------------------------------------------------------------
