@@ -25,6 +25,7 @@ from jupyter_mlsvc.client.client import Client
 from jupyter_mlsvc.errors import MlsvcError
 from jupyter_mlsvc_server.launch import ServerProcess
 from tests.contract.doors import sign_in
+from tests.processes import that_have
 from tests.server.extension.conftest import PASSWORD, Make, as_person, until_gone
 from tests.server.extension.waiting import until
 from tests.server.scoring.serving import UNTIL_OPEN
@@ -136,6 +137,11 @@ def children_of(pid: int) -> list[psutil.Process]:
     return psutil.Process(pid).children()
 
 
+def has_forkserver(server: int) -> bool:
+    ours = {child.pid for child in children_of(server)}
+    return any(process.pid in ours for process in that_have("worker.forkserver"))
+
+
 def test_server_that_is_told_to_end_is_followed_by_another_one(make: Make, tmp_path: Path) -> None:
     jupyter = make(options=["--MlsvcApp.stop_seconds=60"]).start()
     told = jupyter.server_pid
@@ -146,7 +152,7 @@ def test_server_that_is_told_to_end_is_followed_by_another_one(make: Make, tmp_p
         runs = threads.submit(as_person, jupyter, "POST", path, json={"code": code})
         until(lambda: as_person(jupyter, "GET", "/sessions").json()[0]["state"] == "busy")
         # Who has a session may publish soon.
-        assert any("worker.forkserver" in " ".join(child.cmdline()) for child in children_of(told))
+        until(lambda: has_forkserver(told))
         os.kill(told, signal.SIGTERM)
         (tmp_path / "door").touch()
         # Who asks meanwhile waits for the next one.
