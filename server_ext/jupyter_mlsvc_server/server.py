@@ -651,6 +651,7 @@ class Server:
     async def _start(self) -> None:
         started = self._closing.push_async_callback
         self._lock_data_dir()
+        has_made_room = await asyncio.to_thread(self._disk.make_room_to_start)
         tls = self._tls_context()
         public = self._listen_publicly()
         metrics = self._listen_for_monitors()
@@ -661,6 +662,8 @@ class Server:
         self._closing.callback(host.close)
         started(self._database.stop)
         await self._database.start()
+        if has_made_room:
+            await self._database.take_room()
         await Installation(database=self._database, data_dir=self._data_dir).require()
         started(asyncio.to_thread, self._staging.close)
         await asyncio.to_thread(self._staging.open)

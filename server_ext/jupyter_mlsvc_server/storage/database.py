@@ -172,6 +172,12 @@ class Database(LoggingConfigurable):
         reading = partial(_transact, engine, work)
         return await lanes.readers.run(reading, self.lock_timeout + _TURN_SECONDS)
 
+    async def take_room(self) -> None:
+        """Have the database's files take some room on the disk, for changes on a full one."""
+        engine, lanes = self._opened()
+        with contextlib.suppress(MlsvcServerError):
+            await lanes.writers.run(partial(_take_room, engine))
+
     @property
     def waiting_seconds(self) -> float:
         """Seconds for which the change that has waited longest, or runs, has done so."""

@@ -19,6 +19,9 @@ from jupyter_mlsvc_server.storage.machine_faults import DiskFull
 SPARE_BYTES: Final = 8 * 2**20
 """Size of the file that is given up: the journals of some hundred small changes."""
 
+_START_BYTES: Final = 2**20
+"""With less room than that, a server does not start."""
+
 
 class DiskSpace(LoggingConfigurable):
     """Knows how much room is left; its methods block and are meant for a thread.
@@ -58,6 +61,10 @@ class DiskSpace(LoggingConfigurable):
         if self.is_short:
             raise DiskFull
         self.keep_spare()
+
+    def make_room_to_start(self) -> bool:
+        """Give up the spare file where nothing else is left; returns whether it was."""
+        return self.free_bytes < _START_BYTES and self.make_room()
 
     def keep_spare(self) -> None:
         """Have the spare file there, where there is room for it."""

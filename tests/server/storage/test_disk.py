@@ -80,6 +80,18 @@ def test_the_spare_file_takes_room_until_it_is_given_up(
     assert spare(space, tmp_path) >= SPARE_BYTES
 
 
+def test_a_start_on_a_full_disk_uses_the_spare_file(
+    space: DiskSpace, disk: Disk, tmp_path: Path
+) -> None:
+    space.keep_spare()
+    disk.free = RESERVE // 2
+    assert not space.make_room_to_start()
+    disk.free = 4096
+    assert space.make_room_to_start()
+    assert spare(space, tmp_path) == 0
+    assert not space.make_room_to_start()
+
+
 def test_a_spare_file_that_cannot_be_made_is_only_logged(
     space: DiskSpace, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -178,3 +190,9 @@ async def test_a_change_that_has_no_room_is_refused_and_leaves_nothing(
     with pytest.raises(DiskFull):
         await database.run(FullTwice(times))
     assert (await count(database), room.asked) == (0, 1)
+
+
+async def test_a_database_takes_room_before_it_needs_it(database: Database) -> None:
+    await database.take_room()
+    assert sum(path.stat().st_size for path in database.data_dir.iterdir()) > 4 * 2**20
+    assert await count(database) == 0
