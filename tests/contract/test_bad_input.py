@@ -278,3 +278,17 @@ class TestOtherPeople:
         assert door.patch(path, json={"description": "checked"}).status_code == 200
         assert door.get(path).json()[0]["versionPublishedBy"] == "ben"
         assert door.delete(path).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "headers", [{}, {"Expect": "100-continue"}], ids=["plain", "by the application"]
+)
+def test_each_refusal_of_a_call_has_the_id_of_its_request(
+    door: Door, published: str, headers: dict[str, str]
+) -> None:
+    bodies = [{"a": "x", "b": 1}, {"a": 1}, {"a": 1, "b": 2, "c": 3}]
+    for path in (f"/api/{published}/1.0", "/api/none-such/1.0"):
+        for body in bodies:
+            answer = door.post(path, json=body, headers=headers)
+            assert answer.status_code in {400, 404}, answer.text
+            assert answer.json()["requestId"] == answer.headers["X-Request-Id"]

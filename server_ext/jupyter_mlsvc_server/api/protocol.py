@@ -30,7 +30,7 @@ from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from jupyter_mlsvc_server.api.head_cache import END, CallHead
-from jupyter_mlsvc_server.api.responses import error_body
+from jupyter_mlsvc_server.api.responses import error_body, with_request_id
 from jupyter_mlsvc_server.errors import BadRequest, MlsvcServerError, TooManyRequests
 from jupyter_mlsvc_server.scoring.engine import ScoringAnswer
 from jupyter_mlsvc_server.scoring.request import PendingRequest
@@ -440,7 +440,10 @@ class Protocol(HttpToolsProtocol):
         if is_last:
             headers += _CLOSE
         if isinstance(outcome, ScoringAnswer):
-            self._write(outcome.status, self._server.next_number(), headers, outcome.body)
+            number, body = self._server.next_number(), outcome.body
+            if outcome.status != 200:
+                body = with_request_id(body, self._server.id_of(number))
+            self._write(outcome.status, number, headers, body)
         else:
             self._write_error(outcome, "POST", head.url, headers)
         if is_last:

@@ -168,6 +168,11 @@ def error_body(error: MlsvcServerError, request_id: str) -> bytes:
     return msgspec.json.encode(problem)
 
 
+def with_request_id(body: bytes, request_id: str) -> bytes:
+    """Add the id of its request to an Error body that a worker wrote."""
+    return body[:-1] + b',"requestId":"%b"}' % request_id.encode()
+
+
 def error_response(error: MlsvcServerError, request_id: str) -> Response:
     """Make the answer that an error is."""
     return Response(

@@ -18,7 +18,7 @@ from jupyter_mlsvc_server.api.authentication import bearer_token
 from jupyter_mlsvc_server.api.content_coding import charset_problem
 from jupyter_mlsvc_server.api.head_cache import CallHead
 from jupyter_mlsvc_server.api.request import ApiRequest
-from jupyter_mlsvc_server.api.responses import CORS_HEADERS, bytes_response
+from jupyter_mlsvc_server.api.responses import CORS_HEADERS, bytes_response, with_request_id
 from jupyter_mlsvc_server.auth.policy import Action, may, require
 from jupyter_mlsvc_server.auth.principal import Principal, Role
 from jupyter_mlsvc_server.errors import MlsvcServerError
@@ -173,7 +173,8 @@ class ScoreEntry:
             raise
         answering = self._engine.consume(name, version, body)
         answer = await request.answer_or_gone(answering, lambda: None)
-        return bytes_response(answer.body, "application/json", status=answer.status)
+        body = answer.body if answer.status == 200 else with_request_id(answer.body, request.id)
+        return bytes_response(body, "application/json", status=answer.status)
 
     def cors_headers(self, origin: bytes) -> bytes:
         """Give the headers of an answer to a page, as they are written."""
