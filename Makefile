@@ -115,6 +115,14 @@ bench: $(INSTALLED) ## Measure the server beside FastAPI and serving frameworks
 bench-quick: $(INSTALLED) ## The same in some minutes: rough figures, FastAPI only
 	@exec python -m tests.benchmarks --quick $(OPTIONS)
 
+.PHONY: soak
+soak: $(INSTALLED) ## Use a server for 30 minutes and see whether it grows (OPTIONS="--minutes 3")
+	@exec python -m tests.reliability soak $(OPTIONS)
+
+.PHONY: chaos
+chaos: $(INSTALLED) ## Kill 40 processes of each kind under load (OPTIONS="--kills 5 --seed 1")
+	@exec python -m tests.reliability chaos $(OPTIONS)
+
 .PHONY: clean
 clean: ## Remove .venv, .bench, builds and caches
 	@rm -rf .venv .bench dist .demo jupyter_mlsvc/labextension
