@@ -37,7 +37,8 @@ def test_every_class_with_settings_is_passed() -> None:
             is_ours = each.__module__.startswith("jupyter_mlsvc_server")
             if not is_ours or not issubclass(each, Configurable) or issubclass(each, Application):
                 continue
-            if each.class_traits(config=True):
+            # A private class has the settings of its base in Jupyter, and is made without them.
+            if each.class_traits(config=True) and not name.startswith("_"):
                 with_settings.add(name)
     assert len(with_settings) > 10
     assert with_settings - SECTIONS == set()
