@@ -109,9 +109,12 @@ def test_output_is_cleared(notebook: Notebook) -> None:
 
 
 def test_a_plot_is_shown_in_the_cell(notebook: Notebook) -> None:
+    # Where the import takes long, that it does is shown as well.
+    notebook.run("%config MlsvcConnection.progress_after = 0")
     output = notebook.run(
         "%%remote_exec\nimport matplotlib.pyplot as plt\nplt.plot([1, 2])\nplt.show()"
     )
+    notebook.run("%config MlsvcConnection.progress_after = 3")
     assert [kind for kind, _, _ in output] == ["display_data"]
     assert output[0][1]["data"]["image/png"].startswith("iVBOR")
 
