@@ -107,7 +107,7 @@ class Program:
         if hasattr(api, "get_user"):
             assert api.get_user().name == self.account.username
         if hasattr(api, "get_metrics"):
-            assert "mlsvc_" in api.get_metrics()
+            assert b"mlsvc_" in api.get_metrics()
         if hasattr(api, "list_events"):
             place = api.list_events()
             later = api.list_events(run=place.run, after=place.last, wait=0)
