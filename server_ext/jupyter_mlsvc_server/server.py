@@ -410,7 +410,11 @@ class MlsvcApp(ConfiguredApp):
             server = Server(self, leases)
             await server.start()
         except (CannotStart, MlsvcServerError, UnusableDatabase, TraitError, OSError) as error:
-            self.log.critical("jupyter-mlsvc does not start: %s", error)
+            if self.hosted and isinstance(error, DataFolderInUse):
+                # Another host was quicker; this one joins its server.
+                self.log.info("jupyter-mlsvc does not start: %s", error)
+            else:
+                self.log.critical("jupyter-mlsvc does not start: %s", error)
             return getattr(error, "exit_code", CannotStart.exit_code)
         if self._report is not None:
             self._report.close()

@@ -117,6 +117,18 @@ def test_a_data_folder_has_one_server(tmp_path: Path) -> None:
     options = ["--WarmKernels.warm_kernels=0", "--LocalEngine.preload=[]"]
     with ServerProcess(data_dir=tmp_path / "data", options=options) as first:
         status, said = run_server(tmp_path, MLSVC_PORT="0")
+        hosted = subprocess.run(
+            [sys.executable, "-m", "jupyter_mlsvc_server", "serve", HOSTED_OPTION],
+            env={**os.environ, "MLSVC_DATA_DIR": str(first.data_dir)},
+            input="{}",
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+    # Its host joins the first, so nothing is wrong.
+    assert hosted.returncode == 75
+    assert "[C " not in hosted.stderr
     assert first.log_file.read_text().splitlines()[-1].endswith("sessions and workers end")
     assert status == 75
     assert f"another server uses the data folder {tmp_path / 'data'}." in said
