@@ -371,6 +371,10 @@ class BlobStore(LoggingConfigurable):
                     path.rename(self._in_trash(path.name))
             except FileNotFoundError:
                 return False
+            except OSError as error:
+                # It stays until the next time; whoever deleted something has nothing to do with it.
+                self.log.warning("blob %s can't be taken away: %s", path.name, error.strerror)
+                return False
             self._stamps.pop(path.name, None)
         return True
 

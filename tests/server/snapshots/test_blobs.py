@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import hashlib
 import io
 import os
@@ -230,6 +231,24 @@ async def test_nothing_is_collected_in_the_first_time_after_a_start(tmp_path: Pa
     clock.now = 99
     assert await blobs.collect(()) == 0
     clock.now = 100
+    assert await blobs.collect(()) == 1
+
+
+async def test_what_finds_no_room_in_the_trash_stays(
+    blobs: BlobStore, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    digest, _ = await blobs.put(b"content")
+    make_old(blobs.path(digest))
+    clock.now += 200
+
+    def rename(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "rename", rename)
+        assert await blobs.collect(()) == 0
+    assert blobs.path(digest).exists()
+    make_old(blobs.path(digest))
     assert await blobs.collect(()) == 1
 
 
