@@ -2,12 +2,12 @@
 
 The name says what has to be in a file, so whoever opens one can tell whether it is. That takes
 reading all of it, so it is done once: the stamp of a file that was found whole is kept, and a file
-that still has its stamp is taken for whole. A server keeps stamps while it runs, and gives those of
-a service's content to the processes that restore it.
+that still has its stamp is taken for whole. A server keeps stamps, for the next run too where it is
+stopped in order, and gives those of a service's content to the processes that restore it.
 
 A stamp is made of what ``stat`` tells. Every change of a file sets the time of its last change
 (ctime), and nobody can set that to a time of their own. What it does not show is a disk that gives
-other bytes than were written: that is found after the next start, or by ``doctor --verify``.
+other bytes than were written: ``doctor --verify`` finds that.
 """
 
 from __future__ import annotations

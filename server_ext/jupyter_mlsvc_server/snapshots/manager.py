@@ -109,6 +109,7 @@ class SnapshotManager(LoggingConfigurable):
         Nothing is collected yet: what the database refers to shows first in what the server does.
         """
         await asyncio.to_thread(self._staging.open)
+        await self._blobs.open()
         if self.collect_interval and self._collector is None:
             self._collector = asyncio.create_task(self._collect_for_ever())
 
@@ -120,6 +121,7 @@ class SnapshotManager(LoggingConfigurable):
                 await self._collector
             self._collector = None
         await asyncio.to_thread(self._staging.close)
+        await self._blobs.close()
 
     # --- what a person does ------------------------------------------------------------------
 

@@ -26,11 +26,16 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, Final, NamedTuple, Protocol
 
+import msgspec
 from traitlets import Float, default
 from traitlets.config import LoggingConfigurable
 
 from jupyter_mlsvc_server.formats.blobs import DamagedBlob, Stamp, check_blob
-from jupyter_mlsvc_server.formats.private_files import private_directory, sync_directory
+from jupyter_mlsvc_server.formats.private_files import (
+    private_directory,
+    sync_directory,
+    write_atomic,
+)
 from jupyter_mlsvc_server.storage.paths import FolderPath, default_data_dir
 
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
@@ -47,6 +52,8 @@ TRASH: Final = "trash"
 
 _MAX_STAMPS: Final = 2**17
 """Blobs whose stamps are kept, some 300 bytes each; others are hashed again."""
+_STAMPS: Final = "checked-blobs.json"
+"""File of the data folder with the stamps, from one run of the server to the next."""
 
 _SMALL_SHARE: Final = 50
 """Blobs that may be collected together whatever their share is."""
@@ -135,6 +142,17 @@ class BlobStore(LoggingConfigurable):
             raise ValueError(f"{digest!r} is no SHA-256 in hexadecimal.")
         return self.folder / digest[:2] / digest
 
+    async def open(self) -> None:
+        """Take the stamps that :meth:`close` has left, so that no blob is read again for nothing.
+
+        A server that was killed leaves none: after a loss of power all blobs are checked.
+        """
+        await asyncio.to_thread(self._load_stamps)
+
+    async def close(self) -> None:
+        """Leave the stamps for the next run; may be called twice."""
+        await asyncio.to_thread(self._save_stamps)
+
     async def ingest(self, path: Path, *others: Hasher) -> Blob:
         """Move a file of the same file system into the store.
 
@@ -219,6 +237,23 @@ class BlobStore(LoggingConfigurable):
         return await asyncio.to_thread(self._usage)
 
     # --- in a thread -------------------------------------------------------------------------
+
+    def _load_stamps(self) -> None:
+        path = self.data_dir / _STAMPS
+        # What can't be read is no loss but of time.
+        with contextlib.suppress(OSError, msgspec.DecodeError):
+            found = msgspec.json.decode(path.read_bytes(), type=dict[str, Stamp])
+            path.unlink()
+            with self._lock:
+                self._stamps.update(found)
+
+    def _save_stamps(self) -> None:
+        with self._lock:
+            data = msgspec.json.encode(self._stamps)
+        try:
+            write_atomic(self.data_dir / _STAMPS, data)
+        except OSError as error:
+            self.log.warning("the next start checks all blobs again: %s", error.strerror)
 
     def _ingest(self, path: Path, *others: Hasher) -> Blob:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)

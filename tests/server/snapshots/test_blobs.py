@@ -175,21 +175,59 @@ async def test_another_server_finds_what_was_damaged_while_none_ran(
     blobs: BlobStore, tmp_path: Path
 ) -> None:
     digest, _ = await blobs.put(b"content")
+    await blobs.close()
     flip(blobs.path(digest))
+    other = BlobStore(data_dir=tmp_path)
+    await other.open()
     with pytest.raises(DamagedBlob):
-        await BlobStore(data_dir=tmp_path).verify([digest])
+        await other.verify([digest])
 
 
-async def test_a_blob_is_read_again_only_when_it_has_changed(
-    blobs: BlobStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    read: list[str] = []
+@pytest.fixture
+def read(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The blobs that are read to check them."""
+    names: list[str] = []
 
     def digest_of(file: BinaryIO, name: str) -> Any:
-        read.append(file.name)
+        names.append(file.name)
         return hashlib.new(name, file.read())
 
     monkeypatch.setattr("jupyter_mlsvc_server.formats.blobs.hashlib.file_digest", digest_of)
+    return names
+
+
+async def test_the_next_run_reads_no_blob_that_was_checked(
+    blobs: BlobStore, tmp_path: Path, read: list[str]
+) -> None:
+    digest, _ = await blobs.put(b"content")
+    await blobs.close()
+    other = BlobStore(data_dir=tmp_path)
+    await other.open()
+    await other.verify([digest])
+    assert read == []
+    # It is killed, and leaves no word of what it has checked.
+    other = BlobStore(data_dir=tmp_path)
+    await other.open()
+    await other.verify([digest])
+    assert len(read) == 1
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[1]", b'{"a": [1]}'])
+async def test_what_a_run_left_and_cannot_be_read_is_passed_over(
+    blobs: BlobStore, tmp_path: Path, read: list[str], content: bytes
+) -> None:
+    digest, _ = await blobs.put(b"content")
+    await blobs.close()
+    (tmp_path / "checked-blobs.json").write_bytes(content)
+    other = BlobStore(data_dir=tmp_path)
+    await other.open()
+    await other.verify([digest])
+    assert len(read) == 1
+
+
+async def test_a_blob_is_read_again_only_when_it_has_changed(
+    blobs: BlobStore, tmp_path: Path, read: list[str]
+) -> None:
     digest, _ = await blobs.put(b"content")
     await blobs.verify([digest])
     assert read == []  # it was hashed when it was written
