@@ -117,9 +117,9 @@ async def test_a_killed_server_leaves_no_process_behind(tmp_path: Path) -> None:
     )
     assert server.stdout is not None
     assert await server.stdout.readline() == b"ready\n"
+    await until(lambda: that_sleep(seconds))
     processes = below(server.pid)
     daemons = that_sleep(seconds)
-    assert daemons
     server.send_signal(signal.SIGKILL)
     await server.wait()
     assert not await asyncio.to_thread(that_run_on, processes)
@@ -158,6 +158,7 @@ async def test_what_restoring_has_started_lives_as_long_as_the_template(
         "starts = Starts()\n"
     )
     service = await serve_by(engine, "import os; y = os.getpid()", snapshots.take(source))
+    await until(lambda: that_sleep(seconds))
     (helper,) = that_sleep(seconds)
     os.kill((await service.outputs())["y"], signal.SIGKILL)
     await until(lambda: engine._timings[service.key].lost_workers == 1)
