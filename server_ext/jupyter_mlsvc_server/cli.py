@@ -42,6 +42,12 @@ def _run() -> None:
 
         DoctorApp.launch_instance(sys.argv[2:])
     else:
+        from jupyter_mlsvc_server.formats.environment_block import hide_from_others
+        from jupyter_mlsvc_server.sessions.environment import is_allowed
+
+        # Before the long imports, and before anybody's code runs below this process.
+        hide_from_others(lambda name: not is_allowed(name))
+
         from jupyter_mlsvc_server.server import main as serve
 
         serve()

@@ -20,7 +20,7 @@ import msgspec
 from traitlets.config import Config
 from traitlets.config.loader import DeferredConfigList, DeferredConfigString, LazyConfigValue
 
-from jupyter_mlsvc_server.formats.host import StartProblem
+from jupyter_mlsvc_server.formats.host import ChildInput, StartProblem
 
 _GRACE: Final = 3.0
 """Seconds after the last lease until the server ends: a host may have lost its connection only."""
@@ -138,13 +138,13 @@ class StartReport(logging.Handler):
 
 
 def read_host_config() -> Config:
-    """Read the configuration that the host writes to standard input."""
-    text = sys.stdin.buffer.read()
-    sections: dict[str, dict[str, object]] = msgspec.json.decode(text or b"{}")
+    """Read what the host writes to standard input: configuration, and variables for us alone."""
+    given = msgspec.json.decode(sys.stdin.buffer.read() or b"{}", type=ChildInput)
+    os.environ.update(given.secrets)
     return Config(
         {
             name: Config({key: _restored(value) for key, value in section.items()})
-            for name, section in sections.items()
+            for name, section in given.sections.items()
         }
     )
 

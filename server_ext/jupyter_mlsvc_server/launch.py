@@ -214,9 +214,10 @@ class ServerProcess:
         own = {
             "MLSVC_DATA_DIR": str(self.data_dir),
             "MLSVC_PORT": str(self.public_port),
-            "JUPYTER_TOKEN": self.jupyter_token,
             "PYTHONUNBUFFERED": "1",
         }
+        if self._has_jupyter:
+            own["JUPYTER_TOKEN"] = self.jupyter_token
         if self.admin_password is not None:
             own["MLSVC_ADMIN_PASSWORD"] = self.admin_password
         return {**os.environ, **own, **self.environment}

@@ -179,7 +179,8 @@ class AccountManager(LoggingConfigurable):
         """At the first start, add the owner ``admin`` if a password was given; there is no default.
 
         ``MLSVC_ADMIN_PASSWORD`` holds it, or ``MLSVC_ADMIN_PASSWORD_FILE`` names a file of mode
-        0600. The password leaves the environment, so that no kernel inherits it.
+        0600. The password leaves the environment, so that no kernel inherits it; what other
+        processes are shown of the environment has lost it when the program began.
 
         Raises
         ------

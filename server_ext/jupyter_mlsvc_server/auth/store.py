@@ -6,6 +6,7 @@ import hmac
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
+from typing import Final
 
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
@@ -15,6 +16,9 @@ from jupyter_mlsvc_server.auth.principal import Principal, Role
 from jupyter_mlsvc_server.storage.clock import from_text, now_text, to_text
 from jupyter_mlsvc_server.storage.database import Database
 from jupyter_mlsvc_server.storage.schema import tokens, users
+
+_SHOWN: Final = 12
+"""Characters of a digest by which a line of the log names a pair of tokens."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,10 +137,18 @@ class RefreshOutcome(Enum):
 
 @dataclass(frozen=True, slots=True)
 class RefreshKey:
-    """A refresh token as the store sees it: the id, and the digest of the secret half."""
+    """A refresh token as the store sees it: digests of the id and of the secret half.
+
+    Who reads the database finds no id that an access token could be made of.
+    """
 
     id: str
     digest: str
+
+    @property
+    def shown(self) -> str:
+        """A name of the pair for logs."""
+        return self.id[:_SHOWN]
 
 
 class TokenStore:
@@ -199,7 +211,7 @@ class TokenStore:
         return await self._database.run(write)
 
     async def find_principal(self, token_id: str, user_name: str) -> Principal | None:
-        """Read whose living pair it is, with the role that they have now."""
+        """Read whose living pair it is, by the digest of its id, with the role of now."""
         query = (
             sa.select(users.c.name, users.c.role)
             .join(tokens, tokens.c.user_name == users.c.name)
@@ -248,7 +260,7 @@ def _use(
 ) -> tuple[RefreshOutcome, sa.Row[tuple[object, ...]] | None]:
     """Make a refresh token used; returns its row where that worked."""
     row = connection.execute(_living_user(key)).first()
-    # In constant time: the id can be guessed, the secret must not leak by timing.
+    # In constant time: the id is no secret, the other half must not leak by timing.
     if row is None or not hmac.compare_digest(row.refresh_digest, key.digest):
         return RefreshOutcome.UNKNOWN, None
     now = to_text(at)

@@ -162,7 +162,7 @@ class TokenManager(LoggingConfigurable):
             Too many logins failed under this name.
         """
         principal, password_hash = await self._accounts.log_in(username, password)
-        key, refresh_token = _new_refresh_token()
+        token_id, key, refresh_token = _new_refresh_token()
         now = self._now()
         family_expires_at = now + timedelta(seconds=self.renewal_limit)
         is_added = await self._store.add(
@@ -175,8 +175,8 @@ class TokenManager(LoggingConfigurable):
         )
         if not is_added:
             raise WrongCredentials(username)
-        self.log.info("login user=%s token=%s", principal.name, key.id)
-        return self._pair(principal.name, key, refresh_token)
+        self.log.info("login user=%s token=%s", principal.name, key.shown)
+        return self._pair(principal.name, token_id, refresh_token)
 
     async def renew(self, refresh_token: str) -> AccessTokenResponse:
         """Trade a refresh token for the next pair (contract: renewToken); the old pair ends.
@@ -188,13 +188,13 @@ class TokenManager(LoggingConfigurable):
             of it, too, because somebody has a copy.
         """
         used = _refresh_key(refresh_token)
-        key, successor = _new_refresh_token()
+        token_id, key, successor = _new_refresh_token()
         now = self._now()
         expires_at = self._refresh_expiry(now)
         outcome, name = await self._store.rotate(used, key, now=now, expires_at=expires_at)
         await self._settle(outcome, used)
-        self.log.info("renewed user=%s token=%s", name, key.id)
-        return self._pair(name, key, successor)
+        self.log.info("renewed user=%s token=%s", name, key.shown)
+        return self._pair(name, token_id, successor)
 
     async def revoke(self, refresh_token: str) -> AccessTokenResponse:
         """End a pair at once (contract: revokeRefreshToken).
@@ -211,7 +211,7 @@ class TokenManager(LoggingConfigurable):
         """
         key = _refresh_key(refresh_token)
         await self._settle(await self._store.revoke(key, now=self._now()), key)
-        self.log.info("revoked token=%s", key.id)
+        self.log.info("revoked token=%s", key.shown)
         return AccessTokenResponse(
             token_type="Bearer",  # noqa: S106
             access_token="",
@@ -258,7 +258,9 @@ class TokenManager(LoggingConfigurable):
     async def _look_up(self, access_token: str) -> Principal:
         claims = self._claims(access_token)
         revocations = self._revocations
-        principal = await self._store.find_principal(claims["jti"], claims["sub"])
+        principal = await self._store.find_principal(
+            _digest(str(claims["jti"])).hex(), claims["sub"]
+        )
         self._note_answer()
         if principal is None:
             raise InvalidAccessToken
@@ -336,10 +338,10 @@ class TokenManager(LoggingConfigurable):
     def _refresh_expiry(self, now: datetime) -> datetime:
         return now + timedelta(seconds=self.refresh_token_lifetime)
 
-    def _pair(self, name: str, key: RefreshKey, refresh_token: str) -> AccessTokenResponse:
+    def _pair(self, name: str, token_id: str, refresh_token: str) -> AccessTokenResponse:
         now = int(self._wall_clock())
         expires_on = now + self.access_token_lifetime
-        claims = {"iss": ISSUER, "sub": name, "jti": key.id, "iat": now, "exp": expires_on}
+        claims = {"iss": ISSUER, "sub": name, "jti": token_id, "iat": now, "exp": expires_on}
         return AccessTokenResponse(
             token_type="Bearer",  # noqa: S106
             access_token=jwt.encode(claims, self._key, algorithm=_ALGORITHM),
@@ -351,7 +353,7 @@ class TokenManager(LoggingConfigurable):
     async def _settle(self, outcome: RefreshOutcome, key: RefreshKey) -> None:
         self._forget()
         if outcome is RefreshOutcome.REUSED:
-            self.log.warning("refresh token=%s was used twice: its family is revoked", key.id)
+            self.log.warning("refresh token=%s was used twice: its family is revoked", key.shown)
         if outcome is not RefreshOutcome.DONE:
             raise InvalidRefreshToken
 
@@ -400,16 +402,21 @@ class TokenManager(LoggingConfigurable):
         self._known.clear()
 
 
-def _new_refresh_token() -> tuple[RefreshKey, str]:
+def _new_refresh_token() -> tuple[str, RefreshKey, str]:
+    """Make the id of a pair, the key that the database gets, and the token."""
     token_id, secret = str(uuid.uuid4()), secrets.token_urlsafe(32)
-    return RefreshKey(token_id, _digest(secret).hex()), f"{token_id}.{secret}"
+    return token_id, _key(token_id, secret), f"{token_id}.{secret}"
 
 
 def _refresh_key(refresh_token: str) -> RefreshKey:
     token_id, _, secret = refresh_token.partition(".")
-    if not secret or "\x00" in token_id or len(refresh_token) > _MAX_LENGTH:
+    if not secret or len(refresh_token) > _MAX_LENGTH:
         raise InvalidRefreshToken
-    return RefreshKey(token_id, _digest(secret).hex())
+    return _key(token_id, secret)
+
+
+def _key(token_id: str, secret: str) -> RefreshKey:
+    return RefreshKey(_digest(token_id).hex(), _digest(secret).hex())
 
 
 def _digest(secret: str) -> bytes:

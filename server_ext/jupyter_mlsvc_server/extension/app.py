@@ -20,13 +20,14 @@ from jupyter_mlsvc_server import __version__
 from jupyter_mlsvc_server.extension.child_config import OF_EXTENSION, child_config
 from jupyter_mlsvc_server.extension.kernel_environment import Connection, KernelEnvironment
 from jupyter_mlsvc_server.extension.proxy import ProxyHandler
-from jupyter_mlsvc_server.extension.supervisor import COMMAND, Supervisor
+from jupyter_mlsvc_server.extension.supervisor import COMMAND, NEVER_WITH_CHILDREN, Supervisor
 from jupyter_mlsvc_server.extension.upstream import (
     HostClient,
     TcpUpstream,
     UnixUpstream,
     Upstream,
 )
+from jupyter_mlsvc_server.formats.environment_block import hide_from_others
 from jupyter_mlsvc_server.formats.host import HostStatus, data_dir_path, socket_path
 
 _NAME: Final = "mlsvc"
@@ -96,6 +97,10 @@ class MlsvcExtension(ExtensionApp):
     def initialize_settings(self) -> None:
         """Get ready to look after a server; nothing is started yet."""
         self._take_settings_of_server()
+        # Sessions are processes below this one, and of the same account.
+        hide_from_others(lambda name: name in {*_SECRETS, *NEVER_WITH_CHILDREN})
+        # Kernels and terminals of Jupyter inherit its environment.
+        self._secrets = {name: os.environ.pop(name) for name in _SECRETS if name in os.environ}
         self._data_dir = data_dir_path(str(self.config.get("MlsvcApp", {}).get("data_dir", "")))
         self._times: MutableMapping[str, datetime] = {}
         self._status: HostStatus | None = None
@@ -106,8 +111,6 @@ class MlsvcExtension(ExtensionApp):
             host=self,
             log=self.log,
             command=self.server_command,
-            # Kernels and terminals of Jupyter inherit its environment.
-            secrets={name: os.environ.pop(name) for name in _SECRETS if name in os.environ},
         )
 
     def _take_settings_of_server(self) -> None:
@@ -136,7 +139,7 @@ class MlsvcExtension(ExtensionApp):
             ) from error
 
     def _child_config(self) -> bytes:
-        return child_config(self.config, str(self._data_dir), self.log)
+        return child_config(self.config, str(self._data_dir), self.log, self._secrets)
 
     def initialize_handlers(self) -> None:
         """Mount the proxy."""

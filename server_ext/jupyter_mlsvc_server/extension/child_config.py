@@ -1,4 +1,4 @@
-"""Configuration that the server gets of Jupyter's: what concerns its own classes, as JSON.
+"""What the server gets of Jupyter's: configuration of its own classes, and its secrets, as JSON.
 
 Command lines and configuration files of the Jupyter server configure the server too. Of the rest,
 which has Jupyter's own secrets in it, the server learns nothing.
@@ -13,6 +13,8 @@ from typing import Any, Final
 import msgspec
 from traitlets.config import Config
 from traitlets.config.loader import DeferredConfigList, DeferredConfigString, LazyConfigValue
+
+from jupyter_mlsvc_server.formats.host import ChildInput
 
 SECTIONS: Final = frozenset(
     {
@@ -63,8 +65,10 @@ OF_EXTENSION: Final = ("jupyter_user", "autoload_magics")
 """Settings of the extension that may be given as the server's."""
 
 
-def child_config(config: Config, data_dir: str, log: logging.Logger) -> bytes:
-    """Return the configuration of a server, which :func:`read_child_config` reads.
+def child_config(
+    config: Config, data_dir: str, log: logging.Logger, secrets: Mapping[str, str]
+) -> bytes:
+    """Return what a server reads from its standard input.
 
     Parameters
     ----------
@@ -72,6 +76,8 @@ def child_config(config: Config, data_dir: str, log: logging.Logger) -> bytes:
         Configuration of the Jupyter server.
     data_dir
         Data folder, which the extension found already.
+    secrets
+        Variables for the server alone, which no environment of a process shows this way.
     """
     names = SECTIONS | _OF_KERNELS
     names |= set(_named_classes(config))
@@ -85,7 +91,7 @@ def child_config(config: Config, data_dir: str, log: logging.Logger) -> bytes:
         name: {key: _plain(value, f"{name}.{key}", log) for key, value in section.items()}
         for name, section in sections.items()
     }
-    return msgspec.json.encode(plain)
+    return msgspec.json.encode(ChildInput(plain, dict(secrets)))
 
 
 def _named_classes(config: Config) -> Iterator[str]:

@@ -34,8 +34,7 @@ import ssl
 import subprocess
 import sys
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from types import MappingProxyType
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, Protocol
 
 import msgspec
@@ -81,7 +80,7 @@ _MAX_PAUSE: Final = 60.0
 """Seconds until another start; a server that fails again and again costs little."""
 _STEADY: Final = 60.0
 """Seconds after which a server counts as one that stays up."""
-_NEVER_WITH_CHILDREN: Final = (
+NEVER_WITH_CHILDREN: Final = (
     "JUPYTER_TOKEN",
     "JUPYTERHUB_API_TOKEN",
     "JPY_API_TOKEN",
@@ -140,16 +139,16 @@ class Child:
     through its standard output why it does not start. Its log goes where Jupyter's goes.
     """
 
-    def __init__(self, command: Sequence[str], config: bytes, secrets: Mapping[str, str]) -> None:
+    def __init__(self, command: Sequence[str], config: bytes) -> None:
         environment = {
-            name: value for name, value in os.environ.items() if name not in _NEVER_WITH_CHILDREN
+            name: value for name, value in os.environ.items() if name not in NEVER_WITH_CHILDREN
         }
         # The loop's own kind of child is killed with the loop; this one may have other hosts.
         self._process = subprocess.Popen(  # noqa: S603 - our own module, no shell
             command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            env=environment | dict(secrets),
+            env=environment,
             # Ctrl-C in the terminal is for Jupyter, which asks before it stops.
             start_new_session=True,
         )
@@ -159,11 +158,9 @@ class Child:
             config_pipe.write(config)
 
     @classmethod
-    async def start(
-        cls, command: Sequence[str], config: bytes, secrets: Mapping[str, str]
-    ) -> Child:
+    async def start(cls, command: Sequence[str], config: bytes) -> Child:
         """Start the program."""
-        return await asyncio.to_thread(cls, command, config, secrets)
+        return await asyncio.to_thread(cls, command, config)
 
     @property
     def pid(self) -> int:
@@ -214,8 +211,6 @@ class Supervisor:
         Called when the server starts and ends.
     command
         Program of the server, with its arguments.
-    secrets
-        Environment variables that the program alone gets.
     clock, pause
         Seconds that have passed, and what waits for some between two attempts.
     """
@@ -228,7 +223,6 @@ class Supervisor:
         host: Host,
         log: logging.Logger,
         command: Sequence[str] = COMMAND,
-        secrets: Mapping[str, str] = MappingProxyType({}),
         clock: Callable[[], float] = time.monotonic,
         pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
@@ -240,7 +234,6 @@ class Supervisor:
         self._host = host
         self._log = log
         self._command = command
-        self._secrets = secrets
         self._child: Child | None = None
         self._task: asyncio.Task[None] | None = None
         self._is_attached = asyncio.Event()
@@ -399,7 +392,7 @@ class Supervisor:
     async def _start_child(self, config: Callable[[], bytes]) -> None:
         """Start a child, and wait until it may serve or has ended."""
         try:
-            child = self._child = await Child.start(self._command, config(), self._secrets)
+            child = self._child = await Child.start(self._command, config())
         except OSError as error:
             await self._fail(f"It cannot be started: {error.strerror}.")
             return

@@ -11,7 +11,7 @@ from base64 import urlsafe_b64decode
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -70,6 +70,21 @@ class HostFarewell(msgspec.Struct):
 
     ends: bool
     pid: int
+
+
+class ChildInput(msgspec.Struct):
+    """What a host writes to the standard input of the server that it starts.
+
+    Attributes
+    ----------
+    sections
+        Configuration by class and setting.
+    secrets
+        Variables that are for the server alone.
+    """
+
+    sections: dict[str, dict[str, Any]] = {}
+    secrets: dict[str, str] = {}
 
 
 class StartProblem(msgspec.Struct):

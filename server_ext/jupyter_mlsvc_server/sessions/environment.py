@@ -48,6 +48,11 @@ ALLOWED: Final = (
 """Names, with ``*`` as wildcard, that every session gets from the server's environment."""
 
 
+def is_allowed(name: str, further: Iterable[str] = ()) -> bool:
+    """Return whether sessions see a variable of the server's environment."""
+    return any(fnmatchcase(name, pattern) for pattern in (*ALLOWED, *further))
+
+
 def scrubbed(
     environment: Mapping[str, str],
     further: Iterable[str] = (),
@@ -64,10 +69,6 @@ def scrubbed(
     added
         Variables to set, whatever the server's environment says.
     """
-    patterns = (*ALLOWED, *further)
-    kept = {
-        name: value
-        for name, value in environment.items()
-        if any(fnmatchcase(name, pattern) for pattern in patterns)
-    }
+    further = tuple(further)
+    kept = {name: value for name, value in environment.items() if is_allowed(name, further)}
     return kept | dict(added or {})

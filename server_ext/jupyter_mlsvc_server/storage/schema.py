@@ -37,8 +37,8 @@ users: Final = sa.Table(
     sa.Column("disabled", sa.Boolean, nullable=False, server_default=sa.false()),
 )
 
-# One row a pair of tokens: its id is the access token's ``jti`` and stands, readable, in the
-# refresh token, of whose secret half only the digest is kept.
+# One row a pair of tokens: its id is the SHA-256 of the access token's ``jti``, which is the first
+# half of the refresh token. Of the second half, too, only the digest is kept.
 tokens: Final = sa.Table(
     "tokens",
     metadata,

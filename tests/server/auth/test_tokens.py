@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import hashlib
 import json
 import logging
 import stat
@@ -14,6 +15,7 @@ import jwt
 import pytest
 import sqlalchemy as sa
 
+from jupyter_mlsvc.wire.models import AccessTokenResponse
 from jupyter_mlsvc_server.auth.accounts import AccountManager
 from jupyter_mlsvc_server.auth.errors import (
     ExpiredAccessToken,
@@ -550,14 +552,38 @@ async def test_a_token_that_is_revoked_here_is_not_trusted_while_the_database_do
         await cached.principal_of(pair.access_token)
 
 
+def row_of(pair: AccessTokenResponse) -> str:
+    """Name the row of a pair: the database has the digest of its id."""
+    return hashlib.sha256(pair.refresh_token.partition(".")[0].encode()).hexdigest()
+
+
+async def test_no_token_can_be_made_of_what_the_database_has(
+    tokens: TokenManager, database: Database
+) -> None:
+    first = await tokens.login("ann", PASSWORD)
+    pair = await tokens.renew(first.refresh_token)
+    query = sa.select(token_table)
+    rows = await database.read(lambda connection: connection.execute(query).all())
+    kept = "\n".join(str(value) for row in rows for value in row)
+    for each in (first, pair):
+        claims = jwt.decode(each.access_token, options={"verify_signature": False})
+        for secret in (claims["jti"], *each.refresh_token.split(".")):
+            assert secret not in kept
+    # Its digest is no id: signed with the right key it is refused all the same.
+    claims["jti"] = row_of(pair)
+    assert (await tokens.principal_of(pair.access_token)).name == "ann"
+    with pytest.raises(InvalidAccessToken):
+        await tokens.principal_of(jwt.encode(claims, tokens._key, algorithm="HS512"))
+
+
 async def test_expired_pairs_are_forgotten_at_a_later_login(
     tokens: TokenManager, database: Database
 ) -> None:
-    old, *recent = [(await tokens.login("ann", PASSWORD)).refresh_token[:36] for _ in range(3)]
+    old, *recent = [row_of(await tokens.login("ann", PASSWORD)) for _ in range(3)]
     change = token_table.update().where(token_table.c.id == old)
     await database.run(lambda c: c.execute(change.values(expires_at="2017-10-05T22:49:33.0")))
     latest = await tokens.login("ann", PASSWORD)
-    assert set(await ids(database)) == {*recent, latest.refresh_token[:36]}
+    assert set(await ids(database)) == {*recent, row_of(latest)}
 
 
 async def test_an_expired_refresh_token_that_is_tried_again_is_not_taken_for_stolen(

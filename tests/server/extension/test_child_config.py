@@ -6,6 +6,7 @@ import importlib
 import inspect
 import io
 import logging
+import os
 import pkgutil
 from types import SimpleNamespace
 
@@ -23,7 +24,8 @@ LOG = logging.getLogger(__name__)
 
 def passed(config: Config, monkeypatch: pytest.MonkeyPatch) -> Config:
     """Pass a configuration on as to a child."""
-    text = child_config(config, "/data", LOG)
+    monkeypatch.setenv("MLSVC_ADMIN_PASSWORD", "")
+    text = child_config(config, "/data", LOG, {"MLSVC_ADMIN_PASSWORD": "sesame"})
     monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=io.BytesIO(text)))
     return read_host_config()
 
@@ -42,6 +44,11 @@ def test_every_class_with_settings_is_passed() -> None:
                 with_settings.add(name)
     assert len(with_settings) > 10
     assert with_settings - SECTIONS == set()
+
+
+def test_secrets_arrive_in_the_environment_of_the_program(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "MLSVC_ADMIN_PASSWORD" not in passed(Config(), monkeypatch)
+    assert os.environ["MLSVC_ADMIN_PASSWORD"] == "sesame"
 
 
 def test_values_of_all_kinds_arrive(monkeypatch: pytest.MonkeyPatch) -> None:

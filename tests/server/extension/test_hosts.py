@@ -265,9 +265,12 @@ def test_kernels_get_a_file_and_no_token(make: Make) -> None:
         words = Path(f"/proc/{process}/environ").read_bytes()
         words += Path(f"/proc/{process}/cmdline").read_bytes()
         assert token.encode() not in words
+        assert PASSWORD.encode() not in words
+    for process in (jupyter.process.pid, jupyter.server_pid):
+        words = Path(f"/proc/{process}/environ").read_bytes()
+        assert jupyter.jupyter_token.encode() not in words
     inherited = Path(f"/proc/{kernel}/environ").read_bytes()
     assert str(jupyter.connection_file).encode() in inherited
-    assert PASSWORD.encode() not in inherited
     answer = as_person(jupyter, "POST", "/sessions", json={})
     session = answer.json()["sessionId"]
     code = "import os; print(sorted(name for name in os.environ if name.startswith('MLSVC')))"

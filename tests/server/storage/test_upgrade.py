@@ -6,6 +6,7 @@ snapshot. It was never written by hand, and is not to be.
 
 from __future__ import annotations
 
+import hashlib
 import platform
 import shutil
 import sqlite3
@@ -15,8 +16,11 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 
 from jupyter_mlsvc_server.launch import ServerProcess
+from jupyter_mlsvc_server.storage.database import Database
+from jupyter_mlsvc_server.storage.schema import tokens
 from tests.contract.doors import sign_in
 
 pytestmark = pytest.mark.kernel
@@ -50,6 +54,16 @@ def test_what_the_first_release_wrote_is_served(tmp_path: Path) -> None:
         assert replaced.status_code == 200, replaced.text
         area = door.post("/api/Area/V1.0", json={"width": 2, "height": 3})
         assert area.json()["outputParameters"] == {"area": 12}
+
+
+async def test_ids_of_tokens_that_the_first_release_wrote_become_digests(tmp_path: Path) -> None:
+    database = Database(data_dir=data_dir_of_first_release(tmp_path))
+    await database.start()
+    query = sa.select(tokens.c.id, tokens.c.family_id)
+    row = await database.read(lambda connection: connection.execute(query).one())
+    await database.stop()
+    digest = hashlib.sha256(b"48d84809-b80a-47f9-bff4-47b228deec9c").hexdigest()
+    assert tuple(row) == (digest, digest)
 
 
 def test_a_database_of_a_newer_release_ends_the_start_with_a_sentence(tmp_path: Path) -> None:
