@@ -49,7 +49,14 @@ def _run(run: str, folder: Path, asked: argparse.Namespace, seed: int) -> tuple[
             )
             return list(kills.lines()), counts
         growth, counts = asyncio.run(
-            use_for_long(server, door, seconds=60 * asked.minutes, seed=seed, progress=_say)
+            use_for_long(
+                server,
+                door,
+                seconds=60 * asked.minutes,
+                seed=seed,
+                rate=asked.rate,
+                progress=_say,
+            )
         )
         return list(growth.lines()), counts
 
@@ -71,6 +78,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tests.reliability", description=__doc__)
     parser.add_argument("run", choices=["soak", "chaos", "all"])
     parser.add_argument("--minutes", type=float, default=30.0, help="of a soak (30)")
+    parser.add_argument("--rate", type=float, help="calls a second of a soak (70 % of capacity)")
     parser.add_argument("--kills", type=int, default=40, help="of each kind of process (40)")
     parser.add_argument("--seed", type=int, help="of a run that is to be repeated")
     report = Path(".bench", "reliability.md")

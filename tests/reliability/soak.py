@@ -49,14 +49,16 @@ ROWS: Final = {
 
 @dataclass
 class Growth:
-    """Samples of a soak, and the calls a second that it had."""
+    """Samples of a soak, the calls a second that it had, and of how many, where that is known."""
 
     rate: float
+    capacity: float | None
     samples: list[Sample]
 
     def lines(self) -> Iterator[str]:
         """Write a table in Markdown."""
-        yield f"{self.rate:,.0f} calls of services a second, {SHARE:.0%} of capacity."
+        share = "" if self.capacity is None else f", {SHARE:.0%} of capacity"
+        yield f"{self.rate:,.0f} calls of services a second{share}."
         yield ""
         yield "| | at first | at the end | slope a minute |"
         yield "| --- | --- | --- | --- |"
@@ -86,18 +88,20 @@ async def use_for_long(
     seconds: float,
     seed: int,
     progress: Callable[[str], None],
+    rate: float | None = None,
 ) -> tuple[Growth, Counts]:
-    """Use everything at once for so long, and take samples."""
+    """Use everything at once for so long, and take samples.
+
+    Calls come at the rate, or where there is none, at a share of what the server answers.
+    """
     # Each look reads the memory maps of all processes.
     looks = max(2, min(_MAX_LOOKS, int(seconds / _LOOK_SECONDS)))
-    load = MixedLoad(door, seed=seed)
+    load = MixedLoad(door, seed=seed, rate=rate)
     await asyncio.to_thread(load.publish)
-    measured = min(10.0, seconds / 5)
     async with load.running():
-        await asyncio.sleep(measured)
-        called = sum(n for kind, n in load.counts.right.items() if kind.startswith("call"))
-        load.rate = max(1.0, SHARE * called / measured)
-        growth = Growth(load.rate, [])
+        capacity = None if rate is not None else await _capacity(load, min(10.0, seconds / 5))
+        load.rate = rate or max(1.0, SHARE * (capacity or 0.0))
+        growth = Growth(load.rate, capacity, [])
         began = time.monotonic()
         for look in range(1, looks + 1):
             await asyncio.sleep(max(0.0, began + look * seconds / looks - time.monotonic()))
@@ -111,6 +115,11 @@ async def use_for_long(
             )
     await asyncio.to_thread(load.check_kept)
     return growth, load.counts
+
+
+async def _capacity(load: MixedLoad, seconds: float) -> float:
+    await asyncio.sleep(seconds)
+    return sum(n for kind, n in load.counts.right.items() if kind.startswith("call")) / seconds
 
 
 def _sample(server: ServerProcess, minutes: float) -> Sample:

@@ -26,7 +26,7 @@ def test_soak_writes_a_report(tmp_path: Path) -> None:
 
 def test_slope_leaves_the_warm_up_out() -> None:
     samples = [Sample(n / 2, 100 if n > 2 else 10 * n, 0, 7 + n, 1, 0) for n in range(20)]
-    growth = Growth(1.0, samples)
+    growth = Growth(1.0, None, samples)
     assert growth.slope("server_mb") == pytest.approx(0)
     assert growth.slope("descriptors") == pytest.approx(2)
 
