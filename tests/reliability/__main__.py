@@ -13,7 +13,7 @@ from pathlib import Path
 
 from jupyter_mlsvc_server.launch import ServerProcess
 from tests.contract.doors import sign_in
-from tests.reliability.chaos import kill_under_load
+from tests.reliability.chaos import KINDS, kill_under_load
 from tests.reliability.mixed_load import Counts
 from tests.reliability.soak import use_for_long
 
@@ -45,7 +45,14 @@ def _run(run: str, folder: Path, asked: argparse.Namespace, seed: int) -> tuple[
         door = sign_in(server.public_url, "admin", password)
         if run == "chaos":
             kills, counts = asyncio.run(
-                kill_under_load(server, door, each=asked.kills, seed=seed, progress=_say)
+                kill_under_load(
+                    server,
+                    door,
+                    each=asked.kills,
+                    seed=seed,
+                    kinds=asked.only or KINDS,
+                    progress=_say,
+                )
             )
             return list(kills.lines()), counts
         growth, counts = asyncio.run(
@@ -70,6 +77,7 @@ def _lines_of(counts: Counts) -> Iterator[str]:
     yield f"Wrong answers: {len(counts.wrong)}. Lost after a 2xx: {len(counts.lost)}."
     refused = ", ".join(f"{what}: {n}" for what, n in sorted(counts.refused.items())) or "none"
     yield f"Refused: {refused}. Connections that ended: {counts.broken}."
+    yield from (f"- {n} times {reason}" for reason, n in counts.reasons.most_common(20))
     yield from (f"- wrong: {each}" for each in counts.wrong[:20])
     yield from (f"- lost: {each}" for each in counts.lost[:20])
 
@@ -80,6 +88,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--minutes", type=float, default=30.0, help="of a soak (30)")
     parser.add_argument("--rate", type=float, help="calls a second of a soak (70 % of capacity)")
     parser.add_argument("--kills", type=int, default=40, help="of each kind of process (40)")
+    parser.add_argument("--only", action="append", choices=KINDS, help="kind to kill; repeatable")
     parser.add_argument("--seed", type=int, help="of a run that is to be repeated")
     report = Path(".bench", "reliability.md")
     parser.add_argument("--report", type=Path, default=report, help=f"file ({report})")

@@ -7,7 +7,7 @@ import contextlib
 import random
 import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -46,7 +46,13 @@ class Kills:
 
 
 async def kill_under_load(
-    server: ServerProcess, door: Door, *, each: int, seed: int, progress: Callable[[str], None]
+    server: ServerProcess,
+    door: Door,
+    *,
+    each: int,
+    seed: int,
+    progress: Callable[[str], None],
+    kinds: Sequence[str] = KINDS,
 ) -> tuple[Kills, Counts]:
     """Kill each kind of process so many times, in random order and at random moments.
 
@@ -58,7 +64,7 @@ async def kill_under_load(
     chosen = random.Random(seed)  # kills that can be repeated
     load = MixedLoad(door, seed=seed)
     await asyncio.to_thread(load.publish)
-    kinds = [kind for kind in KINDS if kind != "R helper" or load.has_r]
+    kinds = [kind for kind in kinds if kind != "R helper" or load.has_r]
     order = [kind for kind in kinds for _ in range(each)]
     chosen.shuffle(order)
     kills = Kills(seed, {kind: [] for kind in kinds})

@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import itertools
 import random
+import re
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -37,6 +38,7 @@ REVISION: Final = 7
 BROKEN: Final = (OSError, EOFError, TimeoutError)
 """What a caller sees whose connection ends."""
 
+_NUMBER: Final = re.compile(r"\d+(\.\d+)?")
 _RETRY_SECONDS: Final = 0.05
 _LOST_SECONDS: Final = 90.0
 """Seconds after which a batch that does not go on is lost."""
@@ -53,6 +55,8 @@ class Counts:
         Right answers, by kind of request.
     refused
         Other answers than 2xx, by kind of request and status.
+    reasons
+        The same with what the answers said.
     broken
         Requests whose connection ended before the answer.
     wrong
@@ -63,14 +67,25 @@ class Counts:
 
     right: Counter[str] = field(default_factory=Counter)
     refused: Counter[str] = field(default_factory=Counter)
+    reasons: Counter[str] = field(default_factory=Counter)
     broken: int = 0
     wrong: list[str] = field(default_factory=list)
     lost: list[str] = field(default_factory=list)
 
-    def judge(self, kind: str, status: int, *, is_right: Callable[[], bool], what: str) -> None:
-        """Count one answer."""
+    def judge(
+        self,
+        kind: str,
+        status: int,
+        *,
+        is_right: Callable[[], bool],
+        what: str,
+        reason: str = "",
+    ) -> None:
+        """Count one answer; a refusal with its reason, numbers in it left out."""
         if status // 100 != 2:
             self.refused[f"{kind} {status}"] += 1
+            if reason:
+                self.reasons[f"{kind} {status}: {_NUMBER.sub('N', reason)}"] += 1
         elif is_right():
             self.right[kind] += 1
         else:
@@ -185,7 +200,8 @@ class MixedLoad:
             return bool(body["success"] and is_right(body["outputParameters"]))
 
         what = f"{n} was answered with {answer.body[:200]!r}"
-        self.counts.judge(kind, answer.status, is_right=check, what=what)
+        reason = "" if answer.status // 100 == 2 else _reason(answer)
+        self.counts.judge(kind, answer.status, is_right=check, what=what, reason=reason)
 
     # --- everything else ---------------------------------------------------------------------
 
@@ -258,6 +274,13 @@ class MixedLoad:
             # What becomes of it is not known where no answer comes.
             del self.kept[oldest]
             self._door.delete(f"/services/{oldest}/1.0")
+
+
+def _reason(answer: Answer) -> str:
+    try:
+        return str(answer.json()["message"])
+    except (ValueError, KeyError):
+        return repr(answer.body[:200])
 
 
 _INTEGER: Final = {"name": "y", "type": "integer"}

@@ -9,6 +9,7 @@ requests that run together when some of them can't.
 
 from __future__ import annotations
 
+import signal
 import socket
 from collections import deque
 from collections.abc import Iterator
@@ -140,6 +141,11 @@ class Exited(msgspec.Struct, frozen=True, tag=True):
 
 ToChild = Prepare | Fork | Kill
 ToServer = Preloaded | Prepared | Refused | Forked | Exited
+
+ENDED_FROM_OUTSIDE: Final = frozenset(
+    {None, -signal.SIGKILL, -signal.SIGTERM, -signal.SIGINT, -signal.SIGHUP}
+)
+"""How a process ends that somebody ended, as for want of memory; None: nobody knows."""
 
 _LENGTH: Final = Layout("<I")
 

@@ -85,6 +85,10 @@ class ServiceUnavailable(Busy):
         self.why = reason
 
 
+class StartInterrupted(ServiceUnavailable):
+    """Processes of the service version were ended from outside, ahead of their first request."""
+
+
 class QueueFull(Busy):
     """All workers are busy and enough requests wait."""
 

@@ -33,7 +33,19 @@ class LinkLost(Exception):
 
 
 class NotStarted(Exception):
-    """A worker has ended before it could take a request; the message says why, if it is known."""
+    """A worker has ended before it could take a request.
+
+    Parameters
+    ----------
+    why
+        What it said, which the next one would say too; empty if it said nothing.
+    code
+        Exit code, or minus the signal; None if it isn't known.
+    """
+
+    def __init__(self, why: str, code: int | None = None) -> None:
+        super().__init__(why)
+        self.code = code
 
 
 class ForkserverClient:

@@ -17,10 +17,15 @@ from weakref import WeakValueDictionary
 import psutil
 
 from jupyter_mlsvc_server.errors import MlsvcServerError, NotFound
+from jupyter_mlsvc_server.formats.protocol import ENDED_FROM_OUTSIDE
 from jupyter_mlsvc_server.formats.service_spec import Part
 from jupyter_mlsvc_server.scoring.definition import DefinitionKey, PoolSize, ServiceDefinition
 from jupyter_mlsvc_server.scoring.engine import Answered, Definitions, Outcome, ScoringAnswer
-from jupyter_mlsvc_server.scoring.errors import ServiceUnavailable, ending
+from jupyter_mlsvc_server.scoring.errors import (
+    ServiceUnavailable,
+    StartInterrupted,
+    ending,
+)
 from jupyter_mlsvc_server.scoring.forkserver import Forkserver
 from jupyter_mlsvc_server.scoring.forkserver_client import LinkLost, NotStarted
 from jupyter_mlsvc_server.scoring.group import Group
@@ -500,19 +505,31 @@ class LocalEngine(ScoringSettings):
             if health is not None and not health.may_try(self._now()):
                 raise self._unavailable(key, health)
             try:
-                definition = await self.definitions(*key)
-                pool = await self._pool(definition, None)
+                pool = await self._new_pool(key)
             except NotFound:
                 raise
             except MlsvcServerError as error:
                 reason = error.why if isinstance(error, ServiceUnavailable) else error.message
                 health = self._health_of(key)
-                health.refused(self._now(), reason)
+                if not isinstance(error, StartInterrupted):
+                    health.refused(self._now(), reason)
                 self.log.warning("service %s can't be started: %s", key, reason)
                 raise self._unavailable(key, health) from error
             self._health_of(key).started()
             self._pools[key] = pool
             return pool
+
+    async def _new_pool(self, key: DefinitionKey) -> Pool:
+        """Make a pool; at once again where its processes were ended from outside, a few times."""
+        for last in (*(False,) * (_ATTEMPTS - 1), True):
+            try:
+                return await self._pool(await self.definitions(*key), None)
+            except StartInterrupted as interrupted:
+                health = self._health_of(key)
+                health.ended(self._now(), interrupted.why, at_start=True)
+                if last or health.is_failing:
+                    raise
+        raise AssertionError
 
     def _health_of(self, key: DefinitionKey) -> Health:
         if key not in self._health:
@@ -555,8 +572,9 @@ class LocalEngine(ScoringSettings):
         except LinkLost:
             pass
         except NotStarted as problem:
-            raise ServiceUnavailable(key, str(problem) or END_AT_START) from problem
-        raise ServiceUnavailable(key, END_AT_START)
+            if str(problem) or problem.code not in ENDED_FROM_OUTSIDE:
+                raise ServiceUnavailable(key, str(problem) or END_AT_START) from problem
+        raise StartInterrupted(key, END_AT_START)
 
     def _timings_of(self, key: DefinitionKey) -> Timings:
         return self._timings.setdefault(key, Timings())
@@ -571,7 +589,7 @@ class LocalEngine(ScoringSettings):
                     break
             else:
                 return template
-        raise ServiceUnavailable(definition.key, "The forkserver ends as soon as it is started.")
+        raise StartInterrupted(definition.key, "The forkserver ends as soon as it is started.")
 
     def _running_forkserver(self, key: DefinitionKey) -> Forkserver:
         if not self._is_running:

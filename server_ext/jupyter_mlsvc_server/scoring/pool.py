@@ -350,7 +350,7 @@ class Pool:
             connection.abort()
             raise NotStarted(f"A worker took more than {seconds:g} s to start.") from None
         except NotStarted as problem:
-            code = await self._end_of(pid)
+            problem.code = code = await self._end_of(pid)
             self._log.warning(
                 "a worker of %s ended at its start code=%s %s", self.key, code, problem
             )

@@ -57,7 +57,6 @@ answered with the reason. After a pause one request is let in, to see whether it
 from __future__ import annotations
 
 import math
-import signal
 from collections import deque
 from collections.abc import Iterable
 from typing import Final
@@ -65,6 +64,7 @@ from typing import Final
 import msgspec
 
 from jupyter_mlsvc_server.errors import MlsvcServerError
+from jupyter_mlsvc_server.formats.protocol import ENDED_FROM_OUTSIDE
 from jupyter_mlsvc_server.scoring.definition import DefinitionKey, PoolSize
 from jupyter_mlsvc_server.scoring.errors import (
     CodeEnded,
@@ -80,11 +80,6 @@ from jupyter_mlsvc_server.scoring.health import END_AT_START, KEEP_ENDING, Healt
 from jupyter_mlsvc_server.scoring.request import PendingRequest
 from jupyter_mlsvc_server.scoring.scheduler_settings import SchedulerSettings
 from jupyter_mlsvc_server.scoring.statistics import State
-
-_FROM_OUTSIDE: Final = frozenset(
-    {None, -signal.SIGKILL, -signal.SIGTERM, -signal.SIGINT, -signal.SIGHUP}
-)
-"""How a worker ends that was ended, as by an operator or for want of memory; None: nobody knows."""
 
 _HAS_EFFECTS: Final = ", and calls of this version have effects, so it was not run again"
 _ENDED_TWICE: Final = " for the second time"
@@ -407,7 +402,7 @@ class Scheduler:
         settings = self._settings
         if request.is_over or request.starts > 1 or self._has_effects:
             return False
-        if code not in _FROM_OUTSIDE or self._health.is_failing:
+        if code not in ENDED_FROM_OUTSIDE or self._health.is_failing:
             return False
         deadline = settings.deadline_seconds
         if deadline and now - request.arrived > deadline:
@@ -420,7 +415,7 @@ class Scheduler:
     def _why_it_ended(
         self, request: PendingRequest, code: int | None, now: float
     ) -> CodeEnded | WorkerEnded:
-        if code is not None and code not in _FROM_OUTSIDE:
+        if code is not None and code not in ENDED_FROM_OUTSIDE:
             return CodeEnded(self._key, code)
         if self._has_effects:
             return WorkerEnded(self._key, code, _HAS_EFFECTS)

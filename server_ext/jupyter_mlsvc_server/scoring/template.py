@@ -12,12 +12,19 @@ from typing import Final
 import msgspec
 
 from jupyter_mlsvc_server.errors import MlsvcServerError
-from jupyter_mlsvc_server.formats.protocol import Prepare, Refused, Service, Trial
+from jupyter_mlsvc_server.formats.protocol import (
+    ENDED_FROM_OUTSIDE,
+    Prepare,
+    Refused,
+    Service,
+    Trial,
+)
 from jupyter_mlsvc_server.formats.reply_buffer import reply_buffer_path
 from jupyter_mlsvc_server.formats.trial import trace_path
 from jupyter_mlsvc_server.scoring.definition import DefinitionKey, ServiceDefinition
 from jupyter_mlsvc_server.scoring.errors import (
     ServiceUnavailable,
+    StartInterrupted,
     UnservableCode,
     UnservableSnapshot,
     ending,
@@ -102,7 +109,8 @@ class Template:
             await self.stop(has_ended=True)
             if forkserver.is_lost:
                 raise
-            raise ServiceUnavailable(
+            kind = StartInterrupted if code in ENDED_FROM_OUTSIDE else ServiceUnavailable
+            raise kind(
                 self.key, f"Restoring its snapshot ended the process ({ending(code)})."
             ) from None
         except BaseException:

@@ -16,7 +16,7 @@ from typing import Any, Final
 import msgspec
 
 from jupyter_mlsvc_server.formats.problems import CodeProblem
-from jupyter_mlsvc_server.formats.protocol import Service
+from jupyter_mlsvc_server.formats.protocol import ENDED_FROM_OUTSIDE, Service
 from jupyter_mlsvc_server.formats.r_code import HOW_TO_INSTALL, WORKER_FOLDER, utf8_locale
 from jupyter_mlsvc_server.worker.worker import blob_path
 
@@ -28,7 +28,22 @@ _OPTIONS: Final = ("--no-echo", "--no-restore", "--no-save", "--no-init-file")
 
 
 class RCrashed(Exception):
-    """The process, or the fork that ran a request, has ended unexpectedly."""
+    """The process, or the fork that ran a request, has ended unexpectedly.
+
+    Parameters
+    ----------
+    ended_by
+        The signal that has ended the process itself; 0 if it goes on, or has ended otherwise.
+    """
+
+    def __init__(self, ended_by: int) -> None:
+        super().__init__()
+        self.ended_by = ended_by
+
+    @property
+    def was_from_outside(self) -> bool:
+        """Whether somebody ended it, as an operator or for want of memory."""
+        return -self.ended_by in ENDED_FROM_OUTSIDE
 
 
 class RProcess:
@@ -101,16 +116,15 @@ class RProcess:
         try:
             _write(self._to, _LENGTH.pack(len(body)) + body)
         except BrokenPipeError as error:
-            raise RCrashed from error
+            raise self._crash() from error
         answer: dict[str, Any] = msgspec.json.decode(self._receive())
         return answer
 
-    def ended_by(self) -> int:
-        """Return the signal that has ended R itself; 0 if it goes on, or has ended otherwise."""
+    def _crash(self) -> RCrashed:
         try:
-            return max(-self._process.wait(_EXIT_TIMEOUT), 0)
+            return RCrashed(max(-self._process.wait(_EXIT_TIMEOUT), 0))
         except subprocess.TimeoutExpired:
-            return 0
+            return RCrashed(0)
 
     def limit_memory(self, limit: int) -> None:
         """Let it, and what it forks, allocate so many bytes on top of what it has (Linux)."""
@@ -128,7 +142,7 @@ class RProcess:
     def _receive(self) -> bytes:
         (length,) = _LENGTH.unpack(self._read(_LENGTH.size))
         if not length:
-            raise RCrashed
+            raise self._crash()
         return self._read(length)
 
     def _read(self, count: int) -> bytes:
@@ -136,10 +150,10 @@ class RProcess:
         while count:
             # A fork that still runs holds the pipe open when the process itself has gone.
             if self._from not in dict(self._ready.poll()):
-                raise RCrashed
+                raise self._crash()
             data = os.read(self._from, count)
             if not data:
-                raise RCrashed
+                raise self._crash()
             parts.append(data)
             count -= len(data)
         return b"".join(parts)

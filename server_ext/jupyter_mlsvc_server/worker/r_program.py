@@ -8,7 +8,7 @@ import shutil
 import sys
 import traceback
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 import msgspec
 
@@ -61,6 +61,8 @@ def prepare(service: Service) -> tuple[RProgram, dict[str, str]]:
     except DamagedBlob as damage:
         raise SnapshotProblem(str(damage)) from damage
     except RCrashed as crash:
+        if crash.was_from_outside:
+            _end_like(crash)
         raise SnapshotProblem(
             "R could not be started with the service's snapshot; the server's log has what it said."
         ) from crash
@@ -119,7 +121,10 @@ class RProgram:
         self._scratch = scratch
         guard_group()
         temporary = temporary_directory(Path(self.service.work), os.getpid())
-        self._r = RProcess(self.service, scratch.directory, temporary)
+        try:
+            self._r = RProcess(self.service, scratch.directory, temporary)
+        except RCrashed as crash:
+            _end_like(crash)
         self._r.limit_memory(self.service.memory_limit)
 
     def read(self, body: bytes) -> bytes | Exception:
@@ -138,13 +143,10 @@ class RProgram:
         try:
             self._console.begin()
             return self._run(given)
-        except RCrashed:
+        except RCrashed as crash:
             # As with code in Python that crashes: this request fails and the worker is replaced.
             print(f"R has crashed; it wrote: {self._console.text()[-2000:]}", file=sys.__stderr__)
-            if ended_by := self._r.ended_by():
-                # Somebody ended R: the server is to see that it was not the code.
-                os.kill(os.getpid(), ended_by)
-            os._exit(_CRASHED)
+            _end_like(crash)
         except Exception as error:  # noqa: BLE001  # a fault of ours ends this request only
             return _fault(error)
 
@@ -183,6 +185,13 @@ class RProgram:
             for name in types:
                 self.observer.gave(name, values[name])
         return {name: _output(parameter, values[name]) for name, parameter in types.items()}
+
+
+def _end_like(crash: RCrashed) -> NoReturn:
+    """End this process as R has ended: the server is to see whether somebody ended it."""
+    if crash.ended_by:
+        os.kill(os.getpid(), crash.ended_by)
+    os._exit(_CRASHED)
 
 
 def _fault(error: Exception) -> tuple[Kind, bytes]:

@@ -286,6 +286,34 @@ async def test_a_service_that_cannot_start_says_why_and_is_not_tried_again_at_on
     assert (await engine.consume("Broken", "V1.0", b"")).success
 
 
+@pytest.mark.parametrize("ends", [2, 3])
+async def test_start_that_somebody_ends_is_made_again_at_once(
+    make_engine: MakeEngine, snapshots: Snapshots, tmp_path: Path, ends: int
+) -> None:
+    engine, starts = await make_engine(), tmp_path / "starts"
+    count = f"import os; open({str(starts)!r}, 'a').write('.')"
+    end = f"os.path.getsize({str(starts)!r}) > {ends} or os.kill(os.getpid(), 9)"
+    content = snapshots.take(
+        "class Bomb:\n"
+        f" def __reduce__(self): return exec, ({f'{count}; {end}'!r},)\n"
+        "bomb = Bomb()\n"
+    )
+
+    async def definitions(name: str, version: str) -> ServiceDefinition:
+        return define("y = 1", content, name=name)
+
+    engine.definitions = definitions
+    service = Service(engine, define("", name="Hunted").key)
+    if ends == 2:
+        assert await service.outputs() == {"y": 1}
+        assert (await engine.figures(*service.key)).state is State.READY
+        return
+    with pytest.raises(MlsvcServerError, match=r"ended the process \(signal 9, SIGKILL\)") as told:
+        await service.call()
+    assert (told.value.status, told.value.headers) == (503, {"Retry-After": "1"})
+    assert (await engine.figures(*service.key)).state is State.FAILING
+
+
 async def test_restore_that_crashes_or_hangs_is_an_error(
     make_engine: MakeEngine, snapshots: Snapshots
 ) -> None:

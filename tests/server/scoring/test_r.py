@@ -3,14 +3,17 @@ from __future__ import annotations
 import asyncio
 import base64
 import os
+import shutil
 import signal
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
 
 from jupyter_mlsvc_server.errors import DeadlinePassed
+from jupyter_mlsvc_server.scoring.definition import ServiceDefinition
 from jupyter_mlsvc_server.scoring.errors import CodeEnded, UnservableCode, UnservableSnapshot
 from jupyter_mlsvc_server.scoring.local import LocalEngine
 from tests.processes import long_sleep, that_have
@@ -404,6 +407,27 @@ async def test_no_process_in_r_outlives_what_is_killed(
         await until(lambda: len(that_have(str(tmp_path))) == 2)
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
+
+
+@pytest.mark.asyncio(loop_scope="function")
+async def test_r_that_somebody_ends_at_its_start_is_started_again(
+    make_engine: Callable[..., Awaitable[LocalEngine]], tmp_path: Path
+) -> None:
+    program, starts = tmp_path / "R", tmp_path / "starts"
+    # The first one tries the service in the template; the third one is a worker's.
+    program.write_text(
+        f"#!/bin/sh\nprintf . >> {starts}\ncase $(wc -c < {starts}) in 1|3) kill -9 $$;; esac\n"
+        f'exec {shutil.which("R")} "$@"\n'
+    )
+    program.chmod(0o700)
+    engine = await make_engine(workers_max=1, r_command=str(program))
+
+    async def definitions(name: str, version: str) -> ServiceDefinition:
+        return define("y <- 1", None, "", "y:numeric", runtime_type="R", name=name)
+
+    engine.definitions = definitions
+    assert await Service(engine, define("", name="Hunted").key).outputs() == {"y": 1}
+    assert len(starts.read_text()) == 5
 
 
 async def test_a_revision_replaces_another_one(engine: LocalEngine, serve_r: Serve) -> None:
