@@ -56,7 +56,7 @@ def tokens_of(name: str, role: Role = Role.CONTRIBUTOR) -> Any:
     """A verifier of tokens for whom all tokens are one person's."""
 
     async def principal_of(_token: str) -> Principal:
-        return Principal(name, role)
+        return Principal(name, name, role)
 
     return SimpleNamespace(principal_of=principal_of, recall=lambda _token: None)
 

@@ -18,6 +18,9 @@ class Tokens(Protocol):
     async def principal_of(self, access_token: str) -> Principal:
         """Return whose access token it is, or raise ``Unauthorized``."""
 
+    async def of_host(self, name: str, role: Role) -> Principal:
+        """Return the principal of a person for whom a host asks."""
+
 
 class Authentication:
     """Takes the word of a bearer token, or of the host that runs this server.
@@ -45,9 +48,9 @@ class Authentication:
         if (user := request.headers.get(USER_HEADER)) is not None:
             name = _user_name(user)
             if request.is_from_host:
-                return Principal(name=name, role=Role.OWNER)
+                return await self._tokens.of_host(name, Role.OWNER)
             if (secret := request.headers.get(SECRET_HEADER)) is not None:
-                return self._asked_for_by_host(name, secret)
+                return await self._asked_for_by_host(name, secret)
         token = bearer_token(request.headers.get("authorization", ""))
         if token is None:
             raise nobody_known(token_was_sent=False)
@@ -59,10 +62,10 @@ class Authentication:
         is_known = secret is not None and self._hosts is not None and self._hosts.knows(secret)
         return request.is_from_host or is_known
 
-    def _asked_for_by_host(self, name: str, secret: str) -> Principal:
+    async def _asked_for_by_host(self, name: str, secret: str) -> Principal:
         if self._hosts is None or not self._hosts.may_ask_for(secret, name):
             raise UnknownHost(name)
-        return Principal(name=name, role=self._hosts.role)
+        return await self._tokens.of_host(name, self._hosts.role)
 
 
 class UnknownHost(Unauthorized):

@@ -34,7 +34,9 @@ _CALL_IN_ANY_CASE: Final = re.compile(_CALL.pattern, re.DOTALL | re.IGNORECASE)
 _NOT_PLAIN: Final = frozenset({b"content-encoding", b"expect", b"transfer-encoding", b"upgrade"})
 _CORS: Final = "".join(f"{name}: {value}\r\n" for name, value in CORS_HEADERS.items()).encode()
 
-_CONSUMERS: Final = tuple(role for role in Role if may(Principal("", role), Action.CONSUME, None))
+_CONSUMERS: Final = tuple(
+    role for role in Role if may(Principal("", "", role), Action.CONSUME, None)
+)
 """Roles that may call services."""
 
 _REJECTED: Final = frozenset({400, 413, 415})

@@ -26,6 +26,7 @@ from jupyter_mlsvc_server.auth.errors import (
     WrongCredentials,
 )
 from jupyter_mlsvc_server.auth.login_rate_limit import LoginRateLimit
+from jupyter_mlsvc_server.auth.outsiders import Outsiders
 from jupyter_mlsvc_server.auth.passwords import Passwords, read_password_file
 from jupyter_mlsvc_server.auth.principal import Principal, Role
 from jupyter_mlsvc_server.auth.store import Account, AccountStore
@@ -72,6 +73,7 @@ class AccountManager(LoggingConfigurable):
         super().__init__(**kwargs)
         self._store = AccountStore(database=database)
         self._data_dir = database.data_dir
+        self._outsiders = Outsiders(store=self._store, clock=clock)
         self._passwords = Passwords()
         self._login_rate_limit = LoginRateLimit(
             failures=self.failed_logins, window=self.failed_logins_window, clock=clock
@@ -170,6 +172,23 @@ class AccountManager(LoggingConfigurable):
         await self._store.remove(name)
         self._tell_listeners()
         self.log.info("removed user=%s", name)
+
+    async def known_elsewhere(self, kind: str, subject: str, name: str, role: Role) -> Principal:
+        """Return the principal of somebody for whom others answer; the account is made at need.
+
+        Parameters
+        ----------
+        kind, subject
+            Who knows them, and what they are known by there.
+        name, role
+            What to call them, and what they may do.
+
+        Raises
+        ------
+        AccountDisabled
+            The account is shut out here.
+        """
+        return await self._outsiders.principal(kind, subject, name, role)
 
     async def list(self) -> list[Account]:
         """Name all users."""

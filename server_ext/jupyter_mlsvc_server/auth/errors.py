@@ -8,6 +8,7 @@ from jupyter_mlsvc_server.errors import (
     Advice,
     BadRequest,
     Conflict,
+    Forbidden,
     MlsvcServerError,
     NotFound,
     Unauthorized,
@@ -74,6 +75,16 @@ class UserNotFound(NotFound):
 
     def __init__(self, name: str) -> None:
         super().__init__(f"There is no user {name!r}. List them with: jupyter mlsvc user list")
+
+
+class AccountDisabled(Forbidden):
+    """The account is shut out."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"The account {name!r} is disabled on this server. Whoever runs the server can enable "
+            "it."
+        )
 
 
 class InvalidUserName(BadRequest):

@@ -7,7 +7,7 @@ from enum import Enum, StrEnum
 from types import MappingProxyType
 from typing import Final
 
-from jupyter_mlsvc_server.auth.principal import Principal, Role
+from jupyter_mlsvc_server.auth.principal import Owner, Principal, Role
 from jupyter_mlsvc_server.errors import Forbidden
 
 
@@ -64,7 +64,7 @@ POLICY: Final[Mapping[Action, Mapping[Role, Reach]]] = MappingProxyType(
 """How far each role reaches with each action."""
 
 
-def may(principal: Principal, action: Action, resource_owner: str | None) -> bool:
+def may(principal: Principal, action: Action, resource_owner: Owner | None) -> bool:
     """Decide.
 
     Parameters
@@ -74,13 +74,13 @@ def may(principal: Principal, action: Action, resource_owner: str | None) -> boo
     action
         What they want to do.
     resource_owner
-        Name of the person whose thing it is; ``None`` asks about anybody's.
+        Whose thing it is; ``None`` asks about anybody's.
     """
     reach = POLICY[action][principal.role]
-    return reach is Reach.ANYBODYS or (reach is Reach.OWN and resource_owner == principal.name)
+    return reach is Reach.ANYBODYS or (reach is Reach.OWN and _is_own(principal, resource_owner))
 
 
-def require(principal: Principal, action: Action, resource_owner: str | None, what: str) -> None:
+def require(principal: Principal, action: Action, resource_owner: Owner | None, what: str) -> None:
     """Refuse what the policy does not allow.
 
     Parameters
@@ -99,6 +99,10 @@ def require(principal: Principal, action: Action, resource_owner: str | None, wh
         raise Forbidden(
             f"You may not {what}: your role is {principal.role}{_whose(principal, action)}."
         )
+
+
+def _is_own(principal: Principal, owner: Owner | None) -> bool:
+    return owner is not None and owner.id == principal.id
 
 
 def _whose(principal: Principal, action: Action) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 
 class Role(StrEnum):
@@ -14,9 +15,32 @@ class Role(StrEnum):
     READER = "reader"
 
 
+class Owner(NamedTuple):
+    """The account that a thing belongs to: its id, which decides, and its name, to be shown."""
+
+    id: str
+    name: str
+
+
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """A known person or program; the name is what owns sessions, snapshots and services."""
+    """A known person or program.
 
+    Attributes
+    ----------
+    id
+        Of the account. It owns sessions, snapshots and services, and never comes back.
+    name
+        What the account is called now.
+    role
+        What the account may do.
+    """
+
+    id: str
     name: str
     role: Role
+
+    @property
+    def owner(self) -> Owner:
+        """The principal as the owner of a thing."""
+        return Owner(self.id, self.name)

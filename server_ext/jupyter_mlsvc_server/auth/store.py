@@ -1,8 +1,9 @@
-"""Rows of users and tokens."""
+"""Rows of accounts and tokens."""
 
 from __future__ import annotations
 
 import hmac
+import uuid
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
@@ -12,10 +13,15 @@ import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
 from jupyter_mlsvc_server.auth.errors import UserExists, UserNotFound
-from jupyter_mlsvc_server.auth.principal import Principal, Role
+from jupyter_mlsvc_server.auth.principal import Owner, Principal, Role
 from jupyter_mlsvc_server.storage.clock import from_text, now_text, to_text
 from jupyter_mlsvc_server.storage.database import Database
-from jupyter_mlsvc_server.storage.schema import tokens, users
+from jupyter_mlsvc_server.storage.schema import accounts, tokens
+
+LOCAL: Final = "local"
+"""Kind of the accounts that have a password here."""
+JUPYTER: Final = "jupyter"
+"""Kind of the accounts of people whom a Jupyter server knows, by the names that it has for them."""
 
 _SHOWN: Final = 12
 """Characters of a digest by which a line of the log names a pair of tokens."""
@@ -23,8 +29,10 @@ _SHOWN: Final = 12
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """A user of this server; the password's hash is not part of it."""
+    """Somebody this server knows; the password's hash is not part of it."""
 
+    id: str
+    kind: str
     name: str
     role: Role
     created_at: str
@@ -33,11 +41,14 @@ class Account:
     @property
     def principal(self) -> Principal:
         """The account as somebody who asks."""
-        return Principal(name=self.name, role=self.role)
+        return Principal(id=self.id, name=self.name, role=self.role)
+
+
+_ARE_LOCAL: Final = sa.and_(accounts.c.kind == LOCAL, accounts.c.removed_at.is_(None))
 
 
 class AccountStore:
-    """Reads and writes users."""
+    """Reads and writes accounts; those with a password here are found by their name."""
 
     def __init__(self, *, database: Database) -> None:
         self._database = database
@@ -50,31 +61,60 @@ class AccountStore:
         UserExists
             There is one whose name differs in upper and lower case at most.
         """
-
-        def write(connection: sa.Connection) -> None:
-            alike = sa.select(users.c.name).where(sa.func.lower(users.c.name) == name.lower())
-            if connection.execute(alike).first() is not None:
-                raise UserExists(name)
-            connection.execute(
-                users.insert().values(
-                    name=name, password_hash=password_hash, role=role.value, created_at=now_text()
-                )
-            )
-
+        row = _new_row(LOCAL, name.lower(), name, role) | {"password_hash": password_hash}
         try:
-            await self._database.run(write)
+            await self._database.run(lambda c: c.execute(accounts.insert().values(row)))
         except IntegrityError:
             raise UserExists(name) from None
 
+    async def find_or_add(self, kind: str, subject: str, name: str, role: Role) -> Account:
+        """Read the account of somebody who is known elsewhere; add it the first time.
+
+        Parameters
+        ----------
+        kind
+            Who knows them.
+        subject
+            What they are known by there, which stays the same.
+        name
+            What to call them.
+        role
+            What they may do.
+        """
+        query = sa.select(accounts).where(accounts.c.kind == kind, accounts.c.subject == subject)
+
+        def read(connection: sa.Connection) -> sa.Row[tuple[object, ...]] | None:
+            return connection.execute(query).first()
+
+        def write(connection: sa.Connection) -> sa.Row[tuple[object, ...]] | None:
+            row = read(connection)
+            if row is None:
+                connection.execute(accounts.insert().values(_new_row(kind, subject, name, role)))
+            elif (row.name, row.role) != (name, role.value):
+                change = accounts.update().where(accounts.c.id == row.id)
+                connection.execute(change.values(name=name, role=role.value))
+            return read(connection)
+
+        row = await self._database.read(read)
+        if row is None or (row.name, row.role) != (name, role.value):
+            try:
+                row = await self._database.run(write)
+            except IntegrityError:
+                # Another server of this database added it at the same moment.
+                row = await self._database.run(write)
+        if row is None:
+            raise UserNotFound(name)
+        return _account(row)
+
     async def find(self, name: str) -> tuple[Account, str] | None:
-        """Read a user and the hash of their password."""
-        query = sa.select(users).where(users.c.name == name)
+        """Read a user with a password, and its hash."""
+        query = sa.select(accounts).where(_ARE_LOCAL, accounts.c.name == name)
         row = await self._database.read(lambda connection: connection.execute(query).first())
         return None if row is None else (_account(row), row.password_hash)
 
     async def list(self) -> list[Account]:
         """Read all users, by name."""
-        query = sa.select(users).order_by(users.c.name)
+        query = sa.select(accounts).where(_ARE_LOCAL).order_by(accounts.c.name)
         rows = await self._database.read(lambda connection: connection.execute(query).all())
         return [_account(row) for row in rows]
 
@@ -86,8 +126,7 @@ class AccountStore:
         UserNotFound
             No such user.
         """
-        change = users.update().where(users.c.name == name).values(password_hash=password_hash)
-        await self._change(name, change)
+        await self._change(name, password_hash=password_hash)
 
     async def remove(self, name: str) -> None:
         """Remove a user and their tokens.
@@ -97,7 +136,7 @@ class AccountStore:
         UserNotFound
             No such user.
         """
-        await self._change(name, users.delete().where(users.c.name == name))
+        await self._change(name, subject=None, password_hash=None, removed_at=now_text())
 
     async def replace_hash(self, name: str, old: str, new: str) -> bool:
         """Store the same password under another hash, unless it was changed meanwhile.
@@ -107,22 +146,43 @@ class AccountStore:
         bool
             Whether it was stored.
         """
-        change = users.update().where(users.c.name == name, users.c.password_hash == old)
-        change = change.values(password_hash=new)
+        is_old = sa.and_(_ARE_LOCAL, accounts.c.name == name, accounts.c.password_hash == old)
+        change = accounts.update().where(is_old).values(password_hash=new)
         return await self._database.run(lambda c: c.execute(change).rowcount) > 0
 
-    async def _change(self, name: str, change: sa.Update | sa.Delete) -> None:
+    async def _change(self, name: str, **values: object) -> None:
+        """Change an account and end its tokens."""
+        account = sa.select(accounts.c.id).where(_ARE_LOCAL, accounts.c.name == name)
+
         def write(connection: sa.Connection) -> None:
-            if connection.execute(change).rowcount == 0:
+            account_id = connection.scalar(account.with_for_update())
+            if account_id is None:
                 raise UserNotFound(name)
-            connection.execute(tokens.delete().where(tokens.c.user_name == name))
+            connection.execute(accounts.update().where(accounts.c.id == account_id).values(values))
+            connection.execute(tokens.delete().where(tokens.c.account_id == account_id))
 
         await self._database.run(write)
 
 
+def _new_row(kind: str, subject: str, name: str, role: Role) -> dict[str, object]:
+    return {
+        "id": str(uuid.uuid4()),
+        "kind": kind,
+        "subject": subject,
+        "name": name,
+        "role": role.value,
+        "created_at": now_text(),
+    }
+
+
 def _account(row: sa.Row[tuple[object, ...]]) -> Account:
     return Account(
-        name=row.name, role=Role(row.role), created_at=row.created_at, disabled=row.disabled
+        id=row.id,
+        kind=row.kind,
+        name=row.name,
+        role=Role(row.role),
+        created_at=row.created_at,
+        disabled=row.disabled,
     )
 
 
@@ -164,7 +224,7 @@ class TokenStore:
     async def add(
         self,
         key: RefreshKey,
-        user_name: str,
+        account_id: str,
         *,
         password_hash: str,
         expires_at: datetime,
@@ -187,17 +247,17 @@ class TokenStore:
         row = {
             "id": key.id,
             "family_id": key.id,
-            "user_name": user_name,
+            "account_id": account_id,
             "refresh_digest": key.digest,
             "created_at": now_text(),
             "expires_at": to_text(expires_at),
             "family_expires_at": to_text(family_expires_at),
         }
 
-        user = sa.select(users.c.name).where(
-            users.c.name == user_name,
-            users.c.password_hash == password_hash,
-            users.c.disabled.is_(False),
+        user = sa.select(accounts.c.id).where(
+            accounts.c.id == account_id,
+            accounts.c.password_hash == password_hash,
+            accounts.c.disabled.is_(False),
         )
 
         def write(connection: sa.Connection) -> bool:
@@ -210,43 +270,49 @@ class TokenStore:
 
         return await self._database.run(write)
 
-    async def find_principal(self, token_id: str, user_name: str) -> Principal | None:
-        """Read whose living pair it is, by the digest of its id, with the role of now."""
+    async def find_principal(self, token_id: str, subject: str) -> Principal | None:
+        """Read whose living pair it is, by the digest of its id, with the role of now.
+
+        Parameters
+        ----------
+        subject
+            Id of the account; its name in tokens that an earlier release issued.
+        """
         query = (
-            sa.select(users.c.name, users.c.role)
-            .join(tokens, tokens.c.user_name == users.c.name)
+            sa.select(accounts)
+            .join(tokens, tokens.c.account_id == accounts.c.id)
             .where(
                 tokens.c.id == token_id,
                 tokens.c.revoked_at.is_(None),
-                users.c.name == user_name,
-                users.c.disabled.is_(False),
+                sa.or_(accounts.c.id == subject, accounts.c.name == subject),
+                accounts.c.disabled.is_(False),
             )
         )
         row = await self._database.read(lambda connection: connection.execute(query).first())
-        return None if row is None else Principal(name=row.name, role=Role(row.role))
+        return None if row is None else _account(row).principal
 
     async def rotate(
         self, key: RefreshKey, successor: RefreshKey, *, now: datetime, expires_at: datetime
-    ) -> tuple[RefreshOutcome, str]:
-        """Let another pair take the place of one; returns the user's name where that was done."""
+    ) -> tuple[RefreshOutcome, Owner]:
+        """Let another pair take the place of one; returns whose it is where that was done."""
 
-        def write(connection: sa.Connection) -> tuple[RefreshOutcome, str]:
+        def write(connection: sa.Connection) -> tuple[RefreshOutcome, Owner]:
             outcome, row = _use(connection, key, now)
             if row is None:
-                return outcome, ""
+                return outcome, Owner("", "")
             last = min(expires_at, from_text(row.family_expires_at))
             connection.execute(
                 tokens.insert().values(
                     id=successor.id,
                     family_id=row.family_id,
-                    user_name=row.user_name,
+                    account_id=row.account_id,
                     refresh_digest=successor.digest,
                     created_at=to_text(now),
                     expires_at=to_text(last),
                     family_expires_at=row.family_expires_at,
                 )
             )
-            return outcome, row.user_name
+            return outcome, Owner(row.account_id, row.account_name)
 
         return await self._database.run(write)
 
@@ -280,7 +346,7 @@ def _use(
 
 def _living_user(key: RefreshKey) -> sa.Select[tuple[object, ...]]:
     return (
-        sa.select(tokens)
-        .join(users, tokens.c.user_name == users.c.name)
-        .where(tokens.c.id == key.id, users.c.disabled.is_(False))
+        sa.select(tokens, accounts.c.name.label("account_name"))
+        .join(accounts, tokens.c.account_id == accounts.c.id)
+        .where(tokens.c.id == key.id, accounts.c.disabled.is_(False))
     )

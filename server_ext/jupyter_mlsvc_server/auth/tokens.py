@@ -26,8 +26,8 @@ from jupyter_mlsvc_server.auth.errors import (
     WrongCredentials,
 )
 from jupyter_mlsvc_server.auth.keys import signing_key
-from jupyter_mlsvc_server.auth.principal import Principal
-from jupyter_mlsvc_server.auth.store import RefreshKey, RefreshOutcome, TokenStore
+from jupyter_mlsvc_server.auth.principal import Principal, Role
+from jupyter_mlsvc_server.auth.store import JUPYTER, RefreshKey, RefreshOutcome, TokenStore
 from jupyter_mlsvc_server.errors import MachineFault
 from jupyter_mlsvc_server.formats.host import ISSUER, LOCAL_PREFIX
 from jupyter_mlsvc_server.storage.clock import Clock
@@ -167,7 +167,7 @@ class TokenManager(LoggingConfigurable):
         family_expires_at = now + timedelta(seconds=self.renewal_limit)
         is_added = await self._store.add(
             key,
-            principal.name,
+            principal.id,
             password_hash=password_hash,
             expires_at=min(self._refresh_expiry(now), family_expires_at),
             family_expires_at=family_expires_at,
@@ -176,7 +176,7 @@ class TokenManager(LoggingConfigurable):
         if not is_added:
             raise WrongCredentials(username)
         self.log.info("login user=%s token=%s", principal.name, key.shown)
-        return self._pair(principal.name, token_id, refresh_token)
+        return self._pair(principal.id, token_id, refresh_token)
 
     async def renew(self, refresh_token: str) -> AccessTokenResponse:
         """Trade a refresh token for the next pair (contract: renewToken); the old pair ends.
@@ -191,10 +191,10 @@ class TokenManager(LoggingConfigurable):
         token_id, key, successor = _new_refresh_token()
         now = self._now()
         expires_at = self._refresh_expiry(now)
-        outcome, name = await self._store.rotate(used, key, now=now, expires_at=expires_at)
+        outcome, owner = await self._store.rotate(used, key, now=now, expires_at=expires_at)
         await self._settle(outcome, used)
-        self.log.info("renewed user=%s token=%s", name, key.shown)
-        return self._pair(name, token_id, successor)
+        self.log.info("renewed user=%s token=%s", owner.name, key.shown)
+        return self._pair(owner.id, token_id, successor)
 
     async def revoke(self, refresh_token: str) -> AccessTokenResponse:
         """End a pair at once (contract: revokeRefreshToken).
@@ -269,6 +269,10 @@ class TokenManager(LoggingConfigurable):
             self._remember(access_token, principal, claims["exp"])
         return principal
 
+    async def of_host(self, name: str, role: Role) -> Principal:
+        """Return the principal of a person for whom a Jupyter server asks."""
+        return await self._accounts.known_elsewhere(JUPYTER, name, name, role)
+
     def recall(self, access_token: str) -> Principal | None:
         """Return the principal of a token, where that is known without a look at the database.
 
@@ -338,10 +342,10 @@ class TokenManager(LoggingConfigurable):
     def _refresh_expiry(self, now: datetime) -> datetime:
         return now + timedelta(seconds=self.refresh_token_lifetime)
 
-    def _pair(self, name: str, token_id: str, refresh_token: str) -> AccessTokenResponse:
+    def _pair(self, account_id: str, token_id: str, refresh_token: str) -> AccessTokenResponse:
         now = int(self._wall_clock())
         expires_on = now + self.access_token_lifetime
-        claims = {"iss": ISSUER, "sub": name, "jti": token_id, "iat": now, "exp": expires_on}
+        claims = {"iss": ISSUER, "sub": account_id, "jti": token_id, "iat": now, "exp": expires_on}
         return AccessTokenResponse(
             token_type="Bearer",  # noqa: S106
             access_token=jwt.encode(claims, self._key, algorithm=_ALGORITHM),

@@ -170,7 +170,7 @@ class BatchManager(LoggingConfigurable):
         if self.keep_seconds:
             before = to_text(datetime.now(UTC) - timedelta(seconds=self.keep_seconds))
             for record in await self._store.finished_before(before):
-                self.log.info("batch %s of %s is kept long enough", record.id, record.owner)
+                self.log.info("batch %s of %s is kept long enough", record.id, record.owner.name)
                 await self._remove(record)
         await self.resume()
         await self._put_strays_away()
@@ -206,7 +206,7 @@ class BatchManager(LoggingConfigurable):
             id=str(uuid.uuid4()),
             name=name,
             version=version,
-            owner=principal.name,
+            owner=principal.owner,
             state=BatchState.PENDING,
             parallel_count=min(parallel_count, self.max_parallel_count),
             total=total,
@@ -227,7 +227,7 @@ class BatchManager(LoggingConfigurable):
         self._launch(record, lock, limiter)
         self._publish_event(record.change(EventAction.CREATED))
         self.log.info(
-            "batch %s of %s/%s owner=%s records=%d", record.id, name, version, record.owner, total
+            "batch %s of %s/%s owner=%s records=%d", record.id, name, version, principal.name, total
         )
         return models.StartBatchExecutionResponse(
             name=name,
@@ -244,7 +244,7 @@ class BatchManager(LoggingConfigurable):
         ServiceNotFound
             There is no such version, and no batch of theirs that it left.
         """
-        records = await self._store.owned(principal.name, name, version)
+        records = await self._store.owned(principal.id, name, version)
         if not records:
             await self._services.get(principal, name, version)
         return [record.id for record in records]
@@ -260,8 +260,8 @@ class BatchManager(LoggingConfigurable):
             There is none, or it is another's.
         """
         record = await self._store.find(batch_id)
-        if record is None or (record.owner, record.name, record.version) != (
-            principal.name, name, version
+        if record is None or (record.owner.id, record.name, record.version) != (
+            principal.id, name, version
         ):  # fmt: skip
             raise BatchNotFound(name, version, batch_id)
         return record

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
+from jupyter_mlsvc_server.auth.principal import Owner
 from jupyter_mlsvc_server.events.record import Change, EventAction, Kind
 
 
@@ -45,7 +46,7 @@ class BatchRecord:
     id: str
     name: str
     version: str
-    owner: str
+    owner: Owner
     state: BatchState
     parallel_count: int
     total: int

@@ -5,9 +5,10 @@ from __future__ import annotations
 import sqlalchemy as sa
 from sqlalchemy import RowMapping
 
+from jupyter_mlsvc_server.auth.principal import Owner
 from jupyter_mlsvc_server.batches.record import ACTIVE, BatchRecord, BatchState, Progress
 from jupyter_mlsvc_server.storage.database import Database
-from jupyter_mlsvc_server.storage.schema import batches
+from jupyter_mlsvc_server.storage.schema import batches, owner_name, owner_of
 
 
 class BatchStore:
@@ -19,6 +20,7 @@ class BatchStore:
     async def insert(self, record: BatchRecord) -> None:
         """Add a batch, whose records are stored already."""
         row = {field: getattr(record, field) for field in BatchRecord.__slots__}
+        row["owner_id"] = row.pop("owner").id
         await self._database.run(
             lambda connection: connection.execute(batches.insert().values(row))
         )
@@ -27,10 +29,10 @@ class BatchStore:
         """Read one batch, whoever owns it."""
         return next(iter(await self._select(batches.c.id == batch_id)), None)
 
-    async def owned(self, owner: str, name: str, version: str) -> list[BatchRecord]:
+    async def owned(self, owner_id: str, name: str, version: str) -> list[BatchRecord]:
         """Read a person's batches of a service version, oldest first."""
         return await self._select(
-            batches.c.owner == owner, batches.c.name == name, batches.c.version == version
+            batches.c.owner_id == owner_id, batches.c.name == name, batches.c.version == version
         )
 
     async def active(self) -> list[BatchRecord]:
@@ -74,7 +76,12 @@ class BatchStore:
         await self._database.run(lambda connection: connection.execute(query))
 
     async def _select(self, *conditions: sa.ColumnElement[bool]) -> list[BatchRecord]:
-        query = sa.select(batches).where(*conditions).order_by(batches.c.created_at, batches.c.id)
+        query = (
+            sa.select(batches, owner_name(batches))
+            .select_from(owner_of(batches))
+            .where(*conditions)
+            .order_by(batches.c.created_at, batches.c.id)
+        )
         rows = await self._database.read(
             lambda connection: connection.execute(query).mappings().all()
         )
@@ -82,4 +89,6 @@ class BatchStore:
 
 
 def _from_row(row: RowMapping) -> BatchRecord:
-    return BatchRecord(**dict(row) | {"state": BatchState(row["state"])})
+    values = dict(row) | {"state": BatchState(row["state"])}
+    owner = Owner(values.pop("owner_id"), values.pop("owner_name"))
+    return BatchRecord(**values, owner=owner)

@@ -15,10 +15,11 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy.exc import SQLAlchemyError
 
+from jupyter_mlsvc_server.auth.store import LOCAL
 from jupyter_mlsvc_server.doctor.findings import Finding, Setup, State
 from jupyter_mlsvc_server.storage.database import MIGRATIONS, Database
 from jupyter_mlsvc_server.storage.installation import Installation
-from jupyter_mlsvc_server.storage.schema import users
+from jupyter_mlsvc_server.storage.schema import accounts
 
 _LITTLE_SPACE: Final = 2**30
 _TOO_LITTLE_SPACE: Final = 100 * 2**20
@@ -165,7 +166,10 @@ def _of_installation(
 
 
 def _of_accounts(connection: sa.Connection) -> Iterator[Finding]:
-    count = connection.scalar(sa.select(sa.func.count()).select_from(users))
+    query = sa.select(sa.func.count()).where(
+        accounts.c.kind == LOCAL, accounts.c.removed_at.is_(None)
+    )
+    count = connection.scalar(query)
     if not count:
         yield Finding(
             "accounts",

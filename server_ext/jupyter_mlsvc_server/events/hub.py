@@ -133,20 +133,20 @@ class EventHub(LoggingConfigurable):
         return self._answer(self._seen_by(waiter.principal, cursor))
 
     async def _wait(self, waiter: Waiter, seconds: float) -> None:
-        name = waiter.principal.name
-        if self._waiting[name] >= self.max_waiting_per_user:
+        account = waiter.principal.id
+        if self._waiting[account] >= self.max_waiting_per_user:
             raise TooManyPolls(self.max_waiting_per_user)
         if len(self._waiters) >= self.max_waiting:
             raise TooManyWaiters
         self._waiters.add(waiter)
-        self._waiting[name] += 1
+        self._waiting[account] += 1
         try:
             await waiter.sleep(seconds)
         finally:
             self._waiters.discard(waiter)
-            self._waiting[name] -= 1
-            if not self._waiting[name]:
-                del self._waiting[name]
+            self._waiting[account] -= 1
+            if not self._waiting[account]:
+                del self._waiting[account]
 
     def _knows(self, cursor: Cursor) -> bool:
         oldest = self._kept[0][0] if self._kept else self._last + 1

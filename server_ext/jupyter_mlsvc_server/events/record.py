@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import Final
 
 from jupyter_mlsvc_server.auth.policy import Action
+from jupyter_mlsvc_server.auth.principal import Owner
 
 
 class Kind(StrEnum):
@@ -48,7 +49,7 @@ class Change:
     kind, action
         What changed, and how.
     owner
-        Name of the person whose thing it is; the policy decides who else may hear of it.
+        Whose thing it is; the policy decides who else may hear of it.
     id
         Of a session, snapshot or batch.
     name, version
@@ -57,7 +58,7 @@ class Change:
 
     kind: Kind
     action: EventAction
-    owner: str
+    owner: Owner
     id: str = ""
     name: str = ""
     version: str = ""

@@ -166,7 +166,7 @@ def view(
     return WebService(
         name=spec.name,
         version=spec.version,
-        version_published_by=record.owner,
+        version_published_by=record.owner.name,
         creation_time=record.created_at,
         snapshot_id=spec.snapshot_id,
         runtime_type=spec.runtime_type,

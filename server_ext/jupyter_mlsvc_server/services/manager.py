@@ -347,7 +347,7 @@ class ServiceManager(LoggingConfigurable):
         record = await self._store.find(key)
         if record is None:
             return None
-        is_own, has_answered = record.owner == principal.name, self._has_answered(record)
+        is_own, has_answered = record.owner.id == principal.id, self._has_answered(record)
         if not may_replace or not is_own:
             raise ServiceExists(*key, may_be_replaced=is_own and not has_answered)
         if has_answered:
@@ -367,7 +367,7 @@ class ServiceManager(LoggingConfigurable):
         """Try a new version, write it down, and serve it."""
         record = ServiceRecord(
             spec=spec,
-            owner=principal.name,
+            owner=principal.owner,
             created_at=now_text(),
             pool=None if old is None else old.pool,
         )
@@ -384,7 +384,7 @@ class ServiceManager(LoggingConfigurable):
         if old is not None:
             await self._snapshots.collect()
         self.log.info(
-            "published %s owner=%s snapshot=%s", spec.label, record.owner, spec.snapshot_id
+            "published %s owner=%s snapshot=%s", spec.label, principal.name, spec.snapshot_id
         )
         return record
 
@@ -441,7 +441,7 @@ class ServiceManager(LoggingConfigurable):
         snapshot = await self._snapshots.find(spec.snapshot_id)
         if snapshot is None:
             raise SnapshotNotFound(spec.snapshot_id)
-        if snapshot.owner != principal.name:
+        if snapshot.owner.id != principal.id:
             raise SnapshotIsNotYours(spec.snapshot_id)
         if snapshot.runtime_type != spec.runtime_type:
             raise SnapshotOfOtherRuntime(snapshot.runtime_type, spec.runtime_type)

@@ -9,7 +9,7 @@ from traitlets.config import LoggingConfigurable
 
 from jupyter_mlsvc.wire.models import CreateOrUpdateServicePoolRequest, PoolStatus
 from jupyter_mlsvc_server.auth.policy import Action, require
-from jupyter_mlsvc_server.auth.principal import Principal
+from jupyter_mlsvc_server.auth.principal import Owner, Principal
 from jupyter_mlsvc_server.errors import BadRequest
 from jupyter_mlsvc_server.events.record import EventAction, PublishEvent, drop_event
 from jupyter_mlsvc_server.scoring.definition import DefinitionKey, PoolSize
@@ -127,6 +127,6 @@ class PoolManager(LoggingConfigurable):
             initial = now.initial if most is None else min(now.initial, most)
         return PoolSize(initial, max(now.most, initial) if most is None else most)
 
-    def _require_change(self, principal: Principal, owner: str, key: ServiceKey) -> None:
+    def _require_change(self, principal: Principal, owner: Owner, key: ServiceKey) -> None:
         what = f"change the pool of version {key.version!r} of service {key.name!r}"
         require(principal, Action.CHANGE_SERVICE, owner, what)

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from jupyter_mlsvc.wire.models import PublishCheck
 from jupyter_mlsvc.wire.names import ServiceName, Version, is_made_up
+from jupyter_mlsvc_server.auth.principal import Owner
 from jupyter_mlsvc_server.events.record import Change, EventAction, Kind
 from jupyter_mlsvc_server.formats.service_spec import ServiceSpec
 from jupyter_mlsvc_server.scoring.definition import PoolSize
@@ -30,7 +31,7 @@ class ServiceRecord:
     """
 
     spec: ServiceSpec
-    owner: str
+    owner: Owner
     created_at: str
     publish_check: PublishCheck | None = None
     pool: PoolSize | None = None

@@ -12,6 +12,7 @@ from sqlalchemy.exc import IntegrityError
 
 from jupyter_mlsvc.wire.models import PublishCheck
 from jupyter_mlsvc.wire.names import ServiceName
+from jupyter_mlsvc_server.auth.principal import Owner
 from jupyter_mlsvc_server.formats.service_spec import ServiceSpec
 from jupyter_mlsvc_server.scoring.definition import PoolSize
 from jupyter_mlsvc_server.services.errors import (
@@ -23,21 +24,22 @@ from jupyter_mlsvc_server.services.errors import (
 from jupyter_mlsvc_server.services.record import ServiceKey, ServiceRecord
 from jupyter_mlsvc_server.snapshots.errors import ContentNotFound
 from jupyter_mlsvc_server.storage.database import Database
-from jupyter_mlsvc_server.storage.schema import contents, services
+from jupyter_mlsvc_server.storage.schema import contents, owner_name, owner_of, services
 from jupyter_mlsvc_server.storage.schema import service_pools as pools
 from jupyter_mlsvc_server.storage.schema import service_revisions as revisions
 from jupyter_mlsvc_server.storage.schema import service_versions as versions
 
 _CURRENT = (
     sa.select(
-        versions.c.owner.label("version_owner"),
+        versions.c.owner_id,
+        owner_name(versions),
         versions.c.created_at.label("version_created_at"),
         versions.c.answered_at,
         revisions,
         pools.c.initial_size.label("pool_initial_size"),
         pools.c.max_size.label("pool_max_size"),
     )
-    .select_from(versions)
+    .select_from(owner_of(versions))
     .join(revisions, revisions.c.id == versions.c.revision_id)
     .outerjoin(pools, (pools.c.name == versions.c.name) & (pools.c.version == versions.c.version))
 )
@@ -69,9 +71,9 @@ class ServiceStore:
 
         def write(connection: sa.Connection) -> None:
             name_owner = connection.scalar(
-                sa.select(services.c.owner).where(services.c.name == record.key.name)
+                sa.select(services.c.owner_id).where(services.c.name == record.key.name)
             )
-            if name_owner not in {None, record.owner} and not may_use_any_name:
+            if name_owner not in {None, record.owner.id} and not may_use_any_name:
                 raise NameIsTaken(record.key.name)
             if connection.execute(_one(record.key)).first() is not None:
                 raise ServiceExists(*record.key)
@@ -79,7 +81,9 @@ class ServiceStore:
             if name_owner is None:
                 connection.execute(
                     services.insert().values(
-                        name=record.key.name, owner=record.owner, created_at=record.created_at
+                        name=record.key.name,
+                        owner_id=record.owner.id,
+                        created_at=record.created_at,
                     )
                 )
             newest = connection.scalar(sa.select(sa.func.max(versions.c.seq)))
@@ -87,7 +91,7 @@ class ServiceStore:
                 versions.insert().values(
                     name=record.key.name,
                     version=record.key.version,
-                    owner=record.owner,
+                    owner_id=record.owner.id,
                     created_at=record.created_at,
                     revision_id=record.spec.revision_id,
                     seq=(newest or 0) + 1,
@@ -297,7 +301,7 @@ def _from_row(row: RowMapping) -> ServiceRecord:
     }
     return ServiceRecord(
         spec=ServiceSpec(**values),
-        owner=row["version_owner"],
+        owner=Owner(row["owner_id"], row["owner_name"]),
         created_at=row["version_created_at"],
         publish_check=_publish_check(row["publish_check"]),
         pool=_pool(row),

@@ -170,7 +170,7 @@ class MlsvcSessionManager(LoggingConfigurable):
         KernelDidNotStart
             Its process did not come up.
         """
-        require(principal, Action.USE_SESSIONS, principal.name, "use sessions")
+        require(principal, Action.USE_SESSIONS, principal.owner, "use sessions")
         runtime_type = request.runtime_type or self.default_runtime
         await asyncio.to_thread(self._factory.require, runtime_type)
         if request.name is not None and len(request.name) > _MAX_NAME:
@@ -180,11 +180,11 @@ class MlsvcSessionManager(LoggingConfigurable):
         lease = request.lease_seconds
         if lease is not None and not lease >= _MIN_LEASE_SECONDS:
             raise BadRequest(f"leaseSeconds is {lease:g}; it has to be 1 or more, or left out.")
-        self._require_room(principal.name)
+        self._require_room(principal.id)
         spec = SessionSpec(
-            id=self._ids.new(principal.name),
+            id=self._ids.new(principal.id),
             name=request.name or secrets.token_hex(8),
-            owner=principal.name,
+            owner=principal.owner,
             runtime_type=runtime_type,
             created=now_text(),
             notebook=request.notebook,
@@ -193,7 +193,7 @@ class MlsvcSessionManager(LoggingConfigurable):
         self._publish_change(spec, EventAction.CREATED)
         session = await self._open(spec)
         self.log.info(
-            "created session %s owner=%s pid=%s", session.id, session.owner, session.process_id
+            "created session %s owner=%s pid=%s", session.id, principal.name, session.process_id
         )
         if request.snapshot_id:
             await self._load(principal, request.snapshot_id, session)
@@ -230,7 +230,7 @@ class MlsvcSessionManager(LoggingConfigurable):
 
     async def list(self, principal: Principal) -> list[Session]:
         """List the caller's sessions, oldest first (contract: ``listSessions``)."""
-        return [session for session in self._sessions.values() if session.owner == principal.name]
+        return [session for session in self._sessions.values() if session.owner.id == principal.id]
 
     async def describe(self, principal: Principal) -> Sequence[models.Session]:
         """Describe the caller's sessions, oldest first, with those that are starting.
@@ -239,7 +239,7 @@ class MlsvcSessionManager(LoggingConfigurable):
         """
         sessions = await self.list(principal)
         memory = await asyncio.to_thread(memory_of, [each.process_id for each in sessions])
-        specs = [each for each in self._starting.values() if each.owner == principal.name]
+        specs = [each for each in self._starting.values() if each.owner.id == principal.id]
         rows = [*map(self._describe, sessions, memory), *map(_describe_spec, specs)]
         return sorted(rows, key=lambda row: row.creation_time or "")
 
@@ -251,7 +251,7 @@ class MlsvcSessionManager(LoggingConfigurable):
         return models.Session(
             id=session.id,
             name=session.name,
-            owner=session.owner,
+            owner=session.owner.name,
             runtime_type=session.runtime_type,
             state=session.state,
             creation_time=session.created,
@@ -291,15 +291,15 @@ class MlsvcSessionManager(LoggingConfigurable):
             As for :meth:`get`.
         """
         session = self._sessions.get(session_id)
-        if session is not None and session.owner == principal.name:
+        if session is not None and session.owner.id == principal.id:
             return session
         spec = self._starting.get(session_id)
-        if spec is not None and spec.owner == principal.name:
+        if spec is not None and spec.owner.id == principal.id:
             raise SessionStarting(session_id)
-        owner, reason = self._ended.get(session_id, ("", ""))
-        if reason and owner == principal.name:
+        owner_id, reason = self._ended.get(session_id, ("", ""))
+        if reason and owner_id == principal.id:
             raise SessionEnded(session_id, reason)
-        if self._ids.is_of(session_id, principal.name):
+        if self._ids.is_of(session_id, principal.id):
             raise SessionGone(session_id, "the server was restarted, or it was long ago.")
         raise SessionNotFound(session_id)
 
@@ -372,11 +372,11 @@ class MlsvcSessionManager(LoggingConfigurable):
             "can_open": is_there and self._culler is not None,
         }
 
-    def _require_room(self, owner: str) -> None:
+    def _require_room(self, owner_id: str) -> None:
         limit = self.max_sessions_per_user
-        held = [each.owner for each in self._sessions.values()]
-        held += [each.owner for each in self._starting.values()]
-        if limit and held.count(owner) >= limit:
+        held = [each.owner.id for each in self._sessions.values()]
+        held += [each.owner.id for each in self._starting.values()]
+        if limit and held.count(owner_id) >= limit:
             raise TooManySessions(limit)
 
     async def _load(self, principal: Principal, snapshot_id: str, session: Session) -> None:
@@ -398,7 +398,7 @@ class MlsvcSessionManager(LoggingConfigurable):
         self._remember(session, reason)
         session.end(reason)
         self._publish_change(session, EventAction.DELETED)
-        self.log.info("session %s of %s ended: %s", session.id, session.owner, reason)
+        self.log.info("session %s of %s ended: %s", session.id, session.owner.name, reason)
         await session.close(now=now)
 
     def _publish_changed(self, session: Session) -> None:
@@ -418,12 +418,12 @@ class MlsvcSessionManager(LoggingConfigurable):
         )
 
     def _remember(self, session: Session, reason: str) -> None:
-        self._ended[session.id] = (session.owner, reason)
+        self._ended[session.id] = (session.owner.id, reason)
         while len(self._ended) > _REMEMBERED:
             self._ended.popitem(last=False)
 
     def _on_death(self, session: Session, reason: str) -> None:
-        self.log.warning("session %s of %s: %s", session.id, session.owner, reason)
+        self.log.warning("session %s of %s: %s", session.id, session.owner.name, reason)
         task = asyncio.create_task(self._end(session, reason))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -454,7 +454,7 @@ def _describe_spec(spec: SessionSpec) -> models.Session:
     return models.Session(
         id=spec.id,
         name=spec.name,
-        owner=spec.owner,
+        owner=spec.owner.name,
         runtime_type=spec.runtime_type,
         state="starting",
         creation_time=spec.created,

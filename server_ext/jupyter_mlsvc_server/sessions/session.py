@@ -24,6 +24,7 @@ from jupyter_mlsvc.wire.models import (
     WorkspaceObject,
 )
 from jupyter_mlsvc.wire.names import parameter_name
+from jupyter_mlsvc_server.auth.principal import Owner
 from jupyter_mlsvc_server.errors import InsufficientStorage, MachineFault
 from jupyter_mlsvc_server.sessions.errors import (
     AgentRefused,
@@ -62,7 +63,7 @@ class SessionSpec:
 
     id: str
     name: str
-    owner: str
+    owner: Owner
     runtime_type: str
     created: str
     notebook: str | None = None

@@ -37,7 +37,6 @@ class SessionPort(Protocol):
     """Part of a session that an ingest needs."""
 
     id: str
-    owner: str
     runtime_type: str
     directory: Path
 

@@ -177,7 +177,7 @@ class SnapshotManager(LoggingConfigurable):
         InvalidSnapshotName, InvalidArchive, SnapshotTooLarge, QuotaExceeded
             Nothing was kept.
         """
-        require(principal, Action.USE_SNAPSHOTS, principal.name, "upload snapshots")
+        require(principal, Action.USE_SNAPSHOTS, principal.owner, "upload snapshots")
         _require_name(name)
         unpacking = Unpacking(blobs=self._blobs, limit=self.max_snapshot_bytes)
         with self._arriving(unpacking):
@@ -220,12 +220,12 @@ class SnapshotManager(LoggingConfigurable):
 
     async def list(self, principal: Principal) -> list[models.Snapshot]:
         """List a person's snapshots, oldest first (contract: ``listSnapshots``)."""
-        rows = await self._store.list(principal.name)
+        rows = await self._store.list(principal.id)
         return [
             models.Snapshot(
                 id=record.id,
                 name=record.name,
-                owner=record.owner,
+                owner=record.owner.name,
                 creation_time=record.created_at,
                 content_size=record.content_size,
                 runtime_type=record.runtime_type,
@@ -256,10 +256,10 @@ class SnapshotManager(LoggingConfigurable):
             There is none, or it is another person's.
         """
         record = await self.get(principal, snapshot_id)
-        if not await self._store.delete(record.id, record.owner):
+        if not await self._store.delete(record.id, record.owner.id):
             raise SnapshotNotFound(snapshot_id)
         self._publish_event(record.change(EventAction.DELETED))
-        self.log.info("deleted snapshot %s of %s", record.id, record.owner)
+        self.log.info("deleted snapshot %s of %s", record.id, record.owner.name)
         await self.collect()
 
     async def zip_stream(self, principal: Principal, snapshot_id: str) -> AsyncGenerator[bytes]:
@@ -294,7 +294,7 @@ class SnapshotManager(LoggingConfigurable):
         return models.SnapshotContents(
             id=record.id,
             name=record.name,
-            owner=record.owner,
+            owner=record.owner.name,
             creation_time=record.created_at,
             content_size=record.content_size,
             runtime_type=record.runtime_type,
@@ -397,7 +397,7 @@ class SnapshotManager(LoggingConfigurable):
         record = SnapshotRecord(
             id=str(uuid.uuid4()),
             name=name or f"Snapshot {datetime.now(UTC):%Y-%m-%d %H:%M:%S}",
-            owner=principal.name,
+            owner=principal.owner,
             runtime_type=manifest.runtime_type,
             content_id=str(uuid.uuid4()),
             content_size=archive_size(manifest),
@@ -407,7 +407,7 @@ class SnapshotManager(LoggingConfigurable):
         self._publish_event(record.change(EventAction.CREATED))
         self.log.info(
             "snapshot %s of %s owner=%s bytes=%d objects=%d skipped=%d",
-            *(record.id, origin, record.owner, record.content_size),
+            *(record.id, origin, principal.name, record.content_size),
             *(len(manifest.workspace.objects), len(manifest.skipped)),
         )
         skipped = _shown(manifest.skipped)
@@ -435,7 +435,7 @@ class SnapshotManager(LoggingConfigurable):
 
     async def _require_room(self, principal: Principal, manifest: Manifest) -> None:
         quota = self.max_bytes_per_user
-        if quota and await self._store.size(principal.name) + manifest.size > quota:
+        if quota and await self._store.size(principal.id) + manifest.size > quota:
             raise QuotaExceeded(quota)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from jupyter_mlsvc_server.auth.principal import Owner
 from jupyter_mlsvc_server.events.record import Change, EventAction, Kind
 from jupyter_mlsvc_server.formats.blobs import Stamp
 from jupyter_mlsvc_server.formats.manifest import Manifest
@@ -43,7 +44,7 @@ class SnapshotRecord:
 
     id: str
     name: str
-    owner: str
+    owner: Owner
     runtime_type: str
     content_id: str
     content_size: int

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import msgspec
 import sqlalchemy as sa
 
+from jupyter_mlsvc_server.auth.principal import Owner
 from jupyter_mlsvc_server.formats.manifest import Manifest, ObjectEntry
 from jupyter_mlsvc_server.snapshots.errors import ContentDamaged, QuotaExceeded
 from jupyter_mlsvc_server.snapshots.record import SnapshotRecord
@@ -16,11 +17,15 @@ from jupyter_mlsvc_server.storage.database import Database
 from jupyter_mlsvc_server.storage.schema import (
     content_blobs,
     contents,
+    owner_name,
+    owner_of,
     service_revisions,
     snapshots,
 )
 
 T = TypeVar("T")
+
+_SNAPSHOTS = sa.select(snapshots, owner_name(snapshots)).select_from(owner_of(snapshots))
 
 
 class _Objects(msgspec.Struct):
@@ -54,7 +59,7 @@ class SnapshotStore:
         """
 
         def write(connection: sa.Connection) -> None:
-            if quota and _size(connection, record.owner) + manifest.size > quota:
+            if quota and _size(connection, record.owner.id) + manifest.size > quota:
                 raise QuotaExceeded(quota)
             _insert_content(connection, record.content_id, manifest, record.created_at)
             connection.execute(snapshots.insert().values(_to_row(record)))
@@ -69,18 +74,18 @@ class SnapshotStore:
 
     async def find(self, snapshot_id: str) -> SnapshotRecord | None:
         """Read one snapshot, whoever owns it."""
-        query = sa.select(snapshots).where(snapshots.c.id == snapshot_id)
+        query = _SNAPSHOTS.where(snapshots.c.id == snapshot_id)
         row = await self._database.read(
             lambda connection: connection.execute(query).mappings().first()
         )
-        return None if row is None else SnapshotRecord(**row)
+        return None if row is None else _from_row(dict(row))
 
-    async def list(self, owner: str) -> list[tuple[SnapshotRecord, tuple[ObjectEntry, ...]]]:
+    async def list(self, owner_id: str) -> list[tuple[SnapshotRecord, tuple[ObjectEntry, ...]]]:
         """Read the snapshots of a person, oldest first, each with what it could not keep."""
         query = (
-            sa.select(snapshots, contents.c.manifest, contents.c.manifest_digest)
+            _SNAPSHOTS.add_columns(contents.c.manifest, contents.c.manifest_digest)
             .join(contents, contents.c.id == snapshots.c.content_id)
-            .where(snapshots.c.owner == owner)
+            .where(snapshots.c.owner_id == owner_id)
             .order_by(snapshots.c.created_at, snapshots.c.id)
         )
         rows = await self._database.read(
@@ -88,13 +93,15 @@ class SnapshotStore:
         )
         return [_with_skipped(dict(row)) for row in rows]
 
-    async def size(self, owner: str) -> int:
+    async def size(self, owner_id: str) -> int:
         """Add up the bytes that a person's snapshots take here."""
-        return await self._database.read(lambda connection: _size(connection, owner))
+        return await self._database.read(lambda connection: _size(connection, owner_id))
 
-    async def delete(self, snapshot_id: str, owner: str) -> bool:
+    async def delete(self, snapshot_id: str, owner_id: str) -> bool:
         """Remove a person's snapshot; return whether there was one."""
-        query = snapshots.delete().where(snapshots.c.id == snapshot_id, snapshots.c.owner == owner)
+        query = snapshots.delete().where(
+            snapshots.c.id == snapshot_id, snapshots.c.owner_id == owner_id
+        )
         count = await self._database.run(lambda connection: connection.execute(query).rowcount)
         return count > 0
 
@@ -161,11 +168,11 @@ class SnapshotStore:
         return await self._database.run(write)
 
 
-def _size(connection: sa.Connection, owner: str) -> int:
+def _size(connection: sa.Connection, owner_id: str) -> int:
     query = (
         sa.select(sa.func.sum(contents.c.size))
         .join(snapshots, contents.c.id == snapshots.c.content_id)
-        .where(snapshots.c.owner == owner)
+        .where(snapshots.c.owner_id == owner_id)
     )
     return int(connection.scalar(query) or 0)
 
@@ -190,12 +197,18 @@ def _insert_content(
 
 
 def _to_row(record: SnapshotRecord) -> dict[str, object]:
-    return {column.name: getattr(record, column.name) for column in snapshots.columns}
+    columns = [column.name for column in snapshots.columns if column.name != "owner_id"]
+    return {name: getattr(record, name) for name in columns} | {"owner_id": record.owner.id}
+
+
+def _from_row(row: dict[str, Any]) -> SnapshotRecord:
+    owner = Owner(row.pop("owner_id"), row.pop("owner_name"))
+    return SnapshotRecord(**row, owner=owner)
 
 
 def _with_skipped(row: dict[str, Any]) -> tuple[SnapshotRecord, tuple[ObjectEntry, ...]]:
     manifest = {key: row.pop(key) for key in ("manifest", "manifest_digest")}
-    record = SnapshotRecord(**row)
+    record = _from_row(row)
     try:
         summary = _decode(manifest | {"id": record.content_id}, _Summary)
     except ContentDamaged as damage:

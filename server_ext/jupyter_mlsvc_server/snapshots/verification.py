@@ -15,7 +15,13 @@ from jupyter_mlsvc_server.formats.blobs import DamagedBlob, check_blob
 from jupyter_mlsvc_server.snapshots.errors import ContentDamaged
 from jupyter_mlsvc_server.snapshots.store import decode_manifest
 from jupyter_mlsvc_server.storage.blobs import TRASH
-from jupyter_mlsvc_server.storage.schema import contents, service_revisions, snapshots
+from jupyter_mlsvc_server.storage.schema import (
+    contents,
+    owner_name,
+    owner_of,
+    service_revisions,
+    snapshots,
+)
 
 
 class Checked(NamedTuple):
@@ -70,7 +76,9 @@ def _problem_of(blobs: Path, digest: str) -> str:
 def _holders(connection: sa.Connection, content_id: str) -> str:
     """Name the snapshots and services that have a content."""
     taken = connection.execute(
-        sa.select(snapshots.c.name, snapshots.c.owner).where(snapshots.c.content_id == content_id)
+        sa.select(snapshots.c.name, owner_name(snapshots))
+        .select_from(owner_of(snapshots))
+        .where(snapshots.c.content_id == content_id)
     )
     published = connection.execute(
         sa.select(service_revisions.c.name, service_revisions.c.version)

@@ -1,8 +1,8 @@
 """The tables; one schema for SQLite and PostgreSQL.
 
-Time stamps are texts of :mod:`.clock`, owners are user names, ids are UUIDs in text. An owner is no
-foreign key: the person at a Jupyter server has no row in ``users``, and what a removed user
-published stays. Changes need a migration; a test compares the two.
+Time stamps are texts of :mod:`.clock`, ids are UUIDs in text, and an owner is the id of an account.
+The row of an account stays when it is removed, so that its id never comes back and what it owned
+keeps a name. Changes need a migration; a test compares the two.
 """
 
 from __future__ import annotations
@@ -27,14 +27,21 @@ installations: Final = sa.Table(
     sa.Column("id", sa.Text, primary_key=True),
 )
 
-users: Final = sa.Table(
-    "users",
+# The name is a label. Within a kind, ``subject`` is what an account is found by: of a local
+# one that is the name in lower case. A removed one has none.
+accounts: Final = sa.Table(
+    "accounts",
     metadata,
-    sa.Column("name", sa.Text, primary_key=True),
-    sa.Column("password_hash", sa.Text, nullable=False),
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("kind", sa.Text, nullable=False),
+    sa.Column("subject", sa.Text),
+    sa.Column("name", sa.Text, nullable=False, index=True),
     sa.Column("role", sa.Text, nullable=False),
+    sa.Column("password_hash", sa.Text),
     sa.Column("created_at", sa.Text, nullable=False),
     sa.Column("disabled", sa.Boolean, nullable=False, server_default=sa.false()),
+    sa.Column("removed_at", sa.Text),
+    sa.UniqueConstraint("kind", "subject"),
 )
 
 # One row a pair of tokens: its id is the SHA-256 of the access token's ``jti``, which is the first
@@ -44,7 +51,7 @@ tokens: Final = sa.Table(
     metadata,
     sa.Column("id", sa.Text, primary_key=True),
     sa.Column("family_id", sa.Text, nullable=False, index=True),
-    sa.Column("user_name", sa.Text, nullable=False, index=True),
+    sa.Column("account_id", sa.Text, nullable=False, index=True),
     sa.Column("refresh_digest", sa.Text, nullable=False),
     sa.Column("created_at", sa.Text, nullable=False),
     sa.Column("expires_at", sa.Text, nullable=False, index=True),
@@ -77,7 +84,7 @@ snapshots: Final = sa.Table(
     metadata,
     sa.Column("id", sa.Text, primary_key=True),
     sa.Column("name", sa.Text, nullable=False),
-    sa.Column("owner", sa.Text, nullable=False, index=True),
+    sa.Column("owner_id", sa.Text, nullable=False, index=True),
     sa.Column("runtime_type", sa.Text, nullable=False),
     sa.Column("content_id", sa.Text, sa.ForeignKey("contents.id"), nullable=False, index=True),
     sa.Column("content_size", sa.BigInteger, nullable=False),
@@ -88,7 +95,7 @@ services: Final = sa.Table(
     "services",
     metadata,
     sa.Column("name", sa.Text, primary_key=True),
-    sa.Column("owner", sa.Text, nullable=False),
+    sa.Column("owner_id", sa.Text, nullable=False),
     sa.Column("created_at", sa.Text, nullable=False),
 )
 
@@ -97,7 +104,7 @@ service_versions: Final = sa.Table(
     metadata,
     sa.Column("name", sa.Text, sa.ForeignKey("services.name"), primary_key=True),
     sa.Column("version", sa.Text, primary_key=True),
-    sa.Column("owner", sa.Text, nullable=False),
+    sa.Column("owner_id", sa.Text, nullable=False),
     sa.Column("created_at", sa.Text, nullable=False),
     # No foreign key: a version and its first revision point at each other.
     sa.Column("revision_id", sa.Text, nullable=False),
@@ -157,7 +164,7 @@ batches: Final = sa.Table(
     sa.Column("id", sa.Text, primary_key=True),
     sa.Column("name", sa.Text, nullable=False),
     sa.Column("version", sa.Text, nullable=False),
-    sa.Column("owner", sa.Text, nullable=False, index=True),
+    sa.Column("owner_id", sa.Text, nullable=False, index=True),
     sa.Column("state", sa.Text, nullable=False, index=True),
     sa.Column("parallel_count", sa.Integer, nullable=False),
     sa.Column("total", sa.BigInteger, nullable=False),
@@ -167,3 +174,13 @@ batches: Final = sa.Table(
     sa.Column("created_at", sa.Text, nullable=False),
     sa.Column("finished_at", sa.Text, index=True),
 )
+
+
+def owner_of(table: sa.Table) -> sa.FromClause:
+    """Join a table with the accounts that own its rows."""
+    return table.outerjoin(accounts, accounts.c.id == table.c.owner_id)
+
+
+def owner_name(table: sa.Table) -> sa.ColumnElement[str]:
+    """Name the owner of a row of :func:`owner_of`; without an account that is its id."""
+    return sa.func.coalesce(accounts.c.name, table.c.owner_id).label("owner_name")

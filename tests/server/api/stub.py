@@ -26,7 +26,7 @@ class Tokens:
     """Knows one token, ``known``, until it is forgotten."""
 
     def __init__(self) -> None:
-        self._known = {"known": Principal("ana", Role.READER)}
+        self._known = {"known": Principal("ana", "ana", Role.READER)}
         self.forget = self._known.clear
 
     def recall(self, access_token: str) -> Principal | None:

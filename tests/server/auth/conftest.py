@@ -15,6 +15,7 @@ from jupyter_mlsvc_server.auth.principal import Role
 from jupyter_mlsvc_server.auth.store import AccountStore
 from jupyter_mlsvc_server.auth.tokens import TokenManager
 from jupyter_mlsvc_server.storage.database import Database
+from jupyter_mlsvc_server.storage.schema import accounts as account_table
 
 PASSWORD = "correct horse"
 
@@ -44,8 +45,9 @@ def password_hash() -> str:
 
 @pytest.fixture
 async def accounts(database: Database, password_hash: str) -> AccountManager:
-    """Hold one user, ``ann``, a contributor."""
+    """Hold one user, ``ann``, a contributor, whose id is her name."""
     await AccountStore(database=database).add("ann", password_hash, Role.CONTRIBUTOR)
+    await database.run(lambda c: c.execute(account_table.update().values(id=account_table.c.name)))
     return AccountManager(database=database)
 
 

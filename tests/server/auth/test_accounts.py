@@ -26,19 +26,19 @@ from jupyter_mlsvc_server.auth.passwords import Passwords
 from jupyter_mlsvc_server.auth.principal import Principal, Role
 from jupyter_mlsvc_server.errors import Busy, TooManyRequests
 from jupyter_mlsvc_server.storage.database import Database
-from jupyter_mlsvc_server.storage.schema import users
+from jupyter_mlsvc_server.storage.schema import accounts as account_table
 from tests.clocks import ManualClock
 
 PASSWORD = "correct horse"
 
 
 async def stored_hash(database: Database, name: str = "ann") -> str:
-    query = sa.select(users.c.password_hash).where(users.c.name == name)
+    query = sa.select(account_table.c.password_hash).where(account_table.c.name == name)
     return str(await database.read(lambda connection: connection.scalar(query)))
 
 
 async def test_a_right_password_tells_who_it_is(accounts: AccountManager) -> None:
-    assert await accounts.verify("ann", PASSWORD) == Principal("ann", Role.CONTRIBUTOR)
+    assert await accounts.verify("ann", PASSWORD) == Principal("ann", "ann", Role.CONTRIBUTOR)
 
 
 @pytest.mark.parametrize(
@@ -64,7 +64,9 @@ async def test_wrong_credentials_get_one_answer(
 
 
 async def test_a_disabled_user_is_refused(accounts: AccountManager, database: Database) -> None:
-    await database.run(lambda connection: connection.execute(users.update().values(disabled=True)))
+    await database.run(
+        lambda connection: connection.execute(account_table.update().values(disabled=True))
+    )
     with pytest.raises(WrongCredentials):
         await accounts.verify("ann", PASSWORD)
 
@@ -174,7 +176,7 @@ async def test_a_hash_of_lower_cost_is_renewed_at_login(
     accounts: AccountManager, database: Database
 ) -> None:
     weak = PasswordHasher(time_cost=1, memory_cost=1024, parallelism=1).hash(PASSWORD)
-    await database.run(lambda c: c.execute(users.update().values(password_hash=weak)))
+    await database.run(lambda c: c.execute(account_table.update().values(password_hash=weak)))
     await accounts.verify("ann", PASSWORD)
     renewed = await stored_hash(database)
     assert renewed != weak
@@ -298,7 +300,8 @@ async def test_the_admin_comes_from_the_environment_which_forgets_the_password(
 
     monkeypatch.setenv("MLSVC_ADMIN_PASSWORD", PASSWORD)
     await empty.ensure_admin()
-    assert await empty.verify("admin", PASSWORD) == Principal("admin", Role.OWNER)
+    admin = await empty.verify("admin", PASSWORD)
+    assert (admin.name, admin.role) == ("admin", Role.OWNER)
     assert "MLSVC_ADMIN_PASSWORD" not in os.environ
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from jupyter_mlsvc_server.auth.policy import POLICY, Action, may, require
-from jupyter_mlsvc_server.auth.principal import Principal, Role
+from jupyter_mlsvc_server.auth.principal import Owner, Principal, Role
 from jupyter_mlsvc_server.errors import Forbidden
 
 # For each role: may do it to anybody's, to their own, to somebody else's.
@@ -42,12 +42,15 @@ EXPECTED = {
 }
 
 
+BOB = Owner("bob", "bob")
+
+
 @pytest.mark.parametrize(
     ("action", "role"), EXPECTED, ids=lambda part: str(part.value).replace(" ", "-")
 )
 def test_the_policy_decides(action: Action, role: Role) -> None:
-    ann = Principal("ann", role)
-    answers = tuple(may(ann, action, owner) for owner in (None, "ann", "bob"))
+    ann = Principal("ann", "ann", role)
+    answers = tuple(may(ann, action, owner) for owner in (None, ann.owner, BOB))
     assert answers == EXPECTED[action, role]
 
 
@@ -57,16 +60,23 @@ def test_every_row_of_the_policy_is_tested() -> None:
 
 
 def test_a_refusal_says_what_and_why() -> None:
-    contributor = Principal("ann", Role.CONTRIBUTOR)
+    contributor = Principal("ann", "ann", Role.CONTRIBUTOR)
     with pytest.raises(Forbidden) as refusal:
-        require(contributor, Action.CHANGE_SERVICE, "bob", "delete service 'Iris'")
+        require(contributor, Action.CHANGE_SERVICE, BOB, "delete service 'Iris'")
     assert refusal.value.message == (
         "You may not delete service 'Iris': your role is contributor "
         "and it belongs to somebody else."
     )
     with pytest.raises(Forbidden, match=r"your role is reader\.$"):
-        require(Principal("eve", Role.READER), Action.PUBLISH, None, "publish services")
+        require(Principal("eve", "eve", Role.READER), Action.PUBLISH, None, "publish services")
 
 
 def test_what_is_allowed_passes() -> None:
-    require(Principal("ann", Role.CONTRIBUTOR), Action.CHANGE_SERVICE, "ann", "delete it")
+    ann = Principal("ann", "ann", Role.CONTRIBUTOR)
+    require(ann, Action.CHANGE_SERVICE, ann.owner, "delete it")
+
+
+def test_the_id_decides_and_not_the_name() -> None:
+    ann = Principal("1", "ann", Role.CONTRIBUTOR)
+    assert not may(ann, Action.CHANGE_SERVICE, Owner("2", "ann"))
+    assert may(ann, Action.CHANGE_SERVICE, Owner("1", "ann of before"))

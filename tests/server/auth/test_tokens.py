@@ -28,12 +28,12 @@ from jupyter_mlsvc_server.auth.tokens import TokenManager
 from jupyter_mlsvc_server.formats.host import looks_like_ours
 from jupyter_mlsvc_server.storage.database import Database
 from jupyter_mlsvc_server.storage.machine_faults import DatabaseUnavailable
+from jupyter_mlsvc_server.storage.schema import accounts as account_table
 from jupyter_mlsvc_server.storage.schema import tokens as token_table
-from jupyter_mlsvc_server.storage.schema import users
 from tests.clocks import ManualClock
 
 PASSWORD = "correct horse"
-ANN = Principal("ann", Role.CONTRIBUTOR)
+ANN = Principal("ann", "ann", Role.CONTRIBUTOR)
 
 
 async def another(tokens_of: Database, accounts: AccountManager, **settings: Any) -> TokenManager:
@@ -82,7 +82,7 @@ async def test_the_role_is_the_one_that_the_user_has_now(
     tokens: TokenManager, database: Database
 ) -> None:
     pair = await tokens.login("ann", PASSWORD)
-    await database.run(lambda c: c.execute(users.update().values(role="reader")))
+    await database.run(lambda c: c.execute(account_table.update().values(role="reader")))
     assert (await tokens.principal_of(pair.access_token)).role is Role.READER
 
 
@@ -603,7 +603,7 @@ async def test_an_expired_refresh_token_that_is_tried_again_is_not_taken_for_sto
 
 
 async def test_a_local_token_is_valid_until_the_server_stops(tokens: TokenManager) -> None:
-    owner = Principal("jo", Role.OWNER)
+    owner = Principal("jo", "jo", Role.OWNER)
     token = tokens.local_token(owner)
     assert await tokens.principal_of(token) == owner
     assert token not in repr(vars(tokens))

@@ -17,7 +17,7 @@ import pytest_asyncio
 from traitlets.config import Config
 
 from jupyter_mlsvc.wire.names import ServiceName, Version
-from jupyter_mlsvc_server.auth.principal import Principal, Role
+from jupyter_mlsvc_server.auth.principal import Owner, Principal, Role
 from jupyter_mlsvc_server.batches.errors import (
     BatchDamaged,
     BatchNotFound,
@@ -40,7 +40,7 @@ from jupyter_mlsvc_server.storage.clock import now_text
 from jupyter_mlsvc_server.storage.database import Database
 from jupyter_mlsvc_server.storage.machine_faults import DatabaseUnavailable, DiskFull
 
-ANN = Principal("ann", Role.CONTRIBUTOR)
+ANN = Principal("ann", "ann", Role.CONTRIBUTOR)
 KEY = DefinitionKey("echo", "1")
 
 
@@ -146,7 +146,7 @@ async def make_bench(tmp_path: Path) -> AsyncIterator[MakeBench]:
     store = ServiceStore(database=database)
     spec = ServiceSpec(name=ServiceName("echo"), version=Version("1"), revision_id="r")
     await store.insert(
-        ServiceRecord(spec=spec, owner="ann", created_at=now_text()),
+        ServiceRecord(spec=spec, owner=Owner("ann", "ann"), created_at=now_text()),
         may_use_any_name=True,
     )
     benches: list[Bench] = []

@@ -9,14 +9,14 @@ import pytest
 from traitlets.config import Config
 
 from jupyter_mlsvc.wire.models import EventList
-from jupyter_mlsvc_server.auth.principal import Principal, Role
+from jupyter_mlsvc_server.auth.principal import Owner, Principal, Role
 from jupyter_mlsvc_server.events.errors import TooManyPolls, TooManyWaiters
 from jupyter_mlsvc_server.events.hub import KEPT, Cursor, EventHub, Waiter
 from jupyter_mlsvc_server.events.record import Change, EventAction, Kind
 from tests.waiting import until
 
-ANN = Principal("ann", Role.OWNER)
-BEN = Principal("ben", Role.READER)
+ANN = Principal("ann", "ann", Role.OWNER)
+BEN = Principal("ben", "ben", Role.READER)
 
 
 def a_hub(**settings: Any) -> EventHub:
@@ -24,7 +24,7 @@ def a_hub(**settings: Any) -> EventHub:
 
 
 def a_change(kind: Kind = Kind.SERVICE, owner: str = "ann", **members: Any) -> Change:
-    return Change(kind=kind, action=EventAction.CREATED, owner=owner, **members)
+    return Change(kind=kind, action=EventAction.CREATED, owner=Owner(owner, owner), **members)
 
 
 async def ask(

@@ -11,7 +11,7 @@ from traitlets.config import Config
 
 from jupyter_mlsvc.wire.models import CreateOrUpdateServicePoolRequest
 from jupyter_mlsvc.wire.names import ServiceName, Version
-from jupyter_mlsvc_server.auth.principal import Principal, Role
+from jupyter_mlsvc_server.auth.principal import Owner, Principal, Role
 from jupyter_mlsvc_server.errors import BadRequest
 from jupyter_mlsvc_server.formats.service_spec import ServiceSpec
 from jupyter_mlsvc_server.scoring.definition import PoolSize
@@ -30,7 +30,7 @@ class World:
     @asynccontextmanager
     async def changing(self, name: str, version: str) -> AsyncIterator[ServiceRecord]:
         spec = ServiceSpec(name=ServiceName(name), version=Version(version), revision_id="r1")
-        yield ServiceRecord(spec=spec, owner="ann", created_at="")
+        yield ServiceRecord(spec=spec, owner=Owner("ann", "ann"), created_at="")
 
     async def set_pool(self, _key: ServiceKey, size: PoolSize) -> None:
         self.sizes.append(size)
@@ -47,7 +47,7 @@ async def test_a_pool_is_no_larger_than_the_largest() -> None:
         scoring=world,
         config=Config({"PoolManager": {"largest_pool": 3}}),
     )
-    ann = Principal("ann", Role.CONTRIBUTOR)
+    ann = Principal("ann", "ann", Role.CONTRIBUTOR)
     await pools.set(ann, "some", "1", CreateOrUpdateServicePoolRequest(max_pool_size=3))
     with pytest.raises(BadRequest, match="MaxPoolSize is 4; it has to be 0 to 3"):
         await pools.set(ann, "some", "1", CreateOrUpdateServicePoolRequest(max_pool_size=4))

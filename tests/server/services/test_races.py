@@ -35,7 +35,7 @@ from jupyter_mlsvc_server.storage.database import Database
 from jupyter_mlsvc_server.storage.schema import content_blobs
 from jupyter_mlsvc_server.storage.schema import tokens as token_table
 
-ANN = Principal("ann", Role.CONTRIBUTOR)
+ANN = Principal("ann", "ann", Role.CONTRIBUTOR)
 NAMES = ("a", "b", "c")
 ROUNDS = 30
 """What each caller does; about two seconds of it."""

@@ -13,6 +13,7 @@ import pytest
 from traitlets.config import Config
 
 from jupyter_mlsvc.wire.names import ServiceName, Version
+from jupyter_mlsvc_server.auth.principal import Owner
 from jupyter_mlsvc_server.formats.service_spec import ServiceSpec
 from jupyter_mlsvc_server.scoring.definition import DefinitionKey
 from jupyter_mlsvc_server.services.manager import ServiceManager
@@ -77,7 +78,7 @@ async def servers(tmp_path: Path) -> AsyncIterator[tuple[Server, Server]]:
 
 def record(revision_id: str) -> ServiceRecord:
     spec = ServiceSpec(name=ServiceName("a"), version=Version("1"), revision_id=revision_id)
-    return ServiceRecord(spec=spec, owner="ann", created_at=now_text())
+    return ServiceRecord(spec=spec, owner=Owner("ann", "ann"), created_at=now_text())
 
 
 def changed(revision_id: str) -> ServiceRecord:

@@ -12,6 +12,7 @@ import sqlalchemy as sa
 
 from jupyter_mlsvc.wire.models import ColumnDefinition, ParameterDefinition, PublishCheck
 from jupyter_mlsvc.wire.names import ServiceName, Version
+from jupyter_mlsvc_server.auth.principal import Owner
 from jupyter_mlsvc_server.formats.service_spec import ServiceSpec
 from jupyter_mlsvc_server.scoring.definition import PoolSize
 from jupyter_mlsvc_server.services.record import ServiceKey, ServiceRecord
@@ -52,7 +53,7 @@ SPEC = ServiceSpec(
 
 RECORD = ServiceRecord(
     spec=SPEC,
-    owner="ann",
+    owner=Owner("ann", "ann"),
     created_at="2024-05-01T10:00:00",
     publish_check=PublishCheck(called=True, success=True, output_parameters={"y": 3}),
 )
@@ -152,12 +153,12 @@ async def test_rows_of_earlier_versions_are_read(
 ) -> None:
     def write(connection: sa.Connection) -> None:
         name, created = KEY.name, RECORD.created_at
-        connection.execute(services.insert().values(name=name, owner="ann", created_at=created))
+        connection.execute(services.insert().values(name=name, owner_id="ann", created_at=created))
         connection.execute(
             service_versions.insert().values(
                 name=name,
                 version=KEY.version,
-                owner="ann",
+                owner_id="ann",
                 created_at=created,
                 revision_id="r1",
                 seq=1,

@@ -69,12 +69,12 @@ async def get_object(session: Session, name: str) -> bytes:
 
 @pytest.fixture(scope="session")
 def ann() -> Principal:
-    return Principal("ann", Role.CONTRIBUTOR)
+    return Principal("ann", "ann", Role.CONTRIBUTOR)
 
 
 @pytest.fixture(scope="session")
 def ben() -> Principal:
-    return Principal("ben", Role.OWNER)
+    return Principal("ben", "ben", Role.OWNER)
 
 
 @pytest.fixture(scope="module")

@@ -57,7 +57,7 @@ async def test_a_session_is_listed_for_its_owner_alone(
     manager: MlsvcSessionManager, session: Session, ann: Principal, ben: Principal
 ) -> None:
     assert [each.id for each in await manager.list(ann)] == [session.id]
-    assert (session.name, session.owner, session.runtime_type) == ("shared", "ann", "Python")
+    assert (session.name, session.owner.name, session.runtime_type) == ("shared", "ann", "Python")
     assert await manager.list(ben) == []
 
 
@@ -130,7 +130,7 @@ async def test_session_is_listed_and_published_from_the_moment_it_is_asked_for(
         assert session.id == row.id
         (up,) = await manager.describe(ann)
         assert (up.id, up.state, up.creation_time) == (row.id, "idle", row.creation_time)
-        assert [(each.action, each.owner) for each in events] == [
+        assert [(each.action, each.owner.name) for each in events] == [
             (EventAction.CREATED, "ann"),
             (EventAction.CHANGED, "ann"),
         ]
@@ -402,7 +402,7 @@ async def main():
     manager = MlsvcSessionManager(data_dir=Path(sys.argv[1]), snapshots=None)
     manager._warm.warm_kernels = 0
     await manager.start()
-    session = await manager.create(Principal("ann", Role.OWNER), CreateSessionRequest())
+    session = await manager.create(Principal("ann", "ann", Role.OWNER), CreateSessionRequest())
     code = f"import os; os.system('setsid sleep {sys.argv[2]} &')"
     await session.execute(ExecuteRequest(code=code))
     print(session.process_id, flush=True)

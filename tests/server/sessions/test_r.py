@@ -528,7 +528,7 @@ async def main():
     manager._warm.warm_kernels = 0
     await manager.start()
     request = CreateSessionRequest(runtime_type="R")
-    session = await manager.create(Principal("ann", Role.OWNER), request)
+    session = await manager.create(Principal("ann", "ann", Role.OWNER), request)
     session.begin(ExecuteRequest(code="while (TRUE) 1"))
     print(session.process_id, flush=True)
     await asyncio.sleep(60)

@@ -52,12 +52,12 @@ async def run(session: Session, code: str, *outputs: str) -> dict[str, Any]:
 
 @pytest.fixture(scope="session")
 def ann() -> Principal:
-    return Principal("ann", Role.CONTRIBUTOR)
+    return Principal("ann", "ann", Role.CONTRIBUTOR)
 
 
 @pytest.fixture(scope="session")
 def ben() -> Principal:
-    return Principal("ben", Role.OWNER)
+    return Principal("ben", "ben", Role.OWNER)
 
 
 @pytest.fixture(scope="session")

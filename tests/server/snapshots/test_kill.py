@@ -78,7 +78,7 @@ async def main():
     (Session.directory / "data.csv").write_text("a,b")
     await database.start()
     await snapshots.start()
-    ann, session = Principal("ann", Role.OWNER), Session()
+    ann, session = Principal("ann", "ann", Role.OWNER), Session()
     for _ in range(earlier):
         await snapshots.create(ann, session)
     taking = True
@@ -107,7 +107,7 @@ _STEPS_AGAIN = [step for step in _STEPS if not step.endswith(("2", "3", "4"))]
 async def test_a_killed_server_leaves_a_whole_snapshot_or_none(
     tmp_path: Path, earlier: int, step: str
 ) -> None:
-    data_dir, ann = tmp_path / "data", Principal("ann", Role.OWNER)
+    data_dir, ann = tmp_path / "data", Principal("ann", "ann", Role.OWNER)
     data_dir.mkdir()
     killed = _run(data_dir, step, earlier)
     assert killed.returncode == -signal.SIGKILL, killed.stderr

@@ -442,9 +442,11 @@ async def test_the_archive_holds_everything_and_can_be_restored_from(
 
 def _publish(connection: sa.Connection, content_id: str) -> None:
     now, key = now_text(), {"name": "Iris", "version": "1"}
-    connection.execute(services.insert().values(name="Iris", owner="ann", created_at=now))
+    connection.execute(services.insert().values(name="Iris", owner_id="ann", created_at=now))
     connection.execute(
-        service_versions.insert().values(owner="ann", created_at=now, revision_id="r", seq=1, **key)
+        service_versions.insert().values(
+            owner_id="ann", created_at=now, revision_id="r", seq=1, **key
+        )
     )
     texts = dict.fromkeys(("description", "inputs", "outputs", "output_files"), "")
     connection.execute(

@@ -67,7 +67,6 @@ class Watched:
 
     def __init__(self, session: Session) -> None:
         self.id = session.id
-        self.owner = session.owner
         self.runtime_type = session.runtime_type
         self.directory = session.directory
         self.session = session

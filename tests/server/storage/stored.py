@@ -29,7 +29,7 @@ async def store(data_dir: Path) -> None:
         database=database, blobs=BlobStore(data_dir=data_dir), data_dir=data_dir
     )
     await manager.start()
-    await manager.upload(Principal("ann", Role.CONTRIBUTOR), archive_of(), "iris")
+    await manager.upload(Principal("ann", "ann", Role.CONTRIBUTOR), archive_of(), "iris")
     await database.run(_add_batch)
     await manager.stop()
     await database.stop()
@@ -48,6 +48,6 @@ def _add_batch(connection: sa.Connection) -> None:
     texts = {"reason": "", "created_at": now_text(), "finished_at": now_text()}
     connection.execute(
         batches.insert().values(
-            id=BATCH, name="echo", version="1", owner="ann", state="Complete", **numbers, **texts
+            id=BATCH, name="echo", version="1", owner_id="ann", state="Complete", **numbers, **texts
         )
     )

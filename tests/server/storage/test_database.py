@@ -54,7 +54,7 @@ def mode_of(path: Path) -> int:
 
 def add_service(name: str) -> Any:
     return lambda connection: connection.execute(
-        services.insert().values(name=name, owner="ann", created_at=now_text())
+        services.insert().values(name=name, owner_id="ann", created_at=now_text())
     )
 
 
@@ -116,7 +116,7 @@ async def test_foreign_keys_are_enforced(database: Database) -> None:
     row = {
         "id": "s",
         "name": "s",
-        "owner": "ann",
+        "owner_id": "ann",
         "runtime_type": "Python",
         "content_id": "missing",
         "content_size": 1,

@@ -155,7 +155,9 @@ class FullTwice:
         self.times = times
 
     def __call__(self, connection: sa.Connection) -> None:
-        connection.execute(services.insert().values(name="a", owner="ann", created_at=now_text()))
+        connection.execute(
+            services.insert().values(name="a", owner_id="ann", created_at=now_text())
+        )
         if self.times:
             self.times -= 1
             error = sqlite3.OperationalError("database or disk is full")

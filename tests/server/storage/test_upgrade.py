@@ -23,8 +23,6 @@ from jupyter_mlsvc_server.storage.database import Database
 from jupyter_mlsvc_server.storage.schema import tokens
 from tests.contract.doors import sign_in
 
-pytestmark = pytest.mark.kernel
-
 FIRST_RELEASE = Path(__file__).parent / "first_release"
 
 
@@ -38,6 +36,7 @@ def data_dir_of_first_release(folder: Path) -> Path:
     return data_dir
 
 
+@pytest.mark.kernel
 def test_what_the_first_release_wrote_is_served(tmp_path: Path) -> None:
     options = ["--WarmKernels.warm_kernels=0", "--LocalEngine.preload=[]"]
     with ServerProcess(data_dir=data_dir_of_first_release(tmp_path), options=options) as server:
@@ -66,6 +65,34 @@ async def test_ids_of_tokens_that_the_first_release_wrote_become_digests(tmp_pat
     assert tuple(row) == (digest, digest)
 
 
+async def test_names_that_owned_things_become_accounts(tmp_path: Path) -> None:
+    data_dir = data_dir_of_first_release(tmp_path)
+    with closing(sqlite3.connect(data_dir / "mlsvc.db")) as file, file:
+        # As whoever sat at a Jupyter server, who was no user.
+        file.execute("UPDATE snapshots SET owner = 'maria'")
+        token = ("t1", "t1", "admin", "", "2024", "9999", "9999")
+        file.execute("INSERT INTO tokens VALUES (?, ?, ?, ?, ?, ?, ?, NULL)", token)
+        gone = ("t2", "t2", "gone", "", "2024", "9999", "9999")
+        file.execute("INSERT INTO tokens VALUES (?, ?, ?, ?, ?, ?, ?, NULL)", gone)
+    database = Database(data_dir=data_dir)
+    await database.start()
+    await database.stop()
+    with closing(sqlite3.connect(data_dir / "mlsvc.db")) as file:
+        rows = file.execute("SELECT name, kind, subject, role, id FROM accounts").fetchall()
+        ids = {row[0]: row[4] for row in rows}
+        assert {row[:4] for row in rows} == {
+            ("admin", "local", "admin", "owner"),
+            ("maria", "jupyter", "maria", "owner"),
+        }
+        services = file.execute("SELECT DISTINCT owner_id FROM services").fetchall()
+        snapshots = file.execute("SELECT DISTINCT owner_id FROM snapshots").fetchall()
+        held = file.execute("SELECT account_id FROM tokens").fetchall()
+    assert services == [(ids["admin"],)]
+    assert snapshots == [(ids["maria"],)]
+    assert held == [(ids["admin"],)] * 2
+
+
+@pytest.mark.kernel
 def test_a_database_of_a_newer_release_ends_the_start_with_a_sentence(tmp_path: Path) -> None:
     data_dir = data_dir_of_first_release(tmp_path)
     with closing(sqlite3.connect(data_dir / "mlsvc.db")) as database, database:
