@@ -23,7 +23,12 @@ from jupyter_mlsvc_server.api.protocol import Limits
 from jupyter_mlsvc_server.api.request import ApiSettings
 from jupyter_mlsvc_server.api.routing import Routes
 from jupyter_mlsvc_server.api.score import ScoreEntry
-from jupyter_mlsvc_server.api.services import PoolRoutes, ServiceRoutes, StatisticsRoutes
+from jupyter_mlsvc_server.api.services import (
+    LogRoutes,
+    PoolRoutes,
+    ServiceRoutes,
+    StatisticsRoutes,
+)
 from jupyter_mlsvc_server.api.sessions import SessionRoutes, WorkspaceRoutes
 from jupyter_mlsvc_server.api.snapshots import SnapshotRoutes
 from jupyter_mlsvc_server.api.status import DocumentRoutes, StatusRoutes
@@ -35,6 +40,7 @@ NOUNS: Sequence[Any] = (
     ServiceRoutes,
     PoolRoutes,
     StatisticsRoutes,
+    LogRoutes,
     BatchRoutes,
     SessionRoutes,
     WorkspaceRoutes,

@@ -13,6 +13,7 @@ Column = tuple[str, Callable[[Any], object]]
 """Heading of a column and how to read its cell from an item."""
 
 _MAX_CELL_LENGTH: Final = 60
+_MAX_LINE_LENGTH: Final = 200
 _MAX_VALUE_LENGTH: Final = 2000
 _MAX_ROWS: Final = 20
 _UNITS: Final = ("B", "kB", "MB", "GB", "TB")
@@ -71,6 +72,12 @@ def cell(value: object) -> str:
     """Text of a cell: one line, cut when it is long."""
     text = " ".join(str("" if value is None else value).split())
     return text if len(text) <= _MAX_CELL_LENGTH else f"{text[: _MAX_CELL_LENGTH - 1]}…"
+
+
+def line(text: str) -> str:
+    """Text on one line, cut when it is long."""
+    words = " ".join(text.split())
+    return words if len(words) <= _MAX_LINE_LENGTH else f"{words[: _MAX_LINE_LENGTH - 1]}…"
 
 
 def short(value: object) -> str:

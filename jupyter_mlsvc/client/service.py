@@ -14,6 +14,7 @@ from msgspec import UNSET
 
 from jupyter_mlsvc.client import formatting
 from jupyter_mlsvc.client.results import ServiceResult
+from jupyter_mlsvc.client.service_log import ServiceLog
 from jupyter_mlsvc.client.statistics import ServiceStatistics
 from jupyter_mlsvc.wire import models
 from jupyter_mlsvc.wire.names import find_name
@@ -37,6 +38,11 @@ class ServiceCalls(Protocol):
 
     def statistics_of(self, name: str, version: str) -> ServiceStatistics:
         """Return status and request statistics."""
+
+    def logs(
+        self, name: str, version: str, *, limit: int = 100, after: int | None = None
+    ) -> ServiceLog:
+        """Return what its code has printed."""
 
     def swagger(self, name: str, version: str) -> formatting.Document:
         """Return the Swagger document."""
@@ -164,6 +170,10 @@ class Service:
     def statistics(self) -> ServiceStatistics:
         """Tell how it does: state, calls, times, memory, and the last ten minutes."""
         return self._services.statistics_of(self.name, self.version)
+
+    def logs(self, *, limit: int = 100, after: int | None = None) -> ServiceLog:
+        """Return what its calls have printed; see ``client.services.logs``."""
+        return self._services.logs(self.name, self.version, limit=limit, after=after)
 
     def swagger(self) -> formatting.Document:
         """Swagger document of the service."""

@@ -14,6 +14,7 @@ from jupyter_mlsvc.client.api import Api, Form, form
 from jupyter_mlsvc.client.parameters import Parameters, definitions, plain_values
 from jupyter_mlsvc.client.results import ServiceResult
 from jupyter_mlsvc.client.service import Service
+from jupyter_mlsvc.client.service_log import ServiceLog
 from jupyter_mlsvc.client.statistics import COLUMNS, ServiceStatistics
 from jupyter_mlsvc.client.versions import next_version
 from jupyter_mlsvc.errors import NotFound
@@ -307,6 +308,40 @@ class Services:
         """
         kind = models.ServiceStatisticsWithHistory
         return ServiceStatistics(self._api.get(kind, "services", name, version, "statistics"))
+
+    def logs(
+        self, name: str, version: str, *, limit: int = 100, after: int | None = None
+    ) -> ServiceLog:
+        """Return what the calls of a service of yours have printed, oldest first (our addition).
+
+        The server keeps the newest entries in memory. Calls that print nothing have none.
+
+        Parameters
+        ----------
+        limit : int
+            How many entries at most, up to 1000.
+        after : int, optional
+            ``id`` of the last entry that you have. The entries are those that followed it; without
+            it they are the newest.
+
+        Returns
+        -------
+        ServiceLog
+            A list of entries, each with ``id``, ``time``, ``level``, ``problem``, ``text`` and
+            ``request_id``.
+
+        Raises
+        ------
+        Forbidden
+            The service is another user's.
+        NotFound
+            No such service or version.
+        """
+        query = {"limit": str(limit)} | ({} if after is None else {"after": str(after)})
+        rows = self._api.get(
+            list[models.ServiceLogEntry], "services", name, version, "logs", query=query
+        )
+        return ServiceLog(rows)
 
     def list(self) -> formatting.Listing[Service]:
         """List all services (contract: ``getAllWebServices``)."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from getpass import getpass
 from pathlib import Path
@@ -39,11 +41,15 @@ if TYPE_CHECKING:
     from jupyter_mlsvc.client.client import Client
     from jupyter_mlsvc.client.formatting import Document, Listing
     from jupyter_mlsvc.client.service import Service
+    from jupyter_mlsvc.client.service_log import ServiceLog
     from jupyter_mlsvc.client.session import Session
     from jupyter_mlsvc.client.snapshots import Snapshot
     from jupyter_mlsvc.client.statistics import ServiceStatistics
     from jupyter_mlsvc.client.status import Status
     from jupyter_mlsvc.planning.request import Parameter
+
+
+_FOLLOW_SECONDS: Final = 1.0
 
 
 class Help:
@@ -180,6 +186,25 @@ def _statistics(
         return services.statistics()
     version = arguments.version or services.get(arguments.name).version
     return services.statistics_of(arguments.name, version)
+
+
+def _logs(connection: MlsvcConnection, arguments: argparse.Namespace) -> ServiceLog | None:
+    services = connection.client.services
+    # A slash is in no name, and NAME/VERSION is how logs of the server write a version.
+    name, _, behind = arguments.name.partition("/")
+    version = arguments.version or behind or services.get(name).version
+    found = services.logs(name, version, limit=arguments.count)
+    if not arguments.follow:
+        return found
+    last = 0
+    with contextlib.suppress(KeyboardInterrupt):
+        while arguments.follow:
+            if found:
+                last = found[-1].id
+                print(found, flush=True)
+            time.sleep(_FOLLOW_SECONDS)
+            found = services.logs(name, version, after=last)
+    return None
 
 
 _RUNS: Final = frozenset({"code", "init_code", "setup_code", "isolation", "snapshot_id"})
@@ -326,6 +351,17 @@ COMMANDS: Final[tuple[Command, ...]] = (
         "calls, failures and times of all services, or of one",
         _statistics,
         (MAYBE_NAME, MAYBE_VERSION),
+    ),
+    Command(
+        "logs NAME [VERSION] [-n COUNT] [--follow]",
+        "what the calls of your service have printed, and their tracebacks",
+        _logs,
+        (
+            NAME,
+            MAYBE_VERSION,
+            (("-n", "--count"), {"type": int, "default": 20}),
+            (("-f", "--follow"), {"action": "store_true"}),
+        ),
     ),
     Command("delete NAME VERSION", "delete a version of a service", _delete, (NAME, VERSION)),
     Command(

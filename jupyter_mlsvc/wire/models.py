@@ -465,6 +465,23 @@ class ServiceStatisticsWithHistory(ServiceStatistics, frozen=True, kw_only=True)
     history: list[StatisticsInterval]
 
 
+class ServiceLogEntry(Wire, frozen=True, kw_only=True):
+    """What a request has printed, or how a process of a version has ended (our addition).
+
+    ``id`` is greater than those of entries before. ``level`` is ``error`` where the code has raised
+    or a process has ended, and ``problem`` then says why in a line. ``text`` is what was printed,
+    and the traceback. ``requestId`` is what the caller got as ``X-Request-Id``; in a batch the
+    execution's id, a slash and the record's place.
+    """
+
+    id: int
+    time: str
+    level: Literal["info", "error"]
+    problem: str
+    text: str
+    request_id: str | UnsetType = UNSET
+
+
 # --- batches ---------------------------------------------------------------------------------
 
 

@@ -47,7 +47,12 @@ from jupyter_mlsvc_server.api.protocol import Limits
 from jupyter_mlsvc_server.api.request import ApiSettings
 from jupyter_mlsvc_server.api.routing import Operation, Routes, route
 from jupyter_mlsvc_server.api.score import CALL_ROUTE, ScoreEntry
-from jupyter_mlsvc_server.api.services import PoolRoutes, ServiceRoutes, StatisticsRoutes
+from jupyter_mlsvc_server.api.services import (
+    LogRoutes,
+    PoolRoutes,
+    ServiceRoutes,
+    StatisticsRoutes,
+)
 from jupyter_mlsvc_server.api.sessions import SessionRoutes, WorkspaceRoutes
 from jupyter_mlsvc_server.api.snapshots import SnapshotRoutes
 from jupyter_mlsvc_server.api.status import DocumentRoutes, StatusRoutes
@@ -81,6 +86,7 @@ from jupyter_mlsvc_server.monitoring.metrics import MetricsReporter, Sources
 from jupyter_mlsvc_server.monitoring.status import StatusReporter
 from jupyter_mlsvc_server.scoring.compute_nodes import ComputeNodes
 from jupyter_mlsvc_server.scoring.local import LocalEngine
+from jupyter_mlsvc_server.services.logs import ServiceLogReader
 from jupyter_mlsvc_server.services.manager import ServiceManager
 from jupyter_mlsvc_server.services.pools import PoolManager
 from jupyter_mlsvc_server.services.revision_watch import RevisionWatch
@@ -602,6 +608,9 @@ class Server:
                 services=self._services, pools=self._pools, compute_nodes=compute_nodes
             ).table(),
             StatisticsRoutes(statistics=statistics).table(),
+            LogRoutes(
+                logs=ServiceLogReader(services=self._services, scoring=self._scoring)
+            ).table(),
             [
                 route(CALL_ROUTE, post=Operation(self._score.consume, checks_body=False)),
             ],

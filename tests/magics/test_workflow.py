@@ -397,6 +397,26 @@ def test_a_wrong_line_of_a_realtime_service_says_what_is_right(
     assert words in str(error)
 
 
+def test_log_of_a_service_shows_what_calls_printed_and_raised(run: Run) -> None:
+    code = 'print("for", n); y = 1 / n'
+    run(f"%publish Printing V1.0 -i n:integer -o y:numeric --no-check {code}").result.raise_error()
+    assert repr(run("%mlsvc logs Printing").value) == "No call has printed anything."
+    run("%consume Printing V1.0 n=1").result.raise_error()
+    assert run("%consume Printing V1.0 n=0").error is not None
+    for line in ("%mlsvc logs Printing V1.0", "%mlsvc logs Printing/V1.0", "%mlsvc logs Printing"):
+        first, second = run(line).value
+        assert repr(first).splitlines()[1:] == ["    for 1"]
+        heading, *lines = repr(second).splitlines()
+        assert f"UTC ERROR ZeroDivisionError: division by zero (request {second.request_id})" in (
+            heading
+        )
+        assert (lines[0], lines[-1]) == ("    for 0", "    ZeroDivisionError: division by zero")
+    assert [each.id for each in run("%mlsvc logs Printing -n 1").value] == [second.id]
+    run("%mlsvc delete Printing V1.0").result.raise_error()
+    error = run("%mlsvc logs Printing V1.0").error
+    assert isinstance(error, NotFound)
+
+
 def test_statistics_of_all_services_and_of_one(run: Run) -> None:
     run("%publish Counted V1.0 -o y:integer y = 1").result.raise_error()
     run("%consume Counted V1.0").result.raise_error()

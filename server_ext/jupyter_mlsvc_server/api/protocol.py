@@ -30,7 +30,8 @@ from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from jupyter_mlsvc_server.api.head_cache import END, CallHead
-from jupyter_mlsvc_server.api.responses import error_body, with_request_id
+from jupyter_mlsvc_server.api.responses import error_body
+from jupyter_mlsvc_server.api.score import identified
 from jupyter_mlsvc_server.errors import BadRequest, MlsvcServerError, TooManyRequests
 from jupyter_mlsvc_server.scoring.engine import ScoringAnswer
 from jupyter_mlsvc_server.scoring.request import PendingRequest
@@ -441,8 +442,8 @@ class Protocol(HttpToolsProtocol):
             headers += _CLOSE
         if isinstance(outcome, ScoringAnswer):
             number, body = self._server.next_number(), outcome.body
-            if outcome.status != 200:
-                body = with_request_id(body, self._server.id_of(number))
+            if outcome.needs_id:
+                body = identified(outcome, self._server.id_of(number))
             self._write(outcome.status, number, headers, body)
         else:
             self._write_error(outcome, "POST", head.url, headers)

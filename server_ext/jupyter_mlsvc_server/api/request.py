@@ -27,6 +27,9 @@ T = TypeVar("T")
 _decode: Final = msgspec.json.Decoder().decode
 
 _MAX_LENGTH_DIGITS: Final = 18
+_MAX_DIGITS: Final = 15
+"""Of a number in the query; a longer one is no event's or entry's, whatever it is."""
+
 _LARGE_BYTES: Final = 2**20
 
 
@@ -106,6 +109,25 @@ class ApiRequest:
         """
         values = self._query_values(name)
         return (values[-1] if values else "") or default
+
+    def query_number(self, name: str, most: int | None = None) -> int | None:
+        """Return a query argument that is a number; None where it is left out.
+
+        Raises
+        ------
+        BadRequest
+            It is no integer of 0 or more, or greater than ``most``.
+        """
+        text = self.query(name)
+        if not text:
+            return None
+        number = -1
+        if text.isascii() and text.isdigit():
+            number = int(text) if len(text) <= _MAX_DIGITS else 10**_MAX_DIGITS
+        if number < 0 or (most is not None and number > most):
+            limits = "of 0 or more" if most is None else f"from 0 to {most}"
+            raise BadRequest(f"{name} is {text[:40]!r}; it has to be an integer {limits}.")
+        return number
 
     def required_query(self, name: str) -> str:
         """Return a query argument that has to be there.

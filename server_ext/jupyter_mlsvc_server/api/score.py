@@ -175,7 +175,7 @@ class ScoreEntry:
             raise
         answering = self._engine.consume(name, version, body)
         answer = await request.answer_or_gone(answering, lambda: None)
-        body = answer.body if answer.status == 200 else with_request_id(answer.body, request.id)
+        body = identified(answer, request.id) if answer.needs_id else answer.body
         return bytes_response(body, "application/json", status=answer.status)
 
     def cors_headers(self, origin: bytes) -> bytes:
@@ -183,6 +183,13 @@ class ScoreEntry:
         if {origin.decode("latin-1"), "*"} & self._origins:
             return b"Access-Control-Allow-Origin: %b\r\n%b" % (origin, _CORS)
         return b""
+
+
+def identified(answer: ScoringAnswer, request_id: str) -> bytes:
+    """Put the id of a request where it belongs; return the body of the answer."""
+    if answer.entry is not None:
+        answer.entry.request_id = request_id
+    return answer.body if answer.status == 200 else with_request_id(answer.body, request_id)
 
 
 def _has_problem(content_type: bytes) -> bool:

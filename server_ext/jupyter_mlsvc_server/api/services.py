@@ -22,6 +22,8 @@ from jupyter_mlsvc_server.api.routing import Routes, route, upload
 from jupyter_mlsvc_server.batches.manager import BatchManager
 from jupyter_mlsvc_server.errors import BadRequest
 from jupyter_mlsvc_server.scoring.compute_nodes import ComputeNodes
+from jupyter_mlsvc_server.scoring.service_log import MAX_ENTRIES
+from jupyter_mlsvc_server.services.logs import ServiceLogReader
 from jupyter_mlsvc_server.services.manager import ServiceManager
 from jupyter_mlsvc_server.services.pools import PoolManager
 from jupyter_mlsvc_server.services.realtime import RealtimeRequest
@@ -204,6 +206,23 @@ class StatisticsRoutes:
     async def get(self, request: ApiRequest, name: str, version: str) -> Response:
         """Give those of one version, with the last ten minutes (our addition)."""
         return json_response(await self._statistics.get(request.principal, name, version))
+
+
+class LogRoutes:
+    """Gives what the code of service versions has printed."""
+
+    def __init__(self, *, logs: ServiceLogReader) -> None:
+        self._logs = logs
+
+    def table(self) -> Routes:
+        """Return the routes."""
+        return [route("/services/{name}/{version}/logs", get=self.read)]
+
+    async def read(self, request: ApiRequest, name: str, version: str) -> Response:
+        """Answer the newest entries, or those after the one with an id (our addition)."""
+        after, limit = request.query_number("after"), request.query_number("limit", MAX_ENTRIES)
+        found = await self._logs.read(request.principal, name, version, after=after, limit=limit)
+        return json_response(found)
 
 
 def _published(name: str, version: str) -> Response:

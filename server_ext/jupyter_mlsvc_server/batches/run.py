@@ -85,6 +85,7 @@ class BatchRun:
         self.progress = Progress()
         self.reason = ""
         self.is_begun = False
+        self._id = record.id
         self._key = DefinitionKey(record.name, record.version)
         self._most_running = record.parallel_count
         self._folder = folder
@@ -245,6 +246,8 @@ class BatchRun:
         results: list[Result] = []
         for item, outcome in zip(items, outcomes, strict=True):
             if isinstance(outcome, ScoringAnswer) and outcome.status == 200:
+                if outcome.entry is not None:
+                    outcome.entry.request_id = f"{self._id}/{item.number}"
                 results.append(Result(item.number, outcome.body, not outcome.success))
             elif (result := self._other_result(item, outcome)) is not None:
                 results.append(result)

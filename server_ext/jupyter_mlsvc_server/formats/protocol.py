@@ -282,15 +282,64 @@ class Kind(IntEnum):
     """The request does not fit the inputs: an Error body."""
     FAULT = 3
     """The worker itself failed; nothing that a caller should read."""
-    RETIRED = 4
+    WITH_NOTES = 4
+    """An answer of another kind with what the server is to know of it: a :class:`Notes`."""
+    RETIRED = 5
     """No answer: the code has changed what can't be put back, and the worker ends. Requests that
     it got and did not answer have not run, or with others in a call that came to nothing. The body
     says what has changed."""
-    READY = 5
+    READY = 6
     """No answer: the worker has started. In the place of a number is how many requests it answers
     together."""
-    NOT_SET_UP = 6
+    NOT_SET_UP = 7
     """No answer: the code that runs once in each worker has failed. The body says how."""
+
+
+class Notes(msgspec.Struct, frozen=True, array_like=True):
+    """What the server is to know of a request beside its answer.
+
+    Attributes
+    ----------
+    kind : Kind
+        Of the answer.
+    printed : bytes
+        What the code has printed, as text, with the traceback where it raised.
+    problem : bytes
+        Why it has failed, in a line; empty for a success.
+    """
+
+    kind: int
+    printed: bytes
+    problem: bytes = b""
+
+
+def with_notes(notes: Notes, body: bytes) -> bytes:
+    """Return the body of a ``Kind.WITH_NOTES``."""
+    head = msgspec.msgpack.encode(notes)
+    return b"".join((_LENGTH.pack(len(head)), head, body))
+
+
+def split_notes(body: bytes) -> tuple[Notes, bytes]:
+    """Return the notes and the answer of a ``Kind.WITH_NOTES``.
+
+    Raises
+    ------
+    ValueError
+        It is none, but something that the user's code has written.
+    """
+    if len(body) < _LENGTH.size:
+        raise ValueError
+    end = _LENGTH.size + unpack_length(body[: _LENGTH.size])
+    notes = msgspec.msgpack.decode(body[_LENGTH.size : end], type=Notes)
+    return notes, body[end:]
+
+
+def without_notes(kind: Kind, body: bytes) -> tuple[Kind, bytes]:
+    """Return kind and body of an answer that may have notes."""
+    if kind is not Kind.WITH_NOTES:
+        return kind, body
+    notes, answer = split_notes(body)
+    return Kind(notes.kind), answer
 
 
 class Flush(IntEnum):

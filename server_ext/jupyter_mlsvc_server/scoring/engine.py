@@ -9,6 +9,7 @@ import msgspec
 
 from jupyter_mlsvc_server.errors import MlsvcServerError
 from jupyter_mlsvc_server.scoring.definition import DefinitionKey, PoolSize, ServiceDefinition
+from jupyter_mlsvc_server.scoring.service_log import LogEntry
 from jupyter_mlsvc_server.scoring.statistics import EngineCounters, Figures
 from jupyter_mlsvc_server.scoring.trial import TrialOutcome
 
@@ -31,11 +32,17 @@ class ScoringAnswer(msgspec.Struct, frozen=True, array_like=True, gc=False):
         A ``WebServiceResult`` or an Error body, in JSON.
     success : bool
         Whether the user's code ran through and gave its outputs.
+    needs_id : bool
+        Whether the id of the request belongs into the answer or its entry in a log.
+    entry : LogEntry or None
+        Entry of the request in the log of its version, where it printed anything.
     """
 
     status: int
     body: bytes
     success: bool
+    needs_id: bool = False
+    entry: LogEntry | None = None
 
 
 Outcome = ScoringAnswer | MlsvcServerError
@@ -162,6 +169,14 @@ class ScoringEngine(Protocol):
 
     async def counters(self) -> EngineCounters:
         """Return counters of all versions that are loaded or were called; it costs little."""
+
+    async def logs(
+        self, name: str, version: str, *, after: int | None, limit: int
+    ) -> Sequence[LogEntry]:
+        """Return what a version has printed, oldest first: the newest entries in this number.
+
+        With ``after`` only entries with a greater id, and the oldest of these in this number.
+        """
 
     async def memory_of(self, name: str, version: str) -> int:
         """Measure the memory of a version's processes, in bytes; what they share counts once."""

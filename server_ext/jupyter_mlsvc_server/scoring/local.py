@@ -34,6 +34,7 @@ from jupyter_mlsvc_server.scoring.loaded_file import LoadedFile
 from jupyter_mlsvc_server.scoring.pool import Pool
 from jupyter_mlsvc_server.scoring.request import Ended, PendingRequest
 from jupyter_mlsvc_server.scoring.scheduler_settings import HealthSettings
+from jupyter_mlsvc_server.scoring.service_log import LogEntry, ServiceLogs
 from jupyter_mlsvc_server.scoring.settings import ScoringSettings
 from jupyter_mlsvc_server.scoring.statistics import (
     EngineCounters,
@@ -97,6 +98,7 @@ class LocalEngine(ScoringSettings):
         self._leaving: set[Pool] = set()
         self._loads: dict[DefinitionKey, asyncio.Task[Pool]] = {}
         self._timings: dict[DefinitionKey, Timings] = {}
+        self._logs = ServiceLogs(self.log_bytes)
         self._kept: set[DefinitionKey] = set()
         self._health: dict[DefinitionKey, Health] = {}
         self._checked: dict[str, tuple[float, Template]] = {}
@@ -223,6 +225,7 @@ class LocalEngine(ScoringSettings):
         async with self._lock(key):
             old = self._pools.pop(key, None)
             self._timings.pop(key, None)
+            self._logs.drop(key)
             self._health.pop(key, None)
         if old is not None:
             self._retire(old)
@@ -404,6 +407,12 @@ class LocalEngine(ScoringSettings):
         """Return the versions whose processes keep ending or can't be started, each with why."""
         return self._failing
 
+    async def logs(
+        self, name: str, version: str, *, after: int | None, limit: int
+    ) -> Sequence[LogEntry]:
+        """Return what a version has printed, oldest first; see the interface."""
+        return self._logs.of(DefinitionKey(name, version)).entries(after=after, limit=limit)
+
     async def figures(self, name: str, version: str, *, with_history: bool = False) -> Figures:
         """Tell how a version is and what it did."""
         key = DefinitionKey(name, version)
@@ -552,6 +561,7 @@ class LocalEngine(ScoringSettings):
                     template=template,
                     settings=self,
                     timings=self._timings_of(key),
+                    service_log=self._logs.of(key),
                     health=self._health_of(key),
                     on_lost=self._pool_lost,
                     on_not_run=self._submit_again,

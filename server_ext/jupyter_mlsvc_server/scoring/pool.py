@@ -10,13 +10,13 @@ from time import monotonic
 from typing import Any, Final
 
 from jupyter_mlsvc_server.errors import MlsvcServerError
-from jupyter_mlsvc_server.formats.protocol import Kind
+from jupyter_mlsvc_server.formats.protocol import Kind, split_notes
 from jupyter_mlsvc_server.scoring.definition import DefinitionKey, PoolSize
 from jupyter_mlsvc_server.scoring.engine import ScoringAnswer
-from jupyter_mlsvc_server.scoring.errors import WorkerFailed
+from jupyter_mlsvc_server.scoring.errors import WorkerFailed, ending
 from jupyter_mlsvc_server.scoring.forkserver_client import LinkLost, NotStarted
 from jupyter_mlsvc_server.scoring.group import Group
-from jupyter_mlsvc_server.scoring.health import Health
+from jupyter_mlsvc_server.scoring.health import END_AT_START, Health
 from jupyter_mlsvc_server.scoring.request import PendingRequest
 from jupyter_mlsvc_server.scoring.scheduler import (
     AwaitExit,
@@ -33,6 +33,7 @@ from jupyter_mlsvc_server.scoring.scheduler import (
     Worker,
 )
 from jupyter_mlsvc_server.scoring.scheduler_settings import SchedulerSettings
+from jupyter_mlsvc_server.scoring.service_log import LogEntry, ServiceLog
 from jupyter_mlsvc_server.scoring.settings import ScoringSettings
 from jupyter_mlsvc_server.scoring.statistics import State, Timings
 from jupyter_mlsvc_server.scoring.template import Template
@@ -46,6 +47,8 @@ _EXIT_TIMEOUT: Final = 2.0
 
 _CLOSE_TIMEOUT: Final = 1.0
 """Seconds after a worker's end until its connection is closed, should somebody else hold it."""
+
+_STOPPED: Final = "A call took more than {:g} s (ScoringSettings.deadline_seconds) and was stopped."
 
 _MAX_TICK: Final = 0.25
 _MIN_TICK: Final = 0.01
@@ -71,6 +74,8 @@ class Pool:
         Numbers and times.
     timings
         Where requests are counted.
+    service_log
+        Where what requests print is kept.
     health
         Whether the processes of the version keep ending; it outlives the pool.
     on_lost
@@ -91,6 +96,7 @@ class Pool:
         template: Template,
         settings: ScoringSettings,
         timings: Timings,
+        service_log: ServiceLog,
         health: Health,
         on_lost: Callable[[Pool], None],
         on_not_run: Callable[[PendingRequest], None],
@@ -103,6 +109,7 @@ class Pool:
         self._template = template
         self._settings = settings
         self._timings = timings
+        self._service_log = service_log
         self._on_lost = on_lost
         self._on_not_run = on_not_run
         self._on_answered: Callable[[], None] | None = on_answered
@@ -274,6 +281,7 @@ class Pool:
             case KillWorker(worker):
                 deadline = self._settings.deadline_seconds
                 self._log.warning("killing a worker of %s after %s s", self.key, deadline)
+                self._service_log.add("error", "", _STOPPED.format(deadline))
                 self._spawn(self._template.link.kill(self._connections[worker].pid))
             case WakeUp(seconds):
                 self._loop.call_later(seconds, self._wake_up)
@@ -354,6 +362,7 @@ class Pool:
             self._log.warning(
                 "a worker of %s ended at its start code=%s %s", self.key, code, problem
             )
+            self._service_log.add("error", "", str(problem) or END_AT_START)
             raise
         except BaseException:
             connection.abort()
@@ -368,6 +377,8 @@ class Pool:
         self._carry_out()
         if not request.is_over:
             self._give_answer(request, kind, body, now - request.arrived)
+        elif kind is Kind.WITH_NOTES:
+            self._without_notes(body)
 
     def _give_answer(
         self, request: PendingRequest, kind: Kind, body: bytes, seconds: float
@@ -375,21 +386,46 @@ class Pool:
         if kind is _SUCCESS:
             self._timings.add(seconds)
             if self._on_answered is not None:
-                on_answered, self._on_answered = self._on_answered, None
-                on_answered()
+                self._note_success()
             request.end(ScoringAnswer(200, body, True))
             return
+        entry: LogEntry | None = None
+        if kind is Kind.WITH_NOTES:
+            kind, body, entry = self._without_notes(body)
         # A request that does not fit is the caller's mistake, not a failure of the service.
         if kind is Kind.INVALID_INPUT:
             self._timings.add_rejection(seconds)
         else:
-            self._timings.add(seconds, failed=True)
-        if kind is Kind.FAILURE:
-            request.end(ScoringAnswer(200, body, False))
+            self._timings.add(seconds, failed=kind is not _SUCCESS)
+        if kind is _SUCCESS:
+            self._note_success()
+            request.end(ScoringAnswer(200, body, True, True, entry))
+        elif kind is Kind.FAILURE:
+            request.end(ScoringAnswer(200, body, False, True, entry))
         elif kind is Kind.INVALID_INPUT:
-            request.end(ScoringAnswer(400, body, False))
+            request.end(ScoringAnswer(400, body, False, True))
         else:
             request.end(WorkerFailed(self.key))
+
+    def _note_success(self) -> None:
+        on_answered, self._on_answered = self._on_answered, None
+        if on_answered is not None:
+            on_answered()
+
+    def _without_notes(self, body: bytes) -> tuple[Kind, bytes, LogEntry | None]:
+        """Log what a request printed; return kind and body of its answer, and the entry."""
+        try:
+            notes, body = split_notes(body)
+            kind = Kind(notes.kind)
+        except ValueError:
+            # The user's code has written to the link.
+            return Kind.FAULT, b"", None
+        entry = self._service_log.add(
+            "error" if kind is Kind.FAILURE else "info",
+            notes.printed.decode("utf-8", "replace"),
+            notes.problem.decode("utf-8", "replace"),
+        )
+        return kind, body, entry
 
     def _worker_lost(self, connection: WorkerConnection) -> None:
         if connection.worker not in self._connections:
@@ -410,6 +446,7 @@ class Pool:
         if was_expected:
             return
         self._timings.lost_workers += 1
+        self._service_log.add("error", "", _ended(code, request))
         self._log.warning(
             "worker of %s ended unexpectedly pid=%s code=%s during_request=%s",
             self.key, pid, code, request is not None,
@@ -457,6 +494,11 @@ class Pool:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+def _ended(code: int | None, request: PendingRequest | None) -> str:
+    when = "between calls" if request is None else "during a call"
+    return f"A worker ended unexpectedly {when} ({ending(code)})."
 
 
 def scheduler_settings(settings: ScoringSettings) -> SchedulerSettings:

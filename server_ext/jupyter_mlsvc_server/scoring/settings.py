@@ -70,6 +70,13 @@ class ScoringSettings(LoggingConfigurable):
     console_limit = Integer(
         2**20, min=0, help="Characters of a request's console output that are answered."
     ).tag(config=True)
+    log_bytes = Integer(
+        2**26,
+        min=0,
+        help="Bytes of what the code of services prints that are kept in memory for their "
+        "publishers, of all versions together; of one version an eighth of it at most. The oldest "
+        "goes first. 0 keeps none.",
+    ).tag(config=True)
     threads = Integer(
         1,
         min=0,

@@ -18,7 +18,13 @@ from jupyter_mlsvc.wire.problem import Problem, exception_type
 from jupyter_mlsvc.wire.suggestions import did_you_mean
 from jupyter_mlsvc.wire.values import TABLE_TYPES, ReadInput
 from jupyter_mlsvc_server.formats.problems import CodeProblem
-from jupyter_mlsvc_server.formats.protocol import MAX_ANSWER_BYTES, Kind, Service
+from jupyter_mlsvc_server.formats.protocol import (
+    MAX_ANSWER_BYTES,
+    Kind,
+    Notes,
+    Service,
+    with_notes,
+)
 from jupyter_mlsvc_server.formats.shown_paths import without_paths
 from jupyter_mlsvc_server.worker.console import Console
 from jupyter_mlsvc_server.worker.invalid_input import InvalidInput
@@ -26,6 +32,9 @@ from jupyter_mlsvc_server.worker.scratch import ScratchDir
 
 _MAX_MESSAGE: Final = 10_000
 """Characters of an error message that are answered; an exception may hold any text."""
+
+_MAX_PRINTED: Final = 2**18
+"""Bytes of a request's output that the log of its service gets."""
 
 _MAX_PROBLEMS: Final = 20
 """Problems with a request that are listed one by one."""
@@ -115,6 +124,7 @@ class ServiceCodec:
         console: Console,
         scratch: ScratchDir,
         changed: list[str],
+        trace: str = "",
     ) -> tuple[Kind, bytes]:
         """Encode the answer to a request that ran.
 
@@ -128,11 +138,14 @@ class ServiceCodec:
             What the code printed, and where its files are.
         changed
             The files that it made, changed or removed.
+        trace
+            The traceback of the exception that was raised, if any.
         """
         printed = console.text()
         if not message:
             try:
-                return Kind.SUCCESS, self._success(outputs, printed, changed, scratch)
+                body = self._success(outputs, printed, changed, scratch)
+                return _noted(Kind.SUCCESS, body, printed) if printed else (Kind.SUCCESS, body)
             except UnserializableOutput as error:
                 message = str(error)
             except MemoryError:
@@ -148,7 +161,9 @@ class ServiceCodec:
         body = self._encode(message, {}, {}, printed, changed)
         if len(body) > self.largest:
             body = self._encode(message, {}, {}, "", [])
-        return Kind.FAILURE, body
+        if trace not in printed:  # the console was full
+            printed += trace
+        return _noted(Kind.FAILURE, body, printed, message)
 
     def _success(
         self, outputs: dict[str, Any], printed: str, changed: list[str], scratch: ScratchDir
@@ -334,6 +349,16 @@ def _reader(decoder: Decoder, definition: ParameterDefinition) -> ReadInput:
 def _is_none(definition: ParameterDefinition) -> bool:
     """Return whether an input that is left out is None, although its type has no null."""
     return definition.default is None and definition.type in TABLE_TYPES
+
+
+def _noted(kind: Kind, body: bytes, printed: str, problem: str = "") -> tuple[Kind, bytes]:
+    """Return an answer with what the log of the service is to have."""
+    said, why = printed.encode("utf-8", "replace"), problem.encode("utf-8", "replace")
+    if len(said) > _MAX_PRINTED:
+        # The beginning says what was called, and a traceback is at the end.
+        said = b"".join((said[: _MAX_PRINTED // 2], b"\n[...]\n", said[-_MAX_PRINTED // 2 :]))
+    noted = with_notes(Notes(kind.value, said, why), body)
+    return (Kind.WITH_NOTES, noted) if len(noted) <= MAX_ANSWER_BYTES else (kind, body)
 
 
 def _cut(message: str) -> str:

@@ -354,7 +354,7 @@ class Program:
 
     def _run(self, values: dict[str, Any]) -> tuple[Kind, bytes]:
         self._console.begin()
-        message, outputs, invalid = "", {}, None
+        message, trace, outputs, invalid = "", "", {}, None
         try:
             outputs = self._run_apart(values)
         except InvalidInput as problem:
@@ -373,7 +373,7 @@ class Program:
         if invalid is not None:
             return self._codec.reject(invalid)
         changed = self._scratch.changed_files() if self._is_touched else []
-        return self._codec.result(message, outputs, self._console, self._scratch, changed)
+        return self._codec.result(message, outputs, self._console, self._scratch, changed, trace)
 
     def _run_apart(self, values: dict[str, Any]) -> dict[str, Any]:
         """Run the code with context variables of its own."""

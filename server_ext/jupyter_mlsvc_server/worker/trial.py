@@ -26,6 +26,7 @@ from jupyter_mlsvc_server.formats.protocol import (
     TrialReport,
     pack,
     receive_struct,
+    without_notes,
 )
 from jupyter_mlsvc_server.formats.service_spec import Part, ServiceSpec
 from jupyter_mlsvc_server.formats.trial import RUNNING, SETTING_UP, line_of, sources, trace_path
@@ -59,8 +60,8 @@ def serve(program: Program, link: socket.socket) -> None:
 
 def _answer(program: Program, body: bytes) -> tuple[Kind, bytes]:
     if isinstance(program, MicroBatching):
-        return program.answer_all([body])[0]
-    return program.answer(program.read(body))
+        return without_notes(*program.answer_all([body])[0])
+    return without_notes(*program.answer(program.read(body)))
 
 
 @contextmanager

@@ -301,6 +301,7 @@ class Program:
             figures = api.get_service_statistics(name, "1.0")
             assert (figures.calls, figures.last_call, len(figures.history)) == (0, None, 60)
             assert name in {each.name for each in api.get_statistics()}
+            assert api.get_service_logs(name, "1.0") == []
         described = self.groups["ServiceConsumptionAPIs"]
         document = described.get_web_service_swagger(name, "1.0")
         assert document["info"] == {"description": "Dear.", "title": name, "version": "1.0"}

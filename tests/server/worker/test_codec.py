@@ -17,7 +17,7 @@ from jupyter_mlsvc.wire.models import ColumnDefinition, ParameterDefinition, Web
 from jupyter_mlsvc.wire.names import ServiceName, Version
 from jupyter_mlsvc.wire.values import input_decoder
 from jupyter_mlsvc_server.formats.problems import CodeProblem
-from jupyter_mlsvc_server.formats.protocol import Kind, Service
+from jupyter_mlsvc_server.formats.protocol import Kind, Service, without_notes
 from jupyter_mlsvc_server.formats.service_spec import ServiceSpec
 from jupyter_mlsvc_server.worker.codec import ServiceCodec
 from jupyter_mlsvc_server.worker.console import Console
@@ -173,7 +173,7 @@ def as_declared(outputs: dict[str, Any], **others: Any) -> bytes:
 def test_an_answer_has_the_bytes_of_its_members_whatever_the_outputs(
     tmp_path: Path, console: Console, scratch: ScratchDir, outputs: dict[str, Any]
 ) -> None:
-    kind, body = codec(tmp_path).result("", outputs, console, scratch, [])
+    kind, body = without_notes(*codec(tmp_path).result("", outputs, console, scratch, []))
     assert kind is Kind.SUCCESS
     assert body == as_declared(outputs)
 
@@ -182,11 +182,13 @@ def test_an_answer_tells_what_was_printed_and_written(
     tmp_path: Path, console: Console, scratch: ScratchDir
 ) -> None:
     console.write("hello")
-    printed = codec(tmp_path).result("", {"a": 1}, console, scratch, [])
+    printed = without_notes(*codec(tmp_path).result("", {"a": 1}, console, scratch, []))
     assert printed == (Kind.SUCCESS, as_declared({"a": 1}, console_output="hello"))
     console.begin()
     (scratch.directory / "note.txt").write_text("x")
-    written = codec(tmp_path).result("", {"a": 1}, console, scratch, scratch.changed_files())
+    written = without_notes(
+        *codec(tmp_path).result("", {"a": 1}, console, scratch, scratch.changed_files())
+    )
     assert written == (Kind.SUCCESS, as_declared({"a": 1}, changed_files=["note.txt"]))
 
 
@@ -195,9 +197,9 @@ def test_an_answer_over_the_limit_is_a_failure_that_tells_both_sizes(
 ) -> None:
     own = codec(tmp_path)
     own.largest = len(as_declared({"a": "x" * 2000}))
-    kind, body = own.result("", {"a": "x" * 2000}, console, scratch, [])
+    kind, body = without_notes(*own.result("", {"a": "x" * 2000}, console, scratch, []))
     assert (kind, body) == (Kind.SUCCESS, as_declared({"a": "x" * 2000}))
-    kind, body = own.result("", {"a": "x" * 2001}, console, scratch, [])
+    kind, body = without_notes(*own.result("", {"a": "x" * 2001}, console, scratch, []))
     assert kind is Kind.FAILURE
     answer = json.loads(body)
     assert answer["outputParameters"] == {}
@@ -205,13 +207,13 @@ def test_an_answer_over_the_limit_is_a_failure_that_tells_both_sizes(
         f"The answer has {own.largest + 1:,} bytes, and may have {own.largest:,} here"
     )
     console.write("hello")
-    kind, body = own.result("", {"a": "x" * 2001}, console, scratch, [])
+    kind, body = without_notes(*own.result("", {"a": "x" * 2001}, console, scratch, []))
     assert kind is Kind.FAILURE
     assert json.loads(body)["consoleOutput"] == "hello"
     # What was printed counts, too: of both, the message is what matters.
     own.largest = 400
     console.write("x" * 400)
-    kind, body = own.result("", {}, console, scratch, ["note.txt"])
+    kind, body = without_notes(*own.result("", {}, console, scratch, ["note.txt"]))
     answer = json.loads(body)
     assert kind is Kind.FAILURE
     assert answer["errorMessage"].startswith("The answer has ")
@@ -225,7 +227,7 @@ def test_a_file_over_the_limit_is_not_even_read(
     own.largest = 10_000
     with (scratch.directory / "large.bin").open("wb") as file:
         file.truncate(2**40)
-    kind, body = own.result("", {"a": 1}, console, scratch, scratch.changed_files())
+    kind, body = without_notes(*own.result("", {"a": 1}, console, scratch, scratch.changed_files()))
     answer = json.loads(body)
     assert kind is Kind.FAILURE
     assert answer["errorMessage"].startswith(f"The answer has {2**40 * 4 // 3:,} bytes")
@@ -245,7 +247,7 @@ def test_answer_lists_the_first_of_many_problems(tmp_path: Path) -> None:
 
 
 def test_a_long_message_is_cut(tmp_path: Path, console: Console, scratch: ScratchDir) -> None:
-    _, body = codec(tmp_path).result("x" * 10**6, {}, console, scratch, [])
+    _, body = without_notes(*codec(tmp_path).result("x" * 10**6, {}, console, scratch, []))
     assert json.loads(body)["errorMessage"] == "x" * 10_000 + "…"
 
 
@@ -259,7 +261,9 @@ def test_an_answer_names_declared_files_that_were_not_written(
 
 
 def test_a_failure_has_its_message(tmp_path: Path, console: Console, scratch: ScratchDir) -> None:
-    kind, body = codec(tmp_path).result("It broke.", {}, console, scratch, scratch.changed_files())
+    kind, body = without_notes(
+        *codec(tmp_path).result("It broke.", {}, console, scratch, scratch.changed_files())
+    )
     assert kind is Kind.FAILURE
     assert body == as_declared({}, success=False, error_message="It broke.")
 
@@ -267,11 +271,10 @@ def test_a_failure_has_its_message(tmp_path: Path, console: Console, scratch: Sc
 def test_an_output_that_cannot_be_spelt_is_a_failure_that_names_it(
     tmp_path: Path, console: Console, scratch: ScratchDir
 ) -> None:
-    kind, body = codec(tmp_path).result(
-        "", {"y": [1, 10**5000]}, console, scratch, scratch.changed_files()
-    )
+    result = codec(tmp_path).result("", {"y": 10**5000}, console, scratch, [])
+    kind, body = without_notes(*result)
     assert kind is Kind.FAILURE
-    assert b'"errorMessage":"Output y[1] must be an integer of at most' in body
+    assert b'"errorMessage":"Output y must be an integer of at most' in body
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from hashlib import sha256
+from itertools import starmap
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -35,7 +36,7 @@ from jupyter_mlsvc.wire.model_file import MARK
 from jupyter_mlsvc.wire.models import ParameterDefinition
 from jupyter_mlsvc.wire.names import ServiceName, Version
 from jupyter_mlsvc_server.formats.manifest import BlobEntry, Manifest
-from jupyter_mlsvc_server.formats.protocol import Kind, Service
+from jupyter_mlsvc_server.formats.protocol import Kind, Service, without_notes
 from jupyter_mlsvc_server.formats.realtime import INPUT, OUTPUT, RUNTIME
 from jupyter_mlsvc_server.formats.service_spec import ServiceSpec
 from jupyter_mlsvc_server.services.model_content import stream, workspace
@@ -119,13 +120,13 @@ def one_by_one(program: MicroBatchingProgram, bodies: list[bytes]) -> list[tuple
     """Answer as a program does that knows nothing of gathering."""
     answers = []
     for body in bodies:
-        answers.append(program.answer(program.read(body)))
+        answers.append(without_notes(*program.answer(program.read(body))))
         assert program.reset()
     return answers
 
 
 def together(program: MicroBatchingProgram, bodies: list[bytes]) -> list[tuple[Kind, bytes]]:
-    answers = program.answer_all(bodies)
+    answers = [without_notes(*answer) for answer in program.answer_all(bodies)]
     assert program.reset()
     return answers
 
@@ -740,7 +741,7 @@ def test_answers_over_the_limit_are_failures(enter: Enter, counted: Counting) ->
     (whole,) = (len(body) for _, body in program.answer_all([flowers(0)]))
     for bodies in ([flowers(0)], [flowers(0), flowers(0)]):
         program._codec.largest = whole - 1
-        for kind, body in program.answer_all(bodies):
+        for kind, body in starmap(without_notes, program.answer_all(bodies)):
             assert kind is Kind.FAILURE
             assert b'"errorMessage":"The answer has ' in body
         program._codec.largest = whole
