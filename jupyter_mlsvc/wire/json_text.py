@@ -10,6 +10,7 @@ names without quotes, comments, a comma after the last item, and control charact
 from __future__ import annotations
 
 import codecs
+import json
 import re
 from collections.abc import Callable
 from typing import Any, Final, TypeVar
@@ -97,6 +98,16 @@ def decode_json(
             if (word := _word_reason(strict, error)) is not None:
                 raise UnreadableJson(word) from error
     raise UnreadableJson(_reason(text, problem)) from problem
+
+
+def encode_json(value: Any) -> bytes:
+    """Encode as JSON; integers may be larger than 64 bits, which the fast encoder refuses."""
+    try:
+        return msgspec.json.encode(value)
+    except (OverflowError, TypeError, ValueError):
+        return json.dumps(
+            msgspec.to_builtins(value), allow_nan=False, separators=(",", ":")
+        ).encode()
 
 
 def strict_json(text: str) -> bytes:

@@ -615,7 +615,7 @@ class Server:
                 route(CALL_ROUTE, post=Operation(self._score.consume, checks_body=False)),
             ],
             BatchRoutes(batches=self._batches).table(),
-            SessionRoutes(sessions=self._sessions).table(),
+            SessionRoutes(sessions=self._sessions, forms=forms).table(),
             WorkspaceRoutes(sessions=self._sessions, forms=forms).table(),
             SnapshotRoutes(snapshots=self._snapshots, sessions=self._sessions, forms=forms).table(),
             EventRoutes(events=self._events).table(),

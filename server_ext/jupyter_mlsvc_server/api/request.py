@@ -9,22 +9,18 @@ from dataclasses import dataclass, field
 from typing import Final, TypeVar
 from urllib.parse import parse_qsl
 
-import msgspec
 from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope
 
-from jupyter_mlsvc.wire.json_text import UnreadableJson, decode_json, is_blank
-from jupyter_mlsvc.wire.members import UnknownMember, known_members
 from jupyter_mlsvc_server.api.content_coding import BodyDecoder, charset_problem, codings_of
 from jupyter_mlsvc_server.api.responses import body_too_large, until_disconnect
 from jupyter_mlsvc_server.api.routing import Operation
 from jupyter_mlsvc_server.auth.principal import Principal
 from jupyter_mlsvc_server.errors import BadRequest
+from jupyter_mlsvc_server.formats.request_bodies import LARGE_BYTES, UnfitBody, decode_body
 
 T = TypeVar("T")
-
-_decode: Final = msgspec.json.Decoder().decode
 
 _MAX_LENGTH_DIGITS: Final = 18
 _MAX_DIGITS: Final = 15
@@ -149,6 +145,12 @@ class ApiRequest:
 
     # --- body --------------------------------------------------------------------------------
 
+    @property
+    def may_be_large(self) -> bool:
+        """Whether the body may hold more than is read at once."""
+        is_coded = "content-encoding" in self.headers
+        return self._is_chunked or is_coded or self._content_length > LARGE_BYTES
+
     async def body(self) -> bytes:
         """Read the whole body; raises as :meth:`pieces`."""
         pieces = [piece async for piece in self.pieces()]
@@ -167,17 +169,10 @@ class ApiRequest:
         MlsvcServerError
             As :meth:`pieces`.
         """
-        body, is_lenient = await self.body(), self.settings.lenient_json
         try:
-            data = {} if is_blank(body) else decode_json(body, _decode, is_lenient=is_lenient)
-            data = {} if data is None else known_members(kind, data, is_lenient=is_lenient)
-            return msgspec.convert(data, kind)
-        except msgspec.ValidationError as error:
-            raise BadRequest(f"The request body does not fit: {error}.") from None
-        except UnknownMember as error:
-            raise BadRequest(f"The request body does not fit: {error}") from None
-        except UnreadableJson as error:
-            raise BadRequest(f"The request body is not valid JSON: {error}.") from None
+            return decode_body(kind, await self.body(), is_lenient=self.settings.lenient_json)
+        except UnfitBody as problem:
+            raise BadRequest(str(problem)) from None
 
     async def pieces(self) -> AsyncIterator[bytes]:
         """Read the body piece by piece, decoded.

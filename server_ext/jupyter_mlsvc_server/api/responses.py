@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Iterable, Mapping
+from itertools import chain, islice
 from typing import Final
 from urllib.parse import quote
 
@@ -16,6 +17,7 @@ from starlette.types import Receive, Scope, Send
 from jupyter_mlsvc._version import __version__
 from jupyter_mlsvc.wire.problem import Problem
 from jupyter_mlsvc_server.errors import MlsvcServerError, PayloadTooLarge
+from jupyter_mlsvc_server.formats.json_pieces import json_pieces
 
 HEADERS: Final = {
     "Server": f"jupyter-mlsvc/{__version__}",
@@ -68,6 +70,22 @@ def bytes_response(
     headers = {} if file_name is None else named(file_name)
     # As a header: as a media type, a text would get a charset that the contract does not have.
     return Response(body, status, headers={"Content-Type": media_type, **headers})
+
+
+def large_response(value: object) -> Response:
+    """Make an answer of a value that may be large, as :func:`json_pieces` says."""
+    pieces = json_pieces(value)
+    beginning = list(islice(pieces, 2))
+    if len(beginning) == 1:
+        return Response(beginning[0])
+    return StreamedResponse(_one_by_one(chain(beginning, pieces)), headers={"Content-Type": _JSON})
+
+
+async def _one_by_one(pieces: Iterable[bytes]) -> AsyncGenerator[bytes]:
+    for piece in pieces:
+        yield piece
+        # Sending waits only for a client that is slower.
+        await asyncio.sleep(0)
 
 
 def named(file_name: str) -> dict[str, str]:

@@ -40,6 +40,7 @@ _CONSUMERS: Final = tuple(
 """Roles that may call services."""
 
 _REJECTED: Final = frozenset({400, 413, 415})
+_MAX_PLAIN_BYTES: Final = 2**20
 _PATHS_KEPT: Final = 10_000
 _MAX_KEPT_LENGTH: Final = 2**10
 
@@ -94,7 +95,8 @@ class ScoreEntry:
         """Runs a call; its callback gets the answer, or the error that there is instead."""
         self._engine = engine
         self._recall = tokens.recall
-        self._max_body_bytes = max_body_bytes
+        # The application reads a larger one in pieces, between which others are answered.
+        self._max_plain_bytes = min(max_body_bytes, _MAX_PLAIN_BYTES)
         self._origins = frozenset(cors_origins)
         self._pattern = _CALL_IN_ANY_CASE if any_case_paths else _CALL
         self._paths: dict[bytes, DefinitionKey | None] = {}
@@ -150,7 +152,7 @@ class ScoreEntry:
                 origin = value
             elif name in _NOT_PLAIN or (name == b"content-type" and _has_problem(value)):
                 return None
-        if token is None or length is None or length > self._max_body_bytes:
+        if token is None or length is None or length > self._max_plain_bytes:
             return None
         return CallHead(key, url, token, length, origin)
 

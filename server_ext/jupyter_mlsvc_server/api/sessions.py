@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
-from typing import Final
+from pathlib import Path
+from typing import Final, TypeVar
 
 import msgspec
 from starlette.responses import Response
@@ -23,14 +24,22 @@ from jupyter_mlsvc_server.api.responses import (
     StreamedResponse,
     bytes_response,
     json_response,
+    large_response,
     named,
 )
 from jupyter_mlsvc_server.api.routing import Routes, route, upload
 from jupyter_mlsvc_server.errors import BadRequest
+from jupyter_mlsvc_server.formats.request_bodies import (
+    LARGE_BYTES,
+    UnfitBody,
+    decode_body,
+    read_apart,
+)
 from jupyter_mlsvc_server.sessions.files import OpenFile
-from jupyter_mlsvc_server.sessions.log import to_json
 from jupyter_mlsvc_server.sessions.manager import MlsvcSessionManager
 from jupyter_mlsvc_server.sessions.session import Session
+
+Order = TypeVar("Order", bound=ExecuteRequest)
 
 _CHUNK_BYTES: Final = 2**18
 _SESSION: Final = "/sessions/{session_id}"
@@ -39,8 +48,11 @@ _SESSION: Final = "/sessions/{session_id}"
 class SessionRoutes:
     """Opens and closes sessions, and runs code in them."""
 
-    def __init__(self, *, sessions: MlsvcSessionManager) -> None:
+    def __init__(self, *, sessions: MlsvcSessionManager, forms: FormUploads) -> None:
         self._sessions = sessions
+        self._forms = forms
+        # Each takes a core, and ten times the memory of the body.
+        self._reading = asyncio.Semaphore()
 
     def table(self) -> Routes:
         """Return the routes."""
@@ -88,9 +100,30 @@ class SessionRoutes:
         What nobody waits for any more is not begun; what runs goes on and can be cancelled.
         """
         session = await self._sessions.get(request.principal, session_id)
-        execution = session.begin(await request.parse(ExecuteRequest))
+        order, inputs_file = await self._order(request, session, ExecuteRequest)
+        execution = session.begin(order, inputs_file=inputs_file)
         result = await request.answer_or_gone(execution.response(), execution.abandon)
-        return bytes_response(to_json(result), "application/json")
+        return large_response(result)
+
+    async def _order(
+        self, request: ApiRequest, session: Session, kind: type[Order]
+    ) -> tuple[Order, Path | None]:
+        """Read what to run; large inputs go to a file that the kernel reads."""
+        if not request.may_be_large:
+            return await request.parse(kind), None
+        body = await self._forms.read_file(request)
+        is_lenient, inputs_file = request.settings.lenient_json, session.new_file()
+        request.ended.push_async_callback(session.remove_unused, inputs_file)
+        try:
+            if (small := await asyncio.to_thread(_read_small, body)) is not None:
+                return decode_body(kind, small, is_lenient=is_lenient), None
+            async with self._reading:
+                order = await asyncio.to_thread(
+                    read_apart, kind, body, inputs_file, is_lenient=is_lenient
+                )
+        except UnfitBody as problem:
+            raise BadRequest(str(problem)) from None
+        return order, inputs_file
 
     async def executions(self, request: ApiRequest, session_id: str) -> Response:
         """List the executions that are still kept, oldest first; it renews no lease."""
@@ -100,8 +133,8 @@ class SessionRoutes:
     async def start_execution(self, request: ApiRequest, session_id: str) -> Response:
         """Queue code and answer the execution's id at once (202, our addition)."""
         session = await self._sessions.get(request.principal, session_id)
-        order = await request.parse(StartExecutionRequest)
-        execution_id = await session.start_execution(order, order.execution_id)
+        order, inputs_file = await self._order(request, session, StartExecutionRequest)
+        execution_id = await session.start_execution(order, order.execution_id, inputs_file)
         return json_response(StartExecutionResponse(execution_id=execution_id), status=202)
 
     async def events(self, request: ApiRequest, session_id: str, execution_id: str) -> Response:
@@ -133,7 +166,7 @@ class SessionRoutes:
     async def console_output(self, request: ApiRequest, session_id: str) -> Response:
         """Text of the running or last execution (contract: ``getSessionConsoleOutput``)."""
         session = await self._sessions.get(request.principal, session_id)
-        return json_response(ConsoleOutputResponse(console_output=session.console_output()))
+        return large_response(ConsoleOutputResponse(console_output=session.console_output()))
 
     async def history(self, request: ApiRequest, session_id: str) -> Response:
         """List the code that was run, oldest first (contract: ``listSessionHistory``)."""
@@ -247,6 +280,11 @@ async def _with_heartbeat(
             session.touch()
     finally:
         pending.cancel()
+
+
+def _read_small(path: Path) -> bytes | None:
+    """Read a body; None where it is large."""
+    return path.read_bytes() if path.stat().st_size <= LARGE_BYTES else None
 
 
 def _file_response(file: OpenFile, name: str) -> StreamedResponse:

@@ -22,9 +22,11 @@ only while the kernel is idle: comm messages overtake a cell that is awaiting so
 ``op``          members of the request                      members of the answer
 ==============  ==========================================  =======================================
 ``set``         ``values``: {name: JSON}; maybe
-                ``types``: {name: parameter type}
+                ``types``: {name: parameter type};
+                or ``file``: path of JSON with both
 ``set_pickled`` ``name``; ``file``: path of the pickle       ``type``
-``get``         ``names``: [name]                           ``values``: {name: JSON}; in R
+``get``         ``names``: [name]; ``file``: path to        ``values``: {name: JSON}, or
+                write large values to                       ``sizes``: {name: bytes}; in R
                                                             ``types``: {name: parameter type}
 ``get_pickled`` ``name``; ``file``: path to write it to;     ``size``, ``type``
                 ``bound``: false
@@ -65,6 +67,7 @@ import msgspec
 
 from jupyter_mlsvc.wire import inventory, objects
 from jupyter_mlsvc.wire.inventory import type_name
+from jupyter_mlsvc.wire.json_text import encode_json
 from jupyter_mlsvc.wire.kinds import size_of
 from jupyter_mlsvc_server.formats.fingerprints import Known
 from jupyter_mlsvc_server.formats.manifest import Manifest, Workspace
@@ -77,8 +80,11 @@ from jupyter_mlsvc_server.kernel.user_namespace import UserSpace
 TARGET: Final = "jupyter_mlsvc.agent"
 """Name of the comm target."""
 
-_WRITING: Final = frozenset({"capture", "get_pickled"})
+_WRITING: Final = frozenset({"capture", "get", "get_pickled"})
 """Operations that write files for the server."""
+
+_MAX_IN_MESSAGE: Final = 2**16
+"""Bytes of values that are sent in a message, which takes time of all that the server does."""
 
 Answer = dict[str, Any]
 """Members of an answer."""
@@ -148,6 +154,8 @@ class Agent:
     def _set(self, request: dict[str, Any]) -> Answer:
         from jupyter_mlsvc.wire.values import decode_input
 
+        if "file" in request:
+            request = msgspec.json.decode(Path(request["file"]).read_bytes())
         types = request.get("types", {})
         self._space.update(
             {
@@ -172,7 +180,12 @@ class Agent:
         for name, value in plain.items():
             # What the kernel's protocol can't send would leave the server without an answer.
             require_text(value, name)
-        return {"values": plain}
+        texts = {name: encode_json(value) for name, value in plain.items()}
+        if sum(map(len, texts.values())) <= _MAX_IN_MESSAGE:
+            return {"values": plain}
+        with open(request["file"], "xb") as file:
+            file.writelines(texts.values())
+        return {"sizes": {name: len(text) for name, text in texts.items()}}
 
     def _get_pickled(self, request: dict[str, Any]) -> Answer:
         name = request["name"]

@@ -103,7 +103,11 @@ class WorkerConnection(asyncio.Protocol):
     def _flush(self) -> None:
         if self._unsent and self._transport is not None and not self.worker.is_lost:
             unsent, self._unsent = self._unsent, []
-            self._transport.write(b"".join(unsent))
+            if max(map(len, unsent)) > _PIECE:
+                # Putting them together would take longer than further writes.
+                self._transport.writelines(unsent)
+            else:
+                self._transport.write(b"".join(unsent))
 
     @property
     def may_have_run(self) -> bool:

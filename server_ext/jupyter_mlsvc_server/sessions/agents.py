@@ -101,6 +101,8 @@ class FileAgent:
         """Write the request, have it done, and read the answer."""
         number = next(self._numbers)
         try:
+            if op == "set" and source is not None:
+                data, source = await asyncio.to_thread(_read_json, source), None
             if types := data.get("types"):
                 typed = {
                     name: plain_input(
@@ -138,7 +140,7 @@ class FileAgent:
 
     def _read(self, number: int, target: Path | None) -> Answer:
         answer: Answer = msgspec.json.decode(self._path(number, "answer").read_bytes())
-        if target is not None and answer.get("ok"):
+        if target is not None and answer.get("ok") and "values" not in answer:
             self._path(number, "out").rename(target)
         return answer
 
@@ -148,3 +150,8 @@ class FileAgent:
 
     def _path(self, number: int, suffix: str) -> Path:
         return self._folder / f"{number}.{suffix}"
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    data: dict[str, Any] = msgspec.json.decode(path.read_bytes())
+    return data

@@ -15,9 +15,9 @@ from typing import Any, Final
 import msgspec
 from jupyter_client.asynchronous.client import AsyncKernelClient
 
+from jupyter_mlsvc.wire.json_text import encode_json
 from jupyter_mlsvc_server.errors import MlsvcServerError
 from jupyter_mlsvc_server.sessions.errors import AgentRefused
-from jupyter_mlsvc_server.sessions.log import to_json
 from jupyter_mlsvc_server.sessions.oversize import beginning_of
 from jupyter_mlsvc_server.sessions.widget_text import WidgetText
 from jupyter_mlsvc_server.storage.machine_faults import errno_fault
@@ -238,7 +238,7 @@ class KernelChannel:
         session = self._client.session
         message = session.msg(kind, content)
         # Jupyter's own way takes ten times as long, for which nobody else would be answered.
-        message["content"] = to_json(content)
+        message["content"] = encode_json(content)
         # Not session.send: it goes around the asynchronous socket, which then misses replies that
         # arrive at the same moment. Nothing is awaited: the socket keeps what it can't send yet.
         self._client.shell_channel.socket.send_multipart(session.serialize(message))

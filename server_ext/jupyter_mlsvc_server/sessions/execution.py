@@ -6,6 +6,7 @@ import asyncio
 import re
 import uuid
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any, ClassVar, Final
 
 import msgspec
@@ -18,6 +19,7 @@ from jupyter_mlsvc.wire.models import (
     WorkspaceObject,
 )
 from jupyter_mlsvc.wire.names import InvalidName, parameter_name
+from jupyter_mlsvc_server.formats.json_pieces import members
 from jupyter_mlsvc_server.formats.shown_paths import without_paths
 from jupyter_mlsvc_server.sessions.channel import OVERSIZE
 from jupyter_mlsvc_server.sessions.log import ConsoleText, EventLog
@@ -50,6 +52,9 @@ class Execution:
         Whose rule the names follow.
     execution_id
         Its id; one is made up by default.
+    inputs_file
+        What the helper in the kernel is to ``set``, where it is large; the request has no values
+        then.
     folder
         The working directory, which messages do not show.
 
@@ -66,10 +71,12 @@ class Execution:
         limit: int,
         runtime_type: str = "Python",
         execution_id: str | None = None,
+        inputs_file: Path | None = None,
         folder: str = "",
     ) -> None:
         self.id = str(uuid.uuid4()) if execution_id is None else _checked_id(execution_id)
         self.code = request.code or ""
+        self.inputs_file = inputs_file
         self.inputs: dict[str, Any] = {}
         self.types: dict[str, str] = {}
         for each in request.input_parameters or []:
@@ -248,7 +255,12 @@ class Execution:
             changed_files=changed_files,
         )
         self.ended = now_text()
-        self.log.finish({"type": "result", **msgspec.to_builtins(response)})
+        size = len(response.console_output) + sum(
+            len(memoryview(each.value))
+            for each in response.output_parameters
+            if isinstance(each.value, msgspec.Raw)
+        )
+        self.log.finish({"type": "result", **members(response)}, size=size)
         self._response.set_result(response)
 
 

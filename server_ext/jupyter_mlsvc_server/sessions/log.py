@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import AsyncIterator
 from typing import Any, Final
 
-import msgspec
-
+from jupyter_mlsvc.wire.json_text import encode_json
+from jupyter_mlsvc_server.formats.json_pieces import json_pieces
+from jupyter_mlsvc_server.formats.request_bodies import LARGE_BYTES
 from jupyter_mlsvc_server.sessions.oversize import shortened
 
 # What an event costs besides its text, so that a million empty ones are not free.
@@ -34,6 +34,8 @@ class EventLog:
         self._limit = limit
         self._lines: list[bytes] = []
         self._followers: list[asyncio.Future[None]] = []
+        self._large: dict[str, Any] | None = None
+        """The last event, where it is not written as a line at once."""
         self.size = 0
         self.is_truncated = False
         self.is_finished = False
@@ -77,19 +79,43 @@ class EventLog:
         if not self.is_finished:
             self._append(self._encode(event))
 
-    def finish(self, event: dict[str, Any]) -> None:
-        """Append the last event."""
-        self.add_always(event)
+    def finish(self, event: dict[str, Any], *, size: int = 0) -> None:
+        """Append the last event.
+
+        Parameters
+        ----------
+        event
+            May be large, as :func:`json_pieces` says.
+        size
+            Bytes of what is large in it.
+        """
+        if self.is_finished:
+            return
         self.is_finished = True
+        if size > LARGE_BYTES:
+            self._large = {"seq": len(self._lines), **event}
+            self.size += size
+            self._wake()
+        else:
+            self._append(self._encode(event))
 
     async def follow(self, since: int = 0) -> AsyncIterator[bytes]:
-        """Yield lines from event number ``since`` on, several at once, until the last has come."""
+        """Yield lines from event number ``since`` on, until the last has come.
+
+        Several come at once, and a large one in pieces.
+        """
         position = max(since, 0)
         while True:
             while position < len(self._lines):
                 batch, position = self._batch(position)
                 yield batch
             if self.is_finished:
+                if self._large is not None and position == len(self._lines):
+                    for piece in json_pieces(self._large):
+                        yield piece
+                        # Whoever takes them may not wait for anything else.
+                        await asyncio.sleep(0)
+                    yield b"\n"
                 return
             waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self._followers.append(waiter)
@@ -108,11 +134,14 @@ class EventLog:
         return b"".join(lines), position
 
     def _encode(self, event: dict[str, Any]) -> bytes:
-        return to_json({"seq": len(self._lines), **event}) + b"\n"
+        return encode_json({"seq": len(self._lines), **event}) + b"\n"
 
     def _append(self, line: bytes) -> None:
         self._lines.append(line)
         self.size += len(line) + _OVERHEAD
+        self._wake()
+
+    def _wake(self) -> None:
         followers, self._followers = self._followers, []
         for follower in followers:
             if not follower.done():
@@ -172,13 +201,3 @@ class ConsoleText:
         if not self._displays and self._cut_at is None:
             self._parts = [text]
         return text
-
-
-def to_json(value: Any) -> bytes:
-    """Encode as JSON; integers may be larger than 64 bits, which the fast encoder refuses."""
-    try:
-        return msgspec.json.encode(value)
-    except (OverflowError, TypeError, ValueError):
-        return json.dumps(
-            msgspec.to_builtins(value), allow_nan=False, separators=(",", ":")
-        ).encode()

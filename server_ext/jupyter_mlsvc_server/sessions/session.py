@@ -193,7 +193,10 @@ class Session:
         return await self.begin(request).response()
 
     async def start_execution(
-        self, request: ExecuteRequest, execution_id: str | None = None
+        self,
+        request: ExecuteRequest,
+        execution_id: str | None = None,
+        inputs_file: Path | None = None,
     ) -> str:
         """Queue code and return the id of its execution at once; see :meth:`events`.
 
@@ -202,9 +205,14 @@ class Session:
         """
         if execution_id in self._executions:
             return execution_id
-        return self.begin(request, execution_id).id
+        return self.begin(request, execution_id, inputs_file).id
 
-    def begin(self, request: ExecuteRequest, execution_id: str | None = None) -> Execution:
+    def begin(
+        self,
+        request: ExecuteRequest,
+        execution_id: str | None = None,
+        inputs_file: Path | None = None,
+    ) -> Execution:
         """Queue code; it runs whether or not somebody waits for it.
 
         Parameters
@@ -213,6 +221,8 @@ class Session:
             What to run.
         execution_id
             Id of the execution; one is made up by default.
+        inputs_file
+            As for :class:`Execution`; of :meth:`new_file`. It is removed when this has run.
 
         Raises
         ------
@@ -232,6 +242,7 @@ class Session:
             limit=self._limits.output_bytes,
             runtime_type=self.runtime_type,
             execution_id=execution_id,
+            inputs_file=inputs_file,
             folder=str(self.directory),
         )
         self._executions[execution.id] = execution
@@ -310,7 +321,24 @@ class Session:
         """Code of the executions, oldest first (contract: ``listSessionHistory``)."""
         return list(self._history)
 
+    def new_file(self) -> Path:
+        """Name a file for large inputs that are there before their execution is."""
+        return self._kernel.home / f"inputs-{uuid.uuid4().hex}"
+
+    async def remove_unused(self, inputs_file: Path) -> None:
+        """Remove a file of :meth:`new_file` if no execution has it."""
+        if all(each.inputs_file != inputs_file for each in self._executions.values()):
+            await asyncio.to_thread(inputs_file.unlink, missing_ok=True)
+
     async def _run(self, execution: Execution) -> None:
+        try:
+            await self._take_turn(execution)
+        finally:
+            if execution.inputs_file is not None:
+                await asyncio.to_thread(execution.inputs_file.unlink, missing_ok=True)
+                execution.inputs_file = None
+
+    async def _take_turn(self, execution: Execution) -> None:
         async with self._turn:
             if execution.is_finished:
                 return
@@ -338,7 +366,9 @@ class Session:
         """Set inputs, run, read outputs; gives the error in a sentence, or the outputs."""
         kernel = self._kernel
         try:
-            if execution.inputs:
+            if execution.inputs_file is not None:
+                await kernel.agent.ask("set", {}, source=execution.inputs_file)
+            elif execution.inputs:
                 given = {"values": execution.inputs, "types": execution.types}
                 await kernel.agent.ask("set", given)
                 # They may be large, and the execution is kept for replay.
@@ -350,17 +380,29 @@ class Session:
             if not execution.outputs:
                 return None, []
             # Asked only now: the helper would overtake code that awaits something.
-            answer = await kernel.agent.ask("get", {"names": execution.outputs})
-            values, types = answer["values"], answer.get("types", {})
-            return None, [
-                WorkspaceObject(name=name, value=values[name], type=types.get(name, UNSET))
-                for name in execution.outputs
-            ]
+            return None, await self._read_outputs(execution.outputs)
         except (AgentRefused, MachineFault, InsufficientStorage) as refusal:
             return refusal.message, []
         except KernelDied as death:
             self.end(death.reason)
             return self._end_sentence(), []
+
+    async def _read_outputs(self, names: list[str]) -> list[WorkspaceObject]:
+        target = self._kernel.home / f"outputs-{uuid.uuid4().hex}"
+        try:
+            answer = await self._kernel.agent.ask("get", {"names": names}, target=target)
+            types, sizes = answer.get("types", {}), answer.get("sizes")
+            values = (
+                answer["values"]
+                if sizes is None
+                else await asyncio.to_thread(_read_values, target, sizes)
+            )
+        finally:
+            await asyncio.to_thread(target.unlink, missing_ok=True)
+        return [
+            WorkspaceObject(name=name, value=values[name], type=types.get(name, UNSET))
+            for name in names
+        ]
 
     def _find(self, execution_id: str) -> Execution:
         if execution_id not in self._executions:
@@ -539,6 +581,16 @@ class Session:
 
     def _end_sentence(self) -> str:
         return f"The session has ended: {self._ended}"
+
+
+def _read_values(path: Path, sizes: dict[str, int]) -> dict[str, msgspec.Raw]:
+    """Read values that the helper wrote one after the other, as they are sent on."""
+    opened = open_file(path)
+    with opened.stream as file:
+        # The sizes are what code of people's says.
+        return {
+            name: msgspec.Raw(file.read(min(size, opened.size))) for name, size in sizes.items()
+        }
 
 
 def _sentence(problem: Exception) -> str:

@@ -83,7 +83,7 @@ def batch(fails_at: int) -> Routes:
 def execution(fails_at: int) -> Routes:
     session = SimpleNamespace(events=lambda *_: pieces(fails_at), touch=lambda: None)
     sessions = SimpleNamespace(get=asynchronous(session), heartbeat_interval=30.0)
-    return SessionRoutes(sessions=cast("Any", sessions)).table()
+    return SessionRoutes(sessions=cast("Any", sessions), forms=cast("Any", None)).table()
 
 
 def file(fails_at: int, *, ends: bool = False) -> Routes:
@@ -154,8 +154,8 @@ def test_each_use_of_a_stream_is_tested() -> None:
         len(re.findall(r"return StreamedResponse\(", each.read_text()))
         for each in folder.glob("*.py")
     )
-    # Files and objects are sent by one function.
-    assert uses == len(STREAMS) - 2
+    # Files and objects are sent by one function. A large answer comes from memory.
+    assert uses - 1 == len(STREAMS) - 2
 
 
 @pytest.mark.parametrize("kind", STREAMS)

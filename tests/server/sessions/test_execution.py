@@ -7,7 +7,7 @@ import textwrap
 import time
 from collections.abc import AsyncIterator
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import cloudpickle
 import pytest
@@ -340,7 +340,8 @@ async def test_a_follower_of_silent_code_is_sent_signs_of_life(
         if len(came) == 2:
             see(session)
 
-    async with served(SessionRoutes(sessions=manager).table(), tokens=tokens_of("ann")) as port:
+    routes = SessionRoutes(sessions=manager, forms=cast("Any", None))
+    async with served(routes.table(), tokens=tokens_of("ann")) as port:
         url = f"http://127.0.0.1:{port}{path}"
         await AsyncHTTPClient().fetch(url, headers=ann, streaming_callback=take)
     kinds = [json.loads(line)["type"] for line in b"".join(came).splitlines()]

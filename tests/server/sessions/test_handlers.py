@@ -28,6 +28,13 @@ def session_id(mlsvc_api: Api) -> Iterator[str]:
 
 
 @pytest.fixture
+def r_session_id(mlsvc_api: Api, needs_r: None) -> Iterator[str]:
+    answer = mlsvc_api("POST", "/sessions", json={"runtimeType": "R"})
+    yield answer.json()["sessionId"]
+    mlsvc_api("DELETE", f"/sessions/{answer.json()['sessionId']}/force")
+
+
+@pytest.fixture
 def call(mlsvc_api: Api, session_id: str) -> Api:
     """A function that calls a path of the shared session."""
 
@@ -103,6 +110,57 @@ def test_execute_answers_the_five_members_in_their_order(call: Api) -> None:
         ("consoleOutput", "hi\n"),
         ("changedFiles", []),
     ]
+
+
+LARGE = [0.5] * 200_000
+
+
+@pytest.mark.parametrize("kind", ["Python", "R"])
+def test_large_inputs_and_outputs_go_by_file_and_are_what_was_sent(
+    mlsvc_api: Api, mlsvc_server: ServerProcess, kind: str, request: pytest.FixtureRequest
+) -> None:
+    session = request.getfixturevalue("r_session_id" if kind == "R" else "session_id")
+    body = {
+        "code": "y <- x; f <- data.frame(a = 1)" if kind == "R" else "y = x; f = [t.a.sum()]",
+        "inputParameters": [
+            {"name": "x", "value": LARGE},
+            {"name": "t", "value": {"a": [1, 2]}, "type": "data.frame"},
+        ],
+        "outputParameters": ["y", "f"],
+    }
+    answer = mlsvc_api("POST", f"/sessions/{session}/execute", json=body)
+    assert answer.json()["errorMessage"] == ""
+    outputs = {each["name"]: each for each in answer.json()["outputParameters"]}
+    assert outputs["y"] == {"name": "y", "value": LARGE}
+    expected = {"value": {"a": [1]}, "type": "data.frame"} if kind == "R" else {"value": [3]}
+    assert outputs["f"] == {"name": "f", **expected}
+    started = mlsvc_api("POST", f"/sessions/{session}/executions", json=body)
+    path = f"/sessions/{session}/executions/{started.json()['executionId']}/events"
+    (*_, last) = mlsvc_api("GET", path).text.splitlines()
+    assert json.loads(last)["outputParameters"] == answer.json()["outputParameters"]
+    left = [each.name for each in mlsvc_server.data_dir.rglob("*puts-*")]
+    assert left == []
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ({"outputs": []}, "There is no member 'outputs'"),
+        ({"code": 1}, "code"),
+        ({"outputParameters": ["1"]}, "1"),
+    ],
+)
+def test_a_large_body_that_does_not_fit_is_refused_like_a_small_one(
+    call: Api, mlsvc_server: ServerProcess, wrong: dict[str, Any], words: str
+) -> None:
+    answers = []
+    for value in ([1], LARGE):
+        body = {"code": "1", "inputParameters": [{"name": "x", "value": value}], **wrong}
+        answers.append(call("POST", "/execute", json=body))
+    assert {each.status_code for each in answers} == {400}
+    assert words in answers[0].json()["message"]
+    assert len({each.json()["message"] for each in answers}) == 1
+    assert [each.name for each in mlsvc_server.data_dir.rglob("inputs-*")] == []
 
 
 def test_code_that_raises_is_200_with_the_error(call: Api) -> None:

@@ -5,8 +5,10 @@ import json
 from typing import Any
 
 import pytest
+from msgspec import Raw
 
-from jupyter_mlsvc_server.sessions.log import ConsoleText, EventLog, to_json
+from jupyter_mlsvc.wire.json_text import encode_json
+from jupyter_mlsvc_server.sessions.log import ConsoleText, EventLog
 from tests.waiting import until
 
 
@@ -15,7 +17,8 @@ def text(content: str) -> dict[str, Any]:
 
 
 async def events(log: EventLog, since: int = 0) -> list[dict[str, Any]]:
-    return [json.loads(line) async for batch in log.follow(since) for line in batch.splitlines()]
+    whole = b"".join([piece async for piece in log.follow(since)])
+    return [json.loads(line) for line in whole.splitlines()]
 
 
 async def test_a_log_that_is_full_says_so_once_and_keeps_error_and_result() -> None:
@@ -44,6 +47,20 @@ async def test_nothing_comes_after_the_result() -> None:
     log.add(text("late"))
     log.finish({"type": "result"})
     assert [each["type"] for each in await events(log)] == ["result"]
+
+
+@pytest.mark.parametrize(("since", "kinds"), [(0, ["stream", "result"]), (1, ["result"]), (2, [])])
+async def test_a_large_result_is_the_last_line_like_any_other(since: int, kinds: list[str]) -> None:
+    log = EventLog(10_000)
+    log.add(text("a"))
+    follower = asyncio.create_task(events(log, since))
+    await asyncio.sleep(0)
+    log.finish({"type": "result", "value": Raw(b"[1]" + b" " * 10**6)}, size=10**6)
+    found = await events(log, since)
+    assert [each["type"] for each in found] == kinds
+    assert all(each == {"seq": 1, "type": "result", "value": [1]} for each in found[-1:])
+    assert await follower == found
+    assert log.size > 10**6
 
 
 async def test_several_followers_get_everything_whenever_they_come() -> None:
@@ -106,4 +123,4 @@ async def test_text_over_the_limit_shows_its_beginning() -> None:
 
 @pytest.mark.parametrize("value", [1, 2**70, {"a": [1.5, None, "é"]}])
 def test_integers_of_any_size_are_json(value: object) -> None:
-    assert json.loads(to_json({"value": value})) == {"value": value}
+    assert json.loads(encode_json({"value": value})) == {"value": value}

@@ -90,10 +90,15 @@ operations <- list(
     names <- unlist(request$names)
     texts <- vapply(names, function(name) to_json(the_object(name), name), "")
     is_frame <- vapply(names, function(name) is.data.frame(the_object(name)), TRUE)
-    list(
-      values = structure(members_json(names, texts), class = "json_text"),
-      types = structure(rep(list("data.frame"), sum(is_frame)), names = names[is_frame])
-    )
+    types <- structure(rep(list("data.frame"), sum(is_frame)), names = names[is_frame])
+    texts <- enc2utf8(texts)
+    if (sum(nchar(texts, "bytes")) <= 65536) {
+      return(list(values = structure(members_json(names, texts), class = "json_text"), types = types))
+    }
+    con <- file(path(".out"), "wb")
+    on.exit(close(con))
+    writeLines(texts, con, sep = "", useBytes = TRUE)
+    list(sizes = structure(as.list(nchar(texts, "bytes")), names = names), types = types)
   },
   set_pickled = function(request, path) {
     bytes <- readBin(path(".in"), "raw", file.size(path(".in")))
