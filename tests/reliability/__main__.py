@@ -51,6 +51,7 @@ def _run(run: str, folder: Path, asked: argparse.Namespace, seed: int) -> tuple[
                     each=asked.kills,
                     seed=seed,
                     kinds=asked.only or KINDS,
+                    rate=asked.rate,
                     progress=_say,
                 )
             )
@@ -86,7 +87,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tests.reliability", description=__doc__)
     parser.add_argument("run", choices=["soak", "chaos", "all"])
     parser.add_argument("--minutes", type=float, default=30.0, help="of a soak (30)")
-    parser.add_argument("--rate", type=float, help="calls a second of a soak (70 % of capacity)")
+    parser.add_argument("--rate", type=float, help="calls a second (a soak: 70 % of capacity)")
     parser.add_argument("--kills", type=int, default=40, help="of each kind of process (40)")
     parser.add_argument("--only", action="append", choices=KINDS, help="kind to kill; repeatable")
     parser.add_argument("--seed", type=int, help="of a run that is to be repeated")

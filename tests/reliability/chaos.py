@@ -53,6 +53,7 @@ async def kill_under_load(
     seed: int,
     progress: Callable[[str], None],
     kinds: Sequence[str] = KINDS,
+    rate: float | None = None,
 ) -> tuple[Kills, Counts]:
     """Kill each kind of process so many times, in random order and at random moments.
 
@@ -62,7 +63,7 @@ async def kill_under_load(
         The server did not answer right within two minutes.
     """
     chosen = random.Random(seed)  # kills that can be repeated
-    load = MixedLoad(door, seed=seed)
+    load = MixedLoad(door, seed=seed, rate=rate)
     await asyncio.to_thread(load.publish)
     kinds = [kind for kind in kinds if kind != "R helper" or load.has_r]
     order = [kind for kind in kinds for _ in range(each)]

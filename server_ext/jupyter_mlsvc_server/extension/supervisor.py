@@ -20,8 +20,8 @@ stream to the server open, its lease; the server ends by itself when the last le
     │                  has the data folder, join it │       ▼
     └───────────────────────◄───────────────────────┴─ failed, pause
 
-Pauses grow from half a second to a minute while a server does not stay up. Requests wait while it
-starts, and are answered with the reason where it failed.
+Pauses grow from half a second to a minute while no server stays up for ten seconds. Requests wait
+while it starts, and are answered with the reason where it failed.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ from jupyter_mlsvc_server.formats.host import (
     StartProblem,
 )
 
-_POLL: Final = 0.05
+_POLL: Final = 0.02
 """Seconds between looks whether a child serves already."""
 _START_TIMEOUT: Final = 120.0
 """Seconds that a child may take until it serves."""
@@ -78,8 +78,8 @@ _CONNECT_ATTEMPTS: Final = 2
 _FIRST_PAUSE: Final = 0.5
 _MAX_PAUSE: Final = 60.0
 """Seconds until another start; a server that fails again and again costs little."""
-_STEADY: Final = 60.0
-"""Seconds after which a server counts as one that stays up."""
+_STEADY: Final = 10.0
+"""Seconds after which a server counts as one that stays up; systemd's default is the same."""
 NEVER_WITH_CHILDREN: Final = (
     "JUPYTER_TOKEN",
     "JUPYTERHUB_API_TOKEN",
@@ -372,12 +372,14 @@ class Supervisor:
             )
             return
         if was_attached:
-            if self._clock() - began > _STEADY:
+            lived = self._clock() - began
+            if lived > _STEADY:
                 self._failures = 0
             self._log.warning("jupyter-mlsvc: the server ended; another one is looked for")
             await self._let_end()
-            if self._failures:
-                await self._sleep(self._pause())
+            # From one start to the next, so that callers wait for one that lived a while no longer.
+            if self._failures and (pause := self._pause() - lived) > 0:
+                await self._sleep(pause)
             self._failures += 1
         elif self._config is None:
             await self._fail(

@@ -118,9 +118,11 @@ async def test_pauses_grow_and_requests_are_told_how_long_they_last(
     ("lasts", "expected"),
     [
         # The first that ends is looked for at once.
-        ([1.0] * 4, [1, 2, 4, 8]),
-        # A server that stayed up for more than a minute begins anew.
-        ([1.0, 1.0, 1.0, 61.0, 1.0], [1, 2, 1, 2]),
+        ([0.0] * 4, [1, 2, 4, 8]),
+        # A pause is counted from the start on.
+        ([1.0] * 4, [1, 3, 8]),
+        # A server that stayed up for more than ten seconds begins anew.
+        ([0.0, 0.0, 0.0, 11.0, 0.0], [1, 2, 1, 2]),
     ],
 )
 async def test_server_that_stays_up_is_looked_for_at_once_when_it_ends(
