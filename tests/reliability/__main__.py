@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import math
 import secrets
 import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Final
 
 from jupyter_mlsvc_server.launch import ServerProcess
 from tests.contract.doors import sign_in
 from tests.reliability.chaos import KINDS, kill_under_load
 from tests.reliability.mixed_load import Counts
 from tests.reliability.soak import use_for_long
+
+_SOAK_MINUTES: Final = 30.0
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -52,6 +56,7 @@ def _run(run: str, folder: Path, asked: argparse.Namespace, seed: int) -> tuple[
                     seed=seed,
                     kinds=asked.only or KINDS,
                     rate=asked.rate,
+                    seconds=60 * (asked.minutes or math.inf),
                     progress=_say,
                 )
             )
@@ -60,7 +65,7 @@ def _run(run: str, folder: Path, asked: argparse.Namespace, seed: int) -> tuple[
             use_for_long(
                 server,
                 door,
-                seconds=60 * asked.minutes,
+                seconds=60 * (asked.minutes or _SOAK_MINUTES),
                 seed=seed,
                 rate=asked.rate,
                 progress=_say,
@@ -86,7 +91,7 @@ def _lines_of(counts: Counts) -> Iterator[str]:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tests.reliability", description=__doc__)
     parser.add_argument("run", choices=["soak", "chaos", "all"])
-    parser.add_argument("--minutes", type=float, default=30.0, help="of a soak (30)")
+    parser.add_argument("--minutes", type=float, help="of a soak (30), at most of a chaos run")
     parser.add_argument("--rate", type=float, help="calls a second (a soak: 70 % of capacity)")
     parser.add_argument("--kills", type=int, default=40, help="of each kind of process (40)")
     parser.add_argument("--only", action="append", choices=KINDS, help="kind to kill; repeatable")

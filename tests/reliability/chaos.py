@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import random
 import statistics
 import time
@@ -41,6 +42,8 @@ class Kills:
         yield "| killed | times | recovery, median | longest |"
         yield "| --- | --- | --- | --- |"
         for kind, times in self.seconds.items():
+            if not times:
+                continue
             median, longest = statistics.median(times), max(times)
             yield f"| {kind} | {len(times)} | {median:.2f} s | {longest:.2f} s |"
 
@@ -54,8 +57,11 @@ async def kill_under_load(
     progress: Callable[[str], None],
     kinds: Sequence[str] = KINDS,
     rate: float | None = None,
+    seconds: float = math.inf,
 ) -> tuple[Kills, Counts]:
     """Kill each kind of process so many times, in random order and at random moments.
+
+    It ends early where the seconds have passed.
 
     Raises
     ------
@@ -69,9 +75,12 @@ async def kill_under_load(
     order = [kind for kind in kinds for _ in range(each)]
     chosen.shuffle(order)
     kills = Kills(seed, {kind: [] for kind in kinds})
+    ends_at = time.monotonic() + seconds
     async with load.running():
         for number, kind in enumerate(order, 1):
             path = R if kind == "R helper" else PYTHON
+            if time.monotonic() > ends_at:
+                break
             before = await _answer(door, path)
             await asyncio.sleep(chosen.uniform(0.0, 1.0))
             killed = time.monotonic()

@@ -2,7 +2,8 @@
 
 The forkserver and every template are one. No child outlives the server, however that ends: the
 parent sees the end of its control link and kills its children, and a child whose parent is killed
-is killed by the system.
+is killed by the system. The forkserver has a guard above it, which ends all below when the
+forkserver is killed; where the guard is, the forkserver does so itself.
 
 Nor does what a child has started outlive the child, be it in a session of its own or forked twice
 (Linux). An orphan becomes a child of the worker, the template or the forkserver above it, whichever
@@ -103,6 +104,8 @@ class Parent:
         Called with the process id after a child has ended.
     exit_timeout
         Seconds that children get to end by themselves when the link has ended.
+    ends_at
+        A signal at which the process ends its children at once, and itself.
     """
 
     def __init__(
@@ -113,15 +116,18 @@ class Parent:
         trial: Callable[[socket.socket], None] | None = None,
         buried: Callable[[int], None] | None = None,
         exit_timeout: float = 0.0,
+        ends_at: signal.Signals | None = None,
     ) -> None:
         self._control = control
         self._child = child
         self._trial = trial or child
         self._buried = buried
         self._exit_timeout = exit_timeout
+        self._ends_at = ends_at
         self._children: set[int] = set()
         self._spared: set[int] = set()
         """Children that restoring or importing has started; they end with this process."""
+        self._is_over = False
         self._leftovers_at = math.inf
         """When to look for what ended children have left."""
 
@@ -132,12 +138,14 @@ class Parent:
         os.set_blocking(self._wake_write, False)
         signal.signal(signal.SIGCHLD, lambda *_: None)
         signal.set_wakeup_fd(self._wake_write, warn_on_full_buffer=False)
+        if self._ends_at is not None:
+            signal.signal(self._ends_at, self._end_at_once)
         poll = select.poll()
         poll.register(self._control.link, select.POLLIN)
         poll.register(self._wake_read, select.POLLIN)
         adopt_orphans()
         self._spared = children_of_this()
-        while True:
+        while not self._is_over:
             ready = {descriptor for descriptor, _ in poll.poll(self._timeout())}
             if time.monotonic() >= self._leftovers_at:
                 self._leftovers_at = math.inf
@@ -153,6 +161,10 @@ class Parent:
                 for message in messages:
                     self._obey(message)
         self._end_children()
+
+    def _end_at_once(self, *_: object) -> None:
+        self._is_over = True
+        self._exit_timeout = 0.0
 
     def _timeout(self) -> float | None:
         """Return the milliseconds until leftovers are to be looked for."""
@@ -194,7 +206,8 @@ class Parent:
         die_with(parent)
         adopt_orphans()
         signal.set_wakeup_fd(-1)
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        for number in (signal.SIGCHLD, *([] if self._ends_at is None else [self._ends_at])):
+            signal.signal(number, signal.SIG_DFL)
         os.close(self._wake_read)
         os.close(self._wake_write)
         self._control.link.close()

@@ -11,6 +11,7 @@ from typing import Final
 
 import msgspec
 
+from jupyter_mlsvc_server.formats.guard import guarded
 from jupyter_mlsvc_server.formats.protocol import ForkserverOptions, Preloaded
 from jupyter_mlsvc_server.scoring.forkserver_client import ForkserverClient
 from jupyter_mlsvc_server.scoring.settings import ScoringSettings
@@ -30,7 +31,7 @@ _EXIT_TIMEOUT: Final = 10.0
 
 
 class Forkserver:
-    """Owns the forkserver process."""
+    """Owns the forkserver process, and the guard that ends all below it when it is killed."""
 
     def __init__(self, settings: ScoringSettings) -> None:
         self._settings = settings
@@ -38,14 +39,16 @@ class Forkserver:
         options = ForkserverOptions(preload=tuple(settings.preload), sklearn_1d=settings.sklearn_1d)
         with theirs:
             self._process = subprocess.Popen(  # noqa: S603  # our own program and options
-                [
-                    sys.executable,
-                    "-P",  # not the server's working directory
-                    "-m",
-                    "jupyter_mlsvc_server.worker.forkserver",
-                    str(theirs.fileno()),
-                    msgspec.json.encode(options).decode(),
-                ],
+                guarded(
+                    [
+                        sys.executable,
+                        "-P",  # not the server's working directory
+                        "-m",
+                        "jupyter_mlsvc_server.worker.forkserver",
+                        str(theirs.fileno()),
+                        msgspec.json.encode(options).decode(),
+                    ]
+                ),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 pass_fds=[theirs.fileno()],
@@ -56,7 +59,7 @@ class Forkserver:
 
     @property
     def pid(self) -> int:
-        """Its process id."""
+        """Process id of its guard, or its own where there are no guards."""
         return self._process.pid
 
     async def missing(self) -> dict[str, str]:

@@ -9,11 +9,14 @@ from __future__ import annotations
 import contextlib
 import gc
 import importlib
+import os
+import signal
 import socket
 import sys
 
 import msgspec
 
+from jupyter_mlsvc_server.formats.guard import die_with
 from jupyter_mlsvc_server.formats.process_tree import Control, Parent
 from jupyter_mlsvc_server.formats.protocol import ForkserverOptions, Preloaded
 from jupyter_mlsvc_server.patches import narwhals_dataframes
@@ -28,6 +31,8 @@ def main(descriptor: str, options: str) -> None:
     settings = msgspec.json.decode(options, type=ForkserverOptions)
     control = Control(socket.socket(fileno=int(descriptor)))
     control.link.set_inheritable(False)
+    # Killed with its guard it would leave what services have started; told, it ends that first.
+    die_with(os.getppid(), signal.SIGTERM)
     if settings.sklearn_1d:
         from jupyter_mlsvc_server.patches import sklearn_1d
 
@@ -37,7 +42,7 @@ def main(descriptor: str, options: str) -> None:
     gc.collect()
     gc.freeze()
     control.send(Preloaded(missing))
-    Parent(control, template.main, exit_timeout=_EXIT_TIMEOUT).run()
+    Parent(control, template.main, exit_timeout=_EXIT_TIMEOUT, ends_at=signal.SIGTERM).run()
 
 
 def _preload(names: tuple[str, ...]) -> dict[str, str]:

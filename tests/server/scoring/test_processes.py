@@ -95,8 +95,8 @@ SERVER = """
         ))
         await engine.consume("Child", "V1.0", b"")
         busy = asyncio.create_task(engine.consume("Test", "V1.0", b""))
-        # The forkserver, two templates, and two workers each.
-        await until(lambda: len(psutil.Process().children(recursive=True)) >= 7)
+        # The forkserver and its guard, two templates, and two workers each.
+        await until(lambda: len(psutil.Process().children(recursive=True)) >= 8)
         print("ready", flush=True)
         await busy
 
@@ -127,7 +127,7 @@ async def test_a_killed_server_leaves_no_process_behind(tmp_path: Path) -> None:
 
 
 @needs_orphans
-@pytest.mark.parametrize("end", ["worker", "template", "version"])
+@pytest.mark.parametrize("end", ["worker", "template", "forkserver", "guard", "version"])
 async def test_what_code_has_started_ends_with_its_worker_and_version(
     make_engine: MakeEngine, end: str
 ) -> None:
@@ -142,6 +142,10 @@ async def test_what_code_has_started_ends_with_its_worker_and_version(
         os.kill(worker, signal.SIGKILL)
     elif end == "template":
         os.kill(engine._pools[service.key].template_pid, signal.SIGKILL)
+    elif end == "forkserver":
+        os.kill(psutil.Process(engine._pools[service.key].template_pid).ppid(), signal.SIGKILL)
+    elif end == "guard":
+        os.kill(engine._running_forkserver(service.key).pid, signal.SIGKILL)
     else:
         await engine.remove(*service.key)
     assert not await asyncio.to_thread(that_run_on, daemons)
