@@ -34,6 +34,7 @@ from jupyter_mlsvc_server.api.events import EventRoutes
 from jupyter_mlsvc_server.api.forms import FormUploads
 from jupyter_mlsvc_server.api.host import HostRoutes
 from jupyter_mlsvc_server.api.http_server import HttpServer
+from jupyter_mlsvc_server.api.identity import IdentityRoutes
 from jupyter_mlsvc_server.api.lifecycle import Lifecycle, Stage
 from jupyter_mlsvc_server.api.listening import listen_at_path, listen_on_port
 from jupyter_mlsvc_server.api.login import LoginRoutes
@@ -57,6 +58,7 @@ from jupyter_mlsvc_server.api.sessions import SessionRoutes, WorkspaceRoutes
 from jupyter_mlsvc_server.api.snapshots import SnapshotRoutes
 from jupyter_mlsvc_server.api.status import DocumentRoutes, StatusRoutes
 from jupyter_mlsvc_server.auth.accounts import AccountManager
+from jupyter_mlsvc_server.auth.authenticators import Authenticators, make_authenticators
 from jupyter_mlsvc_server.auth.cli import UserApp
 from jupyter_mlsvc_server.auth.hosts import Hosts
 from jupyter_mlsvc_server.auth.principal import Role
@@ -279,6 +281,11 @@ class MlsvcApp(ConfiguredApp):
         Role.CONTRIBUTOR.value,
         help="What users may do for whom Jupyter servers of hosts_file ask.",
     ).tag(config=True)
+    authenticators = TextList(
+        help="Who is asked for people without a local account, in order: oidc (OidcAuthenticator), "
+        "or module and class of an authenticator of your own. Empty asks nobody; local accounts "
+        "always work."
+    ).tag(config=True)
     drain_seconds = Float(
         0.0,
         min=0,
@@ -462,8 +469,15 @@ class Server:
         self._database = Database(data_dir=data_dir, make_room=self._disk.make_room, parent=app)
         self._staging = Staging(data_dir, require_room=self._disk.require_room)
         self._accounts = AccountManager(database=self._database, parent=app)
+        self._authenticators = Authenticators(
+            self._accounts, make_authenticators(app.authenticators, parent=app)
+        )
         self._tokens = TokenManager(
-            database=self._database, accounts=self._accounts, data_dir=data_dir, parent=app
+            database=self._database,
+            accounts=self._accounts,
+            data_dir=data_dir,
+            authenticators=self._authenticators,
+            parent=app,
         )
         self._events = EventHub(parent=app)
         blobs = BlobStore(data_dir=data_dir, parent=app)
@@ -603,6 +617,7 @@ class Server:
         )
         return [
             LoginRoutes(tokens=self._tokens, lifecycle=self._lifecycle).table(),
+            IdentityRoutes(authenticators=self._authenticators, lifecycle=self._lifecycle).table(),
             ServiceRoutes(services=self._services, batches=self._batches, forms=forms).table(),
             PoolRoutes(
                 services=self._services, pools=self._pools, compute_nodes=compute_nodes
@@ -682,6 +697,7 @@ class Server:
         await asyncio.to_thread(self._staging.open)
         await asyncio.to_thread(self._disk.keep_spare)
         self._closing.callback(self._accounts.close)
+        started(self._authenticators.close)
         await self._accounts.ensure_admin()
         for manager in (
             self._tokens,

@@ -7,6 +7,7 @@ from pathlib import Path
 from jupyter_mlsvc_server.errors import (
     Advice,
     BadRequest,
+    Busy,
     Conflict,
     Forbidden,
     MlsvcServerError,
@@ -59,6 +60,33 @@ class InvalidRefreshToken(Unauthorized):
             "The refresh token is not valid (any more).",
             advice=Advice("Get a new one with POST /login.", operation="login"),
         )
+
+
+class NoRole(Forbidden):
+    """The provider knows the person, but none of their groups may use this server."""
+
+    code = "NoRole"
+
+    def __init__(self, user_name: str) -> None:
+        super().__init__(
+            "You are known, but none of your groups may use this server. Ask whoever runs it for "
+            "access."
+        )
+        self.logged = f"user={user_name!r}"
+
+
+class IdentityProviderUnavailable(Busy):
+    """Who would know the person does not answer; nobody's credentials are wrong."""
+
+    code = "IdentityProviderUnavailable"
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(
+            "The service that knows your account does not answer at the moment; try again in a "
+            "moment. Who is logged in already can go on.",
+            retry_after=10,
+        )
+        self.logged = reason
 
 
 class UserExists(Conflict):

@@ -19,6 +19,7 @@ from traitlets.config import LoggingConfigurable
 
 from jupyter_mlsvc.wire.models import AccessTokenResponse
 from jupyter_mlsvc_server.auth.accounts import AccountManager
+from jupyter_mlsvc_server.auth.authenticators import Authenticators
 from jupyter_mlsvc_server.auth.errors import (
     ExpiredAccessToken,
     InvalidAccessToken,
@@ -29,7 +30,7 @@ from jupyter_mlsvc_server.auth.keys import signing_key
 from jupyter_mlsvc_server.auth.principal import Principal, Role
 from jupyter_mlsvc_server.auth.store import JUPYTER, RefreshKey, RefreshOutcome, TokenStore
 from jupyter_mlsvc_server.errors import MachineFault
-from jupyter_mlsvc_server.formats.host import ISSUER, LOCAL_PREFIX
+from jupyter_mlsvc_server.formats.host import AUDIENCE, ISSUER, LOCAL_PREFIX
 from jupyter_mlsvc_server.storage.clock import Clock
 from jupyter_mlsvc_server.storage.database import Database
 from jupyter_mlsvc_server.storage.machine_faults import DatabaseUnavailable
@@ -78,6 +79,8 @@ class TokenManager(LoggingConfigurable):
         Who can log in.
     data_dir
         Folder of the signing key, ``secret.key``.
+    authenticators
+        Providers whose access tokens are taken as well.
     wall_clock
         The clock by which tokens are issued and expire.
     monotonic_clock
@@ -113,6 +116,7 @@ class TokenManager(LoggingConfigurable):
         database: Database,
         accounts: AccountManager,
         data_dir: Path,
+        authenticators: Authenticators | None = None,
         wall_clock: Clock = time.time,
         monotonic_clock: Clock = time.monotonic,
         **kwargs: Any,
@@ -120,6 +124,7 @@ class TokenManager(LoggingConfigurable):
         super().__init__(**kwargs)
         self._store = TokenStore(database=database)
         self._accounts = accounts
+        self._authenticators = authenticators
         self._wall_clock = wall_clock
         self._monotonic_clock = monotonic_clock
         self._key_file = data_dir / "secret.key"
@@ -256,18 +261,27 @@ class TokenManager(LoggingConfigurable):
         return not is_expired and self._monotonic_clock() < known.trusted_until
 
     async def _look_up(self, access_token: str) -> Principal:
-        claims = self._claims(access_token)
         revocations = self._revocations
+        principal, expires_on = await self._verified(access_token)
+        self._note_answer()
+        # What was read before a revocation must not be remembered after it.
+        if revocations == self._revocations:
+            self._remember(access_token, principal, expires_on)
+        return principal
+
+    async def _verified(self, access_token: str) -> tuple[Principal, float]:
+        """Return whose token it is and when it expires, by its issuer and the database."""
+        if self._authenticators is not None and (
+            issuer := self._authenticators.issuer_of(access_token)
+        ):
+            return await self._authenticators.principal_of(issuer, access_token)
+        claims = self._claims(access_token)
         principal = await self._store.find_principal(
             _digest(str(claims["jti"])).hex(), claims["sub"]
         )
-        self._note_answer()
         if principal is None:
             raise InvalidAccessToken
-        # What was read before a revocation must not be remembered after it.
-        if revocations == self._revocations:
-            self._remember(access_token, principal, claims["exp"])
-        return principal
+        return principal, claims["exp"]
 
     async def of_host(self, name: str, role: Role) -> Principal:
         """Return the principal of a person for whom a Jupyter server asks."""
@@ -345,7 +359,14 @@ class TokenManager(LoggingConfigurable):
     def _pair(self, account_id: str, token_id: str, refresh_token: str) -> AccessTokenResponse:
         now = int(self._wall_clock())
         expires_on = now + self.access_token_lifetime
-        claims = {"iss": ISSUER, "sub": account_id, "jti": token_id, "iat": now, "exp": expires_on}
+        claims = {
+            "iss": ISSUER,
+            "aud": AUDIENCE,
+            "sub": account_id,
+            "jti": token_id,
+            "iat": now,
+            "exp": expires_on,
+        }
         return AccessTokenResponse(
             token_type="Bearer",  # noqa: S106
             access_token=jwt.encode(claims, self._key, algorithm=_ALGORITHM),
@@ -371,10 +392,18 @@ class TokenManager(LoggingConfigurable):
                 algorithms=[_ALGORITHM],
                 issuer=ISSUER,
                 # Both times are compared below, each with its own leeway and by our clock.
-                options={"require": _CLAIMS, "verify_iat": False, "verify_exp": False},
+                options={
+                    "require": _CLAIMS,
+                    "verify_iat": False,
+                    "verify_exp": False,
+                    "verify_aud": False,
+                },
             )
         except (jwt.InvalidTokenError, ValueError, RecursionError):
             raise InvalidAccessToken from None
+        # Those of earlier versions have no audience; we signed them for nobody else.
+        if claims.get("aud", AUDIENCE) != AUDIENCE:
+            raise InvalidAccessToken
         now = self._wall_clock()
         if claims["exp"] <= now:
             raise ExpiredAccessToken

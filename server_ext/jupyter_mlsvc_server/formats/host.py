@@ -22,6 +22,8 @@ SECRET_HEADER: Final = "X-Mlsvc-Host-Secret"  # noqa: S105 - the header's name
 
 ISSUER: Final = "jupyter-mlsvc"
 """Issuer in the access tokens of this project."""
+AUDIENCE: Final = "jupyter-mlsvc-api"
+"""Audience of these: the API, and nothing else that trusts the issuer."""
 LOCAL_PREFIX: Final = "mlsvc-"
 """Start of the tokens that kernels of a host get."""
 
