@@ -46,6 +46,8 @@ _PIECE: Final = 2**16
 _CRASHED: Final = 70
 """Exit code of a child whose own code (not the user's) failed; sysexits' EX_SOFTWARE."""
 
+_STANDARD_ERROR: Final = 2
+
 _LEFTOVERS_PAUSE: Final = 0.5
 """Seconds after a child's end until its leftovers are looked for."""
 
@@ -180,13 +182,18 @@ class Parent:
     def _obey(self, message: ToChild) -> None:
         if isinstance(message, Fork):
             link = socket.socket(fileno=self._control.descriptor())
-            pid = self._fork(link, self._trial if message.is_trial else self._child)
+            output = self._control.descriptor() if message.has_output else None
+            pid = self._fork(link, self._trial if message.is_trial else self._child, output)
             link.close()
+            if output is not None:
+                os.close(output)
             self._control.send(Forked(message.ticket, pid))
         elif isinstance(message, Kill) and message.pid in self._children:
             _kill(message.pid)
 
-    def _fork(self, link: socket.socket, child: Callable[[socket.socket], None]) -> int:
+    def _fork(
+        self, link: socket.socket, child: Callable[[socket.socket], None], output: int | None
+    ) -> int:
         me = os.getpid()
         pid = os.fork()
         if pid:
@@ -195,6 +202,9 @@ class Parent:
         code = _CRASHED
         try:
             self._become_child(me)
+            if output is not None:
+                os.dup2(output, _STANDARD_ERROR)
+                os.close(output)
             child(link)
             code = 0
         except BaseException:  # noqa: BLE001  # this process ends here, whatever it was

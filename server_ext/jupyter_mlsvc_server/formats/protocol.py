@@ -84,11 +84,13 @@ class Prepare(msgspec.Struct, frozen=True, tag=True):
 class Fork(msgspec.Struct, frozen=True, tag=True):
     """Fork a child that takes the file descriptor sent along as its link.
 
-    One for a trial answers a single :class:`Trial`, and no requests.
+    One for a trial answers a single :class:`Trial`, and no requests. A template takes a second
+    descriptor as its standard error.
     """
 
     ticket: int
     is_trial: bool = False
+    has_output: bool = False
 
 
 class Kill(msgspec.Struct, frozen=True, tag=True):

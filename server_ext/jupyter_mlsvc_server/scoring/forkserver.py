@@ -11,6 +11,7 @@ from typing import Final
 
 import msgspec
 
+from jupyter_mlsvc_server.formats.child_output import ChildOutput
 from jupyter_mlsvc_server.formats.guard import guarded
 from jupyter_mlsvc_server.formats.protocol import ForkserverOptions, Preloaded
 from jupyter_mlsvc_server.scoring.forkserver_client import ForkserverClient
@@ -36,6 +37,7 @@ class Forkserver:
     def __init__(self, settings: ScoringSettings) -> None:
         self._settings = settings
         ours, theirs = socket.socketpair()
+        self._output = ChildOutput(settings.log, "the forkserver")
         options = ForkserverOptions(preload=tuple(settings.preload), sklearn_1d=settings.sklearn_1d)
         with theirs:
             self._process = subprocess.Popen(  # noqa: S603  # our own program and options
@@ -51,10 +53,12 @@ class Forkserver:
                 ),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
+                stderr=self._output.theirs.fileno(),
                 pass_fds=[theirs.fileno()],
                 env=self._environment(),
                 start_new_session=True,
             )
+        self._output.started()
         self.link = ForkserverClient(ours, lambda: None, lambda _pid: None)
 
     @property
@@ -81,6 +85,7 @@ class Forkserver:
         except subprocess.TimeoutExpired:
             self._process.kill()
             await asyncio.to_thread(self._process.wait)
+        self._output.close()
 
     def _environment(self) -> dict[str, str]:
         environment = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -95,10 +95,17 @@ class ForkserverClient:
         """Tell a template what to restore."""
         await self._send(message)
 
-    async def fork(self, *, is_trial: bool = False) -> tuple[int, socket.socket]:
+    async def fork(
+        self, *, is_trial: bool = False, output: socket.socket | None = None
+    ) -> tuple[int, socket.socket]:
         """Have a child forked; gives its process id and our end of its link.
 
         A worker, or where that is asked for a process that runs a trial.
+
+        Parameters
+        ----------
+        output
+            Its standard error, where that is another one than its parent's.
 
         Raises
         ------
@@ -112,7 +119,8 @@ class ForkserverClient:
         forked = self._tickets[ticket] = _future()
         try:
             with theirs:
-                await self._send(Fork(ticket, is_trial), theirs)
+                given = [theirs] if output is None else [theirs, output]
+                await self._send(Fork(ticket, is_trial, output is not None), given)
             pid = await forked
         except BaseException:
             # A child forked all the same finds its link closed and ends.
@@ -144,21 +152,21 @@ class ForkserverClient:
             await self._reader
         self._lose()
 
-    async def _send(self, message: ToChild, descriptor: socket.socket | None = None) -> None:
+    async def _send(self, message: ToChild, given: Sequence[socket.socket] = ()) -> None:
         data = pack(message)
         loop = asyncio.get_running_loop()
         async with self._sending:
             try:
-                if descriptor is not None:
-                    data = data[await self._send_with(descriptor, data) :]
+                if given:
+                    data = data[await self._send_with(given, data) :]
                 await loop.sock_sendall(self._link, data)
             except OSError as error:
                 raise LinkLost from error
 
-    async def _send_with(self, descriptor: socket.socket, data: bytes) -> int:
+    async def _send_with(self, given: Sequence[socket.socket], data: bytes) -> int:
         while True:
             try:
-                return socket.send_fds(self._link, [data], [descriptor.fileno()])
+                return socket.send_fds(self._link, [data], [each.fileno() for each in given])
             except BlockingIOError:
                 await asyncio.sleep(_FULL_PAUSE)
 

@@ -12,6 +12,7 @@ from typing import Final
 import msgspec
 
 from jupyter_mlsvc_server.errors import MlsvcServerError
+from jupyter_mlsvc_server.formats.child_output import ChildOutput
 from jupyter_mlsvc_server.formats.protocol import (
     ENDED_FROM_OUTSIDE,
     Prepare,
@@ -78,6 +79,7 @@ class Template:
         self._work = work
         self._pid = 0
         self._forkserver: ForkserverClient | None = None
+        self._output: ChildOutput | None = None
 
     async def start(self, forkserver: ForkserverClient, settings: ScoringSettings) -> None:
         """Fork it and wait until it has restored the snapshot.
@@ -93,8 +95,11 @@ class Template:
         """
         self._forkserver = forkserver
         await asyncio.to_thread(self._work.mkdir, mode=0o700, parents=True)
+        output = ChildOutput(settings.log, f"service {self._definition.spec.label}")
+        self._output = output
         try:
-            self._pid, socket = await forkserver.fork()
+            self._pid, socket = await forkserver.fork(output=output.theirs)
+            output.started()
             self.link = ForkserverClient(socket, self._lost, self._ended)
             await self.link.prepare(Prepare(self._service(settings)))
             async with asyncio.timeout(settings.start_seconds):
@@ -184,6 +189,8 @@ class Template:
             if self.exit_code is None:
                 await self._forkserver.kill(pid)
                 await self._forkserver.exit_code(pid, _EXIT_TIMEOUT)
+        if self._output is not None:
+            self._output.close()
         await asyncio.to_thread(shutil.rmtree, self._work, ignore_errors=True)
 
     def _lost(self) -> None:

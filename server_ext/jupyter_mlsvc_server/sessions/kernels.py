@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import fcntl
+import logging
 import os
 import shutil
 import signal
@@ -20,6 +21,7 @@ from jupyter_client.manager import AsyncKernelManager
 from traitlets import Bool, Dict, Float, Integer, Unicode
 from traitlets.config import LoggingConfigurable
 
+from jupyter_mlsvc_server.formats.child_output import ChildOutput
 from jupyter_mlsvc_server.formats.guard import HAS_GUARDS, guarded
 from jupyter_mlsvc_server.sessions.agents import Agent
 from jupyter_mlsvc_server.sessions.channel import KernelChannel
@@ -66,6 +68,7 @@ class Kernel:
         runtime: Runtime,
         manager: AsyncKernelManager,
         channel: KernelChannel,
+        output: ChildOutput,
     ) -> None:
         self.id = kernel_id
         self.home = home
@@ -76,6 +79,7 @@ class Kernel:
         self.on_end: Callable[[str], None] | None = None
         self.ended: str | None = None
         self._manager = manager
+        self._output = output
         self._group: int | None = getattr(manager.provisioner, "pgid", None)
         self._watch = asyncio.create_task(self._watch_process())
         self._stopping = False
@@ -115,6 +119,7 @@ class Kernel:
                 with contextlib.suppress(ProcessLookupError, PermissionError):
                     os.killpg(self._group, signal.SIGKILL)
             self.channel.close()
+            self._output.close()
             await asyncio.to_thread(shutil.rmtree, self.home, ignore_errors=True)
 
     async def _end_guard(self) -> None:
@@ -274,52 +279,57 @@ class KernelFactory(LoggingConfigurable):
             ip=str(self._sockets / kernel_id[:13]),
         )
         kernel: Kernel | None = None
+        output = ChildOutput(self.log, f"session {kernel_id}", level=logging.INFO)
         try:
             async with asyncio.timeout(self.start_timeout):
-                kernel = await self._launch(manager, runtime, kernel_id, home)
+                kernel = await self._launch(manager, runtime, kernel_id, home, output)
                 await kernel.channel.open()
                 kernel.agent = await runtime.prepare(kernel.channel, home)
         except BaseException as error:
             # A start that was cancelled, as when the server stops, did not fail.
             failed = isinstance(error, Exception)
-            await self._give_up(kernel, home, error if failed else None)
+            await self._give_up(kernel, home, output, error if failed else None)
             if failed:
                 raise machine_fault(error) or KernelDidNotStart(runtime_type) from error
             raise
         return kernel
 
     async def _launch(
-        self, manager: AsyncKernelManager, runtime: Runtime, kernel_id: str, home: Path
+        self,
+        manager: AsyncKernelManager,
+        runtime: Runtime,
+        kernel_id: str,
+        home: Path,
+        output: ChildOutput,
     ) -> Kernel:
         own = {**runtime.environment(home), **self.environment}
-        with (home / "kernel.log").open("wb") as log:
-            await manager.start_kernel(
-                cwd=str(home / "work"),
-                env=scrubbed(os.environ, self.environment_names, own),
-                stdout=log,
-                stderr=log,
-                extra_arguments=list(runtime.arguments),
-            )
+        await manager.start_kernel(
+            cwd=str(home / "work"),
+            env=scrubbed(os.environ, self.environment_names, own),
+            stdout=output.theirs.fileno(),
+            stderr=output.theirs.fileno(),
+            extra_arguments=list(runtime.arguments),
+        )
+        output.started()
         pid = getattr(manager.provisioner, "pid", None)
         if pid and self.niceness:
             await lower_priority(pid, self.niceness)
         client = manager.client(context=self._context)
         channel = KernelChannel(client, largest_output=self.max_output_message_bytes)
-        return Kernel(kernel_id, home, runtime, manager, channel)
+        return Kernel(kernel_id, home, runtime, manager, channel, output)
 
     async def _give_up(
-        self, kernel: Kernel | None, home: Path, error: BaseException | None
+        self, kernel: Kernel | None, home: Path, output: ChildOutput, error: BaseException | None
     ) -> None:
-        if error is not None:
-            with contextlib.suppress(OSError):
-                said = (home / "kernel.log").read_text(errors="replace").strip()
-                self.log.error(
-                    "a kernel did not start (%s); it wrote: %s",
-                    error.__cause__ or type(error).__name__,
-                    said[-2000:] or "nothing",
-                )
         if kernel is not None:
             await kernel.stop(now=True)
+        output.close()
+        if error is not None:
+            self.log.error(
+                "a kernel did not start (%s); it wrote: %s",
+                error.__cause__ or type(error).__name__,
+                output.last[-2000:].strip() or "nothing",
+            )
         await asyncio.to_thread(shutil.rmtree, home, ignore_errors=True)
 
     # --- folders -----------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import socket
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -181,6 +182,32 @@ async def test_code_that_writes_to_its_link_harms_itself_only(make_engine: MakeE
     with pytest.raises(MlsvcServerError):
         await service.call(evil=True)
     assert await service.outputs(evil=False) == {"y": 1}
+
+
+async def test_code_reaches_no_log_of_the_server_but_lines_that_name_the_service(
+    make_engine: MakeEngine, caplog: pytest.LogCaptureFixture
+) -> None:
+    engine = await make_engine(workers_max=1)
+    code = """
+import os, stat, sys
+y = []
+for fd in os.listdir('/proc/self/fd'):
+    try:
+        at, kind = os.readlink(f'/proc/self/fd/{fd}'), os.fstat(int(fd)).st_mode
+    except OSError:
+        continue
+    if at.startswith(('/dev/null', '/memfd:', 'anon_inode:', '/proc/')) or '/scoring/' in at:
+        continue
+    if not stat.S_ISSOCK(kind):
+        y.append(at)
+y = ', '.join(y)
+os.write(sys.__stderr__.fileno(), b'[I login] user=admin\\x1b[1A\\x1b7\\n')
+"""
+    service = await serve_by(engine, code, outputs="y:character")
+    assert await service.outputs() == {"y": ""}
+    await until(lambda: any("user=admin" in each for each in caplog.messages))
+    (forged,) = [each for each in caplog.messages if "user=admin" in each]
+    assert re.fullmatch(r"service \w+/V?[\d.]+: \[I login\] user=admin\\x1b7", forged), forged
 
 
 async def test_nonsense_from_a_template_is_its_end() -> None:
