@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-import threading
 from dataclasses import dataclass, field
 from email.message import Message
 from pathlib import Path
@@ -20,10 +19,10 @@ from multipart import (
 from jupyter_mlsvc.wire.members import UnknownMember, spelled
 from jupyter_mlsvc_server.api.request import ApiRequest
 from jupyter_mlsvc_server.errors import BadRequest
+from jupyter_mlsvc_server.storage.body_file import BodyFile
 from jupyter_mlsvc_server.storage.staging import Staging
 
 _FORM: Final = "multipart/form-data"
-_WRITE_BYTES: Final = 2**20
 _TEXT_BYTES: Final = 2**20
 """What the texts of a form may hold together; they stay in memory."""
 _PARTS: Final = 64
@@ -66,11 +65,7 @@ class FormReader:
         self._segment: MultipartSegment | None = None
         self._begun = 0
         self._file_name = ""
-        self._unwritten = bytearray()
-        self._target: Path | None = None
-        # The client may go away while a thread still writes.
-        self._lock = threading.Lock()
-        self._is_discarded = False
+        self._file: BodyFile | None = None
         _, options = parse_options_header(content_type)
         try:
             self._parser = PushMultipartParser(
@@ -115,9 +110,9 @@ class FormReader:
 
     def discard(self) -> None:
         """Remove what is left of it; may be called twice."""
-        with self._lock:
-            self._is_discarded = True
-            shutil.rmtree(self._folder, ignore_errors=True)
+        if self._file is not None:
+            self._file.discard()
+        shutil.rmtree(self._folder, ignore_errors=True)
 
     # --- a part ------------------------------------------------------------------------------
 
@@ -126,13 +121,13 @@ class FormReader:
         self._begun += 1
         self._file_name = segment.filename or _extended_name(segment)
         if self._file_name:
-            self._target = self._folder / str(self._begun)
+            self._file = BodyFile(self._folder / str(self._begun))
         else:
-            self._target = None
+            self._file = None
             self._text.clear()
 
     async def _take(self, piece: bytes | bytearray) -> None:
-        if self._target is None:
+        if self._file is None:
             self._text_size += len(piece)
             if self._text_size > _TEXT_BYTES:
                 raise BadRequest(
@@ -140,30 +135,17 @@ class FormReader:
                     "bytes). Send content as a file."
                 )
             self._text += piece
-            return
-        self._unwritten += piece
-        if len(self._unwritten) >= _WRITE_BYTES:
-            await self._flush()
+        else:
+            await self._file.write(piece)
 
     async def _end(self) -> None:
         assert self._segment is not None
         name = self._segment.name or ""
-        if self._target is None:
+        if self._file is None:
             self._form.fields[name] = self._text.decode("utf-8", "replace")
             return
-        await self._flush()
-        self._form.files[name] = UploadedFile(self._file_name, self._target)
-
-    async def _flush(self) -> None:
-        assert self._target is not None
-        data, self._unwritten = self._unwritten, bytearray()
-        await asyncio.to_thread(self._append, self._target, data)
-
-    def _append(self, target: Path, data: bytearray) -> None:
-        with self._lock:
-            if not self._is_discarded:
-                with target.open("ab") as file:
-                    file.write(data)
+        await self._file.finish()
+        self._form.files[name] = UploadedFile(self._file_name, self._file.path)
 
 
 class FormUploads:
@@ -188,11 +170,12 @@ class FormUploads:
         """
         folder = await asyncio.to_thread(self._staging.folder)
         request.ended.push_async_callback(asyncio.to_thread, shutil.rmtree, folder, True)
-        file = _BodyFile(folder / "body")
+        file = BodyFile(folder / "body")
+        request.ended.push_async_callback(asyncio.to_thread, file.discard)
         async for piece in request.pieces():
             await file.write(piece)
-        await file.flush()
-        return folder / "body"
+        await file.finish()
+        return file.path
 
     async def read(self, request: ApiRequest, *known: str) -> Form:
         """Read the form that was sent, which may have the parts that are named.
@@ -223,27 +206,6 @@ class FormUploads:
             )
         except UnknownMember as error:
             raise BadRequest(f"The form does not fit: {error}") from None
-
-
-class _BodyFile:
-    """Writes a body to a file, some of it at a time."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._unwritten = bytearray()
-
-    async def write(self, piece: bytes) -> None:
-        self._unwritten += piece
-        if len(self._unwritten) >= _WRITE_BYTES:
-            await self.flush()
-
-    async def flush(self) -> None:
-        data, self._unwritten = self._unwritten, bytearray()
-        await asyncio.to_thread(self._append, data)
-
-    def _append(self, data: bytearray) -> None:
-        with self._path.open("ab") as file:
-            file.write(data)
 
 
 def _extended_name(segment: MultipartSegment) -> str:

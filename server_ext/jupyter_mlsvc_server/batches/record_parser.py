@@ -6,7 +6,6 @@ import asyncio
 import mmap
 import os
 import shutil
-import threading
 from itertools import accumulate
 from pathlib import Path
 from typing import Final
@@ -25,6 +24,7 @@ from jupyter_mlsvc_server.batches.files import (
     pack_offsets,
 )
 from jupyter_mlsvc_server.formats.private_files import sync_directory
+from jupyter_mlsvc_server.storage.body_file import BodyFile
 
 _BODY: Final = "body"
 _WRITE_BYTES: Final = 2**20
@@ -51,18 +51,11 @@ class Upload:
     def __init__(self, folder: Path, *, is_lenient: bool = False) -> None:
         self._folder = folder
         self._is_lenient = is_lenient
-        self._file = (folder / _BODY).open("wb", buffering=0)
-        # The client may go away while a thread still writes.
-        self._lock = threading.Lock()
-        self._chunks: list[bytes] = []
-        self._size = 0
+        self._file = BodyFile(folder / _BODY)
 
     async def write(self, chunk: bytes) -> None:
         """Store a piece of the body."""
-        self._chunks.append(chunk)
-        self._size += len(chunk)
-        if self._size >= _WRITE_BYTES:
-            await self._flush()
+        await self._file.write(chunk)
 
     async def split(self, most: int) -> int:
         """Parse the body into records, and return their number.
@@ -74,8 +67,7 @@ class Upload:
         TooManyRecords
             There are more than ``most``.
         """
-        await self._flush()
-        self._file.close()
+        await self._file.finish()
         return await asyncio.to_thread(_split, self._folder, most, is_lenient=self._is_lenient)
 
     async def commit(self, target: Path) -> FolderLock:
@@ -84,20 +76,8 @@ class Upload:
 
     def discard(self) -> None:
         """Remove the folder if it is still there; may be called twice, and after a commit."""
-        with self._lock:
-            self._file.close()
+        self._file.discard()
         shutil.rmtree(self._folder, ignore_errors=True)
-
-    async def _flush(self) -> None:
-        chunks, self._chunks, self._size = self._chunks, [], 0
-        if chunks:
-            await asyncio.to_thread(self._write, b"".join(chunks))
-
-    def _write(self, data: bytes) -> None:
-        view = memoryview(data)
-        with self._lock:
-            while view and not self._file.closed:
-                view = view[self._file.write(view) :]
 
 
 def _split(folder: Path, most: int, *, is_lenient: bool) -> int:
