@@ -122,9 +122,9 @@ class Client:
         Returns
         -------
         UserResponse
-            ``name``; ``role``, which is ``owner``, ``contributor`` or ``reader``;
-            ``server_version``; and ``public_url``, the address for programs, empty where the
-            server has none.
+            ``name``; ``role``, which is ``owner``, ``contributor``, ``reader`` or ``caller``;
+            ``may``, what you may do; ``token_seconds``; ``server_version``; and ``public_url``,
+            the address for programs, empty where the server has none.
 
         Raises
         ------

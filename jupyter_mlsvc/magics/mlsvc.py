@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from jupyter_mlsvc.client.snapshots import Snapshot
     from jupyter_mlsvc.client.statistics import ServiceStatistics
     from jupyter_mlsvc.client.status import Status
+    from jupyter_mlsvc.client.user import User
     from jupyter_mlsvc.planning.request import Parameter
 
 
@@ -89,6 +90,12 @@ def _logout(connection: MlsvcConnection, _: argparse.Namespace) -> None:
         connection.client.logout()
     finally:
         connection.disconnect()
+
+
+def _whoami(connection: MlsvcConnection, _: argparse.Namespace) -> User:
+    from jupyter_mlsvc.client.user import User
+
+    return User(connection.client.whoami(), connection.client.url)
 
 
 def _status(connection: MlsvcConnection, _: argparse.Namespace) -> Status:
@@ -295,6 +302,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
         ),
     ),
     Command("logout", "make the login's tokens useless", _logout),
+    Command("whoami", "who you are to the server, and what you may do", _whoami),
     Command("status", "state of the server", _status),
     Command("sessions", "your sessions", _sessions),
     Command(

@@ -55,12 +55,19 @@ class AccessTokenResponse(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class UserResponse(Wire, frozen=True, kw_only=True):
-    """Who is asking, and what server this is; ``public_url`` is empty where no port is open."""
+    """Who is asking, and what server this is; ``public_url`` is empty where no port is open.
+
+    ``may`` has what the caller may do, at least with things of their own. ``token_seconds`` is for
+    how long the token is good still, None where it ends with the server.
+    """
 
     name: str
-    role: Literal["owner", "contributor", "reader"]
+    role: Literal["owner", "contributor", "reader", "caller"]
     server_version: str
     public_url: str
+    may: list[str] = []
+    may_run_code: bool = False
+    token_seconds: float | None = None
 
 
 # --- sessions --------------------------------------------------------------------------------

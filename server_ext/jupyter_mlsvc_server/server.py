@@ -61,8 +61,10 @@ from jupyter_mlsvc_server.auth.accounts import AccountManager
 from jupyter_mlsvc_server.auth.authenticators import Authenticators, make_authenticators
 from jupyter_mlsvc_server.auth.cli import UserApp
 from jupyter_mlsvc_server.auth.hosts import Hosts
+from jupyter_mlsvc_server.auth.key_cli import KeyApp
 from jupyter_mlsvc_server.auth.principal import Role
 from jupyter_mlsvc_server.auth.tokens import TokenManager
+from jupyter_mlsvc_server.auth.watch import AccountWatch
 from jupyter_mlsvc_server.batches.manager import BatchManager
 from jupyter_mlsvc_server.errors import MlsvcServerError
 from jupyter_mlsvc_server.events.hub import EventHub
@@ -200,6 +202,7 @@ class MlsvcApp(ConfiguredApp):
     subcommands: dict[str, Any] = {  # noqa: RUF012 - traitlets declares it so
         "serve": ("jupyter_mlsvc_server.server.MlsvcApp", "Run the server in the foreground."),
         "user": (UserApp, "Add, change, list and remove local accounts."),
+        "key": (KeyApp, "Make, list and revoke keys of applications."),
         "adopt": (AdoptCommand, "Let a database take over a data folder of another one."),
         "backup": (BackupCommand, "Copy all that is kept, also while the server runs."),
         "restore": (RestoreCommand, "Copy a backup into an empty data folder."),
@@ -530,6 +533,12 @@ class Server:
             publish_event=publish_event,
             parent=app,
         )
+        self._account_watch = AccountWatch(
+            accounts=self._accounts,
+            tokens=self._tokens,
+            holders=[self._sessions, self._batches],
+            parent=app,
+        )
         self._metrics = MetricsReporter(
             sources=Sources(
                 accounts=self._accounts,
@@ -656,6 +665,7 @@ class Server:
             activity=activity,
             lifecycle=self._lifecycle,
             authentication=self._authentication,
+            account_watch=self._account_watch,
         )
 
     # --- life --------------------------------------------------------------------------------
@@ -707,6 +717,7 @@ class Server:
             self._revision_watch,
             self._sessions,
             self._batches,
+            self._account_watch,
         ):
             if hasattr(manager, "stop"):
                 started(manager.stop)

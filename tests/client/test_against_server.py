@@ -18,6 +18,7 @@ from jupyter_mlsvc.client.auth import Login
 from jupyter_mlsvc.client.client import Client
 from jupyter_mlsvc.client.events import AnyEvent, Finished, StreamText
 from jupyter_mlsvc.client.session import Session
+from jupyter_mlsvc.client.user import User
 from jupyter_mlsvc.errors import (
     BadRequest,
     NotFound,
@@ -283,6 +284,10 @@ def test_a_pool_is_set_seen_and_given_up(client: Client) -> None:
 def test_who_one_is(client: Client, mlsvc_server: ServerProcess) -> None:
     me = client.whoami()
     assert (me.name, me.role, me.public_url) == ("admin", "owner", mlsvc_server.public_url)
+    shown = repr(User(me, client.url))
+    assert "admin (owner)" in shown
+    assert "publish services" in shown
+    assert "good for " in shown
 
 
 def test_events_tell_what_one_does(client: Client) -> None:

@@ -74,10 +74,22 @@ def statistics(door: Door, name: str) -> dict[str, Any]:
 def test_everybody_learns_who_they_are(
     door: Door, people: Callable[[str], str], mlsvc_server: ServerProcess
 ) -> None:
-    server = {"serverVersion": __version__, "publicUrl": mlsvc_server.public_url}
-    assert door.get("/user").json() == {"name": "admin", "role": "owner"} | server
-    rita = door.with_token(people("rita"))
-    assert rita.get("/user").json() == {"name": "rita", "role": "reader"} | server
+    server: dict[str, object] = {
+        "serverVersion": __version__,
+        "publicUrl": mlsvc_server.public_url,
+    }
+    admin = door.get("/user").json()
+    assert (
+        admin.items() >= ({"name": "admin", "role": "owner", "mayRunCode": True} | server).items()
+    )
+    assert {"publish services", "use sessions", "change how the server runs"} <= set(admin["may"])
+    assert 0 < admin["tokenSeconds"] <= 3600
+    rita = door.with_token(people("rita")).get("/user").json()
+    assert (
+        rita.items() >= ({"name": "rita", "role": "reader", "mayRunCode": False} | server).items()
+    )
+    assert {"call services", "read services"} <= set(rita["may"])
+    assert not {"publish services", "use sessions"} & set(rita["may"])
 
 
 # --- statistics ------------------------------------------------------------------------------

@@ -27,16 +27,20 @@ from jupyter_mlsvc.magics.mlsvc import COMMANDS
 from jupyter_mlsvc.magics.publish import PublishMagics
 from jupyter_mlsvc.magics.remote_exec import RemoteExecMagics
 from jupyter_mlsvc.wire.operations import OPERATIONS
+from jupyter_mlsvc_server.api.permissions import needed
+from jupyter_mlsvc_server.auth.policy import Reach, reach
+from jupyter_mlsvc_server.auth.principal import Principal, Role
 
 ROOT: Final = Path(__file__).parents[2]
 README: Final = ROOT / "README.md"
 DOCS: Final = ROOT / "server_ext" / "docs"
+_REACHES: Final = {Reach.NOBODYS: "no", Reach.OWN: "own", Reach.ANYBODYS: "any"}
 _VARIABLE: Final = re.compile(r"MLSVC_[A-Z0-9_]+")
 
 
 def settings_table() -> str:
     """Every setting of the server's classes."""
-    return _settings(jupyter_mlsvc_server, skip=("migrations", ".cli", "doctor.app"))
+    return _settings(jupyter_mlsvc_server, skip=("migrations", ".cli", ".key_cli", "doctor.app"))
 
 
 def magics_table() -> str:
@@ -56,6 +60,20 @@ def operations_table() -> str:
         for operation in OPERATIONS
     ]
     return _table(("call", "operation", "success", "what it does"), rows)
+
+
+def roles_table() -> str:
+    """Whose things each role may touch with each call of the core API."""
+    people = [Principal("", "", role) for role in Role]
+    rows = []
+    for operation in OPERATIONS:
+        if operation.public:
+            continue
+        action = needed(operation.method.upper(), operation.path)
+        reaches = ["any" if action is None else _REACHES[reach(each, action)] for each in people]
+        call = f"`{operation.method.upper()} {operation.path}`"
+        rows.append((call, "" if action is None else str(action), *reaches))
+    return _table(("call", "is to", *map(str, Role)), rows)
 
 
 def commands_table() -> str:
@@ -148,7 +166,7 @@ def _table(headings: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
 
 PAGES: Final[Mapping[str, Mapping[str, Callable[[], str]]]] = {
     "reference/settings.md": {"settings": settings_table},
-    "reference/rest.md": {"operations": operations_table},
+    "reference/rest.md": {"operations": operations_table, "roles": roles_table},
     "reference/magics.md": {
         "commands": commands_table,
         "remote_exec": partial(options_table, RemoteExecMagics.remote_exec),

@@ -35,6 +35,7 @@ CODE = "iris_species = [names[x] for x in clf.predict(flower_data)]"
 @pytest.mark.slow
 def test_the_article(run: Run, on_server: InteractiveShell) -> None:
     assert run("%mlsvc status").value.code == "pass"
+    assert "admin (owner)" in repr(run("%mlsvc whoami").value)
     run(TRAIN).result.raise_error()
     on_server.user_ns["species_1"] = [7, 3.2, 4.7, 1.4]
     run("%remote_exec -i species_1 -o result result = clf.predict(species_1)").result.raise_error()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
-import sqlite3
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
@@ -46,10 +45,7 @@ def command(server: ServerProcess, *arguments: str) -> None:
 
 
 def disable(server: ServerProcess, name: str) -> None:
-    with contextlib.closing(sqlite3.connect(server.data_dir / "mlsvc.db", timeout=30)) as database:
-        with database:
-            found = database.execute("UPDATE users SET disabled = 1 WHERE name = ?", [name])
-        assert found.rowcount == 1
+    command(server, "disable", name)
 
 
 def log_in(server: ServerProcess, name: str, password: str | None) -> dict[str, Any]:

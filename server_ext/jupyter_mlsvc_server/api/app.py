@@ -16,9 +16,11 @@ from starlette.types import Message, Receive, Scope, Send
 from jupyter_mlsvc.wire.names import InvalidName
 from jupyter_mlsvc_server.api.authentication import Authentication
 from jupyter_mlsvc_server.api.lifecycle import Lifecycle
+from jupyter_mlsvc_server.api.permissions import needed
 from jupyter_mlsvc_server.api.request import ApiRequest, ApiSettings, path_of
 from jupyter_mlsvc_server.api.responses import CORS_HEADERS, HEADERS, REQUEST_ID, error_response
 from jupyter_mlsvc_server.api.routing import Match, Operation, Router, Routes
+from jupyter_mlsvc_server.auth.policy import require_reach, require_service
 from jupyter_mlsvc_server.errors import BadRequest, MlsvcServerError, NotFound
 from jupyter_mlsvc_server.monitoring.answered import CLIENT_LEFT, AnsweredRequest, Observer
 from jupyter_mlsvc_server.monitoring.logs import request_scope
@@ -140,7 +142,15 @@ class ApiApp:
             request.check_body_headers()
         if match is None:
             raise NotFound(f"There is no {request.method} {request.path} here.")
-        return await operation.verb(request, **match.decoded_parameters())
+        if not operation.is_public:
+            method = "GET" if request.method == "HEAD" else request.method
+            action = needed(method, match.route.path)
+            if action is not None:
+                require_reach(request.principal, action)
+        parameters = match.decoded_parameters()
+        if not operation.is_public and "name" in parameters:
+            require_service(request.principal, parameters["name"])
+        return await operation.verb(request, **parameters)
 
     # --- answers -----------------------------------------------------------------------------
 

@@ -22,6 +22,7 @@ from jupyter_mlsvc_server.api.request import ApiRequest
 from jupyter_mlsvc_server.api.responses import StreamedResponse, json_response
 from jupyter_mlsvc_server.api.routing import Routes, public, route
 from jupyter_mlsvc_server.auth.tokens import TokenManager
+from jupyter_mlsvc_server.auth.watch import AccountWatch
 from jupyter_mlsvc_server.errors import NotFound
 from jupyter_mlsvc_server.formats.host import HostFarewell, HostStatus, HostToken
 from jupyter_mlsvc_server.hosting import Leases
@@ -42,12 +43,14 @@ class HostRoutes:
         activity: ActivityReporter,
         lifecycle: Lifecycle,
         authentication: Authentication,
+        account_watch: AccountWatch,
     ) -> None:
         self._leases = leases
         self._tokens = tokens
         self._activity = activity
         self._lifecycle = lifecycle
         self._authentication = authentication
+        self._account_watch = account_watch
 
     def table(self) -> Routes:
         """Return the routes."""
@@ -55,6 +58,7 @@ class HostRoutes:
             route("/host", get=public(self.lease)),
             route("/host/token", post=self.token),
             route("/host/leave", post=public(self.leave)),
+            route("/host/accounts", post=public(self.look_at_accounts)),
         ]
 
     async def lease(self, request: ApiRequest) -> Response:
@@ -75,6 +79,12 @@ class HostRoutes:
         """Take note that the host gives up its lease and does not come back."""
         self._require_host(request)
         return json_response(HostFarewell(ends=self._leases.say_farewell(), pid=os.getpid()))
+
+    async def look_at_accounts(self, request: ApiRequest) -> Response:
+        """Take note at once that accounts were changed in the database."""
+        self._require_host(request)
+        await self._account_watch.look()
+        return json_response(None)
 
     async def _lines(self) -> AsyncGenerator[bytes]:
         stopping = self._lifecycle.stopping

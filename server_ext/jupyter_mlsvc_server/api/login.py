@@ -6,10 +6,12 @@ from starlette.responses import Response
 
 from jupyter_mlsvc._version import __version__
 from jupyter_mlsvc.wire.models import LoginRequest, RenewTokenRequest, UserResponse
+from jupyter_mlsvc_server.api.authentication import bearer_token
 from jupyter_mlsvc_server.api.lifecycle import Lifecycle
 from jupyter_mlsvc_server.api.request import ApiRequest
 from jupyter_mlsvc_server.api.responses import json_response
 from jupyter_mlsvc_server.api.routing import Routes, public, route
+from jupyter_mlsvc_server.auth.policy import Action, Reach, reach
 from jupyter_mlsvc_server.auth.tokens import TokenManager
 
 
@@ -45,11 +47,15 @@ class LoginRoutes:
     async def user(self, request: ApiRequest) -> Response:
         """Answer the caller's name and role, and what server this is (our addition)."""
         principal = request.principal
+        token = bearer_token(request.headers.get("authorization", "")) or ""
         return json_response(
             UserResponse(
                 name=principal.name,
                 role=principal.role.value,
                 server_version=__version__,
                 public_url=self._lifecycle.public_url_for(request.headers.get("host", "")),
+                may=[str(each) for each in Action if reach(principal, each) is not Reach.NOBODYS],
+                may_run_code=principal.may_run_code,
+                token_seconds=self._tokens.seconds_left(token),
             )
         )

@@ -223,11 +223,7 @@ class Protocol(HttpToolsProtocol):
         if is_between and self._running is None and not self.pipeline:
             end = data.find(END) + len(END)
             head = server.heads.get(data[:end])
-            if (
-                head is not None
-                and len(data) - end == head.length
-                and self._score.admits(head.token)
-            ):
+            if head is not None and len(data) - end == head.length and self._score.admits(head):
                 self._running = head
                 self._call = self._score.submit(head.key, data[end:], self._ended)
                 return
@@ -352,7 +348,7 @@ class Protocol(HttpToolsProtocol):
             if head is not None:
                 if fresh is not None:
                     self._server.heads.add(fresh, head)
-                if is_free and self._score.admits(head.token):
+                if is_free and self._score.admits(head):
                     self._running = self._taking = head
                     return
         if len(self.pipeline) >= _MAX_PIPELINED:

@@ -156,10 +156,14 @@ class ScoreEntry:
             return None
         return CallHead(key, url, token, length, origin)
 
-    def admits(self, token: str) -> bool:
-        """Whether a token is known, at this moment, to let one call services."""
-        principal = self._recall(token)
-        return principal is not None and principal.role in _CONSUMERS
+    def admits(self, head: CallHead) -> bool:
+        """Whether the token of a call is known, at this moment, to let one call the service."""
+        principal = self._recall(head.token)
+        return (
+            principal is not None
+            and principal.role in _CONSUMERS
+            and (principal.services is None or head.key.name in principal.services)
+        )
 
     def user_of(self, token: str) -> str:
         """Return whose token it is; empty where that is not known at this moment."""

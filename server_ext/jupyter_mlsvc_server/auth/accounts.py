@@ -9,13 +9,13 @@ import shlex
 import threading
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from traitlets import Float, Integer
+from traitlets import Bool, Float, Integer
 from traitlets.config import LoggingConfigurable
 
 from jupyter_mlsvc_server.auth.errors import (
@@ -29,7 +29,7 @@ from jupyter_mlsvc_server.auth.login_rate_limit import LoginRateLimit
 from jupyter_mlsvc_server.auth.outsiders import Outsiders
 from jupyter_mlsvc_server.auth.passwords import Passwords, read_password_file
 from jupyter_mlsvc_server.auth.principal import Principal, Role
-from jupyter_mlsvc_server.auth.store import Account, AccountStore
+from jupyter_mlsvc_server.auth.store import LOCAL, Account, AccountStore, Owned
 from jupyter_mlsvc_server.errors import Busy, TooManyRequests
 from jupyter_mlsvc_server.storage.clock import Clock
 from jupyter_mlsvc_server.storage.database import Database
@@ -64,6 +64,11 @@ class AccountManager(LoggingConfigurable):
     ).tag(config=True)
     failed_logins_window = Float(
         60.0, min=0, help="Seconds after which a failed login no longer counts."
+    ).tag(config=True)
+    readers_use_sessions = Bool(
+        False,
+        help="Whether users with the role reader may use sessions, which is to run code on the "
+        "server's machine.",
     ).tag(config=True)
     waiting_logins = Integer(
         200, min=1, help="How many logins may wait for their turn before more are refused."
@@ -116,7 +121,7 @@ class AccountManager(LoggingConfigurable):
             self.logins["limited"] += 1
             raise
         self.logins["success"] += 1
-        return account.principal, hashed
+        return self.principal_of(account), hashed
 
     async def _verified(self, name: str, password: str) -> tuple[Account, str]:
         self._login_rate_limit.check(name)
@@ -130,8 +135,18 @@ class AccountManager(LoggingConfigurable):
         self._login_rate_limit.succeeded(name)
         return found
 
-    async def add(self, name: str, password: str, role: Role) -> None:
+    async def add(self, name: str, password: str, role: Role, *, take_over: bool = False) -> Owned:
         """Add a user.
+
+        Parameters
+        ----------
+        take_over
+            Whether the user gets what removed users of that name own.
+
+        Returns
+        -------
+        Owned
+            What the user took over.
 
         Raises
         ------
@@ -141,11 +156,14 @@ class AccountManager(LoggingConfigurable):
             The password is too short or too long.
         UserExists
             The name is in use.
+        NameOwnsThings
+            A removed user of that name owns something, which nobody took over.
         """
-        if not _NAME.fullmatch(name):
-            raise InvalidUserName(name)
-        await self._store.add(name, await self._hash(password), role)
+        _require_valid(name)
+        hashed = await self._hash(password)
+        owned = await self._store.add(name, hashed, role, take_over=take_over)
         self.log.info("added user=%s role=%s", name, role)
+        return owned
 
     async def set_password(self, name: str, password: str) -> None:
         """Change a user's password; their tokens become invalid.
@@ -161,17 +179,73 @@ class AccountManager(LoggingConfigurable):
         self._tell_listeners()
         self.log.info("changed password user=%s", name)
 
-    async def remove(self, name: str) -> None:
-        """Remove a user; their tokens become invalid, what they published stays.
+    async def set_role(self, name: str, role: Role) -> None:
+        """Give a user another role.
 
         Raises
         ------
         UserNotFound
             No such user.
         """
-        await self._store.remove(name)
+        await self._store.set_role(name, role)
         self._tell_listeners()
-        self.log.info("removed user=%s", name)
+        self.log.info("changed role user=%s role=%s", name, role)
+
+    async def set_disabled(self, kind: str, name: str, *, disabled: bool) -> None:
+        """Shut somebody out, or let them in again.
+
+        Raises
+        ------
+        UserNotFound
+            No such account.
+        """
+        await self._store.set_disabled(kind, name, disabled=disabled)
+        self._tell_listeners()
+        self.log.info("%s user=%s kind=%s", "disabled" if disabled else "enabled", name, kind)
+
+    async def rename(self, name: str, new: str) -> None:
+        """Call a user otherwise; what they own and their tokens stay theirs.
+
+        Raises
+        ------
+        InvalidUserName
+            The new name breaks the rule.
+        UserNotFound
+            No such user.
+        UserExists, NameOwnsThings
+            The new name is not free.
+        """
+        _require_valid(new)
+        await self._store.rename(name, new)
+        self._tell_listeners()
+        self.log.info("renamed user=%s to=%s", name, new)
+
+    async def remove(self, name: str, kind: str = LOCAL) -> Owned:
+        """Remove an account; its tokens become invalid, what it published stays.
+
+        Returns
+        -------
+        Owned
+            What stays.
+
+        Raises
+        ------
+        UserNotFound
+            No such account.
+        """
+        owned = await self._store.remove(kind, name)
+        self._tell_listeners()
+        self.log.info("removed user=%s kind=%s", name, kind)
+        return owned
+
+    async def living(self, ids: Collection[str]) -> dict[str, Principal]:
+        """Read those of some accounts that are neither removed nor shut out, by their ids."""
+        found = await self._store.living(ids)
+        return {each.id: self.principal_of(each) for each in found.values()}
+
+    def principal_of(self, account: Account) -> Principal:
+        """Return an account as somebody who asks."""
+        return Principal(account.id, account.name, account.role, self.readers_use_sessions)
 
     async def known_elsewhere(self, kind: str, subject: str, name: str, role: Role) -> Principal:
         """Return the principal of somebody for whom others answer; the account is made at need.
@@ -188,7 +262,7 @@ class AccountManager(LoggingConfigurable):
         AccountDisabled
             The account is shut out here.
         """
-        return await self._outsiders.principal(kind, subject, name, role)
+        return self.principal_of(await self._outsiders.find(kind, subject, name, role))
 
     async def list(self) -> list[Account]:
         """Name all users."""
@@ -210,7 +284,7 @@ class AccountManager(LoggingConfigurable):
         """
         password = os.environ.pop(PASSWORD_VARIABLE, "")
         file = os.environ.get(PASSWORD_FILE_VARIABLE, "")
-        if await self.list():
+        if any(each.kind == LOCAL for each in await self.list()):
             return
         if not password and not file:
             self.log.warning(
@@ -269,3 +343,8 @@ def _lower_priority() -> None:
     thread = threading.get_native_id()
     own = os.getpriority(os.PRIO_PROCESS, thread)
     os.setpriority(os.PRIO_PROCESS, thread, own + _HASHING_NICENESS)
+
+
+def _require_valid(name: str) -> None:
+    if not _NAME.fullmatch(name):
+        raise InvalidUserName(name)

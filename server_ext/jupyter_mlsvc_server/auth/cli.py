@@ -2,32 +2,41 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import getpass
+import http.client
+import socket
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar, Final
 
 from jupyter_core.application import JupyterApp
-from traitlets import Enum, Unicode
+from traitlets import Bool, Enum, Unicode
 
 from jupyter_mlsvc._version import __version__
 from jupyter_mlsvc_server.auth.accounts import AccountManager
 from jupyter_mlsvc_server.auth.passwords import read_password_file
 from jupyter_mlsvc_server.auth.principal import Role
+from jupyter_mlsvc_server.auth.store import LOCAL
+from jupyter_mlsvc_server.formats.host import socket_address, socket_path
 from jupyter_mlsvc_server.storage.cli import DataFolderCommand, Misuse
 from jupyter_mlsvc_server.storage.database import Database
 
 _MISUSED: Final = 2
+_TELL_SECONDS: Final = 10.0
 
 
 class UserCommand(DataFolderCommand):
     """What all commands about users share: a name, and opening the database."""
 
     command = "jupyter mlsvc user"
-    takes_name: ClassVar[bool] = True
+    words: ClassVar[Sequence[str]] = ("user name",)
+    """What the command line names, in order."""
+    is_change: ClassVar[bool] = True
 
-    async def work(self, accounts: AccountManager, name: str) -> str:
+    async def work(self, accounts: AccountManager, *words: str) -> str:
         """Do what the command is for; returns what to print."""
         raise NotImplementedError
 
@@ -36,21 +45,37 @@ class UserCommand(DataFolderCommand):
 
     async def run(self) -> None:
         """Open the database and do the work."""
-        name = self._name()
+        words = self._words()
         self.prepare()
         database = Database(data_dir=self.folder, parent=self)
         await database.start()
         try:
             accounts = AccountManager(database=database, parent=self)
-            print(await self.work(accounts, name))  # noqa: T201
+            said = await self.work(accounts, *words)
         finally:
             await database.stop()
+        if self.is_change:
+            await asyncio.to_thread(tell_server, self.folder)
+        print(said)  # noqa: T201
 
-    def _name(self) -> str:
-        expected = 1 if self.takes_name else 0
-        if len(self.extra_args) != expected:
-            raise Misuse("Give one user name." if self.takes_name else "Give no argument.")
-        return self.extra_args[0] if self.takes_name else ""
+    def _words(self) -> list[str]:
+        if len(self.extra_args) != len(self.words):
+            raise Misuse(
+                f"Give {' and '.join(f'one {each}' for each in self.words) or 'no argument'}."
+            )
+        return self.extra_args
+
+
+class KindCommand(UserCommand):
+    """A command for accounts of any kind."""
+
+    kind = Unicode(
+        LOCAL,
+        help="Who knows the user: local for those with a password here, jupyter for those of "
+        "Jupyter servers. 'jupyter mlsvc user list' shows it.",
+    ).tag(config=True)
+
+    aliases = {**UserCommand.aliases, "kind": "KindCommand.kind"}  # noqa: RUF012
 
 
 class PasswordCommand(UserCommand):
@@ -85,22 +110,39 @@ class AddUser(PasswordCommand):
 
     name = "jupyter-mlsvc-user-add"
     description = __doc__
-    usage = "jupyter mlsvc user add NAME [--role owner|contributor|reader] [--password-file FILE]"
+    usage = (
+        "jupyter mlsvc user add NAME [--role owner|contributor|reader|caller] [--take-over] "
+        "[--password-file FILE]"
+    )
     examples = "jupyter mlsvc user add ann --role contributor"
 
     role = Enum(
         [role.value for role in Role],
         Role.CONTRIBUTOR.value,
         help="owner: everything. contributor: publish, and change their own services. "
-        "reader: list and call services.",
+        "reader: list and call services. caller: call services, and read what that needs.",
     ).tag(config=True)
 
-    aliases = {**PasswordCommand.aliases, "role": "AddUser.role"}  # noqa: RUF012
+    take_over = Bool(False, help="Whether the user gets what removed users of that name own.").tag(
+        config=True
+    )
 
-    async def work(self, accounts: AccountManager, name: str) -> str:
+    aliases = {**PasswordCommand.aliases, "role": "AddUser.role"}  # noqa: RUF012
+    flags = {  # noqa: RUF012
+        **PasswordCommand.flags,
+        "take-over": (
+            {"AddUser": {"take_over": True}},
+            "Give the user what removed users of that name own.",
+        ),
+    }
+
+    async def work(self, accounts: AccountManager, *words: str) -> str:
         """Add the user."""
-        await accounts.add(name, self._password, Role(self.role))
-        return f"Added {name} ({self.role})."
+        (name,) = words
+        role = Role(self.role)
+        owned = await accounts.add(name, self._password, role, take_over=self.take_over)
+        taken = f" They own {owned} of before." if owned else ""
+        return f"Added {name} ({self.role}).{taken}"
 
 
 class ChangePassword(PasswordCommand):
@@ -111,24 +153,96 @@ class ChangePassword(PasswordCommand):
     usage = "jupyter mlsvc user passwd NAME [--password-file FILE]"
     examples = "jupyter mlsvc user passwd ann"
 
-    async def work(self, accounts: AccountManager, name: str) -> str:
+    async def work(self, accounts: AccountManager, *words: str) -> str:
         """Change the password."""
+        (name,) = words
         await accounts.set_password(name, self._password)
         return f"Changed the password of {name}; their tokens are no longer valid."
 
 
-class RemoveUser(UserCommand):
-    """Remove a user; what they published stays."""
+class ChangeRole(UserCommand):
+    """Give a user another role; it counts from their next request on."""
+
+    name = "jupyter-mlsvc-user-role"
+    description = __doc__
+    usage = "jupyter mlsvc user role NAME owner|contributor|reader|caller"
+    examples = "jupyter mlsvc user role ann reader"
+    words = ("user name", "role")
+
+    async def work(self, accounts: AccountManager, *words: str) -> str:
+        """Change the role."""
+        name, role = words
+        if role not in set(Role):
+            raise Misuse(f"There is no role {role!r}.")
+        await accounts.set_role(name, Role(role))
+        return f"{name} is {role} now."
+
+
+class DisableUser(KindCommand):
+    """Shut a user out; their tokens and service keys, sessions and running batches end."""
+
+    name = "jupyter-mlsvc-user-disable"
+    description = __doc__
+    usage = "jupyter mlsvc user disable NAME [--kind KIND]"
+    examples = usage
+
+    async def work(self, accounts: AccountManager, *words: str) -> str:
+        """Disable the account."""
+        (name,) = words
+        await accounts.set_disabled(self.kind, name, disabled=True)
+        return f"Disabled {name}. Tokens, sessions and running batches end; all else stays."
+
+
+class EnableUser(KindCommand):
+    """Let a user in again who was shut out."""
+
+    name = "jupyter-mlsvc-user-enable"
+    description = __doc__
+    usage = "jupyter mlsvc user enable NAME [--kind KIND]"
+    examples = usage
+
+    async def work(self, accounts: AccountManager, *words: str) -> str:
+        """Enable the account."""
+        (name,) = words
+        await accounts.set_disabled(self.kind, name, disabled=False)
+        return f"Enabled {name}."
+
+
+class RenameUser(UserCommand):
+    """Call a user otherwise; what they own stays theirs, and their logins go on."""
+
+    name = "jupyter-mlsvc-user-rename"
+    description = __doc__
+    usage = "jupyter mlsvc user rename NAME NEW_NAME"
+    examples = "jupyter mlsvc user rename ann anna"
+    words = ("user name", "new name")
+
+    async def work(self, accounts: AccountManager, *words: str) -> str:
+        """Rename the account."""
+        name, new = words
+        await accounts.rename(name, new)
+        return f"{name} is called {new} now."
+
+
+class RemoveUser(KindCommand):
+    """Remove a user; what runs for them ends, what they published stays."""
 
     name = "jupyter-mlsvc-user-remove"
     description = __doc__
-    usage = "jupyter mlsvc user remove NAME"
+    usage = "jupyter mlsvc user remove NAME [--kind KIND]"
     examples = usage
 
-    async def work(self, accounts: AccountManager, name: str) -> str:
+    async def work(self, accounts: AccountManager, *words: str) -> str:
         """Remove the user."""
-        await accounts.remove(name)
-        return f"Removed {name}; their tokens are no longer valid, their services stay."
+        (name,) = words
+        owned = await accounts.remove(name, self.kind)
+        stays = (
+            f" {str(owned).capitalize()} stay. A new user gets them with: "
+            f"jupyter mlsvc user add {name} --take-over"
+            if owned and self.kind == LOCAL
+            else ""
+        )
+        return f"Removed {name}. Tokens, sessions and running batches end.{stays}"
 
 
 class ListUsers(UserCommand):
@@ -138,16 +252,22 @@ class ListUsers(UserCommand):
     description = __doc__
     usage = "jupyter mlsvc user list"
     examples = usage
-    takes_name = False
+    words = ()
+    is_change = False
 
-    async def work(self, accounts: AccountManager, _name: str) -> str:
+    async def work(self, accounts: AccountManager, *_words: str) -> str:
         """Write a line a user."""
-        users = [
-            (user.name, user.role.value, user.created_at[:19]) for user in await accounts.list()
+        rows = [
+            (
+                *(user.name, user.role.value, user.kind),
+                "disabled" if user.disabled else "enabled",
+                user.created_at[:19],
+            )
+            for user in await accounts.list()
         ]
-        if not users:
+        if not rows:
             return "No users. Add one with: jupyter mlsvc user add NAME --role owner"
-        return _table([("NAME", "ROLE", "CREATED (UTC)"), *users])
+        return table([("NAME", "ROLE", "KIND", "STATE", "CREATED (UTC)"), *rows])
 
 
 class UserApp(JupyterApp):
@@ -160,6 +280,10 @@ class UserApp(JupyterApp):
         "add": (AddUser, "Add a user."),
         "passwd": (ChangePassword, "Change a user's password."),
         "list": (ListUsers, "List all users."),
+        "role": (ChangeRole, "Give a user another role."),
+        "disable": (DisableUser, "Shut a user out."),
+        "enable": (EnableUser, "Let a user in again."),
+        "rename": (RenameUser, "Call a user otherwise."),
         "remove": (RemoveUser, "Remove a user."),
     }
     examples = "\n".join(command.usage for command, _ in subcommands.values())
@@ -177,6 +301,18 @@ class UserApp(JupyterApp):
         self.exit(_MISUSED)
 
 
+def tell_server(data_dir: Path) -> None:
+    """Have the server of a data folder look at once; one that can't be told looks by itself."""
+    connection = http.client.HTTPConnection("localhost", timeout=_TELL_SECONDS)
+    with contextlib.suppress(OSError, http.client.HTTPException), contextlib.closing(connection):
+        connection.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        connection.sock.settimeout(_TELL_SECONDS)
+        with socket_address(socket_path(data_dir)) as address:
+            connection.sock.connect(address)
+        connection.request("POST", "/host/accounts")
+        connection.getresponse().read()
+
+
 def _ask_twice() -> str:
     password = getpass.getpass("Password: ")
     if getpass.getpass("Again: ") != password:
@@ -184,7 +320,8 @@ def _ask_twice() -> str:
     return password
 
 
-def _table(rows: Sequence[tuple[str, ...]]) -> str:
+def table(rows: Sequence[tuple[str, ...]]) -> str:
+    """Write rows, with their columns one below the other."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return "\n".join(
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()

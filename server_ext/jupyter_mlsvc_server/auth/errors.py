@@ -37,6 +37,18 @@ class InvalidAccessToken(Unauthorized):
         )
 
 
+class InvalidServiceKey(InvalidAccessToken):
+    """The service key is made up, expired or revoked, or its maker was shut out."""
+
+    def __init__(self) -> None:
+        Unauthorized.__init__(
+            self,
+            "The service key is not valid (any more). Whoever runs the server can make another "
+            "one: jupyter mlsvc key add",
+            token_was_sent=True,
+        )
+
+
 class ExpiredAccessToken(Unauthorized):
     """The token has had its time."""
 
@@ -96,6 +108,30 @@ class UserExists(Conflict):
         super().__init__(
             f"There is a user {name!r} already; upper and lower case count as the same."
         )
+
+
+class NameOwnsThings(Conflict):
+    """A removed account of the name owns something."""
+
+    def __init__(self, name: str, owned: str) -> None:
+        super().__init__(
+            f"A removed user {name!r} owns {owned}. Say --take-over with 'user add' to give them "
+            "to the new user of that name, or take another name."
+        )
+
+
+class KeyExists(Conflict):
+    """A service key has the name."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"There is a service key {name!r} already.")
+
+
+class KeyNotFound(NotFound):
+    """No such service key."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"There is no service key {name!r}. List them: jupyter mlsvc key list")
 
 
 class UserNotFound(NotFound):

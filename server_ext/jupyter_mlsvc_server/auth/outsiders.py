@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from jupyter_mlsvc_server.auth.errors import AccountDisabled
-from jupyter_mlsvc_server.auth.principal import Principal, Role
+from jupyter_mlsvc_server.auth.principal import Role
 from jupyter_mlsvc_server.auth.store import Account, AccountStore
 from jupyter_mlsvc_server.errors import MachineFault
 from jupyter_mlsvc_server.storage.clock import Clock
@@ -44,8 +44,8 @@ class Outsiders:
         self._clock = clock
         self._known: OrderedDict[tuple[str, str], _Known] = OrderedDict()
 
-    async def principal(self, kind: str, subject: str, name: str, role: Role) -> Principal:
-        """Return the principal of somebody; the account is made the first time.
+    async def find(self, kind: str, subject: str, name: str, role: Role) -> Account:
+        """Return the account of somebody; it is made the first time.
 
         Raises
         ------
@@ -55,7 +55,7 @@ class Outsiders:
         account = await self._account(kind, subject, name, role)
         if account.disabled:
             raise AccountDisabled(account.name)
-        return account.principal
+        return account
 
     async def _account(self, kind: str, subject: str, name: str, role: Role) -> Account:
         known = self._known.get((kind, subject))

@@ -14,13 +14,15 @@ from jupyter_mlsvc_server.errors import Forbidden
 class Action(StrEnum):
     """What a principal may want to do."""
 
-    READ_SERVICE = "read service"
+    READ_SERVICE = "read services"
     """See that a service exists, with its parameters and documents."""
-    CONSUME = "consume"
+    CONSUME = "call services"
     """Call a service."""
-    PUBLISH = "publish"
+    OBSERVE = "read how the server runs"
+    """Read its state, its compute nodes, and the statistics and pools of services."""
+    PUBLISH = "publish services"
     """Publish a service under a name that is free or their own."""
-    CHANGE_SERVICE = "change service"
+    CHANGE_SERVICE = "change services"
     """Update or delete a service, or publish a version under its name."""
     SEE_CODE = "see code"
     """Read the code of a service."""
@@ -30,7 +32,7 @@ class Action(StrEnum):
     """Load, download, publish and delete a snapshot."""
     USE_BATCHES = "use batches"
     """Read, stop and delete a batch."""
-    ADMINISTER = "administer"
+    ADMINISTER = "change how the server runs"
     """Change how the server runs."""
 
 
@@ -48,20 +50,31 @@ POLICY: Final[Mapping[Action, Mapping[Role, Reach]]] = MappingProxyType(
     {
         action: MappingProxyType(dict(zip(Role, reaches, strict=True)))
         for action, reaches in {
-            #                      owner       contributor  reader
-            Action.READ_SERVICE: (_ANYBODYS, _ANYBODYS, _ANYBODYS),
-            Action.CONSUME: (_ANYBODYS, _ANYBODYS, _ANYBODYS),
-            Action.PUBLISH: (_ANYBODYS, _ANYBODYS, _NOBODYS),
-            Action.CHANGE_SERVICE: (_ANYBODYS, _OWN, _NOBODYS),
-            Action.SEE_CODE: (_ANYBODYS, _OWN, _OWN),
-            Action.USE_SESSIONS: (_OWN, _OWN, _OWN),
-            Action.USE_SNAPSHOTS: (_OWN, _OWN, _OWN),
-            Action.USE_BATCHES: (_OWN, _OWN, _OWN),
-            Action.ADMINISTER: (_ANYBODYS, _NOBODYS, _NOBODYS),
+            #                      owner       contributor  reader     caller
+            Action.READ_SERVICE: (_ANYBODYS, _ANYBODYS, _ANYBODYS, _ANYBODYS),
+            Action.CONSUME: (_ANYBODYS, _ANYBODYS, _ANYBODYS, _ANYBODYS),
+            Action.OBSERVE: (_ANYBODYS, _ANYBODYS, _ANYBODYS, _NOBODYS),
+            Action.PUBLISH: (_ANYBODYS, _ANYBODYS, _NOBODYS, _NOBODYS),
+            Action.CHANGE_SERVICE: (_ANYBODYS, _OWN, _NOBODYS, _NOBODYS),
+            Action.SEE_CODE: (_ANYBODYS, _OWN, _OWN, _NOBODYS),
+            Action.USE_SESSIONS: (_OWN, _OWN, _OWN, _NOBODYS),
+            Action.USE_SNAPSHOTS: (_OWN, _OWN, _OWN, _NOBODYS),
+            Action.USE_BATCHES: (_OWN, _OWN, _OWN, _OWN),
+            Action.ADMINISTER: (_ANYBODYS, _NOBODYS, _NOBODYS, _NOBODYS),
         }.items()
     }
 )
 """How far each role reaches with each action."""
+
+
+def reach(principal: Principal, action: Action) -> Reach:
+    """Tell how far somebody reaches with an action.
+
+    Sessions are for those who may run code, whatever their role's row says.
+    """
+    if action is Action.USE_SESSIONS and not principal.may_run_code:
+        return Reach.NOBODYS
+    return POLICY[action][principal.role]
 
 
 def may(principal: Principal, action: Action, resource_owner: Owner | None) -> bool:
@@ -76,8 +89,9 @@ def may(principal: Principal, action: Action, resource_owner: Owner | None) -> b
     resource_owner
         Whose thing it is; ``None`` asks about anybody's.
     """
-    reach = POLICY[action][principal.role]
-    return reach is Reach.ANYBODYS or (reach is Reach.OWN and _is_own(principal, resource_owner))
+    how_far = reach(principal, action)
+    is_own = resource_owner is not None and resource_owner.id == principal.id
+    return how_far is Reach.ANYBODYS or (how_far is Reach.OWN and is_own)
 
 
 def require(principal: Principal, action: Action, resource_owner: Owner | None, what: str) -> None:
@@ -96,15 +110,47 @@ def require(principal: Principal, action: Action, resource_owner: Owner | None, 
         The policy does not allow it.
     """
     if not may(principal, action, resource_owner):
+        raise Forbidden(f"You may not {what}: {_why_not(principal, action, resource_owner)}")
+
+
+def require_reach(principal: Principal, action: Action) -> None:
+    """Refuse an action that the role of somebody allows with nobody's things.
+
+    Raises
+    ------
+    Forbidden
+        It allows none.
+    """
+    if reach(principal, action) is Reach.NOBODYS:
+        raise Forbidden(f"You may not {action}: {_why_not(principal, action, None)}")
+
+
+def require_service(principal: Principal, name: str) -> None:
+    """Refuse a service that a service key is not for.
+
+    Raises
+    ------
+    Forbidden
+        It is for others.
+    """
+    if not principal.knows_of(name):
         raise Forbidden(
-            f"You may not {what}: your role is {principal.role}{_whose(principal, action)}."
+            f"The service key {principal.name!r} is not for service {name!r}. Whoever runs the "
+            "server can make one that is (jupyter mlsvc key add)."
         )
 
 
-def _is_own(principal: Principal, owner: Owner | None) -> bool:
-    return owner is not None and owner.id == principal.id
-
-
-def _whose(principal: Principal, action: Action) -> str:
-    own = POLICY[action][principal.role] is Reach.OWN
-    return " and it belongs to somebody else" if own else ""
+def _why_not(principal: Principal, action: Action, owner: Owner | None) -> str:
+    role = f"your role is {principal.role}"
+    if POLICY[action][principal.role] is Reach.NOBODYS:
+        return (
+            f"{role}. Whoever runs the server can give you another one (jupyter mlsvc user role)."
+        )
+    if reach(principal, action) is Reach.NOBODYS:
+        return (
+            f"{role}, and readers run no code on this server. Whoever runs it can make you a "
+            "contributor (jupyter mlsvc user role), or let readers use sessions "
+            "(AccountManager.readers_use_sessions)."
+        )
+    whose = "somebody else" if owner is None else repr(owner.name)
+    return f"{role} and it belongs to {whose}, who can do that, as owners of the server can."

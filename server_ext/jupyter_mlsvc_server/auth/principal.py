@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 
 class Role(StrEnum):
-    """What a person may do, in the words of the contract."""
+    """What a person may do, in the words of the contract, and ``caller``, who only calls."""
 
     OWNER = "owner"
     CONTRIBUTOR = "contributor"
     READER = "reader"
+    CALLER = "caller"
+
+
+_RUN_CODE: Final = frozenset({Role.OWNER, Role.CONTRIBUTOR})
 
 
 class Owner(NamedTuple):
@@ -34,11 +38,27 @@ class Principal:
         What the account is called now.
     role
         What the account may do.
+    readers_use_sessions
+        Whether this server lets readers run code.
+    services
+        Names of the services that there are for a service key; None where there are all.
     """
 
     id: str
     name: str
     role: Role
+    readers_use_sessions: bool = False
+    services: frozenset[str] | None = None
+
+    @property
+    def may_run_code(self) -> bool:
+        """Whether sessions are for this principal: to run code is more than a role."""
+        is_trusted = self.role in _RUN_CODE
+        return is_trusted or (self.role is Role.READER and self.readers_use_sessions)
+
+    def knows_of(self, service: str) -> bool:
+        """Whether a service is there for this principal."""
+        return self.services is None or service in self.services
 
     @property
     def owner(self) -> Owner:

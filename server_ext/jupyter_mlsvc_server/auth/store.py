@@ -4,24 +4,35 @@ from __future__ import annotations
 
 import hmac
 import uuid
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
-from typing import Final
+from typing import Final, NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
-from jupyter_mlsvc_server.auth.errors import UserExists, UserNotFound
-from jupyter_mlsvc_server.auth.principal import Owner, Principal, Role
+from jupyter_mlsvc_server.auth.errors import NameOwnsThings, UserExists, UserNotFound
+from jupyter_mlsvc_server.auth.principal import Owner, Role
 from jupyter_mlsvc_server.storage.clock import from_text, now_text, to_text
 from jupyter_mlsvc_server.storage.database import Database
-from jupyter_mlsvc_server.storage.schema import accounts, tokens
+from jupyter_mlsvc_server.storage.schema import (
+    accounts,
+    batches,
+    service_keys,
+    service_versions,
+    services,
+    snapshots,
+    tokens,
+)
 
 LOCAL: Final = "local"
 """Kind of the accounts that have a password here."""
 JUPYTER: Final = "jupyter"
 """Kind of the accounts of people whom a Jupyter server knows, by the names that it has for them."""
+KEY: Final = "key"
+"""Kind of the accounts of applications that have a service key."""
 
 _SHOWN: Final = 12
 """Characters of a digest by which a line of the log names a pair of tokens."""
@@ -38,10 +49,18 @@ class Account:
     created_at: str
     disabled: bool
 
-    @property
-    def principal(self) -> Principal:
-        """The account as somebody who asks."""
-        return Principal(id=self.id, name=self.name, role=self.role)
+
+class Owned(NamedTuple):
+    """How many things somebody owns, apart from what ends with an account."""
+
+    service_versions: int
+    snapshots: int
+
+    def __bool__(self) -> bool:
+        return any(tuple(self))
+
+    def __str__(self) -> str:
+        return f"{self.service_versions} service versions and {self.snapshots} snapshots"
 
 
 _ARE_LOCAL: Final = sa.and_(accounts.c.kind == LOCAL, accounts.c.removed_at.is_(None))
@@ -53,17 +72,41 @@ class AccountStore:
     def __init__(self, *, database: Database) -> None:
         self._database = database
 
-    async def add(self, name: str, password_hash: str, role: Role) -> None:
-        """Add a user.
+    async def add(
+        self, name: str, password_hash: str, role: Role, *, take_over: bool = False
+    ) -> Owned:
+        """Add an account with a password.
+
+        Parameters
+        ----------
+        take_over
+            Whether it gets what removed accounts of that name own.
+
+        Returns
+        -------
+        Owned
+            What it took over.
 
         Raises
         ------
         UserExists
             There is one whose name differs in upper and lower case at most.
+        NameOwnsThings
+            A removed account of that name owns something, and nobody said who is to have it.
         """
         row = _new_row(LOCAL, name.lower(), name, role) | {"password_hash": password_hash}
+
+        def write(connection: sa.Connection) -> Owned:
+            connection.execute(accounts.insert().values(row))
+            before = _removed(connection, name)
+            owned = _owned(connection, before)
+            if owned and not take_over:
+                raise NameOwnsThings(name, str(owned))
+            _give(connection, before, str(row["id"]))
+            return owned
+
         try:
-            await self._database.run(lambda c: c.execute(accounts.insert().values(row)))
+            return await self._database.run(write)
         except IntegrityError:
             raise UserExists(name) from None
 
@@ -113,8 +156,9 @@ class AccountStore:
         return None if row is None else (_account(row), row.password_hash)
 
     async def list(self) -> list[Account]:
-        """Read all users, by name."""
-        query = sa.select(accounts).where(_ARE_LOCAL).order_by(accounts.c.name)
+        """Read all accounts of people, by name."""
+        query = sa.select(accounts).where(accounts.c.removed_at.is_(None), accounts.c.kind != KEY)
+        query = query.order_by(accounts.c.name, accounts.c.kind)
         rows = await self._database.read(lambda connection: connection.execute(query).all())
         return [_account(row) for row in rows]
 
@@ -126,17 +170,73 @@ class AccountStore:
         UserNotFound
             No such user.
         """
-        await self._change(name, password_hash=password_hash)
+        await self._change(LOCAL, name, {"password_hash": password_hash})
 
-    async def remove(self, name: str) -> None:
-        """Remove a user and their tokens.
+    async def set_role(self, name: str, role: Role) -> None:
+        """Give a user another role; those of other kinds get theirs from who knows them.
 
         Raises
         ------
         UserNotFound
             No such user.
         """
-        await self._change(name, subject=None, password_hash=None, removed_at=now_text())
+        await self._change(LOCAL, name, {"role": role.value}, ends_tokens=False)
+
+    async def set_disabled(self, kind: str, name: str, *, disabled: bool) -> None:
+        """Shut somebody out and end their tokens, or let them in again.
+
+        Raises
+        ------
+        UserNotFound
+            No such account.
+        """
+        await self._change(kind, name, {"disabled": disabled}, ends_tokens=disabled)
+
+    async def rename(self, name: str, new: str) -> None:
+        """Call a user otherwise; what they own and their tokens stay theirs.
+
+        Raises
+        ------
+        UserNotFound
+            No such user.
+        UserExists, NameOwnsThings
+            The new name is not free.
+        """
+
+        def check(connection: sa.Connection) -> None:
+            if owned := _owned(connection, _removed(connection, new)):
+                raise NameOwnsThings(new, str(owned))
+
+        values = {"name": new, "subject": new.lower()}
+        try:
+            await self._change(LOCAL, name, values, ends_tokens=False, check=check)
+        except IntegrityError:
+            raise UserExists(new) from None
+
+    async def remove(self, kind: str, name: str) -> Owned:
+        """Remove an account with its tokens and service keys; what it owns stays.
+
+        Returns
+        -------
+        Owned
+            What stays.
+
+        Raises
+        ------
+        UserNotFound
+            No such account.
+        """
+        values = {"subject": None, "password_hash": None, "removed_at": now_text()}
+        account_id = await self._change(kind, name, values)
+        return await self._database.read(lambda connection: _owned(connection, [account_id]))
+
+    async def living(self, ids: Collection[str]) -> dict[str, Account]:
+        """Read those of some accounts that are neither removed nor shut out, by their ids."""
+        query = sa.select(accounts).where(
+            accounts.c.id.in_(ids), accounts.c.removed_at.is_(None), accounts.c.disabled.is_(False)
+        )
+        rows = await self._database.read(lambda connection: connection.execute(query).all())
+        return {row.id: _account(row) for row in rows}
 
     async def replace_hash(self, name: str, old: str, new: str) -> bool:
         """Store the same password under another hash, unless it was changed meanwhile.
@@ -150,18 +250,70 @@ class AccountStore:
         change = accounts.update().where(is_old).values(password_hash=new)
         return await self._database.run(lambda c: c.execute(change).rowcount) > 0
 
-    async def _change(self, name: str, **values: object) -> None:
-        """Change an account and end its tokens."""
-        account = sa.select(accounts.c.id).where(_ARE_LOCAL, accounts.c.name == name)
+    async def _change(
+        self,
+        kind: str,
+        name: str,
+        values: Mapping[str, object],
+        *,
+        ends_tokens: bool = True,
+        check: Callable[[sa.Connection], None] = lambda _: None,
+    ) -> str:
+        """Change an account and, most often, end its tokens; returns its id."""
+        account = sa.select(accounts.c.id).where(
+            accounts.c.kind == kind, accounts.c.name == name, accounts.c.removed_at.is_(None)
+        )
 
-        def write(connection: sa.Connection) -> None:
+        def write(connection: sa.Connection) -> str:
             account_id = connection.scalar(account.with_for_update())
             if account_id is None:
                 raise UserNotFound(name)
-            connection.execute(accounts.update().where(accounts.c.id == account_id).values(values))
-            connection.execute(tokens.delete().where(tokens.c.account_id == account_id))
+            check(connection)
+            connection.execute(
+                accounts.update().where(accounts.c.id == account_id).values(dict(values))
+            )
+            if shared := _of_keys(values):
+                made = sa.select(service_keys.c.account_id).where(
+                    service_keys.c.maker_id == account_id
+                )
+                are_living = sa.and_(accounts.c.id.in_(made), accounts.c.removed_at.is_(None))
+                connection.execute(accounts.update().where(are_living).values(shared))
+            if ends_tokens:
+                connection.execute(tokens.delete().where(tokens.c.account_id == account_id))
+            return str(account_id)
 
-        await self._database.run(write)
+        return await self._database.run(write)
+
+
+def _of_keys(values: Mapping[str, object]) -> dict[str, object]:
+    """Give what becomes of service keys, too, when it becomes of who made them."""
+    if "removed_at" in values:
+        return {"removed_at": values["removed_at"], "subject": None}
+    return {"disabled": values["disabled"]} if "disabled" in values else {}
+
+
+def _removed(connection: sa.Connection, name: str) -> Sequence[str]:
+    """Read the ids of removed users of a name."""
+    query = sa.select(accounts.c.id).where(
+        accounts.c.kind == LOCAL,
+        accounts.c.removed_at.is_not(None),
+        sa.func.lower(accounts.c.name) == name.lower(),
+    )
+    return connection.scalars(query).all()
+
+
+def _owned(connection: sa.Connection, ids: Sequence[str]) -> Owned:
+    def count(table: sa.Table) -> int:
+        query = sa.select(sa.func.count()).select_from(table).where(table.c.owner_id.in_(ids))
+        return int(connection.scalar(query) or 0)
+
+    return Owned(service_versions=count(service_versions), snapshots=count(snapshots))
+
+
+def _give(connection: sa.Connection, ids: Sequence[str], account_id: str) -> None:
+    for table in (services, service_versions, snapshots, batches):
+        change = table.update().where(table.c.owner_id.in_(ids))
+        connection.execute(change.values(owner_id=account_id))
 
 
 def _new_row(kind: str, subject: str, name: str, role: Role) -> dict[str, object]:
@@ -270,7 +422,7 @@ class TokenStore:
 
         return await self._database.run(write)
 
-    async def find_principal(self, token_id: str, subject: str) -> Principal | None:
+    async def find_account(self, token_id: str, subject: str) -> Account | None:
         """Read whose living pair it is, by the digest of its id, with the role of now.
 
         Parameters
@@ -289,7 +441,7 @@ class TokenStore:
             )
         )
         row = await self._database.read(lambda connection: connection.execute(query).first())
-        return None if row is None else _account(row).principal
+        return None if row is None else _account(row)
 
     async def rotate(
         self, key: RefreshKey, successor: RefreshKey, *, now: datetime, expires_at: datetime

@@ -8,7 +8,8 @@ import secrets
 import time
 import uuid
 from collections import OrderedDict
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
@@ -24,10 +25,12 @@ from jupyter_mlsvc_server.auth.errors import (
     ExpiredAccessToken,
     InvalidAccessToken,
     InvalidRefreshToken,
+    InvalidServiceKey,
     WrongCredentials,
 )
 from jupyter_mlsvc_server.auth.keys import signing_key
 from jupyter_mlsvc_server.auth.principal import Principal, Role
+from jupyter_mlsvc_server.auth.service_keys import KEY_PREFIX, ServiceKeyStore
 from jupyter_mlsvc_server.auth.store import JUPYTER, RefreshKey, RefreshOutcome, TokenStore
 from jupyter_mlsvc_server.errors import MachineFault
 from jupyter_mlsvc_server.formats.host import AUDIENCE, ISSUER, LOCAL_PREFIX
@@ -123,6 +126,7 @@ class TokenManager(LoggingConfigurable):
     ) -> None:
         super().__init__(**kwargs)
         self._store = TokenStore(database=database)
+        self._keys = ServiceKeyStore(database=database)
         self._accounts = accounts
         self._authenticators = authenticators
         self._wall_clock = wall_clock
@@ -271,17 +275,20 @@ class TokenManager(LoggingConfigurable):
 
     async def _verified(self, access_token: str) -> tuple[Principal, float]:
         """Return whose token it is and when it expires, by its issuer and the database."""
+        if access_token.startswith(KEY_PREFIX):
+            found = await self._keys.find(access_token)
+            if found is None or found[1] <= self._wall_clock():
+                raise InvalidServiceKey
+            return found
         if self._authenticators is not None and (
             issuer := self._authenticators.issuer_of(access_token)
         ):
             return await self._authenticators.principal_of(issuer, access_token)
         claims = self._claims(access_token)
-        principal = await self._store.find_principal(
-            _digest(str(claims["jti"])).hex(), claims["sub"]
-        )
-        if principal is None:
+        account = await self._store.find_account(_digest(str(claims["jti"])).hex(), claims["sub"])
+        if account is None:
             raise InvalidAccessToken
-        return principal, claims["exp"]
+        return self._accounts.principal_of(account), claims["exp"]
 
     async def of_host(self, name: str, role: Role) -> Principal:
         """Return the principal of a person for whom a Jupyter server asks."""
@@ -341,6 +348,34 @@ class TokenManager(LoggingConfigurable):
             self._is_outage = False
             self._look_again_after = 0.0
             self.log.info("the database answers again: access tokens are looked up there")
+
+    def seconds_left(self, access_token: str) -> float | None:
+        """Tell for how long a token that was verified is good still; None where nothing ends it."""
+        known = self._known.get(access_token)
+        if known is None or known.expires_on == float("inf"):
+            return None
+        return max(known.expires_on - self._wall_clock(), 0.0)
+
+    def known_accounts(self) -> set[str]:
+        """Return the ids of accounts whose tokens are taken for good at this moment."""
+        known = {each.principal.id for each in self._known.values()}
+        return known | {each.id for each in self._local.values()}
+
+    def compare(self, living: Mapping[str, Principal]) -> None:
+        """Forget what is known of accounts that are not so any more.
+
+        Parameters
+        ----------
+        living
+            Accounts of :meth:`known_accounts` that are neither removed nor shut out.
+        """
+        # What a key is for does not change; accounts know nothing of it.
+        known = {replace(each.principal, services=None) for each in self._known.values()}
+        if any(living.get(each.id) != each for each in known):
+            self._forget()
+        self._local = {
+            token: principal for token, principal in self._local.items() if principal.id in living
+        }
 
     def local_token(self, principal: Principal) -> str:
         """Make a token that is valid until the server stops, for kernels that Jupyter starts."""

@@ -104,6 +104,9 @@ class BatchManager(LoggingConfigurable):
         "another server.",
     ).tag(config=True)
 
+    needs: Final = Action.CONSUME
+    """What somebody has to be allowed for theirs to go on."""
+
     def __init__(
         self,
         *,
@@ -125,6 +128,7 @@ class BatchManager(LoggingConfigurable):
         self._require_room = require_room
         self._runs: dict[str, BatchRun] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._owners: dict[str, str] = {}
         self._limiters: WeakValueDictionary[tuple[str, str], Limiter] = WeakValueDictionary()
         self.results = BatchResults(
             root=self._root, runs=self._runs, is_there=self._has_row, spell=self.spell
@@ -277,6 +281,17 @@ class BatchManager(LoggingConfigurable):
             self.log.info("batch %s cancelled after %d records", record.id, progress.completed)
         return was_active
 
+    def held_for(self) -> set[str]:
+        """Return the ids of accounts for which a batch runs or waits here."""
+        return set(self._owners.values())
+
+    async def end_all_of(self, account_id: str) -> None:
+        """Stop all batches of an account that may not have any; their results are kept."""
+        for batch_id in [each for each, owner in self._owners.items() if owner == account_id]:
+            record = await self._store.find(batch_id)
+            if record is not None:
+                await self.cancel(record)
+
     async def delete(self, record: BatchRecord) -> None:
         """Stop a batch and delete it (contract: ``CancelAndDeleteBatchExecution``)."""
         await self._halt(record.id)
@@ -289,11 +304,13 @@ class BatchManager(LoggingConfigurable):
         self._begin_run(record, limiter)
         task = asyncio.create_task(self._run(record, limiter))
         self._tasks[record.id] = task
+        self._owners[record.id] = record.owner.id
         task.add_done_callback(lambda _: self._ended(record.id, lock))
 
     def _ended(self, batch_id: str, lock: FolderLock) -> None:
         lock.release()
         self._tasks.pop(batch_id, None)
+        self._owners.pop(batch_id, None)
         self._runs.pop(batch_id, None)
 
     def _begin_run(self, record: BatchRecord, limiter: Limiter) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import getpass
 import http.client
 import os
 import socket
@@ -12,6 +13,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import quote
 
 import msgspec
 from jupyter_core.paths import jupyter_runtime_dir
@@ -90,7 +92,7 @@ def _ask(data_dir: Path, path: str) -> tuple[int, bytes]:
         connection.sock.settimeout(_SECONDS)
         with socket_address(socket_path(data_dir)) as address:
             connection.sock.connect(address)
-        connection.request("GET", path, headers={USER_HEADER: "doctor"})
+        connection.request("GET", path, headers={USER_HEADER: quote(getpass.getuser())})
         answer = connection.getresponse()
         return answer.status, answer.read()
 

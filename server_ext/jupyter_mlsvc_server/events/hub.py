@@ -14,7 +14,7 @@ from jupyter_mlsvc.wire import models
 from jupyter_mlsvc_server.auth.policy import may
 from jupyter_mlsvc_server.auth.principal import Principal
 from jupyter_mlsvc_server.events.errors import TooManyPolls, TooManyWaiters
-from jupyter_mlsvc_server.events.record import NEEDED, Change
+from jupyter_mlsvc_server.events.record import NEEDED, Change, Kind
 
 _FAREWELL_SECONDS: Final = 0.05
 
@@ -165,7 +165,8 @@ class EventHub(LoggingConfigurable):
 
 
 def _may_see(principal: Principal, change: Change) -> bool:
-    return may(principal, NEEDED[change.kind], change.owner)
+    is_known = change.kind is not Kind.SERVICE or principal.knows_of(change.name)
+    return is_known and may(principal, NEEDED[change.kind], change.owner)
 
 
 def _shown(number: int, change: Change) -> models.Event:

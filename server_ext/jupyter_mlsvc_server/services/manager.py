@@ -214,7 +214,11 @@ class ServiceManager(LoggingConfigurable):
         require(principal, Action.READ_SERVICE, None, "list services")
         records = made_up_first(await self._store.list(None if name is None else ServiceName(name)))
         failing = await self._scoring.failing()
-        return [self._view(record, principal, failing) for record in records]
+        return [
+            self._view(record, principal, failing)
+            for record in records
+            if principal.knows_of(record.key.name)
+        ]
 
     async def get(self, principal: Principal, name: str, version: str) -> models.WebService:
         """Describe one version (contract: ``getWebServiceVersion``).

@@ -9,7 +9,7 @@ from collections import Counter, OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from traitlets import Float, Integer, Type, Unicode
 from traitlets.config import LoggingConfigurable
@@ -108,6 +108,9 @@ class MlsvcSessionManager(LoggingConfigurable):
     kernel_factory_class = Type(KernelFactory, help="What starts the kernels of sessions.").tag(
         config=True
     )
+
+    needs: Final = Action.USE_SESSIONS
+    """What somebody has to be allowed for theirs to go on."""
 
     def __init__(
         self,
@@ -335,6 +338,17 @@ class MlsvcSessionManager(LoggingConfigurable):
     async def close_by_force(self, principal: Principal, session_id: str) -> None:
         """Kill the session's processes at once (contract: ``closeSessionByForce``)."""
         await self._end(await self.get(principal, session_id), "it was closed.", now=True)
+
+    def held_for(self) -> set[str]:
+        """Return the ids of accounts that have a session."""
+        held = {each.owner.id for each in self._sessions.values()}
+        return held | {each.owner.id for each in self._starting.values()}
+
+    async def end_all_of(self, account_id: str) -> None:
+        """End all sessions of an account that may not have any."""
+        for session in list(self._sessions.values()):
+            if session.owner.id == account_id:
+                await self._end(session, "its owner may not use sessions any more.", now=True)
 
     def statistics(self) -> dict[str, Any]:
         """Numbers of all sessions.

@@ -44,6 +44,16 @@ accounts: Final = sa.Table(
     sa.UniqueConstraint("kind", "subject"),
 )
 
+# An application's key: its account is of the kind ``key``, with the secret's digest as its subject.
+service_keys: Final = sa.Table(
+    "service_keys",
+    metadata,
+    sa.Column("account_id", sa.Text, sa.ForeignKey("accounts.id"), primary_key=True),
+    sa.Column("maker_id", sa.Text, index=True),
+    sa.Column("services", sa.Text),
+    sa.Column("expires_at", sa.Text),
+)
+
 # One row a pair of tokens: its id is the SHA-256 of the access token's ``jti``, which is the first
 # half of the refresh token. Of the second half, too, only the digest is kept.
 tokens: Final = sa.Table(

@@ -114,6 +114,7 @@ def lease(fails_at: int) -> Routes:
         activity=cast("Any", SimpleNamespace(last=last, current=dict)),
         lifecycle=cast("Any", SimpleNamespace(public_url="", problem="")),
         authentication=cast("Any", SimpleNamespace(is_host=lambda _: True)),
+        account_watch=cast("Any", None),
     )
     return routes.table()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from jupyter_mlsvc_server.auth.policy import POLICY, Action, may, require
+from jupyter_mlsvc_server.auth.policy import POLICY, Action, may, require, require_reach
 from jupyter_mlsvc_server.auth.principal import Owner, Principal, Role
 from jupyter_mlsvc_server.errors import Forbidden
 
@@ -12,33 +12,21 @@ from jupyter_mlsvc_server.errors import Forbidden
 YES, OWN, NO = (True, True, True), (False, True, False), (False, False, False)
 
 EXPECTED = {
-    (Action.READ_SERVICE, Role.OWNER): YES,
-    (Action.READ_SERVICE, Role.CONTRIBUTOR): YES,
-    (Action.READ_SERVICE, Role.READER): YES,
-    (Action.CONSUME, Role.OWNER): YES,
-    (Action.CONSUME, Role.CONTRIBUTOR): YES,
-    (Action.CONSUME, Role.READER): YES,
-    (Action.PUBLISH, Role.OWNER): YES,
-    (Action.PUBLISH, Role.CONTRIBUTOR): YES,
-    (Action.PUBLISH, Role.READER): NO,
-    (Action.CHANGE_SERVICE, Role.OWNER): YES,
-    (Action.CHANGE_SERVICE, Role.CONTRIBUTOR): OWN,
-    (Action.CHANGE_SERVICE, Role.READER): NO,
-    (Action.SEE_CODE, Role.OWNER): YES,
-    (Action.SEE_CODE, Role.CONTRIBUTOR): OWN,
-    (Action.SEE_CODE, Role.READER): OWN,
-    (Action.USE_SESSIONS, Role.OWNER): OWN,
-    (Action.USE_SESSIONS, Role.CONTRIBUTOR): OWN,
-    (Action.USE_SESSIONS, Role.READER): OWN,
-    (Action.USE_SNAPSHOTS, Role.OWNER): OWN,
-    (Action.USE_SNAPSHOTS, Role.CONTRIBUTOR): OWN,
-    (Action.USE_SNAPSHOTS, Role.READER): OWN,
-    (Action.USE_BATCHES, Role.OWNER): OWN,
-    (Action.USE_BATCHES, Role.CONTRIBUTOR): OWN,
-    (Action.USE_BATCHES, Role.READER): OWN,
-    (Action.ADMINISTER, Role.OWNER): YES,
-    (Action.ADMINISTER, Role.CONTRIBUTOR): NO,
-    (Action.ADMINISTER, Role.READER): NO,
+    (action, role): answers
+    for action, row in {
+        #                      owner, contributor, reader, caller
+        Action.READ_SERVICE: (YES, YES, YES, YES),
+        Action.CONSUME: (YES, YES, YES, YES),
+        Action.OBSERVE: (YES, YES, YES, NO),
+        Action.PUBLISH: (YES, YES, NO, NO),
+        Action.CHANGE_SERVICE: (YES, OWN, NO, NO),
+        Action.SEE_CODE: (YES, OWN, OWN, NO),
+        Action.USE_SESSIONS: (OWN, OWN, NO, NO),
+        Action.USE_SNAPSHOTS: (OWN, OWN, OWN, NO),
+        Action.USE_BATCHES: (OWN, OWN, OWN, OWN),
+        Action.ADMINISTER: (YES, NO, NO, NO),
+    }.items()
+    for role, answers in zip(Role, row, strict=True)
 }
 
 
@@ -64,11 +52,21 @@ def test_a_refusal_says_what_and_why() -> None:
     with pytest.raises(Forbidden) as refusal:
         require(contributor, Action.CHANGE_SERVICE, BOB, "delete service 'Iris'")
     assert refusal.value.message == (
-        "You may not delete service 'Iris': your role is contributor "
-        "and it belongs to somebody else."
+        "You may not delete service 'Iris': your role is contributor and it belongs to 'bob', "
+        "who can do that, as owners of the server can."
     )
-    with pytest.raises(Forbidden, match=r"your role is reader\.$"):
-        require(Principal("eve", "eve", Role.READER), Action.PUBLISH, None, "publish services")
+    reader = Principal("eve", "eve", Role.READER)
+    with pytest.raises(Forbidden, match=r"your role is reader\. Whoever runs the server can"):
+        require(reader, Action.PUBLISH, None, "publish services")
+    with pytest.raises(Forbidden, match=r"run no code.*AccountManager\.readers_use_sessions"):
+        require_reach(reader, Action.USE_SESSIONS)
+
+
+def test_sessions_are_for_readers_where_the_server_says_so() -> None:
+    reader = Principal("eve", "eve", Role.READER, readers_use_sessions=True)
+    assert may(reader, Action.USE_SESSIONS, reader.owner)
+    caller = Principal("app", "app", Role.CALLER, readers_use_sessions=True)
+    assert not may(caller, Action.USE_SESSIONS, caller.owner)
 
 
 def test_what_is_allowed_passes() -> None:

@@ -80,8 +80,8 @@ def test_a_user_is_added_listed_and_removed(shell: Shell) -> None:
     added = shell.user("add", "ann", "--role", "owner", stdin=f"{PASSWORD}\n")
     assert (added.returncode, added.stdout, added.stderr) == (0, "Added ann (owner).\n", "")
     head, row = shell.user("list").stdout.splitlines()
-    assert head.split() == ["NAME", "ROLE", "CREATED", "(UTC)"]
-    assert row.split()[:2] == ["ann", "owner"]
+    assert head.split() == ["NAME", "ROLE", "KIND", "STATE", "CREATED", "(UTC)"]
+    assert row.split()[:4] == ["ann", "owner", "local", "enabled"]
     assert shell.user("remove", "ann").returncode == 0
     assert "No users." in shell.user("list").stdout
     assert stat.S_IMODE(shell.data_dir.stat().st_mode) == 0o700
@@ -132,6 +132,9 @@ def test_the_servers_configuration_names_the_data_folder(shell: Shell, tmp_path:
         (("add",), PASSWORD, 2, "Give one user name."),
         (("add", "ann", "bob"), PASSWORD, 2, "Give one user name."),
         (("list", "ann"), "", 2, "Give no argument."),
+        (("role", "ann"), "", 2, "Give one user name and one role."),
+        (("role", "ann", "king"), "", 2, "There is no role 'king'."),
+        (("disable", "ann", "--kind=jupyter"), "", 1, "There is no user 'ann'"),
         (("add", "ann"), "", 2, "no password on its first line"),
         (("add", "ann"), "short", 1, "8 to 1024 characters"),
         (("add", "a/b"), PASSWORD, 1, "'a/b' is no valid user name"),

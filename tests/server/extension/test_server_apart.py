@@ -31,7 +31,11 @@ def write_secret(path: Path, text: str, mode: int = 0o600) -> Path:
 def apart(make: Make, tmp_path: Path) -> ServerProcess:
     """A server that knows two hosts."""
     hosts = write_secret(tmp_path / "hosts", f"# hosts\nmaria:{SECRET}\n*:{OTHER}\n")
-    options = [f"--MlsvcApp.hosts_file={hosts}", "--MlsvcApp.hosts_role=reader"]
+    options = [
+        f"--MlsvcApp.hosts_file={hosts}",
+        "--MlsvcApp.hosts_role=reader",
+        "--AccountManager.readers_use_sessions=True",
+    ]
     return make(jupyter=False, options=options).start()
 
 

@@ -1,0 +1,109 @@
+"""Watch for accounts that are removed, shut out or changed while the server runs."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from traitlets import Float
+from traitlets.config import LoggingConfigurable
+
+from jupyter_mlsvc_server.auth.accounts import AccountManager
+from jupyter_mlsvc_server.auth.policy import Action, Reach, reach
+from jupyter_mlsvc_server.auth.tokens import TokenManager
+from jupyter_mlsvc_server.errors import MlsvcServerError
+
+
+class Holder(Protocol):
+    """Something that runs on behalf of people."""
+
+    @property
+    def needs(self) -> Action:
+        """What they have to be allowed for it to go on."""
+
+    def held_for(self) -> set[str]:
+        """Return the ids of accounts for which something runs."""
+
+    async def end_all_of(self, account_id: str) -> None:
+        """End what runs for an account."""
+
+
+class AccountWatch(LoggingConfigurable):
+    """Ends what runs for people who may not have it any more, and forgets their tokens.
+
+    The command line changes accounts in the database, and so do other servers of that database.
+
+    Parameters
+    ----------
+    accounts
+        Says who is there still.
+    tokens
+        Knows tokens that were good a moment ago.
+    holders
+        Hold what is to end.
+    """
+
+    interval = Float(
+        0.5,
+        min=0.05,
+        help="Seconds between two looks for accounts that were removed, disabled or changed.",
+    ).tag(config=True)
+
+    def __init__(
+        self,
+        *,
+        accounts: AccountManager,
+        tokens: TokenManager,
+        holders: Sequence[Holder],
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self._accounts = accounts
+        self._tokens = tokens
+        self._holders = holders
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Begin to look."""
+        if self._task is None:
+            self._task = asyncio.create_task(self._look_for_ever())
+
+    async def stop(self) -> None:
+        """Look no more; may be called twice."""
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+
+    async def look(self) -> None:
+        """Look once.
+
+        Raises
+        ------
+        MlsvcServerError
+            The database does not answer.
+        """
+        held = {holder: holder.held_for() for holder in self._holders}
+        ids = self._tokens.known_accounts().union(*held.values())
+        if not ids:
+            return
+        living = await self._accounts.living(ids)
+        self._tokens.compare(living)
+        for holder, owners in held.items():
+            for account_id in owners:
+                principal = living.get(account_id)
+                if principal is None or reach(principal, holder.needs) is Reach.NOBODYS:
+                    await holder.end_all_of(account_id)
+
+    async def _look_for_ever(self) -> None:
+        while True:
+            await asyncio.sleep(self.interval)
+            try:
+                await self.look()
+            except MlsvcServerError as error:
+                self.log.debug("accounts could not be looked at: %s", error)
+            except Exception:
+                self.log.exception("accounts could not be looked at")
