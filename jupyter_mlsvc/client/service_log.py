@@ -29,6 +29,8 @@ class LogEntry:
         What was printed, with the traceback where the code has raised.
     request_id : str or None
         What the caller got as ``X-Request-Id``.
+    trace_id : str or None
+        Id of the request's trace, where the server makes traces.
     """
 
     def __init__(self, row: models.ServiceLogEntry) -> None:
@@ -38,6 +40,7 @@ class LogEntry:
         self.problem = row.problem
         self.text = row.text
         self.request_id = None if row.request_id is UNSET else row.request_id
+        self.trace_id = None if row.trace_id is UNSET else row.trace_id
 
     def __repr__(self) -> str:
         words = [

@@ -478,7 +478,8 @@ class ServiceLogEntry(Wire, frozen=True, kw_only=True):
     ``id`` is greater than those of entries before. ``level`` is ``error`` where the code has raised
     or a process has ended, and ``problem`` then says why in a line. ``text`` is what was printed,
     and the traceback. ``requestId`` is what the caller got as ``X-Request-Id``; in a batch the
-    execution's id, a slash and the record's place.
+    execution's id, a slash and the record's place. ``traceId`` is there where the request was
+    traced.
     """
 
     id: int
@@ -487,6 +488,7 @@ class ServiceLogEntry(Wire, frozen=True, kw_only=True):
     problem: str
     text: str
     request_id: str | UnsetType = UNSET
+    trace_id: str | UnsetType = UNSET
 
 
 # --- batches ---------------------------------------------------------------------------------

@@ -17,6 +17,7 @@ import socket
 import ssl
 import sys
 from collections.abc import Callable, Coroutine, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Final, TypeVar
 
@@ -57,6 +58,7 @@ from jupyter_mlsvc_server.api.services import (
 from jupyter_mlsvc_server.api.sessions import SessionRoutes, WorkspaceRoutes
 from jupyter_mlsvc_server.api.snapshots import SnapshotRoutes
 from jupyter_mlsvc_server.api.status import DocumentRoutes, StatusRoutes
+from jupyter_mlsvc_server.api.traced_protocol import TracedScoreEntry
 from jupyter_mlsvc_server.auth.accounts import AccountManager
 from jupyter_mlsvc_server.auth.authenticators import Authenticators, make_authenticators
 from jupyter_mlsvc_server.auth.cli import UserApp
@@ -88,6 +90,12 @@ from jupyter_mlsvc_server.monitoring.logs import TEXT, formatter, note_access
 from jupyter_mlsvc_server.monitoring.machine import MachineMonitor
 from jupyter_mlsvc_server.monitoring.metrics import MetricsReporter, Sources
 from jupyter_mlsvc_server.monitoring.status import StatusReporter
+from jupyter_mlsvc_server.monitoring.traces import (
+    NAMED_BY_ENVIRONMENT,
+    Traces,
+    TracesNotInstalled,
+    start_traces,
+)
 from jupyter_mlsvc_server.scoring.compute_nodes import ComputeNodes
 from jupyter_mlsvc_server.scoring.local import LocalEngine
 from jupyter_mlsvc_server.services.logs import ServiceLogReader
@@ -320,6 +328,14 @@ class MlsvcApp(ConfiguredApp):
         "of services, or one for each.",
     ).tag(config=True)
 
+    traces_endpoint = Unicode(
+        "",
+        help="Where OpenTelemetry traces go, by OTLP over HTTP, such as "
+        "http://localhost:4318/v1/traces. Needs the extra jupyter-mlsvc[traces]. Default: what "
+        "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT or OTEL_EXPORTER_OTLP_ENDPOINT says; where that is "
+        "not set either, there are no traces.",
+    ).tag(config=True)
+
     _report: StartReport | None = None
 
     def get_default_logging_config(self) -> dict[str, Any]:
@@ -499,7 +515,9 @@ class Server:
             publish_event=self._publish_session_event,
             parent=app,
         )
-        self._scoring = app.scoring_engine_class(data_dir=data_dir, parent=app)
+        self._traces = _traces(app)
+        tracing = {} if self._traces is None else {"is_traced": True}
+        self._scoring = app.scoring_engine_class(data_dir=data_dir, parent=app, **tracing)
         store = ServiceStore(database=self._database)
         self._services = ServiceManager(
             store=store,
@@ -552,7 +570,10 @@ class Server:
             ),
             parent=app,
         )
-        self._score = ScoreEntry(
+        make_score: Callable[..., ScoreEntry] = ScoreEntry
+        if self._traces is not None:
+            make_score = partial(TracedScoreEntry, traces=self._traces)
+        self._score = make_score(
             tokens=self._tokens,
             engine=self._scoring,
             max_body_bytes=app.max_body_bytes,
@@ -564,6 +585,8 @@ class Server:
         if app.access_log != "off":
             with_calls = app.access_log == "all"
             self._observers.append(note_access if with_calls else _note_access_but_of_calls)
+        if self._traces is not None:
+            self._observers.append(self._traces.note)
         self._http = HttpServer(
             app=self._build_api(self._routes()),
             score=self._score,
@@ -571,6 +594,7 @@ class Server:
             log=self._log,
             observers=self._observers,
             logs_calls=app.access_log == "all",
+            traces=self._traces,
         )
         open_to_all = MetricsRoutes(metrics=self._metrics, access=None)
         self._metrics_http = HttpServer(
@@ -723,6 +747,8 @@ class Server:
                 started(manager.stop)
             await manager.start()
         self._lifecycle.stage = Stage.SERVING
+        if self._traces is not None:
+            started(self._traces.stop)
         started(self._http.close)
         started(self._metrics_http.close)
         started(self._events.stop)
@@ -857,6 +883,26 @@ def main() -> None:
     app.initialize()
     with contextlib.suppress(NoStart):
         app.start()
+
+
+def _traces(app: MlsvcApp) -> Traces | None:
+    """Return what makes traces, where they are wanted.
+
+    Raises
+    ------
+    CannotStart
+        The setting asks for them and OpenTelemetry is not installed.
+    """
+    if not app.traces_endpoint and not any(map(os.environ.get, NAMED_BY_ENVIRONMENT)):
+        return None
+    try:
+        return start_traces(app.traces_endpoint)
+    except TracesNotInstalled as problem:
+        if app.traces_endpoint:
+            raise CannotStart(str(problem)) from None
+        # The variable may be meant for other programs.
+        app.log.warning("%s", problem)
+        return None
 
 
 def _note_access_but_of_calls(request: AnsweredRequest) -> None:

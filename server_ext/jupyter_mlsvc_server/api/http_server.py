@@ -23,14 +23,29 @@ from jupyter_mlsvc_server.api.logged_protocol import LoggedProtocol
 from jupyter_mlsvc_server.api.protocol import Limits, Protocol
 from jupyter_mlsvc_server.api.responses import HEADERS, REQUEST_ID
 from jupyter_mlsvc_server.api.score import CALL_ROUTE, ScoreEntry
+from jupyter_mlsvc_server.api.traced_protocol import (
+    TracedApp,
+    TracedLoggedProtocol,
+    TracedProtocol,
+)
 from jupyter_mlsvc_server.errors import MlsvcServerError, NotServing
 from jupyter_mlsvc_server.monitoring.answered import AnsweredRequest, Observer
+from jupyter_mlsvc_server.monitoring.traces import Traces
 from jupyter_mlsvc_server.storage.clock import Clock
 
 _BACKLOG: Final = 2048
 _FAREWELL_SECONDS: Final = 1.0
 """For connections to end by themselves, with what was written to them, when the server closes."""
 _PAUSE: Final = 0.005
+
+
+_PROTOCOLS: Final = {
+    (False, False): Protocol,
+    (True, False): LoggedProtocol,
+    (False, True): TracedProtocol,
+    (True, True): TracedLoggedProtocol,
+}
+"""Protocols by whether calls are logged, and traced."""
 
 
 class HttpServer:
@@ -54,11 +69,13 @@ class HttpServer:
         Called with each request that is refused without the application.
     logs_calls
         Whether plain calls are written into the access log.
+    traces
+        Makes spans of requests, where there are to be any; then ``score`` makes those of calls.
     clock
         Seconds that the limits go by.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what connections share
         self,
         *,
         app: ASGIApp,
@@ -68,6 +85,7 @@ class HttpServer:
         look_seconds: float = 1.0,
         observers: Sequence[Observer] = (),
         logs_calls: bool = False,
+        traces: Traces | None = None,
         clock: Clock = time.monotonic,
     ) -> None:
         self.score = score
@@ -75,7 +93,12 @@ class HttpServer:
         self.log = log
         self.loop = asyncio.get_running_loop()
         self.config = Config(
-            app, interface="asgi3", ws="none", lifespan="off", log_config=None, proxy_headers=False
+            app if traces is None else TracedApp(app, traces),
+            interface="asgi3",
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            proxy_headers=False,
         )
         self.config.load()
         self.state = ServerState()
@@ -91,7 +114,7 @@ class HttpServer:
         """Gives what distinguishes a request's id from those before."""
         self._look_seconds = look_seconds
         self._observers = observers
-        self._protocol = LoggedProtocol if logs_calls else Protocol
+        self._protocol = _PROTOCOLS[logs_calls, traces is not None]
         self._clock = clock
         self._servers: list[asyncio.Server] = []
         self._looking: asyncio.Task[None] | None = None

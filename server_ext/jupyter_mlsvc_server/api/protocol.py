@@ -31,7 +31,6 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 
 from jupyter_mlsvc_server.api.head_cache import END, CallHead
 from jupyter_mlsvc_server.api.responses import error_body
-from jupyter_mlsvc_server.api.score import identified
 from jupyter_mlsvc_server.errors import BadRequest, MlsvcServerError, TooManyRequests
 from jupyter_mlsvc_server.scoring.engine import ScoringAnswer
 from jupyter_mlsvc_server.scoring.request import PendingRequest
@@ -439,7 +438,7 @@ class Protocol(HttpToolsProtocol):
         if isinstance(outcome, ScoringAnswer):
             number, body = self._server.next_number(), outcome.body
             if outcome.needs_id:
-                body = identified(outcome, self._server.id_of(number))
+                body = self._score.identified(outcome, self._server.id_of(number))
             self._write(outcome.status, number, headers, body)
         else:
             self._write_error(outcome, "POST", head.url, headers)

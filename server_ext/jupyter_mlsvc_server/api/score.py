@@ -181,21 +181,20 @@ class ScoreEntry:
             raise
         answering = self._engine.consume(name, version, body)
         answer = await request.answer_or_gone(answering, lambda: None)
-        body = identified(answer, request.id) if answer.needs_id else answer.body
+        body = self.identified(answer, request.id) if answer.needs_id else answer.body
         return bytes_response(body, "application/json", status=answer.status)
+
+    def identified(self, answer: ScoringAnswer, request_id: str) -> bytes:
+        """Put the id of a request where it belongs; return the body of the answer."""
+        if answer.entry is not None:
+            answer.entry.request_id = request_id
+        return answer.body if answer.status == 200 else with_request_id(answer.body, request_id)
 
     def cors_headers(self, origin: bytes) -> bytes:
         """Give the headers of an answer to a page, as they are written."""
         if {origin.decode("latin-1"), "*"} & self._origins:
             return b"Access-Control-Allow-Origin: %b\r\n%b" % (origin, _CORS)
         return b""
-
-
-def identified(answer: ScoringAnswer, request_id: str) -> bytes:
-    """Put the id of a request where it belongs; return the body of the answer."""
-    if answer.entry is not None:
-        answer.entry.request_id = request_id
-    return answer.body if answer.status == 200 else with_request_id(answer.body, request_id)
 
 
 def _has_problem(content_type: bytes) -> bool:

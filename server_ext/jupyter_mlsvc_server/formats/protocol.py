@@ -59,6 +59,8 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
     memory_limit, console_limit, answer_limit : int
         Bytes that a worker may allocate on top of the snapshot (0: any number); characters of
         console output of a request that are kept; bytes of an answer (0: as many as can be sent).
+    is_traced : bool
+        Whether each answer has notes of when its code ran.
     lenient_json : bool
         Whether bodies that are no strict JSON are read leniently.
     """
@@ -71,6 +73,7 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
     console_limit: int
     answer_limit: int = 0
     lenient_json: bool = True
+    is_traced: bool = False
     r_command: str = "R"
     stamps: dict[str, Stamp] = {}
 
@@ -308,11 +311,15 @@ class Notes(msgspec.Struct, frozen=True, array_like=True):
         What the code has printed, as text, with the traceback where it raised.
     problem : bytes
         Why it has failed, in a line; empty for a success.
+    began, ended : float
+        When the code ran, by the monotonic clock; 0 where the service is not traced.
     """
 
     kind: int
-    printed: bytes
+    printed: bytes = b""
     problem: bytes = b""
+    began: float = 0.0
+    ended: float = 0.0
 
 
 def with_notes(notes: Notes, body: bytes) -> bytes:

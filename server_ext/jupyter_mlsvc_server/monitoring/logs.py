@@ -35,6 +35,7 @@ class _Request:
 
 
 _current: ContextVar[_Request | None] = ContextVar("mlsvc_request", default=None)
+_trace: ContextVar[str] = ContextVar("mlsvc_trace", default="")
 
 
 @contextlib.contextmanager
@@ -48,6 +49,21 @@ def request_scope(request_id: str) -> Iterator[None]:
         _current.reset(token)
         # Tasks that were begun here have a copy of the context.
         request.id = ""
+
+
+@contextlib.contextmanager
+def trace_scope(trace_id: str) -> Iterator[None]:
+    """Have all that is logged in the block get the id of a trace."""
+    token = _trace.set(trace_id)
+    try:
+        yield
+    finally:
+        _trace.reset(token)
+
+
+def current_trace() -> str:
+    """Return the id of the trace of what is being done; empty where there is none."""
+    return _trace.get()
 
 
 def request_of(record: logging.LogRecord) -> str:
@@ -65,8 +81,10 @@ class TextLines(logging.Formatter):
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - as logging names it
         """Write the line, and the request's id at its end."""
         line = super().formatMessage(record)
-        request = request_of(record)
-        return f"{line} (request {request})" if request else line
+        if request := request_of(record):
+            trace = current_trace()
+            line += f" (request {request}, trace {trace})" if trace else f" (request {request})"
+        return line
 
 
 class JsonLines(JsonFormatter):
@@ -89,6 +107,8 @@ class JsonLines(JsonFormatter):
         super().add_fields(log_data, record, message_dict)
         if request := request_of(record):
             log_data["request"] = request
+        if trace := current_trace():
+            log_data["trace_id"] = trace
 
 
 def formatter(log_format: str, datefmt: str) -> dict[str, Any]:

@@ -21,6 +21,24 @@ Answered = Callable[[str, str], None]
 """Takes name and version of one that has given its first answer since its workers were started."""
 
 
+class CallTimes(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """When a call was where, in seconds by the monotonic clock.
+
+    Attributes
+    ----------
+    arrived, started, answered : float
+        When it came into the queue, when its worker began with it, and when the answer was there.
+    code_began, code_ended : float
+        When the code of the service ran.
+    """
+
+    arrived: float
+    started: float
+    answered: float
+    code_began: float
+    code_ended: float
+
+
 class ScoringAnswer(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """Answer to one request.
 
@@ -36,6 +54,8 @@ class ScoringAnswer(msgspec.Struct, frozen=True, array_like=True, gc=False):
         Whether the id of the request belongs into the answer or its entry in a log.
     entry : LogEntry or None
         Entry of the request in the log of its version, where it printed anything.
+    times : CallTimes or None
+        When it was where, in a server that makes traces.
     """
 
     status: int
@@ -43,6 +63,7 @@ class ScoringAnswer(msgspec.Struct, frozen=True, array_like=True, gc=False):
     success: bool
     needs_id: bool = False
     entry: LogEntry | None = None
+    times: CallTimes | None = None
 
 
 Outcome = ScoringAnswer | MlsvcServerError

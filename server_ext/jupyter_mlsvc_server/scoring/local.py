@@ -80,6 +80,8 @@ class LocalEngine(ScoringSettings):
         Where the definition of a version is found that has no pool yet; may be set later.
     answered
         Called when a call of a version succeeds, the first one since its workers were started.
+    is_traced
+        Whether answers say when they were where.
     """
 
     def __init__(
@@ -88,10 +90,12 @@ class LocalEngine(ScoringSettings):
         data_dir: Path,
         definitions: Definitions = _unset,
         answered: Answered = _tell_nobody,
+        is_traced: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.answered = answered
+        self.is_traced = is_traced
         self.definitions = definitions
         self._work = data_dir / "work" / "scoring"
         self._pools: dict[DefinitionKey, Pool] = {}

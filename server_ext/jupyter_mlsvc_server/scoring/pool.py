@@ -12,7 +12,7 @@ from typing import Any, Final
 from jupyter_mlsvc_server.errors import MlsvcServerError
 from jupyter_mlsvc_server.formats.protocol import Kind, split_notes
 from jupyter_mlsvc_server.scoring.definition import DefinitionKey, PoolSize
-from jupyter_mlsvc_server.scoring.engine import ScoringAnswer
+from jupyter_mlsvc_server.scoring.engine import CallTimes, ScoringAnswer
 from jupyter_mlsvc_server.scoring.errors import WorkerFailed, ending
 from jupyter_mlsvc_server.scoring.forkserver_client import LinkLost, NotStarted
 from jupyter_mlsvc_server.scoring.group import Group
@@ -378,7 +378,7 @@ class Pool:
         if not request.is_over:
             self._give_answer(request, kind, body, now - request.arrived)
         elif kind is Kind.WITH_NOTES:
-            self._without_notes(body)
+            self._without_notes(request, body, now)
 
     def _give_answer(
         self, request: PendingRequest, kind: Kind, body: bytes, seconds: float
@@ -390,8 +390,9 @@ class Pool:
             request.end(ScoringAnswer(200, body, True))
             return
         entry: LogEntry | None = None
+        times: CallTimes | None = None
         if kind is Kind.WITH_NOTES:
-            kind, body, entry = self._without_notes(body)
+            kind, body, entry, times = self._without_notes(request, body, request.arrived + seconds)
         # A request that does not fit is the caller's mistake, not a failure of the service.
         if kind is Kind.INVALID_INPUT:
             self._timings.add_rejection(seconds)
@@ -399,11 +400,11 @@ class Pool:
             self._timings.add(seconds, failed=kind is not _SUCCESS)
         if kind is _SUCCESS:
             self._note_success()
-            request.end(ScoringAnswer(200, body, True, True, entry))
+            request.end(ScoringAnswer(200, body, True, True, entry, times))
         elif kind is Kind.FAILURE:
-            request.end(ScoringAnswer(200, body, False, True, entry))
+            request.end(ScoringAnswer(200, body, False, True, entry, times))
         elif kind is Kind.INVALID_INPUT:
-            request.end(ScoringAnswer(400, body, False, True))
+            request.end(ScoringAnswer(400, body, False, True, None, times))
         else:
             request.end(WorkerFailed(self.key))
 
@@ -412,20 +413,26 @@ class Pool:
         if on_answered is not None:
             on_answered()
 
-    def _without_notes(self, body: bytes) -> tuple[Kind, bytes, LogEntry | None]:
-        """Log what a request printed; return kind and body of its answer, and the entry."""
+    def _without_notes(
+        self, request: PendingRequest, body: bytes, now: float
+    ) -> tuple[Kind, bytes, LogEntry | None, CallTimes | None]:
+        """Log what a request printed; return its answer, the entry, and when it was where."""
         try:
             notes, body = split_notes(body)
             kind = Kind(notes.kind)
         except ValueError:
             # The user's code has written to the link.
-            return Kind.FAULT, b"", None
-        entry = self._service_log.add(
-            "error" if kind is Kind.FAILURE else "info",
-            notes.printed.decode("utf-8", "replace"),
-            notes.problem.decode("utf-8", "replace"),
-        )
-        return kind, body, entry
+            return Kind.FAULT, b"", None, None
+        times = entry = None
+        if notes.ended:
+            times = CallTimes(request.arrived, request.started, now, notes.began, notes.ended)
+        if notes.printed or notes.problem:
+            entry = self._service_log.add(
+                "error" if kind is Kind.FAILURE else "info",
+                notes.printed.decode("utf-8", "replace"),
+                notes.problem.decode("utf-8", "replace"),
+            )
+        return kind, body, entry, times
 
     def _worker_lost(self, connection: WorkerConnection) -> None:
         if connection.worker not in self._connections:

@@ -14,6 +14,9 @@ from jupyter_mlsvc_server.storage.traits import TextList
 class ScoringSettings(LoggingConfigurable):
     """How service versions are run on this machine; the base of the engine that does it."""
 
+    is_traced = False
+    """Whether answers say when they were where; the server sets it where it makes traces."""
+
     workers_min = Integer(
         1, min=0, help="Workers of a service version that are kept when idle; 0 keeps none."
     ).tag(config=True)

@@ -220,6 +220,7 @@ class Template:
             console_limit=settings.console_limit,
             answer_limit=settings.answer_limit,
             lenient_json=settings.lenient_json,
+            is_traced=settings.is_traced,
             r_command=settings.r_command,
         )
 

@@ -61,4 +61,5 @@ def _entry(entry: LogEntry) -> models.ServiceLogEntry:
         problem=entry.problem,
         text=entry.text,
         request_id=entry.request_id or UNSET,
+        trace_id=entry.trace_id or UNSET,
     )

@@ -8,17 +8,32 @@ import socket
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from time import monotonic
 from typing import Any, Final, Protocol, runtime_checkable
+
+import msgspec
 
 from jupyter_mlsvc_server.formats import packages
 from jupyter_mlsvc_server.formats.blobs import CheckedBlobs, DamagedBlob
 from jupyter_mlsvc_server.formats.problems import SetupProblem
-from jupyter_mlsvc_server.formats.protocol import ANSWER, Flush, Kind, RequestReader, Service
+from jupyter_mlsvc_server.formats.protocol import (
+    ANSWER,
+    MAX_ANSWER_BYTES,
+    Flush,
+    Kind,
+    Notes,
+    RequestReader,
+    Service,
+    split_notes,
+    with_notes,
+)
 from jupyter_mlsvc_server.formats.reply_buffer import ReplyBuffer, reply_buffer_path
 from jupyter_mlsvc_server.formats.service_spec import Part
 from jupyter_mlsvc_server.formats.shown_paths import shorten_warnings
 from jupyter_mlsvc_server.worker.console import Console
 from jupyter_mlsvc_server.worker.scratch import ScratchDir
+
+_ANSWERS: Final = {Kind.SUCCESS, Kind.FAILURE, Kind.INVALID_INPUT}
 
 _MAX_REQUESTS_READ: Final = 128
 """Requests that are taken from the link together."""
@@ -89,6 +104,10 @@ class MicroBatching(Program, Protocol):
         """
 
 
+Answer = Callable[[Any], tuple[Kind, bytes]]
+AnswerAll = Callable[[list[bytes]], list[tuple[Kind, bytes]]]
+
+
 def serve(program: Program, link: socket.socket) -> None:
     """Answer requests until the link ends or the worker retires."""
     service, pid = program.service, os.getpid()
@@ -102,10 +121,13 @@ def serve(program: Program, link: socket.socket) -> None:
         return
     with contextlib.suppress(ConnectionError):
         link.sendall(ANSWER.pack(0, program.most, Kind.READY))
+        reader, is_traced = RequestReader(link), service.is_traced
         if isinstance(program, MicroBatching):
-            _serve_together(program, RequestReader(link), reply_buffer, pid)
+            answer_all = _timed_together(program) if is_traced else program.answer_all
+            _serve_together(program, answer_all, reader, reply_buffer, pid)
         else:
-            _serve_in_turn(program, RequestReader(link), reply_buffer, pid)
+            answer = _timed(program) if is_traced else program.answer
+            _serve_in_turn(program, answer, reader, reply_buffer, pid)
 
 
 def enter(program: Program) -> None:
@@ -136,11 +158,46 @@ def enter(program: Program) -> None:
     _limit_memory(service.memory_limit)
 
 
+def _timed(program: Program) -> Answer:
+    """Return what answers a request and notes when its code ran."""
+
+    def answer(given: Any) -> tuple[Kind, bytes]:
+        began = monotonic()
+        kind, body = program.answer(given)
+        return _with_times(kind, body, began, monotonic())
+
+    return answer
+
+
+def _timed_together(program: MicroBatching) -> AnswerAll:
+    """Return what answers requests together and notes when their code ran."""
+
+    def answer_all(bodies: list[bytes]) -> list[tuple[Kind, bytes]]:
+        began = monotonic()
+        answers = program.answer_all(bodies)
+        ended = monotonic()
+        return [_with_times(kind, body, began, ended) for kind, body in answers]
+
+    return answer_all
+
+
+def _with_times(kind: Kind, body: bytes, began: float, ended: float) -> tuple[Kind, bytes]:
+    if kind is Kind.WITH_NOTES:
+        notes, body = split_notes(body)
+        notes = msgspec.structs.replace(notes, began=began, ended=ended)
+    elif kind in _ANSWERS:
+        notes = Notes(kind.value, began=began, ended=ended)
+    else:
+        return kind, body
+    noted = with_notes(notes, body)
+    return (Kind.WITH_NOTES, noted) if len(noted) <= MAX_ANSWER_BYTES else (Kind(notes.kind), body)
+
+
 def _serve_in_turn(
-    program: Program, reader: RequestReader, reply_buffer: ReplyBuffer, pid: int
+    program: Program, answer: Answer, reader: RequestReader, reply_buffer: ReplyBuffer, pid: int
 ) -> None:
     """Answer one request after the other, until the link ends or the worker retires."""
-    read, answer, reset, put = program.read, program.answer, program.reset, reply_buffer.put
+    read, reset, put = program.read, program.reset, reply_buffer.put
     while requests := reader.read(_MAX_REQUESTS_READ):
         last = requests[-1][0]
         given = [None if len(body) > _READ_AHEAD else read(body) for _, _, body in requests]
@@ -156,11 +213,15 @@ def _serve_in_turn(
 
 
 def _serve_together(
-    program: MicroBatching, reader: RequestReader, reply_buffer: ReplyBuffer, pid: int
+    program: MicroBatching,
+    answer_all: AnswerAll,
+    reader: RequestReader,
+    reply_buffer: ReplyBuffer,
+    pid: int,
 ) -> None:
     """Answer all requests that wait in one go, until the link ends or the worker retires."""
     while requests := reader.read(program.most):
-        answers = program.answer_all([body for _, _, body in requests])
+        answers = answer_all([body for _, _, body in requests])
         _end_if_forked(pid)
         numbers = [number for number, _, _ in requests]
         reply_buffer.send(numbers, answers)

@@ -81,7 +81,11 @@ def serve(program: Program, folder: Path, *bodies: bytes) -> list[Answer]:
             ours.sendall(REQUEST.pack(len(body), number, True) + body)
         ours.shutdown(socket.SHUT_WR)
         _serve_in_turn(
-            program, RequestReader(theirs), ReplyBuffer(theirs, folder / "out"), os.getpid()
+            program,
+            program.answer,
+            RequestReader(theirs),
+            ReplyBuffer(theirs, folder / "out"),
+            os.getpid(),
         )
         theirs.shutdown(socket.SHUT_WR)
         data = b"".join(iter(lambda: ours.recv(2**16), b""))
