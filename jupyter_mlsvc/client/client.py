@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from types import TracebackType
 from typing import Final, Self
@@ -15,16 +15,26 @@ from jupyter_mlsvc.client.api import Api
 from jupyter_mlsvc.client.auth import Anonymous, FileToken, GivenToken, Login
 from jupyter_mlsvc.client.batches import Batches
 from jupyter_mlsvc.client.event_stream import Events
+from jupyter_mlsvc.client.oidc import (
+    ClientCredentials,
+    OidcLogin,
+    Provider,
+    Refresh,
+    Refused,
+    wait_for_person,
+)
 from jupyter_mlsvc.client.service import Service
 from jupyter_mlsvc.client.services import Services
 from jupyter_mlsvc.client.session import Session
 from jupyter_mlsvc.client.sessions import Sessions
 from jupyter_mlsvc.client.snapshots import Snapshots
 from jupyter_mlsvc.client.status import Status
+from jupyter_mlsvc.client.token_vault import TokenVault
 from jupyter_mlsvc.client.transport import RequestsTransport, Timeout, Transport
 from jupyter_mlsvc.config import DEFAULT_URL, Environment
 from jupyter_mlsvc.errors import MlsvcError, Unauthorized
 from jupyter_mlsvc.wire import models
+from jupyter_mlsvc.wire.oidc import METADATA_PATH, ProtectedResource
 
 _SECRET: Final = re.compile(r"(refreshToken=)[^&\s\"']+")
 _START_SECONDS: Final = 15.0
@@ -151,9 +161,87 @@ class Client:
         pair = self._api.decode(models.AccessTokenResponse, response)
         self._api.auth = Login(username, pair, self._trade)
 
+    def login_oidc(
+        self, show: Callable[[str], object] = print, *, vault: TokenVault | None = None
+    ) -> None:
+        """Log in with the identity provider that the server names (our addition).
+
+        Shows an address and a code, and waits until you have entered it there. The refresh token
+        stays in the system's keyring, or in a file that only you can read: the next notebook needs
+        no code. The login renews itself until :meth:`logout`.
+
+        Parameters
+        ----------
+        show : callable
+            Shows the sentence with address and code.
+        vault : TokenVault, optional
+            Where the refresh token stays.
+
+        Raises
+        ------
+        NotFound
+            The server takes no tokens of an identity provider.
+        MlsvcError
+            The provider refuses, or the code was not entered in time.
+        Forbidden
+            The provider knows you, but you may not use this server.
+        """
+        described = self._resource()
+        client_id, scope = described.client_id, " ".join(described.scopes_supported)
+        if client_id is None:
+            raise MlsvcError(
+                "The server names no client to log in by. Whoever runs it can set "
+                "OidcAuthenticator.client_id."
+            )
+        provider = Provider(described.authorization_servers[0])
+        key = f"{self.url} {provider.issuer} {client_id}"
+        grant = Refresh(provider, client_id, vault or TokenVault(), key)
+        try:
+            auth = OidcLogin(grant)
+        except Refused:
+            tokens = wait_for_person(provider, client_id, scope, show)
+            grant.keep(tokens)
+            auth = OidcLogin(grant, tokens)
+        self._use(auth)
+
+    def login_as_program(self, client_id: str, client_secret: str, scope: str = "") -> None:
+        """Log in as a program that the identity provider knows by id and secret (our addition).
+
+        Parameters
+        ----------
+        client_id, client_secret : str
+            What the provider gave the program; both are kept while the client lives.
+        scope : str
+            What to ask for, such as ``api://CLIENT-ID/.default`` with Entra ID.
+
+        Raises
+        ------
+        NotFound
+            The server takes no tokens of an identity provider.
+        MlsvcError
+            The provider refuses.
+        """
+        provider = Provider(self._resource().authorization_servers[0])
+        self._use(OidcLogin(ClientCredentials(provider, client_id, client_secret, scope)))
+
+    def _resource(self) -> ProtectedResource:
+        response = self._api.call("GET", *METADATA_PATH.split("/")[1:], needs_token=False)
+        return self._api.decode(ProtectedResource, response)
+
+    def _use(self, auth: OidcLogin) -> None:
+        """Use a login from now on; what was there before stays where the server refuses."""
+        before, self._api.auth = self._api.auth, auth
+        try:
+            auth.user = self.whoami().name
+        except BaseException:
+            self._api.auth = before
+            raise
+
     def logout(self) -> None:
         """Make this login's tokens useless (contract: ``revokeRefreshToken``) and forget them."""
         auth, self._api.auth = self._api.auth, Anonymous()
+        if isinstance(auth, OidcLogin):
+            auth.end()
         if isinstance(auth, Login):
             query = {"refreshToken": auth.refresh_token}
             # Tokens that the server no longer knows are as useless as they should be.

@@ -83,6 +83,15 @@ class MlsvcConnection(Configurable):
         """Log in and use that server from now on; what was there before stays if this fails."""
         client = self._make(url)
         client.login(username, password)
+        return self._take(client)
+
+    def login_oidc(self, url: str | None) -> Client:
+        """Log in with the identity provider of a server and use that server from now on."""
+        client = self._make(url)
+        client.login_oidc()
+        return self._take(client)
+
+    def _take(self, client: Client) -> Client:
         self.disconnect()
         self._client = client
         return client

@@ -64,6 +64,12 @@ class Help:
 
 
 def _login(connection: MlsvcConnection, arguments: argparse.Namespace) -> Client:
+    if arguments.oidc:
+        if arguments.user or arguments.password_file:
+            raise UsageError("--oidc asks for no name and no password.")
+        return connection.login_oidc(arguments.url)
+    if not arguments.user:
+        raise UsageError("Give your name with -u NAME, or --oidc for your company's login.")
     return connection.login(arguments.url, arguments.user, _password(arguments))
 
 
@@ -292,13 +298,14 @@ def _help(_: MlsvcConnection, __: argparse.Namespace) -> Help:
 
 COMMANDS: Final[tuple[Command, ...]] = (
     Command(
-        "login [URL] -u NAME [--password-file FILE]",
-        "log in; asks for the password",
+        "login [URL] (-u NAME [--password-file FILE] | --oidc)",
+        "log in; asks for the password, or shows a code for your company's login",
         _login,
         (
             (("url",), {"nargs": "?"}),
-            (("-u", "--user"), {"required": True}),
+            (("-u", "--user"), {}),
             (("--password-file",), {}),
+            (("--oidc",), {"action": "store_true"}),
         ),
     ),
     Command("logout", "make the login's tokens useless", _logout),

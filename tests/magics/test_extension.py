@@ -107,9 +107,8 @@ def test_help_lists_the_subcommands(shell: InteractiveShell) -> None:
 MISTAKES = {
     "%mlsvc nonsense": "UsageError: There is no %mlsvc nonsense.",
     "%mlsvc service": "UsageError: the following arguments are required: name.",
-    "%mlsvc login http://localhost:1": (
-        "UsageError: the following arguments are required: -u/--user."
-    ),
+    "%mlsvc login http://localhost:1": "UsageError: Give your name with -u NAME, or --oidc",
+    "%mlsvc login http://localhost:1 -u me --oidc": "UsageError: --oidc asks for no name",
     "%mlsvc update Iris V1.0": "UsageError: Nothing to change.",
     "%mlsvc login http://x -u me --password-file /nowhere": (
         "UsageError: The password file can't be read:"

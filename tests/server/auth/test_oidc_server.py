@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+import stat
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
+import keyring.backends.fail
+import keyring.core
 import msal
 import pytest
 import requests
 
+from jupyter_mlsvc.client.client import Client
+from jupyter_mlsvc.client.token_vault import TokenVault
+from jupyter_mlsvc.errors import Forbidden, MlsvcError
 from jupyter_mlsvc_server.launch import ServerProcess
-from tests.identity_provider import NOTEBOOKS, IdentityProvider
+from tests.identity_provider import NOTEBOOKS, ROBOT, ROBOTS_SECRET, IdentityProvider
 
 pytestmark = pytest.mark.kernel
 
@@ -87,6 +95,72 @@ def test_what_is_answered_to_a_token(
     assert answer.json().get("errorCode") == code
     if status == 401:
         assert 'error="invalid_token"' in answer.headers["WWW-Authenticate"]
+
+
+# --- our client ------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def vault(
+    provider: IdentityProvider, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> TokenVault:
+    """A place for tokens on a machine without a keyring; the provider's certificate is trusted."""
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(provider.ca_file))
+    no_keyring = keyring.backends.fail.Keyring()  # type: ignore[no-untyped-call]
+    monkeypatch.setattr(keyring.core, "_keyring_backend", no_keyring)
+    return TokenVault(tmp_path / "made" / "logins.json")
+
+
+def entering(provider: IdentityProvider, person: str, shown: list[str]) -> Callable[[str], None]:
+    """Do what a person does who reads the sentence."""
+
+    def show(text: str) -> None:
+        shown.append(text)
+        code = re.search(r"code (\w{4}-\w{4})", text)
+        assert code is not None
+        provider.decide(code[1], person)
+
+    return show
+
+
+def test_a_person_logs_in_by_a_code_and_the_next_notebook_needs_none(
+    server: ServerProcess, provider: IdentityProvider, vault: TokenVault, tmp_path: Path
+) -> None:
+    shown: list[str] = []
+    with Client(server.public_url) as client:
+        client.login_oidc(entering(provider, "ann", shown), vault=vault)
+        assert client.user == "oidc:ann"
+        assert client.services.list() == []
+        assert f"{provider.issuer}/activate" in shown[0]
+    kept = tmp_path / "made" / "logins.json"
+    assert stat.S_IMODE(kept.stat().st_mode) == 0o600
+    with Client(server.public_url) as another:
+        another.login_oidc(shown.append, vault=vault)
+        assert (another.user, len(shown)) == ("oidc:ann", 1)
+        another.logout()
+    assert kept.read_bytes() == b"{}"
+    with Client(server.public_url) as third:
+        third.login_oidc(entering(provider, "olga", shown), vault=vault)
+        assert (third.whoami().role, len(shown)) == ("owner", 2)
+
+
+def test_a_login_that_the_server_refuses_leaves_the_one_before(
+    server: ServerProcess, provider: IdentityProvider, vault: TokenVault
+) -> None:
+    with Client(server.public_url, username="admin", password=server.admin_password) as client:
+        with pytest.raises(Forbidden, match="groups"):
+            client.login_oidc(entering(provider, "eve", []), vault=vault)
+        assert client.whoami().name == "admin"
+
+
+def test_a_program_logs_in_by_its_secret(
+    server: ServerProcess, provider: IdentityProvider, vault: TokenVault
+) -> None:
+    with Client(server.public_url) as client:
+        client.login_as_program(ROBOT, ROBOTS_SECRET)
+        assert (client.whoami().name, client.whoami().role) == (f"oidc:{ROBOT}", "reader")
+        with pytest.raises(MlsvcError, match="invalid_client"):
+            client.login_as_program(ROBOT, "wrong")
 
 
 def test_while_the_provider_is_down_who_is_known_goes_on(
