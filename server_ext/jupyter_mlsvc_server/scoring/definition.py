@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
+from jupyter_mlsvc.wire.values import TABLE_TYPES
 from jupyter_mlsvc_server.formats.blobs import Stamp
 from jupyter_mlsvc_server.formats.manifest import Manifest
+from jupyter_mlsvc_server.formats.r_code import RUNTIME as R
+from jupyter_mlsvc_server.formats.realtime import RUNTIME as REALTIME
 from jupyter_mlsvc_server.formats.service_spec import ServiceSpec
+
+_WORD: Final = re.compile(r"\w+")
 
 
 class Content(Protocol):
@@ -72,3 +78,15 @@ class ServiceDefinition:
     def key(self) -> DefinitionKey:
         """Name and version."""
         return DefinitionKey(self.spec.name, self.spec.version)
+
+    def may_need(self, modules: Iterable[str]) -> bool:
+        """Whether the code of the version, its snapshot or its parameters may use the modules."""
+        spec = self.spec
+        if spec.runtime_type == R:
+            return False
+        if self.content is not None or spec.runtime_type == REALTIME:
+            return True
+        if any(each.type in TABLE_TYPES for each in (*spec.inputs, *spec.outputs)):
+            return True
+        named = {word for part in spec.parts.values() for word in _WORD.findall(part)}
+        return any(module.partition(".")[0] in named for module in modules)

@@ -32,13 +32,23 @@ _EXIT_TIMEOUT: Final = 10.0
 
 
 class Forkserver:
-    """Owns the forkserver process, and the guard that ends all below it when it is killed."""
+    """Owns the forkserver process, and the guard that ends all below it when it is killed.
 
-    def __init__(self, settings: ScoringSettings) -> None:
+    Parameters
+    ----------
+    settings
+        The operator's.
+    is_bare
+        Whether it imports no libraries, and so is ready at once.
+    """
+
+    def __init__(self, settings: ScoringSettings, *, is_bare: bool = False) -> None:
         self._settings = settings
         ours, theirs = socket.socketpair()
         self._output = ChildOutput(settings.log, "the forkserver")
-        options = ForkserverOptions(preload=tuple(settings.preload), sklearn_1d=settings.sklearn_1d)
+        options = ForkserverOptions(
+            preload=() if is_bare else tuple(settings.preload), sklearn_1d=settings.sklearn_1d
+        )
         with theirs:
             self._process = subprocess.Popen(  # noqa: S603  # our own program and options
                 guarded(

@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from time import monotonic
 from typing import Any, Final
-from weakref import WeakValueDictionary
+from weakref import WeakSet, WeakValueDictionary
 
 import psutil
 
@@ -109,6 +109,9 @@ class LocalEngine(ScoringSettings):
         self._locks: WeakValueDictionary[DefinitionKey, asyncio.Lock] = WeakValueDictionary()
         self._loaded_file = LoadedFile(data_dir / "loaded.json")
         self._forkserver: Forkserver | None = None
+        self._templates: WeakSet[Template] = WeakSet()
+        self._bare: Forkserver | None = None
+        """Another one without libraries, while that one imports them, for versions without need."""
         self._forkserver_restarts = 0
         self._unloaded = 0
         self._is_warm = asyncio.Event()
@@ -139,9 +142,8 @@ class LocalEngine(ScoringSettings):
         await asyncio.gather(
             *(pool.stop() for pool in pools), *(template.stop() for template in templates)
         )
-        if self._forkserver is not None:
-            await self._forkserver.stop()
-            self._forkserver = None
+        forkservers, self._forkserver, self._bare = [self._forkserver, self._bare], None, None
+        await asyncio.gather(*(each.stop() for each in forkservers if each is not None))
         await asyncio.to_thread(shutil.rmtree, self._work, ignore_errors=True)
 
     def warm_up(self, published: Collection[DefinitionKey]) -> None:
@@ -596,14 +598,34 @@ class LocalEngine(ScoringSettings):
     async def _template(self, definition: ServiceDefinition) -> Template:
         for last in (False, True):
             template = Template(definition, self._work / uuid.uuid4().hex)
+            self._templates.add(template)
             try:
-                await template.start(self._running_forkserver(definition.key).link, self)
+                await template.start(self._forkserver_for(definition).link, self)
             except LinkLost:
                 if last:
                     break
             else:
                 return template
         raise StartInterrupted(definition.key, "The forkserver ends as soon as it is started.")
+
+    def _forkserver_for(self, definition: ServiceDefinition) -> Forkserver:
+        forkserver, bare = self._running_forkserver(definition.key), self._bare
+        if forkserver.link.is_ready or definition.may_need(self.preload):
+            return forkserver
+        if bare is None or bare.link.is_lost:
+            if bare is not None:
+                self._spawn(bare.stop())
+            bare = self._bare = Forkserver(self, is_bare=True)
+        return bare
+
+    async def _end_unused_bare(self) -> None:
+        """End the forkserver without libraries, once nothing is left that it has forked."""
+        bare, forkserver = self._bare, self._forkserver
+        if bare is None or forkserver is None or not forkserver.link.is_ready:
+            return
+        if not any(each.is_of(bare.link) for each in self._templates):
+            self._bare = None
+            await bare.stop()
 
     def _running_forkserver(self, key: DefinitionKey) -> Forkserver:
         if not self._is_running:
@@ -678,6 +700,7 @@ class LocalEngine(ScoringSettings):
             now = self._now()
             if self._forkserver is not None:
                 self._live_forkserver()
+            await self._end_unused_bare()
             self._start_kept()
             await self._note_loaded()
             for revision_id, (until, _) in list(self._checked.items()):

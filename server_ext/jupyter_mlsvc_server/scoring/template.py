@@ -126,6 +126,10 @@ class Template:
             raise self._refusal(answer)
         self.began = monotonic()
 
+    def is_of(self, forkserver: ForkserverClient) -> bool:
+        """Whether this forkserver has forked it, and it was not stopped."""
+        return bool(self._pid) and self._forkserver is forkserver
+
     def _refusal(self, answer: Refused) -> MlsvcServerError:
         if (fault := errno_fault(answer.errno)) is not None:
             return fault

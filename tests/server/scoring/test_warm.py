@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
@@ -109,6 +111,59 @@ async def test_an_engine_that_lost_its_forkserver_is_ready_once_there_is_another
     lost = engine._forkserver
     await until(lambda: engine._forkserver is not lost and engine.is_ready)
     assert (await engine.consume(*KEYS[0], b"{}")).success
+
+
+@pytest.mark.parametrize(("code", "inputs"), [("y = n + 1", "n:integer"), ("y = 8", "n:vector")])
+async def test_code_that_needs_no_libraries_does_not_wait_for_them(
+    make_engine: Make,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    code: str,
+    inputs: str,
+) -> None:
+    monkeypatch.setattr(local, "_SWEEP_SECONDS", 0.05)
+    module = tmp_path / "takes_long.py"
+    module.write_text(
+        f"import os, time\nwhile not os.path.exists({str(tmp_path / 'door')!r}): time.sleep(0.01)"
+    )
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
+    engine = await make_engine(preload=["takes_long"])
+    definition = define(code, None, inputs, "y:integer")
+    serving = asyncio.create_task(engine.put(definition))
+    is_plain = inputs == "n:integer"
+    if is_plain:
+        await serving
+        assert (await engine.consume(*definition.key, b'{"n": 7}')).success
+        assert engine._forkserver is not None
+        assert not engine._forkserver.link.is_ready
+    else:
+        await until(lambda: engine._forkserver is not None)
+        assert engine._bare is None
+    (tmp_path / "door").touch()
+    await serving
+    await until(lambda: engine._forkserver is not None and engine._forkserver.link.is_ready)
+    assert (engine._bare is not None) is is_plain
+    await engine.put(define("y = 9", outputs="y:integer", revision="r2"))
+    await until(lambda: engine._bare is None)
+    assert b"9" in (await engine.consume(*definition.key, b"{}")).body
+
+
+@pytest.mark.parametrize(
+    ("definition", "needs"),
+    [
+        (define("y = 1"), False),
+        (define("import numpy as np; y = np.arange(3)"), True),
+        (define("y = 1", None, "n:vector"), True),
+        (define("y = 1", None, "n:data.frame"), True),
+        (define("y <- numpy", runtime_type="R"), False),
+        (define("", runtime_type="Realtime"), True),
+        (define("y = 1", cast("Any", object())), True),
+    ],
+)
+def test_version_needs_libraries_that_it_may_use(
+    definition: ServiceDefinition, needs: bool
+) -> None:
+    assert definition.may_need(["numpy", "sklearn.svm"]) is needs
 
 
 async def test_a_list_of_versions_that_cannot_be_read_is_none(tmp_path: Path) -> None:
