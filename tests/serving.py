@@ -12,6 +12,7 @@ from typing import Any, cast
 from jupyter_mlsvc_server.api.app import ApiApp
 from jupyter_mlsvc_server.api.authentication import Authentication
 from jupyter_mlsvc_server.api.batches import BatchRoutes
+from jupyter_mlsvc_server.api.body_memory import BodyMemory
 from jupyter_mlsvc_server.api.compute_nodes import ComputeNodeRoutes
 from jupyter_mlsvc_server.api.events import EventRoutes
 from jupyter_mlsvc_server.api.http_server import HttpServer
@@ -72,22 +73,30 @@ async def served(
     *tables: Routes,
     tokens: Any,
     max_bytes: int = 10_000,
+    max_held_bytes: int = 2**20,
     log: logging.Logger | None = None,
     observers: Sequence[Observer] = (),
 ) -> AsyncIterator[int]:
     """Serve routes, and give the port."""
+    memory = BodyMemory(max_held_bytes, largest=max_bytes)
     app = ApiApp(
         tables=tables,
         authentication=Authentication(tokens),
         lifecycle=Lifecycle(Stage.SERVING),
-        settings=ApiSettings(max_body_bytes=max_bytes, max_upload_bytes=max_bytes),
+        settings=ApiSettings(max_body_bytes=max_bytes, max_upload_bytes=max_bytes, memory=memory),
         observers=observers,
     )
     score = ScoreEntry(
-        tokens=tokens, engine=cast("Any", SimpleNamespace(submit=None)), max_body_bytes=max_bytes
+        tokens=tokens,
+        engine=cast("Any", SimpleNamespace(submit=None)),
+        max_body_bytes=max_bytes,
+        memory=memory,
     )
     server = HttpServer(
-        app=app, score=score, limits=Limits(), log=log or logging.getLogger("jupyter_mlsvc_server")
+        app=app,
+        score=score,
+        limits=Limits(),
+        log=log or logging.getLogger("jupyter_mlsvc_server"),
     )
     (listening,) = listen_on_port("127.0.0.1", 0)
     await server.open(listening)

@@ -29,6 +29,7 @@ from jupyter_mlsvc._version import __version__
 from jupyter_mlsvc_server.api.app import ApiApp
 from jupyter_mlsvc_server.api.authentication import Authentication
 from jupyter_mlsvc_server.api.batches import BatchRoutes
+from jupyter_mlsvc_server.api.body_memory import BodyMemory
 from jupyter_mlsvc_server.api.compute_nodes import ComputeNodeRoutes
 from jupyter_mlsvc_server.api.drain import Drain
 from jupyter_mlsvc_server.api.events import EventRoutes
@@ -47,7 +48,7 @@ from jupyter_mlsvc_server.api.metrics import (
 )
 from jupyter_mlsvc_server.api.protocol import Limits
 from jupyter_mlsvc_server.api.request import ApiSettings
-from jupyter_mlsvc_server.api.routing import Operation, Routes, route
+from jupyter_mlsvc_server.api.routing import BodySize, Operation, Routes, route
 from jupyter_mlsvc_server.api.score import CALL_ROUTE, ScoreEntry
 from jupyter_mlsvc_server.api.services import (
     LogRoutes,
@@ -270,10 +271,19 @@ class MlsvcApp(ConfiguredApp):
         help="Origins whose pages may call the public API from a browser. Empty allows none.",
     ).tag(config=True)
     max_body_bytes = Integer(
-        64 * 2**20, help="Largest body of a request, in bytes, other than an upload."
+        64 * 2**20,
+        help="Largest body of a call, a publish or an execution, in bytes. Uploads may be larger; "
+        "all other requests need less, and may have 1 MiB, without credentials 8 KiB.",
     ).tag(config=True)
     max_upload_bytes = Integer(
         2 * 2**30, help="Largest upload of a file or workspace object, in bytes."
+    ).tag(config=True)
+    max_held_bytes = Integer(
+        512 * 2**20,
+        min=2**20,
+        help="Bytes of bodies that are held in memory until their requests have been answered, of "
+        "all callers together. More is answered with 503; who holds half of it by himself gets "
+        "429.",
     ).tag(config=True)
     data_dir = Unicode(
         help="Folder of the database, the snapshots and the signing key. Default: MLSVC_DATA_DIR, "
@@ -570,6 +580,7 @@ class Server:
             ),
             parent=app,
         )
+        self._body_memory = BodyMemory(app.max_held_bytes, largest=app.max_body_bytes)
         make_score: Callable[..., ScoreEntry] = ScoreEntry
         if self._traces is not None:
             make_score = partial(TracedScoreEntry, traces=self._traces)
@@ -577,6 +588,7 @@ class Server:
             tokens=self._tokens,
             engine=self._scoring,
             max_body_bytes=app.max_body_bytes,
+            memory=self._body_memory,
             cors_origins=app.cors_origins,
             any_case_paths=app.any_case_paths,
         )
@@ -625,6 +637,7 @@ class Server:
             settings=ApiSettings(
                 max_body_bytes=app.max_body_bytes,
                 max_upload_bytes=app.max_upload_bytes,
+                memory=self._body_memory,
                 cors_origins=frozenset(app.cors_origins),
                 lenient_json=app.lenient_json,
             ),
@@ -660,7 +673,10 @@ class Server:
                 logs=ServiceLogReader(services=self._services, scoring=self._scoring)
             ).table(),
             [
-                route(CALL_ROUTE, post=Operation(self._score.consume, checks_body=False)),
+                route(
+                    CALL_ROUTE,
+                    post=Operation(self._score.consume, body=BodySize.LARGE, checks_body=False),
+                ),
             ],
             BatchRoutes(batches=self._batches).table(),
             SessionRoutes(sessions=self._sessions, forms=forms).table(),

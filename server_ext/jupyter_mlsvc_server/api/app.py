@@ -136,6 +136,9 @@ class ApiApp:
             raise MethodNotAllowed(f"{_phrase(405)}.")
         if operation.needs_ready:
             self._lifecycle.require_serving()
+        if operation.checks_body:
+            # Before anything is done for who sends it.
+            request.check_size()
         if not operation.is_public:
             request.principal = await self._authentication.identify(request)
         if operation.checks_body:

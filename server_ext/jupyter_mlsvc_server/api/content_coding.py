@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from email.message import Message
 from typing import Final, Protocol
 
-from jupyter_mlsvc_server.api.responses import body_too_large
+from jupyter_mlsvc_server.api.responses import BodyLimit
 from jupyter_mlsvc_server.errors import BadRequest, UnsupportedContentCoding, UnsupportedMediaType
 
 PIECE_BYTES: Final = 2**20
@@ -80,7 +80,7 @@ class BodyDecoder:
         Bytes that it may have.
     """
 
-    def __init__(self, codings: Sequence[str], limit: int) -> None:
+    def __init__(self, codings: Sequence[str], limit: BodyLimit) -> None:
         self._stages = [_Stage(name, _DECODERS[name], limit) for name in reversed(codings)]
 
     def feed(self, data: bytes) -> Iterator[bytes]:
@@ -128,7 +128,7 @@ class _Decompressor(Protocol):
 class _Stage:
     """One coding of a body, which may be of several members one after the other."""
 
-    def __init__(self, name: str, make: Callable[[bytes], _Decompressor], limit: int) -> None:
+    def __init__(self, name: str, make: Callable[[bytes], _Decompressor], limit: BodyLimit) -> None:
         self._name = name
         self._make = make
         self._limit = limit
@@ -160,8 +160,8 @@ class _Stage:
                     raise
                 raise BadRequest(f"The body is no {self._name} that can be decoded.") from error
             self._size += len(piece)
-            if self._size > self._limit:
-                raise body_too_large(self._limit, is_decoded=True)
+            if self._size > self._limit.most:
+                raise self._limit.exceeded(is_decoded=True)
             if piece:
                 yield piece
             if decompressor.eof or decompressor.needs_input:

@@ -41,6 +41,12 @@ if TYPE_CHECKING:
 _MAX_PIPELINED: Final = 1000
 """Requests that may wait for those before them; a single read can hold many thousands."""
 
+_COUNTED: Final = 2**16
+"""Bytes from which on the body of a call counts for the memory that bodies may take.
+
+Of shorter ones a connection has one at a time.
+"""
+
 _CLOSE: Final = b"Connection: close\r\n"
 
 _OFFERS: Final = frozenset({b"connection", b"http2-settings", b"upgrade"})
@@ -158,8 +164,9 @@ class Protocol(HttpToolsProtocol):
     # Besides, Python finds attributes faster while an object has at most thirty in its dictionary.
     __slots__ = (
         "_begun_in_read", "_body_came", "_broken", "_call", "_chunks", "_fresh", "_head_at",
-        "_head_bytes", "_heard_at", "_is_host", "_is_in_head", "_limits", "_lingering_since",
-        "_read_bytes", "_running", "_score", "_server", "_stuck_at", "_taking", "_unread",
+        "_head_bytes", "_heard_at", "_held", "_is_host", "_is_in_head", "_limits",
+        "_lingering_since", "_read_bytes", "_running", "_score", "_server", "_stuck_at", "_taking",
+        "_unread",
     )  # fmt: skip
 
     def __init__(self, server: HttpServer) -> None:
@@ -194,6 +201,8 @@ class Protocol(HttpToolsProtocol):
         self._unread = 0
         self._lingering_since: float | None = None
         self._is_host = False
+        self._held: tuple[str, int] | None = None
+        """Whose body is counted, and its bytes."""
 
     @property
     def is_busy(self) -> bool:
@@ -258,6 +267,7 @@ class Protocol(HttpToolsProtocol):
         if self._call is not None:
             self._call.abandon()
         self._leave(self._running)
+        self._release()
         self.pipeline.clear()
         super().connection_lost(exc)
 
@@ -345,9 +355,14 @@ class Protocol(HttpToolsProtocol):
         if method == b"POST" and version == "1.1" and is_kept_alive:
             head = self._score.read(self.url, self.headers)
             if head is not None:
-                if fresh is not None:
+                is_short = head.length <= _COUNTED
+                if fresh is not None and is_short:
                     self._server.heads.add(fresh, head)
-                if is_free and self._score.admits(head):
+                if (
+                    is_free
+                    and self._score.admits(head)
+                    and (is_short or self._has_room(head))
+                ):
                     self._running = self._taking = head
                     return
         if len(self.pipeline) >= _MAX_PIPELINED:
@@ -363,6 +378,19 @@ class Protocol(HttpToolsProtocol):
             self._go_on()
         else:
             self.flow.pause_reading()
+
+    def _has_room(self, head: CallHead) -> bool:
+        """Whether the body of a call may be kept here; else the application says what is wrong."""
+        caller = self._score.user_of(head.token)
+        is_taken = self._score.memory.take(caller, head.length)
+        if is_taken:
+            self._held = (caller, head.length)
+        return is_taken
+
+    def _release(self) -> None:
+        if self._held is not None:
+            self._score.memory.release(*self._held)
+            self._held = None
 
     def _cycle(self, method: str, version: str) -> _Cycle:
         url = httptools.parse_url(self.url) if self.url[:1] != b"/" else None
@@ -429,6 +457,8 @@ class Protocol(HttpToolsProtocol):
     def _ended(self, outcome: ScoringAnswer | MlsvcServerError) -> None:
         """Write the answer to a call."""
         head, self._running, self._call = self._running, None, None
+        if self._held is not None:
+            self._release()
         if not isinstance(head, CallHead) or self.transport.is_closing():
             return
         headers = self._score.cors_headers(head.origin) if head.origin is not None else b""

@@ -13,9 +13,10 @@ from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope
 
+from jupyter_mlsvc_server.api.body_memory import BodyMemory
 from jupyter_mlsvc_server.api.content_coding import BodyDecoder, charset_problem, codings_of
-from jupyter_mlsvc_server.api.responses import body_too_large, until_disconnect
-from jupyter_mlsvc_server.api.routing import Operation
+from jupyter_mlsvc_server.api.responses import BodyLimit, until_disconnect
+from jupyter_mlsvc_server.api.routing import BodySize, Operation
 from jupyter_mlsvc_server.auth.principal import Principal
 from jupyter_mlsvc_server.errors import BadRequest
 from jupyter_mlsvc_server.formats.request_bodies import LARGE_BYTES, UnfitBody, decode_body
@@ -27,6 +28,8 @@ _MAX_DIGITS: Final = 15
 """Of a number in the query; a longer one is no event's or entry's, whatever it is."""
 
 _LARGE_BYTES: Final = 2**20
+_SMALL_BYTES: Final = 8 * 2**10
+_NORMAL_BYTES: Final = 2**20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,8 +38,21 @@ class ApiSettings:
 
     max_body_bytes: int
     max_upload_bytes: int
+    memory: BodyMemory
     cors_origins: frozenset[str] = field(default_factory=frozenset)
     lenient_json: bool = True
+
+    def limit_of(self, size: BodySize) -> BodyLimit:
+        """Return how large a body of a size may be."""
+        match size:
+            case BodySize.SMALL:
+                return BodyLimit(min(_SMALL_BYTES, self.max_body_bytes))
+            case BodySize.NORMAL:
+                return BodyLimit(min(_NORMAL_BYTES, self.max_body_bytes))
+            case BodySize.LARGE:
+                return BodyLimit(self.max_body_bytes, "MlsvcApp.max_body_bytes")
+            case BodySize.UPLOAD:
+                return BodyLimit(self.max_upload_bytes, "MlsvcApp.max_upload_bytes")
 
 
 class ApiRequest:
@@ -69,9 +85,7 @@ class ApiRequest:
         self._principal: Principal | None = None
         self._receive = receive
         self._operation = operation
-        self._limit = (
-            settings.max_upload_bytes if operation.takes_upload else settings.max_body_bytes
-        )
+        self._limit = settings.limit_of(operation.body)
         self._content_length = _content_length(self.headers)
         self._is_chunked = "transfer-encoding" in self.headers
         self._is_expecting = self.headers.get("expect", "").lower() == "100-continue"
@@ -152,8 +166,21 @@ class ApiRequest:
         return self._is_chunked or is_coded or self._content_length > LARGE_BYTES
 
     async def body(self) -> bytes:
-        """Read the whole body; raises as :meth:`pieces`."""
-        pieces = [piece async for piece in self.pieces()]
+        """Read the whole body, and hold it until the request has been answered.
+
+        Raises
+        ------
+        TooManyRequests
+            There is no room for it in memory now.
+        MlsvcServerError
+            As :meth:`pieces`.
+        """
+        held = _HeldBody(self.settings.memory, self.user)
+        self.ended.callback(held.release)
+        pieces = []
+        async for piece in self.pieces():
+            held.add(len(piece))
+            pieces.append(piece)
         if self._received > _LARGE_BYTES:
             # Python lets others run while it joins as much.
             return await asyncio.to_thread(b"".join, pieces)
@@ -209,19 +236,23 @@ class ApiRequest:
         PayloadTooLarge, UnsupportedMediaType
             As :meth:`pieces`.
         """
-        if self._content_length > self._limit:
-            raise body_too_large(self._limit)
+        self.check_size()
         if self._operation.reads_text:
             problem = charset_problem(self.headers.get("content-type", ""))
             if problem is not None:
                 raise problem
         codings_of(self.headers.get("content-encoding", ""))
 
+    def check_size(self) -> None:
+        """Raise ``PayloadTooLarge`` where a body over the limit is announced."""
+        if self._content_length > self._limit.most:
+            raise self._limit.exceeded(self._content_length)
+
     async def _chunks(self) -> AsyncIterator[bytes]:
         while not self._is_whole:
             chunk = await self._chunk()
-            if self._received > self._limit:
-                raise body_too_large(self._limit)
+            if self._received > self._limit.most:
+                raise self._limit.exceeded()
             yield chunk
 
     async def _chunk(self) -> bytes:
@@ -241,7 +272,8 @@ class ApiRequest:
         then cost it the answer, and what it sends next fails. Who sends pieces, or waits for leave
         to send, is told at once.
         """
-        is_long = self._is_chunked or self._content_length > self._limit
+        most = self._limit.most if self._principal else min(self._limit.most, _NORMAL_BYTES)
+        is_long = self._is_chunked or self._content_length > most
         if not self._is_whole and (is_long or self._is_expecting):
             return False
         while not self._is_whole:
@@ -270,6 +302,25 @@ class ApiRequest:
             watching.cancel()
             waiting.cancel()
             await asyncio.gather(waiting, watching, return_exceptions=True)
+
+
+class _HeldBody:
+    """What of a request is held in memory."""
+
+    def __init__(self, memory: BodyMemory, caller: str) -> None:
+        self._memory = memory
+        self._caller = caller
+        self._size = 0
+
+    def add(self, size: int) -> None:
+        if not self._memory.take(self._caller, size):
+            raise self._memory.refusal(self._caller, size)
+        self._size += size
+
+    def release(self) -> None:
+        if self._size:
+            self._memory.release(self._caller, self._size)
+            self._size = 0
 
 
 def path_of(scope: Scope) -> str:

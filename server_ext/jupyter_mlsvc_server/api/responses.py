@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncGenerator, Iterable, Mapping
+from dataclasses import dataclass
 from itertools import chain, islice
 from typing import Final
 from urllib.parse import quote
@@ -163,13 +164,33 @@ async def _cancel(*tasks: asyncio.Future[None]) -> None:
     await asyncio.gather(*tasks, return_exceptions=True)
 
 
-def body_too_large(limit: int, *, is_decoded: bool = False) -> PayloadTooLarge:
-    """Make the error for a body over the limit, in bytes, as it came or once it is decoded."""
-    what = "The decoded body" if is_decoded else "The body"
-    return PayloadTooLarge(
-        f"{what} is larger than this server takes here ({limit:,} bytes). Send it in parts, or "
-        "have the limit raised (MlsvcApp.max_body_bytes, for uploads MlsvcApp.max_upload_bytes)."
-    )
+@dataclass(frozen=True, slots=True)
+class BodyLimit:
+    """How large a body may be.
+
+    Attributes
+    ----------
+    most
+        Its bytes.
+    setting
+        What an administrator may raise; empty where nothing helps.
+    """
+
+    most: int
+    setting: str = ""
+
+    def exceeded(self, size: int | None = None, *, is_decoded: bool = False) -> PayloadTooLarge:
+        """Make the error for a body over the limit, as it came or once it is decoded."""
+        what = "The decoded body" if is_decoded else "The body"
+        asked = "" if size is None else f" It was announced with {size:,}."
+        advice = (
+            f"Send it in parts, or have the limit raised ({self.setting})."
+            if self.setting
+            else "Nothing that is done here needs more."
+        )
+        return PayloadTooLarge(
+            f"{what} is larger than this server takes here ({self.most:,} bytes).{asked} {advice}"
+        )
 
 
 def error_body(error: MlsvcServerError, request_id: str) -> bytes:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from enum import Enum
 from typing import NamedTuple
 from urllib.parse import unquote_to_bytes
 
@@ -21,6 +22,19 @@ Verb = Callable[..., Awaitable[Response]]
 """Answers a request; takes it, and the parameters of its path by name."""
 
 
+class BodySize(Enum):
+    """How large the body of an operation may be."""
+
+    SMALL = "small"
+    """As long as names and passwords are; all that needs no credentials takes no more."""
+    NORMAL = "normal"
+    """As long as what people write."""
+    LARGE = "large"
+    """As the setting says for bodies with code, or with values."""
+    UPLOAD = "upload"
+    """As the setting says for uploads, which are written to a file as they come."""
+
+
 @dataclass(frozen=True, slots=True)
 class Operation:
     """A verb, and what counts before it runs.
@@ -31,8 +45,8 @@ class Operation:
         Whether it needs no credentials.
     needs_ready
         Whether the managers have to have started.
-    takes_upload
-        Whether the larger limit, for uploads, applies to its body.
+    body
+        How large its body may be.
     reads_text
         Whether its body is a text, so that its charset matters.
     checks_body
@@ -42,7 +56,7 @@ class Operation:
     verb: Verb
     is_public: bool = False
     needs_ready: bool = True
-    takes_upload: bool = False
+    body: BodySize = BodySize.NORMAL
     reads_text: bool = True
     checks_body: bool = True
 
@@ -71,12 +85,17 @@ def route(path: str, **verbs: Verb | Operation) -> Route:
 
 def public(verb: Verb, *, needs_ready: bool = True) -> Operation:
     """Make an operation that needs no credentials."""
-    return Operation(verb, is_public=True, needs_ready=needs_ready)
+    return Operation(verb, is_public=True, needs_ready=needs_ready, body=BodySize.SMALL)
+
+
+def large(verb: Verb) -> Operation:
+    """Make an operation that takes a body with code, or with values."""
+    return Operation(verb, body=BodySize.LARGE)
 
 
 def upload(verb: Verb, *, reads_text: bool = False) -> Operation:
-    """Make an operation that takes a large body."""
-    return Operation(verb, takes_upload=True, reads_text=reads_text)
+    """Make an operation that takes a body of any length, and writes it to a file."""
+    return Operation(verb, body=BodySize.UPLOAD, reads_text=reads_text)
 
 
 class Match(NamedTuple):

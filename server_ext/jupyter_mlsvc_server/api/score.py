@@ -15,6 +15,7 @@ from urllib.parse import unquote_to_bytes
 from starlette.responses import Response
 
 from jupyter_mlsvc_server.api.authentication import bearer_token
+from jupyter_mlsvc_server.api.body_memory import BodyMemory
 from jupyter_mlsvc_server.api.content_coding import charset_problem
 from jupyter_mlsvc_server.api.head_cache import CallHead
 from jupyter_mlsvc_server.api.request import ApiRequest
@@ -76,6 +77,8 @@ class ScoreEntry:
         Runs services.
     max_body_bytes
         Largest body of a call.
+    memory
+        Counts the bodies of calls that are not short.
     cors_origins
         Whose pages may call; ``*`` stands for anybody's.
     any_case_paths
@@ -88,6 +91,7 @@ class ScoreEntry:
         tokens: Tokens,
         engine: Engine,
         max_body_bytes: int,
+        memory: BodyMemory,
         cors_origins: Iterable[str] = (),
         any_case_paths: bool = False,
     ) -> None:
@@ -97,6 +101,7 @@ class ScoreEntry:
         self._recall = tokens.recall
         # The application reads a larger one in pieces, between which others are answered.
         self._max_plain_bytes = min(max_body_bytes, _MAX_PLAIN_BYTES)
+        self.memory = memory
         self._origins = frozenset(cors_origins)
         self._pattern = _CALL_IN_ANY_CASE if any_case_paths else _CALL
         self._paths: dict[bytes, DefinitionKey | None] = {}

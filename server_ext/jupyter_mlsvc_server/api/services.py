@@ -18,7 +18,7 @@ from jupyter_mlsvc.wire.swagger import BATCH_STATES, service_document
 from jupyter_mlsvc_server.api.forms import FormUploads
 from jupyter_mlsvc_server.api.request import ApiRequest
 from jupyter_mlsvc_server.api.responses import indented_json, json_response
-from jupyter_mlsvc_server.api.routing import Routes, route, upload
+from jupyter_mlsvc_server.api.routing import Routes, large, route, upload
 from jupyter_mlsvc_server.batches.manager import BatchManager
 from jupyter_mlsvc_server.errors import BadRequest
 from jupyter_mlsvc_server.scoring.compute_nodes import ComputeNodes
@@ -44,12 +44,12 @@ class ServiceRoutes:
         """Return the routes."""
         return [
             route("/services", get=self.list),
-            route("/services/{name}", get=self.list, post=self.publish_next),
+            route("/services/{name}", get=self.list, post=large(self.publish_next)),
             route(
                 "/services/{name}/{version}",
                 get=self.get,
-                post=self.publish,
-                patch=self.change,
+                post=large(self.publish),
+                patch=large(self.change),
                 delete=self.delete,
             ),
             route("/realtime-services/{name}", post=upload(self.publish_next_realtime)),

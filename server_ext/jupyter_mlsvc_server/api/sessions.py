@@ -27,7 +27,7 @@ from jupyter_mlsvc_server.api.responses import (
     large_response,
     named,
 )
-from jupyter_mlsvc_server.api.routing import Routes, route, upload
+from jupyter_mlsvc_server.api.routing import Routes, large, route, upload
 from jupyter_mlsvc_server.errors import BadRequest
 from jupyter_mlsvc_server.formats.request_bodies import (
     LARGE_BYTES,
@@ -61,8 +61,8 @@ class SessionRoutes:
             route(_SESSION, delete=self.close),
             route(_SESSION + "/force", delete=self.close_by_force),
             route(_SESSION + "/renew", post=self.renew),
-            route(_SESSION + "/execute", post=self.execute),
-            route(_SESSION + "/executions", get=self.executions, post=self.start_execution),
+            route(_SESSION + "/execute", post=large(self.execute)),
+            route(_SESSION + "/executions", get=self.executions, post=large(self.start_execution)),
             route(_SESSION + "/executions/{execution_id}/events", get=self.events),
             route(_SESSION + "/cancel", post=self.cancel),
             route(_SESSION + "/console-output", get=self.console_output),

@@ -9,6 +9,7 @@ import socket
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
+from jupyter_mlsvc_server.api.body_memory import BodyMemory
 from jupyter_mlsvc_server.api.http_server import HttpServer
 from jupyter_mlsvc_server.api.protocol import Limits, Protocol
 from jupyter_mlsvc_server.api.score import ScoreEntry
@@ -113,8 +114,18 @@ class App:
         await send({"type": "http.response.body"})
 
 
-def make_score(engine: Engine, tokens: Tokens | None = None) -> ScoreEntry:
-    return ScoreEntry(tokens=tokens or Tokens(), engine=engine, max_body_bytes=MAX_BODY_BYTES)
+def make_score(
+    engine: Engine,
+    tokens: Tokens | None = None,
+    memory: BodyMemory | None = None,
+    max_body_bytes: int = MAX_BODY_BYTES,
+) -> ScoreEntry:
+    return ScoreEntry(
+        tokens=tokens or Tokens(),
+        engine=engine,
+        max_body_bytes=max_body_bytes,
+        memory=memory or BodyMemory(10 * 2**20),
+    )
 
 
 class Client(asyncio.Transport):
@@ -165,14 +176,20 @@ class Client(asyncio.Transport):
 class Stub:
     """A server of these."""
 
-    def __init__(self, limits: Limits | None = None, look_seconds: float = 3600) -> None:
+    def __init__(
+        self,
+        limits: Limits | None = None,
+        look_seconds: float = 3600,
+        max_body_bytes: int = MAX_BODY_BYTES,
+    ) -> None:
         self.engine = Engine()
         self.tokens = Tokens()
         self.app = App()
+        self.memory = BodyMemory(10 * 2**20)
         self.clock = ManualClock(1000.0)  # whole seconds add up exactly
         self.server = HttpServer(
             app=self.app,
-            score=make_score(self.engine, self.tokens),
+            score=make_score(self.engine, self.tokens, self.memory, max_body_bytes),
             limits=limits or Limits(),
             log=logging.getLogger("stub"),
             look_seconds=look_seconds,

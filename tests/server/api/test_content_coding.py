@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jupyter_mlsvc_server.api.content_coding import PIECE_BYTES, BodyDecoder, codings_of
+from jupyter_mlsvc_server.api.responses import BodyLimit
 from jupyter_mlsvc_server.errors import BadRequest, PayloadTooLarge, UnsupportedContentCoding
 
 ENCODERS: dict[str, Callable[[bytes], bytes]] = {
@@ -24,7 +25,7 @@ LIMIT = 2**20
 
 def decoded(body: bytes, codings: list[str], limit: int) -> bytes:
     """Decode a whole body."""
-    decoder = BodyDecoder(codings, limit)
+    decoder = BodyDecoder(codings, BodyLimit(limit))
     whole = b"".join(decoder.feed(body))
     decoder.finish()
     return whole
@@ -44,7 +45,7 @@ def test_a_body_is_decoded_however_it_is_cut(
     body = b"".join(map(ENCODERS[first], members))
     for name in others:
         body = ENCODERS[name](body)
-    decoder = BodyDecoder(names, LIMIT)
+    decoder = BodyDecoder(names, BodyLimit(LIMIT))
     pieces = [body[at : at + size] for at in range(0, len(body), size)]
     assert b"".join(b"".join(decoder.feed(piece)) for piece in pieces) == b"".join(members)
     decoder.finish()
@@ -55,8 +56,8 @@ def test_a_piece_is_small_and_the_whole_within_the_limit(name: str) -> None:
     bomb = ENCODERS[name](bytes(100 * 2**20))
     sizes = []
     with pytest.raises(PayloadTooLarge):
-        sizes += [len(piece) for piece in BodyDecoder([name], 5 * 2**20).feed(bomb)]
-    decoder = BodyDecoder([name], 2**30)
+        sizes += [len(piece) for piece in BodyDecoder([name], BodyLimit(5 * 2**20)).feed(bomb)]
+    decoder = BodyDecoder([name], BodyLimit(2**30))
     sizes = [len(piece) for piece in decoder.feed(bomb)]
     assert sum(sizes) == 100 * 2**20
     assert max(sizes) <= PIECE_BYTES

@@ -10,6 +10,7 @@ import pytest
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
+from jupyter_mlsvc_server.api.body_memory import BodyMemory
 from jupyter_mlsvc_server.api.http_server import HttpServer
 from jupyter_mlsvc_server.api.protocol import Limits
 from jupyter_mlsvc_server.api.traced_protocol import TracedProtocol, TracedScoreEntry
@@ -61,7 +62,11 @@ class Server:
         log.handlers = [handler := _Lines(self.lines)]
         handler.setFormatter(TextLines("%(message)s"))
         score = TracedScoreEntry(
-            traces=self.traces, tokens=Tokens(), engine=self.engine, max_body_bytes=MAX_BODY_BYTES
+            traces=self.traces,
+            tokens=Tokens(),
+            engine=self.engine,
+            max_body_bytes=MAX_BODY_BYTES,
+            memory=BodyMemory(2**20),
         )
         self.server = HttpServer(
             app=App(),
