@@ -47,6 +47,7 @@ from jupyter_mlsvc_server.api.metrics import (
     read_metrics_key,
 )
 from jupyter_mlsvc_server.api.protocol import Limits
+from jupyter_mlsvc_server.api.proxies import TrustedProxies
 from jupyter_mlsvc_server.api.request import ApiSettings
 from jupyter_mlsvc_server.api.routing import BodySize, Operation, Routes, route
 from jupyter_mlsvc_server.api.score import CALL_ROUTE, ScoreEntry
@@ -270,6 +271,11 @@ class MlsvcApp(ConfiguredApp):
     cors_origins = TextList(
         help="Origins whose pages may call the public API from a browser. Empty allows none.",
     ).tag(config=True)
+    trusted_proxies = TextList(
+        help="Addresses or networks of proxies before the public API whose X-Forwarded-For is "
+        "believed. Without them all who come through a proxy have its address: they share limits "
+        "by address, and the log names the proxy.",
+    ).tag(config=True)
     max_body_bytes = Integer(
         64 * 2**20,
         help="Largest body of a call, a publish or an execution, in bytes. Uploads may be larger; "
@@ -372,6 +378,15 @@ class MlsvcApp(ConfiguredApp):
     @default("data_dir")
     def _default_data_dir(self) -> str:
         return str(data_dir_path())
+
+    @validate("trusted_proxies")
+    def _check_proxies(self, proposal: dict[str, Any]) -> list[str]:
+        proxies: list[str] = proposal["value"]
+        try:
+            TrustedProxies(proxies)
+        except ValueError as error:
+            raise TraitError(f"trusted_proxies: {error}.") from None
+        return proxies
 
     @validate("public_port")
     def _check_port(self, proposal: dict[str, Any]) -> int:
@@ -640,6 +655,7 @@ class Server:
                 memory=self._body_memory,
                 cors_origins=frozenset(app.cors_origins),
                 lenient_json=app.lenient_json,
+                trusted_proxies=TrustedProxies(app.trusted_proxies),
             ),
             any_case_paths=app.any_case_paths,
             observers=self._observers,

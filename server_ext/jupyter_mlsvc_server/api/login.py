@@ -33,7 +33,8 @@ class LoginRoutes:
     async def login(self, request: ApiRequest) -> Response:
         """Answer a pair of tokens (200, contract: login)."""
         form = await request.parse(LoginRequest)
-        return json_response(await self._tokens.login(form.username, form.password))
+        login = self._tokens.login(form.username, form.password, request.address)
+        return json_response(await request.answer_or_gone(login, lambda: None))
 
     async def renew(self, request: ApiRequest) -> Response:
         """Answer the next pair (200, contract: renewToken)."""

@@ -15,6 +15,7 @@ from starlette.types import Receive, Scope
 
 from jupyter_mlsvc_server.api.body_memory import BodyMemory
 from jupyter_mlsvc_server.api.content_coding import BodyDecoder, charset_problem, codings_of
+from jupyter_mlsvc_server.api.proxies import TrustedProxies
 from jupyter_mlsvc_server.api.responses import BodyLimit, until_disconnect
 from jupyter_mlsvc_server.api.routing import BodySize, Operation
 from jupyter_mlsvc_server.auth.principal import Principal
@@ -41,6 +42,7 @@ class ApiSettings:
     memory: BodyMemory
     cors_origins: frozenset[str] = field(default_factory=frozenset)
     lenient_json: bool = True
+    trusted_proxies: TrustedProxies = field(default_factory=TrustedProxies)
 
     def limit_of(self, size: BodySize) -> BodyLimit:
         """Return how large a body of a size may be."""
@@ -79,6 +81,7 @@ class ApiRequest:
         self.path = path_of(scope)
         self.is_from_host = bool(scope["state"].get("is_host"))
         self.settings = settings
+        self._client: tuple[str, int] | None = scope["client"]
         self.ended = contextlib.AsyncExitStack()
         self.status = 0
         self._query_string: bytes = scope["query_string"]
@@ -106,6 +109,15 @@ class ApiRequest:
     def user(self) -> str:
         """Name of who asks; empty where nobody is known."""
         return "" if self._principal is None else self._principal.name
+
+    @property
+    def address(self) -> str:
+        """Where the client is, as far as is known; empty for this machine's own."""
+        peer = self._client[0] if self._client else ""
+        forwarded = self.headers.getlist("x-forwarded-for")
+        return self.settings.trusted_proxies.client_of(
+            peer, forwarded, is_trusted=self.is_from_host
+        )
 
     # --- query -------------------------------------------------------------------------------
 

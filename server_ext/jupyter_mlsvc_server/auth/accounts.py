@@ -9,9 +9,8 @@ import shlex
 import threading
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Collection
+from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -25,12 +24,13 @@ from jupyter_mlsvc_server.auth.errors import (
     UserExists,
     WrongCredentials,
 )
-from jupyter_mlsvc_server.auth.login_rate_limit import LoginRateLimit
+from jupyter_mlsvc_server.auth.login_limits import LoginLimits, network_of
+from jupyter_mlsvc_server.auth.login_queue import LoginQueue
 from jupyter_mlsvc_server.auth.outsiders import Outsiders
 from jupyter_mlsvc_server.auth.passwords import Passwords, read_password_file
 from jupyter_mlsvc_server.auth.principal import Principal, Role
 from jupyter_mlsvc_server.auth.store import LOCAL, Account, AccountStore, Owned
-from jupyter_mlsvc_server.errors import Busy, TooManyRequests
+from jupyter_mlsvc_server.errors import TooManyRequests
 from jupyter_mlsvc_server.storage.clock import Clock
 from jupyter_mlsvc_server.storage.database import Database
 
@@ -59,8 +59,16 @@ class AccountManager(LoggingConfigurable):
     failed_logins = Integer(
         10,
         min=0,
-        help="How many logins may fail under one user name within failed_logins_window before "
-        "further ones are refused unseen. 0 sets no limit.",
+        help="How many logins may fail under one user name from one address within "
+        "failed_logins_window before further ones from there are refused unseen. As many from any "
+        "address delay those from addresses that never logged in under that name. 0 sets no limit.",
+    ).tag(config=True)
+    failed_logins_of_address = Integer(
+        30,
+        min=0,
+        help="How many logins may fail from one address (of IPv6: one /64) within "
+        "failed_logins_window, under whatever names, before it may log in under names only that it "
+        "logged in under before. Logins from this machine are delayed instead. 0 sets no limit.",
     ).tag(config=True)
     failed_logins_window = Float(
         60.0, min=0, help="Seconds after which a failed login no longer counts."
@@ -71,7 +79,10 @@ class AccountManager(LoggingConfigurable):
         "server's machine.",
     ).tag(config=True)
     waiting_logins = Integer(
-        200, min=1, help="How many logins may wait for their turn before more are refused."
+        400,
+        min=1,
+        help="How many logins may wait for their turn before more are refused: from one address a "
+        "quarter of them, from this machine three.",
     ).tag(config=True)
 
     def __init__(self, *, database: Database, clock: Clock = time.monotonic, **kwargs: Any) -> None:
@@ -80,12 +91,14 @@ class AccountManager(LoggingConfigurable):
         self._data_dir = database.data_dir
         self._outsiders = Outsiders(store=self._store, clock=clock)
         self._passwords = Passwords()
-        self._login_rate_limit = LoginRateLimit(
-            failures=self.failed_logins, window=self.failed_logins_window, clock=clock
+        self._limits = LoginLimits(
+            failures=self.failed_logins,
+            address_failures=self.failed_logins_of_address,
+            window=self.failed_logins_window,
+            clock=clock,
         )
-        self._slots = asyncio.Semaphore(_HASHES_AT_ONCE)
+        self._queue = LoginQueue(slots=_HASHES_AT_ONCE, places=self.waiting_logins)
         self._hashers = ThreadPoolExecutor(_HASHES_AT_ONCE, "hashing", _lower_priority)
-        self._waiting = 0
         self.logins: Counter[str] = Counter()
         """Logins since the server started, by what became of them."""
         self._listeners: list[Callable[[], None]] = []
@@ -98,22 +111,27 @@ class AccountManager(LoggingConfigurable):
         """End the threads that hash; may be called twice."""
         self._hashers.shutdown(wait=False)
 
-    async def verify(self, name: str, password: str) -> Principal:
+    async def verify(self, name: str, password: str, address: str = "") -> Principal:
         """Return the principal of a user name and password; raises as :meth:`log_in`."""
-        return (await self.log_in(name, password))[0]
+        return (await self.log_in(name, password, address))[0]
 
-    async def log_in(self, name: str, password: str) -> tuple[Principal, str]:
+    async def log_in(self, name: str, password: str, address: str = "") -> tuple[Principal, str]:
         """Return the principal of a user name and password, and the hash that the password fits.
+
+        Parameters
+        ----------
+        address
+            Where the login comes from; empty for this machine.
 
         Raises
         ------
         WrongCredentials
             No such user, or another password; neither the answer nor its time tells which.
         TooManyRequests
-            Too many logins failed under this name, or are waiting.
+            Too many logins failed from there, or are waiting.
         """
         try:
-            account, hashed = await self._verified(name, password)
+            account, hashed = await self._verified(name, password, address)
         except WrongCredentials:
             self.logins["wrong"] += 1
             raise
@@ -123,17 +141,28 @@ class AccountManager(LoggingConfigurable):
         self.logins["success"] += 1
         return self.principal_of(account), hashed
 
-    async def _verified(self, name: str, password: str) -> tuple[Account, str]:
-        self._login_rate_limit.check(name)
-        async with self._turn():
+    async def _verified(self, name: str, password: str, address: str) -> tuple[Account, str]:
+        network = network_of(address)
+        is_known = self._limits.knows(name, network)
+        delay = self._limits.check(name, network)
+
+        async def verify() -> tuple[Account, str]:
             # Others may have failed while this one waited.
-            self._login_rate_limit.check(name)
+            self._limits.check(name, network)
             found = await self._match(name, password)
             if found is None:
-                self._login_rate_limit.failed(name)
-                raise WrongCredentials(name)
-        self._login_rate_limit.succeeded(name)
-        return found
+                self._limits.failed(name, network)
+                raise WrongCredentials(name, address)
+            self._limits.succeeded(name, network)
+            return found
+
+        self._queue.enter(network, is_known=is_known)
+        try:
+            if delay:
+                await asyncio.sleep(delay)
+            return await self._queue.run(network, verify, is_known=is_known)
+        finally:
+            self._queue.leave(network)
 
     async def add(self, name: str, password: str, role: Role, *, take_over: bool = False) -> Owned:
         """Add a user.
@@ -319,19 +348,10 @@ class AccountManager(LoggingConfigurable):
         return await asyncio.get_running_loop().run_in_executor(self._hashers, work, *arguments)
 
     async def _hash(self, password: str) -> str:
-        async with self._turn():
+        async def hash_it() -> str:
             return await self._hashing(self._passwords.hash, password)
 
-    @asynccontextmanager
-    async def _turn(self) -> AsyncIterator[None]:
-        if self._waiting >= self.waiting_logins:
-            raise Busy("Too many logins at once; try again in a moment.", retry_after=1)
-        self._waiting += 1
-        try:
-            async with self._slots:
-                yield
-        finally:
-            self._waiting -= 1
+        return await self._queue.run("", hash_it, is_known=True)
 
     def _tell_listeners(self) -> None:
         for listener in self._listeners:

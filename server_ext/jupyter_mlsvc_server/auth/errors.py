@@ -19,9 +19,9 @@ from jupyter_mlsvc_server.errors import (
 class WrongCredentials(Unauthorized):
     """The user is unknown, shut out, or gave another password; the answer is the same."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, address: str = "") -> None:
         super().__init__("The user name or the password is wrong.")
-        self.logged = f"user={name[:64]!r}"
+        self.logged = f"user={name[:64]!r} from={address or 'local'}"
 
 
 class InvalidAccessToken(Unauthorized):

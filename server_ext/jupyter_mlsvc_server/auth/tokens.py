@@ -160,17 +160,22 @@ class TokenManager(LoggingConfigurable):
 
     # --- pairs -------------------------------------------------------------------------------
 
-    async def login(self, username: str, password: str) -> AccessTokenResponse:
+    async def login(self, username: str, password: str, address: str = "") -> AccessTokenResponse:
         """Trade a user's name and password for a pair (contract: login).
+
+        Parameters
+        ----------
+        address
+            Where the login comes from; empty for this machine.
 
         Raises
         ------
         WrongCredentials
             No such user, or another password.
         TooManyRequests
-            Too many logins failed under this name.
+            Too many logins failed from there, or are waiting.
         """
-        principal, password_hash = await self._accounts.log_in(username, password)
+        principal, password_hash = await self._accounts.log_in(username, password, address)
         token_id, key, refresh_token = _new_refresh_token()
         now = self._now()
         family_expires_at = now + timedelta(seconds=self.renewal_limit)
@@ -183,8 +188,9 @@ class TokenManager(LoggingConfigurable):
             forget_before=now - timedelta(seconds=self.access_token_lifetime),
         )
         if not is_added:
-            raise WrongCredentials(username)
-        self.log.info("login user=%s token=%s", principal.name, key.shown)
+            raise WrongCredentials(username, address)
+        origin = address or "local"
+        self.log.info("login user=%s token=%s from=%s", principal.name, key.shown, origin)
         return self._pair(principal.id, token_id, refresh_token)
 
     async def renew(self, refresh_token: str) -> AccessTokenResponse:

@@ -139,6 +139,8 @@ class ProxyHandler(APIHandler):
         headers = headers_of(self._passed_on(self.request.headers, _FOR_JUPYTER | _FROM_HOSTS))
         for name, value in (self._server.upstream.headers | credentials).items():
             headers[name] = value
+        # What the client says itself counts as far as Jupyter's own settings let it.
+        headers["X-Forwarded-For"] = self.request.remote_ip or ""
         has_length = "Content-Length" in headers
         if has_length:
             headers["Content-Length"] = _length_of(headers["Content-Length"])

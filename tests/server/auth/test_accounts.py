@@ -21,7 +21,6 @@ from jupyter_mlsvc_server.auth.errors import (
     UserNotFound,
     WrongCredentials,
 )
-from jupyter_mlsvc_server.auth.login_rate_limit import LoginRateLimit
 from jupyter_mlsvc_server.auth.passwords import Passwords
 from jupyter_mlsvc_server.auth.principal import Principal, Role
 from jupyter_mlsvc_server.errors import Busy, TooManyRequests
@@ -249,28 +248,46 @@ async def test_guesses_in_parallel_do_not_pass_the_login_rate_limit(database: Da
 
 @pytest.mark.usefixtures("accounts")
 async def test_a_flood_of_logins_is_refused_rather_than_queued(database: Database) -> None:
-    narrow = AccountManager(database=database, waiting_logins=3)
+    narrow = AccountManager(database=database, waiting_logins=4)
     outcomes = await asyncio.gather(
         *(narrow.verify(f"user{n}", PASSWORD) for n in range(8)), return_exceptions=True
     )
     assert sum(isinstance(outcome, Busy) for outcome in outcomes) == 5
 
 
-def test_login_rate_limit_remembers_a_bounded_number_of_names() -> None:
-    limit = LoginRateLimit(failures=1, window=60, names=100)
-    for n in range(1000):
-        limit.failed(f"{n}" * 1000)
-    assert len(limit._failed) == 100
-    limit.check("0" * 1000)
+@pytest.mark.usefixtures("accounts")
+async def test_guesses_from_elsewhere_refuse_nobody(database: Database) -> None:
+    accounts = AccountManager(database=database, failed_logins=2)
+    await accounts.verify("ann", PASSWORD, "192.0.2.1")
+    for _ in range(2):
+        with pytest.raises(WrongCredentials):
+            await accounts.verify("ann", "incorrect horse", "192.0.2.2")
     with pytest.raises(TooManyRequests):
-        limit.check("999" * 1000)
+        await accounts.verify("ann", PASSWORD, "192.0.2.2")
+    await accounts.verify("ann", PASSWORD, "192.0.2.1")
+    await accounts.verify("ann", PASSWORD, "192.0.2.3")
 
 
-def test_login_rate_limit_of_zero_refuses_nobody() -> None:
-    limit = LoginRateLimit(failures=0, window=60)
-    for _ in range(50):
-        limit.failed("ann")
-    limit.check("ann")
+@pytest.mark.usefixtures("accounts")
+async def test_nothing_is_hashed_for_a_client_that_left(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    accounts = AccountManager(database=database)
+    hashed: list[str] = []
+
+    def fits(_: str, password: str) -> bool:
+        hashed.append(password)
+        return False
+
+    monkeypatch.setattr(accounts._passwords, "fits", fits)
+    logins = [asyncio.create_task(accounts.verify("ann", f"guess {n}")) for n in range(20)]
+    await asyncio.sleep(0)
+    for login in logins[2:]:
+        login.cancel()
+    await asyncio.gather(*logins, return_exceptions=True)
+    with pytest.raises(WrongCredentials):
+        await accounts.verify("ann", "last guess")
+    assert sorted(hashed) == ["guess 0", "guess 1", "last guess"]
 
 
 # --- the first start -------------------------------------------------------------------------

@@ -206,7 +206,7 @@ async def test_refused_login_is_one_line_of_the_log(
     caplog.set_level(logging.INFO)
     response = await call("POST", "/login", ANN | {"password": "incorrect horse"})
     (line,) = [record.getMessage() for record in caplog.records if "/login" in record.getMessage()]
-    assert line.endswith("wrong. user='ann'")
+    assert line.endswith("wrong. user='ann' from=127.0.0.1")
     assert not [record for record in caplog.records if "refused" in record.getMessage()]
     assert b"user='ann'" not in response.body
 

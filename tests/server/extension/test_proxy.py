@@ -243,7 +243,7 @@ def test_body_that_is_refused_is_answered(jupyter: ServerProcess) -> None:
     assert answer.status_code == 413
     assert "max_body_bytes" in answer.json()["message"]
     answer = requests.post(f"{jupyter.notebook_url}/sessions", data=large, timeout=60)
-    assert answer.status_code == 401
+    assert answer.status_code == 413
 
 
 def test_clients_that_go_leave_nothing_in_the_log(jupyter: ServerProcess, session: str) -> None:

@@ -284,8 +284,8 @@ async def test_a_login_that_a_change_of_the_account_overtakes_is_refused(
     await accounts.add("ann", "correct horse", Role.CONTRIBUTOR)
     log_in = accounts.log_in
 
-    async def overtaken(name: str, password: str) -> Any:
-        found = await log_in(name, password)
+    async def overtaken(name: str, password: str, address: str = "") -> Any:
+        found = await log_in(name, password, address)
         if change == "remove":
             await accounts.remove(name)
             await accounts.add(name, "another horse", Role.OWNER)
