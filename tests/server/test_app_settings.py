@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 import requests
+from traitlets import TraitError
 
 from jupyter_mlsvc_server.launch import ServerProcess, free_port
 from jupyter_mlsvc_server.server import MlsvcApp
@@ -184,3 +185,9 @@ def test_scoring_engine_class_runs_the_services(no_public_api: ServerProcess) ->
     assert door.post("/services/Some/1", json=SERVICE).status_code == 201
     answer = door.post("/api/Some/1", json={"n": 3})
     assert answer.json()["outputParameters"] == {"y": 42}
+
+
+def test_a_trusted_proxy_is_an_address_or_a_network() -> None:
+    assert MlsvcApp(trusted_proxies=["10.0.0.0/8", "::1"]).trusted_proxies
+    with pytest.raises(TraitError, match="does not appear to be"):
+        MlsvcApp(trusted_proxies=["proxy.example"])

@@ -269,6 +269,17 @@ async def test_guesses_from_elsewhere_refuse_nobody(database: Database) -> None:
 
 
 @pytest.mark.usefixtures("accounts")
+async def test_ever_new_names_from_one_address_are_refused(database: Database) -> None:
+    accounts = AccountManager(database=database, failed_logins_of_address=3)
+    for number in range(3):
+        with pytest.raises(WrongCredentials):
+            await accounts.verify(f"name{number}", PASSWORD, "2001:db8::1")
+    with pytest.raises(TooManyRequests):
+        await accounts.verify("ann", PASSWORD, "2001:db8::2")
+    await accounts.verify("ann", PASSWORD, "2001:db8:0:1::2")
+
+
+@pytest.mark.usefixtures("accounts")
 async def test_nothing_is_hashed_for_a_client_that_left(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
