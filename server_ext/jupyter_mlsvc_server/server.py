@@ -26,6 +26,7 @@ from traitlets import Bool, Enum, Float, Integer, TraitError, Type, Unicode, def
 from traitlets.config import Config
 
 from jupyter_mlsvc._version import __version__
+from jupyter_mlsvc_server.api.admission import connections_possible
 from jupyter_mlsvc_server.api.app import ApiApp
 from jupyter_mlsvc_server.api.authentication import Authentication
 from jupyter_mlsvc_server.api.batches import BatchRoutes
@@ -275,6 +276,19 @@ class MlsvcApp(ConfiguredApp):
         help="Addresses or networks of proxies before the public API whose X-Forwarded-For is "
         "believed. Without them all who come through a proxy have its address: they share limits "
         "by address, and the log names the proxy.",
+    ).tag(config=True)
+    max_connections = Integer(
+        10_000,
+        min=1,
+        help="How many connections the public API takes, but no more than three quarters of the "
+        "files that the server may have open. Further ones get 503; those on which nobody has "
+        "shown who they are, and nothing is asked, end first.",
+    ).tag(config=True)
+    max_connections_of_address = Integer(
+        1000,
+        min=1,
+        help="How many connections one address (of IPv6: one /64) may have. This machine and "
+        "trusted_proxies may have three quarters of max_connections.",
     ).tag(config=True)
     max_body_bytes = Integer(
         64 * 2**20,
@@ -617,7 +631,11 @@ class Server:
         self._http = HttpServer(
             app=self._build_api(self._routes()),
             score=self._score,
-            limits=Limits(),
+            limits=Limits(
+                connections=connections_possible(app.max_connections),
+                connections_of_address=app.max_connections_of_address,
+                proxies=TrustedProxies(app.trusted_proxies),
+            ),
             log=self._log,
             observers=self._observers,
             logs_calls=app.access_log == "all",

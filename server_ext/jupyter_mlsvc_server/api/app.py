@@ -141,6 +141,7 @@ class ApiApp:
             request.check_size()
         if not operation.is_public:
             request.principal = await self._authentication.identify(request)
+            request.note_known()
         if operation.checks_body:
             request.check_body_headers()
         if match is None:

@@ -18,6 +18,7 @@ from starlette.types import ASGIApp
 from uvicorn.config import Config
 from uvicorn.server import ServerState
 
+from jupyter_mlsvc_server.api.admission import Admission
 from jupyter_mlsvc_server.api.head_cache import HeadCache
 from jupyter_mlsvc_server.api.logged_protocol import LoggedProtocol
 from jupyter_mlsvc_server.api.protocol import Limits, Protocol
@@ -36,6 +37,9 @@ from jupyter_mlsvc_server.storage.clock import Clock
 _BACKLOG: Final = 2048
 _FAREWELL_SECONDS: Final = 1.0
 """For connections to end by themselves, with what was written to them, when the server closes."""
+_TELL_SECONDS: Final = 60.0
+"""Between two lines of the log about connections that were refused."""
+_HANDSHAKE_SECONDS: Final = 15.0
 _PAUSE: Final = 0.005
 
 
@@ -103,6 +107,11 @@ class HttpServer:
         self.config.load()
         self.state = ServerState()
         self.heads = HeadCache()
+        self.admission = Admission(
+            limits.connections, limits.connections_of_address, limits.proxies
+        )
+        self._refused = 0
+        self._tell_after = 0.0
         self.is_draining = False
         """Whether each answer is the last one of its connection."""
         self.now = 0.0
@@ -126,7 +135,11 @@ class HttpServer:
             self._renew()
             self._looking = self.loop.create_task(self._keep_looking())
         server = await self.loop.create_server(
-            lambda: self._protocol(self), sock=listening, ssl=tls, backlog=_BACKLOG
+            lambda: self._protocol(self),
+            sock=listening,
+            ssl=tls,
+            backlog=_BACKLOG,
+            ssl_handshake_timeout=None if tls is None else _HANDSHAKE_SECONDS,
         )
         self._servers.append(server)
 
@@ -210,6 +223,7 @@ class HttpServer:
     def look(self) -> None:
         """End what has taken too long by now."""
         self._renew()
+        self._tell_refused()
         for connection in self.connections:
             try:
                 connection.look(self.now)
@@ -217,6 +231,14 @@ class HttpServer:
                 # One connection is no reason to forget about the others.
                 self.log.exception("A connection could not be looked after.")
                 connection.transport.abort()
+
+    def _tell_refused(self) -> None:
+        """Log how many connections were refused, now and then."""
+        refused = self.admission.refused - self._refused
+        if refused and self.now >= self._tell_after:
+            self._refused += refused
+            self._tell_after = self.now + _TELL_SECONDS
+            self.log.warning("%d connections were refused: too many are open", refused)
 
     def _renew(self) -> None:
         self.now = self._clock()

@@ -21,7 +21,7 @@ import os
 import socket
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, cast
 from urllib.parse import unquote_to_bytes
 
@@ -30,6 +30,7 @@ from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from jupyter_mlsvc_server.api.head_cache import END, CallHead
+from jupyter_mlsvc_server.api.proxies import TrustedProxies
 from jupyter_mlsvc_server.api.responses import error_body
 from jupyter_mlsvc_server.errors import BadRequest, MlsvcServerError, TooManyRequests
 from jupyter_mlsvc_server.scoring.engine import ScoringAnswer
@@ -64,6 +65,18 @@ class HeadTooLarge(BadRequest):
     status = 431
 
 
+class UnknownTransferCoding(BadRequest):
+    """The body is sent in a way that is not known here."""
+
+    status = 501
+
+
+class UnknownHttpVersion(BadRequest):
+    """Another version of HTTP."""
+
+    status = 505
+
+
 class MethodNotTaken(BadRequest):
     """A method that makes no sense here."""
 
@@ -78,22 +91,35 @@ class Limits:
     ----------
     head_bytes
         Largest head of a request, as it is written: its own bytes, whatever else came with it.
+    headers
+        Most headers of a request.
     head_seconds
         For a head to come in whole.
     stall_seconds
         For which a body may not come, or an answer not be read.
     idle_seconds
         For which a connection is kept without a request.
+    anonymous_idle_seconds
+        The same, while nobody has shown on it who asks.
     linger_seconds, longest_linger_seconds
         For which a client that was refused goes on to be heard, after its last word and in all.
+    connections, connections_of_address
+        Most connections, in all and from one address.
+    proxies
+        Whose addresses many have.
     """
 
     head_bytes: int = 2**16
+    headers: int = 100
     head_seconds: float = 30.0
     stall_seconds: float = 60.0
     idle_seconds: float = 300.0
+    anonymous_idle_seconds: float = 15.0
     linger_seconds: float = 5.0
     longest_linger_seconds: float = 60.0
+    connections: int = 10_000
+    connections_of_address: int = 1000
+    proxies: TrustedProxies = field(default_factory=TrustedProxies)
 
 
 class _Flow(FlowControl):
@@ -164,9 +190,9 @@ class Protocol(HttpToolsProtocol):
     # Besides, Python finds attributes faster while an object has at most thirty in its dictionary.
     __slots__ = (
         "_begun_in_read", "_body_came", "_broken", "_call", "_chunks", "_fresh", "_head_at",
-        "_head_bytes", "_heard_at", "_held", "_is_host", "_is_in_head", "_limits",
-        "_lingering_since", "_read_bytes", "_running", "_score", "_server", "_stuck_at", "_taking",
-        "_unread",
+        "_head_bytes", "_heard_at", "_held", "_is_host", "_is_in_head", "_is_known",
+        "_limits", "_lingering_since", "_read_bytes", "_running", "_score", "_server", "_stuck_at",
+        "_taking", "_unread",
     )  # fmt: skip
 
     def __init__(self, server: HttpServer) -> None:
@@ -201,6 +227,8 @@ class Protocol(HttpToolsProtocol):
         self._unread = 0
         self._lingering_since: float | None = None
         self._is_host = False
+        self._is_known = False
+        """Whether somebody has shown on this connection who they are."""
         self._held: tuple[str, int] | None = None
         """Whose body is counted, and its bytes."""
 
@@ -220,6 +248,12 @@ class Protocol(HttpToolsProtocol):
             self._is_host = peer == os.geteuid()
             if not self._is_host:
                 self.transport.abort()
+        elif (refusal := self._server.admission.admit(self)) is not None:
+            number = self._server.next_number()
+            body = error_body(refusal, self._server.id_of(number))
+            self._write(refusal.status, number, _CLOSE + b"Retry-After: 1\r\n", body)
+            # Waiting until they have read it would keep the descriptor.
+            self.transport.close()
 
     def data_received(self, data: bytes) -> None:
         """Answer a call whose head is known; parse all else."""
@@ -232,6 +266,7 @@ class Protocol(HttpToolsProtocol):
             end = data.find(END) + len(END)
             head = server.heads.get(data[:end])
             if head is not None and len(data) - end == head.length and self._score.admits(head):
+                self._is_known = True
                 self._running = head
                 self._call = self._score.submit(head.key, data[end:], self._ended)
                 return
@@ -268,6 +303,7 @@ class Protocol(HttpToolsProtocol):
             self._call.abandon()
         self._leave(self._running)
         self._release()
+        self._server.admission.forget(self)
         self.pipeline.clear()
         super().connection_lost(exc)
 
@@ -349,22 +385,17 @@ class Protocol(HttpToolsProtocol):
         first = len(method) + len(self.url) + len(b"  HTTP/1.1\r\n")
         if first + self._head_bytes + len(b"\r\n") > self._limits.head_bytes:
             raise self._head_too_large()
+        if len(self.headers) > self._limits.headers:
+            raise self._too_many_headers()
         version = self.parser.get_http_version()
         is_kept_alive = self.parser.should_keep_alive()
         is_free = not self.is_busy
-        if method == b"POST" and version == "1.1" and is_kept_alive:
-            head = self._score.read(self.url, self.headers)
-            if head is not None:
-                is_short = head.length <= _COUNTED
-                if fresh is not None and is_short:
-                    self._server.heads.add(fresh, head)
-                if (
-                    is_free
-                    and self._score.admits(head)
-                    and (is_short or self._has_room(head))
-                ):
-                    self._running = self._taking = head
-                    return
+        is_call = method == b"POST" and version == "1.1" and is_kept_alive
+        head = self._score.read(self.url, self.headers) if is_call else None
+        if head is None:
+            self._check_head(version)
+        elif self._takes(head, fresh, is_free=is_free):
+            return
         if len(self.pipeline) >= _MAX_PIPELINED:
             raise TooManyRequests(
                 f"More than {_MAX_PIPELINED:,} requests were sent before their answers were there. "
@@ -378,6 +409,33 @@ class Protocol(HttpToolsProtocol):
             self._go_on()
         else:
             self.flow.pause_reading()
+
+    def _takes(self, head: CallHead, fresh: bytes | None, *, is_free: bool) -> bool:
+        """Begin a call here, or tell that the application has to answer it."""
+        is_short = head.length <= _COUNTED
+        if fresh is not None and is_short:
+            self._server.heads.add(fresh, head)
+        if not (is_free and self._score.admits(head)):
+            return False
+        if not (is_short or self._has_room(head)):
+            return False
+        self._is_known = True
+        self._running = self._taking = head
+        return True
+
+    def _check_head(self, version: str) -> None:
+        """Raise what is wrong with a head that is no plain call's."""
+        if version not in {"1.0", "1.1"}:
+            raise UnknownHttpVersion(f"HTTP/{version} is not spoken here; HTTP/1.1 is.")
+        hosts = sum(name == b"host" for name, _ in self.headers)
+        if hosts > 1 or (not hosts and version == "1.1"):
+            raise BadRequest(f"A request has one Host header; this one has {hosts}.")
+        codings = [value for name, value in self.headers if name == b"transfer-encoding"]
+        if codings and b", ".join(codings).strip().lower() != b"chunked":
+            shown = b", ".join(codings)[:40].decode("latin-1")
+            raise UnknownTransferCoding(
+                f"Transfer-Encoding is {shown!r}; only 'chunked' is known here."
+            )
 
     def _has_room(self, head: CallHead) -> bool:
         """Whether the body of a call may be kept here; else the application says what is wrong."""
@@ -502,6 +560,8 @@ class Protocol(HttpToolsProtocol):
         running, self._running = self._running, None
         if self.transport.is_closing():
             return
+        if isinstance(running, _Cycle) and running.scope["state"].get("is_known"):
+            self._is_known = True
         if isinstance(running, _Cycle) and running.ends_connection:
             self._part()
         else:
@@ -589,6 +649,18 @@ class Protocol(HttpToolsProtocol):
         limit = self._limits.head_bytes
         return HeadTooLarge(f"The request's head is larger than is taken here ({limit:,} bytes).")
 
+    def _too_many_headers(self) -> HeadTooLarge:
+        return HeadTooLarge(
+            f"The request has {len(self.headers):,} headers; {self._limits.headers} are taken here."
+        )
+
+    @property
+    def idle_since(self) -> float | None:
+        """When a client was last heard of whom nobody knows, and who asks nothing."""
+        is_idle = not (self.is_busy or self._is_in_head or self._is_host or self._is_known)
+        is_idle = is_idle and self._lingering_since is None
+        return self._heard_at if is_idle and self._stuck_at is None else None
+
     def look(self, now: float) -> None:
         """End what takes too long."""
         limits = self._limits
@@ -606,8 +678,8 @@ class Protocol(HttpToolsProtocol):
         elif self._is_in_head:
             if now - self._head_at > limits.head_seconds:
                 self._break(RequestTimeout("The request did not come in time."))
-        elif silent > limits.idle_seconds:
-            self._end_idle()
+        elif silent > self._idle_limit:
+            self.end_idle()
 
     def _look_at_reader(self, now: float, stuck_at: float) -> None:
         unread, before = self.transport.get_write_buffer_size(), self._unread
@@ -617,7 +689,13 @@ class Protocol(HttpToolsProtocol):
         elif now - stuck_at > self._limits.stall_seconds:
             self.transport.abort()
 
-    def _end_idle(self) -> None:
+    @property
+    def _idle_limit(self) -> float:
+        is_known = self._is_known or self._is_host
+        return self._limits.idle_seconds if is_known else self._limits.anonymous_idle_seconds
+
+    def end_idle(self) -> None:
+        """Close a connection on which nothing is asked."""
         if self.transport.is_closing():
             # The end of an answer that nobody reads would keep it open for ever.
             self.transport.abort()

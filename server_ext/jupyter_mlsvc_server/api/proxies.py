@@ -36,16 +36,17 @@ class TrustedProxies:
         is_trusted
             Whether the peer is believed, whatever its address is.
         """
-        address, is_believed = peer, is_trusted or self._trusts(peer)
+        address, is_believed = peer, is_trusted or self.trusts(peer)
         names = [name.strip() for value in forwarded for name in value.split(",")]
         while is_believed and names:
             named = _plain(names.pop())
             if not named:
                 break
-            address, is_believed = named, self._trusts(named)
+            address, is_believed = named, self.trusts(named)
         return address
 
-    def _trusts(self, address: str) -> bool:
+    def trusts(self, address: str) -> bool:
+        """Whether an address is a proxy's."""
         if not self._networks or not (plain := _plain(address)):
             return False
         parsed = ipaddress.ip_address(plain)

@@ -79,7 +79,8 @@ class ApiRequest:
         self.headers = Headers(scope=scope)
         self.id: str = scope["state"]["request_id"]
         self.path = path_of(scope)
-        self.is_from_host = bool(scope["state"].get("is_host"))
+        self._state: dict[str, object] = scope["state"]
+        self.is_from_host = bool(self._state.get("is_host"))
         self.settings = settings
         self._client: tuple[str, int] | None = scope["client"]
         self.ended = contextlib.AsyncExitStack()
@@ -109,6 +110,10 @@ class ApiRequest:
     def user(self) -> str:
         """Name of who asks; empty where nobody is known."""
         return "" if self._principal is None else self._principal.name
+
+    def note_known(self) -> None:
+        """Let the connection be kept as long as those of who is known are."""
+        self._state["is_known"] = True
 
     @property
     def address(self) -> str:

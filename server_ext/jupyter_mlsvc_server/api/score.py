@@ -146,6 +146,7 @@ class ScoreEntry:
         if key is None:
             return None
         token = length = origin = None
+        hosts = 0
         for name, value in headers:
             if name == b"authorization":
                 if token is not None:
@@ -155,9 +156,11 @@ class ScoreEntry:
                 length = int(value)
             elif name == b"origin":
                 origin = value
+            elif name == b"host":
+                hosts += 1
             elif name in _NOT_PLAIN or (name == b"content-type" and _has_problem(value)):
                 return None
-        if token is None or length is None or length > self._max_plain_bytes:
+        if hosts != 1 or token is None or length is None or length > self._max_plain_bytes:
             return None
         return CallHead(key, url, token, length, origin)
 

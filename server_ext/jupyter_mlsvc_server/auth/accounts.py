@@ -17,6 +17,7 @@ from typing import Any, Final, TypeVar
 from traitlets import Bool, Float, Integer
 from traitlets.config import LoggingConfigurable
 
+from jupyter_mlsvc_server.auth.addresses import network_of
 from jupyter_mlsvc_server.auth.errors import (
     InvalidAdminPassword,
     InvalidPassword,
@@ -24,7 +25,7 @@ from jupyter_mlsvc_server.auth.errors import (
     UserExists,
     WrongCredentials,
 )
-from jupyter_mlsvc_server.auth.login_limits import LoginLimits, network_of
+from jupyter_mlsvc_server.auth.login_limits import LoginLimits
 from jupyter_mlsvc_server.auth.login_queue import LoginQueue
 from jupyter_mlsvc_server.auth.outsiders import Outsiders
 from jupyter_mlsvc_server.auth.passwords import Passwords, read_password_file

@@ -8,12 +8,12 @@ logged in under it before.
 from __future__ import annotations
 
 import hashlib
-import ipaddress
 import math
 import time
 from collections import OrderedDict, deque
 from typing import Final
 
+from jupyter_mlsvc_server.auth.addresses import is_shared
 from jupyter_mlsvc_server.errors import TooManyRequests
 from jupyter_mlsvc_server.storage.clock import Clock
 
@@ -21,27 +21,6 @@ _KEPT: Final = 10_000
 """Names, addresses and pairs of them that are remembered, of each kind."""
 _SHORTEST_DELAY: Final = 0.5
 _LONGEST_DELAY: Final = 3.0
-_IPV6_PREFIX: Final = 64
-"""Bits of an address that one customer of a provider has."""
-
-
-def network_of(address: str) -> str:
-    """Return what is counted as one address: for IPv6 the whole network of a customer."""
-    try:
-        parsed = ipaddress.ip_address(address)
-    except ValueError:
-        return ""
-    if isinstance(parsed, ipaddress.IPv6Address):
-        if parsed.ipv4_mapped is not None:
-            return str(parsed.ipv4_mapped)
-        if not parsed.is_loopback:
-            return str(ipaddress.ip_network((int(parsed), _IPV6_PREFIX), strict=False))
-    return str(parsed)
-
-
-def is_shared(network: str) -> bool:
-    """Whether many may have an address: what is local may be a proxy that says for whom it asks."""
-    return network in {"", "127.0.0.1", "::1"}
 
 
 class LoginLimits:

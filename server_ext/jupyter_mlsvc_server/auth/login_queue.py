@@ -7,7 +7,7 @@ from collections import OrderedDict, deque
 from collections.abc import Awaitable, Callable
 from typing import Final, TypeVar
 
-from jupyter_mlsvc_server.auth.login_limits import is_shared
+from jupyter_mlsvc_server.auth.addresses import is_shared
 from jupyter_mlsvc_server.errors import Busy
 
 _CROWD: Final = 16

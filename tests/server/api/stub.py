@@ -73,6 +73,9 @@ class App:
         self.scopes.append(scope)
         try:
             match scope["path"]:
+                case "/known":
+                    scope["state"]["is_known"] = True
+                    await self._answer(send, 200, b"")
                 case "/refuse":
                     error = PayloadTooLarge("too large").message.encode()
                     await self._answer(send, 413, error)
@@ -232,7 +235,7 @@ class Stub:
             client.setblocking(False)
             await self.server.loop.sock_connect(client, address)
             reader, writer = await asyncio.open_connection(sock=client)
-            writer.write(b"GET / HTTP/1.1\r\nConnection: close\r\n\r\n")
+            writer.write(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
             try:
                 return await reader.read()
             except ConnectionError:

@@ -18,7 +18,10 @@ from jupyter_mlsvc_server.monitoring.logs import access_log
 from tests.server.api.stub import Client, Stub, turns
 from tests.serving import served, tokens_of
 
-CALL = b"POST /api/%b HTTP/1.1\r\nAuthorization: Bearer known\r\nContent-Length: 2\r\n\r\nhi"
+CALL = (
+    b"POST /api/%b HTTP/1.1\r\nHost: x\r\n"
+    b"Authorization: Bearer known\r\nContent-Length: 2\r\n\r\nhi"
+)
 
 
 class Things:

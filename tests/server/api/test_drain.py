@@ -18,10 +18,13 @@ from jupyter_mlsvc_server.scoring.engine import ScoringAnswer
 from tests.clocks import ManualClock
 from tests.server.api.stub import Client, Stub, turns
 
-CALL = b"POST /api/a/1 HTTP/1.1\r\nAuthorization: Bearer known\r\nContent-Length: 2\r\n\r\nhi"
+CALL = (
+    b"POST /api/a/1 HTTP/1.1\r\nHost: x\r\n"
+    b"Authorization: Bearer known\r\nContent-Length: 2\r\n\r\nhi"
+)
 NEVER = CALL.replace(b"/a/1", b"/a/never")
-GET = b"GET /a HTTP/1.1\r\n\r\n"
-WAIT = b"GET /wait HTTP/1.1\r\n\r\n"
+GET = b"GET /a HTTP/1.1\r\nHost: x\r\n\r\n"
+WAIT = b"GET /wait HTTP/1.1\r\nHost: x\r\n\r\n"
 
 
 async def asked(stub: Stub, *reads: bytes) -> tuple[Protocol, Client]:

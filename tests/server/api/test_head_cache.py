@@ -58,6 +58,7 @@ async def test_only_what_every_parser_reads_alike_is_remembered(
     for raw, known in stub.server.heads._known.items():
         assert raw == text.encode()[: len(raw)]
         names = [line.partition(":")[0].lower() for line in raw.decode().splitlines()[1:-1]]
+        assert names.count("host") == 1
         assert names.count("content-length") == 1
         assert names.count("authorization") == 1
         assert not {"transfer-encoding", "expect", "upgrade"} & set(names)
@@ -68,7 +69,7 @@ async def test_only_what_every_parser_reads_alike_is_remembered(
 
 
 def known_call(token: str, more: str = "") -> tuple[bytes, CallHead]:
-    first = f"POST /api/N/V HTTP/1.1\r\nAuthorization: Bearer {token}\r\n"
+    first = f"POST /api/N/V HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n"
     raw = f"{first}{more}Content-Length: 4\r\n\r\n".encode()
     return raw, CallHead(DefinitionKey("N", "V"), b"/api/N/V", token, 4, None)
 
@@ -123,7 +124,12 @@ async def test_a_known_head_with_more_or_less_behind_it() -> None:
     stub = Stub()
     raw, _ = known_call("known")
     first, second = raw + b"1111", raw + b"2222"
-    ways = [[first], [first, second], [first + second], [b"GET / HTTP/1.1\r\n\r\n" + first]]
+    ways = [
+        [first],
+        [first, second],
+        [first + second],
+        [b"GET / HTTP/1.1\r\nHost: x\r\n\r\n" + first],
+    ]
     # In pieces, cut in the head, at its end and in the body.
     ways += [
         [first[:cut], first[cut:] + second] for cut in (1, 20, *range(len(raw) - 4, len(first)))

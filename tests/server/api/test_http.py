@@ -179,14 +179,17 @@ def test_pages_may_call_from_origins_that_are_allowed(
     [
         b"nonsense\r\n\r\n",
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
-        b"POST /api/a/b HTTP/1.1\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello",
-        b"POST /api/a/b HTTP/1.1\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\nhello",
-        b"POST /api/a/b HTTP/1.1\r\nContent-Length: -5\r\n\r\n",
-        b"POST /api/a/b HTTP/1.1\r\nAuthorization: TOKEN\r\nTransfer-Encoding: gzip\r\n\r\n",
-        b"GET / HTTP/1.1\r\nno colon\r\n\r\n",
-        b"GET / HTTP/1.1\r\nName : value\r\n\r\n",
+        b"POST /api/a/b HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello",
+        b"POST /api/a/b HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n"
+        b"Transfer-Encoding: chunked\r\n\r\nhello",
+        b"POST /api/a/b HTTP/1.1\r\nHost: x\r\nContent-Length: -5\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: x\r\nno colon\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: x\r\nName : value\r\n\r\n",
         b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
-        b"FETCH / HTTP/1.1\r\n\r\n",
+        b"GET / HTTP/1.1\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: x\r\nHost: x\r\n\r\n",
+        b"POST /api/a/b HTTP/1.1\r\nAuthorization: TOKEN\r\nContent-Length: 2\r\n\r\n{}",
+        b"FETCH / HTTP/1.1\r\nHost: x\r\n\r\n",
     ],
 )
 def test_what_is_no_http_is_refused(connection: RawConnection, nonsense: bytes) -> None:
@@ -220,14 +223,14 @@ def test_a_connect_request_is_refused(connection: RawConnection) -> None:
 
 
 def test_a_head_without_end_is_refused(connection: RawConnection) -> None:
-    connection.send(b"GET / HTTP/1.1\r\n")
+    connection.send(b"GET / HTTP/1.1\r\nHost: x\r\n")
     for _ in range(200):
         connection.send(b"X-Header: " + b"x" * 1000 + b"\r\n")
     assert_error(connection.receive(), 431)
 
 
 def test_a_large_head_is_refused_in_words(connection: RawConnection) -> None:
-    connection.send(b"GET / HTTP/1.1\r\nX: " + b"x" * 70_000)
+    connection.send(b"GET / HTTP/1.1\r\nHost: x\r\nX: " + b"x" * 70_000)
     time.sleep(0.05)
     connection.send(b"y")
     assert_error(connection.receive(), 431)

@@ -13,7 +13,7 @@ from jupyter_mlsvc_server.api.protocol import Limits
 from tests.server.api.stub import Client, Stub, turns
 from tests.waiting import until
 
-CALL = b"POST /api/a/1 HTTP/1.1\r\nAuthorization: Bearer known\r\n"
+CALL = b"POST /api/a/1 HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer known\r\n"
 
 
 async def answered(stub: Stub, *reads: bytes) -> Client:
@@ -80,7 +80,7 @@ async def test_http_1_0_gets_neither_chunks_nor_a_connection_that_stays_unless_i
 
 
 async def test_a_stream_is_chunked() -> None:
-    client = await answered(Stub(), b"GET /stream HTTP/1.1\r\n\r\n")
+    client = await answered(Stub(), b"GET /stream HTTP/1.1\r\nHost: x\r\n\r\n")
     assert b"transfer-encoding: chunked\r\n" in client.answers
     assert client.answers.endswith(b"\r\n\r\n3\r\none\r\n3\r\ntwo\r\n0\r\n\r\n")
     assert not client.is_closed
@@ -95,7 +95,7 @@ async def test_a_stream_is_chunked() -> None:
     ],
 )
 async def test_who_was_refused_before_the_body_reads_why(more: bytes) -> None:
-    client = await answered(Stub(), b"POST /refuse HTTP/1.1\r\n" + more + b"\r\n")
+    client = await answered(Stub(), b"POST /refuse HTTP/1.1\r\nHost: x\r\n" + more + b"\r\n")
     assert client.answers.startswith(b"HTTP/1.1 413 ")
     assert b"connection: close\r\n" in client.answers
     assert client.is_closed
@@ -104,17 +104,17 @@ async def test_who_was_refused_before_the_body_reads_why(more: bytes) -> None:
 
 async def test_trailers_are_no_headers() -> None:
     stub = Stub()
-    head = b"POST /a HTTP/1.1\r\nTransfer-Encoding: chunked\r\nTrailer: X-Late\r\n\r\n"
+    head = b"POST /a HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nTrailer: X-Late\r\n\r\n"
     client = await answered(stub, head, b"2\r\nhi\r\n0\r\nX-Late: 1\r\n\r\n")
     assert client.answers.endswith(b"hi")
     names = [name for name, _ in stub.app.scopes[0]["headers"]]
-    assert names == [b"transfer-encoding", b"trailer"]
+    assert names == [b"host", b"transfer-encoding", b"trailer"]
 
 
 @pytest.mark.parametrize("framing", [b"1;x=", b"0\r\nX-Late: "])
 async def test_what_frames_a_body_is_limited(framing: bytes) -> None:
     stub = Stub()
-    head = b"POST /a HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n"
+    head = b"POST /a HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
     few = [b"x" * 1000] * 60
     client = await answered(stub, head, b"2\r\nhi\r\n" + framing, *few)
     assert not client.answers
@@ -126,7 +126,7 @@ async def test_what_frames_a_body_is_limited(framing: bytes) -> None:
 
 async def test_a_body_in_many_small_chunks_is_taken() -> None:
     stub = Stub()
-    head = b"POST /a HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n"
+    head = b"POST /a HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
     chunks = [b"1;x=%b\r\na\r\n" % (b"y" * 1000)] * 200
     client = await answered(stub, head, *chunks, b"0\r\n\r\n")
     assert client.answers.startswith(b"HTTP/1.1 200 ")
@@ -171,7 +171,7 @@ async def test_one_connection_that_fails_does_not_keep_the_others_from_being_loo
 async def test_an_application_that_fails_ends_the_connection(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    client = await answered(Stub(), b"GET /fail HTTP/1.1\r\n\r\n")
+    client = await answered(Stub(), b"GET /fail HTTP/1.1\r\nHost: x\r\n\r\n")
     assert client.is_gone
     assert not client.answers
     assert "A request could not be answered." in caplog.text
@@ -180,7 +180,7 @@ async def test_an_application_that_fails_ends_the_connection(
 async def test_the_application_can_cut_its_answer() -> None:
     stub = Stub()
     connection, client = stub.connect()
-    connection.data_received(b"GET /wait HTTP/1.1\r\n\r\n")
+    connection.data_received(b"GET /wait HTTP/1.1\r\nHost: x\r\n\r\n")
     await turns()
     stub.app.scopes[0]["state"]["abort"]()
     assert client.is_gone
@@ -196,14 +196,14 @@ async def test_the_application_can_cut_its_answer() -> None:
 )
 async def test_the_path_is_given_as_it_came(target: bytes, raw_path: bytes, query: bytes) -> None:
     stub = Stub()
-    await answered(stub, b"GET " + target + b" HTTP/1.1\r\n\r\n")
+    await answered(stub, b"GET " + target + b" HTTP/1.1\r\nHost: x\r\n\r\n")
     (scope,) = stub.app.scopes
     assert (scope["raw_path"], scope["query_string"]) == (raw_path, query)
 
 
 async def test_each_request_has_an_id_of_its_own() -> None:
     stub = Stub()
-    await answered(stub, b"GET / HTTP/1.1\r\n\r\n" * 3)
+    await answered(stub, b"GET / HTTP/1.1\r\nHost: x\r\n\r\n" * 3)
     ids = {scope["state"]["request_id"] for scope in stub.app.scopes}
     assert len(ids) == 3
 

@@ -12,8 +12,8 @@ from tests.server.api.stub import Stub, turns
 from tests.waiting import until
 
 LIMITS = Limits()
-HEAD = b"POST /api/a/1 HTTP/1.1\r\nAuthorization: Bearer known\r\n"
-TO_APP = b"POST /echo HTTP/1.1\r\n"
+HEAD = b"POST /api/a/1 HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer known\r\n"
+TO_APP = b"POST /echo HTTP/1.1\r\nHost: x\r\n"
 NEVER = HEAD.replace(b"/1 ", b"/never ") + b"Content-Length: 0\r\n\r\n"
 
 
@@ -80,8 +80,8 @@ async def test_a_body_that_nobody_wants_yet_does_not_stall() -> None:
 async def test_an_idle_connection_is_closed_without_a_word() -> None:
     stub = Stub()
     connection, client = stub.connect()
-    for n in range(2):
-        stub.wait(LIMITS.idle_seconds)
+    for n, seconds in enumerate((LIMITS.anonymous_idle_seconds, LIMITS.idle_seconds)):
+        stub.wait(seconds)
         connection.data_received(HEAD + b"Content-Length: 0\r\n\r\n")
         await turns()
         assert client.answers.count(b"HTTP/1.1 200 ") == n + 1
@@ -95,7 +95,9 @@ async def test_an_idle_connection_is_closed_without_a_word() -> None:
 async def test_who_was_refused_is_heard_for_a_while(goes_on: bool) -> None:
     stub = Stub()
     connection, client = stub.connect()
-    connection.data_received(b"POST /refuse HTTP/1.1\r\nContent-Length: 10000000\r\n\r\n")
+    connection.data_received(
+        b"POST /refuse HTTP/1.1\r\nHost: x\r\nContent-Length: 10000000\r\n\r\n"
+    )
     await turns()
     assert client.answers.startswith(b"HTTP/1.1 413 ")
     assert b"connection: close" in client.answers
@@ -110,7 +112,7 @@ async def test_who_was_refused_is_heard_for_a_while(goes_on: bool) -> None:
     assert client.is_gone
 
 
-@pytest.mark.parametrize("request_", [NEVER, b"GET /wait HTTP/1.1\r\n\r\n"])
+@pytest.mark.parametrize("request_", [NEVER, b"GET /wait HTTP/1.1\r\nHost: x\r\n\r\n"])
 async def test_who_waits_for_an_answer_is_not_idle(request_: bytes) -> None:
     stub = Stub()
     connection, client = stub.connect()
@@ -125,7 +127,7 @@ async def test_who_waits_for_an_answer_is_not_idle(request_: bytes) -> None:
 
 async def test_a_client_that_leaves_is_forgotten() -> None:
     stub = Stub()
-    for request in (NEVER, b"GET /wait HTTP/1.1\r\n\r\n" * 2):
+    for request in (NEVER, b"GET /wait HTTP/1.1\r\nHost: x\r\n\r\n" * 2):
         connection, _ = stub.connect()
         connection.data_received(request)
         await turns()
@@ -167,10 +169,10 @@ async def test_a_long_answer_may_be_read_for_long() -> None:
 async def test_the_end_of_an_answer_that_nobody_reads_does_not_keep_a_connection() -> None:
     stub = Stub()
     connection, client = stub.connect()
-    connection.data_received(b"GET / HTTP/1.1\r\nConnection: close\r\n\r\n")
+    connection.data_received(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
     await turns()
     assert client.is_gone
-    stub.wait(LIMITS.idle_seconds)
+    stub.wait(LIMITS.anonymous_idle_seconds)
     assert not client.is_cut_off
     stub.wait(1)
     assert client.is_cut_off

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jupyter_mlsvc_server.auth.login_limits import LoginLimits, network_of
+from jupyter_mlsvc_server.auth.addresses import network_of
+from jupyter_mlsvc_server.auth.login_limits import LoginLimits
 from jupyter_mlsvc_server.auth.login_queue import LoginQueue
 from jupyter_mlsvc_server.errors import Busy, TooManyRequests
 from tests.clocks import ManualClock
