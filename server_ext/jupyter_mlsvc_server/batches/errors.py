@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from jupyter_mlsvc_server.errors import (
     Advice,
     BadRequest,
     MlsvcServerError,
     NotFound,
     PayloadTooLarge,
+    TooManyRequests,
+)
+
+_DELETE_SOME: Final = Advice(
+    "Delete some with DELETE /api/NAME/VERSION/batch/ID.",
+    operation="CancelAndDeleteBatchExecution",
 )
 
 
@@ -53,6 +61,29 @@ class FileNotFound(NotFound):
 
     def __init__(self, file_name: str, index: int) -> None:
         super().__init__(f"There is no file {file_name!r} of record {index}.")
+
+
+class TooManyBatches(TooManyRequests):
+    """The caller has as many batches as one person may have."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__(
+            f"You have {most:,} batches, which is the limit for one person "
+            "(BatchManager.max_batches_per_user).",
+            retry_after=60,
+            advice=_DELETE_SOME,
+        )
+
+
+class BatchesTooLarge(PayloadTooLarge):
+    """The caller's batches take as much of the disk as one person's may."""
+
+    def __init__(self, size: int, most: int) -> None:
+        super().__init__(
+            f"Your batches would take {size:,} bytes with this one; {most:,} is the limit for one "
+            "person (BatchManager.max_bytes_per_user).",
+            advice=_DELETE_SOME,
+        )
 
 
 class InvalidRecords(BadRequest):

@@ -21,7 +21,7 @@ from traitlets.config import LoggingConfigurable
 from jupyter_mlsvc.wire import models
 from jupyter_mlsvc_server.auth.policy import Action, require
 from jupyter_mlsvc_server.auth.principal import Principal
-from jupyter_mlsvc_server.batches.errors import BatchNotFound
+from jupyter_mlsvc_server.batches.errors import BatchesTooLarge, BatchNotFound
 from jupyter_mlsvc_server.batches.files import FolderLock
 from jupyter_mlsvc_server.batches.limiter import AdaptiveLimiter
 from jupyter_mlsvc_server.batches.record import BatchRecord, BatchState, Progress
@@ -79,6 +79,17 @@ class BatchManager(LoggingConfigurable):
     ).tag(config=True)
     max_records = Integer(
         1_000_000, min=1, help="Records that a batch may have; more are refused."
+    ).tag(config=True)
+    max_batches_per_user = Integer(
+        1000,
+        min=0,
+        help="Batches that one person may have, with those that ended. 0 sets no limit.",
+    ).tag(config=True)
+    max_bytes_per_user = Integer(
+        32 * 2**30,
+        min=0,
+        help="Bytes that the batches of one person may take on the disk when a further one is "
+        "started, with its records. 0 sets no limit.",
     ).tag(config=True)
     state_spelling = Enum(
         ["Complete", "complete"],
@@ -201,6 +212,8 @@ class BatchManager(LoggingConfigurable):
             There is no such service version, or the caller may not call it.
         InvalidRecords, TooManyRecords
             The records are no list of objects, or too many.
+        TooManyBatches, BatchesTooLarge
+            The person has as many as one may have.
         """
         require(principal, Action.CONSUME, None, "consume services")
         await self._services.get(principal, name, version)
@@ -220,10 +233,11 @@ class BatchManager(LoggingConfigurable):
             created_at=now_text(),
             finished_at=None,
         )
+        await self._require_room_of_person(principal, upload)
         folder = self._folder(record.id)
         lock = await upload.commit(folder)
         try:
-            await self._store.insert(record)
+            await self._store.insert(record, most=self.max_batches_per_user)
         except BaseException:
             lock.release()
             await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
@@ -239,6 +253,15 @@ class BatchManager(LoggingConfigurable):
             batch_execution_id=record.id,
             capital_batch_execution_id=record.id,
         )
+
+    async def _require_room_of_person(self, principal: Principal, upload: Upload) -> None:
+        most = self.max_bytes_per_user
+        if not most:
+            return
+        folders = [self._folder(each) for each in await self._store.ids_of(principal.id)]
+        size = await asyncio.to_thread(lambda: sum(map(_size_of, [*folders, upload.folder])))
+        if size > most:
+            raise BatchesTooLarge(size, most)
 
     async def ids(self, principal: Principal, name: str, version: str) -> list[str]:
         """List a person's batches of a service version, oldest first (``GetBatchExecutions``).
@@ -463,3 +486,13 @@ def _entries(folder: Path) -> list[Path]:
 def _age(folder: Path) -> float:
     """Seconds since a folder was moved to the trash."""
     return time.time() - folder.stat().st_mtime
+
+
+def _size_of(folder: Path) -> int:
+    """Add up the bytes of what is in a folder, which may go meanwhile."""
+    size = 0
+    for place, _, names in os.walk(folder):
+        for name in names:
+            with contextlib.suppress(OSError):
+                size += os.lstat(f"{place}/{name}").st_blocks * 512
+    return size

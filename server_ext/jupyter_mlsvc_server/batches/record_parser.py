@@ -49,7 +49,7 @@ class Upload:
     """
 
     def __init__(self, folder: Path, *, is_lenient: bool = False) -> None:
-        self._folder = folder
+        self.folder = folder
         self._is_lenient = is_lenient
         self._file = BodyFile(folder / _BODY)
 
@@ -68,16 +68,16 @@ class Upload:
             There are more than ``most``.
         """
         await self._file.finish()
-        return await asyncio.to_thread(_split, self._folder, most, is_lenient=self._is_lenient)
+        return await asyncio.to_thread(_split, self.folder, most, is_lenient=self._is_lenient)
 
     async def commit(self, target: Path) -> FolderLock:
         """Rename the folder to that of a batch, whole or not at all, with its lock taken."""
-        return await asyncio.to_thread(_commit, self._folder, target)
+        return await asyncio.to_thread(_commit, self.folder, target)
 
     def discard(self) -> None:
         """Remove the folder if it is still there; may be called twice, and after a commit."""
         self._file.discard()
-        shutil.rmtree(self._folder, ignore_errors=True)
+        shutil.rmtree(self.folder, ignore_errors=True)
 
 
 def _split(folder: Path, most: int, *, is_lenient: bool) -> int:

@@ -6,6 +6,7 @@ import sqlalchemy as sa
 from sqlalchemy import RowMapping
 
 from jupyter_mlsvc_server.auth.principal import Owner
+from jupyter_mlsvc_server.batches.errors import TooManyBatches
 from jupyter_mlsvc_server.batches.record import ACTIVE, BatchRecord, BatchState, Progress
 from jupyter_mlsvc_server.storage.database import Database
 from jupyter_mlsvc_server.storage.schema import batches, owner_name, owner_of
@@ -17,13 +18,34 @@ class BatchStore:
     def __init__(self, *, database: Database) -> None:
         self._database = database
 
-    async def insert(self, record: BatchRecord) -> None:
-        """Add a batch, whose records are stored already."""
+    async def insert(self, record: BatchRecord, *, most: int = 0) -> None:
+        """Add a batch, whose records are stored already.
+
+        Parameters
+        ----------
+        most
+            How many its owner may have with it; 0 for any number.
+
+        Raises
+        ------
+        TooManyBatches
+            There are as many.
+        """
         row = {field: getattr(record, field) for field in BatchRecord.__slots__}
         row["owner_id"] = row.pop("owner").id
-        await self._database.run(
-            lambda connection: connection.execute(batches.insert().values(row))
-        )
+
+        def write(connection: sa.Connection) -> None:
+            own = sa.select(sa.func.count()).where(batches.c.owner_id == record.owner.id)
+            if most and (connection.scalar(own) or 0) >= most:
+                raise TooManyBatches(most)
+            connection.execute(batches.insert().values(row))
+
+        await self._database.run(write)
+
+    async def ids_of(self, owner_id: str) -> list[str]:
+        """Read the ids of all batches of a person."""
+        query = sa.select(batches.c.id).where(batches.c.owner_id == owner_id)
+        return await self._database.read(lambda connection: [*connection.scalars(query)])
 
     async def find(self, batch_id: str) -> BatchRecord | None:
         """Read one batch, whoever owns it."""

@@ -5,7 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from jupyter_mlsvc.wire.suggestions import did_you_mean
-from jupyter_mlsvc_server.errors import Advice, BadRequest, Conflict, Forbidden, NotFound
+from jupyter_mlsvc_server.errors import (
+    Advice,
+    BadRequest,
+    Conflict,
+    Forbidden,
+    NotFound,
+    TooManyRequests,
+)
 
 
 class ServiceNotFound(NotFound):
@@ -30,6 +37,21 @@ class ServiceNotFound(NotFound):
             f"There is no {what}.{meant}",
             advice=Advice(
                 "List what is published with GET /services.", operation="getAllWebServices"
+            ),
+        )
+
+
+class TooManyVersions(TooManyRequests):
+    """The caller has as many versions as one person may have."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__(
+            f"You have {most:,} versions of services, which is the limit for one person "
+            "(ServiceManager.max_versions_per_user).",
+            retry_after=60,
+            advice=Advice(
+                "Delete some with DELETE /services/NAME/VERSION.",
+                operation="deleteWebServiceVersion",
             ),
         )
 

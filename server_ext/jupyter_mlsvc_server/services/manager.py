@@ -11,7 +11,7 @@ from typing import Any, Final
 from weakref import WeakValueDictionary
 
 import msgspec
-from traitlets import Enum
+from traitlets import Enum, Integer
 from traitlets.config import LoggingConfigurable
 
 from jupyter_mlsvc.wire import models
@@ -67,6 +67,10 @@ class ServiceManager(LoggingConfigurable):
         list(LANGUAGES),
         default_value="Python",
         help="Runtime of a service whose publisher names none (the original took R).",
+    ).tag(config=True)
+
+    max_versions_per_user = Integer(
+        1000, min=0, help="Versions of services that one person may have. 0 sets no limit."
     ).tag(config=True)
 
     def __init__(
@@ -378,7 +382,9 @@ class ServiceManager(LoggingConfigurable):
         record = await self._checked(record, check)
         if old is None:
             override = may(principal, Action.CHANGE_SERVICE, None)
-            await self._store.insert(record, may_use_any_name=override)
+            await self._store.insert(
+                record, may_use_any_name=override, most=self.max_versions_per_user
+            )
         else:
             await self._store.replace_unanswered(
                 record, has_answered=lambda: record.key in self._answered

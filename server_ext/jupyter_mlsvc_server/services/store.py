@@ -20,6 +20,7 @@ from jupyter_mlsvc_server.services.errors import (
     ServiceExists,
     ServiceHasAnswered,
     ServiceNotFound,
+    TooManyVersions,
 )
 from jupyter_mlsvc_server.services.record import ServiceKey, ServiceRecord
 from jupyter_mlsvc_server.snapshots.errors import ContentNotFound
@@ -56,13 +57,22 @@ class ServiceStore:
     def __init__(self, *, database: Database) -> None:
         self._database = database
 
-    async def insert(self, record: ServiceRecord, *, may_use_any_name: bool) -> None:
+    async def insert(self, record: ServiceRecord, *, may_use_any_name: bool, most: int = 0) -> None:
         """Add a version, and the name where it is new.
+
+        Parameters
+        ----------
+        may_use_any_name
+            Whether the name may be somebody else's.
+        most
+            How many versions the owner may have with it; 0 for any number.
 
         Raises
         ------
         NameIsTaken
             Somebody else published under the name first, and the caller may not override that.
+        TooManyVersions
+            The owner has as many as one person may have.
         ServiceExists
             The version exists.
         ContentNotFound
@@ -77,6 +87,9 @@ class ServiceStore:
                 raise NameIsTaken(record.key.name)
             if connection.execute(_one(record.key)).first() is not None:
                 raise ServiceExists(*record.key)
+            own = sa.select(sa.func.count()).where(versions.c.owner_id == record.owner.id)
+            if most and (connection.scalar(own) or 0) >= most:
+                raise TooManyVersions(most)
             _require_content(connection, record)
             if name_owner is None:
                 connection.execute(

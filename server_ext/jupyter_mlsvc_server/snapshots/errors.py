@@ -8,6 +8,7 @@ from jupyter_mlsvc_server.errors import (
     MlsvcServerError,
     NotFound,
     PayloadTooLarge,
+    TooManyRequests,
 )
 
 
@@ -75,6 +76,18 @@ class QuotaExceeded(PayloadTooLarge):
         super().__init__(
             f"Your snapshots would hold more than {quota:,} bytes, which is the limit for one "
             "person.",
+            advice=Advice("Delete some with DELETE /snapshots/{id}.", operation="DeleteSnapshot"),
+        )
+
+
+class TooManySnapshots(TooManyRequests):
+    """The caller has as many snapshots as one person may have."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__(
+            f"You have {most:,} snapshots, which is the limit for one person "
+            "(SnapshotManager.max_snapshots_per_user).",
+            retry_after=60,
             advice=Advice("Delete some with DELETE /snapshots/{id}.", operation="DeleteSnapshot"),
         )
 

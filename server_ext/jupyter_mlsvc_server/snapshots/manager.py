@@ -62,7 +62,22 @@ class SnapshotManager(LoggingConfigurable):
         16 * 2**30, min=0, help="Largest snapshot, in bytes. 0 sets no limit."
     ).tag(config=True)
     max_bytes_per_user = Integer(
-        0, min=0, help="Bytes that all snapshots of one person may hold together. 0 sets no limit."
+        64 * 2**30,
+        min=0,
+        help="Bytes that all snapshots of one person may hold together. 0 sets no limit.",
+    ).tag(config=True)
+    max_snapshots_per_user = Integer(
+        1000, min=0, help="Snapshots that one person may have. 0 sets no limit."
+    ).tag(config=True)
+    max_archive_files = Integer(
+        20_000,
+        min=1,
+        help="Files, with those of buffers, that an archive may have which is sent as a snapshot.",
+    ).tag(config=True)
+    max_archive_ratio = Integer(
+        100,
+        min=1,
+        help="How many times its size an archive that is sent may unpack to, from 64 MiB on.",
     ).tag(config=True)
     collect_interval = Float(
         3600.0,
@@ -179,7 +194,12 @@ class SnapshotManager(LoggingConfigurable):
         """
         require(principal, Action.USE_SNAPSHOTS, principal.owner, "upload snapshots")
         _require_name(name)
-        unpacking = Unpacking(blobs=self._blobs, limit=self.max_snapshot_bytes)
+        unpacking = Unpacking(
+            blobs=self._blobs,
+            limit=self.max_snapshot_bytes,
+            most_files=self.max_archive_files,
+            most_ratio=self.max_archive_ratio,
+        )
         with self._arriving(unpacking):
             manifest = await unpacking.manifest(archive)
             await self._require_room(principal, manifest)
@@ -403,7 +423,9 @@ class SnapshotManager(LoggingConfigurable):
             content_size=archive_size(manifest),
             created_at=now_text(),
         )
-        await self._store.insert(record, manifest, quota=self.max_bytes_per_user)
+        await self._store.insert(
+            record, manifest, quota=self.max_bytes_per_user, most=self.max_snapshots_per_user
+        )
         self._publish_event(record.change(EventAction.CREATED))
         self.log.info(
             "snapshot %s of %s owner=%s bytes=%d objects=%d skipped=%d",

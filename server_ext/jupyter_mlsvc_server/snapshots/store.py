@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from jupyter_mlsvc_server.auth.principal import Owner
 from jupyter_mlsvc_server.formats.manifest import Manifest, ObjectEntry
-from jupyter_mlsvc_server.snapshots.errors import ContentDamaged, QuotaExceeded
+from jupyter_mlsvc_server.snapshots.errors import ContentDamaged, QuotaExceeded, TooManySnapshots
 from jupyter_mlsvc_server.snapshots.record import SnapshotRecord
 from jupyter_mlsvc_server.storage.database import Database
 from jupyter_mlsvc_server.storage.schema import (
@@ -44,21 +44,30 @@ class SnapshotStore:
     def __init__(self, *, database: Database) -> None:
         self._database = database
 
-    async def insert(self, record: SnapshotRecord, manifest: Manifest, *, quota: int = 0) -> None:
+    async def insert(
+        self, record: SnapshotRecord, manifest: Manifest, *, quota: int = 0, most: int = 0
+    ) -> None:
         """Add a snapshot and its content, whose blobs are stored already.
 
         Parameters
         ----------
         quota
             Bytes that the owner's snapshots may take with it; 0 for any number.
+        most
+            How many the owner may have with it; 0 for any number.
 
         Raises
         ------
         QuotaExceeded
             They would take more.
+        TooManySnapshots
+            There are as many.
         """
 
         def write(connection: sa.Connection) -> None:
+            own = sa.select(sa.func.count()).where(snapshots.c.owner_id == record.owner.id)
+            if most and (connection.scalar(own) or 0) >= most:
+                raise TooManySnapshots(most)
             if quota and _size(connection, record.owner.id) + manifest.size > quota:
                 raise QuotaExceeded(quota)
             _insert_content(connection, record.content_id, manifest, record.created_at)

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import stat
 import struct
 import zipfile
 import zlib
 from collections.abc import Iterator
+from pathlib import Path
 from typing import BinaryIO, Final, cast
 
 import msgspec
@@ -21,11 +23,15 @@ from jupyter_mlsvc_server.formats.manifest import BlobEntry, Manifest
 from jupyter_mlsvc_server.snapshots.archive import BUFFERS, FILES, MANIFEST, workspace_name
 from jupyter_mlsvc_server.snapshots.errors import InvalidArchive, SnapshotTooLarge
 from jupyter_mlsvc_server.snapshots.manifest_rules import require_sound
-from jupyter_mlsvc_server.storage.blobs import BlobStore
+from jupyter_mlsvc_server.storage.blobs import Blob, BlobStore
 
 # Both are read as a whole: some 150,000 files, and the rows of as many.
 _MAX_DIRECTORY_BYTES: Final = 16 * 2**20
 _MAX_MANIFEST_BYTES: Final = 32 * 2**20
+_MODEST_BYTES: Final = 64 * 2**20
+"""Bytes that any archive may unpack to."""
+_PARTS_AT_ONCE: Final = 400
+_THREADS: Final = 4
 _KNOWN_COMPRESSION: Final = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}
 _ENCRYPTED: Final = 0x1
 _BROKEN: Final = (
@@ -49,6 +55,10 @@ class Unpacking:
         Where the parts go.
     limit
         Bytes that a snapshot may hold; 0 for any number.
+    most_files
+        How many members an archive may have.
+    most_ratio
+        How many times its size it may unpack to.
 
     Attributes
     ----------
@@ -56,10 +66,14 @@ class Unpacking:
         What is being stored and must not be deleted although nothing refers to it yet.
     """
 
-    def __init__(self, *, blobs: BlobStore, limit: int) -> None:
+    def __init__(
+        self, *, blobs: BlobStore, limit: int, most_files: int = 20_000, most_ratio: int = 100
+    ) -> None:
         self.digests: set[str] = set()
         self._blobs = blobs
         self._limit = limit
+        self._most_files = most_files
+        self._most_ratio = most_ratio
 
     async def manifest(self, archive: BinaryIO) -> Manifest:
         """Read what the archive says it holds.
@@ -83,17 +97,42 @@ class Unpacking:
         """
         self.digests |= manifest.digests
         with _checked(), zipfile.ZipFile(archive) as opened:
-            for name, part in _parts(manifest):
-                with opened.open(name) as member:
-                    # A part that is larger than it says ends here, whatever it would grow to.
-                    blob = await self._blobs.ingest_copy(cast("BinaryIO", member), part.size)
-                if (blob.digest, blob.size) != (part.digest, part.size):
-                    raise InvalidArchive(f"{name} is not what its manifest says")
+            parts = list(_parts(manifest))
+            unflushed: set[Path] = set()
+            try:
+                for first in range(0, len(parts), _PARTS_AT_ONCE):
+                    some = parts[first : first + _PARTS_AT_ONCE]
+                    # What waits for the disk does so together.
+                    outcomes = await asyncio.gather(
+                        *(
+                            asyncio.to_thread(
+                                self._store_parts, opened, some[each::_THREADS], unflushed
+                            )
+                            for each in range(_THREADS)
+                        ),
+                        return_exceptions=True,
+                    )
+                    for failure in filter(None, outcomes):
+                        raise failure
+            finally:
+                await asyncio.to_thread(self._blobs.flush, unflushed)
+
+    def _store_parts(
+        self, opened: zipfile.ZipFile, parts: list[tuple[str, BlobEntry]], unflushed: set[Path]
+    ) -> None:
+        for name, part in parts:
+            with opened.open(name) as member:
+                # A part that is larger than it says ends here, whatever it would grow to.
+                source, expected = cast("BinaryIO", member), Blob(part.digest, part.size)
+                blob = self._blobs.store_copy(source, part.size, expected, unflushed)
+            if (blob.digest, blob.size) != (part.digest, part.size):
+                raise InvalidArchive(f"{name} is not what its manifest says")
 
     def _manifest(self, archive: BinaryIO) -> Manifest:
         with _checked():
             _require_small_directory(archive)
             with zipfile.ZipFile(archive) as opened:
+                self._require_modest(archive, opened)
                 members = _members(opened)
                 if MANIFEST not in members:
                     raise InvalidArchive(f"it has no {MANIFEST}")
@@ -103,6 +142,21 @@ class Unpacking:
             require_sound(manifest)
             self._require_members(members, manifest)
         return manifest
+
+    def _require_modest(self, archive: BinaryIO, opened: zipfile.ZipFile) -> None:
+        members = opened.infolist()
+        if len(members) > self._most_files:
+            raise InvalidArchive(
+                f"it has {len(members):,} members, and {self._most_files:,} may be in one "
+                "(SnapshotManager.max_archive_files)"
+            )
+        sent = archive.seek(0, os.SEEK_END)
+        size = sum(info.file_size for info in members)
+        if size > max(_MODEST_BYTES, sent * self._most_ratio):
+            raise InvalidArchive(
+                f"its {sent:,} bytes unpack to {size:,}, and no more than {self._most_ratio} times "
+                "as many are taken (SnapshotManager.max_archive_ratio)"
+            )
 
     def _require_members(self, members: dict[str, zipfile.ZipInfo], manifest: Manifest) -> None:
         """Compare what is there with what should be, before anything is unpacked."""

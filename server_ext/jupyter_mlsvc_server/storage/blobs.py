@@ -21,7 +21,7 @@ import stat
 import tempfile
 import threading
 import time
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, Final, NamedTuple, Protocol
@@ -118,6 +118,8 @@ class BlobStore(LoggingConfigurable):
         self._writing: set[str] = set()
         self._stamps: OrderedDict[str, Stamp] = OrderedDict()
         self._large_since: float | None = None
+        self._unflushed = Counter[Path]()
+        """Folders with blobs whose names may not have reached the disk."""
         # Storing what is there already, and taking it away as unused, exclude each other.
         self._lock = threading.Lock()
 
@@ -272,7 +274,45 @@ class BlobStore(LoggingConfigurable):
     def _put(self, data: bytes) -> Blob:
         return self._write(iter([data]), None)
 
-    def _write(self, chunks: Iterator[bytes], limit: int | None, *others: Hasher) -> Blob:
+    def store_copy(
+        self, source: BinaryIO, limit: int, expected: Blob, unflushed: set[Path]
+    ) -> Blob:
+        """Store a copy as :meth:`ingest_copy` does, in the thread that calls.
+
+        Parameters
+        ----------
+        expected
+            What it should be. If that is there, the copy is compared and not written.
+        unflushed
+            Gets the folder that :meth:`flush` is to flush.
+        """
+        chunks = iter(lambda: source.read(_CHUNK_BYTES), b"")
+        if not self._is_renewed(expected, unflushed):
+            return self._write(chunks, limit, unflushed=unflushed)
+        hasher, size = hashlib.sha256(), 0
+        for chunk in chunks:
+            hasher.update(chunk)
+            size += len(chunk)
+            if size > limit:
+                raise OverflowError(f"more than {limit} bytes")
+        return Blob(hasher.hexdigest(), size)
+
+    def flush(self, folders: Iterable[Path]) -> None:
+        """Flush folders of blobs that :meth:`store_copy` has stored."""
+        for folder in folders:
+            sync_directory(folder)
+            with self._lock:
+                self._unflushed[folder] -= 1
+        with self._lock:
+            self._unflushed += Counter()
+
+    def _write(
+        self,
+        chunks: Iterator[bytes],
+        limit: int | None,
+        *others: Hasher,
+        unflushed: set[Path] | None = None,
+    ) -> Blob:
         hasher, size = hashlib.sha256(), 0
         # Not in a subfolder: what a crash leaves is recognised by where it is.
         descriptor, name = tempfile.mkstemp(dir=private_directory(self.folder), prefix=_NEW)
@@ -289,15 +329,21 @@ class BlobStore(LoggingConfigurable):
                     file.write(chunk)
                 file.flush()
                 blob = Blob(hasher.hexdigest(), size)
-                self._settle(descriptor, temporary, blob)
+                self._settle(descriptor, temporary, blob, unflushed)
         finally:
             temporary.unlink(missing_ok=True)
             self._writing.discard(temporary.name)
         return blob
 
-    def _settle(self, descriptor: int, temporary: Path, blob: Blob) -> None:
+    def _settle(
+        self,
+        descriptor: int,
+        temporary: Path,
+        blob: Blob,
+        unflushed: set[Path] | None = None,
+    ) -> None:
         """Flush an open file and give it its place, unless the same content is there already."""
-        if self._is_renewed(blob):
+        if self._is_renewed(blob, unflushed):
             # What is not kept need not reach the disk.
             temporary.unlink()
             return
@@ -313,21 +359,30 @@ class BlobStore(LoggingConfigurable):
             if target.is_dir() and not target.is_symlink():
                 target.rename(self._in_trash(f"{target.name}.folder"))
             temporary.replace(target)
-            sync_directory(target.parent)
+            if unflushed is None:
+                sync_directory(target.parent)
+            elif target.parent not in unflushed:
+                unflushed.add(target.parent)
+                self._unflushed[target.parent] += 1
             self._keep_stamp(blob.digest, Stamp.of(target.lstat()))
 
     def _renew(self, blobs: Collection[Blob]) -> set[Blob]:
         return {blob for blob in blobs if self._is_renewed(blob)}
 
-    def _is_renewed(self, blob: Blob) -> bool:
+    def _is_renewed(self, blob: Blob, unflushed: set[Path] | None = None) -> bool:
         """Begin the grace time of a blob anew, if it is there and whole."""
         with self._lock:
             # Nobody takes it away while it is read.
             self._renewed[blob.digest] = self._clock()
         try:
-            return self._verify(blob.digest).size == blob.size
+            is_whole = self._verify(blob.digest).size == blob.size
         except DamagedBlob:
             return False
+        folder = self.path(blob.digest).parent
+        if is_whole and folder in self._unflushed and folder not in (unflushed or ()):
+            # Who stored it has yet to do so, and may be later than who refers to it now.
+            sync_directory(folder)
+        return is_whole
 
     def _verify(self, digest: str) -> Stamp:
         path = self.path(digest)

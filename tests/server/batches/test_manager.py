@@ -20,8 +20,10 @@ from jupyter_mlsvc.wire.names import ServiceName, Version
 from jupyter_mlsvc_server.auth.principal import Owner, Principal, Role
 from jupyter_mlsvc_server.batches.errors import (
     BatchDamaged,
+    BatchesTooLarge,
     BatchNotFound,
     InvalidRecords,
+    TooManyBatches,
     TooManyRecords,
 )
 from jupyter_mlsvc_server.batches.files import INDEX, RECORDS, RESULTS, FolderLock, Results
@@ -448,6 +450,28 @@ async def test_what_is_refused_leaves_nothing(
         await bench.start(body)
     assert bench.folders() == []
     assert not [path for path in (bench.folder / "staging").rglob("*") if path.name == "body"]
+
+
+async def test_a_person_may_have_so_many_batches(make_bench: MakeBench) -> None:
+    bench = await make_bench(Engine(), max_batches_per_user=1)
+    first = await bench.start(1)
+    with pytest.raises(TooManyBatches, match="You have 1 batches"):
+        await bench.start(1)
+    assert bench.folders() == [first]
+    await bench.batches.delete(await bench.batches.get(ANN, *KEY, first))
+    await bench.start(1)
+
+
+async def test_a_persons_batches_may_take_so_many_bytes(make_bench: MakeBench) -> None:
+    bench = await make_bench(Engine())
+    first = await bench.start(1)
+    await bench.finished(first)
+    bench.batches.max_bytes_per_user = 1000
+    with pytest.raises(BatchesTooLarge, match="1,000 is the limit"):
+        await bench.start(1)
+    assert bench.folders() == [first]
+    bench.batches.max_bytes_per_user = 10**6
+    await bench.start(1)
 
 
 async def test_pieces_of_any_size_make_the_same_records(make_bench: MakeBench) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -15,6 +16,8 @@ from jupyter_mlsvc.wire.names import ServiceName, Version
 from jupyter_mlsvc_server.auth.principal import Owner
 from jupyter_mlsvc_server.formats.service_spec import ServiceSpec
 from jupyter_mlsvc_server.scoring.definition import PoolSize
+from jupyter_mlsvc_server.services.errors import TooManyVersions
+from jupyter_mlsvc_server.services.manager import ServiceManager
 from jupyter_mlsvc_server.services.record import ServiceKey, ServiceRecord
 from jupyter_mlsvc_server.services.store import ServiceStore
 from jupyter_mlsvc_server.storage.database import Database
@@ -123,6 +126,18 @@ async def test_a_record_comes_back_whole(database: Database) -> None:
     await store.set_pool(KEY, changed.pool)
     assert await store.find(KEY) == changed
     assert await store.list() == [changed]
+
+
+async def test_a_person_may_have_so_many_versions(database: Database) -> None:
+    store = ServiceStore(database=database)
+    await store.insert(RECORD, may_use_any_name=False, most=1)
+    second = msgspec.structs.replace(SPEC, version=Version("V2.0"), revision_id="r2")
+    record = replace(RECORD, spec=second)
+    with pytest.raises(TooManyVersions, match="You have 1 versions"):
+        await store.insert(record, may_use_any_name=False, most=1)
+    others = replace(record, owner=Owner("ben", "ben"))
+    await store.insert(others, may_use_any_name=True, most=1)
+    assert ServiceManager.max_versions_per_user.default_value > 1
 
 
 async def test_rows_are_written_as_by_earlier_versions(database: Database) -> None:

@@ -28,6 +28,7 @@ from jupyter_mlsvc_server.snapshots.errors import (
     InvalidSnapshotName,
     QuotaExceeded,
     SnapshotTooLarge,
+    TooManySnapshots,
 )
 from jupyter_mlsvc_server.snapshots.manager import SnapshotManager
 from jupyter_mlsvc_server.storage.blobs import BlobStore
@@ -345,3 +346,89 @@ async def test_an_archive_with_any_byte_changed_is_kept_whole_or_refused(
     else:
         record = await snapshots.get(ann, created.snapshot_id)
         assert (await snapshots.content(record.content_id)).manifest.digests <= blobs_of(snapshots)
+
+
+# --- what may be sent ------------------------------------------------------------------------
+
+
+def many_files(number: int, *, is_same: bool) -> tuple[Manifest, dict[Any, bytes]]:
+    contents = [b"x" if is_same else b"%d" % index for index in range(number)]
+    files = tuple(file(f"{index}.txt", data) for index, data in enumerate(contents))
+    manifest = manifest_of(files=files)
+    members = members_of(manifest)
+    members |= {f"files/{index}.txt": data for index, data in enumerate(contents)}
+    return manifest, members
+
+
+async def test_an_archive_has_so_many_members(snapshots: SnapshotManager, ann: Principal) -> None:
+    _, members = many_files(10, is_same=True)
+    snapshots.max_archive_files = 12
+    try:
+        with pytest.raises(InvalidArchive, match="it has 13 members, and 12 may be in one"):
+            await snapshots.upload(ann, io.BytesIO(zipped(members)))
+        snapshots.max_archive_files = 13
+        await snapshots.upload(ann, io.BytesIO(zipped(members)))
+    finally:
+        snapshots.max_archive_files = 20_000
+
+
+async def test_an_archive_unpacks_to_so_many_times_its_size(
+    snapshots: SnapshotManager, ann: Principal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    zeros = bytes(2**20)
+    manifest = manifest_of(files=(file("zeros", zeros),))
+    archive = archive_of(manifest, {"files/zeros": zeros})
+    await snapshots.upload(ann, archive)
+    monkeypatch.setattr("jupyter_mlsvc_server.snapshots.unpacking._MODEST_BYTES", 2**20)
+    snapshots.max_archive_ratio = 2
+    try:
+        with pytest.raises(InvalidArchive, match="no more than 2 times as many are taken"):
+            await snapshots.upload(ann, archive)
+    finally:
+        snapshots.max_archive_ratio = 100
+
+
+async def test_a_person_may_have_so_many_snapshots(
+    snapshots: SnapshotManager, ann: Principal, ben: Principal
+) -> None:
+    snapshots.max_snapshots_per_user = 2
+    try:
+        for _ in range(2):
+            await snapshots.upload(ann, archive_of())
+        with pytest.raises(TooManySnapshots, match="You have 2 snapshots"):
+            await snapshots.upload(ann, archive_of())
+        theirs = await snapshots.upload(ben, archive_of())
+        await snapshots.delete(ben, theirs.snapshot_id)
+    finally:
+        snapshots.max_snapshots_per_user = 1000
+
+
+@pytest.mark.parametrize("is_same", [True, False])
+async def test_what_is_stored_already_is_not_written_and_folders_are_flushed_once(
+    snapshots: SnapshotManager, ann: Principal, is_same: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, members = many_files(40, is_same=is_same)
+    archive = io.BytesIO(zipped(members))
+    flushed: list[Path] = []
+    monkeypatch.setattr("jupyter_mlsvc_server.storage.blobs.sync_directory", flushed.append)
+    written: list[int] = []
+    monkeypatch.setattr("jupyter_mlsvc_server.storage.blobs.os.fsync", written.append)
+    await snapshots.upload(ann, archive)
+    folders = [each for each in flushed if each.name != "blobs"]
+    assert len(folders) == len(set(folders))
+    # Threads may begin with the same content at once.
+    assert len(written) <= 8 if is_same else len(written) == 42
+    flushed.clear()
+    written.clear()
+    await snapshots.upload(ann, archive)
+    assert not flushed
+    assert not written
+
+
+async def test_content_that_one_only_knows_the_digest_of_is_not_got(
+    snapshots: SnapshotManager, ann: Principal
+) -> None:
+    await snapshots.upload(ann, archive_of())
+    manifest = manifest_of(files=(file("data.csv"),))
+    with pytest.raises(InvalidArchive, match=r"data.csv is not what its manifest says"):
+        await snapshots.upload(ann, archive_of(manifest, {"files/data.csv": bytes(len(DATA))}))
