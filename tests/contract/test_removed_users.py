@@ -52,7 +52,7 @@ def test_what_ran_for_a_removed_user_ends_and_nobody_inherits(mlsvc_server: Serv
     assert psutil.pid_exists(pid)
 
     said = command(mlsvc_server, "user", "remove", name)
-    assert "0 service versions and 1 snapshots stay" in said
+    assert "What stays: 0 service versions and 1 snapshot." in said
     # The command has told the server: this is the very next call.
     assert door.get("/user").status_code == 401
     wait_until(lambda: not psutil.pid_exists(pid))

@@ -90,7 +90,8 @@ class AccountManager(LoggingConfigurable):
         super().__init__(**kwargs)
         self._store = AccountStore(database=database)
         self._data_dir = database.data_dir
-        self._outsiders = Outsiders(store=self._store, clock=clock)
+        self.outsiders = Outsiders(store=self._store, clock=clock)
+        """People for whom others answer."""
         self._passwords = Passwords()
         self._limits = LoginLimits(
             failures=self.failed_logins,
@@ -292,7 +293,7 @@ class AccountManager(LoggingConfigurable):
         AccountDisabled
             The account is shut out here.
         """
-        return self.principal_of(await self._outsiders.find(kind, subject, name, role))
+        return self.principal_of(await self.outsiders.find(kind, subject, name, role))
 
     async def list(self) -> list[Account]:
         """Name all users."""

@@ -141,7 +141,7 @@ class AddUser(PasswordCommand):
         (name,) = words
         role = Role(self.role)
         owned = await accounts.add(name, self._password, role, take_over=self.take_over)
-        taken = f" They own {owned} of before." if owned else ""
+        taken = f" They have {owned} of before." if owned else ""
         return f"Added {name} ({self.role}).{taken}"
 
 
@@ -236,13 +236,12 @@ class RemoveUser(KindCommand):
         """Remove the user."""
         (name,) = words
         owned = await accounts.remove(name, self.kind)
-        stays = (
-            f" {str(owned).capitalize()} stay. A new user gets them with: "
-            f"jupyter mlsvc user add {name} --take-over"
-            if owned and self.kind == LOCAL
-            else ""
-        )
-        return f"Removed {name}. Tokens, sessions and running batches end.{stays}"
+        said = f"Removed {name}. Tokens, sessions and running batches end."
+        if owned:
+            said += f" What stays: {owned}."
+        if owned and self.kind == LOCAL:
+            said += f" A new user gets that with: jupyter mlsvc user add {name} --take-over"
+        return said
 
 
 class ListUsers(UserCommand):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Container
 from dataclasses import dataclass
 from typing import Final
 
@@ -56,6 +57,21 @@ class Outsiders:
         if account.disabled:
             raise AccountDisabled(account.name)
         return account
+
+    def known_accounts(self) -> set[str]:
+        """Return the ids of accounts that are taken to be as they were read."""
+        return {each.account.id for each in self._known.values()}
+
+    def compare(self, living: Container[str]) -> None:
+        """Forget accounts that are removed or shut out.
+
+        Parameters
+        ----------
+        living
+            Ids of those of :meth:`known_accounts` that are neither.
+        """
+        for key in [key for key, each in self._known.items() if each.account.id not in living]:
+            del self._known[key]
 
     async def _account(self, kind: str, subject: str, name: str, role: Role) -> Account:
         known = self._known.get((kind, subject))

@@ -60,7 +60,9 @@ class Owned(NamedTuple):
         return any(tuple(self))
 
     def __str__(self) -> str:
-        return f"{self.service_versions} service versions and {self.snapshots} snapshots"
+        return f"{_count(self.service_versions, 'service version')} and " + _count(
+            self.snapshots, "snapshot"
+        )
 
 
 _ARE_LOCAL: Final = sa.and_(accounts.c.kind == LOCAL, accounts.c.removed_at.is_(None))
@@ -290,6 +292,10 @@ def _of_keys(values: Mapping[str, object]) -> dict[str, object]:
     if "removed_at" in values:
         return {"removed_at": values["removed_at"], "subject": None}
     return {"disabled": values["disabled"]} if "disabled" in values else {}
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def _removed(connection: sa.Connection, name: str) -> Sequence[str]:

@@ -87,10 +87,12 @@ class AccountWatch(LoggingConfigurable):
             The database does not answer.
         """
         held = {holder: holder.held_for() for holder in self._holders}
-        ids = self._tokens.known_accounts().union(*held.values())
+        known = self._tokens.known_accounts() | self._accounts.outsiders.known_accounts()
+        ids = known.union(*held.values())
         if not ids:
             return
         living = await self._accounts.living(ids)
+        self._accounts.outsiders.compare(living)
         self._tokens.compare(living)
         for holder, owners in held.items():
             for account_id in owners:

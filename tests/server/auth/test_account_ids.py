@@ -54,7 +54,7 @@ async def test_a_name_that_owns_things_is_given_only_with_them(
     accounts: AccountManager, database: Database
 ) -> None:
     await own_a_service(database, "ann")
-    assert str(await accounts.remove("ann")) == "1 service versions and 0 snapshots"
+    assert str(await accounts.remove("ann")) == "1 service version and 0 snapshots"
     with pytest.raises(NameOwnsThings, match="--take-over"):
         await accounts.add("Ann", PASSWORD, Role.READER)
     await accounts.add("bob", PASSWORD, Role.READER)
@@ -110,6 +110,16 @@ async def test_a_person_of_a_jupyter_server_is_no_local_user(
     await accounts.remove("ann", JUPYTER)
     clock.now = 4.0
     assert (await manager.known_elsewhere(JUPYTER, "ann", "ann", Role.OWNER)).id != ann.id
+
+
+async def test_who_is_shut_out_is_not_known_by_what_was_read_before(
+    accounts: AccountManager, tokens: TokenManager
+) -> None:
+    await tokens.of_host("maria", Role.OWNER)
+    await accounts.set_disabled(JUPYTER, "maria", disabled=True)
+    await AccountWatch(accounts=accounts, tokens=tokens, holders=[]).look()
+    with pytest.raises(AccountDisabled):
+        await tokens.of_host("maria", Role.OWNER)
 
 
 async def test_there_is_nobody_to_change(accounts: AccountManager) -> None:
