@@ -130,8 +130,8 @@ def test_publishers_and_owners_may_change_a_pool_and_all_may_see_it(
     ana, ben, rita = (door.with_token(people(name)) for name in ("ana", "ben", "rita"))
     publish(ana, service_name)
     for somebody in (ben, rita):
-        assert_error(somebody.post(pool(service_name), json={}), 403, "pool")
-        assert_error(somebody.delete(pool(service_name)), 403, "pool")
+        assert_error(somebody.post(pool(service_name), json={}), 403, "may not change")
+        assert_error(somebody.delete(pool(service_name)), 403, "may not change")
         assert status(somebody, service_name) == "NotFound"
     assert ana.post(pool(service_name), json={}).status_code == 200
     assert door.post(pool(service_name), json={"InitialPoolSize": 0}).status_code == 200
