@@ -28,8 +28,10 @@ from jupyter_mlsvc.magics.publish import PublishMagics
 from jupyter_mlsvc.magics.remote_exec import RemoteExecMagics
 from jupyter_mlsvc.wire.operations import OPERATIONS
 from jupyter_mlsvc_server.api.permissions import needed
+from jupyter_mlsvc_server.api.routing import BodySize, Operation, Route
 from jupyter_mlsvc_server.auth.policy import Reach, reach
 from jupyter_mlsvc_server.auth.principal import Principal, Role
+from tests.serving import tables_of_all_nouns
 
 ROOT: Final = Path(__file__).parents[2]
 README: Final = ROOT / "README.md"
@@ -74,6 +76,35 @@ def roles_table() -> str:
         call = f"`{operation.method.upper()} {operation.path}`"
         rows.append((call, "" if action is None else str(action), *reaches))
     return _table(("call", "is to", *map(str, Role)), rows)
+
+
+def bodies_table() -> str:
+    """How large the body of each call may be, and what is counted by caller."""
+    sizes = {
+        BodySize.SMALL: "8 KiB",
+        BodySize.NORMAL: "1 MiB",
+        BodySize.LARGE: "`MlsvcApp.max_body_bytes`",
+        BodySize.UPLOAD: "`MlsvcApp.max_upload_bytes`",
+    }
+    rows = [
+        (
+            f"`{method} {each.path}`",
+            sizes[operation.body] if operation.is_public else "401",
+            "as without" if operation.is_public else sizes[operation.body],
+            f"`{operation.counted_by}`" if operation.counted_by else "",
+        )
+        for each, method, operation in with_bodies()
+    ]
+    return _table(("call", "without a token", "with a token or key", "counted by caller"), rows)
+
+
+def with_bodies() -> Iterator[tuple[Route, str, Operation]]:
+    """Give the operations that take a body."""
+    for table in tables_of_all_nouns():
+        for each in table:
+            for method, operation in each.operations.items():
+                if method in {"POST", "PUT", "PATCH"}:
+                    yield each, method, operation
 
 
 def commands_table() -> str:
@@ -166,6 +197,7 @@ def _table(headings: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
 
 PAGES: Final[Mapping[str, Mapping[str, Callable[[], str]]]] = {
     "reference/settings.md": {"settings": settings_table},
+    "reference/bodies.md": {"bodies": bodies_table},
     "reference/rest.md": {"operations": operations_table, "roles": roles_table},
     "reference/magics.md": {
         "commands": commands_table,

@@ -10,7 +10,7 @@ from starlette.responses import Response
 
 from jupyter_mlsvc_server.api.request import ApiRequest
 from jupyter_mlsvc_server.api.responses import StreamedResponse, bytes_response, json_response
-from jupyter_mlsvc_server.api.routing import Routes, route, upload
+from jupyter_mlsvc_server.api.routing import Routes, counted, route, upload
 from jupyter_mlsvc_server.batches.manager import BatchManager
 from jupyter_mlsvc_server.batches.record import BatchRecord
 from jupyter_mlsvc_server.errors import BadRequest
@@ -19,6 +19,9 @@ _PARALLEL_COUNT: Final = 10
 _TRUTH: Final = {"true": True, "1": True, "false": False, "0": False}
 _MAX_WHOLE_BYTES: Final = 2**16
 """A longer answer is sent in pieces."""
+
+
+_BATCHES: Final = "BatchManager.max_batches_per_user"
 
 
 class BatchRoutes:
@@ -33,7 +36,9 @@ class BatchRoutes:
         batch = batches + "/{batch_id}"
         files = batch + "/{index}/files"
         return [
-            route(batches, get=self.list, post=upload(self.start, reads_text=True)),
+            route(
+                batches, get=self.list, post=counted(_BATCHES, upload(self.start, reads_text=True))
+            ),
             route(batch, get=self.status, delete=self.delete),
             route(batch + "/cancel", post=self.cancel),
             route(files, get=self.file_names),

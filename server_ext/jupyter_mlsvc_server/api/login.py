@@ -10,7 +10,7 @@ from jupyter_mlsvc_server.api.authentication import bearer_token
 from jupyter_mlsvc_server.api.lifecycle import Lifecycle
 from jupyter_mlsvc_server.api.request import ApiRequest
 from jupyter_mlsvc_server.api.responses import json_response
-from jupyter_mlsvc_server.api.routing import Routes, public, route
+from jupyter_mlsvc_server.api.routing import Routes, counted, public, route
 from jupyter_mlsvc_server.auth.policy import Action, Reach, reach
 from jupyter_mlsvc_server.auth.tokens import TokenManager
 
@@ -25,7 +25,7 @@ class LoginRoutes:
     def table(self) -> Routes:
         """Return the routes."""
         return [
-            route("/login", post=public(self.login)),
+            route("/login", post=counted("AccountManager.failed_logins", public(self.login))),
             route("/login/refreshToken", post=public(self.renew), delete=public(self.revoke)),
             route("/user", get=self.user),
         ]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import NamedTuple
 from urllib.parse import unquote_to_bytes
@@ -49,6 +49,8 @@ class Operation:
         How large its body may be.
     reads_text
         Whether its body is a text, so that its charset matters.
+    counted_by
+        Setting of how many of what it makes, or of how many that fail, a caller may have.
     checks_body
         Whether the body's headers are checked before it runs; else when it reads the body.
     """
@@ -59,6 +61,7 @@ class Operation:
     body: BodySize = BodySize.NORMAL
     reads_text: bool = True
     checks_body: bool = True
+    counted_by: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +94,12 @@ def public(verb: Verb, *, needs_ready: bool = True) -> Operation:
 def large(verb: Verb) -> Operation:
     """Make an operation that takes a body with code, or with values."""
     return Operation(verb, body=BodySize.LARGE)
+
+
+def counted(by: str, verb: Verb | Operation) -> Operation:
+    """Name the setting that limits an operation by caller."""
+    operation = verb if isinstance(verb, Operation) else Operation(verb)
+    return replace(operation, counted_by=by)
 
 
 def upload(verb: Verb, *, reads_text: bool = False) -> Operation:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 from starlette.responses import Response
@@ -18,7 +18,7 @@ from jupyter_mlsvc.wire.swagger import BATCH_STATES, service_document
 from jupyter_mlsvc_server.api.forms import FormUploads
 from jupyter_mlsvc_server.api.request import ApiRequest
 from jupyter_mlsvc_server.api.responses import indented_json, json_response
-from jupyter_mlsvc_server.api.routing import Routes, large, route, upload
+from jupyter_mlsvc_server.api.routing import Routes, counted, large, route, upload
 from jupyter_mlsvc_server.batches.manager import BatchManager
 from jupyter_mlsvc_server.errors import BadRequest
 from jupyter_mlsvc_server.scoring.compute_nodes import ComputeNodes
@@ -28,6 +28,8 @@ from jupyter_mlsvc_server.services.manager import ServiceManager
 from jupyter_mlsvc_server.services.pools import PoolManager
 from jupyter_mlsvc_server.services.realtime import RealtimeRequest
 from jupyter_mlsvc_server.services.statistics import ServiceStatisticsReporter
+
+_VERSIONS: Final = "ServiceManager.max_versions_per_user"
 
 
 class ServiceRoutes:
@@ -44,18 +46,23 @@ class ServiceRoutes:
         """Return the routes."""
         return [
             route("/services", get=self.list),
-            route("/services/{name}", get=self.list, post=large(self.publish_next)),
+            route(
+                "/services/{name}", get=self.list, post=counted(_VERSIONS, large(self.publish_next))
+            ),
             route(
                 "/services/{name}/{version}",
                 get=self.get,
-                post=large(self.publish),
+                post=counted(_VERSIONS, large(self.publish)),
                 patch=large(self.change),
                 delete=self.delete,
             ),
-            route("/realtime-services/{name}", post=upload(self.publish_next_realtime)),
+            route(
+                "/realtime-services/{name}",
+                post=counted(_VERSIONS, upload(self.publish_next_realtime)),
+            ),
             route(
                 "/realtime-services/{name}/{version}",
-                post=upload(self.publish_realtime),
+                post=counted(_VERSIONS, upload(self.publish_realtime)),
                 patch=upload(self.change_realtime),
             ),
             route("/api/{name}/{version}/swagger.json", get=self.swagger),

@@ -27,7 +27,7 @@ from jupyter_mlsvc_server.api.responses import (
     large_response,
     named,
 )
-from jupyter_mlsvc_server.api.routing import Routes, large, route, upload
+from jupyter_mlsvc_server.api.routing import Routes, counted, large, route, upload
 from jupyter_mlsvc_server.errors import BadRequest
 from jupyter_mlsvc_server.formats.request_bodies import (
     LARGE_BYTES,
@@ -45,6 +45,9 @@ _CHUNK_BYTES: Final = 2**18
 _SESSION: Final = "/sessions/{session_id}"
 
 
+_QUEUE: Final = "MlsvcSessionManager.max_queue"
+
+
 class SessionRoutes:
     """Opens and closes sessions, and runs code in them."""
 
@@ -57,12 +60,20 @@ class SessionRoutes:
     def table(self) -> Routes:
         """Return the routes."""
         return [
-            route("/sessions", get=self.list, post=self.create),
+            route(
+                "/sessions",
+                get=self.list,
+                post=counted("MlsvcSessionManager.max_sessions_per_user", self.create),
+            ),
             route(_SESSION, delete=self.close),
             route(_SESSION + "/force", delete=self.close_by_force),
             route(_SESSION + "/renew", post=self.renew),
-            route(_SESSION + "/execute", post=large(self.execute)),
-            route(_SESSION + "/executions", get=self.executions, post=large(self.start_execution)),
+            route(_SESSION + "/execute", post=counted(_QUEUE, large(self.execute))),
+            route(
+                _SESSION + "/executions",
+                get=self.executions,
+                post=counted(_QUEUE, large(self.start_execution)),
+            ),
             route(_SESSION + "/executions/{execution_id}/events", get=self.events),
             route(_SESSION + "/cancel", post=self.cancel),
             route(_SESSION + "/console-output", get=self.console_output),

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from starlette.responses import Response
 
 from jupyter_mlsvc.wire.models import CreateSnapshotRequest
 from jupyter_mlsvc_server.api.forms import FormUploads
 from jupyter_mlsvc_server.api.request import ApiRequest
 from jupyter_mlsvc_server.api.responses import StreamedResponse, json_response, named
-from jupyter_mlsvc_server.api.routing import Routes, route, upload
+from jupyter_mlsvc_server.api.routing import Routes, counted, route, upload
 from jupyter_mlsvc_server.errors import BadRequest
 from jupyter_mlsvc_server.sessions.manager import MlsvcSessionManager
 from jupyter_mlsvc_server.snapshots.manager import SnapshotManager
+
+_SNAPSHOTS: Final = "SnapshotManager.max_snapshots_per_user"
 
 
 class SnapshotRoutes:
@@ -27,9 +31,9 @@ class SnapshotRoutes:
     def table(self) -> Routes:
         """Return the routes."""
         return [
-            route("/sessions/{session_id}/snapshot", post=self.create),
+            route("/sessions/{session_id}/snapshot", post=counted(_SNAPSHOTS, self.create)),
             route("/sessions/{session_id}/loadsnapshot/{snapshot_id}", post=self.load),
-            route("/snapshots", get=self.list, post=upload(self.receive)),
+            route("/snapshots", get=self.list, post=counted(_SNAPSHOTS, upload(self.receive))),
             route("/snapshots/{snapshot_id}", get=self.send, delete=self.delete),
             route("/snapshots/{snapshot_id}/contents", get=self.contents),
         ]
