@@ -38,6 +38,7 @@ class PublishRequest(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     init_code: str | None = None
     setup_code: str | None = None
     isolation: Isolation | None = None
+    effects: bool = False
     inputs: list[Json] = []
     outputs: list[Json] = []
     description: str | None = None
@@ -66,6 +67,8 @@ def publish(**request: Any) -> Json:
         As suggested; a model is published by its variable, without code, inputs and outputs.
     code, initCode, setupCode : str
     isolation : str
+    effects : bool
+        Whether a call may change what is elsewhere, so that none is run twice.
     inputs, outputs : list of dict
         ``name`` and ``type``; with ``example`` in an input, ``call`` has it.
     description, alias : str
@@ -178,6 +181,7 @@ def _published(connection: MlsvcConnection, wanted: PublishRequest, notes: list[
         alias=wanted.alias or None,
         setup_code=wanted.setup_code or "",
         isolation=wanted.isolation,
+        effects=wanted.effects,
         response=wanted.response or [],
         check=wanted.check,
         replace=wanted.replace,

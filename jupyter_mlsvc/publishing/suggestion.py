@@ -68,8 +68,8 @@ def suggest(
         left out have ``optional`` true and a ``default``.
 
         ``kind`` is ``code``, ``function`` (``function`` names it, and the code calls it) or
-        ``model`` (``model`` names the variable, ``response`` what it predicts). ``setupCode`` and
-        ``isolation`` are those of the cell.
+        ``model`` (``model`` names the variable, ``response`` what it predicts). ``setupCode``,
+        ``isolation`` and ``effects`` are those of the cell.
     """
     connection = connection_of()
     cells = [code] if sources is None else sources
@@ -225,6 +225,7 @@ class _Suggestion:
             "initCode": request.init_code,
             "setupCode": request.setup_code,
             "isolation": request.isolation,
+            "effects": request.effects,
             "description": expanded.description or "",
             "alias": expanded.alias or "",
             "files": request.files,

@@ -147,13 +147,14 @@ def test_several_cells_become_one_service_with_the_isolation_that_was_chosen(
     expect(dialog.get_by_label("Name of input 1")).to_have_value("applicant")
     dialog.get_by_text("Code", exact=True).click()
     dialog.get_by_label("Isolation of calls").select_option("call")
+    dialog.get_by_label("Calls change things elsewhere").check()
     lab.shot("several")
     name_it(dialog, "Loans-several")
     press(dialog, "Publish")
     expect(dialog).to_contain_text("Loans-several V1.0 is published.", timeout=60_000)
     press(dialog, "Done")
     (service,) = api("GET", "/services/Loans-several/V1.0").json()
-    assert service["isolation"] == "call"
+    assert (service["isolation"], service["effects"]) == ("call", True)
     assert "calm = applicant.fillna(0)" in service["code"]
     assert "risk = pipe.predict(calm)" in service["code"]
     assert "beside it" not in service["code"]

@@ -67,6 +67,11 @@ export interface IDraft {
    * How calls are kept apart; empty for the server's choice.
    */
   isolation: Isolation | '';
+
+  /**
+   * Whether calls change what is elsewhere, so that none may run twice.
+   */
+  effects: boolean;
   code: string;
 
   /**
@@ -132,6 +137,7 @@ export function draftOf(suggestion: ISuggestion): IDraft {
     initCode: suggestion.initCode,
     setupCode: suggestion.setupCode,
     isolation: suggestion.isolation ?? '',
+    effects: suggestion.effects,
     code: suggestion.code,
     response: suggestion.response.join(', '),
     place: placeOf(suggestion),
@@ -278,6 +284,7 @@ export function requestOf(suggestion: ISuggestion, draft: IDraft): IPublishReque
     initCode: draft.initCode,
     setupCode: draft.setupCode,
     isolation: draft.isolation || null,
+    effects: draft.effects,
     inputs: draft.inputs.map(row => ({
       name: row.name.trim(),
       type: row.type,

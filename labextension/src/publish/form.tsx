@@ -6,6 +6,7 @@ import { IDraft } from './draft';
 import { IFailure, PublishModel } from './model';
 import { Area, Text } from './fields';
 import { Identity } from './identity';
+import { EffectsTick } from './effects';
 import { IsolationChoice } from './isolation';
 import { KindChoice } from './kind';
 import { OtherNames } from './names';
@@ -234,6 +235,13 @@ function More(props: IFormProps): React.ReactElement {
             rows={Math.min(8, Math.max(2, draft.setupCode.split('\n').length))}
             onChange={setupCode => {
               edit({ setupCode });
+            }}
+          />
+          <EffectsTick
+            isChecked={draft.effects}
+            trans={trans}
+            onChange={effects => {
+              edit({ effects });
             }}
           />
           {/* Each call of a service in R has a process of its own. */}

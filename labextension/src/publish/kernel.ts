@@ -82,6 +82,7 @@ const LEFT_OUT: Partial<ISuggestion> = {
   versions: [],
   setupCode: '',
   isolation: null,
+  effects: false,
   problems: []
 };
 

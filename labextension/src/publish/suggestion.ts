@@ -143,6 +143,11 @@ export interface ISuggestion {
    * How calls are kept apart; null for the server's choice.
    */
   isolation: Isolation | null;
+
+  /**
+   * Whether calls change what is elsewhere, so that none may run twice.
+   */
+  effects: boolean;
   description: string | null;
   alias: string | null;
   files: string[] | null;
@@ -198,6 +203,7 @@ export interface IPublishRequest {
   initCode: string;
   setupCode: string;
   isolation: Isolation | null;
+  effects: boolean;
   inputs: { name: string; type: string; example: JSONValue; known: boolean; default?: JSONValue }[];
   outputs: { name: string; type: string; known: boolean }[];
   description: string;

@@ -137,6 +137,27 @@ describe('PublishDialog', () => {
     expect(requests[0]?.isolation).toBe('none');
   });
 
+  it('publishes whether calls have effects, beginning with what the cell says', async () => {
+    open();
+    await shown();
+    const tick = () => document.querySelector<HTMLInputElement>('[data-field="effects"]');
+    expect(tick()?.checked).toBe(false);
+    await seen('A call whose process is lost is run once more.');
+    tick()?.click();
+    await seen('A call whose process is lost is not run again');
+    button('Publish').click();
+    await done();
+    expect(requests[0]?.effects).toBe(true);
+
+    suggest = () => Promise.resolve(suggestion({ effects: true, runtimeType: 'R' }));
+    open();
+    await shown();
+    expect(tick()?.checked).toBe(true);
+    button('Publish').click();
+    await done();
+    expect(requests[1]?.effects).toBe(true);
+  });
+
   it('leaves isolation to the server where nobody chose it, and has none in R', async () => {
     open();
     await shown();

@@ -81,6 +81,7 @@ const REQUEST: IPublishRequest = {
   initCode: '',
   setupCode: '',
   isolation: null,
+  effects: false,
   inputs: [],
   outputs: [],
   description: '',

@@ -21,6 +21,7 @@ export function suggestion(change: Partial<ISuggestion> = {}): ISuggestion {
     initCode: '',
     setupCode: '',
     isolation: null,
+    effects: false,
     description: null,
     alias: null,
     files: null,
