@@ -324,8 +324,8 @@ class MlsvcApp(ConfiguredApp):
     ).tag(config=True)
     authenticators = TextList(
         help="Who is asked for people without a local account, in order: oidc (OidcAuthenticator), "
-        "or module and class of an authenticator of your own. Empty asks nobody; local accounts "
-        "always work."
+        "ldap (LdapAuthenticator), or module and class of an authenticator of your own. Empty asks "
+        "nobody; local accounts always work."
     ).tag(config=True)
     drain_seconds = Float(
         0.0,

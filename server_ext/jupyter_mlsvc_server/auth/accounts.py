@@ -9,7 +9,7 @@ import shlex
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Collection
+from collections.abc import Awaitable, Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -18,6 +18,7 @@ from traitlets import Bool, Float, Integer
 from traitlets.config import LoggingConfigurable
 
 from jupyter_mlsvc_server.auth.addresses import network_of
+from jupyter_mlsvc_server.auth.authenticator import Identity
 from jupyter_mlsvc_server.auth.errors import (
     InvalidAdminPassword,
     InvalidPassword,
@@ -30,7 +31,7 @@ from jupyter_mlsvc_server.auth.login_queue import LoginQueue
 from jupyter_mlsvc_server.auth.outsiders import Outsiders
 from jupyter_mlsvc_server.auth.passwords import Passwords, read_password_file
 from jupyter_mlsvc_server.auth.principal import Principal, Role
-from jupyter_mlsvc_server.auth.store import LOCAL, Account, AccountStore, Owned
+from jupyter_mlsvc_server.auth.store import LOCAL, NO_HASH, Account, AccountStore, Owned
 from jupyter_mlsvc_server.errors import TooManyRequests
 from jupyter_mlsvc_server.storage.clock import Clock
 from jupyter_mlsvc_server.storage.database import Database
@@ -103,6 +104,8 @@ class AccountManager(LoggingConfigurable):
         self._hashers = ThreadPoolExecutor(_HASHES_AT_ONCE, "hashing", _lower_priority)
         self.logins: Counter[str] = Counter()
         """Logins since the server started, by what became of them."""
+        self.elsewhere: Callable[[str, str], Awaitable[Identity | None]] | None = None
+        """Knows people by name and password who have no account with a password here."""
         self._listeners: list[Callable[[], None]] = []
 
     def on_revoked(self, listener: Callable[[], None]) -> None:
@@ -338,12 +341,20 @@ class AccountManager(LoggingConfigurable):
         hashed = found[1] if found else self._passwords.nobodys
         fits = await self._hashing(self._passwords.fits, hashed, password)
         if found is None or not fits or found[0].disabled:
-            return None
+            return await self._match_elsewhere(name, password)
         if self._passwords.is_outdated(hashed):
             fresh = await self._hashing(self._passwords.hash, password)
             if await self._store.replace_hash(name, hashed, fresh):
                 hashed = fresh
         return found[0], hashed
+
+    async def _match_elsewhere(self, name: str, password: str) -> tuple[Account, str] | None:
+        """Ask who else knows people by name and password, whether or not there is such a user."""
+        who = None if self.elsewhere is None else await self.elsewhere(name, password)
+        if who is None:
+            return None
+        account = await self._outsiders.find(who.issuer, who.subject, who.user_name, who.role)
+        return account, NO_HASH
 
     async def _hashing(self, work: Callable[..., T], *arguments: str) -> T:
         """Hash beside the event loop, at a priority that leaves the cores to calls of services."""

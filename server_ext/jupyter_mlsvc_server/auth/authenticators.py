@@ -11,11 +11,14 @@ import msgspec
 from traitlets import TraitError
 
 from jupyter_mlsvc_server.auth.accounts import AccountManager
-from jupyter_mlsvc_server.auth.authenticator import Authenticator
+from jupyter_mlsvc_server.auth.authenticator import Authenticator, Identity
+from jupyter_mlsvc_server.auth.errors import IdentityProviderUnavailable
+from jupyter_mlsvc_server.auth.ldap import LdapAuthenticator
 from jupyter_mlsvc_server.auth.oidc import OidcAuthenticator
 from jupyter_mlsvc_server.auth.principal import Principal
 
 _KINDS: Final[Mapping[str, str]] = {
+    "ldap": "jupyter_mlsvc_server.auth.ldap.LdapAuthenticator",
     "oidc": f"{OidcAuthenticator.__module__}.{OidcAuthenticator.__name__}",
 }
 
@@ -64,11 +67,42 @@ class Authenticators:
     def __init__(self, accounts: AccountManager, authenticators: Sequence[Authenticator]) -> None:
         self._accounts = accounts
         self._oidc = [each for each in authenticators if isinstance(each, OidcAuthenticator)]
+        self._by_password = [each for each in authenticators if isinstance(each, LdapAuthenticator)]
+        if self._by_password:
+            accounts.elsewhere = self.match
 
     @property
     def oidc(self) -> OidcAuthenticator | None:
         """The first provider whose access tokens are taken."""
         return next(iter(self._oidc), None)
+
+    async def match(self, username: str, password: str) -> Identity | None:
+        """Return who has a name and password, by the first directory that knows them.
+
+        Parameters
+        ----------
+        username
+            The name; the prefix of a directory before it names the only one that is asked.
+
+        Raises
+        ------
+        IdentityProviderUnavailable
+            No directory knows them, and one does not answer.
+        """
+        prefix, colon, rest = username.partition(":")
+        named = [each for each in self._by_password if colon and each.prefix == prefix]
+        problem = None
+        for each in named or self._by_password:
+            try:
+                found = await each.authenticate(rest if named else username, password)
+            except IdentityProviderUnavailable as error:
+                problem = error
+            else:
+                if found is not None:
+                    return found
+        if problem is not None:
+            raise problem
+        return None
 
     async def close(self) -> None:
         """Ask no provider any more."""

@@ -34,6 +34,9 @@ JUPYTER: Final = "jupyter"
 KEY: Final = "key"
 """Kind of the accounts of applications that have a service key."""
 
+NO_HASH: Final = ""
+"""In place of the hash of a password that was verified elsewhere."""
+
 _SHOWN: Final = 12
 """Characters of a digest by which a line of the log names a pair of tokens."""
 
@@ -414,7 +417,7 @@ class TokenStore:
 
         user = sa.select(accounts.c.id).where(
             accounts.c.id == account_id,
-            accounts.c.password_hash == password_hash,
+            accounts.c.password_hash == (None if password_hash == NO_HASH else password_hash),
             accounts.c.disabled.is_(False),
         )
 

@@ -31,7 +31,7 @@ from jupyter_mlsvc_server.auth.errors import (
 from jupyter_mlsvc_server.auth.keys import signing_key
 from jupyter_mlsvc_server.auth.principal import Principal, Role
 from jupyter_mlsvc_server.auth.service_keys import KEY_PREFIX, ServiceKeyStore
-from jupyter_mlsvc_server.auth.store import JUPYTER, RefreshKey, RefreshOutcome, TokenStore
+from jupyter_mlsvc_server.auth.store import JUPYTER, NO_HASH, RefreshKey, RefreshOutcome, TokenStore
 from jupyter_mlsvc_server.errors import MachineFault
 from jupyter_mlsvc_server.formats.host import AUDIENCE, ISSUER, LOCAL_PREFIX
 from jupyter_mlsvc_server.storage.clock import Clock
@@ -98,6 +98,12 @@ class TokenManager(LoggingConfigurable):
     ).tag(config=True)
     renewal_limit = Integer(
         90 * 86400, min=1, help="Seconds after a login until which its tokens can be renewed."
+    ).tag(config=True)
+    directory_renewal_limit = Integer(
+        12 * 3600,
+        min=1,
+        help="The same for who logs in with a password of a directory, which can't be asked later "
+        "whether the person is still there.",
     ).tag(config=True)
     cache_seconds = Float(
         2.0,
@@ -178,7 +184,10 @@ class TokenManager(LoggingConfigurable):
         principal, password_hash = await self._accounts.log_in(username, password, address)
         token_id, key, refresh_token = _new_refresh_token()
         now = self._now()
-        family_expires_at = now + timedelta(seconds=self.renewal_limit)
+        limit = self.renewal_limit
+        if password_hash == NO_HASH:
+            limit = min(limit, self.directory_renewal_limit)
+        family_expires_at = now + timedelta(seconds=limit)
         is_added = await self._store.add(
             key,
             principal.id,
