@@ -19,7 +19,9 @@ from jupyter_mlsvc_server.formats.host import ChildInput
 SECTIONS: Final = frozenset(
     {
         "AccountManager",
+        "AccountWatch",
         "Application",
+        "Authenticator",
         "BatchManager",
         "BlobStore",
         "ComputeNodes",
@@ -32,6 +34,7 @@ SECTIONS: Final = frozenset(
         "MetricsReporter",
         "MlsvcApp",
         "MlsvcSessionManager",
+        "OidcAuthenticator",
         "PoolManager",
         "RevisionWatch",
         "ScoringSettings",
