@@ -34,7 +34,7 @@ def write_files(files: Iterable[FileEntry], blob_path: BlobPath, directory: Path
 
 def _open_folder(stack: contextlib.ExitStack, directory: Path, parts: tuple[str, ...]) -> int:
     """Open a folder below a directory, making those that are missing; gives a descriptor."""
-    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
     folder = os.open(directory, flags)
     stack.callback(os.close, folder)
     for part in parts:
@@ -42,7 +42,7 @@ def _open_folder(stack: contextlib.ExitStack, directory: Path, parts: tuple[str,
             raise PermissionError(f"{part!r} leads out of the working directory")
         with contextlib.suppress(FileExistsError):
             os.mkdir(part, 0o755, dir_fd=folder)
-        folder = os.open(part, flags | os.O_NOFOLLOW, dir_fd=folder)
+        folder = os.open(part, flags, dir_fd=folder)
         stack.callback(os.close, folder)
     return folder
 

@@ -14,7 +14,8 @@ from jupyter_mlsvc.wire.models import ParameterDefinition
 from jupyter_mlsvc.wire.values import ValueProblem, plain_input
 from jupyter_mlsvc_server.formats.r_code import r_json
 from jupyter_mlsvc_server.sessions.channel import KernelChannel, refusal
-from jupyter_mlsvc_server.sessions.errors import AgentRefused
+from jupyter_mlsvc_server.sessions.errors import AgentRefused, FileNotFound
+from jupyter_mlsvc_server.sessions.files import open_file
 from jupyter_mlsvc_server.storage.machine_faults import machine_fault
 
 Answer = dict[str, Any]
@@ -118,7 +119,7 @@ class FileAgent:
             await asyncio.to_thread(self._write, number, body, source)
             await self._channel.execute(self.CALL.format(number=number), silent=True)
             answer = await asyncio.to_thread(self._read, number, target)
-        except FileNotFoundError:
+        except (FileNotFoundError, FileNotFound):
             raise AgentRefused(
                 "Interrupted", "The session was interrupted while it did this."
             ) from None
@@ -134,12 +135,15 @@ class FileAgent:
         raise refusal(answer)
 
     def _write(self, number: int, body: bytes, source: Path | None) -> None:
-        self._path(number, "json").write_bytes(body)
+        # Code of the user's may have put a link there, which must lead nowhere.
+        with self._path(number, "json").open("xb") as file:
+            file.write(body)
         if source is not None:
             shutil.move(source, self._path(number, "in"))
 
     def _read(self, number: int, target: Path | None) -> Answer:
-        answer: Answer = msgspec.json.decode(self._path(number, "answer").read_bytes())
+        with open_file(self._path(number, "answer")).stream as file:
+            answer: Answer = msgspec.json.decode(file.read())
         if target is not None and answer.get("ok") and "values" not in answer:
             self._path(number, "out").rename(target)
         return answer

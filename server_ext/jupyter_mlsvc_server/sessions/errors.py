@@ -157,6 +157,16 @@ class FileNotFound(NotFound):
         )
 
 
+class DirectoryReplaced(Conflict):
+    """The code of a session has removed or replaced its working directory."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The working directory of the session is not there any more: its code has removed or "
+            "replaced it. Close the session, and run the code in a new one."
+        )
+
+
 class NotAFile(Conflict):
     """The name is taken by a folder."""
 

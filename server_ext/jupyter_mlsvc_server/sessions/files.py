@@ -17,7 +17,8 @@ from typing import BinaryIO, Final
 
 from jupyter_mlsvc.wire.names import file_name
 from jupyter_mlsvc_server.formats import packages
-from jupyter_mlsvc_server.sessions.errors import FileNotFound, NotAFile
+from jupyter_mlsvc_server.sessions.errors import DirectoryReplaced, FileNotFound, NotAFile
+from jupyter_mlsvc_server.storage.machine_faults import machine_fault
 
 State = dict[str, tuple[int, int, int, int]]
 """What identifies the content of each file of a tree, by relative path."""
@@ -151,6 +152,8 @@ class WorkingDirectory:
         )
 
     def _walk(self) -> Iterator[tuple[str, os.stat_result]]:
+        if self.path.is_symlink():
+            return
         folders = [("", self.path)]
         while folders:
             prefix, folder = folders.pop()
@@ -164,7 +167,11 @@ class WorkingDirectory:
 
     @contextlib.contextmanager
     def _open(self) -> Iterator[int]:
-        descriptor = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+        try:
+            descriptor = os.open(self.path, flags)
+        except OSError as error:
+            raise machine_fault(error) or DirectoryReplaced() from error
         try:
             yield descriptor
         finally:

@@ -133,6 +133,16 @@ class CaptureFailed(BadRequest):
         )
 
 
+class DirectoryLost(BadRequest):
+    """The code of a session has removed or replaced its working directory."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The working directory of the session is not there any more: its code has removed or "
+            "replaced it. Close the session, and run the code in a new one."
+        )
+
+
 class FilesCannotBeWritten(BadRequest):
     """Something in the session's working directory is in the way of the snapshot's files."""
 

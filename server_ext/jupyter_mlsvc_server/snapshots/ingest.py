@@ -7,7 +7,7 @@ import contextlib
 import logging
 import secrets
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -24,7 +24,7 @@ from jupyter_mlsvc_server.formats.manifest import (
     SkippedFile,
 )
 from jupyter_mlsvc_server.snapshots.directory import FoundFile, Identity, walk
-from jupyter_mlsvc_server.snapshots.errors import CaptureFailed, SnapshotTooLarge
+from jupyter_mlsvc_server.snapshots.errors import CaptureFailed, DirectoryLost, SnapshotTooLarge
 from jupyter_mlsvc_server.snapshots.stat_cache import CachedFingerprint, ScanTime
 from jupyter_mlsvc_server.storage.blobs import Blob, BlobStore, feed
 from jupyter_mlsvc_server.storage.machine_faults import machine_fault
@@ -150,6 +150,8 @@ class Ingest:
         self._known_sizes = {blob.size for blob in there}
 
     async def _ingest_buffers(self, folder: Path, report: CaptureReport) -> list[BlobEntry]:
+        if await asyncio.to_thread(folder.is_symlink):
+            raise OSError(f"{folder.name} is no folder")
         entries = []
         for number in map(str, range(len(report.buffer_sizes))):
             fingerprint = report.marks.get(number)
@@ -166,10 +168,13 @@ class Ingest:
     async def _ingest_files(self, directory: Path) -> tuple[list[FileEntry], list[SkippedFile]]:
         files: list[FileEntry] = []
         skipped: list[SkippedFile] = []
-        scan_time = await asyncio.to_thread(ScanTime.at, directory)
+        try:
+            scan_time = await asyncio.to_thread(ScanTime.at, directory)
+        except OSError as error:
+            raise machine_fault(error) or DirectoryLost() from error
         found = walk(directory)
         with contextlib.closing(found):
-            while (item := await asyncio.to_thread(next, found, None)) is not None:
+            while (item := await asyncio.to_thread(_next, found)) is not None:
                 if isinstance(item, SkippedFile):
                     skipped.append(item)
                 else:
@@ -242,3 +247,10 @@ class Ingest:
             self._size += blob.size
         if self._limit and self._size > self._limit:
             raise SnapshotTooLarge(self._limit)
+
+
+def _next(found: Iterator[FoundFile | SkippedFile]) -> FoundFile | SkippedFile | None:
+    try:
+        return next(found, None)
+    except OSError as error:
+        raise machine_fault(error) or DirectoryLost() from error

@@ -73,6 +73,18 @@ def test_a_link_in_place_of_a_folder_is_not_followed(
     assert not list((tmp_path / "outside").iterdir())
 
 
+def test_a_link_in_place_of_the_directory_is_not_followed(
+    tmp_path: Path, directory: Path, write_file: WriteFile
+) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    directory.rmdir()
+    directory.symlink_to(elsewhere)
+    with pytest.raises(OSError, match="directory"):
+        write_file("a.csv")
+    assert not list(elsewhere.iterdir())
+
+
 def test_a_link_in_place_of_a_file_is_replaced_and_not_written_through(
     tmp_path: Path, directory: Path, write_file: WriteFile
 ) -> None:

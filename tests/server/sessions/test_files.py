@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from jupyter_mlsvc.wire.names import InvalidName
-from jupyter_mlsvc_server.sessions.errors import FileNotFound, NotAFile
+from jupyter_mlsvc_server.sessions.errors import DirectoryReplaced, FileNotFound, NotAFile
 from jupyter_mlsvc_server.sessions.files import WorkingDirectory
 
 
@@ -78,13 +78,27 @@ def test_deleting_a_link_leaves_what_it_points_at(files: WorkingDirectory) -> No
     assert not (files.path / "link").is_symlink()
 
 
-def test_a_working_directory_that_became_a_link_is_not_entered(files: WorkingDirectory) -> None:
-    files.path.rmdir()
-    files.path.symlink_to(files.path.parent)
-    with pytest.raises(OSError, match=str(files.path)):
-        files.names()
-    with pytest.raises(FileNotFound):
-        files.open("secret.txt")
+@pytest.mark.parametrize("place", ["link", "file", "nothing"])
+def test_a_working_directory_that_was_replaced_is_an_error_of_its_code(
+    files: WorkingDirectory, place: str
+) -> None:
+    put(files, "own.txt", b"own")
+    files.path.rename(files.path.with_name("moved"))
+    if place == "link":
+        files.path.symlink_to(files.path.parent)
+    elif place == "file":
+        files.path.write_text("")
+    for operation in (
+        files.names,
+        lambda: put(files, "planted", b"x"),
+        lambda: files.open("secret.txt"),
+        lambda: files.delete("secret.txt"),
+    ):
+        with pytest.raises(DirectoryReplaced):
+            operation()
+    assert files.state() == {}
+    assert {path.name for path in files.path.parent.iterdir()} >= {"secret.txt", "moved"}
+    assert not (files.path.parent / "planted").exists()
 
 
 def test_a_pipe_does_not_hold_the_reader(files: WorkingDirectory) -> None:
