@@ -1,4 +1,4 @@
-"""Entry point of ``python -m tests.reliability``: soak and chaos, with a report."""
+"""Entry point of ``python -m tests.reliability``: soak, chaos, noisy neighbours, with a report."""
 
 from __future__ import annotations
 
@@ -14,11 +14,15 @@ from pathlib import Path
 from typing import Final
 
 from jupyter_mlsvc_server.launch import ServerProcess
+from tests.benchmarks.measures import disturbances
+from tests.benchmarks.plan import Plan
+from tests.benchmarks.report import bar_table
 from tests.contract.doors import sign_in
 from tests.reliability.chaos import KINDS, kill_under_load
 from tests.reliability.mixed_load import Counts
 from tests.reliability.soak import use_for_long
 
+_RUNS: Final = ("soak", "chaos", "neighbours")
 _SOAK_MINUTES: Final = 30.0
 
 
@@ -26,11 +30,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run what is asked for; the exit code is 1 where an answer was wrong or something lost."""
     asked = _parser().parse_args(arguments)
     seed = secrets.randbelow(10**6) if asked.seed is None else asked.seed
-    runs = {"soak": ("soak",), "chaos": ("chaos",), "all": ("soak", "chaos")}[asked.run]
+    runs = _RUNS if asked.run == "all" else (asked.run,)
     lines, is_good = [], True
     for run in runs:
         _say(f"{run}, seed {seed}")
         with tempfile.TemporaryDirectory(prefix="mlsvc-reliability-") as folder:
+            if run == "neighbours":
+                section = disturbances.measure(Plan.full(Path(folder)))
+                lines += [section.markdown(), bar_table(section.bars).markdown(), ""]
+                continue
             found, counts = _run(run, Path(folder), asked, seed)
         lines += [f"# {run.capitalize()}, seed {seed}", "", *found, "", *_lines_of(counts), ""]
         is_good = is_good and not counts.wrong and not counts.lost
@@ -90,7 +98,7 @@ def _lines_of(counts: Counts) -> Iterator[str]:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tests.reliability", description=__doc__)
-    parser.add_argument("run", choices=["soak", "chaos", "all"])
+    parser.add_argument("run", choices=[*_RUNS, "all"])
     parser.add_argument("--minutes", type=float, help="of a soak (30), at most of a chaos run")
     parser.add_argument("--rate", type=float, help="calls a second (a soak: 70 % of capacity)")
     parser.add_argument("--kills", type=int, default=40, help="of each kind of process (40)")

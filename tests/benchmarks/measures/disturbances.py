@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
+from functools import partial
 
 from tests.benchmarks import load
 from tests.benchmarks.bars import Bar
@@ -29,6 +30,11 @@ _VARIABLE_BYTES = 200 * 2**20
 _SNAPSHOT_BYTES = 2**30
 _LOGINS_A_SECOND = 20
 _STOPPED_SECONDS = 10
+_SATURATING_CALLERS = 8
+_RECORDS = 1000
+_ENDED = {"Complete", "Failed"}
+_BUSY = "y = sum(i * x for i in range(20_000))"
+"""Code that takes a worker about a millisecond."""
 
 _LOOP = "import time\nend = time.monotonic() + 3600\nwhile time.monotonic() < end:\n    {}"
 
@@ -49,9 +55,18 @@ def measure(plan: Plan) -> Section:
                 inputs={"x": "numeric"},
                 outputs={"y": "numeric"},
             )
-            connection.call("POST", path, {"x": 1})
+            busy = publish(
+                connection,
+                "Busy",
+                _BUSY,
+                snapshot=snapshot,
+                inputs={"x": "numeric"},
+                outputs={"y": "numeric"},
+            )
+            for each in (path, busy):
+                connection.call("POST", each, {"x": 1})
         target = server.public("trivial", path)
-        kinds = _disturbances(server, plan)
+        kinds = _disturbances(server, plan, busy)
         found: dict[str, list[load.Load]] = {name: [] for name in (_ALONE, *kinds)}
         for _ in plan.turns(plan.rounds):
             for name, loads in found.items():
@@ -73,7 +88,7 @@ def measure(plan: Plan) -> Section:
 Disturbance = Callable[[], AbstractContextManager[None]]
 
 
-def _disturbances(server: OurServer, plan: Plan) -> Mapping[str, Disturbance]:
+def _disturbances(server: OurServer, plan: Plan, busy: str) -> Mapping[str, Disturbance]:
     variable, snapshot = plan.scaled(_VARIABLE_BYTES), plan.scaled(_SNAPSHOT_BYTES)
     return {
         "a session computes": lambda: _executing(server, _LOOP.format("pass")),
@@ -85,6 +100,8 @@ def _disturbances(server: OurServer, plan: Plan) -> Mapping[str, Disturbance]:
             server, variable
         ),
         f"snapshots of {snapshot / 2**30:.1f} GB are taken": lambda: _taking(server, snapshot),
+        "another service has more calls than it can answer": lambda: _saturating(server, busy),
+        "a batch of another service runs": lambda: _running_batches(server, busy),
         f"{_LOGINS_A_SECOND} logins a second": lambda: _logging_in(server),
         "the Jupyter server is stopped": lambda: _jupyter_stopped(server),
     }
@@ -137,6 +154,30 @@ def _taking(server: OurServer, size: int) -> Iterator[None]:
                 yield
         finally:
             connection.call("DELETE", f"/sessions/{session}/force")
+
+
+@contextlib.contextmanager
+def _saturating(server: OurServer, path: str) -> Iterator[None]:
+    with contextlib.ExitStack() as stack:
+        for _ in range(_SATURATING_CALLERS):
+            connection = stack.enter_context(server.connect())
+            stack.enter_context(_repeating(partial(connection.call, "POST", path, {"x": 1})))
+        yield
+
+
+@contextlib.contextmanager
+def _running_batches(server: OurServer, path: str) -> Iterator[None]:
+    with server.connect() as connection:
+
+        def run() -> None:
+            started = connection.call("POST", f"{path}/batch", [{"x": n} for n in range(_RECORDS)])
+            batch = f"{path}/batch/{started['batchExecutionId']}"
+            while connection.call("GET", f"{batch}?showPartialResult=false")["state"] not in _ENDED:
+                time.sleep(0.1)
+            connection.call("DELETE", batch)
+
+        with _repeating(run):
+            yield
 
 
 @contextlib.contextmanager
