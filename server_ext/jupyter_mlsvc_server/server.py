@@ -538,7 +538,7 @@ class Server:
             parent=app,
         )
         self._events = EventHub(parent=app)
-        blobs = BlobStore(data_dir=data_dir, parent=app)
+        blobs = BlobStore(data_dir=data_dir, is_disk_short=lambda: self._disk.is_short, parent=app)
         publish_event = self._events.publish_event
         self._snapshots = SnapshotManager(
             database=self._database,

@@ -94,7 +94,7 @@ class BlobStore(LoggingConfigurable):
         7 * 86400.0,
         min=0,
         help="Seconds that a blob nothing refers to is kept in the folder blobs/trash before it is "
-        "deleted. 0 deletes it at once.",
+        "deleted; less while the disk is short of room. 0 deletes it at once.",
     ).tag(config=True)
     max_collected_share = Float(
         0.5,
@@ -110,9 +110,16 @@ class BlobStore(LoggingConfigurable):
         "before it is moved to the trash all the same.",
     ).tag(config=True)
 
-    def __init__(self, *, clock: Callable[[], float] = time.monotonic, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        is_disk_short: Callable[[], bool] = lambda: False,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         self._clock = clock
+        self._is_disk_short = is_disk_short
         self._started = clock()
         self._renewed: dict[str, float] = {}
         self._writing: set[str] = set()
@@ -482,11 +489,14 @@ class BlobStore(LoggingConfigurable):
         return True
 
     def _sort_trash(self, referenced: frozenset[str]) -> None:
-        """Take back what is referenced, and delete what has been in the trash for long enough."""
-        for path in list(_entries(self.folder / TRASH)):
+        """Take back what is referenced, and delete what has been in the trash for long enough.
+
+        While the disk is short of room the rest goes as well, the oldest first.
+        """
+        for path in sorted(_entries(self.folder / TRASH), key=_age, reverse=True):
             if path.name in referenced:
                 self._take_back(path.name)
-            elif _age(path) >= self.trash_seconds:
+            elif _age(path) >= self.trash_seconds or self._is_disk_short():
                 with self._lock:
                     if path.is_dir():
                         shutil.rmtree(path)

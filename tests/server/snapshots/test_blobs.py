@@ -301,6 +301,31 @@ async def test_the_trash_is_emptied_after_days(blobs: BlobStore, clock: Clock) -
     assert in_trash(blobs) == [second]
 
 
+async def test_the_trash_is_emptied_while_the_disk_is_short_the_oldest_first(
+    tmp_path: Path, clock: Clock
+) -> None:
+    blobs = BlobStore(
+        data_dir=tmp_path, grace_seconds=100, clock=clock, is_disk_short=lambda: len(trash()) > 1
+    )
+
+    def trash() -> list[str]:
+        return in_trash(blobs) if is_full else []
+
+    is_full = False
+    clock.now = 1000
+    digests = [(await blobs.put(data)).digest for data in (b"one", b"two", b"three")]
+    for digest in digests:
+        make_old(blobs.path(digest))
+    clock.now += 200
+    await blobs.collect(())
+    assert in_trash(blobs) == sorted(digests)
+    for age, digest in zip((30, 90, 60), digests, strict=True):
+        make_old(blobs.folder / "trash" / digest, age)
+    is_full = True
+    await blobs.collect(())
+    assert in_trash(blobs) == [digests[0]]
+
+
 async def test_what_is_needed_again_is_taken_back_out_of_the_trash(
     blobs: BlobStore, clock: Clock
 ) -> None:
