@@ -6,9 +6,11 @@ Called once by silent execution; it leaves nothing in the user's namespace.
 from __future__ import annotations
 
 import os
+import sys
 import warnings
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from jupyter_mlsvc.wire.sources import let_inspect_find_classes
 from jupyter_mlsvc_server.formats import packages
@@ -20,7 +22,11 @@ if TYPE_CHECKING:
     from ipykernel.zmqshell import ZMQInteractiveShell
 
 
-def start(shell: ZMQInteractiveShell, *, sklearn_1d: bool) -> None:
+_PIECE: Final = 2**16
+"""Characters that are printed with one message."""
+
+
+def start(shell: ZMQInteractiveShell, *, sklearn_1d: bool, largest_output: int) -> None:
     """Prepare a kernel.
 
     Parameters
@@ -29,6 +35,8 @@ def start(shell: ZMQInteractiveShell, *, sklearn_1d: bool) -> None:
         The kernel's shell.
     sklearn_1d
         Whether a 1-D sample is understood by scikit-learn's estimators; see ``patches.sklearn_1d``.
+    largest_output
+        Length above which the server reads only the beginning of an output.
     """
     agent.load(shell)
     SessionPackages(shell, Path.cwd() / packages.FOLDER).register()
@@ -40,6 +48,7 @@ def start(shell: ZMQInteractiveShell, *, sklearn_1d: bool) -> None:
         install()
     _keep_running_on_exit(shell)
     _lose_no_output(shell.kernel)
+    _print_in_pieces(shell.kernel, largest_output)
     # ipykernel has read it; code in the session has no use for the server's process id.
     os.environ.pop("JPY_PARENT_PID", None)
 
@@ -64,3 +73,24 @@ def _lose_no_output(kernel: Any) -> None:
 
     thread = kernel.iopub_thread
     thread.schedule(lambda: thread.socket.setsockopt(zmq.XPUB_NODROP, 1))
+
+
+def _print_in_pieces(kernel: Any, largest_output: int) -> None:
+    """Send a long text with several messages, between which the server has time for others."""
+
+    def split(stream: Any, message: dict[str, Any]) -> dict[str, Any]:
+        content = message["content"]
+        text = content["text"]
+        if not _PIECE < len(text) <= largest_output:
+            return message
+        *first, content["text"] = (text[at : at + _PIECE] for at in range(0, len(text), _PIECE))
+        for piece in first:
+            part = {**content, "text": piece}
+            sent = stream.session.msg("stream", part, parent=message["parent_header"])
+            stream.session.send(stream.pub_thread, sent, ident=stream.topic)
+        return message
+
+    streams: tuple[Any, ...] = (sys.stdout, sys.stderr)
+    for stream in streams:
+        # A hook is one of the thread that registers it, and this one sends.
+        kernel.iopub_thread.schedule(partial(stream.register_hook, partial(split, stream)))

@@ -17,6 +17,7 @@ from jupyter_client.asynchronous.client import AsyncKernelClient
 
 from jupyter_mlsvc.wire.json_text import encode_json
 from jupyter_mlsvc_server.errors import MlsvcServerError
+from jupyter_mlsvc_server.formats.request_bodies import LARGE_BYTES
 from jupyter_mlsvc_server.sessions.errors import AgentRefused
 from jupyter_mlsvc_server.sessions.oversize import beginning_of
 from jupyter_mlsvc_server.sessions.widget_text import WidgetText
@@ -102,7 +103,7 @@ class KernelChannel:
 
     def __init__(self, client: AsyncKernelClient, *, largest_output: int) -> None:
         self._client = client
-        self._largest_output = largest_output
+        self.largest_output = largest_output
         self.on_orphan_output: Output | None = None
         self._requests: dict[str, _Request] = {}
         self._questions: dict[str, _Question] = {}
@@ -252,7 +253,14 @@ class KernelChannel:
         while True:
             frames = await channel.socket.recv_multipart()
             try:
-                handle(self._message(frames))
+                is_large = sum(map(len, frames)) > LARGE_BYTES
+                # The time it takes to check the signature of a large one belongs to others.
+                message = (
+                    await asyncio.to_thread(self._message, frames)
+                    if is_large
+                    else self._message(frames)
+                )
+                handle(message)
             except Exception:  # noqa: BLE001 - one bad message must not end the reading
                 _log.exception("a message of a kernel could not be read")
             # Receiving does not yield while messages are there, so a flood would stop the server.
@@ -291,9 +299,9 @@ class KernelChannel:
         if take is None:
             return
         size = len(message.content)
-        if size > self._largest_output:
+        if size > self.largest_output:
             beginning = beginning_of(kind, message.content[:MAX_BEGINNING])
-            oversize = {"bytes": size, "limit": self._largest_output}
+            oversize = {"bytes": size, "limit": self.largest_output}
             take(OVERSIZE, {**oversize, "kind": kind, "beginning": beginning})
             return
         content = self._content(message.content)
@@ -307,7 +315,7 @@ class KernelChannel:
         return self.on_orphan_output if request is None else request.on_output
 
     def _on_comm(self, kind: str, parent: str, message: _Message) -> None:
-        if len(message.content) > self._largest_output and kind != "comm_msg":
+        if len(message.content) > self.largest_output and kind != "comm_msg":
             return
         content = self._content(message.content)
         if content.get("comm_id") == self._comm_id:

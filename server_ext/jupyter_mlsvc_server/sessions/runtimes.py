@@ -76,7 +76,7 @@ class PythonRuntime:
 
     _PREPARE: Final = (
         "__import__('importlib').import_module('jupyter_mlsvc_server.kernel.startup')"
-        ".start(get_ipython(), sklearn_1d={sklearn_1d!r})"
+        ".start(get_ipython(), sklearn_1d={sklearn_1d!r}, largest_output={largest_output})"
     )
 
     def __init__(self, *, sklearn_1d: bool) -> None:
@@ -96,7 +96,9 @@ class PythonRuntime:
 
     async def prepare(self, channel: KernelChannel, home: Path) -> Agent:
         """Load it by a silent execution, and open a comm to it."""
-        code = self._PREPARE.format(sklearn_1d=self._sklearn_1d)
+        code = self._PREPARE.format(
+            sklearn_1d=self._sklearn_1d, largest_output=channel.largest_output
+        )
         reply = await channel.execute(code, silent=True)
         if reply["status"] != "ok":
             raise KernelDidNotStart(self.name) from RuntimeError(

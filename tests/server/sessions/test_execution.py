@@ -37,7 +37,8 @@ pytestmark = [pytest.mark.kernel, pytest.mark.asyncio(loop_scope="module")]
 
 
 async def events_of(lines: AsyncIterator[bytes]) -> list[dict[str, Any]]:
-    return [json.loads(line) async for batch in lines for line in batch.splitlines()]
+    whole = b"".join([piece async for piece in lines])
+    return [json.loads(line) for line in whole.splitlines()]
 
 
 UNTIL_SEEN = (
@@ -387,6 +388,16 @@ async def test_too_much_output_ends_in_an_event_that_says_so(session: Session) -
     assert events[3]["consoleOutput"].startswith("xxx")
     assert "left out, 19,934,495 of its" in events[3]["consoleOutput"]
     assert len(events[3]["consoleOutput"]) < 70_000
+
+
+async def test_a_long_text_comes_in_pieces_that_are_the_whole(session: Session) -> None:
+    code = "import sys\nsys.stdout.write('abc\\n' * 250_000)\n_ = sys.stderr.write('end')"
+    execution_id = await session.start_execution(request_of(code))
+    events = await events_of(session.events(execution_id))
+    texts = [each["text"] for each in events if each.get("name") == "stdout"]
+    assert "".join(texts) == "abc\n" * 250_000
+    assert max(map(len, texts)) <= 2**16
+    assert events[-1]["consoleOutput"] == "".join(texts) + "end"
 
 
 async def test_large_value_shows_its_beginning(session: Session) -> None:
