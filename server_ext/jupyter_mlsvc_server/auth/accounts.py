@@ -353,7 +353,7 @@ class AccountManager(LoggingConfigurable):
         who = None if self.elsewhere is None else await self.elsewhere(name, password)
         if who is None:
             return None
-        account = await self._outsiders.find(who.issuer, who.subject, who.user_name, who.role)
+        account = await self.outsiders.find(who.issuer, who.subject, who.user_name, who.role)
         return account, NO_HASH
 
     async def _hashing(self, work: Callable[..., T], *arguments: str) -> T:
