@@ -7,6 +7,8 @@ import json
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final, Generic, TypeVar
 
+from jupyter_mlsvc.wire.harmless import harmless, harmless_lines
+
 T = TypeVar("T")
 
 Column = tuple[str, Callable[[Any], object]]
@@ -70,7 +72,7 @@ class Document(dict[str, Any]):
 
 def cell(value: object) -> str:
     """Text of a cell: one line, cut when it is long."""
-    text = " ".join(str("" if value is None else value).split())
+    text = harmless(" ".join(str("" if value is None else value).split()))
     return text if len(text) <= _MAX_CELL_LENGTH else f"{text[: _MAX_CELL_LENGTH - 1]}…"
 
 
@@ -114,6 +116,7 @@ def duration(seconds: float | None) -> str:
 
 def text_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Lay a table out in plain text."""
+    rows = [[harmless(text) for text in row] for row in rows]
     widths = [max(len(line[i]) for line in [headings, *rows]) for i in range(len(headings))]
     lines = [headings, ["-" * width for width in widths], *rows]
     return "\n".join(
@@ -127,11 +130,15 @@ def html_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     head = "".join(f'<th style="text-align:left">{html.escape(text)}</th>' for text in headings)
     body = "".join(
         "<tr>"
-        + "".join(f'<td style="{_cell_style(text)}">{html.escape(text)}</td>' for text in row)
+        + "".join(f'<td style="{_cell_style(text)}">{_escaped(text)}</td>' for text in row)
         + "</tr>"
         for row in rows
     )
     return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+
+
+def _escaped(text: str) -> str:
+    return html.escape(harmless_lines(text))
 
 
 def _cell_style(text: str) -> str:
@@ -143,9 +150,9 @@ def text_card(title: str, rows: Sequence[tuple[str, str]]) -> str:
     """Show one thing in plain text: a title, and a line a property that is not empty."""
     shown = [(name, text) for name, text in rows if text]
     width = max((len(name) for name, _ in shown), default=0)
-    lines = [title]
+    lines = [harmless(title)]
     for name, text in shown:
-        first, *others = text.splitlines() or [""]
+        first, *others = harmless_lines("\n".join(text.splitlines())).split("\n")
         lines.append(f"  {name.ljust(width)}  {first}")
         lines.extend(f"  {' ' * width}  {line}" for line in others)
     return "\n".join(lines)
@@ -156,11 +163,11 @@ def html_card(title: str, rows: Sequence[tuple[str, str]]) -> str:
     body = "".join(
         f'<tr><th style="text-align:left;vertical-align:top">{html.escape(name)}</th>'
         f'<td style="text-align:left;white-space:pre-wrap{_font(name)}">'
-        f"{html.escape(text)}</td></tr>"
+        f"{_escaped(text)}</td></tr>"
         for name, text in rows
         if text
     )
-    return f"<strong>{html.escape(title)}</strong><table><tbody>{body}</tbody></table>"
+    return f"<strong>{html.escape(harmless(title))}</strong><table><tbody>{body}</tbody></table>"
 
 
 def _font(name: str) -> str:

@@ -26,5 +26,10 @@ def harmless(text: str) -> str:
     return text if text.isascii() and text.isprintable() else _HARMFUL.sub(_escape, text)
 
 
+def harmless_lines(text: str) -> str:
+    """Return text as :func:`harmless` does, with its line ends and tabs."""
+    return "\n".join("\t".join(map(harmless, line.split("\t"))) for line in text.split("\n"))
+
+
 def _escape(found: re.Match[str]) -> str:
     return found[0].encode("unicode_escape").decode()

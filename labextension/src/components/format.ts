@@ -15,6 +15,22 @@ export function formatBytes(bytes: number): string {
   return `${formatNumber(value)} ${UNITS[unit] ?? ''}`;
 }
 
+// Controls, marks of writing direction, invisible operators, halves of characters, tags.
+const HARMFUL =
+  /[\p{Cc}\xad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\u{e0000}-\u{e007f}]|\p{Cs}/gu;
+
+/**
+ * Write a name of somebody's on one line, with what is invisible or moves other text as an escape.
+ *
+ * The Python client shows names alike.
+ */
+export function harmless(name: string): string {
+  return name.replace(HARMFUL, found => {
+    const code = found.codePointAt(0) ?? 0;
+    return code < 0x100 ? `\\x${code.toString(16).padStart(2, '0')}` : `\\u{${code.toString(16)}}`;
+  });
+}
+
 /**
  * Write a number with three digits, but no fewer than its whole part has.
  */

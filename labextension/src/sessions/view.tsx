@@ -7,6 +7,7 @@ import {
   Empty,
   formatBytes,
   formatDuration,
+  harmless,
   IconButton,
   Loading,
   parseTime,
@@ -98,8 +99,8 @@ function SessionLines(props: { session: ISession; trans: TranslationBundle }): R
     <>
       <span className="jp-MlsvcList-line">
         <span className="jp-MlsvcSessions-dot" data-state={session.state} aria-hidden="true" />
-        <span className="jp-MlsvcList-name" title={name}>
-          {name}
+        <span className="jp-MlsvcList-name" title={harmless(name)}>
+          {harmless(name)}
         </span>
         <span className="jp-MlsvcList-aside">
           {typeof memoryBytes === 'number' && (
@@ -161,7 +162,7 @@ function OpenSession(props: IViewProps & { detail: SessionDetail }): React.React
   };
   return (
     <Detail
-      title={session?.name ?? trans.__('Session')}
+      title={session ? harmless(session.name) : trans.__('Session')}
       back={back}
       trans={trans}
       onBack={leave}

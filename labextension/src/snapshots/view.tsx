@@ -6,6 +6,7 @@ import {
   Button,
   Empty,
   formatBytes,
+  harmless,
   Loading,
   RelativeTime,
   Trouble,
@@ -108,8 +109,8 @@ function SnapshotLines(props: {
   return (
     <>
       <span className="jp-MlsvcList-line">
-        <span className="jp-MlsvcList-name" title={name}>
-          {name}
+        <span className="jp-MlsvcList-name" title={harmless(name)}>
+          {harmless(name)}
         </span>
         <span className="jp-MlsvcList-aside">{formatBytes(contentSize)}</span>
       </span>
@@ -144,7 +145,7 @@ function OpenSnapshot(props: IViewProps & { detail: SnapshotDetail }): React.Rea
   };
   return (
     <Detail
-      title={known ? nameOf(known) : trans.__('Snapshot')}
+      title={known ? harmless(nameOf(known)) : trans.__('Snapshot')}
       back={back}
       trans={trans}
       onBack={leave}
@@ -237,7 +238,7 @@ function Contents(props: {
             {leftOut.map(({ name, type, reason }) => (
               <React.Fragment key={`${type} ${name}`}>
                 <dt>
-                  <code>{name}</code> <span className="jp-MlsvcDetail-hint">{type}</span>
+                  <code>{harmless(name)}</code> <span className="jp-MlsvcDetail-hint">{type}</span>
                 </dt>
                 <dd>{reason}</dd>
               </React.Fragment>

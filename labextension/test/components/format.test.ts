@@ -1,7 +1,7 @@
 import { nullTranslator } from '@jupyterlab/translation';
 import { describe, expect, it } from 'vitest';
 
-import { formatBytes, formatDuration } from '../../src/components/format';
+import { formatBytes, formatDuration, harmless } from '../../src/components/format';
 
 describe('formatDuration', () => {
   it.each([
@@ -29,5 +29,23 @@ describe('formatBytes', () => {
     [2_500_000_000_000, '2.5 TB']
   ])('writes %d bytes as %s', (count, text) => {
     expect(formatBytes(count)).toBe(text);
+  });
+});
+
+describe('harmless', () => {
+  it.each(['plain', 'naïve', '日本語', 'שלום', 'می\u200cخواهم', '👩\u200d🔬', '<b>&'])(
+    'leaves %s alone',
+    name => {
+      expect(harmless(name)).toBe(name);
+    }
+  );
+
+  it.each([
+    ['\u202etxt.exe', '\\u{202e}txt.exe'],
+    ['a\nb\x1b[2J', 'a\\x0ab\\x1b[2J'],
+    ['\u2066x\u2069\ufeff', '\\u{2066}x\\u{2069}\\u{feff}'],
+    ['\ud83d', '\\u{d83d}']
+  ])('escapes what hides or moves text in %j', (name, shown) => {
+    expect(harmless(name)).toBe(shown);
   });
 });

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pythonjsonlogger.json import JsonFormatter
 
+from jupyter_mlsvc.wire.harmless import harmless_lines
+
 if TYPE_CHECKING:
     from jupyter_mlsvc_server.monitoring.answered import AnsweredRequest
 
@@ -22,6 +24,7 @@ TEXT: Final = "text"
 JSON: Final = "json"
 
 _TEXT_TEMPLATE: Final = "[%(levelname)1.1s %(asctime)s.%(msecs)03d %(name)s] %(message)s"
+_NEXT_LINE: Final = "\n    "
 _JSON_FIELDS: Final = "%(levelname)s%(name)s%(message)s"
 
 access_log: Final = logging.getLogger("jupyter_mlsvc_server.access")
@@ -80,6 +83,8 @@ class TextLines(logging.Formatter):
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - as logging names it
         """Write the line, and the request's id at its end."""
+        # Names and paths of others are in it: a line end in one must not begin a line of ours.
+        record.message = harmless_lines(record.message).replace("\n", _NEXT_LINE)
         line = super().formatMessage(record)
         if request := request_of(record):
             trace = current_trace()

@@ -126,3 +126,11 @@ def test_the_access_log_has_a_line_a_request(caplog: pytest.LogCaptureFixture) -
             "user": "ann",
         }.items()
     )
+
+
+def test_a_name_in_a_message_begins_no_line_and_turns_none_around() -> None:
+    lines = TextLines("%(levelname)s %(message)s")
+    forged = record("published 'a\n[I login] user=admin\x1b[2J \u202ecod.exe'")
+    assert lines.format(forged) == (
+        "WARNING published 'a\n    [I login] user=admin\\x1b[2J \\u202ecod.exe'"
+    )
