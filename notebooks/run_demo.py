@@ -24,6 +24,7 @@ try:
     from nbclient import NotebookClient
     from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 
+    from jupyter_mlsvc_server.formats.environment_block import hide_from_others
     from jupyter_mlsvc_server.launch import ServerDidNotStart, ServerProcess
 except ImportError as error:
     sys.exit(
@@ -86,6 +87,7 @@ class Settings:
 def main() -> int:
     """Run the demo; 0 when every cell of the walkthrough passed."""
     signal.signal(signal.SIGTERM, _interrupt)
+    hide_from_others(lambda name: "PASSWORD" in name)
     try:
         settings = Settings.read(os.environ)
         for variable, port in (

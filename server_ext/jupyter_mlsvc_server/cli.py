@@ -8,8 +8,13 @@ from __future__ import annotations
 import json
 import sys
 
+from jupyter_mlsvc_server.formats.environment_block import (
+    hide_from_others,
+    hide_passwords_in_arguments,
+)
 from jupyter_mlsvc_server.formats.host import HOSTED_OPTION
 from jupyter_mlsvc_server.not_installed import MESSAGE, is_requirement
+from jupyter_mlsvc_server.sessions.environment import is_allowed
 
 
 def main() -> None:
@@ -28,7 +33,14 @@ def main() -> None:
         sys.exit(MESSAGE)
 
 
+def _hide_secrets() -> None:
+    """Leave to others what sessions may see: before the long imports, and before their code."""
+    hide_from_others(lambda name: not is_allowed(name))
+    hide_passwords_in_arguments()
+
+
 def _run() -> None:
+    _hide_secrets()
     if sys.argv[1:2] == ["user"]:
         from jupyter_mlsvc_server.auth.cli import UserApp
 
@@ -42,12 +54,6 @@ def _run() -> None:
 
         DoctorApp.launch_instance(sys.argv[2:])
     else:
-        from jupyter_mlsvc_server.formats.environment_block import hide_from_others
-        from jupyter_mlsvc_server.sessions.environment import is_allowed
-
-        # Before the long imports, and before anybody's code runs below this process.
-        hide_from_others(lambda name: not is_allowed(name))
-
         from jupyter_mlsvc_server.server import main as serve
 
         serve()

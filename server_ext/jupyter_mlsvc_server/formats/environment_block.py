@@ -1,20 +1,25 @@
-"""Takes secrets out of what the system shows of a process's environment.
+"""Takes secrets out of what the system shows of a process: environment and command line.
 
-``/proc/PID/environ`` shows the block of memory that a program found at its start, whatever it has
-changed since. Other processes of the same account may read it, people's code among them.
+``/proc/PID/environ`` and ``cmdline`` show blocks of memory that a program found at its start,
+whatever it has changed since. Other processes of the same account may read the first, and all the
+second, people's code among them.
 """
 
 from __future__ import annotations
 
 import ctypes
 import os
+import re
 import sys
 from collections.abc import Callable
 from typing import Final
 
-_ENVIRONMENT_START: Final = 47
-_ENVIRONMENT_END: Final = 48
-"""Fields 50 and 51 of ``/proc/PID/stat``, counted from behind the program's name."""
+_ARGUMENTS: Final = 45
+_ENVIRONMENT: Final = 47
+"""Fields 48 and 50 of ``/proc/PID/stat``, counted from behind the program's name: where a block
+begins; its end is the next field."""
+
+_PASSWORD_IN_URL: Final = re.compile(rb"://[^:/?#@\0]*:([^@\0]+)@")
 
 
 def hide_from_others(is_hidden: Callable[[str], bool]) -> None:
@@ -38,17 +43,33 @@ def hide_from_others(is_hidden: Callable[[str], bool]) -> None:
     _overwrite({os.fsencode(name) for name in hidden})
 
 
+def hide_passwords_in_arguments() -> None:
+    """Overwrite passwords in addresses on the command line, such as that of a database.
+
+    ``sys.argv`` keeps them.
+    """
+    if sys.platform == "linux" and (block := _block(_ARGUMENTS)) is not None:
+        start, content = block
+        for found in _PASSWORD_IN_URL.finditer(content):
+            ctypes.memset(start + found.start(1), ord("x"), len(found[1]))
+
+
 def _overwrite(names: set[bytes]) -> None:
-    try:
-        with open("/proc/self/stat", "rb") as file:
-            fields = file.read().rpartition(b")")[2].split()
-        start, end = int(fields[_ENVIRONMENT_START]), int(fields[_ENVIRONMENT_END])
-    except (OSError, IndexError, ValueError):
+    if (block := _block(_ENVIRONMENT)) is None:
         return
-    if not 0 < start < end:
-        return
-    at = start
-    for entry in ctypes.string_at(start, end - start).split(b"\0"):
+    at, content = block
+    for entry in content.split(b"\0"):
         if entry.partition(b"=")[0] in names:
             ctypes.memset(at, 0, len(entry))
         at += len(entry) + 1
+
+
+def _block(field: int) -> tuple[int, bytes] | None:
+    """Return the address and the content of a block; None where the system does not say."""
+    try:
+        with open("/proc/self/stat", "rb") as file:
+            fields = file.read().rpartition(b")")[2].split()
+        start, end = int(fields[field]), int(fields[field + 1])
+    except (OSError, IndexError, ValueError):
+        return None
+    return (start, ctypes.string_at(start, end - start)) if 0 < start < end else None

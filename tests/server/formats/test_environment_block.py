@@ -50,8 +50,9 @@ def test_the_server_shows_what_sessions_may_see(tmp_path: Path) -> None:
     program = """
 import os, sys
 from jupyter_mlsvc_server import cli, server
-server.main = lambda: print(open("/proc/self/environ").read().replace(chr(0), "\\n"))
-sys.argv = ["jupyter-mlsvc", "serve"]
+shown = lambda name: open(f"/proc/self/{name}").read().replace(chr(0), "\\n")
+server.main = lambda: print(shown("environ"), shown("cmdline"), sys.argv[-1])
+sys.argv[1:1] = ["serve"]
 cli.main()
 """
     given = os.environ | {
@@ -62,7 +63,14 @@ cli.main()
         "TZ": "UTC",
     }
     ended = subprocess.run(
-        [sys.executable, "-c", program], env=given, stdout=subprocess.PIPE, timeout=60, check=True
+        [sys.executable, "-c", program, "--Database.url=postgresql://me:open,sesame@host/db"],
+        env=given,
+        stdout=subprocess.PIPE,
+        timeout=60,
+        check=True,
     )
-    assert b"sesame" not in ended.stdout
-    assert b"TZ=UTC" in ended.stdout
+    *shown, argument = ended.stdout.split()
+    assert not [each for each in shown if b"sesame" in each]
+    assert b"TZ=UTC" in shown
+    assert b"--Database.url=postgresql://me:xxxxxxxxxxx@host/db" in shown
+    assert argument == b"--Database.url=postgresql://me:open,sesame@host/db"
