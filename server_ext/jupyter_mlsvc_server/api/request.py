@@ -16,7 +16,7 @@ from starlette.types import Receive, Scope
 from jupyter_mlsvc_server.api.body_memory import BodyMemory
 from jupyter_mlsvc_server.api.content_coding import BodyDecoder, charset_problem, codings_of
 from jupyter_mlsvc_server.api.proxies import TrustedProxies
-from jupyter_mlsvc_server.api.responses import BodyLimit, until_disconnect
+from jupyter_mlsvc_server.api.responses import BodyLimit
 from jupyter_mlsvc_server.api.routing import BodySize, Operation
 from jupyter_mlsvc_server.auth.principal import Principal
 from jupyter_mlsvc_server.errors import BadRequest
@@ -308,7 +308,7 @@ class ApiRequest:
             It went away.
         """
         waiting = asyncio.ensure_future(answer)
-        watching = asyncio.ensure_future(until_disconnect(self._receive))
+        watching = asyncio.ensure_future(self._until_gone())
         try:
             await asyncio.wait({waiting, watching}, return_when=asyncio.FIRST_COMPLETED)
             if waiting.done():
@@ -319,6 +319,12 @@ class ApiRequest:
             watching.cancel()
             waiting.cancel()
             await asyncio.gather(waiting, watching, return_exceptions=True)
+
+    async def _until_gone(self) -> None:
+        """Wait until the client is gone; what comes of a body that nobody asked for is read."""
+        with contextlib.suppress(ClientDisconnect):
+            while True:
+                await self._chunk()
 
 
 class _HeldBody:

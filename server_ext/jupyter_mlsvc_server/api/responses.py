@@ -133,7 +133,7 @@ class StreamedResponse(Response):
 
     async def _send_pieces(self, scope: Scope, receive: Receive, send: Send) -> None:
         sending = asyncio.ensure_future(self._send_all(send))
-        watching = asyncio.ensure_future(until_disconnect(receive))
+        watching = asyncio.ensure_future(_until_disconnect(receive))
         try:
             await asyncio.wait({sending, watching}, return_when=asyncio.FIRST_COMPLETED)
             if sending.done():
@@ -152,7 +152,7 @@ class StreamedResponse(Response):
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
-async def until_disconnect(receive: Receive) -> None:
+async def _until_disconnect(receive: Receive) -> None:
     """Wait until the client is gone, or has its answer."""
     while (await receive())["type"] != "http.disconnect":
         pass

@@ -42,6 +42,7 @@ class Things:
         return [
             route("/things", get=self.list, post=self.read),
             route("/things/{name}", get=self.name, post=upload(self.read)),
+            route("/things/{name}/now", get=self.answer_at_once),
             route("/things/{name}/wait", post=self.wait),
             route("/things/{name}/stream", get=self.stream),
             route("/broken", get=self.fail),
@@ -57,6 +58,9 @@ class Things:
 
     async def read(self, request: ApiRequest, **names: str) -> Response:
         return json_response(len(await request.body()))
+
+    async def answer_at_once(self, request: ApiRequest, name: str) -> Response:
+        return json_response(await request.answer_or_gone(asyncio.sleep(0, name), bool))
 
     async def wait(self, request: ApiRequest, name: str) -> Response:
         never = asyncio.get_running_loop().create_future()
@@ -263,12 +267,16 @@ async def test_a_body_in_pieces_is_read_until_the_limit(port: int) -> None:
         writer.close()
 
 
-async def test_a_body_that_nobody_reads_does_not_reach_the_next_request(port: int) -> None:
+@pytest.mark.parametrize("path", ["/things", "/things/a/now"])
+async def test_a_body_that_nobody_reads_does_not_reach_the_next_request(
+    port: int, path: str
+) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     for _ in range(2):
-        writer.write(f"GET /things HTTP/1.1\r\nHost: x\r\n{ANN}".encode())
-        writer.write(b"Content-Length: 5\r\n\r\nabcde")
-        assert (await read_answer(reader)).status == 200
+        head = f"GET {path} HTTP/1.1\r\nHost: x\r\n{ANN}Content-Length: 5\r\n\r\n"
+        writer.write(f"{head}abcde".encode())
+        answer = await asyncio.wait_for(read_answer(reader), 30)
+        assert answer.status == 200
     writer.close()
 
 
