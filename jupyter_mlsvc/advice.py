@@ -33,6 +33,11 @@ _CALLS: Final[dict[str, tuple[str, str]]] = {
         "%mlsvc snapshot NAME --download FILE",
     ),
     "DeleteSnapshot": ("client.snapshots.delete(…)", "%mlsvc snapshot NAME --delete"),
+    "deleteWebServiceVersion": (
+        "client.services.delete(NAME, VERSION)",
+        "%mlsvc delete NAME VERSION",
+    ),
+    "CancelAndDeleteBatchExecution": ("batch.delete()", "batch.delete()"),
     "GetBatchExecutions": (
         "client.batches.list(NAME, VERSION)",
         "client.batches.list(NAME, VERSION)",
@@ -53,6 +58,10 @@ _SENTENCES: Final[dict[str, str]] = {
     "SnapshotIsNotYours": "Publish with one of your own; list them with {call}.",
     "SnapshotNotFound": "List yours with {call}.",
     "QuotaExceeded": "Delete some with {call}.",
+    "TooManyVersions": "Delete some with {call}.",
+    "TooManySnapshots": "Delete some with {call}.",
+    "TooManyBatches": "Delete some with {call}.",
+    "BatchesTooLarge": "Delete some with {call}.",
     "InvalidArchive": "Send one as {call} gives it.",
     "SessionNotFound": "List yours with {call}.",
     "TooManySessions": "Close one with {call}.",

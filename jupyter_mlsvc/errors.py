@@ -6,6 +6,7 @@
       ConnectionFailed              nobody answers at the URL
       UnexpectedAnswer              somebody answers, but not an ML service server
       NotLoggedIn                   no token, or the login has ended
+      Refused                       an identity provider refuses a login
       NotSendable                   an object of the notebook can't be pickled
       InvalidInput                  a value or a declaration that can't be sent; a ValueError, too
         NotPublishable              the service would fail for certain

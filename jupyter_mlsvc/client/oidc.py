@@ -91,7 +91,7 @@ class Provider:
             raise MlsvcError(
                 f"The identity provider {self.issuer} has no {endpoint.replace('_', ' ')}."
             )
-        response = self._send("POST", address, data=dict(form), auth=secret or _as_is)
+        response = self._send("POST", address, secret, form)
         if response.status_code < 400:
             return response.content
         try:
@@ -105,7 +105,7 @@ class Provider:
         """Return the address of an endpoint, where it has one."""
         if self._metadata is None:
             url = f"{self.issuer.rstrip('/')}/.well-known/openid-configuration"
-            response = self._send("GET", url, auth=_as_is)
+            response = self._send("GET", url)
             try:
                 metadata = msgspec.json.decode(response.content, type=dict[str, Any])
             except msgspec.DecodeError:
@@ -116,10 +116,23 @@ class Provider:
         address = self._metadata.get(name)
         return _safe(address) if isinstance(address, str) else None
 
-    def _send(self, method: str, url: str, **how: Any) -> requests.Response:
+    def _send(
+        self,
+        method: str,
+        url: str,
+        secret: tuple[str, str] | None = None,
+        form: Mapping[str, str] | None = None,
+    ) -> requests.Response:
         try:
             with requests.Session() as session:
-                return session.request(method, url, timeout=_TIMEOUT, allow_redirects=False, **how)
+                return session.request(
+                    method,
+                    url,
+                    data=form,
+                    auth=secret or _as_is,
+                    timeout=_TIMEOUT,
+                    allow_redirects=False,
+                )
         except requests.RequestException as error:
             # The library's message may have more in it than is for everybody.
             raise ConnectionFailed(self.issuer, type(error).__name__) from None

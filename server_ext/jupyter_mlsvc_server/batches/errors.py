@@ -66,6 +66,8 @@ class FileNotFound(NotFound):
 class TooManyBatches(TooManyRequests):
     """The caller has as many batches as one person may have."""
 
+    code = "TooManyBatches"
+
     def __init__(self, most: int) -> None:
         super().__init__(
             f"You have {most:,} batches, which is the limit for one person "
@@ -77,6 +79,8 @@ class TooManyBatches(TooManyRequests):
 
 class BatchesTooLarge(PayloadTooLarge):
     """The caller's batches take as much of the disk as one person's may."""
+
+    code = "BatchesTooLarge"
 
     def __init__(self, size: int, most: int) -> None:
         super().__init__(

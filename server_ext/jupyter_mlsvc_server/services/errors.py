@@ -44,6 +44,8 @@ class ServiceNotFound(NotFound):
 class TooManyVersions(TooManyRequests):
     """The caller has as many versions as one person may have."""
 
+    code = "TooManyVersions"
+
     def __init__(self, most: int) -> None:
         super().__init__(
             f"You have {most:,} versions of services, which is the limit for one person "

@@ -83,6 +83,8 @@ class QuotaExceeded(PayloadTooLarge):
 class TooManySnapshots(TooManyRequests):
     """The caller has as many snapshots as one person may have."""
 
+    code = "TooManySnapshots"
+
     def __init__(self, most: int) -> None:
         super().__init__(
             f"You have {most:,} snapshots, which is the limit for one person "
