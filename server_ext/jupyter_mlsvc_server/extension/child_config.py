@@ -29,6 +29,7 @@ SECTIONS: Final = frozenset(
         "DiskSpace",
         "EventHub",
         "KernelFactory",
+        "LdapAuthenticator",
         "LocalEngine",
         "MachineMonitor",
         "MetricsReporter",
