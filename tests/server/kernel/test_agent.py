@@ -74,7 +74,8 @@ class Kernel:
             file = Path(folder) / "file"
             if buffers:
                 file.write_bytes(buffers[0])
-            self.send("comm_msg", {"data": {"id": number, "op": op, "file": str(file), **members}})
+            place = {} if op == "set" else {"file": str(file)}
+            self.send("comm_msg", {"data": {"id": number, "op": op, **place, **members}})
             answer = await self._answer_to(number)
             return answer, [file.read_bytes()] if file.exists() and not buffers else []
 
