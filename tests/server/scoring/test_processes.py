@@ -142,10 +142,10 @@ async def test_what_code_has_started_ends_with_its_worker_and_version(
         os.kill(worker, signal.SIGKILL)
     elif end == "template":
         os.kill(engine._pools[service.key].template_pid, signal.SIGKILL)
-    elif end == "forkserver":
-        os.kill(psutil.Process(engine._pools[service.key].template_pid).ppid(), signal.SIGKILL)
-    elif end == "guard":
-        os.kill(engine._running_forkserver(service.key).pid, signal.SIGKILL)
+    elif end in {"forkserver", "guard"}:
+        forkserver = psutil.Process(engine._pools[service.key].template_pid).parent()
+        assert forkserver is not None
+        os.kill(forkserver.pid if end == "forkserver" else forkserver.ppid(), signal.SIGKILL)
     else:
         await engine.remove(*service.key)
     assert not await asyncio.to_thread(that_run_on, daemons)
