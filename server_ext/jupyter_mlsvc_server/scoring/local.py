@@ -610,7 +610,7 @@ class LocalEngine(ScoringSettings):
 
     def _forkserver_for(self, definition: ServiceDefinition) -> Forkserver:
         forkserver, bare = self._running_forkserver(definition.key), self._bare
-        if forkserver.link.is_ready or definition.may_need(self.preload):
+        if forkserver.link.is_ready or not self.preload or definition.may_need(self.preload):
             return forkserver
         if bare is None or bare.link.is_lost:
             if bare is not None:
