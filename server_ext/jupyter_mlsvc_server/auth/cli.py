@@ -269,9 +269,28 @@ class ListUsers(UserCommand):
         return table([("NAME", "ROLE", "KIND", "STATE", "CREATED (UTC)"), *rows])
 
 
-class UserApp(JupyterApp):
+class CommandGroup(JupyterApp):
+    """A command that does nothing but lead to its subcommands."""
+
+    command: ClassVar[str]
+
+    def start(self) -> None:
+        """Run the subcommand; without one, say which there are."""
+        if self.subapp is not None:
+            self.subapp.start()
+            return
+        unknown = f"There is no command {self.extra_args[0]!r}. " if self.extra_args else ""
+        print(  # noqa: T201
+            f"{self.command}: {unknown}Name one of these commands:\n{self.examples}",
+            file=sys.stderr,
+        )
+        self.exit(_MISUSED)
+
+
+class UserApp(CommandGroup):
     """Add, change, list and remove local accounts."""
 
+    command = UserCommand.command
     name = "jupyter-mlsvc-user"
     description = __doc__
     version = __version__
@@ -286,18 +305,6 @@ class UserApp(JupyterApp):
         "remove": (RemoveUser, "Remove a user."),
     }
     examples = "\n".join(command.usage for command, _ in subcommands.values())
-
-    def start(self) -> None:
-        """Run the subcommand; without one, say which there are."""
-        if self.subapp is not None:
-            self.subapp.start()
-            return
-        unknown = f"There is no command {self.extra_args[0]!r}. " if self.extra_args else ""
-        print(  # noqa: T201
-            f"jupyter mlsvc user: {unknown}Name one of these commands:\n{self.examples}",
-            file=sys.stderr,
-        )
-        self.exit(_MISUSED)
 
 
 def tell_server(data_dir: Path) -> None:

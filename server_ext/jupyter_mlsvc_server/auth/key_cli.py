@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from typing import ClassVar, Final
+from typing import ClassVar
 
-from jupyter_core.application import JupyterApp
 from traitlets import Float, Unicode
 
 from jupyter_mlsvc._version import __version__
-from jupyter_mlsvc_server.auth.cli import table, tell_server
+from jupyter_mlsvc_server.auth.cli import CommandGroup, table, tell_server
 from jupyter_mlsvc_server.auth.service_keys import ServiceKeyStore
 from jupyter_mlsvc_server.storage.cli import DataFolderCommand, Misuse
 from jupyter_mlsvc_server.storage.database import Database
-
-_MISUSED: Final = 2
 
 
 class KeyCommand(DataFolderCommand):
@@ -130,9 +126,10 @@ class RevokeKey(KeyCommand):
         return f"Revoked {name}."
 
 
-class KeyApp(JupyterApp):
+class KeyApp(CommandGroup):
     """Make, list and revoke keys of applications."""
 
+    command = KeyCommand.command
     name = "jupyter-mlsvc-key"
     description = __doc__
     version = __version__
@@ -142,15 +139,3 @@ class KeyApp(JupyterApp):
         "revoke": (RevokeKey, "Revoke a key."),
     }
     examples = "\n".join(command.usage for command, _ in subcommands.values())
-
-    def start(self) -> None:
-        """Run the subcommand; without one, say which there are."""
-        if self.subapp is not None:
-            self.subapp.start()
-            return
-        unknown = f"There is no command {self.extra_args[0]!r}. " if self.extra_args else ""
-        print(  # noqa: T201
-            f"jupyter mlsvc key: {unknown}Name one of these commands:\n{self.examples}",
-            file=sys.stderr,
-        )
-        self.exit(_MISUSED)
