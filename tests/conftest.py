@@ -79,9 +79,15 @@ DEADLINE = "--LocalEngine.deadline_seconds=300"
 
 
 @pytest.fixture(scope="session")
-def mlsvc_server_options() -> list[str]:
+def readable_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that code on the plugin's server may read."""
+    return tmp_path_factory.mktemp("readable")
+
+
+@pytest.fixture(scope="session")
+def mlsvc_server_options(readable_dir: Path) -> list[str]:
     """Options of the plugin's server."""
-    return [DEADLINE]
+    return [DEADLINE, f"--Confinement.readable_paths={readable_dir}"]
 
 
 @pytest.fixture(scope="session")

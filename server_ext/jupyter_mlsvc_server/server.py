@@ -12,6 +12,7 @@ import fcntl
 import gc
 import os
 import resource
+import secrets
 import signal
 import socket
 import ssl
@@ -71,16 +72,19 @@ from jupyter_mlsvc_server.auth.principal import Role
 from jupyter_mlsvc_server.auth.tokens import TokenManager
 from jupyter_mlsvc_server.auth.watch import AccountWatch
 from jupyter_mlsvc_server.batches.manager import BatchManager
+from jupyter_mlsvc_server.confinement import Confinement
 from jupyter_mlsvc_server.errors import MlsvcServerError
 from jupyter_mlsvc_server.events.hub import EventHub
 from jupyter_mlsvc_server.events.record import Change, EventAction
+from jupyter_mlsvc_server.formats.confine import hide_memory
 from jupyter_mlsvc_server.formats.host import (
     DATA_DIR_IN_USE,
     data_dir_path,
     lock_path,
+    secret_path,
     socket_path,
 )
-from jupyter_mlsvc_server.formats.private_files import private_directory
+from jupyter_mlsvc_server.formats.private_files import private_directory, write_atomic
 from jupyter_mlsvc_server.hosting import (
     Leases,
     StartReport,
@@ -458,6 +462,7 @@ class MlsvcApp(ConfiguredApp):
             self.exit(_MISUSED)
         self._attach_loggers()
         raise_descriptor_limit()
+        hide_memory()
         self.exit(run_loop(self._serve()))
 
     def _attach_loggers(self) -> None:
@@ -518,12 +523,14 @@ class Server:
         self._log = app.log
         self._data_dir = Path(app.data_dir).expanduser().resolve()
         self._lifecycle = Lifecycle()
+        self._socket_secret = secrets.token_urlsafe()
         self._closing = contextlib.AsyncExitStack()
         self._build()
 
     def _build(self) -> None:
         app, data_dir = self._app, self._data_dir
         self._disk = DiskSpace(data_dir=data_dir, parent=app)
+        self._confinement = Confinement(data_dir=data_dir, parent=app)
         self._database = Database(data_dir=data_dir, make_room=self._disk.make_room, parent=app)
         self._staging = Staging(data_dir, require_room=self._disk.require_room)
         self._accounts = AccountManager(database=self._database, parent=app)
@@ -551,12 +558,15 @@ class Server:
         self._sessions = MlsvcSessionManager(
             data_dir=data_dir,
             snapshots=self._snapshots,
+            confinement=self._confinement,
             publish_event=self._publish_session_event,
             parent=app,
         )
         self._traces = _traces(app)
         tracing = {} if self._traces is None else {"is_traced": True}
-        self._scoring = app.scoring_engine_class(data_dir=data_dir, parent=app, **tracing)
+        self._scoring = app.scoring_engine_class(
+            data_dir=data_dir, confinement=self._confinement, parent=app, **tracing
+        )
         store = ServiceStore(database=self._database)
         self._services = ServiceManager(
             store=store,
@@ -621,7 +631,9 @@ class Server:
             cors_origins=app.cors_origins,
             any_case_paths=app.any_case_paths,
         )
-        self._authentication = Authentication(self._tokens, self._hosts())
+        self._authentication = Authentication(
+            self._tokens, self._hosts(), socket_secret=self._socket_secret
+        )
         self._observers: list[Observer] = [self._metrics.note]
         if app.access_log != "off":
             with_calls = app.access_log == "all"
@@ -690,6 +702,7 @@ class Server:
             machine=MachineMonitor(database=self._database, disk=self._disk, parent=self._app),
             disk=self._disk,
             outage_seconds=self._tokens.outage_seconds,
+            confinement=self._confinement.level,
             parent=self._app,
         )
         statistics = ServiceStatisticsReporter(
@@ -768,6 +781,8 @@ class Server:
         public = self._listen_publicly()
         metrics = self._listen_for_monitors()
         path = socket_path(self._data_dir)
+        write_atomic(secret_path(path), self._socket_secret.encode())
+        self._closing.callback(secret_path(path).unlink, missing_ok=True)
         host = listen_at_path(path)
         # The lock is still held then: it is no other server's.
         self._closing.callback(path.unlink, missing_ok=True)
@@ -783,6 +798,7 @@ class Server:
         self._closing.callback(self._accounts.close)
         started(self._authenticators.close)
         await self._accounts.ensure_admin()
+        self._confinement.require(len(await self._accounts.list()))
         for manager in (
             self._tokens,
             self._snapshots,

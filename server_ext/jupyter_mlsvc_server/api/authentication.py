@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 from typing import Protocol
 from urllib.parse import unquote
 
@@ -31,11 +32,16 @@ class Authentication:
         Verifies tokens.
     hosts
         Hosts that are believed over the network as well.
+    socket_secret
+        What hosts at the Unix socket prove themselves by; where it is empty there are none.
     """
 
-    def __init__(self, tokens: Tokens, hosts: Hosts | None = None) -> None:
+    def __init__(
+        self, tokens: Tokens, hosts: Hosts | None = None, *, socket_secret: str = ""
+    ) -> None:
         self._tokens = tokens
         self._hosts = hosts
+        self._socket_secret = socket_secret.encode()
 
     async def identify(self, request: ApiRequest) -> Principal:
         """Return who asks.
@@ -47,7 +53,7 @@ class Authentication:
         """
         if (user := request.headers.get(USER_HEADER)) is not None:
             name = _user_name(user)
-            if request.is_from_host:
+            if self._is_local_host(request):
                 return await self._tokens.of_host(name, Role.OWNER)
             if (secret := request.headers.get(SECRET_HEADER)) is not None:
                 return await self._asked_for_by_host(name, secret)
@@ -60,7 +66,13 @@ class Authentication:
         """Return whether a host asks, for itself or for somebody."""
         secret = request.headers.get(SECRET_HEADER)
         is_known = secret is not None and self._hosts is not None and self._hosts.knows(secret)
-        return request.is_from_host or is_known
+        return self._is_local_host(request) or is_known
+
+    def _is_local_host(self, request: ApiRequest) -> bool:
+        if not request.is_from_host or not self._socket_secret:
+            return False
+        secret = request.headers.get(SECRET_HEADER, "").encode("utf-8", "surrogateescape")
+        return hmac.compare_digest(secret, self._socket_secret)
 
     async def _asked_for_by_host(self, name: str, secret: str) -> Principal:
         if self._hosts is None or not self._hosts.may_ask_for(secret, name):

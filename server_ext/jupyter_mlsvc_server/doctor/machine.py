@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import ctypes
 import resource
-import shutil
-import sys
 from collections.abc import Iterator
 from typing import Final
 
+from jupyter_mlsvc_server.confinement import NONE, Confinement
 from jupyter_mlsvc_server.doctor.findings import Finding, Setup, State
+from jupyter_mlsvc_server.formats.confine import SCOPES_ABI, landlock_abi
 
 _FEW_DESCRIPTORS: Final = 4096
 _MANY_DESCRIPTORS: Final = 65_536
 _FOR_A_VERSION: Final = 3
 """Descriptors of a loaded service version."""
-
-_LANDLOCK_CREATE_RULESET: Final = 444
-"""Number of the system call, the same on all processors."""
-_LANDLOCK_VERSION: Final = 1
 
 
 def check_descriptors(setup: Setup) -> Iterator[Finding]:
@@ -42,22 +37,33 @@ def check_descriptors(setup: Setup) -> Iterator[Finding]:
 
 
 def check_confinement(setup: Setup) -> Iterator[Finding]:
-    """Tell what this machine has to confine code with."""
+    """Tell how code is confined here."""
+    name = "confinement"
+    confinement = Confinement(data_dir=setup.data_dir, config=setup.config)
     abi = landlock_abi()
-    landlock = f"Landlock, ABI {abi}" if abi else "no Landlock"
-    bubblewrap = shutil.which("bwrap") or "no bubblewrap"
-    yield Finding(
-        "confinement",
-        State.INFO,
-        f"The machine has {landlock}, and {bubblewrap}. Code of sessions and services runs as the "
-        "account of the server.",
-        "Give the server an account of its own that can read nothing else.",
-    )
-
-
-def landlock_abi() -> int:
-    """Return the version of Landlock that the kernel has; 0 where it has none."""
-    if not sys.platform.startswith("linux"):
-        return 0
-    call = ctypes.CDLL(None, use_errno=True).syscall
-    return max(int(call(_LANDLOCK_CREATE_RULESET, None, 0, _LANDLOCK_VERSION)), 0)
+    machine = f"Landlock, ABI {abi}" if abi else "no Landlock"
+    said = f"Code of sessions and services runs at level {confinement.level}; the machine has "
+    if confinement.level == NONE:
+        yield Finding(
+            name,
+            State.WARN,
+            f"{said}{machine}. It may do what the server's account may do.",
+            "Give the server an account of its own that can read nothing else, and each person a "
+            "server of their own.",
+        )
+    elif not abi:
+        yield Finding(
+            name,
+            State.FAIL,
+            f"{said}{machine}. The server does not start.",
+            "Take Linux 5.13 or later, or leave Confinement.level out.",
+        )
+    elif abi < SCOPES_ABI:
+        yield Finding(
+            name,
+            State.WARN,
+            f"{said}{machine}, which lets it send signals to the server.",
+            "Take Linux 6.12 or later.",
+        )
+    else:
+        yield Finding(name, State.OK, f"{said}{machine}.")

@@ -20,7 +20,14 @@ from jupyter_core.paths import jupyter_runtime_dir
 
 from jupyter_mlsvc._version import __version__
 from jupyter_mlsvc_server.doctor.findings import Finding, Setup, State
-from jupyter_mlsvc_server.formats.host import USER_HEADER, lock_path, socket_address, socket_path
+from jupyter_mlsvc_server.formats.host import (
+    SECRET_HEADER,
+    USER_HEADER,
+    lock_path,
+    socket_address,
+    socket_path,
+    socket_secret,
+)
 
 _SECONDS: Final = 10.0
 _DAY: Final = 86_400
@@ -92,7 +99,9 @@ def _ask(data_dir: Path, path: str) -> tuple[int, bytes]:
         connection.sock.settimeout(_SECONDS)
         with socket_address(socket_path(data_dir)) as address:
             connection.sock.connect(address)
-        connection.request("GET", path, headers={USER_HEADER: quote(getpass.getuser())})
+        secret = socket_secret(socket_path(data_dir))
+        headers = {USER_HEADER: quote(getpass.getuser()), SECRET_HEADER: secret}
+        connection.request("GET", path, headers=headers)
         answer = connection.getresponse()
         return answer.status, answer.read()
 

@@ -25,6 +25,7 @@ SECTIONS: Final = frozenset(
         "BatchManager",
         "BlobStore",
         "ComputeNodes",
+        "Confinement",
         "Database",
         "DiskSpace",
         "EventHub",

@@ -29,6 +29,7 @@ from jupyter_mlsvc_server.formats.host import (
     HostStatus,
     HostToken,
     socket_address,
+    socket_secret,
 )
 
 T = TypeVar("T")
@@ -59,8 +60,10 @@ class HostRefused(UnexpectedAnswer):
 class Upstream(Protocol):
     """Where the server is reached."""
 
-    headers: dict[str, str]
-    """Headers of each request."""
+    @property
+    def headers(self) -> dict[str, str]:
+        """Headers of each request."""
+
     prefix: str
     """What comes before each path, without a slash at its end."""
 
@@ -74,11 +77,15 @@ class UnixUpstream:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self.headers = {"Host": "localhost"}
         self.prefix = ""
 
     def __str__(self) -> str:
         return str(self._path)
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """Headers of each request; each server that starts has another secret."""
+        return {"Host": "localhost", SECRET_HEADER: socket_secret(self._path)}
 
     async def connect(self) -> IOStream:
         """Open a connection to the Unix socket."""

@@ -8,6 +8,10 @@ It runs the command, and ends as that does: by the same exit code, or the same s
 command has started ends with it, be it in a session of its own or forked twice: such an orphan
 becomes a child of the guard. SIGTERM ends all of them at once. So does the end of the server, of
 which the guard hears by SIGTERM, too. It imports little, since there is one for each session.
+
+Where the environment has a policy (see ``confine``), the command is confined, and the guard is not:
+what is confined can neither end nor read it. The guard ends it when it has more processes than the
+policy allows, because the system counts none of root's.
 """
 
 from __future__ import annotations
@@ -18,10 +22,14 @@ import os
 import signal
 import sys
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
 _PR_SET_PDEATHSIG: Final = 1
 _PR_SET_CHILD_SUBREAPER: Final = 36
+_POLICY: Final = "MLSVC_CONFINEMENT"
+_LIMIT_PAUSE: Final = 0.25
+"""Seconds between two looks at how many processes there are."""
+_NEVER: Final = 10**6
 _FAILED: Final = 70
 """Exit code of a process that ends before it does what it is for; sysexits' EX_SOFTWARE."""
 
@@ -44,20 +52,29 @@ def main(server: int, command: list[str]) -> None:
     adopt_orphans()
     die_with(server, signal.SIGTERM)
     me = os.getpid()
+    policy = os.environ.pop(_POLICY, "")
     pid = os.fork()
     if not pid:
-        _become(command, me, awaited)
+        _become(command, me, awaited, policy)
+    limit = ProcessLimit(_limit_of(policy))
+    if limit.most:
+        run_before_others()
     status = signal.SIGTERM.value
-    while signal.sigwait(awaited) == signal.SIGCHLD:
+    while (heard := signal.sigtimedwait(awaited, limit.pause)) is None or (
+        heard.si_signo == signal.SIGCHLD
+    ):
         ended = _bury()
         if pid in ended:
             status = ended[pid]
             break
+        if heard is None and limit.is_exceeded_below(pid):
+            os.write(2, f"It was ended for having more than {limit.most} processes.\n".encode())
+            end_tree(pid)
     end_children()
     _end_as(os.waitstatus_to_exitcode(status))
 
 
-def _become(command: list[str], guard: int, awaited: set[signal.Signals]) -> None:
+def _become(command: list[str], guard: int, awaited: set[signal.Signals], policy: str) -> None:
     """Run the command in this process, which the guard has forked."""
     try:
         die_with(guard)
@@ -66,11 +83,28 @@ def _become(command: list[str], guard: int, awaited: set[signal.Signals]) -> Non
         signal.pthread_sigmask(signal.SIG_UNBLOCK, awaited)
         if "JPY_PARENT_PID" in os.environ:  # a kernel ends when this is not its parent any more
             os.environ["JPY_PARENT_PID"] = str(guard)
+        if policy:
+            _confine(policy)
         os.execvp(command[0], command)  # noqa: S606  # it is the command that was asked for
     except OSError as error:
         os.write(2, f"{command[0]}: {error.strerror}\n".encode())
     finally:
         os._exit(_FAILED)
+
+
+def _confine(policy: str) -> None:
+    """Confine this process."""
+    # This file is run by its path, by an interpreter that finds nothing but its own library.
+    sys.path.append(os.path.dirname(__file__))
+    launcher: Any = __import__("confine")
+    sys.path.pop()
+    launcher.confine(launcher.Policy.decoded(policy))
+
+
+def _limit_of(policy: str) -> int:
+    """Read from a policy how many processes there may be; 0 for any number."""
+    _, _, rest = policy.partition("\nlimit processes ")
+    return int(rest.partition("\n")[0] or 0)
 
 
 def _bury() -> dict[int, int]:
@@ -95,12 +129,82 @@ def _end_as(code: int) -> None:
     os._exit(code if code >= 0 else _FAILED)
 
 
+class ProcessLimit:
+    """Finds out whether a tree of processes has grown too large (Linux).
+
+    Attributes
+    ----------
+    most
+        Processes and threads that a tree may have; 0 for any number.
+    pause
+        Seconds between two looks.
+    """
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self.pause = _LIMIT_PAUSE if most and HAS_GUARDS else _NEVER
+
+    def is_exceeded_below(self, root: int) -> bool:
+        """Count the processes and threads of a tree, unless the whole system has fewer."""
+        if not self.most or _count_all() <= self.most:
+            return False
+        return len(_tree(root, self.most)) > self.most
+
+
+def end_tree(root: int) -> None:
+    """Kill a process and all below it."""
+    killed: set[int] = set()
+    while found := {int(each.partition("/")[0]) for each in _tree(root)} - killed - {root}:
+        for pid in found:
+            _kill(pid)
+        killed |= found
+    # The last one: until then it is the parent of those whose parents have ended.
+    _kill(root)
+
+
+def run_before_others() -> None:
+    """Let this process run whenever it wants to, where that is allowed: root may.
+
+    Among thousands of processes it would get its turn too late to end them.
+    """
+    with contextlib.suppress(OSError, AttributeError):
+        policy = os.SCHED_FIFO | os.SCHED_RESET_ON_FORK
+        os.sched_setscheduler(0, policy, os.sched_param(1))
+
+
+def _tree(root: int, most: int = sys.maxsize) -> set[str]:
+    """Name the threads of a process and of all below it, until there are more than enough."""
+    found: set[str] = set()
+    waiting = [str(root)]
+    while waiting and len(found) <= most:
+        pid = waiting.pop()
+        with contextlib.suppress(OSError):
+            for thread in os.listdir(f"/proc/{pid}/task"):
+                found.add(f"{pid}/{thread}")
+                with open(f"/proc/{pid}/task/{thread}/children", encoding="ascii") as children:
+                    waiting += children.read().split()
+    return found
+
+
+def _count_all() -> int:
+    """Return how many processes and threads the system has."""
+    try:
+        with open("/proc/loadavg", encoding="ascii") as file:
+            return int(file.read().split()[3].partition("/")[2])
+    except (OSError, ValueError, IndexError):
+        return 0
+
+
+def _kill(pid: int) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.kill(pid, signal.SIGKILL)
+
+
 def end_children() -> None:
     """Kill and bury all children of this process, and what they leave behind."""
     while children := children_of_this():
         for pid in children:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.kill(pid, signal.SIGKILL)
+            _kill(pid)
         with contextlib.suppress(ChildProcessError):
             os.waitpid(-1, 0)
 

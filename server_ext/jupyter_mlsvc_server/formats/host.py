@@ -18,7 +18,7 @@ import msgspec
 USER_HEADER: Final = "X-Mlsvc-User"
 """Header that says for whom a host asks; percent-encoded UTF-8. Only hosts are believed."""
 SECRET_HEADER: Final = "X-Mlsvc-Host-Secret"  # noqa: S105 - the header's name
-"""Header of the secret that makes a connection over TCP one of a host."""
+"""Header of the secret that makes a connection one of a host."""
 
 ISSUER: Final = "jupyter-mlsvc"
 """Issuer in the access tokens of this project."""
@@ -113,6 +113,23 @@ def lock_path(data_dir: Path) -> Path:
 def socket_path(data_dir: Path) -> Path:
     """Return the Unix socket that hosts reach the server of a data folder by."""
     return data_dir / "server.sock"
+
+
+def secret_path(socket: Path) -> Path:
+    """Return the file with the secret of those who ask by a Unix socket in a user's name.
+
+    The socket takes connections from all processes of its account. People's code is one of them,
+    and may be kept from files but not from sockets.
+    """
+    return socket.with_name("server.secret")
+
+
+def socket_secret(socket: Path) -> str:
+    """Return the secret of the server that runs; empty where it can't be read."""
+    try:
+        return secret_path(socket).read_text("ascii")
+    except OSError:
+        return ""
 
 
 @contextmanager

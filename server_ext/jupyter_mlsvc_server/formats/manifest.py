@@ -150,6 +150,11 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
         """Digests of all that it holds."""
         return frozenset(part.digest for part in (self.stream, *self.buffers, *self.files))
 
+    @property
+    def workspace_digests(self) -> frozenset[str]:
+        """Digests of its objects, without its files."""
+        return frozenset(part.digest for part in (self.stream, *self.buffers))
+
     def part(self, digest: str) -> str:
         """Say what a blob of it is, to follow "in"."""
         for file in self.files:

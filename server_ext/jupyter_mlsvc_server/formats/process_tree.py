@@ -26,10 +26,12 @@ from collections.abc import Callable
 from typing import Final
 
 from jupyter_mlsvc_server.formats.guard import (
+    ProcessLimit,
     adopt_orphans,
     children_of_this,
     die_with,
     end_children,
+    end_tree,
 )
 from jupyter_mlsvc_server.formats.protocol import (
     Exited,
@@ -104,6 +106,8 @@ class Parent:
         The same for a child that is forked for a trial.
     buried
         Called with the process id after a child has ended.
+    limit
+        Of the processes below a child; one that exceeds it is ended.
     exit_timeout
         Seconds that children get to end by themselves when the link has ended.
     ends_at
@@ -118,6 +122,7 @@ class Parent:
         trial: Callable[[socket.socket], None] | None = None,
         buried: Callable[[int], None] | None = None,
         exit_timeout: float = 0.0,
+        limit: ProcessLimit | None = None,
         ends_at: signal.Signals | None = None,
     ) -> None:
         self._control = control
@@ -125,6 +130,7 @@ class Parent:
         self._trial = trial or child
         self._buried = buried
         self._exit_timeout = exit_timeout
+        self._limit = limit or ProcessLimit(0)
         self._ends_at = ends_at
         self._children: set[int] = set()
         self._spared: set[int] = set()
@@ -132,6 +138,7 @@ class Parent:
         self._is_over = False
         self._leftovers_at = math.inf
         """When to look for what ended children have left."""
+        self._limit_at = 0.0
 
     def run(self) -> None:
         """Serve until the control link ends, then end what is left of the children."""
@@ -149,6 +156,7 @@ class Parent:
         self._spared = children_of_this()
         while not self._is_over:
             ready = {descriptor for descriptor, _ in poll.poll(self._timeout())}
+            self._keep_limit()
             if time.monotonic() >= self._leftovers_at:
                 self._leftovers_at = math.inf
                 self._kill_leftovers()
@@ -169,10 +177,23 @@ class Parent:
         self._exit_timeout = 0.0
 
     def _timeout(self) -> float | None:
-        """Return the milliseconds until leftovers are to be looked for."""
-        if self._leftovers_at == math.inf:
+        """Return the milliseconds until something is to be looked for."""
+        next_look = self._leftovers_at
+        if self._limit.most and self._children:
+            next_look = min(next_look, self._limit_at)
+        if next_look == math.inf:
             return None
-        return max(self._leftovers_at - time.monotonic(), 0.0) * 1000
+        return max(next_look - time.monotonic(), 0.0) * 1000
+
+    def _keep_limit(self) -> None:
+        """End the children that have too many processes."""
+        if not self._limit.most or time.monotonic() < self._limit_at:
+            return
+        self._limit_at = time.monotonic() + self._limit.pause
+        for pid in self._children:
+            if self._limit.is_exceeded_below(pid):
+                os.write(2, b"A service was ended: it had too many processes.\n")
+                end_tree(pid)
 
     def _kill_leftovers(self) -> None:
         for pid in children_of_this() - self._children - self._spared:

@@ -35,10 +35,13 @@ class ForkserverOptions(msgspec.Struct, frozen=True, kw_only=True):
         Modules to import; those that aren't installed are passed over.
     sklearn_1d : bool
         Whether scikit-learn takes a single 1-D sample; see ``patches.sklearn_1d``.
+    max_processes : int
+        Processes and threads that a template and all below it may have; 0 for any number.
     """
 
     preload: tuple[str, ...] = ()
     sklearn_1d: bool = True
+    max_processes: int = 0
 
 
 class Service(msgspec.Struct, frozen=True, kw_only=True):
@@ -63,6 +66,10 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
         Whether each answer has notes of when its code ran.
     lenient_json : bool
         Whether bodies that are no strict JSON are read leniently.
+    policy : str
+        How the template and its workers are confined (see ``confine``); empty where they are not.
+    environment : dict
+        Variables to set before.
     """
 
     spec: ServiceSpec
@@ -76,6 +83,8 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
     is_traced: bool = False
     r_command: str = "R"
     stamps: dict[str, Stamp] = {}
+    policy: str = ""
+    environment: dict[str, str] = {}
 
 
 class Prepare(msgspec.Struct, frozen=True, tag=True):

@@ -31,6 +31,8 @@ class StatusReporter(LoggingConfigurable):
     ----------
     outage_seconds
         For how long callers are let in while the database does not answer.
+    confinement
+        How the code of sessions and services is confined.
     """
 
     def __init__(
@@ -43,6 +45,7 @@ class StatusReporter(LoggingConfigurable):
         machine: MachineMonitor,
         disk: DiskSpace,
         outage_seconds: float = 0.0,
+        confinement: str = "none",
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -53,6 +56,7 @@ class StatusReporter(LoggingConfigurable):
         self._machine = machine
         self._disk = disk
         self._outage_seconds = outage_seconds
+        self._confinement = confinement
 
     async def report(self) -> StatusResponse:
         """Report the state of the whole and of its parts; the worst part decides."""
@@ -76,6 +80,7 @@ class StatusReporter(LoggingConfigurable):
                 "version": __version__,
                 "apiVersion": API_VERSION,
                 "logPath": self._log_path(),
+                "confinement": self._confinement,
             },
         )
 

@@ -38,16 +38,22 @@ class Forkserver:
     ----------
     settings
         The operator's.
+    max_processes
+        Processes and threads that a template and all below it may have; 0 for any number.
     is_bare
         Whether it imports no libraries, and so is ready at once.
     """
 
-    def __init__(self, settings: ScoringSettings, *, is_bare: bool = False) -> None:
+    def __init__(
+        self, settings: ScoringSettings, max_processes: int, *, is_bare: bool = False
+    ) -> None:
         self._settings = settings
         ours, theirs = socket.socketpair()
         self._output = ChildOutput(settings.log, "the forkserver")
         options = ForkserverOptions(
-            preload=() if is_bare else tuple(settings.preload), sklearn_1d=settings.sklearn_1d
+            preload=() if is_bare else tuple(settings.preload),
+            sklearn_1d=settings.sklearn_1d,
+            max_processes=max_processes,
         )
         with theirs:
             self._process = subprocess.Popen(  # noqa: S603  # our own program and options

@@ -16,6 +16,7 @@ from weakref import WeakSet, WeakValueDictionary
 
 import psutil
 
+from jupyter_mlsvc_server.confinement import Confinement
 from jupyter_mlsvc_server.errors import MlsvcServerError, NotFound
 from jupyter_mlsvc_server.formats.protocol import ENDED_FROM_OUTSIDE
 from jupyter_mlsvc_server.formats.service_spec import Part
@@ -78,6 +79,8 @@ class LocalEngine(ScoringSettings):
         The server's data folder; working directories are made below it.
     definitions
         Where the definition of a version is found that has no pool yet; may be set later.
+    confinement
+        What the code of services may reach.
     answered
         Called when a call of a version succeeds, the first one since its workers were started.
     is_traced
@@ -90,10 +93,12 @@ class LocalEngine(ScoringSettings):
         data_dir: Path,
         definitions: Definitions = _unset,
         answered: Answered = _tell_nobody,
+        confinement: Confinement | None = None,
         is_traced: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        self._confinement = confinement or Confinement(data_dir=data_dir, parent=self)
         self.answered = answered
         self.is_traced = is_traced
         self.definitions = definitions
@@ -597,7 +602,7 @@ class LocalEngine(ScoringSettings):
 
     async def _template(self, definition: ServiceDefinition) -> Template:
         for last in (False, True):
-            template = Template(definition, self._work / uuid.uuid4().hex)
+            template = Template(definition, self._work / uuid.uuid4().hex, self._confinement)
             self._templates.add(template)
             try:
                 await template.start(self._forkserver_for(definition).link, self)
@@ -615,7 +620,7 @@ class LocalEngine(ScoringSettings):
         if bare is None or bare.link.is_lost:
             if bare is not None:
                 self._spawn(bare.stop())
-            bare = self._bare = Forkserver(self, is_bare=True)
+            bare = self._bare = Forkserver(self, self._confinement.process_limit, is_bare=True)
         return bare
 
     async def _end_unused_bare(self) -> None:
@@ -641,7 +646,7 @@ class LocalEngine(ScoringSettings):
             self._spawn(forkserver.stop())
             forkserver = None
         if forkserver is None:
-            forkserver = self._forkserver = Forkserver(self)
+            forkserver = self._forkserver = Forkserver(self, self._confinement.process_limit)
             self._spawn(self._tell_missing(forkserver))
         return forkserver
 

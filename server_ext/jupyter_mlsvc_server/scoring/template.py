@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Final
 
 import msgspec
 
+from jupyter_mlsvc_server.confinement import Confinement, own_places, seed_caches
 from jupyter_mlsvc_server.errors import MlsvcServerError
 from jupyter_mlsvc_server.formats.child_output import ChildOutput
 from jupyter_mlsvc_server.formats.protocol import (
@@ -60,9 +62,11 @@ class Template:
         What it serves.
     work
         A folder of its own for working directories; removed with it.
+    confinement
+        What it may reach.
     """
 
-    def __init__(self, definition: ServiceDefinition, work: Path) -> None:
+    def __init__(self, definition: ServiceDefinition, work: Path, confinement: Confinement) -> None:
         self.key: DefinitionKey = definition.key
         self.revision_id = definition.spec.revision_id
         self.runtime_type = definition.spec.runtime_type
@@ -77,6 +81,7 @@ class Template:
         """Called with the process id when a worker has ended."""
         self._definition = definition
         self._work = work
+        self._confinement = confinement
         self._pid = 0
         self._forkserver: ForkserverClient | None = None
         self._output: ChildOutput | None = None
@@ -94,14 +99,15 @@ class Template:
             The forkserver is gone.
         """
         self._forkserver = forkserver
-        await asyncio.to_thread(self._work.mkdir, mode=0o700, parents=True)
+        await asyncio.to_thread(self._make_folders)
         output = ChildOutput(settings.log, f"service {self._definition.spec.label}")
         self._output = output
         try:
             self._pid, socket = await forkserver.fork(output=output.theirs)
             output.started()
             self.link = ForkserverClient(socket, self._lost, self._ended)
-            await self.link.prepare(Prepare(self._service(settings)))
+            service = await asyncio.to_thread(self._service, settings)
+            await self.link.prepare(Prepare(service))
             async with asyncio.timeout(settings.start_seconds):
                 answer = await self.link.first()
         except TimeoutError:
@@ -212,8 +218,27 @@ class Template:
         """Its process id."""
         return self._pid
 
+    def _make_folders(self) -> None:
+        for folder in (self._work, self._own, self._temporary):
+            folder.mkdir(mode=0o700, parents=True)
+        seed_caches(self._own)
+
+    @property
+    def _own(self) -> Path:
+        return self._work / "own"
+
+    @property
+    def _temporary(self) -> Path:
+        return self._work / "tmp"
+
     def _service(self, settings: ScoringSettings) -> Service:
         content = self._definition.content
+        blobs = []
+        if content is not None:
+            blobs = [content.blobs / each[:2] / each for each in content.manifest.digests]
+        policy = self._confinement.policy(
+            read=blobs, write=[self._work], program=settings.r_command
+        )
         return Service(
             spec=self._definition.spec,
             manifest=None if content is None else content.manifest,
@@ -226,6 +251,9 @@ class Template:
             lenient_json=settings.lenient_json,
             is_traced=settings.is_traced,
             r_command=settings.r_command,
+            policy="" if policy is None else policy.encoded(),
+            environment=own_places(os.environ, self._own, self._temporary)
+            | dict(settings.environment),
         )
 
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
+import os
 import shutil
+import uuid
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -12,6 +15,7 @@ import msgspec
 
 from jupyter_mlsvc.wire.models import ParameterDefinition
 from jupyter_mlsvc.wire.values import ValueProblem, plain_input
+from jupyter_mlsvc_server.errors import MlsvcServerError
 from jupyter_mlsvc_server.formats.r_code import r_json
 from jupyter_mlsvc_server.sessions.channel import KernelChannel, refusal
 from jupyter_mlsvc_server.sessions.errors import AgentRefused, FileNotFound
@@ -52,10 +56,19 @@ class Agent(Protocol):
 
 
 class CommAgent:
-    """Asks over a Jupyter comm."""
+    """Asks over a Jupyter comm.
 
-    def __init__(self, channel: KernelChannel) -> None:
+    Parameters
+    ----------
+    channel
+        The kernel's.
+    folder
+        A private folder that the kernel may write into, for what the helper takes and leaves.
+    """
+
+    def __init__(self, channel: KernelChannel, folder: Path) -> None:
         self._channel = channel
+        self._folder = folder
 
     async def ask(
         self,
@@ -66,10 +79,22 @@ class CommAgent:
         target: Path | None = None,
     ) -> Answer:
         """Send a message and wait for the one that answers it."""
-        file = source or target
-        return await self._channel.ask_comm(
-            op, data if file is None else {**data, "file": str(file)}
-        )
+        if source is None and target is None:
+            return await self._channel.ask_comm(op, data)
+        file = self._folder / uuid.uuid4().hex
+        try:
+            if source is not None:
+                await asyncio.to_thread(shutil.move, source, file)
+            answer = await self._channel.ask_comm(op, {**data, "file": str(file)})
+            if target is not None:
+                # A short answer is in the message.
+                with contextlib.suppress(FileNotFoundError):
+                    await asyncio.to_thread(os.rename, file, target)
+        except OSError as error:
+            raise _unwritable(error) from error
+        finally:
+            await asyncio.to_thread(file.unlink, missing_ok=True)
+        return answer
 
 
 class FileAgent:
@@ -123,11 +148,10 @@ class FileAgent:
             raise AgentRefused(
                 "Interrupted", "The session was interrupted while it did this."
             ) from None
+        except msgspec.MsgspecError as error:
+            raise AgentRefused("Unreadable", "The session has not answered in its form.") from error
         except OSError as error:
-            raise machine_fault(error) or AgentRefused(
-                "Unwritable",
-                f"The server could not hand this to the session ({error.strerror or error}).",
-            ) from error
+            raise _unwritable(error) from error
         finally:
             await asyncio.to_thread(self._remove, number)
         if answer.get("ok"):
@@ -159,3 +183,9 @@ class FileAgent:
 def _read_json(path: Path) -> dict[str, Any]:
     data: dict[str, Any] = msgspec.json.decode(path.read_bytes())
     return data
+
+
+def _unwritable(error: OSError) -> MlsvcServerError:
+    return machine_fault(error) or AgentRefused(
+        "Unwritable", f"The server could not hand this to the session ({error.strerror or error})."
+    )

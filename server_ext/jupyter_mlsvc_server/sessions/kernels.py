@@ -21,6 +21,8 @@ from jupyter_client.manager import AsyncKernelManager
 from traitlets import Bool, Dict, Float, Integer, Unicode
 from traitlets.config import LoggingConfigurable
 
+from jupyter_mlsvc_server.confinement import Confinement, own_places, seed_caches
+from jupyter_mlsvc_server.formats import confine
 from jupyter_mlsvc_server.formats.child_output import ChildOutput
 from jupyter_mlsvc_server.formats.guard import HAS_GUARDS, guarded
 from jupyter_mlsvc_server.sessions.agents import Agent
@@ -42,6 +44,54 @@ _GUARD_EXIT_TIMEOUT = 5.0
 _SOCKETS = "sockets"
 
 
+class Folders:
+    """Folders of one kernel.
+
+    ::
+
+        HOME/               nobody but the server may write here
+            connection.json the kernel reads it
+            readable/       snapshots that are being restored; the kernel reads them
+            work/           the working directory, which belongs to the user
+            own/            what stands for the home folder
+            tmp/            temporary files
+            exchange/       files that the server and the helper in the kernel hand to each other
+            incoming/       uploads, until they are whole
+    """
+
+    def __init__(self, home: Path, sockets: Path) -> None:
+        self.home = home
+        self.sockets = sockets
+        self.connection = home / "connection.json"
+        self.readable = home / "readable"
+        self.work = home / "work"
+        self.own = home / "own"
+        self.temporary = home / "tmp"
+        self.exchange = home / "exchange"
+        self.incoming = home / "incoming"
+
+    @property
+    def writable(self) -> tuple[Path, ...]:
+        """What the kernel writes into."""
+        return self.work, self.own, self.temporary, self.exchange, self.sockets
+
+    def create(self) -> None:
+        """Make them all."""
+        for folder in (self.home, self.readable, self.incoming, *self.writable):
+            folder.mkdir(mode=0o700)
+        seed_caches(self.own)
+
+    def remove_sockets(self) -> None:
+        """Remove the kernel's sockets, so that nobody else can connect."""
+        for socket in self.sockets.iterdir():
+            socket.unlink()
+
+    def remove(self) -> None:
+        """Remove them all."""
+        shutil.rmtree(self.home, ignore_errors=True)
+        shutil.rmtree(self.sockets, ignore_errors=True)
+
+
 class Kernel:
     """A running kernel.
 
@@ -49,6 +99,8 @@ class Kernel:
     ----------
     id
         Also the id of the session that gets it.
+    folders
+        Its folders.
     directory
         The working directory, which belongs to the user.
     runtime
@@ -64,15 +116,15 @@ class Kernel:
     def __init__(
         self,
         kernel_id: str,
-        home: Path,
+        folders: Folders,
         runtime: Runtime,
         manager: AsyncKernelManager,
         channel: KernelChannel,
         output: ChildOutput,
     ) -> None:
         self.id = kernel_id
-        self.home = home
-        self.directory = home / "work"
+        self.folders = folders
+        self.directory = folders.work
         self.runtime = runtime
         self.channel = channel
         self.agent: Agent
@@ -120,7 +172,7 @@ class Kernel:
                     os.killpg(self._group, signal.SIGKILL)
             self.channel.close()
             self._output.close()
-            await asyncio.to_thread(shutil.rmtree, self.home, ignore_errors=True)
+            await asyncio.to_thread(self.folders.remove)
 
     async def _end_guard(self) -> None:
         """Have the guard end all at once: killed itself, it could not."""
@@ -200,8 +252,11 @@ class KernelFactory(LoggingConfigurable):
         "did before 0.19.",
     ).tag(config=True)
 
-    def __init__(self, *, data_dir: Path, **kwargs: Any) -> None:
+    def __init__(
+        self, *, data_dir: Path, confinement: Confinement | None = None, **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
+        self._confinement = confinement or Confinement(data_dir=data_dir, parent=self)
         self._root = data_dir / "sessions"
         self._context: zmq.asyncio.Context | None = None
         self._run: Path | None = None
@@ -263,32 +318,33 @@ class KernelFactory(LoggingConfigurable):
         if self._run is None or self._context is None or self._sockets is None:
             raise KernelDidNotStart(runtime_type)
         kernel_id = str(uuid.uuid4())
-        home = self._run / kernel_id
-        for folder in (home, home / "work"):
-            folder.mkdir(mode=0o700)
+        folders = Folders(self._run / kernel_id, self._sockets / kernel_id[:13])
+        await asyncio.to_thread(folders.create)
         # Sockets of the file system, in a folder that only the server's user can enter: nobody
         # else can connect. Their paths have to be short, so they are not in the data folder.
         manager = _GuardedKernelManager(
             kernel_name=self._spec_of(runtime),
             kernel_spec_manager=self._specs,
-            connection_file=str(home / "connection.json"),
+            connection_file=str(folders.connection),
             context=self._context,
             shutdown_wait_time=self.shutdown_timeout,
             log=self.log,
             transport="ipc",
-            ip=str(self._sockets / kernel_id[:13]),
+            ip=str(folders.sockets / "k"),
         )
         kernel: Kernel | None = None
         output = ChildOutput(self.log, f"session {kernel_id}", level=logging.INFO)
         try:
             async with asyncio.timeout(self.start_timeout):
-                kernel = await self._launch(manager, runtime, kernel_id, home, output)
+                kernel = await self._launch(manager, runtime, kernel_id, folders, output)
                 await kernel.channel.open()
-                kernel.agent = await runtime.prepare(kernel.channel, home)
+                kernel.agent = await runtime.prepare(kernel.channel, folders)
+                # What is connected now stays so. Output goes to whoever connects, without a key.
+                await asyncio.to_thread(folders.remove_sockets)
         except BaseException as error:
             # A start that was cancelled, as when the server stops, did not fail.
             failed = isinstance(error, Exception)
-            await self._give_up(kernel, home, output, error if failed else None)
+            await self._give_up(kernel, folders, output, error if failed else None)
             if failed:
                 raise machine_fault(error) or KernelDidNotStart(runtime_type) from error
             raise
@@ -299,12 +355,19 @@ class KernelFactory(LoggingConfigurable):
         manager: AsyncKernelManager,
         runtime: Runtime,
         kernel_id: str,
-        home: Path,
+        folders: Folders,
         output: ChildOutput,
     ) -> Kernel:
-        own = {**runtime.environment(home), **self.environment}
+        own = {
+            **own_places(os.environ, folders.own, folders.temporary),
+            **runtime.environment(folders),
+            **self.environment,
+        }
+        policy = await asyncio.to_thread(self._policy, manager, folders)
+        if policy is not None:
+            own[confine.VARIABLE] = policy.encoded()
         await manager.start_kernel(
-            cwd=str(home / "work"),
+            cwd=str(folders.work),
             env=scrubbed(os.environ, self.environment_names, own),
             stdout=output.theirs.fileno(),
             stderr=output.theirs.fileno(),
@@ -316,10 +379,22 @@ class KernelFactory(LoggingConfigurable):
             await lower_priority(pid, self.niceness)
         client = manager.client(context=self._context)
         channel = KernelChannel(client, largest_output=self.max_output_message_bytes)
-        return Kernel(kernel_id, home, runtime, manager, channel, output)
+        return Kernel(kernel_id, folders, runtime, manager, channel, output)
+
+    def _policy(self, manager: AsyncKernelManager, folders: Folders) -> confine.Policy | None:
+        spec = manager.kernel_spec
+        return self._confinement.policy(
+            read=(folders.connection, folders.readable),
+            write=folders.writable,
+            program=spec.argv[0] if spec is not None and spec.argv else "",
+        )
 
     async def _give_up(
-        self, kernel: Kernel | None, home: Path, output: ChildOutput, error: BaseException | None
+        self,
+        kernel: Kernel | None,
+        folders: Folders,
+        output: ChildOutput,
+        error: BaseException | None,
     ) -> None:
         if kernel is not None:
             await kernel.stop(now=True)
@@ -330,7 +405,7 @@ class KernelFactory(LoggingConfigurable):
                 error.__cause__ or type(error).__name__,
                 output.last[-2000:].strip() or "nothing",
             )
-        await asyncio.to_thread(shutil.rmtree, home, ignore_errors=True)
+        await asyncio.to_thread(folders.remove)
 
     # --- folders -----------------------------------------------------------------------------
 

@@ -18,6 +18,7 @@ from jupyter_mlsvc.wire import models
 from jupyter_mlsvc_server.auth.keys import signing_key
 from jupyter_mlsvc_server.auth.policy import Action, require
 from jupyter_mlsvc_server.auth.principal import Principal
+from jupyter_mlsvc_server.confinement import Confinement
 from jupyter_mlsvc_server.errors import BadRequest
 from jupyter_mlsvc_server.events.record import Change, EventAction, Kind, PublishEvent, drop_event
 from jupyter_mlsvc_server.sessions.errors import (
@@ -117,6 +118,7 @@ class MlsvcSessionManager(LoggingConfigurable):
         *,
         data_dir: Path,
         snapshots: SnapshotLoader,
+        confinement: Confinement | None = None,
         publish_event: PublishEvent = drop_event,
         clock: Clock = time.monotonic,
         **kwargs: Any,
@@ -124,7 +126,9 @@ class MlsvcSessionManager(LoggingConfigurable):
         super().__init__(**kwargs)
         self._clock = clock
         self._publish_event = publish_event
-        self._factory: KernelFactory = self.kernel_factory_class(data_dir=data_dir, parent=self)
+        self._factory: KernelFactory = self.kernel_factory_class(
+            data_dir=data_dir, confinement=confinement, parent=self
+        )
         self._warm = WarmKernels(factory=self._factory, parent=self)
         self._snapshots = snapshots
         self._sessions: dict[str, Session] = {}

@@ -32,6 +32,17 @@ def is_syntax_error(kind: str, text: str) -> bool:
     return kind in _SYNTAX_ERRORS or (kind == _R_ERROR and _R_SYNTAX.match(text) is not None)
 
 
+class KernelFolders(Protocol):
+    """Folders of one kernel, which it may write into."""
+
+    work: Path
+    """The working directory, which belongs to the user."""
+    own: Path
+    """What stands for the home folder."""
+    exchange: Path
+    """Files that the server and the helper hand to each other."""
+
+
 class Runtime(Protocol):
     """What differs between the languages of sessions."""
 
@@ -48,10 +59,10 @@ class Runtime(Protocol):
     awaits: bool
     """Whether its code may await something, and an interrupt has to wake it up."""
 
-    def environment(self, home: Path) -> dict[str, str]:
-        """Give the variables that a kernel with this folder needs."""
+    def environment(self, folders: KernelFolders) -> dict[str, str]:
+        """Give the variables that a kernel with these folders needs."""
 
-    async def prepare(self, channel: KernelChannel, home: Path) -> Agent:
+    async def prepare(self, channel: KernelChannel, folders: KernelFolders) -> Agent:
         """Load the helper into a new kernel.
 
         Raises
@@ -82,19 +93,17 @@ class PythonRuntime:
     def __init__(self, *, sklearn_1d: bool) -> None:
         self._sklearn_1d = sklearn_1d
 
-    def environment(self, home: Path) -> dict[str, str]:
+    def environment(self, folders: KernelFolders) -> dict[str, str]:
         """Keep IPython's profile, and what pip installs, in the session's own folder."""
-        folder = home / "ipython"
-        folder.mkdir(mode=0o700)
         return {
-            "IPYTHONDIR": str(folder),
-            "PIP_TARGET": str(home / "work" / packages.FOLDER),
+            "IPYTHONDIR": str(folders.own / "ipython"),
+            "PIP_TARGET": str(folders.work / packages.FOLDER),
             # Into a folder of its own pip installs another version only where this is set.
             "PIP_UPGRADE": "1",
             "PIP_DISABLE_PIP_VERSION_CHECK": "1",
         }
 
-    async def prepare(self, channel: KernelChannel, home: Path) -> Agent:
+    async def prepare(self, channel: KernelChannel, folders: KernelFolders) -> Agent:
         """Load it by a silent execution, and open a comm to it."""
         code = self._PREPARE.format(
             sklearn_1d=self._sklearn_1d, largest_output=channel.largest_output
@@ -105,7 +114,7 @@ class PythonRuntime:
                 f"{reply.get('ename')}: {reply.get('evalue')}"
             )
         await channel.open_comm()
-        return CommAgent(channel)
+        return CommAgent(channel, folders.exchange)
 
     def error_message(self, kind: str, text: str) -> str:
         """Give the last line of a traceback."""
@@ -129,17 +138,13 @@ class RRuntime:
         'sys.source(file.path({code}, "agent.R"), here); here$start({folder}) }})()'
     )
 
-    def environment(self, home: Path) -> dict[str, str]:
-        """Have R start with our profile, and keep temporary files in the session's own folder."""
-        temporary = home / "tmp"
-        temporary.mkdir(mode=0o700)
-        profile = {"R_PROFILE_USER": str(r_code.KERNEL_FOLDER / "profile.R")}
-        return {**profile, "TMPDIR": str(temporary), **utf8_locale()}
+    def environment(self, folders: KernelFolders) -> dict[str, str]:
+        """Have R start with our profile."""
+        return {"R_PROFILE_USER": str(r_code.KERNEL_FOLDER / "profile.R"), **utf8_locale()}
 
-    async def prepare(self, channel: KernelChannel, home: Path) -> Agent:
+    async def prepare(self, channel: KernelChannel, folders: KernelFolders) -> Agent:
         """Source the helper by a silent execution."""
-        folder = home / "agent"
-        await asyncio.to_thread(folder.mkdir, mode=0o700)
+        folder = folders.exchange
         code = self._PREPARE.format(code=quoted(r_code.KERNEL_FOLDER), folder=quoted(folder))
         await channel.execute(code, silent=True)
         # IRkernel does not tell whether silent code failed.

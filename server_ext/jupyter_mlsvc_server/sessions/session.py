@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
+import shutil
 import time
 import uuid
 from collections import deque
@@ -82,6 +84,8 @@ class Session:
         As in the contract's list of sessions.
     directory
         The working directory.
+    readable
+        A folder that the kernel may read, and not change.
     created
         Time at which it was asked for, in the contract's form.
     notebook
@@ -114,7 +118,8 @@ class Session:
         self.is_loading = False
         self.on_switch: Callable[[], None] = lambda: None
         self.on_executed: Callable[[str], None] = lambda _state: None
-        self.files = WorkingDirectory(kernel.directory, kernel.home / "incoming")
+        self.readable = kernel.folders.readable
+        self.files = WorkingDirectory(kernel.directory, kernel.folders.incoming)
         self._kernel = kernel
         self._limits = limits
         self._turn = asyncio.Lock()
@@ -323,7 +328,7 @@ class Session:
 
     def new_file(self) -> Path:
         """Name a file for large inputs that are there before their execution is."""
-        return self._kernel.home / f"inputs-{uuid.uuid4().hex}"
+        return self._kernel.folders.home / f"inputs-{uuid.uuid4().hex}"
 
     async def remove_unused(self, inputs_file: Path) -> None:
         """Remove a file of :meth:`new_file` if no execution has it."""
@@ -388,7 +393,7 @@ class Session:
             return self._end_sentence(), []
 
     async def _read_outputs(self, names: list[str]) -> list[WorkspaceObject]:
-        target = self._kernel.home / f"outputs-{uuid.uuid4().hex}"
+        target = self._kernel.folders.home / f"outputs-{uuid.uuid4().hex}"
         try:
             answer = await self._kernel.agent.ask("get", {"names": names}, target=target)
             types, sizes = answer.get("types", {}), answer.get("sizes")
@@ -472,12 +477,25 @@ class Session:
         async with self._turn:
             self._require_alive()
             try:
+                if "staging" in data:
+                    return await self._capture(op, data)
                 return await self._kernel.agent.ask(op, data, source=source, target=target)
             except KernelDied as death:
                 self.end(death.reason)
                 raise SessionGone(self.id, death.reason) from None
             finally:
                 self.touch()
+
+    async def _capture(self, op: str, data: dict[str, Any]) -> dict[str, Any]:
+        """Have a folder filled, and take it to where the kernel can't reach it any more."""
+        folder = self._kernel.folders.exchange / uuid.uuid4().hex
+        await asyncio.to_thread(folder.mkdir, mode=0o700)
+        try:
+            answer = await self._kernel.agent.ask(op, {**data, "staging": str(folder)})
+            await asyncio.to_thread(os.rename, folder, data["staging"])
+        finally:
+            await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+        return answer
 
     async def objects(self) -> list[str]:
         """Names of the objects in the workspace (contract: ``listWorkspaceObjects``)."""
@@ -517,7 +535,7 @@ class Session:
         OpenFile
             Its bytes, in a file that has no name any more.
         """
-        target = self._kernel.home / f"object-{uuid.uuid4().hex}"
+        target = self._kernel.folders.home / f"object-{uuid.uuid4().hex}"
         try:
             await self._about_object("get_pickled", name, target=target)
             return await asyncio.to_thread(open_file, target)

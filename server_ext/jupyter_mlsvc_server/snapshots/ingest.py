@@ -39,6 +39,7 @@ class SessionPort(Protocol):
     id: str
     runtime_type: str
     directory: Path
+    readable: Path
 
     async def call_agent(self, op: str, data: dict[str, Any]) -> dict[str, Any]:
         """Send an operation to the agent in the kernel (see ``kernel.agent``)."""

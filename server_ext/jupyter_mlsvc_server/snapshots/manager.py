@@ -233,8 +233,9 @@ class SnapshotManager(LoggingConfigurable):
         except OSError as error:
             reason = without_paths(_what_is_wrong(error), [str(session.directory)])
             raise machine_fault(error) or FilesCannotBeWritten(reason) from error
-        request = {"manifest": msgspec.to_builtins(manifest), "blobs": str(content.blobs)}
-        answer = await session.call_agent("restore", request)
+        request = {"manifest": msgspec.to_builtins(manifest)}
+        async with self._blobs.lent(manifest.workspace_digests, session.readable) as lent:
+            answer = await session.call_agent("restore", {**request, "blobs": str(lent)})
         self.log.info("loaded snapshot %s into session %s", snapshot_id, session.id)
         return _loaded(answer, len(manifest.files), checked["warnings"])
 

@@ -18,16 +18,14 @@ and nobody can set it to a time of their own. What could go wrong, and what is d
 
 from __future__ import annotations
 
-import fcntl
 import os
-import signal
-import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NamedTuple
 
 from jupyter_mlsvc_server.snapshots.directory import FoundFile
+from jupyter_mlsvc_server.storage.blobs import has_writer
 
 _TICK_NS: Final = 2 * 10**9
 _UNNOTICED_NS: Final = 10**9
@@ -77,7 +75,7 @@ class ScanTime:
         return (
             identity.device == self.device
             and identity.changed_ns < self.now_ns - MIN_AGE_NS
-            and not _has_writer(found.stream.fileno())
+            and not has_writer(found.stream.fileno())
         )
 
 
@@ -112,21 +110,3 @@ def _file_system(descriptor: int) -> bytes | None:
         if place.split(b" ", 1)[0] == mount:
             return kind.split(b" ", 1)[0]
     return None
-
-
-def _has_writer(descriptor: int) -> bool:
-    """Whether anybody has a file open for writing, or has it mapped so, as far as can be seen.
-
-    A lease for reading is granted only if nobody has. It is given back at once: a process that
-    opens the file meanwhile waits for that.
-    """
-    if sys.platform != "linux":
-        return True
-    try:
-        # By which we are asked to give it back: one that is ignored, as the usual one would end us.
-        fcntl.fcntl(descriptor, fcntl.F_SETSIG, signal.SIGURG)
-        fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_RDLCK)
-        fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_UNLCK)
-    except OSError:
-        return True
-    return False

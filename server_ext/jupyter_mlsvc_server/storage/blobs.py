@@ -13,16 +13,21 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
+import fcntl
 import hashlib
 import os
 import re
 import shutil
+import signal
 import stat
+import sys
 import tempfile
 import threading
 import time
+import uuid
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, Final, NamedTuple, Protocol
 
@@ -42,6 +47,9 @@ _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 _CHUNK_BYTES: Final = 1 << 20
 _PIECE_BYTES: Final = 1 << 18
 """Bytes that are hashed at a time: few enough to be in the processor's cache for a second hash."""
+
+_NO_LINKS: Final = frozenset({errno.EXDEV, errno.EMLINK, errno.EPERM, errno.EOPNOTSUPP})
+"""Errors of file systems that can't give a file a second name."""
 
 _MODE: Final = 0o400
 _NEW: Final = ".new-"
@@ -229,6 +237,31 @@ class BlobStore(LoggingConfigurable):
         """
         return await asyncio.to_thread(lambda: {each: self._verify(each) for each in digests})
 
+    @contextlib.asynccontextmanager
+    async def lent(self, digests: Collection[str], parent: Path) -> AsyncIterator[Path]:
+        """Have blobs in another folder for a while, for a process that may not see all.
+
+        They are the same files, in the same layout; where the file system can't do that, copies.
+
+        Parameters
+        ----------
+        digests
+            Which blobs.
+        parent
+            Where the folder is made.
+
+        Yields
+        ------
+        Path
+            The folder.
+        """
+        folder = parent / uuid.uuid4().hex
+        try:
+            await asyncio.to_thread(self._lend, digests, folder)
+            yield folder
+        finally:
+            await asyncio.to_thread(self._end_loan, digests, folder)
+
     async def collect(self, referenced: Collection[str]) -> int:
         """Move blobs to the trash that are not referenced and older than the grace time.
 
@@ -246,6 +279,34 @@ class BlobStore(LoggingConfigurable):
         return await asyncio.to_thread(self._usage)
 
     # --- in a thread -------------------------------------------------------------------------
+
+    def _lend(self, digests: Collection[str], folder: Path) -> None:
+        for digest in digests:
+            (folder / digest[:2]).mkdir(mode=0o700, parents=True, exist_ok=True)
+            with self._same_content(digest) as path:
+                try:
+                    os.link(path, folder / digest[:2] / digest)
+                except OSError as error:
+                    if error.errno not in _NO_LINKS:
+                        raise
+                    shutil.copyfile(path, folder / digest[:2] / digest)
+
+    def _end_loan(self, digests: Collection[str], folder: Path) -> None:
+        for digest in digests:
+            with self._same_content(digest):
+                (folder / digest[:2] / digest).unlink(missing_ok=True)
+        shutil.rmtree(folder, ignore_errors=True)
+
+    @contextlib.contextmanager
+    def _same_content(self, digest: str) -> Iterator[Path]:
+        """Keep the stamp of a blob, whose file gets or loses a name: that sets its ctime."""
+        path = self.path(digest)
+        with self._lock:
+            known = self._stamps.get(digest)
+            is_known = known is not None and known == _stamp_of(path)
+            yield path
+            if is_known and (stamp := _stamp_of(path)) is not None:
+                self._keep_stamp(digest, stamp)
 
     def _load_stamps(self) -> None:
         path = self.data_dir / _STAMPS
@@ -269,6 +330,9 @@ class BlobStore(LoggingConfigurable):
         with os.fdopen(descriptor, "rb") as file:
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
                 raise OSError(f"{path.name} is no regular file")
+            if sys.platform == "linux" and has_writer(descriptor):
+                # Whoever has it open could change it once it is checked.
+                return self._ingest_copy(file, None, *others)
             hasher = hashlib.sha256()
             size = feed(file, hasher, *others)
             blob = Blob(hasher.hexdigest(), size)
@@ -533,6 +597,31 @@ def feed(file: BinaryIO, *hashers: Hasher) -> int:
             hasher.update(buffer[:count])
         size += count
     return size
+
+
+def has_writer(descriptor: int) -> bool:
+    """Whether anybody has a file open for writing, or has it mapped so, as far as can be seen.
+
+    A lease for reading is granted only if nobody has. It is given back at once: a process that
+    opens the file meanwhile waits for that.
+    """
+    if sys.platform != "linux":
+        return True
+    try:
+        # By which we are asked to give it back: one that is ignored, as the usual one would end us.
+        fcntl.fcntl(descriptor, fcntl.F_SETSIG, signal.SIGURG)
+        fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_RDLCK)
+        fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+    except OSError:
+        return True
+    return False
+
+
+def _stamp_of(path: Path) -> Stamp | None:
+    try:
+        return Stamp.of(path.lstat())
+    except FileNotFoundError:
+        return None
 
 
 def _entries(folder: Path) -> list[Path]:

@@ -16,7 +16,7 @@ import sys
 
 import msgspec
 
-from jupyter_mlsvc_server.formats.guard import die_with
+from jupyter_mlsvc_server.formats.guard import ProcessLimit, die_with
 from jupyter_mlsvc_server.formats.process_tree import Control, Parent
 from jupyter_mlsvc_server.formats.protocol import ForkserverOptions, Preloaded
 from jupyter_mlsvc_server.patches import narwhals_dataframes
@@ -42,7 +42,13 @@ def main(descriptor: str, options: str) -> None:
     gc.collect()
     gc.freeze()
     control.send(Preloaded(missing))
-    Parent(control, template.main, exit_timeout=_EXIT_TIMEOUT, ends_at=signal.SIGTERM).run()
+    Parent(
+        control,
+        template.main,
+        exit_timeout=_EXIT_TIMEOUT,
+        limit=ProcessLimit(settings.max_processes),
+        ends_at=signal.SIGTERM,
+    ).run()
 
 
 def _preload(names: tuple[str, ...]) -> dict[str, str]:

@@ -6,6 +6,7 @@ import builtins
 import contextlib
 import gc
 import importlib
+import os
 import shutil
 import socket
 import sys
@@ -19,6 +20,7 @@ from jupyter_mlsvc.wire.models import Isolation
 from jupyter_mlsvc.wire.sources import let_inspect_find_classes
 from jupyter_mlsvc_server.formats import packages
 from jupyter_mlsvc_server.formats.blobs import DamagedBlob
+from jupyter_mlsvc_server.formats.confine import Policy, confine
 from jupyter_mlsvc_server.formats.files import write_files
 from jupyter_mlsvc_server.formats.problems import CodeProblem, SnapshotProblem, refuse_missing
 from jupyter_mlsvc_server.formats.process_tree import Control, Parent
@@ -57,7 +59,10 @@ def main(link: socket.socket) -> None:
     if not isinstance(message, Prepare):
         return
     service = message.service
+    os.environ.update(service.environment)
     try:
+        if service.policy:
+            confine(Policy.decoded(service.policy))
         program, lost = prepare_r(service) if service.spec.runtime_type == R else prepare(service)
     except CodeProblem as problem:
         control.send(Refused("code", str(problem)))

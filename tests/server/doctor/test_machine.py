@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import resource
-import shutil
 from pathlib import Path
 
+import msgspec
 import pytest
+from traitlets.config import Config
 
 from jupyter_mlsvc_server.doctor import machine
 from jupyter_mlsvc_server.doctor.findings import Setup, State
@@ -33,20 +34,18 @@ def test_descriptors_have_to_suffice(
 
 
 @pytest.mark.parametrize(
-    ("abi", "bubblewrap", "shown"),
+    ("level", "abi", "state"),
     [
-        (0, None, "no Landlock, and no bubblewrap"),
-        (4, "/usr/bin/bwrap", "Landlock, ABI 4, and /usr/bin/bwrap"),
+        ("none", 7, State.WARN),
+        ("basic", 0, State.FAIL),
+        ("basic", 4, State.WARN),
+        ("basic", 7, State.OK),
     ],
 )
-def test_confinement_is_told_by_what_there_is(
-    monkeypatch: pytest.MonkeyPatch, abi: int, bubblewrap: str | None, shown: str
+def test_confinement_is_told_by_level_and_machine(
+    monkeypatch: pytest.MonkeyPatch, level: str, abi: int, state: State
 ) -> None:
     monkeypatch.setattr(machine, "landlock_abi", lambda: abi)
-    monkeypatch.setattr(shutil, "which", lambda _name: bubblewrap)
-    (found,) = machine.check_confinement(SETUP)
-    assert (found.state, shown in found.message) == (State.INFO, True)
-
-
-def test_landlock_has_a_version_or_is_not_there() -> None:
-    assert 0 <= machine.landlock_abi() < 1000
+    config = Config({"Confinement": {"level": level}})
+    (found,) = machine.check_confinement(msgspec.structs.replace(SETUP, config=config))
+    assert (found.state, f"level {level}" in found.message) == (state, True)

@@ -104,7 +104,7 @@ class Session:
     id, owner, runtime_type = "s", "ann", "Python"
 
     def __init__(self, directory: Path) -> None:
-        self.directory = directory
+        self.directory = self.readable = directory
 
     async def call_agent(self, op: str, data: dict[str, Any]) -> dict[str, Any]:
         staging = Path(data["staging"])

@@ -23,11 +23,11 @@ Execute = Callable[..., dict[str, Any]]
 
 
 @pytest.fixture
-def wheel(tmp_path: Path) -> Wheel:
+def wheel(readable_dir: Path) -> Wheel:
     """A function that makes a wheel of a package with one module."""
 
     def make(name: str, release: str = "1.0", code: str = "", needs: str = "") -> Path:
-        path = tmp_path / f"{name}-{release}-py3-none-any.whl"
+        path = readable_dir / f"{name}-{release}-py3-none-any.whl"
         info = f"{name}-{release}.dist-info"
         files = {
             f"{name}/__init__.py": code or f"RELEASE = {release!r}\ndef twice(x): return 2 * x\n",

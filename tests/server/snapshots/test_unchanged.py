@@ -226,8 +226,9 @@ async def test_read_only_and_mapped_buffers_are_compared_too(
     await run(
         session.session,
         "model[0].flags.writeable = False\n"
-        "model[1].tofile('../mapped'); del model[2]\n"
-        "model[1] = np.memmap('../mapped', dtype=float, mode='r')",
+        "import os; mapped = os.environ['TMPDIR'] + '/mapped'\n"
+        "model[1].tofile(mapped); del model[2]\n"
+        "model[1] = np.memmap(mapped, dtype=float, mode='r')",
     )
     await take(server, ann, session)
     await take(server, ann, session)

@@ -1,0 +1,306 @@
+"""What people's code may reach: settings, and the policies that follow from them.
+
+A policy is made for each kernel and each template, and ``formats.confine`` carries it out. What is
+the same for all is found once: where interpreters, libraries and devices are.
+
+The folders that all may read must not hold what nobody may. Rules only allow, so a folder above the
+data folder is replaced by what else is in it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import site
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cached_property
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Final
+
+import psutil
+from jupyter_core.paths import jupyter_config_dir, jupyter_runtime_dir
+from traitlets import Bool, Enum, Integer, default
+from traitlets.config import LoggingConfigurable
+
+from jupyter_mlsvc_server.errors import MlsvcServerError
+from jupyter_mlsvc_server.formats.confine import SCOPES_ABI, Policy, landlock_abi
+from jupyter_mlsvc_server.storage.traits import TextList
+
+NONE: Final = "none"
+BASIC: Final = "basic"
+
+_SYSTEM: Final = (
+    "/usr", "/lib", "/lib32", "/lib64", "/bin", "/sbin", "/opt", "/nix/store", "/gnu/store",
+    "/proc", "/sys", "/var/cache/fontconfig", "/var/lib/texmf",
+)  # fmt: skip
+"""Folders of programs and libraries, and what the system says of itself."""
+
+_SYSTEM_SETTINGS: Final = (
+    "R", "alternatives", "bash.bashrc", "ca-certificates", "crypto-policies", "debian_version",
+    "default/locale", "fonts", "gai.conf", "gitconfig", "group", "host.conf", "hostname", "hosts",
+    "inputrc", "java-11-openjdk", "java-17-openjdk", "java-21-openjdk", "krb5.conf", "ld.so.cache",
+    "ld.so.conf", "ld.so.conf.d", "locale.alias", "locale.conf", "localtime", "lsb-release",
+    "machine-id", "magic", "matplotlibrc", "mime.types", "nsswitch.conf", "OpenCL", "odbc.ini",
+    "odbcinst.ini", "os-release", "passwd", "pip.conf", "pki/ca-trust", "pki/tls/certs", "profile",
+    "profile.d", "protocols", "redhat-release", "resolv.conf", "services", "skel", "ssl/cert.pem",
+    "ssl/certs", "ssl/openssl.cnf", "terminfo", "texmf", "timezone", "vulkan", "xattr.conf",
+)  # fmt: skip
+"""What programs read in ``/etc``, where other things are secret."""
+
+_DEVICES: Final = (
+    "null", "zero", "full", "random", "urandom", "tty", "ptmx", "pts", "dri", "kfd", "fuse",
+    "nvidia*",
+)  # fmt: skip
+
+_PATH_VARIABLES: Final = (
+    "PATH", "PYTHONPATH", "PYTHONHOME", "LD_LIBRARY_PATH", "VIRTUAL_ENV", "CONDA_PREFIX",
+    "R_HOME", "R_LIBS", "R_LIBS_SITE", "R_LIBS_USER", "SSL_CERT_FILE", "SSL_CERT_DIR",
+    "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE",
+)  # fmt: skip
+"""Variables that code inherits, and that name folders or files, with colons between them."""
+
+
+class CannotConfine(MlsvcServerError):
+    """The configured level is not possible here; the message says what to do."""
+
+
+class Confinement(LoggingConfigurable):
+    """Settings of what the code of sessions and services may reach."""
+
+    level = Enum(
+        [NONE, BASIC],
+        help="How the code of sessions and services is confined. basic: it may read programs, "
+        "libraries and what is its own, write into its own folders, and neither signal nor read "
+        "other processes (Linux 5.13 or later, with Landlock). none: it may do what the server's "
+        "account may do. Default: basic where the system can do it, else none.",
+    ).tag(config=True)
+    allow_unconfined = Bool(
+        False,
+        help="Whether the server starts at level none although there is more than one account, all "
+        "of which can then become owners.",
+    ).tag(config=True)
+    readable_paths = TextList(
+        help="Folders and files that the code of sessions and services may read besides, such as "
+        "those with data.",
+    ).tag(config=True)
+    writable_paths = TextList(
+        help="Folders that the code of sessions and services may write into besides.",
+    ).tag(config=True)
+    network = Bool(
+        True,
+        help="Whether the code of sessions and services may use TCP (Linux 6.7 or later keeps it "
+        "from it).",
+    ).tag(config=True)
+    max_open_files = Integer(
+        4096, min=64, help="Files that a process of a session or service may have open."
+    ).tag(config=True)
+    max_file_bytes = Integer(
+        64 * 2**30,
+        min=2**20,
+        help="Largest file, in bytes, that a process of a session or service may write.",
+    ).tag(config=True)
+    max_memory_bytes = Integer(
+        min=2**26,
+        help="Bytes that a process of a session or service may allocate; code that needs more gets "
+        "a MemoryError. Default: the memory of the machine.",
+    ).tag(config=True)
+    max_processes = Integer(
+        4096,
+        min=16,
+        help="Processes and threads that a session or a service version may have; one with more is "
+        "ended. Where the server does not run as root, its code can start no more either when the "
+        "account has so many.",
+    ).tag(config=True)
+
+    def __init__(self, *, data_dir: Path, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self._abi = landlock_abi()
+        self._hidden = [
+            _real(path) for path in (data_dir, jupyter_runtime_dir(), jupyter_config_dir())
+        ]
+
+    @default("level")
+    def _default_level(self) -> str:
+        return BASIC if landlock_abi() else NONE
+
+    @default("max_memory_bytes")
+    def _default_max_memory_bytes(self) -> int:
+        return int(psutil.virtual_memory().total)
+
+    def require(self, accounts: int) -> None:
+        """See to it that code is confined as configured.
+
+        Parameters
+        ----------
+        accounts
+            How many people may log in.
+
+        Raises
+        ------
+        CannotConfine
+            It can't be, or it is not and has to be.
+        """
+        if self.level != NONE and not self._abi:
+            raise CannotConfine(
+                f"Confinement.level is {self.level}, which needs Landlock: Linux 5.13 or later, "
+                "where the administrator has not turned it off. Leave the setting out, or set it "
+                "to none."
+            )
+        if self.level == NONE and accounts > 1 and not self.allow_unconfined:
+            raise CannotConfine(
+                f"There are {accounts} accounts, and nothing keeps the code of one from the "
+                "secrets of the server: each could become an owner. Run a server for each "
+                "person, or set Confinement.allow_unconfined if all of them trust each other."
+            )
+        self._report()
+
+    def _report(self) -> None:
+        if self.level == NONE:
+            self.log.warning(
+                "code of sessions and services is not confined: it may do what the server's "
+                "account may do (Confinement.level is none)"
+            )
+            return
+        as_root = ", without the rights of root" if os.geteuid() == 0 else ""
+        self.log.info("code of sessions and services is confined: level %s%s", self.level, as_root)
+        if self._abi < SCOPES_ABI:
+            self.log.warning(
+                "this system (Landlock ABI %d) does not keep code of sessions and services from "
+                "sending signals to the server; Linux 6.12 or later does",
+                self._abi,
+            )
+
+    @property
+    def process_limit(self) -> int:
+        """Processes and threads that a session or service version may have; 0 for any number."""
+        return 0 if self.level == NONE else self.max_processes
+
+    def policy(
+        self, *, read: Iterable[Path] = (), write: Iterable[Path] = (), program: str = ""
+    ) -> Policy | None:
+        """Make the policy of a process; None where it is not confined.
+
+        Parameters
+        ----------
+        read, write
+            What is its own: files and folders.
+        program
+            The program that it runs, where that need not be this interpreter.
+        """
+        if self.level == NONE:
+            return None
+        files = [*self._shared_files, *(("read", path) for path in self._installation_of(program))]
+        files += [("read", str(path)) for path in read]
+        files += [("write", str(path)) for path in write]
+        return Policy(tuple(dict.fromkeys(files)), self._limits, network=self.network)
+
+    @cached_property
+    def _limits(self) -> tuple[tuple[str, int], ...]:
+        limits = {
+            "files": self.max_open_files,
+            "file_bytes": self.max_file_bytes,
+            "memory": self.max_memory_bytes,
+            "core": 0,
+            "processes": self.max_processes,
+        }
+        return tuple(limits.items())
+
+    @cached_property
+    def _shared_files(self) -> tuple[tuple[str, str], ...]:
+        readable = [*self._libraries(), *self.readable_paths]
+        visible = {each for path in readable for each in self._without_hidden(_real(path))}
+        devices = [str(each) for name in _DEVICES for each in Path("/dev").glob(name)]
+        written = [str(_real(path)) for path in self.writable_paths]
+        return (
+            *(("read", str(path)) for path in sorted(visible)),
+            *(("device", path) for path in devices),
+            ("shared", "/dev/shm"),  # noqa: S108  # where semaphores are, by names that are not seen
+            *(("write", path) for path in written),
+        )
+
+    def _libraries(self) -> Iterator[str]:
+        yield from _SYSTEM
+        yield from (f"/etc/{name}" for name in _SYSTEM_SETTINGS)
+        yield from (sys.prefix, sys.base_prefix, sys.exec_prefix, site.getusersitepackages())
+        yield from _installed(sys.path)
+        yield str(Path(__file__).parents[1])
+        if (client := find_spec("jupyter_mlsvc")) is not None and client.origin:
+            yield str(Path(client.origin).parents[1])
+        yield from _named_by(os.environ)
+
+    def _installation_of(self, program: str) -> Iterator[str]:
+        """Name the folder that a program such as ``/opt/env/bin/python`` is installed in."""
+        found = shutil.which(program) if program else None
+        for path in {Path(found), _real(found)} if found else set[Path]():
+            if path.parent.name == "bin" and path.parent.parent != Path("/"):
+                yield from map(str, self._without_hidden(_real(path.parent.parent)))
+
+    def _without_hidden(self, path: Path) -> list[Path]:
+        """Name a path, or all that is in it but what is hidden."""
+        if not any(hidden.is_relative_to(path) for hidden in self._hidden):
+            return [path]
+        if path in self._hidden:
+            return []
+        try:
+            with os.scandir(path) as entries:
+                inner = [Path(entry.path) for entry in entries if not entry.is_symlink()]
+        except OSError:
+            return []
+        return [each for entry in inner for each in self._without_hidden(entry)]
+
+
+def own_places(environment: Mapping[str, str], home: Path, temporary: Path) -> dict[str, str]:
+    """Give the variables by which programs put what they keep into folders of their own.
+
+    Parameters
+    ----------
+    environment
+        The server's own environment.
+    home
+        What stands for the home folder; packages that the account has installed in its own are
+        found all the same.
+    temporary
+        Where temporary files go.
+    """
+    account = Path.home()
+    return {
+        "HOME": str(home),
+        "TMPDIR": str(temporary),
+        "XDG_CACHE_HOME": str(home / ".cache"),
+        "MPLCONFIGDIR": str(home / ".cache" / "matplotlib"),
+        "JOBLIB_TEMP_FOLDER": str(temporary),
+        "PYTHONUSERBASE": site.getuserbase(),
+        "R_LIBS_USER": environment.get("R_LIBS_USER", f"{account}/R/%p-library/%v"),
+    }
+
+
+def seed_caches(home: Path) -> None:
+    """Copy into a folder that stands for the home folder what takes long to find out."""
+    account = os.environ.get("MPLCONFIGDIR") or Path.home() / ".cache" / "matplotlib"
+    folder = home / ".cache" / "matplotlib"
+    # Without its list of fonts, matplotlib looks at all of them when it is imported.
+    for path in Path(account).glob("fontlist-*.json"):
+        with contextlib.suppress(OSError):
+            folder.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, folder / path.name)
+
+
+def _real(path: str | Path) -> Path:
+    return Path(path).expanduser().resolve()
+
+
+def _installed(search_path: Iterable[str]) -> Iterator[str]:
+    """Name the entries of a search path that are not where this process happens to be."""
+    here = Path.cwd()
+    return (path for path in search_path if Path(path).is_absolute() and Path(path) != here)
+
+
+def _named_by(environment: Mapping[str, str]) -> Iterator[str]:
+    for name in _PATH_VARIABLES:
+        for path in environment.get(name, "").split(os.pathsep):
+            if Path(path).is_absolute() and path != "/":
+                yield path
+    yield "~/R"  # R's own library of the account

@@ -1,0 +1,245 @@
+"""Confinement: takes from this process what people's code must not have, for good.
+
+As a program it runs between the server and a command, with the policy in its environment::
+
+    MLSVC_CONFINEMENT=POLICY python -I -S confine.py COMMAND…
+
+The guard of a session's kernel, and templates, call :func:`confine` themselves: no further process
+is needed. What a confined process starts is confined alike, and nothing of it can be undone.
+
+Steps, in this order::
+
+    limits         of open files, processes, memory, file size; no core
+    capabilities   dropped from all sets; root does not get them back by running a program
+    no new rights  by programs that are set-uid or have capabilities of their own
+    Landlock       files that are not in the policy can't be opened, made, moved or removed;
+                   signals, ptrace and abstract sockets end at the confined processes; TCP by the
+                   policy
+
+Landlock has come in steps, and the number of its interface (ABI) says what this kernel knows. What
+it never restricts: ``stat``, ``chmod``, and connections to Unix sockets that have a path.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import errno
+import os
+import resource
+import stat
+import sys
+from typing import Final, NamedTuple
+
+VARIABLE: Final = "MLSVC_CONFINEMENT"
+"""Environment variable with the policy of a command."""
+FAILED: Final = 70
+"""Exit code of a program that could not be confined; sysexits' EX_SOFTWARE."""
+
+SCOPES_ABI: Final = 6
+"""The first interface that keeps signals and abstract sockets in."""
+
+_CREATE_RULESET: Final = 444
+_ADD_RULE: Final = 445
+_RESTRICT_SELF: Final = 446
+_VERSION: Final = 1
+_PATH_BENEATH: Final = 1
+
+_EXECUTE: Final = 1 << 0
+_WRITE_FILE: Final = 1 << 1
+_READ_FILE: Final = 1 << 2
+_READ_DIR: Final = 1 << 3
+_REMOVE_FILE: Final = 1 << 5
+_MAKE_REG: Final = 1 << 8
+_TRUNCATE: Final = 1 << 14
+_IOCTL_DEV: Final = 1 << 15
+
+_FIRST_FILE_ACCESSES: Final = (1 << 13) - 1
+_LATER_FILE_ACCESSES: Final = ((2, 1 << 13), (3, _TRUNCATE), (5, _IOCTL_DEV))
+"""From which interface on moving between folders, truncation and control of devices are known."""
+_TCP: Final = 0b11
+_TCP_ABI: Final = 4
+_SCOPES: Final = 0b11
+
+_OF_FILES: Final = _EXECUTE | _WRITE_FILE | _READ_FILE | _TRUNCATE | _IOCTL_DEV
+_READ: Final = _EXECUTE | _READ_FILE | _READ_DIR
+_SHARED: Final = _WRITE_FILE | _READ_FILE | _REMOVE_FILE | _MAKE_REG | _TRUNCATE
+_WRITE: Final = _READ | _FIRST_FILE_ACCESSES | (1 << 13) | _TRUNCATE
+_DEVICE: Final = _WRITE_FILE | _READ_FILE | _READ_DIR | _IOCTL_DEV
+_ACCESSES: Final = {"read": _READ, "write": _WRITE, "shared": _SHARED, "device": _DEVICE}
+
+_PR_SET_SECUREBITS: Final = 28
+_PR_CAPBSET_DROP: Final = 24
+_PR_SET_NO_NEW_PRIVS: Final = 38
+_PR_CAP_AMBIENT: Final = 47
+_PR_CAP_AMBIENT_CLEAR_ALL: Final = 4
+_PR_SET_DUMPABLE: Final = 4
+_NO_ROOT: Final = 0b11101111
+"""Root is nobody special, and that is locked (SECBIT_NOROOT, …, without SECBIT_KEEP_CAPS)."""
+_CAPABILITY_VERSION: Final = 0x20080522
+_MAX_CAPABILITIES: Final = 64
+
+_LIMITS: Final = {
+    "files": resource.RLIMIT_NOFILE,
+    "file_bytes": resource.RLIMIT_FSIZE,
+    "memory": resource.RLIMIT_DATA,
+    "processes": getattr(resource, "RLIMIT_NPROC", -1),
+    "core": resource.RLIMIT_CORE,
+}
+
+
+class Policy(NamedTuple):
+    """What a confined process may do.
+
+    Attributes
+    ----------
+    files
+        Accesses and paths: ``read`` (and run), ``write``, ``shared`` (files in it may be made,
+        but not listed), ``device``. Of a folder the access is to all below it.
+    limits
+        Numbers by name: ``files``, ``file_bytes``, ``memory``, ``processes``, ``core``.
+    network
+        Whether TCP may be used.
+    """
+
+    files: tuple[tuple[str, str], ...] = ()
+    limits: tuple[tuple[str, int], ...] = ()
+    network: bool = True
+
+    def encoded(self) -> str:
+        """Write it as lines of text."""
+        lines = [f"{access} {path}" for access, path in self.files if "\n" not in path]
+        lines += [f"limit {name} {number}" for name, number in self.limits]
+        return "\n".join([*lines, f"network {int(self.network)}"])
+
+    @classmethod
+    def decoded(cls, text: str) -> Policy:
+        """Read what :meth:`encoded` wrote."""
+        files, limits, network = [], [], True
+        for line in text.split("\n"):
+            word, _, rest = line.partition(" ")
+            if word == "limit":
+                name, _, number = rest.partition(" ")
+                limits.append((name, int(number)))
+            elif word == "network":
+                network = rest == "1"
+            else:
+                files.append((word, rest))
+        return cls(tuple(files), tuple(limits), network)
+
+
+def landlock_abi() -> int:
+    """Return the number of the system's Landlock interface; 0 where it has none."""
+    if sys.platform != "linux":
+        return 0
+    libc = ctypes.CDLL(None, use_errno=True)
+    abi: int = libc.syscall(_CREATE_RULESET, None, 0, _VERSION)
+    return max(abi, 0)
+
+
+def confine(policy: Policy) -> None:
+    """Confine this thread, and all that it starts from now on.
+
+    Raises
+    ------
+    OSError
+        That failed; the process must not run the code of others.
+    """
+    for name, number in policy.limits:
+        _limit(_LIMITS[name], number)
+    _drop_capabilities()
+    _check(_libc().prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
+    abi = landlock_abi()
+    if abi:
+        _restrict(policy, abi)
+
+
+def hide_memory() -> None:
+    """Keep other processes of the same user from the memory and environment of this one."""
+    if sys.platform == "linux":
+        _libc().prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
+
+
+def _libc() -> ctypes.CDLL:
+    return ctypes.CDLL(None, use_errno=True)
+
+
+def _check(result: int) -> int:
+    if result < 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
+    return result
+
+
+def _limit(which: int, number: int) -> None:
+    """Set a limit, unless a lower one is there already."""
+    _, hard = resource.getrlimit(which)
+    if hard != resource.RLIM_INFINITY:
+        number = min(number, hard)
+    resource.setrlimit(which, (number, number))
+
+
+def _drop_capabilities() -> None:
+    libc = _libc()
+    # They need capabilities themselves, which an ordinary user does not have: nothing to drop.
+    for capability in range(_MAX_CAPABILITIES):
+        if libc.prctl(_PR_CAPBSET_DROP, capability, 0, 0, 0):
+            break
+    libc.prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0)
+    libc.prctl(_PR_SET_SECUREBITS, _NO_ROOT, 0, 0, 0)
+    header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION, 0)
+    _check(libc.capset(header, (ctypes.c_uint32 * 6)()))
+
+
+def _restrict(policy: Policy, abi: int) -> None:
+    libc = _libc()
+    handled = _FIRST_FILE_ACCESSES
+    for first, access in _LATER_FILE_ACCESSES:
+        handled |= access if abi >= first else 0
+    attributes = (ctypes.c_uint64 * 3)(
+        handled,
+        _TCP if abi >= _TCP_ABI and not policy.network else 0,
+        _SCOPES if abi >= SCOPES_ABI else 0,
+    )
+    # An older system knows a shorter structure.
+    size = 8 * (1 + (abi >= _TCP_ABI) + (abi >= SCOPES_ABI))
+    ruleset = _check(libc.syscall(_CREATE_RULESET, attributes, size, 0))
+    try:
+        for name, path in policy.files:
+            _allow(libc, ruleset, _ACCESSES[name] & handled, path)
+        _check(libc.syscall(_RESTRICT_SELF, ruleset, 0))
+    finally:
+        os.close(ruleset)
+
+
+def _allow(libc: ctypes.CDLL, ruleset: int, accesses: int, path: str) -> None:
+    try:
+        descriptor = os.open(path, os.O_PATH | os.O_CLOEXEC)
+    except OSError as error:
+        # What is not there needs no rule, and what can't be reached can't be opened either.
+        if error.errno in {errno.ENOENT, errno.ENOTDIR, errno.EACCES, errno.ELOOP}:
+            return
+        raise
+    try:
+        if not stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            accesses &= _OF_FILES
+        rule = accesses.to_bytes(8, sys.byteorder) + descriptor.to_bytes(4, sys.byteorder)
+        _check(libc.syscall(_ADD_RULE, ruleset, _PATH_BENEATH, rule, 0))
+    finally:
+        os.close(descriptor)
+
+
+def main(command: list[str]) -> None:
+    """Confine this process as the environment says, and run a command in it."""
+    try:
+        confine(Policy.decoded(os.environ.pop(VARIABLE)))
+        os.execvp(command[0], command)  # noqa: S606  # it is the command that was asked for
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            os.write(2, f"{command[0]}: {error.strerror}\n".encode())
+    finally:
+        os._exit(FAILED)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

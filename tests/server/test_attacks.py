@@ -1,0 +1,152 @@
+"""What code of sessions and services can't reach: a table of attacks, run by both on one server."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+import requests
+
+from jupyter_mlsvc_server.formats.confine import landlock_abi
+from jupyter_mlsvc_server.launch import ServerProcess
+from tests.server import attacks
+from tests.waiting import wait_until
+
+pytestmark = [
+    pytest.mark.process,
+    pytest.mark.skipif(landlock_abi() < 6, reason="needs Linux 6.12 or later, with Landlock"),
+]
+
+PASSWORD = "a long password of the owner"
+CODE = Path(attacks.__file__).read_text("utf-8")
+OPTIONS = (
+    "--Confinement.network=False",
+    "--Confinement.max_processes=600",
+    "--Confinement.max_file_bytes=67108864",
+    "--Confinement.max_memory_bytes=4294967296",
+    "--WarmKernels.warm_kernels=0",
+    "--LocalEngine.deadline_seconds=300",
+)
+ATTACKS = sorted(
+    name
+    for name, each in vars(attacks).items()
+    if callable(each) and getattr(each, "__module__", "") == attacks.__name__
+    and not name.startswith("_") and name != "run_all"
+)  # fmt: skip
+
+Call = Callable[..., Any]
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    folder = tmp_path_factory.mktemp("attacked")
+    with ServerProcess(data_dir=folder, admin_password=PASSWORD, options=OPTIONS) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def call(server: ServerProcess) -> Call:
+    login = {"username": "admin", "password": PASSWORD}
+    answer = requests.post(f"{server.public_url}/login", json=login, timeout=120)
+    headers = {"Authorization": f"Bearer {answer.json()['access_token']}"}
+
+    def call(method: str, path: str, **members: Any) -> Any:
+        url = server.public_url + path
+        answer = requests.request(method, url, headers=headers, json=members or None, timeout=300)
+        assert answer.status_code < 300, answer.text
+        return answer.json()
+
+    return call
+
+
+def run(call: Call, session: str, code: str, *outputs: str) -> Any:
+    answer = call("POST", f"/sessions/{session}/execute", code=code, outputParameters=list(outputs))
+    assert answer["success"], answer
+    return answer["outputParameters"][0]["value"] if outputs else None
+
+
+@pytest.fixture(scope="module")
+def victim(call: Call) -> str:
+    """The folder of another session, which has a file, a snapshot and a service."""
+    session = call("POST", "/sessions", name="victim")["sessionId"]
+    code = "import os\nopen('diary.txt', 'w').write('secret')\nx = bytes(100_000)\nat = os.getcwd()"
+    folder: str = run(call, session, code, "at")
+    call("POST", f"/sessions/{session}/snapshot", name="of the victim")
+    return folder
+
+
+@pytest.fixture(scope="module", params=["session", "service"])
+def got(
+    request: pytest.FixtureRequest, server: ServerProcess, call: Call, victim: str
+) -> dict[str, str]:
+    """What each attack got."""
+    (sockets,) = server.data_dir.glob("sessions/run-*/sockets")
+    code = (
+        f"{CODE}\nimport json\n_SOCKETS = {str(sockets.readlink())!r}\n"
+        f"got = json.dumps(run_all({str(server.data_dir)!r}, {victim!r}))"
+    )
+    if request.param == "session":
+        session = call("POST", "/sessions", name="attacker")["sessionId"]
+        found: dict[str, str] = json.loads(run(call, session, code, "got"))
+        return found
+    call(
+        "POST",
+        "/services/Attacker/1",
+        code=code,
+        runtimeType="Python",
+        outputParameterDefinitions=[{"name": "got", "type": "character"}],
+    )
+    answer = call("POST", "/api/Attacker/1")
+    assert answer["success"], answer
+    found = json.loads(answer["outputParameters"]["got"])
+    # Its folder is for the worker alone, who makes it anew.
+    del found["replace_the_own_folder_by_a_link"]
+    return dict(found)
+
+
+@pytest.mark.parametrize("attack", ATTACKS)
+def test_attack_gets_nothing(got: dict[str, str], attack: str) -> None:
+    assert got.get(attack, "") == ""
+
+
+FORKS = """
+import os, time
+for _ in range(2000):
+    if not os.fork():
+        time.sleep(600)
+        os._exit(0)
+"""
+
+STARTS = """
+import subprocess
+started = subprocess.Popen(["/bin/sleep", "600"], start_new_session=True, stdout=-3, stderr=-3).pid
+"""
+
+
+def test_session_with_too_many_processes_is_ended(call: Call) -> None:
+    session = call("POST", "/sessions", name="forks")["sessionId"]
+    answer = call("POST", f"/sessions/{session}/execute", code=f"{FORKS}\ntime.sleep(600)")
+    assert not answer["success"]
+    assert call("GET", "/user")["name"] == "admin"
+
+
+def test_what_a_session_starts_does_not_survive_it(call: Call) -> None:
+    session = call("POST", "/sessions", name="starts")["sessionId"]
+    pid = run(call, session, STARTS, "started")
+    assert psutil.pid_exists(pid)
+    call("DELETE", f"/sessions/{session}")
+    wait_until(lambda: not psutil.pid_exists(pid))
+
+
+def test_status_says_the_level(call: Call) -> None:
+    assert call("GET", "/status")["details"]["confinement"] == "basic"
+
+
+def test_server_is_as_it_was(server: ServerProcess, call: Call, victim: str, got: Any) -> None:
+    assert Path(victim, "diary.txt").read_text() == "secret"
+    assert not Path(victim).is_symlink()
+    assert call("GET", "/user")["name"] == "admin"
