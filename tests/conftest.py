@@ -85,9 +85,19 @@ def readable_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def mlsvc_server_options(readable_dir: Path) -> list[str]:
+def writable_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that code on the plugin's server may write into."""
+    return tmp_path_factory.mktemp("writable")
+
+
+@pytest.fixture(scope="session")
+def mlsvc_server_options(readable_dir: Path, writable_dir: Path) -> list[str]:
     """Options of the plugin's server."""
-    return [DEADLINE, f"--Confinement.readable_paths={readable_dir}"]
+    return [
+        DEADLINE,
+        f"--Confinement.readable_paths={readable_dir}",
+        f"--Confinement.writable_paths={writable_dir}",
+    ]
 
 
 @pytest.fixture(scope="session")

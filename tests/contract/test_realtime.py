@@ -426,9 +426,9 @@ class Spy:
 
 
 def test_the_server_process_never_loads_a_model(
-    door: Door, service_name: str, tmp_path: Path
+    door: Door, service_name: str, writable_dir: Path
 ) -> None:
-    note = tmp_path / "pids"
+    note = writable_dir / "pids"
     data = cloudpickle.dumps(Spy(f"open({str(note)!r}, 'a').write(f'{{os.getpid()}} ') and {{}}"))
     assert_error(publish(door, service_name, data), 400, "builtins.dict")
     loaders = set(note.read_text().split())

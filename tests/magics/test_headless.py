@@ -81,12 +81,14 @@ def test_runs_one_after_the_other_see_nothing_of_each_other(client: Client, tmp_
 
 
 @pytest.mark.kernel
-def test_runs_at_the_same_time_see_nothing_of_each_other(client: Client, tmp_path: Path) -> None:
+def test_runs_at_the_same_time_see_nothing_of_each_other(
+    client: Client, writable_dir: Path
+) -> None:
     outputs: dict[int, list[str]] = {}
 
     def run(number: int) -> None:
-        other = tmp_path / f"{3 - number}"
-        wait = f"import pathlib, time\npathlib.Path({str(tmp_path / str(number))!r}).touch()\n"
+        other = writable_dir / f"{3 - number}"
+        wait = f"import pathlib, time\npathlib.Path({str(writable_dir / str(number))!r}).touch()\n"
         wait += f"while not pathlib.Path({str(other)!r}).exists(): time.sleep(0.05)"
         outputs[number] = execute(f"%remote_exec from_{number} = 1", wait, SEEN)
 
@@ -153,10 +155,10 @@ def test_what_a_run_shows_does_not_depend_on_how_long_it_takes(client: Client) -
 
 @pytest.mark.kernel
 def test_a_run_that_a_notebook_starts_is_not_that_notebook(
-    client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    client: Client, writable_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The variable that names the notebook is inherited by what its cells start."""
-    path = tmp_path / "inner.ipynb"
+    path = writable_dir / "inner.ipynb"
     nbformat.write(
         nbformat.v4.new_notebook(
             cells=[
@@ -179,13 +181,13 @@ def test_a_run_that_a_notebook_starts_is_not_that_notebook(
 
 
 @pytest.mark.kernel
-def test_plain_ipython_closes_its_session_at_the_end(client: Client, tmp_path: Path) -> None:
+def test_plain_ipython_closes_its_session_at_the_end(client: Client, writable_dir: Path) -> None:
     code = (
         "get_ipython().run_line_magic('load_ext', 'jupyter_mlsvc')\n"
         "get_ipython().run_line_magic('remote_exec', 'print(2)')\n"
         "print([each.name for each in get_ipython().run_line_magic('mlsvc', 'sessions')])\n"
     )
-    script = tmp_path / "script.ipy"
+    script = writable_dir / "script.ipy"
     script.write_text(code)
     ran = subprocess.run(
         [sys.executable, "-m", "IPython", "--colors=nocolor", script],

@@ -54,9 +54,10 @@ class Folders:
             readable/       snapshots that are being restored; the kernel reads them
             work/           the working directory, which belongs to the user
             own/            what stands for the home folder
-            tmp/            temporary files
             exchange/       files that the server and the helper in the kernel hand to each other
             incoming/       uploads, until they are whole
+        SOCKETS/            of the kernel
+            tmp/            temporary files: code makes sockets there, whose paths must be short
     """
 
     def __init__(self, home: Path, sockets: Path) -> None:
@@ -66,14 +67,14 @@ class Folders:
         self.readable = home / "readable"
         self.work = home / "work"
         self.own = home / "own"
-        self.temporary = home / "tmp"
+        self.temporary = sockets / "tmp"
         self.exchange = home / "exchange"
         self.incoming = home / "incoming"
 
     @property
     def writable(self) -> tuple[Path, ...]:
         """What the kernel writes into."""
-        return self.work, self.own, self.temporary, self.exchange, self.sockets
+        return self.work, self.own, self.exchange, self.sockets, self.temporary
 
     def create(self) -> None:
         """Make them all."""
@@ -83,8 +84,9 @@ class Folders:
 
     def remove_sockets(self) -> None:
         """Remove the kernel's sockets, so that nobody else can connect."""
-        for socket in self.sockets.iterdir():
-            socket.unlink()
+        for path in self.sockets.iterdir():
+            if path != self.temporary:
+                path.unlink()
 
     def remove(self) -> None:
         """Remove them all."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
 from pathlib import Path
@@ -41,8 +42,16 @@ def iris(snapshots: Snapshots) -> StoredContent:
     return snapshots.take(IRIS)
 
 
+@pytest.fixture(scope="session")
+def confinement(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
+    """Settings by which code may write into the folders of tests, and so tell that it ran."""
+    return {"writable_paths": [tempfile.gettempdir(), str(tmp_path_factory.getbasetemp())]}
+
+
 @pytest_asyncio.fixture
-async def make_engine(tmp_path: Path) -> AsyncIterator[Callable[..., Awaitable[LocalEngine]]]:
+async def make_engine(
+    tmp_path: Path, confinement: dict[str, list[str]]
+) -> AsyncIterator[Callable[..., Awaitable[LocalEngine]]]:
     """Start engines of other settings than the usual; nothing is preloaded unless asked for."""
     engines: list[LocalEngine] = []
 
@@ -51,7 +60,7 @@ async def make_engine(tmp_path: Path) -> AsyncIterator[Callable[..., Awaitable[L
         engine = LocalEngine(
             data_dir=tmp_path / f"data-{len(engines)}",
             definitions=no_definition,
-            config=Config({"LocalEngine": settings}),
+            config=Config({"LocalEngine": settings, "Confinement": confinement}),
         )
         await engine.start()
         engines.append(engine)
@@ -62,13 +71,15 @@ async def make_engine(tmp_path: Path) -> AsyncIterator[Callable[..., Awaitable[L
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def engine(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[LocalEngine]:
+async def engine(
+    tmp_path_factory: pytest.TempPathFactory, confinement: dict[str, list[str]]
+) -> AsyncIterator[LocalEngine]:
     """One engine for a module's tests, with the usual libraries loaded and one worker a service."""
     folder = tmp_path_factory.mktemp("engine")
     engine = LocalEngine(
         data_dir=folder,
         definitions=no_definition,
-        config=Config({"LocalEngine": {"workers_max": 1}}),
+        config=Config({"LocalEngine": {"workers_max": 1}, "Confinement": confinement}),
     )
     await engine.start()
     yield engine
