@@ -34,6 +34,7 @@ def server(tmp_path: Path) -> ServerProcess:
             "--WarmKernels.warm_kernels=0",
             "--LocalEngine.preload=[]",
             "--LocalEngine.deadline_seconds=0",
+            f"--Confinement.writable_paths={tmp_path}",
         ],
     )
 

@@ -137,7 +137,7 @@ class ProxyHandler(APIHandler):
     async def _begin(self, credentials: dict[str, str]) -> None:
         method = str(self.request.method)
         headers = headers_of(self._passed_on(self.request.headers, _FOR_JUPYTER | _FROM_HOSTS))
-        for name, value in (self._server.upstream.headers | credentials).items():
+        for name, value in credentials.items():
             headers[name] = value
         # What the client says itself counts as far as Jupyter's own settings let it.
         headers["X-Forwarded-For"] = self.request.remote_ip or ""
@@ -154,10 +154,17 @@ class ProxyHandler(APIHandler):
             return
         query = f"?{self.request.query}" if self.request.query else ""
         self._request_head = (method, self._server.upstream.prefix + self._path + query, headers)
-        exchange.begin(*self._request_head)
+        self._send_head(exchange)
         self._hide_query()
         if not self._has_short_body():
             self._early_answer = asyncio.create_task(self._answer_early(exchange))
+
+    def _send_head(self, exchange: Exchange) -> None:
+        method, target, headers = self._request_head
+        # Not earlier: the server that the connection leads to may have just started.
+        for name, value in self._server.upstream.headers.items():
+            headers[name] = value
+        exchange.begin(method, target, headers)
 
     async def data_received(self, chunk: bytes) -> None:
         """Pass a piece of the body on, unless the server answered already."""
@@ -311,7 +318,7 @@ class ProxyHandler(APIHandler):
         if self._is_client_gone:
             exchange.close()
             raise ServerGone
-        exchange.begin(*self._request_head)
+        self._send_head(exchange)
         exchange.finish_request()
         return exchange
 
