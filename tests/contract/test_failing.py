@@ -61,11 +61,11 @@ def test_failing_version_says_why_until_it_is_mended(door: Door, service_name: s
 
 @pytest.mark.parametrize(("effects", "status"), [(False, 200), (True, 503)])
 def test_call_of_a_killed_process_runs_once_more_unless_it_has_effects(
-    door: Door, service_name: str, tmp_path: Path, effects: bool, status: int
+    door: Door, service_name: str, writable_dir: Path, effects: bool, status: int
 ) -> None:
     _publish(door, service_name, code=KILL_ONCE, inputParameterDefinitions=PATH, effects=effects)
     assert door.get(f"/services/{service_name}/1.0").json()[0]["effects"] is effects
-    answer = door.post(f"/api/{service_name}/1.0", json={"path": str(tmp_path / "mark")})
+    answer = door.post(f"/api/{service_name}/1.0", json={"path": str(writable_dir / service_name)})
     assert answer.status_code == status, answer.text
     if effects:
         assert answer.headers["Retry-After"] == "1"

@@ -428,7 +428,7 @@ class Spy:
 def test_the_server_process_never_loads_a_model(
     door: Door, service_name: str, writable_dir: Path
 ) -> None:
-    note = writable_dir / "pids"
+    note = writable_dir / service_name
     data = cloudpickle.dumps(Spy(f"open({str(note)!r}, 'a').write(f'{{os.getpid()}} ') and {{}}"))
     assert_error(publish(door, service_name, data), 400, "builtins.dict")
     loaders = set(note.read_text().split())

@@ -20,7 +20,12 @@ from jupyter_mlsvc_server.auth.accounts import AccountManager
 from jupyter_mlsvc_server.auth.passwords import read_password_file
 from jupyter_mlsvc_server.auth.principal import Role
 from jupyter_mlsvc_server.auth.store import LOCAL
-from jupyter_mlsvc_server.formats.host import socket_address, socket_path
+from jupyter_mlsvc_server.formats.host import (
+    SECRET_HEADER,
+    socket_address,
+    socket_path,
+    socket_secret,
+)
 from jupyter_mlsvc_server.storage.cli import DataFolderCommand, Misuse
 from jupyter_mlsvc_server.storage.database import Database
 
@@ -315,7 +320,8 @@ def tell_server(data_dir: Path) -> None:
         connection.sock.settimeout(_TELL_SECONDS)
         with socket_address(socket_path(data_dir)) as address:
             connection.sock.connect(address)
-        connection.request("POST", "/host/accounts")
+        secret = socket_secret(socket_path(data_dir))
+        connection.request("POST", "/host/accounts", headers={SECRET_HEADER: secret})
         connection.getresponse().read()
 
 

@@ -235,7 +235,7 @@ async def test_read_only_and_mapped_buffers_are_compared_too(
     assert session.written == []
     await run(
         session.session,
-        "with open('../mapped', 'r+b') as file: file.seek(56); file.write(b'\\0' * 8)\ndel file",
+        "with open(mapped, 'r+b') as file: file.seek(56); file.write(b'\\0' * 8)\ndel file",
     )
     third = await take(server, ann, session)
     assert session.written == ["1"]

@@ -1,0 +1,68 @@
+"""What the policies of confined code hold, and when a server without any does not start."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from jupyter_mlsvc_server import confinement
+from jupyter_mlsvc_server.confinement import CannotConfine, Confinement
+from jupyter_mlsvc_server.formats.confine import Policy
+
+
+def make(data_dir: Path, **settings: object) -> Confinement:
+    return Confinement(data_dir=data_dir, **{"level": "basic", **settings})
+
+
+def of(data_dir: Path, **settings: object) -> Policy:
+    policy = make(data_dir, **settings).policy()
+    assert policy is not None
+    return policy
+
+
+def test_a_policy_is_read_as_it_was_written() -> None:
+    policy = Policy(
+        files=(("read", "/a folder/with spaces"), ("write", "/b")),
+        limits=(("files", 4096), ("core", 0)),
+        network=False,
+    )
+    assert Policy.decoded(policy.encoded()) == policy
+
+
+def test_a_path_that_can_not_be_written_down_allows_nothing() -> None:
+    policy = Policy(files=(("read", "/a\nwrite /"), ("read", "/b")))
+    assert Policy.decoded(policy.encoded()).files == (("read", "/b"),)
+
+
+def test_limits_are_those_of_the_settings(tmp_path: Path) -> None:
+    limits = dict(of(tmp_path, max_open_files=100, max_file_bytes=2**20).limits)
+    assert (limits["files"], limits["file_bytes"], limits["core"]) == (100, 2**20, 0)
+
+
+def test_folders_may_be_opened_besides_but_never_the_servers(tmp_path: Path) -> None:
+    (data := tmp_path / "data").mkdir()
+    (other := tmp_path / "other").mkdir()
+    policy = of(data, readable_paths=[str(tmp_path)], writable_paths=[str(other)])
+    assert ("write", str(other)) in policy.files
+    assert ("read", str(other)) in policy.files
+    names = {path for _, path in policy.files}
+    assert not names & {str(tmp_path), str(data)}
+
+
+def test_a_server_of_several_accounts_does_not_start_unconfined(tmp_path: Path) -> None:
+    open_to_all = make(tmp_path, level="none")
+    open_to_all.require(1)
+    assert (open_to_all.policy(), open_to_all.process_limit) == (None, 0)
+    with pytest.raises(CannotConfine, match=r"Confinement\.allow_unconfined"):
+        open_to_all.require(2)
+    make(tmp_path, level="none", allow_unconfined=True).require(2)
+
+
+def test_a_level_that_the_system_does_not_have_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(confinement, "landlock_abi", lambda: 0)
+    assert Confinement(data_dir=tmp_path).level == "none"
+    with pytest.raises(CannotConfine, match=r"Linux 5\.13"):
+        make(tmp_path).require(1)
