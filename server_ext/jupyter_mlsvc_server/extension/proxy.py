@@ -144,7 +144,7 @@ class ProxyHandler(APIHandler):
         has_length = "Content-Length" in headers
         if has_length:
             headers["Content-Length"] = _length_of(headers["Content-Length"])
-        is_chunked = "Transfer-Encoding" in self.request.headers
+        is_chunked = _is_chunked(self.request.headers)
         self._passes_body = has_length or method in _METHODS_WITH_BODY
         if method in _METHODS_WITH_BODY and not has_length and not is_chunked:
             headers["Content-Length"] = "0"
@@ -466,6 +466,20 @@ def _length_of(header: str) -> str:
     if others or not is_number:
         raise Refusal(400, f"Content-Length is {header[:40]!r}; it has to be a number of bytes.")
     return length
+
+
+def _is_chunked(headers: httputil.HTTPHeaders) -> bool:
+    """Read how the body is sent, which tornado would refuse after the head, without a body."""
+    coding = headers.get("Transfer-Encoding")
+    if coding is None:
+        return False
+    if "Content-Length" in headers:
+        raise Refusal(400, "Transfer-Encoding and Content-Length are both there; send one of them.")
+    if coding.lower() != "chunked":
+        raise Refusal(
+            501, f"Transfer-Encoding is {coding[:40]!r}; bodies are taken plain or 'chunked'."
+        )
+    return True
 
 
 def _bearer_token(authorization: str) -> str | None:
