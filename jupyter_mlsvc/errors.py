@@ -89,6 +89,10 @@ class UnexpectedAnswer(MlsvcError):
     """The answer is not one of an ML service server; the URL is most likely another program's."""
 
 
+class InsecureLogin(UserWarning):
+    """A password is about to go to another machine over plain HTTP."""
+
+
 class NotLoggedIn(MlsvcError):
     """No token is known, or the login has ended."""
 

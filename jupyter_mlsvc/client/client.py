@@ -23,6 +23,7 @@ from jupyter_mlsvc.client.oidc import (
     Refused,
     wait_for_person,
 )
+from jupyter_mlsvc.client.plain_http import warn_of_plain_http
 from jupyter_mlsvc.client.service import Service
 from jupyter_mlsvc.client.services import Services
 from jupyter_mlsvc.client.session import Session
@@ -151,11 +152,14 @@ class Client:
     def login(self, username: str, password: str) -> None:
         """Log in (contract: ``login``); the login renews itself until :meth:`logout`.
 
+        Warns with ``InsecureLogin`` where the password goes to another machine without TLS.
+
         Raises
         ------
         Unauthorized
             The user is unknown or the password wrong.
         """
+        warn_of_plain_http(self.url)
         request = models.LoginRequest(username=username, password=password)
         response = self._api.call("POST", "login", json=request, needs_token=False)
         pair = self._api.decode(models.AccessTokenResponse, response)

@@ -13,7 +13,13 @@ from IPython.core.interactiveshell import InteractiveShell
 from traitlets import Bool, Float, Unicode
 from traitlets.config import Configurable
 
-from jupyter_mlsvc.config import folder_of_notebook, name_of_notebook, notebook_of
+from jupyter_mlsvc.config import (
+    DEFAULT_URL,
+    Environment,
+    folder_of_notebook,
+    name_of_notebook,
+    notebook_of,
+)
 from jupyter_mlsvc.errors import Gone, MlsvcError, NotFound
 from jupyter_mlsvc.magics.kernel_sessions import KernelSessions, kernel_id
 
@@ -104,6 +110,10 @@ class MlsvcConnection(Configurable):
         self._sessions.clear()
         self._current = None
         self._kernel_sessions.clear()
+
+    def address(self, url: str | None) -> str:
+        """Return the address that a login goes to."""
+        return url or self.url or Environment.read().url or DEFAULT_URL
 
     def _make(self, url: str | None) -> Client:
         from jupyter_mlsvc.client.client import Client

@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import sys
 import time
+import warnings
 from collections.abc import Mapping, Sequence
 from getpass import getpass
 from pathlib import Path
@@ -15,7 +16,7 @@ from IPython.core.error import StdinNotImplementedError, UsageError
 from IPython.core.magic import line_magic, magics_class, no_var_expand
 from IPython.core.magic_arguments import argument, kwds, magic_arguments
 
-from jupyter_mlsvc.errors import Gone, MlsvcError, NotFound
+from jupyter_mlsvc.errors import Gone, InsecureLogin, MlsvcError, NotFound
 from jupyter_mlsvc.magics.base import MlsvcMagics
 from jupyter_mlsvc.magics.command import (
     MAYBE_NAME,
@@ -64,13 +65,20 @@ class Help:
 
 
 def _login(connection: MlsvcConnection, arguments: argparse.Namespace) -> Client:
+    from jupyter_mlsvc.client.plain_http import warn_of_plain_http
+
     if arguments.oidc:
         if arguments.user or arguments.password_file:
             raise UsageError("--oidc asks for no name and no password.")
         return connection.login_oidc(arguments.url)
     if not arguments.user:
         raise UsageError("Give your name with -u NAME, or --oidc for your company's login.")
-    return connection.login(arguments.url, arguments.user, _password(arguments))
+    # Before anybody types it; who sees this may interrupt.
+    warn_of_plain_http(connection.address(arguments.url))
+    password = _password(arguments)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", InsecureLogin)
+        return connection.login(arguments.url, arguments.user, password)
 
 
 def _password(arguments: argparse.Namespace) -> str:

@@ -49,6 +49,10 @@ def _run() -> None:
         from jupyter_mlsvc_server.storage.cli import COMMANDS
 
         COMMANDS[sys.argv[1]].launch_instance(sys.argv[2:])
+    elif sys.argv[1:2] == ["audit"]:
+        from jupyter_mlsvc_server.audit.cli import AuditCommand
+
+        AuditCommand.launch_instance(sys.argv[2:])
     elif sys.argv[1:2] == ["doctor"]:
         from jupyter_mlsvc_server.doctor.app import DoctorApp
 

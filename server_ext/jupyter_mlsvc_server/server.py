@@ -15,7 +15,6 @@ import resource
 import secrets
 import signal
 import socket
-import ssl
 import sys
 from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
@@ -32,6 +31,7 @@ from jupyter_mlsvc_server.api.app import ApiApp
 from jupyter_mlsvc_server.api.authentication import Authentication
 from jupyter_mlsvc_server.api.batches import BatchRoutes
 from jupyter_mlsvc_server.api.body_memory import BodyMemory
+from jupyter_mlsvc_server.api.certificate import Certificate
 from jupyter_mlsvc_server.api.compute_nodes import ComputeNodeRoutes
 from jupyter_mlsvc_server.api.drain import Drain
 from jupyter_mlsvc_server.api.events import EventRoutes
@@ -40,7 +40,7 @@ from jupyter_mlsvc_server.api.host import HostRoutes
 from jupyter_mlsvc_server.api.http_server import HttpServer
 from jupyter_mlsvc_server.api.identity import IdentityRoutes
 from jupyter_mlsvc_server.api.lifecycle import Lifecycle, Stage
-from jupyter_mlsvc_server.api.listening import listen_at_path, listen_on_port
+from jupyter_mlsvc_server.api.listening import is_only_local, listen_at_path, listen_on_port
 from jupyter_mlsvc_server.api.login import LoginRoutes
 from jupyter_mlsvc_server.api.metrics import (
     MetricsAccess,
@@ -63,6 +63,8 @@ from jupyter_mlsvc_server.api.sessions import SessionRoutes, WorkspaceRoutes
 from jupyter_mlsvc_server.api.snapshots import SnapshotRoutes
 from jupyter_mlsvc_server.api.status import DocumentRoutes, StatusRoutes
 from jupyter_mlsvc_server.api.traced_protocol import TracedScoreEntry
+from jupyter_mlsvc_server.audit.cli import AuditCommand
+from jupyter_mlsvc_server.audit.log import AuditLog
 from jupyter_mlsvc_server.auth.accounts import AccountManager
 from jupyter_mlsvc_server.auth.authenticators import Authenticators, make_authenticators
 from jupyter_mlsvc_server.auth.cli import UserApp
@@ -93,6 +95,7 @@ from jupyter_mlsvc_server.hosting import (
 )
 from jupyter_mlsvc_server.monitoring.activity import ActivityReporter
 from jupyter_mlsvc_server.monitoring.answered import AnsweredRequest, Observer
+from jupyter_mlsvc_server.monitoring.audited import AuditObserver
 from jupyter_mlsvc_server.monitoring.logs import TEXT, formatter, note_access
 from jupyter_mlsvc_server.monitoring.machine import MachineMonitor
 from jupyter_mlsvc_server.monitoring.metrics import MetricsReporter, Sources
@@ -186,6 +189,28 @@ class PortInUse(CannotStart):
         )
 
 
+class PlainHttpRefused(CannotStart):
+    """Other machines would send passwords in the open; the message says what to do."""
+
+    def __init__(self, place: str) -> None:
+        super().__init__(
+            f"The public API is not served at {place} without TLS: other machines would send "
+            "passwords and tokens in the open. Set MlsvcApp.public_certfile and public_keyfile. "
+            "Or set MlsvcApp.allow_plain_http=True where only a proxy with TLS, or a network that "
+            "you trust, reaches this address."
+        )
+
+
+class UnusableCertificate(CannotStart):
+    """The certificate or its key cannot be used."""
+
+    def __init__(self, certfile: str, error: OSError) -> None:
+        super().__init__(
+            f"public_certfile {certfile} cannot be used with public_keyfile: "
+            f"{error.strerror or error}."
+        )
+
+
 class MetricsPortInUse(CannotStart):
     """The port of the metrics cannot be opened; the message says what to do."""
 
@@ -221,6 +246,7 @@ class MlsvcApp(ConfiguredApp):
         "adopt": (AdoptCommand, "Let a database take over a data folder of another one."),
         "backup": (BackupCommand, "Copy all that is kept, also while the server runs."),
         "restore": (RestoreCommand, "Copy a backup into an empty data folder."),
+        "audit": (AuditCommand, "Show who did what."),
         "doctor": (
             "jupyter_mlsvc_server.doctor.app.DoctorApp",
             "Look for what keeps a server from working.",
@@ -241,6 +267,12 @@ class MlsvcApp(ConfiguredApp):
         "", help="Certificate chain (PEM) of the public API; empty serves plain HTTP."
     ).tag(config=True)
     public_keyfile = Unicode("", help="Private key (PEM) of the public API.").tag(config=True)
+    allow_plain_http = Bool(
+        False,
+        help="Whether the public API may be served without TLS at an address that other machines "
+        "reach. Passwords and tokens travel in the open there, so let only a proxy with TLS, or a "
+        "network that you trust, reach it.",
+    ).tag(config=True)
     metrics_ip = Unicode(
         "127.0.0.1",
         help="Address at which metrics are served without a token, once metrics_port is set.",
@@ -330,6 +362,12 @@ class MlsvcApp(ConfiguredApp):
         help="Who is asked for people without a local account, in order: oidc (OidcAuthenticator), "
         "ldap (LdapAuthenticator), or module and class of an authenticator of your own. Empty asks "
         "nobody; local accounts always work."
+    ).tag(config=True)
+    notebook_role = Enum(
+        [role.value for role in Role],
+        Role.CONTRIBUTOR.value,
+        help="What notebooks and terminals of a Jupyter server may do in the name of its person. "
+        "The person may do as much as an owner in the side panel all the same.",
     ).tag(config=True)
     drain_seconds = Float(
         0.0,
@@ -634,7 +672,14 @@ class Server:
         self._authentication = Authentication(
             self._tokens, self._hosts(), socket_secret=self._socket_secret
         )
-        self._observers: list[Observer] = [self._metrics.note]
+        self._audit = AuditLog(data_dir=data_dir, parent=app)
+        audited = AuditObserver(self._audit).note
+        self._observers: list[Observer] = [self._metrics.note, audited]
+        of_calls: list[Observer] = []
+        if app.access_log == "all":
+            of_calls.append(note_access)
+        if self._audit.calls:
+            of_calls.append(audited)
         if app.access_log != "off":
             with_calls = app.access_log == "all"
             self._observers.append(note_access if with_calls else _note_access_but_of_calls)
@@ -650,7 +695,7 @@ class Server:
             ),
             log=self._log,
             observers=self._observers,
-            logs_calls=app.access_log == "all",
+            call_observers=of_calls,
             traces=self._traces,
         )
         open_to_all = MetricsRoutes(metrics=self._metrics, access=None)
@@ -753,6 +798,7 @@ class Server:
             lifecycle=self._lifecycle,
             authentication=self._authentication,
             account_watch=self._account_watch,
+            notebook_role=Role(self._app.notebook_role),
         )
 
     # --- life --------------------------------------------------------------------------------
@@ -777,7 +823,7 @@ class Server:
         started = self._closing.push_async_callback
         self._lock_data_dir()
         has_made_room = await asyncio.to_thread(self._disk.make_room_to_start)
-        tls = self._tls_context()
+        certificate = self._certificate()
         public = self._listen_publicly()
         metrics = self._listen_for_monitors()
         path = socket_path(self._data_dir)
@@ -795,6 +841,8 @@ class Server:
         started(asyncio.to_thread, self._staging.close)
         await asyncio.to_thread(self._staging.open)
         await asyncio.to_thread(self._disk.keep_spare)
+        started(asyncio.to_thread, self._audit.stop)
+        self._audit.start()
         self._closing.callback(self._accounts.close)
         started(self._authenticators.close)
         await self._accounts.ensure_admin()
@@ -818,8 +866,12 @@ class Server:
         started(self._http.close)
         started(self._metrics_http.close)
         started(self._events.stop)
+        tls = None if certificate is None else certificate.context
         for listening in public:
             await self._http.open(listening, tls=tls)
+        if certificate is not None:
+            started(certificate.stop)
+            certificate.start(self._log)
         await self._http.open(host)
         for listening in metrics:
             await self._metrics_http.open(listening)
@@ -885,19 +937,27 @@ class Server:
         try:
             listening = listen_on_port(app.public_ip, app.public_port)
         except OSError as error:
-            problem = PortInUse(f"{app.public_ip}:{app.public_port}", error)
-            if not app.hosted:
-                raise problem from error
-            self._lifecycle.problem = f"{problem} Notebooks work all the same."
-            self._log.warning("%s", self._lifecycle.problem)
+            self._go_without_port(PortInUse(f"{app.public_ip}:{app.public_port}", error))
             return []
         for each in listening:
             self._closing.callback(each.close)
+        if not (app.public_certfile or app.allow_plain_http or is_only_local(listening)):
+            for each in listening:
+                each.close()
+            self._go_without_port(PlainHttpRefused(f"{app.public_ip or '*'}:{app.public_port}"))
+            return []
         scheme = "https" if app.public_certfile else "http"
         host, port = listening[0].getsockname()[:2]
         self._lifecycle.is_at_any_address = host in _ANY_ADDRESS
         self._lifecycle.public_url = _url(scheme, _ANY_ADDRESS.get(host, host), port)
         return listening
+
+    def _go_without_port(self, problem: CannotStart) -> None:
+        """Refuse to start, where the port is not all that the server is for."""
+        if not self._app.hosted:
+            raise problem
+        self._lifecycle.problem = f"{problem} Notebooks work all the same."
+        self._log.warning("%s", self._lifecycle.problem)
 
     def _listen_for_monitors(self) -> list[socket.socket]:
         """Take the port of the metrics, where they have one of their own."""
@@ -914,13 +974,14 @@ class Server:
         self._lifecycle.metrics_url = f"{address}/metrics"
         return listening
 
-    def _tls_context(self) -> ssl.SSLContext | None:
+    def _certificate(self) -> Certificate | None:
         certfile, keyfile = self._app.public_certfile, self._app.public_keyfile
         if not certfile:
             return None
-        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-        context.load_cert_chain(certfile, keyfile or None)
-        return context
+        try:
+            return Certificate(Path(certfile), Path(keyfile) if keyfile else None)
+        except OSError as error:
+            raise UnusableCertificate(certfile, error) from error
 
 
 def raise_descriptor_limit() -> None:

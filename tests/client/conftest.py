@@ -26,4 +26,4 @@ def transport() -> FakeTransport:
 
 @pytest.fixture
 def client(transport: FakeTransport) -> Client:
-    return Client("http://fake:1", "given-token", transport=transport)
+    return Client("https://fake:1", "given-token", transport=transport)

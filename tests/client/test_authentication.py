@@ -3,13 +3,21 @@ from __future__ import annotations
 import json
 import logging
 import threading
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 
 from jupyter_mlsvc.client.client import Client
+from jupyter_mlsvc.client.plain_http import warn_of_plain_http
 from jupyter_mlsvc.client.transport import ApiRequest, ApiResponse
-from jupyter_mlsvc.errors import ConnectionFailed, MlsvcError, NotLoggedIn, Unauthorized
+from jupyter_mlsvc.errors import (
+    ConnectionFailed,
+    InsecureLogin,
+    MlsvcError,
+    NotLoggedIn,
+    Unauthorized,
+)
 
 from .fake import FakeTransport, answer, problem, tokens
 
@@ -22,7 +30,7 @@ def authorizations(transport: FakeTransport) -> list[str | None]:
 
 def logged_in(transport: FakeTransport, expires_in: int = 3600) -> Client:
     transport.answers.insert(0, tokens(1, expires_in))
-    return Client("http://fake:1", username="maria", password="open sesame", transport=transport)
+    return Client("https://fake:1", username="maria", password="open sesame", transport=transport)
 
 
 def test_a_given_token_is_sent(client: Client, transport: FakeTransport) -> None:
@@ -205,8 +213,33 @@ def test_problem_of_the_server_is_raised_at_once(
 def test_without_a_token_nothing_is_sent_and_the_error_says_what_to_do(
     transport: FakeTransport,
 ) -> None:
-    with pytest.raises(NotLoggedIn, match=r"Not logged in at http://fake:1\. Use %mlsvc login"):
-        Client("http://fake:1", transport=transport).status()
+    with pytest.raises(NotLoggedIn, match=r"Not logged in at https://fake:1\. Use %mlsvc login"):
+        Client("https://fake:1", transport=transport).status()
+    assert transport.requests == []
+
+
+@pytest.mark.parametrize(
+    ("url", "is_told"),
+    [
+        ("http://10.0.0.7:12800", True),
+        ("http://ml.example.org", True),
+        ("http://localhost.example.org", True),
+        ("https://ml.example.org", False),
+        ("http://127.0.0.1:12800", False),
+        ("http://LOCALHOST:12800", False),
+        ("http://[::1]:12800", False),
+    ],
+)
+def test_a_password_that_others_can_read_on_its_way_is_warned_of(url: str, is_told: bool) -> None:
+    told = pytest.warns(InsecureLogin, match="over plain HTTP")
+    with told if is_told else nullcontext():
+        warn_of_plain_http(url)
+
+
+def test_a_login_warns_before_it_sends_the_password(transport: FakeTransport) -> None:
+    client = Client("http://fake:1", transport=transport)
+    with pytest.raises(InsecureLogin):
+        client.login("maria", "secret")
     assert transport.requests == []
 
 
@@ -221,7 +254,7 @@ def test_a_login_sends_the_access_token(transport: FakeTransport) -> None:
 def test_a_refused_login_raises_what_the_server_says(transport: FakeTransport) -> None:
     transport.answers = [problem(401, "Wrong user name or password.")]
     with pytest.raises(Unauthorized, match="Wrong user name or password"):
-        Client("http://fake:1", username="maria", password="wrong", transport=transport)
+        Client("https://fake:1", username="maria", password="wrong", transport=transport)
 
 
 def test_a_login_is_renewed_before_it_expires(transport: FakeTransport) -> None:
@@ -309,7 +342,7 @@ def test_no_repr_and_no_log_has_a_secret(
 
 
 def test_the_repr_shows_where_and_who(transport: FakeTransport) -> None:
-    assert repr(logged_in(transport)) == "<Client http://fake:1 user='maria'>"
+    assert repr(logged_in(transport)) == "<Client https://fake:1 user='maria'>"
 
 
 @pytest.mark.parametrize("url", ["localhost:12800", "ftp://host", "http://", "nonsense"])

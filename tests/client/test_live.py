@@ -31,7 +31,7 @@ def told(last: int, *events: Event, run: str = "a", is_reset: bool = False) -> A
 
 
 def broken(request: ApiRequest) -> ApiResponse:
-    raise ConnectionFailed("http://fake:1", "connection refused")
+    raise ConnectionFailed("https://fake:1", "connection refused")
 
 
 def take(client: Client, count: int, **options: Any) -> list[Event]:

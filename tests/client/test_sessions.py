@@ -205,7 +205,7 @@ def test_a_line_that_is_no_event_is_an_unexpected_answer(
 def test_a_broken_connection_is_taken_up_where_it_broke(
     session: Session, transport: FakeTransport
 ) -> None:
-    broken = ConnectionFailed("http://fake:1", "the connection broke")
+    broken = ConnectionFailed("https://fake:1", "the connection broke")
     transport.answers = [
         answer(STARTED, 202),
         lines(event(0, "stream", name="stdout", text="a"), then=broken),
@@ -221,7 +221,7 @@ def test_a_connection_that_stays_broken_is_given_up(
     session: Session, transport: FakeTransport, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("time.sleep", lambda _: None)
-    broken = ConnectionFailed("http://fake:1", "the connection broke")
+    broken = ConnectionFailed("https://fake:1", "the connection broke")
     transport.answers = [answer(STARTED, 202), *(lines(then=broken) for _ in range(20))]
     with pytest.raises(ConnectionFailed):
         session.run("code")

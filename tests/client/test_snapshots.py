@@ -66,7 +66,7 @@ def test_download_writes_the_whole_file(
 def test_a_download_that_breaks_leaves_nothing(
     client: Client, transport: FakeTransport, tmp_path: Path
 ) -> None:
-    transport.answers = [lines(b"PK", then=ConnectionFailed("http://fake:1", "broke"))]
+    transport.answers = [lines(b"PK", then=ConnectionFailed("https://fake:1", "broke"))]
     with pytest.raises(ConnectionFailed):
         client.snapshots.download("s1", tmp_path / "a.zip")
     assert list(tmp_path.iterdir()) == []

@@ -71,14 +71,14 @@ class Names:
         self.calls += 1
         assert self.answers.wait(60)
         if self.is_broken:
-            raise ConnectionFailed("http://fake:1")
+            raise ConnectionFailed("https://fake:1")
         return answer(ANSWERS.get(request.path, SERVICES))
 
 
 @pytest.fixture
 def names(connection: MlsvcConnection) -> Iterator[Names]:
     names = Names()
-    client = Client("http://fake:1", "token", transport=names)
+    client = Client("https://fake:1", "token", transport=names)
     connection._client = client
     connection._current = client.sessions.with_id("train")
     connection.namespace.update(mine_a=1, mine_b=2)
@@ -171,7 +171,7 @@ def test_where_nobody_is_logged_in_nothing_is_asked(
     shell: InteractiveShell, connection: MlsvcConnection
 ) -> None:
     names = Names()
-    connection._client = Client("http://fake:1", transport=names)
+    connection._client = Client("https://fake:1", transport=names)
     complete(shell, "%consume I")
     assert names.calls == 0
 

@@ -51,6 +51,21 @@ def test_a_port_that_is_no_port_ends_the_start_with_a_sentence(tmp_path: Path, p
     assert "Traceback" not in said
 
 
+def test_other_machines_are_not_served_without_tls(tmp_path: Path) -> None:
+    status, said = run_server(tmp_path, MLSVC_IP="0.0.0.0", MLSVC_PORT="0")
+    assert status == 1
+    assert "is not served at 0.0.0.0:0 without TLS" in said.splitlines()[-1]
+    assert "Set MlsvcApp.public_certfile and public_keyfile. Or set" in said.splitlines()[-1]
+    assert "Traceback" not in said
+
+
+def test_a_certificate_that_is_not_there_ends_the_start_with_a_sentence(tmp_path: Path) -> None:
+    option = f"--MlsvcApp.public_certfile={tmp_path / 'none.pem'}"
+    status, said = run_server(tmp_path, option, MLSVC_PORT="0")
+    assert status == 1
+    assert "none.pem cannot be used with public_keyfile: No such file" in said.splitlines()[-1]
+
+
 def test_a_data_folder_that_cannot_be_made_ends_the_start_with_a_sentence(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     folder = tmp_path / "file" / "data"

@@ -75,7 +75,7 @@ class Server:
     def send(self, request: ApiRequest) -> ApiResponse:
         self.asked.append(f"{request.method} {request.path}")
         if self.is_away:
-            raise ConnectionFailed("http://fake:1", "connection refused")
+            raise ConnectionFailed("https://fake:1", "connection refused")
         match request.method, request.path:
             case "GET", "/services":
                 return answer(self.services)
@@ -128,7 +128,7 @@ def seen() -> Seen:
 
 @pytest.fixture
 def state(server: Server, seen: Seen) -> PanelState:
-    return PanelState(lambda: Client("http://fake:1", "token", transport=server), seen)
+    return PanelState(lambda: Client("https://fake:1", "token", transport=server), seen)
 
 
 def follow(state: PanelState, server: Server, *steps: Callable[[], object]) -> None:
@@ -226,7 +226,7 @@ def test_a_server_that_was_restarted_is_loaded_anew(state: PanelState, server: S
 def test_statistics_are_asked_for_every_few_seconds(server: Server, seen: Seen) -> None:
     now = 0.0
     state = PanelState(
-        lambda: Client("http://fake:1", "token", transport=server), seen, clock=lambda: now
+        lambda: Client("https://fake:1", "token", transport=server), seen, clock=lambda: now
     )
 
     def later() -> None:
@@ -270,7 +270,7 @@ def test_a_server_that_is_away_is_trouble_until_it_is_back(
     state.load()
     server.is_away = True
     state.load()
-    assert "http://fake:1 cannot be reached: connection refused" in state.trouble
+    assert "https://fake:1 cannot be reached: connection refused" in state.trouble
     assert "\n" not in state.trouble
     assert keys(state)
     server.is_away = False
@@ -287,7 +287,7 @@ def test_after_a_failure_the_client_of_the_moment_is_used(server: Server) -> Non
     made: list[Client] = []
 
     def connect() -> Client:
-        made.append(Client(f"http://fake:{len(made) + 1}", "token", transport=server))
+        made.append(Client(f"https://fake:{len(made) + 1}", "token", transport=server))
         return made[-1]
 
     state = PanelState(connect)
@@ -296,7 +296,7 @@ def test_after_a_failure_the_client_of_the_moment_is_used(server: Server) -> Non
     state.load()
     server.is_away = False
     state.load()
-    assert [client.url for client in made] == ["http://fake:1", "http://fake:2"]
+    assert [client.url for client in made] == ["https://fake:1", "https://fake:2"]
 
 
 # --- doing something ---------------------------------------------------------------------------

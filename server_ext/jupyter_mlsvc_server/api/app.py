@@ -8,17 +8,25 @@ import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from time import perf_counter
 from typing import Final
+from urllib.parse import unquote
 
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
 from jupyter_mlsvc.wire.names import InvalidName
-from jupyter_mlsvc_server.api.authentication import Authentication
+from jupyter_mlsvc_server.api.authentication import Authentication, credential_of
 from jupyter_mlsvc_server.api.lifecycle import Lifecycle
 from jupyter_mlsvc_server.api.permissions import needed
 from jupyter_mlsvc_server.api.request import ApiRequest, ApiSettings, path_of
-from jupyter_mlsvc_server.api.responses import CORS_HEADERS, HEADERS, REQUEST_ID, error_response
+from jupyter_mlsvc_server.api.responses import (
+    CORS_HEADERS,
+    HEADERS,
+    PAGE_HEADERS,
+    REQUEST_ID,
+    TLS_HEADERS,
+    error_response,
+)
 from jupyter_mlsvc_server.api.routing import Match, Operation, Router, Routes
 from jupyter_mlsvc_server.auth.policy import require_reach, require_service
 from jupyter_mlsvc_server.errors import BadRequest, MlsvcServerError, NotFound
@@ -33,7 +41,8 @@ def _raw(headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
     return [(name.lower().encode(), value.encode("latin-1")) for name, value in headers.items()]
 
 
-_DEFAULT_HEADERS: Final = _raw(HEADERS)
+_DEFAULT_HEADERS: Final = _raw(HEADERS | PAGE_HEADERS)
+_TLS_HEADERS: Final = _raw(TLS_HEADERS)
 _CORS_HEADERS: Final = _raw(CORS_HEADERS)
 
 _log = logging.getLogger("jupyter_mlsvc_server")
@@ -107,7 +116,11 @@ class ApiApp:
             route="" if match is None else match.route.path,
             status=request.status or CLIENT_LEFT,
             seconds=seconds,
-            user=request.user,
+            user=request.caller.name,
+            user_id=request.caller.id,
+            credential=credential_of(request),
+            address=request.address,
+            subject=request.subject or ("" if match is None else _subject(match)),
         )
         for observe in self._observers:
             observe(answered)
@@ -174,6 +187,8 @@ class ApiApp:
     def _with_headers(self, request: ApiRequest, send: Send) -> Send:
         """Add to the answer what all answers have."""
         added = [*_raw({REQUEST_ID: request.id}), *self._cors_headers(request)]
+        if request.is_tls:
+            added += _TLS_HEADERS
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -191,6 +206,11 @@ class ApiApp:
         if origin is None or not ({origin, "*"} & self._settings.cors_origins):
             return []
         return [*_raw({"Access-Control-Allow-Origin": origin}), *_CORS_HEADERS]
+
+
+def _subject(match: Match) -> str:
+    """Name what a path is about, by its parameters."""
+    return "/".join(unquote(each, errors="replace") for each in match.parameters.values())
 
 
 async def _not_allowed(_: ApiRequest, **_parameters: str) -> Response:

@@ -9,8 +9,9 @@ from urllib.parse import unquote
 from jupyter_mlsvc_server.api.request import ApiRequest
 from jupyter_mlsvc_server.auth.hosts import Hosts
 from jupyter_mlsvc_server.auth.principal import Principal, Role
+from jupyter_mlsvc_server.auth.service_keys import KEY_PREFIX
 from jupyter_mlsvc_server.errors import BadRequest, NotAuthenticated, Unauthorized
-from jupyter_mlsvc_server.formats.host import SECRET_HEADER, USER_HEADER
+from jupyter_mlsvc_server.formats.host import LOCAL_PREFIX, SECRET_HEADER, USER_HEADER
 
 
 class Tokens(Protocol):
@@ -88,6 +89,22 @@ class UnknownHost(Unauthorized):
             f"The secret of this Jupyter server does not let it ask for {name!r} here. Compare "
             "MlsvcExtension.host_secret_file with MlsvcApp.hosts_file of the server."
         )
+
+
+def credential_of(request: ApiRequest) -> str:
+    """Name what shows who asks, for the audit log."""
+    headers = request.headers
+    if USER_HEADER in headers and (request.is_from_host or SECRET_HEADER in headers):
+        return "jupyter"
+    token = bearer_token(headers.get("authorization", ""))
+    return request.known_by if token is None else kind_of_token(token)
+
+
+def kind_of_token(token: str) -> str:
+    """Name the kind of a bearer token."""
+    if token.startswith(KEY_PREFIX):
+        return "key"
+    return "notebook" if token.startswith(LOCAL_PREFIX) else "token"
 
 
 def bearer_token(authorization: str) -> str | None:

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import os
 from collections.abc import AsyncGenerator
+from dataclasses import replace
 from typing import Final
 
 import msgspec
@@ -21,6 +22,7 @@ from jupyter_mlsvc_server.api.lifecycle import Lifecycle
 from jupyter_mlsvc_server.api.request import ApiRequest
 from jupyter_mlsvc_server.api.responses import StreamedResponse, json_response
 from jupyter_mlsvc_server.api.routing import Routes, public, route
+from jupyter_mlsvc_server.auth.principal import Role
 from jupyter_mlsvc_server.auth.tokens import TokenManager
 from jupyter_mlsvc_server.auth.watch import AccountWatch
 from jupyter_mlsvc_server.errors import NotFound
@@ -44,6 +46,7 @@ class HostRoutes:
         lifecycle: Lifecycle,
         authentication: Authentication,
         account_watch: AccountWatch,
+        notebook_role: Role = Role.CONTRIBUTOR,
     ) -> None:
         self._leases = leases
         self._tokens = tokens
@@ -51,6 +54,7 @@ class HostRoutes:
         self._lifecycle = lifecycle
         self._authentication = authentication
         self._account_watch = account_watch
+        self._notebook_role = notebook_role
 
     def table(self) -> Routes:
         """Return the routes."""
@@ -71,9 +75,15 @@ class HostRoutes:
         return StreamedResponse(self._lines(), headers=headers, closing=self._leases.hold())
 
     async def token(self, request: ApiRequest) -> Response:
-        """Make a token for kernels of the host, valid until the server stops."""
+        """Make a token for kernels of the host, valid until the server stops.
+
+        Whatever runs in a notebook has it, so it is no owner's unless that is set.
+        """
         self._require_host(request)
-        return json_response(HostToken(token=self._tokens.local_token(request.principal)))
+        roles = list(Role)
+        role = max(request.principal.role, self._notebook_role, key=roles.index)
+        principal = replace(request.principal, role=role)
+        return json_response(HostToken(token=self._tokens.local_token(principal)))
 
     async def leave(self, request: ApiRequest) -> Response:
         """Take note that the host gives up its lease and does not come back."""

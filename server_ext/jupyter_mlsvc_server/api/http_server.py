@@ -71,8 +71,8 @@ class HttpServer:
         Seconds between two looks at how long connections have been silent.
     observers
         Called with each request that is refused without the application.
-    logs_calls
-        Whether plain calls are written into the access log.
+    call_observers
+        Called with each plain call that was answered; calls take longer where there is one.
     traces
         Makes spans of requests, where there are to be any; then ``score`` makes those of calls.
     clock
@@ -88,7 +88,7 @@ class HttpServer:
         log: logging.Logger,
         look_seconds: float = 1.0,
         observers: Sequence[Observer] = (),
-        logs_calls: bool = False,
+        call_observers: Sequence[Observer] = (),
         traces: Traces | None = None,
         clock: Clock = time.monotonic,
     ) -> None:
@@ -123,7 +123,8 @@ class HttpServer:
         """Gives what distinguishes a request's id from those before."""
         self._look_seconds = look_seconds
         self._observers = observers
-        self._protocol = _PROTOCOLS[logs_calls, traces is not None]
+        self.call_observers = call_observers
+        self._protocol = _PROTOCOLS[bool(call_observers), traces is not None]
         self._clock = clock
         self._servers: list[asyncio.Server] = []
         self._looking: asyncio.Task[None] | None = None

@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 import errno
 import socket
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Final
 
+from jupyter_mlsvc.wire.addresses import is_this_machine
 from jupyter_mlsvc_server.formats.host import socket_address
 
 _BACKLOG: Final = 2048
@@ -49,6 +51,11 @@ def listen_on_port(address: str, port: int) -> list[socket.socket]:
             listening.append(one)
         failed.pop_all()
     return listening
+
+
+def is_only_local(listening: Iterable[socket.socket]) -> bool:
+    """Return whether only programs of this machine reach the sockets."""
+    return all(is_this_machine(each.getsockname()[0]) for each in listening)
 
 
 def listen_at_path(path: Path) -> socket.socket:

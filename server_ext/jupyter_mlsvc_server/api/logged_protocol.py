@@ -1,4 +1,4 @@
-"""The protocol of connections whose calls are in the access log.
+"""The protocol of connections whose calls are noted, for the access log or the audit log.
 
 It is another class, so that calls which are not logged cost nothing for it.
 """
@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from time import monotonic
 from typing import cast
+from urllib.parse import unquote
 
+from jupyter_mlsvc_server.api.authentication import kind_of_token
 from jupyter_mlsvc_server.api.head_cache import CallHead
 from jupyter_mlsvc_server.api.protocol import Protocol
 from jupyter_mlsvc_server.api.score import CALL_ROUTE
 from jupyter_mlsvc_server.errors import MlsvcServerError
 from jupyter_mlsvc_server.monitoring.answered import AnsweredRequest
-from jupyter_mlsvc_server.monitoring.logs import note_access
 from jupyter_mlsvc_server.scoring.engine import ScoringAnswer
 
 
@@ -37,14 +38,18 @@ class LoggedProtocol(Protocol):
         head, self._answering = getattr(self, "_answering", None), None
         super()._write(status, number, headers, body)
         if head is not None:
-            note_access(
-                AnsweredRequest(
-                    id=self._server.id_of(number),
-                    method="POST",
-                    path=head.url.partition(b"?")[0].decode("latin-1"),
-                    route=CALL_ROUTE,
-                    status=status,
-                    seconds=monotonic() - self._began if self._began else 0.0,
-                    user=self._score.user_of(head.token),
-                )
+            path = head.url.partition(b"?")[0].decode("latin-1")
+            answered = AnsweredRequest(
+                id=self._server.id_of(number),
+                method="POST",
+                path=path,
+                route=CALL_ROUTE,
+                status=status,
+                seconds=monotonic() - self._began if self._began else 0.0,
+                user=self._score.user_of(head.token),
+                credential=kind_of_token(head.token),
+                address="" if self.client is None else self.client[0],
+                subject=unquote(path.partition("/api/")[2]),
             )
+            for observe in self._server.call_observers:
+                observe(answered)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from starlette.responses import Response
 
 from jupyter_mlsvc._version import __version__
@@ -13,6 +15,8 @@ from jupyter_mlsvc_server.api.responses import json_response
 from jupyter_mlsvc_server.api.routing import Routes, counted, public, route
 from jupyter_mlsvc_server.auth.policy import Action, Reach, reach
 from jupyter_mlsvc_server.auth.tokens import TokenManager
+
+_PAIR: Final = "refresh token"
 
 
 class LoginRoutes:
@@ -33,17 +37,25 @@ class LoginRoutes:
     async def login(self, request: ApiRequest) -> Response:
         """Answer a pair of tokens (200, contract: login)."""
         form = await request.parse(LoginRequest)
+        request.subject = form.username
         login = self._tokens.login(form.username, form.password, request.address)
-        return json_response(await request.answer_or_gone(login, lambda: None))
+        pair = await request.answer_or_gone(login, lambda: None)
+        request.tell_caller(await self._tokens.owner_of(pair.refresh_token), "password")
+        return json_response(pair)
 
     async def renew(self, request: ApiRequest) -> Response:
         """Answer the next pair (200, contract: renewToken)."""
         form = await request.parse(RenewTokenRequest)
-        return json_response(await self._tokens.renew(form.refresh_token))
+        pair = await self._tokens.renew(form.refresh_token)
+        request.tell_caller(await self._tokens.owner_of(form.refresh_token), _PAIR)
+        return json_response(pair)
 
     async def revoke(self, request: ApiRequest) -> Response:
         """Make a pair invalid at once (200, contract: revokeRefreshToken)."""
-        return json_response(await self._tokens.revoke(request.required_query("refreshToken")))
+        refresh_token = request.required_query("refreshToken")
+        answer = await self._tokens.revoke(refresh_token)
+        request.tell_caller(await self._tokens.owner_of(refresh_token), _PAIR)
+        return json_response(answer)
 
     async def user(self, request: ApiRequest) -> Response:
         """Answer the caller's name and role, and what server this is (our addition)."""

@@ -18,7 +18,7 @@ from jupyter_mlsvc_server.api.content_coding import BodyDecoder, charset_problem
 from jupyter_mlsvc_server.api.proxies import TrustedProxies
 from jupyter_mlsvc_server.api.responses import BodyLimit
 from jupyter_mlsvc_server.api.routing import BodySize, Operation
-from jupyter_mlsvc_server.auth.principal import Principal
+from jupyter_mlsvc_server.auth.principal import Owner, Principal
 from jupyter_mlsvc_server.errors import BadRequest
 from jupyter_mlsvc_server.formats.request_bodies import LARGE_BYTES, UnfitBody, decode_body
 
@@ -70,6 +70,10 @@ class ApiRequest:
         What is to be closed or removed once the request has been answered, or its client is gone.
     status
         Status of the answer; 0 before there is one.
+    subject
+        What it is about, where its path does not say.
+    known_by
+        By what else than a token it is known who asks.
     """
 
     def __init__(
@@ -80,12 +84,16 @@ class ApiRequest:
         self.id: str = scope["state"]["request_id"]
         self.path = path_of(scope)
         self._state: dict[str, object] = scope["state"]
+        self.is_tls = scope.get("scheme") == "https"
         self.is_from_host = bool(self._state.get("is_host"))
         self.settings = settings
         self._client: tuple[str, int] | None = scope["client"]
         self.ended = contextlib.AsyncExitStack()
         self.status = 0
         self._query_string: bytes = scope["query_string"]
+        self.subject = ""
+        self.known_by = ""
+        self._caller: Owner | None = None
         self._principal: Principal | None = None
         self._receive = receive
         self._operation = operation
@@ -106,10 +114,14 @@ class ApiRequest:
     def principal(self, principal: Principal) -> None:
         self._principal = principal
 
+    def tell_caller(self, caller: Owner | None, known_by: str) -> None:
+        """Note who has asked, where that is known by something else than a token."""
+        self._caller, self.known_by = caller, known_by
+
     @property
-    def user(self) -> str:
-        """Name of who asks; empty where nobody is known."""
-        return "" if self._principal is None else self._principal.name
+    def caller(self) -> Owner:
+        """Id and name of who asks; both empty where nobody is known."""
+        return self._principal.owner if self._principal else self._caller or Owner("", "")
 
     def note_known(self) -> None:
         """Let the connection be kept as long as those of who is known are."""
@@ -192,7 +204,7 @@ class ApiRequest:
         MlsvcServerError
             As :meth:`pieces`.
         """
-        held = _HeldBody(self.settings.memory, self.user)
+        held = _HeldBody(self.settings.memory, self.caller.name)
         self.ended.callback(held.release)
         pieces = []
         async for piece in self.pieces():

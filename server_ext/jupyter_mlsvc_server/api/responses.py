@@ -29,6 +29,15 @@ HEADERS: Final = {
 }
 """Of every answer: nothing may be cached, framed, sniffed or executed."""
 
+PAGE_HEADERS: Final = {
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
+"""Of answers that a browser may show as a page or take into one; a call's never is."""
+
+TLS_HEADERS: Final = {"Strict-Transport-Security": "max-age=31536000"}
+"""Of the same answers over TLS: a browser asks by nothing else for a year."""
+
 REQUEST_ID: Final = "X-Request-Id"
 
 CORS_HEADERS: Final = {

@@ -88,6 +88,7 @@ class SessionRoutes:
         """Create one (contract: ``createSession``)."""
         order = await request.parse(CreateSessionRequest)
         session = await self._sessions.create(request.principal, order)
+        request.subject = session.id
         return json_response(CreateSessionResponse(session_id=session.id), status=201)
 
     async def close(self, request: ApiRequest, session_id: str) -> Response:

@@ -16,10 +16,13 @@ from jupyter_core.application import JupyterApp
 from traitlets import Bool, Enum, Unicode
 
 from jupyter_mlsvc._version import __version__
+from jupyter_mlsvc_server.audit.command import note_command
+from jupyter_mlsvc_server.audit.record import Result
 from jupyter_mlsvc_server.auth.accounts import AccountManager
 from jupyter_mlsvc_server.auth.passwords import read_password_file
 from jupyter_mlsvc_server.auth.principal import Role
 from jupyter_mlsvc_server.auth.store import LOCAL
+from jupyter_mlsvc_server.errors import MlsvcServerError
 from jupyter_mlsvc_server.formats.host import (
     SECRET_HEADER,
     socket_address,
@@ -57,11 +60,19 @@ class UserCommand(DataFolderCommand):
         try:
             accounts = AccountManager(database=database, parent=self)
             said = await self.work(accounts, *words)
+        except MlsvcServerError:
+            self._note(words, "refused")
+            raise
         finally:
             await database.stop()
+        self._note(words, "done")
         if self.is_change:
             await asyncio.to_thread(tell_server, self.folder)
         print(said)  # noqa: T201
+
+    def _note(self, words: Sequence[str], result: Result) -> None:
+        if self.is_change:
+            note_command(self, "/".join(words), result)
 
     def _words(self) -> list[str]:
         if len(self.extra_args) != len(self.words):

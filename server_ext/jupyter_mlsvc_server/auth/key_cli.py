@@ -10,8 +10,11 @@ from typing import ClassVar
 from traitlets import Float, Unicode
 
 from jupyter_mlsvc._version import __version__
+from jupyter_mlsvc_server.audit.command import note_command
+from jupyter_mlsvc_server.audit.record import Result
 from jupyter_mlsvc_server.auth.cli import CommandGroup, table, tell_server
 from jupyter_mlsvc_server.auth.service_keys import ServiceKeyStore
+from jupyter_mlsvc_server.errors import MlsvcServerError
 from jupyter_mlsvc_server.storage.cli import DataFolderCommand, Misuse
 from jupyter_mlsvc_server.storage.database import Database
 
@@ -34,10 +37,18 @@ class KeyCommand(DataFolderCommand):
         await database.start()
         try:
             said = await self.work(ServiceKeyStore(database=database), *self.extra_args)
+        except MlsvcServerError:
+            self._note("refused")
+            raise
         finally:
             await database.stop()
+        self._note("done")
         await asyncio.to_thread(tell_server, self.folder)
         print(said)  # noqa: T201
+
+    def _note(self, result: Result) -> None:
+        if self.words:
+            note_command(self, self.extra_args[0], result)
 
 
 class AddKey(KeyCommand):

@@ -452,6 +452,18 @@ class TokenStore:
         row = await self._database.read(lambda connection: connection.execute(query).first())
         return None if row is None else _account(row)
 
+    async def find_owner(self, key: RefreshKey) -> Owner | None:
+        """Read whose pair it is or was; None where it is unknown."""
+        query = (
+            sa.select(accounts.c.id, accounts.c.name, tokens.c.refresh_digest)
+            .join(tokens, tokens.c.account_id == accounts.c.id)
+            .where(tokens.c.id == key.id)
+        )
+        row = await self._database.read(lambda connection: connection.execute(query).first())
+        if row is None or not hmac.compare_digest(row.refresh_digest, key.digest):
+            return None
+        return Owner(row.id, row.name)
+
     async def rotate(
         self, key: RefreshKey, successor: RefreshKey, *, now: datetime, expires_at: datetime
     ) -> tuple[RefreshOutcome, Owner]:

@@ -29,7 +29,7 @@ from jupyter_mlsvc_server.auth.errors import (
     WrongCredentials,
 )
 from jupyter_mlsvc_server.auth.keys import signing_key
-from jupyter_mlsvc_server.auth.principal import Principal, Role
+from jupyter_mlsvc_server.auth.principal import Owner, Principal, Role
 from jupyter_mlsvc_server.auth.service_keys import KEY_PREFIX, ServiceKeyStore
 from jupyter_mlsvc_server.auth.store import JUPYTER, NO_HASH, RefreshKey, RefreshOutcome, TokenStore
 from jupyter_mlsvc_server.errors import MachineFault
@@ -243,6 +243,10 @@ class TokenManager(LoggingConfigurable):
             expires_on=int(self._wall_clock()),
             refresh_token="",
         )
+
+    async def owner_of(self, refresh_token: str) -> Owner | None:
+        """Return whose refresh token it is or was; None where nobody knows."""
+        return await self._store.find_owner(_refresh_key(refresh_token))
 
     # --- who is it ---------------------------------------------------------------------------
 

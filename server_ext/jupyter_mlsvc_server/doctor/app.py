@@ -99,6 +99,7 @@ class DoctorApp(ConfiguredApp):
             public_ip=app.public_ip,
             public_port=app.public_port,
             public_enabled=app.public_enabled,
+            allow_plain_http=app.allow_plain_http,
             certfile=_path(app.public_certfile),
             keyfile=_path(app.public_keyfile),
         )

@@ -55,6 +55,8 @@ class Setup(msgspec.Struct, frozen=True):
         What the configuration files and the command line say.
     public_ip, public_port, public_enabled
         Address of its public API.
+    allow_plain_http : bool
+        Whether other machines may reach it without TLS.
     certfile, keyfile : str
         Files of TLS; empty where there are none.
     """
@@ -64,6 +66,7 @@ class Setup(msgspec.Struct, frozen=True):
     public_ip: str = "127.0.0.1"
     public_port: int = 12800
     public_enabled: bool = True
+    allow_plain_http: bool = False
     certfile: str = ""
     keyfile: str = ""
 

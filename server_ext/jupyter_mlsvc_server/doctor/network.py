@@ -158,13 +158,22 @@ def check_tls(setup: Setup) -> Iterator[Finding]:
     if not setup.certfile:
         if _is_local(setup.public_ip) or not setup.public_enabled:
             yield Finding(name, State.INFO, "The public API is plain HTTP, on this machine only.")
-        else:
+        elif setup.allow_plain_http:
             yield Finding(
                 name,
                 State.WARN,
                 f"The public API at {setup.public_ip or 'all addresses'} is plain HTTP.",
-                "Set MlsvcApp.public_certfile and public_keyfile, or have a proxy in front of it "
-                "that speaks TLS.",
+                "Let only a proxy that speaks TLS reach it, or set MlsvcApp.public_certfile and "
+                "public_keyfile.",
+            )
+        else:
+            yield Finding(
+                name,
+                State.FAIL,
+                f"The public API at {setup.public_ip or 'all addresses'} has no certificate, so "
+                "the server does not start.",
+                "Set MlsvcApp.public_certfile and public_keyfile, or MlsvcApp.allow_plain_http "
+                "where only a proxy that speaks TLS reaches it.",
             )
         return
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)

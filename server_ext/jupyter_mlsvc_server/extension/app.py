@@ -16,6 +16,7 @@ from jupyter_server.utils import url_path_join
 from traitlets import Bool, TraitError, Unicode, default, validate
 from traitlets.config import Config
 
+from jupyter_mlsvc.wire.addresses import is_this_machine
 from jupyter_mlsvc_server import __version__
 from jupyter_mlsvc_server.extension.child_config import OF_EXTENSION, child_config
 from jupyter_mlsvc_server.extension.kernel_environment import Connection, KernelEnvironment
@@ -126,6 +127,13 @@ class MlsvcExtension(ExtensionApp):
             return UnixUpstream(socket_path(self._data_dir))
         if self.server_url.startswith("/"):
             return UnixUpstream(Path(self.server_url))
+        parts = urlsplit(self.server_url)
+        if parts.scheme == "http" and not is_this_machine(parts.hostname or ""):
+            self.log.warning(
+                "jupyter-mlsvc: %s is plain HTTP: whoever listens on the way to it can read this "
+                "Jupyter server's secret. Use an https address.",
+                self.server_url,
+            )
         return TcpUpstream(self.server_url, self._host_secret())
 
     def _host_secret(self) -> str:

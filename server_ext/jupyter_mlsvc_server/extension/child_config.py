@@ -21,6 +21,7 @@ SECTIONS: Final = frozenset(
         "AccountManager",
         "AccountWatch",
         "Application",
+        "AuditLog",
         "Authenticator",
         "BatchManager",
         "BlobStore",

@@ -26,6 +26,14 @@ class AnsweredRequest(NamedTuple):
         Time from the head of the request to the end of the answer.
     user
         Name of the caller; empty where nobody is known.
+    user_id
+        Id of the caller's account.
+    credential
+        What showed who that is.
+    address
+        Where the request came from; empty for a local socket.
+    subject
+        What it is about, such as a service and its version.
     """
 
     id: str
@@ -35,6 +43,10 @@ class AnsweredRequest(NamedTuple):
     status: int
     seconds: float
     user: str = ""
+    user_id: str = ""
+    credential: str = ""
+    address: str = ""
+    subject: str = ""
 
 
 Observer = Callable[[AnsweredRequest], None]

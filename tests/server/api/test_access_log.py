@@ -14,7 +14,7 @@ from jupyter_mlsvc_server.api.request import ApiRequest
 from jupyter_mlsvc_server.api.responses import json_response
 from jupyter_mlsvc_server.api.routing import Routes, route
 from jupyter_mlsvc_server.monitoring.answered import AnsweredRequest
-from jupyter_mlsvc_server.monitoring.logs import access_log
+from jupyter_mlsvc_server.monitoring.logs import access_log, note_access
 from tests.server.api.stub import Client, Stub, turns
 from tests.serving import served, tokens_of
 
@@ -67,6 +67,7 @@ async def test_errors_and_the_log_have_the_id_of_the_request(
 
 async def test_logged_calls_have_a_line_each(caplog: pytest.LogCaptureFixture) -> None:
     stub, client = Stub(), Client()
+    stub.server.call_observers = [note_access]
     connection = LoggedProtocol(stub.server)
     connection.connection_made(client)
     with caplog.at_level(logging.INFO, access_log.name):

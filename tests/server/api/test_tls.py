@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import shutil
+import ssl
 import subprocess
 from pathlib import Path
 
 import pytest
 import requests
 
+from jupyter_mlsvc_server.api.certificate import Certificate
+from jupyter_mlsvc_server.api.listening import is_only_local, listen_on_port
 from jupyter_mlsvc_server.launch import ServerProcess
 from tests.server.api.conftest import y_of
 
@@ -37,6 +42,65 @@ def certificate(folder: Path) -> tuple[Path, Path]:
         capture_output=True,
     )
     return certfile, keyfile
+
+
+def shown_by(context: ssl.SSLContext) -> bytes:
+    """Shake hands with a context, and give the certificate that it shows."""
+    to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
+    trusting = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    trusting.check_hostname, trusting.verify_mode = False, ssl.CERT_NONE
+    client = trusting.wrap_bio(to_client, to_server)
+    server = context.wrap_bio(to_server, to_client, server_side=True)
+    while (shown := client.getpeercert(binary_form=True) if client.version() else None) is None:
+        for side in (client, server):
+            with contextlib.suppress(ssl.SSLWantReadError):
+                side.do_handshake()
+    return shown
+
+
+def test_a_renewed_certificate_is_read_without_a_restart(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    log = logging.getLogger(__name__)
+    caplog.set_level(logging.INFO)
+    certfile, keyfile = certificate(tmp_path)
+    looked_after = Certificate(certfile, keyfile)
+    first = shown_by(looked_after.context)
+    looked_after.look(log)
+    (tmp_path / "next").mkdir()
+    next_certfile, next_keyfile = certificate(tmp_path / "next")
+    # Between the two renames, what is there does not fit together.
+    next_certfile.rename(certfile)
+    looked_after.look(log)
+    assert shown_by(looked_after.context) == first
+    next_keyfile.rename(keyfile)
+    looked_after.look(log)
+    assert shown_by(looked_after.context) == ssl.PEM_cert_to_DER_cert(certfile.read_text()) != first
+    keyfile.unlink()
+    looked_after.look(log)
+    looked_after.look(log)
+    assert [each.partition(" (")[0] for each in caplog.messages] == [
+        f"the changed certificate {certfile} cannot be used",
+        f"read the certificate {certfile} again",
+        f"the changed certificate {certfile} cannot be used",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("address", "is_local"),
+    [
+        ("127.0.0.1", True),
+        ("127.0.0.2", True),
+        ("localhost", True),
+        ("0.0.0.0", False),
+        ("", False),
+    ],
+)
+def test_who_reaches_an_address(address: str, is_local: bool) -> None:
+    listening = listen_on_port(address, 0)
+    assert is_only_local(listening) is is_local
+    for each in listening:
+        each.close()
 
 
 def test_calls_and_other_requests_go_by_tls(
@@ -70,6 +134,8 @@ def test_calls_and_other_requests_go_by_tls(
             assert y_of(client.post(f"{url}/api/own/1", json={"n": n}, timeout=30)) == n
         refused = client.post(f"{url}/api/own/1", data=b"x" * 10_000_000, timeout=30)
         assert refused.status_code == 413
-        assert client.get(f"{url}/services", timeout=30).json()[0]["name"] == "own"
+        listed = client.get(f"{url}/services", timeout=30)
+        assert listed.json()[0]["name"] == "own"
+        assert listed.headers["Strict-Transport-Security"] == "max-age=31536000"
         with pytest.raises(requests.ConnectionError):
             requests.get(url.replace("https", "http"), timeout=60)

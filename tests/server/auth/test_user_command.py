@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import pty
 import stat
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from jupyter_mlsvc_server.audit.log import files
 from jupyter_mlsvc_server.auth.accounts import AccountManager
 from jupyter_mlsvc_server.auth.errors import InvalidAccessToken
 from jupyter_mlsvc_server.auth.principal import Role
@@ -84,6 +86,16 @@ def test_a_user_is_added_listed_and_removed(shell: Shell) -> None:
     assert row.split()[:4] == ["ann", "owner", "local", "enabled"]
     assert shell.user("remove", "ann").returncode == 0
     assert "No users." in shell.user("list").stdout
+    again = shell.user("remove", "ann")
+    assert again.returncode == 1
+    events = [json.loads(line) for path in files(shell.data_dir) for line in path.open()]
+    assert [(event["operation"], event["object"], event["result"]) for event in events] == [
+        ("user add", "ann", "done"),
+        ("user remove", "ann", "done"),
+        ("user remove", "ann", "refused"),
+    ]
+    assert {event["by"] for event in events} == {"command"}
+    assert PASSWORD not in str(events)
     assert stat.S_IMODE(shell.data_dir.stat().st_mode) == 0o700
     assert stat.S_IMODE((shell.data_dir / "mlsvc.db").stat().st_mode) == 0o600
 

@@ -203,12 +203,21 @@ def test_a_certificate_that_is_not_there_is_told(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("address", "state"),
-    [("127.0.0.1", State.INFO), ("::1", State.INFO), ("", State.WARN), ("0.0.0.0", State.WARN)],
+    ("address", "state", "allowed"),
+    [
+        ("127.0.0.1", State.INFO, State.INFO),
+        ("::1", State.INFO, State.INFO),
+        ("", State.FAIL, State.WARN),
+        ("0.0.0.0", State.FAIL, State.WARN),
+    ],
 )
-def test_plain_http_is_for_this_machine(tmp_path: Path, address: str, state: State) -> None:
-    (found,) = network.check_tls(Setup(data_dir=tmp_path, public_ip=address))
-    assert found.state is state
+def test_plain_http_is_for_this_machine(
+    tmp_path: Path, address: str, state: State, allowed: State
+) -> None:
+    for is_allowed, expected in ((False, state), (True, allowed)):
+        setup = Setup(data_dir=tmp_path, public_ip=address, allow_plain_http=is_allowed)
+        (found,) = network.check_tls(setup)
+        assert found.state is expected
 
 
 # --- connection files ------------------------------------------------------------------------

@@ -109,7 +109,7 @@ def test_killed_server_is_started_again(make: Make) -> None:
     until(lambda: jupyter.connection_file.read_text() != before)
     connection = json.loads(jupyter.connection_file.read_text())
     with Client(connection["url"], connection["token"]) as client:
-        assert client.whoami().role == "owner"
+        assert client.whoami().role == "contributor"
     jupyter.stop()
     assert server_pids(jupyter) == []
 
@@ -246,7 +246,9 @@ def test_jupyter_works_and_says_why_the_server_does_not(
 
 def test_busy_public_port_leaves_notebooks_working(make: Make) -> None:
     other = make(jupyter=False, data_dir=Path(make().data_dir).parent / "other").start()
-    jupyter = make(public_port=other.public_port).start()
+    jupyter = make(
+        public_port=other.public_port, options=["--MlsvcApp.notebook_role=owner"]
+    ).start()
     assert user_of(jupyter)["publicUrl"] == ""
     assert "Choose another port with MLSVC_PORT" in jupyter.log_file.read_text()
     connection = json.loads(jupyter.connection_file.read_text())

@@ -1,0 +1,51 @@
+"""Who did what, as the server keeps it."""
+
+from __future__ import annotations
+
+import json
+import uuid
+
+import pytest
+
+from jupyter_mlsvc_server.audit.log import files
+from jupyter_mlsvc_server.launch import ServerProcess
+from tests.contract.doors import Door, sign_in
+from tests.waiting import wait_until
+
+pytestmark = pytest.mark.kernel
+
+
+def test_a_login_a_service_and_what_was_refused_are_in_the_audit_log(
+    mlsvc_server: ServerProcess,
+) -> None:
+    nobody = Door(mlsvc_server.public_url, None)
+    name, wrong = f"Audited{uuid.uuid4().hex[:8]}", uuid.uuid4().hex
+    stranger = f"stranger{wrong[:8]}"
+    refused = nobody.post("/login", json={"username": stranger, "password": wrong})
+    unknown = nobody.get("/services")
+    door = sign_in(mlsvc_server.public_url, "admin", mlsvc_server.admin_password)
+    published = door.post(f"/services/{name}/1.0", json={"code": "secret_code = 1"})
+    door.post(f"/api/{name}/1.0", json={})
+    deleted = door.delete(f"/services/{name}/1.0")
+    ids = {
+        answer.headers["X-Request-Id"]: answer for answer in (refused, unknown, published, deleted)
+    }
+
+    def found() -> list[dict[str, object]]:
+        lines = [line for path in files(mlsvc_server.data_dir) for line in path.open()]
+        events = [json.loads(line) for line in lines if line.endswith("\n")]
+        return [event for event in events if event["request"] in ids]
+
+    wait_until(lambda: len(found()) == len(ids))
+    assert [(e["operation"], e["object"], e["who"], e["by"], e["result"]) for e in found()] == [
+        ("login", stranger, "", "", "refused"),
+        ("getAllWebServices", "", "", "", "refused"),
+        ("publishWebServiceVersion", f"{name}/1.0", "admin", "token", "done"),
+        ("deleteWebServiceVersion", f"{name}/1.0", "admin", "token", "done"),
+    ]
+    assert [bool(event["id"]) for event in found()] == [False, False, True, True]
+    assert {event["address"] for event in found()} == {"127.0.0.1"}
+    text = "".join(path.read_text() for path in files(mlsvc_server.data_dir))
+    assert door.token is not None
+    for secret in (wrong, mlsvc_server.admin_password, door.token, "secret_code", "/api/"):
+        assert str(secret) not in text
