@@ -36,14 +36,11 @@ def new_server(data_dir: Path) -> ServerProcess:
 
 
 def kernel_environment(server: ServerProcess) -> dict[str, str]:
-    """Environment of a kernel that the server's JupyterLab starts, and an account for programs."""
-    assert server.admin_password is not None
+    """Environment of a kernel that the server's JupyterLab starts."""
     inherited = {name: text for name, text in os.environ.items() if not name.startswith("MLSVC_")}
     return {
         **inherited,
         "MLSVC_CONNECTION_FILE": str(server.connection_file),
-        "MLSVC_USER": "admin",
-        "MLSVC_PASSWORD": server.admin_password,
         # Bars that come only where something is slow would come on a slow machine.
         "TQDM_DISABLE": "1",
     }

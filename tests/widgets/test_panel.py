@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from jupyter_mlsvc_server.launch import ServerProcess
-from tests.contract.doors import Door, sign_in
+from tests.contract.doors import Door
 from tests.magics.notebook import Notebook
 from tests.widgets.front_end import FrontEnd
 
@@ -32,12 +33,13 @@ def notebook(user_server: ServerProcess) -> Iterator[Notebook]:
 
 @pytest.fixture(scope="module")
 def door(user_server: ServerProcess) -> Door:
-    return sign_in(user_server.public_url, "admin", user_server.admin_password)
+    connection = json.loads(user_server.connection_file.read_text())
+    return Door(user_server.public_url, connection["token"])
 
 
 @pytest.fixture
 def publish(door: Door) -> Iterator[Publish]:
-    """Publish a service by the public API, as somebody else would; it goes afterwards."""
+    """Publish a service by the public API, as another program of the person; it goes afterwards."""
     made: list[str] = []
 
     def publish(name: str, version: str, code: str) -> None:
