@@ -110,7 +110,7 @@ MISTAKES = {
     "%mlsvc login http://localhost:1": "UsageError: Give your name with -u NAME, or --oidc",
     "%mlsvc login http://localhost:1 -u me --oidc": "UsageError: --oidc asks for no name",
     "%mlsvc update Iris V1.0": "UsageError: Nothing to change.",
-    "%mlsvc login http://x -u me --password-file /nowhere": (
+    "%mlsvc login https://x -u me --password-file /nowhere": (
         "UsageError: The password file can't be read:"
     ),
     "%mlsvc put missing": "UsageError: There is no variable 'missing' here to send.",
@@ -157,7 +157,7 @@ def test_a_mistake_is_one_readable_line(
 def test_a_password_file_that_is_empty_is_said(shown_error: ShownError, tmp_path: Path) -> None:
     (tmp_path / "secret").write_text("")
     assert "The password file is empty" in shown_error(
-        f"%mlsvc login http://x -u me --password-file {tmp_path}/secret"
+        f"%mlsvc login https://x -u me --password-file {tmp_path}/secret"
     )
 
 
@@ -168,4 +168,4 @@ def test_where_nobody_can_be_asked_the_password_file_is_named(
         raise EOFError
 
     monkeypatch.setattr("jupyter_mlsvc.magics.mlsvc.getpass", nobody)
-    assert "use --password-file FILE" in shown_error("%mlsvc login http://x -u me")
+    assert "use --password-file FILE" in shown_error("%mlsvc login https://x -u me")

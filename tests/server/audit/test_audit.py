@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import stat
 from collections.abc import Iterator
@@ -85,7 +86,7 @@ def test_a_log_that_cannot_be_written_is_told_and_ends_nothing(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / "audit").touch()
-    log = AuditLog(data_dir=tmp_path)
+    log = AuditLog(data_dir=tmp_path, log=logging.getLogger(__name__))
     log.start()
     log.note(AuditRecord(operation="op", result="done"))
     log.stop()
