@@ -11,6 +11,7 @@ import contextlib
 import fcntl
 import gc
 import os
+import re
 import resource
 import secrets
 import signal
@@ -69,6 +70,7 @@ from jupyter_mlsvc_server.auth.accounts import AccountManager
 from jupyter_mlsvc_server.auth.authenticators import Authenticators, make_authenticators
 from jupyter_mlsvc_server.auth.cli import UserApp
 from jupyter_mlsvc_server.auth.hosts import Hosts
+from jupyter_mlsvc_server.auth.jupyterhub import SERVICE_NAME_VARIABLE
 from jupyter_mlsvc_server.auth.key_cli import KeyApp
 from jupyter_mlsvc_server.auth.principal import Role
 from jupyter_mlsvc_server.auth.tokens import TokenManager
@@ -145,6 +147,8 @@ _HOSTED_STOP_SECONDS: Final = 3.0
 
 _ANY_ADDRESS: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  # it is not opened here
 """What stands for all addresses of a machine, and one of them that programs there reach."""
+
+_BASE_PATH: Final = re.compile(r"(/[\w.~@%-]+)+", re.ASCII)
 
 _ML_SERVER: Final = {
     "MlsvcApp": {"lenient_json": True, "any_case_paths": True},
@@ -263,6 +267,15 @@ class MlsvcApp(ConfiguredApp):
     public_port = Integer(
         help="Port of the public API; 0 takes a free one. Default: MLSVC_PORT, else 12800."
     ).tag(config=True)
+    public_url = Unicode(
+        help="Address at which programs find the public API, where that is a proxy's. Default: "
+        "JUPYTERHUB_PUBLIC_URL for a service of JupyterHub, else where the server listens."
+    ).tag(config=True)
+    base_path = Unicode(
+        help="Path that a proxy leaves before those of the API, such as /services/mlsvc; they are "
+        "answered without it as well. Default: JUPYTERHUB_SERVICE_PREFIX for a service of "
+        "JupyterHub, else none."
+    ).tag(config=True)
     public_certfile = Unicode(
         "", help="Certificate chain (PEM) of the public API; empty serves plain HTTP."
     ).tag(config=True)
@@ -360,8 +373,8 @@ class MlsvcApp(ConfiguredApp):
     ).tag(config=True)
     authenticators = TextList(
         help="Who is asked for people without a local account, in order: oidc (OidcAuthenticator), "
-        "ldap (LdapAuthenticator), or module and class of an authenticator of your own. Empty asks "
-        "nobody; local accounts always work."
+        "ldap (LdapAuthenticator), jupyterhub (HubAuthenticator), or module and class of an "
+        "authenticator of your own. Empty asks nobody; local accounts always work."
     ).tag(config=True)
     notebook_role = Enum(
         [role.value for role in Role],
@@ -427,6 +440,14 @@ class MlsvcApp(ConfiguredApp):
             raise TraitError(f"MLSVC_PORT is {text!r}; it has to be a port number, 0 to 65535.")
         return int(text)
 
+    @default("public_url")
+    def _default_public_url(self) -> str:
+        return _of_hub_service("JUPYTERHUB_PUBLIC_URL")
+
+    @default("base_path")
+    def _default_base_path(self) -> str:
+        return _of_hub_service("JUPYTERHUB_SERVICE_PREFIX")
+
     @default("stop_seconds")
     def _default_stop_seconds(self) -> float:
         return _HOSTED_STOP_SECONDS if self.hosted else _STOP_SECONDS
@@ -443,6 +464,20 @@ class MlsvcApp(ConfiguredApp):
         except ValueError as error:
             raise TraitError(f"trusted_proxies: {error}.") from None
         return proxies
+
+    @validate("base_path")
+    def _check_base_path(self, proposal: dict[str, Any]) -> str:
+        path: str = proposal["value"].rstrip("/")
+        if path and not _BASE_PATH.fullmatch(path):
+            raise TraitError(f"base_path is {path!r}; it has to be a path such as /services/mlsvc.")
+        return path
+
+    @validate("public_url")
+    def _check_public_url(self, proposal: dict[str, Any]) -> str:
+        url: str = proposal["value"].rstrip("/")
+        if url and not url.startswith(("http://", "https://")):
+            raise TraitError(f"public_url is {url!r}; it has to begin with http:// or https://.")
+        return url
 
     @validate("public_port")
     def _check_port(self, proposal: dict[str, Any]) -> int:
@@ -563,6 +598,7 @@ class Server:
         self._lifecycle = Lifecycle()
         self._socket_secret = secrets.token_urlsafe()
         self._closing = contextlib.AsyncExitStack()
+        self._listens_at = ""
         self._build()
 
     def _build(self) -> None:
@@ -668,6 +704,7 @@ class Server:
             memory=self._body_memory,
             cors_origins=app.cors_origins,
             any_case_paths=app.any_case_paths,
+            base_path=app.base_path,
         )
         self._authentication = Authentication(
             self._tokens, self._hosts(), socket_secret=self._socket_secret
@@ -733,6 +770,7 @@ class Server:
                 trusted_proxies=TrustedProxies(app.trusted_proxies),
             ),
             any_case_paths=app.any_case_paths,
+            base_path=app.base_path,
             observers=self._observers,
         )
 
@@ -877,10 +915,12 @@ class Server:
             await self._metrics_http.open(listening)
         if public:
             others = " and all other addresses of this machine"
+            at_proxy = self._app.public_url
             self._log.info(
-                "jupyter-mlsvc serves programs at %s%s",
-                self._lifecycle.public_url,
+                "jupyter-mlsvc serves programs at %s%s%s",
+                self._listens_at,
                 others if self._lifecycle.is_at_any_address else "",
+                f", for which they go to {at_proxy}" if at_proxy else "",
             )
         if metrics:
             self._log.info("jupyter-mlsvc serves metrics at %s", self._lifecycle.metrics_url)
@@ -948,8 +988,9 @@ class Server:
             return []
         scheme = "https" if app.public_certfile else "http"
         host, port = listening[0].getsockname()[:2]
-        self._lifecycle.is_at_any_address = host in _ANY_ADDRESS
-        self._lifecycle.public_url = _url(scheme, _ANY_ADDRESS.get(host, host), port)
+        self._lifecycle.is_at_any_address = host in _ANY_ADDRESS and not app.public_url
+        self._listens_at = _url(scheme, _ANY_ADDRESS.get(host, host), port)
+        self._lifecycle.public_url = app.public_url or self._listens_at
         return listening
 
     def _go_without_port(self, problem: CannotStart) -> None:
@@ -1030,6 +1071,15 @@ def _traces(app: MlsvcApp) -> Traces | None:
         # The variable may be meant for other programs.
         app.log.warning("%s", problem)
         return None
+
+
+def _of_hub_service(variable: str) -> str:
+    """Return the address or path that JupyterHub gives its service, without a slash at the end.
+
+    A person's server has such variables as well, with what is its own.
+    """
+    is_service = SERVICE_NAME_VARIABLE in os.environ
+    return os.environ.get(variable, "").rstrip("/") if is_service else ""
 
 
 def _note_access_but_of_calls(request: AnsweredRequest) -> None:

@@ -191,3 +191,24 @@ def test_a_trusted_proxy_is_an_address_or_a_network() -> None:
     assert MlsvcApp(trusted_proxies=["10.0.0.0/8", "::1"]).trusted_proxies
     with pytest.raises(TraitError, match="does not appear to be"):
         MlsvcApp(trusted_proxies=["proxy.example"])
+
+
+def test_a_service_of_jupyterhub_is_told_its_address_and_a_person_s_server_is_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("JUPYTERHUB_SERVICE_PREFIX", "/services/mlsvc/")
+    monkeypatch.setenv("JUPYTERHUB_PUBLIC_URL", "https://hub.example.org/services/mlsvc/")
+    monkeypatch.delenv("JUPYTERHUB_SERVICE_NAME", raising=False)
+    assert (MlsvcApp().base_path, MlsvcApp().public_url) == ("", "")
+    monkeypatch.setenv("JUPYTERHUB_SERVICE_NAME", "mlsvc")
+    assert MlsvcApp().base_path == "/services/mlsvc"
+    assert MlsvcApp().public_url == "https://hub.example.org/services/mlsvc"
+
+
+@pytest.mark.parametrize("path", ["services", "/a//b", "/a b", "/a?b", "/a/{name}"])
+def test_a_base_path_is_a_path(path: str) -> None:
+    assert MlsvcApp(base_path="/a/b/").base_path == "/a/b"
+    with pytest.raises(TraitError, match="has to be a path"):
+        MlsvcApp(base_path=path)
+    with pytest.raises(TraitError, match="has to begin with http"):
+        MlsvcApp(public_url="hub.example.org")

@@ -67,6 +67,8 @@ class ApiApp:
         Routes of all nouns.
     any_case_paths
         Whether paths match in any case.
+    base_path
+        What proxies leave before a path.
     observers
         Called with each request that was answered.
     """
@@ -79,9 +81,10 @@ class ApiApp:
         lifecycle: Lifecycle,
         settings: ApiSettings,
         any_case_paths: bool = False,
+        base_path: str = "",
         observers: Sequence[Observer] = (),
     ) -> None:
-        self._router = Router(tables, any_case=any_case_paths)
+        self._router = Router(tables, any_case=any_case_paths, base_path=base_path)
         self._observers = observers
         self._authentication = authentication
         self._lifecycle = lifecycle

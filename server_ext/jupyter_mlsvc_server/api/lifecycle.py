@@ -41,7 +41,7 @@ class Lifecycle:
     stage
         Where the server is; :meth:`stop` is the way to the last one.
     public_url
-        Address of the public API; empty while its port is closed.
+        Address of the public API, as programs are told; empty while its port is closed.
     is_at_any_address
         Whether the public API listens at all addresses of the machine.
     metrics_url

@@ -133,9 +133,14 @@ class Router:
         Routes of all nouns.
     any_case
         Whether paths match in any case; parameters keep the case they have.
+    base_path
+        What proxies leave before a path; paths without it are found as well.
     """
 
-    def __init__(self, tables: Iterable[Routes], *, any_case: bool = False) -> None:
+    def __init__(
+        self, tables: Iterable[Routes], *, any_case: bool = False, base_path: str = ""
+    ) -> None:
+        self._base = f"{base_path}/"
         flags = re.IGNORECASE if any_case else re.NOFLAG
         self._routes = [
             (re.compile(compile_path(each.path)[0].pattern, flags).fullmatch, each)
@@ -145,6 +150,8 @@ class Router:
 
     def find(self, path: str) -> Match | None:
         """Find the route of a path as it was sent; a slash at its end is forgiven."""
+        if path.startswith(self._base):
+            path = path[len(self._base) - 1 :]
         path = path.removesuffix("/") if len(path) > 1 else path
         for match, each in self._routes:
             found = match(path)

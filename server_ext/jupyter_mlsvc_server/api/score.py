@@ -30,8 +30,7 @@ from jupyter_mlsvc_server.scoring.request import Ended, PendingRequest
 CALL_ROUTE: Final = "/api/{name}/{version}"
 """Route of calls."""
 
-_CALL: Final = re.compile(rb"/api/([^/?]+)/([^/?]+)/?(?:\?.*)?", re.DOTALL)
-_CALL_IN_ANY_CASE: Final = re.compile(_CALL.pattern, re.DOTALL | re.IGNORECASE)
+_CALL: Final = rb"/api/([^/?]+)/([^/?]+)/?(?:\?.*)?"
 _NOT_PLAIN: Final = frozenset({b"content-encoding", b"expect", b"transfer-encoding", b"upgrade"})
 _CORS: Final = "".join(f"{name}: {value}\r\n" for name, value in CORS_HEADERS.items()).encode()
 
@@ -83,6 +82,8 @@ class ScoreEntry:
         Whose pages may call; ``*`` stands for anybody's.
     any_case_paths
         Whether the literal parts of paths may be in any case.
+    base_path
+        What proxies leave before a path.
     """
 
     def __init__(
@@ -94,6 +95,7 @@ class ScoreEntry:
         memory: BodyMemory,
         cors_origins: Iterable[str] = (),
         any_case_paths: bool = False,
+        base_path: str = "",
     ) -> None:
         self.submit = engine.submit
         """Runs a call; its callback gets the answer, or the error that there is instead."""
@@ -103,7 +105,9 @@ class ScoreEntry:
         self._max_plain_bytes = min(max_body_bytes, _MAX_PLAIN_BYTES)
         self.memory = memory
         self._origins = frozenset(cors_origins)
-        self._pattern = _CALL_IN_ANY_CASE if any_case_paths else _CALL
+        case = re.IGNORECASE if any_case_paths else re.NOFLAG
+        prefix = b"(?:%b)?" % re.escape(base_path.encode())
+        self._pattern = re.compile(prefix + _CALL, re.DOTALL | case)
         self._paths: dict[bytes, DefinitionKey | None] = {}
 
     def close(self) -> None:

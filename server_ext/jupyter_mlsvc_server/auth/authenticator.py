@@ -18,7 +18,8 @@ from traitlets.config import LoggingConfigurable
 from jupyter_mlsvc_server.auth.errors import NoRole
 from jupyter_mlsvc_server.auth.principal import Role
 
-_NOBODY: Final = "none"
+NOBODY: Final = "none"
+"""In place of a role."""
 _ODD: Final = re.compile(r"[^\w.@+-]+")
 _PREFIX: Final = re.compile(r"[a-z][a-z0-9-]{0,15}")
 _LONGEST: Final = 64
@@ -63,8 +64,8 @@ class Authenticator(LoggingConfigurable):
         "case count as the same.",
     ).tag(config=True)
     default_role = Enum(
-        [_NOBODY, *(role.value for role in Role)],
-        _NOBODY,
+        [NOBODY, *(role.value for role in Role)],
+        NOBODY,
         help="Role of those who are in none of the groups; none lets them in nowhere.",
     ).tag(config=True)
 
@@ -99,6 +100,37 @@ class Authenticator(LoggingConfigurable):
         for role in Role:
             if own & {group.casefold() for group in mapped.get(role.value, [])}:
                 return role
-        if self.default_role == _NOBODY:
+        if self.default_role == NOBODY:
             raise NoRole(user_name)
         return Role(self.default_role)
+
+
+class TokenAuthenticator(Authenticator):
+    """A provider that knows whose an access token is."""
+
+    def issued(self, token: str, claims: Mapping[str, Any]) -> bool:
+        """Return whether a token says that it is the provider's.
+
+        Parameters
+        ----------
+        claims
+            What it claims, unverified; nothing where it is no JWT.
+        """
+        raise NotImplementedError
+
+    async def verify(self, token: str) -> tuple[Identity, float]:
+        """Return whose token it is, and when it expires; infinity where nothing ends it.
+
+        Raises
+        ------
+        Unauthorized
+            It is not valid.
+        Forbidden
+            Its owner may not use this server.
+        IdentityProviderUnavailable
+            Nobody can say whether it is valid.
+        """
+        raise NotImplementedError
+
+    async def close(self) -> None:
+        """Ask the provider no more."""

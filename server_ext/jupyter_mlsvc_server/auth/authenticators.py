@@ -11,13 +11,15 @@ import msgspec
 from traitlets import TraitError
 
 from jupyter_mlsvc_server.auth.accounts import AccountManager
-from jupyter_mlsvc_server.auth.authenticator import Authenticator, Identity
+from jupyter_mlsvc_server.auth.authenticator import Authenticator, Identity, TokenAuthenticator
 from jupyter_mlsvc_server.auth.errors import IdentityProviderUnavailable
+from jupyter_mlsvc_server.auth.jupyterhub import HubAuthenticator
 from jupyter_mlsvc_server.auth.ldap import LdapAuthenticator
 from jupyter_mlsvc_server.auth.oidc import OidcAuthenticator
 from jupyter_mlsvc_server.auth.principal import Principal
 
 _KINDS: Final[Mapping[str, str]] = {
+    "jupyterhub": f"{HubAuthenticator.__module__}.{HubAuthenticator.__name__}",
     "ldap": "jupyter_mlsvc_server.auth.ldap.LdapAuthenticator",
     "oidc": f"{OidcAuthenticator.__module__}.{OidcAuthenticator.__name__}",
 }
@@ -66,15 +68,15 @@ class Authenticators:
 
     def __init__(self, accounts: AccountManager, authenticators: Sequence[Authenticator]) -> None:
         self._accounts = accounts
-        self._oidc = [each for each in authenticators if isinstance(each, OidcAuthenticator)]
+        self._by_token = [each for each in authenticators if isinstance(each, TokenAuthenticator)]
         self._by_password = [each for each in authenticators if isinstance(each, LdapAuthenticator)]
         if self._by_password:
             accounts.elsewhere = self.match
 
     @property
     def oidc(self) -> OidcAuthenticator | None:
-        """The first provider whose access tokens are taken."""
-        return next(iter(self._oidc), None)
+        """The first OpenID provider whose access tokens are taken."""
+        return next((each for each in self._by_token if isinstance(each, OidcAuthenticator)), None)
 
     async def match(self, username: str, password: str) -> Identity | None:
         """Return who has a name and password, by the first directory that knows them.
@@ -106,15 +108,15 @@ class Authenticators:
 
     async def close(self) -> None:
         """Ask no provider any more."""
-        for each in self._oidc:
+        for each in self._by_token:
             await each.close()
 
-    def issuer_of(self, token: str) -> OidcAuthenticator | None:
+    def issuer_of(self, token: str) -> TokenAuthenticator | None:
         """Return the provider that an access token says it is of."""
-        claims = _unverified_claims(token) if self._oidc else {}
-        return next((each for each in self._oidc if each.issued(claims)), None)
+        claims = _unverified_claims(token) if self._by_token else {}
+        return next((each for each in self._by_token if each.issued(token, claims)), None)
 
-    async def principal_of(self, issuer: OidcAuthenticator, token: str) -> tuple[Principal, float]:
+    async def principal_of(self, issuer: TokenAuthenticator, token: str) -> tuple[Principal, float]:
         """Return whose token of a provider it is, and when it expires.
 
         Raises

@@ -88,7 +88,7 @@ class KindCommand(UserCommand):
     kind = Unicode(
         LOCAL,
         help="Who knows the user: local for those with a password here, jupyter for those of "
-        "Jupyter servers. 'jupyter mlsvc user list' shows it.",
+        "Jupyter servers, jupyterhub for those of JupyterHub. 'jupyter mlsvc user list' shows it.",
     ).tag(config=True)
 
     aliases = {**UserCommand.aliases, "kind": "KindCommand.kind"}  # noqa: RUF012

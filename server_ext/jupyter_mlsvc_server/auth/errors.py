@@ -49,6 +49,18 @@ class InvalidServiceKey(InvalidAccessToken):
         )
 
 
+class InvalidHubToken(InvalidAccessToken):
+    """JupyterHub does not know the token."""
+
+    def __init__(self) -> None:
+        Unauthorized.__init__(
+            self,
+            "JupyterHub does not know this access token (any more). Restart your server there, "
+            "or request a new token on the hub's page of tokens.",
+            token_was_sent=True,
+        )
+
+
 class ExpiredAccessToken(Unauthorized):
     """The token has had its time."""
 
@@ -83,6 +95,19 @@ class NoRole(Forbidden):
         super().__init__(
             "You are known, but none of your groups may use this server. Ask whoever runs it for "
             "access."
+        )
+        self.logged = f"user={user_name!r}"
+
+
+class NoAccessToService(Forbidden):
+    """The token is a person's of JupyterHub, but not for this server."""
+
+    code = "NoRole"
+
+    def __init__(self, user_name: str, scope: str) -> None:
+        super().__init__(
+            f"This token of JupyterHub is not for this server: it lacks the scope {scope}. Ask "
+            "whoever runs the hub for it, then restart your server there."
         )
         self.logged = f"user={user_name!r}"
 

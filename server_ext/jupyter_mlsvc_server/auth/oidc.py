@@ -11,7 +11,7 @@ import jwt
 from jwt.algorithms import has_crypto
 from traitlets import Dict, Float, TraitError, Unicode
 
-from jupyter_mlsvc_server.auth.authenticator import Authenticator, Identity
+from jupyter_mlsvc_server.auth.authenticator import Identity, TokenAuthenticator
 from jupyter_mlsvc_server.auth.errors import (
     ExpiredAccessToken,
     IdentityProviderUnavailable,
@@ -30,7 +30,7 @@ _KEY_TYPES: Final = {"RSA", "EC", "OKP"}
 _LONGEST: Final = 16_384  # characters
 
 
-class OidcAuthenticator(Authenticator):
+class OidcAuthenticator(TokenAuthenticator):
     """Takes access tokens (JWT) of one issuer: Entra ID, Keycloak, Okta, and others.
 
     Parameters
@@ -123,7 +123,7 @@ class OidcAuthenticator(Authenticator):
         """Ask the provider no more."""
         await self._keys.close()
 
-    def issued(self, claims: Mapping[str, Any]) -> bool:
+    def issued(self, token: str, claims: Mapping[str, Any]) -> bool:
         """Return whether unverified claims say that a token is the provider's."""
         return claims.get("iss") == self.issuer
 

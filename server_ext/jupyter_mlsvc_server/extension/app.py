@@ -24,6 +24,7 @@ from jupyter_mlsvc_server.extension.proxy import ProxyHandler
 from jupyter_mlsvc_server.extension.supervisor import COMMAND, NEVER_WITH_CHILDREN, Supervisor
 from jupyter_mlsvc_server.extension.upstream import (
     HostClient,
+    PersonClient,
     TcpUpstream,
     UnixUpstream,
     Upstream,
@@ -59,7 +60,8 @@ class MlsvcExtension(ExtensionApp):
     ).tag(config=True)
     host_secret_file = Unicode(
         help="File with the secret that the server at server_url knows this Jupyter server by "
-        "(MlsvcApp.hosts_file there). A Unix socket needs none."
+        "(MlsvcApp.hosts_file there). A Unix socket needs none. Under JupyterHub, without such a "
+        "file, the server is shown the hub's token of the person (HubAuthenticator there)."
     ).tag(config=True)
     jupyter_user = Unicode(
         help="Name under which the person at the keyboard of this Jupyter server owns things. "
@@ -106,11 +108,14 @@ class MlsvcExtension(ExtensionApp):
         self._times: MutableMapping[str, datetime] = {}
         self._status: HostStatus | None = None
         self._kernels = KernelEnvironment()
+        self._hub_token = self._token_for_server()
+        upstream = self._upstream()
         self.supervisor = Supervisor(
-            upstream=self._upstream(),
+            upstream=upstream,
             config=None if self.server_url else self._child_config,
             host=self,
             log=self.log,
+            client=PersonClient(upstream, self._hub_token) if self._hub_token else None,
             command=self.server_command,
         )
 
@@ -134,7 +139,12 @@ class MlsvcExtension(ExtensionApp):
                 "Jupyter server's secret. Use an https address.",
                 self.server_url,
             )
-        return TcpUpstream(self.server_url, self._host_secret())
+        return TcpUpstream(self.server_url, self._host_secret(), self._hub_token)
+
+    def _token_for_server(self) -> str:
+        """Return the person's token of JupyterHub where the server is to know them by it."""
+        is_elsewhere = self.server_url.startswith("http") and not self.host_secret_file
+        return os.environ.get("JUPYTERHUB_API_TOKEN", "") if is_elsewhere else ""
 
     def _host_secret(self) -> str:
         if not self.host_secret_file:
@@ -157,6 +167,7 @@ class MlsvcExtension(ExtensionApp):
             "server": self.supervisor,
             "prefix": prefix,
             "jupyter_user": self.jupyter_user,
+            "own_token": self._hub_token,
         }
         self.handlers.append((r"/mlsvc(?:/.*)?", ProxyHandler, given))
 

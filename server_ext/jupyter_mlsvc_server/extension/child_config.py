@@ -30,6 +30,7 @@ SECTIONS: Final = frozenset(
         "Database",
         "DiskSpace",
         "EventHub",
+        "HubAuthenticator",
         "KernelFactory",
         "LdapAuthenticator",
         "LocalEngine",

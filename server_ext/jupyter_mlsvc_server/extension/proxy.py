@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hmac
 import http.client
 import logging
 import uuid
 from collections.abc import Awaitable, Iterator
 from typing import Any, Final
-from urllib.parse import quote
 
 import msgspec
 from jupyter_server.auth.identity import IdentityProvider, User
@@ -110,11 +110,14 @@ class ProxyHandler(APIHandler):
     """Whether the answer is passed on before the body has come."""
     _is_client_gone = False
 
-    def initialize(self, server: Supervisor, prefix: str, jupyter_user: str) -> None:
+    def initialize(
+        self, server: Supervisor, prefix: str, jupyter_user: str, own_token: str = ""
+    ) -> None:
         """Take what :class:`MlsvcExtension` gives."""
         self._server = server
         self._prefix = prefix
         self._jupyter_user = jupyter_user
+        self._own_token = own_token
         self._body_ended = asyncio.Event()
 
     # --- request -----------------------------------------------------------------------------
@@ -213,7 +216,7 @@ class ProxyHandler(APIHandler):
             raise Refusal(404, f"There is no {self.request.method} {self._path} here.")
         authorization = self.request.headers.get("Authorization", "")
         token = _bearer_token(authorization)
-        if token is not None and looks_like_ours(token):
+        if token is not None and self._is_for_server(token):
             # Whose it is, and whether it is valid, the server says. No page of another site has it.
             self.current_user = User("mlsvc")
             self._token_authenticated = True
@@ -230,7 +233,12 @@ class ProxyHandler(APIHandler):
         # Without the second name, Jupyter takes its check of the XSRF cookie for one too early.
         self.current_user = self._jupyter_current_user = user
         await self._check_jupyter_rules(user)
-        return {USER_HEADER: quote(self._owner_name(user), safe="")}
+        return self._server.upstream.headers_for(self._owner_name(user))
+
+    def _is_for_server(self, token: str) -> bool:
+        """Whether a token is one of the server's, or that by which it knows who is here."""
+        is_own = hmac.compare_digest(token.encode(), self._own_token.encode())
+        return looks_like_ours(token) or (is_own and bool(self._own_token))
 
     async def _check_jupyter_rules(self, user: User) -> None:
         self.set_cors_headers()

@@ -209,6 +209,8 @@ class Supervisor:
         Makes the configuration of a child; None never starts one.
     host
         Called when the server starts and ends.
+    client
+        Asks the server; by default as a host of it.
     command
         Program of the server, with its arguments.
     clock, pause
@@ -222,6 +224,7 @@ class Supervisor:
         config: Callable[[], bytes] | None,
         host: Host,
         log: logging.Logger,
+        client: HostClient | None = None,
         command: Sequence[str] = COMMAND,
         clock: Callable[[], float] = time.monotonic,
         pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
@@ -229,7 +232,7 @@ class Supervisor:
         self.upstream = upstream
         self._clock = clock
         self._sleep = pause
-        self._client = HostClient(upstream)
+        self._client = client or HostClient(upstream)
         self._config = config
         self._host = host
         self._log = log

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import socket
 import ssl
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable
 from pathlib import Path
 from typing import Final, Protocol, TypeVar
 from urllib.parse import quote, urlsplit
@@ -39,6 +39,8 @@ _ANY_SIZE: Final = 2**62
 _CONNECT_TIMEOUT: Final = 5.0
 _CALL_TIMEOUT: Final = 30.0
 """Seconds for short calls of the extension's own."""
+_LOOK_SECONDS: Final = 10.0
+"""Seconds between two looks at a server that has no hosts."""
 
 
 class ServerGone(Exception):
@@ -67,6 +69,10 @@ class Upstream(Protocol):
     prefix: str
     """What comes before each path, without a slash at its end."""
 
+    def headers_for(self, user: str) -> dict[str, str]:
+        """Return the headers of a request that is for a user of this Jupyter server."""
+        ...
+
     async def connect(self) -> IOStream:
         """Open a connection; raises ``OSError`` where nobody listens."""
         ...
@@ -87,6 +93,10 @@ class UnixUpstream:
         """Headers of each request; each server that starts has another secret."""
         return {"Host": "localhost", SECRET_HEADER: socket_secret(self._path)}
 
+    def headers_for(self, user: str) -> dict[str, str]:
+        """Name the user."""
+        return _named(user)
+
     async def connect(self) -> IOStream:
         """Open a connection to the Unix socket."""
         # Connecting to a Unix socket never waits for the network, so it is done at once.
@@ -103,19 +113,35 @@ class UnixUpstream:
 
 
 class TcpUpstream:
-    """A server that is run apart, at an http or https address."""
+    """A server that is run apart, at an http or https address.
 
-    def __init__(self, url: str, secret: str) -> None:
+    Parameters
+    ----------
+    url
+        The address.
+    secret
+        What the server knows this Jupyter server by.
+    token
+        Access token of the person whose Jupyter server this is, in place of a secret: all requests
+        are that person's.
+    """
+
+    def __init__(self, url: str, secret: str, token: str = "") -> None:
         parts = urlsplit(url)
         self._host = parts.hostname or "localhost"
         self._tls = ssl.create_default_context() if parts.scheme == "https" else None
         self._port = parts.port or (443 if self._tls else 80)
         self.prefix = parts.path.rstrip("/")
         self._url = url
-        self.headers = {"Host": parts.netloc, SECRET_HEADER: secret}
+        self.headers = {"Host": parts.netloc} | ({} if token else {SECRET_HEADER: secret})
+        self._token = token
 
     def __str__(self) -> str:
         return self._url
+
+    def headers_for(self, user: str) -> dict[str, str]:
+        """Name the user, or prove that a request is the person's."""
+        return {"Authorization": f"Bearer {self._token}"} if self._token else _named(user)
 
     async def connect(self) -> IOStream:
         """Open a connection, with the server's certificate checked where the address is https."""
@@ -303,16 +329,16 @@ class HostClient:
 
     async def token(self, user: str) -> str:
         """Get a token for kernels of a user of this Jupyter server."""
-        headers = {USER_HEADER: quote(user, safe="")}
-        return (await self._call("/host/token", headers, HostToken)).token
+        headers = self._upstream.headers_for(user)
+        return (await self._call("POST", "/host/token", headers, HostToken)).token
 
     async def leave(self) -> HostFarewell:
         """Say that this host goes and does not come back."""
-        return await self._call("/host/leave", {}, HostFarewell)
+        return await self._call("POST", "/host/leave", {}, HostFarewell)
 
-    async def _call(self, target: str, headers: dict[str, str], kind: type[T]) -> T:
+    async def _call(self, method: str, target: str, headers: dict[str, str], kind: type[T]) -> T:
         async with asyncio.timeout(_CALL_TIMEOUT):
-            exchange = await self._ask("POST", target, {"Content-Length": "0"} | headers)
+            exchange = await self._ask(method, target, {"Content-Length": "0"} | headers)
             try:
                 await _check(exchange)
                 return msgspec.json.decode(await _joined(exchange.chunks()), type=kind)
@@ -325,6 +351,58 @@ class HostClient:
         exchange.begin(method, self._upstream.prefix + target, sent)
         exchange.finish_request()
         return exchange
+
+
+class PersonClient(HostClient):
+    """What the extension asks a server that knows the person, and no host.
+
+    Nothing there depends on this Jupyter server, so its lease is a look every few seconds.
+
+    Parameters
+    ----------
+    upstream
+        Where it is reached.
+    token
+        Access token of the person.
+    pause
+        Waits for some seconds.
+    """
+
+    def __init__(
+        self,
+        upstream: Upstream,
+        token: str,
+        pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        super().__init__(upstream)
+        self._token = token
+        self._pause = pause
+
+    async def lease(self) -> AsyncGenerator[HostStatus]:
+        """Look who the person is there, again and again; raises as that of a host."""
+        while True:
+            user = await self._call("GET", "/user", self._upstream.headers_for(""), _User)
+            yield HostStatus(public_url=user.public_url, server_version=user.server_version)
+            await self._pause(_LOOK_SECONDS)
+
+    async def token(self, user: str) -> str:
+        """Return the person's token, whoever asks."""
+        return self._token
+
+    async def leave(self) -> HostFarewell:
+        """Leave a server that goes on."""
+        return HostFarewell(ends=False, pid=0)
+
+
+class _User(msgspec.Struct, rename="camel"):
+    """What matters here of the answer of ``GET /user``."""
+
+    server_version: str
+    public_url: str = ""
+
+
+def _named(user: str) -> dict[str, str]:
+    return {USER_HEADER: quote(user, safe="")}
 
 
 def headers_of(pairs: Iterable[tuple[str, str]]) -> HTTPHeaders:

@@ -122,12 +122,14 @@ def make_score(
     tokens: Tokens | None = None,
     memory: BodyMemory | None = None,
     max_body_bytes: int = MAX_BODY_BYTES,
+    base_path: str = "",
 ) -> ScoreEntry:
     return ScoreEntry(
         tokens=tokens or Tokens(),
         engine=engine,
         max_body_bytes=max_body_bytes,
         memory=memory or BodyMemory(10 * 2**20),
+        base_path=base_path,
     )
 
 

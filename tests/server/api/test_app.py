@@ -152,6 +152,24 @@ def test_paths_match_in_any_case_where_that_is_set() -> None:
     assert found.decoded_parameters() == {"name": "Some"}
 
 
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [
+        ("/services/hub/things/a", "a"),
+        ("/services/hub/things/a/", "a"),
+        ("/things/a", "a"),
+        ("/services/hubs/things/a", None),
+        ("/services/hub", None),
+        ("/x/services/hub/things/a", None),
+        ("/services/hub/services/hub/things/a", None),
+    ],
+)
+def test_paths_are_found_below_what_a_proxy_leaves(path: str, name: str | None) -> None:
+    routes = [route("/things/{name}", get=None)]  # type: ignore[arg-type]
+    found = Router([routes], base_path="/services/hub").find(path)
+    assert (found and found.decoded_parameters()["name"]) == name
+
+
 @pytest.mark.parametrize(("method", "target"), [("PUT", "/things"), ("HEAD", "/things/a/wait")])
 async def test_a_method_that_a_path_does_not_have_is_405(
     port: int, method: str, target: str

@@ -178,3 +178,11 @@ def test_what_is_too_large_is_refused_each_time(connection: RawConnection, echo:
         with RawConnection(connection.port, connection.token) as another:
             another.send(another.request(echo, data))
             assert another.receive().status == 413
+
+
+def test_calls_are_known_below_what_a_proxy_leaves_and_without_it() -> None:
+    score = make_score(Engine(), base_path="/services/h.b")
+    for url in (b"/services/h.b/api/N/V", b"/api/N/V"):
+        assert score.key_of(url) == DefinitionKey("N", "V")
+    for url in (b"/services/hub/api/N/V", b"/services/h.bapi/N/V", b"/services/h.b//api/N/V"):
+        assert score.key_of(url) is None
