@@ -21,6 +21,7 @@ from jupyter_mlsvc.client.oidc import (
     Provider,
     Refresh,
     Refused,
+    is_same_place,
     wait_for_person,
 )
 from jupyter_mlsvc.client.plain_http import warn_of_plain_http
@@ -230,7 +231,14 @@ class Client:
 
     def _resource(self) -> ProtectedResource:
         response = self._api.call("GET", *METADATA_PATH.split("/")[1:], needs_token=False)
-        return self._api.decode(ProtectedResource, response)
+        described = self._api.decode(ProtectedResource, response)
+        # What another server says of itself is not for this one (RFC 9728, 3.3).
+        if described.resource and not is_same_place(described.resource, self.url):
+            raise MlsvcError(
+                f"What answers at {self.url} describes the server at {described.resource}. Use "
+                "that address; or whoever runs the server sets MlsvcApp.public_url to yours."
+            )
+        return described
 
     def _use(self, auth: OidcLogin) -> None:
         """Use a login from now on; what was there before stays where the server refuses."""

@@ -325,6 +325,18 @@ def _decoded(provider: Provider, answer: bytes, kind: type[T]) -> T:
         ) from None
 
 
+def is_same_place(one: str, other: str) -> bool:
+    """Whether two addresses are those of one server, however this machine is written in them."""
+    return _place(one) == _place(other)
+
+
+def _place(url: str) -> tuple[str, str, int | None, str]:
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    port = parts.port or {"http": 80, "https": 443}.get(parts.scheme)
+    return parts.scheme, "localhost" if host in _LOOPBACK else host, port, parts.path.rstrip("/")
+
+
 def _safe(url: str) -> str:
     """Return an address to which secrets may go."""
     parts = urlsplit(url)

@@ -12,9 +12,19 @@ import keyring.backends.fail
 import keyring.core
 import pytest
 
-from jupyter_mlsvc.client.oidc import OidcLogin, Provider, Refresh, Refused, Tokens, wait_for_person
+from jupyter_mlsvc.client.client import Client
+from jupyter_mlsvc.client.oidc import (
+    OidcLogin,
+    Provider,
+    Refresh,
+    Refused,
+    Tokens,
+    is_same_place,
+    wait_for_person,
+)
 from jupyter_mlsvc.client.token_vault import TokenVault
 from jupyter_mlsvc.errors import ConnectionFailed, MlsvcError, NotLoggedIn
+from tests.client.fake import FakeTransport, answer
 from tests.clocks import ManualClock
 
 ISSUER = "https://id.example.org"
@@ -192,3 +202,28 @@ def test_a_keyring_keeps_the_token_where_there_is_one(
 def test_no_secret_is_in_what_is_shown(vault: TokenVault) -> None:
     tokens = Tokens(access_token="secret-a", refresh_token="secret-b")
     assert "secret" not in repr(tokens)
+
+
+@pytest.mark.parametrize(
+    ("resource", "is_ours"),
+    [
+        ("https://ml.example.org/mlsvc", True),
+        ("https://ML.example.org:443/mlsvc/", True),
+        ("", True),
+        ("https://ml.example.org", False),
+        ("http://ml.example.org/mlsvc", False),
+        ("https://ml.example.org:12800/mlsvc", False),
+        ("https://ml.example.org.evil.example/mlsvc", False),
+    ],
+)
+def test_what_another_server_says_of_itself_is_not_used(resource: str, is_ours: bool) -> None:
+    described = {"resource": resource, "authorization_servers": [ISSUER]}
+    client = Client("https://ml.example.org/mlsvc", transport=FakeTransport([answer(described)]))
+    words = "names no client to log in by" if is_ours else "describes the server at"
+    with pytest.raises(MlsvcError, match=words):
+        client.login_oidc()
+
+
+def test_this_machine_is_the_same_by_all_its_names() -> None:
+    assert is_same_place("http://localhost:12800", "http://127.0.0.1:12800/")
+    assert not is_same_place("http://localhost:12800", "http://127.0.0.1:12801")

@@ -32,7 +32,7 @@ from jupyter_mlsvc_server.auth.outsiders import Outsiders
 from jupyter_mlsvc_server.auth.passwords import Passwords, read_password_file
 from jupyter_mlsvc_server.auth.principal import Principal, Role
 from jupyter_mlsvc_server.auth.store import LOCAL, NO_HASH, Account, AccountStore, Owned
-from jupyter_mlsvc_server.errors import TooManyRequests
+from jupyter_mlsvc_server.errors import MlsvcServerError, TooManyRequests
 from jupyter_mlsvc_server.storage.clock import Clock
 from jupyter_mlsvc_server.storage.database import Database
 
@@ -43,6 +43,8 @@ PASSWORD_FILE_VARIABLE: Final = "MLSVC_ADMIN_PASSWORD_FILE"  # noqa: S105
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}")
 _HASHES_AT_ONCE: Final = 2  # each takes a core and 64 MiB
 _HASHING_NICENESS: Final = 10
+_DIRECTORY_QUESTIONS: Final = 4
+"""Logins at once for which a directory is asked; each takes a thread."""
 
 T = TypeVar("T")
 
@@ -101,6 +103,7 @@ class AccountManager(LoggingConfigurable):
             clock=clock,
         )
         self._queue = LoginQueue(slots=_HASHES_AT_ONCE, places=self.waiting_logins)
+        self._directory_queue = LoginQueue(slots=_DIRECTORY_QUESTIONS, places=self.waiting_logins)
         self._hashers = ThreadPoolExecutor(_HASHES_AT_ONCE, "hashing", _lower_priority)
         self.logins: Counter[str] = Counter()
         """Logins since the server started, by what became of them."""
@@ -151,23 +154,42 @@ class AccountManager(LoggingConfigurable):
         is_known = self._limits.knows(name, network)
         delay = self._limits.check(name, network)
 
-        async def verify() -> tuple[Account, str]:
+        async def verify_here() -> tuple[Account, str] | None:
             # Others may have failed while this one waited.
             self._limits.check(name, network)
             found = await self._match(name, password)
             if found is None:
+                # Until a directory says otherwise, so that many at once are no way round.
                 self._limits.failed(name, network)
-                raise WrongCredentials(name, address)
-            self._limits.succeeded(name, network)
+            return found
+
+        async def verify_elsewhere() -> tuple[Account, str] | None:
+            try:
+                found = await self._match_elsewhere(name, password)
+            except MlsvcServerError:
+                # Nobody said that the password is wrong.
+                self._limits.forgive(name, network)
+                raise
+            if found is not None:
+                self._limits.forgive(name, network)
             return found
 
         self._queue.enter(network, is_known=is_known)
         try:
             if delay:
                 await asyncio.sleep(delay)
-            return await self._queue.run(network, verify, is_known=is_known)
+            found = await self._queue.run(network, verify_here, is_known=is_known)
+            if found is None and self.elsewhere is not None:
+                # Who waits for a directory keeps nobody from being verified here.
+                found = await self._directory_queue.run(
+                    network, verify_elsewhere, is_known=is_known
+                )
         finally:
             self._queue.leave(network)
+        if found is None:
+            raise WrongCredentials(name, address)
+        self._limits.succeeded(name, network)
+        return found
 
     async def add(self, name: str, password: str, role: Role, *, take_over: bool = False) -> Owned:
         """Add a user.
@@ -337,11 +359,12 @@ class AccountManager(LoggingConfigurable):
             self.log.info("another process added %s first", ADMIN)
 
     async def _match(self, name: str, password: str) -> tuple[Account, str] | None:
+        """Return the local account of a name and password, and its hash; None for nobody's."""
         found = await self._store.find(name) if _NAME.fullmatch(name) else None
         hashed = found[1] if found else self._passwords.nobodys
         fits = await self._hashing(self._passwords.fits, hashed, password)
         if found is None or not fits or found[0].disabled:
-            return await self._match_elsewhere(name, password)
+            return None
         if self._passwords.is_outdated(hashed):
             fresh = await self._hashing(self._passwords.hash, password)
             if await self._store.replace_hash(name, hashed, fresh):

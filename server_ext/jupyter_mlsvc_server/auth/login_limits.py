@@ -99,6 +99,12 @@ class LoginLimits:
         self._by_name.add(_key(name))
         self._by_address.add(_key(network))
 
+    def forgive(self, name: str, network: str) -> None:
+        """Count a login no longer that was counted as failed."""
+        self._by_pair.take_back(_key(name, network))
+        self._by_name.take_back(_key(name))
+        self._by_address.take_back(_key(network))
+
     def succeeded(self, name: str, network: str) -> None:
         """Know a name and an address, and forget what failed under that name from there."""
         key = _key(name, network)
@@ -129,6 +135,11 @@ class _Failures:
         self._times.move_to_end(key)
         if len(self._times) > self._kept:
             self._times.popitem(last=False)
+
+    def take_back(self, key: bytes) -> None:
+        """Forget the latest; nothing where it is forgotten already."""
+        if times := self._times.get(key):
+            times.pop()
 
     def count(self, key: bytes) -> int:
         since = self._clock() - self._window

@@ -8,9 +8,10 @@ import secrets
 import time
 import uuid
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -38,6 +39,9 @@ from jupyter_mlsvc_server.storage.clock import Clock
 from jupyter_mlsvc_server.storage.database import Database
 from jupyter_mlsvc_server.storage.machine_faults import DatabaseUnavailable
 
+Verify = Callable[[str], Awaitable[tuple[Principal, float]]]
+"""Says whose an access token is, and when it expires."""
+
 _ALGORITHM: Final = "HS512"
 _CLAIMS: Final = ["iss", "sub", "jti", "iat", "exp"]
 _MAX_CLOCK_STEP: Final = 60
@@ -55,6 +59,8 @@ class _Known:
     """A token that was verified a moment ago; names of times say of which clock."""
 
     principal: Principal
+    is_from_provider: bool
+    """Whether the token itself says what its person may do, maybe otherwise than another one."""
     expires_on: float
     """By the wall clock."""
     fresh_until: float
@@ -63,6 +69,14 @@ class _Known:
     """From when on it is looked up again where it is in use, by the monotonic clock."""
     trusted_until: float
     """Until when it may be trusted while the database does not answer, by the monotonic clock."""
+
+    def is_so_in(self, living: Mapping[str, Principal]) -> bool:
+        """Whether the account is as it was when the token was verified."""
+        found = living.get(self.principal.id)
+        if found is None or self.is_from_provider:
+            return found is not None
+        # What a key is for does not change; accounts know nothing of it.
+        return found == replace(self.principal, services=None)
 
 
 class TokenManager(LoggingConfigurable):
@@ -285,24 +299,31 @@ class TokenManager(LoggingConfigurable):
 
     async def _look_up(self, access_token: str) -> Principal:
         revocations = self._revocations
-        principal, expires_on = await self._verified(access_token)
+        provider = self._provider_of(access_token)
+        if provider is None:
+            principal, expires_on = await self._verified(access_token)
+        else:
+            principal, expires_on = await provider(access_token)
         self._note_answer()
         # What was read before a revocation must not be remembered after it.
         if revocations == self._revocations:
-            self._remember(access_token, principal, expires_on)
+            self._remember(access_token, principal, expires_on, provider is not None)
         return principal
 
+    def _provider_of(self, access_token: str) -> Verify | None:
+        """Return what verifies a token that is a provider's; None for our own."""
+        if self._authenticators is None or access_token.startswith(KEY_PREFIX):
+            return None
+        issuer = self._authenticators.issuer_of(access_token)
+        return None if issuer is None else partial(self._authenticators.principal_of, issuer)
+
     async def _verified(self, access_token: str) -> tuple[Principal, float]:
-        """Return whose token it is and when it expires, by its issuer and the database."""
+        """Return whose token of ours it is and when it expires, by the database."""
         if access_token.startswith(KEY_PREFIX):
             found = await self._keys.find(access_token)
             if found is None or found[1] <= self._wall_clock():
                 raise InvalidServiceKey
             return found
-        if self._authenticators is not None and (
-            issuer := self._authenticators.issuer_of(access_token)
-        ):
-            return await self._authenticators.principal_of(issuer, access_token)
         claims = self._claims(access_token)
         account = await self._store.find_account(_digest(str(claims["jti"])).hex(), claims["sub"])
         if account is None:
@@ -388,10 +409,11 @@ class TokenManager(LoggingConfigurable):
         living
             Accounts of :meth:`known_accounts` that are neither removed nor shut out.
         """
-        # What a key is for does not change; accounts know nothing of it.
-        known = {replace(each.principal, services=None) for each in self._known.values()}
-        if any(living.get(each.id) != each for each in known):
-            self._forget()
+        changed = [token for token, each in self._known.items() if not each.is_so_in(living)]
+        if changed:
+            self._revocations += 1
+        for token in changed:
+            del self._known[token]
         self._local = {
             token: principal for token, principal in self._local.items() if principal.id in living
         }
@@ -471,10 +493,13 @@ class TokenManager(LoggingConfigurable):
             raise InvalidAccessToken
         return principal
 
-    def _remember(self, token: str, principal: Principal, expires_on: float) -> None:
+    def _remember(
+        self, token: str, principal: Principal, expires_on: float, is_from_provider: bool
+    ) -> None:
         now, seconds = self._monotonic_clock(), self.cache_seconds
         self._known[token] = _Known(
             principal,
+            is_from_provider,
             expires_on,
             fresh_until=now + seconds,
             look_again_at=now + seconds * 3 / 4,

@@ -12,7 +12,9 @@ from argon2 import PasswordHasher, extract_parameters
 from argon2.exceptions import VerifyMismatchError
 
 from jupyter_mlsvc_server.auth.accounts import AccountManager
+from jupyter_mlsvc_server.auth.authenticator import Identity
 from jupyter_mlsvc_server.auth.errors import (
+    IdentityProviderUnavailable,
     InvalidAdminPassword,
     InvalidPassword,
     InvalidUserName,
@@ -27,6 +29,7 @@ from jupyter_mlsvc_server.errors import Busy, TooManyRequests
 from jupyter_mlsvc_server.storage.database import Database
 from jupyter_mlsvc_server.storage.schema import accounts as account_table
 from tests.clocks import ManualClock
+from tests.waiting import until
 
 PASSWORD = "correct horse"
 
@@ -397,3 +400,73 @@ async def test_a_second_start_leaves_the_admins_password_alone(
         monkeypatch.setenv("MLSVC_ADMIN_PASSWORD", password)
         await empty.ensure_admin()
     await empty.verify("admin", PASSWORD)
+
+
+# --- beside a directory ----------------------------------------------------------------------
+
+
+class SlowDirectory:
+    """Knows one person, and answers when it is told to."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+        self.may_answer = asyncio.Event()
+        self.problem: Exception | None = None
+
+    async def match(self, username: str, password: str) -> Identity | None:
+        self.asked += 1
+        await self.may_answer.wait()
+        if self.problem is not None:
+            raise self.problem
+        fits = password == "in the directory"
+        return Identity("ldap://x", username, f"ldap:{username}", Role.READER) if fits else None
+
+
+@pytest.fixture
+async def directory(accounts: AccountManager) -> SlowDirectory:
+    slow = SlowDirectory()
+    accounts.elsewhere = slow.match
+    return slow
+
+
+async def test_who_waits_for_a_directory_keeps_nobody_from_logging_in(
+    accounts: AccountManager, directory: SlowDirectory
+) -> None:
+    of_directory = [
+        asyncio.create_task(accounts.verify(f"person{n}", "in the directory")) for n in range(9)
+    ]
+    await until(lambda: directory.asked)
+    assert (await accounts.verify("ann", PASSWORD)).name == "ann"
+    assert directory.asked <= 4
+    directory.may_answer.set()
+    assert len({each.name for each in await asyncio.gather(*of_directory)}) == 9
+
+
+async def test_guesses_beside_a_slow_directory_do_not_pass_the_limit(
+    database: Database, directory: SlowDirectory
+) -> None:
+    accounts = AccountManager(database=database, failed_logins=3)
+    accounts.elsewhere = directory.match
+    guesses = [asyncio.create_task(accounts.verify("ann", f"guess {n}")) for n in range(12)]
+    await until(lambda: sum(guess.done() for guess in guesses) >= 8)
+    directory.may_answer.set()
+    outcomes = await asyncio.gather(*guesses, return_exceptions=True)
+    assert sum(isinstance(outcome, WrongCredentials) for outcome in outcomes) <= 4
+    assert {type(outcome) for outcome in outcomes} == {WrongCredentials, TooManyRequests}
+
+
+@pytest.mark.parametrize("problem", [None, IdentityProviderUnavailable("it is away")])
+async def test_what_a_directory_says_yes_to_or_nothing_counts_as_no_failure(
+    database: Database, directory: SlowDirectory, problem: Exception | None
+) -> None:
+    accounts = AccountManager(database=database, failed_logins=2, failed_logins_of_address=2)
+    accounts.elsewhere = directory.match
+    directory.problem = problem
+    directory.may_answer.set()
+    for number in range(6):
+        login = accounts.verify(f"person{number % 2}", "in the directory", f"192.0.2.{number % 2}")
+        if problem is None:
+            await login
+        else:
+            with pytest.raises(IdentityProviderUnavailable):
+                await login

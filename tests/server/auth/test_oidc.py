@@ -407,6 +407,27 @@ async def test_a_token_is_remembered_like_ours_and_not_beyond_its_end(
         await tokens.principal_of(token)
 
 
+async def test_tokens_of_one_person_may_give_different_roles_and_leave_others_known(
+    database: Database, accounts: AccountManager, provider: Provider
+) -> None:
+    tokens = token_manager(database, accounts, provider)
+    low, high = FIRST.sign(claims()), FIRST.sign(claims(groups=["ml-admins"]))
+    other = FIRST.sign(claims(sub="b-2", preferred_username="bob"))
+    for token in (low, high, other):
+        await tokens.principal_of(token)
+
+    async def look() -> None:
+        tokens.compare(await accounts.living(tokens.known_accounts()))
+
+    await look()
+    roles = [found and found.role for found in map(tokens.recall, (low, high, other))]
+    assert roles == [Role.CONTRIBUTOR, Role.OWNER, Role.CONTRIBUTOR]
+    shut_out = table.update().where(table.c.name.in_(["oidc:ann"])).values(disabled=True)
+    await database.run(lambda connection: connection.execute(shut_out))
+    await look()
+    assert [tokens.recall(token) is None for token in (low, high, other)] == [True, True, False]
+
+
 async def test_no_password_fits_an_account_of_the_provider(
     database: Database, accounts: AccountManager, provider: Provider
 ) -> None:
