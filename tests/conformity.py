@@ -117,7 +117,7 @@ def _find(answer: Answer) -> tuple[str, str] | None:
     path = urlsplit(answer.url).path
     # Under a prefix that ends with mlsvc, or under none.
     _, prefix, rest = path.rpartition("/mlsvc/")
-    for candidate in (path, f"/{rest}" if prefix else path):
+    for candidate in (f"/{rest}" if prefix else path, path):
         for pattern, template in _patterns():
             if pattern.fullmatch(_unquoted(candidate)) and _statuses(template, method):
                 return template, method

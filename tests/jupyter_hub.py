@@ -146,6 +146,7 @@ class JupyterHub:
         _, alive = psutil.wait_procs(ending, timeout=_PATIENCE)
         for process in alive:
             process.kill()
+        self._process.wait()
 
     def _given(self) -> dict[str, Any]:
         server_config = self.folder / "jupyter_mlsvc_config.json"

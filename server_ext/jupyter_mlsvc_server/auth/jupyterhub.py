@@ -136,6 +136,7 @@ class HubAuthenticator(TokenAuthenticator):
         self._asking: dict[bytes, asyncio.Task[HubUser]] = {}
         self._strangers = asyncio.Semaphore(_QUESTIONS_OF_STRANGERS)
         self._threads = ThreadPoolExecutor(_QUESTIONS, "jupyterhub")
+        self._is_away = False
 
     @default("api_url")
     def _default_api_url(self) -> str:
@@ -217,10 +218,9 @@ class HubAuthenticator(TokenAuthenticator):
             task.add_done_callback(lambda task: self._forget_question(key, task))
         try:
             return await asyncio.shield(task)
-        except IdentityProviderUnavailable as error:
+        except IdentityProviderUnavailable:
             if known is not None and self._clock() < known.trusted_until:
                 return known.user
-            self.log.warning("JupyterHub does not answer: %s", error.logged)
             raise
 
     def _forget_question(self, key: bytes, task: asyncio.Task[HubUser]) -> None:
@@ -248,7 +248,17 @@ class HubAuthenticator(TokenAuthenticator):
 
     async def _answer(self, token: str) -> HubUser | None:
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._threads, self._fetch, token)
+        try:
+            found = await loop.run_in_executor(self._threads, self._fetch, token)
+        except IdentityProviderUnavailable as error:
+            if not self._is_away:
+                self._is_away = True
+                self.log.warning("JupyterHub does not answer: %s", error.logged)
+            raise
+        if self._is_away:
+            self._is_away = False
+            self.log.info("JupyterHub answers again")
+        return found
 
     def _fetch(self, token: str) -> HubUser | None:
         """Ask whose token it is; None for nobody's."""
