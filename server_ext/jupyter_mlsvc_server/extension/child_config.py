@@ -47,6 +47,7 @@ SECTIONS: Final = frozenset(
         "SessionManager",
         "SnapshotManager",
         "StatusReporter",
+        "TokenAuthenticator",
         "TokenManager",
         "WarmKernels",
     }
