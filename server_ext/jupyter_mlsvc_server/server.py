@@ -913,6 +913,14 @@ class Server:
         await self._http.open(host)
         for listening in metrics:
             await self._metrics_http.open(listening)
+        self._say_where(public, metrics)
+        # What is there now stays; looking through it again would only make callers wait.
+        gc.collect()
+        gc.freeze()
+        self._closing.callback(gc.unfreeze)
+
+    def _say_where(self, public: Sequence[socket.socket], metrics: Sequence[socket.socket]) -> None:
+        """Log where the server is reached."""
         if public:
             others = " and all other addresses of this machine"
             at_proxy = self._app.public_url
@@ -924,10 +932,6 @@ class Server:
             )
         if metrics:
             self._log.info("jupyter-mlsvc serves metrics at %s", self._lifecycle.metrics_url)
-        # What is there now stays; looking through it again would only make callers wait.
-        gc.collect()
-        gc.freeze()
-        self._closing.callback(gc.unfreeze)
 
     async def notify_when_ready(self) -> None:
         """Tell whoever started the server that calls are answered without waiting for a start."""
