@@ -100,7 +100,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tests.reliability", description=__doc__)
     parser.add_argument("run", choices=[*_RUNS, "all"])
     parser.add_argument("--minutes", type=float, help="of a soak (30), at most of a chaos run")
-    parser.add_argument("--rate", type=float, help="calls a second (a soak: 70 % of capacity)")
+    parser.add_argument("--rate", type=float, help="calls a second (a soak: 70 %% of capacity)")
     parser.add_argument("--kills", type=int, default=40, help="of each kind of process (40)")
     parser.add_argument("--only", action="append", choices=KINDS, help="kind to kill; repeatable")
     parser.add_argument("--seed", type=int, help="of a run that is to be repeated")

@@ -20,8 +20,10 @@ stream to the server open, its lease; the server ends by itself when the last le
     │                  has the data folder, join it │       ▼
     └───────────────────────◄───────────────────────┴─ failed, pause
 
-Pauses grow from half a second to a minute while no server stays up for ten seconds. Requests wait
-while it starts, and are answered with the reason where it failed.
+Pauses grow from half a second to a minute while no server can be started. One that has served is
+started again at once when it ends; only the sixth in a row that lived for less than ten seconds is
+waited for, longer with each further one. Requests wait while it starts, and are answered with the
+reason where it failed.
 """
 
 from __future__ import annotations
@@ -80,6 +82,9 @@ _MAX_PAUSE: Final = 60.0
 """Seconds until another start; a server that fails again and again costs little."""
 _STEADY: Final = 10.0
 """Seconds after which a server counts as one that stays up; systemd's default is the same."""
+_BURST: Final = 5
+"""Servers in a row that served, for less time than that, and are replaced at once; systemd's default
+is the same. Who has several killed needs the next one soon; one that ends each time costs little."""
 NEVER_WITH_CHILDREN: Final = (
     "JUPYTER_TOKEN",
     "JUPYTERHUB_API_TOKEN",
@@ -245,6 +250,7 @@ class Supervisor:
         self._retry_at = 0.0
         self._joins_since = 0.0
         self._failures = 0
+        self._short_lives = 0
 
     # --- what requests need ------------------------------------------------------------------
 
@@ -376,14 +382,14 @@ class Supervisor:
             return
         if was_attached:
             lived = self._clock() - began
-            if lived > _STEADY:
-                self._failures = 0
+            self._failures = 0
+            self._short_lives = 0 if lived > _STEADY else self._short_lives + 1
             self._log.warning("jupyter-mlsvc: the server ended; another one is looked for")
             await self._let_end()
             # From one start to the next, so that callers wait for one that lived a while no longer.
-            if self._failures and (pause := self._pause() - lived) > 0:
+            excess = self._short_lives - _BURST
+            if excess > 0 and (pause := _growing_pause(excess) - lived) > 0:
                 await self._sleep(pause)
-            self._failures += 1
         elif self._config is None:
             await self._fail(
                 f"Nobody answers at {self.upstream}. Check MlsvcExtension.server_url, and that a "
@@ -486,15 +492,16 @@ class Supervisor:
         if problem != self._problem:
             self._log.error("jupyter-mlsvc: the server does not run. %s", problem)
         self._problem = problem
-        pause = self._pause()
+        pause = _growing_pause(self._failures)
         self._failures += 1
         self._retry_at = self._clock() + pause
         self._has_failed.set()
         self._host.failed(problem)
         await self._sleep(pause)
 
-    def _pause(self) -> float:
-        return min(_FIRST_PAUSE * 2.0 ** min(self._failures, 20), _MAX_PAUSE)
+
+def _growing_pause(earlier: int) -> float:
+    return min(_FIRST_PAUSE * 2.0 ** min(earlier, 20), _MAX_PAUSE)
 
 
 async def _has_ended(pid: int) -> bool:

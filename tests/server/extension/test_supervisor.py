@@ -117,12 +117,13 @@ async def test_pauses_grow_and_requests_are_told_how_long_they_last(
 @pytest.mark.parametrize(
     ("lasts", "expected"),
     [
-        # The first that ends is looked for at once.
-        ([0.0] * 4, [1, 2, 4, 8]),
+        # After five that end another one is looked for at once.
+        ([0.0] * 5, FIRST[:2]),
+        ([0.0] * 8, [1, 2, 4, *FIRST[:2]]),
         # A pause is counted from the start on.
-        ([1.0] * 4, [1, 3, 8]),
+        ([1.0] * 8, [1, 3, *FIRST[:2]]),
         # A server that stayed up for more than ten seconds begins anew.
-        ([0.0, 0.0, 0.0, 11.0, 0.0], [1, 2, 1, 2]),
+        ([0.0] * 6 + [11.0] + [0.0] * 6, [1, 1, *FIRST[:2]]),
     ],
 )
 async def test_server_that_stays_up_is_looked_for_at_once_when_it_ends(
