@@ -20,7 +20,7 @@ from jupyter_mlsvc_server.formats.r_code import r_json
 from jupyter_mlsvc_server.sessions.channel import KernelChannel, refusal
 from jupyter_mlsvc_server.sessions.errors import AgentRefused, FileNotFound
 from jupyter_mlsvc_server.sessions.files import open_file
-from jupyter_mlsvc_server.storage.machine_faults import machine_fault
+from jupyter_mlsvc_server.storage.machine_faults import machine_fault, writing_fault
 
 Answer = dict[str, Any]
 """Members of an answer."""
@@ -145,9 +145,8 @@ class FileAgent:
             await self._channel.execute(self.CALL.format(number=number), silent=True)
             answer = await asyncio.to_thread(self._read, number, target)
         except (FileNotFoundError, FileNotFound):
-            raise AgentRefused(
-                "Interrupted", "The session was interrupted while it did this."
-            ) from None
+            written_to = Path(data.get("staging", self._folder))
+            raise await asyncio.to_thread(self._unanswered, number, written_to) from None
         except msgspec.MsgspecError as error:
             raise AgentRefused("Unreadable", "The session has not answered in its form.") from error
         except OSError as error:
@@ -172,8 +171,14 @@ class FileAgent:
             self._path(number, "out").rename(target)
         return answer
 
+    def _unanswered(self, number: int, written_to: Path) -> MlsvcServerError:
+        """Say why there is no answer: the helper was interrupted, or could not write."""
+        if self._path(number, "unwritten").exists():
+            return writing_fault(written_to)
+        return AgentRefused("Interrupted", "The session was interrupted while it did this.")
+
     def _remove(self, number: int) -> None:
-        for suffix in ("json", "in", "part", "answer", "out"):
+        for suffix in ("json", "in", "part", "answer", "out", "unwritten"):
             self._path(number, suffix).unlink(missing_ok=True)
 
     def _path(self, number: int, suffix: str) -> Path:

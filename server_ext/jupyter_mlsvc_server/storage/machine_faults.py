@@ -7,14 +7,18 @@ has a path or the system's own words, and none says that the request was wrong.
 from __future__ import annotations
 
 import errno
+import os
 import sqlite3
+import tempfile
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Final
 
 import sqlalchemy as sa
 
 from jupyter_mlsvc_server.errors import InsufficientStorage, MachineFault, MlsvcServerError
 
+_PROBE_BYTES: Final = 2**20
 _PRIMARY_CODE: Final = 0xFF  # of SQLite's codes, which say more in their higher bits
 
 
@@ -132,6 +136,21 @@ def errno_fault(number: int | None) -> MlsvcServerError | None:
     """Return the answer that an error number is, as another process met it; None for others."""
     made = _BY_ERRNO.get(number or 0)
     return None if made is None else made()
+
+
+def writing_fault(folder: Path) -> MlsvcServerError:
+    """Return the answer where another process could not write in a folder, and said no number.
+
+    What it wrote is still there, so the same error is met again, as long as it lasts.
+    """
+    try:
+        with tempfile.TemporaryFile(dir=folder, buffering=0) as file:
+            os.posix_fallocate(file.fileno(), 0, _PROBE_BYTES)
+            file.write(b"x")
+            os.fsync(file.fileno())
+    except OSError as error:
+        return machine_fault(error) or DiskFails()
+    return DiskFails()
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import io
 import shutil
 import subprocess
@@ -17,6 +18,7 @@ from jupyter_mlsvc_server.formats.manifest import Manifest
 from jupyter_mlsvc_server.sessions.errors import AgentRefused
 from jupyter_mlsvc_server.sessions.session import Session
 from jupyter_mlsvc_server.snapshots.errors import InvalidArchive, OtherRuntime
+from jupyter_mlsvc_server.storage.machine_faults import DiskFails, DiskFull
 
 from .conftest import Server, run
 
@@ -290,3 +292,34 @@ async def test_what_cannot_be_read_is_left_out_with_the_reason(
     assert [each.name for each in contents.objects if each.kept] == ["good"]
     await server.sessions.close(ben, session.id)
     await server.snapshots.delete(ben, created.snapshot_id)
+
+
+async def test_a_disk_that_fills_under_r_is_no_mistake_of_the_caller(
+    server: Server,
+    ann: Principal,
+    session: Session,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """R says no number of an error, and of the last few bytes no error at all."""
+    await run(
+        session,
+        "helper <- environment(.mlsvc)\n"
+        "write_whole <- helper$write_whole\n"
+        "helper$write_whole <- function(path, write) write_whole('/dev/full', write)",
+    )
+
+    def is_full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("os.posix_fallocate", is_full)
+    with pytest.raises(DiskFull):
+        await server.snapshots.create(ann, session)
+    with pytest.raises(DiskFull):
+        await session.get_object("scale")
+    monkeypatch.undo()
+    # There is room by now.
+    with pytest.raises(DiskFails):
+        await session.get_object("scale")
+    await run(session, "1")
+    await session.call_agent("list", {})

@@ -188,7 +188,9 @@ save_workspace <- function(space, path) {
 
 # All objects at once, so that what two of them share stays shared; gives reasons of those left out.
 write_objects <- function(names, space, path) {
-  save_all <- function(names) save(list = names, file = path, envir = space, compress = FALSE)
+  save_all <- function(names) {
+    write_whole(path, function(con) save(list = names, file = con, envir = space))
+  }
   failed <- character()
   tryCatch(save_all(names), error = function(e) {
     for (name in names) {
@@ -197,9 +199,31 @@ write_objects <- function(names, space, path) {
         error = function(e) failed[[name]] <<- sprintf("%s cannot be saved: %s.", name, conditionMessage(e))
       )
     }
-    save_all(setdiff(names, base::names(failed)))
+    # What is left can be saved: it is the disk that takes no more.
+    tryCatch(save_all(setdiff(names, base::names(failed))), error = function(e) unwritten())
   })
   failed
+}
+
+write_text <- function(texts, path) {
+  tryCatch(
+    write_whole(path, function(con) writeLines(texts, con, sep = "", useBytes = TRUE)),
+    error = function(e) unwritten()
+  )
+}
+
+# A disk may be found full only when the last bytes leave R's buffer, which is no error of close().
+write_whole <- function(path, write) {
+  con <- file(path, "wb")
+  tryCatch(write(con), finally = status <- close(con))
+  if (length(status) && status != 0) stop("the last bytes could not be written")
+}
+
+unwritten <- function() {
+  stop(structure(
+    list(message = "the disk takes no more", call = NULL),
+    class = c("unwritten", "error", "condition")
+  ))
 }
 
 # Set the saved objects; gives their names. All are read before the first is set.

@@ -4,7 +4,9 @@
 # is a file <folder>/<n>.json, {"op": ..., members of the operation}, with its bytes, if it has any,
 # in <folder>/<n>.in. The server then executes `.mlsvc(n)` silently, and finds the answer in
 # <folder>/<n>.answer and bytes in <folder>/<n>.out. Operations and answers are those of agent.py;
-# bytes of an object are what save() writes, and may come from saveRDS() or serialize() too.
+# bytes of an object are what save() writes, and may come from saveRDS() or serialize() too. Where
+# something could not be written, the request has become <folder>/<n>.unwritten: a full disk has no
+# room for an answer, and R does not know the number of the error.
 #
 # Nothing of this is in the user's workspace: `.mlsvc` sits in an entry of its own at the end of the
 # search path, and everything it calls is looked up in base R.
@@ -36,14 +38,18 @@ respond <- function(number) {
   old <- options(warn = -1, OutDec = ".", scipen = 0)
   on.exit(options(old))
   request <- from_json(text_of(path(".json")))
-  answer <- tryCatch(
-    c(list(ok = TRUE), operations[[request$op]](request, path)),
-    error = function(e) list(ok = FALSE, error = explained(e, request))
+  tryCatch(
+    {
+      answer <- tryCatch(
+        c(list(ok = TRUE), operations[[request$op]](request, path)),
+        unwritten = stop,
+        error = function(e) list(ok = FALSE, error = explained(e, request))
+      )
+      write_text(enc2utf8(answer_json(answer)), path(".part"))
+      file.rename(path(".part"), path(".answer"))
+    },
+    unwritten = function(e) file.rename(path(".json"), path(".unwritten"))
   )
-  con <- file(path(".part"), "wb")
-  writeBin(charToRaw(enc2utf8(answer_json(answer))), con)
-  close(con)
-  file.rename(path(".part"), path(".answer"))
   invisible()
 }
 
@@ -95,9 +101,7 @@ operations <- list(
     if (sum(nchar(texts, "bytes")) <= 65536) {
       return(list(values = structure(members_json(names, texts), class = "json_text"), types = types))
     }
-    con <- file(path(".out"), "wb")
-    on.exit(close(con))
-    writeLines(texts, con, sep = "", useBytes = TRUE)
+    write_text(texts, path(".out"))
     list(sizes = structure(as.list(nchar(texts, "bytes")), names = names), types = types)
   },
   set_pickled = function(request, path) {
@@ -115,7 +119,8 @@ operations <- list(
     value <- the_object(request$name)
     reason <- why_not_kept(request$name, value)
     if (nzchar(reason)) fail("NotSerializable", reason)
-    save(list = request$name, file = path(".out"), envir = space())
+    failed <- write_objects(request$name, space(), path(".out"))
+    if (length(failed)) fail("NotSerializable", failed[[1]])
     list(type = kind_of(value), size = file.size(path(".out")))
   },
   delete = function(request, path) {
