@@ -83,8 +83,8 @@ _MAX_PAUSE: Final = 60.0
 _STEADY: Final = 10.0
 """Seconds after which a server counts as one that stays up; systemd's default is the same."""
 _BURST: Final = 5
-"""Servers in a row that served, for less time than that, and are replaced at once; systemd's default
-is the same. Who has several killed needs the next one soon; one that ends each time costs little."""
+"""Servers in a row that served for less time than that, and are replaced at once. After a few kills
+callers have the next one soon; systemd's default is the same."""
 NEVER_WITH_CHILDREN: Final = (
     "JUPYTER_TOKEN",
     "JUPYTERHUB_API_TOKEN",
