@@ -1,4 +1,4 @@
-"""Two servers of one database: a change at one is what both answer with."""
+"""Two servers of one PostgreSQL database: a change at one is what both answer with."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import requests
 
 from jupyter_mlsvc_server.launch import ServerProcess
 from tests.contract.doors import Door, sign_in
+from tests.postgresql import postgresql, programs
 from tests.reliability.conftest import definition
 from tests.waiting import wait_until
 
@@ -20,17 +22,16 @@ PASSWORD = "correct horse battery"
 @pytest.fixture
 def doors(tmp_path: Path) -> Iterator[list[Door]]:
     """The public APIs of two servers."""
-    options = [
-        "--WarmKernels.warm_kernels=0",
-        f"--Database.url=sqlite:///{tmp_path}/shared.db",
-        "--RevisionWatch.interval=0.1",
-    ]
-    one, other = (
-        ServerProcess(data_dir=tmp_path / name, admin_password=PASSWORD, options=options)
-        for name in ("one", "other")
-    )
-    with one, other:
-        yield [sign_in(server.public_url, "admin", PASSWORD) for server in (one, other)]
+    if programs() is None:
+        pytest.skip("PostgreSQL is not installed: apt install postgresql")
+    with postgresql(tmp_path) as url:
+        options = ["--WarmKernels.warm_kernels=0", f"--Database.url={url}"]
+        one, other = (
+            ServerProcess(data_dir=tmp_path / name, admin_password=PASSWORD, options=options)
+            for name in ("one", "other")
+        )
+        with one, other:
+            yield [sign_in(server.public_url, "admin", PASSWORD) for server in (one, other)]
 
 
 def test_a_change_at_one_server_is_what_the_other_answers_with(doors: list[Door]) -> None:
@@ -44,6 +45,14 @@ def test_a_change_at_one_server_is_what_the_other_answers_with(doors: list[Door]
     assert other.delete(service).status_code == 200
     wait_until(lambda: status_of(one) == 404)
     assert status_of(other) == 404
+
+    body = {"username": "admin", "password": PASSWORD}
+    pair = requests.post(f"{one.url}/login", json=body, timeout=60).json()
+    used = one.with_token(pair["access_token"])
+    assert used.get("/services").status_code == 200
+    ended = other.delete("/login/refreshToken", params={"refreshToken": pair["refresh_token"]})
+    assert ended.status_code == 200, ended.text
+    wait_until(lambda: used.get("/services").status_code == 401)
 
 
 def answer_of(door: Door) -> str:
