@@ -157,6 +157,29 @@ export interface IServiceHistory extends IServiceStatistics {
 }
 
 /**
+ * What a request has printed, or how it or a process failed (`GET /services/{name}/{version}/logs`).
+ */
+export interface IServiceLogEntry {
+  /**
+   * Greater than those of entries before.
+   */
+  id: number;
+  time: string;
+  level: 'info' | 'error';
+
+  /**
+   * What went wrong, in a line; else empty.
+   */
+  problem: string;
+  text: string;
+
+  /**
+   * What the caller got as `X-Request-Id`.
+   */
+  requestId?: string;
+}
+
+/**
  * Answer of a call (contract: `WebServiceResult`).
  */
 export interface IServiceResult {
@@ -197,6 +220,19 @@ export class ServicesApi {
    */
   history(name: string, version: string, signal?: AbortSignal): Promise<IServiceHistory> {
     return this._requests.json('GET', ['services', name, version, 'statistics'], { signal });
+  }
+
+  /**
+   * The newest entries of a version's log, oldest first.
+   */
+  logs(
+    name: string,
+    version: string,
+    limit: number,
+    signal?: AbortSignal
+  ): Promise<IServiceLogEntry[]> {
+    const path = ['services', name, version, 'logs'];
+    return this._requests.json('GET', path, { query: { limit }, signal });
   }
 
   /**

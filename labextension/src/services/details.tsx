@@ -19,7 +19,8 @@ import { IParameterDefinition, IServiceStatistics, IServiceVersion } from './api
 import { Chart } from './chart';
 import { PublishCheck } from './check';
 import { StateDot, stateName } from './figures';
-import { ServicesModel } from './model';
+import { Log } from './log';
+import { LOG_SECTION, ServicesModel } from './model';
 import { idOf, isChangeable, IVersionKey } from './rows';
 import { callOf, exampleInputs, Language, LANGUAGES } from './snippets';
 import { TryIt } from './try';
@@ -98,6 +99,11 @@ export function Details(props: IDetailsProps): React.ReactElement {
       <Section id="calls" title={trans.__('Calls')} model={model} isUnfoldedAtFirst>
         <Calls service={service} model={model} statistics={statistics} trans={trans} />
       </Section>
+      {isChangeable(service) && (
+        <Section id={LOG_SECTION} title={trans.__('Log')} model={model}>
+          <Log model={model} trans={trans} />
+        </Section>
+      )}
       <Section id="schema" title={trans.__('Inputs and outputs')} model={model}>
         <Schema service={service} trans={trans} />
       </Section>

@@ -9,12 +9,19 @@ import { PanelSettings } from '../settings';
 import { PanelState } from '../state';
 import { ServerStatus } from '../status';
 import { messageOf } from '../error';
-import { IServiceHistory, IServiceStatistics, IServiceVersion, ServicesApi } from './api';
+import {
+  IServiceHistory,
+  IServiceLogEntry,
+  IServiceStatistics,
+  IServiceVersion,
+  ServicesApi
+} from './api';
 import { TryForm } from './form';
 import {
   filterServices,
   groupByName,
   idOf,
+  isChangeable,
   IServiceGroup,
   IVersionKey,
   keyOf,
@@ -34,6 +41,16 @@ const SECTIONS = 'services.sections';
 const LANGUAGE = 'services.language';
 
 /**
+ * The section of an open version that shows its log, which is asked for while it is unfolded.
+ */
+export const LOG_SECTION = 'log';
+
+/**
+ * How many of the newest entries of a log are shown.
+ */
+const LOG_ENTRIES = 100;
+
+/**
  * What the model is made of.
  */
 export interface IServicesOptions {
@@ -43,6 +60,15 @@ export interface IServicesOptions {
   settings: PanelSettings;
   state: PanelState;
   trans: TranslationBundle;
+}
+
+/**
+ * The log of a version as last seen.
+ */
+interface ILog {
+  id: string;
+  entries: readonly IServiceLogEntry[] | null;
+  trouble: string;
 }
 
 /**
@@ -210,6 +236,7 @@ export class ServicesModel implements IDisposable {
     this._isFocusWanted = true;
     this._options.state.set(OPEN, id);
     this._history = null;
+    this._log = null;
     this._edited = null;
     this._emit();
     this._lookSoon();
@@ -224,6 +251,20 @@ export class ServicesModel implements IDisposable {
   }
 
   /**
+   * What the version that is open has printed, newest first; null until it came.
+   */
+  get log(): readonly IServiceLogEntry[] | null {
+    return this._shownLog?.entries ?? null;
+  }
+
+  /**
+   * Why its log could not be read when it was last asked for; empty where it could.
+   */
+  get logTrouble(): string {
+    return this._shownLog?.trouble ?? '';
+  }
+
+  /**
    * Whether a section of an open version is unfolded.
    */
   isUnfolded(section: string, isUnfoldedAtFirst: boolean): boolean {
@@ -233,6 +274,9 @@ export class ServicesModel implements IDisposable {
   setUnfolded(section: string, value: boolean): void {
     this._options.state.set(SECTIONS, { ...this._sections, [section]: value });
     this._emit();
+    if (section === LOG_SECTION && value) {
+      void this._loadLog();
+    }
   }
 
   /**
@@ -374,7 +418,7 @@ export class ServicesModel implements IDisposable {
   }
 
   private async _look(): Promise<void> {
-    await Promise.all([this.statistics.load(), this._loadHistory()]);
+    await Promise.all([this.statistics.load(), this._loadHistory(), this._loadLog()]);
     if (this.statistics.trouble) {
       // The poll backs off when it sees a failure.
       throw new Error(this.statistics.trouble.message);
@@ -392,6 +436,28 @@ export class ServicesModel implements IDisposable {
     } catch {
       // The list says why a server does not answer; statistics are not worth a second notice.
     }
+  }
+
+  private async _loadLog(): Promise<void> {
+    const { open } = this;
+    if (!open || !isChangeable(open) || !this.isUnfolded(LOG_SECTION, false)) {
+      return;
+    }
+    const id = idOf(open);
+    let entries = this._log?.id === id ? this._log.entries : null;
+    let trouble = '';
+    try {
+      entries = (await this._options.api.logs(open.name, open.version, LOG_ENTRIES)).reverse();
+    } catch (error) {
+      trouble = messageOf(error);
+    }
+    this._log = { id, entries, trouble };
+    this._emit();
+  }
+
+  private get _shownLog(): ILog | null {
+    const { openKey, _log: log } = this;
+    return openKey && log?.id === idOf(openKey) ? log : null;
   }
 
   private _lookSoon(): void {
@@ -437,6 +503,7 @@ export class ServicesModel implements IDisposable {
   private readonly _poll: Poll;
   private readonly _forms = new Map<string, { form: TryForm; inputs: string }>();
   private _history: IServiceHistory | null = null;
+  private _log: ILog | null = null;
   private _focused = '';
   private _isFocusWanted = false;
   private _edited: string | null = null;

@@ -11,7 +11,7 @@ import { ServerEvents } from '../../src/events';
 import { IRequestOptions, MlsvcError, Requester } from '../../src/request';
 import { createServicesView } from '../../src/services';
 import { describeCalls } from '../../src/services/commands';
-import { IServiceStatistics, IServiceVersion } from '../../src/services/api';
+import { IServiceLogEntry, IServiceStatistics, IServiceVersion } from '../../src/services/api';
 import { PanelSettings } from '../../src/settings';
 import { PanelState } from '../../src/state';
 import { ServerStatus } from '../../src/status';
@@ -62,6 +62,8 @@ class Door {
   ];
   statistics = [figures('Iris', 'V2.0', { calls: 12, errors: 2, callsPerMinute: 3 })];
 
+  log: IServiceLogEntry[] = [];
+
   readonly url = 'http://localhost/mlsvc';
 
   readonly json = async (
@@ -89,6 +91,8 @@ class Door {
     } else if (noun === 'api') {
       const { x } = body as { x: number };
       return { success: true, outputParameters: { y: 2 * x }, outputFiles: {}, consoleOutput: '' };
+    } else if (path[3] === 'logs') {
+      return [...this.log];
     } else if (noun === 'user') {
       return { name: 'root', role: 'owner', serverVersion: '0.1.0', publicUrl: 'http://door' };
     } else if (noun === 'services' && name !== undefined) {
@@ -248,6 +252,43 @@ describe('The services', () => {
     await click(row('Iris', 'V2.0'));
     expect(node.querySelector('[role=note]')?.textContent).toBe(note);
     expect(node.querySelector('.jp-Mlsvc-numbers')?.textContent).toContain('rejected6');
+  });
+
+  it('show what they have printed and raised, and go on showing it', async () => {
+    const first = { id: 7, level: 'info', problem: '', text: 'x is 1', requestId: 'a1' } as const;
+    door.log = [{ ...first, time: '2026-01-01T00:00:00Z' }];
+    await click(row('Iris', 'V2.0'));
+    expect(door.asked.some(line => line.endsWith('logs'))).toBe(false);
+    await act(async () => {
+      node.querySelector('[data-section=log]')?.setAttribute('open', '');
+      await new Promise(resolve => setTimeout(resolve, 20));
+    });
+    const entries = (): string[] =>
+      [...node.querySelectorAll('.jp-Mlsvc-log > li')].map(({ textContent }) => textContent);
+    expect(entries()).toHaveLength(1);
+    expect(entries()[0]).toContain('a1');
+    expect(entries()[0]).toContain('x is 1');
+
+    const problem = 'ZeroDivisionError: division by zero';
+    const second = { id: 8, level: 'error', text: 'Traceback', requestId: 'b2' } as const;
+    door.log = [...door.log, { ...second, problem, time: '2026-01-01T00:00:01Z' }];
+    await act(() => view.refresh());
+    expect(entries()).toHaveLength(2);
+    expect(entries()[0]).toContain(problem);
+    expect(entries()[0]).toContain('b2');
+    expect(node.querySelector('.jp-Mlsvc-log .jp-mod-error')?.textContent).toContain('Error');
+
+    door.failure = new MlsvcError('The database is busy.', 503);
+    await act(() => view.refresh());
+    expect(node.querySelector('[data-section=log] [role=alert]')?.textContent).toContain('busy');
+    expect(entries()).toHaveLength(2);
+  });
+
+  it('keep the log of a version to those who may change it', async () => {
+    state.set('services.sections', { log: true });
+    await click(row('Cars', '1'));
+    expect(node.querySelector('[data-section=log]')).toBeNull();
+    expect(door.asked.some(line => line.endsWith('logs'))).toBe(false);
   });
 
   it('are searched, and come back', async () => {
