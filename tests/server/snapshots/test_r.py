@@ -321,5 +321,5 @@ async def test_a_disk_that_fills_under_r_is_no_mistake_of_the_caller(
     # There is room by now.
     with pytest.raises(DiskFails):
         await session.get_object("scale")
-    await run(session, "1")
-    await session.call_agent("list", {})
+    await run(session, "helper$write_whole <- write_whole; rm(helper, write_whole)")
+    assert "scale" in await session.objects()
