@@ -27,19 +27,18 @@ def programs() -> Path | None:
 @contextlib.contextmanager
 def postgresql(folder: Path) -> Iterator[str]:
     """Run a server; gives the URL of its database for ``Database.url``."""
-    # The path of a socket has room for a hundred characters, and the account has to get there.
+    # The path of a socket has room for a hundred characters.
     with tempfile.TemporaryDirectory(prefix="mlsvc-pg-") as short:
-        data, account = Path(short, "data"), _account()
-        if account is not None:
-            shutil.chown(short, account)
-        _run("initdb", "-D", data, "-U", "mlsvc", "-A", "trust", "--no-sync", account=account)
+        data, as_somebody = Path(short, "data"), _as_somebody(short)
+        make = [_program("initdb"), "-D", data, "-U", "mlsvc", "-A", "trust", "--no-sync"]
+        subprocess.run([*as_somebody, *make], check=True, capture_output=True, cwd="/")
         settings = [word for each in _SETTINGS for word in ("-c", each)]
         with (folder / "postgresql.log").open("wb") as log:
             process = subprocess.Popen(
-                [_program("postgres"), "-D", data, "-k", short, *settings],
+                [*as_somebody, _program("postgres"), "-D", data, "-k", short, *settings],
                 stdout=log,
                 stderr=log,
-                user=account,
+                cwd="/",
             )
         try:
             wait_until(lambda: _answers(short))
@@ -53,18 +52,19 @@ def _answers(folder: str) -> bool:
     return subprocess.run([_program("pg_isready"), "-q", "-h", folder], check=False).returncode == 0
 
 
-def _run(name: str, *arguments: str | Path, account: str | None) -> None:
-    subprocess.run(
-        [_program(name), *arguments], check=True, capture_output=True, user=account, cwd="/"
-    )
-
-
 def _program(name: str) -> Path:
     folder = programs()
     assert folder is not None, "PostgreSQL is not installed"
     return folder / name
 
 
-def _account() -> str | None:
-    """Name of the account that it runs as: it refuses to run as root."""
-    return "nobody" if os.geteuid() == 0 else None
+def _as_somebody(folder: str) -> list[str]:
+    """Command before a program that may not run as root; empty where this is not root."""
+    if os.geteuid() != 0:
+        return []
+    # Another name only: it reads what root does.
+    mapped = ["unshare", "--user", "--map-user=1", "--map-group=1"]
+    if subprocess.run([*mapped, "true"], check=False, capture_output=True).returncode == 0:
+        return mapped
+    shutil.chown(folder, "nobody")
+    return ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups"]
