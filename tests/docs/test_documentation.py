@@ -7,13 +7,17 @@ import os
 import re
 import shutil
 import subprocess
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
+import yaml  # type: ignore[import-untyped]  # its stubs are a package of their own
 
 from jupyter_mlsvc.wire.problem import STATUS_OF
 from jupyter_mlsvc_server.launch import ServerProcess
+from jupyter_mlsvc_server.server import MlsvcApp
 from tests.docs.tables import DOCS, PAGES, README, ROOT, between, variables
 
 _TESTED = re.compile(r"<!-- tested -->\n```bash\n(.*?)```", re.DOTALL)
@@ -62,6 +66,25 @@ def test_the_shell_lines_of_the_guide_work_when_pasted(mlsvc_server: ServerProce
         answer.get("outputParameters") for answer in answers if isinstance(answer, dict)
     ]
     assert answers[-1] == "Deleted version V1.0 of service Iris-shell."
+
+
+@pytest.mark.kernel
+def test_the_kubernetes_example_asks_what_a_server_answers(mlsvc_server: ServerProcess) -> None:
+    page = (DOCS / "how-to/run-as-a-service.md").read_text()
+    (text,) = re.findall(r"```yaml\n(spec:.*?)```", page, re.DOTALL)
+    pod = yaml.safe_load(text)["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    for name in ("startupProbe", "readinessProbe", "livenessProbe"):
+        probe = container[name]["httpGet"]
+        assert probe["port"] == container["ports"][0]["containerPort"] == MlsvcApp().public_port
+        answer = requests.get(mlsvc_server.public_url + probe["path"], timeout=60)
+        assert answer.status_code == 200, probe
+    program, *arguments = container["command"]
+    assert program in {point.name for point in entry_points(group="console_scripts")}
+    app = MlsvcApp()
+    app.parse_command_line(arguments[1:])
+    assert arguments[0] in app.subcommands
+    assert pod["terminationGracePeriodSeconds"] == app.drain_seconds + app.stop_seconds + 30
 
 
 @pytest.mark.parametrize(("page", "mark"), TABLES)

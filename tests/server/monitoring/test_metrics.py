@@ -215,6 +215,11 @@ async def test_the_dashboard_names_only_what_is_exported(tmp_path: Path) -> None
     names = {key.partition("[")[0] for key in await figures(reporter_of(IRIS, folder=tmp_path))}
     assert len(named) > 25
     assert named - names == set()
+    labels = set().union(*(labels for _, labels, _ in (await exported(tmp_path)).values()))
+    grouped = re.findall(r"\bby \(([^)]*)\)", " ".join(asked))
+    used = {label.strip() for each in grouped for label in each.split(",")}
+    used |= set(re.findall(r"(\w+)=~?\"", " ".join(asked)))
+    assert used - labels - {"job", "instance", "le"} == set()
 
 
 async def test_the_rules_name_only_what_is_exported(tmp_path: Path) -> None:
