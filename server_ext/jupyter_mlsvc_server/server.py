@@ -672,6 +672,7 @@ class Server:
             data_dir=data_dir,
             require_room=self._disk.require_room,
             publish_event=publish_event,
+            trace=None if self._traces is None else self._traces.note_record,
             parent=app,
         )
         self._account_watch = AccountWatch(

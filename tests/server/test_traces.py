@@ -84,8 +84,21 @@ def test_calls_are_traced_as_far_as_their_code(tmp_path: Path, collector: Collec
         assert answer.headers["X-Trace-Id"] == TRACE
         (entry,) = door.get("/services/Iris/1.0/logs").json()
         assert (entry["text"], entry["traceId"]) == ("printed\n", TRACE)
+        batch = door.post("/api/Iris/1.0/batch", json=[{}]).json()["batchExecutionId"]
+        traced: dict[str, str] = {}
+
+        def is_record_traced() -> bool:
+            entries = door.get("/services/Iris/1.0/logs").json()
+            traced.update({entry.get("requestId"): entry.get("traceId") for entry in entries})
+            return bool(traced.get(f"{batch}/0"))
+
+        wait_until(is_record_traced)
+        wait_until(lambda: len(collector.of_trace(traced[f"{batch}/0"])) == 4)
         wait_until(lambda: len(collector.of_trace(TRACE)) == 4)
         wait_until(lambda: bool(collector.of_trace(published.headers["X-Trace-Id"])))
+    assert set(collector.of_trace(traced[f"{batch}/0"])) == {
+        "record of a batch", "queue", "worker", "code",
+    }  # fmt: skip
     spans = collector.of_trace(TRACE)
     request, worker = spans["POST /api/{name}/{version}"], spans["worker"]
     assert request.parent_span_id.hex() == PARENT

@@ -27,7 +27,7 @@ from jupyter_mlsvc_server.batches.limiter import AdaptiveLimiter
 from jupyter_mlsvc_server.batches.record import BatchRecord, BatchState, Progress
 from jupyter_mlsvc_server.batches.record_parser import Upload
 from jupyter_mlsvc_server.batches.results import BatchResults
-from jupyter_mlsvc_server.batches.run import BatchRun, Limiter
+from jupyter_mlsvc_server.batches.run import BatchRun, Limiter, TraceRecord
 from jupyter_mlsvc_server.batches.store import BatchStore
 from jupyter_mlsvc_server.errors import MlsvcServerError, NotFound
 from jupyter_mlsvc_server.events.record import EventAction, PublishEvent, drop_event
@@ -127,10 +127,12 @@ class BatchManager(LoggingConfigurable):
         data_dir: Path,
         require_room: Callable[[], None] = lambda: None,
         publish_event: PublishEvent = drop_event,
+        trace: TraceRecord | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self._publish_event = publish_event
+        self._trace = trace
         self._store = BatchStore(database=database)
         self._services = services
         self._scoring = scoring
@@ -339,7 +341,11 @@ class BatchManager(LoggingConfigurable):
     def _begin_run(self, record: BatchRecord, limiter: Limiter) -> None:
         """Take up a batch where its results end."""
         self._runs[record.id] = BatchRun(
-            record=record, folder=self._folder(record.id), scoring=self._scoring, limiter=limiter
+            record=record,
+            folder=self._folder(record.id),
+            scoring=self._scoring,
+            limiter=limiter,
+            trace=self._trace,
         )
 
     async def _run(self, record: BatchRecord, limiter: Limiter) -> None:

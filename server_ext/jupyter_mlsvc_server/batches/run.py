@@ -61,6 +61,10 @@ class _Item(msgspec.Struct, eq=False):
     pauses: Iterator[float] | None = None
 
 
+TraceRecord = Callable[[str, ScoringAnswer], str]
+"""Takes the id of a record and its answer, and returns the id of the trace; see ``Traces``."""
+
+
 class BatchRun:
     """A batch that runs in this process.
 
@@ -77,10 +81,18 @@ class BatchRun:
         What runs the service.
     limiter
         Limits the records on their way; shared with other batches of the service version.
+    trace
+        Makes the spans of a record that was answered; None without traces.
     """
 
     def __init__(
-        self, *, record: BatchRecord, folder: Path, scoring: ScoringEngine, limiter: Limiter
+        self,
+        *,
+        record: BatchRecord,
+        folder: Path,
+        scoring: ScoringEngine,
+        limiter: Limiter,
+        trace: TraceRecord | None = None,
     ) -> None:
         self.progress = Progress()
         self.reason = ""
@@ -91,6 +103,7 @@ class BatchRun:
         self._folder = folder
         self._scoring = scoring
         self._limiter = limiter
+        self._trace = trace
         self._left: Sequence[int] = ()
         self._at = 0
         self._block: deque[_Item] = deque()
@@ -246,8 +259,10 @@ class BatchRun:
         results: list[Result] = []
         for item, outcome in zip(items, outcomes, strict=True):
             if isinstance(outcome, ScoringAnswer) and outcome.status == 200:
+                request_id = f"{self._id}/{item.number}"
+                trace_id = "" if self._trace is None else self._trace(request_id, outcome)
                 if outcome.entry is not None:
-                    outcome.entry.request_id = f"{self._id}/{item.number}"
+                    outcome.entry.request_id, outcome.entry.trace_id = request_id, trace_id
                 results.append(Result(item.number, outcome.body, not outcome.success))
             elif (result := self._other_result(item, outcome)) is not None:
                 results.append(result)

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from jupyter_mlsvc_server.monitoring.answered import AnsweredRequest
 from jupyter_mlsvc_server.monitoring.logs import trace_scope
-from jupyter_mlsvc_server.scoring.engine import CallTimes
+from jupyter_mlsvc_server.scoring.engine import CallTimes, ScoringAnswer
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace.export import SpanExporter
@@ -147,6 +147,22 @@ class Traces:
         self._add("queue", times.arrived, times.started)
         with self._trace.use_span(self._add("worker", times.started, times.answered)):
             self._add("code", times.code_began, times.code_ended, outcome)
+
+    def note_record(self, request_id: str, answer: ScoringAnswer) -> str:
+        """Make the spans of a record of a batch, a trace of its own; returns the id of that."""
+        times = answer.times
+        if times is None:
+            return ""
+        span = self._tracer.start_span(
+            "record of a batch",
+            context=self._context(),
+            start_time=self._moment(times.arrived),
+            attributes={"mlsvc.request_id": request_id},
+        )
+        with self._trace.use_span(span):
+            self.note_call(times, has_failed=not answer.success)
+        span.end(self._moment(max(times.arrived, times.answered)))
+        return self._trace.format_trace_id(span.get_span_context().trace_id)
 
     def _add(
         self, name: str, began: float, ended: float, attributes: dict[str, bool] | None = None
