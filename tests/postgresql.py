@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -30,8 +31,13 @@ def postgresql(folder: Path) -> Iterator[str]:
     # The path of a socket has room for a hundred characters.
     with tempfile.TemporaryDirectory(prefix="mlsvc-pg-") as short:
         data, as_somebody = Path(short, "data"), _as_somebody(short)
-        make = [_program("initdb"), "-D", data, "-U", "mlsvc", "-A", "trust", "--no-sync"]
-        subprocess.run([*as_somebody, *make], check=True, capture_output=True, cwd="/")
+        options = ["-U", "mlsvc", "-A", "trust", "--no-sync"]
+        subprocess.run(
+            [*as_somebody, _program("initdb"), "-D", data, *options],
+            check=True,
+            capture_output=True,
+            cwd="/",
+        )
         settings = [word for each in _SETTINGS for word in ("-c", each)]
         with (folder / "postgresql.log").open("wb") as log:
             process = subprocess.Popen(
@@ -44,7 +50,8 @@ def postgresql(folder: Path) -> Iterator[str]:
             wait_until(lambda: _answers(short))
             yield f"postgresql+psycopg://mlsvc@/postgres?host={short}"
         finally:
-            process.terminate()
+            # Fast: it waits for no client.
+            process.send_signal(signal.SIGINT)
             process.wait(60)
 
 
