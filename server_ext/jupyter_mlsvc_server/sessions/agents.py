@@ -13,10 +13,9 @@ from typing import Any, Final, Protocol
 
 import msgspec
 
-from jupyter_mlsvc.wire.models import ParameterDefinition
-from jupyter_mlsvc.wire.values import ValueProblem, plain_input
+from jupyter_mlsvc.wire.values import ValueProblem
 from jupyter_mlsvc_server.errors import MlsvcServerError
-from jupyter_mlsvc_server.formats.r_code import r_json
+from jupyter_mlsvc_server.formats.r_inputs import r_request, write_apart
 from jupyter_mlsvc_server.sessions.channel import KernelChannel, refusal
 from jupyter_mlsvc_server.sessions.errors import AgentRefused, FileNotFound
 from jupyter_mlsvc_server.sessions.files import open_file
@@ -128,22 +127,13 @@ class FileAgent:
         number = next(self._numbers)
         try:
             if op == "set" and source is not None:
-                data, source = await asyncio.to_thread(_read_json, source), None
-            if types := data.get("types"):
-                typed = {
-                    name: plain_input(
-                        ParameterDefinition(name=name, type=type_name), data["values"][name], name
-                    )
-                    for name, type_name in types.items()
-                }
-                data = {**data, "values": {**data["values"], **typed}}
-            body = r_json({"op": op, **data})
-        except ValueProblem as problem:
-            raise AgentRefused("ValueProblem", str(problem)) from problem
-        try:
-            await asyncio.to_thread(self._write, number, body, source)
+                await self._write_apart(number, source)
+            else:
+                await asyncio.to_thread(self._write, number, r_request(op, data), source)
             await self._channel.execute(self.CALL.format(number=number), silent=True)
             answer = await asyncio.to_thread(self._read, number, target)
+        except ValueProblem as problem:
+            raise AgentRefused("ValueProblem", str(problem)) from problem
         except (FileNotFoundError, FileNotFound):
             written_to = Path(data.get("staging", self._folder))
             raise await asyncio.to_thread(self._unanswered, number, written_to) from None
@@ -156,6 +146,11 @@ class FileAgent:
         if answer.get("ok"):
             return answer
         raise refusal(answer)
+
+    async def _write_apart(self, number: int, inputs: Path) -> None:
+        # A link at the name, which code of the user's may have put there, is not followed.
+        if problem := await asyncio.to_thread(write_apart, inputs, self._path(number, "json")):
+            raise AgentRefused("ValueProblem", problem)
 
     def _write(self, number: int, body: bytes, source: Path | None) -> None:
         # Code of the user's may have put a link there, which must lead nowhere.
@@ -183,11 +178,6 @@ class FileAgent:
 
     def _path(self, number: int, suffix: str) -> Path:
         return self._folder / f"{number}.{suffix}"
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    data: dict[str, Any] = msgspec.json.decode(path.read_bytes())
-    return data
 
 
 def _unwritable(error: OSError) -> MlsvcServerError:

@@ -19,7 +19,7 @@ from jupyter_mlsvc.wire.json_text import encode_json
 from jupyter_mlsvc_server.errors import MlsvcServerError
 from jupyter_mlsvc_server.formats.request_bodies import LARGE_BYTES
 from jupyter_mlsvc_server.sessions.errors import AgentRefused
-from jupyter_mlsvc_server.sessions.oversize import beginning_of
+from jupyter_mlsvc_server.sessions.oversize import beginning_of, display_content
 from jupyter_mlsvc_server.sessions.widget_text import WidgetText
 from jupyter_mlsvc_server.storage.machine_faults import errno_fault
 
@@ -38,6 +38,7 @@ AGENT_TARGET: Final = "jupyter_mlsvc.agent"
 _OUTPUT_TYPES: Final = frozenset(
     {"stream", "display_data", "execute_result", "update_display_data", "clear_output", "error"}
 )
+_DISPLAY_TYPES: Final = frozenset({"display_data", "execute_result", "update_display_data"})
 _COMM_TYPES: Final = frozenset({"comm_open", "comm_msg", "comm_close"})
 # The server's other work goes on after this long, however much the kernel prints.
 _SLICE_SECONDS: Final = 0.001
@@ -304,7 +305,8 @@ class KernelChannel:
             oversize = {"bytes": size, "limit": self.largest_output}
             take(OVERSIZE, {**oversize, "kind": kind, "beginning": beginning})
             return
-        content = self._content(message.content)
+        is_large_display = size > LARGE_BYTES and kind in _DISPLAY_TYPES
+        content = self._content(message.content, leave_data=is_large_display)
         if self._widgets.captures(parent, kind, content):
             self._update_displays(take)
         else:
@@ -360,11 +362,12 @@ class KernelChannel:
         if question is not None and not question.answer.done():
             question.answer.set_result(data)
 
-    def _content(self, packed: bytes) -> dict[str, Any]:
+    def _content(self, packed: bytes, *, leave_data: bool = False) -> dict[str, Any]:
+        """Read a content; what is large in a display's data may be left as it came."""
         content: dict[str, Any]
         try:
-            content = msgspec.json.decode(packed)
-        except msgspec.DecodeError:
+            content = display_content(packed) if leave_data else msgspec.json.decode(packed)
+        except msgspec.MsgspecError:
             # Kernels write more than there is in JSON, such as NaN.
             content = self._client.session.unpack(packed)
         return content

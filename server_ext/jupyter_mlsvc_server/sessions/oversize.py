@@ -1,4 +1,4 @@
-"""The beginning of an output that is too large to be read whole."""
+"""Outputs that are too large to be read whole, where others wait meanwhile."""
 
 from __future__ import annotations
 
@@ -6,8 +6,43 @@ import json
 import re
 from typing import Any, Final
 
+import msgspec
+
+from jupyter_mlsvc_server.formats.request_bodies import LARGE_BYTES
+from jupyter_mlsvc_server.sessions.widget_text import VIEW
+
 _TEXT: Final = re.compile(rb'"text(?:/plain)?":\s*"')
 _NAME: Final = re.compile(rb'"name":\s*"(stdout|stderr)"')
+
+
+_READ: Final = frozenset({"text/plain", VIEW})
+
+
+class _Display(msgspec.Struct):
+    data: dict[str, msgspec.Raw]
+    metadata: dict[str, Any] = {}
+    transient: dict[str, Any] = {}
+
+
+_decode_display: Final = msgspec.json.Decoder(_Display).decode
+
+
+def display_content(packed: bytes) -> dict[str, Any]:
+    """Read the content of a display, whose pictures and pages stay the JSON that they came as.
+
+    Raises
+    ------
+    msgspec.MsgspecError
+        It is no JSON, or not of this form.
+    """
+    display = _decode_display(packed)
+    data = {
+        kind: value
+        if len(memoryview(value)) > LARGE_BYTES and kind not in _READ
+        else msgspec.json.decode(value)
+        for kind, value in display.data.items()
+    }
+    return {"data": data, "metadata": display.metadata, "transient": display.transient}
 
 
 def beginning_of(kind: str, data: bytes) -> dict[str, Any] | None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -25,6 +27,8 @@ _MAX_P99 = 50.0
 """Milliseconds."""
 
 _ALONE = "nothing"
+_OTHER_PROGRAM = "a program computes that has nothing to do with the server"
+"""Tells what part of the others is the machine's, and has no bar."""
 _BODY = b'{"x": 1}'
 _VARIABLE_BYTES = 200 * 2**20
 _SNAPSHOT_BYTES = 2**30
@@ -91,6 +95,7 @@ Disturbance = Callable[[], AbstractContextManager[None]]
 def _disturbances(server: OurServer, plan: Plan, busy: str) -> Mapping[str, Disturbance]:
     variable, snapshot = plan.scaled(_VARIABLE_BYTES), plan.scaled(_SNAPSHOT_BYTES)
     return {
+        _OTHER_PROGRAM: _computing,
         "a session computes": lambda: _executing(server, _LOOP.format("pass")),
         "a session prints": lambda: _executing(server, _LOOP.format("print('a line of output')")),
         "a session prints flushed lines": lambda: _executing(
@@ -105,6 +110,15 @@ def _disturbances(server: OurServer, plan: Plan, busy: str) -> Mapping[str, Dist
         f"{_LOGINS_A_SECOND} logins a second": lambda: _logging_in(server),
         "the Jupyter server is stopped": lambda: _jupyter_stopped(server),
     }
+
+
+@contextlib.contextmanager
+def _computing() -> Iterator[None]:
+    with subprocess.Popen([sys.executable, "-c", _LOOP.format("pass")]) as program:
+        try:
+            yield
+        finally:
+            program.kill()
 
 
 @contextlib.contextmanager
@@ -254,12 +268,13 @@ def _section(found: Mapping[str, Sequence[load.Load]]) -> Section:
         data={"loads": found},
         notes=[
             f"A service of one addition under wrk with {_CONNECTIONS} connections, one thread, on "
-            "the same cores; alone and beside each of the others in turns, ratios round by round."
+            "the same cores; alone and beside each of the others in turns, ratios round by round. "
+            "On two cores the other program shows how long a call waits for any process that runs."
         ],
         bars=[
             bar
             for name in found
-            if name != _ALONE
+            if name not in (_ALONE, _OTHER_PROGRAM)
             for bar in (
                 Bar.at_most(f"{name}: p99 x alone", versus[name].median, _MAX_RATIO),
                 Bar.at_most(f"{name}: p99 ms", Spread.of(p99[name]).median, _MAX_P99, digits=1),

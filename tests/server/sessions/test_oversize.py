@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jupyter_mlsvc_server.sessions.oversize import beginning_of, shortened
+from jupyter_mlsvc_server.sessions.oversize import beginning_of, display_content, shortened
 
 TEXTS = st.text(st.characters(codec="utf-8"), max_size=60) | st.text(
     '"\\\n\U0001f600é', max_size=60
@@ -59,3 +59,19 @@ def test_shortened_text_has_room(text: str, room: int) -> None:
             assert cut
             assert text.startswith(cut)
             assert len(json.dumps(cut)) <= room
+
+
+def test_a_large_picture_stays_the_json_that_it_came_as() -> None:
+    page = json.dumps("é\n" * 200_000)
+    text = "plain " * 100_000
+    packed = (
+        f'{{"data": {{"text/html": {page}, "text/plain": "{text}", "image/svg+xml": "<svg/>"}}, '
+        '"execution_count": 3, "transient": {"display_id": "a"}}'
+    ).encode()
+    content = display_content(packed)
+    assert bytes(content["data"].pop("text/html")) == page.encode()
+    assert content == {
+        "data": {"text/plain": text, "image/svg+xml": "<svg/>"},
+        "metadata": {},
+        "transient": {"display_id": "a"},
+    }
