@@ -6,7 +6,8 @@ source-compatible. Rows marked as additions are ours.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
+from functools import partial
 from typing import Any, Final, Literal
 
 from jupyter_mlsvc.wire import models
@@ -19,15 +20,16 @@ BYTES: Final = "application/octet-stream"
 FORM: Final = "multipart/form-data"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Parameter:
     """A parameter in the query or in a form; those in the path come from the path itself."""
 
-    name: str
     place: Literal["query", "formData"]
+    name: str
+    description: str
+    _: KW_ONLY
     kind: Literal["string", "integer", "boolean", "file"] = "string"
-    required: bool = True
-    description: str = ""
+    required: bool = False
     minimum: int | None = None
     maximum: int | None = None
 
@@ -74,77 +76,50 @@ TAGS: Final = {
 
 _AUTH, _SERVICES, _CONSUME, _SESSIONS, _SNAPSHOTS, _STATUS, _CONFIGURATION = TAGS
 _READ = (401, 404)
-_FILE = Parameter(name="file", place="formData", kind="file", description="The file to upload.")
+_query = partial(Parameter, "query")
+_field = partial(Parameter, "formData")
+_FILE = _field("file", "The file to upload.", kind="file", required=True)
 
 _ABOUT = (
-    Parameter(
-        name="description",
-        place="formData",
-        required=False,
-        description="A sentence for those who use the service.",
-    ),
-    Parameter(
-        name="operationId",
-        place="formData",
-        required=False,
-        description="Name of the call in generated clients.",
-    ),
+    _field("description", "A sentence for those who use the service."),
+    _field("operationId", "Name of the call in generated clients."),
 )
 
 
-_CHECK = Parameter(
-    name="check",
-    place="formData",
-    required=False,
-    description="Call the model once before it is published (our addition): JSON with 'inputs', "
+_CHECK = _field(
+    "check",
+    "Call the model once before it is published (our addition): JSON with 'inputs', "
     'such as {"inputs": {"inputData": {"x": [1]}}}, and \'force\' to publish it whatever that '
     "ends with.",
 )
-_REPLACE = Parameter(
-    name="replace",
-    place="formData",
+_REPLACE = _field(
+    "replace",
+    "Take the place of a version of yours that has never answered (our addition).",
     kind="boolean",
-    required=False,
-    description="Take the place of a version of yours that has never answered (our addition).",
 )
 
 
 _EVENTS = (
-    Parameter(
-        name="run",
-        place="query",
-        required=False,
-        description="The run of the server that the number is from.",
-    ),
-    Parameter(
-        name="after",
-        place="query",
-        kind="integer",
-        required=False,
-        minimum=0,
-        description="Number of the last event that is known; left out, the answer tells the "
+    _query("run", "The run of the server that the number is from."),
+    _query(
+        "after",
+        "Number of the last event that is known; left out, the answer tells the "
         "present one at once.",
-    ),
-    Parameter(
-        name="wait",
-        place="query",
         kind="integer",
-        required=False,
+        minimum=0,
+    ),
+    _query(
+        "wait",
+        "Seconds to wait for an event; 25 where it is left out.",
+        kind="integer",
         minimum=0,
         maximum=55,
-        description="Seconds to wait for an event; 25 where it is left out.",
     ),
 )
 
 
 def _model(*, required: bool) -> Parameter:
-    return Parameter(
-        name="model",
-        place="formData",
-        kind="file",
-        required=required,
-        description="The serialised model.",
-    )
+    return _field("model", "The serialised model.", kind="file", required=required)
 
 
 OPERATIONS: Final[tuple[Operation, ...]] = (
@@ -178,9 +153,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         path="/login/refreshToken",
         tag=_AUTH,
         summary="End a refresh token and the access token that came with it.",
-        parameters=(
-            Parameter(name="refreshToken", place="query", description="The refresh token to end."),
-        ),
+        parameters=(_query("refreshToken", "The refresh token to end.", required=True),),
         answer=models.AccessTokenResponse,
         errors=(400, 401),
         public=True,
@@ -309,22 +282,18 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         tag=_SERVICES,
         summary="What the code of a version has printed, for those who may change it.",
         parameters=(
-            Parameter(
-                name="after",
-                place="query",
+            _query(
+                "after",
+                "Only entries with a greater id than this, from the oldest on.",
                 kind="integer",
-                required=False,
                 minimum=0,
-                description="Only entries with a greater id than this, from the oldest on.",
             ),
-            Parameter(
-                name="limit",
-                place="query",
+            _query(
+                "limit",
+                "How many entries at most; 100 where it is left out.",
                 kind="integer",
-                required=False,
                 minimum=0,
                 maximum=1000,
-                description="How many entries at most; 100 where it is left out.",
             ),
         ),
         answer=list[models.ServiceLogEntry],
@@ -470,15 +439,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         path="/sessions/{id}/executions/{executionId}/events",
         tag=_SESSIONS,
         summary="Follow an execution's output, as lines of JSON, from an event on.",
-        parameters=(
-            Parameter(
-                name="since",
-                place="query",
-                kind="integer",
-                required=False,
-                description="Number of the first event wanted.",
-            ),
-        ),
+        parameters=(_query("since", "Number of the first event wanted.", kind="integer"),),
         answer=bytes,
         errors=(400, 401, 404),
         produces="application/x-ndjson",
@@ -491,11 +452,9 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         tag=_SESSIONS,
         summary="Interrupt what runs in a session; the session stays.",
         parameters=(
-            Parameter(
-                name="executionId",
-                place="query",
-                required=False,
-                description="Cancel this execution only, whether it runs or waits (our addition).",
+            _query(
+                "executionId",
+                "Cancel this execution only, whether it runs or waits (our addition).",
             ),
         ),
         answer=str,
@@ -573,20 +532,13 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         tag=_SESSIONS,
         summary="Types and digests of the workspace's objects, and versions of packages.",
         parameters=(
-            Parameter(
-                name="view",
-                place="query",
-                required=False,
-                description="With 'summary', sizes, parameter types and short values in place of "
+            _query(
+                "view",
+                "With 'summary', sizes, parameter types and short values in place of "
                 "digests and versions, which is quicker; a session in R gives no other. With "
                 "'comparison', a summary with exact digests.",
             ),
-            Parameter(
-                name="names",
-                place="query",
-                required=False,
-                description="Names of the objects to describe, between commas; all without it.",
-            ),
+            _query("names", "Names of the objects to describe, between commas; all without it."),
         ),
         answer=models.SessionInventory,
         errors=(400, 401, 404),
@@ -654,15 +606,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         path="/snapshots",
         tag=_SNAPSHOTS,
         summary="Keep a snapshot that was downloaded, here or from another server.",
-        parameters=(
-            _FILE,
-            Parameter(
-                name="name",
-                place="formData",
-                required=False,
-                description="A name for the snapshot.",
-            ),
-        ),
+        parameters=(_FILE, _field("name", "A name for the snapshot.")),
         answer=models.CreateSnapshotResponse,
         status=201,
         errors=(400, 401, 413),
