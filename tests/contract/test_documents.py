@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import jsonschema
@@ -15,6 +16,7 @@ from jupyter_mlsvc.wire.service_openapi import service_openapi
 from jupyter_mlsvc.wire.swagger import core_openapi, core_swagger, service_document
 from jupyter_mlsvc_server.api.routing import Router
 from tests.conformity import swagger_2_schema
+from tests.docs.tables import DOCS
 from tests.reference import ABSENT, SWAGGER
 from tests.serving import tables_of_all_nouns
 
@@ -232,3 +234,13 @@ def test_documents_say_what_columns_there_are_and_what_may_be_left_out() -> None
     assert new["components"]["schemas"]["InputParameters"]["properties"]["df"]["properties"]["age"][
         "items"
     ]["type"] == ["number", "null"]
+
+
+def test_the_lines_in_csharp_name_members_that_there_are() -> None:
+    page = (DOCS / "how-to/call-from-csharp.md").read_text()
+    core, own = core_swagger()["definitions"], service_document(a_service())["definitions"]
+    sent = re.search(r'"login", new \{ (\w+) = "\w+", (\w+) \}', page)
+    assert sent is not None
+    assert {*sent.groups()} == {*core["LoginRequest"]["properties"]}
+    members = core["AccessTokenResponse"]["properties"] | own["WebServiceResult"]["properties"]
+    assert {*re.findall(r'GetProperty\("(\w+)"\)', page)} - {*members} == {"iris_species"}
