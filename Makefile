@@ -7,6 +7,8 @@ MAKEFLAGS += --no-print-directory
 BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export PYTHON
+# Some images set it; then each server, kernel and worker of a test compiles our modules again.
+unexport PYTHONDONTWRITEBYTECODE
 
 INSTALLED := .venv/.installed
 NODE_PACKAGES := labextension/node_modules/.installed

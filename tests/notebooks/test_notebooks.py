@@ -30,11 +30,15 @@ def run_nbval(path: Path, server: ServerProcess) -> Result:
     """Run every cell in a kernel and compare its outputs with the stored ones."""
     environment = kernel_environment(server)
     environment.pop("PYTEST_ADDOPTS", None)
+    # The plugins of the suite take longer to import than most cells to run.
+    environment["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
     return subprocess.run(
         [
             sys.executable,
             "-m",
             "pytest",
+            "-p",
+            "nbval.plugin",
             "--nbval",
             f"--nbval-sanitize-with={HERE / 'sanitize.cfg'}",
             "--nbval-current-env",
