@@ -44,9 +44,12 @@ $(BUNDLE): $(BUNDLE_SOURCES) $(NODE_PACKAGES)
 $(NODE_PACKAGES): labextension/package.json labextension/yarn.lock $(INSTALLED)
 	@.ci/install-node-packages
 
-.PHONY: test
-test: $(INSTALLED) $(BUNDLE) ## Run every test: the front end's units, then Python, servers and notebooks
+.PHONY: system
+system: ## Install with apt what some tests need and pip can't bring
 	@.ci/install-system
+
+.PHONY: test
+test: system $(INSTALLED) $(BUNDLE) ## Run every test: the front end's units, then Python, servers and notebooks
 	@echo "==> Front end"
 	@cd labextension && jlpm test
 	@echo "==> Python"

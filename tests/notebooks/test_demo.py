@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from types import ModuleType
+from unittest import mock
 
 import psutil
 import pytest
@@ -97,16 +98,20 @@ def descendants(demo: subprocess.Popen[str]) -> list[psutil.Process]:
     return psutil.Process(demo.pid).children(recursive=True)
 
 
-@pytest.mark.kernel
-@pytest.mark.slow
-def test_the_demo_runs_once_and_ends(start_demo: Demo) -> None:
-    demo = start_demo(ONCE="1")
-    said = output_of(demo)
-    assert demo.returncode == 0, said
-    assert "== Publish version V1.0" in said
-    assert "iris_species = ['I. versicolor']" in said
-    assert "The walkthrough passed" in said
-    assert "Traceback" not in said
+@pytest.mark.parametrize("is_passed", [True, False])
+def test_a_demo_that_runs_once_ends_with_the_walkthrough(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_passed: bool
+) -> None:
+    demo = load_demo()
+    server = mock.MagicMock(log_file=tmp_path / "server.log")
+    monkeypatch.setattr(demo, "ServerProcess", lambda **_: server)
+    monkeypatch.setattr(demo, "Walkthrough", lambda _: mock.Mock(run=lambda _: is_passed))
+    monkeypatch.setattr(demo, "DEMO_DIR", tmp_path)
+    variables = {"MLSVC_DATA_DIR": str(tmp_path), "ONCE": "1"}
+    # It would stay up until Ctrl-C, for which nobody is there.
+    server.process.wait.side_effect = AssertionError("It waits.")
+    assert demo._run(demo.Settings.read(variables)) == (0 if is_passed else 1)
+    server.__exit__.assert_called_once()
 
 
 @pytest.mark.kernel
@@ -114,6 +119,10 @@ def test_the_demo_runs_once_and_ends(start_demo: Demo) -> None:
 def test_the_demo_stays_up_until_ctrl_c_and_stops_everything(start_demo: Demo) -> None:
     demo = start_demo()
     said = output_until(demo, "Ctrl-C")
+    assert "== Publish version V1.0" in said
+    assert "iris_species = ['I. versicolor']" in said
+    assert "The walkthrough passed" in said
+    assert "Traceback" not in said
     started = descendants(demo)
     lab = re.search(r"http://\S+/lab/tree/\S+", said)
     assert lab is not None, said
