@@ -18,11 +18,18 @@ import pytest
 import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from traitlets.config import Config
 
 from jupyter_mlsvc_server.storage import database as database_module
 from jupyter_mlsvc_server.storage.clock import now_text
-from jupyter_mlsvc_server.storage.database import Database, UnknownSchema, UnusableDatabase
+from jupyter_mlsvc_server.storage.database import (
+    MIGRATIONS,
+    Database,
+    UnknownSchema,
+    UnusableDatabase,
+    newest_revisions,
+)
 from jupyter_mlsvc_server.storage.machine_faults import DatabaseBusy, DatabaseUnavailable
 from jupyter_mlsvc_server.storage.schema import contents, metadata, services, snapshots
 
@@ -194,6 +201,26 @@ async def test_a_database_of_a_newer_version_is_refused_and_left_alone(tmp_path:
         await newer.start()
     with pytest.raises(RuntimeError, match="not open"):
         await newer.run(add_service("a"))
+
+
+async def test_newest_schema_is_opened_without_alembic(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = Database(data_dir=tmp_path)
+    await before.start()
+    await before.stop()
+    upgrades: list[object] = []
+    monkeypatch.setattr("alembic.command.upgrade", lambda *asked: upgrades.append(asked))
+    again = Database(data_dir=tmp_path)
+    await again.start()
+    await again.run(lambda c: c.exec_driver_sql("UPDATE alembic_version SET version_num = '0001'"))
+    await again.stop()
+    assert upgrades == []
+    assert newest_revisions() == set(ScriptDirectory(str(MIGRATIONS)).get_heads())
+    older = Database(data_dir=tmp_path)
+    await older.start()
+    await older.stop()
+    assert len(upgrades) == 1
 
 
 async def test_stopping_twice_is_harmless(tmp_path: Path) -> None:
