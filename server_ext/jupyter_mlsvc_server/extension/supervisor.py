@@ -9,7 +9,7 @@ stream to the server open, its lease; the server ends by itself when the last le
                  ▲                      │
             lease granted               │
                  │                      ▼
-    ┌──────► connecting ◄───────── (pause where it lived short; its end where it stops)
+    ┌──────► connecting ◄───────── (pause where that is often; its end where it stops)
     │            │      ◄───────── it listens ──────────┐
     │      nobody listens                               │
     │            ▼                                      │
@@ -21,9 +21,8 @@ stream to the server open, its lease; the server ends by itself when the last le
     └───────────────────────◄───────────────────────┴─ failed, pause
 
 Pauses grow from half a second to a minute while no server can be started. One that has served is
-started again at once when it ends; only the sixth in a row that lived for less than ten seconds is
-waited for, longer with each further one. Requests wait while it starts, and are answered with the
-reason where it failed.
+started again at once when it ends, five times in a row; where that goes on, one is started every
+five seconds. Requests wait while it starts, and are answered with the reason where it failed.
 """
 
 from __future__ import annotations
@@ -80,11 +79,11 @@ _CONNECT_ATTEMPTS: Final = 2
 _FIRST_PAUSE: Final = 0.5
 _MAX_PAUSE: Final = 60.0
 """Seconds until another start; a server that fails again and again costs little."""
-_STEADY: Final = 10.0
-"""Seconds after which a server counts as one that stays up; systemd's default is the same."""
+_RESTART_INTERVAL: Final = 5.0
+"""Seconds from one start to the next where servers that have served end again and again: callers
+wait no longer for one that is killed, and one that ends each time costs little."""
 _BURST: Final = 5
-"""Servers in a row that served for less time than that, and are replaced at once. After a few kills
-callers have the next one soon; systemd's default is the same."""
+"""Starts that may come sooner, after a time without any."""
 NEVER_WITH_CHILDREN: Final = (
     "JUPYTER_TOKEN",
     "JUPYTERHUB_API_TOKEN",
@@ -250,7 +249,7 @@ class Supervisor:
         self._retry_at = 0.0
         self._joins_since = 0.0
         self._failures = 0
-        self._short_lives = 0
+        self._restarts_until = 0.0
 
     # --- what requests need ------------------------------------------------------------------
 
@@ -358,7 +357,6 @@ class Supervisor:
 
     async def _once(self) -> None:
         """Go once round the states."""
-        began = self._clock()
         try:
             was_attached = await self._attend()
         except ssl.SSLCertVerificationError as error:
@@ -381,14 +379,10 @@ class Supervisor:
             )
             return
         if was_attached:
-            lived = self._clock() - began
             self._failures = 0
-            self._short_lives = 0 if lived > _STEADY else self._short_lives + 1
             self._log.warning("jupyter-mlsvc: the server ended; another one is looked for")
             await self._let_end()
-            # From one start to the next, so that callers wait for one that lived a while no longer.
-            excess = self._short_lives - _BURST
-            if excess > 0 and (pause := _growing_pause(excess) - lived) > 0:
+            if (pause := self._count_restart()) > 0:
                 await self._sleep(pause)
         elif self._config is None:
             await self._fail(
@@ -486,6 +480,13 @@ class Supervisor:
         else:
             await self._child.end(_STOP_TIMEOUT)
             self._child = None
+
+    def _count_restart(self) -> float:
+        """Take note of a start after a server has ended; returns the seconds until it may be."""
+        # Each start is worth an interval; as many of them as make a burst may be ahead of time.
+        now = self._clock()
+        self._restarts_until = max(self._restarts_until, now) + _RESTART_INTERVAL
+        return self._restarts_until - now - _BURST * _RESTART_INTERVAL
 
     async def _fail(self, problem: str) -> None:
         """Say what is wrong, and pause."""

@@ -117,16 +117,17 @@ async def test_pauses_grow_and_requests_are_told_how_long_they_last(
 @pytest.mark.parametrize(
     ("lasts", "expected"),
     [
-        # After five that end another one is looked for at once.
+        # After five that end another one is looked for at once; then there is one in five seconds.
         ([0.0] * 5, FIRST[:2]),
-        ([0.0] * 8, [1, 2, 4, *FIRST[:2]]),
-        # A pause is counted from the start on.
-        ([1.0] * 8, [1, 3, *FIRST[:2]]),
-        # A server that stayed up for more than ten seconds begins anew.
-        ([0.0] * 6 + [11.0] + [0.0] * 6, [1, 1, *FIRST[:2]]),
+        ([0.0] * 8, [5, 5, 5, *FIRST[:2]]),
+        # It is counted from one to the next.
+        ([1.0] * 8, [4, 4, *FIRST[:2]]),
+        ([6.0] * 20, FIRST[:2]),
+        # A time without any lets five come again.
+        ([0.0] * 6 + [30.0] + [0.0] * 5, [5, 5, *FIRST[:2]]),
     ],
 )
-async def test_server_that_stays_up_is_looked_for_at_once_when_it_ends(
+async def test_server_that_has_served_is_looked_for_at_once_unless_that_is_often(
     supervisor: Supervisor, away: Away, pauses: Pauses, lasts: list[float], expected: list[float]
 ) -> None:
     away.lasts = [*lasts]
