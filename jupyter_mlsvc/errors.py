@@ -59,7 +59,7 @@ class MlsvcError(Exception):
 
     def _render_traceback_(self) -> list[str]:
         """Give what IPython shows instead of a traceback."""
-        return [f"{type(self).__name__}: {self}"]
+        return [f"{type(self).__name__}: {self.in_notebook()}"]
 
 
 class ConnectionFailed(MlsvcError):
@@ -165,9 +165,6 @@ class ApiError(MlsvcError):
             return self.message
         printed = f"\nIt had printed:\n{self.console_output}" if self.console_output else ""
         return f"{self.reason} {known}{printed}"
-
-    def _render_traceback_(self) -> list[str]:
-        return [f"{type(self).__name__}: {self.in_notebook()}"]
 
 
 class BadRequest(ApiError):
@@ -349,7 +346,14 @@ class ServiceFailed(MlsvcError):
         return self.console_output.strip() in {"", self.remote_message.strip()}
 
 
-class RemoteInterrupted(KeyboardInterrupt):
+class _Interrupted(KeyboardInterrupt):
+    """Shows itself in a notebook in one line."""
+
+    def _render_traceback_(self) -> list[str]:
+        return [f"{type(self).__name__}: {self}"]
+
+
+class RemoteInterrupted(_Interrupted):
     """Code in a session was interrupted from here; the session stays usable."""
 
     def __init__(self, session: str = "", *, is_stopping: bool = False) -> None:
@@ -362,11 +366,8 @@ class RemoteInterrupted(KeyboardInterrupt):
             return f"interrupt sent; session {self.session!r} may still be stopping."
         return f"interrupted; session {self.session!r} is still usable."
 
-    def _render_traceback_(self) -> list[str]:
-        return [f"{type(self).__name__}: {self}"]
 
-
-class TransferInterrupted(KeyboardInterrupt):
+class TransferInterrupted(_Interrupted):
     """Something was on its way to or from the server; no part of it was left behind."""
 
     def __init__(self, what: str = "") -> None:
@@ -376,11 +377,8 @@ class TransferInterrupted(KeyboardInterrupt):
     def __str__(self) -> str:
         return f"interrupted while {self.what!r} was on its way; no part of it was left behind."
 
-    def _render_traceback_(self) -> list[str]:
-        return [f"{type(self).__name__}: {self}"]
 
-
-class WaitInterrupted(KeyboardInterrupt):
+class WaitInterrupted(_Interrupted):
     """Waiting for an answer was interrupted from here; the server may do what was asked of it."""
 
     def __init__(self, what: str = "") -> None:
@@ -389,9 +387,6 @@ class WaitInterrupted(KeyboardInterrupt):
 
     def __str__(self) -> str:
         return f"{self.what}: interrupted; the server may still finish it."
-
-    def _render_traceback_(self) -> list[str]:
-        return [f"{type(self).__name__}: {self}"]
 
 
 class BatchFailed(MlsvcError):
@@ -420,7 +415,7 @@ class BatchFailed(MlsvcError):
         )
 
 
-class BatchInterrupted(KeyboardInterrupt):
+class BatchInterrupted(_Interrupted):
     """Waiting for a batch was interrupted from here; the batch goes on on the server.
 
     Attributes
@@ -442,6 +437,3 @@ class BatchInterrupted(KeyboardInterrupt):
             f"--resume {self.batch_id} to wait for it again, or take {found}: its wait() does so, "
             "too, and its cancel() stops it."
         )
-
-    def _render_traceback_(self) -> list[str]:
-        return [f"{type(self).__name__}: {self}"]

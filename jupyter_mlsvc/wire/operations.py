@@ -76,7 +76,7 @@ TAGS: Final = {
 
 _AUTH, _SERVICES, _CONSUME, _SESSIONS, _SNAPSHOTS, _STATUS, _CONFIGURATION = TAGS
 _READ = (401, 404)
-_query = partial(Parameter, "query")
+query = partial(Parameter, "query")
 _field = partial(Parameter, "formData")
 _FILE = _field("file", "The file to upload.", kind="file", required=True)
 
@@ -100,15 +100,15 @@ _REPLACE = _field(
 
 
 _EVENTS = (
-    _query("run", "The run of the server that the number is from."),
-    _query(
+    query("run", "The run of the server that the number is from."),
+    query(
         "after",
         "Number of the last event that is known; left out, the answer tells the "
         "present one at once.",
         kind="integer",
         minimum=0,
     ),
-    _query(
+    query(
         "wait",
         "Seconds to wait for an event; 25 where it is left out.",
         kind="integer",
@@ -153,7 +153,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         path="/login/refreshToken",
         tag=_AUTH,
         summary="End a refresh token and the access token that came with it.",
-        parameters=(_query("refreshToken", "The refresh token to end.", required=True),),
+        parameters=(query("refreshToken", "The refresh token to end.", required=True),),
         answer=models.AccessTokenResponse,
         errors=(400, 401),
         public=True,
@@ -282,13 +282,13 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         tag=_SERVICES,
         summary="What the code of a version has printed, for those who may change it.",
         parameters=(
-            _query(
+            query(
                 "after",
                 "Only entries with a greater id than this, from the oldest on.",
                 kind="integer",
                 minimum=0,
             ),
-            _query(
+            query(
                 "limit",
                 "How many entries at most; 100 where it is left out.",
                 kind="integer",
@@ -439,7 +439,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         path="/sessions/{id}/executions/{executionId}/events",
         tag=_SESSIONS,
         summary="Follow an execution's output, as lines of JSON, from an event on.",
-        parameters=(_query("since", "Number of the first event wanted.", kind="integer"),),
+        parameters=(query("since", "Number of the first event wanted.", kind="integer"),),
         answer=bytes,
         errors=(400, 401, 404),
         produces="application/x-ndjson",
@@ -452,7 +452,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         tag=_SESSIONS,
         summary="Interrupt what runs in a session; the session stays.",
         parameters=(
-            _query(
+            query(
                 "executionId",
                 "Cancel this execution only, whether it runs or waits (our addition).",
             ),
@@ -532,13 +532,13 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         tag=_SESSIONS,
         summary="Types and digests of the workspace's objects, and versions of packages.",
         parameters=(
-            _query(
+            query(
                 "view",
                 "With 'summary', sizes, parameter types and short values in place of "
                 "digests and versions, which is quicker; a session in R gives no other. With "
                 "'comparison', a summary with exact digests.",
             ),
-            _query("names", "Names of the objects to describe, between commas; all without it."),
+            query("names", "Names of the objects to describe, between commas; all without it."),
         ),
         answer=models.SessionInventory,
         errors=(400, 401, 404),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
-from typing import Any, Final
+from typing import Final
 from urllib.parse import quote
 
 import msgspec
@@ -16,7 +16,7 @@ from msgspec import UNSET
 
 from jupyter_mlsvc.wire import models
 from jupyter_mlsvc.wire.model_input import ModelInput
-from jupyter_mlsvc.wire.operations import BYTES, ERROR_BODY, OPERATIONS, Operation, Parameter
+from jupyter_mlsvc.wire.operations import BYTES, ERROR_BODY, OPERATIONS, Operation, query
 from jupyter_mlsvc.wire.swagger import (
     SERVICE_TYPES,
     Json,
@@ -128,8 +128,10 @@ def _operations(service: models.WebService) -> Iterable[Operation]:
         summary=f"Consume the {service.name} web service with many records.",
         body=list[InputParameters],
         parameters=(
-            _in_query(
-                "parallelCount", "integer", "Records that may run at a time; 10 where left out."
+            query(
+                "parallelCount",
+                "Records that may run at a time; 10 where left out.",
+                kind="integer",
             ),
         ),
         answer=models.StartBatchExecutionResponse,
@@ -152,9 +154,9 @@ def _operations(service: models.WebService) -> Iterable[Operation]:
         tag=service.name,
         summary="State and results of a batch.",
         parameters=(
-            _in_query("showPartialResults", "boolean", "Give the results that are there so far."),
-            _in_query("first", "integer", "Number of the first result wanted."),
-            _in_query("count", "integer", "How many results are wanted."),
+            query("showPartialResults", "Give the results that are there so far.", kind="boolean"),
+            query("first", "Number of the first result wanted.", kind="integer"),
+            query("count", "How many results are wanted.", kind="integer"),
         ),
         answer=BatchWebServiceResult,
         errors=(400, *_BATCH_ERRORS),
@@ -196,10 +198,6 @@ def _operations(service: models.WebService) -> Iterable[Operation]:
         errors=_BATCH_ERRORS,
         produces=BYTES,
     )
-
-
-def _in_query(name: str, kind: Any, description: str) -> Parameter:
-    return Parameter(name=name, place="query", kind=kind, required=False, description=description)
 
 
 def _number_records(parameters: Iterable[Json]) -> None:
