@@ -358,7 +358,7 @@ class Score:
         (np.str_("a"), "a"),
         (np.int64(3), 3),
         (np.datetime64("2020-01-02"), "2020-01-02"),
-        (np.datetime64("NaT"), None),
+        (np.datetime64("NaT", "ns"), None),
         (np.array([1.0, np.nan, np.inf]), [1.0, None, None]),
         (np.array([[1, 2], [3, 4]]), [[1, 2], [3, 4]]),
         (np.array(5), 5),
