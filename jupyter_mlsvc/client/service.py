@@ -80,6 +80,8 @@ class Service:
         Snapshot that it was published from.
     is_mine : bool
         Whether you may change and delete it.
+    group : str or None
+        Group whose members may change and delete it as well.
     never_answered : bool
         Whether no call has succeeded yet; its publisher may replace such a version.
     publish_check : PublishCheck or None
@@ -110,6 +112,7 @@ class Service:
         self.alias = row.operation_id
         self.output_files = row.output_file_names
         self.snapshot_id = row.snapshot_id
+        self.group = row.group or None
         self.never_answered = row.never_answered is True
         self.publish_check = row.publish_check or None
         self.is_mine = row.my_permission_on_service == "read/write"

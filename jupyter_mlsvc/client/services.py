@@ -50,6 +50,7 @@ class Services:
         check: Mapping[str, object] | None = None,
         force: bool = False,
         replace: bool = False,
+        group: str | None = None,
     ) -> Service:
         """Publish a service (contract: ``publishWebServiceVersion``, ``publishWebService``).
 
@@ -88,6 +89,9 @@ class Services:
             Publish even if that call fails.
         replace : bool
             Take the place of a version of yours that has never answered a call.
+        group : str, optional
+            One of your groups, which the name with all its versions is to belong to. Its members
+            may change and delete them, and publish more.
 
         Raises
         ------
@@ -111,6 +115,7 @@ class Services:
             effects=effects or UNSET,
             check=UNSET if check is None else _check(check, force=force),
             replace=replace or UNSET,
+            group=UNSET if group is None else group,
         )
         version = version or self.next_version(name)
         # The server tries the service in a clean worker first: its snapshot has to load.
@@ -144,13 +149,15 @@ class Services:
         setup_code: str | UnsetType = UNSET,
         isolation: models.Isolation | UnsetType = UNSET,
         effects: bool | UnsetType = UNSET,
+        group: str | UnsetType = UNSET,
         check: Mapping[str, object] | None = None,
         force: bool = False,
     ) -> Service:
         """Change a service in place; what is left out stays (contract: ``patchWebServiceVersion``).
 
-        An empty sequence takes the inputs, outputs or files away. With ``check`` the server calls
-        the changed code once before it takes it, as :meth:`publish` does.
+        An empty sequence takes the inputs, outputs or files away. ``group`` gives the name with all
+        its versions to one of your groups, and an empty text takes it back. With ``check`` the
+        server calls the changed code once before it takes it, as :meth:`publish` does.
         """
         request = models.PublishWebServiceRequest(
             snapshot_id=snapshot_id,
@@ -164,6 +171,7 @@ class Services:
             setup_code=setup_code,
             isolation=isolation,
             effects=effects,
+            group=group,
             check=UNSET if check is None else _check(check, force=force),
         )
         patient = (self._api.timeout[0], None)
@@ -183,6 +191,7 @@ class Services:
         check: Mapping[str, object] | None = None,
         force: bool = False,
         replace: bool = False,
+        group: str | None = None,
     ) -> Service:
         """Publish a model instead of code (``publishRealtimeWebServiceByNameVersion``).
 
@@ -202,7 +211,7 @@ class Services:
             What the model predicts, by default ``y``; not with bytes, which tell it themselves.
         like : pandas.DataFrame, optional
             Some rows as the model was fitted with, whose dtypes it gets (see ``serialize_model``).
-        check, force, replace
+        check, force, replace, group
             As in :meth:`publish`; the input is ``inputData``.
 
         Raises
@@ -229,6 +238,8 @@ class Services:
             fields["check"] = msgspec.json.encode(_check(check, force=force)).decode()
         if replace:
             fields["replace"] = "true"
+        if group is not None:
+            fields["group"] = group
         version = version or self.next_version(name)
         self._send_form("POST", ("realtime-services", name, version), fields)
         return self.get(name, version)
@@ -243,13 +254,16 @@ class Services:
         alias: str | None = None,
         response: str | Sequence[str] = (),
         like: object = None,
+        group: str | None = None,
     ) -> Service:
         """Change a realtime service; what is left out stays (``patchRealtimeWebServiceBy…``).
 
-        An empty alias takes it away. The parameters are those of :meth:`publish_realtime`.
+        An empty alias or group takes it away. The parameters are those of :meth:`publish_realtime`.
         """
         data = None if model is None else _model_bytes(model, response, like)
         fields = _realtime_form(data, description, alias)
+        if group is not None:
+            fields["group"] = group
         self._send_form("PATCH", ("realtime-services", name, version), fields)
         return self.get(name, version)
 

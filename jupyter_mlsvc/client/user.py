@@ -31,9 +31,11 @@ class User:
     def _rows(self) -> list[tuple[str, str]]:
         seconds = self.answer.token_seconds
         left = formatting.duration(seconds) if seconds is not None else ""
+        groups = self.answer.groups
         return [
             ("server", f"{self._url} ({self.answer.server_version})"),
             ("you may", ", ".join(self.answer.may)),
             ("runs code", "yes" if self.answer.may_run_code else "no"),
+            *([("groups", ", ".join(groups))] if groups else []),
             ("token", f"good for {left}" if left else "good until the server ends or revokes it"),
         ]

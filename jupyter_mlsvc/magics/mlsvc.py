@@ -239,7 +239,7 @@ def _update(connection: MlsvcConnection, arguments: argparse.Namespace) -> Servi
     given = vars(arguments)
     options = (
         *("code", "init_code", "setup_code", "isolation", "effects"),
-        *("description", "alias", "output_files", "snapshot_id"),
+        *("description", "alias", "output_files", "snapshot_id", "group"),
     )
     changes: dict[str, Any] = {name: given[name] for name in options if given[name] is not None}
     declared = {name: given[name] for name in ("inputs", "outputs") if given[name] is not None}
@@ -344,7 +344,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
         "update NAME VERSION [--description TEXT] [--code CODE] [--init-code CODE] "
         "[-i NAME[:TYPE],…] [-o NAME[:TYPE],…] [--alias NAME] [--files NAME,…] "
         "[--setup CODE] [--isolation call|worker|none] [--effects | --no-effects] "
-        "[--objects] [--snapshot NAME | --session NAME [--as-in-session]] "
+        "[--group GROUP] [--objects] [--snapshot NAME | --session NAME [--as-in-session]] "
         "[--no-check] [--force]",
         "change a service in place",
         _update,
@@ -357,6 +357,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
             (("--setup",), {"type": code_text, "dest": "setup_code"}),
             (("--isolation",), {"choices": get_args(Isolation)}),
             (("--effects",), {"action": argparse.BooleanOptionalAction}),
+            (("--group",), {}),
             (("-i", "--inputs"), {"type": csv_parameters, "action": "extend"}),
             (("-o", "--outputs"), {"type": csv_parameters, "action": "extend"}),
             (("--alias",), {}),

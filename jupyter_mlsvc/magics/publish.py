@@ -35,8 +35,8 @@ _FORM: Final = """%publish NAME [VERSION] MODEL   with a variable that holds a f
      %publish NAME [VERSION] … --cells 3-5
      with [--snapshot NAME | --session NAME [--as-in-session]] [--description TEXT] [--alias NAME]
           [--init-code CODE] [--setup CODE] [--isolation call|worker|none] [--effects]
-          [--files NAME,…] [--runtime R] [--no-check] [--force] [--replace]; of a model
-          [--response NAME,…]"""
+          [--files NAME,…] [--runtime R] [--no-check] [--force] [--replace] [--group GROUP];
+          of a model [--response NAME,…]"""
 _OF_CODE: Final = (
     *("inputs", "outputs", "init_code", "setup", "files", "snapshot", "session", "runtime"),
     *("function", "cells", "isolation", "effects", "as_in_session"),
@@ -96,6 +96,11 @@ class PublishMagics(MlsvcMagics):
         "--replace",
         action="store_true",
         help="take the place of a version of yours that has never answered rightly",
+    )
+    @argument(
+        "--group",
+        metavar="GROUP",
+        help="one of your groups, whose members may change all versions of the name as well",
     )
     @argument("name", nargs="?", help="name of the service; that of the function without it")
     @argument("version", nargs="?", help="version, such as V1.0; the next one without it")
@@ -293,6 +298,7 @@ def request_of(arguments: argparse.Namespace, code: str) -> Request:
         check=not arguments.no_check,
         force=arguments.force,
         replace=arguments.replace,
+        group=arguments.group,
     )
 
 

@@ -218,6 +218,7 @@ class Planner:
                 check=values if request.check else None,
                 force=request.force,
                 replace=request.replace,
+                group=request.group,
             )
         return self._published(service, definition.inputs, sent, values)
 
@@ -237,6 +238,7 @@ class Planner:
                 check=values or None,
                 force=request.force,
                 replace=request.replace,
+                group=request.group,
             )
         return self._published(service, inputs, [], values)
 

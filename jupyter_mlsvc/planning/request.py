@@ -111,6 +111,7 @@ class Request:
     check: bool = True
     force: bool = False
     replace: bool = False
+    group: str | None = None
     warnings: list[str] = field(default_factory=list)
     is_expanded: bool = False
 

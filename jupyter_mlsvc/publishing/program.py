@@ -45,6 +45,7 @@ def publish(  # noqa: PLR0913 - what a service is made of
     check: bool = True,
     force: bool = False,
     replace: bool = False,
+    group: str | None = None,
     client: Client | None = None,
     namespace: dict[str, Any] | None = None,
 ) -> Service:
@@ -78,6 +79,8 @@ def publish(  # noqa: PLR0913 - what a service is made of
         Publish although the service will fail when it is called.
     replace : bool
         Take the place of a version that has never answered rightly.
+    group : str, optional
+        One of your groups, whose members may change all versions of the name as well.
     client : Client, optional
         That of the magics in a notebook, else one made from the environment.
     namespace : dict, optional
@@ -126,6 +129,7 @@ def publish(  # noqa: PLR0913 - what a service is made of
         check=check,
         force=force,
         replace=replace,
+        group=group,
     )
     if isinstance(what, str):
         found = python_of(what)

@@ -58,7 +58,8 @@ class UserResponse(Wire, frozen=True, kw_only=True):
     """Who is asking, and what server this is; ``public_url`` is empty where no port is open.
 
     ``may`` has what the caller may do, at least with things of their own. ``token_seconds`` is for
-    how long the token is good still, None where it ends with the server.
+    how long the token is good still, None where it ends with the server. ``groups`` are those that
+    the caller can give services to.
     """
 
     name: str
@@ -68,6 +69,7 @@ class UserResponse(Wire, frozen=True, kw_only=True):
     may: list[str] = []
     may_run_code: bool = False
     token_seconds: float | None = None
+    groups: list[str] = []
 
 
 # --- sessions --------------------------------------------------------------------------------
@@ -361,7 +363,8 @@ class PublishWebServiceRequest(Wire, frozen=True, kw_only=True):
     Our additions: ``setup_code``, which runs once in each worker, and ``isolation``. ``effects``
     says that a call may change what is elsewhere, so that none runs twice. ``check`` calls the code
     once before it is published. ``replace`` takes the place of a version of one's own that has
-    never answered.
+    never answered. ``group`` gives the name with all its versions to a group of one's own, whose
+    members may change them as well; an empty one takes it back.
     """
 
     snapshot_id: str | UnsetType | None = UNSET
@@ -378,6 +381,7 @@ class PublishWebServiceRequest(Wire, frozen=True, kw_only=True):
     effects: bool | UnsetType | None = UNSET
     check: PublishCheckRequest | UnsetType | None = UNSET
     replace: bool | UnsetType | None = UNSET
+    group: str | UnsetType | None = UNSET
 
 
 class WebService(Wire, frozen=True, kw_only=True):
@@ -385,8 +389,8 @@ class WebService(Wire, frozen=True, kw_only=True):
 
     Our additions: ``setup_code``, ``isolation`` and ``effects``, as they were published.
     ``never_answered`` is true until a call has succeeded. ``publish_check`` is what was found when
-    this revision was published. ``failing`` says why its processes keep ending, where they do; its
-    calls get 503 until a try succeeds.
+    this revision was published. Members of ``group`` may change it as well. ``failing`` says why
+    its processes keep ending, where they do; its calls get 503 until a try succeeds.
     """
 
     name: str
@@ -408,6 +412,7 @@ class WebService(Wire, frozen=True, kw_only=True):
     effects: bool | UnsetType = UNSET
     never_answered: bool | UnsetType = UNSET
     publish_check: PublishCheck | UnsetType = UNSET
+    group: str | UnsetType = UNSET
     failing: str | UnsetType = UNSET
 
 

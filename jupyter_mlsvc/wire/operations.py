@@ -97,6 +97,13 @@ _REPLACE = _field(
     "Take the place of a version of yours that has never answered (our addition).",
     kind="boolean",
 )
+_GROUP = Parameter(
+    name="group",
+    place="formData",
+    required=False,
+    description="One of your groups, whose members may change all versions of the name as well; an "
+    "empty one takes it back (our addition).",
+)
 
 
 _EVENTS = (
@@ -306,7 +313,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         path="/realtime-services/{name}",
         tag=_SERVICES,
         summary="Publish a model under a new GUID as its version.",
-        parameters=(*_ABOUT, _model(required=True), _CHECK, _REPLACE),
+        parameters=(*_ABOUT, _model(required=True), _CHECK, _REPLACE, _GROUP),
         answer=str,
         status=201,
         errors=(400, 401, 403, 409),
@@ -317,7 +324,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         path="/realtime-services/{name}/{version}",
         tag=_SERVICES,
         summary="Publish a model as a version of a realtime service.",
-        parameters=(*_ABOUT, _model(required=True), _CHECK, _REPLACE),
+        parameters=(*_ABOUT, _model(required=True), _CHECK, _REPLACE, _GROUP),
         answer=str,
         status=201,
         errors=(400, 401, 403, 409),
@@ -328,7 +335,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         path="/realtime-services/{name}/{version}",
         tag=_SERVICES,
         summary="Change parts of a realtime service; what is left out stays.",
-        parameters=(*_ABOUT, _model(required=False), _CHECK),
+        parameters=(*_ABOUT, _model(required=False), _CHECK, _GROUP),
         answer=str,
         errors=(400, 401, 403, 404),
     ),

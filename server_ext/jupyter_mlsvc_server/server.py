@@ -69,6 +69,7 @@ from jupyter_mlsvc_server.audit.log import AuditLog
 from jupyter_mlsvc_server.auth.accounts import AccountManager
 from jupyter_mlsvc_server.auth.authenticators import Authenticators, make_authenticators
 from jupyter_mlsvc_server.auth.cli import UserApp
+from jupyter_mlsvc_server.auth.group_cli import GroupApp
 from jupyter_mlsvc_server.auth.hosts import Hosts
 from jupyter_mlsvc_server.auth.jupyterhub import SERVICE_NAME_VARIABLE
 from jupyter_mlsvc_server.auth.key_cli import KeyApp
@@ -246,6 +247,7 @@ class MlsvcApp(ConfiguredApp):
     subcommands: dict[str, Any] = {  # noqa: RUF012 - traitlets declares it so
         "serve": ("jupyter_mlsvc_server.server.MlsvcApp", "Run the server in the foreground."),
         "user": (UserApp, "Add, change, list and remove local accounts."),
+        "group": (GroupApp, "Add, list and remove members of groups."),
         "key": (KeyApp, "Make, list and revoke keys of applications."),
         "adopt": (AdoptCommand, "Let a database take over a data folder of another one."),
         "backup": (BackupCommand, "Copy all that is kept, also while the server runs."),

@@ -68,7 +68,7 @@ def test_the_form_of_realtime_services_is_whole_in_the_core_document() -> None:
     paths = core_swagger()["paths"]
     operation = paths["/realtime-services/{name}/{version}"]["post"]
     form = {each["name"]: each for each in operation["parameters"] if each["in"] == "formData"}
-    assert set(form) == {"description", "operationId", "model", "check", "replace"}
+    assert set(form) == {"description", "operationId", "model", "check", "replace", "group"}
     assert form["replace"]["type"] == "boolean"
 
 

@@ -16,10 +16,12 @@ from jupyter_mlsvc_server.api.permissions import needed
 from jupyter_mlsvc_server.auth.accounts import AccountManager
 from jupyter_mlsvc_server.auth.policy import Action, Reach, reach
 from jupyter_mlsvc_server.auth.principal import Principal, Role
+from jupyter_mlsvc_server.auth.store import LOCAL
 from jupyter_mlsvc_server.launch import ServerProcess
 from jupyter_mlsvc_server.storage.database import Database
 from tests.contract.doors import Door, sign_in
 from tests.serving import tables_of_all_nouns
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.kernel
 
@@ -116,6 +118,45 @@ def test_a_role_reaches_as_far_as_the_policy_says(
             if operation.method != "delete":
                 own = person.call(operation, person.things)
                 assert own not in {401, 403, 500}, own
+
+
+def test_members_of_a_group_change_what_belongs_to_it(
+    cast: dict[str, Person], mlsvc_server: ServerProcess
+) -> None:
+    owner, publisher, member = (cast[key].door for key in ("owner", "contributor", "other"))
+    group, name = f"group-{uuid.uuid4().hex[:6]}", f"of-group-{uuid.uuid4().hex[:6]}"
+    path, body = f"/services/{name}", {"code": "x = 1", "group": group.upper()}
+    refused = publisher.post(f"{path}/1", json=body)
+    assert (refused.status_code, refused.json()["errorCode"]) == (403, "NotInGroup")
+
+    assert owner.post(f"{path}/1", json=body | {"group": "a\n"}).status_code == 201
+    assert owner.patch(f"{path}/1", json={"group": "a\nb"}).status_code == 400
+    assert owner.delete(f"{path}/1").status_code == 200
+
+    async def join() -> None:
+        database = Database(data_dir=mlsvc_server.data_dir)
+        await database.start()
+        accounts = AccountManager(database=database)
+        for key in ("contributor", "other", "reader"):
+            user = cast[key].door.get("/user").json()["name"]
+            await accounts.set_member(LOCAL, user, group, is_member=True)
+        accounts.close()
+        await database.stop()
+
+    asyncio.run(join())
+    wait_until(lambda: publisher.post(f"{path}/1", json=body).status_code == 201)
+    assert owner.get(f"{path}/1").json()[0]["group"] == group
+    wait_until(lambda: member.patch(f"{path}/1", json={"code": "x = 2"}).status_code == 200)
+    assert member.post(f"{path}/2", json={"code": "x = 3"}).status_code == 201
+    assert publisher.patch(f"{path}/2", json={"code": "x = 4"}).status_code == 200
+    (seen,) = cast["reader"].door.get(f"{path}/1").json()
+    assert (seen["code"], seen["myPermissionOnService"]) == ("x = 2", "read only")
+    assert cast["reader"].door.delete(f"{path}/1").status_code == 403
+    # What is taken back is its publishers' alone.
+    assert publisher.patch(f"{path}/1", json={"group": ""}).status_code == 200
+    refused = member.patch(f"{path}/1", json={"code": "x = 5"})
+    assert (refused.status_code, member.delete(f"{path}/2").status_code) == (403, 200)
+    assert publisher.delete(f"{path}/1").status_code == 200
 
 
 def test_every_call_asks_for_an_action() -> None:

@@ -142,9 +142,10 @@ def test_values_of_the_notebook_are_consumed(run: Run, on_server: InteractiveShe
     assert run("%consume Sum frame=frame").value.total == 6
 
 
-def test_init_code_alias_and_files_are_published(run: Run) -> None:
+def test_init_code_alias_files_and_group_are_published(run: Run) -> None:
     run(
-        '%%publish Plot V1 -o n:integer --files out.txt --alias draw --init-code "k = 2"\n'
+        "%%publish Plot V1 -o n:integer --files out.txt --alias draw --group Artists "
+        '--init-code "k = 2"\n'
         "n = k\nopen('out.txt', 'w').write('done')"
     ).result.raise_error()
     service = run("%mlsvc service Plot").value
@@ -154,6 +155,8 @@ def test_init_code_alias_and_files_are_published(run: Run) -> None:
         ["out.txt"],
     )
     assert run("%consume Plot").value.files == {"out.txt": b"done"}
+    assert service.group == "artists"
+    assert run('%mlsvc update Plot V1 --group ""').value.group is None
 
 
 def test_code_of_a_service_that_raises_is_an_error_here(run: Run) -> None:
@@ -332,9 +335,9 @@ def test_a_model_of_the_kernel_becomes_a_realtime_service(
     rows = pandas.DataFrame({"x": [0.0, 1.0]})
     on_server.user_ns["line"] = LinearRegression().fit(rows, [1.0, 3.0])
     service = run(
-        '%publish --realtime Line V1.0 --response height -d "2x + 1" --alias line line'
+        '%publish --realtime Line V1.0 --response height -d "2x" --alias line --group lines line'
     ).value
-    assert (service.runtime_type, service.alias) == ("Realtime", "line")
+    assert (service.runtime_type, service.alias, service.group) == ("Realtime", "line", "lines")
     on_server.user_ns["rows"] = rows
     result = run("%consume Line V1.0 inputData=rows").value
     assert list(result.outputData.height_Pred) == pytest.approx([1, 3])

@@ -70,5 +70,6 @@ class LoginRoutes:
                 may=[str(each) for each in Action if reach(principal, each) is not Reach.NOBODYS],
                 may_run_code=principal.may_run_code,
                 token_seconds=self._tokens.seconds_left(token),
+                groups=sorted(principal.groups),
             )
         )

@@ -128,7 +128,7 @@ class ServiceRoutes:
 
     async def _realtime_order(self, request: ApiRequest) -> RealtimeRequest:
         """Read the form; the model has to come as a file."""
-        parts = ("description", "operationId", "model", "check", "replace")
+        parts = ("description", "operationId", "model", "check", "replace", "group")
         form = await self._forms.read(request, *parts)
         if "model" in form.fields:
             raise BadRequest("The part 'model' has no file name; send it as a file.")
@@ -138,6 +138,7 @@ class ServiceRoutes:
             model=form.files["model"].path if "model" in form.files else None,
             check=_field(form.fields.get("check"), PublishCheckRequest | None, "check"),
             replace=_field(form.fields.get("replace"), bool, "replace") or False,
+            group=form.fields.get("group"),
         )
 
     # --- documents ---------------------------------------------------------------------------

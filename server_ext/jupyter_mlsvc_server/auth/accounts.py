@@ -21,6 +21,7 @@ from jupyter_mlsvc_server.auth.addresses import network_of
 from jupyter_mlsvc_server.auth.authenticator import Identity
 from jupyter_mlsvc_server.auth.errors import (
     InvalidAdminPassword,
+    InvalidGroupName,
     InvalidPassword,
     InvalidUserName,
     UserExists,
@@ -247,6 +248,30 @@ class AccountManager(LoggingConfigurable):
         self._tell_listeners()
         self.log.info("changed role user=%s role=%s", name, role)
 
+    async def set_member(self, kind: str, name: str, group: str, *, is_member: bool) -> None:
+        """Put somebody into a group of this server, or take them out of it.
+
+        Parameters
+        ----------
+        kind, name
+            The account.
+        group
+            Name of the group; upper and lower case count as the same.
+
+        Raises
+        ------
+        InvalidGroupName
+            The name breaks the rule.
+        UserNotFound
+            No such account.
+        """
+        if not _NAME.fullmatch(group):
+            raise InvalidGroupName(group)
+        await self._store.set_member(kind, name, group.lower(), is_member=is_member)
+        self._tell_listeners()
+        change = "joined" if is_member else "left"
+        self.log.info("%s group=%s user=%s kind=%s", change, group, name, kind)
+
     async def set_disabled(self, kind: str, name: str, *, disabled: bool) -> None:
         """Shut somebody out, or let them in again.
 
@@ -301,9 +326,22 @@ class AccountManager(LoggingConfigurable):
 
     def principal_of(self, account: Account) -> Principal:
         """Return an account as somebody who asks."""
-        return Principal(account.id, account.name, account.role, self.readers_use_sessions)
+        return Principal(
+            account.id,
+            account.name,
+            account.role,
+            self.readers_use_sessions,
+            groups=account.groups,
+        )
 
-    async def known_elsewhere(self, kind: str, subject: str, name: str, role: Role) -> Principal:
+    async def known_elsewhere(
+        self,
+        kind: str,
+        subject: str,
+        name: str,
+        role: Role,
+        groups: frozenset[str] = frozenset(),
+    ) -> Principal:
         """Return the principal of somebody for whom others answer; the account is made at need.
 
         Parameters
@@ -312,13 +350,15 @@ class AccountManager(LoggingConfigurable):
             Who knows them, and what they are known by there.
         name, role
             What to call them, and what they may do.
+        groups
+            Groups that they are in there.
 
         Raises
         ------
         AccountDisabled
             The account is shut out here.
         """
-        return self.principal_of(await self.outsiders.find(kind, subject, name, role))
+        return self.principal_of(await self.outsiders.find(kind, subject, name, role, groups))
 
     async def list(self) -> list[Account]:
         """Name all users."""
@@ -376,7 +416,9 @@ class AccountManager(LoggingConfigurable):
         who = None if self.elsewhere is None else await self.elsewhere(name, password)
         if who is None:
             return None
-        account = await self.outsiders.find(who.issuer, who.subject, who.user_name, who.role)
+        account = await self.outsiders.find(
+            who.issuer, who.subject, who.user_name, who.role, who.groups
+        )
         return account, NO_HASH
 
     async def _hashing(self, work: Callable[..., T], *arguments: str) -> T:

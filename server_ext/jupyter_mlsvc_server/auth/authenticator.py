@@ -23,6 +23,9 @@ NOBODY: Final = "none"
 _ODD: Final = re.compile(r"[^\w.@+-]+")
 _PREFIX: Final = re.compile(r"[a-z][a-z0-9-]{0,15}")
 _LONGEST: Final = 64
+_LONGEST_GROUP: Final = 256
+_MOST_GROUPS: Final = 500
+"""Groups of a person that are kept; a token of Entra ID has 200."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,12 +42,15 @@ class Identity:
         Name that people see; another person may have it later.
     role
         What the person may do here.
+    groups
+        Groups that the provider has the person in, by the names that they have here.
     """
 
     issuer: str
     subject: str
     user_name: str
     role: Role
+    groups: frozenset[str] = frozenset()
 
 
 class Authenticator(LoggingConfigurable):
@@ -86,6 +92,12 @@ class Authenticator(LoggingConfigurable):
         """Return the name of an account here: with the prefix, and without odd characters."""
         plain = _ODD.sub("_", unicodedata.normalize("NFKC", name))
         return f"{self.prefix}:{plain[:_LONGEST]}"
+
+    def group_names(self, groups: Iterable[str]) -> frozenset[str]:
+        """Return the names of a provider's groups here: with the prefix, in lower case."""
+        named = {group.casefold() for group in groups if group.isprintable()}
+        kept = sorted(group for group in named if len(group) <= _LONGEST_GROUP)
+        return frozenset(f"{self.prefix}:{group}" for group in kept[:_MOST_GROUPS])
 
     def role_of(self, groups: Iterable[str], user_name: str) -> Role:
         """Return the highest role of somebody's groups.

@@ -130,7 +130,7 @@ class Authenticators:
         """
         who, expires_on = await issuer.verify(token)
         principal = await self._accounts.known_elsewhere(
-            who.issuer, who.subject, who.user_name, who.role
+            who.issuer, who.subject, who.user_name, who.role, who.groups
         )
         return principal, expires_on
 

@@ -186,6 +186,16 @@ class InvalidUserName(BadRequest):
         )
 
 
+class InvalidGroupName(BadRequest):
+    """The name of a group breaks the rule."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"{name!r} is no valid name of a group: use 1 to 64 letters, digits, '.', '_', '-' or "
+            "'@', starting with a letter or digit."
+        )
+
+
 class InvalidPassword(BadRequest):
     """The password is too short or too long."""
 

@@ -186,7 +186,8 @@ class HubAuthenticator(TokenAuthenticator):
         issuer = _ISSUER if is_only_hub else f"{_ISSUER}:{self.prefix}"
         # The hub knows people and services by nothing but their names.
         subject = f"{user.kind}:{user.name}"
-        return Identity(issuer, subject, name, self._role(user, name)), float("inf")
+        role, groups = self._role(user, name), self.group_names(user.groups)
+        return Identity(issuer, subject, name, role, groups), float("inf")
 
     def _role(self, user: HubUser, name: str) -> Role:
         given = {

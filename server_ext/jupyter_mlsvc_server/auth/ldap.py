@@ -178,6 +178,7 @@ class LdapAuthenticator(Authenticator):
             subject.hex() if subject else own_dn.casefold(),
             shown,
             self.role_of(named, shown),
+            self.group_names(named),
         )
 
     def _entry(self, connection: Any, base: str, username: str) -> dict[str, Any] | None:

@@ -148,8 +148,10 @@ class OidcAuthenticator(TokenAuthenticator):
         subject = claims["sub"]
         shown = claims.get(self.username_claim)
         name = self.account_name(shown if isinstance(shown, str) and shown.strip() else subject)
-        role = self.role_of(self._groups(claims), name)
-        return Identity(self.issuer, subject, name, role), claims["exp"]
+        groups = self._groups(claims)
+        role = self.role_of(groups, name)
+        known = Identity(self.issuer, subject, name, role, self.group_names(groups))
+        return known, claims["exp"]
 
     async def _claims(self, token: str) -> dict[str, Any]:
         if len(token) > _LONGEST:

@@ -23,6 +23,7 @@ class _Known:
     account: Account
     role: Role
     name: str
+    groups: frozenset[str]
     fresh_until: float
 
 
@@ -45,7 +46,14 @@ class Outsiders:
         self._clock = clock
         self._known: OrderedDict[tuple[str, str], _Known] = OrderedDict()
 
-    async def find(self, kind: str, subject: str, name: str, role: Role) -> Account:
+    async def find(
+        self,
+        kind: str,
+        subject: str,
+        name: str,
+        role: Role,
+        groups: frozenset[str] = frozenset(),
+    ) -> Account:
         """Return the account of somebody; it is made the first time.
 
         Raises
@@ -53,7 +61,7 @@ class Outsiders:
         AccountDisabled
             It is shut out.
         """
-        account = await self._account(kind, subject, name, role)
+        account = await self._account(kind, subject, name, role, groups)
         if account.disabled:
             raise AccountDisabled(account.name)
         return account
@@ -73,20 +81,22 @@ class Outsiders:
         for key in [key for key, each in self._known.items() if each.account.id not in living]:
             del self._known[key]
 
-    async def _account(self, kind: str, subject: str, name: str, role: Role) -> Account:
+    async def _account(
+        self, kind: str, subject: str, name: str, role: Role, groups: frozenset[str]
+    ) -> Account:
         known = self._known.get((kind, subject))
-        if known is not None and (known.name, known.role) != (name, role):
+        if known is not None and (known.name, known.role, known.groups) != (name, role, groups):
             known = None
         now = self._clock()
         if known is not None and now < known.fresh_until:
             return known.account
         try:
-            account = await self._store.find_or_add(kind, subject, name, role)
+            account = await self._store.find_or_add(kind, subject, name, role, groups)
         except MachineFault:
             if known is None:
                 raise
             return known.account
-        self._known[kind, subject] = _Known(account, role, name, now + _FRESH_SECONDS)
+        self._known[kind, subject] = _Known(account, role, name, groups, now + _FRESH_SECONDS)
         self._known.move_to_end((kind, subject))
         if len(self._known) > _REMEMBERED:
             self._known.popitem(last=False)

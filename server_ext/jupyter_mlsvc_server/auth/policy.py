@@ -90,7 +90,7 @@ def may(principal: Principal, action: Action, resource_owner: Owner | None) -> b
         Whose thing it is; ``None`` asks about anybody's.
     """
     how_far = reach(principal, action)
-    is_own = resource_owner is not None and resource_owner.id == principal.id
+    is_own = resource_owner is not None and principal.owns(resource_owner)
     return how_far is Reach.ANYBODYS or (how_far is Reach.OWN and is_own)
 
 
@@ -153,4 +153,7 @@ def _why_not(principal: Principal, action: Action, owner: Owner | None) -> str:
             "(AccountManager.readers_use_sessions)."
         )
     whose = "somebody else" if owner is None else repr(owner.name)
-    return f"{role} and it belongs to {whose}, who can do that, as owners of the server can."
+    members = f"members of group {owner.group!r} and " if owner is not None and owner.group else ""
+    return (
+        f"{role} and it belongs to {whose}, who can do that, as {members}owners of the server can."
+    )

@@ -20,10 +20,14 @@ _RUN_CODE: Final = frozenset({Role.OWNER, Role.CONTRIBUTOR})
 
 
 class Owner(NamedTuple):
-    """The account that a thing belongs to: its id, which decides, and its name, to be shown."""
+    """The account that a thing belongs to: its id, which decides, and its name, to be shown.
+
+    What has a group belongs to the members of the group as well.
+    """
 
     id: str
     name: str
+    group: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +46,8 @@ class Principal:
         Whether this server lets readers run code.
     services
         Names of the services that there are for a service key; None where there are all.
+    groups
+        Names of the groups that the account is a member of.
     """
 
     id: str
@@ -49,6 +55,7 @@ class Principal:
     role: Role
     readers_use_sessions: bool = False
     services: frozenset[str] | None = None
+    groups: frozenset[str] = frozenset()
 
     @property
     def may_run_code(self) -> bool:
@@ -59,6 +66,10 @@ class Principal:
     def knows_of(self, service: str) -> bool:
         """Whether a service is there for this principal."""
         return self.services is None or service in self.services
+
+    def owns(self, owner: Owner) -> bool:
+        """Whether what belongs to an account, and maybe to a group, is this principal's."""
+        return owner.id == self.id or (bool(owner.group) and owner.group in self.groups)
 
     @property
     def owner(self) -> Owner:

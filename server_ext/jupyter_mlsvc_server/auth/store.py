@@ -10,6 +10,7 @@ from datetime import datetime
 from enum import Enum
 from typing import Final, NamedTuple
 
+import msgspec
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
@@ -51,6 +52,7 @@ class Account:
     role: Role
     created_at: str
     disabled: bool
+    groups: frozenset[str] = frozenset()
 
 
 class Owned(NamedTuple):
@@ -115,7 +117,14 @@ class AccountStore:
         except IntegrityError:
             raise UserExists(name) from None
 
-    async def find_or_add(self, kind: str, subject: str, name: str, role: Role) -> Account:
+    async def find_or_add(
+        self,
+        kind: str,
+        subject: str,
+        name: str,
+        role: Role,
+        groups: frozenset[str] = frozenset(),
+    ) -> Account:
         """Read the account of somebody who is known elsewhere; add it the first time.
 
         Parameters
@@ -128,8 +137,14 @@ class AccountStore:
             What to call them.
         role
             What they may do.
+        groups
+            Groups that they are in there; those of this server they keep.
         """
         query = sa.select(accounts).where(accounts.c.kind == kind, accounts.c.subject == subject)
+
+        def is_so(row: sa.Row[tuple[object, ...]]) -> bool:
+            theirs = groups_of(row) - own_groups(groups_of(row))
+            return (row.name, row.role, theirs) == (name, role.value, groups)
 
         def read(connection: sa.Connection) -> sa.Row[tuple[object, ...]] | None:
             return connection.execute(query).first()
@@ -137,14 +152,16 @@ class AccountStore:
         def write(connection: sa.Connection) -> sa.Row[tuple[object, ...]] | None:
             row = read(connection)
             if row is None:
-                connection.execute(accounts.insert().values(_new_row(kind, subject, name, role)))
-            elif (row.name, row.role) != (name, role.value):
+                added = _new_row(kind, subject, name, role) | {"group_names": _groups_text(groups)}
+                connection.execute(accounts.insert().values(added))
+            elif not is_so(row):
+                kept = _groups_text(groups | own_groups(groups_of(row)))
                 change = accounts.update().where(accounts.c.id == row.id)
-                connection.execute(change.values(name=name, role=role.value))
+                connection.execute(change.values(name=name, role=role.value, group_names=kept))
             return read(connection)
 
         row = await self._database.read(read)
-        if row is None or (row.name, row.role) != (name, role.value):
+        if row is None or not is_so(row):
             try:
                 row = await self._database.run(write)
             except IntegrityError:
@@ -186,6 +203,28 @@ class AccountStore:
             No such user.
         """
         await self._change(LOCAL, name, {"role": role.value}, ends_tokens=False)
+
+    async def set_member(self, kind: str, name: str, group: str, *, is_member: bool) -> None:
+        """Put somebody into a group, or take them out of it.
+
+        Raises
+        ------
+        UserNotFound
+            No such account.
+        """
+        account = sa.select(accounts).where(
+            accounts.c.kind == kind, accounts.c.name == name, accounts.c.removed_at.is_(None)
+        )
+
+        def write(connection: sa.Connection) -> None:
+            row = connection.execute(account.with_for_update()).first()
+            if row is None:
+                raise UserNotFound(name)
+            groups = groups_of(row) | {group} if is_member else groups_of(row) - {group}
+            change = accounts.update().where(accounts.c.id == row.id)
+            connection.execute(change.values(group_names=_groups_text(groups)))
+
+        await self._database.run(write)
 
     async def set_disabled(self, kind: str, name: str, *, disabled: bool) -> None:
         """Shut somebody out and end their tokens, or let them in again.
@@ -231,7 +270,8 @@ class AccountStore:
         UserNotFound
             No such account.
         """
-        values = {"subject": None, "password_hash": None, "removed_at": now_text()}
+        ended = {"subject": None, "password_hash": None, "group_names": _groups_text(frozenset())}
+        values = ended | {"removed_at": now_text()}
         account_id = await self._change(kind, name, values)
         return await self._database.read(lambda connection: _owned(connection, [account_id]))
 
@@ -344,7 +384,22 @@ def _account(row: sa.Row[tuple[object, ...]]) -> Account:
         role=Role(row.role),
         created_at=row.created_at,
         disabled=row.disabled,
+        groups=groups_of(row),
     )
+
+
+def groups_of(row: sa.Row[tuple[object, ...]]) -> frozenset[str]:
+    """Read the names of an account's groups."""
+    return frozenset(msgspec.json.decode(row.group_names, type=list[str]))
+
+
+def own_groups(groups: frozenset[str]) -> frozenset[str]:
+    """Return those of some groups that are this server's; others have a prefix."""
+    return frozenset(group for group in groups if ":" not in group)
+
+
+def _groups_text(groups: frozenset[str]) -> str:
+    return msgspec.json.encode(sorted(groups)).decode()
 
 
 class RefreshOutcome(Enum):

@@ -420,7 +420,10 @@ class TokenManager(LoggingConfigurable):
         for token in changed:
             del self._known[token]
         self._local = {
-            token: principal for token, principal in self._local.items() if principal.id in living
+            # The role is that of notebooks, maybe less than the person's.
+            token: replace(principal, groups=living[principal.id].groups)
+            for token, principal in self._local.items()
+            if principal.id in living
         }
 
     def local_token(self, principal: Principal) -> str:

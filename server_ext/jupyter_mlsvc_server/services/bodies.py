@@ -153,6 +153,8 @@ def view(
     """Describe a version to somebody who may see its code, or change it, or neither."""
     spec = record.spec
     optional: dict[str, Any] = {} if failing is None else {"failing": failing}
+    if record.owner.group:
+        optional["group"] = record.owner.group
     if shows_code and record.publish_check is not None:
         optional["publish_check"] = record.publish_check
     if shows_code and spec.runtime_type != REALTIME:

@@ -118,10 +118,24 @@ class PublishCheckFailed(BadRequest):
 class NameIsTaken(Forbidden):
     """Somebody else published under this name first."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, group: str = "") -> None:
+        members = f" and to members of group {group!r}" if group else ""
         super().__init__(
-            f"The name {name!r} belongs to another user, who published it first. "
+            f"The name {name!r} belongs to another user, who published it first{members}. "
             "Choose another one."
+        )
+
+
+class NotInGroup(Forbidden):
+    """A service can be given to a group by its members only."""
+
+    code = "NotInGroup"
+
+    def __init__(self, group: str, own: Iterable[str]) -> None:
+        names = ", ".join(map(repr, sorted(own))) or "none"
+        super().__init__(
+            f"You are not in group {group!r}; your groups are: {names}. Whoever runs the server "
+            "can put you in (jupyter mlsvc group add)."
         )
 
 

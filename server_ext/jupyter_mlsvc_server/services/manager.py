@@ -7,10 +7,12 @@ import uuid
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from functools import partial
 from typing import Any, Final
 from weakref import WeakValueDictionary
 
 import msgspec
+from msgspec import UnsetType
 from traitlets import Enum, Integer
 from traitlets.config import LoggingConfigurable
 
@@ -21,7 +23,7 @@ from jupyter_mlsvc.wire.names import version as checked_version
 from jupyter_mlsvc.wire.suggestions import MAX_NAMES
 from jupyter_mlsvc_server.auth.policy import Action, may, require
 from jupyter_mlsvc_server.auth.principal import Principal
-from jupyter_mlsvc_server.errors import MlsvcServerError
+from jupyter_mlsvc_server.errors import BadRequest, MlsvcServerError
 from jupyter_mlsvc_server.events.record import EventAction, PublishEvent, drop_event
 from jupyter_mlsvc_server.formats.realtime import RUNTIME
 from jupyter_mlsvc_server.formats.service_spec import ServiceSpec
@@ -36,6 +38,7 @@ from jupyter_mlsvc_server.services.bodies import (
     view,
 )
 from jupyter_mlsvc_server.services.errors import (
+    NotInGroup,
     ServiceExists,
     ServiceHasAnswered,
     ServiceNotFound,
@@ -46,6 +49,7 @@ from jupyter_mlsvc_server.services.model_content import stream, workspace
 from jupyter_mlsvc_server.services.publish_check import CheckCall, judge, runs_alike, with_types
 from jupyter_mlsvc_server.services.realtime import RealtimeRequest
 from jupyter_mlsvc_server.services.record import (
+    GivenGroup,
     ServiceKey,
     ServiceRecord,
     made_up_first,
@@ -56,6 +60,7 @@ from jupyter_mlsvc_server.snapshots.errors import ContentNotFound, SnapshotNotFo
 from jupyter_mlsvc_server.snapshots.manager import SnapshotManager
 from jupyter_mlsvc_server.storage.clock import now_text
 
+_LONGEST_GROUP: Final = 320  # characters, with the prefix of a provider
 _STORE_AGAIN_SECONDS: Final = 5.0
 """Seconds until the first answer of a version is stored again where that failed."""
 
@@ -120,7 +125,8 @@ class ServiceManager(LoggingConfigurable):
         async with self._changing(key):
             old = await self._require_free(principal, key, may_replace=bool(request.replace))
             spec = await self._with_content(principal, spec)
-            return await self._insert(principal, spec, request.check or None, old)
+            group = _group(principal, request.group)
+            return await self._insert(principal, spec, request.check or None, old, group)
 
     async def publish_realtime(
         self, principal: Principal, name: str, version: str | None, request: RealtimeRequest
@@ -139,7 +145,8 @@ class ServiceManager(LoggingConfigurable):
         async with self._changing(key):
             old = await self._require_free(principal, key, may_replace=request.replace)
             spec = await self._with_model(spec, request)
-            return await self._insert(principal, spec, request.check or None, old)
+            group = _group(principal, request.group)
+            return await self._insert(principal, spec, request.check or None, old, group)
 
     async def change(
         self,
@@ -162,9 +169,10 @@ class ServiceManager(LoggingConfigurable):
             current = await self._found(key)
             self._require_change(principal, current)
             spec = next_spec(current.spec, request)
+            group = _group(principal, request.group)
             if spec.snapshot_id != current.spec.snapshot_id:
                 spec = await self._with_content(principal, spec)
-            record = await self._replace(current, spec, request.check or None)
+            record = await self._replace(current, spec, request.check or None, group)
         await self._snapshots.collect()
         self.log.info("changed %s/%s by=%s", *key, principal.name)
         return record
@@ -184,8 +192,9 @@ class ServiceManager(LoggingConfigurable):
             current = await self._found(key)
             self._require_change(principal, current)
             spec = realtime.next_spec(current.spec, request)
+            group = _group(principal, request.group)
             spec = await self._with_model(spec, request)
-            record = await self._replace(current, spec, request.check or None)
+            record = await self._replace(current, spec, request.check or None, group)
         await self._snapshots.collect()
         self.log.info("changed %s/%s by=%s", *key, principal.name)
         return record
@@ -355,7 +364,7 @@ class ServiceManager(LoggingConfigurable):
         record = await self._store.find(key)
         if record is None:
             return None
-        is_own, has_answered = record.owner.id == principal.id, self._has_answered(record)
+        is_own, has_answered = principal.owns(record.owner), self._has_answered(record)
         if not may_replace or not is_own:
             raise ServiceExists(*key, may_be_replaced=is_own and not has_answered)
         if has_answered:
@@ -371,24 +380,28 @@ class ServiceManager(LoggingConfigurable):
         spec: ServiceSpec,
         check: models.PublishCheckRequest | None,
         old: ServiceRecord | None,
+        group: GivenGroup | None = None,
     ) -> ServiceRecord:
         """Try a new version, write it down, and serve it."""
         record = ServiceRecord(
             spec=spec,
-            owner=principal.owner,
+            owner=principal.owner if old is None else old.owner,
             created_at=now_text(),
             pool=None if old is None else old.pool,
         )
         record = await self._checked(record, check)
         if old is None:
-            override = may(principal, Action.CHANGE_SERVICE, None)
-            await self._store.insert(
-                record, may_use_any_name=override, most=self.max_versions_per_user
+            record = await self._store.insert(
+                record,
+                may_use=partial(may, principal, Action.CHANGE_SERVICE),
+                group=group,
+                most=self.max_versions_per_user,
             )
         else:
             await self._store.replace_unanswered(
-                record, has_answered=lambda: record.key in self._answered
+                record, group=group, has_answered=lambda: record.key in self._answered
             )
+            record = record if group is None else record.in_group(group.name)
         await self._scoring.put(await self._define(record))
         self._publish_event(record.change(EventAction.CHANGED if old else EventAction.CREATED))
         if old is not None:
@@ -403,12 +416,14 @@ class ServiceManager(LoggingConfigurable):
         current: ServiceRecord,
         spec: ServiceSpec,
         check: models.PublishCheckRequest | None,
+        group: GivenGroup | None = None,
     ) -> ServiceRecord:
         """Try a new revision, write it down, and serve it."""
         record = await self._checked(replace(current, spec=spec), check)
         if check is None and runs_alike(current.spec, spec):
             record = replace(record, publish_check=current.publish_check)
-        await self._store.replace(record)
+        await self._store.replace(record, group=group)
+        record = record if group is None else record.in_group(group.name)
         await self._scoring.put(await self._define(record))
         self._publish_event(record.change(EventAction.CHANGED))
         return record
@@ -486,6 +501,29 @@ class ServiceManager(LoggingConfigurable):
     def _require_change(self, principal: Principal, record: ServiceRecord) -> None:
         what = f"change or delete version {record.key.version!r} of service {record.key.name!r}"
         require(principal, Action.CHANGE_SERVICE, record.owner, what)
+
+
+def _group(principal: Principal, named: str | UnsetType | None) -> GivenGroup | None:
+    """Return the group that a request gives a name to; None where it leaves that as it is.
+
+    Raises
+    ------
+    BadRequest
+        It is no name of a group.
+    NotInGroup
+        It is none of the publisher's groups.
+    """
+    if named is None or isinstance(named, UnsetType):
+        return None
+    group = named.strip().casefold()
+    if len(group) > _LONGEST_GROUP or not group.isprintable():
+        raise BadRequest(
+            f"group is {named[:40]!r}; it has to be a name of up to {_LONGEST_GROUP} characters."
+        )
+    is_theirs = not group or group in principal.groups
+    if not is_theirs and not may(principal, Action.CHANGE_SERVICE, None):
+        raise NotInGroup(named, principal.groups)
+    return GivenGroup(group, partial(may, principal, Action.CHANGE_SERVICE))
 
 
 def _key(name: str, version: str) -> ServiceKey:

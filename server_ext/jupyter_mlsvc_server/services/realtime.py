@@ -28,7 +28,7 @@ _DATA_FRAME: Final = "data.frame"
 class RealtimeRequest:
     """The parts of the form, the model as a file; None for one that is not there.
 
-    ``check`` and ``replace`` are our additions, as for services with code.
+    ``check``, ``replace`` and ``group`` are our additions, as for services with code.
     """
 
     description: str | None = None
@@ -36,6 +36,7 @@ class RealtimeRequest:
     model: Path | None = None
     check: PublishCheckRequest | None = None
     replace: bool = False
+    group: str | None = None
 
     def validate(self) -> None:
         """Check what can be told without loading the model.

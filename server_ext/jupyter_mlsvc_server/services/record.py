@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import uuid
 from collections import defaultdict, deque
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from jupyter_mlsvc.wire.models import PublishCheck
@@ -23,6 +23,22 @@ class ServiceKey(NamedTuple):
     version: Version
 
 
+@dataclass(frozen=True, slots=True)
+class GivenGroup:
+    """A group that somebody gives a name to; an empty one takes it back.
+
+    Parameters
+    ----------
+    name
+        Name of the group.
+    may_give
+        Whether they may give away what belongs to an owner.
+    """
+
+    name: str
+    may_give: Callable[[Owner], bool]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServiceRecord:
     """A service version: what was published, by whom, when, what its check found, and its pool.
@@ -36,6 +52,10 @@ class ServiceRecord:
     publish_check: PublishCheck | None = None
     pool: PoolSize | None = None
     answered_at: str | None = None
+
+    def in_group(self, group: str) -> ServiceRecord:
+        """Return the same version of a name that belongs to a group."""
+        return replace(self, owner=Owner(self.owner.id, self.owner.name, group))
 
     @property
     def key(self) -> ServiceKey:

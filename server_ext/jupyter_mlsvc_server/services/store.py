@@ -22,7 +22,7 @@ from jupyter_mlsvc_server.services.errors import (
     ServiceNotFound,
     TooManyVersions,
 )
-from jupyter_mlsvc_server.services.record import ServiceKey, ServiceRecord
+from jupyter_mlsvc_server.services.record import GivenGroup, ServiceKey, ServiceRecord
 from jupyter_mlsvc_server.snapshots.errors import ContentNotFound
 from jupyter_mlsvc_server.storage.database import Database
 from jupyter_mlsvc_server.storage.schema import contents, owner_name, owner_of, services
@@ -34,6 +34,7 @@ _CURRENT = (
     sa.select(
         versions.c.owner_id,
         owner_name(versions),
+        services.c.group_name,
         versions.c.created_at.label("version_created_at"),
         versions.c.answered_at,
         revisions,
@@ -41,6 +42,7 @@ _CURRENT = (
         pools.c.max_size.label("pool_max_size"),
     )
     .select_from(owner_of(versions))
+    .join(services, services.c.name == versions.c.name)
     .join(revisions, revisions.c.id == versions.c.revision_id)
     .outerjoin(pools, (pools.c.name == versions.c.name) & (pools.c.version == versions.c.version))
 )
@@ -57,13 +59,22 @@ class ServiceStore:
     def __init__(self, *, database: Database) -> None:
         self._database = database
 
-    async def insert(self, record: ServiceRecord, *, may_use_any_name: bool, most: int = 0) -> None:
-        """Add a version, and the name where it is new.
+    async def insert(
+        self,
+        record: ServiceRecord,
+        *,
+        may_use: Callable[[Owner], bool],
+        group: GivenGroup | None = None,
+        most: int = 0,
+    ) -> ServiceRecord:
+        """Add a version, and the name where it is new; returns it with the group of the name.
 
         Parameters
         ----------
-        may_use_any_name
-            Whether the name may be somebody else's.
+        may_use
+            Whether the name of an owner may be used.
+        group
+            What the name belongs to from now on; None leaves that as it is.
         most
             How many versions the owner may have with it; 0 for any number.
 
@@ -79,19 +90,19 @@ class ServiceStore:
             Its content was deleted meanwhile.
         """
 
-        def write(connection: sa.Connection) -> None:
-            name_owner = connection.scalar(
-                sa.select(services.c.owner_id).where(services.c.name == record.key.name)
-            )
-            if name_owner not in {None, record.owner.id} and not may_use_any_name:
-                raise NameIsTaken(record.key.name)
+        def write(connection: sa.Connection) -> str:
+            name = connection.execute(
+                sa.select(services).where(services.c.name == record.key.name)
+            ).first()
+            if name is not None and not may_use(Owner(name.owner_id, "", name.group_name)):
+                raise NameIsTaken(record.key.name, name.group_name)
             if connection.execute(_one(record.key)).first() is not None:
                 raise ServiceExists(*record.key)
             own = sa.select(sa.func.count()).where(versions.c.owner_id == record.owner.id)
             if most and (connection.scalar(own) or 0) >= most:
                 raise TooManyVersions(most)
             _require_content(connection, record)
-            if name_owner is None:
+            if name is None:
                 connection.execute(
                     services.insert().values(
                         name=record.key.name,
@@ -99,6 +110,7 @@ class ServiceStore:
                         created_at=record.created_at,
                     )
                 )
+            name_group = _set_group(connection, record.key, group)
             newest = connection.scalar(sa.select(sa.func.max(versions.c.seq)))
             connection.execute(
                 versions.insert().values(
@@ -111,21 +123,30 @@ class ServiceStore:
                 )
             )
             connection.execute(revisions.insert().values(_to_row(record, number=1)))
+            return name_group
 
         try:
-            await self._database.run(write)
+            found = await self._database.run(write)
         except IntegrityError:
             # Publishers at two servers of one database passed the checks together, of the version
             # or only of its name. The second one finds what the first one wrote.
-            await self._database.run(write)
+            found = await self._database.run(write)
+        return record.in_group(found)
 
-    async def replace(self, record: ServiceRecord) -> None:
+    async def replace(self, record: ServiceRecord, *, group: GivenGroup | None = None) -> None:
         """Make a record's revision the current one of its version.
+
+        Parameters
+        ----------
+        group
+            What the name belongs to from now on; None leaves that as it is.
 
         Raises
         ------
         ServiceNotFound, ContentNotFound
             The version or its new content was deleted meanwhile.
+        NameIsTaken
+            The name is not theirs to give away.
         """
 
         def write(connection: sa.Connection) -> None:
@@ -146,16 +167,23 @@ class ServiceStore:
                     _is(revisions, record.key), revisions.c.id != record.spec.revision_id
                 )
             )
+            _set_group(connection, record.key, group)
 
         await self._database.run(write)
 
     async def replace_unanswered(
-        self, record: ServiceRecord, *, has_answered: Callable[[], bool] = lambda: False
+        self,
+        record: ServiceRecord,
+        *,
+        group: GivenGroup | None = None,
+        has_answered: Callable[[], bool] = lambda: False,
     ) -> None:
         """Put a version in the place of one of the same key, as if it were published now.
 
         Parameters
         ----------
+        group
+            What the name belongs to from now on; None leaves that as it is.
         has_answered
             Whether the old one has answered, which the database may be yet to know.
 
@@ -192,6 +220,7 @@ class ServiceStore:
             connection.execute(
                 revisions.update().where(revisions.c.id == record.spec.revision_id).values(number=1)
             )
+            _set_group(connection, record.key, group)
 
         await self._database.run(write)
 
@@ -286,6 +315,19 @@ def _require_content(connection: sa.Connection, record: ServiceRecord) -> None:
         raise ContentNotFound
 
 
+def _set_group(connection: sa.Connection, key: ServiceKey, group: GivenGroup | None) -> str:
+    """Give a name to a group where one is given; returns the name's group."""
+    is_name = services.c.name == key.name
+    found = connection.execute(sa.select(services).where(is_name)).one()
+    if group is None or group.name == found.group_name:
+        return str(found.group_name)
+    # Whoever published one version may have no right to the others.
+    if not group.may_give(Owner(found.owner_id, "", found.group_name)):
+        raise NameIsTaken(key.name, found.group_name)
+    connection.execute(services.update().where(is_name).values(group_name=group.name))
+    return group.name
+
+
 def _one(key: ServiceKey) -> sa.Select[Any]:
     return _CURRENT.where(_is(versions, key))
 
@@ -314,7 +356,7 @@ def _from_row(row: RowMapping) -> ServiceRecord:
     }
     return ServiceRecord(
         spec=ServiceSpec(**values),
-        owner=Owner(row["owner_id"], row["owner_name"]),
+        owner=Owner(row["owner_id"], row["owner_name"], row["group_name"]),
         created_at=row["version_created_at"],
         publish_check=_publish_check(row["publish_check"]),
         pool=_pool(row),

@@ -41,6 +41,8 @@ accounts: Final = sa.Table(
     sa.Column("created_at", sa.Text, nullable=False),
     sa.Column("disabled", sa.Boolean, nullable=False, server_default=sa.false()),
     sa.Column("removed_at", sa.Text),
+    # Names of groups, as JSON: those with a colon are of who knows the person.
+    sa.Column("group_names", sa.Text, nullable=False, server_default="[]"),
     sa.UniqueConstraint("kind", "subject"),
 )
 
@@ -106,6 +108,8 @@ services: Final = sa.Table(
     metadata,
     sa.Column("name", sa.Text, primary_key=True),
     sa.Column("owner_id", sa.Text, nullable=False),
+    # Its members may change all versions, as their publishers may.
+    sa.Column("group_name", sa.Text, nullable=False, server_default=""),
     sa.Column("created_at", sa.Text, nullable=False),
 )
 

@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 import sqlalchemy as sa
 
 from jupyter_mlsvc_server.auth.accounts import AccountManager
+from jupyter_mlsvc_server.auth.authenticator import Authenticator
 from jupyter_mlsvc_server.auth.errors import (
     AccountDisabled,
     InvalidAccessToken,
+    InvalidGroupName,
     InvalidRefreshToken,
     NameOwnsThings,
     UserExists,
     UserNotFound,
     WrongCredentials,
 )
+from jupyter_mlsvc_server.auth.group_cli import JoinGroup, LeaveGroup, ListGroups
 from jupyter_mlsvc_server.auth.policy import Action
-from jupyter_mlsvc_server.auth.principal import Role
-from jupyter_mlsvc_server.auth.store import JUPYTER
+from jupyter_mlsvc_server.auth.principal import Principal, Role
+from jupyter_mlsvc_server.auth.store import JUPYTER, LOCAL
 from jupyter_mlsvc_server.auth.tokens import TokenManager
 from jupyter_mlsvc_server.auth.watch import AccountWatch
 from jupyter_mlsvc_server.storage.clock import now_text
@@ -170,3 +174,73 @@ async def test_what_another_process_changes_ends_what_runs(
     # The token is looked up again, where anything changed, before it is taken for good.
     is_same = values["role"] == "contributor" if "role" in values else False
     assert (tokens.recall(pair.access_token) is not None) == is_same
+
+
+# --- groups ----------------------------------------------------------------------------------
+
+
+async def test_a_member_is_in_the_group_until_taken_out_or_removed(database: Database) -> None:
+    accounts = AccountManager(database=database)
+    await accounts.add("maria", PASSWORD, Role.CONTRIBUTOR)
+    for group in ("Churn", "credit"):
+        await accounts.set_member(LOCAL, "maria", group, is_member=True)
+    assert (await accounts.verify("maria", PASSWORD)).groups == {"churn", "credit"}
+    await accounts.set_member(LOCAL, "maria", "CREDIT", is_member=False)
+    assert (await accounts.verify("maria", PASSWORD)).groups == {"churn"}
+    await accounts.remove("maria")
+    await accounts.add("maria", PASSWORD, Role.CONTRIBUTOR)
+    assert (await accounts.verify("maria", PASSWORD)).groups == frozenset()
+
+
+async def test_a_group_of_a_provider_is_none_of_this_server(database: Database) -> None:
+    accounts = AccountManager(database=database)
+
+    async def come(*groups: str) -> Principal:
+        given = ("oidc", "a-1", "oidc:ann", Role.CONTRIBUTOR, frozenset(groups))
+        return await accounts.known_elsewhere(*given)
+
+    assert (await come("oidc:churn")).groups == {"oidc:churn"}
+    await accounts.set_member("oidc", "oidc:ann", "credit", is_member=True)
+    # What the provider says changes with the next token, what this server says stays.
+    assert (await come("oidc:fraud")).groups == {"oidc:fraud", "credit"}
+    assert (await come()).groups == {"credit"}
+    for name in ("oidc:churn", "", "a b", "x" * 65):
+        with pytest.raises(InvalidGroupName):
+            await accounts.set_member("oidc", "oidc:ann", name, is_member=True)
+    with pytest.raises(UserNotFound):
+        await accounts.set_member(LOCAL, "oidc:ann", "credit", is_member=True)
+
+
+async def test_tokens_of_notebooks_get_groups_and_keep_their_role(
+    database: Database, accounts: AccountManager, tokens: TokenManager
+) -> None:
+    maria = await accounts.known_elsewhere(JUPYTER, "maria", "maria", Role.OWNER)
+    token = tokens.local_token(replace(maria, role=Role.CONTRIBUTOR))
+    await accounts.set_member(JUPYTER, "maria", "churn", is_member=True)
+    tokens.compare(await accounts.living(tokens.known_accounts()))
+    found = await tokens.principal_of(token)
+    assert (found.role, found.groups) == (Role.CONTRIBUTOR, frozenset({"churn"}))
+
+
+async def test_the_commands_of_groups_say_what_they_did(database: Database) -> None:
+    accounts = AccountManager(database=database)
+    await accounts.add("maria", PASSWORD, Role.CONTRIBUTOR)
+    assert "No groups." in await ListGroups().work(accounts)
+    assert await JoinGroup().work(accounts, "Churn", "maria") == "maria is in group churn."
+    await accounts.known_elsewhere("oidc", "a", "oidc:ann", Role.READER, frozenset({"oidc:ml"}))
+    head, *rows = (await ListGroups().work(accounts)).splitlines()
+    assert [row.split() for row in rows] == [
+        ["churn", "maria", "local"],
+        ["oidc:ml", "oidc:ann", "oidc"],
+    ]
+    assert head.split() == ["GROUP", "MEMBER", "KIND"]
+    assert await LeaveGroup().work(accounts, "churn", "maria") == "maria is not in group churn."
+    assert not [each for each in await accounts.list() if "churn" in each.groups]
+
+
+def test_names_of_groups_of_a_provider_have_its_prefix() -> None:
+    named = Authenticator(prefix="oidc").group_names(
+        ["Data Science", "data science", "x" * 300, "a\x1b[0m"]
+    )
+    assert named == {"oidc:data science"}
+    assert len(Authenticator(prefix="oidc").group_names(map(str, range(1000)))) == 500

@@ -31,6 +31,7 @@ EXPECTED = {
 
 
 BOB = Owner("bob", "bob")
+BOBS_OF_GROUP = Owner("bob", "bob", "churn")
 
 
 @pytest.mark.parametrize(
@@ -40,6 +41,11 @@ def test_the_policy_decides(action: Action, role: Role) -> None:
     ann = Principal("ann", "ann", role)
     answers = tuple(may(ann, action, owner) for owner in (None, ann.owner, BOB))
     assert answers == EXPECTED[action, role]
+    # What belongs to a group is its members' own, and nobody else's.
+    member = Principal("ann", "ann", role, groups=frozenset({"churn", "other"}))
+    of_group = tuple(may(each, action, BOBS_OF_GROUP) for each in (member, ann))
+    assert of_group == answers[1:]
+    assert may(member, action, BOB) is answers[2]
 
 
 def test_every_row_of_the_policy_is_tested() -> None:
@@ -55,6 +61,8 @@ def test_a_refusal_says_what_and_why() -> None:
         "You may not delete service 'Iris': your role is contributor and it belongs to 'bob', "
         "who can do that, as owners of the server can."
     )
+    with pytest.raises(Forbidden, match="can do that, as members of group 'churn' and owners"):
+        require(contributor, Action.CHANGE_SERVICE, BOBS_OF_GROUP, "delete it")
     reader = Principal("eve", "eve", Role.READER)
     with pytest.raises(Forbidden, match=r"your role is reader\. Whoever runs the server can"):
         require(reader, Action.PUBLISH, None, "publish services")

@@ -149,7 +149,7 @@ async def make_bench(tmp_path: Path) -> AsyncIterator[MakeBench]:
     spec = ServiceSpec(name=ServiceName("echo"), version=Version("1"), revision_id="r")
     await store.insert(
         ServiceRecord(spec=spec, owner=Owner("ann", "ann"), created_at=now_text()),
-        may_use_any_name=True,
+        may_use=lambda _: True,
     )
     benches: list[Bench] = []
 

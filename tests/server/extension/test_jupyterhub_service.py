@@ -54,10 +54,14 @@ def ask(hub: JupyterHub, token: str, path: str = "/user") -> requests.Response:
 
 
 def test_one_server_knows_the_people_of_all_labs(hub: JupyterHub) -> None:
-    for name, role in (("maria", "contributor"), ("otto", "reader")):
+    for name, role, group in (
+        ("maria", "contributor", "data-science"),
+        ("otto", "reader", "analysts"),
+    ):
         person = hub.at_lab_of(name, "/user").json()
         assert (person["name"], person["role"]) == (f"jupyterhub:{name}", role)
-        assert client_of(hub, name).whoami().name == f"jupyterhub:{name}"
+        me = client_of(hub, name).whoami()
+        assert (me.name, me.groups) == (f"jupyterhub:{name}", [f"jupyterhub:{group}"])
     client_of(hub, "maria").services.publish(
         "Double", "2", code="y = 2 * x", inputs={"x": "numeric"}, outputs={"y": "numeric"}
     )

@@ -69,7 +69,7 @@ async def servers(tmp_path: Path) -> AsyncIterator[tuple[Server, Server]]:
     for database in databases:
         await database.start()
     one, other = map(Server, databases)
-    await one.store.insert(record("r1"), may_use_any_name=True)
+    await one.store.insert(record("r1"), may_use=lambda _: True)
     other.engine.revisions[KEY] = "r1"
     yield one, other
     for database in databases:

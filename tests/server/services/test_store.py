@@ -16,9 +16,9 @@ from jupyter_mlsvc.wire.names import ServiceName, Version
 from jupyter_mlsvc_server.auth.principal import Owner
 from jupyter_mlsvc_server.formats.service_spec import ServiceSpec
 from jupyter_mlsvc_server.scoring.definition import PoolSize
-from jupyter_mlsvc_server.services.errors import TooManyVersions
+from jupyter_mlsvc_server.services.errors import NameIsTaken, TooManyVersions
 from jupyter_mlsvc_server.services.manager import ServiceManager
-from jupyter_mlsvc_server.services.record import ServiceKey, ServiceRecord
+from jupyter_mlsvc_server.services.record import GivenGroup, ServiceKey, ServiceRecord
 from jupyter_mlsvc_server.services.store import ServiceStore
 from jupyter_mlsvc_server.storage.database import Database
 from jupyter_mlsvc_server.storage.schema import (
@@ -91,6 +91,10 @@ ROW = {
 """The record as versions before :class:`ServiceSpec` wrote it."""
 
 
+def is_anns(owner: Owner) -> bool:
+    return owner.id == "ann"
+
+
 @pytest_asyncio.fixture
 async def database(tmp_path: Path) -> AsyncIterator[Database]:
     opened = Database(data_dir=tmp_path)
@@ -114,7 +118,7 @@ def test_the_example_has_all_that_a_spec_may_have() -> None:
 
 async def test_a_record_comes_back_whole(database: Database) -> None:
     store = ServiceStore(database=database)
-    await store.insert(RECORD, may_use_any_name=False)
+    await store.insert(RECORD, may_use=is_anns)
     assert await store.find(KEY) == RECORD
     changed = ServiceRecord(
         spec=msgspec.structs.replace(SPEC, revision_id="r2", outputs=(), init_code=None),
@@ -128,20 +132,45 @@ async def test_a_record_comes_back_whole(database: Database) -> None:
     assert await store.list() == [changed]
 
 
+async def test_a_name_belongs_to_a_group_with_all_its_versions(database: Database) -> None:
+    store = ServiceStore(database=database)
+    group = GivenGroup("churn", is_anns)
+    inserted = await store.insert(RECORD, may_use=is_anns, group=group)
+    assert inserted == await store.find(KEY) == RECORD.in_group("churn")
+    second = msgspec.structs.replace(SPEC, version=Version("V2.0"), revision_id="r2")
+    bens = replace(RECORD, spec=second, owner=Owner("ben", "ben"))
+    asked: list[Owner] = []
+
+    def may_use(owner: Owner) -> bool:
+        asked.append(owner)
+        return owner.group == "churn"
+
+    assert (await store.insert(bens, may_use=may_use)).owner == Owner("ben", "ben", "churn")
+    assert asked == [Owner("ann", "", "churn")]
+    changed = replace(RECORD, spec=msgspec.structs.replace(SPEC, revision_id="r3"))
+    await store.replace(changed, group=GivenGroup("", is_anns))
+    assert [each.owner.group for each in await store.list()] == ["", ""]
+    bens = replace(bens, spec=msgspec.structs.replace(second, revision_id="r4"))
+    with pytest.raises(NameIsTaken):
+        await store.replace(bens, group=GivenGroup("bens", lambda owner: owner.id == "ben"))
+    await store.replace(bens)
+    assert [each.owner.group for each in await store.list()] == ["", ""]
+
+
 async def test_a_person_may_have_so_many_versions(database: Database) -> None:
     store = ServiceStore(database=database)
-    await store.insert(RECORD, may_use_any_name=False, most=1)
+    await store.insert(RECORD, may_use=is_anns, most=1)
     second = msgspec.structs.replace(SPEC, version=Version("V2.0"), revision_id="r2")
     record = replace(RECORD, spec=second)
     with pytest.raises(TooManyVersions, match="You have 1 versions"):
-        await store.insert(record, may_use_any_name=False, most=1)
+        await store.insert(record, may_use=is_anns, most=1)
     others = replace(record, owner=Owner("ben", "ben"))
-    await store.insert(others, may_use_any_name=True, most=1)
+    await store.insert(others, may_use=lambda _: True, most=1)
     assert ServiceManager.max_versions_per_user.default_value > 1
 
 
 async def test_rows_are_written_as_by_earlier_versions(database: Database) -> None:
-    await ServiceStore(database=database).insert(RECORD, may_use_any_name=False)
+    await ServiceStore(database=database).insert(RECORD, may_use=is_anns)
     rows = await database.read(
         lambda connection: connection.execute(sa.select(service_revisions)).mappings().all()
     )

@@ -1,0 +1,80 @@
+"""``jupyter mlsvc group``: who is in which group, also while the server runs."""
+
+from __future__ import annotations
+
+from jupyter_mlsvc._version import __version__
+from jupyter_mlsvc_server.auth.accounts import AccountManager
+from jupyter_mlsvc_server.auth.cli import CommandGroup, KindCommand, UserCommand, table
+
+
+class JoinGroup(KindCommand):
+    """Put a user into a group; its first member makes it.
+
+    Members may change and delete the services that belong to the group.
+    """
+
+    name = "jupyter-mlsvc-group-add"
+    description = __doc__
+    command = "jupyter mlsvc group"
+    usage = "jupyter mlsvc group add GROUP USER [--kind KIND]"
+    examples = "jupyter mlsvc group add churn maria"
+    words = ("group", "user name")
+
+    async def work(self, accounts: AccountManager, *words: str) -> str:
+        """Put the user in."""
+        group, name = words
+        await accounts.set_member(self.kind, name, group, is_member=True)
+        return f"{name} is in group {group.lower()}."
+
+
+class LeaveGroup(KindCommand):
+    """Take a user out of a group; services that belong to it stay where they are."""
+
+    name = "jupyter-mlsvc-group-remove"
+    description = __doc__
+    command = "jupyter mlsvc group"
+    usage = "jupyter mlsvc group remove GROUP USER [--kind KIND]"
+    examples = "jupyter mlsvc group remove churn maria"
+    words = ("group", "user name")
+
+    async def work(self, accounts: AccountManager, *words: str) -> str:
+        """Take the user out."""
+        group, name = words
+        await accounts.set_member(self.kind, name, group, is_member=False)
+        return f"{name} is not in group {group.lower()}."
+
+
+class ListGroups(UserCommand):
+    """List all groups with their members, those of providers of identities as well."""
+
+    name = "jupyter-mlsvc-group-list"
+    description = __doc__
+    command = "jupyter mlsvc group"
+    usage = "jupyter mlsvc group list"
+    examples = usage
+    words = ()
+    is_change = False
+
+    async def work(self, accounts: AccountManager, *_words: str) -> str:
+        """Write a line a member."""
+        rows = sorted(
+            (group, user.name, user.kind) for user in await accounts.list() for group in user.groups
+        )
+        if not rows:
+            return "No groups. Make one with: jupyter mlsvc group add GROUP USER"
+        return table([("GROUP", "MEMBER", "KIND"), *rows])
+
+
+class GroupApp(CommandGroup):
+    """Add, list and remove members of groups, which services can belong to."""
+
+    command = JoinGroup.command
+    name = "jupyter-mlsvc-group"
+    description = __doc__
+    version = __version__
+    subcommands = {  # noqa: RUF012
+        "add": (JoinGroup, "Put a user into a group."),
+        "list": (ListGroups, "List all groups."),
+        "remove": (LeaveGroup, "Take a user out of a group."),
+    }
+    examples = "\n".join(command.usage for command, _ in subcommands.values())
