@@ -19,6 +19,7 @@ import jwt
 import werkzeug.serving
 from authlib.integrations.flask_oauth2 import AuthorizationServer
 from authlib.oauth2.rfc6749 import ClientMixin, grants
+from authlib.oauth2.rfc7636 import CodeChallenge
 from authlib.oauth2.rfc8628 import (
     DeviceAuthorizationEndpoint,
     DeviceCodeGrant,
@@ -31,6 +32,8 @@ from joserfc.jwk import KeySet
 AUDIENCE: Final = "api://mlsvc"
 NOTEBOOKS: Final = "notebooks"
 """Public client of people."""
+PAGE: Final = "https://app.example.org/callback"
+"""Where a page of people gets its code."""
 ROBOT: Final = "robot"
 ROBOTS_SECRET: Final = "robots secret"
 TENANT: Final = "contoso"
@@ -83,7 +86,7 @@ class Application(ClientMixin):
         return scope or ""
 
     def check_redirect_uri(self, redirect_uri: str) -> bool:
-        return False
+        return not self.secret and redirect_uri == PAGE
 
     def check_client_secret(self, client_secret: str) -> bool:
         return bool(self.secret) and client_secret == self.secret
@@ -92,7 +95,7 @@ class Application(ClientMixin):
         return (method == "none") is not bool(self.secret)
 
     def check_response_type(self, response_type: str) -> bool:
-        return False
+        return not self.secret and response_type == "code"
 
     def check_grant_type(self, grant_type: str) -> bool:
         return (grant_type == "client_credentials") is bool(self.secret)
@@ -126,6 +129,7 @@ class IdentityProvider:
         self.key = SigningKey("first")
         self.waiting: dict[str, DeviceCredentialDict] = {}
         self.grants: dict[str, tuple[Person, bool]] = {}
+        self.codes: dict[str, _Code] = {}
         self.refresh_tokens: dict[str, dict[str, Any]] = {}
         self.asked: list[str] = []
         self._port = 0
@@ -230,6 +234,13 @@ class IdentityProvider:
         def device() -> Any:
             return oauth.create_endpoint_response("device_authorization")
 
+        @app.get(f"/{TENANT}/authorize")
+        def authorize() -> Any:
+            # Somebody who is logged in already is sent back at once.
+            person = self.people[flask.request.args["login_hint"]]
+            grant = oauth.get_consent_grant(end_user=person)
+            return oauth.create_authorization_response(grant_user=person, grant=grant)
+
         @app.post(f"/{TENANT}/token")
         def token() -> Any:
             return oauth.create_token_response()
@@ -253,6 +264,7 @@ class IdentityProvider:
         server.register_endpoint(_device_endpoint(self))
         for grant in (_device_code(self), _refresh(self), grants.ClientCredentialsGrant):
             server.register_grant(grant)
+        server.register_grant(_authorization_code(self), [CodeChallenge(required=True)])
         made = _token_generator(self)
         server.register_token_generator("default", made)
         return server
@@ -292,6 +304,25 @@ def _device_code(provider: IdentityProvider) -> type[DeviceCodeGrant]:
             return False
 
     return DeviceCode
+
+
+def _authorization_code(provider: IdentityProvider) -> type[grants.AuthorizationCodeGrant]:
+    class AuthorizationCode(grants.AuthorizationCodeGrant):
+        TOKEN_ENDPOINT_AUTH_METHODS = ["none"]  # noqa: RUF012
+
+        def save_authorization_code(self, code: str, request: Any) -> None:
+            provider.codes[code] = _Code(code, request.user, request.payload)
+
+        def query_authorization_code(self, code: str, client: Any) -> _Code | None:
+            return provider.codes.get(code)
+
+        def delete_authorization_code(self, authorization_code: _Code) -> None:
+            del provider.codes[authorization_code.code]
+
+        def authenticate_user(self, authorization_code: _Code) -> Person:
+            return authorization_code.person
+
+    return AuthorizationCode
 
 
 def _refresh(provider: IdentityProvider) -> type[grants.RefreshTokenGrant]:
@@ -346,6 +377,20 @@ def _token_generator(provider: IdentityProvider) -> JWTBearerTokenGenerator:
 class _Quiet(werkzeug.serving.WSGIRequestHandler):
     def log(self, type: str, message: str, *args: Any) -> None:  # noqa: A002 - its name there
         """Log nothing."""
+
+
+class _Code:
+    def __init__(self, code: str, person: Person, payload: Any) -> None:
+        self.code, self.person = code, person
+        self._redirect_uri, self._scope = payload.redirect_uri, payload.scope
+        self.code_challenge = payload.data["code_challenge"]
+        self.code_challenge_method = payload.data["code_challenge_method"]
+
+    def get_redirect_uri(self) -> str:
+        return str(self._redirect_uri)
+
+    def get_scope(self) -> str:
+        return str(self._scope)
 
 
 class _Credential:

@@ -6,6 +6,7 @@ import re
 import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from urllib.parse import parse_qsl, urlsplit
 
 import keyring.backends.fail
 import keyring.core
@@ -17,9 +18,11 @@ from jupyter_mlsvc.client.client import Client
 from jupyter_mlsvc.client.token_vault import TokenVault
 from jupyter_mlsvc.errors import Forbidden, MlsvcError
 from jupyter_mlsvc_server.launch import ServerProcess
-from tests.identity_provider import NOTEBOOKS, ROBOT, ROBOTS_SECRET, IdentityProvider
+from tests.identity_provider import NOTEBOOKS, PAGE, ROBOT, ROBOTS_SECRET, IdentityProvider
 
 pytestmark = pytest.mark.kernel
+
+ORIGIN = PAGE.removesuffix("/callback")
 
 
 @pytest.fixture(scope="module")
@@ -38,6 +41,7 @@ def server(
         options=[
             "--WarmKernels.warm_kernels=0",
             "--LocalEngine.preload=[]",
+            f"--MlsvcApp.cors_origins={ORIGIN}",
             *provider.settings(),
         ],
     ) as running:
@@ -56,6 +60,28 @@ def test_the_server_says_where_tokens_come_from(
     assert described["authorization_servers"] == [provider.issuer]
     assert described["client_id"] == NOTEBOOKS
     assert described["resource"] == server.public_url
+
+
+# A page takes the code from its address.
+@pytest.mark.filterwarnings("ignore:response_mode='form_post' is recommended")
+def test_a_page_gets_in_with_a_code_and_pkce(
+    server: ServerProcess, provider: IdentityProvider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(provider.ca_file))
+    page = msal.PublicClientApplication(NOTEBOOKS, oidc_authority=provider.issuer)
+    flow = page.initiate_auth_code_flow(["use"], redirect_uri=PAGE, login_hint="ann")
+    assert "code_challenge_method=S256" in flow["auth_uri"]
+    # What a browser does, in which the person is logged in already.
+    back = requests.get(flow["auth_uri"], allow_redirects=False, timeout=60).headers["Location"]
+    assert back.startswith(f"{PAGE}?")
+    got = dict(parse_qsl(urlsplit(back).query))
+    stolen = page.initiate_auth_code_flow(["use"], redirect_uri=PAGE, state=flow["state"])
+    assert page.acquire_token_by_auth_code_flow(stolen, got)["error"] == "invalid_grant"
+    token = page.acquire_token_by_auth_code_flow(flow, got)["access_token"]
+    headers = {"Authorization": f"Bearer {token}", "Origin": ORIGIN}
+    who = requests.get(f"{server.public_url}/user", headers=headers, timeout=60)
+    assert who.json()["name"] == "oidc:ann"
+    assert who.headers["Access-Control-Allow-Origin"] == ORIGIN
 
 
 def test_the_script_of_the_article_gets_in_with_msal(
