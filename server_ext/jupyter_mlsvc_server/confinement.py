@@ -13,6 +13,7 @@ import contextlib
 import os
 import shutil
 import site
+import subprocess
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
@@ -26,11 +27,13 @@ from traitlets import Bool, Enum, Integer, default
 from traitlets.config import LoggingConfigurable
 
 from jupyter_mlsvc_server.errors import MlsvcServerError
-from jupyter_mlsvc_server.formats.confine import SCOPES_ABI, Policy, landlock_abi
+from jupyter_mlsvc_server.formats import sandbox
+from jupyter_mlsvc_server.formats.confine import LINK, SCOPES_ABI, Policy, landlock_abi
 from jupyter_mlsvc_server.storage.traits import TextList
 
 NONE: Final = "none"
 BASIC: Final = "basic"
+SANDBOX: Final = "sandbox"
 
 _SYSTEM: Final = (
     "/usr", "/lib", "/lib32", "/lib64", "/bin", "/sbin", "/opt", "/nix/store", "/gnu/store",
@@ -71,11 +74,12 @@ class Confinement(LoggingConfigurable):
     """Settings of what the code of sessions and services may reach."""
 
     level = Enum(
-        [NONE, BASIC],
+        [NONE, BASIC, SANDBOX],
         help="How the code of sessions and services is confined. basic: it may read programs, "
         "libraries and what is its own, write into its own folders, and neither signal nor read "
-        "other processes (Linux 5.13 or later, with Landlock). none: it may do what the server's "
-        "account may do. Default: basic where the system can do it, else none.",
+        "other processes (Linux 5.13 or later, with Landlock). sandbox: besides, it sees no other "
+        "files and processes, and has shared memory of its own (user namespaces). none: it may do "
+        "what the server's account may do. Default: basic where the system can do it, else none.",
     ).tag(config=True)
     allow_unconfined = Bool(
         False,
@@ -91,8 +95,8 @@ class Confinement(LoggingConfigurable):
     ).tag(config=True)
     network = Bool(
         True,
-        help="Whether the code of sessions and services may use TCP (Linux 6.7 or later keeps it "
-        "from it).",
+        help="Whether the code of sessions and services may use the network: at level basic TCP "
+        "(Linux 6.7 or later keeps it from it), at level sandbox any.",
     ).tag(config=True)
     max_open_files = Integer(
         4096, min=64, help="Files that a process of a session or service may have open."
@@ -149,6 +153,11 @@ class Confinement(LoggingConfigurable):
                 "where the administrator has not turned it off. Leave the setting out, or set it "
                 "to none."
             )
+        if self.level == SANDBOX and (problem := why_no_sandbox()):
+            raise CannotConfine(
+                f"Confinement.level is sandbox, which needs user namespaces ({problem}). Allow "
+                "them, or set it to basic."
+            )
         if self.level == NONE and accounts > 1 and not self.allow_unconfined:
             raise CannotConfine(
                 f"There are {accounts} accounts, and nothing keeps the code of one from the "
@@ -178,6 +187,11 @@ class Confinement(LoggingConfigurable):
         """Processes and threads that a session or service version may have; 0 for any number."""
         return 0 if self.level == NONE else self.max_processes
 
+    @property
+    def hides_processes(self) -> bool:
+        """Whether code has process ids of its own."""
+        return self.level == SANDBOX
+
     def policy(
         self, *, read: Iterable[Path] = (), write: Iterable[Path] = (), program: str = ""
     ) -> Policy | None:
@@ -195,7 +209,21 @@ class Confinement(LoggingConfigurable):
         files = [*self._shared_files, *(("read", path) for path in self._installation_of(program))]
         files += [("read", str(path)) for path in read]
         files += [("write", str(path)) for path in write]
-        return Policy(tuple(dict.fromkeys(files)), self._limits, network=self.network)
+        if self.level == SANDBOX:
+            files += self._links_to(program)
+        return Policy(
+            tuple(dict.fromkeys(files)),
+            self._limits,
+            network=self.network,
+            sandboxed=self.level == SANDBOX,
+        )
+
+    def _links_to(self, program: str) -> list[tuple[str, str]]:
+        """Name the paths by which programs look for what is found elsewhere."""
+        found = shutil.which(program) if program else None
+        named = [*self._libraries(), *self.readable_paths, *self.writable_paths, sys.executable]
+        paths = [Path(each).expanduser() for each in ([*named, found] if found else named)]
+        return [(LINK, str(path)) for path in paths if path != _real(path)]
 
     @cached_property
     def _limits(self) -> tuple[tuple[str, int], ...]:
@@ -286,6 +314,15 @@ def seed_caches(home: Path) -> None:
         with contextlib.suppress(OSError):
             folder.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, folder / path.name)
+
+
+def why_no_sandbox() -> str:
+    """Try what a sandbox needs; gives what the system says against it."""
+    program = Path(sandbox.__file__)
+    tried = subprocess.run(  # noqa: S603  # our own program
+        [sys.executable, "-I", "-S", str(program)], capture_output=True, text=True, check=False
+    )
+    return "" if tried.returncode == 0 else tried.stderr.strip() or "it was ended"
 
 
 def _real(path: str | Path) -> Path:

@@ -17,6 +17,7 @@ from typing import Any
 
 _MANY_FILES = 8192
 _SOCKETS = ""  # where kernels have theirs
+_SHARED = ""  # shared memory of the victim
 
 
 def _parents() -> Iterator[int]:
@@ -264,6 +265,38 @@ def dump_core(_data: str, _victim: str) -> str:
         if any(resource.getrlimit(resource.RLIMIT_CORE))
         else ""
     )
+
+
+# --- what only a sandbox keeps it from --------------------------------------------------------
+
+
+def look_at_the_servers_files(data: str, _victim: str) -> str:
+    return f"{os.stat(f'{data}/secret.key').st_size} bytes"
+
+
+def change_a_mode(data: str, _victim: str) -> str:
+    os.chmod(f"{data}/secret.key", 0o600)
+    return "changed a mode"
+
+
+def see_other_processes(_data: str, _victim: str) -> str:
+    seen = [pid for pid in map(int, filter(str.isdigit, os.listdir("/proc"))) if pid > 1]
+    return _any(lambda pid: pid if "serve" in _program(pid).split() else "", seen)
+
+
+def connect_to_a_socket(data: str, _victim: str) -> str:
+    with socket.socket(socket.AF_UNIX) as client:
+        client.connect(f"{data}/server.sock")
+    return "connected"
+
+
+def open_shared_memory_of_another(_data: str, _victim: str) -> str:
+    return _got(f"/dev/shm/{_SHARED}")
+
+
+def send_a_datagram(_data: str, _victim: str) -> str:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+        return f"sent {client.sendto(b'hello', ('127.0.0.1', 9))} bytes"
 
 
 def run_all(data: str, victim: str) -> dict[str, str]:

@@ -6,7 +6,7 @@ import resource
 from collections.abc import Iterator
 from typing import Final
 
-from jupyter_mlsvc_server.confinement import NONE, Confinement
+from jupyter_mlsvc_server.confinement import NONE, SANDBOX, Confinement, why_no_sandbox
 from jupyter_mlsvc_server.doctor.findings import Finding, Setup, State
 from jupyter_mlsvc_server.formats.confine import SCOPES_ABI, landlock_abi
 
@@ -42,6 +42,8 @@ def check_confinement(setup: Setup) -> Iterator[Finding]:
     confinement = Confinement(data_dir=setup.data_dir, config=setup.config)
     abi = landlock_abi()
     machine = f"Landlock, ABI {abi}" if abi else "no Landlock"
+    problem = why_no_sandbox()
+    machine += f", and no user namespaces ({problem})" if problem else ", and user namespaces"
     said = f"Code of sessions and services runs at level {confinement.level}; the machine has "
     if confinement.level == NONE:
         yield Finding(
@@ -57,6 +59,15 @@ def check_confinement(setup: Setup) -> Iterator[Finding]:
             State.FAIL,
             f"{said}{machine}. The server does not start.",
             "Take Linux 5.13 or later, or leave Confinement.level out.",
+        )
+    elif confinement.level == SANDBOX and problem:
+        yield Finding(
+            name,
+            State.FAIL,
+            f"{said}{machine}. The server does not start.",
+            "Allow user namespaces (sysctl: user.max_user_namespaces, and where it exists "
+            "kernel.unprivileged_userns_clone or kernel.apparmor_restrict_unprivileged_userns), "
+            "or set Confinement.level to basic.",
         )
     elif abi < SCOPES_ABI:
         yield Finding(

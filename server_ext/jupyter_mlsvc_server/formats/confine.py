@@ -1,9 +1,5 @@
 """Confinement: takes from this process what people's code must not have, for good.
 
-As a program it runs between the server and a command, with the policy in its environment::
-
-    MLSVC_CONFINEMENT=POLICY python -I -S confine.py COMMAND…
-
 The guard of a session's kernel, and templates, call :func:`confine` themselves: no further process
 is needed. What a confined process starts is confined alike, and nothing of it can be undone.
 
@@ -22,7 +18,6 @@ it never restricts: ``stat``, ``chmod``, and connections to Unix sockets that ha
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import errno
 import os
@@ -33,8 +28,6 @@ from typing import Final, NamedTuple
 
 VARIABLE: Final = "MLSVC_CONFINEMENT"
 """Environment variable with the policy of a command."""
-FAILED: Final = 70
-"""Exit code of a program that could not be confined; sysexits' EX_SOFTWARE."""
 
 SCOPES_ABI: Final = 6
 """The first interface that keeps signals and abstract sockets in."""
@@ -66,7 +59,14 @@ _READ: Final = _EXECUTE | _READ_FILE | _READ_DIR
 _SHARED: Final = _WRITE_FILE | _READ_FILE | _REMOVE_FILE | _MAKE_REG | _TRUNCATE
 _WRITE: Final = _READ | _FIRST_FILE_ACCESSES | (1 << 13) | _TRUNCATE
 _DEVICE: Final = _WRITE_FILE | _READ_FILE | _READ_DIR | _IOCTL_DEV
-_ACCESSES: Final = {"read": _READ, "write": _WRITE, "shared": _SHARED, "device": _DEVICE}
+LINK: Final = "link"
+"""The access of a link: none."""
+_ACCESSES: Final = {
+    "read": _READ,
+    "write": _WRITE,
+    "shared": _SHARED,
+    "device": _DEVICE,
+}
 
 _PR_SET_SECUREBITS: Final = 28
 _PR_CAPBSET_DROP: Final = 24
@@ -95,37 +95,42 @@ class Policy(NamedTuple):
     ----------
     files
         Accesses and paths: ``read`` (and run), ``write``, ``shared`` (files in it may be made,
-        but not listed), ``device``. Of a folder the access is to all below it.
+        but not listed), ``device``. Of a folder the access is to all below it. A
+        ``link`` gives no access: it is what others are found by.
     limits
         Numbers by name: ``files``, ``file_bytes``, ``memory``, ``processes``, ``core``.
     network
         Whether TCP may be used.
+    sandboxed
+        Whether it also gets namespaces of its own (see ``sandbox``).
     """
 
     files: tuple[tuple[str, str], ...] = ()
     limits: tuple[tuple[str, int], ...] = ()
     network: bool = True
+    sandboxed: bool = False
 
     def encoded(self) -> str:
         """Write it as lines of text."""
         lines = [f"{access} {path}" for access, path in self.files if "\n" not in path]
         lines += [f"limit {name} {number}" for name, number in self.limits]
-        return "\n".join([*lines, f"network {int(self.network)}"])
+        lines += [f"network {int(self.network)}", f"sandboxed {int(self.sandboxed)}"]
+        return "\n".join(lines)
 
     @classmethod
     def decoded(cls, text: str) -> Policy:
         """Read what :meth:`encoded` wrote."""
-        files, limits, network = [], [], True
+        files, limits, flags = [], [], {"network": True, "sandboxed": False}
         for line in text.split("\n"):
             word, _, rest = line.partition(" ")
             if word == "limit":
                 name, _, number = rest.partition(" ")
                 limits.append((name, int(number)))
-            elif word == "network":
-                network = rest == "1"
+            elif word in flags:
+                flags[word] = rest == "1"
             else:
                 files.append((word, rest))
-        return cls(tuple(files), tuple(limits), network)
+        return cls(tuple(files), tuple(limits), **flags)
 
 
 def landlock_abi() -> int:
@@ -206,7 +211,8 @@ def _restrict(policy: Policy, abi: int) -> None:
     ruleset = _check(libc.syscall(_CREATE_RULESET, attributes, size, 0))
     try:
         for name, path in policy.files:
-            _allow(libc, ruleset, _ACCESSES[name] & handled, path)
+            if name != LINK:
+                _allow(libc, ruleset, _ACCESSES[name] & handled, path)
         _check(libc.syscall(_RESTRICT_SELF, ruleset, 0))
     finally:
         os.close(ruleset)
@@ -227,19 +233,3 @@ def _allow(libc: ctypes.CDLL, ruleset: int, accesses: int, path: str) -> None:
         _check(libc.syscall(_ADD_RULE, ruleset, _PATH_BENEATH, rule, 0))
     finally:
         os.close(descriptor)
-
-
-def main(command: list[str]) -> None:
-    """Confine this process as the environment says, and run a command in it."""
-    try:
-        confine(Policy.decoded(os.environ.pop(VARIABLE)))
-        os.execvp(command[0], command)  # noqa: S606  # it is the command that was asked for
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            os.write(2, f"{command[0]}: {error.strerror}\n".encode())
-    finally:
-        os._exit(FAILED)
-
-
-if __name__ == "__main__":
-    main(sys.argv[1:])

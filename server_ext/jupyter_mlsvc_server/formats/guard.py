@@ -11,7 +11,8 @@ which the guard hears by SIGTERM, too. It imports little, since there is one for
 
 Where the environment has a policy (see ``confine``), the command is confined, and the guard is not:
 what is confined can neither end nor read it. The guard ends it when it has more processes than the
-policy allows, because the system counts none of root's.
+policy allows, because the system counts none of root's. In a sandbox (see ``sandbox``) the command
+runs below the first process of its namespace, whose end ends all others.
 """
 
 from __future__ import annotations
@@ -22,11 +23,16 @@ import os
 import signal
 import sys
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 _PR_SET_PDEATHSIG: Final = 1
 _PR_SET_CHILD_SUBREAPER: Final = 36
 _POLICY: Final = "MLSVC_CONFINEMENT"
+_SANDBOXED: Final = "\nsandboxed 1"
+_BY_SIGNAL: Final = 128
+"""What is added to the number of a signal to make an exit code."""
+_OUTSIDE: Final = 0
+"""What stands for a parent outside of the own process namespace."""
 _LIMIT_PAUSE: Final = 0.25
 """Seconds between two looks at how many processes there are."""
 _NEVER: Final = 10**6
@@ -53,12 +59,15 @@ def main(server: int, command: list[str]) -> None:
     die_with(server, signal.SIGTERM)
     me = os.getpid()
     policy = os.environ.pop(_POLICY, "")
-    pid = os.fork()
-    if not pid:
-        _become(command, me, awaited, policy)
     limit = ProcessLimit(_limit_of(policy))
     if limit.most:
         run_before_others()
+    if is_sandboxed := _SANDBOXED in policy:
+        _beside("sandbox").leave_processes()
+        die_with(server, signal.SIGTERM)  # other rights, and the system has forgotten it
+    pid = os.fork()
+    if not pid:
+        _become(command, me, awaited, policy)
     status = signal.SIGTERM.value
     while (heard := signal.sigtimedwait(awaited, limit.pause)) is None or (
         heard.si_signo == signal.SIGCHLD
@@ -71,7 +80,10 @@ def main(server: int, command: list[str]) -> None:
             os.write(2, f"It was ended for having more than {limit.most} processes.\n".encode())
             end_tree(pid)
     end_children()
-    _end_as(os.waitstatus_to_exitcode(status))
+    code = os.waitstatus_to_exitcode(status)
+    if is_sandboxed and _BY_SIGNAL < code < _BY_SIGNAL + signal.NSIG:
+        code = _BY_SIGNAL - code
+    end_as(code)
 
 
 def _become(command: list[str], guard: int, awaited: set[signal.Signals], policy: str) -> None:
@@ -81,10 +93,10 @@ def _become(command: list[str], guard: int, awaited: set[signal.Signals], policy
         for number in (signal.SIGINT, signal.SIGPIPE, signal.SIGXFSZ):
             signal.signal(number, signal.SIG_DFL)  # Python ignores some of them
         signal.pthread_sigmask(signal.SIG_UNBLOCK, awaited)
-        if "JPY_PARENT_PID" in os.environ:  # a kernel ends when this is not its parent any more
-            os.environ["JPY_PARENT_PID"] = str(guard)
         if policy:
             _confine(policy)
+        if "JPY_PARENT_PID" in os.environ:  # a kernel ends when this is not its parent any more
+            os.environ["JPY_PARENT_PID"] = str(os.getppid())
         os.execvp(command[0], command)  # noqa: S606  # it is the command that was asked for
     except OSError as error:
         os.write(2, f"{command[0]}: {error.strerror}\n".encode())
@@ -94,11 +106,48 @@ def _become(command: list[str], guard: int, awaited: set[signal.Signals], policy
 
 def _confine(policy: str) -> None:
     """Confine this process."""
-    # This file is run by its path, by an interpreter that finds nothing but its own library.
+    launcher = _beside("confine")
+    decoded = launcher.Policy.decoded(policy)
+    if decoded.sandboxed:
+        _beside("sandbox").enter(decoded)
+    launcher.confine(decoded)
+    if decoded.sandboxed:
+        _leave_the_first_process()
+
+
+def _beside(name: str) -> Any:
+    """Import a module of this file's folder.
+
+    This file is run by its path, by an interpreter that finds nothing but its own library.
+    """
     sys.path.append(os.path.dirname(__file__))
-    launcher: Any = __import__("confine")
-    sys.path.pop()
-    launcher.confine(launcher.Policy.decoded(policy))
+    try:
+        return __import__(name)
+    finally:
+        sys.path.pop()
+
+
+def _leave_the_first_process() -> None:
+    """Return in a child, while this process, the first of its namespace, buries all that end.
+
+    It can't end by a signal, so the exit code tells by which one the child did.
+    """
+    me = os.getpid()
+    pid = os.fork()
+    if not pid:
+        die_with(me)
+        return
+    while (ended := os.waitpid(-1, 0))[0] != pid:
+        pass
+    code = os.waitstatus_to_exitcode(ended[1])
+    os._exit(code if code >= 0 else _BY_SIGNAL - code)
+
+
+def stand_for(pid: int) -> NoReturn:
+    """Wait for a child that does what this process is for, and end as it does."""
+    os.closerange(3, os.sysconf("SC_OPEN_MAX"))
+    _, status = os.waitpid(pid, 0)
+    end_as(os.waitstatus_to_exitcode(status))
 
 
 def _limit_of(policy: str) -> int:
@@ -116,7 +165,7 @@ def _bury() -> dict[int, int]:
     return ended
 
 
-def _end_as(code: int) -> None:
+def end_as(code: int) -> NoReturn:
     """End with an exit code, or by a signal where that is negative."""
     if code < 0:
         import resource
@@ -256,7 +305,7 @@ def dying_with(parent: int, number: signal.Signals = signal.SIGKILL) -> Callable
 
     def die() -> None:
         prctl(_PR_SET_PDEATHSIG, number)
-        if os.getppid() != parent:  # it ended in between
+        if os.getppid() not in {parent, _OUTSIDE}:  # it ended in between
             os._exit(_FAILED)
 
     return die

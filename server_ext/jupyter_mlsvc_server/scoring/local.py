@@ -496,9 +496,17 @@ class LocalEngine(ScoringSettings):
 
     async def memory(self) -> dict[DefinitionKey, int]:
         """Measure the memory of each version's workers: bytes, shared ones in parts (PSS)."""
-        pids = {key: pool.pids for key, pool in self._pools.items()}
+        # In a sandbox, ids of processes are others than here.
+        is_apart = self._confinement.hides_processes
+        pids = {
+            key: (pool.template_pid, [] if is_apart else pool.pids)
+            for key, pool in self._pools.items()
+        }
         return await asyncio.to_thread(
-            lambda: {key: sum(map(_memory, found)) for key, found in pids.items()}
+            lambda: {
+                key: sum(map(_memory, _workers_below(template) if is_apart else found))
+                for key, (template, found) in pids.items()
+            }
         )
 
     # --- pools -------------------------------------------------------------------------------
@@ -750,6 +758,15 @@ def _memory(pid: int) -> int:
         return sum(map(_memory_of, [top, *top.children(recursive=True)]))
     except psutil.Error:
         return 0
+
+
+def _workers_below(stand_in: int) -> list[int]:
+    """Name the workers of a template in a sandbox, outside of which another process waits."""
+    try:
+        templates = psutil.Process(stand_in).children()
+        return [worker.pid for each in templates for worker in each.children()]
+    except psutil.Error:
+        return []
 
 
 def _memory_of(process: psutil.Process) -> int:

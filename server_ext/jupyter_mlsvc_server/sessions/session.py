@@ -28,6 +28,7 @@ from jupyter_mlsvc.wire.models import (
 from jupyter_mlsvc.wire.names import parameter_name
 from jupyter_mlsvc_server.auth.principal import Owner
 from jupyter_mlsvc_server.errors import InsufficientStorage, MachineFault
+from jupyter_mlsvc_server.formats.refused_paths import hint_at_refused_path
 from jupyter_mlsvc_server.sessions.errors import (
     AgentRefused,
     ExecutionNotFound,
@@ -381,7 +382,9 @@ class Session:
             reply = await kernel.channel.execute(execution.code, execution.on_output)
             execution.on_payload(reply.get("payload") or ())
             if reply["status"] != "ok":
-                return kernel.runtime.error_message(*execution.error(reply)), []
+                said = kernel.runtime.error_message(*execution.error(reply))
+                hint = await asyncio.to_thread(hint_at_refused_path, said)
+                return said + hint, []
             if not execution.outputs:
                 return None, []
             # Asked only now: the helper would overtake code that awaits something.

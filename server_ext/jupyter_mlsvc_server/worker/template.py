@@ -18,10 +18,11 @@ from typing import Final
 from jupyter_mlsvc.wire.model_file import EXPECTED
 from jupyter_mlsvc.wire.models import Isolation
 from jupyter_mlsvc.wire.sources import let_inspect_find_classes
-from jupyter_mlsvc_server.formats import packages
+from jupyter_mlsvc_server.formats import packages, sandbox
 from jupyter_mlsvc_server.formats.blobs import DamagedBlob
 from jupyter_mlsvc_server.formats.confine import Policy, confine
 from jupyter_mlsvc_server.formats.files import write_files
+from jupyter_mlsvc_server.formats.guard import die_with, stand_for
 from jupyter_mlsvc_server.formats.problems import CodeProblem, SnapshotProblem, refuse_missing
 from jupyter_mlsvc_server.formats.process_tree import Control, Parent
 from jupyter_mlsvc_server.formats.protocol import Prepare, Prepared, Refused, Service
@@ -62,7 +63,7 @@ def main(link: socket.socket) -> None:
     os.environ.update(service.environment)
     try:
         if service.policy:
-            confine(Policy.decoded(service.policy))
+            _confine(Policy.decoded(service.policy))
         program, lost = prepare_r(service) if service.spec.runtime_type == R else prepare(service)
     except CodeProblem as problem:
         control.send(Refused("code", str(problem)))
@@ -80,6 +81,17 @@ def main(link: socket.socket) -> None:
     forget = partial(_remove_scratch, Path(service.work))
     serve, try_once = partial(worker.serve, program), partial(trial.serve, program)
     Parent(control, serve, trial=try_once, buried=forget).run()
+
+
+def _confine(policy: Policy) -> None:
+    """Confine this process, or go on as another one that is the first of a sandbox."""
+    if policy.sandboxed:
+        sandbox.leave_processes()
+        if pid := os.fork():
+            stand_for(pid)
+        die_with(os.getppid())
+        sandbox.enter(policy)
+    confine(policy)
 
 
 def prepare(service: Service) -> tuple[Program, dict[str, str]]:

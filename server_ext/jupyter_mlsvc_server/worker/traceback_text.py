@@ -8,6 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final
 
+from jupyter_mlsvc_server.formats.refused_paths import hint_at_refused_path
 from jupyter_mlsvc_server.formats.shown_paths import without_paths
 
 _OWN: Final = str(Path(__file__).parent)
@@ -30,7 +31,11 @@ def explain(
     if len(text) > _MAX_CHARACTERS:
         half = _MAX_CHARACTERS // 2
         text = f"{text[:half]}\n[…]\n{text[-half:]}"
-    return without_paths(last_line(error), folders), without_paths(text, folders)
+    last = last_line(error)
+    hint = hint_at_refused_path(last) if isinstance(error, OSError) else ""
+    if hint:
+        text = f"{text.rstrip()}{hint}\n"
+    return without_paths(last, folders) + hint, without_paths(text, folders)
 
 
 def last_line(error: BaseException) -> str:

@@ -34,18 +34,22 @@ def test_descriptors_have_to_suffice(
 
 
 @pytest.mark.parametrize(
-    ("level", "abi", "state"),
+    ("level", "abi", "problem", "state"),
     [
-        ("none", 7, State.WARN),
-        ("basic", 0, State.FAIL),
-        ("basic", 4, State.WARN),
-        ("basic", 7, State.OK),
+        ("none", 7, "", State.WARN),
+        ("basic", 0, "", State.FAIL),
+        ("basic", 4, "", State.WARN),
+        ("basic", 7, "Operation not permitted", State.OK),
+        ("sandbox", 7, "Operation not permitted", State.FAIL),
+        ("sandbox", 7, "", State.OK),
     ],
 )
 def test_confinement_is_told_by_level_and_machine(
-    monkeypatch: pytest.MonkeyPatch, level: str, abi: int, state: State
+    monkeypatch: pytest.MonkeyPatch, level: str, abi: int, problem: str, state: State
 ) -> None:
     monkeypatch.setattr(machine, "landlock_abi", lambda: abi)
+    monkeypatch.setattr(machine, "why_no_sandbox", lambda: problem)
     config = Config({"Confinement": {"level": level}})
     (found,) = machine.check_confinement(msgspec.structs.replace(SETUP, config=config))
     assert (found.state, f"level {level}" in found.message) == (state, True)
+    assert problem in found.message
