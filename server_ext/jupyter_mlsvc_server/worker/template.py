@@ -86,7 +86,9 @@ def main(link: socket.socket) -> None:
 def _confine(policy: Policy) -> None:
     """Confine this process, or go on as another one that is the first of a sandbox."""
     if policy.sandboxed:
+        parent = os.getppid()
         sandbox.leave_processes()
+        die_with(parent)  # other rights, and the system has forgotten it
         if pid := os.fork():
             stand_for(pid)
         die_with(os.getppid())
