@@ -13,20 +13,26 @@ _REFUSED: Final = re.compile(
 )
 
 
-def hint_at_refused_path(text: str) -> str:
+_TOLD_BEFORE: Final = "cannot open the connection"
+"""R's error, whose path is in a warning."""
+
+
+def hint_at_refused_path(text: str, console: str = "") -> str:
     """Say what to do about the path of an error, where only confinement refuses it.
 
     Parameters
     ----------
     text
         What a language says of the error.
+    console
+        What was printed before; R warns of the path there.
 
     Returns
     -------
     str
         A hint to set behind it; empty where the system's own permissions are the reason.
     """
-    found = _REFUSED.search(text)
+    found = _REFUSED.search(console if _TOLD_BEFORE in text else text)
     if found is None:
         return ""
     path = found["after"] or found["before"]

@@ -383,7 +383,7 @@ class Session:
             execution.on_payload(reply.get("payload") or ())
             if reply["status"] != "ok":
                 said = kernel.runtime.error_message(*execution.error(reply))
-                hint = await asyncio.to_thread(hint_at_refused_path, said)
+                hint = await asyncio.to_thread(hint_at_refused_path, said, str(execution.console))
                 return said + hint, []
             if not execution.outputs:
                 return None, []

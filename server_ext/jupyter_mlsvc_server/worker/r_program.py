@@ -19,6 +19,7 @@ from jupyter_mlsvc_server.formats.blobs import DamagedBlob
 from jupyter_mlsvc_server.formats.problems import CodeProblem, SnapshotProblem, refuse_missing
 from jupyter_mlsvc_server.formats.protocol import Kind, Service
 from jupyter_mlsvc_server.formats.r_code import for_r
+from jupyter_mlsvc_server.formats.refused_paths import hint_at_refused_path
 from jupyter_mlsvc_server.formats.shown_paths import without_paths
 from jupyter_mlsvc_server.worker.codec import ServiceCodec, UnserializableOutput
 from jupyter_mlsvc_server.worker.console import Console
@@ -162,6 +163,8 @@ class RProgram:
     def _run(self, request: bytes) -> tuple[Kind, bytes]:
         reply = self._r.ask(request)
         message = without_paths(reply.get("error", ""), [str(self._scratch.directory)])
+        if message:
+            message += hint_at_refused_path(message, self._console.text())
         outputs: dict[str, Any] = {}
         if message and self.observer is not None:
             self.observer.failed_in(reply["part"], reply["line"], message)

@@ -25,6 +25,12 @@ def test_a_path_that_only_confinement_refuses_is_explained(tmp_path: Path, said:
         assert "Confinement.readable_paths" in hint
 
 
+def test_r_tells_the_path_in_a_warning(tmp_path: Path) -> None:
+    warning = f"cannot open file '{tmp_path}/a.csv': Permission denied"
+    assert "may not reach" in hint_at_refused_path("Error: cannot open the connection", warning)
+    assert hint_at_refused_path("Error: no data", warning) == ""
+
+
 @pytest.mark.parametrize(
     "said",
     [
