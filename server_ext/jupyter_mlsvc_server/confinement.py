@@ -13,6 +13,7 @@ import contextlib
 import os
 import shutil
 import site
+import stat
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator, Mapping
@@ -122,9 +123,8 @@ class Confinement(LoggingConfigurable):
     def __init__(self, *, data_dir: Path, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self._abi = landlock_abi()
-        self._hidden = [
-            _real(path) for path in (data_dir, jupyter_runtime_dir(), jupyter_config_dir())
-        ]
+        hidden = [str(data_dir), jupyter_runtime_dir(), jupyter_config_dir()]
+        self._hidden = [_real(path) for path in (*hidden, *self._files_with_secrets())]
 
     @default("level")
     def _default_level(self) -> str:
@@ -248,6 +248,21 @@ class Confinement(LoggingConfigurable):
             ("shared", "/dev/shm"),  # noqa: S108  # where semaphores are, by names that are not seen
             *(("write", path) for path in written),
         )
+
+    def _files_with_secrets(self) -> Iterator[str]:
+        """Name configuration files, and files that settings name and others may not read."""
+        yield from getattr(self.parent, "loaded_config_files", ())
+        named = [
+            value
+            for section in self.config.values()
+            for name, value in (section.items() if isinstance(section, dict) else ())
+            if name.endswith("file") and isinstance(value, str)
+        ]
+        own = [name for name in os.environ if name.startswith("MLSVC_") and name.endswith("_FILE")]
+        for path in (*named, *map(os.environ.__getitem__, own)):
+            with contextlib.suppress(OSError):
+                if not Path(path).expanduser().stat().st_mode & stat.S_IROTH:
+                    yield path
 
     def _libraries(self) -> Iterator[str]:
         yield from _SYSTEM

@@ -173,7 +173,6 @@ def test_session_with_too_many_processes_is_ended_with_all_that_it_started(call:
     assert naps()
     answer = call("POST", f"/sessions/{session}/execute", code=MANY)
     assert not answer["success"]
-    call("DELETE", f"/sessions/{session}")
     wait_until(lambda: not naps())
     assert call("GET", "/user")["name"] == "admin"
 

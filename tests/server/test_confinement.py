@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from traitlets.config import Config
 
 from jupyter_mlsvc_server import confinement
 from jupyter_mlsvc_server.confinement import CannotConfine, Confinement
@@ -48,6 +49,20 @@ def test_folders_may_be_opened_besides_but_never_the_servers(tmp_path: Path) -> 
     assert ("read", str(other)) in policy.files
     names = {path for _, path in policy.files}
     assert not names & {str(tmp_path), str(data)}
+
+
+def test_files_with_secrets_are_closed_in_a_folder_that_is_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (opened := tmp_path / "opened").mkdir()
+    for name, mode in {"key": 0o600, "password": 0o600, "ca.pem": 0o644, "library": 0o644}.items():
+        (opened / name).touch(mode)
+    config = Config({"MlsvcApp": {"public_keyfile": str(opened / "key")}})
+    config.OidcAuthenticator.ca_file = str(opened / "ca.pem")
+    monkeypatch.setenv("MLSVC_ADMIN_PASSWORD_FILE", str(opened / "password"))
+    policy = of(tmp_path / "data", readable_paths=[str(opened)], config=config)
+    seen = {Path(path).name for _, path in policy.files if Path(path).parent == opened}
+    assert seen == {"ca.pem", "library"}
 
 
 def test_a_server_of_several_accounts_does_not_start_unconfined(tmp_path: Path) -> None:

@@ -42,6 +42,9 @@ _DEATH_POLL_SECONDS = 0.2
 _GUARD_POLL_SECONDS = 0.01
 _GUARD_EXIT_TIMEOUT = 5.0
 _SOCKETS = "sockets"
+_UNIX_SOCKETS = Path("/proc/net/unix")
+_CONNECTED = {"02", "03"}
+"""States of sockets there that are connected, or waiting to be taken."""
 
 
 class Folders:
@@ -82,16 +85,39 @@ class Folders:
             folder.mkdir(mode=0o700)
         seed_caches(self.own)
 
-    def remove_sockets(self) -> None:
-        """Remove the kernel's sockets, so that nobody else can connect."""
+    def close_sockets(self, output: Path) -> None:
+        """Remove the kernel's sockets, so that nobody else can connect.
+
+        Parameters
+        ----------
+        output
+            The one that tells all output to whoever connects, without a key.
+
+        Raises
+        ------
+        ConnectionError
+            Somebody else has connected to that before.
+        """
         for path in self.sockets.iterdir():
             if path != self.temporary:
                 path.unlink()
+        if _count_connections(output) > 1:
+            raise ConnectionError("another process has connected to the kernel")
 
     def remove(self) -> None:
         """Remove them all."""
         shutil.rmtree(self.home, ignore_errors=True)
         shutil.rmtree(self.sockets, ignore_errors=True)
+
+
+def _count_connections(socket: Path) -> int:
+    """Count who is connected to a Unix socket (Linux; elsewhere nobody is counted)."""
+    try:
+        table = _UNIX_SOCKETS.read_text("utf-8", "replace")
+    except FileNotFoundError:
+        return 0
+    fields = (line.split(maxsplit=7) for line in table.splitlines())
+    return sum(each[-1] == str(socket) and each[5] in _CONNECTED for each in fields)
 
 
 class Kernel:
@@ -341,8 +367,9 @@ class KernelFactory(LoggingConfigurable):
                 kernel = await self._launch(manager, runtime, kernel_id, folders, output)
                 await kernel.channel.open()
                 kernel.agent = await runtime.prepare(kernel.channel, folders)
-                # What is connected now stays so. Output goes to whoever connects, without a key.
-                await asyncio.to_thread(folders.remove_sockets)
+                # What is connected now stays so.
+                output_socket = Path(f"{manager.ip}-{manager.iopub_port}")
+                await asyncio.to_thread(folders.close_sockets, output_socket)
         except BaseException as error:
             # A start that was cancelled, as when the server stops, did not fail.
             failed = isinstance(error, Exception)
