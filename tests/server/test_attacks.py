@@ -91,6 +91,8 @@ def run(call: Call, session: str, code: str, *outputs: str) -> Any:
 def victim(call: Call) -> str:
     """The folder of another session, which has a file, a snapshot and shared memory."""
     session = call("POST", "/sessions", name="victim")["sessionId"]
+    # That of a server that was here before may be there still.
+    Path("/dev/shm", SHARED).unlink(missing_ok=True)
     code = (
         "import os\nopen('diary.txt', 'w').write('secret')\nx = bytes(100_000)\nat = os.getcwd()\n"
         "from multiprocessing.shared_memory import SharedMemory\n"
@@ -101,20 +103,16 @@ def victim(call: Call) -> str:
     return folder
 
 
-@pytest.fixture(scope="module", params=["session", "service"])
-def got(
-    request: pytest.FixtureRequest, server: ServerProcess, call: Call, victim: str
-) -> dict[str, str]:
-    """What each attack got."""
+@pytest.fixture(scope="module")
+def got(server: ServerProcess, call: Call, victim: str) -> dict[str, dict[str, str]]:
+    """What each attack got, in a session and in a service."""
     (sockets,) = server.data_dir.glob("sessions/run-*/sockets")
     code = (
         f"{CODE}\nimport json\n_SOCKETS = {str(sockets.readlink())!r}\n_SHARED = {SHARED!r}\n"
         f"got = json.dumps(run_all({str(server.data_dir)!r}, {victim!r}))"
     )
-    if request.param == "session":
-        session = call("POST", "/sessions", name="attacker")["sessionId"]
-        found: dict[str, str] = json.loads(run(call, session, code, "got"))
-        return found
+    session = call("POST", "/sessions", name="attacker")["sessionId"]
+    by_session = json.loads(run(call, session, code, "got"))
     call(
         "POST",
         "/services/Attacker/1",
@@ -124,18 +122,21 @@ def got(
     )
     answer = call("POST", "/api/Attacker/1")
     assert answer["success"], answer
-    found = json.loads(answer["outputParameters"]["got"])
+    by_service = json.loads(answer["outputParameters"]["got"])
     # Its folder is for the worker alone, who makes it anew.
-    del found["replace_the_own_folder_by_a_link"]
-    return dict(found)
+    del by_service["replace_the_own_folder_by_a_link"]
+    return {"session": by_session, "service": by_service}
 
 
+@pytest.mark.parametrize("attacker", ["session", "service"])
 @pytest.mark.parametrize("attack", ATTACKS)
-def test_attack_gets_nothing(got: dict[str, str], level: str, attack: str) -> None:
+def test_attack_gets_nothing(
+    got: dict[str, dict[str, str]], level: str, attacker: str, attack: str
+) -> None:
     if level == "basic" and attack in IN_A_SANDBOX:
-        assert got[attack]  # an attack that succeeds nowhere shows nothing
+        assert got[attacker][attack]  # an attack that succeeds nowhere shows nothing
     else:
-        assert got.get(attack, "") == ""
+        assert got[attacker].get(attack, "") == ""
 
 
 # Threads count as processes do, and are cheaper; where the system counts, they are refused.
