@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import builtins
 import symtable
 from collections.abc import Iterable, Iterator
@@ -58,9 +59,23 @@ def needed_names(source: str, own: Iterable[str] = ()) -> set[str]:
 
 def _table(source: str) -> symtable.SymbolTable | None:
     try:
-        return symtable.symtable(source, "<code>", "exec")
-    except (SyntaxError, ValueError):
+        tree = _WithoutInlining().visit(ast.parse(source))
+        return symtable.symtable(ast.unparse(tree), "<code>", "exec")
+    except (SyntaxError, ValueError, RecursionError):
         return None
+
+
+class _WithoutInlining(ast.NodeTransformer):
+    """Makes generators of comprehensions, whose names Python 3.12 and later count as the code's."""
+
+    def visit(self, node: ast.AST) -> ast.AST:
+        self.generic_visit(node)
+        match node:
+            case ast.ListComp(elt, generators) | ast.SetComp(elt, generators):
+                return ast.GeneratorExp(elt, generators)
+            case ast.DictComp(key, value, generators):
+                return ast.GeneratorExp(ast.Tuple([key, value], ast.Load()), generators)
+        return node
 
 
 def _inner(table: symtable.SymbolTable) -> Iterator[symtable.SymbolTable]:

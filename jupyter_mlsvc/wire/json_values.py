@@ -402,7 +402,7 @@ def _series(pandas: Any, series: Any, path: str, depth: int) -> list[Any]:
 def _numpy_scalar(numpy: Any, value: Any, path: str, depth: int) -> Any:
     kind = value.dtype.kind
     if kind in "Mm":
-        return _time(numpy, numpy.asarray(value)).item()
+        return _time(numpy, numpy.asarray(value), path).item()
     if kind == "f":
         return _plain(float(value), path, depth)
     if kind == "c":
@@ -425,7 +425,7 @@ def _array(numpy: Any, array: Any, path: str, depth: int) -> Any:
             return array.tolist()
         return numpy.where(numpy.isfinite(array), array.astype(object), None).tolist()
     if kind in "Mm":
-        return _time(numpy, array).tolist()
+        return _time(numpy, array, path).tolist()
     if kind == "c":
         raise ValueProblem(path, CARRIED, f"an array of {array.dtype} numbers")
     if kind == "V" and array.dtype.names and array.ndim:
@@ -436,12 +436,15 @@ def _array(numpy: Any, array: Any, path: str, depth: int) -> Any:
     return _plain(values, path, depth + 1)
 
 
-def _time(numpy: Any, array: Any) -> Any:
+def _time(numpy: Any, array: Any, path: str) -> Any:
     """Dates and durations of numpy as ISO text, NaT as None."""
     if array.dtype.kind == "M":
         text = numpy.datetime_as_string(array).astype(object)
     else:
-        seconds = array.astype("timedelta64[us]").astype(object)
+        try:
+            seconds = array.astype("timedelta64[us]").astype(object)
+        except OverflowError:  # says numpy 2.5
+            raise ValueProblem(path, "at most 292,000 years", "a longer duration") from None
         text = numpy.frompyfunc(
             lambda item: (
                 msgspec.to_builtins(item) if isinstance(item, datetime.timedelta) else None
