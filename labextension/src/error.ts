@@ -1,5 +1,6 @@
 import { ServerConnection } from '@jupyterlab/services';
 
+import { harmlessLines } from './components/format';
 import { MlsvcError } from './request';
 
 /**
@@ -32,9 +33,11 @@ export function troubleOf(error: unknown): ITrouble {
 
 /**
  * The message of what a promise was rejected with: the server's own, where there is one.
+ *
+ * Names of somebody's may be in it.
  */
 export function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
+  return harmlessLines(error instanceof Error ? error.message : String(error));
 }
 
 /**

@@ -222,30 +222,39 @@ def test_a_running_session_is_watched_and_interrupted(lab: Lab, session: str, ap
     expect(shown.get_by_label("Console", exact=True)).to_contain_text("KeyboardInterrupt")
 
 
-def test_a_snapshot_is_taken_looked_into_and_deleted(lab: Lab, session: str, api: Api) -> None:
-    (found,) = (each for each in api("GET", "/sessions").json() if each["name"] == session)
-    api("POST", f"/sessions/{found['id']}/execute", json={"code": "x = 1; f = open('a.txt', 'w')"})
+def test_a_snapshot_is_taken_looked_into_and_deleted(lab: Lab, api: Api) -> None:
+    # A name that turns what follows round, and would be markup where it were not taken as text.
+    name = f"\u202e<img src=x onerror=window.hacked=1>{uuid.uuid4().hex[:6]}"
+    seen = name.replace("\u202e", r"\u{202e}")
+    created = api("POST", "/sessions", json={"name": name}).json()
+    code = "x = 1; f = open('a.txt', 'w')"
+    api("POST", f"/sessions/{created['sessionId']}/execute", json={"code": code})
     lab.open_lab("snapshots")
     panel = lab.show_panel()
     panel.get_by_role("tab", name="Sessions").click()
-    panel.get_by_role("option", name=session).click()
-    shown = panel.get_by_role("region", name=session)
+    panel.get_by_role("option", name=seen).click()
+    shown = panel.get_by_role("region", name=seen)
     shown.get_by_role("button", name="Take a snapshot").click()
     dialog = lab.page.get_by_role("dialog")
-    expect(dialog.get_by_role("textbox")).to_have_value(session)
+    expect(dialog).to_contain_text(f"Take a snapshot of {seen}")
+    expect(dialog.get_by_role("textbox")).to_have_value(name)
     dialog.get_by_role("button", name="Take").click()
+    expect(lab.page.get_by_text(f"Snapshot {seen} is taken")).to_be_visible()
     panel.get_by_role("tab", name="Snapshots").click()
-    panel.get_by_role("option", name=session).click()
-    inside = panel.get_by_role("region", name=session)
+    panel.get_by_role("option", name=seen).click()
+    inside = panel.get_by_role("region", name=seen)
     expect(inside.get_by_role("table", name="Objects")).to_contain_text("x")
     expect(inside).to_contain_text("f is an open file, which belongs to this process")
     expect(inside.get_by_role("table", name="Files")).to_contain_text("a.txt")
     lab.shot("snapshot")
     inside.get_by_role("button", name="Delete the snapshot").click()
-    lab.page.get_by_role("dialog").get_by_role("button", name="Delete").click()
-    expect(panel.get_by_role("option", name=session)).to_have_count(0)
+    expect(dialog).to_contain_text(f"Delete snapshot {seen}?")
+    dialog.get_by_role("button", name="Delete").click()
+    expect(panel.get_by_role("option", name=seen)).to_have_count(0)
     # The panel takes it off the list before the server has answered.
-    wait_until(lambda: session not in {each["name"] for each in api("GET", "/snapshots").json()})
+    wait_until(lambda: name not in {each["name"] for each in api("GET", "/snapshots").json()})
+    assert lab.page.evaluate("window.hacked") is None
+    assert "\u202e" not in lab.page.inner_text("body")
 
 
 @pytest.mark.parametrize("theme", ["JupyterLab Light", "JupyterLab Dark"])

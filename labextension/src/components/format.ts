@@ -25,10 +25,19 @@ const HARMFUL =
  * The Python client shows names alike.
  */
 export function harmless(name: string): string {
-  return name.replace(HARMFUL, found => {
-    const code = found.codePointAt(0) ?? 0;
-    return code < 0x100 ? `\\x${code.toString(16).padStart(2, '0')}` : `\\u{${code.toString(16)}}`;
-  });
+  return name.replace(HARMFUL, escaped);
+}
+
+/**
+ * Write what is said, with names of somebody's in it, likewise but with its line ends and tabs.
+ */
+export function harmlessLines(text: string): string {
+  return text.replace(HARMFUL, found => ('\n\t'.includes(found) ? found : escaped(found)));
+}
+
+function escaped(found: string): string {
+  const code = found.codePointAt(0) ?? 0;
+  return code < 0x100 ? `\\x${code.toString(16).padStart(2, '0')}` : `\\u{${code.toString(16)}}`;
 }
 
 /**

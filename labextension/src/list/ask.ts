@@ -2,6 +2,7 @@ import { Dialog, InputDialog, Notification, showDialog } from '@jupyterlab/apput
 import { TranslationBundle } from '@jupyterlab/translation';
 import * as React from 'react';
 
+import { harmless, harmlessLines } from '../components/format';
 import { isAbort, messageOf } from '../error';
 
 /**
@@ -19,11 +20,11 @@ export async function confirm(options: {
 }): Promise<boolean> {
   const { title, body, accept, trans } = options;
   const { button } = await showDialog({
-    title,
+    title: harmless(title),
     body: React.createElement(
       'div',
       { className: 'jp-MlsvcList-question' },
-      body.map((text, at) => React.createElement('p', { key: at }, text))
+      body.map((text, at) => React.createElement('p', { key: at }, harmless(text)))
     ),
     buttons: [
       Dialog.cancelButton({ label: trans.__('Cancel') }),
@@ -46,12 +47,12 @@ export async function choose(options: {
 }): Promise<number> {
   const { title, label, items, accept } = options;
   // Names need not be unique, but the answer is a text.
-  const texts = items.map((item, at) => {
+  const texts = items.map(harmless).map((item, at, items) => {
     const times = items.slice(0, at).filter(other => other === item).length;
     return times > 0 ? `${item} (${times + 1})` : item;
   });
   const { button, value } = await InputDialog.getItem({
-    title,
+    title: harmless(title),
     items: texts,
     okLabel: accept,
     ...(label === undefined ? {} : { label })
@@ -75,7 +76,9 @@ export async function tellWhile<T>(options: {
   failure: string;
   trans: TranslationBundle;
 }): Promise<T | undefined> {
-  const { work, pending, success, failure, trans } = options;
+  const { work, success, trans } = options;
+  const pending = harmless(options.pending);
+  const failure = harmless(options.failure);
   const abort = new AbortController();
   const id = Notification.emit(pending, 'in-progress', {
     autoClose: false,
@@ -93,7 +96,7 @@ export async function tellWhile<T>(options: {
     const { message, isWarning = false, actions = [] } = success(result);
     Notification.update({
       id,
-      message,
+      message: harmlessLines(message),
       type: isWarning ? 'warning' : 'success',
       autoClose: isWarning ? false : 5000,
       actions

@@ -9,6 +9,8 @@ import {
   formatBytes,
   formatMilliseconds,
   formatNumber,
+  harmless,
+  harmlessLines,
   IconButton,
   RelativeTime,
   useSignal
@@ -73,7 +75,8 @@ export function Details(props: IDetailsProps): React.ReactElement {
       <div className="jp-Mlsvc-about">
         <Description model={model} service={service} trans={trans} />
         <p className="jp-Mlsvc-faint">
-          {service.versionPublishedBy && trans.__('Published by %1', service.versionPublishedBy)}{' '}
+          {service.versionPublishedBy &&
+            trans.__('Published by %1', harmless(service.versionPublishedBy))}{' '}
           <RelativeTime time={service.creationTime} trans={trans} />
           {service.runtimeType && `, ${service.runtimeType}`}
         </p>
@@ -211,7 +214,7 @@ function Description(props: {
     return (
       <div className="jp-Mlsvc-descriptionLine">
         <p className={service.description ? '' : 'jp-Mlsvc-faint'}>
-          {service.description || trans.__('No description')}
+          {harmlessLines(service.description ?? '') || trans.__('No description')}
         </p>
         {isChangeable(service) && (
           <button

@@ -2,7 +2,7 @@ import { TranslationBundle } from '@jupyterlab/translation';
 import { caretDownIcon, caretRightIcon } from '@jupyterlab/ui-components';
 import * as React from 'react';
 
-import { focusTabStop, RelativeTime, useKeptFocus, useSignal } from '../components';
+import { focusTabStop, harmless, RelativeTime, useKeptFocus, useSignal } from '../components';
 import { targetOf } from '../list/keys';
 import { IServiceStatistics } from './api';
 import { Figures, StateDot } from './figures';
@@ -199,7 +199,8 @@ function VersionLines(
 ): React.ReactElement {
   const { row, statistics, isSelected, model, trans } = props;
   const { service } = row;
-  const by = service.versionPublishedBy ?? '';
+  const by = harmless(service.versionPublishedBy ?? '');
+  const description = oneLine(service.description);
   return (
     <>
       <span
@@ -221,10 +222,10 @@ function VersionLines(
         </span>
         <span className="jp-Mlsvc-line jp-mod-second">
           <span className="jp-Mlsvc-description">
-            {service.description || [by, service.runtimeType].filter(Boolean).join(', ')}
+            {description || [by, service.runtimeType].filter(Boolean).join(', ')}
           </span>
           <span className="jp-Mlsvc-aside">
-            {service.description && by && <span className="jp-Mlsvc-by">{by}, </span>}
+            {description && by && <span className="jp-Mlsvc-by">{by}, </span>}
             <RelativeTime time={service.creationTime} trans={trans} />
           </span>
         </span>
@@ -233,12 +234,19 @@ function VersionLines(
   );
 }
 
+/**
+ * Write a description so that it cannot pass for the lines beside it.
+ */
+function oneLine(description: string | null | undefined): string {
+  return harmless((description ?? '').replace(/\s+/gu, ' '));
+}
+
 function titleOf(row: Extract<Row, { kind: 'version' }>, trans: TranslationBundle): string {
   const { service } = row;
   return [
     `${service.name} ${service.version}`,
-    service.description,
-    service.versionPublishedBy && trans.__('Published by %1', service.versionPublishedBy),
+    oneLine(service.description),
+    service.versionPublishedBy && trans.__('Published by %1', harmless(service.versionPublishedBy)),
     service.runtimeType && trans.__('Runtime: %1', service.runtimeType)
   ]
     .filter(Boolean)

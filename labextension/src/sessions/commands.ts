@@ -3,6 +3,7 @@ import { TranslationBundle } from '@jupyterlab/translation';
 import { addIcon, stopIcon } from '@jupyterlab/ui-components';
 import { ReadonlyPartialJSONObject } from '@lumino/coreutils';
 
+import { harmless } from '../components';
 import { choose, confirm, powerIcon, snapshotIcon, tellWhile } from '../list';
 import { SnapshotCommandIDs } from '../snapshots/tokens';
 import { IMlsvc } from '../tokens';
@@ -192,16 +193,17 @@ class SessionActions {
 
   async interrupt({ id, name, executionId, state }: ISession): Promise<void> {
     const { trans } = this._mlsvc;
+    const shown = harmless(name);
     if (state === 'idle') {
-      Notification.info(trans.__('Nothing runs in session %1.', name), { autoClose: 3000 });
+      Notification.info(trans.__('Nothing runs in session %1.', shown), { autoClose: 3000 });
       return;
     }
     try {
       const said = await this._model.api.cancel(id, executionId ?? undefined);
-      Notification.info(`${name}: ${said}`, { autoClose: 3000 });
+      Notification.info(`${shown}: ${said}`, { autoClose: 3000 });
     } catch (error) {
       Notification.error(
-        `${trans.__('Session %1 was not interrupted.', name)} ${messageOf(error)}`
+        `${trans.__('Session %1 was not interrupted.', shown)} ${messageOf(error)}`
       );
     }
     await this._model.list.load();
@@ -301,6 +303,11 @@ async function askText(
   text: string,
   okLabel: string
 ): Promise<string | null> {
-  const { button, value } = await InputDialog.getText({ title, label, text, okLabel });
+  const { button, value } = await InputDialog.getText({
+    title: harmless(title),
+    label,
+    text,
+    okLabel
+  });
   return button.accept ? (value ?? '').trim() || text : null;
 }

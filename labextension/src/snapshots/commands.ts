@@ -2,6 +2,7 @@ import { showErrorMessage } from '@jupyterlab/apputils';
 import { deleteIcon, downloadIcon } from '@jupyterlab/ui-components';
 import { ReadonlyPartialJSONObject } from '@lumino/coreutils';
 
+import { harmless } from '../components';
 import { choose, confirm, loadIcon, tellWhile } from '../list';
 import { SessionsApi } from '../sessions/api';
 import { SessionCommandIDs } from '../sessions/tokens';
@@ -265,7 +266,7 @@ class SnapshotActions {
     snapshot: ISnapshot
   ): Promise<{ id: string | null; name: string } | null> {
     const { trans } = this._mlsvc;
-    const title = trans.__('Load %1', nameOf(snapshot));
+    const title = harmless(trans.__('Load %1', nameOf(snapshot)));
     let sessions;
     try {
       const all = await this._sessions.list();

@@ -1,7 +1,7 @@
 import { nullTranslator } from '@jupyterlab/translation';
 import { describe, expect, it } from 'vitest';
 
-import { formatBytes, formatDuration, harmless } from '../../src/components/format';
+import { formatBytes, formatDuration, harmless, harmlessLines } from '../../src/components/format';
 
 describe('formatDuration', () => {
   it.each([
@@ -47,5 +47,9 @@ describe('harmless', () => {
     ['\ud83d', '\\u{d83d}']
   ])('escapes what hides or moves text in %j', (name, shown) => {
     expect(harmless(name)).toBe(shown);
+  });
+
+  it('leaves line ends and tabs in what is said', () => {
+    expect(harmlessLines('\u202ea\n\tb\r')).toBe('\\u{202e}a\n\tb\\x0d');
   });
 });
