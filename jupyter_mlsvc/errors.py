@@ -128,6 +128,9 @@ class ApiError(MlsvcError):
         What is wrong with inputs of a service, by name, where nothing else is wrong.
     """
 
+    _names_request = False
+    """Whether the id of the request helps whoever runs the server, and so is in the text."""
+
     def __init__(
         self,
         message: str,
@@ -159,6 +162,12 @@ class ApiError(MlsvcError):
         return self._phrased("notebook")
 
     def _phrased(self, place: Place) -> str:
+        text = self._advised(place)
+        if not self._names_request or not self.request_id or self.request_id in text:
+            return text
+        return f"{text} (request {self.request_id})"
+
+    def _advised(self, place: Place) -> str:
         """Return the reason with our own advice, or the server's message where we have none."""
         known = advice(place, self.code, self.operation, self.parameter)
         if known is None:
@@ -176,7 +185,9 @@ class Unauthorized(ApiError):
 
 
 class Forbidden(ApiError):
-    """You are known, but may not do this (403)."""
+    """You are known, but may not do this (403); the audit log has it under ``request_id``."""
+
+    _names_request = True
 
 
 class NotFound(ApiError):
@@ -202,11 +213,7 @@ class TooManyRequests(ApiError):
 class ServerFault(ApiError):
     """The server failed; its log has the details under ``request_id`` (5xx)."""
 
-    def _phrased(self, place: Place) -> str:
-        text = super()._phrased(place)
-        if not self.request_id or self.request_id in text:
-            return text
-        return f"{text} (request {self.request_id})"
+    _names_request = True
 
 
 class Busy(ServerFault):
@@ -314,13 +321,18 @@ class ServiceFailed(MlsvcError):
         Last line of the exception, such as ``ValueError: bad flower``.
     console_output : str
         What the code had printed by then.
+    request_id : str
+        Finds the call in the service's log; empty for a record of a batch.
     """
 
-    def __init__(self, service: str, remote_message: str, console_output: str = "") -> None:
-        super().__init__(service, remote_message, console_output)
+    def __init__(
+        self, service: str, remote_message: str, console_output: str = "", request_id: str = ""
+    ) -> None:
+        super().__init__(service, remote_message, console_output, request_id)
         self.service = service
         self.remote_message = remote_message
         self.console_output = console_output
+        self.request_id = request_id
 
     def __str__(self) -> str:
         # The server's own sentences about missing or unfit outputs do not begin with a class.
@@ -328,7 +340,8 @@ class ServiceFailed(MlsvcError):
         return f"service {self.service}{' raised ' if raised else ': '}{self.remote_message}"
 
     def _render_traceback_(self) -> list[str]:
-        lines = [f"{type(self).__name__}: {self}"]
+        request = f" (request {self.request_id})" if self.request_id else ""
+        lines = [f"{type(self).__name__}: {self}{request}"]
         if not self._shows_output_already:
             shown = folded(self.console_output)
             lines.extend(["", "Console output:", shown])

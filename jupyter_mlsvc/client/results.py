@@ -156,8 +156,11 @@ class ServiceResult(Mapping[str, Any]):
         service: str,
         answer: WebServiceResult,
         declared: Sequence[ParameterDefinition] = (),
+        *,
+        request_id: str = "",
     ) -> None:
         self._service = self.answered_by = service
+        self._request_id = request_id
         self._tables = {item.name for item in declared if item.type == "data.frame"}
         self._files = answer.output_files
         self.success = answer.success
@@ -192,7 +195,9 @@ class ServiceResult(Mapping[str, Any]):
     def raise_for_error(self) -> None:
         """Raise ``ServiceFailed`` where the code of the service raised."""
         if not self.success:
-            raise ServiceFailed(self._service, self.error_message, self.console_output)
+            raise ServiceFailed(
+                self._service, self.error_message, self.console_output, self._request_id
+            )
 
     def __getitem__(self, name: str) -> Any:
         return self.output(name)

@@ -433,15 +433,17 @@ class Services:
             Seconds to wait for the answer instead of the client's.
         """
         self._api.require_room(inputs or {})
-        answer = self._api.post(
-            models.WebServiceResult,
+        response = self._api.call(
+            "POST",
             "api",
             name,
             version,
             json=plain_values(inputs or {}),
             timeout=None if timeout is None else (self._api.timeout[0], timeout),
         )
-        return ServiceResult(f"{name} {version}", answer, outputs)
+        answer = self._api.decode(models.WebServiceResult, response)
+        request_id = response.headers.get("X-Request-Id", "")
+        return ServiceResult(f"{name} {version}", answer, outputs, request_id=request_id)
 
     def address(self, name: str, version: str) -> str:
         """Where programs call a service: at the public API, if that is known."""

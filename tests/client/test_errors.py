@@ -69,9 +69,10 @@ def test_an_api_error_is_one_line_in_a_notebook() -> None:
     assert error._render_traceback_() == ["NotFound: There is no service 'Iris'."]
 
 
-def test_a_fault_of_the_server_names_the_request() -> None:
-    error = errors.api_error(500, "Something failed here.", request_id="r1")
-    assert error._render_traceback_() == ["ServerFault: Something failed here. (request r1)"]
+@pytest.mark.parametrize(("status", "kind"), [(500, "ServerFault"), (403, "Forbidden")])
+def test_what_the_operator_can_look_up_names_the_request(status: int, kind: str) -> None:
+    error = errors.api_error(status, "It cannot be done.", request_id="r1")
+    assert error._render_traceback_() == [f"{kind}: It cannot be done. (request r1)"]
 
 
 def test_a_remote_error_shows_one_line_and_then_the_remote_traceback() -> None:
@@ -95,9 +96,9 @@ def test_a_hint_stands_before_the_traceback() -> None:
 
 
 def test_a_failed_service_shows_what_it_printed() -> None:
-    error = errors.ServiceFailed("Iris V1.0", "ValueError: bad flower", "looking\n")
+    error = errors.ServiceFailed("Iris V1.0", "ValueError: bad flower", "looking\n", "r1")
     assert error._render_traceback_() == [
-        "ServiceFailed: service Iris V1.0 raised ValueError: bad flower",
+        "ServiceFailed: service Iris V1.0 raised ValueError: bad flower (request r1)",
         "",
         "Console output:",
         "looking",
@@ -129,7 +130,7 @@ def test_an_interrupt_is_a_keyboard_interrupt_and_no_exception_of_the_program() 
         errors.ConnectionFailed("http://x", "refused"),
         errors.api_error(503, "busy", request_id="r1"),
         errors.RemoteExecutionError("A", "b", ["c"], "d", "e"),
-        errors.ServiceFailed("s", "m", "c"),
+        errors.ServiceFailed("s", "m", "c", "r1"),
         errors.RemoteInterrupted("s"),
     ],
     ids=lambda error: type(error).__name__,

@@ -163,8 +163,11 @@ def test_code_of_a_service_that_raises_is_an_error_here(run: Run) -> None:
     run("%publish Div V1 -i x:numeric -o y:numeric y = 1 / x")
     ran = run("%consume Div x=0")
     assert isinstance(ran.error, ServiceFailed)
-    first = ran.stdout.splitlines()[0]
-    assert first == "ServiceFailed: service Div V1 raised ZeroDivisionError: float division by zero"
+    assert ran.error.request_id
+    assert ran.stdout.splitlines()[0] == (
+        "ServiceFailed: service Div V1 raised ZeroDivisionError: float division by zero "
+        f"(request {ran.error.request_id})"
+    )
 
 
 def test_the_same_version_again_is_a_conflict(run: Run) -> None:

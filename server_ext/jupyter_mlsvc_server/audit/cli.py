@@ -30,7 +30,7 @@ class AuditCommand(DataFolderCommand):
     description = __doc__
     usage = (
         "jupyter mlsvc audit [--who NAME] [--what OPERATION] [--object NAME] [--since TIME] "
-        "[--result done|refused|failed] [--json]"
+        "[--result done|refused|failed] [--request ID] [--json]"
     )
     examples = "jupyter mlsvc audit --what login --result refused --since 2d"
 
@@ -45,6 +45,9 @@ class AuditCommand(DataFolderCommand):
         "", help="Not what is older: 30m, 12h, 7d, or a date and time as 2026-01-31T12:00 (UTC)."
     ).tag(config=True)
     result = Unicode("", help="done, refused or failed.").tag(config=True)
+    request = Unicode(
+        "", help="Id of a request, as an error in a notebook and the header X-Request-Id have it."
+    ).tag(config=True)
     as_json = Bool(False, help="Write the lines as they are in the file.").tag(config=True)
 
     aliases = {  # noqa: RUF012
@@ -54,6 +57,7 @@ class AuditCommand(DataFolderCommand):
         "object": "AuditCommand.object_name",
         "since": "AuditCommand.since",
         "result": "AuditCommand.result",
+        "request": "AuditCommand.request",
     }
     flags = {  # noqa: RUF012
         **DataFolderCommand.flags,
@@ -77,6 +81,7 @@ class AuditCommand(DataFolderCommand):
         return (
             time_of(event) >= earliest
             and (not self.result or event["result"] == self.result)
+            and (not self.request or event["request"] == self.request)
             and (not self.who or _is_any(self.who, event["who"], event["id"]))
             and (not self.what or fnmatchcase(what, self.what.lower()))
             and (not self.object_name or fnmatchcase(event["object"], self.object_name))

@@ -200,7 +200,9 @@ def test_the_command_shows_what_is_asked_for(
     monkeypatch.setenv("JUPYTER_CONFIG_DIR", str(tmp_path))
     log.note(AuditRecord(operation="login", result="done", who="ann", by="password", status=200))
     log.note(AuditRecord(operation="login", result="refused", object="bob\x1b[2J", status=401))
-    log.note(AuditRecord(operation="publishWebServiceVersion", result="done", who="ann"))
+    log.note(
+        AuditRecord(operation="publishWebServiceVersion", result="done", who="ann", request="e1")
+    )
     log.stop()
     with (tmp_path / "audit" / "audit.jsonl").open("a") as file:
         file.write('{"half')
@@ -210,6 +212,7 @@ def test_the_command_shows_what_is_asked_for(
     assert show(tmp_path, capsys, "--since=9999-01-01") == []
     (refused,) = show(tmp_path, capsys, "--object=bob*")
     assert r"refused 401 login bob\x1b[2J nobody known" in refused
+    assert len(show(tmp_path, capsys, "--request=e1")) == 1
     (line,) = show(tmp_path, capsys, "--what=publish*", "--json")
     assert json.loads(line)["who"] == "ann"
 
