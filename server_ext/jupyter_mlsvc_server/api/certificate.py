@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import ssl
+from functools import partial
 from pathlib import Path
 from typing import Final
+
+from jupyter_mlsvc_server.storage.repeated import Repeated
 
 _LOOK_SECONDS: Final = 10.0
 
@@ -43,27 +45,25 @@ class Certificate:
         self._certfile = certfile
         self._keyfile = keyfile
         self._look_seconds = look_seconds
-        self._looking: asyncio.Task[None] | None = None
+        self._looking: Repeated | None = None
         self._tried = self._read_stamps()
         self.context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         self._load(self.context)
 
     def start(self, log: logging.Logger) -> None:
         """Look after the files from now on."""
-        self._looking = asyncio.create_task(self._keep_looking(log))
+        self._looking = Repeated(
+            partial(asyncio.to_thread, self.look, log),
+            seconds=self._look_seconds,
+            failure="the certificate could not be looked at",
+            log=log,
+        )
+        self._looking.start()
 
     async def stop(self) -> None:
         """Look after them no more; may be called twice."""
         if self._looking is not None:
-            self._looking.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._looking
-            self._looking = None
-
-    async def _keep_looking(self, log: logging.Logger) -> None:
-        while True:
-            await asyncio.sleep(self._look_seconds)
-            await asyncio.to_thread(self.look, log)
+            await self._looking.stop()
 
     def look(self, log: logging.Logger) -> None:
         """Read the files again if they have changed; a pair that is no good changes nothing."""

@@ -36,15 +36,14 @@ _MISUSED: Final = 2
 _TELL_SECONDS: Final = 10.0
 
 
-class UserCommand(DataFolderCommand):
-    """What all commands about users share: a name, and opening the database."""
+class DatabaseCommand(DataFolderCommand):
+    """What commands about users and keys share: names, the database, a line of the audit log."""
 
-    command = "jupyter mlsvc user"
-    words: ClassVar[Sequence[str]] = ("user name",)
+    words: ClassVar[Sequence[str]] = ()
     """What the command line names, in order."""
     is_change: ClassVar[bool] = True
 
-    async def work(self, accounts: AccountManager, *words: str) -> str:
+    async def work_on(self, database: Database, *words: str) -> str:
         """Do what the command is for; returns what to print."""
         raise NotImplementedError
 
@@ -58,8 +57,7 @@ class UserCommand(DataFolderCommand):
         database = Database(data_dir=self.folder, parent=self)
         await database.start()
         try:
-            accounts = AccountManager(database=database, parent=self)
-            said = await self.work(accounts, *words)
+            said = await self.work_on(database, *words)
         except MlsvcServerError:
             self._note(words, "refused")
             raise
@@ -80,6 +78,21 @@ class UserCommand(DataFolderCommand):
                 f"Give {' and '.join(f'one {each}' for each in self.words) or 'no argument'}."
             )
         return self.extra_args
+
+
+class UserCommand(DatabaseCommand):
+    """A command about users."""
+
+    command = "jupyter mlsvc user"
+    words: ClassVar[Sequence[str]] = ("user name",)
+
+    async def work_on(self, database: Database, *words: str) -> str:
+        """Do it with the accounts of the database."""
+        return await self.work(AccountManager(database=database, parent=self), *words)
+
+    async def work(self, accounts: AccountManager, *words: str) -> str:
+        """Do what the command is for; returns what to print."""
+        raise NotImplementedError
 
 
 class KindCommand(UserCommand):

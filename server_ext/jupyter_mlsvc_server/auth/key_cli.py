@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import ClassVar
@@ -10,45 +9,24 @@ from typing import ClassVar
 from traitlets import Float, Unicode
 
 from jupyter_mlsvc._version import __version__
-from jupyter_mlsvc_server.audit.command import note_command
-from jupyter_mlsvc_server.audit.record import Result
-from jupyter_mlsvc_server.auth.cli import CommandGroup, table, tell_server
+from jupyter_mlsvc_server.auth.cli import CommandGroup, DatabaseCommand, table
 from jupyter_mlsvc_server.auth.service_keys import ServiceKeyStore
-from jupyter_mlsvc_server.errors import MlsvcServerError
-from jupyter_mlsvc_server.storage.cli import DataFolderCommand, Misuse
 from jupyter_mlsvc_server.storage.database import Database
 
 
-class KeyCommand(DataFolderCommand):
-    """What all commands about keys share: a name, and opening the database."""
+class KeyCommand(DatabaseCommand):
+    """A command about keys."""
 
     command = "jupyter mlsvc key"
     words: ClassVar[Sequence[str]] = ("name",)
 
+    async def work_on(self, database: Database, *words: str) -> str:
+        """Do it with the keys of the database."""
+        return await self.work(ServiceKeyStore(database=database), *words)
+
     async def work(self, keys: ServiceKeyStore, *words: str) -> str:
         """Do what the command is for; returns what to print."""
         raise NotImplementedError
-
-    async def run(self) -> None:
-        """Open the database and do the work."""
-        if len(self.extra_args) != len(self.words):
-            raise Misuse("Give one name." if self.words else "Give no argument.")
-        database = Database(data_dir=self.folder, parent=self)
-        await database.start()
-        try:
-            said = await self.work(ServiceKeyStore(database=database), *self.extra_args)
-        except MlsvcServerError:
-            self._note("refused")
-            raise
-        finally:
-            await database.stop()
-        self._note("done")
-        await asyncio.to_thread(tell_server, self.folder)
-        print(said)  # noqa: T201
-
-    def _note(self, result: Result) -> None:
-        if self.words:
-            note_command(self, self.extra_args[0], result)
 
 
 class AddKey(KeyCommand):
@@ -94,6 +72,7 @@ class ListKeys(KeyCommand):
     usage = "jupyter mlsvc key list"
     examples = usage
     words = ()
+    is_change = False
 
     async def work(self, keys: ServiceKeyStore, *_words: str) -> str:
         """Write a line a key."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 from collections.abc import Sequence
 from typing import Any, Protocol
 
@@ -13,7 +11,7 @@ from traitlets.config import LoggingConfigurable
 from jupyter_mlsvc_server.auth.accounts import AccountManager
 from jupyter_mlsvc_server.auth.policy import Action, Reach, reach
 from jupyter_mlsvc_server.auth.tokens import TokenManager
-from jupyter_mlsvc_server.errors import MlsvcServerError
+from jupyter_mlsvc_server.storage.repeated import Repeated
 
 
 class Holder(Protocol):
@@ -63,20 +61,20 @@ class AccountWatch(LoggingConfigurable):
         self._accounts = accounts
         self._tokens = tokens
         self._holders = holders
-        self._task: asyncio.Task[None] | None = None
+        self._looking = Repeated(
+            self.look,
+            seconds=self.interval,
+            failure="accounts could not be looked at",
+            log=self.log,
+        )
 
     async def start(self) -> None:
         """Begin to look."""
-        if self._task is None:
-            self._task = asyncio.create_task(self._look_for_ever())
+        self._looking.start()
 
     async def stop(self) -> None:
         """Look no more; may be called twice."""
-        task, self._task = self._task, None
-        if task is not None:
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
+        await self._looking.stop()
 
     async def look(self) -> None:
         """Look once.
@@ -99,13 +97,3 @@ class AccountWatch(LoggingConfigurable):
                 principal = living.get(account_id)
                 if principal is None or reach(principal, holder.needs) is Reach.NOBODYS:
                     await holder.end_all_of(account_id)
-
-    async def _look_for_ever(self) -> None:
-        while True:
-            await asyncio.sleep(self.interval)
-            try:
-                await self.look()
-            except MlsvcServerError as error:
-                self.log.debug("accounts could not be looked at: %s", error)
-            except Exception:
-                self.log.exception("accounts could not be looked at")

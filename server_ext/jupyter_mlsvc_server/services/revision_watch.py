@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 from typing import Any
 
 from traitlets import Float, default
 from traitlets.config import LoggingConfigurable
 
-from jupyter_mlsvc_server.errors import MlsvcServerError
 from jupyter_mlsvc_server.scoring.engine import ScoringEngine
 from jupyter_mlsvc_server.services.manager import ServiceManager
 from jupyter_mlsvc_server.services.store import ServiceStore
 from jupyter_mlsvc_server.storage.database import Database
+from jupyter_mlsvc_server.storage.repeated import Repeated
 
 
 class RevisionWatch(LoggingConfigurable):
@@ -44,7 +42,12 @@ class RevisionWatch(LoggingConfigurable):
         self._store = store
         self._services = services
         self._scoring = scoring
-        self._task: asyncio.Task[None] | None = None
+        self._looking = Repeated(
+            self.look,
+            seconds=self.interval,
+            failure="services of other servers could not be looked at",
+            log=self.log,
+        )
 
     @default("interval")
     def _default_interval(self) -> float:
@@ -52,16 +55,11 @@ class RevisionWatch(LoggingConfigurable):
 
     async def start(self) -> None:
         """Begin to look."""
-        if self.interval and self._task is None:
-            self._task = asyncio.create_task(self._look_for_ever())
+        self._looking.start()
 
     async def stop(self) -> None:
         """Look no more; may be called twice."""
-        task, self._task = self._task, None
-        if task is not None:
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
+        await self._looking.stop()
 
     async def look(self) -> None:
         """Give up what is not as the database has it.
@@ -78,13 +76,3 @@ class RevisionWatch(LoggingConfigurable):
         for key, revision_id in loaded.items():
             if current.get(key) != revision_id:
                 await self._services.refresh(*key, revision_id)
-
-    async def _look_for_ever(self) -> None:
-        while True:
-            await asyncio.sleep(self.interval)
-            try:
-                await self.look()
-            except MlsvcServerError as error:
-                self.log.debug("services of other servers could not be looked at: %s", error)
-            except Exception:
-                self.log.exception("services of other servers could not be looked at")
