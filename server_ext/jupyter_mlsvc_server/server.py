@@ -789,6 +789,7 @@ class Server:
             disk=self._disk,
             outage_seconds=self._tokens.outage_seconds,
             confinement=self._confinement.level,
+            oidc=self._authenticators.oidc,
             parent=self._app,
         )
         statistics = ServiceStatisticsReporter(

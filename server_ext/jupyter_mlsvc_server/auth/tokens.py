@@ -488,10 +488,12 @@ class TokenManager(LoggingConfigurable):
         # Those of earlier versions have no audience; we signed them for nobody else.
         if claims.get("aud", AUDIENCE) != AUDIENCE:
             raise InvalidAccessToken
-        now = self._wall_clock()
-        if claims["exp"] <= now:
+        begin, end, now = claims["iat"], claims["exp"], self._wall_clock()
+        if not isinstance(begin, int) or not isinstance(end, int):
+            raise InvalidAccessToken
+        if end <= now:
             raise ExpiredAccessToken
-        if claims["iat"] > now + _MAX_CLOCK_STEP:
+        if begin > now + _MAX_CLOCK_STEP:
             raise InvalidAccessToken
         return claims
 

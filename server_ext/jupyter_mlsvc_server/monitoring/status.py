@@ -19,6 +19,7 @@ from jupyter_mlsvc_server.storage.disk import DiskSpace
 from jupyter_mlsvc_server.storage.machine_faults import DatabaseUnavailable
 
 if TYPE_CHECKING:
+    from jupyter_mlsvc_server.auth.oidc import OidcAuthenticator
     from jupyter_mlsvc_server.scoring.compute_nodes import ComputeNodes
     from jupyter_mlsvc_server.scoring.engine import ScoringEngine
     from jupyter_mlsvc_server.sessions.manager import MlsvcSessionManager
@@ -33,6 +34,8 @@ class StatusReporter(LoggingConfigurable):
         For how long callers are let in while the database does not answer.
     confinement
         How the code of sessions and services is confined.
+    oidc
+        The provider whose access tokens are taken, if one is.
     """
 
     def __init__(
@@ -46,6 +49,7 @@ class StatusReporter(LoggingConfigurable):
         disk: DiskSpace,
         outage_seconds: float = 0.0,
         confinement: str = "none",
+        oidc: OidcAuthenticator | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -57,6 +61,7 @@ class StatusReporter(LoggingConfigurable):
         self._disk = disk
         self._outage_seconds = outage_seconds
         self._confinement = confinement
+        self._oidc = oidc
 
     async def report(self) -> StatusResponse:
         """Report the state of the whole and of its parts; the worst part decides."""
@@ -64,10 +69,7 @@ class StatusReporter(LoggingConfigurable):
         nodes = {node: await self._backend() for node in self._compute_nodes.list()}
         components = {
             "backends": StatusResponse(status_code=_worst(nodes), components=nodes),
-            # Tokens that were good stay so for a while; nobody else can be let in.
-            "authentication": StatusResponse(
-                status_code="warn" if machine.database_problem else "pass"
-            ),
+            "authentication": self._authentication_status(machine),
             "database": self._database_status(machine),
             "disk": self._disk_status(machine),
             "scoring": await self._scoring_status(),
@@ -136,6 +138,16 @@ class StatusReporter(LoggingConfigurable):
                     return Path(handler.baseFilename).name
             logger = logger.parent if logger.propagate else None
         return "stderr"
+
+    def _authentication_status(self, machine: MachineState) -> StatusResponse:
+        providers = {}
+        if self._oidc is not None:
+            details = {"authority": self._oidc.issuer, "audience": self._oidc.audience[0]}
+            # Named as in the original, whoever the provider is: clients look there.
+            providers["azureActiveDirectory"] = StatusResponse(status_code="pass", details=details)
+        # Tokens that were good stay so for a while; nobody else can be let in.
+        status_code: StatusCode = "warn" if machine.database_problem else "pass"
+        return StatusResponse(status_code=status_code, components=providers or None)
 
     def _database_status(self, machine: MachineState) -> StatusResponse:
         waiting = self._database.waiting_seconds

@@ -18,7 +18,14 @@ from jupyter_mlsvc.client.client import Client
 from jupyter_mlsvc.client.token_vault import TokenVault
 from jupyter_mlsvc.errors import Forbidden, MlsvcError
 from jupyter_mlsvc_server.launch import ServerProcess
-from tests.identity_provider import NOTEBOOKS, PAGE, ROBOT, ROBOTS_SECRET, IdentityProvider
+from tests.identity_provider import (
+    AUDIENCE,
+    NOTEBOOKS,
+    PAGE,
+    ROBOT,
+    ROBOTS_SECRET,
+    IdentityProvider,
+)
 
 pytestmark = pytest.mark.kernel
 
@@ -97,6 +104,9 @@ def test_the_script_of_the_article_gets_in_with_msal(
     # The rest of the article is between the client and the server.
     who = ask(server, "/user", token["access_token"]).json()
     assert (who["name"], who["role"]) == ("oidc:ann", "contributor")
+    status = ask(server, "/status", token["access_token"]).json()
+    shown = status["components"]["authentication"]["components"]["azureActiveDirectory"]
+    assert shown["details"] == {"authority": provider.issuer, "audience": AUDIENCE}
 
 
 @pytest.mark.parametrize(

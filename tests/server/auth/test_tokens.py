@@ -190,6 +190,15 @@ FORGERIES: dict[str, Callable[[dict[str, Any], bytes], str]] = {
     "other-id": lambda claims, key: jwt.encode(
         claims | {"jti": "00000000-0000-0000-0000-000000000000"}, key, algorithm="HS512"
     ),
+    "other-audience": lambda claims, key: jwt.encode(
+        claims | {"aud": "somebody-else"}, key, algorithm="HS512"
+    ),
+    "issued-tomorrow": lambda claims, key: jwt.encode(
+        claims | {"iat": claims["iat"] + 86400}, key, algorithm="HS512"
+    ),
+    "expiry-as-text": lambda claims, key: jwt.encode(
+        claims | {"exp": "9" * 12}, key, algorithm="HS512"
+    ),
     "no-expiry": lambda claims, key: jwt.encode(
         {k: v for k, v in claims.items() if k != "exp"}, key, algorithm="HS512"
     ),
