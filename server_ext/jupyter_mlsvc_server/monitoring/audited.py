@@ -19,8 +19,10 @@ _NOT_ALLOWED: Final = frozenset({401, 403})
 _PARAMETER: Final = re.compile(r"\{\w+\}")
 
 _PERIOD: Final = 10.0
-_MOST_UNKNOWN: Final = 100
+_MOST_UNKNOWN: Final = 30
 """Records of nobody known in a period: whoever sends nonsense is not to push out the others."""
+_MOST_TEXT: Final = 256
+"""Characters of what a caller wrote, for the same reason."""
 
 
 class AuditObserver:
@@ -56,8 +58,8 @@ class AuditObserver:
             return
         self._log.note(
             AuditRecord(
-                operation=operation,
-                object=request.subject,
+                operation=_short(operation),
+                object=_short(request.subject),
                 who=request.user,
                 id=request.user_id,
                 by=request.credential,
@@ -88,6 +90,10 @@ class AuditObserver:
             self._period_ends, self._unknown = now + _PERIOD, 0
         self._unknown += 1
         return self._unknown <= _MOST_UNKNOWN
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _MOST_TEXT else f"{text[:_MOST_TEXT]}…"
 
 
 def _shape(path: str) -> str:

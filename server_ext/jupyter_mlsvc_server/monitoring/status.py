@@ -38,7 +38,7 @@ class StatusReporter(LoggingConfigurable):
         The provider whose access tokens are taken, if one is.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what the parts tell
         self,
         *,
         database: Database,
