@@ -88,11 +88,9 @@ def run(call: Call, session: str, code: str, *outputs: str) -> Any:
 
 
 @pytest.fixture(scope="module")
-def victim(call: Call) -> str:
+def victim(call: Call) -> Iterator[str]:
     """The folder of another session, which has a file, a snapshot and shared memory."""
     session = call("POST", "/sessions", name="victim")["sessionId"]
-    # That of a server that was here before may be there still.
-    Path("/dev/shm", SHARED).unlink(missing_ok=True)
     code = (
         "import os\nopen('diary.txt', 'w').write('secret')\nx = bytes(100_000)\nat = os.getcwd()\n"
         "from multiprocessing.shared_memory import SharedMemory\n"
@@ -100,7 +98,8 @@ def victim(call: Call) -> str:
     )
     folder: str = run(call, session, code, "at")
     call("POST", f"/sessions/{session}/snapshot", name="of the victim")
-    return folder
+    yield folder
+    Path("/dev/shm", SHARED).unlink(missing_ok=True)
 
 
 @pytest.fixture(scope="module")
