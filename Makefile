@@ -29,8 +29,13 @@ help: ## Show this list
 .PHONY: install
 install: $(INSTALLED) ## Create .venv and install everything development needs
 
-$(INSTALLED): pyproject.toml labextension/hatch_build.py $(wildcard server_ext/*-config/*) .ci/install
+$(INSTALLED): pyproject.toml labextension/hatch_build.py $(wildcard server_ext/*-config/*) .ci/install \
+		.ci/requirements.txt
 	@.ci/install
+
+.PHONY: lock
+lock: ## Write the releases and digests that install takes (UPGRADE=1 for newer ones)
+	@.ci/lock
 
 .PHONY: labextension
 labextension: $(BUNDLE) ## Build the JupyterLab side panel and link it into .venv
@@ -66,12 +71,17 @@ fuzz: $(INSTALLED) ## Make up many calls, others each time, to a server (EXAMPLE
 	@MLSVC_FUZZ_EXAMPLES=$(EXAMPLES) pytest tests/fuzz
 
 .PHONY: lint
-lint: types lint-labextension docs ## Check style, types, imports, spelling and the documentation
+lint: types lint-labextension docs audit ## Check style, types, imports, spelling, documentation, known holes
 	@echo "==> Style, imports and spelling"
 	@ruff check && ruff format --check
 	@lint-imports --no-logo
 	@deptry .
 	@codespell
+
+.PHONY: audit
+audit: $(INSTALLED) ## Look up known vulnerabilities of what is installed, where their database is in reach
+	@echo "==> Known vulnerabilities"
+	@.ci/audit
 
 .PHONY: lint-labextension
 lint-labextension: $(NODE_PACKAGES) ## Check style and types of the side panel
