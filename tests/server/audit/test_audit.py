@@ -86,7 +86,10 @@ def test_a_log_that_cannot_be_written_is_told_and_ends_nothing(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / "audit").touch()
-    log = AuditLog(data_dir=tmp_path, log=logging.getLogger(__name__))
+    # Not one of the process: whoever configures logging there may silence it.
+    logger = logging.Logger("audit")
+    logger.addHandler(caplog.handler)
+    log = AuditLog(data_dir=tmp_path, log=logger)
     log.start()
     log.note(AuditRecord(operation="op", result="done"))
     log.stop()
