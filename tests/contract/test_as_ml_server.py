@@ -27,9 +27,9 @@ def original(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess
         yield server
 
 
-@pytest.fixture(params=["public", "jupyter"])
+@pytest.fixture
 def door(request: pytest.FixtureRequest, original: ServerProcess) -> Door:
-    """Each of its doors."""
+    """Its public API."""
     return sign_in(door_urls(original)[request.param], "admin", PASSWORD)
 
 
