@@ -90,6 +90,8 @@ def _become(command: list[str], guard: int, awaited: set[signal.Signals], policy
     """Run the command in this process, which the guard has forked."""
     try:
         die_with(guard)
+        if HAS_GUARDS:
+            run_among_others()
         for number in (signal.SIGINT, signal.SIGPIPE, signal.SIGXFSZ):
             signal.signal(number, signal.SIG_DFL)  # Python ignores some of them
         signal.pthread_sigmask(signal.SIG_UNBLOCK, awaited)
@@ -214,11 +216,24 @@ def end_tree(root: int) -> None:
 def run_before_others() -> None:
     """Let this process run whenever it wants to, where that is allowed: root may.
 
-    Among thousands of processes it would get its turn too late to end them.
+    Among thousands of processes it would get its turn too late to end them. What it forks calls
+    :func:`run_among_others` first. The system could see to that (SCHED_RESET_ON_FORK), but would
+    give up the priority that the server has set meanwhile.
     """
     with contextlib.suppress(OSError, AttributeError):
-        policy = os.SCHED_FIFO | os.SCHED_RESET_ON_FORK
-        os.sched_setscheduler(0, policy, os.sched_param(1))
+        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
+
+
+def run_among_others() -> None:
+    """Let this process take turns again, by the priority that it has among others.
+
+    Raises
+    ------
+    OSError
+        The system refuses; the process must not run the code of others.
+    """
+    if os.sched_getscheduler(0) == os.SCHED_FIFO:
+        os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
 
 
 def _tree(root: int, most: int = sys.maxsize) -> set[str]:
