@@ -25,7 +25,8 @@ is the server's doing at either door.
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Have tests use one door or both."""
-    if "door" in metafunc.fixturenames:
+    has_own = hasattr(metafunc.module, "door")
+    if "door" in metafunc.fixturenames and not has_own:
         passed_on = metafunc.module.__name__.rpartition(".")[2] in PASSED_ON
         doors = ["public", "jupyter"] if passed_on else ["public"]
         metafunc.parametrize("door", doors, indirect=True, scope="session")

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from jupyter_mlsvc_server.launch import ServerProcess
-from tests.contract.doors import Door, door_urls, sign_in
+from tests.contract.doors import Door, sign_in
 
 pytestmark = [pytest.mark.kernel, pytest.mark.usefixtures("needs_r")]
 
@@ -28,9 +28,9 @@ def original(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess
 
 
 @pytest.fixture
-def door(request: pytest.FixtureRequest, original: ServerProcess) -> Door:
+def door(original: ServerProcess) -> Door:
     """Its public API."""
-    return sign_in(door_urls(original)[request.param], "admin", PASSWORD)
+    return sign_in(original.public_url, "admin", PASSWORD)
 
 
 def published(door: Door, name: str, **changes: Any) -> str:

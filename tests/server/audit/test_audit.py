@@ -86,8 +86,7 @@ def test_a_log_that_cannot_be_written_is_told_and_ends_nothing(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / "audit").touch()
-    # Not one of the process: whoever configures logging there may silence it.
-    logger = logging.Logger("audit")
+    logger = logging.getLogger("of this test alone")  # others configure logging and silence those
     logger.addHandler(caplog.handler)
     log = AuditLog(data_dir=tmp_path, log=logger)
     log.start()
