@@ -49,6 +49,7 @@ def start(shell: ZMQInteractiveShell, *, sklearn_1d: bool, largest_output: int) 
     _keep_running_on_exit(shell)
     _lose_no_output(shell.kernel)
     _print_in_pieces(shell.kernel, largest_output)
+    _end_without_waiting(shell.kernel)
     # ipykernel has read it; code in the session has no use for the server's process id.
     os.environ.pop("JPY_PARENT_PID", None)
 
@@ -94,3 +95,21 @@ def _print_in_pieces(kernel: Any, largest_output: int) -> None:
     for stream in streams:
         # A hook is one of the thread that registers it, and this one sends.
         kernel.iopub_thread.schedule(partial(stream.register_hook, partial(split, stream)))
+
+
+def _end_without_waiting(kernel: Any) -> None:
+    """Flush no output any more once the kernel is told to end.
+
+    ipykernel may have ended the thread that sends output when it flushes for the last time, and
+    would wait for it in vain until the server gives the kernel up.
+    """
+    streams: tuple[Any, ...] = (sys.stdout, sys.stderr)
+    do_shutdown = kernel.do_shutdown
+
+    def end(restart: bool) -> Any:
+        for stream in streams:
+            stream.flush()
+            stream.flush = lambda: None
+        return do_shutdown(restart)
+
+    kernel.do_shutdown = end

@@ -110,6 +110,16 @@ class Folders:
         shutil.rmtree(self.sockets, ignore_errors=True)
 
 
+def _connect_control(manager: AsyncKernelManager) -> None:
+    """Connect anew to the socket by which a kernel is told to end, now that it listens.
+
+    The manager has tried since before the kernel was there, and tries again every now and then. By
+    the next time the socket may be removed, and the kernel could only be killed.
+    """
+    manager._close_control_socket()  # noqa: SLF001  # it has no public name
+    manager._connect_control_socket()  # noqa: SLF001
+
+
 def _count_connections(socket: Path) -> int:
     """Count who is connected to a Unix socket (Linux; elsewhere nobody is counted)."""
     try:
@@ -366,6 +376,7 @@ class KernelFactory(LoggingConfigurable):
             async with asyncio.timeout(self.start_timeout):
                 kernel = await self._launch(manager, runtime, kernel_id, folders, output)
                 await kernel.channel.open()
+                _connect_control(manager)
                 kernel.agent = await runtime.prepare(kernel.channel, folders)
                 # What is connected now stays so.
                 output_socket = Path(f"{manager.ip}-{manager.iopub_port}")
