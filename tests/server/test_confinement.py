@@ -81,3 +81,16 @@ def test_a_level_that_the_system_does_not_have_is_refused(
     assert Confinement(data_dir=tmp_path).level == "none"
     with pytest.raises(CannotConfine, match=r"Linux 5\.13"):
         make(tmp_path).require(1)
+
+
+def test_a_library_folder_above_the_servers_data_is_listed_and_not_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in a checkout, where the package is beside the data of the demonstration."""
+    for name in ("data", "package"):
+        (tmp_path / name).mkdir()
+    monkeypatch.syspath_prepend(tmp_path)
+    files = of(tmp_path / "data").files
+    assert [access for access, path in files if path == str(tmp_path)] == ["list"]
+    assert ("read", str(tmp_path / "package")) in files
+    assert str(tmp_path / "data") not in {path for _, path in files}

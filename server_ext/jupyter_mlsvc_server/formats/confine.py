@@ -66,6 +66,7 @@ _ACCESSES: Final = {
     "write": _WRITE,
     "shared": _SHARED,
     "device": _DEVICE,
+    "list": _READ_DIR,
 }
 
 _PR_SET_SECUREBITS: Final = 28
@@ -95,8 +96,8 @@ class Policy(NamedTuple):
     ----------
     files
         Accesses and paths: ``read`` (and run), ``write``, ``shared`` (files in it may be made,
-        but not listed), ``device``. Of a folder the access is to all below it. A
-        ``link`` gives no access: it is what others are found by.
+        but not listed), ``device``, ``list`` (names only). Of a folder the access is to all
+        below it. A ``link`` gives no access: it is what others are found by.
     limits
         Numbers by name: ``files``, ``file_bytes``, ``memory``, ``processes``, ``core``.
     network

@@ -96,7 +96,10 @@ def enter(policy: Shown) -> None:
         That failed; the process must not run the code of others.
     """
     here = os.getcwd()
-    _enter([path for _, path in policy.files], 0 if policy.network else _NEW_NETWORK)
+    _enter(
+        [path for access, path in policy.files if access != "list"],
+        0 if policy.network else _NEW_NETWORK,
+    )
     with contextlib.suppress(OSError):
         os.chdir(here)
 
