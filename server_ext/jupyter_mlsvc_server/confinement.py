@@ -244,17 +244,14 @@ class Confinement(LoggingConfigurable):
         written = [str(_real(path)) for path in self.writable_paths]
         # Python finds what is in a folder of its path by listing that, as in a checkout that holds
         # the data folder as well. It shows names that are hidden otherwise, and no content.
-        listed = {_real(path) for path in self._libraries()} - visible
+        listed = {_real(path) for path in self._libraries()} - visible - set(self._hidden)
         return (
             *(("read", str(path)) for path in sorted(visible)),
-            *(("list", str(path)) for path in sorted(listed) if self._is_above_hidden(path)),
+            *(("list", str(path)) for path in sorted(listed)),
             *(("device", path) for path in devices),
             ("shared", "/dev/shm"),  # noqa: S108  # where semaphores are, by names that are not seen
             *(("write", path) for path in written),
         )
-
-    def _is_above_hidden(self, path: Path) -> bool:
-        return path not in self._hidden and any(each.is_relative_to(path) for each in self._hidden)
 
     def _files_with_secrets(self) -> Iterator[str]:
         """Name configuration files, and files that settings name and others may not read."""

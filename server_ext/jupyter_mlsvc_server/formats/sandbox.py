@@ -28,6 +28,8 @@ _NEW_USER: Final = 0x10000000
 _NEW_PROCESSES: Final = 0x20000000
 _NEW_NETWORK: Final = 0x40000000
 
+_PR_SET_DUMPABLE: Final = 4
+
 _BIND: Final = 4096
 _RECURSIVE: Final = 16384
 _SLAVE: Final = 1 << 19
@@ -64,7 +66,7 @@ def leave_processes() -> None:
     user, group = os.geteuid(), os.getegid()
     _check(_libc().unshare(_NEW_USER | _NEW_PROCESSES))
     # Without this the files of this process in /proc are root's.
-    _libc().prctl(4, 1, 0, 0, 0)
+    _libc().prctl(_PR_SET_DUMPABLE, 1, 0, 0, 0)
     _write("/proc/self/setgroups", "deny")
     _write("/proc/self/uid_map", f"{user} {user} 1")
     _write("/proc/self/gid_map", f"{group} {group} 1")

@@ -92,6 +92,7 @@ def test_a_log_that_cannot_be_written_is_told_and_ends_nothing(
     log.start()
     log.note(AuditRecord(operation="op", result="done"))
     log.stop()
+    logger.removeHandler(caplog.handler)
     assert "the audit log ends: it cannot be written" in caplog.text
 
 
