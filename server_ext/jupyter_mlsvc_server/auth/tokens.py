@@ -156,6 +156,9 @@ class TokenManager(LoggingConfigurable):
         self._key = b""
         self._known: OrderedDict[str, _Known] = OrderedDict()
         self._looking: dict[str, asyncio.Task[Principal]] = {}
+        """Tokens in use that are looked up again; those who use them do not wait."""
+        self._awaited: dict[tuple[str, int], asyncio.Task[Principal]] = {}
+        """Tokens that requests wait for, with the number of revocations before the look."""
         self._revocations = 0
         self._is_outage = False
         self._look_again_after = 0.0
@@ -178,7 +181,7 @@ class TokenManager(LoggingConfigurable):
 
     async def stop(self) -> None:
         """Forget all that is in memory; local tokens end here."""
-        for task in self._looking.values():
+        for task in (*self._looking.values(), *self._awaited.values()):
             task.cancel()
         self._forget()
         self._local.clear()
@@ -287,10 +290,10 @@ class TokenManager(LoggingConfigurable):
         """Look a token up; one that was good stays so while the database does not answer."""
         known = self._known.get(access_token)
         if known is None or not self._may_be_trusted(known):
-            return await self._look_up(access_token)
+            return await self._look_up_once(access_token)
         try:
             async with asyncio.timeout(_PATIENCE):
-                return await self._look_up(access_token)
+                return await self._look_up_once(access_token)
         except (TimeoutError, MachineFault) as error:
             # Somebody may have revoked it meanwhile.
             if self._known.get(access_token) is not known:
@@ -301,6 +304,26 @@ class TokenManager(LoggingConfigurable):
     def _may_be_trusted(self, known: _Known) -> bool:
         is_expired = known.expires_on <= self._wall_clock()
         return not is_expired and self._monotonic_clock() < known.trusted_until
+
+    async def _look_up_once(self, access_token: str) -> Principal:
+        """Look a token up, together with all who ask for it at this time.
+
+        A client that comes back after a pause opens many connections at once. Who asks after a
+        revocation does not join those who asked before it.
+        """
+        asked = (access_token, self._revocations)
+
+        def looked(task: asyncio.Task[Principal]) -> None:
+            del self._awaited[asked]
+            if not task.cancelled():
+                task.exception()  # maybe nobody waits for it any more
+
+        task = self._awaited.get(asked)
+        if task is None:
+            task = self._awaited[asked] = asyncio.create_task(self._look_up(access_token))
+            task.add_done_callback(looked)
+        # One of them may leave; the others wait on.
+        return await asyncio.shield(task)
 
     async def _look_up(self, access_token: str) -> Principal:
         revocations = self._revocations

@@ -24,6 +24,7 @@ from jupyter_mlsvc_server.auth.errors import (
     UnusableSecretFile,
 )
 from jupyter_mlsvc_server.auth.principal import Principal, Role
+from jupyter_mlsvc_server.auth.store import Account
 from jupyter_mlsvc_server.auth.tokens import TokenManager
 from jupyter_mlsvc_server.formats.host import looks_like_ours
 from jupyter_mlsvc_server.storage.database import Database
@@ -403,6 +404,53 @@ async def test_a_cached_token_needs_no_database(
     await cached.principal_of(pair.access_token)
     await database.stop()
     assert await cached.principal_of(pair.access_token) == ANN
+
+
+async def test_requests_that_come_together_look_their_token_up_once(
+    database: Database, accounts: AccountManager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cached = await another(database, accounts, cache_seconds=600.0)
+    token = (await cached.login("ann", PASSWORD)).access_token
+    looks = []
+    find_account = cached._store.find_account
+
+    async def counted(token_id: str, account_id: str) -> Account | None:
+        looks.append(token_id)
+        return await find_account(token_id, account_id)
+
+    monkeypatch.setattr(cached._store, "find_account", counted)
+    waiting = [asyncio.create_task(cached.principal_of(token)) for _ in range(5)]
+    await asyncio.sleep(0)
+    waiting.pop().cancel()
+    assert await asyncio.gather(*waiting) == [ANN] * 4
+    assert len(looks) == 1
+    assert not cached._awaited
+
+
+async def test_who_asks_after_a_revocation_does_not_join_those_before_it(
+    database: Database, accounts: AccountManager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cached = await another(database, accounts, cache_seconds=600.0)
+    pair = await cached.login("ann", PASSWORD)
+    find_account = cached._store.find_account
+    has_read, may_answer = asyncio.Event(), asyncio.Event()
+
+    async def late(token_id: str, account_id: str) -> Account | None:
+        found = await find_account(token_id, account_id)
+        has_read.set()
+        await may_answer.wait()
+        return found
+
+    monkeypatch.setattr(cached._store, "find_account", late)
+    before = asyncio.create_task(cached.principal_of(pair.access_token))
+    await has_read.wait()
+    await cached.revoke(pair.refresh_token)
+    after = asyncio.create_task(cached.principal_of(pair.access_token))
+    await asyncio.sleep(0)
+    may_answer.set()
+    assert await before == ANN
+    with pytest.raises(InvalidAccessToken):
+        await after
 
 
 async def test_a_verified_token_is_recalled_until_it_is_revoked(
