@@ -27,8 +27,11 @@ _MAX_P99 = 50.0
 """Milliseconds."""
 
 _ALONE = "nothing"
-_OTHER_PROGRAM = "a program computes that has nothing to do with the server"
-"""Tells what part of the others is the machine's, and has no bar."""
+_OTHER_PROGRAMS = {
+    "a program computes that has nothing to do with the server": 1,
+    "two such programs compute": 2,
+}
+"""Tell what part of the others is the machine's, and have no bar."""
 _BODY = b'{"x": 1}'
 _VARIABLE_BYTES = 200 * 2**20
 _SNAPSHOT_BYTES = 2**30
@@ -95,7 +98,7 @@ Disturbance = Callable[[], AbstractContextManager[None]]
 def _disturbances(server: OurServer, plan: Plan, busy: str) -> Mapping[str, Disturbance]:
     variable, snapshot = plan.scaled(_VARIABLE_BYTES), plan.scaled(_SNAPSHOT_BYTES)
     return {
-        _OTHER_PROGRAM: _computing,
+        **{name: partial(_computing, count) for name, count in _OTHER_PROGRAMS.items()},
         "a session computes": lambda: _executing(server, _LOOP.format("pass")),
         "a session prints": lambda: _executing(server, _LOOP.format("print('a line of output')")),
         "a session prints flushed lines": lambda: _executing(
@@ -113,12 +116,13 @@ def _disturbances(server: OurServer, plan: Plan, busy: str) -> Mapping[str, Dist
 
 
 @contextlib.contextmanager
-def _computing() -> Iterator[None]:
-    with subprocess.Popen([sys.executable, "-c", _LOOP.format("pass")]) as program:
-        try:
-            yield
-        finally:
-            program.kill()
+def _computing(programs: int) -> Iterator[None]:
+    with contextlib.ExitStack() as running:
+        for _ in range(programs):
+            program = subprocess.Popen([sys.executable, "-c", _LOOP.format("pass")])
+            running.enter_context(program)
+            running.callback(program.kill)
+        yield
 
 
 @contextlib.contextmanager
@@ -269,12 +273,13 @@ def _section(found: Mapping[str, Sequence[load.Load]]) -> Section:
         notes=[
             f"A service of one addition under wrk with {_CONNECTIONS} connections, one thread, on "
             "the same cores; alone and beside each of the others in turns, ratios round by round. "
-            "On two cores the other program shows how long a call waits for any process that runs."
+            "On two cores the other programs show how long a call waits for any process that runs: "
+            "a saturated service is two, its workers."
         ],
         bars=[
             bar
             for name in found
-            if name not in (_ALONE, _OTHER_PROGRAM)
+            if name != _ALONE and name not in _OTHER_PROGRAMS
             for bar in (
                 Bar.at_most(f"{name}: p99 x alone", versus[name].median, _MAX_RATIO),
                 Bar.at_most(f"{name}: p99 ms", Spread.of(p99[name]).median, _MAX_P99, digits=1),
