@@ -248,6 +248,7 @@ class OurServer(Startable):
         self, data_dir: Path, *, workers: int = 1, warm_kernels: int = 0, jupyter: bool = False
     ) -> None:
         self._warm_kernels = warm_kernels
+        self._work = data_dir.parent
         self._server = ServerProcess(
             data_dir=data_dir,
             admin_password=secrets.token_urlsafe(16),
@@ -327,6 +328,8 @@ class OurServer(Startable):
             f"--LocalEngine.workers_min={workers}",
             f"--LocalEngine.workers_max={workers}",
             f"--WarmKernels.warm_kernels={self._warm_kernels}",
+            # Models are made once, in a file that each of the contestants reads.
+            f"--Confinement.readable_paths={self._work}",
         ]
 
 

@@ -101,6 +101,8 @@ def measure(plan: Plan) -> Section:
         processes = server.processes()
         target = server.public("public API", "/api/Iris/1.0")
         with target.connect() as connection:
+            # The first one comes another way, and has headers that the next ones do not have.
+            connection.answer(target.path, BODIES[0])
             size = sum(connection.size_of_answer(target.path, one) for one in BODIES) / len(BODIES)
         run = _run_batch(target, b"[" + b",".join(BODIES) + b"]", len(BODIES), processes)
         _take_results(target, run.path, len(BODIES), expected)
