@@ -4,6 +4,14 @@ import prettier from 'eslint-config-prettier';
 import { defineConfig } from 'eslint/config';
 import tseslint from 'typescript-eslint';
 
+// What the page for callers shares with the panel works without JupyterLab, and without the panel.
+const without = outside => ({
+  'no-restricted-imports': [
+    'error',
+    { patterns: [{ group: ['@jupyterlab/*'] }, { regex: outside }] }
+  ]
+});
+
 export default defineConfig([
   { ignores: ['lib', 'node_modules', 'style', '**/*.cjs', '**/*.mjs', '**/*.mts'] },
   js.configs.recommended,
@@ -32,6 +40,9 @@ export default defineConfig([
       'jupyter/prefer-lazy-imports': 'off'
     }
   },
+  { files: ['src/calls/*'], rules: without('^\\.\\./') },
+  { files: ['src/calls/components/*'], rules: without('^\\.\\./\\.\\./') },
+  { files: ['src/page/*'], rules: without('^\\.\\./(?!calls/|\\.\\./style/)') },
   {
     // What a test makes ends with it.
     files: ['test/**'],

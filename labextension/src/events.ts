@@ -2,8 +2,9 @@ import { IDisposable, DisposableDelegate } from '@lumino/disposable';
 import { Poll } from '@lumino/polling';
 import { ISignal, Signal } from '@lumino/signaling';
 
-import { MlsvcError, Requester } from './request';
-import { isAbort } from './error';
+import { MlsvcError } from './calls/request';
+import { Requester } from './request';
+import { isAbort } from './calls/error';
 
 export type EventKind = 'service' | 'session' | 'snapshot' | 'batch';
 

@@ -1,53 +1,15 @@
 import { URLExt } from '@jupyterlab/coreutils';
 import { ServerConnection } from '@jupyterlab/services';
 
-/**
- * What a request may carry.
- */
-export interface IRequestOptions {
-  /**
-   * Members that are undefined are left out.
-   */
-  query?: Readonly<Record<string, string | number | undefined>>;
-
-  /**
-   * Sent as JSON.
-   */
-  body?: unknown;
-
-  /**
-   * Ends the request; it then rejects with an `AbortError`.
-   */
-  signal?: AbortSignal;
-}
-
-/**
- * The server answered that it could not do what was asked; the message is the server's own, without
- * its advice to callers of the REST API where that can be told apart.
- */
-export class MlsvcError extends Error {
-  /**
-   * @param exceptionType - The server's name for it; empty when the answer was not our server's.
-   * @param inputs - What is wrong with inputs of a service, by their names.
-   */
-  constructor(
-    message: string,
-    readonly status: number,
-    readonly exceptionType = '',
-    readonly inputs: Readonly<Record<string, string>> = {}
-  ) {
-    super(message);
-    this.name = 'MlsvcError';
-  }
-}
+import { errorOf, IRequestOptions, IRequests, MlsvcError, NoAnswer } from './calls/request';
 
 /**
  * Carries requests to the Jupyter-mounted API, under any base URL.
  *
  * Paths are given in parts, which are escaped here. Rejections are `MlsvcError` for answers that
- * are no success, `ServerConnection.NetworkError` without an answer, and `AbortError`.
+ * are no success, `NoAnswer`, and `AbortError`.
  */
-export class Requester {
+export class Requester implements IRequests {
   constructor(private readonly _settings = ServerConnection.makeSettings()) {}
 
   /**
@@ -148,7 +110,7 @@ export class Requester {
       signal
     );
     if (!response.ok) {
-      throw toError(response, await response.text().catch(() => ''));
+      throw errorOf(response, await response.text().catch(() => ''));
     }
     return response;
   }
@@ -162,33 +124,6 @@ async function unlessAborted<T>(promise: Promise<T>, signal?: AbortSignal): Prom
     return await promise;
   } catch (error) {
     signal?.throwIfAborted();
-    throw error;
+    throw error instanceof ServerConnection.NetworkError ? new NoAnswer(error.message) : error;
   }
-}
-
-/**
- * The Error body of the contract.
- */
-interface IProblem {
-  message: string;
-  exceptionType: string;
-
-  /**
-   * The message without advice to callers of the REST API.
-   */
-  reason: string;
-  inputs: Record<string, string>;
-}
-
-function toError(response: Response, text: string): MlsvcError {
-  try {
-    // Servers before these members send a message and a type only.
-    const { message, reason, exceptionType, inputs } = JSON.parse(text) as Partial<IProblem>;
-    if (typeof message === 'string' && message) {
-      return new MlsvcError(reason ?? message, response.status, exceptionType ?? '', inputs ?? {});
-    }
-  } catch {
-    // Not the server's error body: a proxy's page, or no extension behind the address.
-  }
-  return new MlsvcError(`${response.status} ${response.statusText}`, response.status);
 }

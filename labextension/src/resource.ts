@@ -2,7 +2,7 @@ import { IDisposable } from '@lumino/disposable';
 import { ISignal, Signal } from '@lumino/signaling';
 
 import { EventKind, IChange, ServerEvents } from './events';
-import { isAbort, ITrouble, troubleOf } from './error';
+import { isAbort, ITrouble, troubleOf } from './calls/error';
 
 /**
  * Something on the server as last seen, with how the last attempt to load it went.

@@ -1,8 +1,9 @@
 import { IDisposable } from '@lumino/disposable';
 import { ISignal, Signal } from '@lumino/signaling';
 
-import { MlsvcError, Requester } from './request';
-import { isAbort, ITrouble, troubleOf } from './error';
+import { MlsvcError } from './calls/request';
+import { Requester } from './request';
+import { isAbort, ITrouble, troubleOf } from './calls/error';
 import { VERSION } from './version';
 
 /**

@@ -2,7 +2,7 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 
 import { IChange, IServerEvent, ServerEvents } from '../src/events';
-import { IRequestOptions, MlsvcError } from '../src/request';
+import { IRequestOptions, MlsvcError } from '../src/calls/request';
 import { Resource } from '../src/resource';
 
 /**

@@ -7,7 +7,8 @@ import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 
 import { ServerEvents } from '../src/events';
 import { MlsvcPanel } from '../src/panel';
-import { MlsvcError, Requester } from '../src/request';
+import { MlsvcError } from '../src/calls/request';
+import { Requester } from '../src/request';
 import { PanelState } from '../src/state';
 import { ServerStatus } from '../src/status';
 import { IPanelView } from '../src/tokens';

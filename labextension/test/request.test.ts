@@ -1,8 +1,8 @@
-import { ServerConnection } from '@jupyterlab/services';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 
-import { MlsvcError, Requester } from '../src/request';
-import { troubleOf } from '../src/error';
+import { MlsvcError, NoAnswer } from '../src/calls/request';
+import { Requester } from '../src/request';
+import { troubleOf } from '../src/calls/error';
 import { TestServer } from './server';
 
 describe('Requester', () => {
@@ -151,7 +151,7 @@ describe('Requester', () => {
 
     const error: unknown = await requester.json('GET', ['services']).catch((e: unknown) => e);
 
-    expect(error).toBeInstanceOf(ServerConnection.NetworkError);
+    expect(error).toBeInstanceOf(NoAnswer);
     expect(troubleOf(error).kind).toBe('offline');
   });
 });

@@ -4,7 +4,8 @@ import { nullTranslator } from '@jupyterlab/translation';
 import { CommandRegistry } from '@lumino/commands';
 
 import { ServerEvents } from '../src/events';
-import { MlsvcError, Requester } from '../src/request';
+import { MlsvcError } from '../src/calls/request';
+import { Requester } from '../src/request';
 import { PanelSettings } from '../src/settings';
 import { PanelState } from '../src/state';
 import { IMlsvc } from '../src/tokens';

@@ -2,8 +2,8 @@ import { Dialog, InputDialog, Notification, showDialog } from '@jupyterlab/apput
 import { TranslationBundle } from '@jupyterlab/translation';
 import * as React from 'react';
 
-import { harmless, harmlessLines } from '../components/format';
-import { isAbort, messageOf } from '../error';
+import { harmless, harmlessLines } from '../calls/components/format';
+import { isAbort, messageOf } from '../calls/error';
 
 /**
  * Ask before something that cannot be undone.

@@ -1,7 +1,7 @@
 import { Kernel, KernelMessage } from '@jupyterlab/services';
 import { PartialJSONObject } from '@lumino/coreutils';
 
-import { messageOf } from '../error';
+import { messageOf } from '../calls/error';
 import { INameCheck, IPublished, IPublishRequest, ISuggestion } from './suggestion';
 
 /**

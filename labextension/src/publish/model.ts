@@ -2,7 +2,7 @@ import { IDisposable } from '@lumino/disposable';
 import { Debouncer } from '@lumino/polling';
 import { ISignal, Signal } from '@lumino/signaling';
 
-import { messageOf } from '../error';
+import { messageOf } from '../calls/error';
 import { draftOf, IDraft, parametersOf, Place, Problem, problemsOf, requestOf } from './draft';
 import { ICallOptions, IRemedy, KernelError } from './kernel';
 import { INameCheck, IPublished, IPublishRequest, ISuggestion } from './suggestion';

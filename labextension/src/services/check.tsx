@@ -2,7 +2,7 @@ import { TranslationBundle } from '@jupyterlab/translation';
 import * as React from 'react';
 
 import { RelativeTime } from '../components';
-import { IPublishCheck } from './api';
+import { IPublishCheck } from '../calls/api';
 
 /**
  * Characters of an answer, and of what was printed, that are shown.

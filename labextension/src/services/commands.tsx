@@ -7,10 +7,10 @@ import * as React from 'react';
 
 import { formatAge, formatNumber, parseTime } from '../components';
 import { IMlsvc } from '../tokens';
-import { IServiceStatistics, IServiceVersion } from './api';
+import { IServiceStatistics, IServiceVersion } from '../calls/api';
 import { ServicesModel } from './model';
-import { idOf, isChangeable, IVersionKey } from './rows';
-import { callOf, exampleInputs, Language, LANGUAGES } from './snippets';
+import { idOf, isChangeable, IVersionKey } from '../calls/rows';
+import { callOf, exampleInputs, Language, LANGUAGES } from '../calls/snippets';
 
 export const ServiceCommandIDs = {
   open: 'mlsvc:open-service',

@@ -16,16 +16,16 @@ import {
   useSignal
 } from '../components';
 import { backIcon } from '../list/icon';
-import { messageOf } from '../error';
-import { IParameterDefinition, IServiceStatistics, IServiceVersion } from './api';
-import { Chart } from './chart';
+import { messageOf } from '../calls/error';
+import { IParameterDefinition, IServiceStatistics, IServiceVersion } from '../calls/api';
+import { Chart } from '../calls/chart';
 import { PublishCheck } from './check';
-import { StateDot, stateName } from './figures';
+import { StateDot, stateName } from '../calls/figures';
 import { Log } from './log';
 import { LOG_SECTION, ServicesModel } from './model';
-import { idOf, isChangeable, IVersionKey } from './rows';
-import { callOf, exampleInputs, Language, LANGUAGES } from './snippets';
-import { TryIt } from './try';
+import { idOf, isChangeable, IVersionKey } from '../calls/rows';
+import { callOf, exampleInputs, Language, LANGUAGES } from '../calls/snippets';
+import { TryIt } from '../calls/try';
 
 /**
  * What an open version lets its reader do; each is a command.

@@ -2,7 +2,7 @@ import { TranslationBundle } from '@jupyterlab/translation';
 import * as React from 'react';
 
 import { Loading, parseTime, useSignal } from '../components';
-import { IServiceLogEntry } from './api';
+import { IServiceLogEntry } from '../calls/api';
 import { ServicesModel } from './model';
 
 /**

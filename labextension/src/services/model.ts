@@ -8,15 +8,15 @@ import { Resource } from '../resource';
 import { PanelSettings } from '../settings';
 import { PanelState } from '../state';
 import { ServerStatus } from '../status';
-import { messageOf } from '../error';
+import { messageOf } from '../calls/error';
 import {
   IServiceHistory,
   IServiceLogEntry,
   IServiceStatistics,
   IServiceVersion,
   ServicesApi
-} from './api';
-import { TryForm } from './form';
+} from '../calls/api';
+import { TryForm } from '../calls/form';
 import {
   filterServices,
   groupByName,
@@ -27,8 +27,8 @@ import {
   keyOf,
   Row,
   rowsOf
-} from './rows';
-import { Language, LANGUAGES } from './snippets';
+} from '../calls/rows';
+import { Language, LANGUAGES } from '../calls/snippets';
 
 /**
  * Keys of what survives a reload.

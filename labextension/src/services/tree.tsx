@@ -4,10 +4,10 @@ import * as React from 'react';
 
 import { focusTabStop, harmless, RelativeTime, useKeptFocus, useSignal } from '../components';
 import { targetOf } from '../list/keys';
-import { IServiceStatistics } from './api';
-import { Figures, StateDot } from './figures';
+import { IServiceStatistics } from '../calls/api';
+import { Figures, StateDot } from '../calls/figures';
 import { ServicesModel } from './model';
-import { idOf, IVersionKey, Row } from './rows';
+import { idOf, IVersionKey, Row } from '../calls/rows';
 import { useScroll, windowOf } from './window';
 
 /**

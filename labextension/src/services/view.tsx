@@ -3,11 +3,11 @@ import * as React from 'react';
 
 import { Button, Command, Empty, IconButton, Loading, Trouble, useSignal } from '../components';
 import { IMlsvc, IPanelView } from '../tokens';
-import { ServicesApi } from './api';
+import { ServicesApi } from '../calls/api';
 import { addServiceCommands, ServiceCommandIDs } from './commands';
 import { Details } from './details';
 import { ServicesModel } from './model';
-import { isChangeable, keyOf } from './rows';
+import { isChangeable, keyOf } from '../calls/rows';
 import { ServiceTree } from './tree';
 
 /**

@@ -7,7 +7,7 @@ import { harmless } from '../components';
 import { choose, confirm, powerIcon, snapshotIcon, tellWhile } from '../list';
 import { SnapshotCommandIDs } from '../snapshots/tokens';
 import { IMlsvc } from '../tokens';
-import { messageOf } from '../error';
+import { messageOf } from '../calls/error';
 import { ISession, ISkippedObject } from './api';
 import { SessionsModel } from './model';
 import { askForSession } from './start';

@@ -2,8 +2,8 @@ import * as nbformat from '@jupyterlab/nbformat';
 import { IDisposable } from '@lumino/disposable';
 import { ISignal, Signal } from '@lumino/signaling';
 
-import { MlsvcError } from '../request';
-import { isAbort } from '../error';
+import { MlsvcError } from '../calls/request';
+import { isAbort } from '../calls/error';
 import { ExecutionEvent } from './api';
 
 /**

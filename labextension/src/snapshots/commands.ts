@@ -7,7 +7,7 @@ import { choose, confirm, loadIcon, tellWhile } from '../list';
 import { SessionsApi } from '../sessions/api';
 import { SessionCommandIDs } from '../sessions/tokens';
 import { IMlsvc } from '../tokens';
-import { messageOf } from '../error';
+import { messageOf } from '../calls/error';
 import { ISnapshot } from './api';
 import { SnapshotsModel } from './model';
 import { SnapshotCommandIDs, SNAPSHOTS_VIEW } from './tokens';

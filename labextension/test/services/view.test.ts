@@ -8,10 +8,11 @@ import { act } from 'react';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 
 import { ServerEvents } from '../../src/events';
-import { IRequestOptions, MlsvcError, Requester } from '../../src/request';
+import { IRequestOptions, MlsvcError } from '../../src/calls/request';
+import { Requester } from '../../src/request';
 import { createServicesView } from '../../src/services';
 import { describeCalls } from '../../src/services/commands';
-import { IServiceLogEntry, IServiceStatistics, IServiceVersion } from '../../src/services/api';
+import { IServiceLogEntry, IServiceStatistics, IServiceVersion } from '../../src/calls/api';
 import { PanelSettings } from '../../src/settings';
 import { PanelState } from '../../src/state';
 import { ServerStatus } from '../../src/status';

@@ -1,6 +1,6 @@
 import { afterEach, describe, expect, it, vi } from 'vitest';
 
-import { MlsvcError } from '../../src/request';
+import { MlsvcError } from '../../src/calls/request';
 import { ExecutionEvent } from '../../src/sessions/api';
 import { ConsoleLog, overwritten } from '../../src/sessions/console';
 

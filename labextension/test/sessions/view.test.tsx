@@ -1,7 +1,7 @@
 // @vitest-environment jsdom
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 
-import { MlsvcError } from '../../src/request';
+import { MlsvcError } from '../../src/calls/request';
 import { createSessionsView } from '../../src/sessions';
 import { ISession } from '../../src/sessions/api';
 import { SessionCommandIDs } from '../../src/sessions/tokens';

@@ -1,7 +1,7 @@
 // @vitest-environment jsdom
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 
-import { MlsvcError } from '../../src/request';
+import { MlsvcError } from '../../src/calls/request';
 import { createSnapshotsView } from '../../src/snapshots';
 import { ISnapshot } from '../../src/snapshots/api';
 import { SnapshotCommandIDs } from '../../src/snapshots/tokens';

@@ -1,4 +1,4 @@
-import { Requester } from '../request';
+import { IRequests } from './request';
 
 /**
  * A column of a data.frame that is known.
@@ -11,7 +11,25 @@ export interface IColumnDefinition {
    */
   type?: string;
 
-  categories?: unknown[];
+  categories?: unknown[] | null;
+  nullable?: boolean | null;
+  minimum?: number | null;
+  maximum?: number | null;
+  description?: string;
+}
+
+/**
+ * What the elements of a vector or matrix are.
+ */
+export type IItemsDefinition = Omit<IColumnDefinition, 'name' | 'description'>;
+
+/**
+ * A call with its answer, for callers to look at.
+ */
+export interface IServiceExample {
+  name?: string;
+  inputs: Record<string, unknown>;
+  outputs?: Record<string, unknown>;
 }
 
 /**
@@ -34,6 +52,18 @@ export interface IParameterDefinition {
    * The value where the input is left out; absent where it has to be there.
    */
   default?: unknown;
+  description?: string;
+
+  /**
+   * A value to show to callers; absent where there is none.
+   */
+  example?: unknown;
+  items?: IItemsDefinition | null;
+
+  /**
+   * Lengths of a vector, or of a matrix; null stands for any.
+   */
+  shape?: (number | null)[] | null;
 }
 
 /**
@@ -77,6 +107,8 @@ export interface IServiceVersion {
   inputParameterDefinitions?: IParameterDefinition[];
   outputParameterDefinitions?: IParameterDefinition[];
   outputFileNames?: string[];
+  tags?: string[];
+  examples?: IServiceExample[];
 
   /**
    * Whether no call of this version ever succeeded.
@@ -199,13 +231,20 @@ export interface IServiceResult {
  * The routes of services, one method a route.
  */
 export class ServicesApi {
-  constructor(private readonly _requests: Requester) {}
+  constructor(private readonly _requests: IRequests) {}
 
   /**
    * List every version of every service, oldest first.
    */
   list(signal?: AbortSignal): Promise<IServiceVersion[]> {
     return this._requests.json('GET', ['services'], { signal });
+  }
+
+  /**
+   * List the versions of one service, oldest first; none where there is no such service.
+   */
+  versions(name: string, signal?: AbortSignal): Promise<IServiceVersion[]> {
+    return this._requests.json('GET', ['services', name], { signal });
   }
 
   /**

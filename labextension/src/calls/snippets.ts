@@ -1,6 +1,7 @@
 import { IServiceVersion } from './api';
 
-export type Language = 'curl' | 'python' | 'client' | 'magic' | 'javascript';
+export type Language =
+  'curl' | 'python' | 'client' | 'magic' | 'javascript' | 'node' | 'csharp' | 'r' | 'powerquery';
 
 /**
  * The ways to write a call, with their names; those are names of programs, and not translated.
@@ -11,7 +12,16 @@ export const LANGUAGES: readonly { id: Language; name: string; mimeType: string;
     { id: 'python', name: 'Python', mimeType: 'text/x-python', code: 'python' },
     { id: 'client', name: 'jupyter_mlsvc', mimeType: 'text/x-python', code: 'python' },
     { id: 'magic', name: '%consume', mimeType: 'text/x-ipython', code: 'python' },
-    { id: 'javascript', name: 'JavaScript', mimeType: 'text/javascript', code: 'javascript' }
+    {
+      id: 'javascript',
+      name: 'JavaScript (browser)',
+      mimeType: 'text/javascript',
+      code: 'javascript'
+    },
+    { id: 'node', name: 'JavaScript (Node)', mimeType: 'text/javascript', code: 'javascript' },
+    { id: 'csharp', name: 'C#', mimeType: 'text/x-csharp', code: 'csharp' },
+    { id: 'r', name: 'R', mimeType: 'text/x-rsrc', code: 'r' },
+    { id: 'powerquery', name: 'Excel (Power Query)', mimeType: 'text/plain', code: '' }
   ];
 
 /**
@@ -41,8 +51,8 @@ export function exampleInputs(service: IServiceVersion): Record<string, unknown>
 /**
  * Write a call of a service that can be run as it stands.
  *
- * The token is read from the variable that kernels and terminals of Jupyter have; it is no part of
- * the text, so that nobody hands it on unawares.
+ * The token is read from the variable that kernels and terminals of Jupyter have, or asked for; it is
+ * no part of the text, so that nobody hands it on unawares.
  *
  * @param url - Address of the API that programs call.
  */
@@ -63,7 +73,15 @@ export function callOf(
     case 'magic':
       return magic(service, inputs);
     case 'javascript':
-      return javascript(address, inputs);
+      return javascript(`prompt(${JSON.stringify(`Token for ${service.name}`)})`, address, inputs);
+    case 'node':
+      return javascript('process.env.MLSVC_TOKEN', address, inputs);
+    case 'csharp':
+      return csharp(address, inputs);
+    case 'r':
+      return r(address, inputs);
+    case 'powerquery':
+      return powerQuery(address, inputs);
   }
 }
 
@@ -119,10 +137,12 @@ function magic(service: IServiceVersion, inputs: object): string {
   return ['%consume', ...words, ...values].join(' ');
 }
 
-function javascript(address: string, inputs: object): string {
+/**
+ * @param token - The expression that gives the token.
+ */
+function javascript(token: string, address: string, inputs: object): string {
   return [
-    '// A token is the access_token that POST /login answers.',
-    'const token = process.env.MLSVC_TOKEN;',
+    `const token = ${token};`,
     '',
     `const response = await fetch(${JSON.stringify(address)}, {`,
     `  method: 'POST',`,
@@ -135,6 +155,68 @@ function javascript(address: string, inputs: object): string {
     'const result = await response.json();',
     'console.log(result.success ? result.outputParameters : result.errorMessage ?? result.message);'
   ].join('\n');
+}
+
+function csharp(address: string, inputs: object): string {
+  return [
+    'using System.Net.Http.Headers;',
+    'using System.Text;',
+    'using System.Text.Json;',
+    '',
+    'using var client = new HttpClient();',
+    'client.DefaultRequestHeaders.Authorization = new AuthenticationHeaderValue(',
+    '    "Bearer", Environment.GetEnvironmentVariable("MLSVC_TOKEN"));',
+    // JSON has no three quotes in a row, which would end it.
+    `var inputs = """${spaced(inputs)}""";`,
+    'var response = await client.PostAsync(',
+    `    ${JSON.stringify(address)},`,
+    '    new StringContent(inputs, Encoding.UTF8, "application/json"));',
+    'response.EnsureSuccessStatusCode();',
+    'using var result = JsonDocument.Parse(await response.Content.ReadAsStringAsync());',
+    'Console.WriteLine(result.RootElement.GetProperty("outputParameters"));'
+  ].join('\n');
+}
+
+function r(address: string, inputs: object): string {
+  const text = spaced(inputs);
+  const ends = text.match(/\)-*"/g) ?? [];
+  // One dash more than any end in the text has.
+  const dashes = '-'.repeat(Math.max(0, ...ends.map(end => end.length - 1)));
+  return [
+    'library(httr2)',
+    '',
+    `response <- request(${JSON.stringify(address)}) |>`,
+    '  req_auth_bearer_token(Sys.getenv("MLSVC_TOKEN")) |>',
+    `  req_body_raw(r"${dashes}(${text})${dashes}", type = "application/json") |>`,
+    '  req_perform()',
+    'result <- resp_body_json(response, simplifyVector = TRUE)',
+    'print(if (result$success) result$outputParameters else result$errorMessage)'
+  ].join('\n');
+}
+
+function powerQuery(address: string, inputs: object): string {
+  return [
+    '// MLSVC_TOKEN is a parameter of the workbook (Manage Parameters).',
+    'let',
+    `    Inputs = ${powerQueryText(spaced(inputs))},`,
+    `    Answer = Web.Contents(${powerQueryText(address)}, [`,
+    '        Headers = [',
+    '            #"Authorization" = "Bearer " & MLSVC_TOKEN,',
+    '            #"Content-Type" = "application/json"',
+    '        ],',
+    '        Content = Text.ToBinary(Inputs)',
+    '    ]),',
+    '    Result = Json.Document(Answer)',
+    'in',
+    '    if Result[success] then Result[outputParameters] else error Result[errorMessage]'
+  ].join('\n');
+}
+
+/**
+ * A text of Power Query, in which `#(` begins an escape.
+ */
+function powerQueryText(text: string): string {
+  return `"${text.replaceAll('#(', '#(#)(').replaceAll('"', '""')}"`;
 }
 
 /**

@@ -1,8 +1,8 @@
 import { nullTranslator } from '@jupyterlab/translation';
 import { describe, expect, it } from 'vitest';
 
-import { delimiterOf, formatRows, parseRows } from '../../src/services/csv';
-import { InputProblem, parseInput } from '../../src/services/values';
+import { delimiterOf, formatRows, parseRows } from '../../src/calls/csv';
+import { InputProblem, parseInput } from '../../src/calls/values';
 
 const trans = nullTranslator.load('jupyter_mlsvc');
 const valueOf = (type: string, text: string): unknown => parseInput(type, text, trans).value;

@@ -1,15 +1,15 @@
-import { TranslationBundle } from '@jupyterlab/translation';
 import * as React from 'react';
 
 import { ITrouble } from '../error';
 import { Button } from './buttons';
+import { ITranslation } from '../translation';
 
 /**
  * What a view shows in place of what it could not load, or above an older state of it.
  */
 export function Trouble(props: {
   trouble: ITrouble;
-  trans: TranslationBundle;
+  trans: ITranslation;
   onRetry: () => void;
 }): React.ReactElement {
   const { trouble, trans, onRetry } = props;
@@ -62,7 +62,7 @@ export function Empty(props: { title: string; children?: React.ReactNode }): Rea
 /**
  * What a view shows until the first answer.
  */
-export function Loading(props: { trans: TranslationBundle; label?: string }): React.ReactElement {
+export function Loading(props: { trans: ITranslation; label?: string }): React.ReactElement {
   return (
     <div className="jp-Mlsvc-loading" role="status">
       <span className="jp-Mlsvc-spinner" aria-hidden="true" />
@@ -77,7 +77,7 @@ interface IWords {
   command?: string;
 }
 
-function wordsFor({ kind, message }: ITrouble, trans: TranslationBundle): IWords {
+function wordsFor({ kind, message }: ITrouble, trans: ITranslation): IWords {
   switch (kind) {
     case 'offline':
       return {

@@ -1,8 +1,8 @@
-import { TranslationBundle } from '@jupyterlab/translation';
 import * as React from 'react';
 
-import { formatMilliseconds, formatNumber } from '../components';
+import { formatMilliseconds, formatNumber } from './components';
 import { IServiceStatistics, IServiceVersion } from './api';
+import { ITranslation } from './translation';
 
 /**
  * Whether nothing shows yet that a version works: no call of it ever succeeded.
@@ -20,7 +20,7 @@ function isUnproven(service: IServiceVersion, statistics: IServiceStatistics | u
 export function stateName(
   service: IServiceVersion,
   statistics: IServiceStatistics | undefined,
-  trans: TranslationBundle
+  trans: ITranslation
 ): string {
   if (isUnproven(service, statistics)) {
     return (statistics?.calls ?? 0) > 0 ? trans.__('Never answered') : trans.__('Never called');
@@ -45,7 +45,7 @@ export function stateName(
 export function StateDot(props: {
   service: IServiceVersion;
   statistics: IServiceStatistics | undefined;
-  trans: TranslationBundle;
+  trans: ITranslation;
 }): React.ReactElement {
   const { service, statistics, trans } = props;
   const name = stateName(service, statistics, trans);
@@ -66,7 +66,7 @@ export function StateDot(props: {
 export function Figures(props: {
   service: IServiceVersion;
   statistics: IServiceStatistics | undefined;
-  trans: TranslationBundle;
+  trans: ITranslation;
 }): React.ReactElement | null {
   const { service, statistics, trans } = props;
   const doubt = isUnproven(service, statistics) && (

@@ -1,8 +1,8 @@
-import { TranslationBundle } from '@jupyterlab/translation';
 import * as React from 'react';
 
-import { formatMilliseconds, parseTime } from '../components';
+import { formatMilliseconds, parseTime } from './components';
 import { IServiceHistory, IStatisticsInterval } from './api';
+import { ITranslation } from './translation';
 
 const WIDTH = 240;
 const HEIGHT = 40;
@@ -14,7 +14,7 @@ const HEIGHT = 40;
  */
 export function Chart(props: {
   history: IServiceHistory;
-  trans: TranslationBundle;
+  trans: ITranslation;
 }): React.ReactElement {
   const { history, trans } = props;
   const intervals = history.history;
@@ -139,7 +139,7 @@ function Line(props: {
   return <path className={`jp-Mlsvc-curve ${className}`} d={path} />;
 }
 
-function titleOf(row: IStatisticsInterval, trans: TranslationBundle): string {
+function titleOf(row: IStatisticsInterval, trans: ITranslation): string {
   const time = parseTime(row.time)?.toLocaleTimeString() ?? row.time;
   const calls = trans._n('%1 call', '%1 calls', row.calls);
   const parts = [time, calls];

@@ -2,8 +2,8 @@ import { execFileSync } from 'node:child_process';
 import { runInNewContext } from 'node:vm';
 import { describe, expect, it } from 'vitest';
 
-import { IServiceVersion } from '../../src/services/api';
-import { callOf, exampleInputs, LANGUAGES, pythonValue, spaced } from '../../src/services/snippets';
+import { IServiceVersion } from '../../src/calls/api';
+import { callOf, exampleInputs, LANGUAGES, pythonValue, spaced } from '../../src/calls/snippets';
 
 const URL = 'http://127.0.0.1:12800';
 const IRIS: IServiceVersion = {
@@ -70,15 +70,18 @@ describe('callOf', () => {
     );
   });
 
-  it('writes JavaScript that runs', async () => {
-    const call = callOf('javascript', IRIS, INPUTS, URL);
+  it.each(['javascript', 'node'] as const)('writes %s that runs', async language => {
+    const call = callOf(language, IRIS, INPUTS, URL);
     const asked: unknown[] = [];
     const world = {
       fetch: (url: string, init: unknown) => {
         asked.push(url, init);
         return Promise.resolve({ json: () => ({ success: true, outputParameters: 'here' }) });
       },
-      process: { env: { MLSVC_TOKEN: 'secret' } },
+      // What the other of the two has is not there.
+      ...(language === 'node'
+        ? { process: { env: { MLSVC_TOKEN: 'secret' } } }
+        : { prompt: () => 'secret' }),
       console: { log: (text: unknown) => asked.push(text) }
     };
 
@@ -93,6 +96,20 @@ describe('callOf', () => {
       },
       'here'
     ]);
+  });
+
+  it('writes texts of other languages that nothing ends too early', () => {
+    const inputs = { text: 'a "b" #(lf)-' };
+
+    expect(callOf('r', IRIS, inputs, URL)).toContain(
+      String.raw`r"--({"text": "a \"b\" #(lf)-"})--"`
+    );
+    expect(callOf('powerquery', IRIS, inputs, URL)).toContain(
+      String.raw`Inputs = "{""text"": ""a \""b\"" #(#)(lf)-""}",`
+    );
+    expect(callOf('csharp', IRIS, inputs, URL)).toContain(
+      String.raw`var inputs = """{"text": "a \"b\" #(lf)-"}""";`
+    );
   });
 
   it('escapes names in the address', () => {

@@ -1,14 +1,14 @@
-import { TranslationBundle } from '@jupyterlab/translation';
 import * as React from 'react';
 
 import { formatAge, parseTime } from './format';
+import { ITranslation } from '../translation';
 
 /**
  * How long ago a time of the server was, with the exact time as its title.
  */
 export function RelativeTime(props: {
   time: string | null | undefined;
-  trans: TranslationBundle;
+  trans: ITranslation;
 }): React.ReactElement | null {
   const time = parseTime(props.time);
   if (!time) {

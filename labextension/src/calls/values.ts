@@ -1,8 +1,7 @@
-import { TranslationBundle } from '@jupyterlab/translation';
-
-import { messageOf } from '../error';
+import { messageOf } from './error';
 import { IColumnDefinition } from './api';
 import { delimiterOf, parseRows } from './csv';
+import { ITranslation } from './translation';
 
 /**
  * Text of a form that is no value of its field's type; the message is for the one who typed it.
@@ -42,7 +41,7 @@ const NUMBER = /^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i;
 export function parseInput(
   type: string,
   text: string,
-  trans: TranslationBundle,
+  trans: ITranslation,
   columns: readonly IColumnDefinition[] = []
 ): IParsed {
   switch (type) {
@@ -64,7 +63,7 @@ export function parseInput(
   }
 }
 
-function parseLogical(text: string, trans: TranslationBundle): boolean {
+function parseLogical(text: string, trans: ITranslation): boolean {
   const word = text.trim().toLowerCase();
   if (word !== 'true' && word !== 'false') {
     throw new InputProblem(trans.__('Choose true or false.'));
@@ -72,7 +71,7 @@ function parseLogical(text: string, trans: TranslationBundle): boolean {
   return word === 'true';
 }
 
-function parseNumber(text: string, isWhole: boolean, trans: TranslationBundle): number {
+function parseNumber(text: string, isWhole: boolean, trans: ITranslation): number {
   const word = text.trim();
   if (!NUMBER.test(word)) {
     throw new InputProblem(
@@ -89,7 +88,7 @@ function parseNumber(text: string, isWhole: boolean, trans: TranslationBundle): 
   return value;
 }
 
-function parseVector(text: string, trans: TranslationBundle): IParsed {
+function parseVector(text: string, trans: ITranslation): IParsed {
   const value = parseJson(text, '[', trans) ?? splitVector(text);
   if (!Array.isArray(value) || !value.every(isScalar)) {
     throw new InputProblem(trans.__('A vector has numbers, texts, true, false or null in it.'));
@@ -119,7 +118,7 @@ function splitVector(text: string): Scalar[] {
   return toScalars(cells.length > 1 && last === '' ? cells.slice(0, -1) : cells);
 }
 
-function parseMatrix(text: string, trans: TranslationBundle): IParsed {
+function parseMatrix(text: string, trans: ITranslation): IParsed {
   const value = parseJson(text, '[', trans) ?? tableOf(text).map(row => row.map(toScalar));
   if (!Array.isArray(value) || !value.every(row => Array.isArray(row) && row.every(isScalar))) {
     throw new InputProblem(trans.__('A matrix has rows of numbers or texts.'));
@@ -133,15 +132,15 @@ function parseMatrix(text: string, trans: TranslationBundle): IParsed {
  * Names of the columns whose cells are texts, also where they look like numbers.
  */
 function textsOf(columns: readonly IColumnDefinition[]): ReadonlySet<string> {
-  const texts = columns.filter(({ type = '', categories = [] }) =>
+  const texts = columns.filter(({ type = '', categories }) =>
     type === 'category'
-      ? categories.every(each => typeof each === 'string')
+      ? (categories ?? []).every(each => typeof each === 'string')
       : /^(str|datetime64|timedelta64|period)/.test(type)
   );
   return new Set(texts.map(column => column.name));
 }
 
-function parseFrame(text: string, trans: TranslationBundle, texts: ReadonlySet<string>): IParsed {
+function parseFrame(text: string, trans: ITranslation, texts: ReadonlySet<string>): IParsed {
   const value = parseJson(text, '{[', trans);
   const columns =
     value === undefined ? columnsOf(tableOf(text), trans, texts) : columnsOfJson(value, trans);
@@ -154,7 +153,7 @@ function parseFrame(text: string, trans: TranslationBundle, texts: ReadonlySet<s
 
 function columnsOf(
   table: string[][],
-  trans: TranslationBundle,
+  trans: ITranslation,
   texts: ReadonlySet<string>
 ): Record<string, Scalar[]> {
   const [names = [], ...rows] = table;
@@ -183,7 +182,7 @@ function columnsOf(
 /**
  * Take columns as they are, and turn records into columns.
  */
-function columnsOfJson(value: unknown, trans: TranslationBundle): Record<string, Scalar[]> {
+function columnsOfJson(value: unknown, trans: ITranslation): Record<string, Scalar[]> {
   const problem = new InputProblem(
     trans.__('A data frame in JSON is an object of columns, or an array of records.')
   );
@@ -220,7 +219,7 @@ function parseAny(text: string): unknown {
 /**
  * Read JSON if the text begins like it; undefined if it doesn't.
  */
-function parseJson(text: string, openings: string, trans: TranslationBundle): unknown {
+function parseJson(text: string, openings: string, trans: ITranslation): unknown {
   const trimmed = text.trim();
   if (trimmed === '' || !openings.includes(trimmed.charAt(0))) {
     return undefined;
@@ -245,7 +244,7 @@ function tableOf(text: string): string[][] {
   return width > 1 && words.every(row => row.length === width) ? words : rows;
 }
 
-function checkWidths(rows: readonly (readonly unknown[])[], trans: TranslationBundle): void {
+function checkWidths(rows: readonly (readonly unknown[])[], trans: ITranslation): void {
   const width = rows[0]?.length ?? 0;
   const at = rows.findIndex(row => row.length !== width);
   if (at >= 0) {

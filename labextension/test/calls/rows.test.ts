@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 
-import { IServiceVersion } from '../../src/services/api';
-import { filterServices, groupByName, idOf, keyOf, rowsOf } from '../../src/services/rows';
+import { IServiceVersion } from '../../src/calls/api';
+import { filterServices, groupByName, idOf, keyOf, rowsOf } from '../../src/calls/rows';
 import { windowOf } from '../../src/services/window';
 
 const SERVICES: IServiceVersion[] = [

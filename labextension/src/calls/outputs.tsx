@@ -1,12 +1,10 @@
-import { Clipboard } from '@jupyterlab/apputils';
-import { TranslationBundle } from '@jupyterlab/translation';
-import { copyIcon } from '@jupyterlab/ui-components';
 import * as React from 'react';
 
-import { formatBytes, IconButton } from '../components';
+import { copyIcon, copyText, formatBytes, IconButton } from './components';
 import { IParameterDefinition, IServiceResult } from './api';
 import { formatRows } from './csv';
 import { fileImageUrl, imageUrl } from './images';
+import { ITranslation } from './translation';
 
 /**
  * Rows of a table, and elements of a vector, that are drawn; the copy has all.
@@ -20,7 +18,7 @@ const MAX_ELEMENTS = 500;
 export function Outputs(props: {
   result: IServiceResult;
   definitions: readonly IParameterDefinition[];
-  trans: TranslationBundle;
+  trans: ITranslation;
 }): React.ReactElement {
   const { result, definitions, trans } = props;
   const types = new Map(definitions.map(({ name, type }) => [name, type]));
@@ -53,7 +51,7 @@ function Output(props: {
   name: string;
   type: string;
   value: unknown;
-  trans: TranslationBundle;
+  trans: ITranslation;
 }): React.ReactElement {
   const { name, type, value, trans } = props;
   const table = tableOf(value, type);
@@ -72,7 +70,7 @@ function Output(props: {
           icon={copyIcon}
           label={trans.__('Copy %1', name)}
           onClick={() => {
-            Clipboard.copyToSystem(text());
+            copyText(text());
           }}
         />
       </h5>
@@ -85,11 +83,7 @@ function Output(props: {
   );
 }
 
-function Value(props: {
-  value: unknown;
-  name: string;
-  trans: TranslationBundle;
-}): React.ReactElement {
+function Value(props: { value: unknown; name: string; trans: ITranslation }): React.ReactElement {
   const { value, name, trans } = props;
   if (typeof value === 'string') {
     const url = imageUrl(value);
@@ -123,7 +117,7 @@ interface ITable {
   rows: unknown[][];
 }
 
-function Table(props: ITable & { label: string; trans: TranslationBundle }): React.ReactElement {
+function Table(props: ITable & { label: string; trans: ITranslation }): React.ReactElement {
   const { header, rows, label, trans } = props;
   return (
     <>
@@ -165,7 +159,7 @@ function Table(props: ITable & { label: string; trans: TranslationBundle }): Rea
 function OutputFile(props: {
   name: string;
   content: string | null;
-  trans: TranslationBundle;
+  trans: ITranslation;
 }): React.ReactElement {
   const { name, content, trans } = props;
   const image = content === null ? null : fileImageUrl(name, content);

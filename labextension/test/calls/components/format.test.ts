@@ -1,7 +1,12 @@
 import { nullTranslator } from '@jupyterlab/translation';
 import { describe, expect, it } from 'vitest';
 
-import { formatBytes, formatDuration, harmless, harmlessLines } from '../../src/components/format';
+import {
+  formatBytes,
+  formatDuration,
+  harmless,
+  harmlessLines
+} from '../../../src/calls/components/format';
 
 describe('formatDuration', () => {
   it.each([

@@ -2,11 +2,11 @@
 import { nullTranslator } from '@jupyterlab/translation';
 import { afterEach, describe, expect, it } from 'vitest';
 
-import { MlsvcError } from '../../src/request';
-import { IServiceResult, IServiceVersion } from '../../src/services/api';
-import { Consume, problemsOf, TryForm } from '../../src/services/form';
-import { fileImageUrl, imageUrl } from '../../src/services/images';
-import { tableOf } from '../../src/services/outputs';
+import { MlsvcError } from '../../src/calls/request';
+import { IServiceResult, IServiceVersion } from '../../src/calls/api';
+import { Consume, problemsOf, TryForm } from '../../src/calls/form';
+import { fileImageUrl, imageUrl } from '../../src/calls/images';
+import { tableOf } from '../../src/calls/outputs';
 import { PanelState } from '../../src/state';
 
 const trans = nullTranslator.load('jupyter_mlsvc');

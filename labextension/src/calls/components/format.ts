@@ -1,4 +1,4 @@
-import { TranslationBundle } from '@jupyterlab/translation';
+import { ITranslation } from '../translation';
 
 const UNITS = ['B', 'kB', 'MB', 'GB', 'TB'];
 
@@ -67,7 +67,7 @@ export function formatMilliseconds(milliseconds: number): string {
 /**
  * Write a duration with one unit, or two where the first counts few: `40 s`, `5 min`, `2 h 10 min`.
  */
-export function formatDuration(seconds: number, trans: TranslationBundle): string {
+export function formatDuration(seconds: number, trans: ITranslation): string {
   if (seconds < 1) {
     return trans.__('less than 1 s');
   }
@@ -104,7 +104,7 @@ export function parseTime(text: string | null | undefined): Date | null {
 /**
  * Write how long ago a time was.
  */
-export function formatAge(time: Date, trans: TranslationBundle, now = new Date()): string {
+export function formatAge(time: Date, trans: ITranslation, now = new Date()): string {
   const seconds = Math.max(0, (now.getTime() - time.getTime()) / 1000);
   if (seconds < 45) {
     return trans.__('just now');

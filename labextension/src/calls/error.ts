@@ -1,7 +1,5 @@
-import { ServerConnection } from '@jupyterlab/services';
-
 import { harmlessLines } from './components/format';
-import { MlsvcError } from './request';
+import { MlsvcError, NoAnswer } from './request';
 
 /**
  * What kept a request from succeeding, as far as the panel tells cases apart.
@@ -49,7 +47,7 @@ export function isAbort(error: unknown): boolean {
 }
 
 function kindOf(error: unknown): TroubleKind {
-  if (error instanceof ServerConnection.NetworkError) {
+  if (error instanceof NoAnswer) {
     return 'offline';
   }
   if (!(error instanceof MlsvcError)) {

@@ -1,10 +1,10 @@
-import { TranslationBundle } from '@jupyterlab/translation';
 import * as React from 'react';
 
-import { Button, formatMilliseconds, useSignal } from '../components';
+import { Button, formatMilliseconds, useSignal } from './components';
 import { IParameterDefinition, IServiceVersion } from './api';
 import { TryForm } from './form';
 import { Outputs } from './outputs';
+import { ITranslation } from './translation';
 
 /**
  * A form made from a version's inputs, and what the last call gave.
@@ -12,7 +12,7 @@ import { Outputs } from './outputs';
 export function TryIt(props: {
   service: IServiceVersion;
   form: TryForm;
-  trans: TranslationBundle;
+  trans: ITranslation;
   onRun: () => void;
   onCancel: () => void;
 }): React.ReactElement {
@@ -75,7 +75,7 @@ const TABLES = new Set(['matrix', 'data.frame']);
 function Field(props: {
   input: IParameterDefinition;
   form: TryForm;
-  trans: TranslationBundle;
+  trans: ITranslation;
 }): React.ReactElement {
   const { input, form, trans } = props;
   const { name, type } = input;
@@ -156,7 +156,7 @@ function Field(props: {
 function FileButton(props: {
   name: string;
   form: TryForm;
-  trans: TranslationBundle;
+  trans: ITranslation;
 }): React.ReactElement {
   const { name, form, trans } = props;
   const input = React.useRef<HTMLInputElement>(null);
@@ -183,7 +183,7 @@ function FileButton(props: {
   );
 }
 
-function placeholderOf(type: string, trans: TranslationBundle): string {
+function placeholderOf(type: string, trans: ITranslation): string {
   switch (type) {
     case 'vector':
       return trans.__('1, 2, 3');
@@ -201,7 +201,7 @@ function placeholderOf(type: string, trans: TranslationBundle): string {
 /**
  * How the run goes, in a word, told politely to those who hear the page.
  */
-function RunStatus(props: { form: TryForm; trans: TranslationBundle }): React.ReactElement {
+function RunStatus(props: { form: TryForm; trans: ITranslation }): React.ReactElement {
   const { form, trans } = props;
   const { run } = form;
   return (
@@ -220,7 +220,7 @@ function RunStatus(props: { form: TryForm; trans: TranslationBundle }): React.Re
 /**
  * Counts the seconds; only the first word is told, not every second.
  */
-function Elapsed(props: { since: number; trans: TranslationBundle }): React.ReactElement {
+function Elapsed(props: { since: number; trans: ITranslation }): React.ReactElement {
   const { since, trans } = props;
   const [seconds, setSeconds] = React.useState(0);
   React.useEffect(() => {
@@ -242,7 +242,7 @@ function Elapsed(props: { since: number; trans: TranslationBundle }): React.Reac
 function RunResult(props: {
   service: IServiceVersion;
   form: TryForm;
-  trans: TranslationBundle;
+  trans: ITranslation;
 }): React.ReactElement | null {
   const { service, form, trans } = props;
   const { run } = form;

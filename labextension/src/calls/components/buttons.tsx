@@ -1,5 +1,6 @@
-import { LabIcon } from '@jupyterlab/ui-components';
 import * as React from 'react';
+
+import { IIcon } from './icons';
 
 type ButtonProps = React.ButtonHTMLAttributes<HTMLButtonElement>;
 
@@ -7,7 +8,7 @@ type ButtonProps = React.ButtonHTMLAttributes<HTMLButtonElement>;
  * A button that shows an icon only; the label is its accessible name and its tooltip.
  */
 export function IconButton(
-  props: ButtonProps & { icon: LabIcon; label: string }
+  props: ButtonProps & { icon: IIcon; label: string }
 ): React.ReactElement {
   const { icon: Icon, label, className = '', ...rest } = props;
   return (

@@ -1,13 +1,13 @@
-import { TranslationBundle } from '@jupyterlab/translation';
+import { ReadonlyPartialJSONValue } from '@lumino/coreutils';
 import { IDisposable } from '@lumino/disposable';
 import { ISignal, Signal } from '@lumino/signaling';
 
-import { MlsvcError } from '../request';
-import { PanelState } from '../state';
-import { isAbort, ITrouble, troubleOf } from '../error';
+import { MlsvcError } from './request';
+import { isAbort, ITrouble, troubleOf } from './error';
 import { IParameterDefinition, IServiceResult, IServiceVersion } from './api';
 import { idOf } from './rows';
 import { InputProblem, IParsed, parseInput } from './values';
+import { ITranslation } from './translation';
 
 /**
  * Calls a version; what the form needs of the server.
@@ -37,13 +37,25 @@ const KEPT = 'services.inputs';
 type KeptTexts = Record<string, Record<string, string>>;
 
 /**
+ * Keeps what a reload of the page must not lose, or does not.
+ */
+export interface IKept {
+  /**
+   * What was kept under a key, if it is of the fallback's type.
+   */
+  get<T extends ReadonlyPartialJSONValue>(key: string, fallback: T): T;
+
+  set(key: string, value: ReadonlyPartialJSONValue): void;
+}
+
+/**
  * What a form is made of.
  */
 export interface ITryFormOptions {
   service: IServiceVersion;
   consume: Consume;
-  state: PanelState;
-  trans: TranslationBundle;
+  state: IKept;
+  trans: ITranslation;
 }
 
 /**
@@ -273,7 +285,7 @@ export function problemsOf(
   return Object.entries(error.inputs).filter(([name]) => inputs.some(input => input.name === name));
 }
 
-function readKept(state: PanelState): KeptTexts {
+function readKept(state: IKept): KeptTexts {
   const kept = state.get<KeptTexts>(KEPT, {});
   return Object.fromEntries(Object.entries(kept).filter(([, texts]) => typeof texts === 'object'));
 }

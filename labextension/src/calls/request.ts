@@ -1,0 +1,89 @@
+/**
+ * Requests as callers of the API make them, whoever carries them.
+ */
+
+/**
+ * What a request may carry.
+ */
+export interface IRequestOptions {
+  /**
+   * Members that are undefined are left out.
+   */
+  query?: Readonly<Record<string, string | number | undefined>>;
+
+  /**
+   * Sent as JSON.
+   */
+  body?: unknown;
+
+  /**
+   * Ends the request; it then rejects with an `AbortError`.
+   */
+  signal?: AbortSignal;
+}
+
+/**
+ * Carries requests to an API. Paths are given in parts, which are escaped by it.
+ */
+export interface IRequests {
+  /**
+   * Ask for JSON; an empty answer is null. Rejections are `MlsvcError` for answers that are no
+   * success, `NoAnswer`, and `AbortError`.
+   */
+  json<T>(method: string, path: readonly string[], options?: IRequestOptions): Promise<T>;
+}
+
+/**
+ * The server answered that it could not do what was asked; the message is the server's own, without
+ * its advice to callers of the REST API where that can be told apart.
+ */
+export class MlsvcError extends Error {
+  /**
+   * @param exceptionType - The server's name for it; empty when the answer was not our server's.
+   * @param inputs - What is wrong with inputs of a service, by their names.
+   */
+  constructor(
+    message: string,
+    readonly status: number,
+    readonly exceptionType = '',
+    readonly inputs: Readonly<Record<string, string>> = {}
+  ) {
+    super(message);
+    this.name = 'MlsvcError';
+  }
+}
+
+/**
+ * Nobody answered at all.
+ */
+export class NoAnswer extends Error {}
+
+/**
+ * The Error body of the contract.
+ */
+interface IProblem {
+  message: string;
+  exceptionType: string;
+
+  /**
+   * The message without advice to callers of the REST API.
+   */
+  reason: string;
+  inputs: Record<string, string>;
+}
+
+/**
+ * Read why an answer is no success.
+ */
+export function errorOf(response: Response, text: string): MlsvcError {
+  try {
+    // Servers before these members send a message and a type only.
+    const { message, reason, exceptionType, inputs } = JSON.parse(text) as Partial<IProblem>;
+    if (typeof message === 'string' && message) {
+      return new MlsvcError(reason ?? message, response.status, exceptionType ?? '', inputs ?? {});
+    }
+  } catch {
+    // Not the server's error body: a proxy's page, or no extension behind the address.
+  }
+  return new MlsvcError(`${response.status} ${response.statusText}`, response.status);
+}
