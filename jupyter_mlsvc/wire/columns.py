@@ -9,11 +9,20 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from types import NoneType
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
-from jupyter_mlsvc.wire.arrays import SCALARS, cells, filled, objects
+from jupyter_mlsvc.wire.arrays import cells, filled, objects
+from jupyter_mlsvc.wire.cells import (
+    WORDS,
+    MissingColumns,
+    check_of,
+    key,
+    listed_text,
+    require,
+    require_each,
+    require_word,
+)
 from jupyter_mlsvc.wire.json_values import (
     WITHOUT_POINT,
     ValueProblem,
@@ -39,11 +48,14 @@ _DURATION: Final = re.compile(
     r"|-?(\d+ days? ?)?[+-]?(\d{1,2}:\d{2}:\d{2}(\.\d{1,9})?)?",
     re.ASCII,
 )
-_SHOWN: Final = 10
 _PLAIN_OBJECTS: Final = frozenset(
     {"string", "empty", "boolean", "integer", "floating", "mixed-integer-float", "mixed-integer"}
 )
 """Kinds of objects, as pandas calls them, that are in JSON what they are in Python."""
+
+
+_PLAIN_WORDS: Final = frozenset(WORDS) - {"string", "boolean"}
+"""Types that are no dtypes: pandas has the other two words for its own."""
 
 
 class UnsupportedColumn(ValueError):
@@ -130,7 +142,7 @@ def frame_reader(columns: Sequence[ColumnDefinition]) -> Callable[[Any, str], An
     UnsupportedColumn
         A dtype is none that there is, or none that JSON can carry.
     """
-    readers = {column.name: _reader(column) for column in columns}
+    readers = {column.name: _checked(column) for column in columns}
 
     def read(value: Any, path: str) -> Any:
         given = in_order(read_columns(value, path, as_given), columns, value, path)
@@ -159,9 +171,8 @@ def in_order(
         return {column.name: [] for column in columns}
     missing = [column.name for column in columns if column.name not in given]
     if missing:
-        noun, them = ("column", "it") if len(missing) == 1 else ("columns", "them")
-        shown = ", ".join(map(repr, missing[:_SHOWN])) + ", …" * (len(missing) > _SHOWN)
-        raise ValueProblem(path, f"a data.frame with the {noun} {shown}", f"one without {them}")
+        known = {column.name for column in columns}
+        raise MissingColumns(path, missing, [name for name in given if name not in known])
     return {column.name: given[column.name] for column in columns} | given
 
 
@@ -245,10 +256,35 @@ def _is_plain(series: Any) -> bool:
         return False
 
 
+def _checked(column: ColumnDefinition) -> ReadColumn:
+    """Give what reads a column, once its values are what is declared of them."""
+    read, check = _reader(column), check_of(column)
+    if check is None:
+        return read
+
+    def read_checked(values: list[Any], path: str) -> Any:
+        check(values, path)
+        return read(values, path)
+
+    return read_checked
+
+
+def _words(word: str) -> ReadColumn:
+    """Give what reads a column whose type is a word of JSON Schema."""
+
+    def read(values: list[Any], path: str) -> Any:
+        require_word(word, values, path)
+        return cells(values)
+
+    return read
+
+
 def _reader(column: ColumnDefinition) -> ReadColumn:
     """Give what reads a column."""
     if not column.type:
         return cells
+    if column.type in _PLAIN_WORDS:
+        return _words(column.type)
     import pandas
 
     if column.type == "category":
@@ -274,7 +310,7 @@ def _reader(column: ColumnDefinition) -> ReadColumn:
 
 def _bools(dtype: Any) -> ReadColumn:
     def read(values: list[Any], path: str) -> Any:
-        _require(values, {bool}, path, f"true or false ({dtype})")
+        require(values, {bool}, path, f"true or false ({dtype})")
         return _array(values, dtype) if _is_extension(dtype) else cells(values)
 
     return read
@@ -292,12 +328,12 @@ def _integers(dtype: Any) -> ReadColumn:
         return limits.min <= item <= limits.max and not (extension and type(item) is float)
 
     def read(values: list[Any], path: str) -> Any:
-        kinds = _require(values, {int, float}, path, expected)
+        kinds = require(values, {int, float}, path, expected)
         if float in kinds:
-            _require_each(values, is_exact, path, f"{WITHOUT_POINT} ({dtype})")
+            require_each(values, is_exact, path, f"{WITHOUT_POINT} ({dtype})")
             values = [_whole(item) if type(item) is float else item for item in values]
             kinds = frozenset(map(type, values))
-        _require_each(values, fits, path, expected)
+        require_each(values, fits, path, expected)
         if extension:
             return _array(values, dtype)
         # As in pandas, whole numbers among which one is missing or none are floats.
@@ -317,8 +353,8 @@ def _floats(dtype: Any) -> ReadColumn:
     expected = f"a number up to {largest:.2g} ({dtype})"
 
     def read(values: list[Any], path: str) -> Any:
-        _require(values, {int, float}, path, expected)
-        _require_each(values, lambda item: -largest <= item <= largest, path, expected)
+        require(values, {int, float}, path, expected)
+        require_each(values, lambda item: -largest <= item <= largest, path, expected)
         return _array(values, dtype) if _is_extension(dtype) else numpy.array(values, dtype)
 
     return read
@@ -328,7 +364,7 @@ def _texts(dtype: Any) -> ReadColumn:
     keep = _objects(dtype)
 
     def read(values: list[Any], path: str) -> Any:
-        _require(values, {str}, path, f"a string ({dtype})")
+        require(values, {str}, path, f"a string ({dtype})")
         try:
             return _array(values, dtype) if _is_extension(dtype) else keep(values, path)
         except UnicodeEncodeError:
@@ -362,8 +398,8 @@ def _datetimes(dtype: Any) -> ReadColumn:
         return _in_unit(found if zone is None else found.tz_convert(zone), dtype)
 
     def read(values: list[Any], path: str) -> Any:
-        _require(values, {str}, path, expected)
-        _require_each(values, form.fullmatch, path, expected)
+        require(values, {str}, path, expected)
+        require_each(values, form.fullmatch, path, expected)
         return _converted(convert, values, path, expected).array.astype(dtype)
 
     return read
@@ -378,8 +414,8 @@ def _durations(dtype: Any) -> ReadColumn:
         return _in_unit(pandas.to_timedelta(values), dtype)
 
     def read(values: list[Any], path: str) -> Any:
-        _require(values, {str}, path, expected)
-        _require_each(values, _DURATION.fullmatch, path, expected)
+        require(values, {str}, path, expected)
+        require_each(values, _DURATION.fullmatch, path, expected)
         return _converted(convert, values, path, expected).array.astype(dtype)
 
     return read
@@ -389,7 +425,7 @@ def _periods(dtype: Any) -> ReadColumn:
     expected = f"a period as text ({dtype})"
 
     def read(values: list[Any], path: str) -> Any:
-        _require(values, {str}, path, expected)
+        require(values, {str}, path, expected)
         return _converted(lambda given: _array(given, dtype), values, path, expected)
 
     return read
@@ -404,7 +440,7 @@ def _category(column: ColumnDefinition) -> ReadColumn:
     try:
         index = pandas.Index(_reader(inner)(listed, where))
         dtype = pandas.CategoricalDtype(index, column.ordered)
-        codes = {_key(item): code for code, item in enumerate(listed)}
+        codes = {key(item): code for code, item in enumerate(listed)}
     except UnsupportedColumn:
         raise UnsupportedColumn(
             f"The column {column.name!r} is a category of {column.category_type}, whose values "
@@ -412,20 +448,14 @@ def _category(column: ColumnDefinition) -> ReadColumn:
         ) from None
     except (ValueError, TypeError) as error:
         raise UnsupportedColumn(f"No category can have {where}: {error}") from error
-    shown = ", ".join(map(repr, listed[:_SHOWN])) + ", …" * (len(listed) > _SHOWN)
-    expected = f"one of {shown} (category)" if listed else "null, as there are no categories"
+    expected = f"{listed_text(column)} (category)"
 
     def read(values: list[Any], path: str) -> Any:
-        _require_each(values, lambda item: _key(item) in codes, path, expected)
-        found = [-1 if item is None else codes[_key(item)] for item in values]
+        require_each(values, lambda item: key(item) in codes, path, expected)
+        found = [-1 if item is None else codes[key(item)] for item in values]
         return pandas.Categorical.from_codes(found, dtype=dtype)
 
     return read
-
-
-def _key(item: Any) -> tuple[bool, Any]:
-    """Tell 1 and true apart, which are equal in Python."""
-    return type(item) is bool, item if type(item) in SCALARS else None
 
 
 _BY_CLASS: Final[Mapping[str, Callable[[Any], ReadColumn]]] = {
@@ -506,7 +536,7 @@ def _converted(
         except (ValueError, OverflowError):
             return False
 
-    _require_each(values, fits, path, expected)
+    require_each(values, fits, path, expected)
     raise ValueProblem(path, expected, "values that no column can have together")
 
 
@@ -514,19 +544,3 @@ def _array(values: list[Any], dtype: Any) -> Any:
     import pandas
 
     return pandas.array(values, dtype=dtype)
-
-
-def _require(values: list[Any], allowed: set[type], path: str, expected: str) -> frozenset[type]:
-    """Give the kinds of values, which have to be allowed or null."""
-    kinds = frozenset(map(type, values))
-    if not kinds <= allowed | {NoneType}:
-        _require_each(values, lambda item: type(item) in allowed, path, expected)
-    return kinds
-
-
-def _require_each(
-    values: Iterable[Any], fits: Callable[[Any], object], path: str, expected: str
-) -> None:
-    for i, item in enumerate(values):
-        if item is not None and not fits(item):
-            raise ValueProblem(f"{path}[{i}]", expected, describe(item))

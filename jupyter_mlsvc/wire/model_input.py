@@ -69,9 +69,25 @@ def estimator_input(model: Any) -> ModelInput:
     kind = "number" if _takes_numbers(model) else ""
     names = learnt(model, "feature_names_in_")
     if names is not None:
-        return ModelInput(columns=tuple(Column(str(name), kind) for name in names))
+        kinds = _kinds_of_parts(model)
+        return ModelInput(
+            columns=tuple(Column(str(name), kinds.get(str(name), kind)) for name in names)
+        )
     width = learnt(model, "n_features_in_")
     return ModelInput(width=width if isinstance(width, int) else None, type=kind)
+
+
+def _kinds_of_parts(model: Any) -> dict[str, str]:
+    """Tell which columns a ColumnTransformer gives to estimators that take numbers only."""
+    first = first_step(model)
+    if type(first).__name__ != "ColumnTransformer":
+        return {}
+    found: dict[str, str] = {}
+    for _, part, names in learnt(first, "transformers_") or ():
+        numbers = getattr(first_step(part), "strategy", "") in {"mean", "median"}
+        if (numbers or _takes_numbers(part)) and not isinstance(names, str | slice):
+            found |= {str(name): "number" for name in names if isinstance(name, str)}
+    return found
 
 
 def known_columns(model: Any) -> list[ColumnDefinition]:

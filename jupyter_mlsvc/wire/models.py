@@ -301,9 +301,12 @@ class SnapshotContents(Wire, frozen=True, kw_only=True):
 class ColumnDefinition(Wire, frozen=True, kw_only=True, omit_defaults=True):
     """A column of a data.frame, as the code is to see it (our addition).
 
-    ``type`` is the dtype as pandas spells it, such as ``datetime64[us, Europe/Berlin]``; where it
-    is empty, the values are as JSON gives them. Those of a ``category`` are listed with their own
-    dtype, in the order that counts if it is ``ordered``.
+    ``type`` is the dtype as pandas spells it, such as ``datetime64[us, Europe/Berlin]``, or one of
+    ``number``, ``integer``, ``string`` and ``boolean``; where it is empty, the values are as JSON
+    gives them. The values of a ``category`` are listed with their own dtype, in the order that
+    counts if it is ``ordered``; of another column they are all that it takes. ``minimum`` and
+    ``maximum`` are limits of numbers. ``nullable`` says whether a value may be null, where that is
+    known. ``hideCategories`` shows the list to those only who may change the service.
     """
 
     name: str
@@ -311,30 +314,65 @@ class ColumnDefinition(Wire, frozen=True, kw_only=True, omit_defaults=True):
     categories: list[Any] | None = None
     category_type: str = ""
     ordered: bool = False
+    nullable: bool | UnsetType | None = UNSET
+    minimum: float | None = None
+    maximum: float | None = None
+    description: str = ""
+    hide_categories: bool = False
+
+
+class ItemsDefinition(Wire, frozen=True, kw_only=True, omit_defaults=True):
+    """What the elements of a vector or matrix are (our addition).
+
+    ``type`` is ``number``, ``integer``, ``string`` or ``boolean``; the others are those of a
+    column.
+    """
+
+    type: str = ""
+    categories: list[Any] | None = None
+    nullable: bool | UnsetType | None = UNSET
+    minimum: float | None = None
+    maximum: float | None = None
 
 
 class ParameterDefinition(Wire, frozen=True, kw_only=True, omit_defaults=True):
     """Name and type of an input or output; the type is one of the seven words or a free one.
 
     Where the type is left out the server finds it by the publish check, or passes any JSON. The
-    others are our additions: ``columns`` are those of a data.frame, as far as they are known. An
-    input that has a ``default`` may be left out of a call.
+    others are our additions: ``columns`` are those of a data.frame, as far as they are known, and
+    ``items`` the elements of a vector or matrix. ``shape`` has the lengths of these, null for any:
+    one of a vector, rows and columns of a matrix. An input that has a ``default`` may be left out
+    of a call. ``example`` is a value to show to callers.
     """
 
     name: str
     type: str = ""
     columns: list[ColumnDefinition] | UnsetType | None = UNSET
     default: Any | UnsetType = UNSET
+    description: str = ""
+    example: Any | UnsetType = UNSET
+    items: ItemsDefinition | UnsetType | None = UNSET
+    shape: list[int | None] | UnsetType | None = UNSET
+
+
+class ServiceExample(Wire, frozen=True, kw_only=True, omit_defaults=True):
+    """A call of a service with what it answers, for callers to look at (our addition)."""
+
+    name: str = ""
+    inputs: dict[str, Any]
+    outputs: dict[str, Any] = {}
 
 
 class PublishCheckRequest(Wire, frozen=True, kw_only=True):
     """Call the code once before it is published (our addition).
 
     ``inputs`` are values by name, as in a call. ``force`` publishes whatever the call ends with.
+    ``asExample`` shows the call with its answer to callers, as one of the service's examples.
     """
 
     inputs: dict[str, Any] = {}
     force: bool = False
+    as_example: bool = False
 
 
 class PublishCheck(Wire, frozen=True, kw_only=True):
@@ -364,7 +402,8 @@ class PublishWebServiceRequest(Wire, frozen=True, kw_only=True):
     says that a call may change what is elsewhere, so that none runs twice. ``check`` calls the code
     once before it is published. ``replace`` takes the place of a version of one's own that has
     never answered. ``group`` gives the name with all its versions to a group of one's own, whose
-    members may change them as well; an empty one takes it back.
+    members may change them as well; an empty one takes it back. ``tags`` are words to find the
+    service by, and ``examples`` calls with their answers.
     """
 
     snapshot_id: str | UnsetType | None = UNSET
@@ -382,6 +421,8 @@ class PublishWebServiceRequest(Wire, frozen=True, kw_only=True):
     check: PublishCheckRequest | UnsetType | None = UNSET
     replace: bool | UnsetType | None = UNSET
     group: str | UnsetType | None = UNSET
+    tags: list[str] | UnsetType | None = UNSET
+    examples: list[ServiceExample] | UnsetType | None = UNSET
 
 
 class WebService(Wire, frozen=True, kw_only=True):
@@ -390,7 +431,8 @@ class WebService(Wire, frozen=True, kw_only=True):
     Our additions: ``setup_code``, ``isolation`` and ``effects``, as they were published.
     ``never_answered`` is true until a call has succeeded. ``publish_check`` is what was found when
     this revision was published. Members of ``group`` may change it as well. ``failing`` says why
-    its processes keep ending, where they do; its calls get 503 until a try succeeds.
+    its processes keep ending, where they do; its calls get 503 until a try succeeds. ``tags`` and
+    ``examples`` are there where they were published.
     """
 
     name: str
@@ -414,6 +456,8 @@ class WebService(Wire, frozen=True, kw_only=True):
     publish_check: PublishCheck | UnsetType = UNSET
     group: str | UnsetType = UNSET
     failing: str | UnsetType = UNSET
+    tags: list[str] | UnsetType = UNSET
+    examples: list[ServiceExample] | UnsetType = UNSET
 
 
 class WebServiceResult(Wire, frozen=True, kw_only=True):

@@ -104,7 +104,14 @@ _GROUP = Parameter(
     description="One of your groups, whose members may change all versions of the name as well; an "
     "empty one takes it back (our addition).",
 )
-
+_DESCRIPTIONS = (
+    _field("tags", "Words to find the service by, an array in JSON (our addition)."),
+    _field("examples", "Calls with their answers, an array in JSON (our addition)."),
+    _field(
+        "inputParameterDefinitions",
+        "What is said of the input and its columns, as for other services (our addition).",
+    ),
+)
 
 _EVENTS = (
     query("run", "The run of the server that the number is from."),
@@ -313,7 +320,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         path="/realtime-services/{name}",
         tag=_SERVICES,
         summary="Publish a model under a new GUID as its version.",
-        parameters=(*_ABOUT, _model(required=True), _CHECK, _REPLACE, _GROUP),
+        parameters=(*_ABOUT, _model(required=True), _CHECK, _REPLACE, _GROUP, *_DESCRIPTIONS),
         answer=str,
         status=201,
         errors=(400, 401, 403, 409),
@@ -324,7 +331,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         path="/realtime-services/{name}/{version}",
         tag=_SERVICES,
         summary="Publish a model as a version of a realtime service.",
-        parameters=(*_ABOUT, _model(required=True), _CHECK, _REPLACE, _GROUP),
+        parameters=(*_ABOUT, _model(required=True), _CHECK, _REPLACE, _GROUP, *_DESCRIPTIONS),
         answer=str,
         status=201,
         errors=(400, 401, 403, 409),
@@ -335,7 +342,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         path="/realtime-services/{name}/{version}",
         tag=_SERVICES,
         summary="Change parts of a realtime service; what is left out stays.",
-        parameters=(*_ABOUT, _model(required=False), _CHECK, _GROUP),
+        parameters=(*_ABOUT, _model(required=False), _CHECK, _GROUP, *_DESCRIPTIONS),
         answer=str,
         errors=(400, 401, 403, 404),
     ),

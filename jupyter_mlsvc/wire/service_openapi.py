@@ -16,17 +16,15 @@ from msgspec import UNSET
 
 from jupyter_mlsvc.wire import models
 from jupyter_mlsvc.wire.model_input import ModelInput
-from jupyter_mlsvc.wire.operations import BYTES, ERROR_BODY, OPERATIONS, Operation, query
+from jupyter_mlsvc.wire.operations import BYTES, ERROR_BODY, JSON, OPERATIONS, Operation, query
 from jupyter_mlsvc.wire.swagger import (
     SERVICE_TYPES,
     Json,
-    columns_schema,
     consume_id,
-    default_schema,
-    model_schema,
     openapi_schemas,
     operation_openapi,
 )
+from jupyter_mlsvc.wire.value_schema import examples_of, model_schema, parameter_schema
 
 _SCALAR: Final[Json] = {"type": ["number", "string", "boolean", "null"]}
 _TYPES: Final[dict[str, Json]] = SERVICE_TYPES | {
@@ -87,13 +85,17 @@ def service_openapi(service: models.WebService, model: ModelInput | None = None)
     for methods in paths.values():
         for described in methods.values():
             _number_records(described["parameters"])
+    _show_examples(service, paths[_address(service)]["post"])
+    info: Json = {
+        "title": service.name,
+        "version": service.version,
+        "description": service.description,
+    }
+    if service.tags:
+        info["x-tags"] = service.tags
     return {
         "openapi": "3.1.0",
-        "info": {
-            "title": service.name,
-            "version": service.version,
-            "description": service.description,
-        },
+        "info": info,
         "tags": [{"name": service.name, "description": service.description}],
         "paths": paths,
         "components": {
@@ -103,11 +105,46 @@ def service_openapi(service: models.WebService, model: ModelInput | None = None)
     }
 
 
+def _address(service: models.WebService) -> str:
+    return f"/api/{quote(service.name)}/{quote(service.version)}"
+
+
+def _show_examples(service: models.WebService, call: Json) -> None:
+    """Add whole calls to the description of a call."""
+    shown = examples_of(service)
+    if not shown:
+        return
+    names = [each.name or f"Example {number}" for number, each in enumerate(shown, 1)]
+    call["requestBody"]["content"][JSON]["examples"] = {
+        name: {"value": each.inputs} for name, each in zip(names, shown, strict=True)
+    }
+    answers = {
+        name: {"value": _answer(each)}
+        for name, each in zip(names, shown, strict=True)
+        if each.outputs
+    }
+    if answers:
+        call["responses"]["200"]["content"][JSON]["examples"] = answers
+
+
+def _answer(example: models.ServiceExample) -> Json:
+    result = models.WebServiceResult(
+        success=True,
+        error_message="",
+        output_parameters=example.outputs,
+        output_files={},
+        console_output="",
+        changed_files=[],
+    )
+    answer: Json = msgspec.to_builtins(result)
+    return answer
+
+
 def _operations(service: models.WebService) -> Iterable[Operation]:
     for operation in OPERATIONS:
         if operation.tag == _PUBLIC:
             yield replace(operation, tag="User")
-    base = f"/api/{quote(service.name)}/{quote(service.version)}"
+    base = _address(service)
     one = f"{base}/batch/{{executionId}}"
     files = f"{one}/{{index}}/files"
     yield Operation(
@@ -228,10 +265,9 @@ def _schemas(
 def _members(definitions: Iterable[models.ParameterDefinition]) -> Json:
     return {
         "properties": {
-            definition.name: _nullable(_TYPES[definition.type])
-            | columns_schema(definition, may_be_null=True)
-            | default_schema(definition)
-            | {"description": definition.type}
+            definition.name: parameter_schema(
+                definition, _nullable(_TYPES[definition.type]), may_be_null=True
+            )
             for definition in definitions
         }
     }

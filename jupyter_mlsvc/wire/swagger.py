@@ -8,12 +8,12 @@ from typing import Any, Final
 from urllib.parse import quote
 
 import msgspec
-from msgspec import UNSET
 
 from jupyter_mlsvc._version import __version__
 from jupyter_mlsvc.wire import models
 from jupyter_mlsvc.wire.model_input import ModelInput
 from jupyter_mlsvc.wire.operations import ERROR_BODY, FORM, JSON, OPERATIONS, TAGS, Operation
+from jupyter_mlsvc.wire.value_schema import examples_of, model_schema, parameter_schema
 
 Json = dict[str, Any]
 
@@ -564,9 +564,14 @@ def _service_definitions(
             "additionalProperties": {"type": "string", "format": "byte"},
         }
     result["outputParameters"] = {"$ref": "#/definitions/OutputParameters"}
+    example = next(iter(examples_of(service)), None)
     own: Json = {
-        "InputParameters": _parameters(service.input_parameter_definitions),
-        "OutputParameters": _parameters(service.output_parameter_definitions),
+        "InputParameters": _parameters(
+            service.input_parameter_definitions, None if example is None else example.inputs
+        ),
+        "OutputParameters": _parameters(
+            service.output_parameter_definitions, None if example is None else example.outputs
+        ),
         "Error": {
             "type": "object",
             "properties": {
@@ -584,93 +589,9 @@ def _service_definitions(
     return own | _batch_definitions(states) | {name: core[name] for name in names}
 
 
-def model_schema(model: ModelInput, any_value: Json, *, may_be_null: bool = False) -> Json:
-    """Describe the columns of the data.frame that a model takes, over what is said of all.
-
-    Parameters
-    ----------
-    model
-        What it takes.
-    any_value
-        Schema of a value of no known type.
-    may_be_null
-        Whether the format can say that a number may be missing.
-    """
-
-    def array(kind: str) -> Json:
-        if not kind:
-            return {"type": "array", "items": any_value}
-        can_be = [kind, "null"] if may_be_null and kind == "number" else kind
-        return {"type": "array", "items": {"type": can_be}}
-
-    if model.columns:
-        return {
-            "properties": {column.name: array(column.type) for column in model.columns},
-            "required": [column.name for column in model.columns],
-        }
-    if model.width is None:
-        return {}
-    return {
-        "description": f"data.frame of {model.width} columns, whose order counts",
-        "additionalProperties": array(model.type),
-        "minProperties": model.width,
-        "maxProperties": model.width,
-    }
-
-
-def columns_schema(definition: models.ParameterDefinition, *, may_be_null: bool = False) -> Json:
-    """Describe the columns of a parameter that are known, over what is said of its type.
-
-    Parameters
-    ----------
-    definition
-        The parameter.
-    may_be_null
-        Whether the format can say that a value may be missing.
-    """
-    if not definition.columns:
-        return {}
-    return {
-        "properties": {
-            column.name: {"type": "array", "items": _cell_schema(column, may_be_null=may_be_null)}
-            for column in definition.columns
-        },
-        "required": [column.name for column in definition.columns],
-    }
-
-
-def _cell_schema(column: models.ColumnDefinition, *, may_be_null: bool) -> Json:
-    schema: Json = {"description": column.type} if column.type else {}
-    kind = next((kind for start, kind in _CELLS if column.type.lower().startswith(start)), "")
-    if kind:
-        schema["type"] = [kind, "null"] if may_be_null else kind
-    if column.type.startswith("datetime64[") and "," in column.type:
-        schema["format"] = "date-time"
-    if column.type == "category" and column.categories is not None:
-        schema["enum"] = column.categories + [None] * may_be_null
-    return schema
-
-
-def default_schema(definition: models.ParameterDefinition) -> Json:
-    """Tell the value that an input has where it is left out."""
-    return {} if definition.default is UNSET else {"default": definition.default}
-
-
-_CELLS: Final = (
-    ("bool", "boolean"),
-    # A column that had whole numbers takes others as well.
-    *((word, "number") for word in ("int", "uint", "float", "double")),
-    *((word, "string") for word in ("str", "datetime", "timedelta", "period")),
-)
-"""How dtypes begin whose values are of one type in JSON; intervals are none that is served."""
-
-
-def _parameters(definitions: Iterable[models.ParameterDefinition]) -> Json:
+def _parameters(definitions: Iterable[models.ParameterDefinition], example: Json | None) -> Json:
     properties = {
-        definition.name: SERVICE_TYPES.get(definition.type, {})
-        | columns_schema(definition)
-        | default_schema(definition)
-        | {"description": definition.type}
+        definition.name: parameter_schema(definition, SERVICE_TYPES.get(definition.type, {}))
         for definition in definitions
     }
-    return {"type": "object", "properties": properties}
+    return {"type": "object", "properties": properties} | ({"example": example} if example else {})

@@ -18,6 +18,7 @@ from itertools import chain
 from typing import Any, Final
 
 from jupyter_mlsvc.wire.arrays import LONG, SCALARS, cells, floats_of, one_dimensional
+from jupyter_mlsvc.wire.cells import WORDS, check_of, items_check, require_word
 from jupyter_mlsvc.wire.columns import (
     as_given,
     frame_reader,
@@ -34,7 +35,7 @@ from jupyter_mlsvc.wire.json_values import (
     member,
     to_plain,
 )
-from jupyter_mlsvc.wire.models import ParameterDefinition
+from jupyter_mlsvc.wire.models import ColumnDefinition, ParameterDefinition
 
 __all__ = [
     "TYPES",
@@ -93,7 +94,17 @@ def input_decoder(definition: ParameterDefinition) -> ReadInput:
     if definition.type == "data.frame" and definition.columns:
         read = frame_reader(definition.columns)
         return lambda value, name: None if value is None else read(value, name)
-    return partial(decode_input, definition.type)
+    check = items_check(definition)
+    if check is None:
+        return partial(decode_input, definition.type)
+
+    def decode(value: Any, name: str) -> Any:
+        decoded = decode_input(definition.type, value, name)
+        if value is not None:
+            check(value, name)
+        return decoded
+
+    return decode
 
 
 def check_input(type_name: str, value: Any, name: str = "value") -> None:
@@ -124,11 +135,27 @@ def plain_input(definition: ParameterDefinition, value: Any, name: str = "value"
         The value is not of the declared type.
     """
     if definition.type == "data.frame" and value is not None:
-        return in_order(read_columns(value, name, as_given), definition.columns or (), value, name)
+        columns = definition.columns or ()
+        plain = in_order(read_columns(value, name, as_given), columns, value, name)
+        for column in columns:
+            _check_plain(column, plain[column.name], member(name, column.name))
+        return plain
     if type(value) is list and len(value) == 1 and definition.type in _SCALAR_TYPES:
         (value,) = value
     check_input(definition.type, value, name)
+    check = None if value is None else items_check(definition)
+    if check is not None:
+        check(value, name)
     return value
+
+
+def _check_plain(column: ColumnDefinition, values: list[Any], path: str) -> None:
+    """Check what can be told of a column without pandas."""
+    if column.type in WORDS:
+        require_word(column.type, values, path)
+    check = check_of(column)
+    if check is not None:
+        check(values, path)
 
 
 def encode_output(type_name: str, value: Any, name: str = "value") -> Any:

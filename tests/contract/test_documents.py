@@ -10,7 +10,13 @@ import jsonschema
 import pytest
 from openapi_spec_validator import validate
 
-from jupyter_mlsvc.wire.models import ColumnDefinition, ParameterDefinition, WebService
+from jupyter_mlsvc.wire.models import (
+    ColumnDefinition,
+    ItemsDefinition,
+    ParameterDefinition,
+    ServiceExample,
+    WebService,
+)
 from jupyter_mlsvc.wire.operations import OPERATIONS, Operation
 from jupyter_mlsvc.wire.service_openapi import service_openapi
 from jupyter_mlsvc.wire.swagger import core_openapi, core_swagger, service_document
@@ -68,7 +74,10 @@ def test_the_form_of_realtime_services_is_whole_in_the_core_document() -> None:
     paths = core_swagger()["paths"]
     operation = paths["/realtime-services/{name}/{version}"]["post"]
     form = {each["name"]: each for each in operation["parameters"] if each["in"] == "formData"}
-    assert set(form) == {"description", "operationId", "model", "check", "replace", "group"}
+    assert set(form) == {
+        *("description", "operationId", "model", "check", "replace", "group"),
+        *("tags", "examples", "inputParameterDefinitions"),
+    }
     assert form["replace"]["type"] == "boolean"
 
 
@@ -234,6 +243,51 @@ def test_documents_say_what_columns_there_are_and_what_may_be_left_out() -> None
     assert new["components"]["schemas"]["InputParameters"]["properties"]["df"]["properties"]["age"][
         "items"
     ]["type"] == ["number", "null"]
+
+
+def test_documents_say_what_a_service_says_of_itself() -> None:
+    frame = ParameterDefinition(
+        name="df",
+        type="data.frame",
+        description="Who asks.",
+        example=[{"age": 40}],
+        columns=[
+            ColumnDefinition(name="age", type="integer", minimum=18, nullable=False),
+            ColumnDefinition(name="gap", type="float64", nullable=True, description="A gap."),
+        ],
+    )
+    matrix = ParameterDefinition(
+        name="m", type="matrix", shape=[None, 2], items=ItemsDefinition(type="number", maximum=9)
+    )
+    example = ServiceExample(
+        name="usual", inputs={"df": [{"age": 41}], "m": []}, outputs={"total": 41}
+    )
+    service = a_service(
+        input_parameter_definitions=[frame, matrix], examples=[example], tags=["credit"]
+    )
+    old: Any = service_document(service)
+    new: Any = service_openapi(service)
+    jsonschema.validate(old, swagger_2_schema(), jsonschema.Draft4Validator)
+    validate(new)
+    before = old["definitions"]["InputParameters"]
+    after = new["components"]["schemas"]["InputParameters"]
+    for inputs in (before, after):
+        assert inputs["properties"]["df"]["description"] == "Who asks. (data.frame)"
+        columns = inputs["properties"]["df"]["properties"]
+        assert columns["age"]["items"] == {"type": "integer", "minimum": 18}
+        assert columns["gap"]["items"]["description"] == "A gap. (float64)"
+        rows = inputs["properties"]["m"]["items"]
+        assert (rows["minItems"], rows["maxItems"], rows["items"]["maximum"]) == (2, 2, 9)
+    assert before["properties"]["df"]["example"] == [{"age": 40}]
+    assert before["example"] == example.inputs
+    assert before["properties"]["df"]["properties"]["gap"]["items"]["x-nullable"] is True
+    assert after["properties"]["df"]["examples"] == [[{"age": 40}]]
+    assert new["info"]["x-tags"] == ["credit"]
+    call = new["paths"][f"/api/{service.name}/{service.version}"]["post"]
+    (content,) = call["requestBody"]["content"].values()
+    assert content["examples"] == {"usual": {"value": example.inputs}}
+    (content,) = call["responses"]["200"]["content"].values()
+    assert content["examples"]["usual"]["value"]["outputParameters"] == {"total": 41}
 
 
 def test_the_lines_in_csharp_name_members_that_there_are() -> None:

@@ -89,7 +89,9 @@ def realtime(door: Door, service_name: str) -> Iterator[str]:
 def test_a_realtime_service_is_described_as_the_contract_has_it(door: Door, realtime: str) -> None:
     (service,) = door.get(f"/services/{realtime}/1.0").json()
     assert service["runtimeType"] == "Realtime"
-    assert service["inputParameterDefinitions"] == [{"name": "inputData", "type": "data.frame"}]
+    (definition,) = service["inputParameterDefinitions"]
+    assert [each["name"] for each in definition.pop("columns")] == list(FLOWERS)
+    assert definition == {"name": "inputData", "type": "data.frame"}
     assert service["outputParameterDefinitions"] == [{"name": "outputData", "type": "data.frame"}]
     assert service["outputFileNames"] == []
     assert service["operationId"] is None
@@ -321,7 +323,10 @@ def test_its_documents_show_the_columns_that_the_model_takes(
     assert schema.get("required") == expected.get("required")
     assert list(schema.get("properties", {})) == list(expected.get("properties", {}))
     (service,) = door.get(f"/services/{service_name}/1.0").json()
-    assert service["inputParameterDefinitions"] == [{"name": "inputData", "type": "data.frame"}]
+    (definition,) = service["inputParameterDefinitions"]
+    columns = definition.pop("columns", [])
+    assert [each["name"] for each in columns] == list(expected.get("properties", {}))
+    assert definition == {"name": "inputData", "type": "data.frame"}
     door.delete(f"/services/{service_name}/1.0")
 
 

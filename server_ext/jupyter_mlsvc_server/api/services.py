@@ -9,8 +9,10 @@ from starlette.responses import Response
 
 from jupyter_mlsvc.wire.models import (
     CreateOrUpdateServicePoolRequest,
+    ParameterDefinition,
     PublishCheckRequest,
     PublishWebServiceRequest,
+    ServiceExample,
     in_both_spellings,
 )
 from jupyter_mlsvc.wire.service_openapi import service_openapi
@@ -23,11 +25,18 @@ from jupyter_mlsvc_server.batches.manager import BatchManager
 from jupyter_mlsvc_server.errors import BadRequest
 from jupyter_mlsvc_server.scoring.compute_nodes import ComputeNodes
 from jupyter_mlsvc_server.scoring.service_log import MAX_ENTRIES
+from jupyter_mlsvc_server.services.bodies import INPUTS
 from jupyter_mlsvc_server.services.logs import ServiceLogReader
 from jupyter_mlsvc_server.services.manager import ServiceManager
 from jupyter_mlsvc_server.services.pools import PoolManager
 from jupyter_mlsvc_server.services.realtime import RealtimeRequest
 from jupyter_mlsvc_server.services.statistics import ServiceStatisticsReporter
+
+_PARTS: Final = (
+    *("description", "operationId", "model", "check", "replace", "group"),
+    *("tags", "examples", INPUTS),
+)
+"""Parts of the form that publishes or changes a realtime service."""
 
 _VERSIONS: Final = "ServiceManager.max_versions_per_user"
 
@@ -128,8 +137,7 @@ class ServiceRoutes:
 
     async def _realtime_order(self, request: ApiRequest) -> RealtimeRequest:
         """Read the form; the model has to come as a file."""
-        parts = ("description", "operationId", "model", "check", "replace", "group")
-        form = await self._forms.read(request, *parts)
+        form = await self._forms.read(request, *_PARTS)
         if "model" in form.fields:
             raise BadRequest("The part 'model' has no file name; send it as a file.")
         return RealtimeRequest(
@@ -139,6 +147,9 @@ class ServiceRoutes:
             check=_field(form.fields.get("check"), PublishCheckRequest | None, "check"),
             replace=_field(form.fields.get("replace"), bool, "replace") or False,
             group=form.fields.get("group"),
+            tags=_field(form.fields.get("tags"), list[str] | None, "tags"),
+            examples=_field(form.fields.get("examples"), list[ServiceExample] | None, "examples"),
+            inputs=_field(form.fields.get(INPUTS), list[ParameterDefinition] | None, INPUTS),
         )
 
     # --- documents ---------------------------------------------------------------------------

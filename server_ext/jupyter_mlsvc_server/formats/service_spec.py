@@ -6,7 +6,7 @@ from typing import Literal
 
 import msgspec
 
-from jupyter_mlsvc.wire.models import Isolation, ParameterDefinition
+from jupyter_mlsvc.wire.models import Isolation, ParameterDefinition, ServiceExample
 from jupyter_mlsvc.wire.names import ServiceName, Version
 from jupyter_mlsvc_server.formats.realtime import CODE, RUNTIME
 
@@ -41,6 +41,10 @@ class ServiceSpec(msgspec.Struct, frozen=True, kw_only=True):
         What is said about it.
     operation_id : str or None
         Its alias for clients.
+    tags : tuple of str
+        Words to find it by.
+    examples : tuple of ServiceExample
+        Calls with their answers, for callers to look at.
     snapshot_id, content_id : str or None
         The snapshot that was named, and what that holds; None without one.
     """
@@ -59,6 +63,8 @@ class ServiceSpec(msgspec.Struct, frozen=True, kw_only=True):
     effects: bool = False
     description: str = ""
     operation_id: str | None = None
+    tags: tuple[str, ...] = ()
+    examples: tuple[ServiceExample, ...] = ()
     snapshot_id: str | None = None
     content_id: str | None = None
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
@@ -17,6 +16,12 @@ from jupyter_mlsvc_server.errors import BadRequest
 from jupyter_mlsvc_server.formats.r_code import RUNTIME as R
 from jupyter_mlsvc_server.formats.realtime import RUNTIME as REALTIME
 from jupyter_mlsvc_server.formats.service_spec import ServiceSpec
+from jupyter_mlsvc_server.services.descriptions import (
+    check_examples,
+    check_parameter,
+    check_tags,
+    shown_parameters,
+)
 from jupyter_mlsvc_server.services.errors import RealtimeHasNoCode, ServiceIsRealtime
 from jupyter_mlsvc_server.services.publish_check import ANY_JSON
 from jupyter_mlsvc_server.services.record import ServiceKey, ServiceRecord, new_revision_id
@@ -115,16 +120,20 @@ def _changed(base: ServiceSpec, request: PublishWebServiceRequest) -> ServiceSpe
         setup_code=_given(request.setup_code, base.setup_code) or None,
         isolation=_given(request.isolation, base.isolation),
         effects=_given(request.effects, base.effects),
+        tags=check_tags(_given(request.tags, base.tags)),
+        examples=tuple(_given(request.examples, base.examples)),
     )
     _check_worker(spec)
     _check_files(spec.output_files)
     check_operation(spec.operation_id)
     runtime = spec.runtime_type
-    return msgspec.structs.replace(
+    spec = msgspec.structs.replace(
         spec,
         inputs=_parameters(INPUTS, spec.inputs, runtime),
         outputs=_parameters("outputParameterDefinitions", spec.outputs, runtime),
     )
+    check_examples(spec)
+    return spec
 
 
 def _check_worker(spec: ServiceSpec) -> None:
@@ -155,6 +164,10 @@ def view(
     optional: dict[str, Any] = {} if failing is None else {"failing": failing}
     if record.owner.group:
         optional["group"] = record.owner.group
+    if spec.tags:
+        optional["tags"] = list(spec.tags)
+    if spec.examples:
+        optional["examples"] = list(spec.examples)
     if shows_code and record.publish_check is not None:
         optional["publish_check"] = record.publish_check
     if shows_code and spec.runtime_type != REALTIME:
@@ -174,8 +187,8 @@ def view(
         runtime_type=spec.runtime_type,
         description=spec.description,
         operation_id=spec.operation_id,
-        input_parameter_definitions=list(spec.inputs),
-        output_parameter_definitions=list(spec.outputs),
+        input_parameter_definitions=shown_parameters(spec.inputs, to_publisher=may_be_changed),
+        output_parameter_definitions=shown_parameters(spec.outputs, to_publisher=may_be_changed),
         output_file_names=list(spec.output_files),
         my_permission_on_service="read/write" if may_be_changed else "read only",
         never_answered=not has_answered,
@@ -211,23 +224,9 @@ def _parameters(
                 f"{member}: {name!r} has the unknown type {definition.type!r}; use one of "
                 f"{', '.join((*KNOWN_TYPES, *FREE_TYPES))}."
             )
-        _check_columns(member, definition)
+        check_parameter(member, definition)
         _check_default(member, definition)
     return tuple(named.values())
-
-
-def _check_columns(member: str, definition: ParameterDefinition) -> None:
-    """Check what can be told of columns without pandas."""
-    if not definition.columns:
-        return
-    if definition.type != "data.frame":
-        raise BadRequest(
-            f"{member}: {definition.name!r} is a {definition.type}; only a data.frame has columns."
-        )
-    names = [column.name for column in definition.columns]
-    if len(set(names)) < len(names):
-        twice = min(name for name, count in Counter(names).items() if count > 1)
-        raise BadRequest(f"{member}: {definition.name!r} has the column {twice!r} twice.")
 
 
 def _check_default(member: str, definition: ParameterDefinition) -> None:

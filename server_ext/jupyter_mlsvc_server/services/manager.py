@@ -37,6 +37,7 @@ from jupyter_mlsvc_server.services.bodies import (
     next_spec,
     view,
 )
+from jupyter_mlsvc_server.services.descriptions import with_example
 from jupyter_mlsvc_server.services.errors import (
     NotInGroup,
     ServiceExists,
@@ -445,7 +446,7 @@ class ServiceManager(LoggingConfigurable):
         definition = await self._define(replace(record, spec=spec))
         outcome = await self._scoring.check(definition, call.body)
         found = judge(outcome, call, check)
-        typed = with_types(spec, outcome.types)
+        typed = with_example(with_types(spec, outcome.types), check, found)
         if typed is not spec:
             # What was tried did not know the types yet; the next revision starts with them.
             typed = msgspec.structs.replace(typed, revision_id=new_revision_id())

@@ -146,7 +146,27 @@ def runs_alike(one: ServiceSpec, other: ServiceSpec) -> bool:
 
 
 def _bare(spec: ServiceSpec) -> ServiceSpec:
-    return msgspec.structs.replace(spec, revision_id="", description="", operation_id=None)
+    return msgspec.structs.replace(
+        spec,
+        revision_id="",
+        description="",
+        operation_id=None,
+        tags=(),
+        examples=(),
+        inputs=tuple(map(bare_parameter, spec.inputs)),
+        outputs=tuple(map(bare_parameter, spec.outputs)),
+    )
+
+
+def bare_parameter(definition: ParameterDefinition) -> ParameterDefinition:
+    """Return a definition without what is said of it, and of its columns, to people only."""
+    columns = definition.columns
+    if columns:
+        columns = [
+            msgspec.structs.replace(column, description="", hide_categories=False)
+            for column in columns
+        ]
+    return msgspec.structs.replace(definition, description="", example=UNSET, columns=columns)
 
 
 def _printed(console: str, problem: str) -> str:

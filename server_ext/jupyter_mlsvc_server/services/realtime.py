@@ -12,12 +12,23 @@ from msgspec import UNSET
 
 from jupyter_mlsvc.wire.model_file import EXPECTED, InvalidModelFile, read_model_file
 from jupyter_mlsvc.wire.model_input import ModelInput
-from jupyter_mlsvc.wire.models import ParameterDefinition, PublishCheckRequest
+from jupyter_mlsvc.wire.models import (
+    ColumnDefinition,
+    ParameterDefinition,
+    PublishCheckRequest,
+    ServiceExample,
+)
+from jupyter_mlsvc.wire.suggestions import did_you_mean
 from jupyter_mlsvc_server.errors import BadRequest
 from jupyter_mlsvc_server.formats.realtime import INPUT, OUTPUT, RUNTIME
 from jupyter_mlsvc_server.formats.service_spec import ServiceSpec
 from jupyter_mlsvc_server.scoring.definition import Content
-from jupyter_mlsvc_server.services.bodies import check_operation
+from jupyter_mlsvc_server.services.bodies import INPUTS, check_operation
+from jupyter_mlsvc_server.services.descriptions import (
+    check_examples,
+    check_parameter,
+    check_tags,
+)
 from jupyter_mlsvc_server.services.errors import ServiceHasCode
 from jupyter_mlsvc_server.services.record import ServiceKey, new_revision_id
 
@@ -28,7 +39,8 @@ _DATA_FRAME: Final = "data.frame"
 class RealtimeRequest:
     """The parts of the form, the model as a file; None for one that is not there.
 
-    ``check``, ``replace`` and ``group`` are our additions, as for services with code.
+    The rest is our addition, as for services with code; of its input only descriptions and an
+    example can be given, as the model says what it takes.
     """
 
     description: str | None = None
@@ -37,6 +49,9 @@ class RealtimeRequest:
     check: PublishCheckRequest | None = None
     replace: bool = False
     group: str | None = None
+    tags: list[str] | None = None
+    examples: list[ServiceExample] | None = None
+    inputs: list[ParameterDefinition] | None = None
 
     def validate(self) -> None:
         """Check what can be told without loading the model.
@@ -55,8 +70,11 @@ class RealtimeRequest:
             raise BadRequest(str(error)) from None
 
     def input(self) -> ParameterDefinition:
-        """Describe the input, with the columns that the model's file tells the dtypes of."""
-        columns = read_model_file(self.mapped()).header.columns
+        """Describe the input, with the columns that the model's file tells."""
+        file = read_model_file(self.mapped())
+        columns = file.header.columns or [
+            ColumnDefinition(name=each.name, type=each.type) for each in file.input.columns
+        ]
         return ParameterDefinition(name=INPUT, type=_DATA_FRAME, columns=columns or UNSET)
 
     def mapped(self) -> memoryview:
@@ -120,9 +138,48 @@ def _changed(base: ServiceSpec, request: RealtimeRequest) -> ServiceSpec:
     request.validate()
     operation_id = base.operation_id if request.operation_id is None else request.operation_id
     inputs = base.inputs if request.model is None else (request.input(),)
-    return msgspec.structs.replace(
+    for given in request.inputs or ():
+        inputs = (_described(inputs[0], given),)
+    spec = msgspec.structs.replace(
         base,
         inputs=inputs,
         description=base.description if request.description is None else request.description,
         operation_id=operation_id or None,
+        tags=base.tags if request.tags is None else check_tags(request.tags),
+        examples=base.examples if request.examples is None else tuple(request.examples),
+    )
+    check_examples(spec)
+    return spec
+
+
+def _described(known: ParameterDefinition, given: ParameterDefinition) -> ParameterDefinition:
+    """Add to the input what is said about it.
+
+    Raises
+    ------
+    BadRequest
+        It says more than that, or is about something else.
+    """
+    if given.name != INPUT or given.type not in {"", _DATA_FRAME}:
+        raise BadRequest(f"{INPUTS}: a realtime service has one input, {INPUT!r} (data.frame).")
+    check_parameter(INPUTS, msgspec.structs.replace(given, type=_DATA_FRAME))
+    columns = {each.name: each for each in known.columns or ()}
+    for each in given.columns or ():
+        if each.name not in columns:
+            raise BadRequest(
+                f"{INPUTS}: the model does not say that it takes the column {each.name!r}."
+                f"{did_you_mean(each.name, columns)}"
+            )
+        said = msgspec.structs.replace(columns[each.name], description=each.description)
+        if each not in (said, ColumnDefinition(name=each.name, description=each.description)):
+            raise BadRequest(
+                f"{INPUTS}: of the column {each.name!r} only the description can be given. The "
+                "model says what it takes: serialize it with 'like' to say more."
+            )
+        columns[each.name] = said
+    return msgspec.structs.replace(
+        known,
+        description=given.description,
+        example=given.example,
+        columns=list(columns.values()) or UNSET,
     )

@@ -149,6 +149,8 @@ service_revisions: Final = sa.Table(
     sa.Column("publish_check", sa.Text),
     sa.Column("isolation", sa.Text, nullable=False, server_default="worker"),
     sa.Column("effects", sa.Boolean, nullable=False, server_default=sa.false()),
+    sa.Column("tags", sa.Text, nullable=False, server_default="[]"),
+    sa.Column("examples", sa.Text, nullable=False, server_default="[]"),
     sa.ForeignKeyConstraint(
         ["name", "version"],
         ["service_versions.name", "service_versions.version"],

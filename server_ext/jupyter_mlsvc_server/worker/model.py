@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any, Final
 
+from jupyter_mlsvc.wire.cells import missing_text
 from jupyter_mlsvc.wire.models import ColumnDefinition
 from jupyter_mlsvc_server.formats.realtime import INPUT
 from jupyter_mlsvc_server.worker.invalid_input import InvalidInput
@@ -73,9 +74,10 @@ class Model(ABC):
         if self.columns is not None:
             missing = [name for name in self.columns if name not in frame.columns]
             if missing:
+                others = [str(name) for name in frame.columns if name not in self.columns]
                 raise InvalidInput.about(
                     INPUT,
-                    f"Input {INPUT!r} lacks {_columns(missing)}; the model takes "
+                    f"Input {INPUT!r} lacks {missing_text(missing, others)}; the model takes "
                     f"{_columns(self.columns)}.",
                 )
             return frame[self.columns]

@@ -153,9 +153,7 @@ def test_a_missing_column_is_named() -> None:
     for value in ({"a": [1], "c": [1]}, [{"a": 1, "c": 1}]):
         with pytest.raises(ValueProblem) as caught:
             decode(value, "df")
-        assert str(caught.value) == (
-            "df must be a data.frame with the column 'b', got one without it."
-        )
+        assert str(caught.value) == "df lacks the column 'b'."
     # In records among which one has it, it is null where it is not.
     assert decode([{"a": 1, "c": 1}, {"a": 1, "b": 1, "c": 1}], "df")["b"].isna().tolist() == [
         *(True, False)

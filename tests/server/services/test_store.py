@@ -11,7 +11,12 @@ import pytest
 import pytest_asyncio
 import sqlalchemy as sa
 
-from jupyter_mlsvc.wire.models import ColumnDefinition, ParameterDefinition, PublishCheck
+from jupyter_mlsvc.wire.models import (
+    ColumnDefinition,
+    ParameterDefinition,
+    PublishCheck,
+    ServiceExample,
+)
 from jupyter_mlsvc.wire.names import ServiceName, Version
 from jupyter_mlsvc_server.auth.principal import Owner
 from jupyter_mlsvc_server.formats.service_spec import ServiceSpec
@@ -50,6 +55,8 @@ SPEC = ServiceSpec(
     effects=True,
     description="Adds.",
     operation_id="add",
+    tags=("sums",),
+    examples=(ServiceExample(inputs={"x": 1}, outputs={"y": 2}),),
     snapshot_id="s1",
     content_id="c1",
 )
@@ -87,6 +94,8 @@ ROW = {
     ),
     "isolation": "call",
     "effects": True,
+    "tags": '["sums"]',
+    "examples": '[{"inputs":{"x":1},"outputs":{"y":2}}]',
 }
 """The record as versions before :class:`ServiceSpec` wrote it."""
 
