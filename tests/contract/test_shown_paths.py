@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from jupyter_mlsvc_server.formats.shown_paths import without_paths
+from jupyter_mlsvc_server.formats.shown_paths import without_folders, without_paths
 from jupyter_mlsvc_server.launch import ServerProcess
 from tests.contract.doors import Door
 
@@ -134,6 +134,32 @@ def test_the_status_names_its_log_without_a_folder(door: Door, secrets: list[str
     (backend,) = status.json()["components"]["backends"]["components"].values()
     assert backend["details"]["logPath"] == status.json()["details"]["logPath"]
     assert_hidden(status.text, secrets)
+
+
+def test_who_calls_sees_no_folder_and_the_log_has_all_of_it(door: Door) -> None:
+    path = f"svc-{uuid.uuid4().hex[:8]}/V1"
+    file = "/var/models/nobody/risk.bin"
+    door.post(f"/services/{path}", json={"code": f"open({file!r})"})
+    answer = door.post(f"/api/{path}", json={}).json()
+    assert answer["errorMessage"].endswith("No such file or directory: 'risk.bin'")
+    assert "/var/models" not in answer["consoleOutput"].replace(f"open({file!r})", "")
+    (entry,) = door.get(f"/services/{path}/logs").json()
+    assert f"directory: '{file}'" in entry["text"]
+    door.delete(f"/services/{path}")
+
+
+FOLDERS = {
+    'File "/usr/local/team/helpers.py", line 3': 'File "helpers.py", line 3',
+    "no '/var/data/a.csv', and /tmp/x/y": "no 'a.csv', and y",
+    "GET https://host/usr/lib/x and /api/loans/1": "GET https://host/usr/lib/x and /api/loans/1",
+    "3/usr/4 and sklearn/usr/base.py": "3/usr/4 and sklearn/usr/base.py",
+    "/var": "/var",
+}
+
+
+@pytest.mark.parametrize(("text", "shown"), FOLDERS.items())
+def test_files_of_this_machine_have_no_folder_for_who_calls(text: str, shown: str) -> None:
+    assert without_folders(text) == shown
 
 
 TEXTS = {

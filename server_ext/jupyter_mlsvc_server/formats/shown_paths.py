@@ -23,6 +23,11 @@ _LIBRARIES: Final = re.compile(
 """Folders that libraries are in, whichever Python or R it is."""
 
 _ENDS_OF_PATHS: Final = frozenset(" \t\r\n'\"()[]<>=,;:`\u2018\u2019\u201c\u201d")
+_PATH: Final = re.compile(
+    r"(?<![\w.:/~<-])/([^\s/'\"<>()\[\],;:]+)/(?:[^\s/'\"<>()\[\],;:]+/)*([^\s/'\"<>()\[\],;:]+)"
+)
+"""An absolute path: its first folder and its last part."""
+
 _COLOUR: Final = re.compile(r"[\d;]*m")
 """What is left of a colour's code after its bracket."""
 
@@ -54,6 +59,21 @@ def without_paths(text: str, folders: Iterable[str] = ()) -> str:
             kept.append(text[at:start])
             at = seen
     return "".join(kept) + text[at:] if kept else text
+
+
+def without_folders(text: str) -> str:
+    """Return a text in which files of this machine have no folder, for those who only call.
+
+    A path is one of this machine where its first folder is. Addresses of services stay.
+    """
+    if "/" not in text:
+        return text
+    return _PATH.sub(lambda found: found[2] if _is_folder(found[1]) else found[0], text)
+
+
+@functools.lru_cache(maxsize=256)
+def _is_folder(name: str) -> bool:
+    return os.path.isdir(f"/{name}")
 
 
 def shorten_warnings(*folders: str) -> None:

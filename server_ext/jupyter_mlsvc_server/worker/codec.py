@@ -25,7 +25,7 @@ from jupyter_mlsvc_server.formats.protocol import (
     Service,
     with_notes,
 )
-from jupyter_mlsvc_server.formats.shown_paths import without_paths
+from jupyter_mlsvc_server.formats.shown_paths import without_folders, without_paths
 from jupyter_mlsvc_server.worker.console import Console
 from jupyter_mlsvc_server.worker.invalid_input import InvalidInput
 from jupyter_mlsvc_server.worker.scratch import ScratchDir
@@ -125,6 +125,7 @@ class ServiceCodec:
         scratch: ScratchDir,
         changed: list[str],
         trace: str = "",
+        shown: str = "",
     ) -> tuple[Kind, bytes]:
         """Encode the answer to a request that ran.
 
@@ -140,6 +141,8 @@ class ServiceCodec:
             The files that it made, changed or removed.
         trace
             The traceback of the exception that was raised, if any.
+        shown
+            The same as the code's output has it, where that differs.
         """
         printed = console.text()
         if not message:
@@ -158,9 +161,12 @@ class ServiceCodec:
             # R itself has printed the error, and warnings.
             printed = without_paths(printed, [str(scratch.directory)])
         message = _cut(message)
-        body = self._encode(message, {}, {}, printed, changed)
+        said = without_folders(printed) if self._is_r else printed
+        body = self._encode(message, {}, {}, said, changed)
         if len(body) > self.largest:
             body = self._encode(message, {}, {}, "", [])
+        if shown and shown != trace:
+            printed = printed.replace(shown, trace)
         if trace not in printed:  # the console was full
             printed += trace
         return _noted(Kind.FAILURE, body, printed, message)

@@ -25,6 +25,7 @@ from jupyter_mlsvc.wire.sources import show_source
 from jupyter_mlsvc.wire.values import encode_output, input_decoder
 from jupyter_mlsvc_server.formats.problems import CodeProblem, SetupProblem
 from jupyter_mlsvc_server.formats.protocol import Kind, Service
+from jupyter_mlsvc_server.formats.shown_paths import without_folders
 from jupyter_mlsvc_server.worker.code_facts import (
     CodeFacts,
     facts_of,
@@ -354,7 +355,7 @@ class Program:
 
     def _run(self, values: dict[str, Any]) -> tuple[Kind, bytes]:
         self._console.begin()
-        message, trace, outputs, invalid = "", "", {}, None
+        message, trace, shown, outputs, invalid = "", "", "", {}, None
         try:
             outputs = self._run_apart(values)
         except InvalidInput as problem:
@@ -365,15 +366,21 @@ class Program:
             self._console.write(f"{message}\n")
         except BaseException as error:  # noqa: BLE001  # whatever the user's code raises
             message, trace = explain(error, folders=self._folders)
-            self._console.write(trace)
+            shown = trace
             if self.observer is not None:
                 self.observer.raised(error)
+            else:
+                # Who calls sees no folder; the log has the rest, for who may change the service.
+                message, shown = without_folders(message), without_folders(trace)
+            self._console.write(shown)
         self._put_names_back()
         self._look()
         if invalid is not None:
             return self._codec.reject(invalid)
         changed = self._scratch.changed_files() if self._is_touched else []
-        return self._codec.result(message, outputs, self._console, self._scratch, changed, trace)
+        return self._codec.result(
+            message, outputs, self._console, self._scratch, changed, trace, shown
+        )
 
     def _run_apart(self, values: dict[str, Any]) -> dict[str, Any]:
         """Run the code with context variables of its own."""

@@ -20,7 +20,7 @@ from jupyter_mlsvc_server.formats.problems import CodeProblem, SnapshotProblem, 
 from jupyter_mlsvc_server.formats.protocol import Kind, Service
 from jupyter_mlsvc_server.formats.r_code import for_r
 from jupyter_mlsvc_server.formats.refused_paths import hint_at_refused_path
-from jupyter_mlsvc_server.formats.shown_paths import without_paths
+from jupyter_mlsvc_server.formats.shown_paths import without_folders, without_paths
 from jupyter_mlsvc_server.worker.codec import ServiceCodec, UnserializableOutput
 from jupyter_mlsvc_server.worker.console import Console
 from jupyter_mlsvc_server.worker.invalid_input import InvalidInput
@@ -168,6 +168,8 @@ class RProgram:
         outputs: dict[str, Any] = {}
         if message and self.observer is not None:
             self.observer.failed_in(reply["part"], reply["line"], message)
+        elif message:
+            message = without_folders(message)
         if not message:
             try:
                 outputs = self._outputs(reply)
