@@ -5,10 +5,10 @@ from __future__ import annotations
 import inspect
 import keyword
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib import import_module
 from itertools import takewhile
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from msgspec import UNSET
 
@@ -17,7 +17,11 @@ from jupyter_mlsvc.client.results import ServiceResult
 from jupyter_mlsvc.client.service_log import ServiceLog
 from jupyter_mlsvc.client.statistics import ServiceStatistics
 from jupyter_mlsvc.wire import models
+from jupyter_mlsvc.wire.harmless import harmless_lines
 from jupyter_mlsvc.wire.names import find_name
+
+_MAX_COLUMNS: Final = 50
+"""Columns of an input that a docstring lists."""
 
 
 class ServiceCalls(Protocol):
@@ -66,7 +70,7 @@ class Service:
     url : str
         Where programs call it with POST and a bearer token.
     inputs, outputs : list of ParameterDefinition
-        Each has ``name`` and ``type``.
+        Each has ``name`` and ``type``, and what its publisher says of it.
     description, runtime_type, published_by, creation_time : str
     code, init_code, setup_code, isolation : str or None
         None where you may not see them.
@@ -78,6 +82,10 @@ class Service:
         Files that the answer carries.
     snapshot_id : str or None
         Snapshot that it was published from.
+    tags : list of str
+        Words to find it by.
+    examples : list of ServiceExample
+        Calls with their answers: ``inputs`` and ``outputs`` by name.
     is_mine : bool
         Whether you may change and delete it.
     group : str or None
@@ -113,9 +121,12 @@ class Service:
         self.output_files = row.output_file_names
         self.snapshot_id = row.snapshot_id
         self.group = row.group or None
+        self.tags = row.tags or []
+        self.examples = row.examples or []
         self.never_answered = row.never_answered is True
         self.publish_check = row.publish_check or None
         self.is_mine = row.my_permission_on_service == "read/write"
+        self.__doc__ = _docstring(row)
 
     def __call__(self, /, *values: object, **inputs: object) -> ServiceResult:
         """Call the service; values without a name go to the inputs in their order.
@@ -245,6 +256,33 @@ class Service:
             ("runtime", self.runtime_type),
             ("published", f"{formatting.moment(self.creation_time)} by {self.published_by}"),
         ]
+
+
+def _docstring(row: models.WebService) -> str:
+    """Write what a service says of itself as the docstring of a function."""
+    parts = [row.description or f"Service {row.name} {row.version}."]
+    for title, definitions in (
+        ("Parameters", row.input_parameter_definitions),
+        ("Returns", row.output_parameter_definitions),
+    ):
+        if definitions:
+            lines = [line for each in definitions for line in _lines(each)]
+            parts.append("\n".join([title, "-" * len(title), *lines]))
+    return harmless_lines("\n\n".join(parts))
+
+
+def _lines(definition: models.ParameterDefinition) -> Iterator[str]:
+    """Write a parameter as a docstring has it, with its columns below."""
+    optional = "" if definition.default is UNSET else f", default {definition.default!r}"
+    yield f"{definition.name} : {definition.type}{optional}"
+    if definition.description:
+        yield f"    {definition.description}"
+    for column in (definition.columns or ())[:_MAX_COLUMNS]:
+        kind = f" ({column.type})" if column.type else ""
+        said = f": {column.description}" if column.description else ""
+        yield f"    - {column.name}{kind}{said}"
+    if len(definition.columns or ()) > _MAX_COLUMNS:
+        yield f"    - … ({len(definition.columns or ()):,} columns in all)"
 
 
 def _as_table(value: Any) -> Any:

@@ -48,9 +48,12 @@ class Services:
         isolation: models.Isolation | None = None,
         effects: bool = False,
         check: Mapping[str, object] | None = None,
+        as_example: bool = False,
         force: bool = False,
         replace: bool = False,
         group: str | None = None,
+        tags: Sequence[str] | None = None,
+        examples: Sequence[models.ServiceExample] | None = None,
     ) -> Service:
         """Publish a service (contract: ``publishWebServiceVersion``, ``publishWebService``).
 
@@ -61,7 +64,8 @@ class Services:
         code : str
             Runs for each request; its variables named like the outputs are the answer.
         inputs, outputs : mapping or sequence
-            Names and types: ``{"flower_data": "vector"}`` or ``["flower_data:vector"]``.
+            Names and types: ``{"flower_data": "vector"}`` or ``["flower_data:vector"]``; or
+            ``ParameterDefinition``, which may say more.
         snapshot_id : str, optional
             A snapshot of yours that the code finds its objects and files in.
         init_code : str, optional
@@ -85,6 +89,8 @@ class Services:
         check : mapping, optional
             Values of the inputs. With them the server calls the code once before it publishes it,
             in a clean process; ``Service.publish_check`` has the answer.
+        as_example : bool
+            Show that call, with its answer, to callers.
         force : bool
             Publish even if that call fails.
         replace : bool
@@ -92,6 +98,10 @@ class Services:
         group : str, optional
             One of your groups, which the name with all its versions is to belong to. Its members
             may change and delete them, and publish more.
+        tags : sequence of str, optional
+            Words to find the service by.
+        examples : sequence of ServiceExample, optional
+            Calls with their answers, for callers to look at.
 
         Raises
         ------
@@ -113,9 +123,11 @@ class Services:
             setup_code=UNSET if setup_code is None else setup_code,
             isolation=UNSET if isolation is None else isolation,
             effects=effects or UNSET,
-            check=UNSET if check is None else _check(check, force=force),
+            check=UNSET if check is None else _check(check, force=force, as_example=as_example),
             replace=replace or UNSET,
             group=UNSET if group is None else group,
+            tags=UNSET if tags is None else list(tags),
+            examples=UNSET if examples is None else list(examples),
         )
         version = version or self.next_version(name)
         # The server tries the service in a clean worker first: its snapshot has to load.
@@ -150,14 +162,18 @@ class Services:
         isolation: models.Isolation | UnsetType = UNSET,
         effects: bool | UnsetType = UNSET,
         group: str | UnsetType = UNSET,
+        tags: Sequence[str] | UnsetType = UNSET,
+        examples: Sequence[models.ServiceExample] | UnsetType = UNSET,
         check: Mapping[str, object] | None = None,
+        as_example: bool = False,
         force: bool = False,
     ) -> Service:
         """Change a service in place; what is left out stays (contract: ``patchWebServiceVersion``).
 
-        An empty sequence takes the inputs, outputs or files away. ``group`` gives the name with all
-        its versions to one of your groups, and an empty text takes it back. With ``check`` the
-        server calls the changed code once before it takes it, as :meth:`publish` does.
+        An empty sequence takes the inputs, outputs, files, tags or examples away. ``group`` gives
+        the name with all its versions to one of your groups, and an empty text takes it back. With
+        ``check`` the server calls the changed code once before it takes it, as :meth:`publish`
+        does.
         """
         request = models.PublishWebServiceRequest(
             snapshot_id=snapshot_id,
@@ -172,7 +188,9 @@ class Services:
             isolation=isolation,
             effects=effects,
             group=group,
-            check=UNSET if check is None else _check(check, force=force),
+            tags=UNSET if tags is UNSET else list(tags),
+            examples=UNSET if examples is UNSET else list(examples),
+            check=UNSET if check is None else _check(check, force=force, as_example=as_example),
         )
         patient = (self._api.timeout[0], None)
         self._api.call("PATCH", "services", name, version, json=request, timeout=patient).read()
@@ -189,9 +207,13 @@ class Services:
         response: str | Sequence[str] = (),
         like: object = None,
         check: Mapping[str, object] | None = None,
+        as_example: bool = False,
         force: bool = False,
         replace: bool = False,
         group: str | None = None,
+        tags: Sequence[str] | None = None,
+        examples: Sequence[models.ServiceExample] | None = None,
+        input_definition: models.ParameterDefinition | None = None,
     ) -> Service:
         """Publish a model instead of code (``publishRealtimeWebServiceByNameVersion``).
 
@@ -211,8 +233,10 @@ class Services:
             What the model predicts, by default ``y``; not with bytes, which tell it themselves.
         like : pandas.DataFrame, optional
             Some rows as the model was fitted with, whose dtypes it gets (see ``serialize_model``).
-        check, force, replace, group
+        check, as_example, force, replace, group, tags, examples
             As in :meth:`publish`; the input is ``inputData``.
+        input_definition : ParameterDefinition, optional
+            Its description and example, and descriptions of its columns.
 
         Raises
         ------
@@ -235,16 +259,18 @@ class Services:
         """
         fields = _realtime_form(_model_bytes(model, response, like), description, alias)
         if check is not None:
-            fields["check"] = msgspec.json.encode(_check(check, force=force)).decode()
+            call = _check(check, force=force, as_example=as_example)
+            fields["check"] = msgspec.json.encode(call).decode()
         if replace:
             fields["replace"] = "true"
         if group is not None:
             fields["group"] = group
+        fields |= _said(tags, examples, input_definition)
         version = version or self.next_version(name)
         self._send_form("POST", ("realtime-services", name, version), fields)
         return self.get(name, version)
 
-    def update_realtime(
+    def update_realtime(  # noqa: PLR0913 - as publish
         self,
         name: str,
         version: str,
@@ -255,6 +281,9 @@ class Services:
         response: str | Sequence[str] = (),
         like: object = None,
         group: str | None = None,
+        tags: Sequence[str] | None = None,
+        examples: Sequence[models.ServiceExample] | None = None,
+        input_definition: models.ParameterDefinition | None = None,
     ) -> Service:
         """Change a realtime service; what is left out stays (``patchRealtimeWebServiceBy…``).
 
@@ -264,6 +293,7 @@ class Services:
         fields = _realtime_form(data, description, alias)
         if group is not None:
             fields["group"] = group
+        fields |= _said(tags, examples, input_definition)
         self._send_form("PATCH", ("realtime-services", name, version), fields)
         return self.get(name, version)
 
@@ -462,8 +492,28 @@ def _model_bytes(model: object, response: str | Sequence[str], like: object) -> 
     return bytes(model)
 
 
-def _check(values: Mapping[str, object], *, force: bool) -> models.PublishCheckRequest:
-    return models.PublishCheckRequest(inputs=plain_values(values), force=force)
+def _check(
+    values: Mapping[str, object], *, force: bool, as_example: bool
+) -> models.PublishCheckRequest:
+    return models.PublishCheckRequest(
+        inputs=plain_values(values), force=force, as_example=as_example
+    )
+
+
+def _said(
+    tags: Sequence[str] | None,
+    examples: Sequence[models.ServiceExample] | None,
+    definition: models.ParameterDefinition | None,
+) -> Form:
+    """Write what is said of a realtime service as parts of a form."""
+    parts = {
+        "tags": None if tags is None else list(tags),
+        "examples": None if examples is None else list(examples),
+        "inputParameterDefinitions": None if definition is None else [definition],
+    }
+    return {
+        name: msgspec.json.encode(part).decode() for name, part in parts.items() if part is not None
+    }
 
 
 def _realtime_form(model: bytes | None, description: str | None, alias: str | None) -> Form:

@@ -32,7 +32,9 @@ from jupyter_mlsvc.magics.options import (
     LineParser,
     code_text,
     csv_files,
+    csv_inputs,
     csv_parameters,
+    name_and_text,
     read_word,
 )
 from jupyter_mlsvc.magics.workspace import WORKSPACE_COMMANDS
@@ -233,18 +235,20 @@ _RUNS: Final = frozenset({"code", "init_code", "setup_code", "isolation", "snaps
 
 
 def _update(connection: MlsvcConnection, arguments: argparse.Namespace) -> Service:
+    from jupyter_mlsvc.planning.descriptions import described
     from jupyter_mlsvc.planning.planner import Planner
     from jupyter_mlsvc.planning.request import Request
 
     given = vars(arguments)
     options = (
         *("code", "init_code", "setup_code", "isolation", "effects"),
-        *("description", "alias", "output_files", "snapshot_id", "group"),
+        *("description", "alias", "output_files", "snapshot_id", "group", "tags"),
     )
     changes: dict[str, Any] = {name: given[name] for name in options if given[name] is not None}
     declared = {name: given[name] for name in ("inputs", "outputs") if given[name] is not None}
     takes_objects = arguments.session is not None or arguments.objects
-    if not changes and not declared and not takes_objects:
+    texts = dict(arguments.describe)
+    if not changes and not declared and not takes_objects and not texts:
         raise UsageError("Nothing to change.\nUse: %mlsvc " + COMMANDS_BY_NAME["update"].form)
     if arguments.snapshot_id is not None and takes_objects:
         raise UsageError("Give --snapshot or one of --session and --objects, not both.")
@@ -252,6 +256,10 @@ def _update(connection: MlsvcConnection, arguments: argparse.Namespace) -> Servi
     if arguments.snapshot_id is not None:
         changes["snapshot_id"] = connection.snapshot_id(arguments.snapshot_id)
     before = services.get(arguments.name, arguments.version)
+    if texts and not declared:
+        # What was declared stays; only what is said of it changes.
+        changes["inputs"], changes["outputs"] = described(before.inputs, before.outputs, texts)
+        texts = {}
     runs_otherwise = before.runtime_type in RUNTIMES and not _RUNS.isdisjoint(changes)
     if not declared and not takes_objects and not runs_otherwise:
         with connection.waiting(f"Updating {arguments.name} {arguments.version}"):
@@ -270,6 +278,9 @@ def _update(connection: MlsvcConnection, arguments: argparse.Namespace) -> Servi
         session=arguments.session,
         snapshot=changes.get("snapshot_id"),
         as_in_session=arguments.as_in_session,
+        descriptions=texts,
+        example=arguments.example,
+        ranges=arguments.ranges,
         check=not arguments.no_check,
         force=arguments.force,
     )
@@ -342,7 +353,8 @@ COMMANDS: Final[tuple[Command, ...]] = (
     ),
     Command(
         "update NAME VERSION [--description TEXT] [--code CODE] [--init-code CODE] "
-        "[-i NAME[:TYPE],…] [-o NAME[:TYPE],…] [--alias NAME] [--files NAME,…] "
+        '[-i NAME[:TYPE][=VALUE],…] [-o NAME[:TYPE],…] [--describe NAME="TEXT"] '
+        "[--tag WORD,…] [--example data|synthetic] [--ranges] [--alias NAME] [--files NAME,…] "
         "[--setup CODE] [--isolation call|worker|none] [--effects | --no-effects] "
         "[--group GROUP] [--objects] [--snapshot NAME | --session NAME [--as-in-session]] "
         "[--no-check] [--force]",
@@ -358,8 +370,12 @@ COMMANDS: Final[tuple[Command, ...]] = (
             (("--isolation",), {"choices": get_args(Isolation)}),
             (("--effects",), {"action": argparse.BooleanOptionalAction}),
             (("--group",), {}),
-            (("-i", "--inputs"), {"type": csv_parameters, "action": "extend"}),
+            (("-i", "--inputs"), {"type": csv_inputs, "action": "extend"}),
             (("-o", "--outputs"), {"type": csv_parameters, "action": "extend"}),
+            (("--describe",), {"type": name_and_text, "action": "append", "default": []}),
+            (("--tag",), {"type": csv_files, "action": "extend", "dest": "tags"}),
+            (("--example",), {"choices": ("data", "synthetic")}),
+            (("--ranges",), {"action": "store_true"}),
             (("--alias",), {}),
             (("--files",), {"type": csv_files, "dest": "output_files"}),
             (("--snapshot",), {"dest": "snapshot_id"}),

@@ -10,7 +10,7 @@ import ast
 import io
 import tokenize
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -39,13 +39,33 @@ def csv_names(text: str) -> list[str]:
 
 
 def csv_parameters(text: str) -> list[Parameter]:
-    """Read ``a:vector,b``: inputs or outputs, with their types where they are given."""
+    """Read ``a:vector,b``: outputs, with their types where they are given."""
     from jupyter_mlsvc.planning.parameters import parameters
 
     try:
         return parameters(_split(text))
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def csv_inputs(text: str) -> list[Parameter]:
+    """Read ``a:vector=x[:3],b``: inputs, with types and with values that callers are shown."""
+    from jupyter_mlsvc.planning.parameters import expressions
+
+    try:
+        return expressions(split_outside(text))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def name_and_text(text: str) -> tuple[str, str]:
+    """Read ``name=text``."""
+    name, sign, said = text.partition("=")
+    if not sign or not name.strip():
+        raise argparse.ArgumentTypeError(
+            f'{text!r} describes nothing; use NAME="text", such as income="Euros a year"'
+        )
+    return name.strip(), said.strip()
 
 
 def csv_files(text: str) -> list[str]:
@@ -59,11 +79,42 @@ def code_text(text: str) -> str:
     return text if literal is None or literal[1].strip() else literal[0]
 
 
+def split_outside(text: str) -> list[str]:
+    """Split at commas that are neither in brackets nor in quotes."""
+    parts = [""]
+    for letter, is_inside in _places(text):
+        if letter == "," and not is_inside:
+            parts.append("")
+        else:
+            parts[-1] += letter
+    return [part.strip() for part in parts if part.strip()]
+
+
+def is_open(text: str) -> bool:
+    """Whether a bracket or a quote is not closed."""
+    return any(is_inside for _, is_inside in [*_places(text)][-1:])
+
+
+def _places(text: str) -> Iterator[tuple[str, bool]]:
+    """Yield letters, and whether what follows each is in brackets or quotes."""
+    depth, quote = 0, ""
+    for letter in text:
+        if quote:
+            quote = "" if letter == quote else quote
+        elif letter in _QUOTES:
+            quote = letter
+        elif letter in "([{":
+            depth += 1
+        elif letter in ")]}":
+            depth = max(depth - 1, 0)
+        yield letter, bool(quote or depth)
+
+
 def _split(text: str) -> list[str]:
     return [item.strip() for item in text.split(",") if item.strip()]
 
 
-_COMMA_TYPES: Final = (csv_names, csv_parameters, csv_files)
+_COMMA_TYPES: Final = (csv_names, csv_parameters, csv_inputs, csv_files)
 
 
 # --- options that several magics share -------------------------------------------------------
@@ -98,11 +149,12 @@ def definition_options(function: F) -> F:
         argument(
             "-i",
             "--inputs",
-            type=csv_parameters,
+            type=csv_inputs,
             action="extend",
-            metavar="NAME[:TYPE],…",
+            metavar="NAME[:TYPE][=VALUE],…",
             help="inputs of the service; types: logical, numeric, integer, character, vector, "
-            "matrix, data.frame, by default that of the value in this notebook",
+            "matrix, data.frame, by default that of the value in this notebook; a value, such as "
+            "df.head(3), is an example that callers are shown",
         ),
         argument(
             "-o",
@@ -113,6 +165,32 @@ def definition_options(function: F) -> F:
             help="outputs of the service",
         ),
         argument("-d", "--description", help="a sentence for those who use the service"),
+        argument(
+            "--describe",
+            type=name_and_text,
+            action="append",
+            metavar='NAME="TEXT"',
+            help="a sentence about an input, an output or a column; once for each",
+        ),
+        argument(
+            "--tag",
+            type=csv_files,
+            action="extend",
+            metavar="WORD,…",
+            help="words to find the service by",
+        ),
+        argument(
+            "--example",
+            choices=("data", "synthetic"),
+            help="what callers are shown: the first rows of what the inputs have here, with "
+            "categories and the answer; or made-up values of the same types",
+        ),
+        argument(
+            "--ranges",
+            action="store_true",
+            help="refuse numbers that are out of the range of those that the inputs have here; "
+            "callers see these limits",
+        ),
         argument(
             "--init-code", type=code_text, metavar="CODE", help="code that runs before each call"
         ),
@@ -268,13 +346,20 @@ class LineParser:
         if word is None or action.nargs == 0:
             return name, at if word is None else word.end
         if word.text.startswith("--") and "=" in word.text:
-            part = word.raw if action.type is code_text else word.text
-            return f"{name}={part.partition('=')[2]}", word.end
-        value = read_word(line, word.end)
-        if value is None:
-            raise UsageError(f"{word.text} needs a value")
-        text = value.raw if action.type is code_text else value.text
-        end = value.end
+            text, raw = word.text.partition("=")[2], word.raw.partition("=")[2]
+            end = word.end
+        else:
+            value = read_word(line, word.end)
+            if value is None:
+                raise UsageError(f"{word.text} needs a value")
+            text, raw, end = value.text, value.raw, value.end
+        if action.type is code_text:
+            text = raw
+        elif action.type is csv_inputs and "=" in raw and raw[0] not in _QUOTES:
+            # Quotes around all of it are no part of it, those in an expression are.
+            text = raw
+            while is_open(text) and (more := read_word(line, end)):
+                text, end = text + line[end : more.end], more.end
         # ``-i a, b`` means what ``-i a,b`` means.
         while action.type in _COMMA_TYPES and text.endswith(",") and (more := read_word(line, end)):
             text, end = text + more.text, more.end

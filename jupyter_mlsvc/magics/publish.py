@@ -30,16 +30,18 @@ if TYPE_CHECKING:
 
 _FORM: Final = """%publish NAME [VERSION] MODEL   with a variable that holds a fitted model
      %publish [NAME [VERSION]] -f FUNCTION
-     %%publish NAME [VERSION] [-i NAME[:TYPE],…] [-o NAME[:TYPE],…]   with the code in the cell
+     %%publish NAME [VERSION] [-i NAME[:TYPE][=VALUE],…] [-o NAME[:TYPE],…]   with the code in the
+          cell
      %publish NAME [VERSION] … CODE
      %publish NAME [VERSION] … --cells 3-5
      with [--snapshot NAME | --session NAME [--as-in-session]] [--description TEXT] [--alias NAME]
           [--init-code CODE] [--setup CODE] [--isolation call|worker|none] [--effects]
-          [--files NAME,…] [--runtime R] [--no-check] [--force] [--replace] [--group GROUP];
+          [--files NAME,…] [--runtime R] [--no-check] [--force] [--replace] [--group GROUP]
+          [--describe NAME="TEXT"] [--tag WORD,…] [--example data|synthetic] [--ranges];
           of a model [--response NAME,…]"""
 _OF_CODE: Final = (
     *("inputs", "outputs", "init_code", "setup", "files", "snapshot", "session", "runtime"),
-    *("function", "cells", "isolation", "effects", "as_in_session"),
+    *("function", "cells", "isolation", "effects", "as_in_session", "ranges"),
 )
 
 
@@ -121,6 +123,12 @@ class PublishMagics(MlsvcMagics):
 
             %%publish Iris -i flower_data -o iris_species
             iris_species = [names[x] for x in clf.predict(flower_data)]
+
+        Callers are shown names and types of columns, and no values but those that are given for
+        it, or with ``--example``::
+
+            %%publish Loans -i applicant=loans.head(3) -o risk --describe income="Euros a year"
+            risk = pipe.predict_proba(applicant)[:, 1]
 
         A function is a service by its signature, a fitted model without any code: it takes a
         DataFrame ``inputData`` and answers ``outputData``::
@@ -299,6 +307,10 @@ def request_of(arguments: argparse.Namespace, code: str) -> Request:
         force=arguments.force,
         replace=arguments.replace,
         group=arguments.group,
+        tags=arguments.tag,
+        descriptions=dict(arguments.describe or ()),
+        example=arguments.example,
+        ranges=arguments.ranges,
     )
 
 

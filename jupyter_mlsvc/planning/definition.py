@@ -19,6 +19,7 @@ from msgspec import UNSET
 
 from jupyter_mlsvc.capture import assigned_names
 from jupyter_mlsvc.cell_analysis import CellReading, read_cell, without_assignments
+from jupyter_mlsvc.planning.descriptions import estimator_of
 from jupyter_mlsvc.planning.needs import names_of_code
 from jupyter_mlsvc.planning.place import Place
 from jupyter_mlsvc.planning.request import Parameter, Request, Source
@@ -134,7 +135,16 @@ class Definition:
     def _declared_input(self, given: Parameter) -> Parameter:
         if given.type is not None and (given.example is not None or given.default is not UNSET):
             return given
-        made = self._input(given.name, given.type, given.source)
+        if given.value is not UNSET:
+            return given
+        found = self._input(given.name, given.type, given.source)
+        made = replace(
+            given,
+            type=found.type,
+            known=found.known,
+            example=found.example,
+            source=found.source,
+        )
         if given.default is UNSET:
             return made
         # A default tells nothing of the type where it is None, and the value here may be missing.
@@ -143,6 +153,8 @@ class Definition:
     def _input(self, name: str, kind: str | None = None, source: Source | None = None) -> Parameter:
         item = self._found(name)
         declared, kind = kind, kind or item.parameter_type
+        if kind is None and estimator_of(name, self._here, self.code) is not None:
+            declared = kind = "data.frame"
         if kind is None:
             self.guesses.append(
                 f"The type of the input {name!r} is not known; it is declared as {GUESS}."

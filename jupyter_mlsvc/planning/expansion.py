@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from msgspec import UNSET
+
 from jupyter_mlsvc.cell_analysis import read_cell
 from jupyter_mlsvc.errors import InvalidInput
 from jupyter_mlsvc.planning.functions import (
@@ -105,11 +107,15 @@ def _merged(own: list[Parameter], declared: list[Parameter] | None) -> list[Para
     if declared is None:
         return own
     by_name = {each.name: each for each in own}
-    types = {each.name: each.type for each in declared}
+    given = {each.name: each for each in declared}
     return [
-        *(
-            replace(each, type=types[each.name] or each.type) if each.name in types else each
-            for each in own
-        ),
+        *(_with_given(each, given[each.name]) if each.name in given else each for each in own),
         *(each for each in declared if each.name not in by_name),
     ]
+
+
+def _with_given(own: Parameter, given: Parameter) -> Parameter:
+    """Take over what somebody declared of a parameter, but for its default."""
+    if given.value is UNSET:
+        return replace(own, type=given.type or own.type, description=given.description)
+    return replace(given, type=given.type or own.type, default=own.default)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 import msgspec
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET
 
 from jupyter_mlsvc.capture import assigned_names
 from jupyter_mlsvc.client.formatting import size
@@ -20,6 +20,13 @@ from jupyter_mlsvc.client.snapshots import skipped_text
 from jupyter_mlsvc.errors import Conflict, InvalidInput, MlsvcError, NotFound
 from jupyter_mlsvc.object_transfer import Moved, NotSendable, send
 from jupyter_mlsvc.planning.definition import Definition
+from jupyter_mlsvc.planning.descriptions import (
+    declared_columns,
+    declared_items,
+    described,
+    evaluated,
+    made_up,
+)
 from jupyter_mlsvc.planning.errors import NotPublishable
 from jupyter_mlsvc.planning.expansion import expand
 from jupyter_mlsvc.planning.modules import LocalFile, edited_names, local_files, send_files
@@ -28,8 +35,8 @@ from jupyter_mlsvc.planning.request import Parameter, Request
 from jupyter_mlsvc.planning.sources import Here, Reason, Sources, Transfer, find_sources
 from jupyter_mlsvc.planning.trial import MODEL_INPUT, check_text, check_values, model_rows
 from jupyter_mlsvc.planning.wording import listed
-from jupyter_mlsvc.wire.columns import columns_of
 from jupyter_mlsvc.wire.library_settings import SETTERS, changed_settings
+from jupyter_mlsvc.wire.model_input import estimator_input, learnt
 from jupyter_mlsvc.wire.models import ColumnDefinition, ParameterDefinition
 from jupyter_mlsvc.wire.names import InvalidName, service_name
 from jupyter_mlsvc.wire.names import version as checked_version
@@ -190,6 +197,7 @@ class Planner:
             The server refused, or something can't be sent to it.
         """
         _require_names(request)
+        request = evaluated(request, self._notebook.namespace)
         plan = self.plan(request)
         if plan.request.model is not None:
             return self._publish_model(plan.request, plan.here)
@@ -199,13 +207,15 @@ class Planner:
         self._require_free(plan)
         definition, sent = plan.definition, list[Sent]()
         values = check_values(definition.inputs, plan.here)
+        inputs, outputs = _described(plan, values)
+        self._tell_hidden(inputs)
         with self.prepared(plan, sent) as snapshot_id, self._waiting("Publishing", request):
             service = self._notebook.client.services.publish(
                 request.name,
                 request.version or None,
                 code=definition.code,
-                inputs=[_declared(each, plan.here) for each in definition.inputs],
-                outputs=[_declared(each) for each in definition.outputs],
+                inputs=inputs,
+                outputs=outputs,
                 snapshot_id=snapshot_id,
                 description=plan.request.description,
                 init_code=request.init_code or None,
@@ -216,9 +226,11 @@ class Planner:
                 isolation=request.isolation,
                 effects=request.effects,
                 check=values if request.check else None,
+                as_example=request.check and _are_shown(definition.inputs, values, request),
                 force=request.force,
                 replace=request.replace,
                 group=request.group,
+                tags=request.tags,
             )
         return self._published(service, definition.inputs, sent, values)
 
@@ -236,9 +248,12 @@ class Planner:
                 response=request.response,
                 # Without rows there is nothing to say: a model is loaded in any case.
                 check=values or None,
+                as_example=bool(values) and request.example == "data",
                 force=request.force,
                 replace=request.replace,
                 group=request.group,
+                tags=request.tags,
+                input_definition=_model_definition(request, values),
             )
         return self._published(service, inputs, [], values)
 
@@ -286,18 +301,23 @@ class Planner:
         NotPublishable, MlsvcError
             As for :meth:`publish`.
         """
+        request = evaluated(request, self._notebook.namespace)
         plan = self.plan(request, None if takes_objects else Place())
         if not takes_objects:
             # The objects that the service has are on the server, so what is missing is not known.
             plan.problems = list(plan.definition.problems)
         self._require_publishable(plan)
-        for name in declared:
-            here = plan.here if name == "inputs" else None
-            changes[name] = [_declared(each, here) for each in getattr(plan.definition, name)]
         inputs = plan.definition.inputs
-        values = check_values(inputs, plan.here) if request.check else {}
+        values = check_values(inputs, plan.here)
+        found = dict(zip(("inputs", "outputs"), _described(plan, values), strict=True))
+        changes |= {name: found[name] for name in declared}
+        if "inputs" in declared:
+            # Examples of the inputs of before may not fit any more.
+            changes["examples"] = []
+            self._tell_hidden(found["inputs"])
         if request.check:
-            changes |= {"check": values, "force": request.force}
+            shows = "inputs" in declared and _are_shown(inputs, values, request)
+            changes |= {"check": values, "force": request.force, "as_example": shows}
         with ExitStack() as stack:
             if takes_objects:
                 snapshot_id = stack.enter_context(self.prepared(plan))
@@ -308,6 +328,20 @@ class Planner:
         if request.check:
             self._tell_check(service, values, inputs)
         return service
+
+    def _tell_hidden(self, inputs: Sequence[ParameterDefinition]) -> None:
+        """Say which values callers do not see."""
+        hidden = [
+            f"{each.name}.{column.name}"
+            for each in inputs
+            for column in each.columns or ()
+            if column.hide_categories
+        ]
+        if hidden:
+            self._tell(
+                f"Callers are not shown the categories of {listed(hidden)}. With --example data "
+                "they are, and the first rows."
+            )
 
     def _waiting(self, what: str, request: Request) -> Any:
         return self._notebook.waiting(" ".join(filter(None, (what, _title(request)))))
@@ -511,24 +545,77 @@ def _untyped(plan: Plan) -> Iterator[str]:
             )
 
 
-def _declared(each: Parameter, here: Here | None = None) -> ParameterDefinition:
-    """Write the definition of a parameter; that of an input with what its value here tells."""
+def _described(
+    plan: Plan, values: Mapping[str, Any]
+) -> tuple[list[ParameterDefinition], list[ParameterDefinition]]:
+    """Write inputs and outputs, with what is known of their values and may be shown of them."""
+    request, here, definition = plan.request, plan.here, plan.definition
+    shows_data = request.example == "data"
+    inputs = []
+    for each in definition.inputs:
+        made = msgspec.structs.replace(
+            _declared(each),
+            columns=declared_columns(
+                each,
+                here,
+                definition.code,
+                shows_values=shows_data,
+                ranges=request.ranges,
+            ),
+            items=declared_items(each, here),
+        )
+        example: Any = each.shown
+        if example is UNSET and (shows_data or each.is_shown):
+            example = values.get(each.name, UNSET)
+        elif example is UNSET and request.example == "synthetic":
+            example = made_up(made)
+        inputs.append(msgspec.structs.replace(made, example=example))
+    outputs = [_declared(each) for each in definition.outputs]
+    return described(inputs, outputs, request.descriptions)
+
+
+def _are_shown(inputs: Sequence[Parameter], values: Mapping[str, Any], request: Request) -> bool:
+    """Whether callers may see all values that the publish check calls with, and so its answer."""
+    if not values or request.example == "synthetic":
+        return False
+    if request.example == "data":
+        return True
+    return all(each.is_shown or each.name not in values for each in inputs)
+
+
+def _model_definition(request: Request, values: Mapping[str, Any]) -> ParameterDefinition | None:
+    """Write what is said of the input of a model; None where nothing is."""
+    names = learnt(request.model, "feature_names_in_")
+    definition = ParameterDefinition(
+        name=MODEL_INPUT,
+        type="data.frame",
+        columns=[ColumnDefinition(name=str(name)) for name in (() if names is None else names)],
+    )
+    ((said,), _) = described([definition], [], request.descriptions)
+    columns = [column for column in said.columns or () if column.description]
+    said = msgspec.structs.replace(said, columns=columns or UNSET)
+    if request.example == "data" and MODEL_INPUT in values:
+        said = msgspec.structs.replace(said, example=values[MODEL_INPUT])
+    elif request.example == "synthetic" and names is not None:
+        kinds = ParameterDefinition(
+            name=MODEL_INPUT,
+            type="data.frame",
+            columns=[
+                ColumnDefinition(name=each.name, type=each.type)
+                for each in estimator_input(request.model).columns
+            ],
+        )
+        said = msgspec.structs.replace(said, example=made_up(kinds))
+    is_said = said.description or said.columns or said.example is not UNSET
+    return said if is_said else None
+
+
+def _declared(each: Parameter) -> ParameterDefinition:
+    """Write the definition of a parameter."""
     # The publish check finds the type of an output that is left out.
     return ParameterDefinition(
         name=each.name,
         type=(each.type or "") if each.known else "",
         default=each.default,
-        columns=UNSET if here is None else _columns(each, here),
+        description=each.description,
     )
-
-
-def _columns(each: Parameter, here: Here) -> list[ColumnDefinition] | UnsetType:
-    """Describe the columns that a frame has here, so that the code gets their dtypes back."""
-    value: Any = here.objects.get(each.name)
-    if each.type != "data.frame" or here.describe(each.name).parameter_type != "data.frame":
-        return UNSET
-    # Whole numbers are what the values of a sample happen to be; those of others need not.
-    return [
-        msgspec.structs.replace(column, type="") if column.type == "int64" else column
-        for column in columns_of(value)
-    ] or UNSET

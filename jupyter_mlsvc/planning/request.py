@@ -7,10 +7,13 @@ from typing import Any, Literal
 
 from msgspec import UNSET, UnsetType
 
-from jupyter_mlsvc.wire.models import Isolation
+from jupyter_mlsvc.wire.models import ColumnDefinition, Isolation
 from jupyter_mlsvc.wire.names import python_name
 
 Source = Literal["cell", "session", "notebook", "unknown"]
+
+Example = Literal["data", "synthetic"]
+"""What callers are shown: the values that inputs have here, or made-up ones of the same types."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +33,18 @@ class Parameter:
         Where a value of the name was found.
     default : object
         JSON value of an input that may be left out; ``UNSET`` where it may not.
+    expression : str
+        Python that gives the value to show to callers; empty for none.
+    value : object
+        What that gave, or what somebody gave in its place; ``UNSET`` without one.
+    is_shown : bool
+        Whether callers may see the value that the input has here.
+    description : str
+        What is said of it.
+    columns : list of ColumnDefinition
+        Those of a frame, as somebody confirmed them; ``UNSET`` where they are found out.
+    shown : object
+        JSON value that callers are shown, as somebody confirmed it; ``UNSET`` without one.
     """
 
     name: str
@@ -38,6 +53,12 @@ class Parameter:
     example: Any = None
     source: Source = "cell"
     default: Any | UnsetType = UNSET
+    expression: str = ""
+    value: Any | UnsetType = UNSET
+    is_shown: bool = False
+    description: str = ""
+    columns: list[ColumnDefinition] | UnsetType = UNSET
+    shown: Any | UnsetType = UNSET
 
 
 @dataclass(slots=True)
@@ -77,6 +98,14 @@ class Request:
         Publish although something will fail.
     replace : bool
         Take the place of a version that has never answered rightly.
+    tags : list of str or None
+        Words to find the service by.
+    descriptions : dict
+        Sentences by the names of inputs, outputs and columns.
+    example : str or None
+        What callers are shown besides values that are given for it.
+    ranges : bool
+        Whether numbers have to be in the range of those that the inputs have here.
     warnings : list of str
         What there is to know about the code by now.
     is_expanded : bool
@@ -112,6 +141,10 @@ class Request:
     force: bool = False
     replace: bool = False
     group: str | None = None
+    tags: list[str] | None = None
+    descriptions: dict[str, str] = field(default_factory=dict)
+    example: Example | None = None
+    ranges: bool = False
     warnings: list[str] = field(default_factory=list)
     is_expanded: bool = False
 

@@ -13,6 +13,7 @@ import msgspec
 from msgspec import UNSET
 
 from jupyter_mlsvc.client.formatting import short
+from jupyter_mlsvc.planning.descriptions import live_value
 from jupyter_mlsvc.planning.request import Parameter
 from jupyter_mlsvc.planning.sources import Here
 from jupyter_mlsvc.planning.wording import listed
@@ -34,7 +35,9 @@ def check_values(inputs: Iterable[Parameter], here: Here) -> dict[str, Any]:
     """Return JSON values of the inputs that have one, by name."""
     found: dict[str, Any] = {}
     for each in inputs:
-        value = _live_value(each, here)
+        # What callers are shown with its answer is what somebody saw, and no row more.
+        is_given = each.is_shown and each.shown is not UNSET
+        value = each.shown if is_given else _live_value(each, here)
         value = each.example if value is None else value
         if value is not None:
             found[each.name] = value
@@ -69,7 +72,7 @@ def _has_columns(value: Any, names: Sequence[str]) -> bool:
 
 
 def _live_value(each: Parameter, here: Here) -> Any:
-    value: Any = here.objects.get(each.name)
+    value = live_value(each, here)
     kind = parameter_type(value) if value is not None else None
     if kind is None or (kind != each.type and (each.type, kind) not in _FITTING):
         return None

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
 import msgspec
-from msgspec import UNSET
+from msgspec import UNSET, UnsetType
 
 from jupyter_mlsvc.client.service import Service
 from jupyter_mlsvc.client.versions import named_versions, next_version
@@ -18,7 +18,7 @@ from jupyter_mlsvc.planning.planner import Planner, Published
 from jupyter_mlsvc.planning.request import Parameter, Request
 from jupyter_mlsvc.planning.wording import listed
 from jupyter_mlsvc.publishing.suggestion import versions_of
-from jupyter_mlsvc.wire.models import Isolation
+from jupyter_mlsvc.wire.models import ColumnDefinition, Isolation
 from jupyter_mlsvc.wire.names import InvalidName, parameter_name, service_name
 from jupyter_mlsvc.wire.names import version as checked_version
 
@@ -52,6 +52,7 @@ class PublishRequest(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     check: bool = True
     force: bool = False
     replace: bool = False
+    tags: list[str] | None = None
 
 
 def publish(**request: Any) -> Json:
@@ -70,7 +71,9 @@ def publish(**request: Any) -> Json:
     effects : bool
         Whether a call may change what is elsewhere, so that none is run twice.
     inputs, outputs : list of dict
-        ``name`` and ``type``; with ``example`` in an input, ``call`` has it.
+        ``name`` and ``type``; with ``example`` in an input, ``call`` has it. ``description``,
+        ``columns`` and ``shown``, a value that callers are shown, as somebody confirmed them;
+        with ``shows`` of ``data`` they are shown what the service answers to it as well.
     description, alias : str
     files : list of str
         Files that the code writes and callers get.
@@ -93,6 +96,8 @@ def publish(**request: Any) -> Json:
         Publish although the service will fail when it is called.
     replace : bool
         Take the place of a version that has never answered rightly.
+    tags : list of str
+        Words to find the service by.
 
     Returns
     -------
@@ -185,6 +190,7 @@ def _published(connection: MlsvcConnection, wanted: PublishRequest, notes: list[
         response=wanted.response or [],
         check=wanted.check,
         replace=wanted.replace,
+        tags=wanted.tags,
         # The rows are those of the function already, as somebody confirmed them.
         is_expanded=True,
         files=wanted.files or [],
@@ -221,6 +227,10 @@ def _parameters(rows: Iterable[Json]) -> list[Parameter]:
                 example=row.get("example"),
                 source=row.get("source", "cell"),
                 default=row.get("default", UNSET),
+                description=row.get("description") or "",
+                columns=_columns(row),
+                shown=row.get("shown", UNSET),
+                is_shown=row.get("shows") == "data",
             )
             for row in rows
         ]
@@ -232,6 +242,15 @@ def _parameters(rows: Iterable[Json]) -> list[Parameter]:
         except InvalidName as error:
             raise InvalidInput(str(error)) from None
     return found
+
+
+def _columns(row: Json) -> list[ColumnDefinition] | UnsetType:
+    """Read the columns that a dialog confirmed; those of an input without any are found out."""
+    given = row.get("columns")
+    try:
+        return UNSET if given is None else msgspec.convert(given, list[ColumnDefinition])
+    except msgspec.ValidationError as error:
+        raise InvalidInput(f"The columns of {row['name']!r} do not fit: {error}.") from None
 
 
 def check_name(name: str, version: str = "") -> Json:

@@ -20,7 +20,7 @@ from jupyter_mlsvc.planning.models import is_fitted_model
 from jupyter_mlsvc.planning.parameters import Declared, parameters
 from jupyter_mlsvc.planning.place import Notebook
 from jupyter_mlsvc.planning.planner import Planner
-from jupyter_mlsvc.planning.request import Request
+from jupyter_mlsvc.planning.request import Example, Request
 from jupyter_mlsvc.wire.models import Isolation
 
 
@@ -46,6 +46,10 @@ def publish(  # noqa: PLR0913 - what a service is made of
     force: bool = False,
     replace: bool = False,
     group: str | None = None,
+    tags: Iterable[str] | None = None,
+    descriptions: Mapping[str, str] | None = None,
+    example: Example | None = None,
+    ranges: bool = False,
     client: Client | None = None,
     namespace: dict[str, Any] | None = None,
 ) -> Service:
@@ -64,7 +68,8 @@ def publish(  # noqa: PLR0913 - what a service is made of
         The one after the newest where it is left out.
     inputs, outputs : mapping or sequence, optional
         Names and types: ``{"flower": "vector"}`` or ``["flower:vector"]``; types may be left out.
-        Found out where they are left out; empty for none.
+        Found out where they are left out; empty for none. A value in place of a type, such as
+        ``{"applicant": loans.head(3)}``, is an example that callers are shown.
     description, alias, init_code, setup_code, isolation, effects, output_files
         As for ``client.services.publish``.
     response : str or sequence of str
@@ -81,6 +86,15 @@ def publish(  # noqa: PLR0913 - what a service is made of
         Take the place of a version that has never answered rightly.
     group : str, optional
         One of your groups, whose members may change all versions of the name as well.
+    tags : sequence of str, optional
+        Words to find the service by.
+    descriptions : mapping, optional
+        Sentences by the names of inputs, outputs and columns.
+    example : str, optional
+        What callers are shown: ``data``, the first rows of what the inputs have here, with
+        categories and the answer; or ``synthetic``, made-up values of the same types.
+    ranges : bool
+        Refuse numbers that are out of the range of those that the inputs have here.
     client : Client, optional
         That of the magics in a notebook, else one made from the environment.
     namespace : dict, optional
@@ -130,6 +144,10 @@ def publish(  # noqa: PLR0913 - what a service is made of
         force=force,
         replace=replace,
         group=group,
+        tags=None if tags is None else list(tags),
+        descriptions=dict(descriptions or {}),
+        example=example,
+        ranges=ranges,
     )
     if isinstance(what, str):
         found = python_of(what)

@@ -8,6 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+import msgspec
 from msgspec import UNSET
 
 from jupyter_mlsvc.client.session import Session
@@ -17,10 +18,11 @@ from jupyter_mlsvc.config import DEFAULT_SESSION, default_session_name
 from jupyter_mlsvc.errors import ConnectionFailed, MlsvcError, NotFound
 from jupyter_mlsvc.magics.cells import CellContent, read_contents
 from jupyter_mlsvc.magics.connection import MlsvcConnection, connection_of
+from jupyter_mlsvc.planning.descriptions import declared_columns
 from jupyter_mlsvc.planning.place import Place
 from jupyter_mlsvc.planning.planner import Plan, Planner
 from jupyter_mlsvc.planning.request import Parameter, Request
-from jupyter_mlsvc.wire.models import InventoryObject
+from jupyter_mlsvc.wire.models import ColumnDefinition, InventoryObject
 
 Json = dict[str, Any]
 
@@ -65,7 +67,9 @@ def suggest(
         the session lacks or has otherwise), ``problems`` (sentences with which nothing is
         published unless that is forced), ``warnings``, ``connected``, ``error``. Sizes are in
         bytes. Inputs and outputs whose type is a guess have ``known`` false; inputs that may be
-        left out have ``optional`` true and a ``default``.
+        left out have ``optional`` true and a ``default``. ``columns`` of an input are those of a
+        frame, and ``shows`` is ``data`` or ``synthetic`` where callers are to see that.
+        ``tags`` are words to find the service by.
 
         ``kind`` is ``code``, ``function`` (``function`` names it, and the code calls it) or
         ``model`` (``model`` names the variable, ``response`` what it predicts). ``setupCode``,
@@ -229,7 +233,8 @@ class _Suggestion:
             "description": expanded.description or "",
             "alias": expanded.alias or "",
             "files": request.files,
-            "inputs": [_input_row(each) for each in plan.definition.inputs],
+            "inputs": [_input_row(each, plan) for each in plan.definition.inputs],
+            "tags": request.tags or [],
             "outputs": [_output_row(each) for each in plan.definition.outputs],
             "otherNames": {
                 "session": sources.place,
@@ -272,7 +277,15 @@ class _Suggestion:
         return []
 
 
-def _input_row(each: Parameter) -> Json:
+def _input_row(each: Parameter, plan: Plan) -> Json:
+    request = plan.request
+    columns = declared_columns(
+        each,
+        plan.here,
+        plan.definition.code,
+        shows_values=request.example == "data",
+        ranges=request.ranges,
+    )
     row = {
         "name": each.name,
         "type": each.type,
@@ -280,7 +293,21 @@ def _input_row(each: Parameter) -> Json:
         "source": each.source,
         "known": each.known,
     }
+    if description := request.descriptions.get(each.name, each.description):
+        row["description"] = description
+    if shown := "data" if each.expression else request.example:
+        row["shows"] = shown
+    if columns:
+        row["columns"] = [
+            msgspec.to_builtins(_described(column, each.name, request)) for column in columns
+        ]
     return row if each.default is UNSET else {**row, "optional": True, "default": each.default}
+
+
+def _described(column: ColumnDefinition, name: str, request: Request) -> ColumnDefinition:
+    texts = request.descriptions
+    text = texts.get(f"{name}.{column.name}") or texts.get(column.name)
+    return msgspec.structs.replace(column, description=text) if text else column
 
 
 def _output_row(each: Parameter) -> Json:

@@ -196,6 +196,11 @@ _READERS: Final[Mapping[str, Callable[[str], Any]]] = {
 }
 
 
+def read_rows(text: str) -> list[list[str]]:
+    """Read the lines of a table as cells, the names of its columns first; JSON has none."""
+    return [] if not text.strip() or text.lstrip()[0] in "[{" else _rows(text)
+
+
 def _rows(text: str, *, or_spaces: bool = False) -> list[list[str]]:
     """Split text into cells: by tabs as a spreadsheet copies them, else by ; or commas."""
     lines = [line for line in text.splitlines() if line.strip()]

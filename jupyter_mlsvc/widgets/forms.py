@@ -17,8 +17,10 @@ from jupyter_mlsvc.client.results import ServiceResult
 from jupyter_mlsvc.client.service import Service
 from jupyter_mlsvc.console_text import folded_html
 from jupyter_mlsvc.errors import BadRequest, MlsvcError
+from jupyter_mlsvc.widgets.columns import column_fields
 from jupyter_mlsvc.widgets.fields import html_outputs, kind_of, read_field, write_field
 from jupyter_mlsvc.widgets.looks import block, bundle, close_all, line
+from jupyter_mlsvc.wire.harmless import harmless
 from jupyter_mlsvc.wire.models import ParameterDefinition
 from jupyter_mlsvc.wire.names import find_name
 
@@ -292,7 +294,14 @@ class _FormWidgets:
         status, output = ipywidgets.HTML(), ipywidgets.HTML()
         rows: list[ipywidgets.Widget] = []
         for item in service.inputs:
-            rows += [fields[item.name], problems[item.name]]
+            by_column = column_fields(item, fields[item.name])
+            said = (
+                [ipywidgets.HTML(line(harmless(item.description), role="note"))]
+                if item.description
+                else []
+            )
+            rows += [*said, fields[item.name], *([by_column] if by_column else [])]
+            rows.append(problems[item.name])
         if not rows:
             rows.append(ipywidgets.HTML("This service has no inputs."))
         title = ipywidgets.HTML(
