@@ -37,6 +37,7 @@ _CALLS: Final[dict[str, tuple[str, str]]] = {
         "client.services.delete(NAME, VERSION)",
         "%mlsvc delete NAME VERSION",
     ),
+    "revokeServiceKey": ("client.keys.revoke(NAME)", "%mlsvc key revoke NAME"),
     "CancelAndDeleteBatchExecution": ("batch.delete()", "batch.delete()"),
     "GetBatchExecutions": (
         "client.batches.list(NAME, VERSION)",
@@ -59,6 +60,7 @@ _SENTENCES: Final[dict[str, str]] = {
     "SnapshotNotFound": "List yours with {call}.",
     "QuotaExceeded": "Delete some with {call}.",
     "TooManyVersions": "Delete some with {call}.",
+    "TooManyKeys": "Revoke one that nobody uses with {call}.",
     "TooManySnapshots": "Delete some with {call}.",
     "TooManyBatches": "Delete some with {call}.",
     "BatchesTooLarge": "Delete some with {call}.",

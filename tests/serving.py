@@ -16,6 +16,7 @@ from jupyter_mlsvc_server.api.body_memory import BodyMemory
 from jupyter_mlsvc_server.api.compute_nodes import ComputeNodeRoutes
 from jupyter_mlsvc_server.api.events import EventRoutes
 from jupyter_mlsvc_server.api.http_server import HttpServer
+from jupyter_mlsvc_server.api.keys import KeyRoutes
 from jupyter_mlsvc_server.api.lifecycle import Lifecycle, Stage
 from jupyter_mlsvc_server.api.listening import listen_on_port
 from jupyter_mlsvc_server.api.login import LoginRoutes
@@ -42,6 +43,7 @@ NOUNS: Sequence[Any] = (
     PoolRoutes,
     StatisticsRoutes,
     LogRoutes,
+    KeyRoutes,
     BatchRoutes,
     SessionRoutes,
     WorkspaceRoutes,

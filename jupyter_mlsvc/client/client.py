@@ -15,6 +15,7 @@ from jupyter_mlsvc.client.api import Api
 from jupyter_mlsvc.client.auth import Anonymous, FileToken, GivenToken, Login
 from jupyter_mlsvc.client.batches import Batches
 from jupyter_mlsvc.client.event_stream import Events
+from jupyter_mlsvc.client.keys import Keys
 from jupyter_mlsvc.client.oidc import (
     ClientCredentials,
     OidcLogin,
@@ -74,6 +75,7 @@ class Client:
     services : Services
     batches : Batches
     events : Events
+    keys : Keys
 
     Examples
     --------
@@ -111,6 +113,7 @@ class Client:
         self.services = Services(self._api)
         self.batches = Batches(self._api, self.services)
         self.events = Events(self._api)
+        self.keys = Keys(self._api, self.services)
         if username is not None:
             if password is None:
                 raise MlsvcError("A username needs a password.")

@@ -11,7 +11,7 @@ from jupyter_mlsvc.client.api import Api
 from jupyter_mlsvc.errors import ConnectionFailed, ServerFault, TooManyRequests
 from jupyter_mlsvc.wire import models
 
-Kind = Literal["service", "session", "snapshot", "batch", "reset"]
+Kind = Literal["service", "session", "snapshot", "batch", "key", "reset"]
 
 _WAIT_SECONDS: Final = 25
 """How long the server keeps one call waiting."""

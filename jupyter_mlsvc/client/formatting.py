@@ -22,7 +22,7 @@ _UNITS: Final = ("B", "kB", "MB", "GB", "TB")
 _ROUNDED_UP: Final = 999.5
 """From here on three digits of a unit are one of the next."""
 _UNBROKEN: Final = 24  # characters of a cell that stand on one line, such as those of a time
-_CODE: Final = frozenset({"code", "init code"})
+_CODE: Final = frozenset({"code", "init code", "key", "call"})
 
 
 class Listing(list[T], Generic[T]):

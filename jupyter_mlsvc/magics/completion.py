@@ -23,6 +23,7 @@ from jupyter_mlsvc.magics.mlsvc import COMMANDS_BY_NAME
 from jupyter_mlsvc.magics.options import option_strings
 
 if TYPE_CHECKING:
+    from jupyter_mlsvc.client.keys import ServiceKey
     from jupyter_mlsvc.client.service import Service
     from jupyter_mlsvc.client.session import Session
     from jupyter_mlsvc.client.snapshots import Snapshot
@@ -50,6 +51,10 @@ class ServerNames:
         """Names of your sessions."""
         found = self._get("sessions", self._list_sessions)
         return [session.name for session in found]
+
+    def keys(self) -> list[str]:
+        """Names of your service keys."""
+        return [key.name for key in self._get("keys", self._list_keys)]
 
     def services(self) -> Sequence[Service]:
         """All services."""
@@ -79,6 +84,9 @@ class ServerNames:
 
     def _list_snapshots(self) -> Sequence[Snapshot]:
         return self._connection.client.snapshots.list()
+
+    def _list_keys(self) -> Sequence[ServiceKey]:
+        return self._connection.client.keys.list()
 
     def _list_services(self) -> Sequence[Service]:
         return self._connection.client.services.list()
@@ -130,6 +138,8 @@ class Completer:
         if (before and before[-1] in _SESSION) or word.startswith("--session="):
             prefix = "--session=" if word.startswith("--session=") else ""
             names: Iterable[str] = (prefix + name for name in self._names.sessions())
+        elif magic == "mlsvc" and before and before[-1] == "--services":
+            names = self._service_words([], has_inputs=False)
         elif before and before[-1] == "--snapshot":
             names = self._names.snapshots()
         elif word.startswith("-"):
@@ -164,6 +174,8 @@ class Completer:
             return list(COMMANDS_BY_NAME)
         if command == "session":
             return self._session_words(list(others))
+        if command == "key":
+            return self._key_words(list(others))
         if command in _NEEDS_SNAPSHOT:
             return [] if others else self._names.snapshots()
         if command in _NEEDS_SERVICE:
@@ -186,6 +198,11 @@ class Completer:
             own = ["new", "switch", "close"] if not before else []
             return [*own, *self._names.sessions()]
         return []
+
+    def _key_words(self, before: list[str]) -> Iterable[str]:
+        if not before:
+            return ["create", "list", "revoke"]
+        return self._names.keys() if before == ["revoke"] else []
 
     def _service_words(self, before: list[str], *, has_inputs: bool) -> Iterable[str]:
         services = self._names.services()

@@ -27,6 +27,7 @@ from jupyter_mlsvc.magics.command import (
     Command,
 )
 from jupyter_mlsvc.magics.connection import MlsvcConnection
+from jupyter_mlsvc.magics.keys import KEY_COMMAND
 from jupyter_mlsvc.magics.options import (
     RUNTIMES,
     LineParser,
@@ -403,6 +404,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
             (("-f", "--follow"), {"action": "store_true"}),
         ),
     ),
+    KEY_COMMAND,
     Command("delete NAME VERSION", "delete a version of a service", _delete, (NAME, VERSION)),
     Command(
         "swagger [NAME [VERSION]]",

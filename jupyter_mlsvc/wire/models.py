@@ -72,6 +72,58 @@ class UserResponse(Wire, frozen=True, kw_only=True):
     groups: list[str] = []
 
 
+# --- service keys ----------------------------------------------------------------------------
+
+ServiceKeyState = Literal["active", "expired", "suspended"]
+
+
+class CreateServiceKeyRequest(Wire, frozen=True, kw_only=True):
+    """What a key is to be (our addition).
+
+    ``services`` are names, which stand for all versions, or NAME/VERSION; without it the key is for
+    all services. ``rate`` is such as ``10/second`` or ``600/minute``. ``origins`` are those of
+    pages that may call with it. Without ``name`` the server makes one.
+    """
+
+    name: str | None = None
+    services: list[str] | None = None
+    note: str | None = None
+    expires_in_seconds: float | None = None
+    rate: str | None = None
+    origins: list[str] | None = None
+
+
+class ServiceKey(Wire, frozen=True, kw_only=True):
+    """What is known of a key (our addition); the key itself is not kept.
+
+    ``state`` is active, expired, or suspended: while its maker is shut out, or may not change what
+    it is for. ``calls`` and ``lastUse`` are of all servers of a database, some seconds late.
+    """
+
+    id: str
+    name: str
+    services: list[str] | None
+    note: str
+    maker: str
+    state: ServiceKeyState
+    creation_time: str
+    expiration_time: str | None
+    rate: str | None
+    origins: list[str]
+    calls: int
+    last_use: str | None
+
+
+class CreateServiceKeyResponse(Wire, frozen=True, kw_only=True):
+    """A new key, which is in this answer only (our addition)."""
+
+    key: str
+    service_key: ServiceKey
+
+    def __repr__(self) -> str:
+        return f"CreateServiceKeyResponse(key=…, service_key={self.service_key!r})"
+
+
 # --- sessions --------------------------------------------------------------------------------
 
 
@@ -510,15 +562,24 @@ class StatisticsInterval(Wire, frozen=True, kw_only=True):
     rejected: int = 0
 
 
+class KeyCalls(Wire, frozen=True, kw_only=True):
+    """How often a service key called a version since the server started (our addition)."""
+
+    name: str
+    calls: int
+
+
 class ServiceStatisticsWithHistory(ServiceStatistics, frozen=True, kw_only=True):
     """The same with the last intervals, oldest first; the last one is not over (our addition).
 
-    ``memory_bytes`` is what its processes take.
+    ``memory_bytes`` is what its processes take. ``keys`` are shown to whoever may change the
+    version.
     """
 
     memory_bytes: int
     interval_seconds: int
     history: list[StatisticsInterval]
+    keys: list[KeyCalls] = []
 
 
 class ServiceLogEntry(Wire, frozen=True, kw_only=True):
@@ -621,12 +682,12 @@ class GetComputeNodesResponse(Wire, frozen=True, kw_only=True):
 class Event(Wire, frozen=True, kw_only=True):
     """Something changed (our addition).
 
-    ``name`` and ``version`` are those of the service, also of the one that a batch runs; sessions
-    and snapshots have a name only.
+    ``name`` and ``version`` are those of the service, also of the one that a batch runs; sessions,
+    snapshots and keys have a name only.
     """
 
     number: int
-    kind: Literal["service", "session", "snapshot", "batch"]
+    kind: Literal["service", "session", "snapshot", "batch", "key"]
     action: Literal["created", "changed", "deleted"]
     id: str
     name: str

@@ -66,6 +66,7 @@ class Operation:
 
 TAGS: Final = {
     "Authentication APIs": "Sign in and keep or give up tokens.",
+    "Service Key APIs": "Keys with which applications call services, and do nothing else.",
     "Services Management APIs": "Publish, describe, change and delete services.",
     "Service Consumption APIs": "The description of a published service.",
     "Session APIs": "Run code on the server and look after its workspace and files.",
@@ -74,7 +75,7 @@ TAGS: Final = {
     "Centralized Configuration APIs": "The machines that run code.",
 }
 
-_AUTH, _SERVICES, _CONSUME, _SESSIONS, _SNAPSHOTS, _STATUS, _CONFIGURATION = TAGS
+_AUTH, _KEYS, _SERVICES, _CONSUME, _SESSIONS, _SNAPSHOTS, _STATUS, _CONFIGURATION = TAGS
 _READ = (401, 404)
 query = partial(Parameter, "query")
 _field = partial(Parameter, "formData")
@@ -171,6 +172,39 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         answer=models.AccessTokenResponse,
         errors=(400, 401),
         public=True,
+    ),
+    Operation(
+        id="createServiceKey",
+        method="post",
+        path="/keys",
+        tag=_KEYS,
+        summary="Make a key that calls services you may change, and nothing else.",
+        body=models.CreateServiceKeyRequest,
+        body_name="createServiceKeyRequest",
+        answer=models.CreateServiceKeyResponse,
+        status=201,
+        errors=(400, 401, 403, 404, 409, 429),
+        addition=True,
+    ),
+    Operation(
+        id="listServiceKeys",
+        method="get",
+        path="/keys",
+        tag=_KEYS,
+        summary="List your service keys; an owner of the server sees all.",
+        answer=list[models.ServiceKey],
+        errors=(401, 403),
+        addition=True,
+    ),
+    Operation(
+        id="revokeServiceKey",
+        method="delete",
+        path="/keys/{keyName}",
+        tag=_KEYS,
+        summary="End a service key at once.",
+        answer=str,
+        errors=(401, 403, 404),
+        addition=True,
     ),
     Operation(
         id="getAllWebServices",

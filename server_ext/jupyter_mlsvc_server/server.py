@@ -40,6 +40,7 @@ from jupyter_mlsvc_server.api.forms import FormUploads
 from jupyter_mlsvc_server.api.host import HostRoutes
 from jupyter_mlsvc_server.api.http_server import HttpServer
 from jupyter_mlsvc_server.api.identity import IdentityRoutes
+from jupyter_mlsvc_server.api.keys import KeyRoutes
 from jupyter_mlsvc_server.api.lifecycle import Lifecycle, Stage
 from jupyter_mlsvc_server.api.listening import is_only_local, listen_at_path, listen_on_port
 from jupyter_mlsvc_server.api.login import LoginRoutes
@@ -73,6 +74,7 @@ from jupyter_mlsvc_server.auth.group_cli import GroupApp
 from jupyter_mlsvc_server.auth.hosts import Hosts
 from jupyter_mlsvc_server.auth.jupyterhub import SERVICE_NAME_VARIABLE
 from jupyter_mlsvc_server.auth.key_cli import KeyApp
+from jupyter_mlsvc_server.auth.key_verifier import KeyVerifier
 from jupyter_mlsvc_server.auth.principal import Role
 from jupyter_mlsvc_server.auth.tokens import TokenManager
 from jupyter_mlsvc_server.auth.watch import AccountWatch
@@ -111,6 +113,7 @@ from jupyter_mlsvc_server.monitoring.traces import (
 )
 from jupyter_mlsvc_server.scoring.compute_nodes import ComputeNodes
 from jupyter_mlsvc_server.scoring.local import LocalEngine
+from jupyter_mlsvc_server.services.key_manager import KeyManager
 from jupyter_mlsvc_server.services.logs import ServiceLogReader
 from jupyter_mlsvc_server.services.manager import ServiceManager
 from jupyter_mlsvc_server.services.pools import PoolManager
@@ -613,10 +616,12 @@ class Server:
         self._authenticators = Authenticators(
             self._accounts, make_authenticators(app.authenticators, parent=app)
         )
+        self._key_verifier = KeyVerifier(database=self._database, parent=app)
         self._tokens = TokenManager(
             database=self._database,
             accounts=self._accounts,
             data_dir=data_dir,
+            keys=self._key_verifier,
             authenticators=self._authenticators,
             parent=app,
         )
@@ -675,6 +680,13 @@ class Server:
             require_room=self._disk.require_room,
             publish_event=publish_event,
             trace=None if self._traces is None else self._traces.note_record,
+            parent=app,
+        )
+        self._keys = KeyManager(
+            database=self._database,
+            verifier=self._key_verifier,
+            tokens=self._tokens,
+            publish_event=publish_event,
             parent=app,
         )
         self._account_watch = AccountWatch(
@@ -775,6 +787,7 @@ class Server:
             any_case_paths=app.any_case_paths,
             base_path=app.base_path,
             observers=self._observers,
+            knows_origin=self._key_verifier.allows_origin,
         )
 
     def _routes(self) -> list[Routes]:
@@ -793,7 +806,10 @@ class Server:
             parent=self._app,
         )
         statistics = ServiceStatisticsReporter(
-            services=self._services, scoring=self._scoring, parent=self._app
+            services=self._services,
+            scoring=self._scoring,
+            calls_by_key=self._key_verifier.calls_of,
+            parent=self._app,
         )
         return [
             LoginRoutes(tokens=self._tokens, lifecycle=self._lifecycle).table(),
@@ -812,6 +828,7 @@ class Server:
                     post=Operation(self._score.consume, body=BodySize.LARGE, checks_body=False),
                 ),
             ],
+            KeyRoutes(keys=self._keys).table(),
             BatchRoutes(batches=self._batches).table(),
             SessionRoutes(sessions=self._sessions, forms=forms).table(),
             WorkspaceRoutes(sessions=self._sessions, forms=forms).table(),
@@ -897,6 +914,7 @@ class Server:
             self._revision_watch,
             self._sessions,
             self._batches,
+            self._key_verifier,
             self._account_watch,
         ):
             if hasattr(manager, "stop"):

@@ -193,6 +193,19 @@ def without_token(identifier: str) -> Case:
     return lambda stage: stage.nobody.call(operation.method.upper(), path, json={})
 
 
+def create_key(stage: Stage, **options: Any) -> requests.Response:
+    answer = stage.door.post("/keys", json={"services": [stage.service()]} | options)
+    if answer.ok:
+        stage.made.append(f"/keys/{answer.json()['serviceKey']['name']}")
+    return answer
+
+
+def key_of(stage: Stage) -> str:
+    """The name of a fresh key."""
+    name: str = create_key(stage).json()["serviceKey"]["name"]
+    return name
+
+
 def of_nobody(identifier: str) -> Case:
     """Call an operation on what is not there."""
     operation = OPERATION[identifier]
@@ -385,6 +398,16 @@ ROWS: dict[tuple[str, int], Case] = {
     ("GetSnapshotContent", 200): lambda s: s.door.get(f"/snapshots/{s.snapshot()}"),
     ("getSnapshotContents", 200): lambda s: s.door.get(f"/snapshots/{s.snapshot()}/contents"),
     ("DeleteSnapshot", 200): lambda s: s.door.delete(f"/snapshots/{s.snapshot()}"),
+    # --- service keys
+    ("createServiceKey", 201): create_key,
+    ("createServiceKey", 400): lambda s: create_key(s, rate="often"),
+    ("createServiceKey", 403): lambda s: s.reader.post("/keys", json={}),
+    ("createServiceKey", 404): lambda s: create_key(s, services=["nobody"]),
+    ("createServiceKey", 409): lambda s: create_key(s, name=key_of(s)),
+    ("listServiceKeys", 200): lambda s: s.door.get("/keys"),
+    ("listServiceKeys", 403): lambda s: s.reader.get("/keys"),
+    ("revokeServiceKey", 200): lambda s: s.door.delete(f"/keys/{key_of(s)}"),
+    ("revokeServiceKey", 403): lambda s: s.reader.delete("/keys/x"),
     # --- status and compute nodes
     ("getUser", 200): lambda s: s.door.get("/user"),
     ("listEvents", 200): lambda s: s.door.get("/events?wait=0"),
@@ -444,8 +467,11 @@ async def test_failing_status_is_500() -> None:
 
 PROVED_HERE = {("status", 500)}
 """Rows that are tests of their own, above."""
-UNDER_LOAD = {("listEvents", 429), ("listEvents", 503), ("listExecutions", 503)}
-"""What is answered where too many ask at once; the tests of the events' hub and of sessions do."""
+UNDER_LOAD = {
+    *(("listEvents", 429), ("listEvents", 503), ("listExecutions", 503)),
+    ("createServiceKey", 429),
+}
+"""What is answered where there are too many; tests of events, sessions and keys do that."""
 
 
 def test_every_status_of_our_document_has_a_row() -> None:

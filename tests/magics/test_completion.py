@@ -50,7 +50,22 @@ SNAPSHOTS = [
         "contentSize": 2048,
     }
 ]
+KEY = {
+    "id": "k1",
+    "name": "billing",
+    "services": ["Iris"],
+    "note": "",
+    "maker": "maria",
+    "state": "active",
+    "creationTime": "2026-11-23T13:38:07.1234560",
+    "expirationTime": None,
+    "rate": None,
+    "origins": [],
+    "calls": 3,
+    "lastUse": None,
+}
 ANSWERS = {
+    "/keys": [KEY],
     "/sessions": SESSIONS,
     "/snapshots": SNAPSHOTS,
     "/sessions/train/workspace": ["clf", "counts", "iris"],
@@ -112,6 +127,9 @@ CASES = {
     "%mlsvc session ": ["new", "switch", "close", "train", "try out"],
     "%mlsvc session close tra": ["train"],
     "%mlsvc service I": ["Iris"],
+    "%mlsvc key ": ["create", "list", "revoke"],
+    "%mlsvc key create page --services Ir": ["Iris"],
+    "%mlsvc key revoke ": ["billing"],
     "%mlsvc service Iris ": ["V1.0", "V2.0"],
     "%mlsvc service Iris V1.0 ": [],
     "svc = %mlsvc service bos-": ["bos-rf"],

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import subprocess
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import pytest
+from IPython.core.error import UsageError
 from IPython.core.interactiveshell import InteractiveShell
 
 from jupyter_mlsvc.magics.connection import MlsvcConnection
@@ -76,6 +79,40 @@ def test_the_lines_of_a_page_work_one_after_the_other(run: Run, page: str, befor
     assert len(cells) >= 3
     for cell in cells:
         run(cell).result.raise_error()
+
+
+def test_a_service_is_given_to_a_colleague_as_the_page_says(
+    run: Run, connection: MlsvcConnection
+) -> None:
+    run("%publish churn V1.0 -i tenure:integer -o risk:numeric risk = tenure / 24")
+    page = (ROOT / "server_ext/docs/how-to/give-a-service-to-a-colleague.md").read_text()
+    create, listing, revoke = re.findall(r"^%mlsvc .*", page, re.MULTILINE)
+    made = run(create).value
+    assert "only on this machine" in repr(made)
+    (curl,) = re.findall(r"```bash\n(curl .*)\n", page)
+    curl = curl.replace("http://localhost:12800", connection.client.url)
+
+    def call(line: str) -> dict[str, Any]:
+        done = subprocess.run(
+            ["bash", "-c", line],
+            env=os.environ | {"KEY": made.key},
+            capture_output=True,
+            check=True,
+            timeout=60,
+        )
+        answer: dict[str, Any] = json.loads(done.stdout)
+        return answer
+
+    assert call(curl)["outputParameters"] == {"risk": 0.5}
+    assert call(made.curl)["success"] is True
+    (key,) = run(listing).value
+    assert (key.name, key.note, key.calls) == ("billing", "monthly invoices", 2)
+    assert "its next call is refused" in run(revoke).stdout
+    assert "not valid (any more)" in call(curl)["message"]
+    for wrong in ("create x", "create x --all --services churn", "list --days 3", "make x"):
+        assert isinstance(run(f"%mlsvc key {wrong}").error, UsageError)
+    refused = str(run("%mlsvc key create x --services nothing").error)
+    assert refused == "There is no service 'nothing'; a key is for services that are published."
 
 
 def test_a_session_keeps_its_objects_where_somebody_says_so(run: Run) -> None:

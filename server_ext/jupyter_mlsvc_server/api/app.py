@@ -5,7 +5,7 @@ from __future__ import annotations
 import http
 import logging
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from time import perf_counter
 from typing import Final
 from urllib.parse import unquote
@@ -28,12 +28,14 @@ from jupyter_mlsvc_server.api.responses import (
     error_response,
 )
 from jupyter_mlsvc_server.api.routing import Match, Operation, Router, Routes
+from jupyter_mlsvc_server.auth.errors import OriginNotAllowed
 from jupyter_mlsvc_server.auth.policy import require_reach, require_service
 from jupyter_mlsvc_server.errors import BadRequest, MlsvcServerError, NotFound
 from jupyter_mlsvc_server.monitoring.answered import CLIENT_LEFT, AnsweredRequest, Observer
 from jupyter_mlsvc_server.monitoring.logs import request_scope
 from jupyter_mlsvc_server.storage.machine_faults import machine_fault
 
+_UNAUTHORIZED: Final = 401
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "DELETE", "PATCH", "PUT", "OPTIONS"})
 
 
@@ -71,6 +73,8 @@ class ApiApp:
         What proxies leave before a path.
     observers
         Called with each request that was answered.
+    knows_origin
+        Whether pages of an origin may call with some service key.
     """
 
     def __init__(
@@ -83,7 +87,9 @@ class ApiApp:
         any_case_paths: bool = False,
         base_path: str = "",
         observers: Sequence[Observer] = (),
+        knows_origin: Callable[[str], Awaitable[bool]] | None = None,
     ) -> None:
+        self._knows_origin = knows_origin
         self._router = Router(tables, any_case=any_case_paths, base_path=base_path)
         self._observers = observers
         self._authentication = authentication
@@ -158,6 +164,7 @@ class ApiApp:
         if not operation.is_public:
             request.principal = await self._authentication.identify(request)
             request.note_known()
+            self._require_origin(request)
         if operation.checks_body:
             request.check_body_headers()
         if match is None:
@@ -169,7 +176,7 @@ class ApiApp:
                 require_reach(request.principal, action)
         parameters = match.decoded_parameters()
         if not operation.is_public and "name" in parameters:
-            require_service(request.principal, parameters["name"])
+            require_service(request.principal, parameters["name"], parameters.get("version", ""))
         return await operation.verb(request, **parameters)
 
     # --- answers -----------------------------------------------------------------------------
@@ -189,7 +196,7 @@ class ApiApp:
 
     def _with_headers(self, request: ApiRequest, send: Send) -> Send:
         """Add to the answer what all answers have."""
-        added = [*_raw({REQUEST_ID: request.id}), *self._cors_headers(request)]
+        added = _raw({REQUEST_ID: request.id})
         if request.is_tls:
             added += _TLS_HEADERS
 
@@ -199,16 +206,42 @@ class ApiApp:
                 own = message["headers"]
                 given = {each[0] for each in own}
                 common = [each for each in _DEFAULT_HEADERS if each[0] not in given]
-                message["headers"] = [*common, *added, *own]
+                cors = await self._cors_headers(request)
+                message["headers"] = [*common, *added, *cors, *own]
             await send(message)
 
         return send_with_headers
 
-    def _cors_headers(self, request: ApiRequest) -> list[tuple[bytes, bytes]]:
+    async def _cors_headers(self, request: ApiRequest) -> list[tuple[bytes, bytes]]:
         origin = request.headers.get("origin")
-        if origin is None or not ({origin, "*"} & self._settings.cors_origins):
+        if origin is None or not await self._may_read(request, origin):
             return []
         return [*_raw({"Access-Control-Allow-Origin": origin}), *_CORS_HEADERS]
+
+    async def _may_read(self, request: ApiRequest, origin: str) -> bool:
+        """Whether a page of an origin may read an answer."""
+        if {origin, "*"} & self._settings.cors_origins:
+            return True
+        if request.key is not None:
+            return origin in request.key.origins
+        # A preflight has no key. A page whose key is no good is to read why.
+        is_of_any_key = request.method == "OPTIONS" or request.status == _UNAUTHORIZED
+        if not is_of_any_key or self._knows_origin is None:
+            return False
+        try:
+            return await self._knows_origin(origin)
+        except MlsvcServerError as error:
+            _log.info("origins of service keys could not be read: %s", error)
+            return False
+
+    def _require_origin(self, request: ApiRequest) -> None:
+        """Refuse a page that calls with a service key for pages of other origins."""
+        origin, key = request.headers.get("origin"), request.key
+        if origin is None or key is None or key.allows(origin):
+            return
+        is_own = origin.partition("://")[2] == request.headers.get("host")
+        if not (is_own or {origin, "*"} & self._settings.cors_origins):
+            raise OriginNotAllowed(key.name, origin)
 
 
 def _subject(match: Match) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hmac
-from typing import Protocol
+from typing import Final, Protocol
 from urllib.parse import unquote
 
 from jupyter_mlsvc_server.api.request import ApiRequest
@@ -12,6 +12,9 @@ from jupyter_mlsvc_server.auth.principal import Principal, Role
 from jupyter_mlsvc_server.auth.service_keys import KEY_PREFIX
 from jupyter_mlsvc_server.errors import BadRequest, NotAuthenticated, Unauthorized
 from jupyter_mlsvc_server.formats.host import LOCAL_PREFIX, SECRET_HEADER, USER_HEADER
+
+KEY_HEADER: Final = "x-api-key"
+"""Header of a service key, for programs that can't send it as a bearer token."""
 
 
 class Tokens(Protocol):
@@ -58,7 +61,7 @@ class Authentication:
                 return await self._tokens.of_host(name, Role.OWNER)
             if (secret := request.headers.get(SECRET_HEADER)) is not None:
                 return await self._asked_for_by_host(name, secret)
-        token = bearer_token(request.headers.get("authorization", ""))
+        token = token_of(request)
         if token is None:
             raise nobody_known(token_was_sent=False)
         return await self._tokens.principal_of(token)
@@ -96,8 +99,22 @@ def credential_of(request: ApiRequest) -> str:
     headers = request.headers
     if USER_HEADER in headers and (request.is_from_host or SECRET_HEADER in headers):
         return "jupyter"
-    token = bearer_token(headers.get("authorization", ""))
+    token = token_of(request)
     return request.known_by if token is None else kind_of_token(token)
+
+
+def token_of(request: ApiRequest) -> str | None:
+    """Return the bearer token of a request, or the service key that it has in its place."""
+    headers = request.headers
+    return bearer_token(headers.get("authorization", "")) or service_key(
+        headers.get(KEY_HEADER, "")
+    )
+
+
+def service_key(header: str) -> str | None:
+    """Read the value of a header for service keys; whatever else is in it counts for nothing."""
+    key = header.strip()
+    return key if key.startswith(KEY_PREFIX) else None
 
 
 def kind_of_token(token: str) -> str:

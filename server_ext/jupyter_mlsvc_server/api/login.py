@@ -8,7 +8,7 @@ from starlette.responses import Response
 
 from jupyter_mlsvc._version import __version__
 from jupyter_mlsvc.wire.models import LoginRequest, RenewTokenRequest, UserResponse
-from jupyter_mlsvc_server.api.authentication import bearer_token
+from jupyter_mlsvc_server.api.authentication import token_of
 from jupyter_mlsvc_server.api.lifecycle import Lifecycle
 from jupyter_mlsvc_server.api.request import ApiRequest
 from jupyter_mlsvc_server.api.responses import json_response
@@ -60,7 +60,7 @@ class LoginRoutes:
     async def user(self, request: ApiRequest) -> Response:
         """Answer the caller's name and role, and what server this is (our addition)."""
         principal = request.principal
-        token = bearer_token(request.headers.get("authorization", "")) or ""
+        token = token_of(request) or ""
         return json_response(
             UserResponse(
                 name=principal.name,

@@ -31,10 +31,11 @@ _ROWS: Final = tuple(
         ("POST PUT DELETE", r"/services/.*/pool", Action.CHANGE_SERVICE),
         ("POST", r"/(realtime-)?services/.*", Action.PUBLISH),
         ("PATCH DELETE", r"/(realtime-)?services/.*", Action.CHANGE_SERVICE),
-        ("POST", r"/api/[^/]+/[^/]+(/batch)?", Action.CONSUME),
+        ("POST", r"/api/[^/]+/[^/]+", Action.CONSUME),
         ("GET POST DELETE", r"/api/[^/]+/[^/]+/batch.*", Action.USE_BATCHES),
         ("GET POST DELETE", r"/sessions.*", Action.USE_SESSIONS),
         ("GET POST DELETE", r"/snapshots.*", Action.USE_SNAPSHOTS),
+        ("GET POST DELETE", r"/keys.*", Action.USE_KEYS),
     )
 )
 

@@ -415,9 +415,10 @@ class Protocol(HttpToolsProtocol):
         is_short = head.length <= _COUNTED
         if fresh is not None and is_short:
             self._server.heads.add(fresh, head)
-        if not (is_free and self._score.admits(head)):
+        if not (is_free and (is_short or self._has_room(head))):
             return False
-        if not (is_short or self._has_room(head)):
+        if not self._score.admits(head):
+            self._release()
             return False
         self._is_known = True
         self._running = self._taking = head
@@ -519,7 +520,7 @@ class Protocol(HttpToolsProtocol):
             self._release()
         if not isinstance(head, CallHead) or self.transport.is_closing():
             return
-        headers = self._score.cors_headers(head.origin) if head.origin is not None else b""
+        headers = b"" if head.origin is None else self._score.cors_headers(head)
         is_last = self._server.is_draining and self._is_last()
         if is_last:
             headers += _CLOSE

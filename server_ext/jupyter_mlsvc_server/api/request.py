@@ -18,6 +18,7 @@ from jupyter_mlsvc_server.api.content_coding import BodyDecoder, charset_problem
 from jupyter_mlsvc_server.api.proxies import TrustedProxies
 from jupyter_mlsvc_server.api.responses import BodyLimit
 from jupyter_mlsvc_server.api.routing import BodySize, Operation
+from jupyter_mlsvc_server.auth.key_use import KeyUse
 from jupyter_mlsvc_server.auth.principal import Owner, Principal
 from jupyter_mlsvc_server.errors import BadRequest
 from jupyter_mlsvc_server.formats.request_bodies import LARGE_BYTES, UnfitBody, decode_body
@@ -113,6 +114,11 @@ class ApiRequest:
     @principal.setter
     def principal(self, principal: Principal) -> None:
         self._principal = principal
+
+    @property
+    def key(self) -> KeyUse | None:
+        """Service key by which it is known who asks; None for people, and while nobody is known."""
+        return self._principal.key if self._principal else None
 
     def tell_caller(self, caller: Owner | None, known_by: str) -> None:
         """Note who has asked, where that is known by something else than a token."""

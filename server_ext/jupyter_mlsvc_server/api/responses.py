@@ -42,7 +42,9 @@ REQUEST_ID: Final = "X-Request-Id"
 
 CORS_HEADERS: Final = {
     "Vary": "Origin",
-    "Access-Control-Allow-Headers": "Authorization, Content-Type, Content-Encoding, Accept",
+    "Access-Control-Allow-Headers": (
+        "Authorization, X-API-Key, Content-Type, Content-Encoding, Accept"
+    ),
     "Access-Control-Allow-Methods": "GET, POST, PUT, PATCH, DELETE",
     "Access-Control-Max-Age": "600",
 }

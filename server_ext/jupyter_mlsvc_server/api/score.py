@@ -14,7 +14,7 @@ from urllib.parse import unquote_to_bytes
 
 from starlette.responses import Response
 
-from jupyter_mlsvc_server.api.authentication import bearer_token
+from jupyter_mlsvc_server.api.authentication import KEY_HEADER, bearer_token, service_key
 from jupyter_mlsvc_server.api.body_memory import BodyMemory
 from jupyter_mlsvc_server.api.content_coding import charset_problem
 from jupyter_mlsvc_server.api.head_cache import CallHead
@@ -32,6 +32,7 @@ CALL_ROUTE: Final = "/api/{name}/{version}"
 
 _CALL: Final = rb"/api/([^/?]+)/([^/?]+)/?(?:\?.*)?"
 _NOT_PLAIN: Final = frozenset({b"content-encoding", b"expect", b"transfer-encoding", b"upgrade"})
+_CREDENTIALS: Final = {b"authorization": bearer_token, KEY_HEADER.encode(): service_key}
 _CORS: Final = "".join(f"{name}: {value}\r\n" for name, value in CORS_HEADERS.items()).encode()
 
 _CONSUMERS: Final = tuple(
@@ -100,7 +101,7 @@ class ScoreEntry:
         self.submit = engine.submit
         """Runs a call; its callback gets the answer, or the error that there is instead."""
         self._engine = engine
-        self._recall = tokens.recall
+        self._recall = self._knows = tokens.recall
         # The application reads a larger one in pieces, between which others are answered.
         self._max_plain_bytes = min(max_body_bytes, _MAX_PLAIN_BYTES)
         self.memory = memory
@@ -152,10 +153,10 @@ class ScoreEntry:
         token = length = origin = None
         hosts = 0
         for name, value in headers:
-            if name == b"authorization":
+            if (read := _CREDENTIALS.get(name)) is not None:
                 if token is not None:
                     return None
-                token = bearer_token(value.decode("latin-1"))
+                token = read(value.decode("latin-1"))
             elif name == b"content-length":
                 length = int(value)
             elif name == b"origin":
@@ -169,13 +170,15 @@ class ScoreEntry:
         return CallHead(key, url, token, length, origin)
 
     def admits(self, head: CallHead) -> bool:
-        """Whether the token of a call is known, at this moment, to let one call the service."""
+        """Whether the token of a call is known, at this moment, to let one call the service.
+
+        A call with a service key is counted; see :meth:`KeyUse.takes`.
+        """
         principal = self._recall(head.token)
-        return (
-            principal is not None
-            and principal.role in _CONSUMERS
-            and (principal.services is None or head.key.name in principal.services)
-        )
+        if principal is None or principal.role not in _CONSUMERS:
+            return False
+        key = principal.key
+        return key is None or (principal.knows_of(*head.key) and key.takes(head.key, head.origin))
 
     def user_of(self, token: str) -> str:
         """Return whose token it is; empty where that is not known at this moment."""
@@ -185,6 +188,8 @@ class ScoreEntry:
     async def consume(self, request: ApiRequest, name: str, version: str) -> Response:
         """Answer a call that came through the application (contract: ``consumeWebService``)."""
         require(request.principal, Action.CONSUME, None, "consume services")
+        if request.principal.key is not None:
+            request.principal.key.require((name, version))
         try:
             body = await request.body()
         except MlsvcServerError as error:
@@ -202,11 +207,20 @@ class ScoreEntry:
             answer.entry.request_id = request_id
         return answer.body if answer.status == 200 else with_request_id(answer.body, request_id)
 
-    def cors_headers(self, origin: bytes) -> bytes:
+    def cors_headers(self, head: CallHead) -> bytes:
         """Give the headers of an answer to a page, as they are written."""
-        if {origin.decode("latin-1"), "*"} & self._origins:
-            return b"Access-Control-Allow-Origin: %b\r\n%b" % (origin, _CORS)
+        if head.origin is None:
+            return b""
+        origin = head.origin.decode("latin-1")
+        if origin in self._origins or "*" in self._origins or self._is_of_key(head, origin):
+            return b"Access-Control-Allow-Origin: %b\r\n%b" % (head.origin, _CORS)
         return b""
+
+    def _is_of_key(self, head: CallHead, origin: str) -> bool:
+        """Whether the key of a call is for pages of an origin."""
+        principal = self._knows(head.token)
+        key = None if principal is None else principal.key
+        return key is not None and origin in key.origins
 
 
 def _has_problem(content_type: bytes) -> bool:

@@ -12,6 +12,7 @@ from jupyter_mlsvc_server.errors import (
     Forbidden,
     MlsvcServerError,
     NotFound,
+    TooManyRequests,
     Unauthorized,
 )
 
@@ -43,8 +44,7 @@ class InvalidServiceKey(InvalidAccessToken):
     def __init__(self) -> None:
         Unauthorized.__init__(
             self,
-            "The service key is not valid (any more). Whoever runs the server can make another "
-            "one: jupyter mlsvc key add",
+            "The service key is not valid (any more). Ask whoever gave it to you for another one.",
             token_was_sent=True,
         )
 
@@ -149,14 +149,69 @@ class KeyExists(Conflict):
     """A service key has the name."""
 
     def __init__(self, name: str) -> None:
-        super().__init__(f"There is a service key {name!r} already.")
+        super().__init__(
+            f"There is a service key {name!r} already. Choose another name, or revoke it first."
+        )
 
 
 class KeyNotFound(NotFound):
     """No such service key."""
 
     def __init__(self, name: str) -> None:
-        super().__init__(f"There is no service key {name!r}. List them: jupyter mlsvc key list")
+        super().__init__(
+            f"There is no service key {name!r} of yours. List them with GET /keys, or "
+            "jupyter mlsvc key list."
+        )
+
+
+class TooManyKeys(TooManyRequests):
+    """Somebody has as many service keys as one person may have."""
+
+    code = "TooManyKeys"
+
+    def __init__(self, most: int) -> None:
+        super().__init__(
+            f"You have {most:,} service keys, which is the limit for one person "
+            "(KeyManager.max_keys_per_user).",
+            retry_after=60,
+            advice=Advice(
+                "Revoke one that nobody uses with DELETE /keys/NAME.", operation="revokeServiceKey"
+            ),
+        )
+
+
+class UnknownService(NotFound):
+    """A key is asked for a service that is not there."""
+
+    def __init__(self, service: str) -> None:
+        name, _, version = service.partition("/")
+        which = f"version {version!r} of service {name!r}" if version else f"service {name!r}"
+        super().__init__(f"There is no {which}; a key is for services that are published.")
+
+
+class InvalidKeyOption(BadRequest):
+    """A key is to have something that it can't have."""
+
+
+class KeyRateExceeded(TooManyRequests):
+    """A key makes more calls than it may."""
+
+    def __init__(self, name: str, rate: str, retry_after: int) -> None:
+        super().__init__(
+            f"The service key {name!r} may make {rate.replace('/', ' calls a ')}. Try again in "
+            f"{retry_after} s.",
+            retry_after=retry_after,
+        )
+
+
+class OriginNotAllowed(Forbidden):
+    """A page calls with a key that is not for pages of its origin."""
+
+    def __init__(self, name: str, origin: str) -> None:
+        super().__init__(
+            f"The service key {name!r} is not for pages of {origin[:100]!r}. Whoever made it can "
+            "make one that is."
+        )
 
 
 class UserNotFound(NotFound):

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from traitlets import Float, Unicode
 
 from jupyter_mlsvc._version import __version__
+from jupyter_mlsvc.wire.models import CreateServiceKeyRequest
 from jupyter_mlsvc_server.auth.cli import CommandGroup, DatabaseCommand, table
+from jupyter_mlsvc_server.auth.key_options import new_key
 from jupyter_mlsvc_server.auth.service_keys import ServiceKeyStore
+from jupyter_mlsvc_server.storage.clock import now_text
 from jupyter_mlsvc_server.storage.database import Database
+
+_COLUMNS: Final = (
+    *("NAME", "SERVICES", "USER", "STATE", "CREATED (UTC)", "EXPIRES (UTC)"),
+    *("CALLS", "LAST USE (UTC)", "NOTE"),
+)
 
 
 class KeyCommand(DatabaseCommand):
@@ -29,16 +36,28 @@ class KeyCommand(DatabaseCommand):
         raise NotImplementedError
 
 
-class AddKey(KeyCommand):
+class CreateKey(KeyCommand):
     """Make a key with which an application calls services; it is shown this once."""
 
-    name = "jupyter-mlsvc-key-add"
+    name = "jupyter-mlsvc-key-create"
     description = __doc__
-    usage = "jupyter mlsvc key add NAME [--services A,B] [--user USER] [--days N]"
-    examples = "jupyter mlsvc key add billing --services churn,credit --user ann --days 90"
+    usage = (
+        "jupyter mlsvc key create NAME [--services A,B/V1.0] [--days N] [--note TEXT] "
+        "[--rate 10/second] [--origins https://example.org] [--user USER]"
+    )
+    examples = "jupyter mlsvc key create billing --services churn,credit --user ann --days 90"
 
     services = Unicode(
-        "", help="Names of the services that the key is for, with commas. Default: all."
+        "",
+        help="Services that the key is for, with commas: names, or NAME/VERSION for one version. "
+        "Default: all.",
+    ).tag(config=True)
+    note = Unicode("", help="What the key is for, in a line.").tag(config=True)
+    rate = Unicode(
+        "", help="How many calls it may make, such as 10/second or 600/minute. Default: no limit."
+    ).tag(config=True)
+    origins = Unicode(
+        "", help="Origins, with commas, whose pages may call with the key from a browser."
     ).tag(config=True)
     user = Unicode("", help="User with whom the key ends, when they are disabled or removed.").tag(
         config=True
@@ -49,19 +68,30 @@ class AddKey(KeyCommand):
 
     aliases = {  # noqa: RUF012
         **KeyCommand.aliases,
-        "services": "AddKey.services",
-        "user": "AddKey.user",
-        "days": "AddKey.days",
+        "services": "CreateKey.services",
+        "note": "CreateKey.note",
+        "rate": "CreateKey.rate",
+        "origins": "CreateKey.origins",
+        "user": "CreateKey.user",
+        "days": "CreateKey.days",
     }
 
     async def work(self, keys: ServiceKeyStore, *words: str) -> str:
         """Make the key."""
         (name,) = words
-        services = [each.strip() for each in self.services.split(",") if each.strip()]
-        expires_at = datetime.now(UTC) + timedelta(days=self.days) if self.days else None
-        return await keys.add(
-            name, maker=self.user, services=services or None, expires_at=expires_at
+        request = CreateServiceKeyRequest(
+            name=name,
+            services=_items(self.services) or None,
+            note=self.note,
+            rate=self.rate,
+            origins=_items(self.origins),
+            expires_in_seconds=self.days * 86_400 if self.days else None,
         )
+        return await keys.add(new_key(request), maker=self.user)
+
+
+def _items(text: str) -> list[str]:
+    return [each.strip() for each in text.split(",") if each.strip()]
 
 
 class ListKeys(KeyCommand):
@@ -76,29 +106,24 @@ class ListKeys(KeyCommand):
 
     async def work(self, keys: ServiceKeyStore, *_words: str) -> str:
         """Write a line a key."""
-        now = datetime.now(UTC).isoformat()
+        now = now_text()
         rows = [
             (
                 key.name,
                 "all" if key.services is None else ",".join(key.services),
                 key.maker,
-                _state(key.disabled, key.expires_at, now),
+                key.state(now),
                 key.created_at[:19],
                 (key.expires_at or "never")[:19],
+                str(key.calls),
+                (key.last_used_at or "never")[:19],
+                key.note,
             )
             for key in await keys.list()
         ]
         if not rows:
-            return "No keys. Make one with: jupyter mlsvc key add NAME"
-        return table(
-            [("NAME", "SERVICES", "USER", "STATE", "CREATED (UTC)", "EXPIRES (UTC)"), *rows]
-        )
-
-
-def _state(disabled: bool, expires_at: str | None, now: str) -> str:
-    if expires_at is not None and expires_at <= now:
-        return "expired"
-    return "disabled" if disabled else "enabled"
+            return "No keys. Make one with: jupyter mlsvc key create NAME"
+        return table([_COLUMNS, *rows])
 
 
 class RevokeKey(KeyCommand):
@@ -124,8 +149,9 @@ class KeyApp(CommandGroup):
     description = __doc__
     version = __version__
     subcommands = {  # noqa: RUF012
-        "add": (AddKey, "Make a key."),
+        "create": (CreateKey, "Make a key."),
+        "add": (CreateKey, "The same."),
         "list": (ListKeys, "List all keys."),
         "revoke": (RevokeKey, "Revoke a key."),
     }
-    examples = "\n".join(command.usage for command, _ in subcommands.values())
+    examples = "\n".join(each.usage for each in (CreateKey, ListKeys, RevokeKey))

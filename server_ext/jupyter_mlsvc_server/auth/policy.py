@@ -32,6 +32,8 @@ class Action(StrEnum):
     """Load, download, publish and delete a snapshot."""
     USE_BATCHES = "use batches"
     """Read, stop and delete a batch."""
+    USE_KEYS = "use service keys"
+    """Make a key for services that one may change, list and revoke it."""
     ADMINISTER = "change how the server runs"
     """Change how the server runs."""
 
@@ -60,6 +62,7 @@ POLICY: Final[Mapping[Action, Mapping[Role, Reach]]] = MappingProxyType(
             Action.USE_SESSIONS: (_OWN, _OWN, _OWN, _NOBODYS),
             Action.USE_SNAPSHOTS: (_OWN, _OWN, _OWN, _NOBODYS),
             Action.USE_BATCHES: (_OWN, _OWN, _OWN, _OWN),
+            Action.USE_KEYS: (_ANYBODYS, _OWN, _NOBODYS, _NOBODYS),
             Action.ADMINISTER: (_ANYBODYS, _NOBODYS, _NOBODYS, _NOBODYS),
         }.items()
     }
@@ -70,9 +73,12 @@ POLICY: Final[Mapping[Action, Mapping[Role, Reach]]] = MappingProxyType(
 def reach(principal: Principal, action: Action) -> Reach:
     """Tell how far somebody reaches with an action.
 
-    Sessions are for those who may run code, whatever their role's row says.
+    Sessions are for those who may run code, whatever their role's row says. A service key is for
+    calls, and for reading what they need.
     """
     if action is Action.USE_SESSIONS and not principal.may_run_code:
+        return Reach.NOBODYS
+    if action is Action.USE_BATCHES and principal.key is not None:
         return Reach.NOBODYS
     return POLICY[action][principal.role]
 
@@ -125,22 +131,28 @@ def require_reach(principal: Principal, action: Action) -> None:
         raise Forbidden(f"You may not {action}: {_why_not(principal, action, None)}")
 
 
-def require_service(principal: Principal, name: str) -> None:
-    """Refuse a service that a service key is not for.
+def require_service(principal: Principal, name: str, version: str = "") -> None:
+    """Refuse a service, or a version of it, that a service key is not for.
 
     Raises
     ------
     Forbidden
         It is for others.
     """
-    if not principal.knows_of(name):
+    if not principal.knows_of(name, version):
+        which = f"version {version!r} of " if version and principal.knows_of(name) else ""
         raise Forbidden(
-            f"The service key {principal.name!r} is not for service {name!r}. Whoever runs the "
-            "server can make one that is (jupyter mlsvc key add)."
+            f"The service key {principal.name!r} is not for {which}service {name!r}. Whoever may "
+            "change the service can make one that is."
         )
 
 
 def _why_not(principal: Principal, action: Action, owner: Owner | None) -> str:
+    if principal.key is not None:
+        return (
+            f"{principal.name!r} is a service key, which is for calling services and reading their "
+            "descriptions. Log in for all else."
+        )
     role = f"your role is {principal.role}"
     if POLICY[action][principal.role] is Reach.NOBODYS:
         return (

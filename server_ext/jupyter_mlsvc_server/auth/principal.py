@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final, NamedTuple
+
+from jupyter_mlsvc_server.auth.key_use import KeyUse
 
 
 class Role(StrEnum):
@@ -45,9 +47,12 @@ class Principal:
     readers_use_sessions
         Whether this server lets readers run code.
     services
-        Names of the services that there are for a service key; None where there are all.
+        Names of the services, or NAME/VERSION for one version, that there are for a service key;
+        None where there are all.
     groups
         Names of the groups that the account is a member of.
+    key
+        Use of the service key; None for people.
     """
 
     id: str
@@ -56,6 +61,7 @@ class Principal:
     readers_use_sessions: bool = False
     services: frozenset[str] | None = None
     groups: frozenset[str] = frozenset()
+    key: KeyUse | None = field(default=None, compare=False, repr=False)
 
     @property
     def may_run_code(self) -> bool:
@@ -63,9 +69,14 @@ class Principal:
         is_trusted = self.role in _RUN_CODE
         return is_trusted or (self.role is Role.READER and self.readers_use_sessions)
 
-    def knows_of(self, service: str) -> bool:
-        """Whether a service is there for this principal."""
-        return self.services is None or service in self.services
+    def knows_of(self, service: str, version: str = "") -> bool:
+        """Whether a service, or one version of it, is there for this principal."""
+        services = self.services
+        if services is None or service in services:
+            return True
+        if version:
+            return f"{service}/{version}" in services
+        return any(each.startswith(f"{service}/") for each in services)
 
     def owns(self, owner: Owner) -> bool:
         """Whether what belongs to an account, and maybe to a group, is this principal's."""

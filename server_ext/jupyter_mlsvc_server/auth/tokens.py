@@ -8,7 +8,7 @@ import secrets
 import time
 import uuid
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -29,9 +29,10 @@ from jupyter_mlsvc_server.auth.errors import (
     InvalidServiceKey,
     WrongCredentials,
 )
+from jupyter_mlsvc_server.auth.key_verifier import KeyVerifier
 from jupyter_mlsvc_server.auth.keys import signing_key
 from jupyter_mlsvc_server.auth.principal import Owner, Principal, Role
-from jupyter_mlsvc_server.auth.service_keys import KEY_PREFIX, ServiceKeyStore
+from jupyter_mlsvc_server.auth.service_keys import KEY_PREFIX
 from jupyter_mlsvc_server.auth.store import JUPYTER, NO_HASH, RefreshKey, RefreshOutcome, TokenStore
 from jupyter_mlsvc_server.errors import MachineFault
 from jupyter_mlsvc_server.formats.host import AUDIENCE, ISSUER, LOCAL_PREFIX
@@ -96,6 +97,8 @@ class TokenManager(LoggingConfigurable):
         Who can log in.
     data_dir
         Folder of the signing key, ``secret.key``.
+    keys
+        Verifies service keys.
     authenticators
         Providers whose access tokens are taken as well.
     wall_clock
@@ -139,6 +142,7 @@ class TokenManager(LoggingConfigurable):
         database: Database,
         accounts: AccountManager,
         data_dir: Path,
+        keys: KeyVerifier | None = None,
         authenticators: Authenticators | None = None,
         wall_clock: Clock = time.time,
         monotonic_clock: Clock = time.monotonic,
@@ -147,7 +151,7 @@ class TokenManager(LoggingConfigurable):
         super().__init__(**kwargs)
         self._database = database
         self._store = TokenStore(database=database)
-        self._keys = ServiceKeyStore(database=database)
+        self._keys = keys or KeyVerifier(database=database, wall_clock=wall_clock, parent=self)
         self._accounts = accounts
         self._authenticators = authenticators
         self._wall_clock = wall_clock
@@ -349,7 +353,7 @@ class TokenManager(LoggingConfigurable):
         """Return whose token of ours it is and when it expires, by the database."""
         if access_token.startswith(KEY_PREFIX):
             found = await self._keys.find(access_token)
-            if found is None or found[1] <= self._wall_clock():
+            if found is None:
                 raise InvalidServiceKey
             return found
         claims = self._claims(access_token)
@@ -437,17 +441,45 @@ class TokenManager(LoggingConfigurable):
         living
             Accounts of :meth:`known_accounts` that are neither removed nor shut out.
         """
-        changed = [token for token, each in self._known.items() if not each.is_so_in(living)]
-        if changed:
-            self._revocations += 1
-        for token in changed:
-            del self._known[token]
+        self._drop(token for token, each in self._known.items() if not each.is_so_in(living))
         self._local = {
             # The role is that of notebooks, maybe less than the person's.
             token: replace(principal, groups=living[principal.id].groups)
             for token, principal in self._local.items()
             if principal.id in living
         }
+
+    async def compare_keys(self) -> None:
+        """Forget service keys that were revoked, or whose makers have lost what they were for.
+
+        Raises
+        ------
+        MlsvcServerError
+            The database does not answer.
+        """
+        ids = {each.principal.id for each in self._known.values() if each.principal.key}
+        if not ids:
+            return
+        scopes = await self._keys.scopes(ids)
+        self._drop(
+            token
+            for token, each in self._known.items()
+            if each.principal.id in ids
+            and scopes.get(each.principal.id, frozenset()) != each.principal.services
+        )
+
+    def forget_key(self, key_id: str) -> None:
+        """Forget a service key that was revoked, so that the very next call is refused."""
+        self._revocations += 1
+        self._drop(token for token, each in self._known.items() if each.principal.id == key_id)
+
+    def _drop(self, tokens: Iterable[str]) -> None:
+        """Forget tokens, and what is being found out about any."""
+        dropped = list(tokens)
+        if dropped:
+            self._revocations += 1
+        for token in dropped:
+            del self._known[token]
 
     def local_token(self, principal: Principal) -> str:
         """Make a token that is valid until the server stops, for kernels that Jupyter starts."""

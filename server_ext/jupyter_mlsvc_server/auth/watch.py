@@ -92,6 +92,7 @@ class AccountWatch(LoggingConfigurable):
         living = await self._accounts.living(ids)
         self._accounts.outsiders.compare(living)
         self._tokens.compare(living)
+        await self._tokens.compare_keys()
         for holder, owners in held.items():
             for account_id in owners:
                 principal = living.get(account_id)

@@ -165,7 +165,7 @@ class EventHub(LoggingConfigurable):
 
 
 def _may_see(principal: Principal, change: Change) -> bool:
-    is_known = change.kind is not Kind.SERVICE or principal.knows_of(change.name)
+    is_known = change.kind is not Kind.SERVICE or principal.knows_of(change.name, change.version)
     return is_known and may(principal, NEEDED[change.kind], change.owner)
 
 

@@ -19,6 +19,7 @@ class Kind(StrEnum):
     SESSION = "session"
     SNAPSHOT = "snapshot"
     BATCH = "batch"
+    KEY = "key"
 
 
 class EventAction(StrEnum):
@@ -35,6 +36,7 @@ NEEDED: Final[Mapping[Kind, Action]] = MappingProxyType(
         Kind.SESSION: Action.USE_SESSIONS,
         Kind.SNAPSHOT: Action.USE_SNAPSHOTS,
         Kind.BATCH: Action.USE_BATCHES,
+        Kind.KEY: Action.USE_KEYS,
     }
 )
 """Action that a caller has to be allowed, to see the events of a thing."""
@@ -51,9 +53,10 @@ class Change:
     owner
         Whose thing it is; the policy decides who else may hear of it.
     id
-        Of a session, snapshot or batch.
+        Of a session, snapshot, batch or service key.
     name, version
-        Of a service, or of the service that a batch runs; the name of a session or snapshot.
+        Of a service, or of the service that a batch runs; the name of a session, snapshot or
+        service key.
     """
 
     kind: Kind

@@ -231,7 +231,7 @@ class ServiceManager(LoggingConfigurable):
         return [
             self._view(record, principal, failing)
             for record in records
-            if principal.knows_of(record.key.name)
+            if principal.knows_of(*record.key)
         ]
 
     async def get(self, principal: Principal, name: str, version: str) -> models.WebService:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
 from traitlets.config import LoggingConfigurable
 
 from jupyter_mlsvc.wire import models
-from jupyter_mlsvc_server.auth.policy import Action, require
+from jupyter_mlsvc_server.auth.policy import Action, may, require
 from jupyter_mlsvc_server.auth.principal import Principal
 from jupyter_mlsvc_server.scoring.definition import DefinitionKey
 from jupyter_mlsvc_server.scoring.engine import ScoringEngine
@@ -22,12 +23,28 @@ _FEW_RETIRED: Final = 5
 
 
 class ServiceStatisticsReporter(LoggingConfigurable):
-    """Asks the scoring engine about the versions that somebody may see."""
+    """Asks the scoring engine about the versions that somebody may see.
 
-    def __init__(self, *, services: ServiceManager, scoring: ScoringEngine, **kwargs: Any) -> None:
+    Parameters
+    ----------
+    services, scoring
+        Know versions, and what they did.
+    calls_by_key
+        Gives how often each service key called a version, by its name.
+    """
+
+    def __init__(
+        self,
+        *,
+        services: ServiceManager,
+        scoring: ScoringEngine,
+        calls_by_key: Callable[[str, str], Mapping[str, int]] = lambda *_: {},
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         self._services = services
         self._scoring = scoring
+        self._calls_by_key = calls_by_key
 
     async def list(self, principal: Principal) -> list[models.ServiceStatistics]:
         """Give a row for each version that is loaded or was called, the oldest version first."""
@@ -52,7 +69,10 @@ class ServiceStatisticsReporter(LoggingConfigurable):
             There is no such version.
         """
         require(principal, Action.READ_SERVICE, None, "read services")
-        key = DefinitionKey(*(await self._services.record(name, version)).key)
+        record = await self._services.record(name, version)
+        key = DefinitionKey(*record.key)
+        may_see_keys = may(principal, Action.CHANGE_SERVICE, record.owner)
+        calls_by_key = self._calls_by_key(*key) if may_see_keys else {}
         memory = await self._scoring.memory_of(*key)
         figures = await self._scoring.figures(*key, with_history=True)
         return models.ServiceStatisticsWithHistory(
@@ -60,6 +80,7 @@ class ServiceStatisticsReporter(LoggingConfigurable):
             memory_bytes=memory,
             interval_seconds=INTERVAL_SECONDS,
             history=[_interval(each) for each in figures.history],
+            keys=[models.KeyCalls(name=of, calls=calls) for of, calls in calls_by_key.items()],
         )
 
 

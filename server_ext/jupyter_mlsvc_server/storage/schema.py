@@ -47,6 +47,7 @@ accounts: Final = sa.Table(
 )
 
 # An application's key: its account is of the kind ``key``, with the secret's digest as its subject.
+# ``services`` and ``origins`` are JSON; one that needs a right ends where its maker has it no more.
 service_keys: Final = sa.Table(
     "service_keys",
     metadata,
@@ -54,6 +55,12 @@ service_keys: Final = sa.Table(
     sa.Column("maker_id", sa.Text, index=True),
     sa.Column("services", sa.Text),
     sa.Column("expires_at", sa.Text),
+    sa.Column("note", sa.Text, nullable=False, server_default=""),
+    sa.Column("rate", sa.Text, nullable=False, server_default=""),
+    sa.Column("origins", sa.Text, nullable=False, server_default="[]"),
+    sa.Column("needs_right", sa.Boolean, nullable=False, server_default=sa.false()),
+    sa.Column("calls", sa.BigInteger, nullable=False, server_default="0"),
+    sa.Column("last_used_at", sa.Text),
 )
 
 # One row a pair of tokens: its id is the SHA-256 of the access token's ``jti``, which is the first

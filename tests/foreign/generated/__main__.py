@@ -75,6 +75,7 @@ class Program:
     def run(self) -> None:
         """Do everything and compare what was called with what there is."""
         self.tokens()
+        self.keys()
         self.state()
         self.nodes()
         self.sessions()
@@ -95,6 +96,18 @@ class Program:
         failure = self.failure_of(self.groups["SnapshotAPIs"].list_snapshots)
         assert failure.status == 401, failure
         self.sign(auth.raw("login", self.account)["access_token"])
+
+    def keys(self) -> None:
+        """Make a key, find it in the list, and revoke it."""
+        api = self.groups.get("ServiceKeyAPIs")
+        if api is None:
+            return
+        made = api.create_service_key(models.CreateServiceKeyRequest(note="generated"))
+        name = made.service_key.name
+        assert made.key.startswith("mlsvckey_")
+        assert name in {each.name for each in api.list_service_keys()}
+        assert isinstance(api.revoke_service_key(name), str)
+        assert name not in {each.name for each in api.list_service_keys()}
 
     def sign(self, token: str) -> None:
         """Send a token with every request from now on."""

@@ -24,6 +24,7 @@ EXPECTED = {
         Action.USE_SESSIONS: (OWN, OWN, NO, NO),
         Action.USE_SNAPSHOTS: (OWN, OWN, OWN, NO),
         Action.USE_BATCHES: (OWN, OWN, OWN, OWN),
+        Action.USE_KEYS: (YES, OWN, NO, NO),
         Action.ADMINISTER: (YES, NO, NO, NO),
     }.items()
     for role, answers in zip(Role, row, strict=True)
