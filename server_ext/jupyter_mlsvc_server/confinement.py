@@ -223,7 +223,12 @@ class Confinement(LoggingConfigurable):
         found = shutil.which(program) if program else None
         named = [*self._libraries(), *self.readable_paths, *self.writable_paths, sys.executable]
         paths = [Path(each).expanduser() for each in ([*named, found] if found else named)]
-        return [(LINK, str(path)) for path in paths if path != _real(path)]
+        # A link is shown with all that it leads to.
+        return [
+            (LINK, str(path))
+            for path in paths
+            if path != (real := _real(path)) and self._without_hidden(real) == [real]
+        ]
 
     @cached_property
     def _limits(self) -> tuple[tuple[str, int], ...]:
@@ -241,16 +246,19 @@ class Confinement(LoggingConfigurable):
         readable = [*self._libraries(), *self.readable_paths]
         visible = {each for path in readable for each in self._without_hidden(_real(path))}
         devices = [str(each) for name in _DEVICES for each in Path("/dev").glob(name)]
-        written = [str(_real(path)) for path in self.writable_paths]
+        written = [
+            each for path in self.writable_paths for each in self._without_hidden(_real(path))
+        ]
         # Python finds what is in a folder of its path by listing that, as in a checkout that holds
         # the data folder as well. It shows names that are hidden otherwise, and no content.
-        listed = {_real(path) for path in self._libraries()} - visible - set(self._hidden)
+        libraries = {_real(path) for path in self._libraries()} - visible
+        listed = {path for path in libraries if not self._is_hidden(path)}
         return (
             *(("read", str(path)) for path in sorted(visible)),
             *(("list", str(path)) for path in sorted(listed)),
             *(("device", path) for path in devices),
             ("shared", "/dev/shm"),  # noqa: S108  # where semaphores are, by names that are not seen
-            *(("write", path) for path in written),
+            *(("write", str(path)) for path in written),
         )
 
     def _files_with_secrets(self) -> Iterator[str]:
@@ -287,16 +295,19 @@ class Confinement(LoggingConfigurable):
 
     def _without_hidden(self, path: Path) -> list[Path]:
         """Name a path, or all that is in it but what is hidden."""
+        if self._is_hidden(path):
+            return []
         if not any(hidden.is_relative_to(path) for hidden in self._hidden):
             return [path]
-        if path in self._hidden:
-            return []
         try:
             with os.scandir(path) as entries:
                 inner = [Path(entry.path) for entry in entries if not entry.is_symlink()]
         except OSError:
             return []
         return [each for entry in inner for each in self._without_hidden(entry)]
+
+    def _is_hidden(self, path: Path) -> bool:
+        return any(path.is_relative_to(hidden) for hidden in self._hidden)
 
 
 def own_places(environment: Mapping[str, str], home: Path, temporary: Path) -> dict[str, str]:

@@ -24,10 +24,10 @@ CODE = f"open(door + '.runs', 'w').close()\n{UNTIL_OPEN}"
 
 
 @pytest.fixture
-def server(tmp_path: Path) -> ServerProcess:
+def server(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> ServerProcess:
     """A server that is not started yet."""
     return ServerProcess(
-        data_dir=tmp_path / "data",
+        data_dir=tmp_path_factory.mktemp("data"),
         admin_password="a password",
         options=[
             "--MlsvcApp.stop_seconds=600",

@@ -51,6 +51,21 @@ def test_folders_may_be_opened_besides_but_never_the_servers(tmp_path: Path) -> 
     assert not names & {str(tmp_path), str(data)}
 
 
+def test_a_path_inside_the_data_folder_stays_closed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (inside := tmp_path / "data" / "inside").mkdir(parents=True)
+    (link := tmp_path / "link").symlink_to(inside)
+    (around := tmp_path / "around").symlink_to(tmp_path)
+    monkeypatch.syspath_prepend(inside)
+    for name in ("readable_paths", "writable_paths"):
+        for path in (inside, link, around):
+            files = make(tmp_path / "data", level="sandbox", **{name: [str(path)]}).policy().files
+            shown = {Path(each) for _, each in files}
+            assert not shown & {link, around, *inside.parents}, (name, path)
+            assert not [each for each in shown if each.is_relative_to(tmp_path / "data")]
+
+
 def test_files_with_secrets_are_closed_in_a_folder_that_is_open(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

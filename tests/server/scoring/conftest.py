@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -48,9 +48,17 @@ def confinement(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]
     return {"writable_paths": [tempfile.gettempdir(), str(tmp_path_factory.getbasetemp())]}
 
 
+@pytest.fixture(scope="session")
+def data_root() -> Iterator[Path]:
+    """Where data folders are: not in what code may write, where they would stay closed."""
+    root = Path(tempfile.mkdtemp(prefix="mlsvc-test-", dir="/var/tmp"))
+    yield root
+    shutil.rmtree(root)
+
+
 @pytest_asyncio.fixture
 async def make_engine(
-    tmp_path: Path, confinement: dict[str, list[str]]
+    tmp_path: Path, data_root: Path, confinement: dict[str, list[str]]
 ) -> AsyncIterator[Callable[..., Awaitable[LocalEngine]]]:
     """Start engines of other settings than the usual; nothing is preloaded unless asked for."""
     engines: list[LocalEngine] = []
@@ -58,7 +66,7 @@ async def make_engine(
     async def make(**settings: Any) -> LocalEngine:
         settings = {"preload": []} | settings
         engine = LocalEngine(
-            data_dir=tmp_path / f"data-{len(engines)}",
+            data_dir=Path(f"{data_root}{tmp_path}/data-{len(engines)}"),
             definitions=no_definition,
             config=Config({"LocalEngine": settings, "Confinement": confinement}),
         )
@@ -72,10 +80,10 @@ async def make_engine(
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def engine(
-    tmp_path_factory: pytest.TempPathFactory, confinement: dict[str, list[str]]
+    data_root: Path, confinement: dict[str, list[str]]
 ) -> AsyncIterator[LocalEngine]:
     """One engine for a module's tests, with the usual libraries loaded and one worker a service."""
-    folder = tmp_path_factory.mktemp("engine")
+    folder = Path(tempfile.mkdtemp(dir=data_root))
     engine = LocalEngine(
         data_dir=folder,
         definitions=no_definition,
