@@ -76,6 +76,9 @@ class Service:
         None where you may not see them.
     effects : bool
         Whether its calls may change what is elsewhere, so that none is run twice.
+    network, read_only : bool
+        Whether its code may use the network, and may write temporary files only. True and false
+        where you may not see the code.
     alias : str or None
         Name of the call in generated clients.
     output_files : list of str
@@ -117,6 +120,8 @@ class Service:
         self.setup_code = row.setup_code or None
         self.isolation = row.isolation or None
         self.effects = row.effects is True
+        self.network = row.network is not False
+        self.read_only = row.read_only is True
         self.alias = row.operation_id
         self.output_files = row.output_file_names
         self.snapshot_id = row.snapshot_id

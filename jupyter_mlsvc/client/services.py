@@ -47,6 +47,8 @@ class Services:
         setup_code: str | None = None,
         isolation: models.Isolation | None = None,
         effects: bool = False,
+        network: bool = True,
+        read_only: bool = False,
         check: Mapping[str, object] | None = None,
         as_example: bool = False,
         force: bool = False,
@@ -86,6 +88,11 @@ class Services:
         effects : bool
             Whether a call may change what is elsewhere, such as a table or an account. Where the
             process of such a call is lost, the caller is told, and the call is not run again.
+        network : bool
+            False keeps the code from the network, also where the server lets code use it.
+        read_only : bool
+            Whether the code may write nothing but temporary files, and ``output_files`` where
+            there are any.
         check : mapping, optional
             Values of the inputs. With them the server calls the code once before it publishes it,
             in a clean process; ``Service.publish_check`` has the answer.
@@ -123,6 +130,8 @@ class Services:
             setup_code=UNSET if setup_code is None else setup_code,
             isolation=UNSET if isolation is None else isolation,
             effects=effects or UNSET,
+            network=UNSET if network else False,
+            read_only=read_only or UNSET,
             check=UNSET if check is None else _check(check, force=force, as_example=as_example),
             replace=replace or UNSET,
             group=UNSET if group is None else group,
@@ -161,6 +170,8 @@ class Services:
         setup_code: str | UnsetType = UNSET,
         isolation: models.Isolation | UnsetType = UNSET,
         effects: bool | UnsetType = UNSET,
+        network: bool | UnsetType = UNSET,
+        read_only: bool | UnsetType = UNSET,
         group: str | UnsetType = UNSET,
         tags: Sequence[str] | UnsetType = UNSET,
         examples: Sequence[models.ServiceExample] | UnsetType = UNSET,
@@ -187,6 +198,8 @@ class Services:
             setup_code=setup_code,
             isolation=isolation,
             effects=effects,
+            network=network,
+            read_only=read_only,
             group=group,
             tags=UNSET if tags is UNSET else list(tags),
             examples=UNSET if examples is UNSET else list(examples),
@@ -214,6 +227,8 @@ class Services:
         tags: Sequence[str] | None = None,
         examples: Sequence[models.ServiceExample] | None = None,
         input_definition: models.ParameterDefinition | None = None,
+        network: bool = True,
+        read_only: bool = False,
     ) -> Service:
         """Publish a model instead of code (``publishRealtimeWebServiceByNameVersion``).
 
@@ -233,7 +248,8 @@ class Services:
             What the model predicts, by default ``y``; not with bytes, which tell it themselves.
         like : pandas.DataFrame, optional
             Some rows as the model was fitted with, whose dtypes it gets (see ``serialize_model``).
-        check, as_example, force, replace, group, tags, examples
+        check, as_example, force, replace, group, tags, examples,
+        network, read_only
             As in :meth:`publish`; the input is ``inputData``.
         input_definition : ParameterDefinition, optional
             Its description and example, and descriptions of its columns.
@@ -266,6 +282,7 @@ class Services:
         if group is not None:
             fields["group"] = group
         fields |= _said(tags, examples, input_definition)
+        fields |= _confinement(None if network else False, read_only or None)
         version = version or self.next_version(name)
         self._send_form("POST", ("realtime-services", name, version), fields)
         return self.get(name, version)
@@ -284,6 +301,8 @@ class Services:
         tags: Sequence[str] | None = None,
         examples: Sequence[models.ServiceExample] | None = None,
         input_definition: models.ParameterDefinition | None = None,
+        network: bool | None = None,
+        read_only: bool | None = None,
     ) -> Service:
         """Change a realtime service; what is left out stays (``patchRealtimeWebServiceBy…``).
 
@@ -294,6 +313,7 @@ class Services:
         if group is not None:
             fields["group"] = group
         fields |= _said(tags, examples, input_definition)
+        fields |= _confinement(network, read_only)
         self._send_form("PATCH", ("realtime-services", name, version), fields)
         return self.get(name, version)
 
@@ -514,6 +534,12 @@ def _said(
     return {
         name: msgspec.json.encode(part).decode() for name, part in parts.items() if part is not None
     }
+
+
+def _confinement(network: bool | None, read_only: bool | None) -> Form:
+    """Give the parts of a form; none for what is not said."""
+    given = {"network": network, "readOnly": read_only}
+    return {name: str(value).lower() for name, value in given.items() if value is not None}
 
 
 def _realtime_form(model: bytes | None, description: str | None, alias: str | None) -> Form:

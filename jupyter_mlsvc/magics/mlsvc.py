@@ -231,7 +231,9 @@ def _logs(connection: MlsvcConnection, arguments: argparse.Namespace) -> Service
     return None
 
 
-_RUNS: Final = frozenset({"code", "init_code", "setup_code", "isolation", "snapshot_id"})
+_RUNS: Final = frozenset(
+    {"code", "init_code", "setup_code", "isolation", "network", "read_only", "snapshot_id"}
+)
 """What of a service decides how a call ends."""
 
 
@@ -242,7 +244,7 @@ def _update(connection: MlsvcConnection, arguments: argparse.Namespace) -> Servi
 
     given = vars(arguments)
     options = (
-        *("code", "init_code", "setup_code", "isolation", "effects"),
+        *("code", "init_code", "setup_code", "isolation", "effects", "network", "read_only"),
         *("description", "alias", "output_files", "snapshot_id", "group", "tags"),
     )
     changes: dict[str, Any] = {name: given[name] for name in options if given[name] is not None}
@@ -357,8 +359,8 @@ COMMANDS: Final[tuple[Command, ...]] = (
         '[-i NAME[:TYPE][=VALUE],…] [-o NAME[:TYPE],…] [--describe NAME="TEXT"] '
         "[--tag WORD,…] [--example data|synthetic] [--ranges] [--alias NAME] [--files NAME,…] "
         "[--setup CODE] [--isolation call|worker|none] [--effects | --no-effects] "
-        "[--group GROUP] [--objects] [--snapshot NAME | --session NAME [--as-in-session]] "
-        "[--no-check] [--force]",
+        "[--network | --no-network] [--read-only | --no-read-only] [--group GROUP] [--objects] "
+        "[--snapshot NAME | --session NAME [--as-in-session]] [--no-check] [--force]",
         "change a service in place",
         _update,
         (
@@ -370,6 +372,8 @@ COMMANDS: Final[tuple[Command, ...]] = (
             (("--setup",), {"type": code_text, "dest": "setup_code"}),
             (("--isolation",), {"choices": get_args(Isolation)}),
             (("--effects",), {"action": argparse.BooleanOptionalAction}),
+            (("--network",), {"action": argparse.BooleanOptionalAction}),
+            (("--read-only",), {"action": argparse.BooleanOptionalAction}),
             (("--group",), {}),
             (("-i", "--inputs"), {"type": csv_inputs, "action": "extend"}),
             (("-o", "--outputs"), {"type": csv_parameters, "action": "extend"}),

@@ -36,8 +36,9 @@ _FORM: Final = """%publish NAME [VERSION] MODEL   with a variable that holds a f
      %publish NAME [VERSION] … --cells 3-5
      with [--snapshot NAME | --session NAME [--as-in-session]] [--description TEXT] [--alias NAME]
           [--init-code CODE] [--setup CODE] [--isolation call|worker|none] [--effects]
-          [--files NAME,…] [--runtime R] [--no-check] [--force] [--replace] [--group GROUP]
-          [--describe NAME="TEXT"] [--tag WORD,…] [--example data|synthetic] [--ranges];
+          [--files NAME,…] [--runtime R] [--no-network] [--read-only] [--no-check] [--force]
+          [--replace] [--group GROUP] [--describe NAME="TEXT"] [--tag WORD,…]
+          [--example data|synthetic] [--ranges];
           of a model [--response NAME,…]"""
 _OF_CODE: Final = (
     *("inputs", "outputs", "init_code", "setup", "files", "snapshot", "session", "runtime"),
@@ -84,6 +85,17 @@ class PublishMagics(MlsvcMagics):
         action="store_true",
         help="calls change what is elsewhere, such as a table; one whose process is lost is not "
         "run again",
+    )
+    @argument(
+        "--no-network",
+        action="store_false",
+        dest="network",
+        help="the code can't use the network, also where the server allows it",
+    )
+    @argument(
+        "--read-only",
+        action="store_true",
+        help="the code can write nothing but temporary files, and those that are answered",
     )
     @argument(
         "--as-in-session",
@@ -294,6 +306,8 @@ def request_of(arguments: argparse.Namespace, code: str) -> Request:
         setup_code=_setup_code(arguments.setup or ""),
         isolation=arguments.isolation,
         effects=arguments.effects,
+        network=arguments.network,
+        read_only=arguments.read_only,
         inputs=arguments.inputs,
         outputs=arguments.outputs,
         description=arguments.description,

@@ -225,6 +225,8 @@ class Planner:
                 setup_code=request.setup_code or None,
                 isolation=request.isolation,
                 effects=request.effects,
+                network=request.network,
+                read_only=request.read_only,
                 check=values if request.check else None,
                 as_example=request.check and _are_shown(definition.inputs, values, request),
                 force=request.force,
@@ -254,6 +256,8 @@ class Planner:
                 group=request.group,
                 tags=request.tags,
                 input_definition=_model_definition(request, values),
+                network=request.network,
+                read_only=request.read_only,
             )
         return self._published(service, inputs, [], values)
 

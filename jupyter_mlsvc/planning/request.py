@@ -132,6 +132,8 @@ class Request:
     runtime: str | None = None
     isolation: Isolation | None = None
     effects: bool = False
+    network: bool = True
+    read_only: bool = False
     session: str | None = None
     snapshot: str | None = None
     without_session: bool = False

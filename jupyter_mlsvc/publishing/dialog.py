@@ -39,6 +39,8 @@ class PublishRequest(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     setup_code: str | None = None
     isolation: Isolation | None = None
     effects: bool = False
+    network: bool = True
+    read_only: bool = False
     inputs: list[Json] = []
     outputs: list[Json] = []
     description: str | None = None
@@ -70,6 +72,8 @@ def publish(**request: Any) -> Json:
     isolation : str
     effects : bool
         Whether a call may change what is elsewhere, so that none is run twice.
+    network, readOnly : bool
+        Whether the code may use the network, and may write temporary files only.
     inputs, outputs : list of dict
         ``name`` and ``type``; with ``example`` in an input, ``call`` has it. ``description``,
         ``columns`` and ``shown``, a value that callers are shown, as somebody confirmed them;
@@ -187,6 +191,8 @@ def _published(connection: MlsvcConnection, wanted: PublishRequest, notes: list[
         setup_code=wanted.setup_code or "",
         isolation=wanted.isolation,
         effects=wanted.effects,
+        network=wanted.network,
+        read_only=wanted.read_only,
         response=wanted.response or [],
         check=wanted.check,
         replace=wanted.replace,

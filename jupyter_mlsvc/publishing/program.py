@@ -37,6 +37,8 @@ def publish(  # noqa: PLR0913 - what a service is made of
     setup_code: str = "",
     isolation: Isolation | None = None,
     effects: bool = False,
+    network: bool = True,
+    read_only: bool = False,
     output_files: Iterable[str] = (),
     response: str | Iterable[str] = (),
     session: str | None = None,
@@ -70,7 +72,7 @@ def publish(  # noqa: PLR0913 - what a service is made of
         Names and types: ``{"flower": "vector"}`` or ``["flower:vector"]``; types may be left out.
         Found out where they are left out; empty for none. A value in place of a type, such as
         ``{"applicant": loans.head(3)}``, is an example that callers are shown.
-    description, alias, init_code, setup_code, isolation, effects, output_files
+    description, alias, init_code, setup_code, isolation, effects, network, read_only, output_files
         As for ``client.services.publish``.
     response : str or sequence of str
         What a model predicts, by default ``y``.
@@ -135,6 +137,8 @@ def publish(  # noqa: PLR0913 - what a service is made of
         setup_code=setup_code,
         isolation=isolation,
         effects=effects,
+        network=network,
+        read_only=read_only,
         files=list(output_files),
         response=[response] if isinstance(response, str) else list(response),
         session=session,

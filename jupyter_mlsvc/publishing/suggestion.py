@@ -73,7 +73,7 @@ def suggest(
 
         ``kind`` is ``code``, ``function`` (``function`` names it, and the code calls it) or
         ``model`` (``model`` names the variable, ``response`` what it predicts). ``setupCode``,
-        ``isolation`` and ``effects`` are those of the cell.
+        ``isolation``, ``effects``, ``network`` and ``readOnly`` are those of the cell.
     """
     connection = connection_of()
     cells = [code] if sources is None else sources
@@ -230,6 +230,8 @@ class _Suggestion:
             "setupCode": request.setup_code,
             "isolation": request.isolation,
             "effects": request.effects,
+            "network": request.network,
+            "readOnly": request.read_only,
             "description": expanded.description or "",
             "alias": expanded.alias or "",
             "files": request.files,

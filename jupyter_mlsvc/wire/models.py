@@ -451,11 +451,12 @@ class PublishWebServiceRequest(Wire, frozen=True, kw_only=True):
     """A service to publish, or the parts of one to change (contract: publish and patch).
 
     Our additions: ``setup_code``, which runs once in each worker, and ``isolation``. ``effects``
-    says that a call may change what is elsewhere, so that none runs twice. ``check`` calls the code
-    once before it is published. ``replace`` takes the place of a version of one's own that has
-    never answered. ``group`` gives the name with all its versions to a group of one's own, whose
-    members may change them as well; an empty one takes it back. ``tags`` are words to find the
-    service by, and ``examples`` calls with their answers.
+    says that a call may change what is elsewhere, so that none runs twice. Without ``network`` the
+    code reaches no other machine, and a ``read_only`` version writes temporary files alone.
+    ``check`` calls the code once before it is published. ``replace`` takes the place of a version
+    of one's own that has never answered. ``group`` gives the name with all its versions to a group
+    of one's own, whose members may change them as well; an empty one takes it back. ``tags`` are
+    words to find the service by, and ``examples`` calls with their answers.
     """
 
     snapshot_id: str | UnsetType | None = UNSET
@@ -470,6 +471,8 @@ class PublishWebServiceRequest(Wire, frozen=True, kw_only=True):
     setup_code: str | UnsetType | None = UNSET
     isolation: Isolation | UnsetType | None = UNSET
     effects: bool | UnsetType | None = UNSET
+    network: bool | UnsetType | None = UNSET
+    read_only: bool | UnsetType | None = UNSET
     check: PublishCheckRequest | UnsetType | None = UNSET
     replace: bool | UnsetType | None = UNSET
     group: str | UnsetType | None = UNSET
@@ -480,11 +483,11 @@ class PublishWebServiceRequest(Wire, frozen=True, kw_only=True):
 class WebService(Wire, frozen=True, kw_only=True):
     """A service version. Members with code are left out for those who may not see them.
 
-    Our additions: ``setup_code``, ``isolation`` and ``effects``, as they were published.
-    ``never_answered`` is true until a call has succeeded. ``publish_check`` is what was found when
-    this revision was published. Members of ``group`` may change it as well. ``failing`` says why
-    its processes keep ending, where they do; its calls get 503 until a try succeeds. ``tags`` and
-    ``examples`` are there where they were published.
+    Our additions: ``setup_code``, ``isolation``, ``effects``, ``network`` and ``read_only``, as
+    they were published. ``never_answered`` is true until a call has succeeded. ``publish_check`` is
+    what was found when this revision was published. Members of ``group`` may change it as well.
+    ``failing`` says why its processes keep ending, where they do; its calls get 503 until a try
+    succeeds. ``tags`` and ``examples`` are there where they were published.
     """
 
     name: str
@@ -504,6 +507,8 @@ class WebService(Wire, frozen=True, kw_only=True):
     setup_code: str | UnsetType | None = UNSET
     isolation: Isolation | UnsetType = UNSET
     effects: bool | UnsetType = UNSET
+    network: bool | UnsetType = UNSET
+    read_only: bool | UnsetType = UNSET
     never_answered: bool | UnsetType = UNSET
     publish_check: PublishCheck | UnsetType = UNSET
     group: str | UnsetType = UNSET

@@ -113,6 +113,20 @@ _DESCRIPTIONS = (
         "What is said of the input and its columns, as for other services (our addition).",
     ),
 )
+_CONFINEMENT = (
+    _field(
+        "network",
+        "False keeps the model from the network (our addition).",
+        kind="boolean",
+    ),
+    _field(
+        "readOnly",
+        "Whether the model may write temporary files only (our addition).",
+        kind="boolean",
+    ),
+)
+_EXTRA = (*_DESCRIPTIONS, *_CONFINEMENT)
+
 
 _EVENTS = (
     query("run", "The run of the server that the number is from."),
@@ -354,7 +368,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         path="/realtime-services/{name}",
         tag=_SERVICES,
         summary="Publish a model under a new GUID as its version.",
-        parameters=(*_ABOUT, _model(required=True), _CHECK, _REPLACE, _GROUP, *_DESCRIPTIONS),
+        parameters=(*_ABOUT, _model(required=True), _CHECK, _REPLACE, _GROUP, *_EXTRA),
         answer=str,
         status=201,
         errors=(400, 401, 403, 409),
@@ -365,7 +379,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         path="/realtime-services/{name}/{version}",
         tag=_SERVICES,
         summary="Publish a model as a version of a realtime service.",
-        parameters=(*_ABOUT, _model(required=True), _CHECK, _REPLACE, _GROUP, *_DESCRIPTIONS),
+        parameters=(*_ABOUT, _model(required=True), _CHECK, _REPLACE, _GROUP, *_EXTRA),
         answer=str,
         status=201,
         errors=(400, 401, 403, 409),
@@ -376,7 +390,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         path="/realtime-services/{name}/{version}",
         tag=_SERVICES,
         summary="Change parts of a realtime service; what is left out stays.",
-        parameters=(*_ABOUT, _model(required=False), _CHECK, _GROUP, *_DESCRIPTIONS),
+        parameters=(*_ABOUT, _model(required=False), _CHECK, _GROUP, *_EXTRA),
         answer=str,
         errors=(400, 401, 403, 404),
     ),

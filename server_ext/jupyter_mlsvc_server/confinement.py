@@ -29,7 +29,14 @@ from traitlets.config import LoggingConfigurable
 
 from jupyter_mlsvc_server.errors import MlsvcServerError
 from jupyter_mlsvc_server.formats import sandbox
-from jupyter_mlsvc_server.formats.confine import LINK, SCOPES_ABI, Policy, landlock_abi
+from jupyter_mlsvc_server.formats.confine import (
+    LINK,
+    READ_ONLY_ABI,
+    SCOPES_ABI,
+    Policy,
+    can_close_network,
+    landlock_abi,
+)
 from jupyter_mlsvc_server.storage.traits import TextList
 
 NONE: Final = "none"
@@ -66,6 +73,8 @@ _PATH_VARIABLES: Final = (
 )  # fmt: skip
 """Variables that code inherits, and that name folders or files, with colons between them."""
 
+_CONFINES_NOTHING: Final = "this server confines no code (Confinement.level is none)"
+
 
 class CannotConfine(MlsvcServerError):
     """The configured level is not possible here; the message says what to do."""
@@ -96,8 +105,8 @@ class Confinement(LoggingConfigurable):
     ).tag(config=True)
     network = Bool(
         True,
-        help="Whether the code of sessions and services may use the network: at level basic TCP "
-        "(Linux 6.7 or later keeps it from it), at level sandbox any.",
+        help="Whether the code of sessions and services may use the network. Without it, code has "
+        "Unix sockets alone, and a version can't ask for more.",
     ).tag(config=True)
     max_open_files = Integer(
         4096, min=64, help="Files that a process of a session or service may have open."
@@ -158,6 +167,11 @@ class Confinement(LoggingConfigurable):
                 f"Confinement.level is sandbox, which needs user namespaces ({problem}). Allow "
                 "them, or set it to basic."
             )
+        if not self.network and (problem := self._why_no_closed_network()):
+            raise CannotConfine(
+                f"Confinement.network is false, and code can't be kept from it: {problem}. Leave "
+                "the setting out."
+            )
         if self.level == NONE and accounts > 1 and not self.allow_unconfined:
             raise CannotConfine(
                 f"There are {accounts} accounts, and nothing keeps the code of one from the "
@@ -192,8 +206,40 @@ class Confinement(LoggingConfigurable):
         """Whether code has process ids of its own."""
         return self.level == SANDBOX
 
+    def refusal(self, *, network: bool, read_only: bool) -> str:
+        """Say why a version can't have the confinement that it asks for; empty where it can.
+
+        Parameters
+        ----------
+        network
+            Whether it may use the network.
+        read_only
+            Whether it may write only what it has to.
+        """
+        if not network and (problem := self._why_no_closed_network()):
+            return f"The version is to have no network, and can't be kept from it: {problem}."
+        if read_only and (problem := self._why_not_read_only()):
+            return f"The version is to be read-only, and can't be kept from writing: {problem}."
+        return ""
+
+    def _why_no_closed_network(self) -> str:
+        if self.level == NONE:
+            return _CONFINES_NOTHING
+        return "" if can_close_network() else "that needs Linux on x86-64 or ARM64, with seccomp"
+
+    def _why_not_read_only(self) -> str:
+        if self.level == NONE:
+            return _CONFINES_NOTHING
+        return "" if self._abi >= READ_ONLY_ABI else "that needs Linux 6.2 or later"
+
     def policy(
-        self, *, read: Iterable[Path] = (), write: Iterable[Path] = (), program: str = ""
+        self,
+        *,
+        read: Iterable[Path] = (),
+        write: Iterable[Path] = (),
+        program: str = "",
+        network: bool = True,
+        read_only: bool = False,
     ) -> Policy | None:
         """Make the policy of a process; None where it is not confined.
 
@@ -203,10 +249,13 @@ class Confinement(LoggingConfigurable):
             What is its own: files and folders.
         program
             The program that it runs, where that need not be this interpreter.
+        network, read_only
+            Whether it may use the network, where others may, and writes its own alone.
         """
         if self.level == NONE:
             return None
-        files = [*self._shared_files, *(("read", path) for path in self._installation_of(program))]
+        shared = self._read_only_files if read_only else self._shared_files
+        files = [*shared, *(("read", path) for path in self._installation_of(program))]
         files += [("read", str(path)) for path in read]
         files += [("write", str(path)) for path in write]
         if self.level == SANDBOX:
@@ -214,7 +263,7 @@ class Confinement(LoggingConfigurable):
         return Policy(
             tuple(dict.fromkeys(files)),
             self._limits,
-            network=self.network,
+            network=self.network and network,
             sandboxed=self.level == SANDBOX,
         )
 
@@ -260,6 +309,12 @@ class Confinement(LoggingConfigurable):
             ("shared", "/dev/shm"),  # noqa: S108  # where semaphores are, by names that are not seen
             *(("write", str(path)) for path in written),
         )
+
+    @cached_property
+    def _read_only_files(self) -> tuple[tuple[str, str], ...]:
+        """Leave nothing to write that belongs to others."""
+        kept = (each for each in self._shared_files if each[0] != "shared")
+        return tuple(("read" if access == "write" else access, path) for access, path in kept)
 
     def _files_with_secrets(self) -> Iterator[str]:
         """Name configuration files, and files that settings name and others may not read."""

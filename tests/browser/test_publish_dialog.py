@@ -148,6 +148,8 @@ def test_several_cells_become_one_service_with_the_isolation_that_was_chosen(
     dialog.get_by_text("Code", exact=True).click()
     dialog.get_by_label("Isolation of calls").select_option("call")
     dialog.get_by_label("Calls change things elsewhere").check()
+    dialog.get_by_text("Confinement", exact=True).click()
+    dialog.get_by_label("Keep the code from writing files").check()
     lab.shot("several")
     name_it(dialog, "Loans-several")
     press(dialog, "Publish")
@@ -155,6 +157,7 @@ def test_several_cells_become_one_service_with_the_isolation_that_was_chosen(
     press(dialog, "Done")
     (service,) = api("GET", "/services/Loans-several/V1.0").json()
     assert (service["isolation"], service["effects"]) == ("call", True)
+    assert (service["network"], service["readOnly"]) == (True, True)
     assert "calm = applicant.fillna(0)" in service["code"]
     assert "risk = pipe.predict(calm)" in service["code"]
     assert "beside it" not in service["code"]

@@ -46,6 +46,26 @@ def test_both_are_there_from_the_start(door: Door, service_name: str) -> None:
     assert _members(door, service_name) == ("k = 1", "none")
 
 
+def test_a_version_keeps_how_it_is_confined_until_a_change_names_it(
+    door: Door, service_name: str
+) -> None:
+    code = "import socket\ntry: socket.socket(); y = 1\nexcept PermissionError: y = 0"
+    _publish(door, service_name, code=code, network=False)
+    path = f"/services/{service_name}/1.0"
+    changes: list[tuple[dict[str, Any], tuple[bool, bool]]] = [
+        ({}, (False, False)),
+        ({"readOnly": True}, (False, True)),
+        ({"network": None, "description": "the same"}, (False, True)),
+        ({"network": True, "readOnly": False}, (True, False)),
+    ]
+    for change, expected in changes:
+        assert door.patch(path, json=change).status_code == 200
+        (service,) = door.get(path).json()
+        assert (service["network"], service["readOnly"]) == expected
+        answer = door.post(f"/api/{service_name}/1.0", json={}).json()
+        assert answer["outputParameters"] == {"y": int(expected[0])}
+
+
 REFUSED: dict[str, tuple[dict[str, Any], list[str]]] = {
     "no such isolation": ({"isolation": "process"}, ["isolation", "process"]),
     "setup that is no text": ({"setupCode": 7}, ["setupCode"]),

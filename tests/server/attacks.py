@@ -18,6 +18,7 @@ from typing import Any
 _MANY_FILES = 8192
 _SOCKETS = ""  # where kernels have theirs
 _SHARED = ""  # shared memory of the victim
+_OPENED = ""  # a folder that the operator lets code write into; it has a file ``kept``
 
 
 def _parents() -> Iterator[int]:
@@ -233,6 +234,48 @@ def use_the_network(_data: str, _victim: str) -> str:
     return "connected"
 
 
+def send_a_datagram(_data: str, _victim: str) -> str:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+        return f"sent {client.sendto(b'hello', ('127.0.0.1', 9))} bytes"
+
+
+def ask_for_addresses(_data: str, _victim: str) -> str:
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW) as client:
+        client.bind((0, 0))
+        return f"is {client.getsockname()}"
+
+
+def write_into_an_opened_folder(_data: str, _victim: str) -> str:
+    path = pathlib.Path(_OPENED, f"by-{os.urandom(8).hex()}")
+    path.write_text("written")
+    return f"wrote {path}"
+
+
+def cut_a_file_short(_data: str, _victim: str) -> str:
+    os.truncate(f"{_OPENED}/kept", 1)
+    return "cut a file short"
+
+
+def link_out_of_the_own_folder(_data: str, _victim: str) -> str:
+    os.link(f"{_OPENED}/kept", f"{_OPENED}/linked-{os.urandom(8).hex()}")
+    return "linked a file"
+
+
+def write_into_the_home_folder(_data: str, _victim: str) -> str:
+    return str(pathlib.Path.home().joinpath("kept").write_text("for the next call"))
+
+
+def write_into_the_working_folder(_data: str, _victim: str) -> str:
+    return str(pathlib.Path("kept").write_text("by this call"))
+
+
+def make_shared_memory(_data: str, _victim: str) -> str:
+    path = pathlib.Path(f"/dev/shm/mlsvc-made-{os.getpid()}")
+    path.touch()
+    path.unlink()
+    return "made shared memory"
+
+
 def open_files_without_end(_data: str, _victim: str) -> str:
     files = []
     try:
@@ -292,11 +335,6 @@ def connect_to_a_socket(data: str, _victim: str) -> str:
 
 def open_shared_memory_of_another(_data: str, _victim: str) -> str:
     return _got(f"/dev/shm/{_SHARED}")
-
-
-def send_a_datagram(_data: str, _victim: str) -> str:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
-        return f"sent {client.sendto(b'hello', ('127.0.0.1', 9))} bytes"
 
 
 def run_all(data: str, victim: str) -> dict[str, str]:

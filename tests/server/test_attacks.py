@@ -26,7 +26,6 @@ pytestmark = [
 PASSWORD = "a long password of the owner"
 CODE = Path(attacks.__file__).read_text("utf-8")
 OPTIONS = (
-    "--Confinement.network=False",
     "--Confinement.max_processes=600",
     "--Confinement.max_file_bytes=67108864",
     "--Confinement.max_memory_bytes=4294967296",
@@ -43,9 +42,16 @@ ATTACKS = sorted(
 
 IN_A_SANDBOX = {
     "look_at_the_servers_files", "change_a_mode", "see_other_processes", "connect_to_a_socket",
-    "open_shared_memory_of_another", "send_a_datagram",
+    "open_shared_memory_of_another",
 }  # fmt: skip
 """What the level basic does not promise."""
+WITHOUT_NETWORK = {"use_the_network", "send_a_datagram", "ask_for_addresses"}
+READ_ONLY = {
+    "write_into_an_opened_folder", "cut_a_file_short", "link_out_of_the_own_folder",
+    "write_into_the_home_folder", "write_into_the_working_folder", "make_shared_memory",
+}  # fmt: skip
+"""What only versions are kept from that ask for it."""
+STRICT = {"network": False, "readOnly": True}
 SHARED = f"mlsvc-attacked-{os.getpid()}"
 
 Call = Callable[..., Any]
@@ -59,9 +65,22 @@ def level(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory, level: str) -> Iterator[ServerProcess]:
+def opened(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that the operator lets code write into."""
+    folder = tmp_path_factory.mktemp("opened")
+    (folder / "kept").write_text("data")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def server(
+    tmp_path_factory: pytest.TempPathFactory, level: str, opened: Path
+) -> Iterator[ServerProcess]:
     folder = tmp_path_factory.mktemp("attacked")
-    options = [*OPTIONS, f"--Confinement.level={level}"]
+    options = [
+        *(*OPTIONS, f"--Confinement.level={level}"),
+        f"--Confinement.writable_paths={opened}",
+    ]
     with ServerProcess(data_dir=folder, admin_password=PASSWORD, options=options) as server:
         yield server
 
@@ -103,36 +122,45 @@ def victim(call: Call) -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def got(server: ServerProcess, call: Call, victim: str) -> dict[str, dict[str, str]]:
-    """What each attack got, in a session and in a service."""
+def got(server: ServerProcess, call: Call, victim: str, opened: Path) -> dict[str, dict[str, str]]:
+    """What each attack got, in a session, in a service, and in one that asks for more."""
     (sockets,) = server.data_dir.glob("sessions/run-*/sockets")
     code = (
         f"{CODE}\nimport json\n_SOCKETS = {str(sockets.readlink())!r}\n_SHARED = {SHARED!r}\n"
+        f"_OPENED = {str(opened)!r}\n"
         f"got = json.dumps(run_all({str(server.data_dir)!r}, {victim!r}))"
     )
     session = call("POST", "/sessions", name="attacker")["sessionId"]
-    by_session = json.loads(run(call, session, code, "got"))
-    call(
-        "POST",
-        "/services/Attacker/1",
-        code=code,
-        runtimeType="Python",
-        outputParameterDefinitions=[{"name": "got", "type": "character"}],
-    )
-    answer = call("POST", "/api/Attacker/1")
-    assert answer["success"], answer
-    by_service = json.loads(answer["outputParameters"]["got"])
+    got = {"session": json.loads(run(call, session, code, "got"))}
+    more: dict[str, dict[str, bool]] = {"service": {}, "strict": STRICT}
+    for attacker, members in more.items():
+        call(
+            "POST",
+            f"/services/{attacker}/1",
+            code=code,
+            runtimeType="Python",
+            outputParameterDefinitions=[{"name": "got", "type": "character"}],
+            **members,
+        )
+        answer = call("POST", f"/api/{attacker}/1")
+        assert answer["success"], answer
+        got[attacker] = json.loads(answer["outputParameters"]["got"])
     # Its folder is for the worker alone, who makes it anew.
-    del by_service["replace_the_own_folder_by_a_link"]
-    return {"session": by_session, "service": by_service}
+    del got["service"]["replace_the_own_folder_by_a_link"]
+    return got
 
 
-@pytest.mark.parametrize("attacker", ["session", "service"])
+@pytest.mark.parametrize("attacker", ["session", "service", "strict"])
 @pytest.mark.parametrize("attack", ATTACKS)
 def test_attack_gets_nothing(
     got: dict[str, dict[str, str]], level: str, attacker: str, attack: str
 ) -> None:
-    if level == "basic" and attack in IN_A_SANDBOX:
+    succeeds = IN_A_SANDBOX if level == "basic" else set[str]()
+    if attacker == "strict":
+        succeeds = succeeds - {"open_shared_memory_of_another"}
+    else:
+        succeeds = succeeds | WITHOUT_NETWORK | READ_ONLY
+    if attack in succeeds:
         assert got[attacker][attack]  # an attack that succeeds nowhere shows nothing
     else:
         assert got[attacker].get(attack, "") == ""

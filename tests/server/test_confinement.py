@@ -60,8 +60,8 @@ def test_a_path_inside_the_data_folder_stays_closed(
     monkeypatch.syspath_prepend(inside)
     for name in ("readable_paths", "writable_paths"):
         for path in (inside, link, around):
-            files = make(tmp_path / "data", level="sandbox", **{name: [str(path)]}).policy().files
-            shown = {Path(each) for _, each in files}
+            policy = of(tmp_path / "data", level="sandbox", **{name: [str(path)]})
+            shown = {Path(each) for _, each in policy.files}
             assert not shown & {link, around, *inside.parents}, (name, path)
             assert not [each for each in shown if each.is_relative_to(tmp_path / "data")]
 
@@ -96,6 +96,34 @@ def test_a_level_that_the_system_does_not_have_is_refused(
     assert Confinement(data_dir=tmp_path).level == "none"
     with pytest.raises(CannotConfine, match=r"Linux 5\.13"):
         make(tmp_path).require(1)
+
+
+def test_what_a_version_asks_for_is_refused_where_it_can_not_be(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    open_to_all = make(tmp_path, level="none")
+    assert open_to_all.refusal(network=True, read_only=False) == ""
+    assert "Confinement.level is none" in open_to_all.refusal(network=False, read_only=False)
+    assert "Confinement.level is none" in open_to_all.refusal(network=True, read_only=True)
+    monkeypatch.setattr(confinement, "landlock_abi", lambda: 2)
+    monkeypatch.setattr(confinement, "can_close_network", lambda: False)
+    old = make(tmp_path)
+    assert "seccomp" in old.refusal(network=False, read_only=False)
+    assert "Linux 6.2" in old.refusal(network=True, read_only=True)
+    with pytest.raises(CannotConfine, match=r"Confinement\.network"):
+        make(tmp_path, network=False).require(1)
+
+
+def test_a_version_gets_what_it_asks_for_and_never_less(tmp_path: Path) -> None:
+    (opened := tmp_path / "opened").mkdir()
+    (own := tmp_path / "own").mkdir()
+    confined = make(tmp_path / "data", network=False, writable_paths=[str(opened)])
+    policy = confined.policy(write=[own], network=True, read_only=True)
+    assert policy is not None
+    assert not policy.network
+    written = {path for access, path in policy.files if access in {"write", "shared"}}
+    assert written == {str(own)}
+    assert ("read", str(opened)) in policy.files
 
 
 def test_a_library_folder_above_the_servers_data_is_listed_and_not_read(

@@ -72,6 +72,16 @@ export interface IDraft {
    * Whether calls change what is elsewhere, so that none may run twice.
    */
   effects: boolean;
+
+  /**
+   * Whether the code may use the network, where the server lets code do that.
+   */
+  network: boolean;
+
+  /**
+   * Whether the code may write nothing but temporary files, and those that are answered.
+   */
+  readOnly: boolean;
   code: string;
 
   /**
@@ -138,6 +148,8 @@ export function draftOf(suggestion: ISuggestion): IDraft {
     setupCode: suggestion.setupCode,
     isolation: suggestion.isolation ?? '',
     effects: suggestion.effects,
+    network: suggestion.network,
+    readOnly: suggestion.readOnly,
     code: suggestion.code,
     response: suggestion.response.join(', '),
     place: placeOf(suggestion),
@@ -285,6 +297,8 @@ export function requestOf(suggestion: ISuggestion, draft: IDraft): IPublishReque
     setupCode: draft.setupCode,
     isolation: draft.isolation || null,
     effects: draft.effects,
+    network: draft.network,
+    readOnly: draft.readOnly,
     inputs: draft.inputs.map(row => ({
       name: row.name.trim(),
       type: row.type,

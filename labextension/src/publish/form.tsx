@@ -6,6 +6,7 @@ import { IDraft } from './draft';
 import { IFailure, PublishModel } from './model';
 import { Area, Text } from './fields';
 import { Identity } from './identity';
+import { ConfinementTicks } from './confinement';
 import { EffectsTick } from './effects';
 import { IsolationChoice } from './isolation';
 import { KindChoice } from './kind';
@@ -256,6 +257,10 @@ function More(props: IFormProps): React.ReactElement {
           )}
         </details>
       )}
+      <details>
+        <summary>{trans.__('Confinement')}</summary>
+        <ConfinementTicks draft={draft} trans={trans} edit={edit} />
+      </details>
       <details>
         <summary>{trans.__('Alias and files')}</summary>
         <Text

@@ -83,6 +83,8 @@ const LEFT_OUT: Partial<ISuggestion> = {
   setupCode: '',
   isolation: null,
   effects: false,
+  network: true,
+  readOnly: false,
   problems: []
 };
 

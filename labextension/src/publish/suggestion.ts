@@ -148,6 +148,16 @@ export interface ISuggestion {
    * Whether calls change what is elsewhere, so that none may run twice.
    */
   effects: boolean;
+
+  /**
+   * Whether the code may use the network, where the server lets code do that.
+   */
+  network: boolean;
+
+  /**
+   * Whether the code may write nothing but temporary files, and those that are answered.
+   */
+  readOnly: boolean;
   description: string | null;
   alias: string | null;
   files: string[] | null;
@@ -204,6 +214,8 @@ export interface IPublishRequest {
   setupCode: string;
   isolation: Isolation | null;
   effects: boolean;
+  network: boolean;
+  readOnly: boolean;
   inputs: { name: string; type: string; example: JSONValue; known: boolean; default?: JSONValue }[];
   outputs: { name: string; type: string; known: boolean }[];
   description: string;

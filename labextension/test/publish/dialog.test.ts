@@ -158,6 +158,27 @@ describe('PublishDialog', () => {
     expect(requests[1]?.effects).toBe(true);
   });
 
+  it('publishes how the code is confined, also that of a model', async () => {
+    open();
+    await shown();
+    const tick = (name: string) =>
+      document.querySelector<HTMLInputElement>(`[data-field="${name}"]`);
+    expect([tick('no-network')?.checked, tick('read-only')?.checked]).toEqual([false, false]);
+    tick('no-network')?.click();
+    await seen('It reaches no other machine, and no port of this one.');
+    button('Publish').click();
+    await done();
+    expect([requests[0]?.network, requests[0]?.readOnly]).toEqual([false, false]);
+
+    suggest = () => Promise.resolve(suggestion({ kind: 'model', model: 'clf', readOnly: true }));
+    open();
+    await shown();
+    expect(tick('read-only')?.checked).toBe(true);
+    button('Publish').click();
+    await done();
+    expect([requests[1]?.network, requests[1]?.readOnly]).toEqual([true, true]);
+  });
+
   it('leaves isolation to the server where nobody chose it, and has none in R', async () => {
     open();
     await shown();

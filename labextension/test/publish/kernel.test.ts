@@ -82,6 +82,8 @@ const REQUEST: IPublishRequest = {
   setupCode: '',
   isolation: null,
   effects: false,
+  network: true,
+  readOnly: false,
   inputs: [],
   outputs: [],
   description: '',

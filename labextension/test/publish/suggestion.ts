@@ -22,6 +22,8 @@ export function suggestion(change: Partial<ISuggestion> = {}): ISuggestion {
     setupCode: '',
     isolation: null,
     effects: false,
+    network: true,
+    readOnly: false,
     description: null,
     alias: null,
     files: null,

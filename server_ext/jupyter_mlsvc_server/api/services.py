@@ -34,7 +34,7 @@ from jupyter_mlsvc_server.services.statistics import ServiceStatisticsReporter
 
 _PARTS: Final = (
     *("description", "operationId", "model", "check", "replace", "group"),
-    *("tags", "examples", INPUTS),
+    *("tags", "examples", INPUTS, "network", "readOnly"),
 )
 """Parts of the form that publishes or changes a realtime service."""
 
@@ -150,6 +150,8 @@ class ServiceRoutes:
             tags=_field(form.fields.get("tags"), list[str] | None, "tags"),
             examples=_field(form.fields.get("examples"), list[ServiceExample] | None, "examples"),
             inputs=_field(form.fields.get(INPUTS), list[ParameterDefinition] | None, INPUTS),
+            network=_field(form.fields.get("network"), bool, "network"),
+            read_only=_field(form.fields.get("readOnly"), bool, "readOnly"),
         )
 
     # --- documents ---------------------------------------------------------------------------

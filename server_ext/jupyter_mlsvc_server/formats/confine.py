@@ -8,6 +8,7 @@ Steps, in this order::
     limits         of open files, processes, memory, file size; no core
     capabilities   dropped from all sets; root does not get them back by running a program
     no new rights  by programs that are set-uid or have capabilities of their own
+    network        where the policy has none, no sockets but those of Unix (seccomp)
     Landlock       files that are not in the policy can't be opened, made, moved or removed;
                    signals, ptrace and abstract sockets end at the confined processes; TCP by the
                    policy
@@ -23,7 +24,9 @@ import errno
 import os
 import resource
 import stat
+import struct
 import sys
+from collections.abc import Iterable
 from typing import Final, NamedTuple
 
 VARIABLE: Final = "MLSVC_CONFINEMENT"
@@ -31,6 +34,9 @@ VARIABLE: Final = "MLSVC_CONFINEMENT"
 
 SCOPES_ABI: Final = 6
 """The first interface that keeps signals and abstract sockets in."""
+
+READ_ONLY_ABI: Final = 3
+"""The first interface that keeps all of a file's content from being changed."""
 
 _CREATE_RULESET: Final = 444
 _ADD_RULE: Final = 445
@@ -48,7 +54,8 @@ _TRUNCATE: Final = 1 << 14
 _IOCTL_DEV: Final = 1 << 15
 
 _FIRST_FILE_ACCESSES: Final = (1 << 13) - 1
-_LATER_FILE_ACCESSES: Final = ((2, 1 << 13), (3, _TRUNCATE), (5, _IOCTL_DEV))
+_REFER: Final = 1 << 13
+_LATER_FILE_ACCESSES: Final = ((2, _REFER), (3, _TRUNCATE), (5, _IOCTL_DEV))
 """From which interface on moving between folders, truncation and control of devices are known."""
 _TCP: Final = 0b11
 _TCP_ABI: Final = 4
@@ -57,7 +64,8 @@ _SCOPES: Final = 0b11
 _OF_FILES: Final = _EXECUTE | _WRITE_FILE | _READ_FILE | _TRUNCATE | _IOCTL_DEV
 _READ: Final = _EXECUTE | _READ_FILE | _READ_DIR
 _SHARED: Final = _WRITE_FILE | _READ_FILE | _REMOVE_FILE | _MAKE_REG | _TRUNCATE
-_WRITE: Final = _READ | _FIRST_FILE_ACCESSES | (1 << 13) | _TRUNCATE
+_CHANGES: Final = (_FIRST_FILE_ACCESSES & ~_READ) | _REFER | _TRUNCATE
+_WRITE: Final = _READ | _CHANGES
 _DEVICE: Final = _WRITE_FILE | _READ_FILE | _READ_DIR | _IOCTL_DEV
 LINK: Final = "link"
 """The access of a link: none."""
@@ -80,6 +88,27 @@ _NO_ROOT: Final = 0b11101111
 _CAPABILITY_VERSION: Final = 0x20080522
 _MAX_CAPABILITIES: Final = 64
 
+_SYSTEM_CALLS: Final = {
+    "x86_64": (0xC000003E, 41, 53, 425, 317),
+    "aarch64": (0xC00000B7, 198, 199, 425, 277),
+}
+"""By machine: what seccomp calls it, and the numbers of ``socket``, ``socketpair``,
+``io_uring_setup``, which makes sockets as well, and ``seccomp``."""
+_OTHER_CALLS: Final = 0x40000000
+"""From which number on calls are of another kind, with other numbers (x86's x32)."""
+_UNIX: Final = 1
+_PR_SET_SECCOMP: Final = 22
+_BY_FILTER: Final = 2
+_IS_KNOWN: Final = 2
+_LET: Final = 0x7FFF0000
+_REFUSE: Final = 0x00050000
+_LOAD: Final = 0x20
+_IF_EQUAL: Final = 0x15
+_IF_NOT_LESS: Final = 0x35
+_RETURN: Final = 0x06
+_NUMBER, _MACHINE, _FIRST_ARGUMENT = 0, 4, 16
+"""Where a filter finds what is called."""
+
 _LIMITS: Final = {
     "files": resource.RLIMIT_NOFILE,
     "file_bytes": resource.RLIMIT_FSIZE,
@@ -101,7 +130,7 @@ class Policy(NamedTuple):
     limits
         Numbers by name: ``files``, ``file_bytes``, ``memory``, ``processes``, ``core``.
     network
-        Whether TCP may be used.
+        Whether there is any.
     sandboxed
         Whether it also gets namespaces of its own (see ``sandbox``).
     """
@@ -155,9 +184,49 @@ def confine(policy: Policy) -> None:
         _limit(_LIMITS[name], number)
     _drop_capabilities()
     _check(_libc().prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
+    if not policy.network and can_close_network():
+        _close_network()
     abi = landlock_abi()
     if abi:
         _restrict(policy, abi)
+
+
+def keep_from_writing(policy: Policy, but: Iterable[str]) -> None:
+    """Let this thread, which is confined, write nothing but some folders and devices from now on.
+
+    Parameters
+    ----------
+    policy
+        By which it is confined; its devices stay.
+    but
+        What may be written.
+
+    Raises
+    ------
+    OSError
+        That failed; the process must not run the code of others.
+    """
+    libc = _libc()
+    ruleset = _check(libc.syscall(_CREATE_RULESET, (ctypes.c_uint64 * 1)(_CHANGES), 8, 0))
+    try:
+        for path in but:
+            _allow(libc, ruleset, _CHANGES, path)
+        for name, path in policy.files:
+            if name == "device":
+                _allow(libc, ruleset, _WRITE_FILE, path)
+        _check(libc.syscall(_RESTRICT_SELF, ruleset, 0))
+    finally:
+        os.close(ruleset)
+
+
+def can_close_network() -> bool:
+    """Whether code can be kept from all sockets but those of Unix."""
+    known = _SYSTEM_CALLS.get(os.uname().machine) if sys.platform == "linux" else None
+    if known is None:
+        return False
+    refuse = ctypes.c_uint32(_REFUSE)
+    available: int = _libc().syscall(known[-1], _IS_KNOWN, 0, ctypes.byref(refuse))
+    return available == 0
 
 
 def hide_memory() -> None:
@@ -195,6 +264,30 @@ def _drop_capabilities() -> None:
     libc.prctl(_PR_SET_SECUREBITS, _NO_ROOT, 0, 0, 0)
     header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION, 0)
     _check(libc.capset(header, (ctypes.c_uint32 * 6)()))
+
+
+def _close_network() -> None:
+    """Refuse this thread, and all that it starts, sockets that are not of Unix."""
+    machine, makes_one, makes_two, ring, _ = _SYSTEM_CALLS[os.uname().machine]
+    refuse = _REFUSE | errno.EACCES
+    # A jump says how many steps are left out, where the test holds and where it does not.
+    steps = [
+        (_LOAD, 0, 0, _MACHINE),
+        (_IF_EQUAL, 0, 8, machine),
+        (_LOAD, 0, 0, _NUMBER),
+        (_IF_NOT_LESS, 6, 0, _OTHER_CALLS),
+        (_IF_EQUAL, 5, 0, ring),
+        (_IF_EQUAL, 1, 0, makes_one),
+        (_IF_EQUAL, 0, 2, makes_two),
+        (_LOAD, 0, 0, _FIRST_ARGUMENT),
+        (_IF_EQUAL, 0, 1, _UNIX),
+        (_RETURN, 0, 0, _LET),
+        (_RETURN, 0, 0, refuse),
+    ]
+    code = b"".join(struct.pack("=HBBI", *step) for step in steps)
+    text = ctypes.create_string_buffer(code, len(code))
+    program = struct.pack("@HP", len(steps), ctypes.addressof(text))
+    _check(_libc().prctl(_PR_SET_SECCOMP, _BY_FILTER, program, 0, 0))
 
 
 def _restrict(policy: Policy, abi: int) -> None:

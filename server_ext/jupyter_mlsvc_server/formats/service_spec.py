@@ -37,6 +37,10 @@ class ServiceSpec(msgspec.Struct, frozen=True, kw_only=True):
         What a request may see of those before it.
     effects : bool
         Whether a call may change what is elsewhere, so that it must not run twice.
+    network : bool
+        Whether it may use the network, where the server lets code do that.
+    read_only : bool
+        Whether its code may write temporary files only, and those that it answers.
     description : str
         What is said about it.
     operation_id : str or None
@@ -61,6 +65,8 @@ class ServiceSpec(msgspec.Struct, frozen=True, kw_only=True):
     output_files: tuple[str, ...] = ()
     isolation: Isolation = "worker"
     effects: bool = False
+    network: bool = True
+    read_only: bool = False
     description: str = ""
     operation_id: str | None = None
     tags: tuple[str, ...] = ()

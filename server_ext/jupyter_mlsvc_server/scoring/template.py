@@ -92,15 +92,18 @@ class Template:
         Raises
         ------
         UnservableCode, UnservableSnapshot
-            It refuses the definition, and says why.
+            It refuses the definition, and says why; or it can't be confined as that says.
         ServiceUnavailable
             It ended, or took too long.
         LinkLost
             The forkserver is gone.
         """
+        spec = self._definition.spec
+        if why := self._confinement.refusal(network=spec.network, read_only=spec.read_only):
+            raise UnservableCode(why)
         self._forkserver = forkserver
         await asyncio.to_thread(self._make_folders)
-        output = ChildOutput(settings.log, f"service {self._definition.spec.label}")
+        output = ChildOutput(settings.log, f"service {spec.label}")
         self._output = output
         try:
             self._pid, socket = await forkserver.fork(output=output.theirs)
@@ -232,15 +235,19 @@ class Template:
         return self._work / "tmp"
 
     def _service(self, settings: ScoringSettings) -> Service:
-        content = self._definition.content
+        spec, content = self._definition.spec, self._definition.content
         blobs = []
         if content is not None:
             blobs = [content.blobs / each[:2] / each for each in content.manifest.digests]
         policy = self._confinement.policy(
-            read=blobs, write=[self._work], program=settings.r_command
+            read=blobs,
+            write=[self._work],
+            program=settings.r_command,
+            network=spec.network,
+            read_only=spec.read_only,
         )
         return Service(
-            spec=self._definition.spec,
+            spec=spec,
             manifest=None if content is None else content.manifest,
             blobs=None if content is None else str(content.blobs),
             stamps={} if content is None else dict(content.stamps),

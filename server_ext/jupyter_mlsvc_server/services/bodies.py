@@ -122,6 +122,8 @@ def _changed(base: ServiceSpec, request: PublishWebServiceRequest) -> ServiceSpe
         effects=_given(request.effects, base.effects),
         tags=check_tags(_given(request.tags, base.tags)),
         examples=tuple(_given(request.examples, base.examples)),
+        network=_given(request.network, base.network),
+        read_only=_given(request.read_only, base.read_only),
     )
     _check_worker(spec)
     _check_files(spec.output_files)
@@ -178,6 +180,8 @@ def view(
             "isolation": spec.isolation,
             "effects": spec.effects,
         }
+    if shows_code:
+        optional |= {"network": spec.network, "read_only": spec.read_only}
     return WebService(
         name=spec.name,
         version=spec.version,

@@ -52,6 +52,8 @@ class RealtimeRequest:
     tags: list[str] | None = None
     examples: list[ServiceExample] | None = None
     inputs: list[ParameterDefinition] | None = None
+    network: bool | None = None
+    read_only: bool | None = None
 
     def validate(self) -> None:
         """Check what can be told without loading the model.
@@ -147,6 +149,8 @@ def _changed(base: ServiceSpec, request: RealtimeRequest) -> ServiceSpec:
         operation_id=operation_id or None,
         tags=base.tags if request.tags is None else check_tags(request.tags),
         examples=base.examples if request.examples is None else tuple(request.examples),
+        network=base.network if request.network is None else request.network,
+        read_only=base.read_only if request.read_only is None else request.read_only,
     )
     check_examples(spec)
     return spec

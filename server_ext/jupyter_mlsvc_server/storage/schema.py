@@ -158,6 +158,8 @@ service_revisions: Final = sa.Table(
     sa.Column("effects", sa.Boolean, nullable=False, server_default=sa.false()),
     sa.Column("tags", sa.Text, nullable=False, server_default="[]"),
     sa.Column("examples", sa.Text, nullable=False, server_default="[]"),
+    sa.Column("network", sa.Boolean, nullable=False, server_default=sa.true()),
+    sa.Column("read_only", sa.Boolean, nullable=False, server_default=sa.false()),
     sa.ForeignKeyConstraint(
         ["name", "version"],
         ["service_versions.name", "service_versions.version"],

@@ -38,6 +38,7 @@ from jupyter_mlsvc_server.worker.invalid_input import InvalidInput
 from jupyter_mlsvc_server.worker.mutation import MutationDetector
 from jupyter_mlsvc_server.worker.process_state import ProcessState
 from jupyter_mlsvc_server.worker.random_state import SEEDING, reseed
+from jupyter_mlsvc_server.worker.read_only import write_nothing_else
 from jupyter_mlsvc_server.worker.scratch import ScratchDir
 from jupyter_mlsvc_server.worker.session_settings import (
     notes_on_settings,
@@ -222,6 +223,7 @@ class Program:
             watches_shared=facts.names_temporary,
         )
         self._temporary.create()
+        write_nothing_else(self.service, scratch, self._temporary.directory)
         self._folders = [str(scratch.directory), str(self._temporary.directory)]
         made = self._set_up()
         self._guard(facts | facts_of(user_functions(self._namespace)), made)

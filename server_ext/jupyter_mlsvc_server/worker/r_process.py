@@ -56,7 +56,7 @@ class RProcess:
     directory
         Its working directory.
     temporary
-        A folder of its own for temporary files; made here.
+        A folder of its own for temporary files; made here where it is not there.
 
     Attributes
     ----------
@@ -75,7 +75,7 @@ class RProcess:
         command = shutil.which(service.r_command)
         if command is None:
             raise CodeProblem(f"Services in R can't be run here: {HOW_TO_INSTALL}.")
-        temporary.mkdir(mode=0o700, parents=True)
+        temporary.mkdir(mode=0o700, parents=True, exist_ok=True)
         theirs_in, self._to = os.pipe()
         self._from, theirs_out = os.pipe()
         config = temporary / "service.json"

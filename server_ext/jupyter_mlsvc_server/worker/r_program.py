@@ -29,6 +29,7 @@ from jupyter_mlsvc_server.worker.r_process import (
     RProcess,
     guard_group,
 )
+from jupyter_mlsvc_server.worker.read_only import write_nothing_else
 from jupyter_mlsvc_server.worker.scratch import ScratchDir
 from jupyter_mlsvc_server.worker.session_settings import notes_on_variables, variables_read_in_r
 from jupyter_mlsvc_server.worker.temporary import temporary_directory
@@ -122,6 +123,8 @@ class RProgram:
         self._scratch = scratch
         guard_group()
         temporary = temporary_directory(Path(self.service.work), os.getpid())
+        temporary.mkdir(mode=0o700)
+        write_nothing_else(self.service, scratch, temporary)
         try:
             self._r = RProcess(self.service, scratch.directory, temporary)
         except RCrashed as crash:

@@ -56,6 +56,12 @@ class ScratchDir:
         os.chdir(self.directory)
         self._remember()
 
+    def own_folders(self) -> list[Path]:
+        """Name all folders that it writes into, which are there then."""
+        kept = set_up_directory(self.directory)
+        kept.mkdir(mode=0o700, exist_ok=True)
+        return [self.directory, kept]
+
     def is_modified(self) -> bool:
         """Return whether anything in it has changed, or the working directory is another one.
 
@@ -108,7 +114,7 @@ class ScratchDir:
         if not self.is_modified():
             return
         self._origin = origin = set_up_directory(self.directory)
-        shutil.copytree(self.directory, origin, symlinks=True)
+        shutil.copytree(self.directory, origin, symlinks=True, dirs_exist_ok=True)
         self._original = set(self._walk())
         self.accept()
 

@@ -79,9 +79,7 @@ async def make_engine(
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def engine(
-    data_root: Path, confinement: dict[str, list[str]]
-) -> AsyncIterator[LocalEngine]:
+async def engine(data_root: Path, confinement: dict[str, list[str]]) -> AsyncIterator[LocalEngine]:
     """One engine for a module's tests, with the usual libraries loaded and one worker a service."""
     folder = Path(tempfile.mkdtemp(dir=data_root))
     engine = LocalEngine(

@@ -53,6 +53,8 @@ SPEC = ServiceSpec(
     output_files=("plot.png",),
     isolation="call",
     effects=True,
+    network=False,
+    read_only=True,
     description="Adds.",
     operation_id="add",
     tags=("sums",),
@@ -96,6 +98,8 @@ ROW = {
     "effects": True,
     "tags": '["sums"]',
     "examples": '[{"inputs":{"x":1},"outputs":{"y":2}}]',
+    "network": False,
+    "read_only": True,
 }
 """The record as versions before :class:`ServiceSpec` wrote it."""
 
