@@ -21,9 +21,10 @@ from jupyter_mlsvc_server.api.lifecycle import Lifecycle, Stage
 from jupyter_mlsvc_server.api.listening import listen_on_port
 from jupyter_mlsvc_server.api.login import LoginRoutes
 from jupyter_mlsvc_server.api.metrics import MetricsRoutes
+from jupyter_mlsvc_server.api.pages import Pages
 from jupyter_mlsvc_server.api.protocol import Limits
 from jupyter_mlsvc_server.api.request import ApiSettings
-from jupyter_mlsvc_server.api.routing import Routes
+from jupyter_mlsvc_server.api.routing import Router, Routes
 from jupyter_mlsvc_server.api.score import ScoreEntry
 from jupyter_mlsvc_server.api.services import (
     LogRoutes,
@@ -78,15 +79,23 @@ async def served(
     max_held_bytes: int = 2**20,
     log: logging.Logger | None = None,
     observers: Sequence[Observer] = (),
+    pages: Pages | None = None,
+    docs_public: bool = False,
 ) -> AsyncIterator[int]:
     """Serve routes, and give the port."""
     memory = BodyMemory(max_held_bytes, largest=max_bytes)
     app = ApiApp(
-        tables=tables,
+        router=Router(tables),
         authentication=Authentication(tokens),
         lifecycle=Lifecycle(Stage.SERVING),
-        settings=ApiSettings(max_body_bytes=max_bytes, max_upload_bytes=max_bytes, memory=memory),
+        settings=ApiSettings(
+            max_body_bytes=max_bytes,
+            max_upload_bytes=max_bytes,
+            memory=memory,
+            docs_public=docs_public,
+        ),
         observers=observers,
+        pages=pages,
     )
     score = ScoreEntry(
         tokens=tokens,

@@ -50,10 +50,11 @@ from jupyter_mlsvc_server.api.metrics import (
     NoCalls,
     read_metrics_key,
 )
+from jupyter_mlsvc_server.api.pages import Pages, installed_bundle
 from jupyter_mlsvc_server.api.protocol import Limits
 from jupyter_mlsvc_server.api.proxies import TrustedProxies
 from jupyter_mlsvc_server.api.request import ApiSettings
-from jupyter_mlsvc_server.api.routing import BodySize, Operation, Routes, route
+from jupyter_mlsvc_server.api.routing import BodySize, Operation, Router, Routes, route
 from jupyter_mlsvc_server.api.score import CALL_ROUTE, ScoreEntry
 from jupyter_mlsvc_server.api.services import (
     LogRoutes,
@@ -325,6 +326,15 @@ class MlsvcApp(ConfiguredApp):
     ).tag(config=True)
     cors_origins = TextList(
         help="Origins whose pages may call the public API from a browser. Empty allows none.",
+    ).tag(config=True)
+    docs_public = Bool(
+        False,
+        help="Whether anybody may read what services there are, with their inputs, outputs and "
+        "documents, without a token. Their code and their calls stay for those who have one.",
+    ).tag(config=True)
+    contact = Unicode(
+        help="Whom the pages for callers name as the one to ask for access: a name, a team, an "
+        "address. Anybody reads it.",
     ).tag(config=True)
     trusted_proxies = TextList(
         help="Addresses or networks of proxies before the public API whose X-Forwarded-For is "
@@ -738,7 +748,7 @@ class Server:
         if self._traces is not None:
             self._observers.append(self._traces.note)
         self._http = HttpServer(
-            app=self._build_api(self._routes()),
+            app=self._build_api(self._routes(), self._pages()),
             score=self._score,
             limits=Limits(
                 connections=connections_possible(app.max_connections),
@@ -770,10 +780,10 @@ class Server:
             return None
         return Hosts.read(Path(app.hosts_file).expanduser(), Role(app.hosts_role))
 
-    def _build_api(self, tables: list[Routes]) -> ApiApp:
+    def _build_api(self, tables: list[Routes], pages: Pages | None = None) -> ApiApp:
         app = self._app
         return ApiApp(
-            tables=tables,
+            router=Router(tables, any_case=app.any_case_paths, base_path=app.base_path),
             authentication=self._authentication,
             lifecycle=self._lifecycle,
             settings=ApiSettings(
@@ -782,12 +792,26 @@ class Server:
                 memory=self._body_memory,
                 cors_origins=frozenset(app.cors_origins),
                 lenient_json=app.lenient_json,
+                docs_public=app.docs_public,
                 trusted_proxies=TrustedProxies(app.trusted_proxies),
             ),
-            any_case_paths=app.any_case_paths,
-            base_path=app.base_path,
             observers=self._observers,
             knows_origin=self._key_verifier.allows_origin,
+            pages=pages,
+        )
+
+    def _pages(self) -> Pages | None:
+        app = self._app
+        bundle = installed_bundle()
+        if bundle is None:
+            self._log.info("There are no pages for callers: nobody has built them (make install).")
+            return None
+        return Pages(
+            bundle,
+            contact=app.contact,
+            is_open=app.docs_public,
+            any_case_paths=app.any_case_paths,
+            base_path=app.base_path,
         )
 
     def _routes(self) -> list[Routes]:

@@ -66,7 +66,7 @@ def test_a_head_is_that_of_the_whole_answer(
         assert kept.get(f"{door.url}/health/live", timeout=60).json() == {"status": "alive"}
 
 
-@pytest.mark.parametrize("path", ["/health/live", "/health/ready"])
+@pytest.mark.parametrize("path", ["/health", "/health/live", "/health/ready"])
 def test_health_is_answered_without_a_token(door: Door, path: str) -> None:
     answer = door.with_token(None).call("HEAD", path)
     assert (answer.status_code, answer.content) == (200, b"")

@@ -56,6 +56,8 @@ def test_the_wheel_holds_every_module_of_both_packages(members: dict[str, bytes]
         LABEXTENSION + "package.json",
         LABEXTENSION + "schemas/jupyter-mlsvc/plugin.json",
         LABEXTENSION + "static/style.js",
+        "jupyter_mlsvc_server/api/static/manifest.json",
+        "jupyter_mlsvc_server/api/static/licenses.md",
         "jupyter_mlsvc-{version}.dist-info/licenses/LICENSE",
     ],
 )
@@ -89,6 +91,7 @@ def test_the_sdist_holds_what_is_needed_to_build_and_test(sdist: Path) -> None:
         names = {name.split("/", 1)[-1] for name in archive.getnames()}
     wanted = {
         "jupyter_mlsvc/labextension/package.json",
+        "server_ext/jupyter_mlsvc_server/api/static/manifest.json",
         "labextension/src/index.ts",
         "labextension/yarn.lock",
         "tests/packaging/test_distributions.py",

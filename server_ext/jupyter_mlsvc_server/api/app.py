@@ -5,7 +5,7 @@ from __future__ import annotations
 import http
 import logging
 import uuid
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from time import perf_counter
 from typing import Final
 from urllib.parse import unquote
@@ -17,6 +17,7 @@ from starlette.types import Message, Receive, Scope, Send
 from jupyter_mlsvc.wire.names import InvalidName
 from jupyter_mlsvc_server.api.authentication import Authentication, credential_of
 from jupyter_mlsvc_server.api.lifecycle import Lifecycle
+from jupyter_mlsvc_server.api.pages import Pages
 from jupyter_mlsvc_server.api.permissions import needed
 from jupyter_mlsvc_server.api.request import ApiRequest, ApiSettings, path_of
 from jupyter_mlsvc_server.api.responses import (
@@ -27,10 +28,11 @@ from jupyter_mlsvc_server.api.responses import (
     TLS_HEADERS,
     error_response,
 )
-from jupyter_mlsvc_server.api.routing import Match, Operation, Router, Routes
+from jupyter_mlsvc_server.api.routing import Match, Operation, Router
 from jupyter_mlsvc_server.auth.errors import OriginNotAllowed
 from jupyter_mlsvc_server.auth.policy import require_reach, require_service
-from jupyter_mlsvc_server.errors import BadRequest, MlsvcServerError, NotFound
+from jupyter_mlsvc_server.auth.principal import ANYBODY
+from jupyter_mlsvc_server.errors import BadRequest, MlsvcServerError, NotAuthenticated, NotFound
 from jupyter_mlsvc_server.monitoring.answered import CLIENT_LEFT, AnsweredRequest, Observer
 from jupyter_mlsvc_server.monitoring.logs import request_scope
 from jupyter_mlsvc_server.storage.machine_faults import machine_fault
@@ -65,33 +67,31 @@ class ApiApp:
 
     Parameters
     ----------
-    tables
-        Routes of all nouns.
-    any_case_paths
-        Whether paths match in any case.
-    base_path
-        What proxies leave before a path.
+    router
+        Finds the routes of all nouns.
     observers
         Called with each request that was answered.
     knows_origin
         Whether pages of an origin may call with some service key.
+    pages
+        Answers browsers; None answers them as programs.
     """
 
     def __init__(
         self,
         *,
-        tables: Iterable[Routes],
+        router: Router,
         authentication: Authentication,
         lifecycle: Lifecycle,
         settings: ApiSettings,
-        any_case_paths: bool = False,
-        base_path: str = "",
         observers: Sequence[Observer] = (),
         knows_origin: Callable[[str], Awaitable[bool]] | None = None,
+        pages: Pages | None = None,
     ) -> None:
         self._knows_origin = knows_origin
-        self._router = Router(tables, any_case=any_case_paths, base_path=base_path)
+        self._router = router
         self._observers = observers
+        self._pages = pages
         self._authentication = authentication
         self._lifecycle = lifecycle
         self._settings = settings
@@ -142,11 +142,14 @@ class ApiApp:
                 # A browser's preflight, which never has a token.
                 response = Response(status_code=204)
             else:
-                response = await self._run(request, operation, match)
+                page = None if self._pages is None else await self._pages.find(request)
+                response = page or await self._run(request, operation, match)
         except ClientDisconnect:
             raise
         except Exception as error:  # noqa: BLE001  # whatever it is, the caller gets an answer
             response = self._error_response(request, error)
+        if self._pages is not None:
+            response = self._pages.shown(request, response)
         if not await request.skip_body():
             response.headers["Connection"] = "close"
         return response
@@ -162,9 +165,7 @@ class ApiApp:
             # Before anything is done for who sends it.
             request.check_size()
         if not operation.is_public:
-            request.principal = await self._authentication.identify(request)
-            request.note_known()
-            self._require_origin(request)
+            await self._identify(request, operation)
         if operation.checks_body:
             request.check_body_headers()
         if match is None:
@@ -178,6 +179,18 @@ class ApiApp:
         if not operation.is_public and "name" in parameters:
             require_service(request.principal, parameters["name"], parameters.get("version", ""))
         return await operation.verb(request, **parameters)
+
+    async def _identify(self, request: ApiRequest, operation: Operation) -> None:
+        try:
+            request.principal = await self._authentication.identify(request)
+        except NotAuthenticated as error:
+            is_open = operation.is_document and self._settings.docs_public
+            if not is_open or error.token_was_sent:
+                raise
+            request.principal = ANYBODY
+        else:
+            request.note_known()
+            self._require_origin(request)
 
     # --- answers -----------------------------------------------------------------------------
 

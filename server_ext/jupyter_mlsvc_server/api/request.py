@@ -43,6 +43,7 @@ class ApiSettings:
     memory: BodyMemory
     cors_origins: frozenset[str] = field(default_factory=frozenset)
     lenient_json: bool = True
+    docs_public: bool = False
     trusted_proxies: TrustedProxies = field(default_factory=TrustedProxies)
 
     def limit_of(self, size: BodySize) -> BodyLimit:

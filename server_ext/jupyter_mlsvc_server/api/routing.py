@@ -49,6 +49,8 @@ class Operation:
         How large its body may be.
     reads_text
         Whether its body is a text, so that its charset matters.
+    is_document
+        Whether it describes services, so that a server may let anybody read it.
     counted_by
         Setting of how many of what it makes, or of how many that fail, a caller may have.
     checks_body
@@ -61,6 +63,7 @@ class Operation:
     body: BodySize = BodySize.NORMAL
     reads_text: bool = True
     checks_body: bool = True
+    is_document: bool = False
     counted_by: str = ""
 
 
@@ -89,6 +92,11 @@ def route(path: str, **verbs: Verb | Operation) -> Route:
 def public(verb: Verb, *, needs_ready: bool = True) -> Operation:
     """Make an operation that needs no credentials."""
     return Operation(verb, is_public=True, needs_ready=needs_ready, body=BodySize.SMALL)
+
+
+def document(verb: Verb) -> Operation:
+    """Make an operation that describes services."""
+    return Operation(verb, is_document=True)
 
 
 def large(verb: Verb) -> Operation:

@@ -20,7 +20,7 @@ from jupyter_mlsvc.wire.swagger import BATCH_STATES, service_document
 from jupyter_mlsvc_server.api.forms import FormUploads
 from jupyter_mlsvc_server.api.request import ApiRequest
 from jupyter_mlsvc_server.api.responses import indented_json, json_response
-from jupyter_mlsvc_server.api.routing import Routes, counted, large, route, upload
+from jupyter_mlsvc_server.api.routing import Routes, counted, document, large, route, upload
 from jupyter_mlsvc_server.batches.manager import BatchManager
 from jupyter_mlsvc_server.errors import BadRequest
 from jupyter_mlsvc_server.scoring.compute_nodes import ComputeNodes
@@ -54,13 +54,15 @@ class ServiceRoutes:
     def table(self) -> Routes:
         """Return the routes."""
         return [
-            route("/services", get=self.list),
+            route("/services", get=document(self.list)),
             route(
-                "/services/{name}", get=self.list, post=counted(_VERSIONS, large(self.publish_next))
+                "/services/{name}",
+                get=document(self.list),
+                post=counted(_VERSIONS, large(self.publish_next)),
             ),
             route(
                 "/services/{name}/{version}",
-                get=self.get,
+                get=document(self.get),
                 post=counted(_VERSIONS, large(self.publish)),
                 patch=large(self.change),
                 delete=self.delete,
@@ -74,8 +76,8 @@ class ServiceRoutes:
                 post=counted(_VERSIONS, upload(self.publish_realtime)),
                 patch=upload(self.change_realtime),
             ),
-            route("/api/{name}/{version}/swagger.json", get=self.swagger),
-            route("/api/{name}/{version}/openapi.json", get=self.openapi),
+            route("/api/{name}/{version}/swagger.json", get=document(self.swagger)),
+            route("/api/{name}/{version}/openapi.json", get=document(self.openapi)),
         ]
 
     async def list(self, request: ApiRequest, name: str | None = None) -> Response:

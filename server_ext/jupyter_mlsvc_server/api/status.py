@@ -12,7 +12,7 @@ from jupyter_mlsvc.wire.swagger import core_openapi, core_swagger
 from jupyter_mlsvc_server.api.lifecycle import Lifecycle
 from jupyter_mlsvc_server.api.request import ApiRequest
 from jupyter_mlsvc_server.api.responses import indented_json, json_response
-from jupyter_mlsvc_server.api.routing import Routes, public, route
+from jupyter_mlsvc_server.api.routing import Routes, document, public, route
 from jupyter_mlsvc_server.monitoring.status import StatusReporter
 from jupyter_mlsvc_server.services.manager import ServiceManager
 
@@ -28,6 +28,7 @@ class StatusRoutes:
         """Return the routes."""
         return [
             route("/status", get=self.status),
+            route("/health", get=public(self.ready, needs_ready=False)),
             route("/health/live", get=public(self.live, needs_ready=False)),
             route("/health/ready", get=public(self.ready, needs_ready=False)),
         ]
@@ -58,8 +59,8 @@ class DocumentRoutes:
     def table(self) -> Routes:
         """Return the routes."""
         return [
-            route("/swagger.json", get=self.swagger),
-            route("/openapi.json", get=self.openapi),
+            route("/swagger.json", get=document(self.swagger)),
+            route("/openapi.json", get=document(self.openapi)),
         ]
 
     async def swagger(self, request: ApiRequest) -> Response:

@@ -86,3 +86,7 @@ class Principal:
     def owner(self) -> Owner:
         """The principal as the owner of a thing."""
         return Owner(self.id, self.name)
+
+
+ANYBODY: Final = Principal("", "", Role.CALLER)
+"""Who reads what is open to all, without a token."""

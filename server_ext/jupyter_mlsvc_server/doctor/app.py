@@ -21,6 +21,7 @@ CHECKS: Final[dict[str, Check]] = {
     "packages": installation.check_versions,
     "Jupyter extension": installation.check_extension,
     "Lab extension": installation.check_side_panel,
+    "pages for callers": installation.check_pages,
     "data folder": data.check_data_folder,
     "disk": data.check_disk,
     "database": data.check_database,

@@ -13,6 +13,7 @@ from jupyter_server.extension.config import ExtensionConfigManager
 from packaging.requirements import Requirement
 
 from jupyter_mlsvc._version import __version__
+from jupyter_mlsvc_server.api.pages import installed_bundle
 from jupyter_mlsvc_server.doctor.findings import Finding, Setup, State
 
 _DISTRIBUTION: Final = "jupyter-mlsvc"
@@ -78,6 +79,20 @@ def check_side_panel(setup: Setup) -> Iterator[Finding]:
         )
     else:
         yield Finding(name, State.OK, f"JupyterLab has the side panel, version {version}.")
+
+
+def check_pages(setup: Setup) -> Iterator[Finding]:
+    """Look whether the server has pages for callers who use a browser."""
+    name = "pages for callers"
+    if installed_bundle() is not None:
+        yield Finding(name, State.OK, "Browsers get a page at the address of a service.")
+    else:
+        yield Finding(
+            name,
+            State.WARN,
+            "They were not built, so browsers get JSON as programs do.",
+            f"Run: {_REINSTALL} (in a checkout: make labextension)",
+        )
 
 
 def _is_disabled(name: str) -> bool:

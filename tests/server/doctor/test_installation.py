@@ -106,3 +106,13 @@ def test_code_of_another_version_than_was_installed_is_told(
     first, *_ = installation.check_versions(Setup(data_dir=folder))
     assert first.state is State.FAIL
     assert "9.9.9" in first.message
+
+
+@pytest.mark.parametrize(("bundle", "state"), [(None, State.WARN), (object(), State.OK)])
+def test_pages_for_callers_are_there_once_they_are_built(
+    look: Look, monkeypatch: pytest.MonkeyPatch, bundle: object, state: State
+) -> None:
+    monkeypatch.setattr(installation, "installed_bundle", lambda: bundle)
+    found = look(installation.check_pages)
+    assert found.state is state
+    assert bool(found.mend) is (bundle is None)
