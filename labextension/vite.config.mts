@@ -12,7 +12,7 @@ export default defineConfig({
     emptyOutDir: true,
     assetsDir: '',
     manifest: 'manifest.json',
-    license: { fileName: 'licenses.md' },
+    license: { fileName: 'licenses.txt' },
     modulePreload: false,
     rolldownOptions: { input: 'src/page/index.tsx' },
     // Of Swagger UI, which only its own page loads.

@@ -57,7 +57,7 @@ def test_the_wheel_holds_every_module_of_both_packages(members: dict[str, bytes]
         LABEXTENSION + "schemas/jupyter-mlsvc/plugin.json",
         LABEXTENSION + "static/style.js",
         "jupyter_mlsvc_server/api/static/manifest.json",
-        "jupyter_mlsvc_server/api/static/licenses.md",
+        "jupyter_mlsvc_server/api/static/licenses.txt",
         "jupyter_mlsvc-{version}.dist-info/licenses/LICENSE",
     ],
 )
