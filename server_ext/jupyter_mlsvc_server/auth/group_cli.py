@@ -2,12 +2,29 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from jupyter_mlsvc._version import __version__
 from jupyter_mlsvc_server.auth.accounts import AccountManager
 from jupyter_mlsvc_server.auth.cli import CommandGroup, KindCommand, UserCommand, table
 
 
-class JoinGroup(KindCommand):
+class MemberCommand(KindCommand):
+    """A command about a member of a group."""
+
+    command = "jupyter mlsvc group"
+    words = ("group", "user name")
+    is_member: ClassVar[bool]
+    """Whether the user is a member afterwards."""
+
+    async def work(self, accounts: AccountManager, *words: str) -> str:
+        """Put the user in, or take them out."""
+        group, name = words
+        await accounts.set_member(self.kind, name, group, is_member=self.is_member)
+        return f"{name} is {'' if self.is_member else 'not '}in group {group.lower()}."
+
+
+class JoinGroup(MemberCommand):
     """Put a user into a group; its first member makes it.
 
     Members may change and delete the services that belong to the group.
@@ -15,33 +32,19 @@ class JoinGroup(KindCommand):
 
     name = "jupyter-mlsvc-group-add"
     description = __doc__
-    command = "jupyter mlsvc group"
     usage = "jupyter mlsvc group add GROUP USER [--kind KIND]"
     examples = "jupyter mlsvc group add churn maria"
-    words = ("group", "user name")
-
-    async def work(self, accounts: AccountManager, *words: str) -> str:
-        """Put the user in."""
-        group, name = words
-        await accounts.set_member(self.kind, name, group, is_member=True)
-        return f"{name} is in group {group.lower()}."
+    is_member = True
 
 
-class LeaveGroup(KindCommand):
+class LeaveGroup(MemberCommand):
     """Take a user out of a group; services that belong to it stay where they are."""
 
     name = "jupyter-mlsvc-group-remove"
     description = __doc__
-    command = "jupyter mlsvc group"
     usage = "jupyter mlsvc group remove GROUP USER [--kind KIND]"
     examples = "jupyter mlsvc group remove churn maria"
-    words = ("group", "user name")
-
-    async def work(self, accounts: AccountManager, *words: str) -> str:
-        """Take the user out."""
-        group, name = words
-        await accounts.set_member(self.kind, name, group, is_member=False)
-        return f"{name} is not in group {group.lower()}."
+    is_member = False
 
 
 class ListGroups(UserCommand):

@@ -6,7 +6,7 @@ import hmac
 import uuid
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import Enum
 from typing import Final, NamedTuple
 
@@ -520,15 +520,21 @@ class TokenStore:
         return Owner(row.id, row.name)
 
     async def rotate(
-        self, key: RefreshKey, successor: RefreshKey, *, now: datetime, expires_at: datetime
+        self, key: RefreshKey, successor: RefreshKey, *, now: datetime, lifetime: timedelta
     ) -> tuple[RefreshOutcome, Owner]:
-        """Let another pair take the place of one; returns whose it is where that was done."""
+        """Let another pair take the place of one; returns whose it is where that was done.
+
+        Parameters
+        ----------
+        lifetime
+            For how long pairs are good, the old one as well.
+        """
 
         def write(connection: sa.Connection) -> tuple[RefreshOutcome, Owner]:
-            outcome, row = _use(connection, key, now)
+            outcome, row = _use(connection, key, now, lifetime)
             if row is None:
                 return outcome, Owner("", "")
-            last = min(expires_at, from_text(row.family_expires_at))
+            last = min(now + lifetime, from_text(row.family_expires_at))
             connection.execute(
                 tokens.insert().values(
                     id=successor.id,
@@ -550,7 +556,7 @@ class TokenStore:
 
 
 def _use(
-    connection: sa.Connection, key: RefreshKey, at: datetime
+    connection: sa.Connection, key: RefreshKey, at: datetime, lifetime: timedelta = timedelta.max
 ) -> tuple[RefreshOutcome, sa.Row[tuple[object, ...]] | None]:
     """Make a refresh token used; returns its row where that worked."""
     row = connection.execute(_living_user(key)).first()
@@ -558,7 +564,9 @@ def _use(
     if row is None or not hmac.compare_digest(row.refresh_digest, key.digest):
         return RefreshOutcome.UNKNOWN, None
     now = to_text(at)
-    if row.revoked_at is None and row.expires_at <= now:
+    # Whoever makes the setting shorter means tokens that are out already.
+    is_too_old = at - from_text(row.created_at) >= lifetime
+    if row.revoked_at is None and (row.expires_at <= now or is_too_old):
         # It stays unused: a client that tries it again is no sign of a stolen copy.
         return RefreshOutcome.EXPIRED, None
     family = tokens.update().where(

@@ -107,11 +107,17 @@ class TokenManager(LoggingConfigurable):
         The clock by which verified tokens are trusted.
     """
 
-    access_token_lifetime = Integer(3600, min=1, help="Seconds that an access token is valid.").tag(
-        config=True
-    )
+    access_token_lifetime = Integer(
+        3600,
+        min=1,
+        help="Seconds that an access token is valid. A smaller number counts for those that were "
+        "issued before, too.",
+    ).tag(config=True)
     refresh_token_lifetime = Integer(
-        14 * 86400, min=1, help="Seconds that a refresh token is valid while it is not used."
+        14 * 86400,
+        min=1,
+        help="Seconds that a refresh token is valid while it is not used. A smaller number counts "
+        "for those that were issued before, too.",
     ).tag(config=True)
     renewal_limit = Integer(
         90 * 86400, min=1, help="Seconds after a login until which its tokens can be renewed."
@@ -240,8 +246,8 @@ class TokenManager(LoggingConfigurable):
         used = _refresh_key(refresh_token)
         token_id, key, successor = _new_refresh_token()
         now = self._now()
-        expires_at = self._refresh_expiry(now)
-        outcome, owner = await self._store.rotate(used, key, now=now, expires_at=expires_at)
+        lifetime = timedelta(seconds=self.refresh_token_lifetime)
+        outcome, owner = await self._store.rotate(used, key, now=now, lifetime=lifetime)
         await self._settle(outcome, used)
         self.log.info("renewed user=%s token=%s", owner.name, key.shown)
         return self._pair(owner.id, token_id, successor)
@@ -546,6 +552,8 @@ class TokenManager(LoggingConfigurable):
         begin, end, now = claims["iat"], claims["exp"], self._wall_clock()
         if not isinstance(begin, int) or not isinstance(end, int):
             raise InvalidAccessToken
+        # Whoever makes the setting shorter means tokens that are out already.
+        end = claims["exp"] = min(end, begin + self.access_token_lifetime)
         if end <= now:
             raise ExpiredAccessToken
         if begin > now + _MAX_CLOCK_STEP:

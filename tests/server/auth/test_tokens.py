@@ -289,6 +289,35 @@ async def test_a_refresh_token_expires_when_unused(
         await brief.renew(renewed.refresh_token)
 
 
+async def test_a_shorter_life_counts_for_tokens_that_are_out(
+    database: Database, accounts: AccountManager
+) -> None:
+    clock = ManualClock()
+    pair = await (await another(database, accounts, wall_clock=clock)).login("ann", PASSWORD)
+    brief = await another(database, accounts, wall_clock=clock, access_token_lifetime=60)
+    clock.advance(59)
+    assert (await brief.principal_of(pair.access_token)).name == "ann"
+    left = brief.seconds_left(pair.access_token)
+    assert left is not None
+    assert left <= 1
+    clock.advance(2)
+    with pytest.raises(ExpiredAccessToken):
+        await brief.principal_of(pair.access_token)
+
+
+async def test_a_refresh_token_of_a_longer_life_expires_with_the_shorter_one(
+    database: Database, accounts: AccountManager
+) -> None:
+    clock = ManualClock()
+    pair = await (await another(database, accounts, wall_clock=clock)).login("ann", PASSWORD)
+    brief = await another(database, accounts, wall_clock=clock, refresh_token_lifetime=90)
+    clock.advance(91)
+    with pytest.raises(InvalidRefreshToken):
+        await brief.renew(pair.refresh_token)
+    usual = await another(database, accounts, wall_clock=clock)
+    await usual.renew(pair.refresh_token)
+
+
 async def test_renewal_ends_some_time_after_the_login(
     database: Database, accounts: AccountManager
 ) -> None:
