@@ -81,8 +81,31 @@ class ConnectionFailed(MlsvcError):
         self.url = url
         self.reason = reason
 
-    def __reduce__(self) -> tuple[type[ConnectionFailed], tuple[str, str]]:
+    def __reduce__(self) -> tuple[type[ConnectionFailed], tuple[str, ...]]:
         return type(self), (self.url, self.reason)
+
+
+class LostExecution(ConnectionFailed):
+    """The connection broke while code ran in a session, where it runs on.
+
+    Attributes
+    ----------
+    session : str
+        Name of the session.
+    """
+
+    def __init__(self, url: str, reason: str = "no answer", session: str = "") -> None:
+        super().__init__(url, reason)
+        self.session = session
+
+    def __str__(self) -> str:
+        return (
+            f"The connection to the server at {self.url} broke: {self.reason}. The code runs on in "
+            f"session {self.session!r}; %mlsvc attach shows its output, also from another notebook."
+        )
+
+    def __reduce__(self) -> tuple[type[LostExecution], tuple[str, ...]]:
+        return type(self), (self.url, self.reason, self.session)
 
 
 class UnexpectedAnswer(MlsvcError):
@@ -376,8 +399,25 @@ class RemoteInterrupted(_Interrupted):
 
     def __str__(self) -> str:
         if self.is_stopping:
-            return f"interrupt sent; session {self.session!r} may still be stopping."
+            return (
+                f"interrupt sent; session {self.session!r} may still be stopping. %mlsvc attach "
+                "shows what it does."
+            )
         return f"interrupted; session {self.session!r} is still usable."
+
+
+class Detached(_Interrupted):
+    """Somebody left code that runs in a session; it runs on."""
+
+    def __init__(self, session: str = "") -> None:
+        super().__init__(session)
+        self.session = session
+
+    def __str__(self) -> str:
+        return (
+            f"left session {self.session!r}; its code runs on. %mlsvc attach shows it again, "
+            "session.cancel() interrupts it."
+        )
 
 
 class TransferInterrupted(_Interrupted):

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from jupyter_mlsvc.client.events import AnyEvent, ErrorRaised, Finished
 from jupyter_mlsvc.client.executions import Executions
 from jupyter_mlsvc.client.results import ExecutionResult, RemoteError
-from jupyter_mlsvc.errors import NotFound, RemoteInterrupted, UnexpectedAnswer
+from jupyter_mlsvc.errors import (
+    ConnectionFailed,
+    Detached,
+    LostExecution,
+    NotFound,
+    RemoteInterrupted,
+    UnexpectedAnswer,
+)
 
 OnEvent = Callable[[AnyEvent], None]
 
@@ -46,8 +53,21 @@ class Follower:
         except KeyboardInterrupt:
             raise self._interrupt(execution_id) from None
 
+    def attach(self, execution_id: str) -> ExecutionResult:
+        """Follow code that was started elsewhere, from its first event on.
+
+        Raises
+        ------
+        Detached
+            A KeyboardInterrupt came here; the code runs on.
+        """
+        try:
+            return self._follow(execution_id)
+        except KeyboardInterrupt:
+            raise Detached(self._session_name) from None
+
     def _follow(self, execution_id: str) -> ExecutionResult:
-        for event in self._executions.events(execution_id, self._next):
+        for event in self._events(execution_id):
             # Counted before it is shown: an interrupt must not show an event twice.
             self._next = event.seq + 1
             if isinstance(event, ErrorRaised):
@@ -62,6 +82,12 @@ class Follower:
             if isinstance(event, Finished):
                 return ExecutionResult.of(event.response, self._error)
         raise UnexpectedAnswer("The events of an execution ended without a result.")
+
+    def _events(self, execution_id: str) -> Iterator[AnyEvent]:
+        try:
+            yield from self._executions.events(execution_id, self._next)
+        except ConnectionFailed as error:
+            raise LostExecution(error.url, error.reason, self._session_name) from error
 
     def _interrupt(self, execution_id: str) -> RemoteInterrupted:
         """Pass the interrupt on and read on until the code has stopped; a second one gives up.

@@ -164,6 +164,27 @@ class Session:
         result.raise_for_error(self.name)
         return result
 
+    def attach(self, execution_id: str, *, on_event: OnEvent | None = None) -> ExecutionResult:
+        """Follow code that runs, or ran, from its beginning on; interrupting this stops nothing.
+
+        :meth:`executions` has the ids. :meth:`cancel` interrupts the code.
+
+        Parameters
+        ----------
+        on_event : callable, optional
+            Called with each event: at once with those that came before.
+
+        Raises
+        ------
+        RemoteExecutionError
+            The code raised; has its traceback.
+        Detached
+            A KeyboardInterrupt came here; the code runs on.
+        """
+        result = Follower(self._executions, self.name, on_event).attach(execution_id)
+        result.raise_for_error(self.name)
+        return result
+
     def start_execution(
         self,
         code: str,

@@ -174,6 +174,8 @@ class Completer:
             return list(COMMANDS_BY_NAME)
         if command == "session":
             return self._session_words(list(others))
+        if command == "attach":
+            return [] if others else self._names.sessions()
         if command == "key":
             return self._key_words(list(others))
         if command in _NEEDS_SNAPSHOT:

@@ -17,6 +17,7 @@ from IPython.core.magic import line_magic, magics_class, no_var_expand
 from IPython.core.magic_arguments import argument, kwds, magic_arguments
 
 from jupyter_mlsvc.errors import Gone, InsecureLogin, MlsvcError, NotFound
+from jupyter_mlsvc.magics.attach import ATTACH_COMMAND
 from jupyter_mlsvc.magics.base import MlsvcMagics
 from jupyter_mlsvc.magics.command import (
     MAYBE_NAME,
@@ -345,6 +346,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
             (("--all",), {"action": "store_true"}),
         ),
     ),
+    ATTACH_COMMAND,
     *WORKSPACE_COMMANDS,
     Command("snapshots", "your snapshots", _snapshots),
     Command("services [NAME]", "all services, or the versions of one", _services, (MAYBE_NAME,)),

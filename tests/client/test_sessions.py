@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import pickle
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ from jupyter_mlsvc.client.session import Session
 from jupyter_mlsvc.client.transport import ApiRequest, ApiResponse
 from jupyter_mlsvc.errors import (
     ConnectionFailed,
+    Detached,
+    LostExecution,
     NotFound,
     RemoteExecutionError,
     RemoteInterrupted,
@@ -223,8 +226,24 @@ def test_a_connection_that_stays_broken_is_given_up(
     monkeypatch.setattr("time.sleep", lambda _: None)
     broken = ConnectionFailed("https://fake:1", "the connection broke")
     transport.answers = [answer(STARTED, 202), *(lines(then=broken) for _ in range(20))]
-    with pytest.raises(ConnectionFailed):
+    with pytest.raises(LostExecution, match="runs on in session 'train'; %mlsvc attach") as lost:
         session.run("code")
+    assert isinstance(pickle.loads(pickle.dumps(lost.value)), ConnectionFailed)
+
+
+def test_who_leaves_what_another_started_stops_nothing(
+    session: Session, transport: FakeTransport
+) -> None:
+    def leave(_: ApiRequest) -> ApiResponse:
+        raise KeyboardInterrupt
+
+    transport.answers = [lines(event(0, "stream", name="stdout", text="a"), finished(1)), leave]
+    texts = []
+    session.attach("e1", on_event=lambda item: texts.append(getattr(item, "text", None)))
+    assert texts == ["a", None]
+    with pytest.raises(Detached, match="its code runs on"):
+        session.attach("e1")
+    assert {request.method for request in transport.requests} == {"GET"}
 
 
 def test_the_traceback_of_the_error_event_is_kept(

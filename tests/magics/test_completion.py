@@ -126,6 +126,7 @@ CASES = {
     "%mlsvc session new --snapshot I": ["Iris-1"],
     "%mlsvc session ": ["new", "switch", "close", "train", "try out"],
     "%mlsvc session close tra": ["train"],
+    "%mlsvc attach tra": ["train"],
     "%mlsvc service I": ["Iris"],
     "%mlsvc key ": ["create", "list", "revoke"],
     "%mlsvc key create page --services Ir": ["Iris"],

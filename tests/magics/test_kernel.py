@@ -156,6 +156,23 @@ def test_interrupting_the_cell_interrupts_the_code_and_leaves_the_session_usable
     assert printed == [str(number) for number in range(int(printed[0]), int(printed[-1]) + 1)]
 
 
+def test_interrupting_attach_leaves_the_code_running(notebook: Notebook) -> None:
+    notebook.run(
+        "%remote_exec import time\nsession = %mlsvc session\n"
+        "session.start_execution('for i in range(6000): print(i); time.sleep(0.01)')"
+    )
+    cell = notebook.start("%mlsvc attach")
+    messages = notebook.messages(cell)
+    for kind, content, _ in messages:
+        if kind == "stream" and "\n3" in content["text"]:
+            break
+    notebook.interrupt()
+    list(messages)
+    assert notebook.reply(cell)["ename"] == "Detached"
+    assert notebook.text("print(session.executions()[-1].state)") == "running\n"
+    notebook.run("session.cancel()")
+
+
 def test_interrupting_while_another_cell_waits_stops_the_run(notebook: Notebook) -> None:
     first = notebook.start("%%remote_exec\nimport time\nprint('on')\ntime.sleep(60)")
     second = notebook.start("print('not reached')")

@@ -159,3 +159,23 @@ def test_a_session_whose_process_dies_is_an_error_and_no_hang(run: Run) -> None:
     assert isinstance(run("%%remote_exec\nimport os\nos._exit(3)").error, RemoteExecutionError)
     assert isinstance(run("%remote_exec print(1)").error, MlsvcError)
     assert run("%remote_exec print(2)").stdout.endswith("2\n")
+
+
+def test_attach_shows_what_another_notebook_has_a_session_run(
+    run: Run, connection: MlsvcConnection
+) -> None:
+    run("%remote_exec import matplotlib.pyplot as plt")
+    session = connection.current
+    assert session is not None
+    session.start_execution("plt.plot([1, 2])\nplt.show()\nprint('drawn')\n6 * 7")
+    for _ in range(2):
+        ran = run("%mlsvc attach")
+        assert ran.displays[0]["image/png"].startswith("iVBOR")
+        assert "drawn\n" in ran.stdout
+        assert repr(ran.value) == "42"
+    # What has ended is shown once more, from its beginning on.
+    assert ran.stdout.startswith("Session 'default' ran this until")
+    failed = session.start_execution("1 / 0")
+    error = run(f"%mlsvc attach default --execution {failed}").error
+    assert isinstance(error, RemoteExecutionError)
+    assert "has no execution 'x'" in str(run("%mlsvc attach --execution x").error)
