@@ -135,7 +135,7 @@ CASES = {
     "%mlsvc service Iris V1.0 ": [],
     "svc = %mlsvc service bos-": ["bos-rf"],
     "%mlsvc delete Iris V2": ["V2.0"],
-    "%mlsvc update Iris V1.0 --desc": ["--description"],
+    "%mlsvc update Iris V1.0 --descript": ["--description"],
     "%mlsvc services ": ["Iris", "bos-rf"],
     "%consume Iris V": ["V1.0", "V2.0"],
     "%consume Iris V1.0 fl": ["flower_data="],
