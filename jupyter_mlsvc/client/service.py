@@ -40,7 +40,9 @@ class ServiceCalls(Protocol):
     def address(self, name: str, version: str) -> str:
         """Return the URL that programs call."""
 
-    def statistics_of(self, name: str, version: str) -> ServiceStatistics:
+    def statistics_of(
+        self, name: str, version: str, period: models.Period | None = None
+    ) -> ServiceStatistics:
         """Return status and request statistics."""
 
     def logs(
@@ -186,9 +188,9 @@ class Service:
         """Where programs call the service with POST."""
         return self._services.address(self.name, self.version)
 
-    def statistics(self) -> ServiceStatistics:
-        """Tell how it does: state, calls, times, memory, and the last ten minutes."""
-        return self._services.statistics_of(self.name, self.version)
+    def statistics(self, period: models.Period | None = None) -> ServiceStatistics:
+        """Tell how it does; see ``client.services.statistics_of``."""
+        return self._services.statistics_of(self.name, self.version, period)
 
     def logs(self, *, limit: int = 100, after: int | None = None) -> ServiceLog:
         """Return what its calls have printed; see ``client.services.logs``."""

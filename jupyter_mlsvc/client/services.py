@@ -362,8 +362,16 @@ class Services:
         rows = self._api.get(list[models.ServiceStatistics], "statistics")
         return formatting.Listing(map(ServiceStatistics, rows), COLUMNS, "No service was called.")
 
-    def statistics_of(self, name: str, version: str) -> ServiceStatistics:
-        """Tell how a service does, with its memory and its last ten minutes (our addition).
+    def statistics_of(
+        self, name: str, version: str, period: models.Period | None = None
+    ) -> ServiceStatistics:
+        """Tell how a service does, with its memory and its past (our addition).
+
+        Parameters
+        ----------
+        period
+            ``hour``, ``day`` or ``week``, which are kept when the server is started anew; else
+            the history is of the last ten minutes.
 
         Raises
         ------
@@ -371,7 +379,9 @@ class Services:
             No such service or version.
         """
         kind = models.ServiceStatisticsWithHistory
-        return ServiceStatistics(self._api.get(kind, "services", name, version, "statistics"))
+        path = ("services", name, version, "statistics")
+        query = None if period is None else {"period": period}
+        return ServiceStatistics(self._api.get(kind, *path, query=query))
 
     def logs(
         self, name: str, version: str, *, limit: int = 100, after: int | None = None

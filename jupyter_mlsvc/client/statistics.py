@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 from jupyter_mlsvc.client import formatting
 from jupyter_mlsvc.wire import models
+
+_BARS: Final = "▁▂▃▄▅▆▇█"
+_SHOWN_BARS: Final = 60
 
 
 class ServiceStatistics:
@@ -90,8 +94,35 @@ class ServiceStatistics:
             ("p50", milliseconds(self.p50_milliseconds)),
             ("p99", milliseconds(self.p99_milliseconds)),
             ("last call", formatting.moment(self.last_call)),
+            *self._past(),
             ("memory", "" if self.memory_bytes is None else formatting.size(self.memory_bytes)),
         ]
+
+    def _past(self) -> list[tuple[str, str]]:
+        """Show the calls of the past as bars, and how many there were."""
+        calls = [each.calls for each in self.history]
+        if not any(calls) or self.interval_seconds is None:
+            return []
+        span = _span(len(calls) * self.interval_seconds)
+        errors = sum(each.errors for each in self.history)
+        failed = f", {errors:,} failed" if errors else ""
+        return [(f"last {span}", f"{sum(calls):,} calls{failed}\n{bars(calls)}")]
+
+
+def bars(values: Sequence[int]) -> str:
+    """Draw numbers as bars, at most 60 of them: each is as high as the greatest that it has."""
+    width = -(-len(values) // _SHOWN_BARS)
+    shown = [max(values[i : i + width]) for i in range(0, len(values), width)]
+    most = max(shown, default=0) or 1
+    # What is not nothing has a height.
+    return "".join(_BARS[-(-each * (len(_BARS) - 1) // most)] for each in shown)
+
+
+def _span(seconds: int) -> str:
+    for name, length in (("week", 604_800), ("day", 86_400), ("hour", 3_600)):
+        if seconds >= length:
+            return name
+    return f"{seconds // 60} minutes"
 
 
 def milliseconds(value: float | None) -> str:

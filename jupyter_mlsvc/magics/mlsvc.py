@@ -40,7 +40,7 @@ from jupyter_mlsvc.magics.options import (
     read_word,
 )
 from jupyter_mlsvc.magics.workspace import WORKSPACE_COMMANDS
-from jupyter_mlsvc.wire.models import Isolation, ParameterDefinition
+from jupyter_mlsvc.wire.models import Isolation, ParameterDefinition, Period
 
 if TYPE_CHECKING:
     from jupyter_mlsvc.client.client import Client
@@ -208,9 +208,11 @@ def _statistics(
 ) -> ServiceStatistics | Listing[ServiceStatistics]:
     services = connection.client.services
     if arguments.name is None:
+        if arguments.period is not None:
+            raise UsageError("--period is for one service: name it.")
         return services.statistics()
     version = arguments.version or services.get(arguments.name).version
-    return services.statistics_of(arguments.name, version)
+    return services.statistics_of(arguments.name, version, arguments.period)
 
 
 def _logs(connection: MlsvcConnection, arguments: argparse.Namespace) -> ServiceLog | None:
@@ -394,10 +396,10 @@ COMMANDS: Final[tuple[Command, ...]] = (
         ),
     ),
     Command(
-        "statistics [NAME [VERSION]]",
+        "statistics [NAME [VERSION] [--period hour|day|week]]",
         "calls, failures and times of all services, or of one",
         _statistics,
-        (MAYBE_NAME, MAYBE_VERSION),
+        (MAYBE_NAME, MAYBE_VERSION, (("--period",), {"choices": get_args(Period)})),
     ),
     Command(
         "logs NAME [VERSION] [-n COUNT] [--follow]",

@@ -556,6 +556,10 @@ class ServiceStatistics(Wire, frozen=True, kw_only=True):
     note: str = ""
 
 
+Period = Literal["hour", "day", "week"]
+"""A time over which calls are kept, also when the server is started anew (our addition)."""
+
+
 class StatisticsInterval(Wire, frozen=True, kw_only=True):
     """What a service version did in some seconds from a time on (our addition)."""
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import KW_ONLY, dataclass
 from functools import partial
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, get_args
 
 from jupyter_mlsvc.wire import models
 from jupyter_mlsvc.wire.problem import Problem
@@ -32,12 +32,14 @@ class Parameter:
     required: bool = False
     minimum: int | None = None
     maximum: int | None = None
+    choices: tuple[str, ...] = ()
 
     @property
     def schema(self) -> dict[str, Any]:
-        """Its type, and the limits of a number."""
+        """Its type, the limits of a number and the choices of a text."""
         limits = {"minimum": self.minimum, "maximum": self.maximum}
-        return {"type": self.kind} | {k: v for k, v in limits.items() if v is not None}
+        schema = {"type": self.kind} | {k: v for k, v in limits.items() if v is not None}
+        return schema | ({"enum": [*self.choices]} if self.choices else {})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -332,9 +334,16 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         method="get",
         path="/services/{name}/{version}/statistics",
         tag=_SERVICES,
-        summary="State, calls, times and memory of one version, with its last ten minutes.",
+        summary="State, calls, times and memory of one version, with its past.",
+        parameters=(
+            query(
+                "period",
+                "The time that the history is of; the last ten minutes where it is left out.",
+                choices=get_args(models.Period),
+            ),
+        ),
         answer=models.ServiceStatisticsWithHistory,
-        errors=_READ,
+        errors=(400, *_READ),
         addition=True,
     ),
     Operation(

@@ -114,6 +114,7 @@ from jupyter_mlsvc_server.monitoring.traces import (
 )
 from jupyter_mlsvc_server.scoring.compute_nodes import ComputeNodes
 from jupyter_mlsvc_server.scoring.local import LocalEngine
+from jupyter_mlsvc_server.services.call_history import CallRecorder
 from jupyter_mlsvc_server.services.key_manager import KeyManager
 from jupyter_mlsvc_server.services.logs import ServiceLogReader
 from jupyter_mlsvc_server.services.manager import ServiceManager
@@ -675,6 +676,7 @@ class Server:
             scoring=self._scoring,
             parent=app,
         )
+        self._calls = CallRecorder(database=self._database, scoring=self._scoring, parent=app)
         self._pools = PoolManager(
             store=store,
             services=self._services,
@@ -833,6 +835,7 @@ class Server:
             services=self._services,
             scoring=self._scoring,
             calls_by_key=self._key_verifier.calls_of,
+            calls=self._calls,
             parent=self._app,
         )
         return [
@@ -934,6 +937,7 @@ class Server:
             self._tokens,
             self._snapshots,
             self._scoring,
+            self._calls,
             self._pools,
             self._revision_watch,
             self._sessions,

@@ -195,12 +195,17 @@ def test_the_last_inputs_are_there_after_a_reload(lab: Lab, adder: str) -> None:
     lab.open_lab("memory")
     article = open_version(lab.show_panel(), adder, "V1.0")
     add_up(article)
+    article.get_by_role("combobox", name="Time that is shown").select_option("Last day")
+    calls = article.get_by_role("img", name="1 call in the last day")
+    expect(calls).to_be_visible()
     # The layout is saved a while after it changed.
     folder = lab.server.data_dir.parent / "workspaces"
     wait_until(lambda: '"40"' in "".join(file.read_text() for file in folder.glob("memory*")))
     lab.reload()
     article = lab.panel.get_by_role("article", name=f"{adder} V1.0")
     expect(article.get_by_role("textbox", name="a integer")).to_have_value("40")
+    expect(calls).to_be_visible()
+    lab.shot("a day")
 
 
 def test_a_running_session_is_watched_and_interrupted(lab: Lab, session: str, api: Api) -> None:

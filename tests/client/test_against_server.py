@@ -318,6 +318,10 @@ def test_statistics_of_a_service(client: Client) -> None:
     after = service.statistics()
     assert (after.calls, after.errors, after.state) == (2, 1, "ready")
     assert sum(each.calls for each in after.history) == 2
+    day = service.statistics("day")
+    assert (len(day.history), sum(each.errors for each in day.history)) == (96, 1)
+    assert "2 calls, 1 failed" in repr(day)
+    assert "▁▁█" in repr(day)
     (row,) = [each for each in client.services.statistics() if each.name == "counted"]
     assert (row.calls, row.history) == (2, [])
     service.delete()

@@ -116,6 +116,14 @@ def test_calls_and_failures_of_a_service_are_counted(door: Door, published: str)
     rows = after["history"]
     assert (sum(each["calls"] for each in rows), sum(each["errors"] for each in rows)) == (4, 1)
 
+    path = f"/services/{published}/1.0/statistics"
+    for period, count, seconds in [("hour", 60, 60), ("day", 96, 900), ("week", 168, 3600)]:
+        past = door.get(path, params={"period": period}).json()
+        assert (len(past["history"]), past["intervalSeconds"]) == (count, seconds)
+        assert sum(each["calls"] for each in past["history"]) == 4
+        assert past["memoryBytes"] > 2**20
+    assert_error(door.get(path, params={"period": "year"}), 400, "'year'; it has to be hour or")
+
     (row,) = [each for each in door.get("/statistics").json() if each["name"] == published]
     assert (row["version"], row["calls"], row["errors"]) == ("1.0", 4, 1)
     assert "history" not in row

@@ -429,6 +429,9 @@ def test_statistics_of_all_services_and_of_one(run: Run) -> None:
     run("%consume Counted V1.0").result.raise_error()
     one = run("%mlsvc statistics Counted").value
     assert (one.version, one.calls, one.errors) == ("V1.0", 1, 0)
+    assert len(run("%mlsvc statistics Counted V1.0 --period week").value.history) == 168
+    error = run("%mlsvc statistics --period week").error
+    assert "name it" in str(error)
     every = run("%mlsvc statistics").value
     assert [row.calls for row in every if row.name == "Counted"] == [1]
     run("%mlsvc delete Counted V1.0").result.raise_error()

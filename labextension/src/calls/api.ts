@@ -176,6 +176,11 @@ export interface IStatisticsInterval {
 }
 
 /**
+ * The time that a history is of; the last ten minutes where it is empty.
+ */
+export type Period = '' | 'hour' | 'day' | 'week';
+
+/**
  * The statistics of one version with the last minutes (`GET /services/{name}/{version}/statistics`).
  */
 export interface IServiceHistory extends IServiceStatistics {
@@ -255,10 +260,18 @@ export class ServicesApi {
   }
 
   /**
-   * The statistics of one version with its last minutes.
+   * The statistics of one version with what it did in a time.
    */
-  history(name: string, version: string, signal?: AbortSignal): Promise<IServiceHistory> {
-    return this._requests.json('GET', ['services', name, version, 'statistics'], { signal });
+  history(
+    name: string,
+    version: string,
+    period: Period,
+    signal?: AbortSignal
+  ): Promise<IServiceHistory> {
+    return this._requests.json('GET', ['services', name, version, 'statistics'], {
+      query: { period: period || undefined },
+      signal
+    });
   }
 
   /**

@@ -1,22 +1,24 @@
 import * as React from 'react';
 
 import { formatMilliseconds, parseTime } from './components';
-import { IServiceHistory, IStatisticsInterval } from './api';
+import { IServiceHistory, IStatisticsInterval, Period } from './api';
 import { ITranslation } from './translation';
 
 const WIDTH = 240;
 const HEIGHT = 40;
 
 /**
- * The last minutes of a version: calls as bars with the failed ones, p50 and p99 as lines.
+ * What a version did in a time: calls as bars with the failed ones, p50 and p99 as lines.
  *
  * The figures are beside it as text; who does not see it is told what it shows in a sentence.
  */
 export function Chart(props: {
   history: IServiceHistory;
+  period: Period;
+  onPeriod: (period: Period) => void;
   trans: ITranslation;
 }): React.ReactElement {
-  const { history, trans } = props;
+  const { history, period, onPeriod, trans } = props;
   const intervals = history.history;
   const mostCalls = Math.max(1, ...intervals.map(({ calls }) => calls));
   const longest = Math.max(
@@ -24,13 +26,30 @@ export function Chart(props: {
     ...intervals.map(row => row.p99Milliseconds ?? row.p50Milliseconds ?? 0)
   );
   const calls = intervals.reduce((sum, row) => sum + row.calls, 0);
-  const minutes = Math.round((intervals.length * history.intervalSeconds) / 60);
-  const seconds = history.intervalSeconds;
+  const spans: Record<Period, string> = {
+    '': trans.__('ten minutes'),
+    hour: trans.__('hour'),
+    day: trans.__('day'),
+    week: trans.__('week')
+  };
   return (
     <div className="jp-Mlsvc-charts">
+      <select
+        className="jp-Mlsvc-select"
+        aria-label={trans.__('Time that is shown')}
+        value={period}
+        onChange={event => {
+          onPeriod(event.target.value as Period);
+        }}
+      >
+        <option value="">{trans.__('Last 10 minutes')}</option>
+        <option value="hour">{trans.__('Last hour')}</option>
+        <option value="day">{trans.__('Last day')}</option>
+        <option value="week">{trans.__('Last week')}</option>
+      </select>
       <figure>
         <figcaption>
-          <span>{trans.__('Calls in %1 s', seconds)}</span>
+          <span>{trans.__('Calls in %1', spanOf(history.intervalSeconds, trans))}</span>
           <span>{trans.__('at most %1', mostCalls === 1 && calls === 0 ? 0 : mostCalls)}</span>
         </figcaption>
         <svg
@@ -38,10 +57,10 @@ export function Chart(props: {
           preserveAspectRatio="none"
           role="img"
           aria-label={trans._n(
-            '%1 call in the last %2 minutes',
-            '%1 calls in the last %2 minutes',
+            '%1 call in the last %2',
+            '%1 calls in the last %2',
             calls,
-            minutes
+            spans[period]
           )}
         >
           {intervals.map((row, i) => (
@@ -51,7 +70,7 @@ export function Chart(props: {
               x={(i * WIDTH) / intervals.length}
               width={WIDTH / intervals.length - 1}
               scale={HEIGHT / mostCalls}
-              title={titleOf(row, trans)}
+              title={titleOf(row, history.intervalSeconds, trans)}
             />
           ))}
         </svg>
@@ -139,8 +158,28 @@ function Line(props: {
   return <path className={`jp-Mlsvc-curve ${className}`} d={path} />;
 }
 
-function titleOf(row: IStatisticsInterval, trans: ITranslation): string {
-  const time = parseTime(row.time)?.toLocaleTimeString() ?? row.time;
+/**
+ * How long a time is, in the largest unit of which it has whole ones.
+ */
+function spanOf(seconds: number, trans: ITranslation): string {
+  if (seconds < 60) {
+    return trans.__('%1 s', seconds);
+  }
+  return seconds < 3600
+    ? trans._n('%1 minute', '%1 minutes', seconds / 60)
+    : trans._n('%1 hour', '%1 hours', seconds / 3600);
+}
+
+function titleOf(row: IStatisticsInterval, seconds: number, trans: ITranslation): string {
+  const moment = parseTime(row.time);
+  const time =
+    (seconds < 60
+      ? moment?.toLocaleTimeString()
+      : moment?.toLocaleString([], {
+          weekday: seconds < 900 ? undefined : 'short',
+          hour: 'numeric',
+          minute: '2-digit'
+        })) ?? row.time;
   const calls = trans._n('%1 call', '%1 calls', row.calls);
   const parts = [time, calls];
   if (row.errors > 0) {

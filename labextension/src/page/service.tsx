@@ -1,6 +1,6 @@
 import * as React from 'react';
 
-import { IServiceHistory, IServiceVersion } from '../calls/api';
+import { IServiceHistory, IServiceVersion, Period } from '../calls/api';
 import { Chart } from '../calls/chart';
 import {
   Empty,
@@ -210,9 +210,10 @@ function Status(props: {
   const { name, version } = service;
   // Those who may only call do not see it.
   const maySee = access.user !== null && access.user.role !== 'caller';
+  const [period, setPeriod] = React.useState<Period>('');
   const load = async (signal: AbortSignal): Promise<IServiceHistory | null> =>
-    maySee ? api.history(name, version, signal) : null;
-  const { value } = useLoaded(load, [api, service, maySee, form.run.state]);
+    maySee ? api.history(name, version, period, signal) : null;
+  const { value } = useLoaded(load, [api, service, maySee, form.run.state, period]);
   const statistics = value ?? undefined;
   return (
     <>
@@ -237,7 +238,9 @@ function Status(props: {
             .join(', ')}
         </p>
       )}
-      {value && value.calls > 0 && <Chart history={value} trans={trans} />}
+      {value && value.history.length > 0 && (
+        <Chart history={value} period={period} onPeriod={setPeriod} trans={trans} />
+      )}
       {statistics?.state === 'failing' && statistics.message && (
         <div className="jp-Mlsvc-notice jp-mod-trouble" role="alert">
           <p className="jp-Mlsvc-noticeTitle">

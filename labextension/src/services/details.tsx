@@ -355,7 +355,16 @@ function Calls(props: {
         <Figure label={trans.__('p50')} value={time(statistics?.p50Milliseconds)} />
         <Figure label={trans.__('p99')} value={time(statistics?.p99Milliseconds)} />
       </dl>
-      {history && history.history.length > 0 && <Chart history={history} trans={trans} />}
+      {history && history.history.length > 0 && (
+        <Chart
+          history={history}
+          period={model.period}
+          onPeriod={period => {
+            model.period = period;
+          }}
+          trans={trans}
+        />
+      )}
       <p className="jp-Mlsvc-faint">
         {statistics?.lastCall ? (
           <>

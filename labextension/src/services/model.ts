@@ -14,6 +14,7 @@ import {
   IServiceLogEntry,
   IServiceStatistics,
   IServiceVersion,
+  Period,
   ServicesApi
 } from '../calls/api';
 import { TryForm } from '../calls/form';
@@ -37,6 +38,7 @@ const FILTER = 'services.filter';
 const MINE = 'services.mine';
 const COLLAPSED = 'services.collapsed';
 const OPEN = 'services.open';
+const PERIOD = 'services.period';
 const SECTIONS = 'services.sections';
 const LANGUAGE = 'services.language';
 
@@ -243,7 +245,19 @@ export class ServicesModel implements IDisposable {
   }
 
   /**
-   * The last minutes of the version that is open; null until they came.
+   * The time that the history is of.
+   */
+  get period(): Period {
+    return this._options.state.get<Period>(PERIOD, '');
+  }
+  set period(period: Period) {
+    this._options.state.set(PERIOD, period);
+    this._emit();
+    this._lookSoon();
+  }
+
+  /**
+   * What the version that is open did in that time; null until it came.
    */
   get history(): IServiceHistory | null {
     const { openKey, _history: history } = this;
@@ -431,7 +445,7 @@ export class ServicesModel implements IDisposable {
       return;
     }
     try {
-      this._history = await this._options.api.history(key.name, key.version);
+      this._history = await this._options.api.history(key.name, key.version, this.period);
       this._emit();
     } catch {
       // The list says why a server does not answer; statistics are not worth a second notice.

@@ -227,8 +227,9 @@ class StatisticsRoutes:
         return json_response(await self._statistics.list(request.principal))
 
     async def get(self, request: ApiRequest, name: str, version: str) -> Response:
-        """Give those of one version, with the last ten minutes (our addition)."""
-        return json_response(await self._statistics.get(request.principal, name, version))
+        """Give those of one version, with its past (our addition)."""
+        period = request.query("period")
+        return json_response(await self._statistics.get(request.principal, name, version, period))
 
 
 class LogRoutes:

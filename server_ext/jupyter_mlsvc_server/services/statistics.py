@@ -12,11 +12,15 @@ from traitlets.config import LoggingConfigurable
 from jupyter_mlsvc.wire import models
 from jupyter_mlsvc_server.auth.policy import Action, may, require
 from jupyter_mlsvc_server.auth.principal import Principal
+from jupyter_mlsvc_server.errors import BadRequest
 from jupyter_mlsvc_server.scoring.definition import DefinitionKey
 from jupyter_mlsvc_server.scoring.engine import ScoringEngine
 from jupyter_mlsvc_server.scoring.statistics import INTERVAL_SECONDS, Figures, Interval
+from jupyter_mlsvc_server.services.call_history import PERIODS, CallRecorder
 from jupyter_mlsvc_server.services.manager import ServiceManager
 from jupyter_mlsvc_server.storage.clock import to_text
+
+_NAMES: Final = " or ".join(PERIODS)
 
 _FEW_RETIRED: Final = 5
 """Workers that may be replaced before the statistics have a note."""
@@ -29,6 +33,8 @@ class ServiceStatisticsReporter(LoggingConfigurable):
     ----------
     services, scoring
         Know versions, and what they did.
+    calls
+        Keeps what they did before.
     calls_by_key
         Gives how often each service key called a version, by its name.
     """
@@ -38,10 +44,12 @@ class ServiceStatisticsReporter(LoggingConfigurable):
         *,
         services: ServiceManager,
         scoring: ScoringEngine,
+        calls: CallRecorder,
         calls_by_key: Callable[[str, str], Mapping[str, int]] = lambda *_: {},
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        self._calls = calls
         self._services = services
         self._scoring = scoring
         self._calls_by_key = calls_by_key
@@ -59,28 +67,42 @@ class ServiceStatisticsReporter(LoggingConfigurable):
         ]
 
     async def get(
-        self, principal: Principal, name: str, version: str
+        self, principal: Principal, name: str, version: str, period: str = ""
     ) -> models.ServiceStatisticsWithHistory:
-        """Give the figures of one version, with its last ten minutes and its memory.
+        """Give the figures of one version, with its past and its memory.
+
+        Parameters
+        ----------
+        period
+            ``hour``, ``day`` or ``week``; else the past is the last ten minutes.
 
         Raises
         ------
+        BadRequest
+            There is no such period.
         ServiceNotFound
             There is no such version.
         """
         require(principal, Action.READ_SERVICE, None, "read services")
+        looked_at = PERIODS.get(period)
+        if looked_at is None and period:
+            raise BadRequest(f"period is {period[:40]!r}; it has to be {_NAMES}.")
         record = await self._services.record(name, version)
         key = DefinitionKey(*record.key)
         may_see_keys = may(principal, Action.CHANGE_SERVICE, record.owner)
         calls_by_key = self._calls_by_key(*key) if may_see_keys else {}
         memory = await self._scoring.memory_of(*key)
-        figures = await self._scoring.figures(*key, with_history=True)
+        figures = await self._scoring.figures(*key, with_history=looked_at is None)
+        if looked_at is None:
+            seconds, history = INTERVAL_SECONDS, figures.history
+        else:
+            seconds, history = looked_at.seconds, await self._calls.history(key, looked_at)
         return models.ServiceStatisticsWithHistory(
             **_members(key, figures),
             memory_bytes=memory,
-            interval_seconds=INTERVAL_SECONDS,
-            history=[_interval(each) for each in figures.history],
             keys=[models.KeyCalls(name=of, calls=calls) for of, calls in calls_by_key.items()],
+            interval_seconds=seconds,
+            history=[_interval(each) for each in history],
         )
 
 

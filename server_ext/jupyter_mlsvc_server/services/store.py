@@ -25,7 +25,13 @@ from jupyter_mlsvc_server.services.errors import (
 from jupyter_mlsvc_server.services.record import GivenGroup, ServiceKey, ServiceRecord
 from jupyter_mlsvc_server.snapshots.errors import ContentNotFound
 from jupyter_mlsvc_server.storage.database import Database
-from jupyter_mlsvc_server.storage.schema import contents, owner_name, owner_of, services
+from jupyter_mlsvc_server.storage.schema import (
+    call_intervals,
+    contents,
+    owner_name,
+    owner_of,
+    services,
+)
 from jupyter_mlsvc_server.storage.schema import service_pools as pools
 from jupyter_mlsvc_server.storage.schema import service_revisions as revisions
 from jupyter_mlsvc_server.storage.schema import service_versions as versions
@@ -242,6 +248,7 @@ class ServiceStore:
         def write(connection: sa.Connection) -> None:
             connection.execute(revisions.delete().where(_is(revisions, key)))
             connection.execute(pools.delete().where(_is(pools, key)))
+            connection.execute(call_intervals.delete().where(_is(call_intervals, key)))
             connection.execute(versions.delete().where(_is(versions, key)))
             left = connection.execute(
                 sa.select(versions.c.version).where(versions.c.name == key.name)

@@ -182,6 +182,27 @@ service_pools: Final = sa.Table(
     ),
 )
 
+# What a version did in some seconds from ``start`` on, in seconds since 1970. Each run of a server
+# has rows of its own, to be added up. ``latency`` is a histogram, as JSON.
+call_intervals: Final = sa.Table(
+    "call_intervals",
+    metadata,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("version", sa.Text, primary_key=True),
+    sa.Column("seconds", sa.Integer, primary_key=True),
+    sa.Column("start", sa.BigInteger, primary_key=True, index=True),
+    sa.Column("recorder", sa.Text, primary_key=True),
+    sa.Column("calls", sa.BigInteger, nullable=False),
+    sa.Column("errors", sa.BigInteger, nullable=False),
+    sa.Column("rejected", sa.BigInteger, nullable=False),
+    sa.Column("latency", sa.Text, nullable=False),
+    sa.ForeignKeyConstraint(
+        ["name", "version"],
+        ["service_versions.name", "service_versions.version"],
+        ondelete="CASCADE",
+    ),
+)
+
 # No foreign key: the results of a batch stay when its service is deleted.
 batches: Final = sa.Table(
     "batches",
