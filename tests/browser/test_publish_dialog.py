@@ -2,15 +2,36 @@
 
 from __future__ import annotations
 
+import re
+
 from playwright.sync_api import Locator, expect
 
-from tests.browser.conftest import Api
+from tests.browser.conftest import AXE, Api
 from tests.browser.lab import Lab
 
 LOANS = """import pandas as pd
 from sklearn.linear_model import LogisticRegression
 loans = pd.DataFrame({"age": [25, 57, 49, 31], "income": [1.5, 4.2, 3.3, 2.1]})
 pipe = LogisticRegression().fit(loans, [0, 1, 1, 0])
+applicant = loans.head(2)"""
+MIXED = """import pandas as pd
+from sklearn.compose import ColumnTransformer
+from sklearn.impute import SimpleImputer
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
+loans = pd.DataFrame({
+    "age": [25, 57, 49, 31],
+    "income": [1500.5, None, 3300, 2100],
+    "region": ["Nord", "Süd", None, "Nord"],
+    "since": pd.to_datetime(["2020-01-31", "2021-02-28", None, "2022-03-31"]),
+})
+numbers = make_pipeline(SimpleImputer(), StandardScaler())
+prepare = ColumnTransformer([
+    ("numbers", numbers, ["age", "income"]),
+    ("texts", OneHotEncoder(handle_unknown="ignore"), ["region"]),
+])
+pipe = make_pipeline(prepare, LogisticRegression()).fit(loans, [0, 1, 1, 0])
 applicant = loans.head(2)"""
 CELLS = [
     "# The magics are there without more ado.",
@@ -45,10 +66,45 @@ def press(dialog: Locator, button: str) -> None:
     dialog.get_by_role("button", name=button, exact=True).click()
 
 
+def describe_it(lab: Lab, dialog: Locator) -> None:
+    """Say what an input is, and choose made-up values for callers to see."""
+    dialog.get_by_text("What callers see of applicant").click()
+    expect(dialog.get_by_label("Type of since")).to_have_value(re.compile("^datetime64"))
+    expect(dialog.get_by_label("Whether income may be missing")).to_have_value("yes")
+    dialog.get_by_label("Description of income").fill("Euros a year")
+    expect(dialog).to_contain_text("Callers do not see these values")
+    lab.shot("described", dialog)
+    dialog.get_by_role("radio", name="A synthetic example").check()
+    expect(dialog).to_contain_text("Callers see:")
+    lab.shot("synthetic", dialog)
+    assert not lab.axe(AXE, ".jp-MlsvcPublish")
+
+
+def try_by_columns(lab: Lab) -> None:
+    """Fill in a form by columns, one row and several."""
+    panel = lab.show_panel()
+    panel.locator("[role=treeitem][data-service=Loans-first][data-version]").click()
+    form = panel.locator("form.jp-Mlsvc-form")
+    expect(form).to_contain_text("Euros a year")
+    form.get_by_label("age").fill("40")
+    form.get_by_label("region").fill("Süd")
+    lab.shot("fields")
+    form.get_by_role("button", name="Run").click()
+    expect(form).to_contain_text("Done in")
+    lab.shot("ran")
+    form.get_by_role("button", name="Add a row").click()
+    expect(form.get_by_label("income of row 2")).to_have_value("")
+    form.get_by_label("age of row 2").fill("old")
+    lab.shot("grid")
+    form.get_by_role("button", name="Run").click()
+    expect(form).to_contain_text("age: “old” is not a number.")
+    assert not lab.axe(AXE, "form.jp-Mlsvc-form")
+
+
 def test_the_model_of_the_notebook_is_published_without_a_word_of_sessions(
     lab: Lab, api: Api
 ) -> None:
-    cells = [LOANS, "risk = pipe.predict(applicant)"]
+    cells = [MIXED, "risk = pipe.predict(applicant)"]
     lab.open_lab("first", lab.notebook("first", cells))
     lab.run_all(len(cells))
     dialog = publish_cell(lab, 1)
@@ -57,9 +113,10 @@ def test_the_model_of_the_notebook_is_published_without_a_word_of_sessions(
     expect(dialog).to_contain_text("Sent along from this notebook:")
     expect(dialog).not_to_contain_text("session")
     lab.shot("first-dialog")
+    describe_it(lab, dialog)
     name_it(dialog, "Loans-first")
     press(dialog, "Publish")
-    expect(dialog).to_contain_text("Loans-first V1.0 is published.", timeout=60_000)
+    expect(dialog).to_contain_text("Loans-first V1.0 is published.", timeout=120_000)
     expect(dialog).to_contain_text("Tried with applicant (2 rows): risk = [0, 1]")
     lab.shot("first-published")
     press(dialog, "Done")
@@ -76,6 +133,12 @@ def test_the_model_of_the_notebook_is_published_without_a_word_of_sessions(
     expect(dialog.get_by_role("textbox", name="Version", exact=True)).to_have_value("V1.1")
     expect(dialog.get_by_role("button", name="Publish", exact=True)).to_be_enabled()
     press(dialog, "Cancel")
+    # What is known of the columns makes the form of the version.
+    (service,) = api("GET", "/services/Loans-first/V1.0").json()
+    (applicant,) = service["inputParameterDefinitions"]
+    assert applicant["example"]["region"] == ["text", "text"]
+    assert "examples" not in service
+    try_by_columns(lab)
 
 
 def test_a_retrained_model_is_said_to_differ_and_is_sent(lab: Lab, api: Api) -> None:

@@ -1,30 +1,53 @@
 import { IRequests } from './request';
 
 /**
- * A column of a data.frame that is known.
+ * What is known of the values of a column, or of the elements of a vector or matrix.
  */
-export interface IColumnDefinition {
-  name: string;
-
+export interface ICellDefinition {
   /**
-   * The dtype as pandas spells it; absent where it is not known.
+   * The dtype as pandas spells it, or a word of JSON Schema; absent where it is not known.
    */
   type?: string;
 
+  /**
+   * All values that there are; absent where there are others, or where they are not told.
+   */
   categories?: unknown[] | null;
+
+  /**
+   * Whether a value may be null; absent where that is not known.
+   */
   nullable?: boolean | null;
   minimum?: number | null;
   maximum?: number | null;
+}
+
+/**
+ * A column of a data.frame that is known.
+ */
+export interface IColumnDefinition extends ICellDefinition {
+  name: string;
   description?: string;
+
+  /**
+   * The dtype of the categories, and whether their order counts.
+   */
+  categoryType?: string;
+  ordered?: boolean;
+
+  /**
+   * Whether callers are not shown the categories.
+   */
+  hideCategories?: boolean;
 }
 
 /**
  * What the elements of a vector or matrix are.
  */
-export type IItemsDefinition = Omit<IColumnDefinition, 'name' | 'description'>;
+export type IItemsDefinition = ICellDefinition;
 
 /**
- * A call with its answer, for callers to look at.
+ * A call of a service with what it answers.
  */
 export interface IServiceExample {
   name?: string;
@@ -52,16 +75,24 @@ export interface IParameterDefinition {
    * The value where the input is left out; absent where it has to be there.
    */
   default?: unknown;
+
+  /**
+   * What its publisher says of it.
+   */
   description?: string;
 
   /**
-   * A value to show to callers; absent where there is none.
+   * A value to look at; absent where its publisher shows none.
    */
   example?: unknown;
+
+  /**
+   * The elements of a vector or matrix.
+   */
   items?: IItemsDefinition | null;
 
   /**
-   * Lengths of a vector, or of a matrix; null stands for any.
+   * Lengths of a vector or matrix, null for any.
    */
   shape?: (number | null)[] | null;
 }
@@ -107,7 +138,15 @@ export interface IServiceVersion {
   inputParameterDefinitions?: IParameterDefinition[];
   outputParameterDefinitions?: IParameterDefinition[];
   outputFileNames?: string[];
+
+  /**
+   * Words to find the service by.
+   */
   tags?: string[];
+
+  /**
+   * Calls with their answers, as its publisher shows them.
+   */
   examples?: IServiceExample[];
 
   /**

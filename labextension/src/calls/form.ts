@@ -5,6 +5,7 @@ import { ISignal, Signal } from '@lumino/signaling';
 import { MlsvcError } from './request';
 import { isAbort, ITrouble, troubleOf } from './error';
 import { IParameterDefinition, IServiceResult, IServiceVersion } from './api';
+import { exampleOf } from './examples';
 import { idOf } from './rows';
 import { InputProblem, IParsed, parseInput } from './values';
 import { ITranslation } from './translation';
@@ -95,6 +96,20 @@ export class TryForm implements IDisposable {
   }
 
   /**
+   * Whether the publisher shows an example of an input.
+   */
+  hasExample({ name }: IParameterDefinition): boolean {
+    return this._options.service.examples?.[0]?.inputs[name] !== undefined;
+  }
+
+  /**
+   * A value to begin with: the publisher's example, or a made-up one.
+   */
+  exampleOf(input: IParameterDefinition): unknown {
+    return this._options.service.examples?.[0]?.inputs[input.name] ?? exampleOf(input);
+  }
+
+  /**
    * What is wrong with an input, as far as it was tried; null if nothing is known.
    */
   problem(name: string): string | null {
@@ -121,7 +136,7 @@ export class TryForm implements IDisposable {
   }
 
   /**
-   * The inputs as they would be sent; null while one of them is no value.
+   * The inputs as they would be sent; null while one of them is no value, or empty.
    */
   get values(): Record<string, unknown> | null {
     const values: Record<string, unknown> = {};
@@ -130,7 +145,7 @@ export class TryForm implements IDisposable {
         continue;
       }
       const parsed = this.parsed(input);
-      if (!parsed) {
+      if (!parsed || (input.type !== 'character' && this.text(input.name).trim() === '')) {
         return null;
       }
       values[input.name] = parsed.value;

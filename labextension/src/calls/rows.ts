@@ -104,7 +104,8 @@ export function filterServices(
       service.version,
       service.description,
       service.versionPublishedBy,
-      service.runtimeType
+      service.runtimeType,
+      ...(service.tags ?? [])
     ];
     const all = texts.join('\n').toLowerCase();
     return words.every(word => all.includes(word));

@@ -25,30 +25,6 @@ export const LANGUAGES: readonly { id: Language; name: string; mimeType: string;
   ];
 
 /**
- * What an input may look like, for calls whose inputs nobody has typed yet.
- */
-const EXAMPLES: Readonly<Record<string, unknown>> = {
-  logical: true,
-  numeric: 1.5,
-  integer: 1,
-  character: 'text',
-  vector: [1, 2, 3],
-  matrix: [
-    [1, 2],
-    [3, 4]
-  ],
-  'data.frame': { a: [1, 2], b: [3, 4] }
-};
-
-/**
- * Make up inputs of the right types.
- */
-export function exampleInputs(service: IServiceVersion): Record<string, unknown> {
-  const inputs = service.inputParameterDefinitions ?? [];
-  return Object.fromEntries(inputs.map(({ name, type }) => [name, EXAMPLES[type] ?? 'text']));
-}
-
-/**
  * Write a call of a service that can be run as it stands.
  *
  * The token is read from the variable that kernels and terminals of Jupyter have, or asked for; it is

@@ -1,10 +1,13 @@
 import * as React from 'react';
 
-import { Button, formatMilliseconds, useSignal } from './components';
+import { Button, formatMilliseconds, harmless, useSignal } from './components';
 import { IParameterDefinition, IServiceVersion } from './api';
 import { TryForm } from './form';
+import { FrameFields } from './frame';
+import { gridOf } from './grid';
 import { Outputs } from './outputs';
 import { ITranslation } from './translation';
+import { textOfValue } from './values';
 
 /**
  * A form made from a version's inputs, and what the last call gave.
@@ -94,8 +97,24 @@ function Field(props: {
   const onType = (event: React.ChangeEvent<HTMLInputElement | HTMLTextAreaElement>): void => {
     form.type(name, event.target.value);
   };
+  const [isText, setIsText] = React.useState(false);
+  const grid = isText ? null : gridOf(input, text, trans);
   let field: React.ReactElement;
-  if (type === 'logical') {
+  if (grid) {
+    field = (
+      <FrameFields
+        input={input}
+        table={grid}
+        id={id}
+        isInvalid={problem !== null}
+        describedBy={`${id}-note`}
+        trans={trans}
+        onChange={changed => {
+          form.type(name, changed);
+        }}
+      />
+    );
+  } else if (type === 'logical') {
     field = (
       <input
         {...common}
@@ -133,10 +152,13 @@ function Field(props: {
   }
   return (
     <div className={`jp-Mlsvc-field jp-mod-${type === 'logical' ? 'switch' : 'text'}`}>
-      <label htmlFor={id}>
+      <label htmlFor={grid ? `${id}-0` : id}>
         <span className="jp-Mlsvc-parameter">{name}</span>{' '}
         <span className="jp-Mlsvc-type">{type}</span>
       </label>
+      {input.description && (
+        <div className="jp-Mlsvc-note jp-Mlsvc-faint">{harmless(input.description)}</div>
+      )}
       {field}
       <div id={`${id}-note`} className="jp-Mlsvc-note">
         {problem === null ? (
@@ -145,7 +167,34 @@ function Field(props: {
           <span className="jp-Mlsvc-problem">{problem}</span>
         )}
       </div>
-      {TABLES.has(type) && <FileButton name={name} form={form} trans={trans} />}
+      <div className="jp-Mlsvc-fieldActions">
+        {TABLES.has(type) && <FileButton name={name} form={form} trans={trans} />}
+        {type === 'data.frame' && (input.columns?.length ?? 0) > 0 && (
+          <button
+            type="button"
+            className="jp-Mlsvc-link"
+            aria-pressed={isText}
+            onClick={() => {
+              setIsText(!isText);
+            }}
+          >
+            {trans.__('Edit as text')}
+          </button>
+        )}
+        {type !== 'logical' && (
+          <button
+            type="button"
+            className="jp-Mlsvc-link"
+            onClick={() => {
+              form.type(name, textOfValue(form.exampleOf(input), type));
+            }}
+          >
+            {input.example === undefined && !form.hasExample(input)
+              ? trans.__('Fill in made-up values')
+              : trans.__('Fill in the example')}
+          </button>
+        )}
+      </div>
     </div>
   );
 }

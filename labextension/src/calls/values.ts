@@ -1,5 +1,5 @@
 import { messageOf } from './error';
-import { IColumnDefinition } from './api';
+import { ICellDefinition, IColumnDefinition } from './api';
 import { delimiterOf, parseRows } from './csv';
 import { ITranslation } from './translation';
 
@@ -57,7 +57,7 @@ export function parseInput(
     case 'matrix':
       return parseMatrix(text, trans);
     case 'data.frame':
-      return parseFrame(text, trans, textsOf(columns));
+      return parseFrame(text, trans, columns);
     default:
       return { value: parseAny(text), summary: '' };
   }
@@ -129,21 +129,106 @@ function parseMatrix(text: string, trans: ITranslation): IParsed {
 }
 
 /**
- * Names of the columns whose cells are texts, also where they look like numbers.
+ * Whether the cells of a column are texts, also where they look like numbers.
  */
-function textsOf(columns: readonly IColumnDefinition[]): ReadonlySet<string> {
-  const texts = columns.filter(({ type = '', categories }) =>
-    type === 'category'
-      ? (categories ?? []).every(each => typeof each === 'string')
-      : /^(str|datetime64|timedelta64|period)/.test(type)
-  );
-  return new Set(texts.map(column => column.name));
+function isText({ type = '', categories }: ICellDefinition): boolean {
+  return type === 'category' || categories?.length
+    ? (categories ?? []).every(each => typeof each === 'string')
+    : /^(str|datetime64|timestamp|timedelta64|duration|period)/.test(type);
 }
 
-function parseFrame(text: string, trans: ITranslation, texts: ReadonlySet<string>): IParsed {
+/**
+ * Whether the cells of a column are numbers.
+ */
+export function isNumeric({ type = '', categories }: ICellDefinition): boolean {
+  return !categories?.length && /^(number|integer|u?int|float|double)/i.test(type);
+}
+
+/**
+ * Read the cells of a column by what is known of it.
+ *
+ * @throws InputProblem if one is no number where all are.
+ */
+function cellsOf(
+  name: string,
+  cells: readonly string[],
+  column: IColumnDefinition | undefined,
+  trans: ITranslation
+): Scalar[] {
+  if (column && isText(column)) {
+    return cells.map(cell => cell.trim() || null);
+  }
+  if (column && isNumeric(column)) {
+    const wrong = cells.find(cell => !isMissing(cell) && !NUMBER.test(cell.trim()));
+    if (wrong !== undefined) {
+      throw new InputProblem(trans.__('%1: “%2” is not a number.', name, wrong.trim()));
+    }
+  }
+  return toScalars(cells);
+}
+
+function isMissing(cell: string): boolean {
+  return MISSING.has(cell.trim().toLowerCase());
+}
+
+/**
+ * Read text or JSON as the lines of a table, the names of its columns first; null where it is none.
+ *
+ * @param columns - Those that are known; they are the names where the text is empty.
+ */
+export function readTable(
+  text: string,
+  trans: ITranslation,
+  columns: readonly IColumnDefinition[]
+): string[][] | null {
+  const known = columns.map(column => column.name);
+  if (text.trim() === '') {
+    return [known];
+  }
+  try {
+    const value = parseJson(text, '{[', trans);
+    if (value === undefined) {
+      const table = tableOf(text);
+      checkWidths(table, trans);
+      return table;
+    }
+    const found = columnsOfJson(value, trans);
+    const names = Object.keys(found);
+    const height = found[names[0] ?? '']?.length ?? 0;
+    const rows = Array.from({ length: height }, (_, i) =>
+      names.map(name => textOf(found[name]?.[i] ?? null))
+    );
+    return [names, ...rows];
+  } catch (error) {
+    if (error instanceof InputProblem) {
+      return null;
+    }
+    throw error;
+  }
+}
+
+/**
+ * Write a value as somebody would type it.
+ */
+export function textOfValue(value: unknown, type: string): string {
+  if (type === 'character' && typeof value === 'string') {
+    return value;
+  }
+  return value === null || value === undefined ? '' : JSON.stringify(value);
+}
+
+function textOf(cell: Scalar): string {
+  return cell === null ? '' : String(cell);
+}
+
+function parseFrame(
+  text: string,
+  trans: ITranslation,
+  known: readonly IColumnDefinition[]
+): IParsed {
   const value = parseJson(text, '{[', trans);
   const columns =
-    value === undefined ? columnsOf(tableOf(text), trans, texts) : columnsOfJson(value, trans);
+    value === undefined ? columnsOf(tableOf(text), trans, known) : columnsOfJson(value, trans);
   const names = Object.keys(columns);
   const count = columns[names[0] ?? '']?.length ?? 0;
   const rows = trans._n('%1 row', '%1 rows', count);
@@ -154,7 +239,7 @@ function parseFrame(text: string, trans: ITranslation, texts: ReadonlySet<string
 function columnsOf(
   table: string[][],
   trans: ITranslation,
-  texts: ReadonlySet<string>
+  known: readonly IColumnDefinition[]
 ): Record<string, Scalar[]> {
   const [names = [], ...rows] = table;
   if (names.length === 0) {
@@ -174,7 +259,8 @@ function columnsOf(
   return Object.fromEntries(
     names.map((name, i) => {
       const cells = rows.map(row => row[i] ?? '');
-      return [name, texts.has(name) ? cells.map(cell => cell.trim() || null) : toScalars(cells)];
+      const column = known.find(each => each.name === name);
+      return [name, cellsOf(name, cells, column, trans)];
     })
   );
 }

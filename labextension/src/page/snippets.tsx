@@ -2,8 +2,9 @@ import * as React from 'react';
 
 import { IServiceVersion } from '../calls/api';
 import { Button, copyIcon, copyText, useSignal } from '../calls/components';
+import { exampleInputs } from '../calls/examples';
 import { TryForm } from '../calls/form';
-import { callOf, exampleInputs, Language, LANGUAGES } from '../calls/snippets';
+import { callOf, Language, LANGUAGES } from '../calls/snippets';
 import { IWorld } from './world';
 
 /**

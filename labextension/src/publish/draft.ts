@@ -1,5 +1,7 @@
 import { JSONValue } from '@lumino/coreutils';
 
+import { IColumnDefinition } from '../calls/api';
+import { madeUp } from '../calls/examples';
 import {
   IPublishRequest,
   Isolation,
@@ -44,7 +46,27 @@ export interface IParameterDraft {
    * What the input is where callers leave it out; absent where they may not.
    */
   default?: JSONValue;
+
+  /**
+   * What is said of it.
+   */
+  description: string;
+
+  /**
+   * Those of a data.frame; absent where they are not known.
+   */
+  columns?: readonly IColumnDefinition[];
+
+  /**
+   * Which example callers see.
+   */
+  shows: Shows;
 }
+
+/**
+ * None, the values of the notebook, or made-up ones.
+ */
+export type Shows = 'none' | 'data' | 'synthetic';
 
 /**
  * What will be published, as it stands in the form.
@@ -101,6 +123,11 @@ export interface IDraft {
    * Whether to take the place of a version that never answered rightly.
    */
   replace: boolean;
+
+  /**
+   * Words to find the service by, between commas.
+   */
+  tags: string;
 }
 
 /**
@@ -129,6 +156,9 @@ export function parameterDraft(
     isKnown: known,
     example: text,
     source,
+    description: more.description ?? '',
+    shows: more.shows ?? 'none',
+    ...(more.columns === undefined ? {} : { columns: more.columns }),
     ...(more.default === undefined ? {} : { default: more.default })
   };
 }
@@ -155,7 +185,8 @@ export function draftOf(suggestion: ISuggestion): IDraft {
     place: placeOf(suggestion),
     ...parametersOf(suggestion),
     kept: [],
-    replace: false
+    replace: false,
+    tags: (suggestion.tags ?? []).join(', ')
   };
 }
 
@@ -304,7 +335,8 @@ export function requestOf(suggestion: ISuggestion, draft: IDraft): IPublishReque
       type: row.type,
       example: exampleOf(row) ?? null,
       known: row.isKnown,
-      ...(row.default === undefined ? {} : { default: row.default })
+      ...(row.default === undefined ? {} : { default: row.default }),
+      ...saidOf(row)
     })),
     outputs: draft.outputs.map(({ name, type, isKnown }) => ({
       name: name.trim(),
@@ -318,11 +350,45 @@ export function requestOf(suggestion: ISuggestion, draft: IDraft): IPublishReque
     snapshot: place.kind === 'snapshot' ? place.id : null,
     asInSession: place.kind === 'snapshot' ? null : [...draft.kept],
     force: false,
-    replace: draft.replace
+    replace: draft.replace,
+    ...(draft.tags.trim() ? { tags: namesIn(draft.tags) } : {})
   };
 }
 
-function exampleOf({ example }: IParameterDraft): JSONValue | undefined {
+/**
+ * What is said of an input, as far as there is anything.
+ */
+function saidOf(row: IParameterDraft): Partial<IPublishRequest['inputs'][number]> {
+  const description = row.description.trim();
+  const shown = shownOf(row);
+  return {
+    ...(description ? { description } : {}),
+    ...(row.columns && row.type === 'data.frame' ? { columns: [...row.columns] } : {}),
+    ...(shown === undefined ? {} : { shown, shows: row.shows })
+  };
+}
+
+/**
+ * The value that callers see as an example; undefined for none.
+ */
+export function shownOf(row: IParameterDraft): JSONValue | undefined {
+  switch (row.shows) {
+    case 'data':
+      return exampleOf(row);
+    case 'synthetic':
+      return madeUp({
+        name: row.name,
+        type: row.type,
+        columns: row.columns?.map(column =>
+          column.hideCategories ? { ...column, categories: null } : column
+        )
+      }) as JSONValue;
+    case 'none':
+      return undefined;
+  }
+}
+
+export function exampleOf({ example }: IParameterDraft): JSONValue | undefined {
   try {
     return example.trim() ? (JSON.parse(example) as JSONValue) : undefined;
   } catch {

@@ -262,7 +262,15 @@ function More(props: IFormProps): React.ReactElement {
         <ConfinementTicks draft={draft} trans={trans} edit={edit} />
       </details>
       <details>
-        <summary>{trans.__('Alias and files')}</summary>
+        <summary>{trans.__('Tags, alias and files')}</summary>
+        <Text
+          label={trans.__('Tags')}
+          value={draft.tags}
+          placeholder={trans.__('Words to find it by: credit, risk')}
+          onChange={tags => {
+            edit({ tags });
+          }}
+        />
         <Text
           label={trans.__('Alias')}
           value={draft.alias}

@@ -123,7 +123,11 @@ export class PublishingKernel {
   async publish(request: IPublishRequest, options: ICallOptions = {}): Promise<IPublished> {
     type Refusal = { message: string } & Partial<IRemedy>;
     type Answer = IPublished & { error?: Refusal | null };
-    const { error, ...published } = await this._call<Answer>('publish', { ...request }, options);
+    const { error, ...published } = await this._call<Answer>(
+      'publish',
+      { ...request } as unknown as PartialJSONObject,
+      options
+    );
     if (error) {
       const { message, force = false, next = null } = error;
       throw new KernelError(message, '', { force, next });

@@ -2,6 +2,7 @@ import { TranslationBundle } from '@jupyterlab/translation';
 import { addIcon, closeIcon } from '@jupyterlab/ui-components';
 import * as React from 'react';
 
+import { InputDescription } from './description';
 import { IParameterDraft, parameterDraft, Problem } from './draft';
 import { IFormProps } from './props';
 import { PARAMETER_TYPES } from './suggestion';
@@ -163,6 +164,7 @@ function Parameter(props: {
           )}
         </span>
       )}
+      {side === 'inputs' && <InputDescription row={row} trans={trans} onChange={onChange} />}
       {problem && (
         <span className="jp-MlsvcPublish-problem" id={`${id}-problem`}>
           {problemText(problem, trans)}

@@ -1,5 +1,7 @@
 import { JSONValue } from '@lumino/coreutils';
 
+import { IColumnDefinition } from '../calls/api';
+
 /**
  * The types that inputs and outputs of services have.
  */
@@ -43,6 +45,21 @@ export interface ISuggestedParameter {
    * What an input is that callers leave out, such as the default of a function's parameter.
    */
   default?: JSONValue;
+
+  /**
+   * What the cell says of it.
+   */
+  description?: string;
+
+  /**
+   * Columns of a data.frame, as far as they are known.
+   */
+  columns?: IColumnDefinition[];
+
+  /**
+   * What callers are to see; absent for nothing.
+   */
+  shows?: 'data' | 'synthetic';
 }
 
 /**
@@ -161,6 +178,11 @@ export interface ISuggestion {
   description: string | null;
   alias: string | null;
   files: string[] | null;
+
+  /**
+   * Words to find the service by.
+   */
+  tags?: string[];
   inputs: ISuggestedParameter[];
   outputs: ISuggestedParameter[];
 
@@ -216,7 +238,17 @@ export interface IPublishRequest {
   effects: boolean;
   network: boolean;
   readOnly: boolean;
-  inputs: { name: string; type: string; example: JSONValue; known: boolean; default?: JSONValue }[];
+  inputs: {
+    name: string;
+    type: string;
+    example: JSONValue;
+    known: boolean;
+    default?: JSONValue;
+    description?: string;
+    columns?: IColumnDefinition[];
+    shown?: JSONValue;
+    shows?: 'none' | 'data' | 'synthetic';
+  }[];
   outputs: { name: string; type: string; known: boolean }[];
   description: string;
   alias: string;
@@ -239,6 +271,7 @@ export interface IPublishRequest {
    * Take the place of a version that never answered rightly.
    */
   replace: boolean;
+  tags?: string[];
 }
 
 /**

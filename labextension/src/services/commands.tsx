@@ -9,8 +9,9 @@ import { formatAge, formatNumber, parseTime } from '../components';
 import { IMlsvc } from '../tokens';
 import { IServiceStatistics, IServiceVersion } from '../calls/api';
 import { ServicesModel } from './model';
+import { exampleInputs } from '../calls/examples';
 import { idOf, isChangeable, IVersionKey } from '../calls/rows';
-import { callOf, exampleInputs, Language, LANGUAGES } from '../calls/snippets';
+import { callOf, Language, LANGUAGES } from '../calls/snippets';
 
 export const ServiceCommandIDs = {
   open: 'mlsvc:open-service',

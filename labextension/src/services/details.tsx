@@ -23,8 +23,9 @@ import { PublishCheck } from './check';
 import { StateDot, stateName } from '../calls/figures';
 import { Log } from './log';
 import { LOG_SECTION, ServicesModel } from './model';
+import { exampleInputs } from '../calls/examples';
 import { idOf, isChangeable, IVersionKey } from '../calls/rows';
-import { callOf, exampleInputs, Language, LANGUAGES } from '../calls/snippets';
+import { callOf, Language, LANGUAGES } from '../calls/snippets';
 import { TryIt } from '../calls/try';
 
 /**
@@ -80,6 +81,13 @@ export function Details(props: IDetailsProps): React.ReactElement {
           <RelativeTime time={service.creationTime} trans={trans} />
           {service.runtimeType && `, ${service.runtimeType}`}
         </p>
+        {service.tags && service.tags.length > 0 && (
+          <ul className="jp-Mlsvc-tags" aria-label={trans.__('Tags')}>
+            {service.tags.map(tag => (
+              <li key={tag}>{harmless(tag)}</li>
+            ))}
+          </ul>
+        )}
         {statistics?.state === 'failing' && statistics.message && (
           <div className="jp-Mlsvc-notice jp-mod-trouble" role="alert">
             <p className="jp-Mlsvc-noticeTitle">
@@ -429,10 +437,26 @@ function Parameters(props: {
         </tr>
       </thead>
       <tbody>
-        {parameters.map(({ name, type }) => (
+        {parameters.map(({ name, type, description, columns }) => (
           <tr key={name}>
             <td className="jp-Mlsvc-parameter">{name}</td>
-            <td>{type}</td>
+            <td>
+              {type}
+              {description && <div className="jp-Mlsvc-faint">{harmless(description)}</div>}
+              {columns && columns.length > 0 && (
+                <ul className="jp-Mlsvc-columnList">
+                  {columns.map(column => (
+                    <li key={column.name}>
+                      <span className="jp-Mlsvc-parameter">{harmless(column.name)}</span>{' '}
+                      {column.type}
+                      {column.description && (
+                        <span className="jp-Mlsvc-faint"> {harmless(column.description)}</span>
+                      )}
+                    </li>
+                  ))}
+                </ul>
+              )}
+            </td>
           </tr>
         ))}
       </tbody>

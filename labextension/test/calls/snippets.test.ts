@@ -3,7 +3,8 @@ import { runInNewContext } from 'node:vm';
 import { describe, expect, it } from 'vitest';
 
 import { IServiceVersion } from '../../src/calls/api';
-import { callOf, exampleInputs, LANGUAGES, pythonValue, spaced } from '../../src/calls/snippets';
+import { exampleInputs } from '../../src/calls/examples';
+import { callOf, LANGUAGES, pythonValue, spaced } from '../../src/calls/snippets';
 
 const URL = 'http://127.0.0.1:12800';
 const IRIS: IServiceVersion = {

@@ -106,6 +106,24 @@ describe('problemsOf', () => {
 });
 
 describe('requestOf', () => {
+  it('shows callers what somebody chose, and nothing before', () => {
+    const columns = [{ name: 'age', type: 'number' }];
+    const data = parameterDraft('df', 'data.frame', { example: { age: [40] }, columns });
+    const [quiet, own, madeUp] = requestOf(suggestion(), {
+      ...draftOf(suggestion()),
+      tags: 'credit, risk',
+      inputs: [
+        data,
+        { ...data, shows: 'data', description: ' Who asks. ' },
+        { ...data, shows: 'synthetic' }
+      ]
+    }).inputs;
+
+    expect(quiet).not.toHaveProperty('shown');
+    expect(own).toMatchObject({ shown: { age: [40] }, shows: 'data', description: 'Who asks.' });
+    expect(madeUp).toMatchObject({ shown: { age: [1, 1] }, columns });
+  });
+
   it('leaves to the session what is kept there', () => {
     const found = suggestion();
     const draft = draftOf(found);
