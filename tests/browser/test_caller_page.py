@@ -58,17 +58,22 @@ def elsewhere() -> Iterator[str]:
     server.server_close()
 
 
+def token_of(server: ServerProcess) -> dict[str, str]:
+    """The header of the publisher."""
+    body = {"username": "admin", "password": PASSWORD}
+    pair = requests.post(f"{server.public_url}/login", json=body, timeout=60).json()
+    return {"Authorization": f"Bearer {pair['access_token']}"}
+
+
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory, elsewhere: str) -> Iterator[ServerProcess]:
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     """A server without Jupyter, with a service that adds up."""
     with ServerProcess(
         data_dir=tmp_path_factory.mktemp("mlsvc"),
         admin_password=PASSWORD,
-        options=[f"--MlsvcApp.cors_origins={elsewhere}", f"--MlsvcApp.contact={CONTACT}"],
+        options=[f"--MlsvcApp.contact={CONTACT}"],
     ) as server:
-        url, body = server.public_url, {"username": "admin", "password": PASSWORD}
-        token = requests.post(f"{url}/login", json=body, timeout=60).json()["access_token"]
-        headers = {"Authorization": f"Bearer {token}"}
+        url, headers = server.public_url, token_of(server)
         for version in ("V1.0", "V2.0"):
             address = f"{url}/services/Adder/{version}"
             requests.post(address, json=SERVICE, headers=headers, timeout=60).raise_for_status()
@@ -101,12 +106,16 @@ def test_a_caller_tries_a_service_and_calls_it_from_a_page_elsewhere(
     page: Page, server: ServerProcess, elsewhere: str, complaints: list[str], output: Path
 ) -> None:
     look = Lab(page, server, output)
-    page.goto(f"{server.public_url}/api/Adder/V2.0")
+    url, headers = server.public_url, token_of(server)
+    wanted = {"name": "ann", "services": ["Adder/V2.0"], "origins": [elsewhere]}
+    made = requests.post(f"{url}/keys", json=wanted, headers=headers, timeout=60).json()
+    page.goto(f"{url}/api/Adder/V2.0")
     expect(page.get_by_text(CONTACT)).to_be_visible()
     expect(page.get_by_text("Adds two numbers.")).to_have_count(0)
     assert look.axe(AXE, "body") == []
     look.shot("signed-out")
-    sign_in(page)
+    page.get_by_label("Key or token").fill(made["key"])
+    page.get_by_role("button", name="Use it").click()
 
     article = page.get_by_role("article")
     expect(article.get_by_text("Adds two numbers.")).to_contain_text(r"onerror=alert(1)>\u{202e}")
@@ -125,22 +134,19 @@ def test_a_caller_tries_a_service_and_calls_it_from_a_page_elsewhere(
     article.get_by_role("button", name="Copy", exact=True).click()
     expect(article.get_by_text("Copied")).to_be_visible()
     call = page.evaluate("navigator.clipboard.readText()")
-    body = {"username": "admin", "password": PASSWORD}
-    pair = requests.post(f"{server.public_url}/login", json=body, timeout=60).json()
     assert complaints == []
     other = page.context.new_page()
     other.goto(elsewhere)
-    other.on("dialog", lambda dialog: dialog.accept(pair["access_token"]))
+    other.on("dialog", lambda dialog: dialog.accept(made["key"]))
     with other.expect_console_message() as message:
         other.evaluate(f"(async () => {{{call}}})()")
     assert message.value.args[0].json_value()["total"] == 42
 
-    article.get_by_label("Version").select_option("V1.0")
-    expect(page).to_have_url(f"{server.public_url}/services/Adder/V1.0")
-    expect(article.get_by_role("textbox", name="a integer")).to_have_value("")
-    page.go_back()
-    expect(page.get_by_role("article")).to_have_attribute("data-version", "V2.0")
-    page.get_by_role("button", name="Sign out").click()
+    # The key is for one version, and good until it is revoked.
+    expect(article.get_by_label("Version").get_by_role("option")).to_have_text(["V2.0"])
+    requests.delete(f"{url}/keys/ann", headers=headers, timeout=60).raise_for_status()
+    article.get_by_role("button", name="Run", exact=True).click()
+    expect(page.get_by_text("Your sign-in has ended.")).to_be_visible()
     expect(page.get_by_text("Adds two numbers.")).to_have_count(0)
 
 
@@ -165,7 +171,12 @@ def test_documents_are_read_and_tried_out_in_a_dark_page_of_a_phone(
 
     page.get_by_role("link", name="Services").click()
     page.get_by_role("link", name="Adder").click()
-    expect(page.get_by_role("article")).to_have_attribute("data-version", "V2.0")
+    article = page.get_by_role("article")
+    expect(article).to_have_attribute("data-version", "V2.0")
+    article.get_by_label("Version").select_option("V1.0")
+    expect(page).to_have_url(f"{server.public_url}/services/Adder/V1.0")
+    page.go_back()
+    expect(article).to_have_attribute("data-version", "V2.0")
     page.get_by_role("button", name="Run", exact=True).click()
     expect(page.get_by_text("Enter a number.").first).to_be_visible()
     assert look.axe(AXE, "body") == []

@@ -551,6 +551,16 @@ function More(props: IDetailsProps): React.ReactElement {
       <dd>
         <code>{`${callUrl}/${path}`}</code>
       </dd>
+      {callUrl !== apiUrl && (
+        <>
+          <dt>{trans.__('Page for callers')}</dt>
+          <dd>
+            <a href={`${callUrl}/${path}`} target="_blank" rel="noreferrer">
+              {trans.__('Open it in a browser')}
+            </a>
+          </dd>
+        </>
+      )}
       <dt>{trans.__('Description for programs')}</dt>
       <dd>
         <a href={`${apiUrl}/${path}/swagger.json`} target="_blank" rel="noreferrer">
