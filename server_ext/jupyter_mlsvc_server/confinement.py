@@ -16,7 +16,7 @@ import site
 import stat
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
@@ -24,9 +24,10 @@ from typing import Any, Final
 
 import psutil
 from jupyter_core.paths import jupyter_config_dir, jupyter_runtime_dir
-from traitlets import Bool, Enum, Integer, default
+from traitlets import Bool, Enum, Float, Integer, Unicode, default
 from traitlets.config import LoggingConfigurable
 
+from jupyter_mlsvc_server.cgroups import Cgroups, NoCgroups
 from jupyter_mlsvc_server.errors import MlsvcServerError
 from jupyter_mlsvc_server.formats import sandbox
 from jupyter_mlsvc_server.formats.confine import (
@@ -37,11 +38,14 @@ from jupyter_mlsvc_server.formats.confine import (
     can_close_network,
     landlock_abi,
 )
+from jupyter_mlsvc_server.formats.private_files import private_directory
+from jupyter_mlsvc_server.id_range import IdRange, closed_to_others, why_no_users
 from jupyter_mlsvc_server.storage.traits import TextList
 
 NONE: Final = "none"
 BASIC: Final = "basic"
 SANDBOX: Final = "sandbox"
+USER: Final = "user"
 
 _SYSTEM: Final = (
     "/usr", "/lib", "/lib32", "/lib64", "/bin", "/sbin", "/opt", "/nix/store", "/gnu/store",
@@ -84,17 +88,23 @@ class Confinement(LoggingConfigurable):
     """Settings of what the code of sessions and services may reach."""
 
     level = Enum(
-        [NONE, BASIC, SANDBOX],
+        [NONE, BASIC, SANDBOX, USER],
         help="How the code of sessions and services is confined. basic: it may read programs, "
         "libraries and what is its own, write into its own folders, and neither signal nor read "
         "other processes (Linux 5.13 or later, with Landlock). sandbox: besides, it sees no other "
-        "files and processes, and has shared memory of its own (user namespaces). none: it may do "
+        "files and processes, and has shared memory of its own (user namespaces). user: as basic, "
+        "and by a user id of the range uids for each person (root). none: it may do "
         "what the server's account may do. Default: basic where the system can do it, else none.",
     ).tag(config=True)
     allow_unconfined = Bool(
         False,
         help="Whether the server starts at level none although there is more than one account, all "
         "of which can then become owners.",
+    ).tag(config=True)
+    uids = Unicode(
+        "",
+        help="At level user, the ids of users and groups that nobody else has, such as "
+        "2000000-2065535. The first is a group of them all, each other one a person's, for good.",
     ).tag(config=True)
     readable_paths = TextList(
         help="Folders and files that the code of sessions and services may read besides, such as "
@@ -121,6 +131,18 @@ class Confinement(LoggingConfigurable):
         help="Bytes that a process of a session or service may allocate; code that needs more gets "
         "a MemoryError. Default: the memory of the machine.",
     ).tag(config=True)
+    max_total_memory_bytes = Integer(
+        0,
+        min=0,
+        help="Bytes that all processes of a session or service version may have together, at level "
+        "user where the server has a cgroup that it may divide. 0 sets no limit.",
+    ).tag(config=True)
+    max_processors = Float(
+        0.0,
+        min=0,
+        help="Processors that a session or service version may keep busy, at level user where the "
+        "server has a cgroup that it may divide. 0 sets no limit.",
+    ).tag(config=True)
     max_processes = Integer(
         4096,
         min=16,
@@ -134,6 +156,10 @@ class Confinement(LoggingConfigurable):
         self._abi = landlock_abi()
         hidden = [str(data_dir), jupyter_runtime_dir(), jupyter_config_dir()]
         self._hidden = [_real(path) for path in (*hidden, *self._files_with_secrets())]
+        self._data_dir = _real(data_dir)
+        self._user_of: Callable[[str], Awaitable[int]] = _nobody
+        self._cgroups: Cgroups | None = None
+        self._why_no_cgroups = "that is for level user"
 
     @default("level")
     def _default_level(self) -> str:
@@ -167,6 +193,16 @@ class Confinement(LoggingConfigurable):
                 f"Confinement.level is sandbox, which needs user namespaces ({problem}). Allow "
                 "them, or set it to basic."
             )
+        if self.level == USER:
+            if problem := self.why_no_users():
+                raise CannotConfine(
+                    f"Confinement.level is user, and can't be had: {problem}, or set the level to "
+                    "basic."
+                )
+            try:
+                self._cgroups = Cgroups()
+            except NoCgroups as why:
+                self._why_no_cgroups = str(why)
         if not self.network and (problem := self._why_no_closed_network()):
             raise CannotConfine(
                 f"Confinement.network is false, and code can't be kept from it: {problem}. Leave "
@@ -180,6 +216,76 @@ class Confinement(LoggingConfigurable):
             )
         self._report()
 
+    def why_no_users(self) -> str:
+        """Say why people can't have users of their own here; empty where they can."""
+        if not self.uids:
+            return (
+                "it needs ids of users and groups that nobody else has. Name them, as in "
+                "Confinement.uids=2000000-2065535"
+            )
+        try:
+            problem = why_no_users(IdRange.read(self.uids))
+        except ValueError as error:
+            problem = f"Confinement.uids does not fit: {error}"
+        needed = (Path("/etc"), self._data_dir.parent, Path(sys.prefix), Path(sys.base_prefix))
+        if not problem and (folder := closed_to_others(map(_real, needed))):
+            problem = (
+                f"other users can't enter {folder}, where the system's settings, the data folder "
+                "or Python are. Let them enter it (chmod o+x), or have these elsewhere"
+            )
+        return problem
+
+    @property
+    def group(self) -> int | None:
+        """The group that all users of code belong to; None where code has the server's user."""
+        return IdRange.read(self.uids).group if self.level == USER else None
+
+    async def user_of(self, account_id: str) -> int:
+        """Return the id of the user that an account's code runs as; 0 for the server's own."""
+        return await self._user_of(account_id) if self.level == USER else 0
+
+    def take_users(self, user_of: Callable[[str], Awaitable[int]]) -> None:
+        """Be told who finds the ids of users by those of accounts."""
+        self._user_of = user_of
+
+    @property
+    def shared_limits(self) -> str:
+        """Say what the processes of a session or service have limits of together."""
+        if self._cgroups is not None:
+            return ", ".join(self._cgroups.controllers)
+        return f"none: {self._why_no_cgroups}"
+
+    def described(self) -> dict[str, str]:
+        """Describe it for the server's status."""
+        limits = {"sharedLimits": self.shared_limits} if self.level == USER else {}
+        return {"confinement": self.level, **limits}
+
+    def open_cgroup(self, name: str) -> str:
+        """Make a group of processes for a session or service; empty where there is none.
+
+        Raises
+        ------
+        OSError
+            The system refuses.
+        """
+        if self._cgroups is None:
+            return ""
+        limits = {
+            "memory": self.max_total_memory_bytes,
+            "pids": self.max_processes,
+            "cpu": self.max_processors,
+        }
+        return str(self._cgroups.open(name, limits))
+
+    def close_cgroup(self, folder: str) -> None:
+        """Remove what :meth:`open_cgroup` made."""
+        if folder and self._cgroups is not None:
+            self._cgroups.close(Path(folder))
+
+    def make_enterable(self, folder: Path) -> Path:
+        """Let code enter a folder of the server's, which it can't list; its own are below it."""
+        return folder if self.group is None else private_directory(folder, self.group)
+
     def _report(self) -> None:
         if self.level == NONE:
             self.log.warning(
@@ -187,8 +293,12 @@ class Confinement(LoggingConfigurable):
                 "account may do (Confinement.level is none)"
             )
             return
-        as_root = ", without the rights of root" if os.geteuid() == 0 else ""
-        self.log.info("code of sessions and services is confined: level %s%s", self.level, as_root)
+        how = ", without the rights of root" if os.geteuid() == 0 else ""
+        if self.level == USER:
+            how += f", a user of {self.uids} for each person"
+        self.log.info("code of sessions and services is confined: level %s%s", self.level, how)
+        if self.level == USER:
+            self.log.info("limits of all processes together: %s", self.shared_limits)
         if self._abi < SCOPES_ABI:
             self.log.warning(
                 "this system (Landlock ABI %d) does not keep code of sessions and services from "
@@ -240,6 +350,8 @@ class Confinement(LoggingConfigurable):
         program: str = "",
         network: bool = True,
         read_only: bool = False,
+        user: int = 0,
+        cgroup: str = "",
     ) -> Policy | None:
         """Make the policy of a process; None where it is not confined.
 
@@ -251,6 +363,10 @@ class Confinement(LoggingConfigurable):
             The program that it runs, where that need not be this interpreter.
         network, read_only
             Whether it may use the network, where others may, and writes its own alone.
+        user
+            Whose it is, as of :meth:`user_of`.
+        cgroup
+            Group that it joins, as of :meth:`open_cgroup`.
         """
         if self.level == NONE:
             return None
@@ -265,6 +381,9 @@ class Confinement(LoggingConfigurable):
             self._limits,
             network=self.network and network,
             sandboxed=self.level == SANDBOX,
+            user=user,
+            group=self.group or 0,
+            cgroup=cgroup,
         )
 
     def _links_to(self, program: str) -> list[tuple[str, str]]:
@@ -388,6 +507,18 @@ def own_places(environment: Mapping[str, str], home: Path, temporary: Path) -> d
         "PYTHONUSERBASE": site.getuserbase(),
         "R_LIBS_USER": environment.get("R_LIBS_USER", f"{account}/R/%p-library/%v"),
     }
+
+
+async def _nobody(account_id: str) -> int:
+    raise CannotConfine(f"Nobody knows the user of {account_id}.")
+
+
+def hand_over(folder: Path, user: int) -> None:
+    """Give a folder that nobody else can enter yet, and all that is in it, to a user."""
+    if user:
+        os.chown(folder, user, user)
+        for path in folder.rglob("*"):
+            os.chown(path, user, user, follow_symlinks=False)
 
 
 def seed_caches(home: Path) -> None:

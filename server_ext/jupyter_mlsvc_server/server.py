@@ -78,6 +78,7 @@ from jupyter_mlsvc_server.auth.key_cli import KeyApp
 from jupyter_mlsvc_server.auth.key_verifier import KeyVerifier
 from jupyter_mlsvc_server.auth.principal import Role
 from jupyter_mlsvc_server.auth.tokens import TokenManager
+from jupyter_mlsvc_server.auth.user_ids import UserIds
 from jupyter_mlsvc_server.auth.watch import AccountWatch
 from jupyter_mlsvc_server.batches.manager import BatchManager
 from jupyter_mlsvc_server.confinement import Confinement
@@ -99,6 +100,7 @@ from jupyter_mlsvc_server.hosting import (
     notify_service_manager,
     read_host_config,
 )
+from jupyter_mlsvc_server.id_range import IdRange
 from jupyter_mlsvc_server.monitoring.activity import ActivityReporter
 from jupyter_mlsvc_server.monitoring.answered import AnsweredRequest, Observer
 from jupyter_mlsvc_server.monitoring.audited import AuditObserver
@@ -637,7 +639,9 @@ class Server:
             parent=app,
         )
         self._events = EventHub(parent=app)
-        blobs = BlobStore(data_dir=data_dir, is_disk_short=lambda: self._disk.is_short, parent=app)
+        self._blobs = blobs = BlobStore(
+            data_dir=data_dir, is_disk_short=lambda: self._disk.is_short, parent=app
+        )
         publish_event = self._events.publish_event
         self._snapshots = SnapshotManager(
             database=self._database,
@@ -827,7 +831,7 @@ class Server:
             machine=MachineMonitor(database=self._database, disk=self._disk, parent=self._app),
             disk=self._disk,
             outage_seconds=self._tokens.outage_seconds,
-            confinement=self._confinement.level,
+            confinement=self._confinement.described,
             oidc=self._authenticators.oidc,
             parent=self._app,
         )
@@ -932,7 +936,7 @@ class Server:
         self._closing.callback(self._accounts.close)
         started(self._authenticators.close)
         await self._accounts.ensure_admin()
-        self._confinement.require(len(await self._accounts.list()))
+        await self._require_confinement()
         for manager in (
             self._tokens,
             self._snapshots,
@@ -968,6 +972,15 @@ class Server:
         gc.collect()
         gc.freeze()
         self._closing.callback(gc.unfreeze)
+
+    async def _require_confinement(self) -> None:
+        confinement = self._confinement
+        confinement.require(len(await self._accounts.list()))
+        if confinement.group is not None:
+            users = UserIds(self._database, IdRange.read(confinement.uids))
+            await users.require()
+            confinement.take_users(users.of)
+        await self._blobs.share_with(confinement.group)
 
     def _say_where(self, public: Sequence[socket.socket], metrics: Sequence[socket.socket]) -> None:
         """Log where the server is reached."""

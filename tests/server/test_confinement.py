@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -124,6 +125,55 @@ def test_a_version_gets_what_it_asks_for_and_never_less(tmp_path: Path) -> None:
     written = {path for access, path in policy.files if access in {"write", "shared"}}
     assert written == {str(own)}
     assert ("read", str(opened)) in policy.files
+
+
+def test_users_need_a_range_that_can_be_had(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(CannotConfine, match=r"Confinement\.uids=2000000-2065535"):
+        make(tmp_path, level="user").require(1)
+    monkeypatch.setattr(confinement, "why_no_users", lambda _: "nobody may")
+    monkeypatch.setattr(confinement, "closed_to_others", lambda _: "/closed")
+    with pytest.raises(CannotConfine, match="nobody may, or set the level to basic"):
+        make(tmp_path, level="user", uids="2000000-2000099").require(1)
+    monkeypatch.setattr(confinement, "why_no_users", lambda _: "")
+    with pytest.raises(CannotConfine, match="/closed"):
+        make(tmp_path, level="user", uids="2000000-2000099").require(1)
+
+
+async def test_code_of_a_person_has_a_user_and_limits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: dict[str, float] = {}
+
+    class Groups:
+        controllers = ("memory", "cpu")
+
+        def open(self, name: str, limits: dict[str, float]) -> Path:
+            opened.update(limits)
+            return tmp_path / name
+
+    monkeypatch.setattr(confinement, "why_no_users", lambda _: "")
+    monkeypatch.setattr(confinement, "closed_to_others", lambda _: "")
+    monkeypatch.setattr(confinement, "Cgroups", Groups)
+    apart = make(
+        tmp_path,
+        level="user",
+        uids="2000000-2000099",
+        max_total_memory_bytes=2**30,
+        max_processors=1.5,
+        max_processes=100,
+    )
+    apart.require(2)
+    apart.take_users(lambda account: asyncio.sleep(0, {"ann": 2_000_001}[account]))
+    user, cgroup = await apart.user_of("ann"), apart.open_cgroup("one")
+    policy = apart.policy(user=user, cgroup=cgroup)
+    assert policy is not None
+    assert (policy.user, policy.group, policy.cgroup) == (2_000_001, 2_000_000, cgroup)
+    assert Policy.decoded(policy.encoded()) == policy
+    assert opened == {"memory": 2**30, "cpu": 1.5, "pids": 100}
+    assert apart.described() == {"confinement": "user", "sharedLimits": "memory, cpu"}
+    assert await make(tmp_path).user_of("ann") == 0
 
 
 def test_a_library_folder_above_the_servers_data_is_listed_and_not_read(

@@ -6,7 +6,7 @@ import resource
 from collections.abc import Iterator
 from typing import Final
 
-from jupyter_mlsvc_server.confinement import NONE, SANDBOX, Confinement, why_no_sandbox
+from jupyter_mlsvc_server.confinement import NONE, SANDBOX, USER, Confinement, why_no_sandbox
 from jupyter_mlsvc_server.doctor.findings import Finding, Setup, State
 from jupyter_mlsvc_server.formats.confine import SCOPES_ABI, landlock_abi
 
@@ -68,6 +68,13 @@ def check_confinement(setup: Setup) -> Iterator[Finding]:
             "Allow user namespaces (sysctl: user.max_user_namespaces, and where it exists "
             "kernel.unprivileged_userns_clone or kernel.apparmor_restrict_unprivileged_userns), "
             "or set Confinement.level to basic.",
+        )
+    elif confinement.level == USER and (problem := confinement.why_no_users()):
+        yield Finding(
+            name,
+            State.FAIL,
+            f"{said}{machine}. The server does not start: {problem}.",
+            "Do that, or set Confinement.level to basic.",
         )
     elif abi < SCOPES_ABI:
         yield Finding(

@@ -6,6 +6,7 @@ is needed. What a confined process starts is confined alike, and nothing of it c
 Steps, in this order::
 
     limits         of open files, processes, memory, file size; no core
+    user           by the policy, another one than the server's
     capabilities   dropped from all sets; root does not get them back by running a program
     no new rights  by programs that are set-uid or have capabilities of their own
     network        where the policy has none, no sockets but those of Unix (seccomp)
@@ -133,24 +134,35 @@ class Policy(NamedTuple):
         Whether there is any.
     sandboxed
         Whether it also gets namespaces of its own (see ``sandbox``).
+    user
+        User and group that it becomes; 0 for those that it is.
+    group
+        Group that it also belongs to then.
+    cgroup
+        Folder of the control group that it joins; empty for the one that it is in.
     """
 
     files: tuple[tuple[str, str], ...] = ()
     limits: tuple[tuple[str, int], ...] = ()
     network: bool = True
     sandboxed: bool = False
+    user: int = 0
+    group: int = 0
+    cgroup: str = ""
 
     def encoded(self) -> str:
         """Write it as lines of text."""
         lines = [f"{access} {path}" for access, path in self.files if "\n" not in path]
         lines += [f"limit {name} {number}" for name, number in self.limits]
         lines += [f"network {int(self.network)}", f"sandboxed {int(self.sandboxed)}"]
+        lines += [f"user {self.user}", f"group {self.group}", f"cgroup {self.cgroup}"]
         return "\n".join(lines)
 
     @classmethod
     def decoded(cls, text: str) -> Policy:
         """Read what :meth:`encoded` wrote."""
         files, limits, flags = [], [], {"network": True, "sandboxed": False}
+        ids, cgroup = {"user": 0, "group": 0}, ""
         for line in text.split("\n"):
             word, _, rest = line.partition(" ")
             if word == "limit":
@@ -158,9 +170,20 @@ class Policy(NamedTuple):
                 limits.append((name, int(number)))
             elif word in flags:
                 flags[word] = rest == "1"
+            elif word in ids:
+                ids[word] = int(rest)
+            elif word == "cgroup":
+                cgroup = rest
             else:
                 files.append((word, rest))
-        return cls(tuple(files), tuple(limits), **flags)
+        return cls(
+            tuple(files),
+            tuple(limits),
+            **flags,
+            user=ids["user"],
+            group=ids["group"],
+            cgroup=cgroup,
+        )
 
 
 def landlock_abi() -> int:
@@ -180,9 +203,12 @@ def confine(policy: Policy) -> None:
     OSError
         That failed; the process must not run the code of others.
     """
+    if policy.cgroup:
+        with open(f"{policy.cgroup}/cgroup.procs", "w", encoding="ascii") as members:
+            members.write("0")
     for name, number in policy.limits:
         _limit(_LIMITS[name], number)
-    _drop_capabilities()
+    _drop_capabilities(policy)
     _check(_libc().prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
     if not policy.network and can_close_network():
         _close_network()
@@ -254,7 +280,7 @@ def _limit(which: int, number: int) -> None:
     resource.setrlimit(which, (number, number))
 
 
-def _drop_capabilities() -> None:
+def _drop_capabilities(policy: Policy) -> None:
     libc = _libc()
     # They need capabilities themselves, which an ordinary user does not have: nothing to drop.
     for capability in range(_MAX_CAPABILITIES):
@@ -262,6 +288,12 @@ def _drop_capabilities() -> None:
             break
     libc.prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0)
     libc.prctl(_PR_SET_SECUREBITS, _NO_ROOT, 0, 0, 0)
+    if policy.user:
+        os.setgroups([policy.group])
+        os.setresgid(policy.user, policy.user, policy.user)
+        os.setresuid(policy.user, policy.user, policy.user)
+        # Without this what /proc has of this process is root's.
+        libc.prctl(_PR_SET_DUMPABLE, 1, 0, 0, 0)
     header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION, 0)
     _check(libc.capset(header, (ctypes.c_uint32 * 6)()))
 

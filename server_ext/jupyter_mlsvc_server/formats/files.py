@@ -15,11 +15,24 @@ BlobPath = Callable[[str], Path]
 """Where the blob of a digest is."""
 
 
-def write_files(files: Iterable[FileEntry], blob_path: BlobPath, directory: Path) -> None:
+def write_files(
+    files: Iterable[FileEntry], blob_path: BlobPath, directory: Path, owner: int = 0
+) -> None:
     """Write the files of a working directory, over those of the same names; others stay.
 
     Each file is replaced as a whole. Symbolic links on the way are not followed: where one stands
     for a folder, or a folder stands where a file belongs, that is an error.
+
+    Parameters
+    ----------
+    files
+        Which files.
+    blob_path
+        Finds their content.
+    directory
+        Where they go.
+    owner
+        User and group that they are to belong to; 0 for the one who writes.
 
     Raises
     ------
@@ -28,11 +41,14 @@ def write_files(files: Iterable[FileEntry], blob_path: BlobPath, directory: Path
     """
     for entry in files:
         with contextlib.ExitStack() as stack:
-            folder = _open_folder(stack, directory, Path(entry.path).parts[:-1])
-            _write_file(folder, Path(entry.path).name, blob_path(entry.digest), entry.executable)
+            folder = _open_folder(stack, directory, Path(entry.path).parts[:-1], owner)
+            name, source = Path(entry.path).name, blob_path(entry.digest)
+            _write_file(folder, name, source, owner, executable=entry.executable)
 
 
-def _open_folder(stack: contextlib.ExitStack, directory: Path, parts: tuple[str, ...]) -> int:
+def _open_folder(
+    stack: contextlib.ExitStack, directory: Path, parts: tuple[str, ...], owner: int
+) -> int:
     """Open a folder below a directory, making those that are missing; gives a descriptor."""
     flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
     folder = os.open(directory, flags)
@@ -40,14 +56,18 @@ def _open_folder(stack: contextlib.ExitStack, directory: Path, parts: tuple[str,
     for part in parts:
         if part in {"..", "/"}:
             raise PermissionError(f"{part!r} leads out of the working directory")
+        is_new = False
         with contextlib.suppress(FileExistsError):
             os.mkdir(part, 0o755, dir_fd=folder)
+            is_new = True
         folder = os.open(part, flags, dir_fd=folder)
         stack.callback(os.close, folder)
+        if is_new and owner:
+            os.fchown(folder, owner, owner)
     return folder
 
 
-def _write_file(folder: int, name: str, source: Path, executable: bool) -> None:
+def _write_file(folder: int, name: str, source: Path, owner: int, *, executable: bool) -> None:
     """Put a copy of a file into a folder under a name, or nothing."""
     temporary = f".{name[:200]}.{os.getpid()}.restoring"
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -56,6 +76,8 @@ def _write_file(folder: int, name: str, source: Path, executable: bool) -> None:
     try:
         with os.fdopen(target_file, "wb") as to, source.open("rb") as from_:
             shutil.copyfileobj(from_, to, 1 << 20)
+            if owner:
+                os.fchown(target_file, owner, owner)
         os.replace(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
     except BaseException:
         os.unlink(temporary, dir_fd=folder)

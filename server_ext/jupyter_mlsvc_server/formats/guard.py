@@ -96,7 +96,7 @@ def _become(command: list[str], guard: int, awaited: set[signal.Signals], policy
             signal.signal(number, signal.SIG_DFL)  # Python ignores some of them
         signal.pthread_sigmask(signal.SIG_UNBLOCK, awaited)
         if policy:
-            _confine(policy)
+            _confine(policy, guard)
         if "JPY_PARENT_PID" in os.environ:  # a kernel ends when this is not its parent any more
             os.environ["JPY_PARENT_PID"] = str(os.getppid())
         os.execvp(command[0], command)  # noqa: S606  # it is the command that was asked for
@@ -106,13 +106,15 @@ def _become(command: list[str], guard: int, awaited: set[signal.Signals], policy
         os._exit(_FAILED)
 
 
-def _confine(policy: str) -> None:
-    """Confine this process."""
+def _confine(policy: str, guard: int) -> None:
+    """Confine this process, which the guard has forked."""
     launcher = _beside("confine")
     decoded = launcher.Policy.decoded(policy)
     if decoded.sandboxed:
         _beside("sandbox").enter(decoded)
     launcher.confine(decoded)
+    if decoded.user:
+        die_with(guard)  # another user, and the system has forgotten it
     if decoded.sandboxed:
         _leave_the_first_process()
 

@@ -8,14 +8,24 @@ from collections.abc import Callable
 from pathlib import Path
 
 
-def private_directory(path: Path) -> Path:
+def private_directory(path: Path, group: int | None = None) -> Path:
     """Make a folder, with those above it, that only the server's user can enter (0700).
 
     An existing folder is taken back from group and others.
+
+    Parameters
+    ----------
+    path
+        The folder.
+    group
+        A group whose members may enter it, too, and open what they know the name of (0710).
     """
     path.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if path.stat().st_mode & 0o077:
-        path.chmod(0o700)
+    found, mode = path.stat(), 0o700 if group is None else 0o710
+    if group is not None and found.st_gid != group:
+        os.chown(path, -1, group)
+    if found.st_mode & 0o077 != mode & 0o077:
+        path.chmod(mode)
     return path
 
 

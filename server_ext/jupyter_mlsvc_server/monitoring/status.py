@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
@@ -48,7 +48,7 @@ class StatusReporter(LoggingConfigurable):
         machine: MachineMonitor,
         disk: DiskSpace,
         outage_seconds: float = 0.0,
-        confinement: str = "none",
+        confinement: Callable[[], Mapping[str, str]] = dict,
         oidc: OidcAuthenticator | None = None,
         **kwargs: Any,
     ) -> None:
@@ -82,7 +82,7 @@ class StatusReporter(LoggingConfigurable):
                 "version": __version__,
                 "apiVersion": API_VERSION,
                 "logPath": self._log_path(),
-                "confinement": self._confinement,
+                **self._confinement(),
             },
         )
 

@@ -68,11 +68,14 @@ class ServiceDefinition:
         The snapshot's content; None without a snapshot.
     pool : PoolSize or None
         Size of its dedicated pool; None for the usual size.
+    owner_id : str
+        Account whose code it is.
     """
 
     spec: ServiceSpec
     content: Content | None
     pool: PoolSize | None = None
+    owner_id: str = ""
 
     @property
     def key(self) -> DefinitionKey:

@@ -128,6 +128,8 @@ class LocalEngine(ScoringSettings):
     async def start(self) -> None:
         """Sweep what an earlier run left. The forkserver starts with the first version."""
         await asyncio.to_thread(shutil.rmtree, self._work, ignore_errors=True)
+        for folder in (self._work.parent.parent, self._work.parent, self._work):
+            await asyncio.to_thread(self._confinement.make_enterable, folder)
         self._is_running = True
         self._spawn(self._sweep())
 
@@ -609,8 +611,10 @@ class LocalEngine(ScoringSettings):
         return self._timings.setdefault(key, Timings())
 
     async def _template(self, definition: ServiceDefinition) -> Template:
+        user = await self._confinement.user_of(definition.owner_id)
         for last in (False, True):
-            template = Template(definition, self._work / uuid.uuid4().hex, self._confinement)
+            work = self._work / uuid.uuid4().hex
+            template = Template(definition, work, self._confinement, user)
             self._templates.add(template)
             try:
                 await template.start(self._forkserver_for(definition).link, self)

@@ -12,7 +12,7 @@ from typing import Final
 
 import msgspec
 
-from jupyter_mlsvc_server.confinement import Confinement, own_places, seed_caches
+from jupyter_mlsvc_server.confinement import Confinement, hand_over, own_places, seed_caches
 from jupyter_mlsvc_server.errors import MlsvcServerError
 from jupyter_mlsvc_server.formats.child_output import ChildOutput
 from jupyter_mlsvc_server.formats.protocol import (
@@ -64,9 +64,13 @@ class Template:
         A folder of its own for working directories; removed with it.
     confinement
         What it may reach.
+    user
+        The user that it runs as; 0 for the server's own.
     """
 
-    def __init__(self, definition: ServiceDefinition, work: Path, confinement: Confinement) -> None:
+    def __init__(
+        self, definition: ServiceDefinition, work: Path, confinement: Confinement, user: int = 0
+    ) -> None:
         self.key: DefinitionKey = definition.key
         self.revision_id = definition.spec.revision_id
         self.runtime_type = definition.spec.runtime_type
@@ -82,6 +86,8 @@ class Template:
         self._definition = definition
         self._work = work
         self._confinement = confinement
+        self._user = user
+        self._cgroup = ""
         self._pid = 0
         self._forkserver: ForkserverClient | None = None
         self._output: ChildOutput | None = None
@@ -204,6 +210,7 @@ class Template:
                 await self._forkserver.exit_code(pid, _EXIT_TIMEOUT)
         if self._output is not None:
             self._output.close()
+        self._confinement.close_cgroup(self._cgroup)
         await asyncio.to_thread(shutil.rmtree, self._work, ignore_errors=True)
 
     def _lost(self) -> None:
@@ -225,6 +232,8 @@ class Template:
         for folder in (self._work, self._own, self._temporary):
             folder.mkdir(mode=0o700, parents=True)
         seed_caches(self._own)
+        hand_over(self._work, self._user)
+        self._cgroup = self._confinement.open_cgroup(self._work.name)
 
     @property
     def _own(self) -> Path:
@@ -245,6 +254,8 @@ class Template:
             program=settings.r_command,
             network=spec.network,
             read_only=spec.read_only,
+            user=self._user,
+            cgroup=self._cgroup,
         )
         return Service(
             spec=spec,

@@ -486,7 +486,9 @@ class ServiceManager(LoggingConfigurable):
     async def _define(self, record: ServiceRecord) -> ServiceDefinition:
         content_id = record.spec.content_id
         content = None if content_id is None else await self._snapshots.content(content_id)
-        return ServiceDefinition(spec=record.spec, content=content, pool=record.pool)
+        return ServiceDefinition(
+            spec=record.spec, content=content, pool=record.pool, owner_id=record.owner.id
+        )
 
     def _view(
         self, record: ServiceRecord, principal: Principal, failing: Mapping[DefinitionKey, str]

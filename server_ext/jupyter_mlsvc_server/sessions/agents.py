@@ -63,9 +63,12 @@ class CommAgent:
         The kernel's.
     folder
         A private folder that the kernel may write into, for what the helper takes and leaves.
+    user
+        The user that the kernel runs as; 0 for the server's own.
     """
 
-    def __init__(self, channel: KernelChannel, folder: Path) -> None:
+    def __init__(self, channel: KernelChannel, folder: Path, user: int = 0) -> None:
+        self._user = user
         self._channel = channel
         self._folder = folder
 
@@ -83,7 +86,7 @@ class CommAgent:
         file = self._folder / uuid.uuid4().hex
         try:
             if source is not None:
-                await asyncio.to_thread(shutil.move, source, file)
+                await asyncio.to_thread(_move, source, file, self._user)
             answer = await self._channel.ask_comm(op, {**data, "file": str(file)})
             if target is not None:
                 # A short answer is in the message.
@@ -105,12 +108,15 @@ class FileAgent:
         The kernel's.
     folder
         A private folder, where the helper looks for requests and leaves answers.
+    user
+        The user that the kernel runs as; 0 for the server's own.
     """
 
     CALL: Final = ".mlsvc({number})"
     """The code that makes the helper look."""
 
-    def __init__(self, channel: KernelChannel, folder: Path) -> None:
+    def __init__(self, channel: KernelChannel, folder: Path, user: int = 0) -> None:
+        self._user = user
         self._channel = channel
         self._folder = folder
         self._numbers = itertools.count(1)
@@ -151,13 +157,15 @@ class FileAgent:
         # A link at the name, which code of the user's may have put there, is not followed.
         if problem := await asyncio.to_thread(write_apart, inputs, self._path(number, "json")):
             raise AgentRefused("ValueProblem", problem)
+        give(self._path(number, "json"), self._user)
 
     def _write(self, number: int, body: bytes, source: Path | None) -> None:
         # Code of the user's may have put a link there, which must lead nowhere.
         with self._path(number, "json").open("xb") as file:
             file.write(body)
+        give(self._path(number, "json"), self._user)
         if source is not None:
-            shutil.move(source, self._path(number, "in"))
+            _move(source, self._path(number, "in"), self._user)
 
     def _read(self, number: int, target: Path | None) -> Answer:
         with open_file(self._path(number, "answer")).stream as file:
@@ -178,6 +186,18 @@ class FileAgent:
 
     def _path(self, number: int, suffix: str) -> Path:
         return self._folder / f"{number}.{suffix}"
+
+
+def give(path: Path, user: int) -> None:
+    """Give a file or folder to the user of a kernel; a link stays what it is."""
+    if user:
+        os.chown(path, user, user, follow_symlinks=False)
+
+
+def _move(source: Path, target: Path, user: int) -> None:
+    # Before: where it goes, code may put another file in its place.
+    give(source, user)
+    shutil.move(source, target)
 
 
 def _unwritable(error: OSError) -> MlsvcServerError:

@@ -47,9 +47,12 @@ class WorkingDirectory:
         The directory, which exists.
     incoming
         A directory on the same file system, where files are written before they are moved here.
+    user
+        The user that they are to belong to; 0 for the server's own.
     """
 
-    def __init__(self, path: Path, incoming: Path) -> None:
+    def __init__(self, path: Path, incoming: Path, user: int = 0) -> None:
+        self._user = user
         self.path = path
         self._incoming = incoming
 
@@ -84,6 +87,8 @@ class WorkingDirectory:
         staged = self._incoming / uuid.uuid4().hex
         try:
             shutil.move(source, staged)
+            if self._user:
+                os.chown(staged, self._user, self._user)
             with self._open() as folder:
                 # Renaming replaces a link of that name rather than what it points at.
                 os.replace(staged, name, dst_dir_fd=folder)

@@ -12,6 +12,7 @@ import signal
 import tempfile
 import uuid
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +22,11 @@ from jupyter_client.manager import AsyncKernelManager
 from traitlets import Bool, Dict, Float, Integer, Unicode
 from traitlets.config import LoggingConfigurable
 
-from jupyter_mlsvc_server.confinement import Confinement, own_places, seed_caches
+from jupyter_mlsvc_server.confinement import Confinement, hand_over, own_places, seed_caches
 from jupyter_mlsvc_server.formats import confine
 from jupyter_mlsvc_server.formats.child_output import ChildOutput
 from jupyter_mlsvc_server.formats.guard import HAS_GUARDS, guarded
+from jupyter_mlsvc_server.formats.private_files import private_directory
 from jupyter_mlsvc_server.sessions.agents import Agent
 from jupyter_mlsvc_server.sessions.channel import KernelChannel
 from jupyter_mlsvc_server.sessions.environment import scrubbed
@@ -63,7 +65,10 @@ class Folders:
             tmp/            temporary files: code makes sockets there, whose paths must be short
     """
 
-    def __init__(self, home: Path, sockets: Path) -> None:
+    def __init__(self, home: Path, sockets: Path, user: int = 0) -> None:
+        self.user = user
+        self.cgroup = ""
+        self.close_cgroup: Callable[[], None] = lambda: None
         self.home = home
         self.sockets = sockets
         self.connection = home / "connection.json"
@@ -84,6 +89,17 @@ class Folders:
         for folder in (self.home, self.readable, self.incoming, *self.writable):
             folder.mkdir(mode=0o700)
         seed_caches(self.own)
+        if self.user:
+            for folder in (self.home, self.readable):
+                private_directory(folder, self.user)
+            for folder in self.writable:
+                hand_over(folder, self.user)
+
+    def show_connection(self) -> None:
+        """Let the kernel read its connection file."""
+        if self.user:
+            os.chown(self.connection, -1, self.user)
+            self.connection.chmod(0o640)
 
     def close_sockets(self, output: Path) -> None:
         """Remove the kernel's sockets, so that nobody else can connect.
@@ -106,6 +122,7 @@ class Folders:
 
     def remove(self) -> None:
         """Remove them all."""
+        self.close_cgroup()
         shutil.rmtree(self.home, ignore_errors=True)
         shutil.rmtree(self.sockets, ignore_errors=True)
 
@@ -344,8 +361,24 @@ class KernelFactory(LoggingConfigurable):
             self._context = None
         await asyncio.to_thread(self._remove_folders)
 
-    async def start_kernel(self, runtime_type: str) -> Kernel:
+    @property
+    def serves_anybody(self) -> bool:
+        """Whether a kernel may be started before it is known for whom."""
+        return self._confinement.group is None
+
+    async def user_of(self, account_id: str) -> int:
+        """Return the id of the user that an account's kernels run as; 0 for the server's own."""
+        return await self._confinement.user_of(account_id)
+
+    async def start_kernel(self, runtime_type: str, user: int = 0) -> Kernel:
         """Start a kernel of a runtime type and wait until it can be used.
+
+        Parameters
+        ----------
+        runtime_type
+            The language.
+        user
+            Whose it is, as of :meth:`user_of`.
 
         Raises
         ------
@@ -356,8 +389,10 @@ class KernelFactory(LoggingConfigurable):
         if self._run is None or self._context is None or self._sockets is None:
             raise KernelDidNotStart(runtime_type)
         kernel_id = str(uuid.uuid4())
-        folders = Folders(self._run / kernel_id, self._sockets / kernel_id[:13])
+        folders = Folders(self._run / kernel_id, self._sockets / kernel_id[:13], user)
         await asyncio.to_thread(folders.create)
+        folders.cgroup = self._confinement.open_cgroup(kernel_id)
+        folders.close_cgroup = partial(self._confinement.close_cgroup, folders.cgroup)
         # Sockets of the file system, in a folder that only the server's user can enter: nobody
         # else can connect. Their paths have to be short, so they are not in the data folder.
         manager = _GuardedKernelManager(
@@ -404,6 +439,8 @@ class KernelFactory(LoggingConfigurable):
             **self.environment,
         }
         policy = await asyncio.to_thread(self._policy, manager, folders)
+        manager.write_connection_file()
+        folders.show_connection()
         if policy is not None:
             own[confine.VARIABLE] = policy.encoded()
         await manager.start_kernel(
@@ -427,6 +464,8 @@ class KernelFactory(LoggingConfigurable):
             read=(folders.connection, folders.readable),
             write=folders.writable,
             program=spec.argv[0] if spec is not None and spec.argv else "",
+            user=folders.user,
+            cgroup=folders.cgroup,
         )
 
     async def _give_up(
@@ -463,6 +502,8 @@ class KernelFactory(LoggingConfigurable):
         run = unnamed.rename(self._root / f"run-{name}")
         self._sockets = Path(tempfile.mkdtemp(prefix="mlsvc-"))
         (run / _SOCKETS).symlink_to(self._sockets)
+        for folder in (self._root.parent, self._root, run, self._sockets):
+            self._confinement.make_enterable(folder)
         self._run = run
 
     def _remove_folders(self) -> None:

@@ -211,7 +211,7 @@ class MlsvcSessionManager(LoggingConfigurable):
         """Make a session that was asked for."""
         self._starting[spec.id] = spec
         try:
-            kernel = await self._warm.take(spec.runtime_type)
+            kernel = await self._warm.take(spec.runtime_type, spec.owner.id)
         except BaseException:
             self._publish_change(spec, EventAction.DELETED)
             raise

@@ -41,6 +41,8 @@ class KernelFolders(Protocol):
     """What stands for the home folder."""
     exchange: Path
     """Files that the server and the helper hand to each other."""
+    user: int
+    """The user that the kernel runs as; 0 for the server's own."""
 
 
 class Runtime(Protocol):
@@ -114,7 +116,7 @@ class PythonRuntime:
                 f"{reply.get('ename')}: {reply.get('evalue')}"
             )
         await channel.open_comm()
-        return CommAgent(channel, folders.exchange)
+        return CommAgent(channel, folders.exchange, folders.user)
 
     def error_message(self, kind: str, text: str) -> str:
         """Give the last line of a traceback."""
@@ -150,7 +152,7 @@ class RRuntime:
         # IRkernel does not tell whether silent code failed.
         if not await asyncio.to_thread((folder / "started").exists):
             raise KernelDidNotStart(self.name) from RuntimeError("agent.R could not be sourced")
-        return FileAgent(channel, folder)
+        return FileAgent(channel, folder, folders.user)
 
     def error_message(self, kind: str, text: str) -> str:
         """Give what R prints: ``Error in f(): no data``, or ``Error: no data`` outside of f."""

@@ -29,6 +29,7 @@ from jupyter_mlsvc.wire.names import parameter_name
 from jupyter_mlsvc_server.auth.principal import Owner
 from jupyter_mlsvc_server.errors import InsufficientStorage, MachineFault
 from jupyter_mlsvc_server.formats.refused_paths import hint_at_refused_path
+from jupyter_mlsvc_server.sessions.agents import give
 from jupyter_mlsvc_server.sessions.errors import (
     AgentRefused,
     ExecutionNotFound,
@@ -120,7 +121,8 @@ class Session:
         self.on_switch: Callable[[], None] = lambda: None
         self.on_executed: Callable[[str], None] = lambda _state: None
         self.readable = kernel.folders.readable
-        self.files = WorkingDirectory(kernel.directory, kernel.folders.incoming)
+        self.user = kernel.folders.user
+        self.files = WorkingDirectory(kernel.directory, kernel.folders.incoming, self.user)
         self._kernel = kernel
         self._limits = limits
         self._turn = asyncio.Lock()
@@ -493,6 +495,7 @@ class Session:
         """Have a folder filled, and take it to where the kernel can't reach it any more."""
         folder = self._kernel.folders.exchange / uuid.uuid4().hex
         await asyncio.to_thread(folder.mkdir, mode=0o700)
+        give(folder, self.user)
         try:
             answer = await self._kernel.agent.ask(op, {**data, "staging": str(folder)})
             await asyncio.to_thread(os.rename, folder, data["staging"])

@@ -55,6 +55,8 @@ class WarmKernels(LoggingConfigurable):
     async def start(self) -> None:
         """Begin to warm kernels up, without waiting for them."""
         available = self._factory.available()
+        if not self._factory.serves_anybody:
+            return
         for runtime_type, count in (("Python", self.warm_kernels), ("R", self.warm_r_kernels)):
             if runtime_type in available:
                 self._shelf(runtime_type).start(count)
@@ -63,14 +65,17 @@ class WarmKernels(LoggingConfigurable):
         """End all kernels that are not handed out."""
         await asyncio.gather(*(shelf.stop() for shelf in self._shelves.values()))
 
-    async def take(self, runtime_type: str) -> Kernel:
-        """Hand out a kernel: a ready one, else the next that comes up.
+    async def take(self, runtime_type: str, account_id: str) -> Kernel:
+        """Hand out a kernel to an account: a ready one, else the next that comes up.
 
         Raises
         ------
         KernelDidNotStart
             It could not be started.
         """
+        if not self._factory.serves_anybody:
+            user = await self._factory.user_of(account_id)
+            return await self._factory.start_kernel(runtime_type, user)
         return await self._shelf(runtime_type).take()
 
     def _shelf(self, runtime_type: str) -> _Shelf:

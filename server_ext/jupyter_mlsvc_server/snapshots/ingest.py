@@ -40,6 +40,8 @@ class SessionPort(Protocol):
     runtime_type: str
     directory: Path
     readable: Path
+    user: int
+    """The user that it runs as; 0 for the server's own."""
 
     async def call_agent(self, op: str, data: dict[str, Any]) -> dict[str, Any]:
         """Send an operation to the agent in the kernel (see ``kernel.agent``)."""

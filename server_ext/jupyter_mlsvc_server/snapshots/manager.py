@@ -229,12 +229,15 @@ class SnapshotManager(LoggingConfigurable):
         workspace = msgspec.to_builtins(manifest.workspace)
         checked = await session.call_agent("check", {"workspace": workspace})
         try:
-            await asyncio.to_thread(write_files, manifest.files, content.path, session.directory)
+            await asyncio.to_thread(
+                write_files, manifest.files, content.path, session.directory, session.user
+            )
         except OSError as error:
             reason = without_paths(_what_is_wrong(error), [str(session.directory)])
             raise machine_fault(error) or FilesCannotBeWritten(reason) from error
         request = {"manifest": msgspec.to_builtins(manifest)}
-        async with self._blobs.lent(manifest.workspace_digests, session.readable) as lent:
+        digests = manifest.workspace_digests
+        async with self._blobs.lent(digests, session.readable, session.user) as lent:
             answer = await session.call_agent("restore", {**request, "blobs": str(lent)})
         self.log.info("loaded snapshot %s into session %s", snapshot_id, session.id)
         return _loaded(answer, len(manifest.files), checked["warnings"])

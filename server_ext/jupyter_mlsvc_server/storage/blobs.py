@@ -52,6 +52,7 @@ _NO_LINKS: Final = frozenset({errno.EXDEV, errno.EMLINK, errno.EPERM, errno.EOPN
 """Errors of file systems that can't give a file a second name."""
 
 _MODE: Final = 0o400
+_SHARED_MODE: Final = 0o440
 _NEW: Final = ".new-"
 """Beginning of the names of blobs that are being written."""
 
@@ -133,6 +134,7 @@ class BlobStore(LoggingConfigurable):
         self._writing: set[str] = set()
         self._stamps: OrderedDict[str, Stamp] = OrderedDict()
         self._large_since: float | None = None
+        self._group: int | None = None
         self._unflushed = Counter[Path]()
         """Folders with blobs whose names may not have reached the disk."""
         # Storing what is there already, and taking it away as unused, exclude each other.
@@ -169,6 +171,12 @@ class BlobStore(LoggingConfigurable):
     async def close(self) -> None:
         """Leave the stamps for the next run; may be called twice."""
         await asyncio.to_thread(self._save_stamps)
+
+    async def share_with(self, group: int | None) -> None:
+        """Let the members of a group read each blob whose digest they know; None lets nobody."""
+        self._group = group
+        if group is not None:
+            await asyncio.to_thread(self._share, group)
 
     async def ingest(self, path: Path, *others: Hasher) -> Blob:
         """Move a file of the same file system into the store.
@@ -238,7 +246,9 @@ class BlobStore(LoggingConfigurable):
         return await asyncio.to_thread(lambda: {each: self._verify(each) for each in digests})
 
     @contextlib.asynccontextmanager
-    async def lent(self, digests: Collection[str], parent: Path) -> AsyncIterator[Path]:
+    async def lent(
+        self, digests: Collection[str], parent: Path, user: int = 0
+    ) -> AsyncIterator[Path]:
         """Have blobs in another folder for a while, for a process that may not see all.
 
         They are the same files, in the same layout; where the file system can't do that, copies.
@@ -249,6 +259,8 @@ class BlobStore(LoggingConfigurable):
             Which blobs.
         parent
             Where the folder is made.
+        user
+            The user that the process runs as; 0 for this one's.
 
         Yields
         ------
@@ -257,7 +269,7 @@ class BlobStore(LoggingConfigurable):
         """
         folder = parent / uuid.uuid4().hex
         try:
-            await asyncio.to_thread(self._lend, digests, folder)
+            await asyncio.to_thread(self._lend, digests, folder, user or None)
             yield folder
         finally:
             await asyncio.to_thread(self._end_loan, digests, folder)
@@ -280,16 +292,34 @@ class BlobStore(LoggingConfigurable):
 
     # --- in a thread -------------------------------------------------------------------------
 
-    def _lend(self, digests: Collection[str], folder: Path) -> None:
+    def _share(self, group: int) -> None:
+        private_directory(self.folder, group)
+        for path in self._all_files():
+            if path.name.startswith(".") or path.is_dir():
+                continue
+            private_directory(path.parent, group)
+            if (found := path.lstat()).st_gid != group or found.st_mode & 0o777 != _SHARED_MODE:
+                os.chown(path, -1, group, follow_symlinks=False)
+                path.chmod(_SHARED_MODE, follow_symlinks=False)
+
+    def _private_directory(self, path: Path) -> Path:
+        return private_directory(path, self._group)
+
+    def _lend(self, digests: Collection[str], folder: Path, group: int | None) -> None:
+        private_directory(folder, group)
         for digest in digests:
-            (folder / digest[:2]).mkdir(mode=0o700, parents=True, exist_ok=True)
+            private_directory(folder / digest[:2], group)
             with self._same_content(digest) as path:
                 try:
                     os.link(path, folder / digest[:2] / digest)
                 except OSError as error:
                     if error.errno not in _NO_LINKS:
                         raise
-                    shutil.copyfile(path, folder / digest[:2] / digest)
+                    copy = folder / digest[:2] / digest
+                    shutil.copyfile(path, copy)
+                    if group is not None:
+                        os.chown(copy, -1, group)
+                        copy.chmod(_SHARED_MODE)
 
     def _end_loan(self, digests: Collection[str], folder: Path) -> None:
         for digest in digests:
@@ -386,7 +416,7 @@ class BlobStore(LoggingConfigurable):
     ) -> Blob:
         hasher, size = hashlib.sha256(), 0
         # Not in a subfolder: what a crash leaves is recognised by where it is.
-        descriptor, name = tempfile.mkstemp(dir=private_directory(self.folder), prefix=_NEW)
+        descriptor, name = tempfile.mkstemp(dir=self._private_directory(self.folder), prefix=_NEW)
         temporary = Path(name)
         self._writing.add(temporary.name)
         try:
@@ -418,14 +448,19 @@ class BlobStore(LoggingConfigurable):
             # What is not kept need not reach the disk.
             temporary.unlink()
             return
-        os.fchmod(descriptor, _MODE)
+        if self._group is None:
+            os.fchmod(descriptor, _MODE)
+        else:
+            # It may be from somebody else, and should not be theirs any more.
+            os.fchown(descriptor, os.geteuid(), self._group)
+            os.fchmod(descriptor, _SHARED_MODE)
         os.fsync(descriptor)
         target = self.path(blob.digest)
         # Its age is counted from now.
         os.utime(temporary)
         with self._lock:
             if not target.parent.exists():
-                private_directory(target.parent)
+                self._private_directory(target.parent)
                 sync_directory(self.folder)
             if target.is_dir() and not target.is_symlink():
                 target.rename(self._in_trash(f"{target.name}.folder"))
@@ -546,7 +581,7 @@ class BlobStore(LoggingConfigurable):
             left = self.folder / TRASH / digest
             if not left.exists() or path.exists():
                 return False
-            private_directory(path.parent)
+            self._private_directory(path.parent)
             left.rename(path)
             self._renewed[digest] = self._clock()
         self.log.info("took blob %s back out of the trash", digest)

@@ -46,6 +46,14 @@ accounts: Final = sa.Table(
     sa.UniqueConstraint("kind", "subject"),
 )
 
+# No foreign key, and nothing is ever deleted: a user that somebody had is nobody else's afterwards.
+user_ids: Final = sa.Table(
+    "user_ids",
+    metadata,
+    sa.Column("account_id", sa.Text, primary_key=True),
+    sa.Column("uid", sa.BigInteger, nullable=False, unique=True),
+)
+
 # An application's key: its account is of the kind ``key``, with the secret's digest as its subject.
 # ``services`` and ``origins`` are JSON; one that needs a right ends where its maker has it no more.
 service_keys: Final = sa.Table(

@@ -93,7 +93,10 @@ def _confine(policy: Policy) -> None:
             stand_for(pid)
         die_with(os.getppid())
         sandbox.enter(policy)
+    parent = os.getppid()
     confine(policy)
+    if policy.user:
+        die_with(parent)  # another user, and the system has forgotten it
 
 
 def prepare(service: Service) -> tuple[Program, dict[str, str]]:

@@ -101,7 +101,7 @@ class Engine:
 class Session:
     """A session that has a few bytes."""
 
-    id, owner, runtime_type = "s", "ann", "Python"
+    id, owner, runtime_type, user = "s", "ann", "Python", 0
 
     def __init__(self, directory: Path) -> None:
         self.directory = self.readable = directory

@@ -147,7 +147,7 @@ async def test_start_timeout_gives_a_kernel_up(tmp_path: Path) -> None:
 class OwnFactory(KernelFactory):
     """Starts no kernel at all."""
 
-    async def start_kernel(self, runtime_type: str) -> Kernel:
+    async def start_kernel(self, runtime_type: str, user: int = 0) -> Kernel:
         raise KernelDidNotStart(f"own {runtime_type}")
 
 

@@ -19,6 +19,8 @@ from tests.waiting import until
 class Kernels:
     """Starts kernels that are none, unless it is told to fail."""
 
+    serves_anybody = True
+
     def __init__(self) -> None:
         self.started: list[Any] = []
         self.failures = 0
@@ -26,7 +28,8 @@ class Kernels:
     def available(self) -> list[str]:
         return ["Python"]
 
-    async def start_kernel(self, runtime_type: str) -> Any:
+    async def start_kernel(self, runtime_type: str, user: int = 0) -> Any:
+        assert not user
         if self.failures:
             self.failures -= 1
             raise KernelDidNotStart(runtime_type)
@@ -107,7 +110,7 @@ async def test_kernel_is_handed_out_once_and_replaced_without_a_pause(
 ) -> None:
     await warm.start()
     await until(lambda: warm.ready("Python") == 2)
-    taken = [await warm.take("Python") for _ in range(3)]
+    taken = [await warm.take("Python", "ann") for _ in range(3)]
     assert len({id(each) for each in taken}) == 3
     await until(lambda: warm.ready("Python") == 2)
     assert pauses.asked == []
