@@ -248,8 +248,7 @@ class Services:
             What the model predicts, by default ``y``; not with bytes, which tell it themselves.
         like : pandas.DataFrame, optional
             Some rows as the model was fitted with, whose dtypes it gets (see ``serialize_model``).
-        check, as_example, force, replace, group, tags, examples,
-        network, read_only
+        check, as_example, force, replace, group, tags, examples, network, read_only
             As in :meth:`publish`; the input is ``inputData``.
         input_definition : ParameterDefinition, optional
             Its description and example, and descriptions of its columns.
