@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import functools
 import os
 import resource
 import stat
@@ -190,8 +191,7 @@ def landlock_abi() -> int:
     """Return the number of the system's Landlock interface; 0 where it has none."""
     if sys.platform != "linux":
         return 0
-    libc = ctypes.CDLL(None, use_errno=True)
-    abi: int = libc.syscall(_CREATE_RULESET, None, 0, _VERSION)
+    abi: int = _libc().syscall(_CREATE_RULESET, None, 0, _VERSION)
     return max(abi, 0)
 
 
@@ -261,6 +261,7 @@ def hide_memory() -> None:
         _libc().prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
 
 
+@functools.cache
 def _libc() -> ctypes.CDLL:
     return ctypes.CDLL(None, use_errno=True)
 

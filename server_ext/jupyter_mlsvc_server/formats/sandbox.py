@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import functools
 import os
 import stat
 from typing import Any, Final, Protocol
@@ -172,6 +173,7 @@ def _show(path: str, shown: set[str], depth: int = 0) -> None:
         shown.add(at)
 
 
+@functools.cache
 def _libc() -> ctypes.CDLL:
     return ctypes.CDLL(None, use_errno=True)
 
