@@ -6,7 +6,7 @@ import { MlsvcError } from './calls/request';
 import { Requester } from './request';
 import { isAbort } from './calls/error';
 
-export type EventKind = 'service' | 'session' | 'snapshot' | 'batch';
+export type EventKind = 'service' | 'session' | 'snapshot' | 'batch' | 'key';
 
 /**
  * A change on the server (`GET /events`).
@@ -44,7 +44,7 @@ interface IEventsAnswer {
   isReset: boolean;
 }
 
-const KINDS: readonly EventKind[] = ['service', 'session', 'snapshot', 'batch'];
+const KINDS: readonly EventKind[] = ['service', 'session', 'snapshot', 'batch', 'key'];
 
 /**
  * Seconds that the server may keep a question open; proxies cut at 60.

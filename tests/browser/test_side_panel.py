@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
+import threading
 import uuid
+from collections.abc import Iterator
 from contextlib import suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -14,7 +18,7 @@ import requests
 from playwright.sync_api import Browser, Locator, TimeoutError, expect  # noqa: A004
 
 from jupyter_mlsvc_server.launch import ServerProcess
-from tests.browser.conftest import ADDER, AXE, Api, caller, serve
+from tests.browser.conftest import ADDER, AXE, ROOT, Api, caller, serve
 from tests.browser.lab import Lab
 from tests.waiting import wait_until
 
@@ -109,6 +113,96 @@ def sign_in(server: ServerProcess) -> str:
     )
     token: str = answer.json()["access_token"]
     return token
+
+
+class Handler(BaseHTTPRequestHandler):
+    """Serves a page."""
+
+    text = ""
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", "text/html; charset=utf-8")
+        self.end_headers()
+        self.wfile.write(self.text.encode())
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def origin() -> Iterator[str]:
+    """Another origin, which serves ``Handler.text``."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever).start()
+        yield f"http://localhost:{server.server_port}"
+        server.shutdown()
+
+
+def test_a_page_of_another_origin_calls_with_a_key_until_it_is_revoked(
+    lab: Lab, adder: str, origin: str
+) -> None:
+    lab.open_lab("keys")
+    article = open_version(lab.show_panel(), adder, "V1.0")
+    calls = article.locator("[data-section='call']")
+    calls.get_by_text("Call it from a program").click()
+    expect(calls.get_by_text("Nobody has a key for it")).to_be_visible()
+    expect(calls.get_by_text("Only programs on this machine")).to_be_visible()
+    keyboard, dialog = lab.page.keyboard, lab.page.get_by_role("dialog")
+    create = calls.get_by_role("button", name="Create a key for a caller…")
+    create.focus()
+    keyboard.press("Enter")
+    expect(dialog.get_by_label("Note")).to_be_focused()
+    keyboard.type("for the page")
+    dialog.get_by_label("From web pages").fill("no origin")
+    keyboard.press("Enter")
+    # What was wrong is said where it is mended, and nothing that was typed is lost.
+    expect(dialog.get_by_role("alert")).to_contain_text("is no origin of a page")
+    expect(dialog.get_by_label("Note")).to_have_value("for the page")
+    lab.shot("dialog")
+    assert lab.axe(AXE, ".jp-Dialog") == []
+    dialog.get_by_label("From web pages").fill(origin)
+    keyboard.press("Enter")
+    expect(calls.get_by_role("status")).to_contain_text("Copy it now")
+    calls.get_by_role("combobox").select_option(label="JavaScript (browser)")
+    snippet = calls.get_by_role("region", name="Call as JavaScript (browser)").inner_text()
+    (key,) = re.findall(r"mlsvckey_[\w-]+", snippet)
+    expect(calls.get_by_role("listitem").filter(has_text="for the page")).to_be_visible()
+    lab.shot("key", article)
+    lab.theme("JupyterLab Dark")
+    calls.get_by_role("button", name="Revoke").scroll_into_view_if_needed()
+    lab.shot("key-dark")
+    lab.theme("JupyterLab Light")
+
+    text = (ROOT / "server_ext/docs/how-to/call-from-a-web-page.md").read_text()
+    (page_text,) = re.findall(r"```html\n(.*?)```", text, re.DOTALL)
+    for before, after in (
+        ("http://localhost:12800/api/churn/V1.0", f"{lab.server.public_url}/api/{adder}/V1.0"),
+        ("mlsvckey_…", key),
+        ("{ tenure: 12 }", "{ a: 40, b: 2 }"),
+    ):
+        assert before in page_text
+        page_text = page_text.replace(before, after)
+    Handler.text = page_text
+    other = lab.page.context.new_page()
+    other.goto(origin)
+    other.get_by_role("button").click()
+    expect(other.locator("output")).to_have_text('{"total":42}')
+
+    # The key is in no storage: who comes back sees that there is one, and not which.
+    lab.reload()
+    expect(calls.get_by_role("listitem").filter(has_text="1 call")).to_be_visible()
+    assert key not in calls.inner_text()
+    calls.get_by_role("button", name="Revoke").click()
+    lab.page.get_by_role("dialog").get_by_role("button", name="Revoke").click()
+    expect(calls.get_by_role("listitem").filter(has_text="for the page")).to_have_count(0)
+    other.get_by_role("button").click()
+    # The last key with the origin is gone, and so the page can't even read why.
+    expect(other.locator("output")).to_have_text('{"total":42}')
+    answer = requests.post(
+        f"{lab.server.public_url}/api/{adder}/V1.0", headers={"X-API-Key": key}, timeout=30
+    )
+    assert answer.status_code == 401
 
 
 def test_a_version_is_deleted_and_the_other_stays(lab: Lab, adder: str, api: Api) -> None:

@@ -160,6 +160,11 @@ export interface IServiceVersion {
    */
   publishCheck?: IPublishCheck | null;
   myPermissionOnService?: string | null;
+
+  /**
+   * The group whose members may change all versions of the name; absent where there is none.
+   */
+  group?: string | null;
 }
 
 /**

@@ -31,54 +31,61 @@ export const LANGUAGES: readonly { id: Language; name: string; mimeType: string;
  * no part of the text, so that nobody hands it on unawares.
  *
  * @param url - Address of the API that programs call.
+ * @param key - A service key that is to be part of the text, in place of the token.
  */
 export function callOf(
   language: Language,
   service: IServiceVersion,
   inputs: Readonly<Record<string, unknown>>,
-  url: string
+  url: string,
+  key?: string
 ): string {
   const address = `${url}/api/${encodeURIComponent(service.name)}/${encodeURIComponent(service.version)}`;
   switch (language) {
     case 'curl':
-      return curl(address, inputs);
+      return curl(address, inputs, key);
     case 'python':
-      return python(address, inputs);
+      return python(address, inputs, key);
     case 'client':
-      return client(service, inputs, url);
+      return client(service, inputs, url, key);
     case 'magic':
       return magic(service, inputs);
     case 'javascript':
-      return javascript(`prompt(${JSON.stringify(`Token for ${service.name}`)})`, address, inputs);
+      return javascript(
+        key ? JSON.stringify(key) : `prompt(${JSON.stringify(`Token for ${service.name}`)})`,
+        address,
+        inputs
+      );
     case 'node':
-      return javascript('process.env.MLSVC_TOKEN', address, inputs);
+      return javascript(key ? JSON.stringify(key) : 'process.env.MLSVC_TOKEN', address, inputs);
     case 'csharp':
-      return csharp(address, inputs);
+      return csharp(address, inputs, key);
     case 'r':
-      return r(address, inputs);
+      return r(address, inputs, key);
     case 'powerquery':
-      return powerQuery(address, inputs);
+      return powerQuery(address, inputs, key);
   }
 }
 
-function curl(address: string, inputs: object): string {
+function curl(address: string, inputs: object, key?: string): string {
   return [
     `curl -sS ${shellQuote(address)} \\`,
-    `  -H "Authorization: Bearer $MLSVC_TOKEN" \\`,
+    `  -H "Authorization: Bearer ${key ?? '$MLSVC_TOKEN'}" \\`,
     `  -H 'Content-Type: application/json' \\`,
     `  -d ${shellQuote(spaced(inputs))}`
   ].join('\n');
 }
 
-function python(address: string, inputs: object): string {
+function python(address: string, inputs: object, key?: string): string {
   return [
-    'import os',
-    '',
+    ...(key ? [] : ['import os', '']),
     'import requests',
     '',
     'response = requests.post(',
     `    ${pythonText(address)},`,
-    `    headers={"Authorization": "Bearer " + os.environ["MLSVC_TOKEN"]},`,
+    key
+      ? `    headers={"Authorization": ${pythonText(`Bearer ${key}`)}},`
+      : `    headers={"Authorization": "Bearer " + os.environ["MLSVC_TOKEN"]},`,
     `    json=${pythonValue(inputs)},`,
     '    timeout=60,',
     ')',
@@ -88,18 +95,18 @@ function python(address: string, inputs: object): string {
   ].join('\n');
 }
 
-function client(service: IServiceVersion, inputs: object, url: string): string {
+function client(service: IServiceVersion, inputs: object, url: string, key?: string): string {
   const named = Object.entries(inputs).map(([name, value]) => `${name}=${pythonValue(value)}`);
   // Inputs of services in R may have names that are none of Python's.
   const call = Object.keys(inputs).every(isPythonName)
     ? named.join(', ')
     : `**${pythonValue(inputs)}`;
+  const token = key ? pythonText(key) : 'os.environ["MLSVC_TOKEN"]';
   return [
-    'import os',
-    '',
+    ...(key ? [] : ['import os', '']),
     'from jupyter_mlsvc import Client',
     '',
-    `with Client(${pythonText(url)}, token=os.environ["MLSVC_TOKEN"]) as client:`,
+    `with Client(${pythonText(url)}, token=${token}) as client:`,
     `    result = client.service(${pythonText(service.name)}, ${pythonText(service.version)})(${call})`,
     '    print(result.outputs)'
   ].join('\n');
@@ -133,7 +140,8 @@ function javascript(token: string, address: string, inputs: object): string {
   ].join('\n');
 }
 
-function csharp(address: string, inputs: object): string {
+function csharp(address: string, inputs: object, key?: string): string {
+  const token = key ? JSON.stringify(key) : 'Environment.GetEnvironmentVariable("MLSVC_TOKEN")';
   return [
     'using System.Net.Http.Headers;',
     'using System.Text;',
@@ -141,7 +149,7 @@ function csharp(address: string, inputs: object): string {
     '',
     'using var client = new HttpClient();',
     'client.DefaultRequestHeaders.Authorization = new AuthenticationHeaderValue(',
-    '    "Bearer", Environment.GetEnvironmentVariable("MLSVC_TOKEN"));',
+    `    "Bearer", ${token});`,
     // JSON has no three quotes in a row, which would end it.
     `var inputs = """${spaced(inputs)}""";`,
     'var response = await client.PostAsync(',
@@ -153,7 +161,8 @@ function csharp(address: string, inputs: object): string {
   ].join('\n');
 }
 
-function r(address: string, inputs: object): string {
+function r(address: string, inputs: object, key?: string): string {
+  const token = key ? JSON.stringify(key) : 'Sys.getenv("MLSVC_TOKEN")';
   const text = spaced(inputs);
   const ends = text.match(/\)-*"/g) ?? [];
   // One dash more than any end in the text has.
@@ -162,7 +171,7 @@ function r(address: string, inputs: object): string {
     'library(httr2)',
     '',
     `response <- request(${JSON.stringify(address)}) |>`,
-    '  req_auth_bearer_token(Sys.getenv("MLSVC_TOKEN")) |>',
+    `  req_auth_bearer_token(${token}) |>`,
     `  req_body_raw(r"${dashes}(${text})${dashes}", type = "application/json") |>`,
     '  req_perform()',
     'result <- resp_body_json(response, simplifyVector = TRUE)',
@@ -170,14 +179,16 @@ function r(address: string, inputs: object): string {
   ].join('\n');
 }
 
-function powerQuery(address: string, inputs: object): string {
+function powerQuery(address: string, inputs: object, key?: string): string {
   return [
-    '// MLSVC_TOKEN is a parameter of the workbook (Manage Parameters).',
+    ...(key ? [] : ['// MLSVC_TOKEN is a parameter of the workbook (Manage Parameters).']),
     'let',
     `    Inputs = ${powerQueryText(spaced(inputs))},`,
     `    Answer = Web.Contents(${powerQueryText(address)}, [`,
     '        Headers = [',
-    '            #"Authorization" = "Bearer " & MLSVC_TOKEN,',
+    key
+      ? `            #"Authorization" = ${powerQueryText(`Bearer ${key}`)},`
+      : '            #"Authorization" = "Bearer " & MLSVC_TOKEN,',
     '            #"Content-Type" = "application/json"',
     '        ],',
     '        Content = Text.ToBinary(Inputs)',

@@ -6,8 +6,11 @@ import { Menu } from '@lumino/widgets';
 import * as React from 'react';
 
 import { formatAge, formatNumber, parseTime } from '../components';
+import { messageOf } from '../calls/error';
+import { confirm } from '../list';
 import { IMlsvc } from '../tokens';
 import { IServiceStatistics, IServiceVersion } from '../calls/api';
+import { askForKey } from './keyform';
 import { ServicesModel } from './model';
 import { exampleInputs } from '../calls/examples';
 import { idOf, isChangeable, IVersionKey } from '../calls/rows';
@@ -19,6 +22,8 @@ export const ServiceCommandIDs = {
   run: 'mlsvc:run-service',
   cancel: 'mlsvc:cancel-service-run',
   copy: 'mlsvc:copy-service-call',
+  createKey: 'mlsvc:create-service-key',
+  revokeKey: 'mlsvc:revoke-service-key',
   describe: 'mlsvc:describe-service',
   delete: 'mlsvc:delete-service',
   filter: 'mlsvc:filter-services'
@@ -142,6 +147,43 @@ export function addServiceCommands(mlsvc: IMlsvc, model: ServicesModel): void {
     }
   });
 
+  addCommand(ids.createKey, {
+    label: inFull(
+      trans.__('Create a Key for a Caller…'),
+      trans.__('Create a Key for Callers of an ML Service…')
+    ),
+    describedBy: { args: { type: 'object', properties: which() } },
+    isVisible: () => model.targets.slice(0, 1).every(isChangeable),
+    execute: async args => {
+      const service = await one(args, trans.__('Create a key'), isChangeable);
+      if (service) {
+        show(service);
+        model.setUnfolded('call', true);
+        await askForKey(service, wanted => model.keys.create(wanted, service), trans);
+      }
+    }
+  });
+
+  addCommand(
+    ids.revokeKey,
+    {
+      label: trans.__('Revoke a Key of Callers of ML Services…'),
+      describedBy: {
+        args: {
+          type: 'object',
+          properties: { key: { type: 'string', description: trans.__('Name of the key') } },
+          required: ['key']
+        }
+      },
+      execute: async ({ key }) => {
+        if (typeof key === 'string') {
+          await revokeKey(key, model, trans);
+        }
+      }
+    },
+    true
+  );
+
   addCommand(ids.describe, {
     label: inFull(trans.__('Edit Description'), trans.__('Edit the Description of an ML Service')),
     icon: editIcon,
@@ -230,8 +272,9 @@ function addContextMenu({ app, trans }: IMlsvc): void {
   }
   app.contextMenu.addItem({ command: ids.open, selector: ROW, rank: 0 });
   app.contextMenu.addItem({ type: 'submenu', submenu: copies, selector: ROW, rank: 1 });
-  app.contextMenu.addItem({ command: ids.describe, selector: ROW, rank: 2 });
-  app.contextMenu.addItem({ command: ids.delete, selector: ROW, rank: 3 });
+  app.contextMenu.addItem({ command: ids.createKey, selector: ROW, rank: 2 });
+  app.contextMenu.addItem({ command: ids.describe, selector: ROW, rank: 3 });
+  app.contextMenu.addItem({ command: ids.delete, selector: ROW, rank: 4 });
 }
 
 /**
@@ -294,12 +337,31 @@ function copyCall(
 ): void {
   const form = model.form(service);
   const inputs = form.values ?? exampleInputs(service);
-  Clipboard.copyToSystem(callOf(language, service, inputs, url));
+  Clipboard.copyToSystem(callOf(language, service, inputs, url, model.keys.made(service)?.key));
   const label = LANGUAGES.find(({ id }) => id === language)?.name ?? language;
   Notification.success(
     trans.__('Copied a call of %1 %2 as %3.', service.name, service.version, label),
     { autoClose: 3000 }
   );
+}
+
+async function revokeKey(
+  key: string,
+  model: ServicesModel,
+  trans: TranslationBundle
+): Promise<void> {
+  const body = [trans.__('Programs that call with it get an error from now on.')];
+  const title = trans.__('Revoke key %1?', key);
+  if (!(await confirm({ title, body, accept: trans.__('Revoke'), trans }))) {
+    return;
+  }
+  try {
+    await model.keys.revoke(key);
+  } catch (error) {
+    Notification.error(trans.__('Key %1 was not revoked: %2', key, messageOf(error)), {
+      autoClose: false
+    });
+  }
 }
 
 async function confirmDeletion(

@@ -19,6 +19,7 @@ import { backIcon } from '../list/icon';
 import { messageOf } from '../calls/error';
 import { IParameterDefinition, IServiceStatistics, IServiceVersion } from '../calls/api';
 import { Chart } from '../calls/chart';
+import { Callers } from './callers';
 import { PublishCheck } from './check';
 import { StateDot, stateName } from '../calls/figures';
 import { Log } from './log';
@@ -38,6 +39,8 @@ export interface IDetailsActions {
   cancel: () => void;
   delete: (key: IVersionKey) => void;
   copy: (key: IVersionKey, language: Language) => void;
+  createKey: (key: IVersionKey) => void;
+  revokeKey: (name: string) => void;
   showSnapshot: (id: string) => void;
 }
 
@@ -468,7 +471,9 @@ function Snippets(props: IDetailsProps): React.ReactElement {
   const { model, service, actions, rendermime, callUrl, trans } = props;
   const form = model.form(service);
   useSignal(form.changed);
+  useSignal(model.keys.changed);
   const { language } = model;
+  const made = model.keys.made(service);
   const chosen = LANGUAGES.find(({ id }) => id === language);
   const values = form.inputs.length > 0 ? form.values : {};
   return (
@@ -497,7 +502,7 @@ function Snippets(props: IDetailsProps): React.ReactElement {
         </Button>
       </div>
       <Code
-        code={callOf(language, service, values ?? exampleInputs(service), callUrl)}
+        code={callOf(language, service, values ?? exampleInputs(service), callUrl, made?.key)}
         language={chosen?.code ?? ''}
         label={trans.__('Call as %1', chosen?.name ?? '')}
         rendermime={rendermime}
@@ -507,10 +512,24 @@ function Snippets(props: IDetailsProps): React.ReactElement {
           ? trans.__('With the inputs of the form.')
           : trans.__('With made-up inputs, until those of the form can be sent.')}{' '}
         {language !== 'magic' &&
+          !made &&
           trans.__(
             'MLSVC_TOKEN is the access_token that POST /login answers. Kernels and terminals of this Jupyter have one in the file that MLSVC_CONNECTION_FILE names.'
           )}
       </p>
+      {isChangeable(service) && (
+        <Callers
+          keys={model.keys}
+          service={service}
+          callUrl={callUrl}
+          isForPages={language === 'javascript'}
+          onCreate={() => {
+            actions.createKey(service);
+          }}
+          onRevoke={actions.revokeKey}
+          trans={trans}
+        />
+      )}
     </>
   );
 }
@@ -593,6 +612,12 @@ function More(props: IDetailsProps): React.ReactElement {
               {snapshotId}
             </button>
           </dd>
+        </>
+      )}
+      {service.group && (
+        <>
+          <dt>{trans.__('Group')}</dt>
+          <dd>{trans.__('Members of %1 may change and delete it', harmless(service.group))}</dd>
         </>
       )}
       <dt>{trans.__('You may')}</dt>

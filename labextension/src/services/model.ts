@@ -18,6 +18,7 @@ import {
   ServicesApi
 } from '../calls/api';
 import { TryForm } from '../calls/form';
+import { KeysModel } from './keys';
 import {
   filterServices,
   groupByName,
@@ -57,6 +58,7 @@ const LOG_ENTRIES = 100;
  */
 export interface IServicesOptions {
   api: ServicesApi;
+  keys: KeysModel;
   events: ServerEvents;
   status: ServerStatus;
   settings: PanelSettings;
@@ -78,7 +80,8 @@ interface ILog {
  */
 export class ServicesModel implements IDisposable {
   constructor(private readonly _options: IServicesOptions) {
-    const { api, events, status, settings } = _options;
+    const { api, events, keys, status, settings } = _options;
+    this.keys = keys;
     this.list = new Resource(signal => api.list(signal));
     this.list.follow(events, 'service');
     this.statistics = new Resource(async signal => {
@@ -103,6 +106,8 @@ export class ServicesModel implements IDisposable {
   }
 
   readonly list: Resource<IServiceVersion[]>;
+
+  readonly keys: KeysModel;
 
   /**
    * By the ids of versions; those that were neither called nor loaded are not in it.
@@ -236,6 +241,7 @@ export class ServicesModel implements IDisposable {
       this._focused = id;
     }
     this._isFocusWanted = true;
+    this.keys.forget();
     this._options.state.set(OPEN, id);
     this._history = null;
     this._log = null;
@@ -410,6 +416,7 @@ export class ServicesModel implements IDisposable {
   }
 
   deactivate(): void {
+    this.keys.forget();
     this.list.isFollowing = false;
     void this._poll.stop();
   }
@@ -424,6 +431,7 @@ export class ServicesModel implements IDisposable {
     }
     this._poll.dispose();
     this.list.dispose();
+    this.keys.dispose();
     this.statistics.dispose();
     for (const { form } of this._forms.values()) {
       form.dispose();

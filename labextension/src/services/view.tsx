@@ -6,6 +6,7 @@ import { IMlsvc, IPanelView } from '../tokens';
 import { ServicesApi } from '../calls/api';
 import { addServiceCommands, ServiceCommandIDs } from './commands';
 import { Details } from './details';
+import { KeysModel } from './keys';
 import { ServicesModel } from './model';
 import { isChangeable, keyOf } from '../calls/rows';
 import { ServiceTree } from './tree';
@@ -21,7 +22,8 @@ const EXAMPLE = '%%publish Double V1.0 -i x:numeric -o y:numeric\ny = 2 * x';
 export function createServicesView(mlsvc: IMlsvc): IPanelView {
   const { trans, events, status, settings, state } = mlsvc;
   const api = new ServicesApi(mlsvc.requests);
-  const model = new ServicesModel({ api, events, status, settings, state, trans });
+  const keys = new KeysModel(mlsvc.requests, events);
+  const model = new ServicesModel({ api, keys, events, status, settings, state, trans });
   addServiceCommands(mlsvc, model);
   return {
     id: 'services',
@@ -94,6 +96,12 @@ export function ServicesView(props: { model: ServicesModel; mlsvc: IMlsvc }): Re
           },
           copy: ({ name, version }, language) => {
             execute(ServiceCommandIDs.copy, { name, version, language });
+          },
+          createKey: ({ name, version }) => {
+            execute(ServiceCommandIDs.createKey, { name, version });
+          },
+          revokeKey: key => {
+            execute(ServiceCommandIDs.revokeKey, { key });
           },
           showSnapshot: id => {
             execute('mlsvc:open-snapshot', { id });

@@ -26,6 +26,16 @@ describe('callOf', () => {
     );
   });
 
+  it.each(LANGUAGES.map(({ id }) => id).filter(id => id !== 'magic'))(
+    'has a key in place of the variable in %s',
+    language => {
+      const call = callOf(language, IRIS, INPUTS, URL, 'mlsvckey_x');
+
+      expect(call).toContain('mlsvckey_x');
+      expect(call).not.toMatch(/MLSVC_TOKEN|import os|prompt/);
+    }
+  );
+
   it('survives the quotes of a shell', () => {
     const inputs = { text: `it's "$HOME" \`ls\` \\ \n é` };
     const line = callOf('curl', IRIS, inputs, URL).replace(/^curl/, 'printf "%s\\n"');

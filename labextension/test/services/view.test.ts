@@ -77,6 +77,9 @@ class Door {
     if (noun === 'events' || this.isSilent) {
       return new Promise(() => undefined);
     }
+    if (noun === 'keys') {
+      return [];
+    }
     this.asked.push([method, ...path].join(' '));
     if (this.failure) {
       throw this.failure;
