@@ -177,8 +177,12 @@ class ScoreEntry:
         principal = self._recall(head.token)
         if principal is None or principal.role not in _CONSUMERS:
             return False
-        key = principal.key
-        return key is None or (principal.knows_of(*head.key) and key.takes(head.key, head.origin))
+        key, services = principal.key, principal.services
+        if key is None:
+            return True
+        # Most keys are for names.
+        is_known = services is None or head.key.name in services or principal.knows_of(*head.key)
+        return is_known and key.takes(head.key, head.origin)
 
     def user_of(self, token: str) -> str:
         """Return whose token it is; empty where that is not known at this moment."""

@@ -106,10 +106,11 @@ class KeyUse:
             if self._wait():
                 return False
             self._recent.append(self._clock())
-        calls = self.calls
-        if service not in calls and len(calls) >= _MAX_SERVICES:
-            service = _OTHERS
-        calls[service] = calls.get(service, 0) + 1
+        try:
+            self.calls[service] += 1
+        except KeyError:
+            place = service if len(self.calls) < _MAX_SERVICES else _OTHERS
+            self.calls[place] = self.calls.get(place, 0) + 1
         return True
 
     def require(self, service: tuple[str, str]) -> None:
