@@ -9,21 +9,14 @@ from datetime import timedelta
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from msgspec import UNSET
+
 from jupyter_mlsvc.client import formatting
 from jupyter_mlsvc.client.api import Api
 from jupyter_mlsvc.client.services import Services
 from jupyter_mlsvc.wire import models
 from jupyter_mlsvc.wire.addresses import is_this_machine
-
-_EXAMPLES: Final[dict[str | None, Any]] = {
-    "numeric": 1.5,
-    "integer": 1,
-    "logical": True,
-    "character": "text",
-    "vector": [1.5, 2.5],
-    "matrix": [[1.5, 2.5]],
-    "data.frame": {"column": [1.5]},
-}
+from jupyter_mlsvc.wire.made_up import made_up
 
 
 class Keys:
@@ -111,7 +104,7 @@ class Keys:
         if not name:
             return ""
         service = self._services.get(name, version or None)
-        inputs = {each.name: _EXAMPLES.get(each.type) for each in service.inputs}
+        inputs = {each.name: _example(each) for each in service.inputs}
         words = (
             *("curl", "-sS", self._services.address(service.name, service.version)),
             *("-H", f"X-API-Key: {key.key}", "--json", json.dumps(inputs, ensure_ascii=False)),
@@ -239,3 +232,8 @@ _COLUMNS: Final[Sequence[formatting.Column]] = (
     ("made by", lambda key: key.maker),
     ("note", lambda key: key.note),
 )
+
+
+def _example(definition: models.ParameterDefinition) -> Any:
+    """Return what its author shows to callers, or a made-up value of the type."""
+    return made_up(definition) if definition.example is UNSET else definition.example

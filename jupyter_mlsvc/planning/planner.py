@@ -25,7 +25,6 @@ from jupyter_mlsvc.planning.descriptions import (
     declared_items,
     described,
     evaluated,
-    made_up,
 )
 from jupyter_mlsvc.planning.errors import NotPublishable
 from jupyter_mlsvc.planning.expansion import expand
@@ -36,6 +35,7 @@ from jupyter_mlsvc.planning.sources import Here, Reason, Sources, Transfer, find
 from jupyter_mlsvc.planning.trial import MODEL_INPUT, check_text, check_values, model_rows
 from jupyter_mlsvc.planning.wording import listed
 from jupyter_mlsvc.wire.library_settings import SETTERS, changed_settings
+from jupyter_mlsvc.wire.made_up import made_up
 from jupyter_mlsvc.wire.model_input import estimator_input, learnt
 from jupyter_mlsvc.wire.models import ColumnDefinition, ParameterDefinition
 from jupyter_mlsvc.wire.names import InvalidName, service_name

@@ -36,7 +36,7 @@ SERVICE = {
     "outputFileNames": [],
     "myPermissionOnService": "read/write",
     "inputParameterDefinitions": [
-        {"name": "flower", "type": "vector"},
+        {"name": "flower", "type": "vector", "example": [5.1, 3.5]},
         {"name": "who's", "type": "character"},
     ],
 }
@@ -56,7 +56,7 @@ def test_a_new_key_shows_itself_and_the_line_that_calls_with_it(
     assert key.key == "mlsvckey_x"
     assert key.curl == (
         "curl -sS https://fake:1/api/Iris/V1.0 -H 'X-API-Key: mlsvckey_x' "
-        """--json '{"flower": [1.5, 2.5], "who'"'"'s": "text"}'"""
+        """--json '{"flower": [5.1, 3.5], "who'"'"'s": "text"}'"""
     )
     assert key.curl in repr(key)
     assert "mlsvckey_x" in key._repr_html_()

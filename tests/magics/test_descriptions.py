@@ -24,13 +24,13 @@ from jupyter_mlsvc.planning.descriptions import (
     declared_items,
     described,
     evaluated,
-    made_up,
 )
 from jupyter_mlsvc.planning.parameters import parameters
 from jupyter_mlsvc.planning.request import Parameter, Request
 from jupyter_mlsvc.planning.sources import Here
 from jupyter_mlsvc.publishing import suggest
 from jupyter_mlsvc.wire.columns import columns_of
+from jupyter_mlsvc.wire.made_up import made_up
 from jupyter_mlsvc.wire.models import ColumnDefinition, ItemsDefinition, ParameterDefinition
 from jupyter_mlsvc.wire.values import input_decoder
 

@@ -244,7 +244,11 @@ function columnsOf(
   const [names = [], ...rows] = table;
   if (names.length === 0) {
     throw new InputProblem(
-      trans.__('Paste a table with the names of its columns in the first line.')
+      known.length > 0
+        ? trans.__(
+            'Fill in a row, or paste a table with the names of its columns in the first line.'
+          )
+        : trans.__('Paste a table with the names of its columns in the first line.')
     );
   }
   const blank = names.findIndex(name => name.trim() === '');

@@ -70,7 +70,7 @@ export function Snippets(props: {
       <p className="jp-Mlsvc-faint">
         {values
           ? trans.__('With the inputs of the form.')
-          : trans.__('With made-up inputs, until those of the form can be sent.')}{' '}
+          : trans.__('With example inputs, until those of the form can be sent.')}{' '}
         {trans.__('The token is a key, or the access_token that POST /login answers.')}{' '}
         {language === 'javascript' &&
           trans.__('Pages of other addresses may call where the server allows it (cors_origins).')}

@@ -510,7 +510,7 @@ function Snippets(props: IDetailsProps): React.ReactElement {
       <p className="jp-Mlsvc-faint">
         {values
           ? trans.__('With the inputs of the form.')
-          : trans.__('With made-up inputs, until those of the form can be sent.')}{' '}
+          : trans.__('With example inputs, until those of the form can be sent.')}{' '}
         {language !== 'magic' &&
           !made &&
           trans.__(
