@@ -24,6 +24,9 @@ from jupyter_mlsvc_server.storage.schema import accounts
 _LITTLE_SPACE: Final = 2**30
 _TOO_LITTLE_SPACE: Final = 100 * 2**20
 
+_NOT_OTHERS: Final = 0o067
+"""What nobody else may do. At level user, a group may enter the folder, and no more."""
+
 
 def check_data_folder(setup: Setup) -> Iterator[Finding]:
     """Look whether the data folder can be written, and by nobody else."""
@@ -49,7 +52,7 @@ def check_data_folder(setup: Setup) -> Iterator[Finding]:
             "Run this as the account of the server, or give it the folder: chown -R ACCOUNT.",
         )
         return
-    readable = [path.name for path in (folder, *_secrets(folder)) if _mode(path) & 0o077]
+    readable = [path.name for path in (folder, *_secrets(folder)) if _mode(path) & _NOT_OTHERS]
     if readable:
         yield Finding(
             name,

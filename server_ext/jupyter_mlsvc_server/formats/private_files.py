@@ -6,12 +6,16 @@ import os
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Final
+
+_MAY_ENTER: Final = 0o010
 
 
 def private_directory(path: Path, group: int | None = None) -> Path:
     """Make a folder, with those above it, that only the server's user can enter (0700).
 
-    An existing folder is taken back from group and others.
+    An existing folder is taken back from group and others. A group that may enter it and do nothing
+    else keeps that: a command must not take it from a server that runs.
 
     Parameters
     ----------
@@ -24,7 +28,8 @@ def private_directory(path: Path, group: int | None = None) -> Path:
     found, mode = path.stat(), 0o700 if group is None else 0o710
     if group is not None and found.st_gid != group:
         os.chown(path, -1, group)
-    if found.st_mode & 0o077 != mode & 0o077:
+    theirs = found.st_mode & 0o077
+    if theirs != mode & 0o077 and (group is not None or theirs != _MAY_ENTER):
         path.chmod(mode)
     return path
 

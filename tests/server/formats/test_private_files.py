@@ -49,6 +49,14 @@ def test_a_private_directory_is_closed_to_others(tmp_path: Path) -> None:
     assert mode(private_directory(tmp_path / "new")) == 0o700
 
 
+def test_a_group_that_may_only_enter_a_private_directory_keeps_that(tmp_path: Path) -> None:
+    group = tmp_path.stat().st_gid
+    assert mode(private_directory(tmp_path, group)) == 0o710
+    assert mode(private_directory(tmp_path)) == 0o710
+    tmp_path.chmod(0o730)
+    assert mode(private_directory(tmp_path)) == 0o700
+
+
 def test_time_stamps_have_seven_digits_and_no_zone() -> None:
     moment = datetime(2017, 10, 5, 22, 49, 33, 783267, tzinfo=UTC)
     assert to_text(moment) == "2017-10-05T22:49:33.7832670"
