@@ -16,6 +16,7 @@ import site
 import stat
 import subprocess
 import sys
+import tempfile
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from functools import cached_property
 from importlib.util import find_spec
@@ -227,11 +228,15 @@ class Confinement(LoggingConfigurable):
             problem = why_no_users(IdRange.read(self.uids))
         except ValueError as error:
             problem = f"Confinement.uids does not fit: {error}"
-        needed = (Path("/etc"), self._data_dir.parent, Path(sys.prefix), Path(sys.base_prefix))
+        needed = (
+            *(Path("/etc"), Path(tempfile.gettempdir()), self._data_dir.parent),
+            *(Path(sys.prefix), Path(sys.base_prefix)),
+        )
         if not problem and (folder := closed_to_others(map(_real, needed))):
             problem = (
-                f"other users can't enter {folder}, where the system's settings, the data folder "
-                "or Python are. Let them enter it (chmod o+x), or have these elsewhere"
+                f"other users can't enter {folder}, where the system's settings, temporary files, "
+                "the data folder or Python are. Let them enter it (chmod o+x), or have these "
+                "elsewhere"
             )
         return problem
 
