@@ -346,6 +346,9 @@ ROWS: dict[tuple[str, int], Case] = {
     ("GetWebServiceOpenApi", 200): lambda s: s.door.get(f"/api/{s.service()}/openapi.json"),
     ("getStatistics", 200): lambda s: s.door.get("/statistics"),
     ("getServiceStatistics", 200): lambda s: s.door.get(f"/services/{s.service()}/statistics"),
+    ("getServiceStatistics", 400): lambda s: s.door.get(
+        f"/services/{s.service()}/statistics?period=no"
+    ),
     ("getServiceLogs", 200): lambda s: s.door.get(f"/services/{s.service()}/logs"),
     ("getServiceLogs", 400): lambda s: s.door.get(f"/services/{s.service()}/logs?limit=no"),
     ("getServiceLogs", 403): lambda s: s.reader.get(f"/services/{s.service()}/logs"),
