@@ -6,6 +6,7 @@ import asyncio
 import shutil
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -56,6 +57,15 @@ def data_root() -> Iterator[Path]:
     shutil.rmtree(root)
 
 
+@contextmanager
+def hidden_folders_in(root: Path) -> Iterator[None]:
+    """Have the user folders that code never sees elsewhere than in what it may write."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("JUPYTER_RUNTIME_DIR", "JUPYTER_CONFIG_DIR"):
+            patch.setenv(name, str(root / name.lower()))
+        yield
+
+
 @pytest_asyncio.fixture
 async def make_engine(
     tmp_path: Path, data_root: Path, confinement: dict[str, list[str]]
@@ -65,11 +75,12 @@ async def make_engine(
 
     async def make(**settings: Any) -> LocalEngine:
         settings = {"preload": []} | settings
-        engine = LocalEngine(
-            data_dir=Path(f"{data_root}{tmp_path}/data-{len(engines)}"),
-            definitions=no_definition,
-            config=Config({"LocalEngine": settings, "Confinement": confinement}),
-        )
+        with hidden_folders_in(data_root):
+            engine = LocalEngine(
+                data_dir=Path(f"{data_root}{tmp_path}/data-{len(engines)}"),
+                definitions=no_definition,
+                config=Config({"LocalEngine": settings, "Confinement": confinement}),
+            )
         await engine.start()
         engines.append(engine)
         return engine
@@ -82,11 +93,12 @@ async def make_engine(
 async def engine(data_root: Path, confinement: dict[str, list[str]]) -> AsyncIterator[LocalEngine]:
     """One engine for a module's tests, with the usual libraries loaded and one worker a service."""
     folder = Path(tempfile.mkdtemp(dir=data_root))
-    engine = LocalEngine(
-        data_dir=folder,
-        definitions=no_definition,
-        config=Config({"LocalEngine": {"workers_max": 1}, "Confinement": confinement}),
-    )
+    with hidden_folders_in(data_root):
+        engine = LocalEngine(
+            data_dir=folder,
+            definitions=no_definition,
+            config=Config({"LocalEngine": {"workers_max": 1}, "Confinement": confinement}),
+        )
     await engine.start()
     yield engine
     await engine.stop()
