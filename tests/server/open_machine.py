@@ -1,7 +1,8 @@
 """A server on a machine whose Python other users may run, as a program.
 
-Where Python is below a folder that only root enters, the machine that the server sees has an empty
-one in its place, with Python in it. It runs a command there, as root or as another user::
+Where Python or this checkout is below a folder that only root enters, the machine that the server
+sees has an empty one in its place, with what is needed in it. It runs a command there, as root or
+as another user::
 
     python -m tests.server.open_machine UID COMMAND…
 """
@@ -20,6 +21,12 @@ from jupyter_mlsvc_server.id_range import closed_to_others
 from jupyter_mlsvc_server.launch import ServerProcess
 
 _OPEN: Final = "mode=0755"
+
+_NEEDED: Final = {
+    Path(each).resolve() for each in (sys.base_prefix, sys.prefix, Path(__file__).parents[2])
+}
+_ABOVE: Final = sorted(path for path in _NEEDED if _NEEDED.isdisjoint(path.parents))
+"""Folders of Python and of this checkout, none below another."""
 
 
 class OtherUsersServer(ServerProcess):
@@ -40,9 +47,12 @@ class OtherUsersServer(ServerProcess):
 
 def _show_python() -> None:
     """Have other users enter the folders of this machine that code needs, in a view of its own."""
-    python = Path(sys.base_prefix).resolve()
-    shown = {"/etc": [*Path("/etc").iterdir()], closed_to_others([python]): [python]}
-    closed = {folder: paths for folder, paths in shown.items() if closed_to_others([Path(folder)])}
+    closed: dict[str, list[Path]] = {}
+    if closed_to_others([Path("/etc")]):
+        closed["/etc"] = [*Path("/etc").iterdir()]
+    for path in _ABOVE:
+        if folder := closed_to_others([path]):
+            closed.setdefault(folder, []).append(path)
     if not closed or os.geteuid() != 0:
         return
     sandbox._check(sandbox._libc().unshare(sandbox._NEW_MOUNTS))
