@@ -35,7 +35,15 @@ class User:
         return [
             ("server", f"{self._url} ({self.answer.server_version})"),
             ("you may", ", ".join(self.answer.may)),
-            ("runs code", "yes" if self.answer.may_run_code else "no"),
+            ("runs code", self._code()),
             *([("groups", ", ".join(groups))] if groups else []),
             ("token", f"good for {left}" if left else "good until the server ends or revokes it"),
         ]
+
+    def _code(self) -> str:
+        level = self.answer.confinement
+        if not self.answer.may_run_code:
+            return "no"
+        if level == "none":
+            return "yes, and nothing keeps it from the server's files"
+        return f"yes, confined at level {level}" if level else "yes"

@@ -59,7 +59,8 @@ class UserResponse(Wire, frozen=True, kw_only=True):
 
     ``may`` has what the caller may do, at least with things of their own. ``token_seconds`` is for
     how long the token is good still, None where it ends with the server. ``groups`` are those that
-    the caller can give services to.
+    the caller can give services to. ``confinement`` is the level at which code is confined, and
+    empty for who runs none.
     """
 
     name: str
@@ -70,6 +71,7 @@ class UserResponse(Wire, frozen=True, kw_only=True):
     may_run_code: bool = False
     token_seconds: float | None = None
     groups: list[str] = []
+    confinement: str = ""
 
 
 # --- service keys ----------------------------------------------------------------------------

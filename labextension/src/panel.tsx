@@ -8,7 +8,7 @@ import { Command, IconButton, INSTALL, Tabs, useSignal } from './components';
 import { ServerEvents } from './events';
 import { servicesIcon } from './icon';
 import { PanelState } from './state';
-import { ServerStatus } from './status';
+import { IUser, ServerStatus } from './status';
 import { IPanelView, PANEL_ID } from './tokens';
 
 const VIEW = 'view';
@@ -188,7 +188,12 @@ function Header(props: {
         {user && (
           <span
             className="jp-Mlsvc-user"
-            title={trans.__('Signed in as %1 (%2)', user.name, user.role)}
+            title={[
+              trans.__('Signed in as %1 (%2)', user.name, user.role),
+              confinementOf(user, trans)
+            ]
+              .filter(Boolean)
+              .join('\n')}
           >
             {user.name}
           </span>
@@ -216,4 +221,19 @@ function Header(props: {
       )}
     </>
   );
+}
+
+/**
+ * How code is confined that the user runs; empty for who runs none.
+ */
+function confinementOf({ confinement }: IUser, trans: TranslationBundle): string {
+  switch (confinement) {
+    case undefined:
+    case '':
+      return '';
+    case 'none':
+      return trans.__('Nothing keeps code of sessions and services from the files of the server');
+    default:
+      return trans.__('Code of sessions and services is confined at level %1', confinement);
+  }
 }

@@ -18,6 +18,11 @@ export interface IUser {
    * Address of the public API; empty when it is closed.
    */
   publicUrl: string;
+
+  /**
+   * Level at which code is confined; empty for who runs none.
+   */
+  confinement?: string;
 }
 
 /**

@@ -99,8 +99,8 @@ class Confinement(LoggingConfigurable):
     ).tag(config=True)
     allow_unconfined = Bool(
         False,
-        help="Whether the server starts at level none although there is more than one account, all "
-        "of which can then become owners.",
+        help="Whether the server starts at level none although there is more than one account, or "
+        "a provider of identities; all of them can then become owners.",
     ).tag(config=True)
     uids = Unicode(
         "",
@@ -170,13 +170,15 @@ class Confinement(LoggingConfigurable):
     def _default_max_memory_bytes(self) -> int:
         return int(psutil.virtual_memory().total)
 
-    def require(self, accounts: int) -> None:
+    def require(self, accounts: int, *, lets_others_in: bool = False) -> None:
         """See to it that code is confined as configured.
 
         Parameters
         ----------
         accounts
-            How many people may log in.
+            How many accounts there are.
+        lets_others_in
+            Whether providers of identities let people in who have none yet.
 
         Raises
         ------
@@ -209,10 +211,11 @@ class Confinement(LoggingConfigurable):
                 f"Confinement.network is false, and code can't be kept from it: {problem}. Leave "
                 "the setting out."
             )
-        if self.level == NONE and accounts > 1 and not self.allow_unconfined:
+        if self.level == NONE and (accounts > 1 or lets_others_in) and not self.allow_unconfined:
+            some = "providers of identities" if lets_others_in else f"{accounts} accounts"
             raise CannotConfine(
-                f"There are {accounts} accounts, and nothing keeps the code of one from the "
-                "secrets of the server: each could become an owner. Run a server for each "
+                f"There are {some}, and nothing keeps anybody's code from the secrets of the "
+                "server: each could become an owner. Run a server for each "
                 "person, or set Confinement.allow_unconfined if all of them trust each other."
             )
         self._report()

@@ -843,7 +843,11 @@ class Server:
             parent=self._app,
         )
         return [
-            LoginRoutes(tokens=self._tokens, lifecycle=self._lifecycle).table(),
+            LoginRoutes(
+                tokens=self._tokens,
+                lifecycle=self._lifecycle,
+                confinement=self._confinement.level,
+            ).table(),
             IdentityRoutes(authenticators=self._authenticators, lifecycle=self._lifecycle).table(),
             ServiceRoutes(services=self._services, batches=self._batches, forms=forms).table(),
             PoolRoutes(
@@ -975,7 +979,9 @@ class Server:
 
     async def _require_confinement(self) -> None:
         confinement = self._confinement
-        confinement.require(len(await self._accounts.list()))
+        confinement.require(
+            len(await self._accounts.list()), lets_others_in=bool(self._app.authenticators)
+        )
         if confinement.group is not None:
             users = UserIds(self._database, IdRange.read(confinement.uids))
             await users.require()

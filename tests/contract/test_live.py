@@ -88,6 +88,7 @@ def test_everybody_learns_who_they_are(
     assert (
         rita.items() >= ({"name": "rita", "role": "reader", "mayRunCode": False} | server).items()
     )
+    assert (admin["confinement"] != "", rita["confinement"]) == (True, "")
     assert {"call services", "read services"} <= set(rita["may"])
     assert not {"publish services", "use sessions"} & set(rita["may"])
 

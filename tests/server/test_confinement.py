@@ -87,7 +87,9 @@ def test_a_server_of_several_accounts_does_not_start_unconfined(tmp_path: Path) 
     assert (open_to_all.policy(), open_to_all.process_limit) == (None, 0)
     with pytest.raises(CannotConfine, match=r"Confinement\.allow_unconfined"):
         open_to_all.require(2)
-    make(tmp_path, level="none", allow_unconfined=True).require(2)
+    with pytest.raises(CannotConfine, match="providers of identities"):
+        open_to_all.require(1, lets_others_in=True)
+    make(tmp_path, level="none", allow_unconfined=True).require(2, lets_others_in=True)
 
 
 def test_a_level_that_the_system_does_not_have_is_refused(

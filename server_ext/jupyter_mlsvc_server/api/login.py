@@ -22,9 +22,10 @@ _PAIR: Final = "refresh token"
 class LoginRoutes:
     """Trades names and passwords for tokens; who has a refresh token needs no other."""
 
-    def __init__(self, *, tokens: TokenManager, lifecycle: Lifecycle) -> None:
+    def __init__(self, *, tokens: TokenManager, lifecycle: Lifecycle, confinement: str) -> None:
         self._tokens = tokens
         self._lifecycle = lifecycle
+        self._confinement = confinement
 
     def table(self) -> Routes:
         """Return the routes."""
@@ -71,5 +72,6 @@ class LoginRoutes:
                 may_run_code=principal.may_run_code,
                 token_seconds=self._tokens.seconds_left(token),
                 groups=sorted(principal.groups),
+                confinement=self._confinement if principal.may_run_code else "",
             )
         )

@@ -38,7 +38,9 @@ async def who_am_i(request: ApiRequest) -> Response:
 
 @pytest.fixture
 async def call(tokens: TokenManager) -> AsyncIterator[Call]:
-    routes = LoginRoutes(tokens=tokens, lifecycle=Lifecycle(Stage.SERVING)).table()
+    routes = LoginRoutes(
+        tokens=tokens, lifecycle=Lifecycle(Stage.SERVING), confinement="basic"
+    ).table()
     async with served(routes, [route("/whoami", get=who_am_i)], tokens=tokens) as port:
         client = AsyncHTTPClient(force_instance=True)
 
