@@ -32,6 +32,8 @@ SECTIONS: Final = frozenset(
         "EventHub",
         "HubAuthenticator",
         "KernelFactory",
+        "KeyManager",
+        "KeyVerifier",
         "LdapAuthenticator",
         "LocalEngine",
         "MachineMonitor",
