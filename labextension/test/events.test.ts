@@ -48,6 +48,8 @@ const hide = (value: boolean): void => {
   document.dispatchEvent(new Event('visibilitychange'));
 };
 
+const EVERY = ['service', 'session', 'snapshot', 'batch', 'key'];
+
 describe('ServerEvents', () => {
   let door: Door;
   let events: ServerEvents;
@@ -90,7 +92,7 @@ describe('ServerEvents', () => {
     await door.answer({ run: 'a', last: 7, events: [], isReset: false });
     await later();
 
-    expect(kinds()).toEqual(['service', 'session', 'snapshot', 'batch']);
+    expect(kinds()).toEqual(EVERY);
     expect(door.asked.map(({ query }) => query)).toEqual([{}, { run: 'a', after: 7, wait: 25 }]);
   });
 
@@ -126,7 +128,7 @@ describe('ServerEvents', () => {
     await door.answer({ run: 'b', last: 0, events: [], isReset: true });
     await later();
 
-    expect(kinds()).toHaveLength(4);
+    expect(kinds()).toHaveLength(EVERY.length);
     expect(door.asked.at(-1)?.query).toMatchObject({ run: 'b', after: 0 });
   });
 
@@ -144,7 +146,7 @@ describe('ServerEvents', () => {
     await later(31_000);
     kinds();
     await door.answer({ run: 'a', last: 7, events: [], isReset: false });
-    expect(kinds()).toHaveLength(4);
+    expect(kinds()).toHaveLength(EVERY.length);
   });
 
   it('has all loaded at once when the server stops to answer, so that this is told', async () => {
@@ -152,7 +154,7 @@ describe('ServerEvents', () => {
     expect(kinds()).toHaveLength(0);
 
     await door.fail(new TypeError('no connection'));
-    expect(kinds()).toHaveLength(4);
+    expect(kinds()).toHaveLength(EVERY.length);
 
     await later(31_000);
     await door.fail(new TypeError('no connection'));
@@ -191,11 +193,11 @@ describe('ServerEvents', () => {
     events.watch();
     await settle();
     await door.fail(new MlsvcError('Not Found', 404, 'NotFoundException'));
-    expect(kinds()).toHaveLength(4);
+    expect(kinds()).toHaveLength(EVERY.length);
 
     await later(10_500);
 
-    expect(kinds()).toHaveLength(4);
+    expect(kinds()).toHaveLength(EVERY.length);
     expect(door.asked).toHaveLength(1);
   });
 });
