@@ -37,6 +37,7 @@ _CALLS: Final[dict[str, tuple[str, str]]] = {
         "client.services.delete(NAME, VERSION)",
         "%mlsvc delete NAME VERSION",
     ),
+    "listServiceKeys": ("client.keys.list()", "%mlsvc key list"),
     "revokeServiceKey": ("client.keys.revoke(NAME)", "%mlsvc key revoke NAME"),
     "CancelAndDeleteBatchExecution": ("batch.delete()", "batch.delete()"),
     "GetBatchExecutions": (
@@ -57,6 +58,7 @@ _SENTENCES: Final[dict[str, str]] = {
     "ServiceIsRealtime": "Change it with {call}, or publish the code as another version.",
     "RealtimeHasNoCode": "Publish it with {call}.",
     "SnapshotIsNotYours": "Publish with one of your own; list them with {call}.",
+    "KeyNotFound": "List yours with {call}.",
     "SnapshotNotFound": "List yours with {call}.",
     "QuotaExceeded": "Delete some with {call}.",
     "TooManyVersions": "Delete some with {call}.",

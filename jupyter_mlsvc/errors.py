@@ -4,6 +4,7 @@
 
     MlsvcError
       ConnectionFailed              nobody answers at the URL
+        LostExecution               while code ran in a session, where it runs on
       UnexpectedAnswer              somebody answers, but not an ML service server
       NotLoggedIn                   no token, or the login has ended
       Refused                       an identity provider refuses a login
@@ -27,6 +28,7 @@
       BatchFailed                   a batch could not go on
     KeyboardInterrupt
       RemoteInterrupted             code in a session was interrupted from here
+      Detached                      somebody left code that runs in a session, and runs on
       TransferInterrupted           something was on its way; no part of it was left behind
       BatchInterrupted              waiting for a batch was interrupted; the batch goes on
       WaitInterrupted               waiting for anything else was interrupted

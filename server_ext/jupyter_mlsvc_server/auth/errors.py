@@ -157,10 +157,14 @@ class KeyExists(Conflict):
 class KeyNotFound(NotFound):
     """No such service key."""
 
+    code = "KeyNotFound"
+
     def __init__(self, name: str) -> None:
         super().__init__(
-            f"There is no service key {name!r} of yours. List them with GET /keys, or "
-            "jupyter mlsvc key list."
+            f"There is no service key {name!r} of yours.",
+            advice=Advice(
+                "List them with GET /keys, or jupyter mlsvc key list.", operation="listServiceKeys"
+            ),
         )
 
 
