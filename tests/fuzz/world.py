@@ -41,9 +41,9 @@ _PUBLISHES = {"publishWebService", "publishWebServiceVersion", "patchWebServiceV
 _TAKES_AWAY = {
     *("closeSession", "closeSessionByForce", "DeleteSnapshot", "deleteWebServiceVersion"),
     *("patchWebServiceVersion", "patchRealtimeWebServiceByNameVersion"),
-    *("CancelAndDeleteBatchExecution",),
+    *("CancelAndDeleteBatchExecution", "revokeServiceKey"),
 }
-_MADE_BY = {"id": "session", "snapshotId": "snapshot", "executionId": "execution"}
+_MADE_BY = {"id": "session", "snapshotId": "snapshot", "executionId": "execution", "keyName": "key"}
 
 
 class World:
@@ -131,10 +131,12 @@ class World:
             self._door.delete(f"/sessions/{answer.json()['sessionId']}/force")
         elif operation_id in {"CreateSnapshot", "UploadSnapshot"} and answer.status_code == 201:
             self._door.delete(f"/snapshots/{answer.json()['snapshotId']}")
+        elif operation_id == "createServiceKey" and answer.status_code == 201:
+            self._door.delete(f"/keys/{answer.json()['serviceKey']['name']}")
         elif operation_id.startswith("publish") and answer.status_code == 201:
             self._delete_versions(path["name"])
         elif operation_id in _TAKES_AWAY and answer.ok:
-            taken = {path.get("id"), path.get("name"), path.get("executionId")}
+            taken = {path.get(name) for name in ("id", "name", "executionId", "keyName")}
             self._things = {
                 kind: thing for kind, thing in self._things.items() if thing not in taken
             }
@@ -156,6 +158,7 @@ class World:
                 "service": self._service,
                 "realtime": self._realtime,
                 "batch": self._batch,
+                "key": self._key,
             }
             self._things[kind] = makers[kind]()
         return self._things[kind]
@@ -197,6 +200,10 @@ class World:
         path = f"/api/{self._thing('service')}/1.0/batch"
         batch: str = self._made(path, json=[{"a": 1}, {"a": "wrong"}])["batchExecutionId"]
         return batch
+
+    def _key(self) -> str:
+        made = self._made("/keys", json={"services": None})["serviceKey"]
+        return str(made["name"])
 
     def _archive(self) -> bytes:
         return self._door.get(f"/snapshots/{self._thing('snapshot')}").content
