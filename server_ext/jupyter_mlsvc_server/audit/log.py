@@ -101,8 +101,9 @@ class AuditLog(LoggingConfigurable):
                         lost, self._lost = self._lost, 0
                         self.log.warning("%d records of the audit log were lost", lost)
         except Exception:
-            self._thread = None
+            # Who stops it meanwhile waits until this is told.
             self.log.exception("the audit log ends: it cannot be written")
+            self._thread = None
 
     @contextlib.contextmanager
     def _opened(self) -> Iterator[Callable[[AuditRecord], None]]:
