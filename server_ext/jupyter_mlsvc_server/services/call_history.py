@@ -12,6 +12,7 @@ import time
 import uuid
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final, Self
 
@@ -132,6 +133,7 @@ class CallRecorder(LoggingConfigurable):
         # Servers that share a database write rows of their own, which are added up when read.
         self._id = uuid.uuid4().hex
         self._seen: dict[DefinitionKey, Tally] = {}
+        self._is_over = asyncio.Event()
         self._running: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -140,8 +142,9 @@ class CallRecorder(LoggingConfigurable):
 
     async def stop(self) -> None:
         """Write down what came since the last time; the engine still has to be there."""
+        self._is_over.set()
         if self._running is not None:
-            self._running.cancel()
+            # What it writes at this moment has to be known as written, or it would count twice.
             await asyncio.gather(self._running, return_exceptions=True)
             self._running = None
         await self._try_to_record()
@@ -234,7 +237,10 @@ class CallRecorder(LoggingConfigurable):
 
     async def _record_for_ever(self) -> None:
         while True:
-            await asyncio.sleep(_RECORD_SECONDS - self._clock() % _RECORD_SECONDS)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_RECORD_SECONDS - self._clock() % _RECORD_SECONDS):
+                    await self._is_over.wait()
+                    return
             await self._try_to_record()
 
     async def _try_to_record(self) -> None:

@@ -230,3 +230,28 @@ async def test_it_writes_once_a_minute_until_it_stops(
         await has_written.wait()
     await calls.stop()
     assert counted(await calls.history(KEY, HOUR)) == {NOON: 1}
+
+
+async def test_what_is_written_while_it_stops_counts_once(
+    database: Database, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    has_written, may_return, run = asyncio.Event(), asyncio.Event(), database.run
+
+    async def held(work: Any) -> Any:
+        found = await run(work)
+        has_written.set()
+        await may_return.wait()
+        return found
+
+    monkeypatch.setattr(database, "run", held)
+    engine.clock.now = NOON + 59.99
+    calls = recorder(database, engine)
+    engine.call()
+    await calls.start()
+    async with asyncio.timeout(30):
+        await has_written.wait()
+        stopping = asyncio.create_task(calls.stop())
+        await asyncio.sleep(0)
+        may_return.set()
+        await stopping
+    assert counted(await calls.history(KEY, WEEK)) == {NOON: 1}
