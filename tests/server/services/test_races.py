@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import pickle
 import random
-from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -45,10 +44,10 @@ DOCUMENTED = {
     "publish_model": {409},
     "change": {400, 404},
     "change_model": {400, 404},
+    "define": {404},
     "delete": {404},
     "snapshot": set[int](),
     "delete_snapshot": {404},
-    "define": {404},
 }
 """Statuses of refusals that the documents have for each."""
 
@@ -118,7 +117,7 @@ class Session:
 
 @dataclass
 class House:
-    """A server's managers of services and snapshots, and what came of what was asked of them."""
+    """A server's managers of services and snapshots, and what went wrong in them."""
 
     folder: Path
     database: Database
@@ -129,7 +128,6 @@ class House:
     engine: Engine
     kinds: list[str] = field(default_factory=lambda: list(DOCUMENTED))
     taken: list[str] = field(default_factory=list)
-    outcomes: Counter[tuple[str, int]] = field(default_factory=Counter)
     faults: list[str] = field(default_factory=list)
 
     async def snapshot(self, session: Session | None = None) -> str:
@@ -156,13 +154,10 @@ class House:
         try:
             await self.work(what, (chance.choice(NAMES), "1"), chance.choice(self.taken[-4:]))
         except MlsvcServerError as error:
-            self.outcomes[what, error.status] += 1
             if error.status not in DOCUMENTED[what]:
                 self.faults.append(f"{what}: {error!r}")
         except Exception as error:  # noqa: BLE001  # whatever it is, a caller would get 500
             self.faults.append(f"{what}: {error!r}")
-        else:
-            self.outcomes[what, 200] += 1
 
     async def work(self, what: str, key: tuple[str, str], snapshot_id: str) -> None:
         services, definition = self.services, self.definition(snapshot_id=snapshot_id)
@@ -214,8 +209,15 @@ async def test_what_happens_at_once_is_refused_as_documented_at_worst(
     await asyncio.gather(*(house.caller(seed + number) for number in range(12)))
     assert house.faults == [], f"seed {seed}"
     assert await lost(house) == [], f"seed {seed}"
-    successes = {what for what, status in house.outcomes if status == 200}
-    assert successes == set(house.kinds), f"seed {seed}"
+    await every_kind_works(house)
+
+
+async def every_kind_works(house: House) -> None:
+    """Do what was tried at once singly; a race may well have refused one kind each time."""
+    key, model_key = ("after", "1"), ("after-model", "1")
+    for what in house.kinds:
+        snapshot_id = await house.snapshot()
+        await house.work(what, model_key if what.endswith("model") else key, snapshot_id)
 
 
 async def lost(house: House) -> list[str]:
