@@ -30,8 +30,9 @@ def run(*command: str | Path, **environment: str) -> str:
     return done.stdout
 
 
-def build(kind: str, source: Path, output: Path, **environment: str) -> Path:
-    run(sys.executable, "-m", "build", f"--{kind}", "-o", output, source, **environment)
+def build(kind: str, source: Path, output: Path, *options: str, **environment: str) -> Path:
+    command = (sys.executable, "-m", "build", f"--{kind}", *options)
+    run(*command, "-o", output, source, **environment)
     (built,) = output.iterdir()
     return built
 
@@ -49,7 +50,10 @@ def source_files() -> Sequence[str]:
 
 @pytest.fixture(scope="session")
 def sdist(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The sdist, built from a copy so that nothing in the working tree changes."""
+    """The sdist, built from a copy so that nothing in the working tree changes.
+
+    It is built in an environment of its own, which shows that ``build-system`` names all it takes.
+    """
     source = tmp_path_factory.mktemp("source")
     for name in source_files():
         (source / name).parent.mkdir(parents=True, exist_ok=True)
@@ -65,4 +69,5 @@ def wheel(sdist: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         archive.extractall(unpacked, filter="data")
     (source,) = unpacked.iterdir()
     nothing = tmp_path_factory.mktemp("no-programs")
-    return build("wheel", source, tmp_path_factory.mktemp("wheel"), PATH=str(nothing))
+    output = tmp_path_factory.mktemp("wheel")
+    return build("wheel", source, output, "--no-isolation", PATH=str(nothing))

@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 import subprocess
 import tarfile
-import venv
 import zipfile
 from pathlib import Path
 
 import pytest
 
-from .conftest import REPOSITORY, run
+from .conftest import REPOSITORY
+from .environment import Environment
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -106,24 +106,11 @@ def test_the_sdist_holds_what_is_needed_to_build_and_test(sdist: Path) -> None:
     assert not [name for name in names if name.startswith((".venv", ".github"))]
 
 
-def test_client_half_is_installed_without_the_server_which_may_follow(
-    wheel: Path, tmp_path: Path
-) -> None:
-    venv.create(tmp_path / "venv", with_pip=True)
-    python = tmp_path / "venv/bin/python"
-    private = {
-        "HOME": str(tmp_path),
-        "PATH": f"{python.parent}:/usr/bin:/bin",
-        "JUPYTER_PREFER_ENV_PATH": "1",
-    }
-    install = (python, "-m", "pip", "install", "--quiet", "--no-compile")
-    run(*install, wheel, **private)
-
-    listed = run(python, "-m", "pip", "list", "--format=freeze", **private).lower()
-    installed = {line.partition("==")[0] for line in listed.splitlines()}
-    assert {"ipykernel", "ipywidgets", "jupyter-mlsvc", "requests"} <= installed
-    unwanted = {"sqlalchemy", "scikit-learn", "uvicorn", "jupyter-server", "jupyter_server"}
-    assert not installed & unwanted
+def test_client_half_works_without_the_server_which_may_follow(wheel: Path, tmp_path: Path) -> None:
+    environment = Environment(tmp_path / "venv", wheel)
+    client = environment.bring(environment.requires)
+    assert {"ipykernel", "requests"} <= client
+    assert not client & {"sqlalchemy", "scikit-learn", "uvicorn", "jupyter-server"}
 
     used = (
         "from IPython.core.interactiveshell import InteractiveShell\n"
@@ -134,10 +121,10 @@ def test_client_half_is_installed_without_the_server_which_may_follow(
         "import jupyter_mlsvc_server\n"
         "print(jupyter_mlsvc_server._jupyter_server_extension_points())"
     )
-    assert "jupyter_mlsvc_server.not_installed" in run(python, "-c", used, **private)
+    assert "jupyter_mlsvc_server.not_installed" in environment.python("-c", used)
     refused = subprocess.run(
-        [python.parent / "jupyter-mlsvc", "--version"],
-        env=private,
+        [environment.folder / "bin/jupyter-mlsvc", "--version"],
+        env=environment.variables,
         capture_output=True,
         text=True,
         check=False,
@@ -146,16 +133,15 @@ def test_client_half_is_installed_without_the_server_which_may_follow(
     assert "pip install 'jupyter-mlsvc[server]'" in refused.stderr
     assert "Traceback" not in refused.stderr
 
-    run(*install, f"{wheel}[server]", **private)
+    assert {"sqlalchemy", "uvicorn"} <= environment.bring(environment.requires, {"server"})
 
     magics = "import jupyter_mlsvc; print(jupyter_mlsvc.load_ipython_extension.__name__)"
-    assert "load_ipython_extension" in run(python, "-c", magics, **private)
-    server = run(python.parent / "jupyter", "server", "extension", "list", **private)
+    assert "load_ipython_extension" in environment.python("-c", magics)
+    server = environment.python("-m", "jupyter_server", "extension", "list")
     assert re.search(r"jupyter_mlsvc_server \S+ .*OK", server), server
-    assert wheel.name.split("-")[1] in run(
-        python.parent / "jupyter", "mlsvc", "--version", **private
-    )
+    version = environment.python("-m", "jupyter", "mlsvc", "--version")
+    assert wheel.name.split("-")[1] in version
 
-    run(*install, "jupyterlab", **private)
-    lab = run(python.parent / "jupyter", "labextension", "list", **private)
+    environment.bring(["jupyterlab"])
+    lab = environment.python("-m", "jupyterlab.labextensions", "list")
     assert re.search(r"jupyter-mlsvc v\S+ .*enabled.*OK", lab), lab

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -34,21 +34,25 @@ def server_in(folder: Path) -> ServerProcess:
     return ServerProcess(data_dir=folder, admin_password=PASSWORD)
 
 
-def killed_during(server: ServerProcess, work: Callable[[], object], delay: float) -> None:
-    """Kill the server ``delay`` seconds after work on it began; nothing of it may live on."""
+def killed_during(
+    server: ServerProcess, works: Sequence[Callable[[], object]], delay: float
+) -> None:
+    """Kill the server ``delay`` seconds after works on it began; nothing of it may live on."""
     assert server.process is not None
     family = psutil.Process(server.process.pid).children(recursive=True)
 
-    def quietly() -> None:
+    def quietly(work: Callable[[], object]) -> None:
         with contextlib.suppress(requests.RequestException):
             work()
 
-    thread = threading.Thread(target=quietly)
-    thread.start()
+    threads = [threading.Thread(target=quietly, args=(work,)) for work in works]
+    for thread in threads:
+        thread.start()
     time.sleep(delay)
     family += psutil.Process(server.process.pid).children(recursive=True)
     server.kill()
-    thread.join()
+    for thread in threads:
+        thread.join()
     assert not that_run_on(family)
 
 
@@ -66,44 +70,41 @@ def leftovers(folder: Path) -> list[Path]:
     return staging + list((folder / "blobs").rglob("*tmp*"))
 
 
-def test_a_snapshot_is_whole_or_absent(tmp_path: Path) -> None:
-    for delay in [*DELAYS, None]:
-        # The server that looks at what is left is the next one that is killed.
-        with server_in(tmp_path) as server:
-            door = sign_in(server.public_url, "admin", PASSWORD)
-            assert not leftovers(tmp_path), f"before {delay} s"
-            for snapshot in door.get("/snapshots").json():
-                request = {"snapshotId": snapshot["id"]}
-                session = door.post("/sessions", json=request).json()["sessionId"]
-                answer = door.post(
-                    f"/sessions/{session}/execute",
-                    json={"code": "total = model[5] * scale", "outputParameters": ["total"]},
-                )
-                assert answer.json()["outputParameters"] == [{"name": "total", "value": 10.0}]
-                door.delete(f"/snapshots/{snapshot['id']}")
-            if delay is not None:
-                path = f"/sessions/{session_with_model(door)}/snapshot"
-                killed_during(server, partial(door.post, path, json={"name": "cut"}), delay)
+def restored(door: Door, snapshot: str) -> object:
+    """What a session on a snapshot answers."""
+    session = door.post("/sessions", json={"snapshotId": snapshot}).json()["sessionId"]
+    answer = door.post(
+        f"/sessions/{session}/execute",
+        json={"code": "total = model[5] * scale", "outputParameters": ["total"]},
+    )
+    return answer.json()["outputParameters"]
 
 
-def test_a_service_is_published_whole_or_not_at_all(tmp_path: Path) -> None:
-    request: dict[str, object] = {}
+def test_snapshots_and_services_are_whole_or_absent(tmp_path: Path) -> None:
+    whole: dict[str, object] = {}
     for number, delay in enumerate([*DELAYS, None]):
         # The server that looks at what is left is the next one that is killed.
         with server_in(tmp_path) as server:
             door = sign_in(server.public_url, "admin", PASSWORD)
-            if not request:
-                session = session_with_model(door)
-                taken = door.post(f"/sessions/{session}/snapshot", json={})
-                request = DEFINITION | {"snapshotId": taken.json()["snapshotId"]}
-            else:
+            assert not leftovers(tmp_path), f"before {delay} s"
+            if whole:
+                for snapshot in door.get("/snapshots").json():
+                    if snapshot["id"] != whole["snapshotId"]:
+                        assert restored(door, snapshot["id"]) == [{"name": "total", "value": 10.0}]
+                        door.delete(f"/snapshots/{snapshot['id']}")
                 path = f"/services/cut/{number - 1}"
                 found = door.get(path).status_code
                 assert found in {200, 404}, f"before {delay} s"
                 if found == 404:
-                    assert door.post(path, json=request).status_code == 201
+                    assert door.post(path, json=whole).status_code == 201
                 answer = door.post(f"/api/cut/{number - 1}", json={"x": 4})
                 assert answer.json()["outputParameters"] == {"y": 8.0}
             if delay is not None:
-                work = partial(door.post, f"/services/cut/{number}", json=request)
-                killed_during(server, work, delay)
+                session = session_with_model(door)
+                path = f"/sessions/{session}/snapshot"
+                if not whole:
+                    taken = door.post(path, json={}).json()["snapshotId"]
+                    whole = DEFINITION | {"snapshotId": taken}
+                snapshot = partial(door.post, path, json={"name": "cut"})
+                service = partial(door.post, f"/services/cut/{number}", json=whole)
+                killed_during(server, [snapshot, service], delay)

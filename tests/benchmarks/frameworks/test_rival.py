@@ -19,18 +19,16 @@ from .server import FrameworkServer
 
 pytestmark = pytest.mark.kernel
 
-# Answers every body with its row's name, from a process that has a child which ignores the end.
+# Answers every body with its row's name, or with its child's number beside it.
 SERVER = """\
-import http.server, json, os, signal, subprocess, sys
-child = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(60)"
-left = subprocess.Popen([sys.executable, "-c", child], start_new_session=True)
-
+import http.server, json, os, sys
+CHILD
 class Answers(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def do_POST(self):
         row = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        body = json.dumps([row[0], left.pid][:int(os.environ["OUTPUTS"])]).encode()
+        body = json.dumps([row[0], *children][:int(os.environ["OUTPUTS"])]).encode()
         self.send_response(200)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
@@ -42,6 +40,18 @@ class Answers(http.server.BaseHTTPRequestHandler):
 http.server.ThreadingHTTPServer.request_queue_size = 64
 http.server.ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Answers).serve_forever()
 """
+
+ALONE = SERVER.replace("CHILD", "children = []")
+
+# Ignores the end, which takes seconds until it is killed.
+WITH_CHILD = SERVER.replace(
+    "CHILD",
+    """
+import subprocess
+child = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(60)"
+children = [subprocess.Popen([sys.executable, "-c", child], start_new_session=True).pid]
+""",
+)
 
 EXPECTED = [["7"], ["3"], ["5.1"]]
 
@@ -58,7 +68,7 @@ def framework(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Framework:
         path="/",
         question=lambda _number, row: list(row),
         species=lambda answer: [str(answer[0])],
-        command=lambda place: [sys.executable, "-c", SERVER, str(place.port)],
+        command=lambda place: [sys.executable, "-c", ALONE, str(place.port)],
         variables=lambda _place: {"OUTPUTS": "1"},
     )
     folder = made.environment.folder
@@ -96,7 +106,7 @@ def test_one_that_started_before_gets_a_second_try(framework: Framework, tmp_pat
         starts = place.work / "starts"
         starts.write_text((starts.read_text() if starts.exists() else "") + "1")
         odd = len(starts.read_text()) % 2
-        return [sys.executable, "-c", SERVER if odd else "raise ValueError", str(place.port)]
+        return [sys.executable, "-c", ALONE if odd else "raise ValueError", str(place.port)]
 
     rival = Rival(dataclasses.replace(framework, command=only_at_odd_times), tmp_path / "work")
     take_turn(rival)
@@ -106,7 +116,11 @@ def test_one_that_started_before_gets_a_second_try(framework: Framework, tmp_pat
 
 
 def test_all_that_a_server_started_ends_with_it(framework: Framework, tmp_path: Path) -> None:
-    both = dataclasses.replace(framework, variables=lambda _place: {"OUTPUTS": "2"})
+    both = dataclasses.replace(
+        framework,
+        command=lambda place: [sys.executable, "-c", WITH_CHILD, str(place.port)],
+        variables=lambda _place: {"OUTPUTS": "2"},
+    )
     with FrameworkServer(both, tmp_path / "work") as server, server.target.connect() as connection:
         _, left = connection.call("POST", "/", [1])
         assert psutil.pid_exists(left)
