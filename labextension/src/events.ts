@@ -155,8 +155,10 @@ export class ServerEvents implements IDisposable {
   }
 
   private async _follow(signal: AbortSignal): Promise<void> {
+    // After a failure those who watch wait to hear that the server answers, whatever happens on it.
+    const wait = this._hasFailed ? 0 : WAIT;
     const query =
-      this._serverRun === null ? {} : { run: this._serverRun, after: this._after, wait: WAIT };
+      this._serverRun === null ? {} : { run: this._serverRun, after: this._after, wait };
     let answer: IEventsAnswer;
     try {
       answer = await this._requests.json<IEventsAnswer>('GET', ['events'], { query, signal });

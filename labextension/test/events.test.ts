@@ -145,8 +145,12 @@ describe('ServerEvents', () => {
     expect(door.asked).toHaveLength(asked);
     await later(31_000);
     kinds();
+    // It waits for no event, because that it answers is the news.
+    expect(door.asked.at(-1)?.query).toMatchObject({ run: 'a', after: 7, wait: 0 });
     await door.answer({ run: 'a', last: 7, events: [], isReset: false });
     expect(kinds()).toHaveLength(EVERY.length);
+    await later();
+    expect(door.asked.at(-1)?.query).toMatchObject({ wait: 25 });
   });
 
   it('has all loaded at once when the server stops to answer, so that this is told', async () => {

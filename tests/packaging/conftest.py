@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tarfile
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -58,6 +59,11 @@ def sdist(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in source_files():
         (source / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(REPOSITORY / name, source / name)
+    packages = REPOSITORY / "labextension" / "node_modules"
+    if packages.is_dir() and packages.stat().st_dev == source.stat().st_dev:
+        # jlpm finds them as the lock says, and need not unpack them once more.
+        copy = source / "labextension" / "node_modules"
+        shutil.copytree(packages, copy, symlinks=True, copy_function=os.link)
     return build("sdist", source, tmp_path_factory.mktemp("sdist"))
 
 
@@ -69,5 +75,7 @@ def wheel(sdist: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         archive.extractall(unpacked, filter="data")
     (source,) = unpacked.iterdir()
     nothing = tmp_path_factory.mktemp("no-programs")
+    # With the sdist an environment of its own was tried; what the lock brings has all of it.
+    isolation = ["--no-isolation"] if find_spec("hatch_jupyter_builder") else []
     output = tmp_path_factory.mktemp("wheel")
-    return build("wheel", source, output, "--no-isolation", PATH=str(nothing))
+    return build("wheel", source, output, *isolation, PATH=str(nothing))

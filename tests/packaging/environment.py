@@ -77,7 +77,7 @@ class Environment:
 def _needed(
     requires: Iterable[str], extras: Collection[str]
 ) -> Mapping[str, metadata.Distribution]:
-    found = {}
+    found: dict[str, metadata.Distribution] = {}
     seen = set()
     todo = [(line, frozenset({"", *extras})) for line in requires]
     while todo:
