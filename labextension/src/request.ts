@@ -1,7 +1,14 @@
 import { URLExt } from '@jupyterlab/coreutils';
 import { ServerConnection } from '@jupyterlab/services';
 
-import { errorOf, IRequestOptions, IRequests, MlsvcError, NoAnswer } from './calls/request';
+import {
+  errorOf,
+  IRequestOptions,
+  IRequests,
+  KeptAnswers,
+  MlsvcError,
+  NoAnswer
+} from './calls/request';
 
 /**
  * Carries requests to the Jupyter-mounted API, under any base URL.
@@ -28,9 +35,18 @@ export class Requester implements IRequests {
     options: IRequestOptions = {}
   ): Promise<T> {
     const response = await this._fetch(method, path, options);
+    const place = path.join('/');
+    const kept = this._kept.find(place, response);
+    if (kept) {
+      return kept.value as T;
+    }
     const text = await unlessAborted(response.text(), options.signal);
     try {
-      return JSON.parse(text || 'null') as T;
+      const value = JSON.parse(text || 'null') as T;
+      if (options.isKept) {
+        this._kept.keep(place, response, value);
+      }
+      return value;
     } catch {
       // A proxy's or the hub's page in place of the server.
       throw new MlsvcError('The answer is not JSON.', response.redirected ? 401 : response.status);
@@ -90,7 +106,7 @@ export class Requester implements IRequests {
   private async _fetch(
     method: string,
     path: readonly string[],
-    { query = {}, body, signal }: IRequestOptions
+    { query = {}, body, signal, isKept }: IRequestOptions
   ): Promise<Response> {
     signal?.throwIfAborted();
     const asked = Object.entries(query).filter(([, value]) => value !== undefined);
@@ -101,6 +117,9 @@ export class Requester implements IRequests {
     if (signal) {
       init.signal = signal;
     }
+    if (isKept) {
+      init.headers = this._kept.headersFor(path.join('/'));
+    }
     if (body !== undefined) {
       init.body = JSON.stringify(body);
       init.headers = { 'Content-Type': 'application/json' };
@@ -109,11 +128,13 @@ export class Requester implements IRequests {
       ServerConnection.makeRequest(url, init, this._settings),
       signal
     );
-    if (!response.ok) {
+    if (!response.ok && !this._kept.find(path.join('/'), response)) {
       throw errorOf(response, await response.text().catch(() => ''));
     }
     return response;
   }
+
+  private readonly _kept = new KeptAnswers();
 }
 
 /**

@@ -61,6 +61,23 @@ export class Resource<T> implements IDisposable {
   }
 
   /**
+   * Change a part of the value as the server says; all of it is loaded where that fails, or where
+   * more has changed meanwhile. Never rejects.
+   *
+   * @param ask - Finds out what to do with the value.
+   */
+  amend(ask: (signal: AbortSignal) => Promise<(value: T) => T>): Promise<void> {
+    if (this.isDisposed || this._loading || this._value === undefined) {
+      return this.load();
+    }
+    this._loading = this._amend(ask).finally(() => {
+      this._loading = null;
+      this._emit();
+    });
+    return this._loading;
+  }
+
+  /**
    * Take a value that is known without asking, such as what a change has made of it.
    */
   set(value: T): void {
@@ -96,6 +113,22 @@ export class Resource<T> implements IDisposable {
     this._isDisposed = true;
     this._aborter.abort();
     Signal.clearData(this);
+  }
+
+  private async _amend(ask: (signal: AbortSignal) => Promise<(value: T) => T>): Promise<void> {
+    this._isStale = false;
+    try {
+      const change = await ask(this._aborter.signal);
+      if (this._value !== undefined) {
+        this._value = change(this._value);
+        this._trouble = null;
+      }
+    } catch {
+      this._isStale = !this.isDisposed;
+    }
+    if (this._isStale) {
+      await this._loadWhileStale();
+    }
   }
 
   private async _loadWhileStale(): Promise<void> {

@@ -48,6 +48,25 @@ describe('Requester', () => {
     await expect(requester.json('DELETE', ['sessions', '1'])).resolves.toBeNull();
   });
 
+  it('keeps what the server names, and gives it again where that has not changed', async () => {
+    const known: (string | undefined)[] = [];
+    let tag = '"1"';
+    server.answer = request => {
+      known.push(request.headers['if-none-match']);
+      const isKnown = request.headers['if-none-match'] === tag;
+      return { headers: { ETag: tag }, ...(isKnown ? { status: 304, text: '' } : { body: [tag] }) };
+    };
+    const ask = (isKept = true): Promise<unknown> =>
+      requester.json('GET', ['services'], { isKept });
+
+    const first = await ask();
+    expect(await ask()).toBe(first);
+    await ask(false);
+    tag = '"2"';
+    expect(await ask()).toEqual(['"2"']);
+    expect(known).toEqual([undefined, '"1"', undefined, '"1"']);
+  });
+
   it('gives bytes', async () => {
     server.answer = () => ({ text: 'zip' });
 

@@ -9,6 +9,7 @@ export interface IAnswer {
   status?: number;
   body?: unknown;
   text?: string;
+  headers?: Record<string, string>;
 }
 
 /**
@@ -59,8 +60,8 @@ export class TestServer {
     this.bodies.push(Buffer.concat(chunks).toString());
     const answer = await this.answer(request, response);
     if (answer) {
-      const { status = 200, body, text = JSON.stringify(body) } = answer;
-      response.writeHead(status, { 'Content-Type': 'application/json' });
+      const { status = 200, body, text = JSON.stringify(body), headers = {} } = answer;
+      response.writeHead(status, { 'Content-Type': 'application/json', ...headers });
       response.end(text);
     }
   }

@@ -231,7 +231,9 @@ def test_a_version_is_deleted_by_keyboard_alone(lab: Lab, adder: str, api: Api) 
     expect(panel.get_by_role("searchbox")).to_have_value(adder)
     expect(panel.get_by_role("treeitem")).to_have_count(3)
     keyboard.press("Tab")
-    expect(panel.get_by_role("checkbox", name="Mine")).to_be_focused()
+    expect(panel.get_by_role("combobox", name="Published by")).to_be_focused()
+    keyboard.press("Tab")
+    expect(panel.get_by_role("combobox", name="Sort")).to_be_focused()
     keyboard.press("Tab")
     expect(service_row(panel, adder)).to_be_focused()
     keyboard.press("ArrowDown")
@@ -382,6 +384,11 @@ def test_five_hundred_services_are_listed_and_searched_without_lag(
 ) -> None:
     lab.open_lab("many")
     panel = lab.show_panel()
+    expect(version_row(panel, adder, "V1.0")).to_be_visible()
+    # What has not changed is not sent again.
+    with lab.page.expect_response(lambda answer: "/mlsvc/services?" in answer.url) as again:
+        lab.command("mlsvc:refresh-services")
+    assert again.value.status == 304
     (row,) = api("GET", f"/services/{adder}/V1.0").json()
     many = [row | {"name": f"service-{number:03}"} for number in range(500)]
     lab.page.route("**/mlsvc/services?*", lambda route: route.fulfill(json=many))

@@ -286,7 +286,16 @@ export class ServicesApi {
    * List every version of every service, oldest first.
    */
   list(signal?: AbortSignal): Promise<IServiceVersion[]> {
-    return this._requests.json('GET', ['services'], { signal });
+    return this._requests.json('GET', ['services'], { signal, isKept: true });
+  }
+
+  /**
+   * Read one version.
+   */
+  async version(name: string, version: string, signal?: AbortSignal): Promise<IServiceVersion> {
+    const path = ['services', name, version];
+    const [found] = await this._requests.json<[IServiceVersion]>('GET', path, { signal });
+    return found;
   }
 
   /**
@@ -300,7 +309,7 @@ export class ServicesApi {
    * List what was called or is loaded.
    */
   statistics(signal?: AbortSignal): Promise<IServiceStatistics[]> {
-    return this._requests.json('GET', ['statistics'], { signal });
+    return this._requests.json('GET', ['statistics'], { signal, isKept: true });
   }
 
   /**

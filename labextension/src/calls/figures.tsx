@@ -15,6 +15,19 @@ function isUnproven(service: IServiceVersion, statistics: IServiceStatistics | u
 }
 
 /**
+ * What tells versions apart at a glance: the state of workers, or that nothing shows yet that a
+ * version works.
+ */
+export type Look = IServiceStatistics['state'] | 'unproven';
+
+export function lookOf(
+  service: IServiceVersion,
+  statistics: IServiceStatistics | undefined
+): Look {
+  return isUnproven(service, statistics) ? 'unproven' : (statistics?.state ?? 'idle');
+}
+
+/**
  * Name the state of a version: of its workers, or that it has not shown yet that it works.
  */
 export function stateName(
@@ -49,10 +62,9 @@ export function StateDot(props: {
 }): React.ReactElement {
   const { service, statistics, trans } = props;
   const name = stateName(service, statistics, trans);
-  const look = isUnproven(service, statistics) ? 'unproven' : (statistics?.state ?? 'idle');
   return (
     <span
-      className={`jp-Mlsvc-dot jp-mod-${look}`}
+      className={`jp-Mlsvc-dot jp-mod-${lookOf(service, statistics)}`}
       title={[name, statistics?.message].filter(Boolean).join(': ')}
     >
       <span className="jp-Mlsvc-hidden">{name}</span>
@@ -69,8 +81,9 @@ export function Figures(props: {
   trans: ITranslation;
 }): React.ReactElement | null {
   const { service, statistics, trans } = props;
-  const doubt = isUnproven(service, statistics) && (
-    <span className="jp-Mlsvc-unproven">
+  const look = lookOf(service, statistics);
+  const doubt = (look === 'unproven' || look === 'failing') && (
+    <span className={look === 'failing' ? 'jp-Mlsvc-errors' : 'jp-Mlsvc-unproven'}>
       {stateName(service, statistics, trans).toLocaleLowerCase()}
     </span>
   );

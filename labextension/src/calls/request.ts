@@ -20,6 +20,12 @@ export interface IRequestOptions {
    * Ends the request; it then rejects with an `AbortError`.
    */
   signal?: AbortSignal;
+
+  /**
+   * Whether the answer is kept, and not sent again while it stays the same; it then is the very
+   * object that came before.
+   */
+  isKept?: boolean;
 }
 
 /**
@@ -32,6 +38,43 @@ export interface IRequests {
    */
   json<T>(method: string, path: readonly string[], options?: IRequestOptions): Promise<T>;
 }
+
+/**
+ * Answers that the server names by an ETag, so that it need not send them again.
+ */
+export class KeptAnswers {
+  /**
+   * Headers of a request for what may be kept.
+   */
+  headersFor(url: string): Record<string, string> {
+    const kept = this._kept.get(url);
+    return kept ? { 'If-None-Match': kept.tag } : {};
+  }
+
+  /**
+   * The answer that a server which sent none again has meant; undefined where there is another.
+   */
+  find(url: string, response: Response): { value: unknown } | undefined {
+    return response.status === NOT_MODIFIED ? this._kept.get(url) : undefined;
+  }
+
+  keep(url: string, response: Response, value: unknown): void {
+    const tag = response.headers.get('ETag');
+    if (tag) {
+      this._kept.set(url, { tag, value });
+    } else {
+      this._kept.delete(url);
+    }
+  }
+
+  clear(): void {
+    this._kept.clear();
+  }
+
+  private readonly _kept = new Map<string, { tag: string; value: unknown }>();
+}
+
+const NOT_MODIFIED = 304;
 
 /**
  * The server answered that it could not do what was asked; the message is the server's own, without

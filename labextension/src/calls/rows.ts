@@ -1,4 +1,4 @@
-import { IServiceVersion } from './api';
+import { IServiceStatistics, IServiceVersion } from './api';
 
 /**
  * What tells a version from all others.
@@ -29,22 +29,52 @@ export interface IFilter {
    * The publisher whose versions alone are listed; null lists everybody's.
    */
   publisher: string | null;
+
+  /**
+   * The tag that versions have; null lists those without as well.
+   */
+  tag?: string | null;
 }
 
 /**
- * A line of the list: a service, or one of its versions beneath.
+ * By what services are sorted.
+ */
+export type Order = 'name' | 'newest' | 'calls' | 'errors';
+
+/**
+ * A line of the list: a service, beneath it its newest versions, and one that the older ones are
+ * folded under.
  */
 export type Row =
   | { kind: 'service'; id: string; group: IServiceGroup; isExpanded: boolean; place: IPlace }
-  | { kind: 'version'; id: string; group: IServiceGroup; service: IServiceVersion; place: IPlace };
+  | { kind: 'version'; id: string; group: IServiceGroup; service: IServiceVersion; place: IPlace }
+  | { kind: 'older'; id: string; group: IServiceGroup; isExpanded: boolean; place: IPlace };
 
 /**
- * Position among the rows of the same level and parent, from 1.
+ * Level in the tree, and position among the rows of the same level and parent; all from 1.
  */
 export interface IPlace {
+  level: number;
   position: number;
   size: number;
 }
+
+/**
+ * What of the list is folded.
+ */
+export interface IFolding {
+  isCollapsed: (name: string) => boolean;
+
+  /**
+   * Whether the older versions of a service are shown.
+   */
+  isUnfolded: (name: string) => boolean;
+}
+
+/**
+ * From how many on older versions are folded: a single one takes no more room than the fold.
+ */
+const FOLDED_FROM = 2;
 
 /**
  * Write a key as text; names have no slash.
@@ -92,11 +122,14 @@ export function groupByName(services: readonly IServiceVersion[]): IServiceGroup
  */
 export function filterServices(
   services: readonly IServiceVersion[],
-  { text, publisher }: IFilter
+  { text, publisher, tag = null }: IFilter
 ): IServiceVersion[] {
   const words = text.toLowerCase().split(/\s+/).filter(Boolean);
   return services.filter(service => {
     if (publisher !== null && service.versionPublishedBy !== publisher) {
+      return false;
+    }
+    if (tag !== null && !service.tags?.includes(tag)) {
       return false;
     }
     const texts = [
@@ -113,23 +146,87 @@ export function filterServices(
 }
 
 /**
- * Lay groups out as lines; versions of collapsed services are left out.
+ * Sort services that are sorted by name; those that are alike stay so.
+ *
+ * By errors, services with a version that is failing come first.
+ *
+ * @param statistics - By the ids of versions.
  */
-export function rowsOf(
+export function sortGroups(
   groups: readonly IServiceGroup[],
-  isCollapsed: (name: string) => boolean
-): Row[] {
-  const rows: Row[] = [];
-  groups.forEach((group, i) => {
-    const isExpanded = !isCollapsed(group.name);
-    const place = { position: i + 1, size: groups.length };
-    rows.push({ kind: 'service', id: group.name, group, isExpanded, place });
-    if (isExpanded) {
-      group.versions.forEach((service, j) => {
-        const beneath = { position: j + 1, size: group.versions.length };
-        rows.push({ kind: 'version', id: idOf(service), group, service, place: beneath });
-      });
+  order: Order,
+  statistics: ReadonlyMap<string, IServiceStatistics>
+): readonly IServiceGroup[] {
+  if (order === 'name') {
+    return groups;
+  }
+  const weights = new Map(groups.map(group => [group, weightOf(group, order, statistics)]));
+  const weight = (group: IServiceGroup): number => weights.get(group) ?? 0;
+  return [...groups].sort((left, right) => weight(right) - weight(left));
+}
+
+function weightOf(
+  { versions }: IServiceGroup,
+  order: Exclude<Order, 'name'>,
+  statistics: ReadonlyMap<string, IServiceStatistics>
+): number {
+  if (order === 'newest') {
+    return Math.max(...versions.map(({ creationTime }) => timeOf(creationTime)));
+  }
+  let sum = 0;
+  for (const version of versions) {
+    const figures = statistics.get(idOf(version));
+    sum += figures?.[order] ?? 0;
+    if (order === 'errors' && figures?.state === 'failing') {
+      sum += FAILING;
     }
+  }
+  return sum;
+}
+
+/**
+ * More than a version has errors.
+ */
+const FAILING = 1e15;
+
+function timeOf(text: string | null | undefined): number {
+  return Date.parse(text ?? '') || 0;
+}
+
+/**
+ * Lay groups out as lines; versions of collapsed services, and older ones that are folded, are left
+ * out.
+ */
+export function rowsOf(groups: readonly IServiceGroup[], folding: IFolding): Row[] {
+  return groups.flatMap((group, i) => {
+    const { name, versions } = group;
+    const isExpanded = !folding.isCollapsed(name);
+    const place = { level: 1, position: i + 1, size: groups.length };
+    const head: Row = { kind: 'service', id: name, group, isExpanded, place };
+    return [head, ...(isExpanded ? beneath(group, versions, folding) : [])];
   });
-  return rows;
+}
+
+function beneath(
+  group: IServiceGroup,
+  versions: readonly IServiceVersion[],
+  folding: IFolding
+): Row[] {
+  const lines = (shown: readonly IServiceVersion[], level: number, size: number): Row[] =>
+    shown.map((service, i) => {
+      const place = { level, position: i + 1, size };
+      return { kind: 'version', id: idOf(service), group, service, place };
+    });
+  const older = versions.slice(1);
+  if (older.length < FOLDED_FROM) {
+    return lines(versions, 2, versions.length);
+  }
+  const isExpanded = folding.isUnfolded(group.name);
+  const place = { level: 2, position: 2, size: 2 };
+  return [
+    ...lines(versions.slice(0, 1), 2, 2),
+    // No version has such an id.
+    { kind: 'older', id: `${group.name}//`, group, isExpanded, place },
+    ...(isExpanded ? lines(older, 3, older.length) : [])
+  ];
 }

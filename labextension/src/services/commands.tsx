@@ -250,7 +250,7 @@ export function addServiceCommands(mlsvc: IMlsvc, model: ServicesModel): void {
         model.filterText = text;
       }
       if (typeof mine === 'boolean') {
-        model.isMineOnly = mine;
+        model.publishers = mine ? 'mine' : 'all';
       }
       mlsvc.panel.show('services');
       requestAnimationFrame(() => {

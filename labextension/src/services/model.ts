@@ -3,7 +3,7 @@ import { Poll } from '@lumino/polling';
 import { ISignal, Signal } from '@lumino/signaling';
 import { TranslationBundle } from '@jupyterlab/translation';
 
-import { ServerEvents } from '../events';
+import { IChange, IServerEvent, ServerEvents } from '../events';
 import { Resource } from '../resource';
 import { PanelSettings } from '../settings';
 import { PanelState } from '../state';
@@ -27,8 +27,10 @@ import {
   IServiceGroup,
   IVersionKey,
   keyOf,
+  Order,
   Row,
-  rowsOf
+  rowsOf,
+  sortGroups
 } from '../calls/rows';
 import { Language, LANGUAGES } from '../calls/snippets';
 
@@ -36,8 +38,11 @@ import { Language, LANGUAGES } from '../calls/snippets';
  * Keys of what survives a reload.
  */
 const FILTER = 'services.filter';
-const MINE = 'services.mine';
+const PUBLISHER = 'services.publisher';
+const TAG = 'services.tag';
+const ORDER = 'services.order';
 const COLLAPSED = 'services.collapsed';
+const UNFOLDED = 'services.unfolded';
 const OPEN = 'services.open';
 const PERIOD = 'services.period';
 const SECTIONS = 'services.sections';
@@ -47,6 +52,23 @@ const LANGUAGE = 'services.language';
  * The section of an open version that shows its log, which is asked for while it is unfolded.
  */
 export const LOG_SECTION = 'log';
+
+/**
+ * Whose services are listed: those of everybody, one's own, or those of somebody by name.
+ */
+export type Publishers = 'all' | 'mine' | `by:${string}`;
+
+export const ORDERS: readonly Order[] = ['name', 'newest', 'calls', 'errors'];
+
+/**
+ * How many versions are asked for one by one when they changed; for more the list is.
+ */
+const FEW = 8;
+
+/**
+ * A version without a name of its own, whose place in the list the server knows.
+ */
+const MADE_UP = /^[\da-f]{8}(-[\da-f]{4}){3}-[\da-f]{12}$/i;
 
 /**
  * How many of the newest entries of a log are shown.
@@ -76,6 +98,14 @@ interface ILog {
 }
 
 /**
+ * What is listed, as services and as lines.
+ */
+interface IListed {
+  groups: readonly IServiceGroup[];
+  rows: readonly Row[];
+}
+
+/**
  * The services as last seen, what of them is listed, selected and open.
  */
 export class ServicesModel implements IDisposable {
@@ -83,7 +113,7 @@ export class ServicesModel implements IDisposable {
     const { api, events, keys, status, settings } = _options;
     this.keys = keys;
     this.list = new Resource(signal => api.list(signal));
-    this.list.follow(events, 'service');
+    events.changed.connect(this._onEvents, this);
     this.statistics = new Resource(async signal => {
       const rows = await api.statistics(signal);
       return new Map(rows.map(row => [idOf(row), row]));
@@ -136,35 +166,109 @@ export class ServicesModel implements IDisposable {
   }
 
   /**
-   * Whether only what its reader published is listed.
+   * Whose services are listed.
    */
-  get isMineOnly(): boolean {
-    return this._options.state.get<boolean>(MINE, this._options.settings.showMineOnly);
+  get publishers(): Publishers {
+    const standard = this._options.settings.showMineOnly ? 'mine' : 'all';
+    return this._options.state.get<string>(PUBLISHER, standard) as Publishers;
   }
-  set isMineOnly(value: boolean) {
-    this._options.state.set(MINE, value);
+  set publishers(value: Publishers) {
+    this._options.state.set(PUBLISHER, value);
     this._emit();
   }
 
+  /**
+   * The tag that what is listed has; empty for any.
+   */
+  get tag(): string {
+    return this._options.state.get<string>(TAG, '');
+  }
+  set tag(tag: string) {
+    this._options.state.set(TAG, tag);
+    this._emit();
+  }
+
+  get order(): Order {
+    const order = this._options.state.get<string>(ORDER, 'name');
+    return ORDERS.find(each => each === order) ?? 'name';
+  }
+  set order(order: Order) {
+    this._options.state.set(ORDER, order);
+    this._emit();
+  }
+
+  /**
+   * List everything again.
+   */
+  clearFilters(): void {
+    this._options.state.set(FILTER, '');
+    this._options.state.set(TAG, '');
+    this.publishers = 'all';
+  }
+
+  /**
+   * All tags that there are, and the one that is asked for.
+   */
+  get tags(): readonly string[] {
+    return distinct(this.list.value?.flatMap(({ tags }) => tags ?? []), this.tag);
+  }
+
+  /**
+   * The names of all who published, and the one that is asked for.
+   */
+  get everyPublisher(): readonly string[] {
+    const asked = this.publishers.startsWith('by:') ? this.publishers.slice(3) : '';
+    return distinct(this.list.value?.map(service => service.versionPublishedBy ?? ''), asked);
+  }
+
   get groups(): readonly IServiceGroup[] {
-    const publisher = this.isMineOnly ? (this._options.status.user?.name ?? null) : null;
-    const filter = { text: this.filterText, publisher };
-    return groupByName(filterServices(this.list.value ?? [], filter));
+    return this._listed.groups;
   }
 
   /**
    * The lines of the list; while somebody searches, nothing is hidden in collapsed services.
    */
   get rows(): readonly Row[] {
-    const collapsed = new Set(this._collapsed);
-    const isSearched = this.filterText.trim() !== '';
-    return rowsOf(this.groups, name => !isSearched && collapsed.has(name));
+    return this._listed.rows;
+  }
+
+  /**
+   * What is listed, once until something changes.
+   */
+  private get _listed(): IListed {
+    this._known ??= this._lay();
+    return this._known;
+  }
+
+  private _lay(): IListed {
+    const { list, statistics, publishers, tag, filterText: text } = this;
+    const publisher =
+      publishers === 'mine'
+        ? (this._options.status.user?.name ?? null)
+        : publishers === 'all'
+          ? null
+          : publishers.slice(3);
+    const services = filterServices(list.value ?? [], { text, publisher, tag: tag || null });
+    const groups = sortGroups(groupByName(services), this.order, statistics.value ?? new Map());
+    const collapsed = new Set(this._names(COLLAPSED));
+    const unfolded = new Set(this._names(UNFOLDED));
+    const isSearched = text.trim() !== '';
+    const rows = rowsOf(groups, {
+      isCollapsed: name => !isSearched && collapsed.has(name),
+      isUnfolded: name => isSearched || unfolded.has(name)
+    });
+    return { groups, rows };
   }
 
   setCollapsed(name: string, isCollapsed: boolean): void {
-    const others = this._collapsed.filter(other => other !== name);
-    this._options.state.set(COLLAPSED, isCollapsed ? [...others, name] : others);
-    this._emit();
+    this._setNamed(COLLAPSED, name, isCollapsed);
+  }
+
+  /**
+   * Show the older versions of a service, or fold them.
+   */
+  setOlderUnfolded(name: string, isUnfolded: boolean): void {
+    this._setNamed(UNFOLDED, name, isUnfolded);
   }
 
   // --- what is pointed at -----------------------------------------------------------------------
@@ -370,7 +474,16 @@ export class ServicesModel implements IDisposable {
       return [...this._selected].flatMap(id => this.find(keyOf(id)) ?? []);
     }
     const focused = this.rows.find(({ id }) => id === this._focused);
-    return focused?.kind === 'version' ? [focused.service] : (focused?.group.versions ?? []);
+    switch (focused?.kind) {
+      case 'version':
+        return [focused.service];
+      case 'service':
+        return focused.group.versions;
+      case 'older':
+        return focused.group.versions.slice(1);
+      case undefined:
+        return [];
+    }
   }
 
   /**
@@ -504,7 +617,43 @@ export class ServicesModel implements IDisposable {
     this._emit();
   };
 
+  /**
+   * Ask for what changed, and for all where it is much or unknown.
+   */
+  private readonly _onEvents = (_: unknown, { kind, events }: IChange): void => {
+    if (kind !== 'service' || !this.list.isFollowing) {
+      return;
+    }
+    const changes = new Map(events.map(event => [`${event.name}/${event.version}`, event]));
+    const isKnown = [...changes.values()].every(
+      ({ name, version }) => name && version && !MADE_UP.test(version)
+    );
+    if (changes.size === 0 || changes.size > FEW || !isKnown) {
+      void this.list.load();
+    } else {
+      void this.list.amend(signal => this._amendment([...changes.values()], signal));
+    }
+  };
+
+  private async _amendment(
+    changes: readonly IServerEvent[],
+    signal: AbortSignal
+  ): Promise<(list: IServiceVersion[]) => IServiceVersion[]> {
+    const now = await Promise.all(
+      changes.map(async ({ action, name, version }) =>
+        action === 'deleted'
+          ? { key: `${name}/${version}`, service: null }
+          : {
+              key: `${name}/${version}`,
+              service: await this._options.api.version(name ?? '', version ?? '', signal)
+            }
+      )
+    );
+    return list => now.reduce((amended, { key, service }) => amendOne(amended, key, service), list);
+  }
+
   private _emit(): void {
+    this._known = null;
     this._changed.emit();
   }
 
@@ -513,8 +662,14 @@ export class ServicesModel implements IDisposable {
     return { interval, backoff: true, max: Math.max(interval, 60_000) };
   }
 
-  private get _collapsed(): string[] {
-    return this._options.state.get<string[]>(COLLAPSED, []);
+  private _names(key: string): string[] {
+    return this._options.state.get<string[]>(key, []);
+  }
+
+  private _setNamed(key: string, name: string, isNamed: boolean): void {
+    const others = this._names(key).filter(other => other !== name);
+    this._options.state.set(key, isNamed ? [...others, name] : others);
+    this._emit();
   }
 
   private get _sections(): Record<string, boolean> {
@@ -526,8 +681,33 @@ export class ServicesModel implements IDisposable {
   private readonly _forms = new Map<string, { form: TryForm; inputs: string }>();
   private _history: IServiceHistory | null = null;
   private _log: ILog | null = null;
+  private _known: IListed | null = null;
   private _focused = '';
   private _isFocusWanted = false;
   private _edited: string | null = null;
   private _selected: ReadonlySet<string> = new Set();
+}
+
+/**
+ * Put a version where the server lists it, which is oldest first, or take it out.
+ */
+function amendOne(
+  list: IServiceVersion[],
+  id: string,
+  service: IServiceVersion | null
+): IServiceVersion[] {
+  const at = list.findIndex(each => idOf(each) === id);
+  if (service && at >= 0 && list[at]?.creationTime === service.creationTime) {
+    return list.map((each, i) => (i === at ? service : each));
+  }
+  const others = list.filter((_, i) => i !== at);
+  return service ? [...others, service] : others;
+}
+
+/**
+ * Each text once and sorted, without empty ones.
+ */
+function distinct(texts: readonly string[] = [], ...more: readonly string[]): readonly string[] {
+  const { compare } = new Intl.Collator(undefined, { numeric: true });
+  return [...new Set([...texts, ...more])].filter(Boolean).sort(compare);
 }

@@ -4,8 +4,8 @@ import * as React from 'react';
 
 import { focusTabStop, harmless, RelativeTime, useKeptFocus, useSignal } from '../components';
 import { targetOf } from '../list/keys';
-import { IServiceStatistics } from '../calls/api';
-import { Figures, StateDot } from '../calls/figures';
+import { IServiceStatistics, IServiceVersion } from '../calls/api';
+import { Figures, lookOf, StateDot } from '../calls/figures';
 import { ServicesModel } from './model';
 import { idOf, IVersionKey, Row } from '../calls/rows';
 import { useScroll, windowOf } from './window';
@@ -32,7 +32,7 @@ export function ServiceTree(props: {
   const scroll = useScroll(tree);
   const { rows } = model;
   const heights = rows.map(row =>
-    Math.round(scroll.fontSize * (row.kind === 'service' ? SERVICE_HEIGHT : VERSION_HEIGHT))
+    Math.round(scroll.fontSize * (row.kind === 'version' ? VERSION_HEIGHT : SERVICE_HEIGHT))
   );
   const { first, end, height, top } = windowOf(heights, scroll.scrollTop, scroll.height);
   const focused = Math.max(
@@ -118,10 +118,11 @@ interface ITreeRowProps {
 }
 
 function TreeRow(props: ITreeRowProps): React.ReactElement {
-  const { row, isTabStop, isSelected, style, model, trans } = props;
+  const { row, statistics, isTabStop, isSelected, style, model, trans } = props;
   const common = {
     role: 'treeitem',
     tabIndex: isTabStop ? 0 : -1,
+    'aria-level': row.place.level,
     'aria-posinset': row.place.position,
     'aria-setsize': row.place.size,
     'data-service': row.group.name,
@@ -136,26 +137,32 @@ function TreeRow(props: ITreeRowProps): React.ReactElement {
       }
     }
   } as const;
-  if (row.kind === 'service') {
+  if (row.kind !== 'version') {
     return (
       <div
         {...common}
-        className="jp-Mlsvc-row jp-mod-service"
-        aria-level={1}
+        className={`jp-Mlsvc-row jp-mod-${row.kind}`}
         aria-expanded={row.isExpanded}
         onClick={() => {
-          model.setCollapsed(row.group.name, row.isExpanded);
+          fold(model, row, row.isExpanded);
         }}
       >
-        <ServiceLine {...props} row={row} />
+        {row.kind === 'service' ? (
+          <ServiceLine {...props} row={row} />
+        ) : (
+          <OlderLine {...props} row={row} />
+        )}
       </div>
     );
+  }
+  const classes = ['jp-Mlsvc-row', 'jp-mod-version', `jp-mod-${lookOf(row.service, statistics)}`];
+  if (isSelected) {
+    classes.push('jp-mod-selected');
   }
   return (
     <div
       {...common}
-      className={`jp-Mlsvc-row jp-mod-version${isSelected ? ' jp-mod-selected' : ''}`}
-      aria-level={2}
+      className={classes.join(' ')}
       aria-selected={isSelected}
       data-version={row.service.version}
       title={titleOf(row, trans)}
@@ -174,21 +181,85 @@ function TreeRow(props: ITreeRowProps): React.ReactElement {
   );
 }
 
-function ServiceLine(props: {
-  row: Extract<Row, { kind: 'service' }>;
+/**
+ * Show what is beneath a line, or hide it.
+ */
+function fold(model: ServicesModel, row: Row, isFolded: boolean): void {
+  if (row.kind === 'service') {
+    model.setCollapsed(row.group.name, isFolded);
+  } else if (row.kind === 'older') {
+    model.setOlderUnfolded(row.group.name, !isFolded);
+  }
+}
+
+/**
+ * How many of versions that are out of sight fail; nothing where all is well.
+ */
+function Failing(props: {
+  model: ServicesModel;
+  versions: readonly IServiceVersion[];
+  trans: TranslationBundle;
+}): React.ReactElement | null {
+  const { model, versions, trans } = props;
+  const count = versions.filter(
+    version => model.statistics.value?.get(idOf(version))?.state === 'failing'
+  ).length;
+  return count === 0 ? null : (
+    <span className="jp-Mlsvc-errors">{trans._n('%1 failing', '%1 failing', count)}</span>
+  );
+}
+
+function OlderLine(props: {
+  row: Extract<Row, { kind: 'older' }>;
+  model: ServicesModel;
   trans: TranslationBundle;
 }): React.ReactElement {
-  const { row, trans } = props;
+  const { row, model, trans } = props;
+  const Caret = row.isExpanded ? caretDownIcon : caretRightIcon;
+  const older = row.group.versions.slice(1);
+  return (
+    <>
+      <Caret.react tag="span" className="jp-Mlsvc-caret" aria-hidden="true" />
+      <span className="jp-Mlsvc-older">
+        {trans._n('%1 older version', '%1 older versions', older.length)}
+      </span>
+      {!row.isExpanded && <Failing model={model} versions={older} trans={trans} />}
+    </>
+  );
+}
+
+function ServiceLine(props: {
+  row: Extract<Row, { kind: 'service' }>;
+  model: ServicesModel;
+  trans: TranslationBundle;
+}): React.ReactElement {
+  const { row, model, trans } = props;
   const Caret = row.isExpanded ? caretDownIcon : caretRightIcon;
   const count = row.group.versions.length;
+  const { tags = [] } = row.group.versions[0] ?? {};
   return (
     <>
       <Caret.react tag="span" className="jp-Mlsvc-caret" aria-hidden="true" />
       <span className="jp-Mlsvc-name" title={row.group.name}>
         {row.group.name}
       </span>
+      {tags.length > 0 && (
+        <span
+          className="jp-Mlsvc-tagLine"
+          title={trans.__('Tags: %1', tags.map(harmless).join(', '))}
+        >
+          {tags.map(tag => (
+            <span key={tag} className="jp-Mlsvc-tag">
+              {harmless(tag)}
+            </span>
+          ))}
+        </span>
+      )}
       {!row.isExpanded && (
-        <span className="jp-Mlsvc-aside">{trans._n('%1 version', '%1 versions', count)}</span>
+        <>
+          <Failing model={model} versions={row.group.versions} trans={trans} />
+          <span className="jp-Mlsvc-aside">{trans._n('%1 version', '%1 versions', count)}</span>
+        </>
       )}
     </>
   );
@@ -270,36 +341,33 @@ function handleKey(event: React.KeyboardEvent, actions: ITreeActions): void {
   const isControl = event.ctrlKey || event.metaKey;
   const target = targetOf(event.key, rows, focused, nameOf);
   if (isControl && event.key.toLowerCase() === 'a') {
-    model.select(rows.flatMap(({ kind, id }) => (kind === 'version' ? id : [])));
+    model.select(versionsOf(rows));
   } else if (isControl) {
     return;
   } else if (target !== null) {
     if (event.shiftKey && rows[target]?.kind === 'version') {
-      model.select([...model.selected, row.id, rows[target].id].filter(id => id.includes('/')));
+      model.select([...model.selected, ...versionsOf([row, rows[target]])]);
     }
     moveTo(target);
-  } else if (event.key === 'ArrowRight' && row.kind === 'service') {
+  } else if (event.key === 'ArrowRight' && row.kind !== 'version') {
     if (row.isExpanded) {
       moveTo(focused + 1);
     } else {
-      model.setCollapsed(row.group.name, false);
+      fold(model, row, false);
     }
   } else if (event.key === 'ArrowLeft') {
-    if (row.kind === 'version') {
+    if (row.kind !== 'version' && row.isExpanded) {
+      fold(model, row, true);
+    } else if (row.place.level > 1) {
+      // To the line that it is beneath; the places of what is beneath it count from there.
       moveTo(focused - row.place.position);
-    } else if (row.isExpanded) {
-      model.setCollapsed(row.group.name, true);
     }
-  } else if (event.key === 'Enter') {
-    if (row.kind === 'version') {
-      onOpen(row.service);
-    } else {
-      model.setCollapsed(row.group.name, row.isExpanded);
-    }
+  } else if (event.key === 'Enter' && row.kind === 'version') {
+    onOpen(row.service);
   } else if (event.key === ' ' && row.kind === 'version') {
     model.toggle(row.id);
-  } else if (event.key === ' ') {
-    model.setCollapsed(row.group.name, row.kind === 'service' && row.isExpanded);
+  } else if ((event.key === 'Enter' || event.key === ' ') && row.kind !== 'version') {
+    fold(model, row, row.isExpanded);
   } else if (event.key === 'Escape' && model.selected.size > 0) {
     model.select([]);
   } else {
@@ -316,12 +384,15 @@ function nameOf(row: Row): string {
   return row.kind === 'service' ? row.id : '';
 }
 
+function versionsOf(rows: readonly Row[]): string[] {
+  return rows.flatMap(({ kind, id }) => (kind === 'version' ? id : []));
+}
+
 function selectUpTo(model: ServicesModel, id: string): void {
   const { rows } = model;
   const ends = [model.focused, id].map(end => rows.findIndex(row => row.id === end));
   const [from = 0, to = 0] = ends.sort((left, right) => left - right);
-  const between = rows.slice(Math.max(0, from), to + 1);
-  model.select(between.flatMap(row => (row.kind === 'version' ? idOf(row.service) : [])));
+  model.select(versionsOf(rows.slice(Math.max(0, from), to + 1)));
 }
 
 function scrollTo(element: HTMLElement | null, top: number, height: number): void {

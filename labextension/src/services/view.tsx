@@ -1,14 +1,24 @@
+import { TranslationBundle } from '@jupyterlab/translation';
 import { closeIcon, searchIcon } from '@jupyterlab/ui-components';
 import * as React from 'react';
 
-import { Button, Command, Empty, IconButton, Loading, Trouble, useSignal } from '../components';
+import {
+  Button,
+  Command,
+  Empty,
+  harmless,
+  IconButton,
+  Loading,
+  Trouble,
+  useSignal
+} from '../components';
 import { IMlsvc, IPanelView } from '../tokens';
 import { ServicesApi } from '../calls/api';
 import { addServiceCommands, ServiceCommandIDs } from './commands';
 import { Details } from './details';
 import { KeysModel } from './keys';
-import { ServicesModel } from './model';
-import { isChangeable, keyOf } from '../calls/rows';
+import { ORDERS, Publishers, ServicesModel } from './model';
+import { idOf, isChangeable, keyOf, Order } from '../calls/rows';
 import { ServiceTree } from './tree';
 
 /**
@@ -116,6 +126,9 @@ function ServiceList(props: { model: ServicesModel; mlsvc: IMlsvc }): React.Reac
   const { model, mlsvc } = props;
   const { app, trans } = mlsvc;
   const count = model.groups.length;
+  const versions = model.groups.flatMap(group => group.versions);
+  const { value: figures } = model.statistics;
+  const failing = versions.filter(each => figures?.get(idOf(each))?.state === 'failing').length;
   if (model.list.value?.length === 0) {
     // What was empty once need not be so where the last question failed.
     return model.list.trouble ? (
@@ -151,17 +164,7 @@ function ServiceList(props: { model: ServicesModel; mlsvc: IMlsvc }): React.Reac
             }}
           />
         </label>
-        {/* Also while it is unknown who is signed in: what comes and goes shifts the tab stops. */}
-        <label className="jp-Mlsvc-mine" title={trans.__('List only what you published')}>
-          <input
-            type="checkbox"
-            checked={model.isMineOnly}
-            onChange={event => {
-              model.isMineOnly = event.target.checked;
-            }}
-          />
-          {trans.__('Mine')}
-        </label>
+        <Filters model={model} trans={trans} />
       </div>
       {model.selected.size > 0 && (
         <Selection
@@ -182,8 +185,7 @@ function ServiceList(props: { model: ServicesModel; mlsvc: IMlsvc }): React.Reac
         <Empty title={trans.__('No service fits')}>
           <Button
             onClick={() => {
-              model.filterText = '';
-              model.isMineOnly = false;
+              model.clearFilters();
             }}
           >
             {trans.__('List all')}
@@ -194,15 +196,82 @@ function ServiceList(props: { model: ServicesModel; mlsvc: IMlsvc }): React.Reac
         {trans.__(
           '%1, %2',
           trans._n('%1 service', '%1 services', count),
-          trans._n('%1 version', '%1 versions', shown(model))
+          trans._n('%1 version', '%1 versions', versions.length)
+        )}
+        {failing > 0 && (
+          <span className="jp-Mlsvc-errors">{trans._n('%1 failing', '%1 failing', failing)}</span>
         )}
       </p>
     </>
   );
 }
 
-function shown(model: ServicesModel): number {
-  return model.groups.reduce((sum, { versions }) => sum + versions.length, 0);
+/**
+ * Whose services are listed, with what tag, and in what order.
+ */
+function Filters(props: { model: ServicesModel; trans: TranslationBundle }): React.ReactElement {
+  const { model, trans } = props;
+  const { tags } = model;
+  const orders: Record<Order, string> = {
+    name: trans.__('By name'),
+    newest: trans.__('Newest first'),
+    calls: trans.__('Most calls first'),
+    errors: trans.__('Most errors first')
+  };
+  return (
+    <div className="jp-Mlsvc-filters">
+      <select
+        className="jp-Mlsvc-select"
+        aria-label={trans.__('Published by')}
+        title={trans.__('Published by')}
+        value={model.publishers}
+        onChange={event => {
+          model.publishers = event.target.value as Publishers;
+        }}
+      >
+        <option value="all">{trans.__('By anybody')}</option>
+        <option value="mine">{trans.__('By me')}</option>
+        {model.everyPublisher.map(name => (
+          <option key={name} value={`by:${name}`}>
+            {trans.__('By %1', harmless(name))}
+          </option>
+        ))}
+      </select>
+      <select
+        className="jp-Mlsvc-select"
+        aria-label={trans.__('Sort')}
+        title={trans.__('Sort')}
+        value={model.order}
+        onChange={event => {
+          model.order = event.target.value as Order;
+        }}
+      >
+        {ORDERS.map(order => (
+          <option key={order} value={order}>
+            {orders[order]}
+          </option>
+        ))}
+      </select>
+      {tags.length > 0 && (
+        <select
+          className="jp-Mlsvc-select"
+          aria-label={trans.__('Tag')}
+          title={trans.__('Tag')}
+          value={model.tag}
+          onChange={event => {
+            model.tag = event.target.value;
+          }}
+        >
+          <option value="">{trans.__('Any tag')}</option>
+          {tags.map(tag => (
+            <option key={tag} value={tag}>
+              {harmless(tag)}
+            </option>
+          ))}
+        </select>
+      )}
+    </div>
+  );
 }
 
 /**

@@ -1,7 +1,15 @@
 import { describe, expect, it } from 'vitest';
 
-import { IServiceVersion } from '../../src/calls/api';
-import { filterServices, groupByName, idOf, keyOf, rowsOf } from '../../src/calls/rows';
+import { IServiceStatistics, IServiceVersion } from '../../src/calls/api';
+import {
+  filterServices,
+  groupByName,
+  idOf,
+  keyOf,
+  Order,
+  rowsOf,
+  sortGroups
+} from '../../src/calls/rows';
 import { windowOf } from '../../src/services/window';
 
 const SERVICES: IServiceVersion[] = [
@@ -37,11 +45,20 @@ describe('filterServices', () => {
   ])('finds %j of %j', (text, publisher, count) => {
     expect(filterServices(SERVICES, { text, publisher })).toHaveLength(count);
   });
+
+  it('finds those with a tag', () => {
+    const tagged = SERVICES.map((service, i) => (i === 1 ? { ...service, tags: ['cars'] } : service));
+    const filter = { text: '', publisher: null, tag: 'cars' };
+    expect(ids(filterServices(tagged, filter))).toEqual(['Cars 10/7']);
+  });
 });
 
 describe('rowsOf', () => {
   it('lays versions beneath their service, with their places', () => {
-    const rows = rowsOf(groupByName(SERVICES), name => name === 'Cars 9');
+    const rows = rowsOf(groupByName(SERVICES), {
+      isCollapsed: name => name === 'Cars 9',
+      isUnfolded: () => false
+    });
 
     expect(rows.map(({ id }) => id)).toEqual([
       'Cars 9',
@@ -51,8 +68,52 @@ describe('rowsOf', () => {
       'Iris/V2.0',
       'Iris/V1.0'
     ]);
-    expect(rows[3]?.place).toEqual({ position: 3, size: 3 });
-    expect(rows[5]?.place).toEqual({ position: 2, size: 2 });
+    expect(rows[3]?.place).toEqual({ level: 1, position: 3, size: 3 });
+    expect(rows[5]?.place).toEqual({ level: 2, position: 2, size: 2 });
+  });
+
+  it('folds older versions where there are several', () => {
+    const versions = ['1', '2', '3'].map(version => ({ name: 'Iris', version }));
+    const shown = (isUnfolded: boolean): string[] =>
+      rowsOf(groupByName(versions), {
+        isCollapsed: () => false,
+        isUnfolded: () => isUnfolded
+      }).map(({ id, place }) => `${place.level} ${id}`);
+
+    expect(shown(false)).toEqual(['1 Iris', '2 Iris/3', '2 Iris//']);
+    expect(shown(true)).toEqual(['1 Iris', '2 Iris/3', '2 Iris//', '3 Iris/2', '3 Iris/1']);
+    expect(keyOf('Iris//')).toBeNull();
+  });
+});
+
+describe('sortGroups', () => {
+  const services = [
+    { name: 'a', version: '1', creationTime: '2026-01-01T00:00:00Z' },
+    { name: 'b', version: '1', creationTime: '2026-01-03T00:00:00Z' },
+    { name: 'c', version: '1', creationTime: '2026-01-02T00:00:00Z' },
+    { name: 'a', version: '2', creationTime: '2026-01-04T00:00:00Z' }
+  ];
+  const figures = (calls: number, errors: number, state = 'ready'): IServiceStatistics =>
+    ({ calls, errors, state }) as IServiceStatistics;
+  const statistics = new Map([
+    ['a/1', figures(1, 5)],
+    ['a/2', figures(1, 0)],
+    ['b/1', figures(9, 0, 'failing')]
+  ]);
+
+  it.each<[Order, string]>([
+    ['name', 'abc'],
+    ['newest', 'abc'],
+    ['calls', 'bac'],
+    ['errors', 'bac']
+  ])('sorts by %s', (order, names) => {
+    const sorted = sortGroups(groupByName(services), order, statistics);
+    expect(sorted.map(({ name }) => name).join('')).toBe(names);
+  });
+
+  it('takes the newest version of each', () => {
+    const sorted = sortGroups(groupByName(services.slice(0, 3)), 'newest', statistics);
+    expect(sorted.map(({ name }) => name).join('')).toBe('bca');
   });
 });
 

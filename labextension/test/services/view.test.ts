@@ -99,6 +99,12 @@ class Door {
       return [...this.log];
     } else if (noun === 'user') {
       return { name: 'root', role: 'owner', serverVersion: '0.1.0', publicUrl: 'http://door' };
+    } else if (noun === 'services' && path.length === 3) {
+      const found = this.services.filter(isNamed);
+      if (found.length === 0) {
+        throw new MlsvcError('It is gone.', 404, 'NotFoundException');
+      }
+      return found;
     } else if (noun === 'services' && name !== undefined) {
       const known = this.statistics.find(each => each.name === name && each.version === number);
       return { ...(known ?? figures(name, number ?? '')), intervalSeconds: 10, history: [] };
@@ -205,6 +211,16 @@ describe('The services', () => {
     [...within.querySelectorAll('button')].find(
       element => (element.getAttribute('aria-label') ?? element.textContent) === label
     );
+  const choose = async (label: string, value: string): Promise<void> => {
+    await act(async () => {
+      const select = node.querySelector<HTMLSelectElement>(`select[aria-label="${label}"]`);
+      if (select) {
+        select.value = value;
+        select.dispatchEvent(new Event('change', { bubbles: true }));
+      }
+      await Promise.resolve();
+    });
+  };
   const execute = async (command: string, args = {}): Promise<void> => {
     await act(async () => {
       void commands.execute(command, args);
@@ -307,13 +323,85 @@ describe('The services', () => {
   });
 
   it("are one's own when asked for, also after a reload", async () => {
-    await click(node.querySelector('input[type=checkbox]'));
+    await choose('Published by', 'mine');
     expect(rows()).toEqual(['Iris', 'Iris V2.0', 'Iris V1.0']);
 
     leave();
     await create();
 
     expect(rows()).toEqual(['Iris', 'Iris V2.0', 'Iris V1.0']);
+  });
+
+  it('are those of somebody, those with a tag, and sorted by what counts', async () => {
+    door.services = [
+      ...door.services,
+      version('Boats', '1', { tags: ['sea'], creationTime: '2026-02-01T00:00:00Z' })
+    ];
+    await act(() => view.refresh());
+    await choose('Sort', 'newest');
+    expect(rows()[0]).toBe('Boats');
+    await choose('Sort', 'calls');
+    expect(rows()[0]).toBe('Iris');
+    await choose('Published by', 'by:maria');
+    expect(rows()).toEqual(['Cars', 'Cars 1']);
+    await choose('Published by', 'all');
+    await choose('Tag', 'sea');
+    expect(rows()).toEqual(['Boats', 'Boats 1']);
+  });
+
+  it('have their older versions folded, and say which of them fail', async () => {
+    door.services = [...door.services, version('Iris', 'V3.0')];
+    door.statistics = [figures('Iris', 'V1.0', { state: 'failing', message: 'no such file' })];
+    await act(() => view.refresh());
+
+    expect(rows()).toEqual(['Cars', 'Cars 1', 'Iris', 'Iris V3.0', 'Iris']);
+    const fold = node.querySelector<HTMLElement>('.jp-mod-older');
+    expect(fold?.textContent).toBe('2 older versions1 failing');
+    expect(fold?.getAttribute('aria-expanded')).toBe('false');
+    act(() => {
+      fold?.focus();
+    });
+    await press('ArrowRight');
+    expect(rows().slice(3)).toEqual(['Iris V3.0', 'Iris', 'Iris V2.0', 'Iris V1.0']);
+    expect(row('Iris', 'V1.0')?.getAttribute('aria-level')).toBe('3');
+    expect(row('Iris', 'V1.0')?.className).toContain('jp-mod-failing');
+    await press('End');
+    await press('ArrowLeft');
+    expect(document.activeElement).toBe(node.querySelector('.jp-mod-older'));
+    await press('ArrowLeft');
+    expect(rows()).toHaveLength(5);
+    await press('ArrowLeft');
+    expect((document.activeElement as HTMLElement).className).toContain('jp-mod-service');
+  });
+
+  it('are asked for one by one where few changed', async () => {
+    const tell = async (...changed: readonly [action: string, number: string][]): Promise<void> => {
+      door.asked.length = 0;
+      const list = changed.map(([action, number]) => ({ action, name: 'Iris', version: number }));
+      await act(async () => {
+        (events.changed as unknown as { emit: (change: unknown) => void }).emit({
+          kind: 'service',
+          events: list
+        });
+        await new Promise(resolve => setTimeout(resolve, 20));
+      });
+    };
+
+    door.services = [...door.services, version('Iris', 'V4.0', { creationTime: '2026-03-01' })];
+    await tell(['created', 'V4.0']);
+    expect(door.asked).toEqual(['GET services Iris V4.0']);
+    expect(rows()[3]).toBe('Iris V4.0');
+    await tell(['deleted', 'V4.0']);
+    expect(door.asked).toEqual([]);
+    expect(rows()[3]).toBe('Iris V2.0');
+
+    // What is gone meanwhile, and what is too much, is found in the whole list.
+    door.services = door.services.filter(({ version: number }) => number === 'V2.0');
+    await tell(['changed', 'V1.0']);
+    expect(door.asked).toEqual(['GET services Iris V1.0', 'GET services']);
+    expect(rows()).toEqual(['Iris', 'Iris V2.0']);
+    await tell();
+    expect(door.asked).toEqual(['GET services']);
   });
 
   it('have one tab stop, and keys that lead through the tree', async () => {
@@ -410,12 +498,12 @@ describe('The services', () => {
   });
 
   it('leave the tab stops where they are while it is unknown who is signed in', async () => {
-    const stops = node.querySelectorAll('input').length;
+    const stops = node.querySelectorAll('input, select').length;
     door.failure = new MlsvcError('The database is locked.', 500, 'DatabaseException');
     await act(() => status.check());
 
     expect(status.user).toBeNull();
-    expect(node.querySelectorAll('input')).toHaveLength(stops);
+    expect(node.querySelectorAll('input, select')).toHaveLength(stops);
   });
 
   it('are not deleted when the question is answered with no', async () => {
