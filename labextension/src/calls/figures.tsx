@@ -20,10 +20,7 @@ function isUnproven(service: IServiceVersion, statistics: IServiceStatistics | u
  */
 export type Look = IServiceStatistics['state'] | 'unproven';
 
-export function lookOf(
-  service: IServiceVersion,
-  statistics: IServiceStatistics | undefined
-): Look {
+export function lookOf(service: IServiceVersion, statistics: IServiceStatistics | undefined): Look {
   return isUnproven(service, statistics) ? 'unproven' : (statistics?.state ?? 'idle');
 }
 

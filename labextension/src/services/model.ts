@@ -210,7 +210,10 @@ export class ServicesModel implements IDisposable {
    * All tags that there are, and the one that is asked for.
    */
   get tags(): readonly string[] {
-    return distinct(this.list.value?.flatMap(({ tags }) => tags ?? []), this.tag);
+    return distinct(
+      this.list.value?.flatMap(({ tags }) => tags ?? []),
+      this.tag
+    );
   }
 
   /**
@@ -218,7 +221,10 @@ export class ServicesModel implements IDisposable {
    */
   get everyPublisher(): readonly string[] {
     const asked = this.publishers.startsWith('by:') ? this.publishers.slice(3) : '';
-    return distinct(this.list.value?.map(service => service.versionPublishedBy ?? ''), asked);
+    return distinct(
+      this.list.value?.map(service => service.versionPublishedBy ?? ''),
+      asked
+    );
   }
 
   get groups(): readonly IServiceGroup[] {

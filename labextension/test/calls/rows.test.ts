@@ -47,7 +47,9 @@ describe('filterServices', () => {
   });
 
   it('finds those with a tag', () => {
-    const tagged = SERVICES.map((service, i) => (i === 1 ? { ...service, tags: ['cars'] } : service));
+    const tagged = SERVICES.map((service, i) =>
+      i === 1 ? { ...service, tags: ['cars'] } : service
+    );
     const filter = { text: '', publisher: null, tag: 'cars' };
     expect(ids(filterServices(tagged, filter))).toEqual(['Cars 10/7']);
   });
