@@ -4,25 +4,35 @@ export type Language =
   'curl' | 'python' | 'client' | 'magic' | 'javascript' | 'node' | 'csharp' | 'r' | 'powerquery';
 
 /**
- * The ways to write a call, with their names; those are names of programs, and not translated.
+ * A way to write a call; its name is that of a program, and not translated.
  */
-export const LANGUAGES: readonly { id: Language; name: string; mimeType: string; code: string }[] =
-  [
-    { id: 'curl', name: 'curl', mimeType: 'text/x-sh', code: 'bash' },
-    { id: 'python', name: 'Python', mimeType: 'text/x-python', code: 'python' },
-    { id: 'client', name: 'jupyter_mlsvc', mimeType: 'text/x-python', code: 'python' },
-    { id: 'magic', name: '%consume', mimeType: 'text/x-ipython', code: 'python' },
-    {
-      id: 'javascript',
-      name: 'JavaScript (browser)',
-      mimeType: 'text/javascript',
-      code: 'javascript'
-    },
-    { id: 'node', name: 'JavaScript (Node)', mimeType: 'text/javascript', code: 'javascript' },
-    { id: 'csharp', name: 'C#', mimeType: 'text/x-csharp', code: 'csharp' },
-    { id: 'r', name: 'R', mimeType: 'text/x-rsrc', code: 'r' },
-    { id: 'powerquery', name: 'Excel (Power Query)', mimeType: 'text/plain', code: '' }
-  ];
+export interface ILanguage {
+  id: Language;
+  name: string;
+  mimeType: string;
+
+  /**
+   * A name that fenced code in Markdown may have.
+   */
+  code: string;
+}
+
+export const LANGUAGES: readonly ILanguage[] = [
+  { id: 'curl', name: 'curl', mimeType: 'text/x-sh', code: 'bash' },
+  { id: 'python', name: 'Python', mimeType: 'text/x-python', code: 'python' },
+  { id: 'client', name: 'jupyter_mlsvc', mimeType: 'text/x-python', code: 'python' },
+  { id: 'magic', name: '%consume', mimeType: 'text/x-ipython', code: 'python' },
+  {
+    id: 'javascript',
+    name: 'JavaScript (browser)',
+    mimeType: 'text/javascript',
+    code: 'javascript'
+  },
+  { id: 'node', name: 'JavaScript (Node)', mimeType: 'text/javascript', code: 'javascript' },
+  { id: 'csharp', name: 'C#', mimeType: 'text/x-csharp', code: 'csharp' },
+  { id: 'r', name: 'R', mimeType: 'text/x-rsrc', code: 'r' },
+  { id: 'powerquery', name: 'Excel (Power Query)', mimeType: 'text/plain', code: '' }
+];
 
 /**
  * Write a call of a service that can be run as it stands.

@@ -1,7 +1,7 @@
 import * as React from 'react';
 
 import { Button, copyIcon, copyText, Loading, Trouble } from '../calls/components';
-import { useLoaded } from './load';
+import { useLoaded } from '../calls/load';
 import { IWorld } from './world';
 
 /**

@@ -10,7 +10,7 @@ import {
 } from '../calls/components';
 import { filterServices, groupByName, IServiceGroup } from '../calls/rows';
 import { Link } from './link';
-import { useLoaded } from './load';
+import { useLoaded } from '../calls/load';
 import { IWorld } from './world';
 
 /**
@@ -69,9 +69,7 @@ function Item(props: { group: IServiceGroup; world: IWorld }): React.ReactElemen
           {harmless(group.name)}
         </Link>
       </h3>
-      {newest?.description && (
-        <p className="jp-MlsvcPage-description">{harmlessLines(newest.description)}</p>
-      )}
+      {newest?.description && <p className="jp-Mlsvc-text">{harmlessLines(newest.description)}</p>}
       <p className="jp-Mlsvc-faint">
         {newest && harmless(newest.version)}
         {group.versions.length > 1 &&

@@ -4,6 +4,7 @@ import { createRoot } from 'react-dom/client';
 import { ServicesApi } from '../calls/api';
 import '../../style/base.css';
 import '../../style/services.css';
+import '../../style/document.css';
 import '../../style/page.css';
 import { Access } from './access';
 import { App } from './app';

@@ -11,9 +11,6 @@ export function SignIn(props: { world: IWorld; title: string }): React.ReactElem
   const { world, title } = props;
   const { access, contact, trans } = world;
   const id = React.useId();
-  const [name, setName] = React.useState('');
-  const [password, setPassword] = React.useState('');
-  const [key, setKey] = React.useState('');
   const [problem, setProblem] = React.useState('');
   const [isBusy, setBusy] = React.useState(false);
   const attempt = async (enter: () => Promise<void>): Promise<void> => {
@@ -45,81 +42,96 @@ export function SignIn(props: { world: IWorld; title: string }): React.ReactElem
         </div>
       )}
       <div className="jp-MlsvcPage-ways">
-        <form
-          className="jp-Mlsvc-form"
-          aria-label={trans.__('Sign in with an account')}
-          onSubmit={event => {
-            event.preventDefault();
-            void attempt(() => access.signIn(name, password));
-          }}
-        >
-          <div className="jp-Mlsvc-field">
-            <label htmlFor={`${id}-name`}>{trans.__('Name')}</label>
-            <input
-              id={`${id}-name`}
-              className="jp-Mlsvc-input"
-              autoComplete="username"
-              autoCapitalize="none"
-              spellCheck={false}
-              required
-              value={name}
-              onChange={event => {
-                setName(event.target.value);
-              }}
-            />
-          </div>
-          <div className="jp-Mlsvc-field">
-            <label htmlFor={`${id}-password`}>{trans.__('Password')}</label>
-            <input
-              id={`${id}-password`}
-              type="password"
-              className="jp-Mlsvc-input"
-              autoComplete="current-password"
-              required
-              value={password}
-              onChange={event => {
-                setPassword(event.target.value);
-              }}
-            />
-          </div>
-          <div className="jp-Mlsvc-formActions">
-            <Button type="submit" kind="accept" aria-disabled={isBusy}>
-              {trans.__('Sign in')}
-            </Button>
-          </div>
-        </form>
-        <form
-          className="jp-Mlsvc-form"
-          aria-label={trans.__('Sign in with a key')}
-          onSubmit={event => {
-            event.preventDefault();
-            void attempt(() => access.take(key.trim()));
-          }}
-        >
-          <div className="jp-Mlsvc-field">
-            <label htmlFor={`${id}-key`}>{trans.__('Key or token')}</label>
-            <input
-              id={`${id}-key`}
-              type="password"
-              className="jp-Mlsvc-input"
-              autoComplete="off"
-              required
-              value={key}
-              onChange={event => {
-                setKey(event.target.value);
-              }}
-            />
-          </div>
-          <div className="jp-Mlsvc-formActions">
-            <Button type="submit" aria-disabled={isBusy}>
-              {trans.__('Use it')}
-            </Button>
-          </div>
-        </form>
+        <Credentials
+          label={trans.__('Sign in with an account')}
+          fields={[
+            { name: 'username', label: trans.__('Name'), complete: 'username' },
+            {
+              name: 'password',
+              label: trans.__('Password'),
+              complete: 'current-password',
+              isSecret: true
+            }
+          ]}
+          accept={trans.__('Sign in')}
+          isBusy={isBusy}
+          onAccept={({ username = '', password = '' }) =>
+            void attempt(() => access.signIn(username, password))
+          }
+        />
+        <Credentials
+          label={trans.__('Sign in with a key')}
+          fields={[
+            { name: 'key', label: trans.__('Key or token'), complete: 'off', isSecret: true }
+          ]}
+          accept={trans.__('Use it')}
+          isBusy={isBusy}
+          onAccept={({ key = '' }) => void attempt(() => access.take(key.trim()))}
+        />
       </div>
       <p className="jp-Mlsvc-faint">
         {trans.__('Only this page remembers it, until it is closed or loaded again.')}
       </p>
     </section>
+  );
+}
+
+interface ICredential {
+  name: string;
+  label: string;
+
+  /**
+   * What the browser may fill in.
+   */
+  complete: string;
+  isSecret?: boolean;
+}
+
+/**
+ * A form for what somebody is known by.
+ */
+function Credentials(props: {
+  label: string;
+  fields: readonly ICredential[];
+  accept: string;
+  isBusy: boolean;
+  onAccept: (values: Readonly<Record<string, string>>) => void;
+}): React.ReactElement {
+  const { label, fields, accept, isBusy, onAccept } = props;
+  const id = React.useId();
+  const [values, setValues] = React.useState<Readonly<Record<string, string>>>({});
+  return (
+    <form
+      className="jp-Mlsvc-form"
+      aria-label={label}
+      onSubmit={event => {
+        event.preventDefault();
+        onAccept(values);
+      }}
+    >
+      {fields.map(({ name, label: title, complete, isSecret = false }) => (
+        <div key={name} className="jp-Mlsvc-field">
+          <label htmlFor={id + name}>{title}</label>
+          <input
+            id={id + name}
+            className="jp-Mlsvc-input"
+            type={isSecret ? 'password' : 'text'}
+            autoComplete={complete}
+            autoCapitalize="none"
+            spellCheck={false}
+            required
+            value={values[name] ?? ''}
+            onChange={event => {
+              setValues({ ...values, [name]: event.target.value });
+            }}
+          />
+        </div>
+      ))}
+      <div className="jp-Mlsvc-formActions">
+        <Button type="submit" kind="accept" aria-disabled={isBusy}>
+          {accept}
+        </Button>
+      </div>
+    </form>
   );
 }

@@ -17,7 +17,7 @@ import {
 } from '../components';
 import { backIcon } from '../list/icon';
 import { messageOf } from '../calls/error';
-import { IParameterDefinition, IServiceStatistics, IServiceVersion } from '../calls/api';
+import { IServiceStatistics, IServiceVersion } from '../calls/api';
 import { Chart } from '../calls/chart';
 import { Callers } from './callers';
 import { PublishCheck } from './check';
@@ -25,7 +25,9 @@ import { StateDot, stateName } from '../calls/figures';
 import { Log } from './log';
 import { LOG_SECTION, ServicesModel } from './model';
 import { exampleInputs } from '../calls/examples';
+import { LanguageChoice } from '../calls/program';
 import { idOf, isChangeable, IVersionKey } from '../calls/rows';
+import { Schema } from '../calls/schema';
 import { callOf, Language, LANGUAGES } from '../calls/snippets';
 import { TryIt } from '../calls/try';
 
@@ -398,75 +400,6 @@ function Figure(props: { label: string; value: string; isBad?: boolean }): React
   );
 }
 
-function Schema(props: { service: IServiceVersion; trans: TranslationBundle }): React.ReactElement {
-  const { service, trans } = props;
-  return (
-    <>
-      <Parameters
-        title={trans.__('Inputs')}
-        none={trans.__('No inputs')}
-        parameters={service.inputParameterDefinitions ?? []}
-        trans={trans}
-      />
-      <Parameters
-        title={trans.__('Outputs')}
-        none={trans.__('No outputs')}
-        parameters={service.outputParameterDefinitions ?? []}
-        trans={trans}
-      />
-      {(service.outputFileNames ?? []).length > 0 && (
-        <p>{trans.__('Files: %1', service.outputFileNames?.join(', ') ?? '')}</p>
-      )}
-    </>
-  );
-}
-
-function Parameters(props: {
-  title: string;
-  none: string;
-  parameters: readonly IParameterDefinition[];
-  trans: TranslationBundle;
-}): React.ReactElement {
-  const { title, none, parameters, trans } = props;
-  return parameters.length === 0 ? (
-    <p className="jp-Mlsvc-faint">{none}</p>
-  ) : (
-    <table className="jp-Mlsvc-table jp-mod-wide">
-      <caption>{title}</caption>
-      <thead>
-        <tr>
-          <th scope="col">{trans.__('Name')}</th>
-          <th scope="col">{trans.__('Type')}</th>
-        </tr>
-      </thead>
-      <tbody>
-        {parameters.map(({ name, type, description, columns }) => (
-          <tr key={name}>
-            <td className="jp-Mlsvc-parameter">{name}</td>
-            <td>
-              {type}
-              {description && <div className="jp-Mlsvc-faint">{harmless(description)}</div>}
-              {columns && columns.length > 0 && (
-                <ul className="jp-Mlsvc-columnList">
-                  {columns.map(column => (
-                    <li key={column.name}>
-                      <span className="jp-Mlsvc-parameter">{harmless(column.name)}</span>{' '}
-                      {column.type}
-                      {column.description && (
-                        <span className="jp-Mlsvc-faint"> {harmless(column.description)}</span>
-                      )}
-                    </li>
-                  ))}
-                </ul>
-              )}
-            </td>
-          </tr>
-        ))}
-      </tbody>
-    </table>
-  );
-}
-
 function Snippets(props: IDetailsProps): React.ReactElement {
   const { model, service, actions, rendermime, callUrl, trans } = props;
   const form = model.form(service);
@@ -479,20 +412,14 @@ function Snippets(props: IDetailsProps): React.ReactElement {
   return (
     <>
       <div className="jp-Mlsvc-formActions">
-        <select
-          className="jp-Mlsvc-select"
-          aria-label={trans.__('Language of the call')}
-          value={language}
-          onChange={event => {
-            model.language = event.target.value as Language;
+        <LanguageChoice
+          languages={LANGUAGES}
+          language={language}
+          trans={trans}
+          onChange={chosenNow => {
+            model.language = chosenNow;
           }}
-        >
-          {LANGUAGES.map(({ id, name }) => (
-            <option key={id} value={id}>
-              {name}
-            </option>
-          ))}
-        </select>
+        />
         <Button
           onClick={() => {
             actions.copy(service, language);

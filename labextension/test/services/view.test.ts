@@ -547,6 +547,7 @@ describe('The services', () => {
       }),
       version('Iris', 'V4.0')
     ];
+    state.set('services.unfolded', ['Iris']);
     await act(() => view.refresh());
     const shown = async (number: string): Promise<string> => {
       await click(row('Iris', number));

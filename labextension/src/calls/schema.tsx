@@ -1,9 +1,9 @@
 import * as React from 'react';
 
-import { IColumnDefinition, IItemsDefinition, IParameterDefinition } from '../calls/api';
-import { harmless, harmlessLines } from '../calls/components';
-import { spaced } from '../calls/snippets';
-import { ITranslation } from '../calls/translation';
+import { IColumnDefinition, IItemsDefinition, IParameterDefinition, IServiceVersion } from './api';
+import { harmless, harmlessLines } from './components';
+import { spaced } from './snippets';
+import { ITranslation } from './translation';
 
 /**
  * Longest example, in characters, that is shown in a table.
@@ -11,9 +11,37 @@ import { ITranslation } from '../calls/translation';
 const SHOWN = 200;
 
 /**
+ * Inputs, outputs and files of a version.
+ */
+export function Schema(props: {
+  service: IServiceVersion;
+  trans: ITranslation;
+}): React.ReactElement {
+  const { service, trans } = props;
+  const { outputFileNames: files = [] } = service;
+  return (
+    <>
+      <Parameters
+        title={trans.__('Inputs')}
+        none={trans.__('No inputs')}
+        parameters={service.inputParameterDefinitions ?? []}
+        trans={trans}
+      />
+      <Parameters
+        title={trans.__('Outputs')}
+        none={trans.__('No outputs')}
+        parameters={service.outputParameterDefinitions ?? []}
+        trans={trans}
+      />
+      {files.length > 0 && <p>{trans.__('Files: %1', harmless(files.join(', ')))}</p>}
+    </>
+  );
+}
+
+/**
  * Inputs or outputs of a version: names and types, what is said of them, and their columns.
  */
-export function Parameters(props: {
+function Parameters(props: {
   title: string;
   none: string;
   parameters: readonly IParameterDefinition[];
@@ -24,40 +52,37 @@ export function Parameters(props: {
     return <p className="jp-Mlsvc-faint">{none}</p>;
   }
   return (
-    <div className="jp-MlsvcPage-wide" tabIndex={0} role="group" aria-label={title}>
-      <table className="jp-Mlsvc-table jp-mod-wide">
-        <caption>{title}</caption>
-        <thead>
-          <tr>
-            <th scope="col">{trans.__('Name')}</th>
-            <th scope="col">{trans.__('Type')}</th>
-            <th scope="col">{trans.__('What it is')}</th>
-          </tr>
-        </thead>
-        <tbody>
-          {parameters.map(parameter => (
-            <React.Fragment key={parameter.name}>
+    <table className="jp-Mlsvc-table jp-mod-wide">
+      <caption>{title}</caption>
+      <thead>
+        <tr>
+          <th scope="col">{trans.__('Name')}</th>
+          <th scope="col">{trans.__('Type')}</th>
+        </tr>
+      </thead>
+      <tbody>
+        {parameters.map(parameter => (
+          <React.Fragment key={parameter.name}>
+            <Row
+              name={parameter.name}
+              type={typeOf(parameter)}
+              notes={notesOf(parameter, trans)}
+              text={parameter.description}
+            />
+            {(parameter.columns ?? []).map(column => (
               <Row
-                name={parameter.name}
-                type={typeOf(parameter)}
-                notes={notesOf(parameter, trans)}
-                text={parameter.description}
+                key={column.name}
+                isColumn
+                name={column.name}
+                type={column.type ?? ''}
+                notes={limitsOf(column, trans)}
+                text={column.description}
               />
-              {(parameter.columns ?? []).map(column => (
-                <Row
-                  key={column.name}
-                  isColumn
-                  name={column.name}
-                  type={column.type ?? ''}
-                  notes={limitsOf(column, trans)}
-                  text={column.description}
-                />
-              ))}
-            </React.Fragment>
-          ))}
-        </tbody>
-      </table>
-    </div>
+            ))}
+          </React.Fragment>
+        ))}
+      </tbody>
+    </table>
   );
 }
 
@@ -70,11 +95,11 @@ function Row(props: {
 }): React.ReactElement {
   const { name, type, notes, text, isColumn = false } = props;
   return (
-    <tr className={isColumn ? 'jp-MlsvcPage-column' : ''}>
+    <tr className={isColumn ? 'jp-mod-column' : ''}>
       <td className="jp-Mlsvc-parameter">{harmless(name)}</td>
-      <td>{type}</td>
       <td>
-        {text && <p className="jp-MlsvcPage-description">{harmlessLines(text)}</p>}
+        {type}
+        {text && <p className="jp-Mlsvc-text">{harmlessLines(text)}</p>}
         {notes.length > 0 && <p className="jp-Mlsvc-faint">{notes.join('; ')}</p>}
       </td>
     </tr>

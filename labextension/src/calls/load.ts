@@ -1,6 +1,6 @@
 import * as React from 'react';
 
-import { isAbort, ITrouble, troubleOf } from '../calls/error';
+import { isAbort, ITrouble, troubleOf } from './error';
 
 /**
  * Something that is asked of the server: what came last, and why nothing newer did.
