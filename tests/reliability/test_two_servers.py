@@ -2,36 +2,71 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import requests
+import sqlalchemy as sa
 
+from jupyter_mlsvc_server.auth.user_ids import UserIds
+from jupyter_mlsvc_server.id_range import IdRange
 from jupyter_mlsvc_server.launch import ServerProcess
+from jupyter_mlsvc_server.storage.database import Database
+from jupyter_mlsvc_server.storage.schema import user_ids
 from tests.contract.doors import Door, sign_in
 from tests.postgresql import postgresql, programs
 from tests.reliability.conftest import definition
-from tests.waiting import wait_until
+from tests.waiting import until, wait_until
 
 pytestmark = [pytest.mark.kernel, pytest.mark.timeout(240)]
 
 PASSWORD = "correct horse battery"
 
 
-@pytest.fixture
-def doors(tmp_path: Path) -> Iterator[list[Door]]:
-    """The public APIs of two servers."""
+@pytest.fixture(scope="module")
+def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a database."""
     if programs() is None:
         pytest.skip("PostgreSQL is not installed: apt install postgresql")
-    with postgresql(tmp_path) as url:
-        options = ["--WarmKernels.warm_kernels=0", f"--Database.url={url}"]
-        one, other = (
-            ServerProcess(data_dir=tmp_path / name, admin_password=PASSWORD, options=options)
-            for name in ("one", "other")
-        )
-        with one, other:
-            yield [sign_in(server.public_url, "admin", PASSWORD) for server in (one, other)]
+    with postgresql(tmp_path_factory.mktemp("postgresql")) as url:
+        yield url
+
+
+@pytest.fixture
+def doors(tmp_path: Path, url: str) -> Iterator[list[Door]]:
+    """The public APIs of two servers."""
+    options = ["--WarmKernels.warm_kernels=0", f"--Database.url={url}"]
+    one, other = (
+        ServerProcess(data_dir=tmp_path / name, admin_password=PASSWORD, options=options)
+        for name in ("one", "other")
+    )
+    with one, other:
+        yield [sign_in(server.public_url, "admin", PASSWORD) for server in (one, other)]
+
+
+async def test_people_who_come_to_two_servers_at_once_get_a_user_each(
+    tmp_path: Path, url: str
+) -> None:
+    database = Database(data_dir=tmp_path, url=url)
+    await database.start()
+    users = UserIds(database, IdRange(2_000_000, 2_000_099))
+    engine = sa.create_engine(url, poolclass=sa.NullPool)
+    locked = sa.text("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'")
+
+    def waiting() -> int:
+        with engine.connect() as connection:
+            return int(connection.scalar(locked) or 0)
+
+    # The other server has given a user, and not told yet.
+    with engine.connect() as other:
+        other.execute(user_ids.insert().values(account_id="ann", uid=2_000_001))
+        asked = [asyncio.create_task(users.of(account)) for account in ("ann", "bob")]
+        await until(lambda: waiting() == len(asked))
+        other.commit()
+    assert await asyncio.gather(*asked) == [2_000_001, 2_000_002]
+    await database.stop()
 
 
 def test_a_change_at_one_server_is_what_the_other_answers_with(doors: list[Door]) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import sqlalchemy as sa
+from sqlalchemy.exc import IntegrityError
 
 from jupyter_mlsvc_server.confinement import CannotConfine
 from jupyter_mlsvc_server.errors import MlsvcServerError
@@ -69,10 +72,13 @@ class UserIds:
         NoUserLeft
             The range is used up.
         """
-        if account_id not in self._known:
-            self._known[account_id] = await self._database.run(
-                lambda connection: self._find(connection, account_id)
-            )
+        while account_id not in self._known:
+            # Another server of the database may give the same user to another account meanwhile, or
+            # this account another one. One of them succeeds, so the range ends before this does.
+            with contextlib.suppress(IntegrityError):
+                self._known[account_id] = await self._database.run(
+                    lambda connection: self._find(connection, account_id)
+                )
         return self._known[account_id]
 
     def _find(self, connection: sa.Connection, account_id: str) -> int:
