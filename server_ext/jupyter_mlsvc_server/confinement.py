@@ -93,8 +93,9 @@ class Confinement(LoggingConfigurable):
         help="How the code of sessions and services is confined. basic: it may read programs, "
         "libraries and what is its own, write into its own folders, and neither signal nor read "
         "other processes (Linux 5.13 or later, with Landlock). sandbox: besides, it sees no other "
-        "files and processes, and has shared memory of its own (user namespaces). user: as basic, "
-        "and by a user id of the range uids for each person (root). none: it may do "
+        "files and processes, and has shared memory of its own (user namespaces). user: besides, "
+        "it has a user id of the range uids for each person (root; without the sandbox where the "
+        "system has no room for one, as the status says). none: it may do "
         "what the server's account may do. Default: basic where the system can do it, else none.",
     ).tag(config=True)
     allow_unconfined = Bool(
@@ -265,8 +266,13 @@ class Confinement(LoggingConfigurable):
 
     def described(self) -> dict[str, str]:
         """Describe it for the server's status."""
-        limits = {"sharedLimits": self.shared_limits} if self.level == USER else {}
-        return {"confinement": self.level, **limits}
+        if self.level != USER:
+            return {"confinement": self.level}
+        return {
+            "confinement": self.level,
+            "namespaces": self.namespaces,
+            "sharedLimits": self.shared_limits,
+        }
 
     def open_cgroup(self, name: str) -> str:
         """Make a group of processes for a session or service; empty where there is none.
@@ -307,6 +313,12 @@ class Confinement(LoggingConfigurable):
         self.log.info("code of sessions and services is confined: level %s%s", self.level, how)
         if self.level == USER:
             self.log.info("limits of all processes together: %s", self.shared_limits)
+            if self._why_no_namespaces:
+                self.log.warning(
+                    "code sees the names of other files and processes, since it can't have "
+                    "namespaces of its own (%s)",
+                    self._why_no_namespaces,
+                )
         if self._abi < SCOPES_ABI:
             self.log.warning(
                 "this system (Landlock ABI %d) does not keep code of sessions and services from "
@@ -322,7 +334,19 @@ class Confinement(LoggingConfigurable):
     @property
     def hides_processes(self) -> bool:
         """Whether code has process ids of its own."""
-        return self.level == SANDBOX
+        return not self._why_no_namespaces
+
+    @property
+    def namespaces(self) -> str:
+        """Say whether code has files and processes of its own, and why not."""
+        return f"none: {self._why_no_namespaces}" if self._why_no_namespaces else "own"
+
+    @cached_property
+    def _why_no_namespaces(self) -> str:
+        if self.level == USER:
+            return why_no_sandbox(as_root=True)
+        # At level sandbox the server does not start without.
+        return "" if self.level == SANDBOX else "that is for levels sandbox and user"
 
     def refusal(self, *, network: bool, read_only: bool) -> str:
         """Say why a version can't have the confinement that it asks for; empty where it can.
@@ -382,13 +406,13 @@ class Confinement(LoggingConfigurable):
         files = [*shared, *(("read", path) for path in self._installation_of(program))]
         files += [("read", str(path)) for path in read]
         files += [("write", str(path)) for path in write]
-        if self.level == SANDBOX:
+        if self.hides_processes:
             files += self._links_to(program)
         return Policy(
             tuple(dict.fromkeys(files)),
             self._limits,
             network=self.network and network,
-            sandboxed=self.level == SANDBOX,
+            sandboxed=self.hides_processes,
             user=user,
             group=self.group or 0,
             cgroup=cgroup,
@@ -540,11 +564,17 @@ def seed_caches(home: Path) -> None:
             shutil.copyfile(path, folder / path.name)
 
 
-def why_no_sandbox() -> str:
-    """Try what a sandbox needs; gives what the system says against it."""
-    program = Path(sandbox.__file__)
+def why_no_sandbox(*, as_root: bool = False) -> str:
+    """Try what a sandbox needs; gives what the system says against it.
+
+    Parameters
+    ----------
+    as_root
+        Whether root makes it, for code that becomes another user.
+    """
+    command = [sys.executable, "-I", "-S", sandbox.__file__, *(["root"] if as_root else [])]
     tried = subprocess.run(  # noqa: S603  # our own program
-        [sys.executable, "-I", "-S", str(program)], capture_output=True, text=True, check=False
+        command, capture_output=True, text=True, check=False
     )
     return "" if tried.returncode == 0 else tried.stderr.strip() or "it was ended"
 

@@ -158,6 +158,7 @@ async def test_code_of_a_person_has_a_user_and_limits(
     monkeypatch.setattr(confinement, "why_no_users", lambda _: "")
     monkeypatch.setattr(confinement, "closed_to_others", lambda _: "")
     monkeypatch.setattr(confinement, "Cgroups", Groups)
+    monkeypatch.setattr(confinement, "why_no_sandbox", lambda *, as_root: "" if as_root else "no")
     apart = make(
         tmp_path,
         level="user",
@@ -172,10 +173,30 @@ async def test_code_of_a_person_has_a_user_and_limits(
     policy = apart.policy(user=user, cgroup=cgroup)
     assert policy is not None
     assert (policy.user, policy.group, policy.cgroup) == (2_000_001, 2_000_000, cgroup)
+    assert policy.sandboxed
     assert Policy.decoded(policy.encoded()) == policy
     assert opened == {"memory": 2**30, "cpu": 1.5, "pids": 100}
-    assert apart.described() == {"confinement": "user", "sharedLimits": "memory, cpu"}
+    assert apart.described() == {
+        "confinement": "user",
+        "namespaces": "own",
+        "sharedLimits": "memory, cpu",
+    }
     assert await make(tmp_path).user_of("ann") == 0
+
+
+def test_users_are_apart_without_namespaces_too_and_it_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in ("why_no_users", "closed_to_others"):
+        monkeypatch.setattr(confinement, name, lambda _: "")
+    monkeypatch.setattr(confinement, "why_no_sandbox", lambda **_: "Operation not permitted")
+    apart = make(tmp_path, level="user", uids="2000000-2000099")
+    apart.require(2)
+    policy = apart.policy(user=2_000_001)
+    assert policy is not None
+    assert (policy.sandboxed, apart.hides_processes) == (False, False)
+    assert apart.described()["namespaces"] == "none: Operation not permitted"
+    assert "Operation not permitted" in caplog.text
 
 
 def test_a_library_folder_above_the_servers_data_is_listed_and_not_read(

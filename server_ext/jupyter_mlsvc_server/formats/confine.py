@@ -195,6 +195,19 @@ def landlock_abi() -> int:
     return max(abi, 0)
 
 
+def join_cgroup(policy: Policy) -> None:
+    """Have this process be limited with others; to be called where it sees the system's files.
+
+    Raises
+    ------
+    OSError
+        That failed.
+    """
+    if policy.cgroup:
+        with open(f"{policy.cgroup}/cgroup.procs", "w", encoding="ascii") as members:
+            members.write("0")
+
+
 def confine(policy: Policy) -> None:
     """Confine this thread, and all that it starts from now on.
 
@@ -203,9 +216,6 @@ def confine(policy: Policy) -> None:
     OSError
         That failed; the process must not run the code of others.
     """
-    if policy.cgroup:
-        with open(f"{policy.cgroup}/cgroup.procs", "w", encoding="ascii") as members:
-            members.write("0")
     for name, number in policy.limits:
         _limit(_LIMITS[name], number)
     _drop_capabilities(policy)

@@ -29,6 +29,7 @@ _PR_SET_PDEATHSIG: Final = 1
 _PR_SET_CHILD_SUBREAPER: Final = 36
 _POLICY: Final = "MLSVC_CONFINEMENT"
 _SANDBOXED: Final = "\nsandboxed 1"
+_OWN_USER: Final = "\nuser 0"
 _BY_SIGNAL: Final = 128
 """What is added to the number of a signal to make an exit code."""
 _OUTSIDE: Final = 0
@@ -63,7 +64,7 @@ def main(server: int, command: list[str]) -> None:
     if limit.most:
         run_before_others()
     if is_sandboxed := _SANDBOXED in policy:
-        _beside("sandbox").leave_processes()
+        _beside("sandbox").leave_processes(as_root=_OWN_USER not in policy)
         die_with(server, signal.SIGTERM)  # other rights, and the system has forgotten it
     pid = os.fork()
     if not pid:
@@ -110,6 +111,7 @@ def _confine(policy: str, guard: int) -> None:
     """Confine this process, which the guard has forked."""
     launcher = _beside("confine")
     decoded = launcher.Policy.decoded(policy)
+    launcher.join_cgroup(decoded)
     if decoded.sandboxed:
         _beside("sandbox").enter(decoded)
     launcher.confine(decoded)

@@ -6,7 +6,8 @@ outside (see ``confine``), so what a mount shows too much of can't be opened all
 
 ::
 
-    user     no privilege is needed; the ids stay what they are
+    user     no privilege is needed; the ids stay what they are. Root, whose code becomes other
+             users, needs none
     process  only its own processes are seen, and all end with the first one
     mount    a root folder that holds the files of the policy and nothing else, with /proc,
              /dev/pts and /dev/shm of its own
@@ -21,6 +22,7 @@ import ctypes
 import functools
 import os
 import stat
+import sys
 from typing import Any, Final, Protocol
 
 _NEW_MOUNTS: Final = 0x00020000
@@ -54,16 +56,24 @@ _OWN: Final = frozenset({"/proc", "/dev/pts", "/dev/ptmx", "/dev/fuse", _SHARED}
 """What is made anew, or has no use."""
 
 
-def leave_processes() -> None:
+def leave_processes(*, as_root: bool = False) -> None:
     """Have the next child of this process be the first one of a process namespace.
 
     It has to have one thread. Its own ids and rights stay what they are.
+
+    Parameters
+    ----------
+    as_root
+        Whether it is root that does so, and becomes another user later: without a user namespace.
 
     Raises
     ------
     OSError
         The system does not allow it.
     """
+    if as_root:
+        _check(_libc().unshare(_NEW_PROCESSES))
+        return
     user, group = os.geteuid(), os.getegid()
     _check(_libc().unshare(_NEW_USER | _NEW_PROCESSES))
     # Without this the files of this process in /proc are root's.
@@ -109,6 +119,7 @@ def enter(policy: Shown) -> None:
 
 def _enter(paths: list[str], flags: int = 0) -> None:
     _check(_libc().unshare(_NEW_MOUNTS | _NEW_IPC | flags))
+    umask = os.umask(0o022)  # the folders above what is shown are root's, where root makes them
     _mount(None, "/", None, _RECURSIVE | _SLAVE)
     _mount("tmpfs", _WORKSHOP, "tmpfs", _NO_SUID | _NO_DEVICES, "mode=0755")
     os.chdir(_WORKSHOP)
@@ -123,6 +134,7 @@ def _enter(paths: list[str], flags: int = 0) -> None:
     _check(_libc().syscall(_PIVOT_ROOT, b".", b"."))
     _check(_libc().umount2(b".", _DETACH))
     os.chdir("/")
+    os.umask(umask)
 
 
 def _furnish(paths: list[str]) -> None:
@@ -200,9 +212,12 @@ def _write(path: str, text: str) -> None:
 
 
 def main() -> None:
-    """Try it, as a program: it ends with 0 where this system allows it, and else says why not."""
+    """Try it, as a program: it ends with 0 where this system allows it, and else says why not.
+
+    With ``root`` after its name it tries what root does.
+    """
     try:
-        leave_processes()
+        leave_processes(as_root=sys.argv[1:] == ["root"])
         pid = os.fork()
         if pid:
             os._exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))

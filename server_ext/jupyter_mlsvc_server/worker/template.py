@@ -20,7 +20,7 @@ from jupyter_mlsvc.wire.models import Isolation
 from jupyter_mlsvc.wire.sources import let_inspect_find_classes
 from jupyter_mlsvc_server.formats import packages, sandbox
 from jupyter_mlsvc_server.formats.blobs import DamagedBlob
-from jupyter_mlsvc_server.formats.confine import Policy, confine
+from jupyter_mlsvc_server.formats.confine import Policy, confine, join_cgroup
 from jupyter_mlsvc_server.formats.files import write_files
 from jupyter_mlsvc_server.formats.guard import die_with, stand_for
 from jupyter_mlsvc_server.formats.problems import CodeProblem, SnapshotProblem, refuse_missing
@@ -85,9 +85,10 @@ def main(link: socket.socket) -> None:
 
 def _confine(policy: Policy) -> None:
     """Confine this process, or go on as another one that is the first of a sandbox."""
+    join_cgroup(policy)
     if policy.sandboxed:
         parent = os.getppid()
-        sandbox.leave_processes()
+        sandbox.leave_processes(as_root=bool(policy.user))
         die_with(parent)  # other rights, and the system has forgotten it
         if pid := os.fork():
             stand_for(pid)
