@@ -37,6 +37,10 @@ _CALLS: Final[dict[str, tuple[str, str]]] = {
         "client.services.delete(NAME, VERSION)",
         "%mlsvc delete NAME VERSION",
     ),
+    "deleteServicePool": (
+        "client.services.delete_pool(NAME, VERSION)",
+        "client.services.delete_pool(NAME, VERSION)",
+    ),
     "listServiceKeys": ("client.keys.list()", "%mlsvc key list"),
     "revokeServiceKey": ("client.keys.revoke(NAME)", "%mlsvc key revoke NAME"),
     "CancelAndDeleteBatchExecution": ("batch.delete()", "batch.delete()"),
@@ -62,6 +66,7 @@ _SENTENCES: Final[dict[str, str]] = {
     "SnapshotNotFound": "List yours with {call}.",
     "QuotaExceeded": "Delete some with {call}.",
     "TooManyVersions": "Delete some with {call}.",
+    "TooManyWorkers": "Ask for fewer, or give up another pool with {call}.",
     "TooManyKeys": "Revoke one that nobody uses with {call}.",
     "TooManySnapshots": "Delete some with {call}.",
     "TooManyBatches": "Delete some with {call}.",

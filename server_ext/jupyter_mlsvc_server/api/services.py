@@ -40,6 +40,7 @@ _PARTS: Final = (
 """Parts of the form that publishes or changes a realtime service."""
 
 _VERSIONS: Final = "ServiceManager.max_versions_per_user"
+_WORKERS: Final = "ScoringSettings.max_workers_per_user"
 
 
 class ServiceRoutes:
@@ -187,7 +188,7 @@ class PoolRoutes:
     def table(self) -> Routes:
         """Return the routes."""
         pool = "/services/{name}/{version}/pool"
-        return [route(pool, get=self.status, post=self.set, delete=self.remove)]
+        return [route(pool, get=self.status, post=counted(_WORKERS, self.set), delete=self.remove)]
 
     async def status(self, request: ApiRequest, name: str, version: str) -> Response:
         """Answer how far it is (contract: ``getServicePoolStatus``)."""

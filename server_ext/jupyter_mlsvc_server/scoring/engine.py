@@ -129,6 +129,10 @@ class ScoringEngine(Protocol):
     def usual_size(self) -> PoolSize:
         """Size of the pool of a version that has no dedicated one."""
 
+    @property
+    def max_workers_per_user(self) -> int:
+        """Workers that all services of one person may have together; 0 for any number."""
+
     def resize(self, name: str, version: str, size: PoolSize | None) -> None:
         """Give a version workers of its own in this number, or the usual one with None.
 

@@ -100,6 +100,17 @@ class QueueFull(Busy):
         )
 
 
+class NoWorkerLeft(Busy):
+    """The version has no worker, and its owner's services have as many as they may have."""
+
+    def __init__(self, key: DefinitionKey, limit: int) -> None:
+        super().__init__(
+            f"Service {key} has no worker: those of its owner have {limit} together, which is the "
+            "limit (ScoringSettings.max_workers_per_user), and all are at work. Try again later.",
+            retry_after=5,
+        )
+
+
 class RunTooLong(DeadlinePassed):
     """The code ran longer than it may."""
 

@@ -33,6 +33,7 @@ from jupyter_mlsvc_server.scoring.group import Group
 from jupyter_mlsvc_server.scoring.health import END_AT_START, KEEP_ENDING, Health
 from jupyter_mlsvc_server.scoring.loaded_file import LoadedFile
 from jupyter_mlsvc_server.scoring.pool import Pool
+from jupyter_mlsvc_server.scoring.quota import WorkerQuota, least_recently_used
 from jupyter_mlsvc_server.scoring.request import Ended, PendingRequest
 from jupyter_mlsvc_server.scoring.scheduler_settings import HealthSettings
 from jupyter_mlsvc_server.scoring.service_log import LogEntry, ServiceLogs
@@ -56,6 +57,9 @@ _CHECKED_SECONDS: Final = 60.0
 
 _EARLY: Final[tuple[Part, ...]] = ("setupCode", "initCode")
 """What runs before the code of a service."""
+
+_REPORT_SECONDS: Final = 60.0
+"""Between two lines in the log about one person's workers."""
 
 _STOPPING: Final = "The server is stopping."
 
@@ -110,6 +114,7 @@ class LocalEngine(ScoringSettings):
         self._logs = ServiceLogs(self.log_bytes)
         self._kept: set[DefinitionKey] = set()
         self._health: dict[DefinitionKey, Health] = {}
+        self._quotas: WeakValueDictionary[str, WorkerQuota] = WeakValueDictionary()
         self._checked: dict[str, tuple[float, Template]] = {}
         self._locks: WeakValueDictionary[DefinitionKey, asyncio.Lock] = WeakValueDictionary()
         self._loaded_file = LoadedFile(data_dir / "loaded.json")
@@ -584,6 +589,8 @@ class LocalEngine(ScoringSettings):
                     timings=self._timings_of(key),
                     service_log=self._logs.of(key),
                     health=self._health_of(key),
+                    quota=self._quota_of(definition.owner_id),
+                    on_no_room=self._make_room,
                     on_lost=self._pool_lost,
                     on_not_run=self._submit_again,
                     on_answered=lambda: self.answered(*key),
@@ -606,6 +613,35 @@ class LocalEngine(ScoringSettings):
             if str(problem) or problem.code not in ENDED_FROM_OUTSIDE:
                 raise ServiceUnavailable(key, str(problem) or END_AT_START) from problem
         raise StartInterrupted(key, END_AT_START)
+
+    def _quota_of(self, owner_id: str) -> WorkerQuota:
+        quota = self._quotas.get(owner_id)
+        if quota is None:
+            quota = self._quotas[owner_id] = WorkerQuota(self.max_workers_per_user)
+        return quota
+
+    def _make_room(self, pool: Pool, is_first: bool) -> None:
+        """Let idle workers of the same person's other versions go for one of this version."""
+        others = (
+            each
+            for key, each in self._pools.items()
+            if each is not pool and each.quota is pool.quota and key not in self._kept
+        )
+        now = self._now()
+        released = least_recently_used(
+            others, unused_since=now if is_first else now - self.idle_seconds
+        )
+        if released is not None:
+            released.release()
+        if now - pool.quota.reported_at > _REPORT_SECONDS:
+            pool.quota.reported_at = now
+            self.log.info(
+                "the services of one person have %d workers, which is the limit; %s waits for one, "
+                "and %s",
+                pool.quota.limit,
+                pool.key,
+                "none is idle" if released is None else f"idle ones of {released.key} end",
+            )
 
     def _timings_of(self, key: DefinitionKey) -> Timings:
         return self._timings.setdefault(key, Timings())

@@ -17,6 +17,7 @@ from jupyter_mlsvc_server.scoring.errors import WorkerFailed, ending
 from jupyter_mlsvc_server.scoring.forkserver_client import LinkLost, NotStarted
 from jupyter_mlsvc_server.scoring.group import Group
 from jupyter_mlsvc_server.scoring.health import END_AT_START, Health
+from jupyter_mlsvc_server.scoring.quota import WorkerQuota
 from jupyter_mlsvc_server.scoring.request import PendingRequest
 from jupyter_mlsvc_server.scoring.scheduler import (
     AwaitExit,
@@ -25,6 +26,7 @@ from jupyter_mlsvc_server.scoring.scheduler import (
     Fail,
     GiveBack,
     KillWorker,
+    MakeRoom,
     PassOn,
     Scheduler,
     Send,
@@ -78,6 +80,10 @@ class Pool:
         Where what requests print is kept.
     health
         Whether the processes of the version keep ending; it outlives the pool.
+    quota
+        Counts the workers of the same person's services.
+    on_no_room
+        Called when the quota lets no other worker start, with whether it would be the first.
     on_lost
         Called when the template is gone.
     on_not_run
@@ -98,6 +104,8 @@ class Pool:
         timings: Timings,
         service_log: ServiceLog,
         health: Health,
+        quota: WorkerQuota,
+        on_no_room: Callable[[Pool, bool], None],
         on_lost: Callable[[Pool], None],
         on_not_run: Callable[[PendingRequest], None],
         on_answered: Callable[[], None],
@@ -110,6 +118,8 @@ class Pool:
         self._settings = settings
         self._timings = timings
         self._service_log = service_log
+        self.quota = quota
+        self._on_no_room = on_no_room
         self._on_lost = on_lost
         self._on_not_run = on_not_run
         self._on_answered: Callable[[], None] | None = on_answered
@@ -122,6 +132,7 @@ class Pool:
             health=health,
             now=monotonic(),
             has_effects=template.has_effects,
+            quota=quota,
         )
         self._connections: dict[Worker, WorkerConnection] = {}
         self._is_carrying_out = False
@@ -145,8 +156,7 @@ class Pool:
             A worker ended before it could take a request.
         """
         scheduler = self._scheduler
-        while len(scheduler.workers) < scheduler.size.initial:
-            scheduler.expect_worker()
+        while len(scheduler.workers) < scheduler.size.initial and scheduler.expect_worker():
             try:
                 await self._start_worker()
             except NotStarted:
@@ -190,6 +200,16 @@ class Pool:
         self._scheduler.resize(size, monotonic())
         self._carry_out()
 
+    def release(self) -> None:
+        """Let idle workers end, and keep none until the next request."""
+        self._scheduler.release(monotonic())
+        self._carry_out()
+
+    @property
+    def has_idle_worker(self) -> bool:
+        """Whether a worker has nothing to do."""
+        return self._scheduler.has_idle_worker
+
     @property
     def size(self) -> PoolSize:
         """How many workers are kept, and how many there may be."""
@@ -227,8 +247,8 @@ class Pool:
 
     @property
     def failure(self) -> str:
-        """Why the version is failing, in a sentence; empty where it is not."""
-        return self._scheduler.failure
+        """Why the version is failing, or its calls wait, in a sentence; empty where all is well."""
+        return self._scheduler.failure or self._scheduler.shortage
 
     @property
     def state(self) -> State:
@@ -274,6 +294,11 @@ class Pool:
             case PassOn(request):
                 if not request.is_over:
                     self._on_not_run(request)
+            case _:
+                self._carry_out_for_workers(decision)
+
+    def _carry_out_for_workers(self, decision: Decision) -> None:
+        match decision:
             case StartWorker():
                 self._spawn(self._start_worker_or_report())
             case CloseWorker(worker):
@@ -283,6 +308,9 @@ class Pool:
                 self._log.warning("killing a worker of %s after %s s", self.key, deadline)
                 self._service_log.add("error", "", _STOPPED.format(deadline))
                 self._spawn(self._template.link.kill(self._connections[worker].pid))
+            case MakeRoom(is_first):
+                self._on_no_room(self, is_first)
+                self._scheduler.room_made(monotonic())
             case WakeUp(seconds):
                 self._loop.call_later(seconds, self._wake_up)
             case AwaitExit(worker, request, was_expected):

@@ -50,6 +50,9 @@ through these states::
                      gone                              leaving ── worker_lost ──▶ gone
                                                                   (also from idle and running)
 
+A person's services have a limit of workers together (``quota``). At the limit the scheduler asks
+for room, and a version that was not called for long gives its workers up until its next call.
+
 Where workers keep ending, the version is failing (``health``): what waits and what comes is
 answered with the reason. After a pause one request is let in, to see whether it works again.
 """
@@ -68,6 +71,7 @@ from jupyter_mlsvc_server.formats.protocol import ENDED_FROM_OUTSIDE
 from jupyter_mlsvc_server.scoring.definition import DefinitionKey, PoolSize
 from jupyter_mlsvc_server.scoring.errors import (
     CodeEnded,
+    NoWorkerLeft,
     QueueFull,
     RunTooLong,
     ServiceUnavailable,
@@ -77,6 +81,7 @@ from jupyter_mlsvc_server.scoring.errors import (
 )
 from jupyter_mlsvc_server.scoring.group import Group
 from jupyter_mlsvc_server.scoring.health import END_AT_START, KEEP_ENDING, Health
+from jupyter_mlsvc_server.scoring.quota import WorkerQuota
 from jupyter_mlsvc_server.scoring.request import PendingRequest
 from jupyter_mlsvc_server.scoring.scheduler_settings import SchedulerSettings
 from jupyter_mlsvc_server.scoring.statistics import State
@@ -165,6 +170,12 @@ class AwaitExit(msgspec.Struct, frozen=True, gc=False):
     was_expected: bool
 
 
+class MakeRoom(msgspec.Struct, frozen=True, gc=False):
+    """Let idle workers of the same person's other versions go; it may be for the first one here."""
+
+    is_first: bool
+
+
 class WakeUp(msgspec.Struct, frozen=True, gc=False):
     """Report after so many seconds that a pause is over."""
 
@@ -172,7 +183,16 @@ class WakeUp(msgspec.Struct, frozen=True, gc=False):
 
 
 Decision = (
-    Send | Fail | GiveBack | PassOn | StartWorker | CloseWorker | KillWorker | AwaitExit | WakeUp
+    Send
+    | Fail
+    | GiveBack
+    | PassOn
+    | StartWorker
+    | CloseWorker
+    | KillWorker
+    | AwaitExit
+    | MakeRoom
+    | WakeUp
 )
 
 
@@ -193,6 +213,8 @@ class Scheduler:
         The clock's time.
     has_effects
         Whether a call may change what is elsewhere, so that it must not run twice.
+    quota
+        Counts the workers of the same person's services.
 
     Attributes
     ----------
@@ -209,6 +231,7 @@ class Scheduler:
         health: Health,
         now: float,
         has_effects: bool = False,
+        quota: WorkerQuota | None = None,
     ) -> None:
         self.size = size
         self.used_at = now
@@ -219,6 +242,13 @@ class Scheduler:
         self.decisions: deque[Decision] = deque()
         self._workers: list[Worker] = []
         self._starting = 0
+        self._quota = WorkerQuota() if quota is None else quota
+        self._held = 0
+        """Workers that the quota was told of."""
+        self._asked_at = -math.inf
+        """When room for another worker was asked for."""
+        self._released_at = -math.inf
+        self._has_ended = False
         self._health = health
         self._has_effects = has_effects
         self._vain_retries = 0
@@ -317,9 +347,13 @@ class Scheduler:
 
     # --- events: workers ---------------------------------------------------------------------
 
-    def expect_worker(self) -> None:
-        """Count a worker that is being started without having been asked for."""
+    def expect_worker(self) -> bool:
+        """Count a worker that is to be started without having been asked for, if it may be."""
+        if self._quota.is_full:
+            return False
         self._starting += 1
+        self._tell_quota()
+        return True
 
     def worker_started(self, worker: Worker, now: float) -> None:
         """Take a worker that can answer requests."""
@@ -332,10 +366,12 @@ class Scheduler:
     def start_abandoned(self) -> None:
         """Take word that a worker will not come, for a reason that says nothing about it."""
         self._starting -= 1
+        self._tell_quota()
 
     def start_failed(self, reason: str, now: float) -> None:
         """Take word that a worker ended before it could take a request, and why if it is known."""
         self._starting -= 1
+        self._tell_quota()
         self._is_troubled = True
         if reason:
             self._health.refused(now, reason)
@@ -359,6 +395,7 @@ class Scheduler:
         worker.is_leaving = worker.is_lost = True
         if worker in self._workers:
             self._workers.remove(worker)
+            self._tell_quota()
         requests = [*worker.requests]
         worker.requests.clear()
         if not (was_expected or self.is_stopped):
@@ -447,11 +484,24 @@ class Scheduler:
         """
         if self.is_stopped or not self._health.may_try(now):
             return
-        wanted = max(self.size.initial, 1 if self.waiting else 0)
+        wanted = max(self._initial, 1 if self.waiting else 0)
         if self._health.is_failing:
             wanted = min(wanted, 1)
         for _ in range(wanted - len(self._workers) - self._starting):
-            self._grow()
+            self._grow(now)
+
+    def room_made(self, now: float) -> None:
+        """Start workers that there was no room for, if there is now."""
+        self.wake_up(now)
+        if not (self.is_stopped or self._starting) and (self._queue or self._groups):
+            self._free_worker(now)
+
+    def release(self, now: float) -> None:
+        """Let idle workers end, and keep none until the next request."""
+        self._released_at = now
+        for worker in self._staying():
+            if not worker.requests:
+                self._close(worker)
 
     def resize(self, size: PoolSize, now: float) -> None:
         """Have as many workers as this from now on; those that work finish."""
@@ -461,7 +511,8 @@ class Scheduler:
 
     def stop(self) -> None:
         """End all; what has not run is for another pool, and what runs where it may run again."""
-        self.is_stopped = True
+        self.is_stopped = self._has_ended = True
+        self._tell_quota()
         for request in self._ending:
             self._end_running(request)
         self._ending.clear()
@@ -492,6 +543,11 @@ class Scheduler:
         return self._workers
 
     @property
+    def has_idle_worker(self) -> bool:
+        """Whether a worker has nothing to do."""
+        return any(not worker.requests for worker in self._staying())
+
+    @property
     def is_full(self) -> bool:
         """Whether all workers that are to be kept are there, and no more than may be."""
         return self.size.initial <= len(self._staying()) <= self._most
@@ -505,6 +561,16 @@ class Scheduler:
     def failure(self) -> str:
         """Why the version is failing, in a sentence; empty where it is not."""
         return self._health.reason if self._health.is_failing else ""
+
+    @property
+    def shortage(self) -> str:
+        """Why no worker is started for what waits, in a sentence; empty where one may be."""
+        if not self.waiting or not self._quota.is_full:
+            return ""
+        return (
+            f"Calls wait: services of its owner have {self._quota.limit} workers together, as many "
+            "as they may (ScoringSettings.max_workers_per_user)."
+        )
 
     @property
     def state(self) -> State:
@@ -551,7 +617,7 @@ class Scheduler:
             if best is None or count < least:
                 best, least = worker, count
         if best is None or (least and self._is_pressed(best)):
-            self._grow()
+            self._grow(now)
         return best if best is not None and self._has_room(best, now) else None
 
     def _is_held_up(self, worker: Worker, now: float) -> bool:
@@ -655,12 +721,33 @@ class Scheduler:
 
     # --- how many workers --------------------------------------------------------------------
 
-    def _grow(self) -> None:
+    def _grow(self, now: float) -> None:
         if self._health.is_failing and (self._workers or self._starting):
             return  # one at a time shows whether it works again
-        if len(self._workers) + self._starting < self._most:
+        if len(self._workers) + self._starting >= self._most:
+            return
+        if not self._quota.is_full:
             self._starting += 1
+            self._tell_quota()
             self.decisions.append(StartWorker())
+        elif now - self._asked_at > self._settings.room_seconds:
+            self._asked_at = now
+            self.decisions.append(MakeRoom(is_first=self._is_empty))
+
+    def _tell_quota(self) -> None:
+        """Correct what the quota knows of the workers here."""
+        held = 0 if self._has_ended else self._starting + len(self._staying())
+        self._quota.held += held - self._held
+        self._held = held
+
+    @property
+    def _is_empty(self) -> bool:
+        return not (self._workers or self._starting)
+
+    @property
+    def _initial(self) -> int:
+        """Workers that are kept now: none where they were let go and nobody has called since."""
+        return self.size.initial if self.used_at > self._released_at else 0
 
     def _refill(self, now: float) -> None:
         """Start workers where there are fewer than needed; not in haste when they all end."""
@@ -715,7 +802,7 @@ class Scheduler:
 
     def _end_idle(self, now: float) -> None:
         self._end_surplus()
-        above = len(self._staying()) - self.size.initial
+        above = len(self._staying()) - self._initial
         for worker in self._staying():
             if above <= 0:
                 return
@@ -732,6 +819,7 @@ class Scheduler:
 
     def _close(self, worker: Worker) -> None:
         worker.is_leaving = True
+        self._tell_quota()
         self.decisions.append(CloseWorker(worker))
 
     def _staying(self) -> list[Worker]:
@@ -749,6 +837,7 @@ class Scheduler:
             if not requests or now - requests[0].started <= deadline:
                 continue
             worker.is_leaving = True
+            self._tell_quota()
             if len(requests) > 1 and worker.batch_size > 1:
                 # It may be any of them. Each runs alone now, so that only that one fails.
                 self._suspect(requests)
@@ -765,9 +854,14 @@ class Scheduler:
         waiting, self._queue = self._queue, deque()
         for request in waiting:
             if not request.is_suspect and now - request.waits_since > deadline:
-                self._fail(request, WaitTooLong(self._key, deadline))
+                self._fail(request, self._why_it_waited(deadline))
             else:
                 self._queue.append(request)
+
+    def _why_it_waited(self, deadline: float) -> NoWorkerLeft | WaitTooLong:
+        if self._is_empty and self._quota.is_full:
+            return NoWorkerLeft(self._key, self._quota.limit)
+        return WaitTooLong(self._key, deadline)
 
     def _give_back(self, now: float, deadline: float) -> None:
         """End the waiting of groups that workers have no room for, but for one request of each."""

@@ -44,6 +44,8 @@ class SchedulerSettings:
         average.
     growth_seconds
         Workers grow with the load: another one is started where requests would wait longer.
+    room_seconds
+        Calls cost no more where there is no room for another worker: it is asked for so often.
     group_seconds
         Whoever sends groups sees what there is room for: what no worker had room for comes back
         after so long, but for one request.
@@ -72,6 +74,7 @@ class SchedulerSettings:
     average_weight: float = 0.1
 
     growth_seconds: float = 0.002
+    room_seconds: float = 0.2
     group_seconds: float = 0.5
 
     max_vain_retries: int = 3

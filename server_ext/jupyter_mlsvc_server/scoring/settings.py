@@ -23,6 +23,13 @@ class ScoringSettings(LoggingConfigurable):
     workers_max = Integer(
         2, min=1, help="Workers that a service version may have when it is busy."
     ).tag(config=True)
+    max_workers_per_user = Integer(
+        100,
+        min=0,
+        help="Workers that all services of one person have together. At the limit, those that are "
+        "not in use go for a version that is called; where all are, its calls wait. 0 sets no "
+        "limit.",
+    ).tag(config=True)
     queue_limit = Integer(
         1000,
         min=0,

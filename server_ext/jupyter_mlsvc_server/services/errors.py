@@ -41,6 +41,23 @@ class ServiceNotFound(NotFound):
         )
 
 
+class TooManyWorkers(TooManyRequests):
+    """Dedicated pools of the owner would keep more workers than one person may have."""
+
+    code = "TooManyWorkers"
+
+    def __init__(self, wanted: int, most: int) -> None:
+        super().__init__(
+            f"Dedicated pools of the version's owner would keep {wanted} workers; one person's "
+            f"services may have {most} (ScoringSettings.max_workers_per_user).",
+            retry_after=60,
+            advice=Advice(
+                "Ask for fewer, or give up a pool with DELETE /services/NAME/VERSION/pool.",
+                operation="deleteServicePool",
+            ),
+        )
+
+
 class TooManyVersions(TooManyRequests):
     """The caller has as many versions as one person may have."""
 

@@ -14,8 +14,9 @@ from jupyter_mlsvc_server.errors import BadRequest
 from jupyter_mlsvc_server.events.record import EventAction, PublishEvent, drop_event
 from jupyter_mlsvc_server.scoring.definition import DefinitionKey, PoolSize
 from jupyter_mlsvc_server.scoring.engine import ScoringEngine
+from jupyter_mlsvc_server.services.errors import TooManyWorkers
 from jupyter_mlsvc_server.services.manager import ServiceManager
-from jupyter_mlsvc_server.services.record import ServiceKey
+from jupyter_mlsvc_server.services.record import ServiceKey, ServiceRecord
 from jupyter_mlsvc_server.services.store import ServiceStore
 
 
@@ -66,10 +67,13 @@ class PoolManager(LoggingConfigurable):
             There is no such version, or the caller may not change it.
         BadRequest
             The sizes do not fit each other.
+        TooManyWorkers
+            The owner's pools would keep more workers than one person may have.
         """
         async with self._services.changing(name, version) as record:
             self._require_change(principal, record.owner, record.key)
             size = self._size(request, record.pool or self._scoring.usual_size)
+            await self._require_room(record, size)
             await self._store.set_pool(record.key, size)
             self._scoring.resize(*record.key, size)
         self._publish_event(record.change(EventAction.CHANGED))
@@ -126,6 +130,16 @@ class PoolManager(LoggingConfigurable):
         if initial is None:
             initial = now.initial if most is None else min(now.initial, most)
         return PoolSize(initial, max(now.most, initial) if most is None else most)
+
+    async def _require_room(self, record: ServiceRecord, size: PoolSize) -> None:
+        limit = self._scoring.max_workers_per_user
+        kept = size.initial + sum(
+            each.pool.initial
+            for each in await self._store.list()
+            if each.pool and each.owner.id == record.owner.id and each.key != record.key
+        )
+        if size.initial and 0 < limit < kept:
+            raise TooManyWorkers(kept, limit)
 
     def _require_change(self, principal: Principal, owner: Owner, key: ServiceKey) -> None:
         what = f"change the pool of version {key.version!r} of service {key.name!r}"

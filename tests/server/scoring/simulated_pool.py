@@ -12,6 +12,7 @@ from jupyter_mlsvc_server.scoring.engine import Outcome, ScoringAnswer
 from jupyter_mlsvc_server.scoring.errors import CodeEnded, WorkerEnded
 from jupyter_mlsvc_server.scoring.group import Group
 from jupyter_mlsvc_server.scoring.health import Health
+from jupyter_mlsvc_server.scoring.quota import WorkerQuota
 from jupyter_mlsvc_server.scoring.request import PendingRequest
 from jupyter_mlsvc_server.scoring.scheduler import (
     AwaitExit,
@@ -20,6 +21,7 @@ from jupyter_mlsvc_server.scoring.scheduler import (
     Fail,
     GiveBack,
     KillWorker,
+    MakeRoom,
     PassOn,
     Scheduler,
     Send,
@@ -53,15 +55,28 @@ class SimulatedPool:
     """Carries out what a scheduler decides, and checks each decision."""
 
     def __init__(
-        self, size: PoolSize, settings: SchedulerSettings, *, has_effects: bool = False
+        self,
+        size: PoolSize,
+        settings: SchedulerSettings,
+        *,
+        has_effects: bool = False,
+        quota: WorkerQuota | None = None,
     ) -> None:
         self.settings = settings
         self.now = 100.0
         self.health = Health(HealthSettings())
         self.has_effects = has_effects
         self.scheduler = Scheduler(
-            KEY, size, settings, health=self.health, now=self.now, has_effects=has_effects
+            KEY,
+            size,
+            settings,
+            health=self.health,
+            now=self.now,
+            has_effects=has_effects,
+            quota=quota,
         )
+        self.rooms_wanted: list[bool] = []
+        """Whether it was for a first worker, each time that room was asked for."""
         self.processes: dict[Worker, SimulatedWorker] = {}
         self.starting = 0
         self.exits: list[PendingRequest] = []
@@ -228,6 +243,8 @@ class SimulatedPool:
                     {request: self.now for request in process.inbox if not self.over[request]}
                 )
                 process.inbox.clear()
+            case MakeRoom(is_first):
+                self.rooms_wanted.append(is_first)
             case WakeUp(seconds):
                 self.wake_ups.append(self.now + seconds)
             case AwaitExit(_, request, _) if request is not None:
