@@ -150,24 +150,36 @@ function javascript(token: string, address: string, inputs: object): string {
   ].join('\n');
 }
 
+/**
+ * For .NET and for .NET Framework, whose library reads no JSON.
+ */
 function csharp(address: string, inputs: object, key?: string): string {
   const token = key ? JSON.stringify(key) : 'Environment.GetEnvironmentVariable("MLSVC_TOKEN")';
   return [
+    'using System;',
+    'using System.Net.Http;',
     'using System.Net.Http.Headers;',
     'using System.Text;',
-    'using System.Text.Json;',
+    'using System.Threading.Tasks;',
     '',
-    'using var client = new HttpClient();',
-    'client.DefaultRequestHeaders.Authorization = new AuthenticationHeaderValue(',
-    `    "Bearer", ${token});`,
-    // JSON has no three quotes in a row, which would end it.
-    `var inputs = """${spaced(inputs)}""";`,
-    'var response = await client.PostAsync(',
-    `    ${JSON.stringify(address)},`,
-    '    new StringContent(inputs, Encoding.UTF8, "application/json"));',
-    'response.EnsureSuccessStatusCode();',
-    'using var result = JsonDocument.Parse(await response.Content.ReadAsStringAsync());',
-    'Console.WriteLine(result.RootElement.GetProperty("outputParameters"));'
+    'static class Program',
+    '{',
+    '    static readonly HttpClient Client = new HttpClient();',
+    '',
+    '    static void Main() => Call().GetAwaiter().GetResult();',
+    '',
+    '    static async Task Call()',
+    '    {',
+    '        Client.DefaultRequestHeaders.Authorization = new AuthenticationHeaderValue(',
+    `            "Bearer", ${token});`,
+    `        var inputs = @"${spaced(inputs).replaceAll('"', '""')}";`,
+    '        var response = await Client.PostAsync(',
+    `            ${JSON.stringify(address)},`,
+    '            new StringContent(inputs, Encoding.UTF8, "application/json"));',
+    '        Console.WriteLine(await response.Content.ReadAsStringAsync());',
+    '        response.EnsureSuccessStatusCode();',
+    '    }',
+    '}'
   ].join('\n');
 }
 

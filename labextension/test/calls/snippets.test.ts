@@ -1,4 +1,6 @@
 import { execFileSync } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { runInNewContext } from 'node:vm';
 import { describe, expect, it } from 'vitest';
 
@@ -11,6 +13,12 @@ const IRIS: IServiceVersion = {
   name: 'Iris',
   version: 'V1.0',
   inputParameterDefinitions: [{ name: 'flower_data', type: 'vector' }]
+};
+const LOCAL = 'http://localhost:12800';
+const CHURN: IServiceVersion = {
+  name: 'churn',
+  version: 'V1.0',
+  inputParameterDefinitions: [{ name: 'customer', type: 'data.frame' }]
 };
 const INPUTS = { flower_data: [7, 3.2, 4.7, 1.4] };
 
@@ -119,7 +127,22 @@ describe('callOf', () => {
       String.raw`Inputs = "{""text"": ""a \""b\"" #(#)(lf)-""}",`
     );
     expect(callOf('csharp', IRIS, inputs, URL)).toContain(
-      String.raw`var inputs = """{"text": "a \"b\" #(lf)-"}""";`
+      String.raw`var inputs = @"{""text"": ""a \""b\"" #(lf)-""}";`
+    );
+  });
+
+  it.each([
+    ['csharp', 'csharp'],
+    ['r', 'r'],
+    ['powerquery', 'excel']
+  ] as const)('writes %s as the guide shows it', (language, page) => {
+    const guide = readFileSync(
+      join(__dirname, `../../../server_ext/docs/how-to/call-from-${page}.md`),
+      'utf8'
+    );
+
+    expect(guide).toContain(
+      callOf(language, CHURN, { customer: { tenure: [12], plan: ['basic'] } }, LOCAL)
     );
   });
 
