@@ -14,8 +14,8 @@ INSTALLED := .venv/.installed
 NODE_PACKAGES := labextension/node_modules/.installed
 BUNDLE := jupyter_mlsvc/labextension/package.json
 BUNDLE_SOURCES := $(wildcard $(addprefix labextension/,package.json tsconfig.json yarn.lock \
-	vite.config.mts schema/* style/* src/*.ts src/*.tsx src/*/*.ts src/*/*.tsx src/*/*/*.ts \
-	src/*/*/*.tsx))
+	vite.config.mts vite.widget.config.mts schema/* style/* src/*.ts src/*.tsx src/*/*.ts \
+	src/*/*.tsx src/*/*/*.ts src/*/*/*.tsx))
 
 DOCS := server_ext/docs
 
@@ -39,10 +39,10 @@ lock: ## Write the releases and digests that install takes (UPGRADE=1 for newer 
 	@.ci/lock
 
 .PHONY: labextension
-labextension: $(BUNDLE) ## Build the JupyterLab side panel, linked into .venv, and the page for callers
+labextension: $(BUNDLE) ## Build the side panel, linked into .venv, the page for callers and the widgets
 
 $(BUNDLE): $(BUNDLE_SOURCES) $(NODE_PACKAGES)
-	@echo "==> Building the JupyterLab side panel and the page for callers"
+	@echo "==> Building the side panel, the page for callers and the widgets"
 	@cd labextension && jlpm build >/dev/null
 	@jupyter-builder develop --overwrite jupyter_mlsvc >/dev/null 2>&1
 	@touch $@
@@ -141,7 +141,8 @@ chaos: $(INSTALLED) ## Kill 40 processes of each kind under load (OPTIONS="--kil
 
 .PHONY: clean
 clean: ## Remove .venv, .bench, builds and caches
-	@rm -rf .venv .bench dist .demo jupyter_mlsvc/labextension server_ext/*/api/static
+	@rm -rf .venv .bench dist .demo jupyter_mlsvc/labextension jupyter_mlsvc/widgets/static
+	@rm -rf server_ext/*/api/static
 	@rm -rf $(DOCS)/_build $(DOCS)/tutorials/*.ipynb
 	@rm -rf labextension/{node_modules,lib,coverage,.yarn,tsconfig.tsbuildinfo}
 	@rm -rf .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache .coverage*

@@ -43,6 +43,7 @@ export default defineConfig([
   { files: ['src/calls/*'], rules: without('^\\.\\./') },
   { files: ['src/calls/components/*'], rules: without('^\\.\\./\\.\\./') },
   { files: ['src/page/*'], rules: without('^\\.\\./(?!calls/|\\.\\./style/)') },
+  { files: ['src/widget/*'], rules: without('^\\.\\./(?!calls/|page/|\\.\\./style/)') },
   {
     // What a test makes ends with it.
     files: ['test/**'],

@@ -115,7 +115,7 @@ class Api:
             Body that msgspec encodes; ``body`` is for bytes as they are.
         """
         if json is not None:
-            body = _encoded(json)
+            body = json_body(json)
         headers = {"Accept": "*/*"}
         if body is not None:
             headers["Content-Type"] = content_type
@@ -136,7 +136,7 @@ class Api:
             response = self._send(_with_token(request, self._token()))
         return self._checked(response)
 
-    def decode(self, kind: type[T], response: ApiResponse) -> T:
+    def decode(self, kind: type[T], answer: ApiResponse | bytes) -> T:
         """Decode a JSON answer.
 
         Raises
@@ -145,7 +145,8 @@ class Api:
             It is none of the contract's.
         """
         try:
-            return msgspec.json.decode(response.read(), type=kind)
+            content = answer if isinstance(answer, bytes) else answer.read()
+            return msgspec.json.decode(content, type=kind)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise UnexpectedAnswer(
                 f"{self.url} answered something that an ML service server does not: {error}."
@@ -248,7 +249,14 @@ class Api:
         )
 
 
-def _encoded(json: object) -> bytes:
+def json_body(json: object) -> bytes:
+    """Write a body.
+
+    Raises
+    ------
+    InvalidInput
+        A text has half a character in it, or an integer too many digits.
+    """
     try:
         return msgspec.json.encode(json)
     except ValueError:  # half a character, or an integer of thousands of digits

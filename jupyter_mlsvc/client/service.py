@@ -37,6 +37,16 @@ class ServiceCalls(Protocol):
     ) -> ServiceResult:
         """Call the service."""
 
+    def consume_json(
+        self,
+        name: str,
+        version: str,
+        body: bytes,
+        *,
+        outputs: Sequence[models.ParameterDefinition] = (),
+    ) -> tuple[bytes, ServiceResult]:
+        """Call the service with JSON."""
+
     def address(self, name: str, version: str) -> str:
         """Return the URL that programs call."""
 
@@ -69,6 +79,8 @@ class Service:
     Attributes
     ----------
     name, version : str
+    row : WebService
+        What the server lists of it.
     url : str
         Where programs call it with POST and a bearer token.
     inputs, outputs : list of ParameterDefinition
@@ -109,6 +121,7 @@ class Service:
 
     def __init__(self, services: ServiceCalls, row: models.WebService) -> None:
         self._services = services
+        self.row = row
         self.name = row.name
         self.version = row.version
         self.inputs = row.input_parameter_definitions
@@ -168,6 +181,16 @@ class Service:
             for name, value in inputs.items()
         }
         return self._services.consume(self.name, self.version, given, outputs=self.outputs)
+
+    def call_json(self, body: bytes) -> tuple[bytes, ServiceResult]:
+        """Call the service with inputs that are JSON already.
+
+        Returns
+        -------
+        tuple
+            The answer as the server wrote it, and the same as an object.
+        """
+        return self._services.consume_json(self.name, self.version, body, outputs=self.outputs)
 
     def form(self, /, **values: object) -> Any:
         """Make a form to call the service with; deprecated for ``jupyter_mlsvc.form(service)``."""

@@ -10,7 +10,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from jupyter_mlsvc.client import formatting
-from jupyter_mlsvc.client.api import Api, Form, form
+from jupyter_mlsvc.client.api import Api, Form, form, json_body
 from jupyter_mlsvc.client.parameters import Parameters, definitions, plain_values
 from jupyter_mlsvc.client.results import ServiceResult
 from jupyter_mlsvc.client.service import Service
@@ -492,17 +492,38 @@ class Services:
             Seconds to wait for the answer instead of the client's.
         """
         self._api.require_room(inputs or {})
+        body = json_body(plain_values(inputs or {}))
+        _, result = self.consume_json(name, version, body, outputs=outputs, timeout=timeout)
+        return result
+
+    def consume_json(
+        self,
+        name: str,
+        version: str,
+        body: bytes,
+        *,
+        outputs: Sequence[models.ParameterDefinition] = (),
+        timeout: float | None = None,
+    ) -> tuple[bytes, ServiceResult]:
+        """Call a service with a body that is JSON already, as a front end writes it.
+
+        Returns
+        -------
+        tuple
+            The answer as the server wrote it, and the same as an object.
+        """
         response = self._api.call(
             "POST",
             "api",
             name,
             version,
-            json=plain_values(inputs or {}),
+            body=body,
             timeout=None if timeout is None else (self._api.timeout[0], timeout),
         )
-        answer = self._api.decode(models.WebServiceResult, response)
+        content = response.read()
+        answer = self._api.decode(models.WebServiceResult, content)
         request_id = response.headers.get("X-Request-Id", "")
-        return ServiceResult(f"{name} {version}", answer, outputs, request_id=request_id)
+        return content, ServiceResult(f"{name} {version}", answer, outputs, request_id=request_id)
 
     def address(self, name: str, version: str) -> str:
         """Where programs call a service: at the public API, if that is known."""

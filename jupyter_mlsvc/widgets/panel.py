@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 import threading
-from collections.abc import Callable, Mapping, MutableMapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -12,13 +12,12 @@ import ipywidgets
 
 from jupyter_mlsvc.client import formatting
 from jupyter_mlsvc.client.client import Client
-from jupyter_mlsvc.client.results import ServiceResult
 from jupyter_mlsvc.client.service import Service
 from jupyter_mlsvc.client.session import Session
 from jupyter_mlsvc.client.statistics import milliseconds
 from jupyter_mlsvc.errors import MlsvcError
 from jupyter_mlsvc.magics.connection import connection_of
-from jupyter_mlsvc.widgets.forms import Call, CallForm
+from jupyter_mlsvc.widgets.forms import CallForm
 from jupyter_mlsvc.widgets.looks import block, bundle, close_all, line
 from jupyter_mlsvc.widgets.state import PanelState, Part, ServiceKey
 
@@ -75,7 +74,6 @@ class Panel:
         self._is_drawing = False
         self._form: CallForm | None = None
         self._form_key: ServiceKey | None = None
-        self._texts: dict[ServiceKey, MutableMapping[str, str]] = {}
         self._question: Callable[[], str] | None = None
         self._confirmed: Callable[[], str] | None = None
         self._thread: threading.Thread | None = None
@@ -266,21 +264,10 @@ class Panel:
             if self._form is not None:
                 self._close_form(built)
             elif service is not None:
-                key = (service.name, service.version)
-                texts = self._texts.setdefault(key, {})
-                self._form = CallForm(service, self._caller(service), texts, has_title=False)
-                self._form_key = key
-                built.form.children = (self._form.widget,)
+                self._form = CallForm(service)
+                self._form_key = (service.name, service.version)
+                built.form.children = (self._form,)
                 built.try_it.description, built.try_it.icon = "Close the form", "times"
-
-    def _caller(self, service: Service) -> Call:
-        def call(inputs: Mapping[str, object]) -> ServiceResult:
-            try:
-                return service.call(inputs)
-            finally:
-                self.state.load_statistics()
-
-        return call
 
     def _close_form(self, built: _PanelWidgets) -> None:
         form, self._form, self._form_key = self._form, None, None
@@ -383,7 +370,7 @@ class Panel:
         )
 
     def _repr_mimebundle_(self, **_: object) -> Mapping[str, Any]:
-        return bundle(self._shown, repr(self), self._fallback())
+        return bundle(lambda: self._shown().model_id, repr(self), self._fallback())
 
     def _shown(self) -> ipywidgets.Widget:
         self._start()

@@ -364,4 +364,4 @@ def test_the_form_of_a_service_is_deprecated_and_made_all_the_same(
     service = client.service("Iris", "V1.0")
     with pytest.deprecated_call(match=r"jupyter_mlsvc\.form\(service"):
         made = service.form()
-    assert type(made) is CallForm
+    assert isinstance(made, CallForm)

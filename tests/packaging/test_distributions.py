@@ -56,6 +56,9 @@ def test_the_wheel_holds_every_module_of_both_packages(members: dict[str, bytes]
         LABEXTENSION + "package.json",
         LABEXTENSION + "schemas/jupyter-mlsvc/plugin.json",
         LABEXTENSION + "static/style.js",
+        "jupyter_mlsvc/widgets/static/licenses.txt",
+        "jupyter_mlsvc/widgets/static/widget.css",
+        "jupyter_mlsvc/widgets/static/widget.js",
         "jupyter_mlsvc_server/api/static/manifest.json",
         "jupyter_mlsvc_server/api/static/licenses.txt",
         "jupyter_mlsvc-{version}.dist-info/licenses/LICENSE",
@@ -91,6 +94,7 @@ def test_the_sdist_holds_what_is_needed_to_build_and_test(sdist: Path) -> None:
         names = {name.split("/", 1)[-1] for name in archive.getnames()}
     wanted = {
         "jupyter_mlsvc/labextension/package.json",
+        "jupyter_mlsvc/widgets/static/widget.js",
         "server_ext/jupyter_mlsvc_server/api/static/manifest.json",
         "labextension/src/index.ts",
         "labextension/yarn.lock",

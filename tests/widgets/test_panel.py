@@ -18,7 +18,6 @@ pytestmark = pytest.mark.kernel
 
 PANEL = "import jupyter_mlsvc\np = jupyter_mlsvc.panel()\np"
 THREADS = "import threading; print([t.name for t in threading.enumerate()])"
-VECTOR = "values with commas, such as 7, 3.2, 4.7"
 WIDGETS = "from ipywidgets.widgets.widget import _instances; print(len(_instances))"
 
 Publish = Callable[[str, str, str], None]
@@ -107,32 +106,17 @@ def test_a_search_narrows_the_list(page: FrontEnd, publish: Publish) -> None:
     page.wait_until(lambda: "No service fits the search." in page.texts())
 
 
-def test_a_service_is_called_from_its_form(page: FrontEnd, publish: Publish) -> None:
-    publish("Called", "V1", "b = sum(a)")
-    page.set(page.find("Text"), value="called")
-    page.wait_until(lambda: page.options(0) == ["Called  V1"])
-    page.wait_until(lambda: "never called" in page.texts())
-    page.click("Try it")
-    page.set(page.find("Text", placeholder=VECTOR), value="1, 2")
-    page.click("Run")
-    page.wait_until(lambda: "<code>3" in page.texts())
-    page.wait_until(lambda: "Answered in" in page.texts())
-    page.wait_until(lambda: "1, 1 a minute" in page.texts())
-    page.click("Close the form")
-    page.wait_until(lambda: "Answered in" not in page.texts())
-
-
 def test_a_form_stays_open_while_the_list_changes(page: FrontEnd, publish: Publish) -> None:
     publish("Open", "V1", "b = sum(a)")
     page.wait_until(lambda: "Open  V1" in page.options(0))
     page.set(page.find("Text"), value="open")
     page.wait_until(lambda: page.options(0) == ["Open  V1"])
     page.click("Try it")
-    field = page.find("Text", placeholder=VECTOR)
-    page.set(field, value="1, 2")
+    form = page.find("Any")
+    page.set(form, inputs={"a": [1, 2]})
     publish("Open", "V2", "b = sum(a)")
     page.wait_until(lambda: page.options(0) == ["Open  V2", "Open  V1"])
-    assert page.models[field]["value"] == "1, 2"
+    assert page.models[form]["inputs"] == {"a": [1, 2]}
 
 
 def test_deleting_asks_first_and_says_what_calls_there_were(

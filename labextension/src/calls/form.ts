@@ -50,6 +50,11 @@ export interface IKept {
 }
 
 /**
+ * What is typed into forms may be nobody else's business: it lasts as long as its form.
+ */
+export const NOTHING_KEPT: IKept = { get: (_key, fallback) => fallback, set: () => undefined };
+
+/**
  * What a form is made of.
  */
 export interface ITryFormOptions {
@@ -66,9 +71,9 @@ export class TryForm implements IDisposable {
   constructor(private readonly _options: ITryFormOptions) {
     this._id = idOf(_options.service);
     const kept = readKept(_options.state)[this._id] ?? {};
-    for (const { name, type } of this.inputs) {
-      const text = kept[name];
-      this._texts.set(name, typeof text === 'string' ? text : type === 'logical' ? 'false' : '');
+    for (const input of this.inputs) {
+      const text = kept[input.name];
+      this._texts.set(input.name, typeof text === 'string' ? text : emptyText(input));
     }
   }
 
@@ -139,16 +144,22 @@ export class TryForm implements IDisposable {
    * The inputs as they would be sent; null while one of them is no value, or empty.
    */
   get values(): Record<string, unknown> | null {
+    const values = this.readable;
+    const isWhole = this.inputs.every(input => input.name in values || this._isLeftOut(input));
+    return isWhole ? values : null;
+  }
+
+  /**
+   * Those inputs that are values, as they would be sent.
+   */
+  get readable(): Record<string, unknown> {
     const values: Record<string, unknown> = {};
     for (const input of this.inputs) {
-      if (this._isLeftOut(input)) {
-        continue;
+      const isEmpty = input.type !== 'character' && this.text(input.name).trim() === '';
+      const parsed = isEmpty || this._isLeftOut(input) ? null : this.parsed(input);
+      if (parsed) {
+        values[input.name] = parsed.value;
       }
-      const parsed = this.parsed(input);
-      if (!parsed || (input.type !== 'character' && this.text(input.name).trim() === '')) {
-        return null;
-      }
-      values[input.name] = parsed.value;
     }
     return values;
   }
@@ -167,8 +178,8 @@ export class TryForm implements IDisposable {
    * Empty all inputs, and forget the last run.
    */
   clear(): void {
-    for (const { name, type } of this.inputs) {
-      this._texts.set(name, type === 'logical' ? 'false' : '');
+    for (const input of this.inputs) {
+      this._texts.set(input.name, emptyText(input));
     }
     this._problems.clear();
     this._run = { state: 'never' };
@@ -195,13 +206,32 @@ export class TryForm implements IDisposable {
     const since = performance.now();
     this._run = { state: 'running', since };
     this._changed.emit();
-    const run = await this._call(values, aborter.signal, since);
+    const run = await this._outcome(
+      () => this._options.consume(values, aborter.signal),
+      () => performance.now() - since
+    );
     if (this._aborter === aborter) {
       this._aborter = null;
       this._run = run;
       this._changed.emit();
     }
     return true;
+  }
+
+  /**
+   * Show how a call went that was made elsewhere; nothing while one is made from here.
+   *
+   * @param answer - Gives the answer, or throws as the call did.
+   */
+  async show(milliseconds: number, answer: () => IServiceResult): Promise<void> {
+    if (this._run.state !== 'running') {
+      this._problems.clear();
+      this._run = await this._outcome(
+        () => Promise.resolve().then(answer),
+        () => milliseconds
+      );
+      this._changed.emit();
+    }
   }
 
   /**
@@ -248,14 +278,10 @@ export class TryForm implements IDisposable {
     return input.default !== undefined && this.text(input.name).trim() === '';
   }
 
-  private async _call(
-    values: Record<string, unknown>,
-    signal: AbortSignal,
-    since: number
-  ): Promise<Run> {
+  private async _outcome(call: () => Promise<IServiceResult>, taken: () => number): Promise<Run> {
     try {
-      const result = await this._options.consume(values, signal);
-      return { state: 'done', milliseconds: performance.now() - since, result };
+      const result = await call();
+      return { state: 'done', milliseconds: taken(), result };
     } catch (error) {
       if (isAbort(error)) {
         return { state: 'cancelled' };
@@ -264,7 +290,7 @@ export class TryForm implements IDisposable {
       if (error instanceof MlsvcError && error.status === 400) {
         this._problems = new Map(problemsOf(error, this.inputs));
       }
-      return { state: 'failed', milliseconds: performance.now() - since, trouble };
+      return { state: 'failed', milliseconds: taken(), trouble };
     }
   }
 
@@ -288,6 +314,13 @@ export class TryForm implements IDisposable {
   private _aborter: AbortController | null = null;
   private _run: Run = { state: 'never' };
   private _isDisposed = false;
+}
+
+/**
+ * The text of a field that nobody has touched: a switch is always on or off.
+ */
+function emptyText(input: IParameterDefinition): string {
+  return input.type === 'logical' ? String(input.default === true) : '';
 }
 
 /**

@@ -1,6 +1,6 @@
 import { messageOf } from './error';
 import { ICellDefinition, IColumnDefinition } from './api';
-import { delimiterOf, parseRows } from './csv';
+import { delimiterOf, formatRows, parseRows } from './csv';
 import { ITranslation } from './translation';
 
 /**
@@ -214,7 +214,45 @@ export function textOfValue(value: unknown, type: string): string {
   if (type === 'character' && typeof value === 'string') {
     return value;
   }
-  return value === null || value === undefined ? '' : JSON.stringify(value);
+  if (value === null || value === undefined) {
+    return '';
+  }
+  if (type === 'vector' && isRowOfNumbers(value)) {
+    return value.join(', ');
+  }
+  if (type === 'matrix' && Array.isArray(value) && value.every(isRowOfNumbers)) {
+    return value.map(row => row.join(', ')).join('\n');
+  }
+  return (type === 'data.frame' && isRecord(value) && csvOf(value)) || JSON.stringify(value);
+}
+
+/**
+ * Write columns as CSV; empty where it would be read as other values.
+ */
+function csvOf(columns: Record<string, unknown>): string {
+  const names = Object.keys(columns);
+  const cells = Object.values(columns).map(column =>
+    Array.isArray(column) && column.every(isScalar) ? column : []
+  );
+  const count = cells[0]?.length ?? 0;
+  const isRead =
+    names.every(name => name !== '' && name === name.trim()) &&
+    cells.every(
+      column =>
+        column.length === count &&
+        JSON.stringify(toScalars(column.map(textOf))) === JSON.stringify(column)
+    );
+  if (count === 0 || !isRead || (names.length === 1 && cells[0]?.includes(null))) {
+    return '';
+  }
+  return formatRows([
+    names,
+    ...Array.from({ length: count }, (_, i) => cells.map(c => c[i]))
+  ]).trimEnd();
+}
+
+function isRowOfNumbers(value: unknown): value is number[] {
+  return Array.isArray(value) && value.length > 0 && value.every(cell => typeof cell === 'number');
 }
 
 function textOf(cell: Scalar): string {

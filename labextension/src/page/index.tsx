@@ -5,6 +5,7 @@ import { ServicesApi } from '../calls/api';
 import '../../style/base.css';
 import '../../style/services.css';
 import '../../style/document.css';
+import '../../style/bare.css';
 import '../../style/page.css';
 import { Access } from './access';
 import { App } from './app';
@@ -13,6 +14,7 @@ import { english } from './translation';
 
 const element = document.getElementById('page');
 if (element) {
+  document.documentElement.classList.add('jp-MlsvcBare');
   const { root = './', open, contact = '' } = element.dataset;
   const navigation = new Navigation(root);
   const access = new Access(navigation.root);

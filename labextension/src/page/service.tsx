@@ -2,7 +2,7 @@ import * as React from 'react';
 
 import { IServiceVersion } from '../calls/api';
 import { Empty, harmless, Loading, Trouble } from '../calls/components';
-import { IKept, TryForm } from '../calls/form';
+import { NOTHING_KEPT, TryForm } from '../calls/form';
 import { useLoaded } from '../calls/load';
 import { LANGUAGES } from '../calls/snippets';
 import { Version } from '../calls/version';
@@ -14,11 +14,6 @@ import { IWorld } from './world';
  * Those that are for programs elsewhere: a magic is for notebooks that have it.
  */
 const CHOICE = LANGUAGES.filter(({ id }) => id !== 'magic');
-
-/**
- * What is typed into forms may be nobody else's business: it lasts as long as its form.
- */
-const NOTHING_KEPT: IKept = { get: (_key, fallback) => fallback, set: () => undefined };
 
 /**
  * A service, in one of its versions.

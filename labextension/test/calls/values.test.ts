@@ -2,7 +2,7 @@ import { nullTranslator } from '@jupyterlab/translation';
 import { describe, expect, it } from 'vitest';
 
 import { delimiterOf, formatRows, parseRows } from '../../src/calls/csv';
-import { InputProblem, parseInput } from '../../src/calls/values';
+import { InputProblem, parseInput, textOfValue } from '../../src/calls/values';
 
 const trans = nullTranslator.load('jupyter_mlsvc');
 const valueOf = (type: string, text: string): unknown => parseInput(type, text, trans).value;
@@ -113,6 +113,33 @@ describe('parseInput', () => {
     expect(summaryOf('vector', 'a')).toBe('1 value');
     expect(summaryOf('matrix', '1,2,3\n4,5,6')).toBe('2 × 3');
     expect(summaryOf('data.frame', 'a,b\n1,2')).toBe('1 row, 2 columns: a, b');
+  });
+});
+
+describe('textOfValue', () => {
+  it.each([
+    ['vector', [7, 3.2], '7, 3.2'],
+    ['vector', ['1', null], '["1",null]'],
+    [
+      'matrix',
+      [
+        [1, 2],
+        [3, 4]
+      ],
+      '1, 2\n3, 4'
+    ],
+    ['data.frame', { a: [1, null], b: ['x', 'y, z'] }, 'a,b\n1,x\n,"y, z"'],
+    ['data.frame', { id: ['007'] }, '{"id":["007"]}'],
+    ['data.frame', { a: [1, null] }, '{"a":[1,null]}'],
+    ['data.frame', { a: [1], b: [] }, '{"a":[1],"b":[]}'],
+    ['character', 'a "b"', 'a "b"'],
+    ['logical', true, 'true'],
+    ['json', { a: 1 }, '{"a":1}']
+  ])('writes a %s as somebody would type it: %j', (type, value, text) => {
+    expect(textOfValue(value, type)).toBe(text);
+    if (text !== '{"a":[1],"b":[]}') {
+      expect(parseInput(type, text, trans).value).toEqual(value);
+    }
   });
 });
 

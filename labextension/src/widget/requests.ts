@@ -1,0 +1,165 @@
+import { IDisposable } from '@lumino/disposable';
+import { ISignal, Signal } from '@lumino/signaling';
+
+import { IRequestOptions, IRequests, MlsvcError, NoAnswer } from '../calls/request';
+import { IWidgetModel } from './model';
+
+/**
+ * What went wrong, as the kernel writes it down.
+ */
+export interface IProblem {
+  /**
+   * 0 where no server answered.
+   */
+  status: number;
+  message: string;
+  exceptionType?: string;
+  inputs?: Record<string, string>;
+}
+
+/**
+ * A message of the kernel: an answer where it has an id, else something that happened.
+ */
+interface IMessage {
+  id?: string;
+  problem?: IProblem;
+
+  /**
+   * A service was called; by which request, or by none where a program did.
+   */
+  called?: string;
+}
+
+interface IWaiting {
+  resolve: (text: string) => void;
+  reject: (error: Error) => void;
+}
+
+/**
+ * Has the kernel make requests, with its own login: there is no token in the browser, and the
+ * server needs to be in reach of the kernel alone.
+ */
+export class KernelRequests implements IRequests, IDisposable {
+  constructor(private readonly _model: IWidgetModel) {
+    _model.on('msg:custom', this._onMessage);
+    // There is one such event after the start: the kernel was restarted.
+    _model.on('comm_live_update', this._onGone);
+    _model.on('comm:close', this._onGone);
+  }
+
+  /**
+   * Emitted when a service was called, but not from here.
+   */
+  get called(): ISignal<this, void> {
+    return this._called;
+  }
+
+  /**
+   * Emitted when the kernel has forgotten the widget.
+   */
+  get gone(): ISignal<this, void> {
+    return this._gone;
+  }
+
+  get isGone(): boolean {
+    return this._isGone;
+  }
+
+  get isDisposed(): boolean {
+    return this._isDisposed;
+  }
+
+  async json<T>(
+    method: string,
+    path: readonly string[],
+    { query = {}, body, signal }: IRequestOptions = {}
+  ): Promise<T> {
+    const given = Object.entries(query).flatMap(([name, value]) =>
+      value === undefined ? [] : [[name, String(value)] as const]
+    );
+    const content = { method, path, query: Object.fromEntries(given) };
+    const bytes = body === undefined ? [] : [new TextEncoder().encode(JSON.stringify(body)).buffer];
+    const text = await this._ask(content, bytes, signal);
+    try {
+      return JSON.parse(text || 'null') as T;
+    } catch {
+      throw new MlsvcError('The answer is not JSON.', 502);
+    }
+  }
+
+  dispose(): void {
+    if (this._isDisposed) {
+      return;
+    }
+    this._isDisposed = true;
+    this._model.off('msg:custom', this._onMessage);
+    this._model.off('comm_live_update', this._onGone);
+    this._model.off('comm:close', this._onGone);
+    this._waiting.clear();
+    Signal.clearData(this);
+  }
+
+  private _ask(content: object, buffers: ArrayBuffer[], signal?: AbortSignal): Promise<string> {
+    return new Promise((resolve, reject) => {
+      signal?.throwIfAborted();
+      if (this._isGone) {
+        throw new NoAnswer(GONE);
+      }
+      const id = `${this._prefix}${(this._count += 1)}`;
+      this._waiting.set(id, { resolve, reject });
+      signal?.addEventListener('abort', () => {
+        if (this._waiting.delete(id)) {
+          this._model.send({ cancel: id });
+          reject(new DOMException('The request was given up.', 'AbortError'));
+        }
+      });
+      this._model.send({ id, ...content }, undefined, buffers);
+    });
+  }
+
+  private readonly _onMessage = (message: IMessage, buffers: DataView[]): void => {
+    const { id, problem, called } = message;
+    if (called !== undefined && !called.startsWith(this._prefix)) {
+      this._called.emit();
+    }
+    const waiting = id === undefined ? undefined : this._waiting.get(id);
+    if (id === undefined || !waiting) {
+      // Of another view of the widget.
+      return;
+    }
+    this._waiting.delete(id);
+    if (problem) {
+      waiting.reject(errorOf(problem));
+    } else {
+      waiting.resolve(buffers[0] ? new TextDecoder().decode(buffers[0]) : '');
+    }
+  };
+
+  private readonly _onGone = (): void => {
+    this._isGone = true;
+    for (const { reject } of this._waiting.values()) {
+      reject(new NoAnswer(GONE));
+    }
+    this._waiting.clear();
+    this._gone.emit();
+  };
+
+  private readonly _called = new Signal<this, void>(this);
+  private readonly _gone = new Signal<this, void>(this);
+  private readonly _prefix = `${Math.random().toString(36).slice(2)}-`;
+  private readonly _waiting = new Map<string, IWaiting>();
+  private _count = 0;
+  private _isGone = false;
+  private _isDisposed = false;
+}
+
+const GONE = 'The kernel was restarted. Run the cell again.';
+
+/**
+ * Make an error of what the kernel says of it.
+ */
+export function errorOf({ status, message, exceptionType, inputs }: IProblem): Error {
+  return status === 0
+    ? new NoAnswer(message)
+    : new MlsvcError(message, status, exceptionType, inputs);
+}
