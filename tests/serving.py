@@ -27,6 +27,7 @@ from jupyter_mlsvc_server.api.request import ApiSettings
 from jupyter_mlsvc_server.api.routing import Router, Routes
 from jupyter_mlsvc_server.api.score import ScoreEntry
 from jupyter_mlsvc_server.api.services import (
+    CallRoutes,
     LogRoutes,
     PoolRoutes,
     ServiceRoutes,
@@ -44,6 +45,7 @@ NOUNS: Sequence[Any] = (
     PoolRoutes,
     StatisticsRoutes,
     LogRoutes,
+    CallRoutes,
     KeyRoutes,
     BatchRoutes,
     SessionRoutes,

@@ -13,6 +13,7 @@ from typing import Any, Final, Protocol
 from msgspec import UNSET
 
 from jupyter_mlsvc.client import formatting
+from jupyter_mlsvc.client.recent_calls import RecentCall, RecentCalls
 from jupyter_mlsvc.client.results import ServiceResult
 from jupyter_mlsvc.client.service_log import ServiceLog
 from jupyter_mlsvc.client.statistics import ServiceStatistics
@@ -60,6 +61,14 @@ class ServiceCalls(Protocol):
     ) -> ServiceLog:
         """Return what its code has printed."""
 
+    def calls(
+        self, name: str, version: str, *, limit: int = 100, errors: bool = False
+    ) -> RecentCalls:
+        """Return its newest calls."""
+
+    def call_details(self, name: str, version: str, call_id: int) -> RecentCall:
+        """Return one of these calls, with what it printed."""
+
     def swagger(self, name: str, version: str) -> formatting.Document:
         """Return the Swagger document."""
 
@@ -93,6 +102,8 @@ class Service:
     network, read_only : bool
         Whether its code may use the network, and may write temporary files only. True and false
         where you may not see the code.
+    keep_bodies : bool
+        Whether its newest calls are kept with what was sent and answered; for its publisher.
     alias : str or None
         Name of the call in generated clients.
     output_files : list of str
@@ -137,6 +148,7 @@ class Service:
         self.effects = row.effects is True
         self.network = row.network is not False
         self.read_only = row.read_only is True
+        self.keep_bodies = row.keep_bodies is True
         self.alias = row.operation_id
         self.output_files = row.output_file_names
         self.snapshot_id = row.snapshot_id
@@ -218,6 +230,14 @@ class Service:
     def logs(self, *, limit: int = 100, after: int | None = None) -> ServiceLog:
         """Return what its calls have printed; see ``client.services.logs``."""
         return self._services.logs(self.name, self.version, limit=limit, after=after)
+
+    def calls(self, *, limit: int = 100, errors: bool = False) -> RecentCalls:
+        """Return its newest calls; see ``client.services.calls``."""
+        return self._services.calls(self.name, self.version, limit=limit, errors=errors)
+
+    def call_details(self, call_id: int) -> RecentCall:
+        """Return one of these calls with its traceback; see ``client.services.call_details``."""
+        return self._services.call_details(self.name, self.version, call_id)
 
     def swagger(self) -> formatting.Document:
         """Swagger document of the service."""

@@ -12,6 +12,7 @@ from msgspec import UNSET, UnsetType
 from jupyter_mlsvc.client import formatting
 from jupyter_mlsvc.client.api import Api, Form, form, json_body
 from jupyter_mlsvc.client.parameters import Parameters, definitions, plain_values
+from jupyter_mlsvc.client.recent_calls import RecentCall, RecentCalls
 from jupyter_mlsvc.client.results import ServiceResult
 from jupyter_mlsvc.client.service import Service
 from jupyter_mlsvc.client.service_log import ServiceLog
@@ -49,6 +50,7 @@ class Services:
         effects: bool = False,
         network: bool = True,
         read_only: bool = False,
+        keep_bodies: bool = False,
         check: Mapping[str, object] | None = None,
         as_example: bool = False,
         force: bool = False,
@@ -93,6 +95,8 @@ class Services:
         read_only : bool
             Whether the code may write nothing but temporary files, and ``output_files`` where
             there are any.
+        keep_bodies : bool
+            Whether the server keeps what the newest calls sent and got, for :meth:`call_details`.
         check : mapping, optional
             Values of the inputs. With them the server calls the code once before it publishes it,
             in a clean process; ``Service.publish_check`` has the answer.
@@ -132,6 +136,7 @@ class Services:
             effects=effects or UNSET,
             network=UNSET if network else False,
             read_only=read_only or UNSET,
+            keep_bodies=keep_bodies or UNSET,
             check=UNSET if check is None else _check(check, force=force, as_example=as_example),
             replace=replace or UNSET,
             group=UNSET if group is None else group,
@@ -172,6 +177,7 @@ class Services:
         effects: bool | UnsetType = UNSET,
         network: bool | UnsetType = UNSET,
         read_only: bool | UnsetType = UNSET,
+        keep_bodies: bool | UnsetType = UNSET,
         group: str | UnsetType = UNSET,
         tags: Sequence[str] | UnsetType = UNSET,
         examples: Sequence[models.ServiceExample] | UnsetType = UNSET,
@@ -200,6 +206,7 @@ class Services:
             effects=effects,
             network=network,
             read_only=read_only,
+            keep_bodies=keep_bodies,
             group=group,
             tags=UNSET if tags is UNSET else list(tags),
             examples=UNSET if examples is UNSET else list(examples),
@@ -229,6 +236,7 @@ class Services:
         input_definition: models.ParameterDefinition | None = None,
         network: bool = True,
         read_only: bool = False,
+        keep_bodies: bool = False,
     ) -> Service:
         """Publish a model instead of code (``publishRealtimeWebServiceByNameVersion``).
 
@@ -248,7 +256,7 @@ class Services:
             What the model predicts, by default ``y``; not with bytes, which tell it themselves.
         like : pandas.DataFrame, optional
             Some rows as the model was fitted with, whose dtypes it gets (see ``serialize_model``).
-        check, as_example, force, replace, group, tags, examples, network, read_only
+        check, as_example, force, replace, group, tags, examples, network, read_only, keep_bodies
             As in :meth:`publish`; the input is ``inputData``.
         input_definition : ParameterDefinition, optional
             Its description and example, and descriptions of its columns.
@@ -281,7 +289,11 @@ class Services:
         if group is not None:
             fields["group"] = group
         fields |= _said(tags, examples, input_definition)
-        fields |= _confinement(None if network else False, read_only or None)
+        fields |= _flags(
+            network=None if network else False,
+            readOnly=read_only or None,
+            keepBodies=keep_bodies or None,
+        )
         version = version or self.next_version(name)
         self._send_form("POST", ("realtime-services", name, version), fields)
         return self.get(name, version)
@@ -302,6 +314,7 @@ class Services:
         input_definition: models.ParameterDefinition | None = None,
         network: bool | None = None,
         read_only: bool | None = None,
+        keep_bodies: bool | None = None,
     ) -> Service:
         """Change a realtime service; what is left out stays (``patchRealtimeWebServiceBy…``).
 
@@ -312,7 +325,7 @@ class Services:
         if group is not None:
             fields["group"] = group
         fields |= _said(tags, examples, input_definition)
-        fields |= _confinement(network, read_only)
+        fields |= _flags(network=network, readOnly=read_only, keepBodies=keep_bodies)
         self._send_form("PATCH", ("realtime-services", name, version), fields)
         return self.get(name, version)
 
@@ -415,6 +428,54 @@ class Services:
             list[models.ServiceLogEntry], "services", name, version, "logs", query=query
         )
         return ServiceLog(rows)
+
+    def calls(
+        self, name: str, version: str, *, limit: int = 100, errors: bool = False
+    ) -> RecentCalls:
+        """Return the newest calls of a service of yours, the newest first (our addition).
+
+        The server keeps them in memory, until it ends.
+
+        Parameters
+        ----------
+        limit : int
+            How many calls at most, up to 1000.
+        errors : bool
+            Only those that failed.
+
+        Returns
+        -------
+        RecentCalls
+            A list of calls, each with ``id``, ``time``, ``caller``, ``status``, ``success``,
+            ``milliseconds``, ``request_id`` and ``problem``.
+
+        Raises
+        ------
+        Forbidden
+            The service is another user's.
+        NotFound
+            No such service or version.
+        """
+        query = {"limit": str(limit)} | ({"errors": "true"} if errors else {})
+        rows = self._api.get(
+            list[models.ServiceCall], "services", name, version, "calls", query=query
+        )
+        return RecentCalls(rows)
+
+    def call_details(self, name: str, version: str, call_id: int) -> RecentCall:
+        """Return one of these calls with what its code printed and raised (our addition).
+
+        It has the bodies, too, where the version was published with ``keep_bodies``.
+
+        Raises
+        ------
+        Forbidden
+            The service is another user's.
+        NotFound
+            No such service or version, or the call is not kept any more.
+        """
+        path = ("services", name, version, "calls", str(call_id))
+        return RecentCall(self._api.get(models.ServiceCallDetails, *path))
 
     def list(self) -> formatting.Listing[Service]:
         """List all services (contract: ``getAllWebServices``)."""
@@ -566,9 +627,8 @@ def _said(
     }
 
 
-def _confinement(network: bool | None, read_only: bool | None) -> Form:
+def _flags(**given: bool | None) -> Form:
     """Give the parts of a form; none for what is not said."""
-    given = {"network": network, "readOnly": read_only}
     return {name: str(value).lower() for name, value in given.items() if value is not None}
 
 

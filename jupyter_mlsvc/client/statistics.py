@@ -36,6 +36,10 @@ class ServiceStatistics:
         When the last call ended: UTC, as ``2017-10-05T22:49:33.7832670``.
     retired : int
         Workers that were replaced because a call had changed what can't be put back.
+    retired_for : str
+        What the last of these had changed.
+    lost_workers : int
+        Workers that ended unexpectedly.
     note : str
         A sentence for the publisher where most calls do that.
     memory_bytes : int or None
@@ -63,6 +67,8 @@ class ServiceStatistics:
         self.rejected = row.rejected
         self.retired = row.retired
         self.note = row.note
+        self.retired_for = row.retired_for
+        self.lost_workers = row.lost_workers
         self.memory_bytes: int | None = None
         self.interval_seconds: int | None = None
         self.history: list[models.StatisticsInterval] = []
@@ -88,7 +94,8 @@ class ServiceStatistics:
             ("calls", str(self.calls)),
             ("errors", str(self.errors)),
             ("rejected", str(self.rejected) if self.rejected else ""),
-            ("retired workers", str(self.retired) if self.retired else ""),
+            ("retired workers", self._retired()),
+            ("lost workers", str(self.lost_workers) if self.lost_workers else ""),
             ("note", self.note),
             ("calls a minute", str(self.calls_per_minute)),
             ("p50", milliseconds(self.p50_milliseconds)),
@@ -97,6 +104,11 @@ class ServiceStatistics:
             *self._past(),
             ("memory", "" if self.memory_bytes is None else formatting.size(self.memory_bytes)),
         ]
+
+    def _retired(self) -> str:
+        """Show how many workers were replaced, and why the last one was."""
+        reason = f"; {formatting.line(self.retired_for)}" if self.retired_for else ""
+        return f"{self.retired}{reason}" if self.retired else ""
 
     def _past(self) -> list[tuple[str, str]]:
         """Show the calls of the past as bars, and how many there were."""

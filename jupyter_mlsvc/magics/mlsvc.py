@@ -45,6 +45,7 @@ from jupyter_mlsvc.wire.models import Isolation, ParameterDefinition, Period
 if TYPE_CHECKING:
     from jupyter_mlsvc.client.client import Client
     from jupyter_mlsvc.client.formatting import Document, Listing
+    from jupyter_mlsvc.client.recent_calls import RecentCall, RecentCalls
     from jupyter_mlsvc.client.service import Service
     from jupyter_mlsvc.client.service_log import ServiceLog
     from jupyter_mlsvc.client.session import Session
@@ -215,11 +216,24 @@ def _statistics(
     return services.statistics_of(arguments.name, version, arguments.period)
 
 
+def _version_of(connection: MlsvcConnection, arguments: argparse.Namespace) -> tuple[str, str]:
+    """Return name and version, which may be written NAME/VERSION, as logs of the server do."""
+    # A slash is in no name.
+    name, _, behind = arguments.name.partition("/")
+    return name, arguments.version or behind or connection.client.services.get(name).version
+
+
+def _calls(connection: MlsvcConnection, arguments: argparse.Namespace) -> RecentCalls | RecentCall:
+    services = connection.client.services
+    name, version = _version_of(connection, arguments)
+    if arguments.id is not None:
+        return services.call_details(name, version, arguments.id)
+    return services.calls(name, version, limit=arguments.count, errors=arguments.errors)
+
+
 def _logs(connection: MlsvcConnection, arguments: argparse.Namespace) -> ServiceLog | None:
     services = connection.client.services
-    # A slash is in no name, and NAME/VERSION is how logs of the server write a version.
-    name, _, behind = arguments.name.partition("/")
-    version = arguments.version or behind or services.get(name).version
+    name, version = _version_of(connection, arguments)
     found = services.logs(name, version, limit=arguments.count)
     if not arguments.follow:
         return found
@@ -248,7 +262,7 @@ def _update(connection: MlsvcConnection, arguments: argparse.Namespace) -> Servi
     given = vars(arguments)
     options = (
         *("code", "init_code", "setup_code", "isolation", "effects", "network", "read_only"),
-        *("description", "alias", "output_files", "snapshot_id", "group", "tags"),
+        *("keep_bodies", "description", "alias", "output_files", "snapshot_id", "group", "tags"),
     )
     changes: dict[str, Any] = {name: given[name] for name in options if given[name] is not None}
     declared = {name: given[name] for name in ("inputs", "outputs") if given[name] is not None}
@@ -363,7 +377,8 @@ COMMANDS: Final[tuple[Command, ...]] = (
         '[-i NAME[:TYPE][=VALUE],…] [-o NAME[:TYPE],…] [--describe NAME="TEXT"] '
         "[--tag WORD,…] [--example data|synthetic] [--ranges] [--alias NAME] [--files NAME,…] "
         "[--setup CODE] [--isolation call|worker|none] [--effects | --no-effects] "
-        "[--network | --no-network] [--read-only | --no-read-only] [--group GROUP] [--objects] "
+        "[--network | --no-network] [--read-only | --no-read-only] "
+        "[--keep-bodies | --no-keep-bodies] [--group GROUP] [--objects] "
         "[--snapshot NAME | --session NAME [--as-in-session]] [--no-check] [--force]",
         "change a service in place",
         _update,
@@ -378,6 +393,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
             (("--effects",), {"action": argparse.BooleanOptionalAction}),
             (("--network",), {"action": argparse.BooleanOptionalAction}),
             (("--read-only",), {"action": argparse.BooleanOptionalAction}),
+            (("--keep-bodies",), {"action": argparse.BooleanOptionalAction}),
             (("--group",), {}),
             (("-i", "--inputs"), {"type": csv_inputs, "action": "extend"}),
             (("-o", "--outputs"), {"type": csv_parameters, "action": "extend"}),
@@ -410,6 +426,18 @@ COMMANDS: Final[tuple[Command, ...]] = (
             MAYBE_VERSION,
             (("-n", "--count"), {"type": int, "default": 20}),
             (("-f", "--follow"), {"action": "store_true"}),
+        ),
+    ),
+    Command(
+        "calls NAME [VERSION] [-n COUNT] [--errors] [--id ID]",
+        "the newest calls of your service, or one of them with its traceback",
+        _calls,
+        (
+            NAME,
+            MAYBE_VERSION,
+            (("-n", "--count"), {"type": int, "default": 20}),
+            (("--errors",), {"action": "store_true"}),
+            (("--id",), {"type": int}),
         ),
     ),
     KEY_COMMAND,

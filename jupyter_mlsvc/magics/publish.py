@@ -36,8 +36,8 @@ _FORM: Final = """%publish NAME [VERSION] MODEL   with a variable that holds a f
      %publish NAME [VERSION] … --cells 3-5
      with [--snapshot NAME | --session NAME [--as-in-session]] [--description TEXT] [--alias NAME]
           [--init-code CODE] [--setup CODE] [--isolation call|worker|none] [--effects]
-          [--files NAME,…] [--runtime R] [--no-network] [--read-only] [--no-check] [--force]
-          [--replace] [--group GROUP] [--describe NAME="TEXT"] [--tag WORD,…]
+          [--files NAME,…] [--runtime R] [--no-network] [--read-only] [--keep-bodies] [--no-check]
+          [--force] [--replace] [--group GROUP] [--describe NAME="TEXT"] [--tag WORD,…]
           [--example data|synthetic] [--ranges];
           of a model [--response NAME,…]"""
 _OF_CODE: Final = (
@@ -96,6 +96,11 @@ class PublishMagics(MlsvcMagics):
         "--read-only",
         action="store_true",
         help="the code can write nothing but temporary files, and those that are answered",
+    )
+    @argument(
+        "--keep-bodies",
+        action="store_true",
+        help="the newest calls are kept with what was sent and answered, for you to look at",
     )
     @argument(
         "--as-in-session",
@@ -308,6 +313,7 @@ def request_of(arguments: argparse.Namespace, code: str) -> Request:
         effects=arguments.effects,
         network=arguments.network,
         read_only=arguments.read_only,
+        keep_bodies=arguments.keep_bodies,
         inputs=arguments.inputs,
         outputs=arguments.outputs,
         description=arguments.description,

@@ -227,6 +227,7 @@ class Planner:
                 effects=request.effects,
                 network=request.network,
                 read_only=request.read_only,
+                keep_bodies=request.keep_bodies,
                 check=values if request.check else None,
                 as_example=request.check and _are_shown(definition.inputs, values, request),
                 force=request.force,
@@ -258,6 +259,7 @@ class Planner:
                 input_definition=_model_definition(request, values),
                 network=request.network,
                 read_only=request.read_only,
+                keep_bodies=request.keep_bodies,
             )
         return self._published(service, inputs, [], values)
 

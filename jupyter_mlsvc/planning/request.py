@@ -134,6 +134,7 @@ class Request:
     effects: bool = False
     network: bool = True
     read_only: bool = False
+    keep_bodies: bool = False
     session: str | None = None
     snapshot: str | None = None
     without_session: bool = False

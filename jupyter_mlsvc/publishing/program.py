@@ -39,6 +39,7 @@ def publish(  # noqa: PLR0913 - what a service is made of
     effects: bool = False,
     network: bool = True,
     read_only: bool = False,
+    keep_bodies: bool = False,
     output_files: Iterable[str] = (),
     response: str | Iterable[str] = (),
     session: str | None = None,
@@ -72,7 +73,9 @@ def publish(  # noqa: PLR0913 - what a service is made of
         Names and types: ``{"flower": "vector"}`` or ``["flower:vector"]``; types may be left out.
         Found out where they are left out; empty for none. A value in place of a type, such as
         ``{"applicant": loans.head(3)}``, is an example that callers are shown.
-    description, alias, init_code, setup_code, isolation, effects, network, read_only, output_files
+    description, alias, init_code, setup_code, isolation, effects, output_files
+        As for ``client.services.publish``.
+    network, read_only, keep_bodies
         As for ``client.services.publish``.
     response : str or sequence of str
         What a model predicts, by default ``y``.
@@ -139,6 +142,7 @@ def publish(  # noqa: PLR0913 - what a service is made of
         effects=effects,
         network=network,
         read_only=read_only,
+        keep_bodies=keep_bodies,
         files=list(output_files),
         response=[response] if isinstance(response, str) else list(response),
         session=session,

@@ -455,6 +455,8 @@ class PublishWebServiceRequest(Wire, frozen=True, kw_only=True):
     Our additions: ``setup_code``, which runs once in each worker, and ``isolation``. ``effects``
     says that a call may change what is elsewhere, so that none runs twice. Without ``network`` the
     code reaches no other machine, and a ``read_only`` version writes temporary files alone.
+    With ``keep_bodies`` its newest calls are kept with what was sent and answered, in memory and
+    for those who may change the version.
     ``check`` calls the code once before it is published. ``replace`` takes the place of a version
     of one's own that has never answered. ``group`` gives the name with all its versions to a group
     of one's own, whose members may change them as well; an empty one takes it back. ``tags`` are
@@ -475,6 +477,7 @@ class PublishWebServiceRequest(Wire, frozen=True, kw_only=True):
     effects: bool | UnsetType | None = UNSET
     network: bool | UnsetType | None = UNSET
     read_only: bool | UnsetType | None = UNSET
+    keep_bodies: bool | UnsetType | None = UNSET
     check: PublishCheckRequest | UnsetType | None = UNSET
     replace: bool | UnsetType | None = UNSET
     group: str | UnsetType | None = UNSET
@@ -485,11 +488,11 @@ class PublishWebServiceRequest(Wire, frozen=True, kw_only=True):
 class WebService(Wire, frozen=True, kw_only=True):
     """A service version. Members with code are left out for those who may not see them.
 
-    Our additions: ``setup_code``, ``isolation``, ``effects``, ``network`` and ``read_only``, as
-    they were published. ``never_answered`` is true until a call has succeeded. ``publish_check`` is
-    what was found when this revision was published. Members of ``group`` may change it as well.
-    ``failing`` says why its processes keep ending, where they do; its calls get 503 until a try
-    succeeds. ``tags`` and ``examples`` are there where they were published.
+    Our additions: ``setup_code``, ``isolation``, ``effects``, ``network``, ``read_only`` and
+    ``keep_bodies``, as they were published. ``never_answered`` is true until a call has succeeded.
+    ``publish_check`` is what was found when this revision was published. Members of ``group`` may
+    change it as well. ``failing`` says why its processes keep ending, where they do; its calls get
+    503 until a try succeeds. ``tags`` and ``examples`` are there where they were published.
     """
 
     name: str
@@ -511,6 +514,7 @@ class WebService(Wire, frozen=True, kw_only=True):
     effects: bool | UnsetType = UNSET
     network: bool | UnsetType = UNSET
     read_only: bool | UnsetType = UNSET
+    keep_bodies: bool | UnsetType = UNSET
     never_answered: bool | UnsetType = UNSET
     publish_check: PublishCheck | UnsetType = UNSET
     group: str | UnsetType = UNSET
@@ -537,8 +541,8 @@ class ServiceStatistics(Wire, frozen=True, kw_only=True):
     until a try succeeds. ``message`` says why; ``waiting`` requests wait for a worker; the times
     are those of the newest requests. ``rejected`` calls did not fit, so that the code never ran;
     they are calls and no errors. ``retired`` workers were replaced after a call that changed what
-    can't be put back; ``note`` is a sentence for the publisher where most calls do that, and
-    empty else.
+    can't be put back; ``retired_for`` is what the last of these had changed. ``note`` is a sentence
+    for the publisher where most calls do that, and empty else. ``lost_workers`` ended unexpectedly.
     """
 
     name: str
@@ -556,6 +560,8 @@ class ServiceStatistics(Wire, frozen=True, kw_only=True):
     rejected: int = 0
     retired: int = 0
     note: str = ""
+    retired_for: str = ""
+    lost_workers: int = 0
 
 
 Period = Literal["hour", "day", "week"]
@@ -610,6 +616,42 @@ class ServiceLogEntry(Wire, frozen=True, kw_only=True):
     text: str
     request_id: str | UnsetType = UNSET
     trace_id: str | UnsetType = UNSET
+
+
+class ServiceCall(Wire, frozen=True, kw_only=True):
+    """One of the newest calls of a version (our addition).
+
+    ``id`` is greater than those of its calls before, since the server started. ``caller`` is the
+    name of a person or of a service key, as ``callerKind`` says; that of a batch is its owner.
+    ``status`` is that of the answer; ``success`` is false where the code raised, too. ``problem``
+    says in a line what went wrong. ``milliseconds`` count from the call's arrival; null where it
+    came into no queue. ``requestId`` is what the caller got as ``X-Request-Id``; in a batch the
+    execution's id, a slash and the record's place.
+    """
+
+    id: int
+    time: str
+    caller: str
+    caller_kind: Literal["person", "key", "batch"] | UnsetType = UNSET
+    status: int
+    success: bool
+    milliseconds: float | None
+    request_id: str
+    request_bytes: int
+    answer_bytes: int
+    problem: str
+
+
+class ServiceCallDetails(ServiceCall, frozen=True, kw_only=True):
+    """The same with what the call printed, and its traceback (our addition).
+
+    ``text`` is empty where it printed nothing, or that is not kept any more. ``request`` and
+    ``answer`` are the beginnings of the bodies, there where the version keeps them.
+    """
+
+    text: str
+    request: str | UnsetType = UNSET
+    answer: str | UnsetType = UNSET
 
 
 # --- batches ---------------------------------------------------------------------------------

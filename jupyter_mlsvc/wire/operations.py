@@ -126,6 +126,11 @@ _CONFINEMENT = (
         "Whether the model may write temporary files only (our addition).",
         kind="boolean",
     ),
+    _field(
+        "keepBodies",
+        "Whether the newest calls are kept with their bodies, for the publisher (our addition).",
+        kind="boolean",
+    ),
 )
 _EXTRA = (*_DESCRIPTIONS, *_CONFINEMENT)
 
@@ -369,6 +374,36 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         ),
         answer=list[models.ServiceLogEntry],
         errors=(400, 401, 403, 404),
+        addition=True,
+    ),
+    Operation(
+        id="getServiceCalls",
+        method="get",
+        path="/services/{name}/{version}/calls",
+        tag=_SERVICES,
+        summary="The newest calls of a version, newest first, for those who may change it.",
+        parameters=(
+            query(
+                "limit",
+                "How many calls at most; 100 where it is left out.",
+                kind="integer",
+                minimum=0,
+                maximum=1000,
+            ),
+            query("errors", "Only calls that failed.", kind="boolean"),
+        ),
+        answer=list[models.ServiceCall],
+        errors=(400, 401, 403, 404),
+        addition=True,
+    ),
+    Operation(
+        id="getServiceCall",
+        method="get",
+        path="/services/{name}/{version}/calls/{callId}",
+        tag=_SERVICES,
+        summary="One of these calls, with what its code printed and raised.",
+        answer=models.ServiceCallDetails,
+        errors=(401, 403, 404),
         addition=True,
     ),
     Operation(

@@ -57,6 +57,7 @@ from jupyter_mlsvc_server.api.request import ApiSettings
 from jupyter_mlsvc_server.api.routing import BodySize, Operation, Router, Routes, route
 from jupyter_mlsvc_server.api.score import CALL_ROUTE, ScoreEntry
 from jupyter_mlsvc_server.api.services import (
+    CallRoutes,
     LogRoutes,
     PoolRoutes,
     ServiceRoutes,
@@ -121,6 +122,7 @@ from jupyter_mlsvc_server.services.key_manager import KeyManager
 from jupyter_mlsvc_server.services.logs import ServiceLogReader
 from jupyter_mlsvc_server.services.manager import ServiceManager
 from jupyter_mlsvc_server.services.pools import PoolManager
+from jupyter_mlsvc_server.services.recent_calls import RecentCallReader
 from jupyter_mlsvc_server.services.revision_watch import RevisionWatch
 from jupyter_mlsvc_server.services.statistics import ServiceStatisticsReporter
 from jupyter_mlsvc_server.services.store import ServiceStore
@@ -857,6 +859,13 @@ class Server:
             LogRoutes(
                 logs=ServiceLogReader(services=self._services, scoring=self._scoring)
             ).table(),
+            CallRoutes(
+                calls=RecentCallReader(
+                    services=self._services,
+                    scoring=self._scoring,
+                    request_id=self._request_id,
+                )
+            ).table(),
             [
                 route(
                     CALL_ROUTE,
@@ -875,6 +884,10 @@ class Server:
             MetricsRoutes(metrics=self._metrics, access=self._metrics_access()).table(),
             self._host_routes().table(),
         ]
+
+    def _request_id(self, number: int) -> str:
+        # The routes are made before the server that counts requests.
+        return self._http.id_of(number)
 
     def _metrics_access(self) -> MetricsAccess:
         path = self._app.metrics_key_file

@@ -77,7 +77,7 @@ def test_the_form_of_realtime_services_is_whole_in_the_core_document() -> None:
     assert set(form) == {
         *("description", "operationId", "model", "check", "replace", "group"),
         *("tags", "examples", "inputParameterDefinitions"),
-        *("network", "readOnly"),
+        *("network", "readOnly", "keepBodies"),
     }
     assert form["replace"]["type"] == "boolean"
 

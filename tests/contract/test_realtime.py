@@ -347,11 +347,16 @@ def test_without_a_version_it_gets_a_guid(door: Door, service_name: str) -> None
     answer = door.post(
         f"/realtime-services/{service_name}",
         files={"model": ("model", serialize_model(by_name()))},
-        data={"description": "Tells irises apart", "operationId": "classify", "network": "false"},
+        data={
+            "description": "Tells irises apart",
+            "operationId": "classify",
+            "network": "false",
+            "keepBodies": "true",
+        },
     )
     assert answer.status_code == 201, answer.text
     (service,) = door.get(f"/services/{service_name}").json()
-    assert (service["network"], service["readOnly"]) == (False, False)
+    assert (service["network"], service["readOnly"], service["keepBodies"]) == (False, False, True)
     assert str(uuid.UUID(service["version"])) == service["version"]
     assert (service["description"], service["operationId"]) == ("Tells irises apart", "classify")
     door.delete(f"/services/{service_name}/{service['version']}")

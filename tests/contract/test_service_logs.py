@@ -1,4 +1,4 @@
-"""Logs of services: what their code has printed, read by whoever may change them."""
+"""Logs and newest calls of services, read by whoever may change them."""
 
 from __future__ import annotations
 
@@ -42,6 +42,20 @@ def _entries(door: Door, name: str, query: str = "") -> list[dict[str, Any]]:
     return entries
 
 
+def _calls(door: Door, name: str, query: str = "") -> list[dict[str, Any]]:
+    answer = door.get(f"/services/{name}/1.0/calls{query}")
+    assert answer.status_code == 200, answer.text
+    calls: list[dict[str, Any]] = answer.json()
+    return calls
+
+
+def _call(door: Door, name: str, number: int) -> dict[str, Any]:
+    answer = door.get(f"/services/{name}/1.0/calls/{number}")
+    assert answer.status_code == 200, answer.text
+    call: dict[str, Any] = answer.json()
+    return call
+
+
 def test_log_has_what_calls_printed_and_raised(door: Door, service_name: str) -> None:
     assert door.post(f"/services/{service_name}/1.0", json=DEFINITION).status_code == 201
     assert _entries(door, service_name) == []
@@ -61,6 +75,15 @@ def test_log_has_what_calls_printed_and_raised(door: Door, service_name: str) ->
     assert [each["requestId"] for each in (first, second, third)] == [printed, raised, below]
     assert first["id"] < second["id"] < third["id"]
     assert _entries(door, service_name, "?limit=1") == [third]
+    calls = _calls(door, service_name)
+    assert [each["id"] for each in calls] == [4, 3, 2, 1]
+    assert [each["requestId"] for each in calls[1:]] == [below, raised, printed]
+    (failed,) = _calls(door, service_name, "?errors=true")
+    assert (failed["id"], failed["status"], failed["success"]) == (2, 200, False)
+    assert failed["problem"] == "KeyError: 'secret of the code'"
+    assert _call(door, service_name, 2) == failed | {"text": second["text"]}
+    assert _call(door, service_name, 1)["text"] == "one\ntwo\n"
+    assert _call(door, service_name, 4)["text"] == ""
     assert _entries(door, service_name, f"?after={first['id']}&limit=1") == [second]
     assert _entries(door, service_name, f"?after={third['id']}") == []
     # A new revision goes on with the log of the one before.
@@ -78,6 +101,9 @@ def test_log_says_how_a_worker_ended(door: Door, service_name: str) -> None:
     (entry,) = _entries(door, service_name)
     assert (entry["level"], entry["text"]) == ("error", "")
     assert entry["problem"] == "A worker ended unexpectedly during a call (exit code 3)."
+    (call,) = _calls(door, service_name)
+    assert (call["status"], call["success"], call["answerBytes"]) == (500, False, 0)
+    assert "(exit code 3)" in call["problem"]
     door.delete(f"/services/{service_name}/1.0")
 
 
@@ -90,6 +116,10 @@ def test_log_of_a_batch_names_its_records(door: Door, service_name: str) -> None
     wait_until(lambda: bool(_entries(door, service_name)))
     (entry,) = _entries(door, service_name)
     assert (entry["text"], entry["requestId"]) == ("one\ntwo\n", f"{batch}/1")
+    wait_until(lambda: len(_calls(door, service_name)) == len(records))
+    calls = _calls(door, service_name)
+    assert {each["requestId"] for each in calls} == {f"{batch}/{place}" for place in range(3)}
+    assert {(each["caller"], each["callerKind"]) for each in calls} == {("admin", "batch")}
     door.delete(f"/services/{service_name}/1.0")
 
 
@@ -99,14 +129,51 @@ def test_only_who_may_change_a_service_reads_its_log(
     ana, ben, rita = (door.with_token(people(name)) for name in ("ana", "ben", "rita"))
     assert ana.post(f"/services/{service_name}/1.0", json=DEFINITION).status_code == 201
     ben.post(f"/api/{service_name}/1.0", json={"how": "raises"})
-    path = f"/services/{service_name}/1.0/logs"
-    for other in (ben, rita):
-        answer = other.get(path)
-        assert answer.status_code == 403
-        assert "secret" not in answer.text
+    service = f"/services/{service_name}/1.0"
+    path = f"{service}/logs"
+    (call,) = _calls(ana, service_name)
+    assert (call["caller"], call["callerKind"], call["status"]) == ("ben", "person", 200)
+    assert call["requestBytes"] == len('{"how": "raises"}')
+    assert call["answerBytes"] > 100
+    assert call["milliseconds"] > 0
+    for hidden in (path, f"{service}/calls", f"{service}/calls/{call['id']}"):
+        for other in (ben, rita):
+            answer = other.get(hidden)
+            assert answer.status_code == 403
+            assert "secret" not in answer.text
     assert door.with_token(None).get(path).status_code == 401
     assert [each["level"] for each in _entries(ana, service_name)] == ["error"]
     assert [each["level"] for each in _entries(door, service_name)] == ["error"]
     for wrong in ("?limit=1001", "?limit=-1", "?after=x"):
         assert ana.get(path + wrong).status_code == 400
-    ana.delete(f"/services/{service_name}/1.0")
+    for wrong in ("?limit=1001", "?errors=perhaps"):
+        assert ana.get(f"{service}/calls{wrong}").status_code == 400
+    for wrong in ("0", "x", "9" * 5000, "-1"):
+        assert ana.get(f"{service}/calls/{wrong}").status_code == 404
+    ana.delete(service)
+
+
+def test_bodies_are_kept_where_the_publisher_asked_for_them(
+    door: Door, people: Callable[[str], str], service_name: str
+) -> None:
+    ana, key = door.with_token(people("ana")), f"of-{service_name}"
+    service, sent = f"/services/{service_name}/1.0", '{"how": "é"}'
+    assert ana.post(service, json=DEFINITION | {"keepBodies": True}).status_code == 201
+    made = ana.post("/keys", json={"name": key, "services": [service_name]}).json()
+    by_key = door.with_token(made["key"])
+    answer = by_key.post(f"/api/{service_name}/1.0", data=sent.encode())
+    refused = by_key.post(f"/api/{service_name}/1.0", json={"what": 1})
+    first = _call(ana, service_name, 1)
+    assert (first["request"], first["answer"]) == (sent, answer.text)
+    assert (first["caller"], first["callerKind"]) == (key, "key")
+    second = _call(ana, service_name, 2)
+    assert (second["status"], second["request"]) == (400, '{"what": 1}')
+    assert second["problem"] in refused.json()["message"]
+    assert "request" not in _calls(ana, service_name)[0]
+    assert ana.get(service).json()[0]["keepBodies"] is True
+    assert ana.patch(service, json={"keepBodies": False}).status_code == 200
+    assert "request" not in _call(ana, service_name, 1)
+    by_key.post(f"/api/{service_name}/1.0", data=sent)
+    assert "request" not in _call(ana, service_name, 3)
+    ana.delete(f"/keys/{key}")
+    ana.delete(service)

@@ -107,6 +107,13 @@ class Stage:
         assert self.door.post(f"/services/{name}", json=CODE).status_code == 201
         return name
 
+    def call(self) -> str:
+        """The path of a call of a fresh service."""
+        service = self.service()
+        self.door.post(f"/api/{service}", json={})
+        (call,) = self.door.get(f"/services/{service}/calls").json()
+        return f"/services/{service}/calls/{call['id']}"
+
     def realtime(self) -> str:
         """Name and version of a fresh realtime service."""
         name = self.free()
@@ -352,6 +359,12 @@ ROWS: dict[tuple[str, int], Case] = {
     ("getServiceLogs", 200): lambda s: s.door.get(f"/services/{s.service()}/logs"),
     ("getServiceLogs", 400): lambda s: s.door.get(f"/services/{s.service()}/logs?limit=no"),
     ("getServiceLogs", 403): lambda s: s.reader.get(f"/services/{s.service()}/logs"),
+    ("getServiceCalls", 200): lambda s: s.door.get(f"/services/{s.service()}/calls"),
+    ("getServiceCalls", 400): lambda s: s.door.get(f"/services/{s.service()}/calls?errors=no"),
+    ("getServiceCalls", 403): lambda s: s.reader.get(f"/services/{s.service()}/calls"),
+    ("getServiceCall", 200): lambda s: s.door.get(s.call()),
+    ("getServiceCall", 403): lambda s: s.reader.get(s.call()),
+    ("getServiceCall", 404): lambda s: s.door.get(f"/services/{s.service()}/calls/none"),
     # --- sessions
     ("createSession", 201): create_session,
     ("createSession", 400): lambda s: s.door.post("/sessions", json={"runtimeType": "Cobol"}),

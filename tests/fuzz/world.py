@@ -43,7 +43,13 @@ _TAKES_AWAY = {
     *("patchWebServiceVersion", "patchRealtimeWebServiceByNameVersion"),
     *("CancelAndDeleteBatchExecution", "revokeServiceKey"),
 }
-_MADE_BY = {"id": "session", "snapshotId": "snapshot", "executionId": "execution", "keyName": "key"}
+_MADE_BY = {
+    "id": "session",
+    "snapshotId": "snapshot",
+    "executionId": "execution",
+    "keyName": "key",
+    "callId": "call",
+}
 
 
 class World:
@@ -159,6 +165,7 @@ class World:
                 "realtime": self._realtime,
                 "batch": self._batch,
                 "key": self._key,
+                "call": self._call,
             }
             self._things[kind] = makers[kind]()
         return self._things[kind]
@@ -181,6 +188,7 @@ class World:
         return execution
 
     def _service(self) -> str:
+        self._things.pop("call", None)
         self._door.delete("/services/known/1.0")
         body = {
             "code": "y = a\nopen('made.txt', 'w').write(str(a))",
@@ -200,6 +208,11 @@ class World:
         path = f"/api/{self._thing('service')}/1.0/batch"
         batch: str = self._made(path, json=[{"a": 1}, {"a": "wrong"}])["batchExecutionId"]
         return batch
+
+    def _call(self) -> str:
+        service = f"{self._thing('service')}/1.0"
+        self._door.post(f"/api/{service}", json={"a": 1})
+        return str(self._door.get(f"/services/{service}/calls?limit=1").json()[0]["id"])
 
     def _key(self) -> str:
         made = self._made("/keys", json={"services": None})["serviceKey"]

@@ -31,8 +31,8 @@ import msgspec
 from jupyter_mlsvc_server.scoring.local import LocalEngine
 
 class OwnEngine(LocalEngine):
-    async def consume(self, name, version, body):
-        return await super().consume(name, version, msgspec.json.encode({"n": 42}))
+    async def consume(self, name, version, body, *call):
+        return await super().consume(name, version, msgspec.json.encode({"n": 42}), *call)
 """
 
 

@@ -16,7 +16,6 @@ from jupyter_mlsvc_server.batches.record import BatchRecord
 from jupyter_mlsvc_server.errors import BadRequest
 
 _PARALLEL_COUNT: Final = 10
-_TRUTH: Final = {"true": True, "1": True, "false": False, "0": False}
 _MAX_WHOLE_BYTES: Final = 2**16
 """A longer answer is sent in pieces."""
 
@@ -66,7 +65,7 @@ class BatchRoutes:
         """Answer how far it is, with results (contract: ``GetBatchExecutionStatus``)."""
         record = await self._find(request, name, version, batch_id)
         # Microsoft's Python client has no s at the end of the name.
-        partial = _flag(request, "showPartialResults", "showPartialResult")
+        partial = request.query_flag("showPartialResults", "showPartialResult")
         first = _number(request, "first", 0, least=0)
         count = _number(request, "count", 0, least=0) if request.query("count") else None
         pieces = self._batches.results.status(record, partial=partial, first=first, count=count)
@@ -128,20 +127,3 @@ def _number(request: ApiRequest, name: str, default: int, *, least: int) -> int:
     if number < least:
         raise BadRequest(f"{name} must be an integer of at least {least}, got {text!r}.")
     return number
-
-
-def _flag(request: ApiRequest, *names: str) -> bool:
-    """Read a truth value from the query, under any of its names; false where it is left out.
-
-    Raises
-    ------
-    BadRequest
-        It is neither true nor false.
-    """
-    for name in names:
-        text = request.query(name)
-        if text:
-            if text.lower() not in _TRUTH:
-                raise BadRequest(f"{name} must be true or false, got {text!r}.")
-            return _TRUTH[text.lower()]
-    return False

@@ -32,6 +32,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 from jupyter_mlsvc_server.api.head_cache import END, CallHead
 from jupyter_mlsvc_server.api.proxies import TrustedProxies
 from jupyter_mlsvc_server.api.responses import error_body
+from jupyter_mlsvc_server.auth.principal import Principal
 from jupyter_mlsvc_server.errors import BadRequest, MlsvcServerError, TooManyRequests
 from jupyter_mlsvc_server.scoring.engine import ScoringAnswer
 from jupyter_mlsvc_server.scoring.request import PendingRequest
@@ -189,10 +190,10 @@ class Protocol(HttpToolsProtocol):
 
     # Besides, Python finds attributes faster while an object has at most thirty in its dictionary.
     __slots__ = (
-        "_begun_in_read", "_body_came", "_broken", "_call", "_chunks", "_fresh", "_head_at",
-        "_head_bytes", "_heard_at", "_held", "_is_host", "_is_in_head", "_is_known",
-        "_limits", "_lingering_since", "_read_bytes", "_running", "_score", "_server", "_stuck_at",
-        "_taking", "_unread",
+        "_begun_in_read", "_body_came", "_broken", "_call", "_caller", "_chunks", "_fresh",
+        "_head_at", "_head_bytes", "_heard_at", "_held", "_is_host", "_is_in_head", "_is_known",
+        "_limits", "_lingering_since", "_number", "_read_bytes", "_running", "_score", "_server",
+        "_stuck_at", "_taking", "_unread",
     )  # fmt: skip
 
     def __init__(self, server: HttpServer) -> None:
@@ -208,6 +209,9 @@ class Protocol(HttpToolsProtocol):
         self._taking: _Cycle | CallHead | None = None
         """Whose body is coming."""
         self._call: PendingRequest | None = None
+        self._caller: Principal | None = None
+        self._number = 0
+        """Of the call that is answered, in the id of its request."""
         self._chunks: list[bytes] = []
         """The body of a call that does not go to the application."""
         self._fresh: bytes | None = None
@@ -265,11 +269,16 @@ class Protocol(HttpToolsProtocol):
         if is_between and self._running is None and not self.pipeline:
             end = data.find(END) + len(END)
             head = server.heads.get(data[:end])
-            if head is not None and len(data) - end == head.length and self._score.admits(head):
-                self._is_known = True
-                self._running = head
-                self._call = self._score.submit(head.key, data[end:], self._ended)
-                return
+            if head is not None and len(data) - end == head.length:
+                caller = self._score.admit(head)
+                if caller is not None:
+                    self._is_known = True
+                    self._running = head
+                    self._number = number = server.next_number()
+                    self._call = self._score.submit(
+                        head.key, data[end:], self._ended, caller, number
+                    )
+                    return
         self._fresh = data if is_between else None
         self._begun_in_read = 0
         self._body_came = False
@@ -417,7 +426,8 @@ class Protocol(HttpToolsProtocol):
             self._server.heads.add(fresh, head)
         if not (is_free and (is_short or self._has_room(head))):
             return False
-        if not self._score.admits(head):
+        self._caller = self._score.admit(head)
+        if self._caller is None:
             self._release()
             return False
         self._is_known = True
@@ -507,7 +517,8 @@ class Protocol(HttpToolsProtocol):
         if isinstance(taking, CallHead):
             chunks, self._chunks = self._chunks, []
             body = chunks[0] if len(chunks) == 1 else b"".join(chunks)
-            self._call = self._score.submit(taking.key, body, self._ended)
+            self._number = number = self._server.next_number()
+            self._call = self._score.submit(taking.key, body, self._ended, self._caller, number)
         elif taking is not None:
             super().on_message_complete()
 
@@ -525,12 +536,12 @@ class Protocol(HttpToolsProtocol):
         if is_last:
             headers += _CLOSE
         if isinstance(outcome, ScoringAnswer):
-            number, body = self._server.next_number(), outcome.body
+            number, body = self._number, outcome.body
             if outcome.needs_id:
                 body = self._score.identified(outcome, self._server.id_of(number))
             self._write(outcome.status, number, headers, body)
         else:
-            self._write_error(outcome, "POST", head.url, headers)
+            self._write_error(outcome, "POST", head.url, headers, self._number)
         if is_last:
             self._part()
         elif self.pipeline or self._broken is not None:
@@ -548,9 +559,15 @@ class Protocol(HttpToolsProtocol):
         )
 
     def _write_error(
-        self, error: MlsvcServerError, method: str, url: bytes, headers: bytes
+        self,
+        error: MlsvcServerError,
+        method: str,
+        url: bytes,
+        headers: bytes,
+        number: int | None = None,
     ) -> None:
-        number = self._server.next_number()
+        if number is None:
+            number = self._server.next_number()
         shown = self._server.id_of(number)
         self._server.log_refusal(method, url, error, shown)
         headers += "".join(f"{name}: {value}\r\n" for name, value in error.headers.items()).encode()

@@ -27,6 +27,7 @@ T = TypeVar("T")
 
 _MAX_LENGTH_DIGITS: Final = 18
 _MAX_DIGITS: Final = 15
+_TRUTH: Final = {"true": True, "1": True, "false": False, "0": False}
 """Of a number in the query; a longer one is no event's or entry's, whatever it is."""
 
 _LARGE_BYTES: Final = 2**20
@@ -174,6 +175,24 @@ class ApiRequest:
             limits = "of 0 or more" if most is None else f"from 0 to {most}"
             raise BadRequest(f"{name} is {text[:40]!r}; it has to be an integer {limits}.")
         return number
+
+    def query_flag(self, *names: str) -> bool:
+        """Return a query argument that is a truth value, under any of its names.
+
+        It is false where it is left out.
+
+        Raises
+        ------
+        BadRequest
+            It is neither true nor false.
+        """
+        for name in names:
+            text = self.query(name)
+            if text:
+                if text.lower() not in _TRUTH:
+                    raise BadRequest(f"{name} must be true or false, got {text!r}.")
+                return _TRUTH[text.lower()]
+        return False
 
     def required_query(self, name: str) -> str:
         """Return a query argument that has to be there.

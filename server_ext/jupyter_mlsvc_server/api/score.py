@@ -25,6 +25,7 @@ from jupyter_mlsvc_server.auth.principal import Principal, Role
 from jupyter_mlsvc_server.errors import MlsvcServerError
 from jupyter_mlsvc_server.scoring.definition import DefinitionKey
 from jupyter_mlsvc_server.scoring.engine import ScoringAnswer
+from jupyter_mlsvc_server.scoring.recent_calls import Caller
 from jupyter_mlsvc_server.scoring.request import Ended, PendingRequest
 
 CALL_ROUTE: Final = "/api/{name}/{version}"
@@ -56,13 +57,34 @@ class Tokens(Protocol):
 class Engine(Protocol):
     """What of an engine answers calls; as those of ``ScoringEngine``."""
 
-    def submit(self, key: DefinitionKey, body: bytes, ended: Ended) -> PendingRequest:
+    def submit(
+        self,
+        key: DefinitionKey,
+        body: bytes,
+        ended: Ended,
+        caller: Caller | None = None,
+        request_id: int | str = "",
+    ) -> PendingRequest:
         """Answer one request through a callback, which may come at once."""
 
-    async def consume(self, name: str, version: str, body: bytes) -> ScoringAnswer:
+    async def consume(
+        self,
+        name: str,
+        version: str,
+        body: bytes,
+        caller: Caller | None = None,
+        request_id: int | str = "",
+    ) -> ScoringAnswer:
         """Answer one request."""
 
-    def reject(self, name: str, version: str) -> None:
+    def reject(
+        self,
+        name: str,
+        version: str,
+        error: MlsvcServerError,
+        caller: Caller | None = None,
+        request_id: int | str = "",
+    ) -> None:
         """Count a request that was refused for how it was sent."""
 
 
@@ -169,20 +191,20 @@ class ScoreEntry:
             return None
         return CallHead(key, url, token, length, origin)
 
-    def admits(self, head: CallHead) -> bool:
-        """Whether the token of a call is known, at this moment, to let one call the service.
+    def admit(self, head: CallHead) -> Principal | None:
+        """Return who makes a call, where the token is known, at this moment, to let one do that.
 
         A call with a service key is counted; see :meth:`KeyUse.takes`.
         """
         principal = self._recall(head.token)
         if principal is None or principal.role not in _CONSUMERS:
-            return False
+            return None
         key, services = principal.key, principal.services
         if key is None:
-            return True
+            return principal
         # Most keys are for names.
         is_known = services is None or head.key.name in services or principal.knows_of(*head.key)
-        return is_known and key.takes(head.key, head.origin)
+        return principal if is_known and key.takes(head.key, head.origin) else None
 
     def user_of(self, token: str) -> str:
         """Return whose token it is; empty where that is not known at this moment."""
@@ -198,9 +220,9 @@ class ScoreEntry:
             body = await request.body()
         except MlsvcServerError as error:
             if error.status in _REJECTED:
-                self._engine.reject(name, version)
+                self._engine.reject(name, version, error, request.principal, request.id)
             raise
-        answering = self._engine.consume(name, version, body)
+        answering = self._engine.consume(name, version, body, request.principal, request.id)
         answer = await request.answer_or_gone(answering, lambda: None)
         body = self.identified(answer, request.id) if answer.needs_id else answer.body
         return bytes_response(body, "application/json", status=answer.status)

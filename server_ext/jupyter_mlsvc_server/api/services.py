@@ -25,19 +25,24 @@ from jupyter_mlsvc_server.api.routing import Routes, counted, document, large, r
 from jupyter_mlsvc_server.batches.manager import BatchManager
 from jupyter_mlsvc_server.errors import BadRequest
 from jupyter_mlsvc_server.scoring.compute_nodes import ComputeNodes
+from jupyter_mlsvc_server.scoring.recent_calls import MAX_CALLS
 from jupyter_mlsvc_server.scoring.service_log import MAX_ENTRIES
 from jupyter_mlsvc_server.services.bodies import INPUTS
 from jupyter_mlsvc_server.services.logs import ServiceLogReader
 from jupyter_mlsvc_server.services.manager import ServiceManager
 from jupyter_mlsvc_server.services.pools import PoolManager
 from jupyter_mlsvc_server.services.realtime import RealtimeRequest
+from jupyter_mlsvc_server.services.recent_calls import RecentCallReader
 from jupyter_mlsvc_server.services.statistics import ServiceStatisticsReporter
 
 _PARTS: Final = (
     *("description", "operationId", "model", "check", "replace", "group"),
-    *("tags", "examples", INPUTS, "network", "readOnly"),
+    *("tags", "examples", INPUTS, "network", "readOnly", "keepBodies"),
 )
 """Parts of the form that publishes or changes a realtime service."""
+
+_MAX_DIGITS: Final = 18
+"""Digits of the number of a call."""
 
 _VERSIONS: Final = "ServiceManager.max_versions_per_user"
 _WORKERS: Final = "ScoringSettings.max_workers_per_user"
@@ -157,6 +162,7 @@ class ServiceRoutes:
             inputs=_field(form.fields.get(INPUTS), list[ParameterDefinition] | None, INPUTS),
             network=_field(form.fields.get("network"), bool, "network"),
             read_only=_field(form.fields.get("readOnly"), bool, "readOnly"),
+            keep_bodies=_field(form.fields.get("keepBodies"), bool, "keepBodies"),
         )
 
     # --- documents ---------------------------------------------------------------------------
@@ -251,6 +257,32 @@ class LogRoutes:
         after, limit = request.query_number("after"), request.query_number("limit", MAX_ENTRIES)
         found = await self._logs.read(request.principal, name, version, after=after, limit=limit)
         return json_response(found)
+
+
+class CallRoutes:
+    """Gives the newest calls of service versions."""
+
+    def __init__(self, *, calls: RecentCallReader) -> None:
+        self._calls = calls
+
+    def table(self) -> Routes:
+        """Return the routes."""
+        calls = "/services/{name}/{version}/calls"
+        return [route(calls, get=self.list), route(calls + "/{call_id}", get=self.get)]
+
+    async def list(self, request: ApiRequest, name: str, version: str) -> Response:
+        """Answer the newest ones, or those of them that failed (our addition)."""
+        limit, errors = request.query_number("limit", MAX_CALLS), request.query_flag("errors")
+        found = await self._calls.list(
+            request.principal, name, version, limit=limit, only_errors=errors
+        )
+        return json_response(found)
+
+    async def get(self, request: ApiRequest, name: str, version: str, call_id: str) -> Response:
+        """Answer one with what it printed, and with bodies that are kept (our addition)."""
+        is_number = call_id.isascii() and call_id.isdigit() and len(call_id) <= _MAX_DIGITS
+        number = int(call_id) if is_number else 0
+        return json_response(await self._calls.get(request.principal, name, version, number))
 
 
 def _published(name: str, version: str) -> Response:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Final, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 from jupyter_mlsvc_server.auth.key_use import KeyUse
 
@@ -62,6 +62,11 @@ class Principal:
     services: frozenset[str] | None = None
     groups: frozenset[str] = frozenset()
     key: KeyUse | None = field(default=None, compare=False, repr=False)
+
+    @property
+    def kind(self) -> Literal["person", "key"]:
+        """What it is, for lists of what was done."""
+        return "person" if self.key is None else "key"
 
     @property
     def may_run_code(self) -> bool:

@@ -22,6 +22,7 @@ from jupyter_mlsvc_server.errors import Busy, MlsvcServerError, NotFound
 from jupyter_mlsvc_server.scoring.definition import DefinitionKey
 from jupyter_mlsvc_server.scoring.engine import Outcome, ScoringAnswer, ScoringEngine
 from jupyter_mlsvc_server.scoring.errors import ServiceUnavailable, WaitTooLong, WorkerEnded
+from jupyter_mlsvc_server.scoring.recent_calls import BatchCaller
 
 _AHEAD_BYTES: Final = 2**18
 """Records in memory from which on no more are read ahead."""
@@ -99,6 +100,7 @@ class BatchRun:
         self.is_begun = False
         self._id = record.id
         self._key = DefinitionKey(record.name, record.version)
+        self._caller = BatchCaller(record.owner.name, record.id)
         self._most_running = record.parallel_count
         self._folder = folder
         self._scoring = scoring
@@ -278,7 +280,11 @@ class BatchRun:
     async def _outcomes(self, items: list[_Item], at_a_time: int) -> Sequence[Outcome]:
         bodies = [item.body for item in items]
         try:
-            return await self._scoring.consume_many(self._key, bodies, at_a_time)
+            return await self._scoring.consume_many(
+                *(self._key, bodies, at_a_time),
+                caller=self._caller,
+                numbers=[item.number for item in items],
+            )
         except Busy as error:
             return [error] * len(items)
         except MlsvcServerError as error:

@@ -41,6 +41,8 @@ class ServiceSpec(msgspec.Struct, frozen=True, kw_only=True):
         Whether it may use the network, where the server lets code do that.
     read_only : bool
         Whether its code may write temporary files only, and those that it answers.
+    keep_bodies : bool
+        Whether the newest calls are kept with their inputs and answers, for the publisher.
     description : str
         What is said about it.
     operation_id : str or None
@@ -67,6 +69,7 @@ class ServiceSpec(msgspec.Struct, frozen=True, kw_only=True):
     effects: bool = False
     network: bool = True
     read_only: bool = False
+    keep_bodies: bool = False
     description: str = ""
     operation_id: str | None = None
     tags: tuple[str, ...] = ()

@@ -9,6 +9,7 @@ import msgspec
 
 from jupyter_mlsvc_server.errors import MlsvcServerError
 from jupyter_mlsvc_server.scoring.definition import DefinitionKey, PoolSize, ServiceDefinition
+from jupyter_mlsvc_server.scoring.recent_calls import Caller, RecentCall
 from jupyter_mlsvc_server.scoring.service_log import LogEntry
 from jupyter_mlsvc_server.scoring.statistics import EngineCounters, Figures
 from jupyter_mlsvc_server.scoring.trial import TrialOutcome
@@ -139,14 +140,33 @@ class ScoringEngine(Protocol):
         Returns at once; what is to be kept starts on its own, now and whenever it ends.
         """
 
-    def reject(self, name: str, version: str) -> None:
+    def reject(
+        self,
+        name: str,
+        version: str,
+        error: MlsvcServerError,
+        caller: Caller | None = None,
+        request_id: int | str = "",
+    ) -> None:
         """Count a request of somebody who may call that was refused for how it was sent."""
 
     async def has_size(self, name: str, version: str, size: PoolSize) -> bool:
         """Whether the pool of a version has this size and all the workers that are to be kept."""
 
-    async def consume(self, name: str, version: str, body: bytes) -> ScoringAnswer:
+    async def consume(
+        self,
+        name: str,
+        version: str,
+        body: bytes,
+        caller: Caller | None = None,
+        request_id: int | str = "",
+    ) -> ScoringAnswer:
         """Answer one request.
+
+        Parameters
+        ----------
+        caller, request_id
+            Who made it, and its id, for the list of the newest calls.
 
         Raises
         ------
@@ -161,7 +181,12 @@ class ScoringEngine(Protocol):
         """
 
     async def consume_many(
-        self, key: DefinitionKey, bodies: Sequence[bytes], at_a_time: int
+        self,
+        key: DefinitionKey,
+        bodies: Sequence[bytes],
+        at_a_time: int,
+        caller: Caller | None = None,
+        numbers: Sequence[int] = (),
     ) -> list[Outcome]:
         """Answer several requests, beside those whose callers wait; tells what became of each.
 
@@ -170,6 +195,8 @@ class ScoringEngine(Protocol):
         at_a_time
             How many of them may run at a time. The others wait, and a ``WaitTooLong`` becomes of
             those that no worker has room for soon.
+        caller, numbers
+            Who made them, and by which numbers that one knows them.
 
         Raises
         ------
@@ -202,6 +229,14 @@ class ScoringEngine(Protocol):
 
         With ``after`` only entries with a greater id, and the oldest of these in this number.
         """
+
+    async def calls(
+        self, name: str, version: str, *, limit: int, only_failed: bool = False
+    ) -> Sequence[RecentCall]:
+        """Return the newest calls of a version in this number, the newest first."""
+
+    async def call(self, name: str, version: str, number: int) -> RecentCall | None:
+        """Return one of these calls; None where it is not kept."""
 
     async def memory_of(self, name: str, version: str) -> int:
         """Measure the memory of a version's processes, in bytes; what they share counts once."""

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
+from jupyter_mlsvc_server.scoring.recent_calls import Caller
 from jupyter_mlsvc_server.scoring.request import PendingRequest
 
 if TYPE_CHECKING:
@@ -29,11 +30,15 @@ class Group:
         How many of them may run at a time.
     ended
         Called once with what became of each, in their order.
+    caller
+        Who made the requests, where that is known.
+    numbers
+        By which the caller knows each; none where they have no numbers.
     """
 
     __slots__ = (
-        "_bodies", "_ended", "_next", "_outcomes", "_pending", "arrived", "at_a_time",
-        "key", "running",
+        "_bodies", "_caller", "_ended", "_next", "_numbers", "_outcomes", "_pending", "arrived",
+        "at_a_time", "key", "running",
     )  # fmt: skip
 
     def __init__(
@@ -42,6 +47,8 @@ class Group:
         bodies: Sequence[bytes],
         at_a_time: int,
         ended: Callable[[list[Outcome]], None],
+        caller: Caller | None = None,
+        numbers: Sequence[int] = (),
     ) -> None:
         self.key = key
         self.arrived = 0.0
@@ -49,6 +56,8 @@ class Group:
         self.running = 0
         """Requests that were taken and did not come back; the scheduler counts them down."""
         self._bodies = bodies
+        self._caller = caller
+        self._numbers = numbers
         self._ended = ended
         self._next = 0
         self._outcomes: dict[int, Outcome] = {}
@@ -64,7 +73,13 @@ class Group:
         place = self._next
         self._next += 1
         self.running += 1
-        request = PendingRequest(self.key, self._bodies[place], partial(self._end, place), self)
+        number = self._numbers[place] if self._numbers else ""
+        request = PendingRequest(
+            *(self.key, self._bodies[place], partial(self._end, place)),
+            group=self,
+            caller=self._caller,
+            id=number,
+        )
         self._pending[place] = request
         return request
 

@@ -34,6 +34,7 @@ from jupyter_mlsvc_server.scoring.health import END_AT_START, KEEP_ENDING, Healt
 from jupyter_mlsvc_server.scoring.loaded_file import LoadedFile
 from jupyter_mlsvc_server.scoring.pool import Pool
 from jupyter_mlsvc_server.scoring.quota import WorkerQuota, least_recently_used
+from jupyter_mlsvc_server.scoring.recent_calls import Caller, RecentCall, RecentCallStore
 from jupyter_mlsvc_server.scoring.request import Ended, PendingRequest
 from jupyter_mlsvc_server.scoring.scheduler_settings import HealthSettings
 from jupyter_mlsvc_server.scoring.service_log import LogEntry, ServiceLogs
@@ -68,6 +69,10 @@ _SWEEP_SECONDS: Final = 5.0
 
 async def _unset(name: str, version: str) -> ServiceDefinition:
     raise ServiceUnavailable(DefinitionKey(name, version), "The engine was given no definitions.")
+
+
+def _ignore(outcome: Outcome) -> None:
+    """Stand in where nobody waits."""
 
 
 def _tell_nobody(name: str, version: str) -> None:
@@ -112,6 +117,7 @@ class LocalEngine(ScoringSettings):
         self._loads: dict[DefinitionKey, asyncio.Task[Pool]] = {}
         self._timings: dict[DefinitionKey, Timings] = {}
         self._logs = ServiceLogs(self.log_bytes)
+        self._calls = RecentCallStore(self.recent_calls, self.recent_call_bytes)
         self._kept: set[DefinitionKey] = set()
         self._health: dict[DefinitionKey, Health] = {}
         self._quotas: WeakValueDictionary[str, WorkerQuota] = WeakValueDictionary()
@@ -244,6 +250,7 @@ class LocalEngine(ScoringSettings):
             old = self._pools.pop(key, None)
             self._timings.pop(key, None)
             self._logs.drop(key)
+            self._calls.drop(key)
             self._health.pop(key, None)
         if old is not None:
             self._retire(old)
@@ -282,7 +289,14 @@ class LocalEngine(ScoringSettings):
             return not size.initial
         return pool.size == size and pool.is_full
 
-    async def consume(self, name: str, version: str, body: bytes) -> ScoringAnswer:
+    async def consume(
+        self,
+        name: str,
+        version: str,
+        body: bytes,
+        caller: Caller | None = None,
+        request_id: int | str = "",
+    ) -> ScoringAnswer:
         """Answer one request."""
         future: asyncio.Future[ScoringAnswer] = asyncio.get_running_loop().create_future()
 
@@ -294,14 +308,19 @@ class LocalEngine(ScoringSettings):
             else:
                 future.set_exception(outcome)
 
-        request = self.submit(DefinitionKey(name, version), body, ended)
+        request = self.submit(DefinitionKey(name, version), body, ended, caller, request_id)
         try:
             return await future
         finally:
             request.abandon()
 
     async def consume_many(
-        self, key: DefinitionKey, bodies: Sequence[bytes], at_a_time: int
+        self,
+        key: DefinitionKey,
+        bodies: Sequence[bytes],
+        at_a_time: int,
+        caller: Caller | None = None,
+        numbers: Sequence[int] = (),
     ) -> list[Outcome]:
         """Answer several requests, when workers have time for them."""
         if not bodies:
@@ -316,19 +335,26 @@ class LocalEngine(ScoringSettings):
             if not future.done():  # the caller left
                 future.set_result(outcomes)
 
-        group = Group(key, bodies, at_a_time, ended)
+        group = Group(key, bodies, at_a_time, ended, caller, numbers)
         pool.submit_many(group)
         try:
             return await future
         finally:
             group.abandon()
 
-    def submit(self, key: DefinitionKey, body: bytes, ended: Ended) -> PendingRequest:
+    def submit(
+        self,
+        key: DefinitionKey,
+        body: bytes,
+        ended: Ended,
+        caller: Caller | None = None,
+        request_id: int | str = "",
+    ) -> PendingRequest:
         """Answer one request through a callback, which may come at once.
 
         This is :meth:`consume` for those who have thousands of requests a second.
         """
-        request = PendingRequest(key, body, ended)
+        request = PendingRequest(key, body, ended, None, caller, request_id)
         pool = self._pools.get(key)
         if pool is None:
             self._load_for(request)
@@ -350,6 +376,8 @@ class LocalEngine(ScoringSettings):
         try:
             pool = await self._loaded_pool(request.key, loading)
         except MlsvcServerError as error:
+            if error.status >= 500:
+                self._keep_failure(request, error)
             request.end(error)
         else:
             pool.submit(request)
@@ -382,8 +410,16 @@ class LocalEngine(ScoringSettings):
         if request.attempts < _ATTEMPTS:
             self._load_for(request)
         else:
+            error = ServiceUnavailable(request.key, END_AT_START)
             self._timings_of(request.key).add_failure()
-            request.end(ServiceUnavailable(request.key, END_AT_START))
+            self._keep_failure(request, error)
+            request.end(error)
+
+    def _keep_failure(self, request: PendingRequest, error: MlsvcServerError) -> None:
+        """Keep a call that no pool took, after it was counted."""
+        timings = self._timings_of(request.key)
+        moment = timings.last_call or 0.0
+        self._calls.of(request.key).add_unanswered(timings.count, moment, request, error)
 
     async def statistics(self) -> dict[str, Any]:
         """Count what is loaded; times are in seconds."""
@@ -409,12 +445,22 @@ class LocalEngine(ScoringSettings):
             },
         }
 
-    def reject(self, name: str, version: str) -> None:
+    def reject(
+        self,
+        name: str,
+        version: str,
+        error: MlsvcServerError,
+        caller: Caller | None = None,
+        request_id: int | str = "",
+    ) -> None:
         """Count a request that was refused before it came here; see the interface."""
         key = DefinitionKey(name, version)
         # Names are the caller's; only those of services may take memory.
         if key in self._timings or key in self._pools:
-            self._timings_of(key).add_rejection()
+            timings = self._timings_of(key)
+            moment = timings.add_rejection()
+            request = PendingRequest(key, b"", _ignore, None, caller, request_id)
+            self._calls.of(key).add_unanswered(timings.count, moment, request, error)
 
     async def known(self) -> Collection[DefinitionKey]:
         """List the versions that are loaded, or were called."""
@@ -430,6 +476,17 @@ class LocalEngine(ScoringSettings):
     ) -> Sequence[LogEntry]:
         """Return what a version has printed, oldest first; see the interface."""
         return self._logs.of(DefinitionKey(name, version)).entries(after=after, limit=limit)
+
+    async def calls(
+        self, name: str, version: str, *, limit: int, only_failed: bool = False
+    ) -> Sequence[RecentCall]:
+        """Return the newest calls of a version; see the interface."""
+        calls = self._calls.of(DefinitionKey(name, version))
+        return calls.list(limit=limit, only_failed=only_failed)
+
+    async def call(self, name: str, version: str, number: int) -> RecentCall | None:
+        """Return one of these calls; None where it is not kept."""
+        return self._calls.of(DefinitionKey(name, version)).find(number)
 
     async def figures(self, name: str, version: str, *, with_history: bool = False) -> Figures:
         """Tell how a version is and what it did."""
@@ -452,6 +509,7 @@ class LocalEngine(ScoringSettings):
             last_call=timings.last_call,
             retired=timings.retired,
             retired_for=timings.retired_for,
+            lost_workers=timings.lost_workers,
             history=timings.history() if with_history else (),
         )
 
@@ -588,6 +646,8 @@ class LocalEngine(ScoringSettings):
                     settings=self,
                     timings=self._timings_of(key),
                     service_log=self._logs.of(key),
+                    recent_calls=self._calls.of(key),
+                    keeps_bodies=definition.spec.keep_bodies,
                     health=self._health_of(key),
                     quota=self._quota_of(definition.owner_id),
                     on_no_room=self._make_room,
@@ -754,6 +814,7 @@ class LocalEngine(ScoringSettings):
             if self._forkserver is not None:
                 self._live_forkserver()
             await self._end_unused_bare()
+            self._calls.make_room()
             self._start_kept()
             await self._note_loaded()
             for revision_id, (until, _) in list(self._checked.items()):

@@ -9,6 +9,9 @@ from logging import Logger, LoggerAdapter
 from time import monotonic
 from typing import Any, Final
 
+import msgspec
+
+from jupyter_mlsvc.wire.problem import Problem
 from jupyter_mlsvc_server.errors import MlsvcServerError
 from jupyter_mlsvc_server.formats.protocol import Kind, split_notes
 from jupyter_mlsvc_server.scoring.definition import DefinitionKey, PoolSize
@@ -18,6 +21,7 @@ from jupyter_mlsvc_server.scoring.forkserver_client import LinkLost, NotStarted
 from jupyter_mlsvc_server.scoring.group import Group
 from jupyter_mlsvc_server.scoring.health import END_AT_START, Health
 from jupyter_mlsvc_server.scoring.quota import WorkerQuota
+from jupyter_mlsvc_server.scoring.recent_calls import MAX_BODY_BYTES, RecentCall, RecentCalls
 from jupyter_mlsvc_server.scoring.request import PendingRequest
 from jupyter_mlsvc_server.scoring.scheduler import (
     AwaitExit,
@@ -43,6 +47,8 @@ from jupyter_mlsvc_server.scoring.worker_connection import WorkerConnection
 
 _SUCCESS: Final = Kind.SUCCESS
 """Looked up once: that takes longer than the comparison, which is made for each answer."""
+
+_STATUSES: Final = {Kind.SUCCESS: 200, Kind.FAILURE: 200, Kind.INVALID_INPUT: 400}
 
 _EXIT_TIMEOUT: Final = 2.0
 """Seconds to wait for word of how a worker ended."""
@@ -78,6 +84,10 @@ class Pool:
         Where requests are counted.
     service_log
         Where what requests print is kept.
+    recent_calls
+        Where the newest calls are kept.
+    keeps_bodies
+        Whether they are kept with their bodies.
     health
         Whether the processes of the version keep ending; it outlives the pool.
     quota
@@ -103,6 +113,8 @@ class Pool:
         settings: ScoringSettings,
         timings: Timings,
         service_log: ServiceLog,
+        recent_calls: RecentCalls,
+        keeps_bodies: bool,
         health: Health,
         quota: WorkerQuota,
         on_no_room: Callable[[Pool, bool], None],
@@ -120,6 +132,10 @@ class Pool:
         self._service_log = service_log
         self.quota = quota
         self._on_no_room = on_no_room
+        self._recent_calls = recent_calls
+        self._keeps_bodies = keeps_bodies
+        if not keeps_bodies:
+            recent_calls.forget_bodies()
         self._on_lost = on_lost
         self._on_not_run = on_not_run
         self._on_answered: Callable[[], None] | None = on_answered
@@ -323,7 +339,8 @@ class Pool:
 
     def _fail(self, request: PendingRequest, error: MlsvcServerError) -> None:
         if not request.is_over:
-            self._timings.add_failure()
+            moment = self._timings.add_failure()
+            self._recent_calls.add_unanswered(self._timings.count, moment, request, error)
             request.end(error)
 
     def _note_idle(self) -> None:
@@ -411,30 +428,73 @@ class Pool:
     def _give_answer(
         self, request: PendingRequest, kind: Kind, body: bytes, seconds: float
     ) -> None:
-        if kind is _SUCCESS:
-            self._timings.add(seconds)
+        timings = self._timings
+        if kind is _SUCCESS and not self._keeps_bodies:
+            moment = timings.add(seconds)
+            caller, number = request.caller, timings.count
+            self._recent_calls.add(
+                (number, moment, seconds, caller, request.id, len(request.body), len(body))
+            )
             if self._on_answered is not None:
                 self._note_success()
             request.end(ScoringAnswer(200, body, True))
             return
         entry: LogEntry | None = None
         times: CallTimes | None = None
+        needs_id = False
         if kind is Kind.WITH_NOTES:
+            needs_id = True
             kind, body, entry, times = self._without_notes(request, body, request.arrived + seconds)
         # A request that does not fit is the caller's mistake, not a failure of the service.
         if kind is Kind.INVALID_INPUT:
-            self._timings.add_rejection(seconds)
+            moment = timings.add_rejection(seconds)
         else:
-            self._timings.add(seconds, failed=kind is not _SUCCESS)
+            moment = timings.add(seconds, failed=kind is not _SUCCESS)
+        self._keep_call(request, kind, body, moment, seconds, entry)
         if kind is _SUCCESS:
             self._note_success()
-            request.end(ScoringAnswer(200, body, True, True, entry, times))
+            request.end(ScoringAnswer(200, body, True, needs_id, entry, times))
         elif kind is Kind.FAILURE:
             request.end(ScoringAnswer(200, body, False, True, entry, times))
         elif kind is Kind.INVALID_INPUT:
             request.end(ScoringAnswer(400, body, False, True, None, times))
         else:
             request.end(WorkerFailed(self.key))
+
+    def _keep_call(
+        self,
+        request: PendingRequest,
+        kind: Kind,
+        body: bytes,
+        moment: float,
+        seconds: float,
+        entry: LogEntry | None,
+    ) -> None:
+        """Keep a call that failed, printed or is kept with its bodies."""
+        status = _STATUSES.get(kind, 500)
+        keeps = self._keeps_bodies
+        problem = "" if entry is None else entry.problem
+        if kind is Kind.INVALID_INPUT:
+            problem = _message(body)
+        elif status == 500:
+            problem = WorkerFailed(self.key).message
+        self._recent_calls.add_other(
+            RecentCall(
+                number=self._timings.count,
+                time=moment,
+                seconds=seconds,
+                caller=request.caller,
+                request_id=request.id,
+                request_bytes=len(request.body),
+                answer_bytes=len(body),
+                status=status,
+                success=kind is _SUCCESS,
+                problem=problem,
+                entry_id=0 if entry is None else entry.id,
+                request=request.body[:MAX_BODY_BYTES] if keeps else None,
+                answer=body[:MAX_BODY_BYTES] if keeps else None,
+            )
+        )
 
     def _note_success(self) -> None:
         on_answered, self._on_answered = self._on_answered, None
@@ -529,6 +589,15 @@ class Pool:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+def _message(body: bytes) -> str:
+    """Read what the answer to a request that does not fit says."""
+    try:
+        return msgspec.json.decode(body, type=Problem).message
+    except msgspec.DecodeError:
+        # The user's code has written to the link.
+        return ""
 
 
 def _ended(code: int | None, request: PendingRequest | None) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from jupyter_mlsvc_server.errors import MlsvcServerError
 from jupyter_mlsvc_server.scoring.definition import DefinitionKey
 from jupyter_mlsvc_server.scoring.engine import ScoringAnswer
+from jupyter_mlsvc_server.scoring.recent_calls import Caller
 
 if TYPE_CHECKING:
     from jupyter_mlsvc_server.scoring.group import Group
@@ -29,19 +30,31 @@ class PendingRequest:
         Called once with the answer, or the error that there is instead.
     group
         The group that the request belongs to, if any.
+    caller
+        Who made the request, where that is known.
+    id
+        By which the caller knows the request.
     """
 
     __slots__ = (
-        "_ended", "arrived", "attempts", "body", "group", "is_over", "is_suspect", "key",
-        "number", "started", "starts", "waits_since",
+        "_ended", "arrived", "attempts", "body", "caller", "group", "id", "is_over", "is_suspect",
+        "key", "number", "started", "starts", "waits_since",
     )  # fmt: skip
 
     def __init__(
-        self, key: DefinitionKey, body: bytes, ended: Ended, group: Group | None = None
+        self,
+        key: DefinitionKey,
+        body: bytes,
+        ended: Ended,
+        group: Group | None = None,
+        caller: Caller | None = None,
+        id: int | str = "",  # noqa: A002 - as it is called everywhere
     ) -> None:
         self.key = key
         self.body = body
         self.group = group
+        self.caller = caller
+        self.id = id
         self.arrived = self.started = self.waits_since = 0.0
         self.number = 0
         """Number of the request on the connection to its worker."""

@@ -8,6 +8,7 @@ from traitlets import Bool, Dict, Enum, Float, Integer, TraitError, Unicode, def
 from traitlets.config import LoggingConfigurable
 
 from jupyter_mlsvc_server.formats.protocol import MAX_ANSWER_BYTES
+from jupyter_mlsvc_server.scoring.recent_calls import MAX_CALLS
 from jupyter_mlsvc_server.storage.traits import TextList
 
 
@@ -86,6 +87,19 @@ class ScoringSettings(LoggingConfigurable):
         help="Bytes of what the code of services prints that are kept in memory for their "
         "publishers, of all versions together; of one version an eighth of it at most. The oldest "
         "goes first. 0 keeps none.",
+    ).tag(config=True)
+    recent_calls = Integer(
+        100,
+        min=0,
+        max=MAX_CALLS,
+        help="Calls of a service version that are kept in memory for its publisher, the newest "
+        "ones, and as many of those that failed. 0 keeps none.",
+    ).tag(config=True)
+    recent_call_bytes = Integer(
+        2**25,
+        min=0,
+        help="Bytes that the newest calls of all versions may take together, with the bodies of "
+        "versions that keep them. Those of versions that were quiet for longest go first.",
     ).tag(config=True)
     threads = Integer(
         1,

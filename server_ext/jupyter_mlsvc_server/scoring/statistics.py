@@ -77,6 +77,8 @@ class Figures:
         Workers that were replaced because a request had changed what can't be put back.
     retired_for : str
         What the last of these had changed.
+    lost_workers : int
+        Workers that ended unexpectedly.
     history : sequence of Interval
         The last ten minutes, oldest first, the last one not over; empty where it was not asked for.
     """
@@ -94,6 +96,7 @@ class Figures:
     last_call: float | None = None
     retired: int = 0
     retired_for: str = ""
+    lost_workers: int = 0
     history: Sequence[Interval] = ()
 
 
@@ -237,8 +240,8 @@ class Timings:
         self._latency = Latency()
         self._binned = 0
 
-    def add(self, seconds: float, *, failed: bool = False) -> None:
-        """Count a request that was answered, and whether its code failed."""
+    def add(self, seconds: float, *, failed: bool = False) -> float:
+        """Count a request that was answered, and whether its code failed; return the time."""
         now = self.last_call = self._clock()
         if not self._second <= now < self._ends:
             self._advance(int(now))
@@ -246,27 +249,27 @@ class Timings:
         self._seconds.append(seconds)
         if failed:
             self.errors += 1
+        return now
 
-    def add_rejection(self, seconds: float | None = None) -> None:
+    def add_rejection(self, seconds: float | None = None) -> float:
         """Count a request that did not fit, by itself or, without a time, by how it was sent."""
-        if seconds is not None:
-            self.add(seconds)
-            self.rejected += 1
-            return
-        self.last_call = self._clock()
-        self._advance(int(self.last_call))
-        self.count += 1
+        now = self._add_unanswered() if seconds is None else self.add(seconds)
         self.rejected += 1
-        self._unanswered += 1
+        return now
 
-    def add_failure(self) -> None:
-        """Count a request that got no answer."""
-        self.last_call = self._clock()
-        self._advance(int(self.last_call))
-        self.count += 1
+    def add_failure(self) -> float:
+        """Count a request that got no answer; return the time."""
+        now = self._add_unanswered()
         self.errors += 1
         self.unanswered += 1
+        return now
+
+    def _add_unanswered(self) -> float:
+        now = self.last_call = self._clock()
+        self._advance(int(now))
+        self.count += 1
         self._unanswered += 1
+        return now
 
     def add_retired(self, reason: str) -> None:
         """Count a worker that was replaced, and keep what its last request had changed."""

@@ -124,6 +124,7 @@ def _changed(base: ServiceSpec, request: PublishWebServiceRequest) -> ServiceSpe
         examples=tuple(_given(request.examples, base.examples)),
         network=_given(request.network, base.network),
         read_only=_given(request.read_only, base.read_only),
+        keep_bodies=_given(request.keep_bodies, base.keep_bodies),
     )
     _check_worker(spec)
     _check_files(spec.output_files)
@@ -181,7 +182,11 @@ def view(
             "effects": spec.effects,
         }
     if shows_code:
-        optional |= {"network": spec.network, "read_only": spec.read_only}
+        optional |= {
+            "network": spec.network,
+            "read_only": spec.read_only,
+            "keep_bodies": spec.keep_bodies,
+        }
     return WebService(
         name=spec.name,
         version=spec.version,

@@ -54,6 +54,7 @@ class RealtimeRequest:
     inputs: list[ParameterDefinition] | None = None
     network: bool | None = None
     read_only: bool | None = None
+    keep_bodies: bool | None = None
 
     def validate(self) -> None:
         """Check what can be told without loading the model.
@@ -151,6 +152,7 @@ def _changed(base: ServiceSpec, request: RealtimeRequest) -> ServiceSpec:
         examples=base.examples if request.examples is None else tuple(request.examples),
         network=base.network if request.network is None else request.network,
         read_only=base.read_only if request.read_only is None else request.read_only,
+        keep_bodies=base.keep_bodies if request.keep_bodies is None else request.keep_bodies,
     )
     check_examples(spec)
     return spec

@@ -123,6 +123,8 @@ def _members(key: DefinitionKey, figures: Figures) -> dict[str, Any]:
         "last_call": None if figures.last_call is None else _time(figures.last_call),
         "retired": figures.retired,
         "note": note(figures),
+        "retired_for": figures.retired_for,
+        "lost_workers": figures.lost_workers,
     }
 
 

@@ -168,6 +168,7 @@ service_revisions: Final = sa.Table(
     sa.Column("examples", sa.Text, nullable=False, server_default="[]"),
     sa.Column("network", sa.Boolean, nullable=False, server_default=sa.true()),
     sa.Column("read_only", sa.Boolean, nullable=False, server_default=sa.false()),
+    sa.Column("keep_bodies", sa.Boolean, nullable=False, server_default=sa.false()),
     sa.ForeignKeyConstraint(
         ["name", "version"],
         ["service_versions.name", "service_versions.version"],

@@ -315,6 +315,8 @@ class Program:
             assert (figures.calls, figures.last_call, len(figures.history)) == (0, None, 60)
             assert name in {each.name for each in api.get_statistics()}
             assert api.get_service_logs(name, "1.0") == []
+            assert api.get_service_calls(name, "1.0") == []
+            assert self.failure_of(api.get_service_call, name, "1.0", "1").status == 404
         described = self.groups["ServiceConsumptionAPIs"]
         document = described.get_web_service_swagger(name, "1.0")
         assert document["info"] == {"description": "Dear.", "title": name, "version": "1.0"}

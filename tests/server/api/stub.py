@@ -14,9 +14,10 @@ from jupyter_mlsvc_server.api.http_server import HttpServer
 from jupyter_mlsvc_server.api.protocol import Limits, Protocol
 from jupyter_mlsvc_server.api.score import ScoreEntry
 from jupyter_mlsvc_server.auth.principal import Principal, Role
-from jupyter_mlsvc_server.errors import PayloadTooLarge
+from jupyter_mlsvc_server.errors import MlsvcServerError, PayloadTooLarge
 from jupyter_mlsvc_server.scoring.definition import DefinitionKey
 from jupyter_mlsvc_server.scoring.engine import ScoringAnswer
+from jupyter_mlsvc_server.scoring.recent_calls import Caller
 from jupyter_mlsvc_server.scoring.request import PendingRequest
 from tests.clocks import ManualClock
 
@@ -41,9 +42,14 @@ class Engine:
         self.calls: list[PendingRequest] = []
 
     def submit(
-        self, key: DefinitionKey, body: bytes, ended: Callable[[Any], None]
+        self,
+        key: DefinitionKey,
+        body: bytes,
+        ended: Callable[[Any], None],
+        caller: Caller | None = None,
+        request_id: int | str = "",
     ) -> PendingRequest:
-        call = PendingRequest(key, body, ended)
+        call = PendingRequest(key, body, ended, None, caller, request_id)
         self.calls.append(call)
         answer = ScoringAnswer(200, body, True)
         if key.version == "never":
@@ -54,10 +60,24 @@ class Engine:
             asyncio.get_running_loop().call_soon(call.end, answer)
         return call
 
-    async def consume(self, name: str, version: str, body: bytes) -> ScoringAnswer:
+    async def consume(
+        self,
+        name: str,
+        version: str,
+        body: bytes,
+        caller: Caller | None = None,
+        request_id: int | str = "",
+    ) -> ScoringAnswer:
         return ScoringAnswer(200, body, True)
 
-    def reject(self, name: str, version: str) -> None:
+    def reject(
+        self,
+        name: str,
+        version: str,
+        error: MlsvcServerError,
+        caller: Caller | None = None,
+        request_id: int | str = "",
+    ) -> None:
         """Count nothing."""
 
 

@@ -34,7 +34,9 @@ class TimedEngine(Engine):
         super().__init__()
         self.entry = LogEntry(1, 0.0, "info", "printed", "")
 
-    def submit(self, key: DefinitionKey, body: bytes, ended: Any) -> PendingRequest:
+    def submit(
+        self, key: DefinitionKey, body: bytes, ended: Any, *_others: object
+    ) -> PendingRequest:
         call = PendingRequest(key, body, ended)
         if key.version == "full":
             call.end(Busy("All workers are busy.", retry_after=1))
@@ -46,7 +48,9 @@ class TimedEngine(Engine):
         times = CallTimes(1.0, 2.0, 5.0, 3.0, 4.0)
         return ScoringAnswer(200, b"{}", version != "raises", True, self.entry, times)
 
-    async def consume(self, name: str, version: str, body: bytes) -> ScoringAnswer:
+    async def consume(
+        self, name: str, version: str, body: bytes, *_others: object
+    ) -> ScoringAnswer:
         return self._answer(version)
 
 

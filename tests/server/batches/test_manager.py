@@ -61,7 +61,7 @@ class Engine:
         return {}
 
     async def consume_many(
-        self, key: DefinitionKey, bodies: Sequence[bytes], at_a_time: int
+        self, key: DefinitionKey, bodies: Sequence[bytes], at_a_time: int, **_of: object
     ) -> list[Outcome]:
         free = asyncio.Semaphore(at_a_time)
 
@@ -226,12 +226,12 @@ async def test_an_engine_that_ended_in_the_middle_is_asked_again(
         endings = 1
 
         async def consume_many(
-            self, key: DefinitionKey, bodies: Sequence[bytes], at_a_time: int
+            self, key: DefinitionKey, bodies: Sequence[bytes], at_a_time: int, **of: object
         ) -> list[Outcome]:
             if self.endings:
                 self.endings -= 1
                 raise MlsvcServerError("It ended.")
-            return await super().consume_many(key, bodies, at_a_time)
+            return await super().consume_many(key, bodies, at_a_time, **of)
 
     bench = await make_bench(Ending())
     status = await bench.finished(await bench.start(20))

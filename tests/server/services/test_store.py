@@ -55,6 +55,7 @@ SPEC = ServiceSpec(
     effects=True,
     network=False,
     read_only=True,
+    keep_bodies=True,
     description="Adds.",
     operation_id="add",
     tags=("sums",),
@@ -100,6 +101,7 @@ ROW = {
     "examples": '[{"inputs":{"x":1},"outputs":{"y":2}}]',
     "network": False,
     "read_only": True,
+    "keep_bodies": True,
 }
 """The record as versions before :class:`ServiceSpec` wrote it."""
 
