@@ -5,6 +5,7 @@ Time-boxed, cached and silent: a key press never waits for a slow server nor sho
 
 from __future__ import annotations
 
+import json
 import re
 import threading
 import time
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from jupyter_mlsvc.client.service import Service
     from jupyter_mlsvc.client.session import Session
     from jupyter_mlsvc.client.snapshots import Snapshot
+    from jupyter_mlsvc.wire.models import ParameterDefinition
 
 _PATIENCE_SECONDS: Final = 0.5
 _FRESH_SECONDS: Final = 10.0
@@ -215,7 +217,7 @@ class Completer:
         inputs: list[str] = []
         if has_inputs and ours:
             chosen = next((item for item in ours if before[1:2] == [item.version]), ours[-1])
-            inputs = [f"{item.name}=" for item in chosen.inputs]
+            inputs = [text for item in chosen.inputs for text in _beginnings(item)]
         return [*(versions if len(before) == 1 else []), *inputs]
 
     def matcher(self) -> Callable[[CompletionContext], SimpleMatcherResult]:
@@ -235,3 +237,11 @@ class Completer:
 
         made: Callable[[CompletionContext], SimpleMatcherResult] = jupyter_mlsvc_matcher
         return made
+
+
+def _beginnings(item: ParameterDefinition) -> list[str]:
+    """Return how an input begins, and what it looks like where its columns are known."""
+    beginning = f"{item.name}="
+    columns: dict[str, list[object]] = {column.name: [] for column in item.columns or ()}
+    filled = json.dumps(columns, ensure_ascii=False, separators=(",", ":"))
+    return [beginning, *([beginning + filled] if columns and " " not in filled else [])]

@@ -18,6 +18,7 @@ SESSIONS = [
     {"id": name, "name": name, "owner": "maria", "runtimeType": "Python"}
     for name in ("train", "try out")
 ]
+COLUMNS = [{"name": "rooms", "type": "int64"}, {"name": "größe", "type": "float64"}]
 SERVICES = [
     {
         "name": name,
@@ -28,15 +29,15 @@ SERVICES = [
         "runtimeType": "Python",
         "description": "",
         "operationId": None,
-        "inputParameterDefinitions": [{"name": given, "type": "vector"}],
+        "inputParameterDefinitions": [given],
         "outputParameterDefinitions": [],
         "outputFileNames": [],
         "myPermissionOnService": "read/write",
     }
     for name, version, given in (
-        ("Iris", "V1.0", "flower_data"),
-        ("Iris", "V2.0", "petals"),
-        ("bos-rf", "1", "x"),
+        ("Iris", "V1.0", {"name": "flower_data", "type": "vector"}),
+        ("Iris", "V2.0", {"name": "petals", "type": "vector"}),
+        ("bos-rf", "1", {"name": "homes", "type": "data.frame", "columns": COLUMNS}),
     )
 ]
 
@@ -140,6 +141,7 @@ CASES = {
     "%consume Iris V": ["V1.0", "V2.0"],
     "%consume Iris V1.0 fl": ["flower_data="],
     "%consume Iris pet": ["petals="],
+    "%consume bos-rf 1 ho": ["homes=", 'homes={"rooms":[],"größe":[]}'],
     "r = %consume bo": ["bos-rf"],
     "frame = %batch bo": ["bos-rf"],
     "%batch Iris V": ["V1.0", "V2.0"],
