@@ -55,7 +55,7 @@ class Environment:
 
     def bring(self, requires: Iterable[str], extras: Collection[str] = ()) -> set[str]:
         """Add what requirements ask for, and all that it requires in turn; return the names."""
-        found = _needed(requires, extras)
+        found = needed(requires, extras)
         for distribution in found.values():
             self._link(distribution)
         return set(found)
@@ -74,9 +74,10 @@ class Environment:
             place.symlink_to(os.path.normpath(str(target)))
 
 
-def _needed(
-    requires: Iterable[str], extras: Collection[str]
+def needed(
+    requires: Iterable[str], extras: Collection[str] = ()
 ) -> Mapping[str, metadata.Distribution]:
+    """Return what requirements ask for, and all that it requires in turn, as it is here."""
     found: dict[str, metadata.Distribution] = {}
     seen = set()
     todo = [(line, frozenset({"", *extras})) for line in requires]
