@@ -109,6 +109,10 @@ build: $(INSTALLED) ## Build sdist and wheel into dist/
 	@echo "==> Building sdist and wheel into dist/"
 	@rm -rf dist && python -m build
 
+.PHONY: pot
+pot: $(INSTALLED) ## Write the texts that translators need into dist/jupyter_mlsvc.pot
+	@.ci/pot
+
 .PHONY: demo
 demo: $(INSTALLED) $(BUNDLE) ## Start a server and run the walkthrough (ONCE=1 ends by itself)
 	@exec python notebooks/run_demo.py
@@ -141,7 +145,7 @@ chaos: $(INSTALLED) ## Kill 40 processes of each kind under load (OPTIONS="--kil
 
 .PHONY: clean
 clean: ## Remove .venv, .bench, builds and caches
-	@rm -rf .venv .bench dist .demo jupyter_mlsvc/labextension jupyter_mlsvc/widgets/static
+	@rm -rf .venv .bench .pot dist .demo jupyter_mlsvc/labextension jupyter_mlsvc/widgets/static
 	@rm -rf server_ext/*/api/static
 	@rm -rf $(DOCS)/_build $(DOCS)/tutorials/*.ipynb
 	@rm -rf labextension/{node_modules,lib,coverage,.yarn,tsconfig.tsbuildinfo}
