@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import requests
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, Playwright, expect, sync_playwright
 
 from jupyter_mlsvc_server.launch import ServerProcess
 from tests.browser.lab import Lab
@@ -58,21 +58,22 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.timeout(240))
 
 
+def launch(playwright: Playwright) -> Browser:
+    """Start the browser that the system has."""
+    program = next(filter(None, map(shutil.which, PROGRAMS)), None)
+    if program is None:
+        pytest.skip("There is no Chromium: apt install chromium.")
+    # Root, as in containers, has no sandbox; the pages are our own server's.
+    return playwright.chromium.launch(executable_path=program, args=QUIET, chromium_sandbox=False)
+
+
 # Not for the whole run: Playwright's event loop would be in the way of other tests' loops.
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
     """The browser that the system has."""
-    program = next(filter(None, map(shutil.which, PROGRAMS)), None)
-    if program is None:
-        pytest.skip("There is no Chromium: apt install chromium.")
     expect.set_options(timeout=EXPECT_TIMEOUT_MS)
-    with sync_playwright() as playwright:
-        # Root, as in containers, has no sandbox; the pages are our own server's.
-        browser = playwright.chromium.launch(
-            executable_path=program, args=QUIET, chromium_sandbox=False
-        )
+    with sync_playwright() as playwright, launch(playwright) as browser:
         yield browser
-        browser.close()
 
 
 def serve(folder: Path, base_url: str, **kwargs: Any) -> ServerProcess:

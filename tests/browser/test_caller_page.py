@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -11,6 +13,8 @@ import pytest
 import requests
 from playwright.sync_api import Browser, ConsoleMessage, Page, expect
 
+from jupyter_mlsvc import Client
+from jupyter_mlsvc.errors import Forbidden
 from jupyter_mlsvc_server.launch import ServerProcess
 from tests.browser.conftest import AXE
 from tests.browser.lab import Lab
@@ -94,10 +98,10 @@ def complaints(page: Page) -> list[str]:
     return said
 
 
-def sign_in(page: Page) -> None:
-    """Sign in with the account."""
+def sign_in(page: Page, name: str = "admin") -> None:
+    """Sign in with an account."""
     form = page.get_by_role("form", name="Sign in with an account")
-    form.get_by_label("Name").fill("admin")
+    form.get_by_label("Name").fill(name)
     form.get_by_label("Password").fill(PASSWORD)
     form.get_by_role("button", name="Sign in").click()
 
@@ -194,3 +198,62 @@ def test_documents_are_read_and_tried_out_in_a_dark_page_of_a_phone(
     said = [text for text in said if "inline event handler" not in text]
     assert not [text for text in said if "Content Security Policy" in text]
     context.close()
+
+
+def command(server: ServerProcess, *words: str, typed: str = "") -> str:
+    """Run ``jupyter mlsvc`` beside the server, as who runs it does; give what it said."""
+    done = subprocess.run(
+        [sys.executable, "-m", "jupyter_mlsvc_server", *words, "--data-dir", server.data_dir],
+        input=typed,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return done.stdout
+
+
+def test_two_people_use_one_server_and_its_owner_sees_what_they_do(
+    chromium: Browser, server: ServerProcess, output: Path
+) -> None:
+    for name, role in (("maria", "contributor"), ("ben", "reader")):
+        command(server, "user", "add", name, "--role", role, typed=f"{PASSWORD}\n")
+    maria, ben = (
+        Client(server.public_url, username=name, password=PASSWORD) for name in ("maria", "ben")
+    )
+    with maria, ben:
+        maria.services.publish(
+            "Twice", "V1.0", code="y = 2 * x", inputs={"x": "numeric"}, outputs={"y": "numeric"}
+        )
+        maria.keys.create("Twice", "app")
+        assert [key.name for key in maria.keys.list()] == ["app"]
+        with pytest.raises(Forbidden, match="role is reader"):
+            ben.keys.list()
+        with pytest.raises(Forbidden):
+            ben.service("Twice").delete()
+
+    pages = {}
+    for name in ("maria", "ben"):
+        page = pages[name] = chromium.new_context().new_page()
+        page.goto(f"{server.public_url}/services/Twice")
+        sign_in(page, name)
+        page.get_by_role("textbox", name="x numeric").fill("21")
+        page.get_by_role("button", name="Run", exact=True).click()
+        expect(page.get_by_role("region", name="y", exact=True)).to_contain_text("42")
+        Lab(page, server, output).shot(name)
+    command(server, "user", "disable", "ben")
+    for page in pages.values():
+        page.get_by_role("textbox", name="x numeric").fill("4")
+        page.get_by_role("button", name="Run", exact=True).click()
+    expect(pages["ben"].get_by_text("Your sign-in has ended.")).to_be_visible()
+    expect(pages["maria"].get_by_role("region", name="y", exact=True)).to_contain_text("8")
+    for page in pages.values():
+        page.context.close()
+
+    lines = [line.split()[1:] for line in command(server, "audit").splitlines()]
+    assert ["done", "201", "publishWebServiceVersion", "Twice/V1.0", "maria"] in [
+        line[:5] for line in lines
+    ]
+    assert [line[0] for line in lines if "deleteWebServiceVersion" in line and "ben" in line] == [
+        "refused"
+    ]
+    assert [line for line in lines if line[:1] == ["done"] and {"disable", "ben"} <= {*line}]

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
 
+import requests
 from playwright.sync_api import Locator, expect
 
 from tests.browser.conftest import AXE, Api
 from tests.browser.lab import Lab
 
+PROGRAMS = {
+    "curl": ["bash", "-c"],
+    "Python": [sys.executable, "-c"],
+    "jupyter_mlsvc": [sys.executable, "-c"],
+    "JavaScript (Node)": ["node", "--input-type=module", "--eval"],
+}
 LOANS = """import pandas as pd
 from sklearn.linear_model import LogisticRegression
 loans = pd.DataFrame({"age": [25, 57, 49, 31], "income": [1.5, 4.2, 3.3, 2.1]})
@@ -92,6 +102,7 @@ def try_by_columns(lab: Lab) -> None:
     form.get_by_role("button", name="Run").click()
     expect(form).to_contain_text("Done in")
     lab.shot("ran")
+    call_from_programs(lab)
     form.get_by_role("button", name="Add a row").click()
     expect(form.get_by_label("income of row 2")).to_have_value("")
     form.get_by_label("age of row 2").fill("old")
@@ -101,13 +112,48 @@ def try_by_columns(lab: Lab) -> None:
     assert not lab.axe(AXE, "form.jp-Mlsvc-form")
 
 
-def test_the_model_of_the_notebook_is_published_without_a_word_of_sessions(
-    lab: Lab, api: Api
-) -> None:
-    cells = [MIXED, "risk = pipe.predict(applicant)"]
+def call_from_programs(lab: Lab) -> None:
+    """Copy the call of the form in each language, and run it."""
+    token = requests.post(
+        f"{lab.server.public_url}/login",
+        json={"username": "admin", "password": lab.server.admin_password},
+        timeout=60,
+    ).json()["access_token"]
+    calls = lab.panel.locator("[data-section='call']")
+    calls.get_by_text("Call it from a program").click()
+    for language, program in PROGRAMS.items():
+        calls.get_by_role("combobox", name="Language of the call").select_option(label=language)
+        calls.get_by_role("button", name="Copy").click()
+        told = f"Copied a call of Loans-first V1.0 as {language}."
+        expect(lab.page.get_by_text(told)).to_be_visible()
+        text = lab.page.evaluate("navigator.clipboard.readText()")
+        assert lab.server.public_url in text
+        done = subprocess.run(
+            [*program, text],
+            env={**os.environ, "MLSVC_TOKEN": token},
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=60,
+        )
+        assert "risk" in done.stdout
+
+
+def test_a_data_scientist_publishes_in_three_ways_and_calls_in_six(lab: Lab, api: Api) -> None:
+    predict = "risk = pipe.predict(applicant)"
+    cells = [
+        MIXED,
+        f"%%publish Loans-magic -i applicant -o risk\n{predict}",
+        f"import jupyter_mlsvc\njupyter_mlsvc.publish({predict!r}, 'Loans-code', 'V1.0')",
+        "with jupyter_mlsvc.Client() as client:\n"
+        "    print(client.service('Loans-magic')(applicant=applicant).risk)\n"
+        "    print(client.service('Loans-code')(applicant=applicant).risk)",
+        predict,
+    ]
     lab.open_lab("first", lab.notebook("first", cells))
-    lab.run_all(len(cells))
-    dialog = publish_cell(lab, 1)
+    lab.run_all(len(cells), timeout=120_000)
+    expect(lab.output(3)).to_have_text("[0, 1]\n[0, 1]")
+    dialog = publish_cell(lab, 4)
     expect(dialog.get_by_label("Name of input 1")).to_have_value("applicant")
     expect(dialog.get_by_label("Type of input 1")).to_have_value("data.frame")
     expect(dialog).to_contain_text("Sent along from this notebook:")
@@ -122,10 +168,10 @@ def test_the_model_of_the_notebook_is_published_without_a_word_of_sessions(
     press(dialog, "Done")
     expect(dialog).to_have_count(0)
     lab.command("notebook:run-cell")
-    expect(lab.output(2)).to_contain_text("risk", timeout=30_000)
+    expect(lab.output(5)).to_contain_text("risk")
     assert api("GET", "/sessions").json() == []
     # A name that is taken: the next version is a button away.
-    dialog = publish_cell(lab, 1)
+    dialog = publish_cell(lab, 4)
     name_it(dialog, "Loans-first", "V1.0")
     expect(dialog.get_by_role("button", name="Publish", exact=True)).to_be_disabled()
     lab.shot("taken")

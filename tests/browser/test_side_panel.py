@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
-import sys
 import threading
 import uuid
 from collections.abc import Iterator
@@ -33,11 +30,6 @@ clf = svm.SVC().fit(iris.data, iris.target)""",
 iris_species = [names[x] for x in clf.predict([flower_data])]""",
     "%consume Iris V1.0 flower_data=[7, 3.2, 4.7, 1.4]",
 ]
-PROGRAMS = {
-    "curl": ["bash", "-c"],
-    "Python": [sys.executable, "-c"],
-    "jupyter_mlsvc": [sys.executable, "-c"],
-}
 
 
 def service_row(panel: Locator, name: str) -> Locator:
@@ -64,44 +56,6 @@ def add_up(article: Locator) -> None:
     article.get_by_role("textbox", name="b integer").fill("2")
     article.get_by_role("button", name="Run", exact=True).click()
     expect(article.get_by_role("region", name="total")).to_contain_text("42")
-
-
-def test_the_iris_of_a_notebook_is_found_tried_and_called_from_programs(lab: Lab, api: Api) -> None:
-    file = lab.notebook("iris", IRIS)
-    lab.open_lab("iris", file)
-    panel = lab.show_panel()
-    expect(panel.get_by_role("tree").or_(panel.get_by_text("No services yet"))).to_be_visible()
-    lab.run_all(len(IRIS))
-    expect(lab.output(3)).to_contain_text("I. versicolor")
-    expect(version_row(panel, "Iris", "V1.0")).to_be_visible()
-
-    article = open_version(panel, "Iris", "V1.0")
-    article.get_by_role("textbox", name="flower_data").fill("7, 3.2, 4.7, 1.4")
-    article.get_by_role("button", name="Run", exact=True).click()
-    expect(article.get_by_role("region", name="iris_species")).to_contain_text("I. versicolor")
-    expect(article.get_by_text("Done in")).to_be_visible()
-    lab.shot("tried")
-
-    calls = article.locator("[data-section='call']")
-    calls.get_by_text("Call it from a program").click()
-    token = sign_in(lab.server)
-    for language, program in PROGRAMS.items():
-        calls.get_by_role("combobox", name="Language of the call").select_option(language)
-        calls.get_by_role("button", name="Copy").click()
-        expect(lab.page.get_by_text(f"Copied a call of Iris V1.0 as {language}.")).to_be_visible()
-        text = lab.page.evaluate("navigator.clipboard.readText()")
-        assert lab.server.public_url in text
-        done = subprocess.run(
-            [*program, text],
-            env={**os.environ, "MLSVC_TOKEN": token},
-            capture_output=True,
-            text=True,
-            check=True,
-            timeout=60,
-        )
-        assert "I. versicolor" in done.stdout
-    api("DELETE", "/services/Iris/V1.0")
-    expect(version_row(panel, "Iris", "V1.0")).to_have_count(0)
 
 
 def sign_in(server: ServerProcess) -> str:
