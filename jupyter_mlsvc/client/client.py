@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from types import TracebackType
 from typing import Final, Self
@@ -283,6 +283,31 @@ class Client:
     def session(self, name: str) -> Session:
         """Find a session of yours by name or id."""
         return self.sessions.get(name)
+
+    def request(
+        self,
+        method: str,
+        *path: str,
+        query: Mapping[str, str] | None = None,
+        body: bytes | None = None,
+    ) -> bytes:
+        """Send a request of the REST API, one that no other method is for.
+
+        Parameters
+        ----------
+        method : str
+        path : str
+            Segments of the path, each of them quoted here.
+        query : mapping, optional
+        body : bytes, optional
+            JSON.
+
+        Returns
+        -------
+        bytes
+            Body of the answer.
+        """
+        return self._api.call(method, *path, query=query, body=body).read()
 
     # --- life --------------------------------------------------------------------------------
 

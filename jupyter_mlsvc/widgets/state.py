@@ -46,6 +46,8 @@ class PanelState:
     sessions : list of Session
     statistics : dict
         ``ServiceStatistics`` by name and version, of those that were called or are loaded.
+    user : UserResponse or None
+        Who asks, to the server; None where it does not say.
     trouble : str
         Why nothing of this may be true any more; empty while the server answers.
     is_loaded : bool
@@ -58,6 +60,7 @@ class PanelState:
     services: list[Service] = field(default_factory=list)
     sessions: list[Session] = field(default_factory=list)
     statistics: dict[ServiceKey, ServiceStatistics] = field(default_factory=dict)
+    user: models.UserResponse | None = None
     trouble: str = ""
     is_loaded: bool = False
     _client: Client | None = None
@@ -81,27 +84,6 @@ class PanelState:
         found.reverse()
         return sorted(found, key=lambda service: service.name.lower())
 
-    def service(self, key: ServiceKey | None) -> Service | None:
-        """Give a service that is there."""
-        return next((each for each in self.services if (each.name, each.version) == key), None)
-
-    def session(self, session_id: str | None) -> Session | None:
-        """Give a session that is there."""
-        return next((each for each in self.sessions if each.id == session_id), None)
-
-    def calls_of(self, service: Service) -> str:
-        """Say what calls a service has had, for somebody who is about to delete it."""
-        if not self._has_statistics:
-            return "Whoever calls it will get an error."
-        row = self.statistics.get((service.name, service.version))
-        if row is None or not row.calls:
-            return "Nobody has called it since the server started."
-        times = "once" if row.calls == 1 else f"{row.calls:,} times"
-        recent = row.calls_per_minute
-        lately = f"{recent:,} of them" if recent < row.calls else "all of them"
-        lately = f", {lately} in the last minute" if recent and row.calls > 1 else ""
-        return f"It was called {times} since the server started{lately}."
-
     # --- asking the server -------------------------------------------------------------------
 
     def load(self) -> None:
@@ -110,12 +92,6 @@ class PanelState:
             self._load(self._connected(), {"services", "sessions", "statistics"})
         except MlsvcError as error:
             self._fail(error)
-
-    def load_statistics(self) -> None:
-        """Load what calls there were; keeps what is known where that fails."""
-        with suppress(MlsvcError):
-            self._load_statistics(self._connected())
-            self.on_change({"statistics"})
 
     def follow(self, stop: threading.Event) -> None:
         """Keep this up to date until somebody stops it, through failures of the server."""
@@ -166,6 +142,10 @@ class PanelState:
         changed = set(parts)
         if self.trouble or not self.is_loaded:
             changed.add("connection")
+            # Another one maybe, after a login elsewhere.
+            self.user = None
+            with suppress(NotFound):
+                self.user = client.whoami()
         self.trouble, self.is_loaded = "", True
         self.on_change(changed)
 
@@ -211,24 +191,12 @@ class PanelState:
         self.on_change({"services"})
         return f"Deleted {service.name} {service.version}."
 
-    def interrupt(self, session: Session) -> str:
-        """Interrupt what runs in a session; gives a sentence about it."""
-        session.cancel()
-        return f"Interrupted session {session.name!r}."
-
     def close_session(self, session: Session) -> str:
         """Close a session for good; gives a sentence about it."""
         session.close()
         self.sessions = [each for each in self.sessions if each.id != session.id]
         self.on_change({"sessions"})
         return f"Closed session {session.name!r}."
-
-    def take_snapshot(self, session: Session) -> str:
-        """Take a snapshot of a session under its name; gives a sentence about it."""
-        snapshot = self._connected().snapshots.create(session, session.name)
-        left_out = ", ".join(item.name for item in snapshot.skipped)
-        more = f" It could not keep {left_out}." if left_out else ""
-        return f"Took a snapshot of session {session.name!r}, named like it.{more}"
 
 
 def _searchable(service: Service) -> str:

@@ -1,6 +1,6 @@
 import * as React from 'react';
 
-import { formatMilliseconds, formatNumber } from './components';
+import { formatAge, formatMilliseconds, formatNumber, parseTime } from './components';
 import { IServiceStatistics, IServiceVersion } from './api';
 import { ITranslation } from './translation';
 
@@ -121,4 +121,32 @@ export function Figures(props: {
       </span>
     </span>
   );
+}
+
+/**
+ * Say what calls a version has had lately.
+ */
+export function describeCalls(
+  statistics: IServiceStatistics | undefined,
+  trans: ITranslation,
+  now = new Date()
+): string {
+  if (!statistics || statistics.calls === 0) {
+    return trans.__('No calls since the server started.');
+  }
+  const { calls, errors, callsPerMinute, lastCall } = statistics;
+  const parts = [
+    trans._n('%1 call since the server started', '%1 calls since the server started', calls)
+  ];
+  if (errors > 0) {
+    parts.push(trans._n('%1 of them failed', '%1 of them failed', errors));
+  }
+  if (callsPerMinute > 0) {
+    parts.push(trans.__('%1 in the last minute', formatNumber(callsPerMinute)));
+  }
+  const last = parseTime(lastCall);
+  if (last) {
+    parts.push(trans.__('the last one %1', formatAge(last, trans, now)));
+  }
+  return `${parts.join(', ')}.`;
 }

@@ -5,11 +5,11 @@ import { JSONObject, ReadonlyPartialJSONObject } from '@lumino/coreutils';
 import { Menu } from '@lumino/widgets';
 import * as React from 'react';
 
-import { formatAge, formatNumber, parseTime } from '../components';
 import { messageOf } from '../calls/error';
 import { confirm } from '../list';
 import { IMlsvc } from '../tokens';
-import { IServiceStatistics, IServiceVersion } from '../calls/api';
+import { IServiceVersion } from '../calls/api';
+import { describeCalls } from '../calls/figures';
 import { askForKey } from './keyform';
 import { ServicesModel } from './model';
 import { exampleInputs } from '../calls/examples';
@@ -411,34 +411,6 @@ async function confirmDeletion(
     defaultButton: 0
   });
   return button.accept;
-}
-
-/**
- * Say what calls a version has had lately.
- */
-export function describeCalls(
-  statistics: IServiceStatistics | undefined,
-  trans: TranslationBundle,
-  now = new Date()
-): string {
-  if (!statistics || statistics.calls === 0) {
-    return trans.__('No calls since the server started.');
-  }
-  const { calls, errors, callsPerMinute, lastCall } = statistics;
-  const parts = [
-    trans._n('%1 call since the server started', '%1 calls since the server started', calls)
-  ];
-  if (errors > 0) {
-    parts.push(trans._n('%1 of them failed', '%1 of them failed', errors));
-  }
-  if (callsPerMinute > 0) {
-    parts.push(trans.__('%1 in the last minute', formatNumber(callsPerMinute)));
-  }
-  const last = parseTime(lastCall);
-  if (last) {
-    parts.push(trans.__('the last one %1', formatAge(last, trans, now)));
-  }
-  return `${parts.join(', ')}.`;
 }
 
 async function deleteVersions(

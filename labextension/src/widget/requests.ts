@@ -28,6 +28,11 @@ interface IMessage {
    * A service was called; by which request, or by none where a program did.
    */
   called?: string;
+
+  /**
+   * Something else has changed; the buffer says what it is now.
+   */
+  changed?: boolean;
 }
 
 interface IWaiting {
@@ -52,6 +57,13 @@ export class KernelRequests implements IRequests, IDisposable {
    */
   get called(): ISignal<this, void> {
     return this._called;
+  }
+
+  /**
+   * Emitted with what the kernel says by itself.
+   */
+  get changed(): ISignal<this, unknown> {
+    return this._changed;
   }
 
   /**
@@ -118,7 +130,10 @@ export class KernelRequests implements IRequests, IDisposable {
   }
 
   private readonly _onMessage = (message: IMessage, buffers: DataView[]): void => {
-    const { id, problem, called } = message;
+    const { id, problem, called, changed } = message;
+    if (changed) {
+      this._changed.emit(JSON.parse(textOf(buffers)));
+    }
     if (called !== undefined && !called.startsWith(this._prefix)) {
       this._called.emit();
     }
@@ -131,7 +146,7 @@ export class KernelRequests implements IRequests, IDisposable {
     if (problem) {
       waiting.reject(errorOf(problem));
     } else {
-      waiting.resolve(buffers[0] ? new TextDecoder().decode(buffers[0]) : '');
+      waiting.resolve(textOf(buffers));
     }
   };
 
@@ -145,6 +160,7 @@ export class KernelRequests implements IRequests, IDisposable {
   };
 
   private readonly _called = new Signal<this, void>(this);
+  private readonly _changed = new Signal<this, unknown>(this);
   private readonly _gone = new Signal<this, void>(this);
   private readonly _prefix = `${Math.random().toString(36).slice(2)}-`;
   private readonly _waiting = new Map<string, IWaiting>();
@@ -154,6 +170,10 @@ export class KernelRequests implements IRequests, IDisposable {
 }
 
 const GONE = 'The kernel was restarted. Run the cell again.';
+
+function textOf(buffers: readonly DataView[]): string {
+  return buffers[0] ? new TextDecoder().decode(buffers[0]) : '';
+}
 
 /**
  * Make an error of what the kernel says of it.

@@ -11,7 +11,7 @@ import { ServerEvents } from '../../src/events';
 import { IRequestOptions, MlsvcError } from '../../src/calls/request';
 import { Requester } from '../../src/request';
 import { createServicesView } from '../../src/services';
-import { describeCalls } from '../../src/services/commands';
+import { describeCalls } from '../../src/calls/figures';
 import { IServiceLogEntry, IServiceStatistics, IServiceVersion } from '../../src/calls/api';
 import { PanelSettings } from '../../src/settings';
 import { PanelState } from '../../src/state';
