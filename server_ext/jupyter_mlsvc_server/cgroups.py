@@ -22,6 +22,8 @@ _OURS: Final = "server"
 _CODE: Final = "code-"
 _PERIOD: Final = 100_000
 """Microseconds in which processor time is counted."""
+_NO_LIMIT: Final = 2**60
+"""Bytes from which on a limit is none; version 1 has such a number where nobody set one."""
 
 
 class NoCgroups(Exception):
@@ -109,9 +111,29 @@ class Cgroups:
             folder.rmdir()
 
 
-def _own(root: Path) -> Path:
+def memory_limit(root: Path = Path("/")) -> int | None:
+    """Return the bytes that the system lets this process and others of its groups have.
+
+    None where no group has a limit, of either version.
+    """
+    own = _path_of(root)
+    if own is None:
+        limits = [_read(root / "sys/fs/cgroup/memory/memory.limit_in_bytes")]
+    else:
+        folder = root / "sys/fs/cgroup" / own.strip("/")
+        limits = [_read(each / "memory.max") for each in (folder, *folder.parents)]
+    numbers = [int(each) for each in limits if each.strip().isdigit()]
+    return min((each for each in numbers if each < _NO_LIMIT), default=None)
+
+
+def _path_of(root: Path) -> str | None:
+    """Return the path of this process's group, by version 2."""
     lines = _read(root / "proc/self/cgroup").splitlines()
-    own = next((line[3:] for line in lines if line.startswith("0::")), None)
+    return next((line[3:] for line in lines if line.startswith("0::")), None)
+
+
+def _own(root: Path) -> Path:
+    own = _path_of(root)
     if own is None or not (root / "sys/fs/cgroup/cgroup.controllers").is_file():
         raise NoCgroups("the system has no cgroups of version 2")
     if own.endswith(f"/{_OURS}"):

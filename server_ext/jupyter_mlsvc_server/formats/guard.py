@@ -30,6 +30,11 @@ _PR_SET_CHILD_SUBREAPER: Final = 36
 _POLICY: Final = "MLSVC_CONFINEMENT"
 _SANDBOXED: Final = "\nsandboxed 1"
 _OWN_USER: Final = "\nuser 0"
+
+OOM_TEMPLATE: Final = 500
+OOM_KERNEL: Final = 600
+OOM_WORKER: Final = 800
+"""Which processes the system ends where memory runs out: what least depends on goes first."""
 _BY_SIGNAL: Final = 128
 """What is added to the number of a signal to make an exit code."""
 _OUTSIDE: Final = 0
@@ -96,6 +101,8 @@ def _become(command: list[str], guard: int, awaited: set[signal.Signals], policy
         for number in (signal.SIGINT, signal.SIGPIPE, signal.SIGXFSZ):
             signal.signal(number, signal.SIG_DFL)  # Python ignores some of them
         signal.pthread_sigmask(signal.SIG_UNBLOCK, awaited)
+        if "JPY_PARENT_PID" in os.environ:
+            end_early(OOM_KERNEL)
         if policy:
             _confine(policy, guard)
         if "JPY_PARENT_PID" in os.environ:  # a kernel ends when this is not its parent any more
@@ -238,6 +245,56 @@ def run_among_others() -> None:
     """
     if os.sched_getscheduler(0) == os.SCHED_FIFO:
         os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
+
+
+def end_early(score: int) -> None:
+    """Have the system end this process before others where memory runs out (Linux).
+
+    Without this it would take the largest process, which all others depend on. What this process
+    starts has the same score.
+
+    Parameters
+    ----------
+    score
+        From 0 to 1000, the first to go.
+    """
+    with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:
+        file.write(str(score))
+
+
+class OomScores:
+    """Scores of this process and of those that it forks, as of :func:`end_early`.
+
+    A confined process can't open the file of its score any more. So it is opened before, and the
+    score of a child is that of this process at the fork.
+    """
+
+    def __init__(self, own: int, child: int) -> None:
+        self._own = own
+        self._child = child
+        self._file = -1
+        with contextlib.suppress(OSError):
+            self._file = os.open("/proc/self/oom_score_adj", os.O_WRONLY)
+        self.forked()
+
+    def fork_begins(self) -> None:
+        """Take the score of a child."""
+        self._write(self._child)
+
+    def forked(self) -> None:
+        """Take the own score again."""
+        self._write(self._own)
+
+    def close(self) -> None:
+        """Keep the score for good, in a child."""
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1
+
+    def _write(self, score: int) -> None:
+        if self._file >= 0:
+            with contextlib.suppress(OSError):
+                os.write(self._file, str(score).encode())
 
 
 def _tree(root: int, most: int = sys.maxsize) -> set[str]:

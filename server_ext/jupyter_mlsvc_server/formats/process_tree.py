@@ -26,6 +26,7 @@ from collections.abc import Callable
 from typing import Final
 
 from jupyter_mlsvc_server.formats.guard import (
+    OomScores,
     ProcessLimit,
     adopt_orphans,
     children_of_this,
@@ -112,6 +113,8 @@ class Parent:
         Seconds that children get to end by themselves when the link has ended.
     ends_at
         A signal at which the process ends its children at once, and itself.
+    oom_scores
+        Whether children end before this process where memory runs out.
     """
 
     def __init__(
@@ -124,6 +127,7 @@ class Parent:
         exit_timeout: float = 0.0,
         limit: ProcessLimit | None = None,
         ends_at: signal.Signals | None = None,
+        oom_scores: OomScores | None = None,
     ) -> None:
         self._control = control
         self._child = child
@@ -132,6 +136,7 @@ class Parent:
         self._exit_timeout = exit_timeout
         self._limit = limit or ProcessLimit(0)
         self._ends_at = ends_at
+        self._oom_scores = oom_scores
         self._children: set[int] = set()
         self._spared: set[int] = set()
         """Children that restoring or importing has started; they end with this process."""
@@ -215,10 +220,14 @@ class Parent:
     def _fork(
         self, link: socket.socket, child: Callable[[socket.socket], None], output: int | None
     ) -> int:
-        me = os.getpid()
+        me, scores = os.getpid(), self._oom_scores
+        if scores is not None:
+            scores.fork_begins()
         pid = os.fork()
         if pid:
             self._children.add(pid)
+            if scores is not None:
+                scores.forked()
             return pid
         code = _CRASHED
         try:
@@ -241,6 +250,8 @@ class Parent:
             signal.signal(number, signal.SIG_DFL)
         os.close(self._wake_read)
         os.close(self._wake_write)
+        if self._oom_scores is not None:
+            self._oom_scores.close()
         self._control.link.close()
         self._children.clear()
         self._spared.clear()

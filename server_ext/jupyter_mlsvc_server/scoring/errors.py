@@ -100,6 +100,18 @@ class QueueFull(Busy):
         )
 
 
+class NoMemoryLeft(Busy):
+    """The version is not loaded, and those that are can't be unloaded for it."""
+
+    def __init__(self, key: DefinitionKey, budget: int) -> None:
+        super().__init__(
+            f"Service {key} can't be loaded: other versions are at work, or have dedicated pools, "
+            f"and take the {budget / 2**20:,.0f} MB that there are for all of them "
+            "(ScoringSettings.memory_budget). Try again later.",
+            retry_after=5,
+        )
+
+
 class NoWorkerLeft(Busy):
     """The version has no worker, and its owner's services have as many as they may have."""
 

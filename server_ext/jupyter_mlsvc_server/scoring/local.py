@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import resource
 import shutil
 import uuid
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping, Sequence
@@ -14,15 +15,16 @@ from time import monotonic
 from typing import Any, Final
 from weakref import WeakSet, WeakValueDictionary
 
-import psutil
-
 from jupyter_mlsvc_server.confinement import Confinement
 from jupyter_mlsvc_server.errors import MlsvcServerError, NotFound
 from jupyter_mlsvc_server.formats.protocol import ENDED_FROM_OUTSIDE
 from jupyter_mlsvc_server.formats.service_spec import Part
+from jupyter_mlsvc_server.scoring import process_memory
+from jupyter_mlsvc_server.scoring.budget import Budget, Loaded
 from jupyter_mlsvc_server.scoring.definition import DefinitionKey, PoolSize, ServiceDefinition
 from jupyter_mlsvc_server.scoring.engine import Answered, Definitions, Outcome, ScoringAnswer
 from jupyter_mlsvc_server.scoring.errors import (
+    NoMemoryLeft,
     ServiceUnavailable,
     StartInterrupted,
     ending,
@@ -58,6 +60,18 @@ _CHECKED_SECONDS: Final = 60.0
 
 _EARLY: Final[tuple[Part, ...]] = ("setupCode", "initCode")
 """What runs before the code of a service."""
+
+_MAX_UNCALLED: Final = 4
+"""Templates that are kept of versions that were published and not called yet."""
+
+_MEASURE_SECONDS: Final = 10.0
+"""Between two measurements of the memory of a version that is in use."""
+
+_DESCRIPTOR_SHARE: Final = 8
+"""What part of the descriptors of the server's process loaded versions may have."""
+
+_OF_TEMPLATE: Final = 2
+"""Descriptors for a template; each worker takes another one."""
 
 _REPORT_SECONDS: Final = 60.0
 """Between two lines in the log about one person's workers."""
@@ -120,6 +134,10 @@ class LocalEngine(ScoringSettings):
         self._calls = RecentCallStore(self.recent_calls, self.recent_call_bytes)
         self._kept: set[DefinitionKey] = set()
         self._health: dict[DefinitionKey, Health] = {}
+        self._budget: Budget[DefinitionKey] = Budget(self.memory_budget, _possible_descriptors())
+        self._measured_at: dict[DefinitionKey, float] = {}
+        self._uncalled: dict[DefinitionKey, float] = {}
+        """Versions that were published and not called yet, and since when they are loaded."""
         self._quotas: WeakValueDictionary[str, WorkerQuota] = WeakValueDictionary()
         self._checked: dict[str, tuple[float, Template]] = {}
         self._locks: WeakValueDictionary[DefinitionKey, asyncio.Lock] = WeakValueDictionary()
@@ -236,11 +254,19 @@ class LocalEngine(ScoringSettings):
         async with self._lock(key):
             _, template = self._checked.pop(definition.spec.revision_id, (0.0, None))
             self._health.pop(key, None)
-            new = await self._pool(definition, template)
+            old = self._pools.get(key)
+            # Callers of the old revision do not wait for a worker of the new one.
+            waits_for_call = definition.pool is None and not (old is not None and old.pids)
+            new = await self._pool(definition, template, waits_for_call=waits_for_call)
             old = self._pools.get(key)
             self._pools[key] = new
         if old is not None:
             self._retire(old)
+        self._spawn(self._measure(new))
+        if waits_for_call:
+            self._uncalled.pop(key, None)
+            self._uncalled[key] = self._now()
+            self._end_uncalled()
 
     async def remove(self, name: str, version: str) -> None:
         """Serve a version no longer."""
@@ -557,7 +583,9 @@ class LocalEngine(ScoringSettings):
     async def memory_of(self, name: str, version: str) -> int:
         """Measure the template and the workers of a version."""
         pool = self._pools.get(DefinitionKey(name, version))
-        return 0 if pool is None else await asyncio.to_thread(_memory, pool.template_pid)
+        if pool is None:
+            return 0
+        return await asyncio.to_thread(process_memory.of_tree, pool.template_pid)
 
     async def memory(self) -> dict[DefinitionKey, int]:
         """Measure the memory of each version's workers: bytes, shared ones in parts (PSS)."""
@@ -569,7 +597,9 @@ class LocalEngine(ScoringSettings):
         }
         return await asyncio.to_thread(
             lambda: {
-                key: sum(map(_memory, _workers_below(template) if is_apart else found))
+                key: process_memory.of_workers_below(template)
+                if is_apart
+                else sum(map(process_memory.of_tree, found))
                 for key, (template, found) in pids.items()
             }
         )
@@ -599,7 +629,7 @@ class LocalEngine(ScoringSettings):
                 raise self._unavailable(key, health)
             try:
                 pool = await self._new_pool(key)
-            except NotFound:
+            except (NotFound, NoMemoryLeft):
                 raise
             except MlsvcServerError as error:
                 reason = error.why if isinstance(error, ServiceUnavailable) else error.message
@@ -610,6 +640,7 @@ class LocalEngine(ScoringSettings):
                 raise self._unavailable(key, health) from error
             self._health_of(key).started()
             self._pools[key] = pool
+            self._spawn(self._measure(pool))
             return pool
 
     async def _new_pool(self, key: DefinitionKey) -> Pool:
@@ -633,7 +664,13 @@ class LocalEngine(ScoringSettings):
         wait = health.retry_after(self._now())
         return ServiceUnavailable(key, health.reason, retry_after=wait)
 
-    async def _pool(self, definition: ServiceDefinition, template: Template | None) -> Pool:
+    async def _pool(
+        self,
+        definition: ServiceDefinition,
+        template: Template | None,
+        *,
+        waits_for_call: bool = False,
+    ) -> Pool:
         key = definition.key
         try:
             for last in (False, True):
@@ -657,7 +694,7 @@ class LocalEngine(ScoringSettings):
                     log=self.log,
                 )
                 try:
-                    await pool.start()
+                    await pool.start(waits_for_call=waits_for_call)
                 except LinkLost:
                     await pool.stop()
                     if last:
@@ -708,6 +745,15 @@ class LocalEngine(ScoringSettings):
 
     async def _template(self, definition: ServiceDefinition) -> Template:
         user = await self._confinement.user_of(definition.owner_id)
+        await self._make_memory(definition.key)
+        holder = object()
+        self._budget.reserve(holder, definition.key)
+        try:
+            return await self._started_template(definition, user)
+        finally:
+            self._budget.release(holder)
+
+    async def _started_template(self, definition: ServiceDefinition, user: int) -> Template:
         for last in (False, True):
             work = self._work / uuid.uuid4().hex
             template = Template(definition, work, self._confinement, user)
@@ -795,14 +841,79 @@ class LocalEngine(ScoringSettings):
         if pool.template.exit_code is not None:
             health.explain(ending(pool.template.exit_code))
 
-    def _retire(self, pool: Pool) -> None:
+    def _retire(self, pool: Pool) -> asyncio.Task[None]:
         self._leaving.add(pool)
-        self._spawn(self._end(pool, pool.retire))
+        return self._spawn(self._end(pool, pool.retire))
 
     async def _end(self, pool: Pool, ending: Callable[[], Awaitable[None]]) -> None:
         # Made here: of a task that is cancelled before it begins, it would never be awaited.
         await ending()
         self._leaving.discard(pool)
+
+    # --- memory ------------------------------------------------------------------------------
+
+    def _load_of(self, pool: Pool) -> Loaded[DefinitionKey]:
+        return Loaded(
+            pool.key,
+            pool.used_at,
+            may_go=pool.is_idle and pool.key not in self._kept,
+            descriptors=_OF_TEMPLATE + len(pool.pids),
+        )
+
+    async def _make_memory(self, key: DefinitionKey) -> None:
+        """Unload what nobody uses, where there is no room for a version."""
+        plan = self._budget.plan(map(self._load_of, self._pools.values()), key)
+        if not plan.fits:
+            self.log.warning("service %s can't be loaded: the memory budget is in use", key)
+            raise NoMemoryLeft(key, self._budget.max_bytes)
+        if plan.unload:
+            await asyncio.wait([self._unload_for_room(each) for each in plan.unload])
+
+    def _unload_for_room(self, key: DefinitionKey) -> asyncio.Task[None]:
+        budget, pool = self._budget, self._pools[key]
+        self.log.info(
+            "unloading service %s, last used %d s ago: versions take %d of %d MB "
+            "(ScoringSettings.memory_budget)",
+            key,
+            self._now() - pool.used_at,
+            budget.used(map(self._load_of, self._pools.values())) / 2**20,
+            budget.max_bytes / 2**20,
+        )
+        return self._unload(key)
+
+    def _unload(self, key: DefinitionKey) -> asyncio.Task[None]:
+        """End the processes of a version; its next request starts them again."""
+        self._unloaded += 1
+        self._measured_at.pop(key, None)
+        return self._retire(self._pools.pop(key))
+
+    def _end_uncalled(self) -> None:
+        """Unload versions that were published and not called, but the newest for a while."""
+        now = self._now()
+        for key, since in list(self._uncalled.items()):
+            pool = self._pools.get(key)
+            if pool is None or pool.is_called:
+                del self._uncalled[key]
+            elif len(self._uncalled) > _MAX_UNCALLED or now - since > _CHECKED_SECONDS:
+                del self._uncalled[key]
+                self._unload(key)
+
+    async def _measure(self, pool: Pool) -> None:
+        self._measured_at[pool.key] = self._now()
+        size = await asyncio.to_thread(process_memory.of_tree, pool.template_pid)
+        if size:  # it has ended otherwise
+            self._budget.measured(pool.key, size)
+
+    async def _keep_budget(self) -> None:
+        """Measure what was in use, and unload where it has become too much."""
+        now = self._now()
+        for key, pool in list(self._pools.items()):
+            measured_at = self._measured_at.get(key, 0.0)
+            if pool.used_at > measured_at and now - measured_at > _MEASURE_SECONDS:
+                await self._measure(pool)
+        plan = self._budget.plan(map(self._load_of, self._pools.values()))
+        for key in plan.unload:
+            self._unload_for_room(key)
 
     # --- time --------------------------------------------------------------------------------
 
@@ -825,9 +936,9 @@ class LocalEngine(ScoringSettings):
                 is_due = self.unload_seconds and unused > self.unload_seconds
                 if is_due and pool.is_idle and key not in self._kept:
                     self.log.info("unloading service %s after %d s without a request", key, unused)
-                    del self._pools[key]
-                    self._unloaded += 1
-                    self._retire(pool)
+                    self._unload(key)
+            self._end_uncalled()
+            await self._keep_budget()
 
     async def _drop_checked(self, revision_id: str) -> None:
         _, template = self._checked.pop(revision_id, (0.0, None))
@@ -852,27 +963,6 @@ def _has_early_code(definition: ServiceDefinition) -> bool:
     return any(definition.spec.parts[part].strip() for part in _EARLY)
 
 
-def _memory(pid: int) -> int:
-    """Measure a process and those below it; R runs below its worker."""
-    try:
-        top = psutil.Process(pid)
-        return sum(map(_memory_of, [top, *top.children(recursive=True)]))
-    except psutil.Error:
-        return 0
-
-
-def _workers_below(stand_in: int) -> list[int]:
-    """Name the workers of a template in a sandbox, outside of which another process waits."""
-    try:
-        templates = psutil.Process(stand_in).children()
-        return [worker.pid for each in templates for worker in each.children()]
-    except psutil.Error:
-        return []
-
-
-def _memory_of(process: psutil.Process) -> int:
-    try:
-        memory = process.memory_full_info()
-    except psutil.Error:
-        return 0
-    return int(getattr(memory, "pss", memory.uss))
+def _possible_descriptors() -> int:
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return 0 if soft == resource.RLIM_INFINITY else soft // _DESCRIPTOR_SHARE

@@ -161,8 +161,13 @@ class Pool:
 
     # --- from the engine ---------------------------------------------------------------------
 
-    async def start(self) -> None:
+    async def start(self, *, waits_for_call: bool = False) -> None:
         """Start the minimum of workers.
+
+        Parameters
+        ----------
+        waits_for_call
+            Whether none is started before the first request.
 
         Raises
         ------
@@ -172,6 +177,10 @@ class Pool:
             A worker ended before it could take a request.
         """
         scheduler = self._scheduler
+        if waits_for_call:
+            scheduler.release(monotonic())
+            self._spawn(self._tick())
+            return
         while len(scheduler.workers) < scheduler.size.initial and scheduler.expect_worker():
             try:
                 await self._start_worker()
@@ -260,6 +269,11 @@ class Pool:
     def used_at(self) -> float:
         """When the last request came, by the monotonic clock."""
         return self._scheduler.used_at
+
+    @property
+    def is_called(self) -> bool:
+        """Whether a request has come since its start, or since its workers were let go."""
+        return self._scheduler.is_called
 
     @property
     def failure(self) -> str:

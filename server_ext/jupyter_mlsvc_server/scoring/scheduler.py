@@ -488,7 +488,7 @@ class Scheduler:
         if self._health.is_failing:
             wanted = min(wanted, 1)
         for _ in range(wanted - len(self._workers) - self._starting):
-            self._grow(now)
+            self._start_one(now)
 
     def room_made(self, now: float) -> None:
         """Start workers that there was no room for, if there is now."""
@@ -506,6 +506,7 @@ class Scheduler:
     def resize(self, size: PoolSize, now: float) -> None:
         """Have as many workers as this from now on; those that work finish."""
         self.size = size
+        self._released_at = -math.inf
         self.wake_up(now)
         self._end_surplus()
 
@@ -556,6 +557,11 @@ class Scheduler:
     def waiting(self) -> int:
         """Requests that wait for a worker."""
         return len(self._queue) + sum(group.waiting for group in self._groups)
+
+    @property
+    def is_called(self) -> bool:
+        """Whether a request has come since workers were let go, if they were."""
+        return self.used_at > self._released_at
 
     @property
     def failure(self) -> str:
@@ -701,8 +707,8 @@ class Scheduler:
         limit = self._settings.queue_limit
         if len(self._queue) >= max(limit, 1):
             self._drop_abandoned()
-        # With no worker yet, requests wait for the first one whatever the limit is.
-        if len(self._queue) >= max(limit, 0 if self._workers else 1):
+        # With no worker yet, those that the first ones take at once wait whatever the limit is.
+        if len(self._queue) >= limit + (0 if self._workers else max(self._starting, 1)):
             self._fail(request, QueueFull(self._key, len(self._queue), self._retry_after()))
         else:
             self._queue.append(request)
@@ -722,6 +728,11 @@ class Scheduler:
     # --- how many workers --------------------------------------------------------------------
 
     def _grow(self, now: float) -> None:
+        """Start another worker, or as many as are kept where there is none."""
+        for _ in range(max(self._initial, 1) if self._is_empty else 1):
+            self._start_one(now)
+
+    def _start_one(self, now: float) -> None:
         if self._health.is_failing and (self._workers or self._starting):
             return  # one at a time shows whether it works again
         if len(self._workers) + self._starting >= self._most:
@@ -747,7 +758,7 @@ class Scheduler:
     @property
     def _initial(self) -> int:
         """Workers that are kept now: none where they were let go and nobody has called since."""
-        return self.size.initial if self.used_at > self._released_at else 0
+        return self.size.initial if self.is_called else 0
 
     def _refill(self, now: float) -> None:
         """Start workers where there are fewer than needed; not in haste when they all end."""

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import psutil
 from traitlets import Bool, Dict, Enum, Float, Integer, TraitError, Unicode, default, validate
 from traitlets.config import LoggingConfigurable
 
+from jupyter_mlsvc_server.cgroups import memory_limit
 from jupyter_mlsvc_server.formats.protocol import MAX_ANSWER_BYTES
 from jupyter_mlsvc_server.scoring.recent_calls import MAX_CALLS
 from jupyter_mlsvc_server.storage.traits import TextList
@@ -73,6 +75,13 @@ class ScoringSettings(LoggingConfigurable):
         max=MAX_ANSWER_BYTES,
         help="Largest answer of a service, in bytes; a request with a larger one has failed. 0 "
         "allows four gigabytes.",
+    ).tag(config=True)
+    memory_budget = Integer(
+        min=0,
+        help="Bytes that all loaded versions may take together; what their processes share counts "
+        "once. Where it is too little, idle versions are unloaded, least recently used first, but "
+        "those with dedicated pools. Default: 60 % of what the machine, or the cgroup, has. 0 sets "
+        "no limit.",
     ).tag(config=True)
     lenient_json = Bool(
         help="Whether a call's body that is no strict JSON is read leniently; a batch's is as "
@@ -146,6 +155,11 @@ class ScoringSettings(LoggingConfigurable):
         help="Whether scikit-learn's estimators take a single sample as a 1-D list, as they did "
         "before version 0.19.",
     ).tag(config=True)
+
+    @default("memory_budget")
+    def _default_memory_budget(self) -> int:
+        total = int(psutil.virtual_memory().total)
+        return min(memory_limit() or total, total) * 6 // 10
 
     @default("lenient_json")
     def _default_lenient_json(self) -> bool:

@@ -22,7 +22,13 @@ from jupyter_mlsvc_server.formats import packages, sandbox
 from jupyter_mlsvc_server.formats.blobs import DamagedBlob
 from jupyter_mlsvc_server.formats.confine import Policy, confine, join_cgroup
 from jupyter_mlsvc_server.formats.files import write_files
-from jupyter_mlsvc_server.formats.guard import die_with, stand_for
+from jupyter_mlsvc_server.formats.guard import (
+    OOM_TEMPLATE,
+    OOM_WORKER,
+    OomScores,
+    die_with,
+    stand_for,
+)
 from jupyter_mlsvc_server.formats.problems import CodeProblem, SnapshotProblem, refuse_missing
 from jupyter_mlsvc_server.formats.process_tree import Control, Parent
 from jupyter_mlsvc_server.formats.protocol import Prepare, Prepared, Refused, Service
@@ -62,8 +68,12 @@ def main(link: socket.socket) -> None:
     service = message.service
     os.environ.update(service.environment)
     try:
-        if service.policy:
-            _confine(Policy.decoded(service.policy))
+        policy = Policy.decoded(service.policy) if service.policy else None
+        if policy is not None:
+            _enter_groups(policy)
+        oom_scores = OomScores(OOM_TEMPLATE, OOM_WORKER)
+        if policy is not None:
+            _confine(policy)
         program, lost = prepare_r(service) if service.spec.runtime_type == R else prepare(service)
     except CodeProblem as problem:
         control.send(Refused("code", str(problem)))
@@ -80,11 +90,11 @@ def main(link: socket.socket) -> None:
     control.send(Prepared(lost))
     forget = partial(_remove_scratch, Path(service.work))
     serve, try_once = partial(worker.serve, program), partial(trial.serve, program)
-    Parent(control, serve, trial=try_once, buried=forget).run()
+    Parent(control, serve, trial=try_once, buried=forget, oom_scores=oom_scores).run()
 
 
-def _confine(policy: Policy) -> None:
-    """Confine this process, or go on as another one that is the first of a sandbox."""
+def _enter_groups(policy: Policy) -> None:
+    """Join a control group, and go on as the first process of a sandbox where there is one."""
     join_cgroup(policy)
     if policy.sandboxed:
         parent = os.getppid()
@@ -94,6 +104,9 @@ def _confine(policy: Policy) -> None:
             stand_for(pid)
         die_with(os.getppid())
         sandbox.enter(policy)
+
+
+def _confine(policy: Policy) -> None:
     parent = os.getppid()
     confine(policy)
     if policy.user:

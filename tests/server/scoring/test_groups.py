@@ -18,6 +18,7 @@ from jupyter_mlsvc_server.scoring.engine import Outcome, ScoringAnswer
 from jupyter_mlsvc_server.scoring.errors import WaitTooLong
 from jupyter_mlsvc_server.scoring.local import LocalEngine
 from tests.server.scoring.serving import Service, define, serve_by
+from tests.waiting import until
 
 MakeEngine = Callable[..., Awaitable[LocalEngine]]
 
@@ -83,6 +84,7 @@ def serve(make_engine: MakeEngine, tmp_path: Path) -> Callable[..., Awaitable[No
         engine = await make_engine(workers_min=workers, workers_max=workers)
         service = await serve_by(engine, code_of(notes), inputs=INPUTS, outputs="y:integer")
         await service.raw(body_of("first", 0))
+        await until(lambda: engine._pools[service.key].is_full)
         notes.write_text("")
         return Noting(service, notes)
 

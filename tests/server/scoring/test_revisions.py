@@ -150,7 +150,7 @@ async def test_workers_grow_with_the_load_and_go_when_idle(
     engine = await make_engine(workers_min=1, workers_max=3, idle_seconds=0.3)
     door = tmp_path / "door"
     service = await serve_by(engine, PID_ONCE_OPEN, inputs="door:character")
-    assert await counts(engine, workers=1)
+    assert await counts(engine, services=1, workers=0), "a worker was started before the first call"
     calls = [asyncio.create_task(service.outputs(door=str(door))) for _ in range(12)]
     await eventually(lambda: counts(engine, workers=3))
     await until_queued(engine, service, 9)
@@ -259,6 +259,6 @@ async def test_a_pool_without_workers_to_keep_serves_all_the_same(make_engine: M
     engine = await make_engine(idle_seconds=0.2)
     service = await serve_by(engine, "y = 1")
     engine.resize(*service.key, PoolSize(0, 0))
-    await eventually(lambda: counts(engine, workers=0))
-    assert await engine.has_size(*service.key, PoolSize(0, 0))
+    await eventually(lambda: engine.has_size(*service.key, PoolSize(0, 0)))
+    assert await counts(engine, workers=0)
     assert await service.outputs() == {"y": 1}

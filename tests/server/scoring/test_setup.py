@@ -95,8 +95,9 @@ async def test_what_does_not_end_in_it_is_refused(
 
 async def test_setup_that_fails_later_gives_callers_its_line(engine: LocalEngine) -> None:
     setup = "a = 1\nraise OSError('gone')"
+    service = await serve_by(engine, "y = 1", setup_code=setup, name="Gone", revision="gone")
     with pytest.raises(ServiceUnavailable, match="in line 2: OSError: gone"):
-        await serve_by(engine, "y = 1", setup_code=setup, name="Gone", revision="gone")
+        await service.outputs()
 
 
 async def test_error_about_a_temporary_file_names_no_folder_of_the_server(serve: Serve) -> None:
