@@ -174,7 +174,7 @@ class ServiceManager(LoggingConfigurable):
             if spec.snapshot_id != current.spec.snapshot_id:
                 spec = await self._with_content(principal, spec)
             record = await self._replace(current, spec, request.check or None, group)
-        await self._snapshots.collect()
+        await self._snapshots.collect_after_deletion()
         self.log.info("changed %s/%s by=%s", *key, principal.name)
         return record
 
@@ -196,7 +196,7 @@ class ServiceManager(LoggingConfigurable):
             group = _group(principal, request.group)
             spec = await self._with_model(spec, request)
             record = await self._replace(current, spec, request.check or None, group)
-        await self._snapshots.collect()
+        await self._snapshots.collect_after_deletion()
         self.log.info("changed %s/%s by=%s", *key, principal.name)
         return record
 
@@ -216,7 +216,7 @@ class ServiceManager(LoggingConfigurable):
             await self._scoring.remove(*key)
             self._answered.discard(key)
         self._publish_event(record.change(EventAction.DELETED))
-        await self._snapshots.collect()
+        await self._snapshots.collect_after_deletion()
         self.log.info("deleted %s/%s by=%s", *key, principal.name)
 
     async def list(self, principal: Principal, name: str | None = None) -> list[models.WebService]:
@@ -406,7 +406,7 @@ class ServiceManager(LoggingConfigurable):
         await self._scoring.put(await self._define(record))
         self._publish_event(record.change(EventAction.CHANGED if old else EventAction.CREATED))
         if old is not None:
-            await self._snapshots.collect()
+            await self._snapshots.collect_after_deletion()
         self.log.info(
             "published %s owner=%s snapshot=%s", spec.label, principal.name, spec.snapshot_id
         )
@@ -419,9 +419,22 @@ class ServiceManager(LoggingConfigurable):
         check: models.PublishCheckRequest | None,
         group: GivenGroup | None = None,
     ) -> ServiceRecord:
-        """Try a new revision, write it down, and serve it."""
+        """Try a new revision, write it down, and serve it.
+
+        What is said of a version is in its documents alone: where nothing else changes, the same
+        processes go on. Those of a version that fails are started anew all the same.
+        """
+        is_alike = check is None and runs_alike(current.spec, with_types(spec, {}))
+        if is_alike and DefinitionKey(*current.key) not in await self._scoring.failing():
+            spec = with_types(spec, {})
+            spec = msgspec.structs.replace(spec, revision_id=current.spec.revision_id)
+            record = replace(current, spec=spec)
+            if await self._store.describe(record, group=group):
+                record = record if group is None else record.in_group(group.name)
+                self._publish_event(record.change(EventAction.CHANGED))
+                return record
         record = await self._checked(replace(current, spec=spec), check)
-        if check is None and runs_alike(current.spec, spec):
+        if is_alike:
             record = replace(record, publish_check=current.publish_check)
         await self._store.replace(record, group=group)
         record = record if group is None else record.in_group(group.name)

@@ -177,6 +177,31 @@ class ServiceStore:
 
         await self._database.run(write)
 
+    async def describe(self, record: ServiceRecord, *, group: GivenGroup | None = None) -> bool:
+        """Write down what is said of a revision; False where it is not the current one any more.
+
+        Parameters
+        ----------
+        group
+            As for :meth:`replace`.
+
+        Raises
+        ------
+        NameIsTaken
+            The name is not theirs to give away.
+        """
+
+        def write(connection: sa.Connection) -> bool:
+            row = _to_row(record, number=0)
+            del row["number"], row["created_at"]
+            is_current = _is(revisions, record.key) & (revisions.c.id == record.spec.revision_id)
+            if not connection.execute(revisions.update().where(is_current).values(row)).rowcount:
+                return False
+            _set_group(connection, record.key, group)
+            return True
+
+        return await self._database.run(write)
+
     async def replace_unanswered(
         self,
         record: ServiceRecord,

@@ -83,7 +83,8 @@ class SnapshotManager(LoggingConfigurable):
         3600.0,
         min=0,
         help="Seconds between two searches for what no snapshot and no service has any more. "
-        "0 searches after each deletion only. The first one comes after so many seconds.",
+        "0 searches after each deletion only. The first one comes after so many seconds. While the "
+        "disk is short of room each deletion searches.",
     ).tag(config=True)
     hold_seconds = Float(
         600.0,
@@ -284,7 +285,7 @@ class SnapshotManager(LoggingConfigurable):
             raise SnapshotNotFound(snapshot_id)
         self._publish_event(record.change(EventAction.DELETED))
         self.log.info("deleted snapshot %s of %s", record.id, record.owner.name)
-        await self.collect()
+        await self.collect_after_deletion()
 
     async def zip_stream(self, principal: Principal, snapshot_id: str) -> AsyncGenerator[bytes]:
         """Return a snapshot as an archive, in pieces (contract: ``getSnapshotContent``).
@@ -404,6 +405,15 @@ class SnapshotManager(LoggingConfigurable):
             used = await self._store.delete_unused(lambda: list(self._looked_at), before)
             arriving = [ingest.digests for ingest in self._ingests]
             await self._blobs.collect(used.union(*arriving))
+
+    async def collect_after_deletion(self) -> None:
+        """Collect where nothing else does, and where room is wanted.
+
+        A search looks at all that is stored. What was deleted just now is kept for
+        ``hold_seconds`` anyway, so the next one by the clock finds as much.
+        """
+        if not self.collect_interval or self._blobs.is_disk_short():
+            await self.collect()
 
     # --- inside ------------------------------------------------------------------------------
 

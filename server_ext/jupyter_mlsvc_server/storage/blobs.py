@@ -128,7 +128,7 @@ class BlobStore(LoggingConfigurable):
     ) -> None:
         super().__init__(**kwargs)
         self._clock = clock
-        self._is_disk_short = is_disk_short
+        self.is_disk_short = is_disk_short
         self._started = clock()
         self._renewed: dict[str, float] = {}
         self._writing: set[str] = set()
@@ -595,7 +595,7 @@ class BlobStore(LoggingConfigurable):
         for path in sorted(_entries(self.folder / TRASH), key=_age, reverse=True):
             if path.name in referenced:
                 self._take_back(path.name)
-            elif _age(path) >= self.trash_seconds or self._is_disk_short():
+            elif _age(path) >= self.trash_seconds or self.is_disk_short():
                 with self._lock:
                     if path.is_dir():
                         shutil.rmtree(path)

@@ -21,7 +21,7 @@ from jupyter_mlsvc_server.auth.principal import Principal, Role
 from jupyter_mlsvc_server.auth.tokens import TokenManager
 from jupyter_mlsvc_server.errors import MlsvcServerError
 from jupyter_mlsvc_server.formats.manifest import BUFFERS, STREAM, CaptureReport, Workspace
-from jupyter_mlsvc_server.scoring.definition import PoolSize, ServiceDefinition
+from jupyter_mlsvc_server.scoring.definition import DefinitionKey, PoolSize, ServiceDefinition
 from jupyter_mlsvc_server.scoring.trial import TrialOutcome
 from jupyter_mlsvc_server.services.errors import ServiceHasAnswered, ServiceNotFound
 from jupyter_mlsvc_server.services.manager import ServiceManager
@@ -95,6 +95,10 @@ class Engine:
 
     async def remove(self, name: str, version: str) -> None:
         await asyncio.sleep(0)
+
+    async def failing(self) -> dict[DefinitionKey, str]:
+        await asyncio.sleep(0)
+        return {}
 
 
 class Session:
