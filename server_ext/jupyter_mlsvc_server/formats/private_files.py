@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
+import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -55,10 +57,35 @@ def write_new(path: Path, data: bytes, mode: int = 0o600) -> bool:
     return True
 
 
+def sync_file_system(path: Path) -> bool:
+    """Make all that was written to a folder's file system survive a loss of power.
+
+    Returns
+    -------
+    bool
+        Whether the operating system can do that for all at once; only Linux can.
+    """
+    if sys.platform != "linux":
+        return False
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        if ctypes.CDLL(None, use_errno=True).syncfs(descriptor):
+            number = ctypes.get_errno()
+            raise OSError(number, os.strerror(number))
+    finally:
+        os.close(descriptor)
+    return True
+
+
 def sync_directory(path: Path) -> None:
     """Make new names in a folder survive a loss of power."""
     if os.name == "nt":
         return  # Windows opens no folders; its file system journals names by itself.
+    sync_file(path)
+
+
+def sync_file(path: Path) -> None:
+    """Make what is in a file survive a loss of power, or the names in a folder."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

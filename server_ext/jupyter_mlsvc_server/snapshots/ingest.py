@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import secrets
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Final, Protocol, TypeVar
 
 import msgspec
 
@@ -26,9 +25,14 @@ from jupyter_mlsvc_server.formats.manifest import (
 from jupyter_mlsvc_server.snapshots.directory import FoundFile, Identity, walk
 from jupyter_mlsvc_server.snapshots.errors import CaptureFailed, DirectoryLost, SnapshotTooLarge
 from jupyter_mlsvc_server.snapshots.stat_cache import CachedFingerprint, ScanTime
-from jupyter_mlsvc_server.storage.blobs import Blob, BlobStore, feed
+from jupyter_mlsvc_server.storage.blobs import Blob, BlobStore, Intake, feed
 from jupyter_mlsvc_server.storage.machine_faults import machine_fault
 from jupyter_mlsvc_server.storage.staging import Staging
+
+T = TypeVar("T")
+
+_AT_ONCE: Final = 64
+"""Files that are taken in before a caller who has left is noticed."""
 
 _log = logging.getLogger("jupyter_mlsvc_server.snapshots")
 
@@ -169,23 +173,36 @@ class Ingest:
         return entries
 
     async def _ingest_files(self, directory: Path) -> tuple[list[FileEntry], list[SkippedFile]]:
-        files: list[FileEntry] = []
-        skipped: list[SkippedFile] = []
+        self._files: list[FileEntry] = []
+        self._skipped: list[SkippedFile] = []
         try:
-            scan_time = await asyncio.to_thread(ScanTime.at, directory)
+            self._scan_time = await asyncio.to_thread(ScanTime.at, directory)
         except OSError as error:
             raise machine_fault(error) or DirectoryLost() from error
-        found = walk(directory)
-        with contextlib.closing(found):
-            while (item := await asyncio.to_thread(_next, found)) is not None:
-                if isinstance(item, SkippedFile):
-                    skipped.append(item)
-                else:
-                    files.append(await self._ingest_file(item, scan_time))
-        return files, skipped
+        found, intake = walk(directory), Intake()
+        try:
+            while await _in_thread(lambda: self._take_some(found, intake)):
+                pass
+            await self._blobs.settle(intake)
+        finally:
+            found.close()
+            await self._blobs.give_up(intake)
+        return self._files, self._skipped
 
-    async def _ingest_file(self, found: FoundFile, scan_time: ScanTime) -> FileEntry:
-        fingerprint = self._find_cached(found, scan_time) or await self._read_file(found, scan_time)
+    def _take_some(self, found: Iterator[FoundFile | SkippedFile], intake: Intake) -> bool:
+        """Take the next files in, in the thread that calls; returns whether there may be more."""
+        for _ in range(_AT_ONCE):
+            item = _next(found)
+            if item is None:
+                return False
+            if isinstance(item, SkippedFile):
+                self._skipped.append(item)
+            else:
+                self._files.append(self._take(item, intake))
+        return True
+
+    def _take(self, found: FoundFile, intake: Intake) -> FileEntry:
+        fingerprint = self._find_cached(found) or self._read_file(found, intake)
         blob = self._fingerprinted[fingerprint]
         self._count(blob)
         return FileEntry(
@@ -195,32 +212,32 @@ class Ingest:
             executable=found.executable,
         )
 
-    def _find_cached(self, found: FoundFile, scan_time: ScanTime) -> str | None:
+    def _find_cached(self, found: FoundFile) -> str | None:
         """Return the fingerprint of an unchanged file without reading it; None for any other."""
         seen = self._cache.files.get(found.identity)
         if (
             seen is None
             or seen.fingerprint not in self._known
-            or not scan_time.is_after(seen.scan_time)
+            or not self._scan_time.is_after(seen.scan_time)
         ):
             return None
         self._cached[found.identity] = seen
         self._fingerprinted[seen.fingerprint] = self._known[seen.fingerprint]
         return seen.fingerprint
 
-    async def _read_file(self, found: FoundFile, scan_time: ScanTime) -> str:
-        is_cacheable = await asyncio.to_thread(scan_time.is_cacheable, found)
-        fingerprint = await self._find_known_content(found) or await self._store_file(found)
+    def _read_file(self, found: FoundFile, intake: Intake) -> str:
+        is_cacheable = self._scan_time.is_cacheable(found)
+        fingerprint = self._find_known_content(found) or self._store_file(found, intake)
         if is_cacheable:
-            self._cached[found.identity] = CachedFingerprint(fingerprint, scan_time)
+            self._cached[found.identity] = CachedFingerprint(fingerprint, self._scan_time)
         return fingerprint
 
-    async def _find_known_content(self, found: FoundFile) -> str | None:
+    def _find_known_content(self, found: FoundFile) -> str | None:
         """Return the fingerprint of a file whose content is in the last snapshot."""
         if found.identity.size not in self._known_sizes:
             return None
         hasher = fingerprint_hasher(self._cache.seed)
-        size = await asyncio.to_thread(feed, found.stream, hasher)
+        size = feed(found.stream, hasher)
         found.stream.seek(0)
         blob = self._known.get(fingerprint := hasher.hexdigest())
         if blob is None or blob.size != size:
@@ -228,11 +245,11 @@ class Ingest:
         self._fingerprinted[fingerprint] = blob
         return fingerprint
 
-    async def _store_file(self, found: FoundFile) -> str:
+    def _store_file(self, found: FoundFile, intake: Intake) -> str:
         limit = self._limit - self._size if self._limit else None
         hasher = fingerprint_hasher(self._cache.seed)
         try:
-            blob = await self._blobs.ingest_copy(found.stream, limit, hasher)
+            blob = self._blobs.take_in(intake, found.stream, limit, hasher)
         except OverflowError:
             raise SnapshotTooLarge(self._limit) from None
         fingerprint = hasher.hexdigest()
@@ -250,6 +267,16 @@ class Ingest:
             self._size += blob.size
         if self._limit and self._size > self._limit:
             raise SnapshotTooLarge(self._limit)
+
+
+async def _in_thread(work: Callable[[], T]) -> T:
+    """Run work in a thread; who cancels waits until it has ended, as a thread can't be stopped."""
+    task = asyncio.create_task(asyncio.to_thread(work))
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.gather(task, return_exceptions=True)
+        raise
 
 
 def _next(found: Iterator[FoundFile | SkippedFile]) -> FoundFile | SkippedFile | None:

@@ -390,11 +390,8 @@ class SnapshotManager(LoggingConfigurable):
             stream=_entry(await self._blobs.put(stream)),
             buffers=tuple([_entry(await self._blobs.ingest(buffer)) for buffer in buffers]),
         )
-        content_id = str(uuid.uuid4())
         # Until then the grace time of its blobs keeps them.
-        self._hold(content_id)
-        await self._store.insert_content(content_id, manifest, now_text())
-        return content_id
+        return await self._store.insert_content(manifest, now_text(), self._hold)
 
     async def collect(self) -> None:
         """Delete contents that nothing has, and put blobs that no content has into the trash."""

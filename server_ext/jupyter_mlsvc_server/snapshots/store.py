@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import uuid
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any
 
 import msgspec
 import sqlalchemy as sa
@@ -23,19 +24,7 @@ from jupyter_mlsvc_server.storage.schema import (
     snapshots,
 )
 
-T = TypeVar("T")
-
 _SNAPSHOTS = sa.select(snapshots, owner_name(snapshots)).select_from(owner_of(snapshots))
-
-
-class _Objects(msgspec.Struct):
-    objects: tuple[ObjectEntry, ...]
-
-
-class _Summary(msgspec.Struct):
-    """The part of a manifest that a list of snapshots shows."""
-
-    workspace: _Objects
 
 
 class SnapshotStore:
@@ -48,6 +37,8 @@ class SnapshotStore:
         self, record: SnapshotRecord, manifest: Manifest, *, quota: int = 0, most: int = 0
     ) -> None:
         """Add a snapshot and its content, whose blobs are stored already.
+
+        One whose content another snapshot has gets that one's.
 
         Parameters
         ----------
@@ -70,16 +61,29 @@ class SnapshotStore:
                 raise TooManySnapshots(most)
             if quota and _size(connection, record.owner.id) + manifest.size > quota:
                 raise QuotaExceeded(quota)
-            _insert_content(connection, record.content_id, manifest, record.created_at)
-            connection.execute(snapshots.insert().values(_to_row(record)))
+            content_id = _content(connection, record.content_id, manifest, record.created_at)
+            row = _to_row(record) | {"content_id": content_id}
+            connection.execute(snapshots.insert().values(row))
 
         await self._database.run(write)
 
-    async def insert_content(self, content_id: str, manifest: Manifest, created_at: str) -> None:
-        """Add a content without a snapshot, whose blobs are stored already."""
-        await self._database.run(
-            lambda connection: _insert_content(connection, content_id, manifest, created_at)
-        )
+    async def insert_content(
+        self, manifest: Manifest, created_at: str, hold: Callable[[str], None]
+    ) -> str:
+        """Add a content without a snapshot, whose blobs are stored already; returns its id.
+
+        Parameters
+        ----------
+        hold
+            Called in the transaction with the id, which may be that of an equal content.
+        """
+
+        def write(connection: sa.Connection) -> str:
+            content_id = _content(connection, str(uuid.uuid4()), manifest, created_at)
+            hold(content_id)
+            return content_id
+
+        return await self._database.run(write)
 
     async def find(self, snapshot_id: str) -> SnapshotRecord | None:
         """Read one snapshot, whoever owns it."""
@@ -92,7 +96,7 @@ class SnapshotStore:
     async def list(self, owner_id: str) -> list[tuple[SnapshotRecord, tuple[ObjectEntry, ...]]]:
         """Read the snapshots of a person, oldest first, each with what it could not keep."""
         query = (
-            _SNAPSHOTS.add_columns(contents.c.manifest, contents.c.manifest_digest)
+            _SNAPSHOTS.add_columns(contents.c.skipped)
             .join(contents, contents.c.id == snapshots.c.content_id)
             .where(snapshots.c.owner_id == owner_id)
             .order_by(snapshots.c.created_at, snapshots.c.id)
@@ -186,15 +190,26 @@ def _size(connection: sa.Connection, owner_id: str) -> int:
     return int(connection.scalar(query) or 0)
 
 
-def _insert_content(
+def _content(
     connection: sa.Connection, content_id: str, manifest: Manifest, created_at: str
-) -> None:
+) -> str:
+    """Store a content and return its id, which is that of an equal one where there is any."""
     text = msgspec.json.encode(manifest).decode()
+    digest = _digest(text)
+    equal = contents.c.manifest_digest == digest
+    for row in connection.execute(sa.select(contents.c.id, contents.c.manifest).where(equal)):
+        # One that is damaged is none.
+        if row.manifest == text:
+            # Others may be about to remove it, as one that nothing has.
+            same = contents.update().where(contents.c.id == row.id)
+            connection.execute(same.values(created_at=created_at))
+            return str(row.id)
     connection.execute(
         contents.insert().values(
             id=content_id,
             manifest=text,
-            manifest_digest=_digest(text),
+            manifest_digest=digest,
+            skipped=msgspec.json.encode(manifest.skipped).decode(),
             size=manifest.size,
             created_at=created_at,
         )
@@ -203,6 +218,7 @@ def _insert_content(
         content_blobs.insert(),
         [{"content_id": content_id, "digest": digest} for digest in sorted(manifest.digests)],
     )
+    return content_id
 
 
 def _to_row(record: SnapshotRecord) -> dict[str, object]:
@@ -216,37 +232,26 @@ def _from_row(row: dict[str, Any]) -> SnapshotRecord:
 
 
 def _with_skipped(row: dict[str, Any]) -> tuple[SnapshotRecord, tuple[ObjectEntry, ...]]:
-    manifest = {key: row.pop(key) for key in ("manifest", "manifest_digest")}
-    record = _from_row(row)
-    try:
-        summary = _decode(manifest | {"id": record.content_id}, _Summary)
-    except ContentDamaged as damage:
-        # It is listed, so that it can be deleted.
-        return record, (ObjectEntry(name="*", type="", kept=False, reason=damage.message),)
-    return record, tuple(entry for entry in summary.workspace.objects if not entry.kept)
+    skipped = row.pop("skipped")
+    return _from_row(row), msgspec.json.decode(skipped, type=tuple[ObjectEntry, ...])
 
 
 def decode_manifest(row: Mapping[str, Any]) -> Manifest:
-    """Read the manifest in a row of contents.
+    """Read the manifest in a row of contents that is what was written.
 
     Raises
     ------
     ContentDamaged
-        The manifest is not what was written.
+        It is not.
     """
-    return _decode(row, Manifest)
-
-
-def _digest(manifest: str) -> str:
-    return hashlib.sha256(manifest.encode()).hexdigest()
-
-
-def _decode(row: Mapping[str, Any], kind: type[T]) -> T:
-    """Read the manifest of a content that is what was written."""
     where = f"its manifest (content {row['id']})"
     if _digest(row["manifest"]) != row["manifest_digest"]:
         raise ContentDamaged(where, "The database has another one than was written.")
     try:
-        return msgspec.json.decode(row["manifest"], type=kind)
+        return msgspec.json.decode(row["manifest"], type=Manifest)
     except msgspec.DecodeError as error:
         raise ContentDamaged(where, "It cannot be read.") from error
+
+
+def _digest(manifest: str) -> str:
+    return hashlib.sha256(manifest.encode()).hexdigest()

@@ -14,7 +14,6 @@ import struct
 import zipfile
 import zlib
 from collections.abc import Iterator
-from pathlib import Path
 from typing import BinaryIO, Final, cast
 
 import msgspec
@@ -23,7 +22,7 @@ from jupyter_mlsvc_server.formats.manifest import BlobEntry, Manifest
 from jupyter_mlsvc_server.snapshots.archive import BUFFERS, FILES, MANIFEST, workspace_name
 from jupyter_mlsvc_server.snapshots.errors import InvalidArchive, SnapshotTooLarge
 from jupyter_mlsvc_server.snapshots.manifest_rules import require_sound
-from jupyter_mlsvc_server.storage.blobs import Blob, BlobStore
+from jupyter_mlsvc_server.storage.blobs import Blob, BlobStore, Intake
 
 # Both are read as a whole: some 150,000 files, and the rows of as many.
 _MAX_DIRECTORY_BYTES: Final = 16 * 2**20
@@ -96,17 +95,16 @@ class Unpacking:
             A part is damaged, or another one than the manifest says.
         """
         self.digests |= manifest.digests
-        with _checked(), zipfile.ZipFile(archive) as opened:
-            parts = list(_parts(manifest))
-            unflushed: set[Path] = set()
-            try:
+        intake = Intake()
+        try:
+            with _checked(), zipfile.ZipFile(archive) as opened:
+                parts = list(_parts(manifest))
                 for first in range(0, len(parts), _PARTS_AT_ONCE):
                     some = parts[first : first + _PARTS_AT_ONCE]
-                    # What waits for the disk does so together.
                     outcomes = await asyncio.gather(
                         *(
                             asyncio.to_thread(
-                                self._store_parts, opened, some[each::_THREADS], unflushed
+                                self._take_parts, opened, some[each::_THREADS], intake
                             )
                             for each in range(_THREADS)
                         ),
@@ -114,17 +112,18 @@ class Unpacking:
                     )
                     for failure in filter(None, outcomes):
                         raise failure
-            finally:
-                await asyncio.to_thread(self._blobs.flush, unflushed)
+            await self._blobs.settle(intake)
+        finally:
+            await self._blobs.give_up(intake)
 
-    def _store_parts(
-        self, opened: zipfile.ZipFile, parts: list[tuple[str, BlobEntry]], unflushed: set[Path]
+    def _take_parts(
+        self, opened: zipfile.ZipFile, parts: list[tuple[str, BlobEntry]], intake: Intake
     ) -> None:
         for name, part in parts:
             with opened.open(name) as member:
                 # A part that is larger than it says ends here, whatever it would grow to.
                 source, expected = cast("BinaryIO", member), Blob(part.digest, part.size)
-                blob = self._blobs.store_copy(source, part.size, expected, unflushed)
+                blob = self._blobs.take_in(intake, source, part.size, expected=expected)
             if (blob.digest, blob.size) != (part.digest, part.size):
                 raise InvalidArchive(f"{name} is not what its manifest says")
 

@@ -15,6 +15,7 @@ import asyncio
 import contextlib
 import errno
 import fcntl
+import functools
 import hashlib
 import os
 import re
@@ -28,6 +29,7 @@ import time
 import uuid
 from collections import Counter, OrderedDict
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, Final, NamedTuple, Protocol
 
@@ -38,7 +40,8 @@ from traitlets.config import LoggingConfigurable
 from jupyter_mlsvc_server.formats.blobs import DamagedBlob, Stamp, check_blob
 from jupyter_mlsvc_server.formats.private_files import (
     private_directory,
-    sync_directory,
+    sync_file,
+    sync_file_system,
     write_atomic,
 )
 from jupyter_mlsvc_server.storage.paths import FolderPath, default_data_dir
@@ -64,6 +67,10 @@ _MAX_STAMPS: Final = 2**17
 _STAMPS: Final = "checked-blobs.json"
 """File of the data folder with the stamps, from one run of the server to the next."""
 
+_FEW: Final = 16
+"""Files up to which each is flushed by itself. One takes some milliseconds; all that was written to
+the file system takes as long as several."""
+
 _SMALL_SHARE: Final = 50
 """Blobs that may be collected together whatever their share is."""
 
@@ -80,6 +87,22 @@ class BlobUsage(NamedTuple):
 
     blobs: int
     size: int
+
+
+@dataclass(slots=True)
+class Intake:
+    """Blobs that are written one after the other, and get their names together.
+
+    Attributes
+    ----------
+    written : dict
+        Files of those that have no name yet, by their digests.
+    folders : set
+        Where names are that may not have reached the disk.
+    """
+
+    written: dict[str, Path] = field(default_factory=dict)
+    folders: set[Path] = field(default_factory=set)
 
 
 class Hasher(Protocol):
@@ -144,7 +167,7 @@ class BlobStore(LoggingConfigurable):
     def _default_data_dir(self) -> Path:
         return default_data_dir()
 
-    @property
+    @functools.cached_property
     def folder(self) -> Path:
         """Where the blobs are; that of digest ``abcd…`` is ``ab/abcd…`` in it."""
         return self.data_dir / "blobs"
@@ -159,13 +182,15 @@ class BlobStore(LoggingConfigurable):
         """
         if not _DIGEST.fullmatch(digest):
             raise ValueError(f"{digest!r} is no SHA-256 in hexadecimal.")
-        return self.folder / digest[:2] / digest
+        # Once and not joined: a snapshot may have many thousand.
+        return Path(f"{self.folder}/{digest[:2]}/{digest}")
 
     async def open(self) -> None:
         """Take the stamps that :meth:`close` has left, so that no blob is read again for nothing.
 
         A server that was killed leaves none: after a loss of power all blobs are checked.
         """
+        await asyncio.to_thread(self._private_directory, self.folder)
         await asyncio.to_thread(self._load_stamps)
 
     async def close(self) -> None:
@@ -195,26 +220,55 @@ class BlobStore(LoggingConfigurable):
         """
         return await asyncio.to_thread(self._ingest, path, *others)
 
-    async def ingest_copy(
-        self, source: BinaryIO, limit: int | None = None, *others: Hasher
+    def take_in(
+        self,
+        intake: Intake,
+        source: BinaryIO,
+        limit: int | None,
+        *others: Hasher,
+        expected: Blob | None = None,
     ) -> Blob:
-        """Store a copy of what can be read from an open file.
+        """Write a copy of what can be read from an open file, in the thread that calls.
+
+        It is no blob before :meth:`settle`.
 
         Parameters
         ----------
+        intake
+            Those that get their names together.
         source
-            Read in a thread up to its end.
+            Read up to its end.
         limit
             Bytes above which it is not stored.
         others
             As for :meth:`ingest`.
+        expected
+            What it should be. If that is there, the copy is compared and not written.
 
         Raises
         ------
         OverflowError
             There are more bytes than the limit.
         """
-        return await asyncio.to_thread(self._ingest_copy, source, limit, *others)
+        chunks = iter(lambda: source.read(_CHUNK_BYTES), b"")
+        if expected is not None and self._is_renewed(expected, intake):
+            return _copy(chunks, None, limit, *others)
+        temporary, blob = self._copy_in(chunks, limit, *others)
+        is_new = not self._is_renewed(blob, intake)
+        with self._lock:
+            # Another thread may have written the same.
+            is_new = is_new and intake.written.setdefault(blob.digest, temporary) is temporary
+        if not is_new:
+            self._drop(temporary)
+        return blob
+
+    async def settle(self, intake: Intake) -> None:
+        """Flush what was taken in, and give it its names."""
+        await asyncio.to_thread(self._settle_all, intake)
+
+    async def give_up(self, intake: Intake) -> None:
+        """Remove what was not settled; may be called after it was."""
+        await asyncio.to_thread(self._give_up, intake)
 
     async def put(self, data: bytes) -> Blob:
         """Store bytes."""
@@ -362,120 +416,121 @@ class BlobStore(LoggingConfigurable):
                 raise OSError(f"{path.name} is no regular file")
             if sys.platform == "linux" and has_writer(descriptor):
                 # Whoever has it open could change it once it is checked.
-                return self._ingest_copy(file, None, *others)
+                return self._write(iter(lambda: file.read(_CHUNK_BYTES), b""), *others)
             hasher = hashlib.sha256()
             size = feed(file, hasher, *others)
             blob = Blob(hasher.hexdigest(), size)
-            self._settle(descriptor, path, blob)
+            self._own(descriptor)
+            self._settle(path, blob)
         return blob
 
-    def _ingest_copy(self, source: BinaryIO, limit: int | None, *others: Hasher) -> Blob:
-        return self._write(iter(lambda: source.read(_CHUNK_BYTES), b""), limit, *others)
-
     def _put(self, data: bytes) -> Blob:
-        return self._write(iter([data]), None)
+        return self._write(iter([data]))
 
-    def store_copy(
-        self, source: BinaryIO, limit: int, expected: Blob, unflushed: set[Path]
-    ) -> Blob:
-        """Store a copy as :meth:`ingest_copy` does, in the thread that calls.
+    def _write(self, chunks: Iterator[bytes], *others: Hasher) -> Blob:
+        temporary, blob = self._copy_in(chunks, None, *others)
+        try:
+            self._settle(temporary, blob)
+        finally:
+            self._drop(temporary)
+        return blob
 
-        Parameters
-        ----------
-        expected
-            What it should be. If that is there, the copy is compared and not written.
-        unflushed
-            Gets the folder that :meth:`flush` is to flush.
-        """
-        chunks = iter(lambda: source.read(_CHUNK_BYTES), b"")
-        if not self._is_renewed(expected, unflushed):
-            return self._write(chunks, limit, unflushed=unflushed)
-        hasher, size = hashlib.sha256(), 0
-        for chunk in chunks:
-            hasher.update(chunk)
-            size += len(chunk)
-            if size > limit:
-                raise OverflowError(f"more than {limit} bytes")
-        return Blob(hasher.hexdigest(), size)
-
-    def flush(self, folders: Iterable[Path]) -> None:
-        """Flush folders of blobs that :meth:`store_copy` has stored."""
-        for folder in folders:
-            sync_directory(folder)
-            with self._lock:
-                self._unflushed[folder] -= 1
-        with self._lock:
-            self._unflushed += Counter()
-
-    def _write(
-        self,
-        chunks: Iterator[bytes],
-        limit: int | None,
-        *others: Hasher,
-        unflushed: set[Path] | None = None,
-    ) -> Blob:
-        hasher, size = hashlib.sha256(), 0
+    def _copy_in(
+        self, chunks: Iterator[bytes], limit: int | None, *others: Hasher
+    ) -> tuple[Path, Blob]:
+        """Write a file that is to be a blob; it is not flushed."""
         # Not in a subfolder: what a crash leaves is recognised by where it is.
-        descriptor, name = tempfile.mkstemp(dir=self._private_directory(self.folder), prefix=_NEW)
+        try:
+            descriptor, name = tempfile.mkstemp(dir=self.folder, prefix=_NEW)
+        except FileNotFoundError:
+            self._private_directory(self.folder)
+            descriptor, name = tempfile.mkstemp(dir=self.folder, prefix=_NEW)
         temporary = Path(name)
         self._writing.add(temporary.name)
         try:
             with os.fdopen(descriptor, "wb") as file:
-                for chunk in chunks:
-                    for each in (hasher, *others):
-                        each.update(chunk)
-                    size += len(chunk)
-                    if limit is not None and size > limit:
-                        raise OverflowError(f"more than {limit} bytes")
-                    file.write(chunk)
-                file.flush()
-                blob = Blob(hasher.hexdigest(), size)
-                self._settle(descriptor, temporary, blob, unflushed)
-        finally:
-            temporary.unlink(missing_ok=True)
-            self._writing.discard(temporary.name)
-        return blob
+                blob = _copy(chunks, file, limit, *others)
+                self._own(descriptor)
+        except BaseException:
+            self._drop(temporary)
+            raise
+        return temporary, blob
 
-    def _settle(
-        self,
-        descriptor: int,
-        temporary: Path,
-        blob: Blob,
-        unflushed: set[Path] | None = None,
-    ) -> None:
-        """Flush an open file and give it its place, unless the same content is there already."""
-        if self._is_renewed(blob, unflushed):
-            # What is not kept need not reach the disk.
-            temporary.unlink()
-            return
+    def _drop(self, temporary: Path) -> None:
+        temporary.unlink(missing_ok=True)
+        self._writing.discard(temporary.name)
+
+    def _own(self, descriptor: int) -> None:
+        """Make an open file nobody's to change, and only a group's to read."""
         if self._group is None:
             os.fchmod(descriptor, _MODE)
         else:
             # It may be from somebody else, and should not be theirs any more.
             os.fchown(descriptor, os.geteuid(), self._group)
             os.fchmod(descriptor, _SHARED_MODE)
-        os.fsync(descriptor)
-        target = self.path(blob.digest)
+
+    def _settle(self, temporary: Path, blob: Blob) -> None:
+        """Flush a file and give it its place, unless the same content is there already."""
+        if self._is_renewed(blob):
+            # What is not kept need not reach the disk.
+            temporary.unlink()
+        else:
+            sync_file(temporary)
+            self._place(temporary, blob.digest)
+
+    def _settle_all(self, intake: Intake) -> None:
+        self._flush(intake.written.values())
+        for digest, temporary in list(intake.written.items()):
+            self._place(temporary, digest, intake)
+            self._writing.discard(temporary.name)
+            del intake.written[digest]
+        self._flush_names(intake)
+
+    def _give_up(self, intake: Intake) -> None:
+        for temporary in intake.written.values():
+            self._drop(temporary)
+        intake.written.clear()
+        self._flush_names(intake)
+
+    def _flush_names(self, intake: Intake) -> None:
+        self._flush(intake.folders)
+        with self._lock:
+            self._unflushed.subtract(intake.folders)
+            self._unflushed += Counter()
+        intake.folders.clear()
+
+    def _flush(self, paths: Collection[Path]) -> None:
+        if len(paths) <= _FEW or not sync_file_system(self.folder):
+            for path in paths:
+                sync_file(path)
+
+    def _place(self, temporary: Path, digest: str, intake: Intake | None = None) -> None:
+        """Give a file that is flushed its name; the name is flushed with those of an intake."""
+        target = self.path(digest)
+        folders = {target.parent}
         # Its age is counted from now.
         os.utime(temporary)
         with self._lock:
             if not target.parent.exists():
                 self._private_directory(target.parent)
-                sync_directory(self.folder)
-            if target.is_dir() and not target.is_symlink():
+                folders.add(self.folder)
+            try:
+                temporary.replace(target)
+            except IsADirectoryError:
                 target.rename(self._in_trash(f"{target.name}.folder"))
-            temporary.replace(target)
-            if unflushed is None:
-                sync_directory(target.parent)
-            elif target.parent not in unflushed:
-                unflushed.add(target.parent)
-                self._unflushed[target.parent] += 1
-            self._keep_stamp(blob.digest, Stamp.of(target.lstat()))
+                temporary.replace(target)
+            if intake is None:
+                for folder in folders:
+                    sync_file(folder)
+            elif not folders <= intake.folders:
+                self._unflushed.update(folders - intake.folders)
+                intake.folders |= folders
+            self._keep_stamp(digest, Stamp.of(target.lstat()))
 
     def _renew(self, blobs: Collection[Blob]) -> set[Blob]:
         return {blob for blob in blobs if self._is_renewed(blob)}
 
-    def _is_renewed(self, blob: Blob, unflushed: set[Path] | None = None) -> bool:
+    def _is_renewed(self, blob: Blob, intake: Intake | None = None) -> bool:
         """Begin the grace time of a blob anew, if it is there and whole."""
         with self._lock:
             # Nobody takes it away while it is read.
@@ -484,10 +539,12 @@ class BlobStore(LoggingConfigurable):
             is_whole = self._verify(blob.digest).size == blob.size
         except DamagedBlob:
             return False
-        folder = self.path(blob.digest).parent
-        if is_whole and folder in self._unflushed and folder not in (unflushed or ()):
+        if is_whole and self._unflushed:
             # Who stored it has yet to do so, and may be later than who refers to it now.
-            sync_directory(folder)
+            own = set() if intake is None else intake.folders
+            for folder in (self.path(blob.digest).parent, self.folder):
+                if folder in self._unflushed and folder not in own:
+                    sync_file(folder)
         return is_whole
 
     def _verify(self, digest: str) -> Stamp:
@@ -622,6 +679,22 @@ class BlobStore(LoggingConfigurable):
                 yield from _entries(entry)
             else:
                 yield entry
+
+
+def _copy(
+    chunks: Iterator[bytes], file: BinaryIO | None, limit: int | None, *others: Hasher
+) -> Blob:
+    """Write chunks to a file, or nowhere, and find out what blob they are."""
+    hasher, size = hashlib.sha256(), 0
+    for chunk in chunks:
+        for each in (hasher, *others):
+            each.update(chunk)
+        size += len(chunk)
+        if limit is not None and size > limit:
+            raise OverflowError(f"more than {limit} bytes")
+        if file is not None:
+            file.write(chunk)
+    return Blob(hasher.hexdigest(), size)
 
 
 def feed(file: BinaryIO, *hashers: Hasher) -> int:

@@ -92,7 +92,9 @@ contents: Final = sa.Table(
     metadata,
     sa.Column("id", sa.Text, primary_key=True),
     sa.Column("manifest", sa.Text, nullable=False),
-    sa.Column("manifest_digest", sa.Text, nullable=False, server_default=""),
+    sa.Column("manifest_digest", sa.Text, nullable=False, server_default="", index=True),
+    # What the manifest says of objects that it does not hold: all that a list shows of it.
+    sa.Column("skipped", sa.Text, nullable=False, server_default="[]"),
     sa.Column("size", sa.BigInteger, nullable=False),
     sa.Column("created_at", sa.Text, nullable=False),
 )

@@ -18,7 +18,7 @@ from traitlets.config import Config
 
 from jupyter_mlsvc_server.formats.blobs import CheckedBlobs, DamagedBlob
 from jupyter_mlsvc_server.snapshots.manager import SnapshotManager
-from jupyter_mlsvc_server.storage.blobs import Blob, BlobStore
+from jupyter_mlsvc_server.storage.blobs import Blob, BlobStore, Intake
 from jupyter_mlsvc_server.storage.database import Database
 
 
@@ -64,11 +64,22 @@ def overwrite(path: Path, content: bytes) -> None:
     path.write_bytes(content)
 
 
+async def copied(blobs: BlobStore, content: bytes, limit: int | None = None) -> Blob:
+    """Take in one blob from an open file."""
+    intake = Intake()
+    try:
+        blob = blobs.take_in(intake, io.BytesIO(content), limit)
+        await blobs.settle(intake)
+    finally:
+        await blobs.give_up(intake)
+    return blob
+
+
 async def test_a_blob_is_named_by_its_content(blobs: BlobStore, tmp_path: Path) -> None:
     digest = hashlib.sha256(b"content").hexdigest()
     (tmp_path / "file").write_bytes(b"content")
     assert await blobs.put(b"content") == (digest, 7)
-    assert await blobs.ingest_copy(io.BytesIO(b"content")) == (digest, 7)
+    assert await copied(blobs, b"content") == (digest, 7)
     assert await blobs.ingest(tmp_path / "file") == (digest, 7)
     assert not (tmp_path / "file").exists()
     assert stored(blobs) == [digest]
@@ -91,7 +102,7 @@ async def test_what_is_there_already_does_not_reach_the_disk_again(
     (tmp_path / "file").write_bytes(content)
     before = never_written()
     await blobs.ingest(tmp_path / "file")
-    await blobs.ingest_copy(io.BytesIO(content))
+    await copied(blobs, content)
     assert never_written() - before >= 2 * size
     assert stored(blobs) == [digest]
 
@@ -120,9 +131,9 @@ async def test_links_and_pipes_are_not_taken_in(blobs: BlobStore, tmp_path: Path
 
 async def test_too_much_is_not_stored(blobs: BlobStore) -> None:
     with pytest.raises(OverflowError):
-        await blobs.ingest_copy(io.BytesIO(b"x" * 11), limit=10)
+        await copied(blobs, b"x" * 11, limit=10)
     assert stored(blobs) == []
-    assert (await blobs.ingest_copy(io.BytesIO(b"x" * 10), limit=10)).size == 10
+    assert (await copied(blobs, b"x" * 10, limit=10)).size == 10
 
 
 def cut(path: Path) -> None:

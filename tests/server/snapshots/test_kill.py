@@ -42,9 +42,9 @@ def pass_by(name):
         os.kill(os.getpid(), signal.SIGKILL)
 
 class Blobs(module.BlobStore):
-    def _settle(self, *what):
+    def _place(self, *what):
         pass_by("before blob")
-        super()._settle(*what)
+        super()._place(*what)
         pass_by("after blob")
 
 class MortalDatabase(Database):

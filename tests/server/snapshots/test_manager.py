@@ -173,6 +173,23 @@ async def test_what_two_snapshots_share_is_stored_once(
     assert len(after - before) == 1  # the other stream
 
 
+async def test_equal_snapshots_are_one_content_until_the_last_is_deleted(
+    server: Any, ann: Principal, session: Session
+) -> None:
+    first, second = [(await server.snapshots.create(ann, session)).snapshot_id for _ in range(2)]
+    records = [await server.snapshots.find(each) for each in (first, second)]
+    assert records[0].content_id == records[1].content_id
+    await execute(session, "factor = 4")
+    other = (await server.snapshots.create(ann, session)).snapshot_id
+    assert (await server.snapshots.find(other)).content_id != records[0].content_id
+    await server.snapshots.delete(ann, first)
+    content = await server.snapshots.content(records[1].content_id)
+    assert all(content.path(digest).exists() for digest in content.manifest.digests)
+    await server.snapshots.delete(ann, second)
+    with pytest.raises(ContentNotFound):
+        await server.snapshots.content(records[1].content_id)
+
+
 async def test_another_persons_snapshot_is_as_if_not_there(
     server: Any, ann: Principal, ben: Principal, session: Session
 ) -> None:

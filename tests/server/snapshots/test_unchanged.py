@@ -17,7 +17,7 @@ from jupyter_mlsvc_server.auth.principal import Principal
 from jupyter_mlsvc_server.sessions.session import Session
 from jupyter_mlsvc_server.snapshots.errors import CaptureFailed, SnapshotTooLarge
 from jupyter_mlsvc_server.snapshots.manager import SnapshotManager
-from jupyter_mlsvc_server.storage.blobs import Blob, BlobStore, Hasher
+from jupyter_mlsvc_server.storage.blobs import Blob, BlobStore, Hasher, Intake
 from tests.server.snapshots.conftest import run
 
 pytestmark = [pytest.mark.kernel, pytest.mark.asyncio(loop_scope="module")]
@@ -36,12 +36,17 @@ class Copying(BlobStore):
         super().__init__(**kwargs)
         self.copied: list[bytes] = []
 
-    async def ingest_copy(
-        self, source: BinaryIO, limit: int | None = None, *others: Hasher
+    def take_in(
+        self,
+        intake: Intake,
+        source: BinaryIO,
+        limit: int | None,
+        *others: Hasher,
+        expected: Blob | None = None,
     ) -> Blob:
         content = source.read()
         self.copied.append(content)
-        return await super().ingest_copy(io.BytesIO(content), limit, *others)
+        return super().take_in(intake, io.BytesIO(content), limit, *others, expected=expected)
 
 
 async def nothing() -> None:

@@ -19,7 +19,7 @@ from jupyter_mlsvc_server.sessions.session import Session
 from jupyter_mlsvc_server.snapshots.ingest import Ingest, SessionCache
 from jupyter_mlsvc_server.snapshots.manager import SnapshotManager
 from jupyter_mlsvc_server.snapshots.stat_cache import MIN_AGE_NS, CachedFingerprint
-from jupyter_mlsvc_server.storage.blobs import Blob, BlobStore, Hasher
+from jupyter_mlsvc_server.storage.blobs import Blob, BlobStore, Hasher, Intake
 from jupyter_mlsvc_server.storage.staging import Staging
 from tests.server.snapshots.conftest import Server, run
 
@@ -78,10 +78,15 @@ class Meddling(BlobStore):
         super().__init__(**kwargs)
         self._file = file
 
-    async def ingest_copy(
-        self, source: BinaryIO, limit: int | None = None, *others: Hasher
+    def take_in(
+        self,
+        intake: Intake,
+        source: BinaryIO,
+        limit: int | None,
+        *others: Hasher,
+        expected: Blob | None = None,
     ) -> Blob:
-        blob = await super().ingest_copy(source, limit, *others)
+        blob = super().take_in(intake, source, limit, *others, expected=expected)
         overwrite(self._file, b"m" * _SIZE)
         return blob
 

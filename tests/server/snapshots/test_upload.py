@@ -36,6 +36,7 @@ from jupyter_mlsvc_server.storage.database import Database
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
+BLOBS = "jupyter_mlsvc_server.storage.blobs"
 STREAM = pickle.dumps("the objects")
 BUFFER = bytes(range(256)) * 500
 DATA = b"a,b\n1,2\n"
@@ -404,25 +405,45 @@ async def test_a_person_may_have_so_many_snapshots(
 
 
 @pytest.mark.parametrize("is_same", [True, False])
-async def test_what_is_stored_already_is_not_written_and_folders_are_flushed_once(
+async def test_what_is_stored_already_is_not_written_and_many_files_are_flushed_together(
     snapshots: SnapshotManager, ann: Principal, is_same: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _, members = many_files(40, is_same=is_same)
     archive = io.BytesIO(zipped(members))
+    one: list[Path] = []
+    together: list[Path] = []
+    monkeypatch.setattr(f"{BLOBS}.sync_file", one.append)
+
+    def flush_all(path: Path) -> bool:
+        together.append(path)
+        return True
+
+    monkeypatch.setattr(f"{BLOBS}.sync_file_system", flush_all)
+    await snapshots.upload(ann, archive)
+    if is_same:
+        # Three files, and the folders that they are in.
+        assert len(one) <= 7
+        assert together == []
+    else:
+        assert one == []
+        assert len(together) == 2
+    one.clear()
+    together.clear()
+    await snapshots.upload(ann, archive)
+    assert one == together == []
+
+
+async def test_where_the_system_can_not_flush_all_at_once_each_file_is(
+    snapshots: SnapshotManager, ann: Principal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, members = many_files(41, is_same=False)
     flushed: list[Path] = []
-    monkeypatch.setattr("jupyter_mlsvc_server.storage.blobs.sync_directory", flushed.append)
-    written: list[int] = []
-    monkeypatch.setattr("jupyter_mlsvc_server.storage.blobs.os.fsync", written.append)
-    await snapshots.upload(ann, archive)
-    folders = [each for each in flushed if each.name != "blobs"]
-    assert len(folders) == len(set(folders))
-    # Threads may begin with the same content at once.
-    assert len(written) <= 8 if is_same else len(written) == 42
-    flushed.clear()
-    written.clear()
-    await snapshots.upload(ann, archive)
-    assert not flushed
-    assert not written
+    monkeypatch.setattr(f"{BLOBS}.sync_file", flushed.append)
+    monkeypatch.setattr(f"{BLOBS}.sync_file_system", lambda _path: False)
+    await snapshots.upload(ann, io.BytesIO(zipped(members)))
+    names = [path for path in flushed if len(path.name) == 2]
+    assert len(names) == len(set(names)) > 0
+    assert len([path for path in flushed if path.name.startswith(".new-")]) >= len(names)
 
 
 async def test_content_that_one_only_knows_the_digest_of_is_not_got(
