@@ -21,8 +21,11 @@ def bundle(model_id: Callable[[], str], text: str, fallback: str) -> dict[str, A
         Plain text and HTML for where widgets can't be shown, or no longer.
     """
     found: dict[str, Any] = {"text/plain": text, "text/html": fallback}
-    if getattr(get_ipython(), "kernel", None) is not None:
-        found |= {
-            VIEW: {"version_major": 2, "version_minor": 0, "model_id": model_id()},
-        }
+    kernel = getattr(get_ipython(), "kernel", None)
+    if kernel is not None:
+        view = {"version_major": 2, "version_minor": 0, "model_id": model_id()}
+        # Nobody can be asked where nbconvert or papermill runs the cell. It would keep the view and
+        # no front end of it, and show nothing in its place.
+        if kernel._allow_stdin:  # noqa: SLF001 - what input() looks at
+            found[VIEW] = view
     return found

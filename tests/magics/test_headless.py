@@ -149,8 +149,12 @@ def test_what_a_run_shows_does_not_depend_on_how_long_it_takes(client: Client) -
         "%config MlsvcConnection.progress_after = 0.01",
         "%remote_exec import time; time.sleep(2.5)",
         "from jupyter_mlsvc.config import is_watched; print(is_watched())",
+        "import jupyter_mlsvc\njupyter_mlsvc.panel()",
     )
-    assert outputs == ["", STARTED, "False\n"]
+    assert outputs[:3] == ["", STARTED, "False\n"]
+    # No view, whose front end is not kept, takes the place of what can be read.
+    assert "'text/html'" in outputs[3]
+    assert "widget-view" not in outputs[3]
 
 
 @pytest.mark.kernel
