@@ -113,6 +113,10 @@ build: $(INSTALLED) ## Build sdist and wheel into dist/
 pot: $(INSTALLED) ## Write the texts that translators need into dist/jupyter_mlsvc.pot
 	@.ci/pot
 
+.PHONY: pictures
+pictures: $(INSTALLED) $(BUNDLE) ## Take the pictures of the documentation from a live server
+	@python -m tests.browser.pictures
+
 .PHONY: demo
 demo: $(INSTALLED) $(BUNDLE) ## Start a server and run the walkthrough (ONCE=1 ends by itself)
 	@exec python notebooks/run_demo.py

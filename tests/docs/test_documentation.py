@@ -143,10 +143,12 @@ def _leads_somewhere(target: Path) -> bool:
     return (ROOT / "notebooks" / target.name if is_tutorial else target).exists()
 
 
-def test_the_picture_is_small() -> None:
+def test_the_pictures_are_small_and_shown() -> None:
     pictures = list((ROOT / "notebooks" / "images").glob("*.png"))
     assert pictures
-    assert [path.name for path in pictures if path.stat().st_size > 200_000] == []
+    assert [path.name for path in pictures if path.stat().st_size > 150_000] == []
+    texts = "".join(page.read_text() for page in PROSE)
+    assert [path.name for path in pictures if f"images/{path.name})" not in texts] == []
 
 
 def test_the_architecture_names_every_package() -> None:
