@@ -1,5 +1,11 @@
-import { ILayoutRestorer, JupyterFrontEnd, JupyterFrontEndPlugin } from '@jupyterlab/application';
+import {
+  ILabShell,
+  ILayoutRestorer,
+  JupyterFrontEnd,
+  JupyterFrontEndPlugin
+} from '@jupyterlab/application';
 import { ICommandPalette } from '@jupyterlab/apputils';
+import { ILauncher } from '@jupyterlab/launcher';
 import { IRenderMimeRegistry } from '@jupyterlab/rendermime';
 import { ISettingRegistry } from '@jupyterlab/settingregistry';
 import { IStateDB } from '@jupyterlab/statedb';
@@ -28,6 +34,8 @@ export const plugin: JupyterFrontEndPlugin<IMlsvc> = {
   provides: IMlsvc,
   optional: [
     ICommandPalette,
+    ILabShell,
+    ILauncher,
     ILayoutRestorer,
     IRenderMimeRegistry,
     ISettingRegistry,
@@ -37,6 +45,8 @@ export const plugin: JupyterFrontEndPlugin<IMlsvc> = {
   activate: (
     app: JupyterFrontEnd,
     palette: ICommandPalette | null,
+    labShell: ILabShell | null,
+    launcher: ILauncher | null,
     restorer: ILayoutRestorer | null,
     rendermime: IRenderMimeRegistry | null,
     registry: ISettingRegistry | null,
@@ -60,6 +70,9 @@ export const plugin: JupyterFrontEndPlugin<IMlsvc> = {
       state,
       settings,
       palette,
+      launcher,
+      restorer,
+      hasTabs: labShell !== null,
       rendermime,
       panel: {
         show: view => {

@@ -1,5 +1,6 @@
-import { JupyterFrontEnd } from '@jupyterlab/application';
+import { ILayoutRestorer, JupyterFrontEnd } from '@jupyterlab/application';
 import { ICommandPalette } from '@jupyterlab/apputils';
+import { ILauncher } from '@jupyterlab/launcher';
 import { IRenderMimeRegistry } from '@jupyterlab/rendermime';
 import { TranslationBundle } from '@jupyterlab/translation';
 import { CommandRegistry } from '@lumino/commands';
@@ -86,6 +87,13 @@ export interface IMlsvc {
   readonly state: PanelState;
   readonly settings: PanelSettings;
   readonly palette: ICommandPalette | null;
+  readonly launcher: ILauncher | null;
+  readonly restorer: ILayoutRestorer | null;
+
+  /**
+   * Whether the main area has tabs, as that of JupyterLab has and that of Notebook has not.
+   */
+  readonly hasTabs: boolean;
 
   /**
    * Colours code, where it is there.

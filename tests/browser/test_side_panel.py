@@ -241,17 +241,30 @@ def test_failing_code_shows_its_error(lab: Lab, adder: str, api: Api) -> None:
     expect(article.get_by_role("alert")).to_contain_text("ZeroDivisionError: division by zero")
 
 
-def test_the_last_inputs_are_there_after_a_reload(lab: Lab, adder: str) -> None:
+def test_tabs_and_the_last_inputs_are_there_after_a_reload(lab: Lab, adder: str) -> None:
     lab.open_lab("memory")
-    article = open_version(lab.show_panel(), adder, "V1.0")
+    panel = lab.show_panel()
+    version_row(panel, adder, "V2.0").dblclick()
+    tab = lab.page.locator(".jp-MlsvcMain").get_by_role("article")
+    add_up(tab)
+    assert lab.axe(AXE, ".jp-MlsvcMain") == []
+    lab.shot("tab")
+    article = open_version(panel, adder, "V1.0")
     add_up(article)
     article.get_by_role("combobox", name="Time that is shown").select_option("Last day")
     calls = article.get_by_role("img", name="1 call in the last day")
     expect(calls).to_be_visible()
     # The layout is saved a while after it changed.
     folder = lab.server.data_dir.parent / "workspaces"
-    wait_until(lambda: '"40"' in "".join(file.read_text() for file in folder.glob("memory*")))
+    wanted = ('"40"', f'"jupyter-mlsvc:{adder}/V2.0"')
+
+    def is_saved() -> bool:
+        saved = "".join(file.read_text() for file in folder.glob("memory*"))
+        return all(text in saved for text in wanted)
+
+    wait_until(is_saved)
     lab.reload()
+    expect(tab.get_by_role("textbox", name="a integer")).to_have_value("40")
     article = lab.panel.get_by_role("article", name=f"{adder} V1.0")
     expect(article.get_by_role("textbox", name="a integer")).to_have_value("40")
     expect(calls).to_be_visible()

@@ -2,7 +2,7 @@ import * as React from 'react';
 
 import { Button, harmless, useSignal } from '../calls/components';
 import { Answer } from './answer';
-import { Catalogue } from './catalogue';
+import { CataloguePage } from './catalogue';
 import { Documentation } from './documentation';
 import { Link } from './link';
 import { Place } from './place';
@@ -83,7 +83,7 @@ function Shown(props: { place: Place; world: IWorld }): React.ReactElement {
   const { place, world } = props;
   switch (place.kind) {
     case 'catalogue':
-      return <Catalogue world={world} />;
+      return <CataloguePage world={world} />;
     case 'service':
       return <Service key={place.name} name={place.name} version={place.version} world={world} />;
     case 'documentation':

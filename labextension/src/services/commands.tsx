@@ -7,10 +7,12 @@ import * as React from 'react';
 
 import { messageOf } from '../calls/error';
 import { confirm } from '../list';
+import { servicesIcon } from '../icon';
 import { IMlsvc } from '../tokens';
 import { IServiceVersion } from '../calls/api';
 import { describeCalls } from '../calls/figures';
 import { askForKey } from './keyform';
+import { ServiceTabs } from './document';
 import { ServicesModel } from './model';
 import { exampleInputs } from '../calls/examples';
 import { idOf, isChangeable, IVersionKey } from '../calls/rows';
@@ -18,6 +20,7 @@ import { callOf, Language, LANGUAGES } from '../calls/snippets';
 
 export const ServiceCommandIDs = {
   open: 'mlsvc:open-service',
+  openTab: 'mlsvc:open-service-tab',
   close: 'mlsvc:close-service',
   run: 'mlsvc:run-service',
   cancel: 'mlsvc:cancel-service-run',
@@ -49,7 +52,7 @@ const ROW = '.jp-Mlsvc-row';
  * Without arguments a command is about the versions that the panel points at; where it points at
  * none, its user is asked for one.
  */
-export function addServiceCommands(mlsvc: IMlsvc, model: ServicesModel): void {
+export function addServiceCommands(mlsvc: IMlsvc, model: ServicesModel, tabs: ServiceTabs): void {
   const { addCommand, trans, status } = mlsvc;
   const ids = ServiceCommandIDs;
   const which = (): JSONObject => ({
@@ -74,6 +77,50 @@ export function addServiceCommands(mlsvc: IMlsvc, model: ServicesModel): void {
       const service = await one(args, trans.__('Open a service'));
       if (service) {
         show(service);
+      }
+    }
+  });
+
+  addCommand(ids.openTab, {
+    label: args =>
+      args['all']
+        ? trans.__('ML Services')
+        : inFull(trans.__('Open in a Tab'), trans.__('Open an ML Service in a Tab'))(args),
+    caption: trans.__('Show what services do, try them, and see how programs call them'),
+    icon: servicesIcon,
+    describedBy: {
+      args: {
+        type: 'object',
+        properties: {
+          ...which(),
+          all: {
+            type: 'boolean',
+            description: trans.__('Whether to show all services in place of a version')
+          }
+        }
+      }
+    },
+    execute: async args => {
+      const { name, version } = args;
+      const openIn = (key: IVersionKey | null): void => {
+        if (mlsvc.hasTabs) {
+          tabs.open(key);
+        } else if (key) {
+          show(key);
+        } else {
+          mlsvc.panel.show('services');
+        }
+      };
+      if (args['all'] === true) {
+        openIn(null);
+      } else if (typeof name === 'string' && typeof version === 'string') {
+        // Where it is gone, its tab says so.
+        openIn({ name, version });
+      } else {
+        const service = await one(args, trans.__('Open a service'));
+        if (service) {
+          openIn(service);
+        }
       }
     }
   });
@@ -271,6 +318,7 @@ function addContextMenu({ app, trans }: IMlsvc): void {
     copies.addItem({ command: ids.copy, args: { language: id } });
   }
   app.contextMenu.addItem({ command: ids.open, selector: ROW, rank: 0 });
+  app.contextMenu.addItem({ command: ids.openTab, selector: ROW, rank: 0.5 });
   app.contextMenu.addItem({ type: 'submenu', submenu: copies, selector: ROW, rank: 1 });
   app.contextMenu.addItem({ command: ids.createKey, selector: ROW, rank: 2 });
   app.contextMenu.addItem({ command: ids.describe, selector: ROW, rank: 3 });

@@ -1,4 +1,4 @@
-import { IDisposable } from '@lumino/disposable';
+import { DisposableDelegate, IDisposable } from '@lumino/disposable';
 import { Poll } from '@lumino/polling';
 import { ISignal, Signal } from '@lumino/signaling';
 import { TranslationBundle } from '@jupyterlab/translation';
@@ -71,6 +71,11 @@ const FEW = 8;
 const MADE_UP = /^[\da-f]{8}(-[\da-f]{4}){3}-[\da-f]{12}$/i;
 
 /**
+ * Longest time between two clicks that are one double click, in milliseconds.
+ */
+const DOUBLE_CLICK = 600;
+
+/**
  * How many of the newest entries of a log are shown.
  */
 const LOG_ENTRIES = 100;
@@ -136,6 +141,10 @@ export class ServicesModel implements IDisposable {
   }
 
   readonly list: Resource<IServiceVersion[]>;
+
+  get api(): ServicesApi {
+    return this._options.api;
+  }
 
   readonly keys: KeysModel;
 
@@ -349,6 +358,7 @@ export class ServicesModel implements IDisposable {
     }
     if (key) {
       this._focused = id;
+      this._openedAt = performance.now();
     }
     this._isFocusWanted = true;
     this.keys.forget();
@@ -358,6 +368,13 @@ export class ServicesModel implements IDisposable {
     this._edited = null;
     this._emit();
     this._lookSoon();
+  }
+
+  /**
+   * Whether what is open was opened so lately that a second click belongs to the first.
+   */
+  get isJustOpened(): boolean {
+    return performance.now() - this._openedAt < DOUBLE_CLICK;
   }
 
   /**
@@ -470,7 +487,7 @@ export class ServicesModel implements IDisposable {
    * the focused one, or all of a focused service; none while nobody sees the list.
    */
   get targets(): IServiceVersion[] {
-    if (!this.list.isFollowing) {
+    if (!this._panel) {
       return [];
     }
     if (this.openKey) {
@@ -528,16 +545,39 @@ export class ServicesModel implements IDisposable {
 
   // --- who looks --------------------------------------------------------------------------------
 
+  /**
+   * The panel comes to be seen.
+   */
   activate(): void {
+    this._panel ??= this.watch();
+  }
+
+  /**
+   * The panel is no longer seen.
+   */
+  deactivate(): void {
+    this.keys.forget();
+    this._panel?.dispose();
+    this._panel = null;
+  }
+
+  /**
+   * Look, and see what changes, until what is returned is disposed of.
+   */
+  watch(): IDisposable {
+    const watching = this._options.events.watch();
+    this._watchers += 1;
     this.list.isFollowing = true;
     void this.list.load();
     void this._poll.refresh();
-  }
-
-  deactivate(): void {
-    this.keys.forget();
-    this.list.isFollowing = false;
-    void this._poll.stop();
+    return new DisposableDelegate(() => {
+      watching.dispose();
+      this._watchers -= 1;
+      if (this._watchers === 0) {
+        this.list.isFollowing = false;
+        void this._poll.stop();
+      }
+    });
   }
 
   async refresh(): Promise<void> {
@@ -687,6 +727,9 @@ export class ServicesModel implements IDisposable {
   private readonly _forms = new Map<string, { form: TryForm; inputs: string }>();
   private _history: IServiceHistory | null = null;
   private _log: ILog | null = null;
+  private _panel: IDisposable | null = null;
+  private _watchers = 0;
+  private _openedAt = -Infinity;
   private _known: IListed | null = null;
   private _focused = '';
   private _isFocusWanted = false;

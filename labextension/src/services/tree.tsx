@@ -25,8 +25,9 @@ export function ServiceTree(props: {
   model: ServicesModel;
   trans: TranslationBundle;
   onOpen: (key: IVersionKey) => void;
+  onOpenTab: (key: IVersionKey) => void;
 }): React.ReactElement {
-  const { model, trans, onOpen } = props;
+  const { model, trans, onOpen, onOpenTab } = props;
   useSignal(model.changed);
   const tree = React.useRef<HTMLDivElement>(null);
   const scroll = useScroll(tree);
@@ -77,7 +78,7 @@ export function ServiceTree(props: {
       ref={tree}
       {...keptFocus}
       onKeyDown={event => {
-        handleKey(event, { model, rows, focused, moveTo, onOpen });
+        handleKey(event, { model, rows, focused, moveTo, onOpen, onOpenTab });
       }}
     >
       <div role="presentation" style={{ height, position: 'relative' }}>
@@ -330,10 +331,11 @@ interface ITreeActions {
   focused: number;
   moveTo: (index: number) => void;
   onOpen: (key: IVersionKey) => void;
+  onOpenTab: (key: IVersionKey) => void;
 }
 
 function handleKey(event: React.KeyboardEvent, actions: ITreeActions): void {
-  const { model, rows, focused, moveTo, onOpen } = actions;
+  const { model, rows, focused, moveTo, onOpen, onOpenTab } = actions;
   const row = rows[focused];
   if (!row || event.altKey) {
     return;
@@ -363,6 +365,8 @@ function handleKey(event: React.KeyboardEvent, actions: ITreeActions): void {
       moveTo(focused - row.place.position);
     }
   } else if (event.key === 'Enter' && row.kind === 'version') {
+    onOpenTab(row.service);
+  } else if (event.key === 'ArrowRight' && row.kind === 'version') {
     onOpen(row.service);
   } else if (event.key === ' ' && row.kind === 'version') {
     model.toggle(row.id);

@@ -16,6 +16,7 @@ import { IMlsvc, IPanelView } from '../tokens';
 import { ServicesApi } from '../calls/api';
 import { addServiceCommands, ServiceCommandIDs } from './commands';
 import { Details } from './details';
+import { addCard, ServiceTabs } from './document';
 import { KeysModel } from './keys';
 import { ORDERS, Publishers, ServicesModel } from './model';
 import { idOf, isChangeable, keyOf, Order } from '../calls/rows';
@@ -34,7 +35,14 @@ export function createServicesView(mlsvc: IMlsvc): IPanelView {
   const api = new ServicesApi(mlsvc.requests);
   const keys = new KeysModel(mlsvc.requests, events);
   const model = new ServicesModel({ api, keys, events, status, settings, state, trans });
-  addServiceCommands(mlsvc, model);
+  const tabs = new ServiceTabs(mlsvc, model);
+  addServiceCommands(mlsvc, model, tabs);
+  if (mlsvc.restorer) {
+    tabs.restore(mlsvc.restorer, ServiceCommandIDs.openTab);
+  }
+  if (mlsvc.launcher) {
+    addCard(mlsvc.launcher, ServiceCommandIDs.openTab, mlsvc);
+  }
   return {
     id: 'services',
     label: trans.__('Services'),
@@ -56,6 +64,25 @@ export function createServicesView(mlsvc: IMlsvc): IPanelView {
  * The list of services, or the version that is open.
  */
 export function ServicesView(props: { model: ServicesModel; mlsvc: IMlsvc }): React.ReactElement {
+  const { model, mlsvc } = props;
+  return (
+    <div
+      className="jp-Mlsvc-services"
+      onClick={({ detail }) => {
+        // The first click has opened it in the panel, so that the second finds another element.
+        if (detail === 2 && model.openKey && model.isJustOpened) {
+          const { name, version } = model.openKey;
+          model.openKey = null;
+          void mlsvc.app.commands.execute(ServiceCommandIDs.openTab, { name, version });
+        }
+      }}
+    >
+      <ListOrDetails model={model} mlsvc={mlsvc} />
+    </div>
+  );
+}
+
+function ListOrDetails(props: { model: ServicesModel; mlsvc: IMlsvc }): React.ReactElement {
   const { model, mlsvc } = props;
   const { app, trans, status } = mlsvc;
   useSignal(model.changed);
@@ -180,6 +207,9 @@ function ServiceList(props: { model: ServicesModel; mlsvc: IMlsvc }): React.Reac
           onOpen={({ name, version }) =>
             void app.commands.execute(ServiceCommandIDs.open, { name, version })
           }
+          onOpenTab={({ name, version }) =>
+            void app.commands.execute(ServiceCommandIDs.openTab, { name, version })
+          }
         />
       ) : (
         <Empty title={trans.__('No service fits')}>
@@ -214,9 +244,9 @@ function Filters(props: { model: ServicesModel; trans: TranslationBundle }): Rea
   const { tags } = model;
   const orders: Record<Order, string> = {
     name: trans.__('By name'),
-    newest: trans.__('Newest first'),
-    calls: trans.__('Most calls first'),
-    errors: trans.__('Most errors first')
+    newest: trans.__('Newest'),
+    calls: trans.__('Most calls'),
+    errors: trans.__('Most errors')
   };
   return (
     <div className="jp-Mlsvc-filters">

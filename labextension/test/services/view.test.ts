@@ -133,7 +133,16 @@ describe('The services', () => {
     status = new ServerStatus(requests);
     events = new ServerEvents(requests);
     const mlsvc: IMlsvc = {
-      app: { commands, contextMenu: new ContextMenu({ commands }) } as unknown as JupyterFrontEnd,
+      app: {
+        commands,
+        contextMenu: new ContextMenu({ commands }),
+        shell: {
+          add: (tab: Widget) => {
+            Widget.attach(tab, document.body);
+          },
+          activateById: () => undefined
+        }
+      } as unknown as JupyterFrontEnd,
       trans,
       requests,
       status,
@@ -141,6 +150,9 @@ describe('The services', () => {
       events,
       settings: new PanelSettings(),
       palette: null,
+      launcher: null,
+      restorer: null,
+      hasTabs: true,
       rendermime: null,
       panel: { show: () => undefined, refresh: () => view.refresh() },
       addCommand: (id, options) => {
@@ -425,11 +437,40 @@ describe('The services', () => {
     expect(at()).toBe('Iris');
     await press('End');
     expect(at()).toBe('Iris V1.0');
-    await press('Enter');
+    await press('ArrowRight');
 
     expect(node.querySelector('article')?.getAttribute('aria-label')).toBe('Iris V1.0');
     await press('Escape');
     expect(at()).toBe('Iris V1.0');
+  });
+
+  it('open in a tab of their own by Enter or a double click, and once each', async () => {
+    act(() => {
+      row('Iris', 'V2.0')?.focus();
+    });
+    await press('Enter');
+    const tabs = (): (string | null)[] =>
+      [...document.querySelectorAll('.jp-MlsvcMain h2')].map(({ textContent }) => textContent);
+    expect(tabs()).toEqual(['Iris']);
+    expect(document.querySelector('.jp-MlsvcMain')?.textContent).toContain('With species');
+    expect(rows()).toHaveLength(5);
+
+    await click(row('Cars', '1'));
+    await act(async () => {
+      node
+        .querySelector('article')
+        ?.dispatchEvent(new MouseEvent('click', { bubbles: true, detail: 2 }));
+      await new Promise(resolve => setTimeout(resolve, 20));
+    });
+    expect(tabs()).toEqual(['Iris', 'Cars']);
+    expect(rows()).toHaveLength(5);
+    await execute('mlsvc:open-service-tab', { name: 'Cars', version: '1' });
+    expect(tabs()).toHaveLength(2);
+
+    // What is gone is said to be, in the tab that stays.
+    door.services = door.services.filter(({ name }) => name !== 'Cars');
+    await act(() => view.refresh());
+    expect(document.querySelectorAll('.jp-MlsvcMain')[1]?.textContent).toContain('no version “1”');
   });
 
   it('are selected by keys and deleted together, after a word about their calls', async () => {
