@@ -102,7 +102,7 @@ export function addServiceCommands(mlsvc: IMlsvc, model: ServicesModel, tabs: Se
     },
     execute: async args => {
       const { name, version } = args;
-      const openIn = (key: IVersionKey | null): void => {
+      const bring = (key: IVersionKey | null): void => {
         if (mlsvc.hasTabs) {
           tabs.open(key);
         } else if (key) {
@@ -112,14 +112,14 @@ export function addServiceCommands(mlsvc: IMlsvc, model: ServicesModel, tabs: Se
         }
       };
       if (args['all'] === true) {
-        openIn(null);
+        bring(null);
       } else if (typeof name === 'string' && typeof version === 'string') {
         // Where it is gone, its tab says so.
-        openIn({ name, version });
+        bring({ name, version });
       } else {
         const service = await one(args, trans.__('Open a service'));
         if (service) {
-          openIn(service);
+          bring(service);
         }
       }
     }
