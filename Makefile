@@ -15,7 +15,8 @@ NODE_PACKAGES := labextension/node_modules/.installed
 BUNDLE := jupyter_mlsvc/labextension/package.json
 BUNDLE_SOURCES := $(wildcard $(addprefix labextension/,package.json tsconfig.json yarn.lock \
 	vite.config.mts vite.widget.config.mts schema/* style/* src/*.ts src/*.tsx src/*/*.ts \
-	src/*/*.tsx src/*/*/*.ts src/*/*/*.tsx))
+	src/*/*.tsx src/*/*/*.ts src/*/*/*.tsx \
+	copy-tutorials.cjs)) $(wildcard notebooks/*.ipynb)
 
 DOCS := server_ext/docs
 

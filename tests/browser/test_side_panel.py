@@ -216,7 +216,9 @@ def test_a_description_is_edited_in_its_place(lab: Lab, adder: str, api: Api) ->
     assert row["description"] == "Adds two whole numbers"
 
 
-def test_invalid_input_shows_where_it_was_typed(lab: Lab, adder: str) -> None:
+def test_invalid_input_and_failing_code_show_what_is_wrong(
+    lab: Lab, adder: str, api: Api
+) -> None:
     lab.open_lab("wrong")
     article = open_version(lab.show_panel(), adder, "V1.0")
     article.get_by_role("textbox", name="a integer").fill("two")
@@ -231,14 +233,26 @@ def test_invalid_input_shows_where_it_was_typed(lab: Lab, adder: str) -> None:
     expect(article.get_by_role("region", name="total")).to_contain_text("42")
 
 
-def test_failing_code_shows_its_error(lab: Lab, adder: str, api: Api) -> None:
     api("PATCH", f"/services/{adder}/V1.0", json={"code": "total = a / (b - b)"})
-    lab.open_lab("failing")
-    article = open_version(lab.show_panel(), adder, "V1.0")
-    for name in ("a integer", "b integer"):
-        article.get_by_role("textbox", name=name).fill("1")
     article.get_by_role("button", name="Run", exact=True).click()
     expect(article.get_by_role("alert")).to_contain_text("ZeroDivisionError: division by zero")
+
+
+def test_an_empty_panel_leads_to_a_first_service_and_to_the_tutorials(lab: Lab, api: Api) -> None:
+    lab.open_lab("empty")
+    panel = lab.show_panel()
+    expect(panel.get_by_text("No services yet")).to_be_visible()
+    assert lab.axe(AXE, "#jupyter-mlsvc-services") == []
+    lab.shot("empty")
+    panel.get_by_role("button", name="Insert into notebook").click()
+    lab.run_all(2)
+    expect(lab.output(1)).to_contain_text("42")
+    expect(version_row(panel, "Double", "V1.0")).to_be_visible()
+    api("DELETE", "/services/Double/V1.0")
+    panel.get_by_role("button", name="The same by REST").click()
+    expect(lab.page.get_by_role("heading", name="The same by REST")).to_be_visible()
+    assert lab.server.root_dir is not None
+    assert (lab.server.root_dir / "mlsvc-tutorials" / "02-iris-rest.ipynb").is_file()
 
 
 def test_tabs_and_the_last_inputs_are_there_after_a_reload(lab: Lab, adder: str) -> None:

@@ -86,7 +86,15 @@ def test_the_wheel_holds_the_front_end_once_and_built_for_production(
 
 
 def test_the_wheel_holds_no_pages_of_the_documentation(members: dict[str, bytes]) -> None:
-    assert [name for name in members if name.endswith((".md", ".ipynb"))] == []
+    assert [name for name in members if name.endswith(".md")] == []
+
+
+def test_the_wheel_holds_the_tutorials_where_the_panel_opens_them(
+    members: dict[str, bytes],
+) -> None:
+    notebooks = sorted(file.name for file in (REPOSITORY / "notebooks").glob("*.ipynb"))
+    found = sorted(name for name in members if name.endswith(".ipynb"))
+    assert found == [f"{LABEXTENSION}tutorials/{name}" for name in notebooks]
 
 
 def test_the_sdist_holds_what_is_needed_to_build_and_test(sdist: Path) -> None:

@@ -6,6 +6,7 @@ import { TranslationBundle } from '@jupyterlab/translation';
 import { IMlsvc } from '../tokens';
 import { activate, insertBelow, selectedCode } from './cells';
 import { PublishDialog } from './dialog';
+import { addExampleCommand } from './example';
 import { publishIcon } from './icon';
 import { PublishingKernel } from './kernel';
 import { PublishModel } from './model';
@@ -61,6 +62,7 @@ export const publishPlugin: JupyterFrontEndPlugin<void> = {
         }
       }
     });
+    addExampleCommand(mlsvc, tracker);
     const update = (): void => {
       commands.notifyCommandChanged(PublishCommandIDs.publishCell);
     };

@@ -17,15 +17,13 @@ import { ServicesApi } from '../calls/api';
 import { addServiceCommands, ServiceCommandIDs } from './commands';
 import { Details } from './details';
 import { addCard, ServiceTabs } from './document';
+import { EXAMPLE } from './example';
 import { KeysModel } from './keys';
 import { ORDERS, Publishers, ServicesModel } from './model';
 import { idOf, isChangeable, keyOf, Order } from '../calls/rows';
 import { ServiceTree } from './tree';
-
-/**
- * A cell that publishes a service from a notebook.
- */
-const EXAMPLE = '%%publish Double V1.0 -i x:numeric -o y:numeric\ny = 2 * x';
+import { addTutorialCommand, TUTORIAL_COMMAND, tutorials } from './tutorials';
+import { PublishCommandIDs } from '../publish/tokens';
 
 /**
  * Make the tab that lists services, and its commands.
@@ -37,6 +35,7 @@ export function createServicesView(mlsvc: IMlsvc): IPanelView {
   const model = new ServicesModel({ api, keys, events, status, settings, state, trans });
   const tabs = new ServiceTabs(mlsvc, model);
   addServiceCommands(mlsvc, model, tabs);
+  addTutorialCommand(mlsvc);
   if (mlsvc.restorer) {
     tabs.restore(mlsvc.restorer, ServiceCommandIDs.openTab);
   }
@@ -172,7 +171,31 @@ function ServiceList(props: { model: ServicesModel; mlsvc: IMlsvc }): React.Reac
             'The arrow in the toolbar of a notebook publishes the selected cell. In a cell of its own, this does:'
           )}
         </p>
-        <Command command={EXAMPLE} />
+        <Command command={EXAMPLE.join('\n\n')} />
+        <div className="jp-Mlsvc-noticeActions">
+          {app.commands.hasCommand(PublishCommandIDs.insertExample) && (
+            <Button
+              kind="accept"
+              onClick={() => void app.commands.execute(PublishCommandIDs.insertExample)}
+            >
+              {trans.__('Insert into notebook')}
+            </Button>
+          )}
+        </div>
+        <h3>{trans.__('Tutorials')}</h3>
+        <ul className="jp-Mlsvc-tutorials">
+          {tutorials(trans).map(({ file, title }) => (
+            <li key={file}>
+              <button
+                type="button"
+                className="jp-Mlsvc-link"
+                onClick={() => void app.commands.execute(TUTORIAL_COMMAND, { file })}
+              >
+                {title}
+              </button>
+            </li>
+          ))}
+        </ul>
       </Empty>
     );
   }

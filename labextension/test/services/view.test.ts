@@ -4,6 +4,7 @@ import { nullTranslator } from '@jupyterlab/translation';
 import { ReactWidget } from '@jupyterlab/ui-components';
 import { CommandRegistry } from '@lumino/commands';
 import { ContextMenu, Widget } from '@lumino/widgets';
+import { readdirSync } from 'node:fs';
 import { act } from 'react';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 
@@ -12,6 +13,7 @@ import { IRequestOptions, MlsvcError } from '../../src/calls/request';
 import { Requester } from '../../src/request';
 import { createServicesView } from '../../src/services';
 import { describeCalls } from '../../src/calls/figures';
+import { tutorials } from '../../src/services/tutorials';
 import { IServiceLogEntry, IServiceStatistics, IServiceVersion } from '../../src/calls/api';
 import { PanelSettings } from '../../src/settings';
 import { PanelState } from '../../src/state';
@@ -722,6 +724,11 @@ describe('The services', () => {
 
     expect(node.querySelector('[role=status]')?.textContent).toContain('No services yet');
     expect(node.textContent).toContain('%%publish');
+  });
+
+  it('come with the tutorials that there are', () => {
+    const files = readdirSync('../notebooks').filter(file => file.endsWith('.ipynb'));
+    expect(tutorials(trans).map(({ file }) => file)).toEqual(files.sort());
   });
 
   it('are not said to be none where they could not be listed', async () => {
