@@ -270,11 +270,12 @@ def test_tabs_and_the_last_inputs_are_there_after_a_reload(lab: Lab, adder: str)
     expect(calls).to_be_visible()
     # The layout is saved a while after it changed.
     folder = lab.server.data_dir.parent / "workspaces"
-    wanted = ('"40"', f'"jupyter-mlsvc:{adder}/V2.0"')
+    wanted = (f'"jupyter-mlsvc:{adder}/V2.0"', f'"{adder}/V1.0"', '"day"')
 
     def is_saved() -> bool:
         saved = "".join(file.read_text() for file in folder.glob("memory*"))
-        return all(text in saved for text in wanted)
+        # Of both forms.
+        return saved.count('"40"') == 2 and all(text in saved for text in wanted)
 
     wait_until(is_saved)
     lab.reload()
