@@ -85,13 +85,9 @@ async function copyOf(file: string, { app }: IMlsvc): Promise<string> {
   if (await exists(path, contents)) {
     return path;
   }
-  const url = URLExt.join(
-    PageConfig.getOption('fullLabextensionsUrl'),
-    'jupyter-mlsvc',
-    'tutorials',
-    file
-  );
+  const folder = URLExt.join(PageConfig.getOption('fullLabextensionsUrl'), 'jupyter-mlsvc');
   const settings = app.serviceManager.serverSettings;
+  const { href: url } = new URL(`${folder}/tutorials/${file}`, settings.baseUrl);
   const response = await ServerConnection.makeRequest(url, {}, settings);
   if (!response.ok) {
     throw await ServerConnection.ResponseError.create(response);
