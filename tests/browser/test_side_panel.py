@@ -216,9 +216,7 @@ def test_a_description_is_edited_in_its_place(lab: Lab, adder: str, api: Api) ->
     assert row["description"] == "Adds two whole numbers"
 
 
-def test_invalid_input_and_failing_code_show_what_is_wrong(
-    lab: Lab, adder: str, api: Api
-) -> None:
+def test_invalid_input_and_failing_code_show_what_is_wrong(lab: Lab, adder: str, api: Api) -> None:
     lab.open_lab("wrong")
     article = open_version(lab.show_panel(), adder, "V1.0")
     article.get_by_role("textbox", name="a integer").fill("two")
@@ -231,7 +229,6 @@ def test_invalid_input_and_failing_code_show_what_is_wrong(
     article.get_by_role("textbox", name="a integer").fill("40")
     article.get_by_role("button", name="Run", exact=True).click()
     expect(article.get_by_role("region", name="total")).to_contain_text("42")
-
 
     api("PATCH", f"/services/{adder}/V1.0", json={"code": "total = a / (b - b)"})
     article.get_by_role("button", name="Run", exact=True).click()
