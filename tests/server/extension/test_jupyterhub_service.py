@@ -98,3 +98,12 @@ def test_the_server_answers_at_its_own_address_as_at_the_hubs(hub: JupyterHub) -
         assert requests.get(f"{base}/services", headers=headers, timeout=30).ok
         assert requests.get(f"{base}/services", timeout=30).status_code == 401
     assert ask(hub, token, "x/user").status_code == 404
+
+
+def test_a_service_outlives_the_jupyter_server_of_its_publisher(hub: JupyterHub) -> None:
+    client_of(hub, "maria").services.publish(
+        "Triple", "1", code="y = 3 * x", inputs={"x": "numeric"}, outputs={"y": "numeric"}
+    )
+    hub.ask("DELETE", "/users/maria/server")
+    until(lambda: not hub.ask("GET", "/users/maria").json()["servers"])
+    assert client_of(hub, "otto").services.get("Triple", "1")(x=14).y == 42
