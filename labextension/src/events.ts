@@ -5,20 +5,14 @@ import { ISignal, Signal } from '@lumino/signaling';
 import { MlsvcError } from './calls/request';
 import { Requester } from './request';
 import { isAbort } from './calls/error';
+import { Sent } from './calls/api';
 
 export type EventKind = 'service' | 'session' | 'snapshot' | 'batch' | 'key';
 
 /**
  * A change on the server (`GET /events`).
  */
-export interface IServerEvent {
-  number: number;
-  kind: EventKind;
-  action: 'created' | 'changed' | 'deleted';
-  id?: string | null;
-  name?: string | null;
-  version?: string | null;
-}
+export type IServerEvent = Sent['Event'];
 
 /**
  * What changed of one kind; `events` is empty when anything may have changed.
@@ -37,12 +31,7 @@ function isOlderServer(error: unknown): boolean {
   );
 }
 
-interface IEventsAnswer {
-  run: string;
-  last: number;
-  events: IServerEvent[];
-  isReset: boolean;
-}
+type IEventsAnswer = Sent['EventList'];
 
 const KINDS: readonly EventKind[] = ['service', 'session', 'snapshot', 'batch', 'key'];
 

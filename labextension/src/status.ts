@@ -1,6 +1,7 @@
 import { IDisposable } from '@lumino/disposable';
 import { ISignal, Signal } from '@lumino/signaling';
 
+import { Sent } from './calls/api';
 import { MlsvcError } from './calls/request';
 import { Requester } from './request';
 import { isAbort, ITrouble, troubleOf } from './calls/error';
@@ -9,21 +10,7 @@ import { VERSION } from './version';
 /**
  * Who is asking, and which server answers (`GET /user`).
  */
-export interface IUser {
-  name: string;
-  role: string;
-  serverVersion: string;
-
-  /**
-   * Address of the public API; empty when it is closed.
-   */
-  publicUrl: string;
-
-  /**
-   * Level at which code is confined; empty for who runs none.
-   */
-  confinement?: string;
-}
+export type IUser = Sent['UserResponse'];
 
 /**
  * Whether server and front end fit each other, and who is signed in.

@@ -38,7 +38,9 @@ const event = (number: number, kind: IServerEvent['kind']): IServerEvent => ({
   number,
   kind,
   action: 'created',
-  name: 'Iris'
+  id: '',
+  name: 'Iris',
+  version: ''
 });
 
 let isHidden = false;

@@ -1,223 +1,66 @@
+import { components } from './openapi';
 import { IRequests } from './request';
+
+/**
+ * What the server sends, as its OpenAPI document says.
+ */
+export type Sent = components['schemas'];
 
 /**
  * What is known of the values of a column, or of the elements of a vector or matrix.
  */
-export interface ICellDefinition {
-  /**
-   * The dtype as pandas spells it, or a word of JSON Schema; absent where it is not known.
-   */
-  type?: string;
-
-  /**
-   * All values that there are; absent where there are others, or where they are not told.
-   */
-  categories?: unknown[] | null;
-
-  /**
-   * Whether a value may be null; absent where that is not known.
-   */
-  nullable?: boolean | null;
-  minimum?: number | null;
-  maximum?: number | null;
-}
+export type ICellDefinition = Sent['ItemsDefinition'];
 
 /**
  * A column of a data.frame that is known.
  */
-export interface IColumnDefinition extends ICellDefinition {
-  name: string;
-  description?: string;
-
-  /**
-   * The dtype of the categories, and whether their order counts.
-   */
-  categoryType?: string;
-  ordered?: boolean;
-
-  /**
-   * Whether callers are not shown the categories.
-   */
-  hideCategories?: boolean;
-}
+export type IColumnDefinition = Sent['ColumnDefinition'];
 
 /**
  * What the elements of a vector or matrix are.
  */
-export type IItemsDefinition = ICellDefinition;
+export type IItemsDefinition = Sent['ItemsDefinition'];
 
 /**
  * A call of a service with what it answers.
  */
-export interface IServiceExample {
-  name?: string;
-  inputs: Record<string, unknown>;
-  outputs?: Record<string, unknown>;
-}
+export type IServiceExample = Sent['ServiceExample'];
 
 /**
- * Name and type of an input or output.
+ * Name and type of an input or output. The type is one of the contract's seven words, or a free one.
  */
-export interface IParameterDefinition {
-  name: string;
-
-  /**
-   * One of the contract's seven words, or a free one.
-   */
-  type: string;
-
-  /**
-   * Those of a data.frame, as far as they are known.
-   */
-  columns?: IColumnDefinition[] | null;
-
-  /**
-   * The value where the input is left out; absent where it has to be there.
-   */
-  default?: unknown;
-
-  /**
-   * What its publisher says of it.
-   */
-  description?: string;
-
-  /**
-   * A value to look at; absent where its publisher shows none.
-   */
-  example?: unknown;
-
-  /**
-   * The elements of a vector or matrix.
-   */
-  items?: IItemsDefinition | null;
-
-  /**
-   * Lengths of a vector or matrix, null for any.
-   */
-  shape?: (number | null)[] | null;
-}
+export type IParameterDefinition = Omit<Sent['ParameterDefinition'], 'type'> & { type: string };
 
 /**
  * What the publish check of a version found.
  */
-export interface IPublishCheck {
-  /**
-   * Whether the code was called; the notes say why not.
-   */
-  called: boolean;
-  success: boolean;
-  errorMessage: string;
-  outputParameters: Record<string, unknown>;
-  consoleOutput: string;
-  notes: string[];
-
-  /**
-   * When it was made; absent in what older servers kept.
-   */
-  time?: string;
-}
+export type IPublishCheck = Filled<Sent['PublishCheck'], 'time'>;
 
 /**
- * A published version of a service, as `GET /services` lists it.
+ * A published version of a service, as `GET /services` lists it. Its code is left out for those who
+ * may not see it, and some of the rest by older servers.
  */
-export interface IServiceVersion {
-  name: string;
-  version: string;
-  versionPublishedBy?: string | null;
-  creationTime?: string | null;
-  snapshotId?: string | null;
-  runtimeType?: string | null;
+export type IServiceVersion = Pick<Sent['WebService'], 'name' | 'version'> &
+  Partial<Omit<Sent['WebService'], 'name' | 'version' | Parameters | 'publishCheck'>> &
+  Partial<Record<Parameters, IParameterDefinition[]>> & { publishCheck?: IPublishCheck | null };
 
-  /**
-   * Left out for those who may not see it, as `initCode` is.
-   */
-  code?: string | null;
-  initCode?: string | null;
-  description?: string | null;
-  operationId?: string | null;
-  inputParameterDefinitions?: IParameterDefinition[];
-  outputParameterDefinitions?: IParameterDefinition[];
-  outputFileNames?: string[];
-
-  /**
-   * Words to find the service by.
-   */
-  tags?: string[];
-
-  /**
-   * Calls with their answers, as its publisher shows them.
-   */
-  examples?: IServiceExample[];
-
-  /**
-   * Whether no call of this version ever succeeded.
-   */
-  neverAnswered?: boolean;
-
-  /**
-   * What trying this revision showed when it was published; absent where nobody asked for that, and
-   * for those who may not see the code.
-   */
-  publishCheck?: IPublishCheck | null;
-  myPermissionOnService?: string | null;
-
-  /**
-   * The group whose members may change all versions of the name; absent where there is none.
-   */
-  group?: string | null;
-}
+type Parameters = 'inputParameterDefinitions' | 'outputParameterDefinitions';
 
 /**
- * What a version's calls were like (`GET /statistics`).
+ * What the server always fills in, though its document lets it be left out, but for some members.
  */
-export interface IServiceStatistics {
-  name: string;
-  version: string;
-  state: 'idle' | 'starting' | 'ready' | 'busy' | 'failing';
+type Filled<T, Missing extends keyof T = never> = Required<Omit<T, Missing>> & Pick<T, Missing>;
 
-  /**
-   * Why it is failing, where it is.
-   */
-  message?: string | null;
-  workers: number;
-  waiting: number;
-
-  /**
-   * Calls and failed ones since the server started.
-   */
-  calls: number;
-  errors: number;
-
-  /**
-   * Calls that were refused before the code ran, such as for inputs that do not fit.
-   */
-  rejected?: number;
-
-  /**
-   * Workers that were replaced because a call changed what cannot be put back.
-   */
-  retired?: number;
-
-  /**
-   * A sentence for the publisher where most calls cost a worker; else empty.
-   */
-  note?: string;
-  callsPerMinute: number;
-  p50Milliseconds: number | null;
-  p99Milliseconds: number | null;
-  lastCall: string | null;
-}
+/**
+ * What a version's calls were like (`GET /statistics`), since the server started. Older servers
+ * leave out what has a default.
+ */
+export type IServiceStatistics = Sent['ServiceStatistics'];
 
 /**
  * Calls during an interval.
  */
-export interface IStatisticsInterval {
-  time: string;
-  calls: number;
-  errors: number;
-  p50Milliseconds: number | null;
-  p99Milliseconds: number | null;
-}
+export type IStatisticsInterval = Sent['StatisticsInterval'];
 
 /**
  * The time that a history is of; the last ten minutes where it is empty.
@@ -225,40 +68,15 @@ export interface IStatisticsInterval {
 export type Period = '' | 'hour' | 'day' | 'week';
 
 /**
- * The statistics of one version with the last minutes (`GET /services/{name}/{version}/statistics`).
+ * The statistics of one version with the last minutes (`GET /services/{name}/{version}/statistics`),
+ * oldest first; the last interval is still running.
  */
-export interface IServiceHistory extends IServiceStatistics {
-  memoryBytes?: number | null;
-  intervalSeconds: number;
-
-  /**
-   * Oldest first; the last interval is still running.
-   */
-  history: IStatisticsInterval[];
-}
+export type IServiceHistory = Sent['ServiceStatisticsWithHistory'];
 
 /**
  * What a request has printed, or how it or a process failed (`GET /services/{name}/{version}/logs`).
  */
-export interface IServiceLogEntry {
-  /**
-   * Greater than those of entries before.
-   */
-  id: number;
-  time: string;
-  level: 'info' | 'error';
-
-  /**
-   * What went wrong, in a line; else empty.
-   */
-  problem: string;
-  text: string;
-
-  /**
-   * What the caller got as `X-Request-Id`.
-   */
-  requestId?: string;
-}
+export type IServiceLogEntry = Sent['ServiceLogEntry'];
 
 /**
  * Answer of a call (contract: `WebServiceResult`).

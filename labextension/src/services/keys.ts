@@ -5,28 +5,12 @@ import { ServerEvents } from '../events';
 import { Requester } from '../request';
 import { Resource } from '../resource';
 import { IVersionKey } from '../calls/rows';
+import { Sent } from '../calls/api';
 
 /**
  * What is known of a service key (`GET /keys`); the key itself is not kept.
  */
-export interface IServiceKey {
-  id: string;
-  name: string;
-
-  /**
-   * Names, and names with versions (`NAME/VERSION`), that it is for; null for all services.
-   */
-  services: string[] | null;
-  note: string;
-  maker: string;
-  state: 'active' | 'expired' | 'suspended';
-  creationTime: string;
-  expirationTime: string | null;
-  rate: string | null;
-  origins: string[];
-  calls: number;
-  lastUse: string | null;
-}
+export type IServiceKey = Sent['ServiceKey'];
 
 /**
  * What a key is to be (`POST /keys`).

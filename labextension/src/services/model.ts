@@ -691,7 +691,7 @@ export class ServicesModel implements IDisposable {
           ? { key: `${name}/${version}`, service: null }
           : {
               key: `${name}/${version}`,
-              service: await this._options.api.version(name ?? '', version ?? '', signal)
+              service: await this._options.api.version(name, version, signal)
             }
       )
     );

@@ -1,68 +1,27 @@
 import { JSONObject, JSONValue } from '@lumino/coreutils';
 
 import { Requester } from '../request';
+import { Sent } from '../calls/api';
 
 /**
  * A session, as `GET /sessions` lists it.
  */
-export interface ISession {
-  id: string;
-  name: string;
-  owner: string;
-  runtimeType: string;
-  state: 'starting' | 'idle' | 'busy' | null;
-  creationTime?: string | null;
-  lastActivity?: string | null;
-  memoryBytes?: number | null;
-  idleSeconds?: number | null;
-
-  /**
-   * Until it is closed if nobody uses it; null: never.
-   */
-  leaseSeconds?: number | null;
-
-  /**
-   * Of what runs, else of what ran last.
-   */
-  executionId?: string | null;
-
-  /**
-   * Executions that wait.
-   */
-  queued?: number;
-}
+export type ISession = Sent['Session'];
 
 /**
  * A run of code in a session (`GET /sessions/{id}/executions`).
  */
-export interface IExecution {
-  executionId: string;
-  code: string;
-  state: 'queued' | 'running' | 'succeeded' | 'failed' | 'cancelled';
-  startTime?: string | null;
-  endTime?: string | null;
-  errorMessage?: string | null;
-}
+export type IExecution = Sent['Execution'];
 
 /**
  * An object of a workspace (`GET /sessions/{id}/inventory`).
  */
-export interface ISessionObject {
-  name: string;
-  type: string;
-  size?: number | null;
-  parameterType?: string | null;
-  example?: JSONValue;
-}
+export type ISessionObject = Omit<Sent['InventoryObject'], 'example'> & { example?: JSONValue };
 
 /**
  * An object that a snapshot left out, and why.
  */
-export interface ISkippedObject {
-  name: string;
-  type: string;
-  reason: string;
-}
+export type ISkippedObject = Sent['SkippedObject'];
 
 /**
  * What an execution puts out, a line each; `result` is the last.

@@ -1,51 +1,15 @@
 import { Requester } from '../request';
+import { Sent } from '../calls/api';
 
 /**
  * A snapshot, as `GET /snapshots` lists it.
  */
-export interface ISnapshot {
-  id: string;
-  name: string;
-  owner: string;
-  creationTime: string;
-
-  /**
-   * Bytes.
-   */
-  contentSize: number;
-  runtimeType?: string | null;
-
-  /**
-   * Objects that were left out.
-   */
-  skipped?: { name: string; type: string; reason: string }[];
-}
+export type ISnapshot = Sent['Snapshot'];
 
 /**
  * What is in a snapshot (`GET /snapshots/{id}/contents`).
  */
-export interface ISnapshotContents extends ISnapshot {
-  runtimeVersion?: string | null;
-  objects: {
-    name: string;
-    type: string;
-    size: number | null;
-    kept: boolean;
-    reason?: string | null;
-  }[];
-  files: { path: string; size: number | null }[];
-  skippedFiles: { path: string; reason: string }[];
-
-  /**
-   * Those that hold this snapshot's content.
-   */
-  services: { name: string; version: string }[];
-
-  /**
-   * Versions of the packages that were loaded.
-   */
-  packages: Record<string, string>;
-}
+export type ISnapshotContents = Sent['SnapshotContents'];
 
 /**
  * The routes of snapshots, one method a route.

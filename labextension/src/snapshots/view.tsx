@@ -265,7 +265,7 @@ function Contents(props: {
             ]}
             rows={files.map(({ path, size }) => ({
               key: path,
-              cells: [path, size === null ? '' : formatBytes(size)]
+              cells: [path, formatBytes(size)]
             }))}
           />
         )}

@@ -40,6 +40,7 @@ const figures = (name: string, number: string, more = {}): IServiceStatistics =>
   name,
   version: number,
   state: 'ready',
+  message: '',
   workers: 1,
   waiting: 0,
   calls: 0,
