@@ -8,6 +8,7 @@ from typing import Final
 from msgspec import UNSET
 
 from jupyter_mlsvc.client import formatting
+from jupyter_mlsvc.client.statistics import milliseconds
 from jupyter_mlsvc.wire import models
 from jupyter_mlsvc.wire.harmless import harmless_lines
 
@@ -74,7 +75,7 @@ class RecentCall:
             ("time", formatting.moment(self.time)),
             ("caller", _caller(self)),
             ("status", _status(self)),
-            ("took", _took(self)),
+            ("took", milliseconds(self.milliseconds)),
             ("request id", self.request_id),
             ("request, answer", sizes),
             ("problem", self.problem),
@@ -103,16 +104,12 @@ def _status(call: RecentCall) -> str:
     return str(call.status) if call.success or call.status != 200 else f"{call.status}, raised"
 
 
-def _took(call: RecentCall) -> str:
-    return "" if call.milliseconds is None else formatting.duration(call.milliseconds / 1000)
-
-
 _COLUMNS: Final[Sequence[formatting.Column]] = (
     ("id", lambda call: call.id),
     ("time", lambda call: formatting.moment(call.time)),
     ("caller", _caller),
     ("status", _status),
-    ("took", _took),
+    ("took", lambda call: milliseconds(call.milliseconds)),
     ("request", lambda call: formatting.size(call.request_bytes)),
     ("answer", lambda call: formatting.size(call.answer_bytes)),
     ("problem", lambda call: call.problem),

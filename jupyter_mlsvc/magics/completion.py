@@ -33,7 +33,16 @@ if TYPE_CHECKING:
 _PATIENCE_SECONDS: Final = 0.5
 _FRESH_SECONDS: Final = 10.0
 _LINE: Final = re.compile(r"(?:^|=)\s*%{1,2}(mlsvc|publish|consume|batch|remote_exec)[ \t]+(.*)$")
-_NEEDS_VERSION: Final = {"service", "statistics", "logs", "calls", "update", "delete", "swagger"}
+_NEEDS_VERSION: Final = {
+    "service",
+    "statistics",
+    "logs",
+    "calls",
+    "batches",
+    "update",
+    "delete",
+    "swagger",
+}
 _NEEDS_SNAPSHOT: Final = {"snapshot", "load"}
 _SESSION: Final = {"-s", "--session"}
 _IN_SESSION: Final = {"put", "get", "download"}

@@ -43,6 +43,7 @@ from jupyter_mlsvc.magics.workspace import WORKSPACE_COMMANDS
 from jupyter_mlsvc.wire.models import Isolation, ParameterDefinition, Period
 
 if TYPE_CHECKING:
+    from jupyter_mlsvc.client.batches import Batch
     from jupyter_mlsvc.client.client import Client
     from jupyter_mlsvc.client.formatting import Document, Listing
     from jupyter_mlsvc.client.recent_calls import RecentCall, RecentCalls
@@ -229,6 +230,10 @@ def _calls(connection: MlsvcConnection, arguments: argparse.Namespace) -> Recent
     if arguments.id is not None:
         return services.call_details(name, version, arguments.id)
     return services.calls(name, version, limit=arguments.count, errors=arguments.errors)
+
+
+def _batches(connection: MlsvcConnection, arguments: argparse.Namespace) -> Listing[Batch]:
+    return connection.client.batches.list(*_version_of(connection, arguments))
 
 
 def _logs(connection: MlsvcConnection, arguments: argparse.Namespace) -> ServiceLog | None:
@@ -439,6 +444,12 @@ COMMANDS: Final[tuple[Command, ...]] = (
             (("--errors",), {"action": "store_true"}),
             (("--id",), {"type": int}),
         ),
+    ),
+    Command(
+        "batches NAME [VERSION]",
+        "your batches of a service, with how far they are",
+        _batches,
+        (NAME, MAYBE_VERSION),
     ),
     KEY_COMMAND,
     Command("delete NAME VERSION", "delete a version of a service", _delete, (NAME, VERSION)),

@@ -120,7 +120,10 @@ export class Requester implements IRequests {
     if (isKept) {
       init.headers = this._kept.headersFor(path.join('/'));
     }
-    if (body !== undefined) {
+    if (body instanceof FormData) {
+      // The browser says where its parts end.
+      init.body = body;
+    } else if (body !== undefined) {
       init.body = JSON.stringify(body);
       init.headers = { 'Content-Type': 'application/json' };
     }

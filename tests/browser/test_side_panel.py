@@ -233,6 +233,18 @@ def test_invalid_input_and_failing_code_show_what_is_wrong(lab: Lab, adder: str,
     api("PATCH", f"/services/{adder}/V1.0", json={"code": "total = a / (b - b)"})
     article.get_by_role("button", name="Run", exact=True).click()
     expect(article.get_by_role("alert")).to_contain_text("ZeroDivisionError: division by zero")
+    api("POST", f"/api/{adder}/V1.0/batch", json=[{"a": 1, "b": 1}] * 3)
+    batches = article.locator("[data-section='batches']")
+    batches.get_by_text("Batches").click()
+    expect(batches.get_by_text("3 of 3 records, 3 failed")).to_be_visible()
+    batches.get_by_role("button", name="Complete").click()
+    expect(batches.get_by_role("row").nth(1)).to_contain_text("ZeroDivisionError")
+    calls = article.locator("[data-section='recent']")
+    calls.get_by_text("Newest calls").click()
+    calls.get_by_role("button", expanded=False).first.click()
+    expect(calls.get_by_role("region", name="Printed")).to_contain_text("in <module>")
+    lab.shot("calls")
+    assert lab.axe(AXE, "#jupyter-mlsvc-services") == []
 
 
 def test_an_empty_panel_leads_to_a_first_service_and_to_the_tutorials(lab: Lab, api: Api) -> None:

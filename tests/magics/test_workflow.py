@@ -419,6 +419,14 @@ def test_log_of_a_service_shows_what_calls_printed_and_raised(run: Run) -> None:
         )
         assert (lines[0], lines[-1]) == ("    for 0", "    ZeroDivisionError: division by zero")
     assert [each.id for each in run("%mlsvc logs Printing -n 1").value] == [second.id]
+    assert [call.success for call in run("%mlsvc calls Printing/V1.0").value] == [False, True]
+    (failed,) = run("%mlsvc calls Printing --errors").value
+    assert (failed.problem, failed.request_id) == (second.problem, second.request_id)
+    shown = repr(run(f"%mlsvc calls Printing V1.0 --id {failed.id}").value)
+    assert shown.splitlines()[0] == f"Call {failed.id}"
+    assert "200, raised\n" in shown
+    assert second.text.rstrip() in shown
+    assert repr(run("%mlsvc batches Printing").value) == "No batches."
     run("%mlsvc delete Printing V1.0").result.raise_error()
     error = run("%mlsvc logs Printing V1.0").error
     assert isinstance(error, NotFound)

@@ -79,6 +79,16 @@ export type IServiceHistory = Sent['ServiceStatisticsWithHistory'];
 export type IServiceLogEntry = Sent['ServiceLogEntry'];
 
 /**
+ * One of the newest calls of a version (`GET /services/{name}/{version}/calls`).
+ */
+export type IServiceCall = Sent['ServiceCall'];
+
+/**
+ * The same with what it printed, and the bodies where the version keeps them.
+ */
+export type IServiceCallDetails = Sent['ServiceCallDetails'];
+
+/**
  * Answer of a call (contract: `WebServiceResult`).
  */
 export interface IServiceResult {
@@ -93,6 +103,19 @@ export interface IServiceResult {
   consoleOutput: string;
   changedFiles: string[];
 }
+
+/**
+ * What the panel may change of a version.
+ */
+export interface IServiceChange {
+  description?: string;
+  keepBodies?: boolean;
+}
+
+/**
+ * `runtimeType` of a model without code.
+ */
+const REALTIME = 'Realtime';
 
 /**
  * The routes of services, one method a route.
@@ -159,6 +182,32 @@ export class ServicesApi {
   }
 
   /**
+   * The newest calls of a version, newest first.
+   */
+  calls(
+    name: string,
+    version: string,
+    { limit, errors }: { limit: number; errors: boolean },
+    signal?: AbortSignal
+  ): Promise<IServiceCall[]> {
+    const query = { limit, errors: errors ? 'true' : undefined };
+    return this._requests.json('GET', ['services', name, version, 'calls'], { query, signal });
+  }
+
+  /**
+   * One of these calls, with what it printed.
+   */
+  call(
+    name: string,
+    version: string,
+    id: number,
+    signal?: AbortSignal
+  ): Promise<IServiceCallDetails> {
+    const path = ['services', name, version, 'calls', String(id)];
+    return this._requests.json('GET', path, { signal });
+  }
+
+  /**
    * The Swagger document of a version.
    */
   swagger(name: string, version: string, signal?: AbortSignal): Promise<unknown> {
@@ -166,10 +215,20 @@ export class ServicesApi {
   }
 
   /**
-   * Change the description of a version.
+   * Change parts of a version, and leave the others.
    */
-  async describe(name: string, version: string, description: string): Promise<void> {
-    await this._requests.json('PATCH', ['services', name, version], { body: { description } });
+  async change(service: IServiceVersion, parts: IServiceChange): Promise<void> {
+    const { name, version, runtimeType } = service;
+    if (runtimeType !== REALTIME) {
+      await this._requests.json('PATCH', ['services', name, version], { body: parts });
+      return;
+    }
+    // A model has no code, and its parts come as those of a form.
+    const form = new FormData();
+    for (const [part, value] of Object.entries(parts)) {
+      form.append(part, String(value));
+    }
+    await this._requests.json('PATCH', ['realtime-services', name, version], { body: form });
   }
 
   /**

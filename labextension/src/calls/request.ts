@@ -12,7 +12,7 @@ export interface IRequestOptions {
   query?: Readonly<Record<string, string | number | undefined>>;
 
   /**
-   * Sent as JSON.
+   * Sent as JSON, or as the form that it is.
    */
   body?: unknown;
 

@@ -253,7 +253,7 @@ export function addServiceCommands(mlsvc: IMlsvc, model: ServicesModel, tabs: Se
         return;
       }
       if (typeof args['description'] === 'string') {
-        await model.describe(service, args['description']);
+        await model.change(service, { description: args['description'] });
       } else {
         show(service);
         model.edited = idOf(service);

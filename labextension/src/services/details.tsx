@@ -19,11 +19,13 @@ import { backIcon } from '../list/icon';
 import { messageOf } from '../calls/error';
 import { IServiceStatistics, IServiceVersion } from '../calls/api';
 import { Chart } from '../calls/chart';
+import { Batches } from './batches';
 import { Callers } from './callers';
 import { PublishCheck } from './check';
 import { StateDot, stateName } from '../calls/figures';
 import { Log } from './log';
 import { LOG_SECTION, ServicesModel } from './model';
+import { RecentCalls } from './recent';
 import { exampleInputs } from '../calls/examples';
 import { LanguageChoice } from '../calls/program';
 import { idOf, isChangeable, IVersionKey } from '../calls/rows';
@@ -116,10 +118,30 @@ export function Details(props: IDetailsProps): React.ReactElement {
         <Calls service={service} model={model} statistics={statistics} trans={trans} />
       </Section>
       {isChangeable(service) && (
+        <Section id="recent" title={trans.__('Newest calls')} model={model}>
+          <RecentCalls
+            service={service}
+            api={model.api}
+            seconds={model.pollSeconds}
+            onKeepBodies={keepBodies => model.change(service, { keepBodies })}
+            trans={trans}
+          />
+        </Section>
+      )}
+      {isChangeable(service) && (
         <Section id={LOG_SECTION} title={trans.__('Log')} model={model}>
           <Log model={model} trans={trans} />
         </Section>
       )}
+      <Section id="batches" title={trans.__('Batches')} model={model}>
+        <Batches
+          service={service}
+          api={model.batches}
+          apiUrl={props.apiUrl}
+          seconds={model.pollSeconds}
+          trans={trans}
+        />
+      </Section>
       <Section id="schema" title={trans.__('Inputs and outputs')} model={model}>
         <Schema service={service} trans={trans} />
       </Section>
@@ -214,7 +236,7 @@ function Description(props: {
     setSaving(true);
     setError(null);
     try {
-      await model.describe(service, text.trim());
+      await model.change(service, { description: text.trim() });
       stop();
     } catch (reason) {
       setError(messageOf(reason));
@@ -331,7 +353,7 @@ function Calls(props: {
   const time = (value: number | null | undefined): string =>
     value === null || value === undefined ? '–' : formatMilliseconds(value);
   const memory = history?.memoryBytes;
-  const { workers = 0, rejected = 0, retired = 0, note = '' } = statistics ?? {};
+  const { workers = 0, rejected = 0, note = '' } = statistics ?? {};
   return (
     <>
       <p className="jp-Mlsvc-state">
@@ -341,13 +363,13 @@ function Calls(props: {
         {[
           stateName(service, statistics, trans),
           workers > 0 && trans._n('%1 worker', '%1 workers', workers),
-          retired > 0 && trans._n('%1 replaced after a call', '%1 replaced after calls', retired),
           memory ? formatBytes(memory) : '',
           statistics && statistics.waiting > 0 && trans.__('%1 waiting', statistics.waiting)
         ]
           .filter(Boolean)
           .join(', ')}
       </p>
+      {statistics && <Replaced statistics={statistics} trans={trans} />}
       {note && (
         <div className="jp-Mlsvc-notice jp-mod-warning" role="note">
           <p>{note}</p>
@@ -389,6 +411,33 @@ function Calls(props: {
       </p>
     </>
   );
+}
+
+/**
+ * How many workers were replaced or lost, and why.
+ */
+function Replaced(props: {
+  statistics: IServiceStatistics;
+  trans: TranslationBundle;
+}): React.ReactElement | null {
+  const { statistics, trans } = props;
+  const { retired = 0, retiredFor = '', lostWorkers = 0 } = statistics;
+  const lines = [
+    retired > 0 &&
+      trans._n(
+        '%1 worker was replaced after a call that changed what cannot be put back.',
+        '%1 workers were replaced after calls that changed what cannot be put back.',
+        retired
+      ),
+    retired > 0 && retiredFor && trans.__('The last one: %1', harmless(retiredFor)),
+    lostWorkers > 0 &&
+      trans._n(
+        '%1 worker ended unexpectedly; the log says how.',
+        '%1 workers ended unexpectedly; the log says how.',
+        lostWorkers
+      )
+  ].filter(Boolean);
+  return lines.length > 0 ? <p className="jp-Mlsvc-faint">{lines.join(' ')}</p> : null;
 }
 
 function Figure(props: { label: string; value: string; isBad?: boolean }): React.ReactElement {

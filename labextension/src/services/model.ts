@@ -10,6 +10,7 @@ import { PanelState } from '../state';
 import { ServerStatus } from '../status';
 import { messageOf } from '../calls/error';
 import {
+  IServiceChange,
   IServiceHistory,
   IServiceLogEntry,
   IServiceStatistics,
@@ -18,6 +19,7 @@ import {
   ServicesApi
 } from '../calls/api';
 import { TryForm } from '../calls/form';
+import { BatchesApi } from './batchapi';
 import { KeysModel } from './keys';
 import {
   filterServices,
@@ -85,6 +87,7 @@ const LOG_ENTRIES = 100;
  */
 export interface IServicesOptions {
   api: ServicesApi;
+  batches: BatchesApi;
   keys: KeysModel;
   events: ServerEvents;
   status: ServerStatus;
@@ -147,6 +150,17 @@ export class ServicesModel implements IDisposable {
   }
 
   readonly keys: KeysModel;
+
+  get batches(): BatchesApi {
+    return this._options.batches;
+  }
+
+  /**
+   * Seconds between two looks at what has no events.
+   */
+  get pollSeconds(): number {
+    return this._options.settings.pollInterval / 1000;
+  }
 
   /**
    * By the ids of versions; those that were neither called nor loaded are not in it.
@@ -510,10 +524,10 @@ export class ServicesModel implements IDisposable {
   }
 
   /**
-   * Change a description and list again; rejects with the server's message.
+   * Change parts of a version and list again; rejects with the server's message.
    */
-  async describe(key: IVersionKey, description: string): Promise<void> {
-    await this._options.api.describe(key.name, key.version, description);
+  async change(service: IServiceVersion, parts: IServiceChange): Promise<void> {
+    await this._options.api.change(service, parts);
     await this.list.load();
   }
 

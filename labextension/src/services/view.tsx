@@ -14,6 +14,7 @@ import {
 } from '../components';
 import { IMlsvc, IPanelView } from '../tokens';
 import { ServicesApi } from '../calls/api';
+import { BatchesApi } from './batchapi';
 import { addServiceCommands, ServiceCommandIDs } from './commands';
 import { Details } from './details';
 import { addCard, ServiceTabs } from './document';
@@ -32,7 +33,8 @@ export function createServicesView(mlsvc: IMlsvc): IPanelView {
   const { trans, events, status, settings, state } = mlsvc;
   const api = new ServicesApi(mlsvc.requests);
   const keys = new KeysModel(mlsvc.requests, events);
-  const model = new ServicesModel({ api, keys, events, status, settings, state, trans });
+  const batches = new BatchesApi(mlsvc.requests);
+  const model = new ServicesModel({ api, batches, keys, events, status, settings, state, trans });
   const tabs = new ServiceTabs(mlsvc, model);
   addServiceCommands(mlsvc, model, tabs);
   addTutorialCommand(mlsvc);

@@ -14,7 +14,12 @@ import { Requester } from '../../src/request';
 import { createServicesView } from '../../src/services';
 import { describeCalls } from '../../src/calls/figures';
 import { tutorials } from '../../src/services/tutorials';
-import { IServiceLogEntry, IServiceStatistics, IServiceVersion } from '../../src/calls/api';
+import {
+  IServiceCallDetails,
+  IServiceLogEntry,
+  IServiceStatistics,
+  IServiceVersion
+} from '../../src/calls/api';
 import { PanelSettings } from '../../src/settings';
 import { PanelState } from '../../src/state';
 import { ServerStatus } from '../../src/status';
@@ -52,6 +57,31 @@ const figures = (name: string, number: string, more = {}): IServiceStatistics =>
   ...more
 });
 
+const call = (id: number, more: Partial<IServiceCallDetails> = {}): IServiceCallDetails => ({
+  id,
+  time: '2026-01-01T00:00:00Z',
+  caller: 'maria',
+  callerKind: 'person',
+  status: 200,
+  success: true,
+  milliseconds: 3.14,
+  requestId: `id-${id}`,
+  requestBytes: 1200,
+  answerBytes: 34,
+  problem: '',
+  text: '',
+  ...more
+});
+
+const batch = (state: string, completed: number, failed = 0): Record<string, unknown> => ({
+  state,
+  completedItemCount: completed,
+  totalItemCount: 40,
+  failedItemCount: failed,
+  errorMessage: '',
+  batchExecutionResults: []
+});
+
 /**
  * A server in memory behind `Requester.json`.
  */
@@ -68,12 +98,16 @@ class Door {
 
   log: IServiceLogEntry[] = [];
 
+  calls: IServiceCallDetails[] = [];
+
+  batches: Record<string, Record<string, unknown>> = {};
+
   readonly url = 'http://localhost/mlsvc';
 
   readonly json = async (
     method: string,
     path: readonly string[],
-    { body }: IRequestOptions = {}
+    { body, query }: IRequestOptions = {}
   ): Promise<unknown> => {
     await Promise.resolve();
     const [noun, name, number] = path;
@@ -89,6 +123,9 @@ class Door {
     }
     const isNamed = (service: IServiceVersion): boolean =>
       service.name === name && service.version === number;
+    if (path[3] === 'batch') {
+      return this._batch(method, path.slice(4), query);
+    }
     if (method === 'DELETE') {
       this.services = this.services.filter(service => !isNamed(service));
     } else if (method === 'PATCH') {
@@ -100,6 +137,12 @@ class Door {
       return { success: true, outputParameters: { y: 2 * x }, outputFiles: {}, consoleOutput: '' };
     } else if (path[3] === 'logs') {
       return [...this.log];
+    } else if (path[3] === 'calls') {
+      const [, , , , id] = path;
+      const isShown = (each: IServiceCallDetails): boolean => !query?.['errors'] || !each.success;
+      return id === undefined
+        ? this.calls.filter(isShown)
+        : this.calls.find(each => String(each.id) === id);
     } else if (noun === 'user') {
       return { name: 'root', role: 'owner', serverVersion: '0.1.0', publicUrl: 'http://door' };
     } else if (noun === 'services' && path.length === 3) {
@@ -118,6 +161,38 @@ class Door {
     }
     return 'Done.';
   };
+
+  private _batch(
+    method: string,
+    [id, index, noun]: readonly string[],
+    query: IRequestOptions['query'] = {}
+  ): unknown {
+    if (id === undefined) {
+      return Object.keys(this.batches);
+    }
+    if (method === 'DELETE') {
+      this.batches = Object.fromEntries(
+        Object.entries(this.batches).filter(([other]) => other !== id)
+      );
+      return [id];
+    }
+    if (index === 'cancel') {
+      this.batches[id] = { ...this.batches[id], state: 'Cancelled' };
+      return 'Cancelled.';
+    }
+    if (noun === 'files') {
+      return index === '1' ? ['plot.png'] : [];
+    }
+    const results = Array.from({ length: 40 }, (_, at) => ({
+      success: at !== 1,
+      errorMessage: at === 1 ? 'ValueError: no' : '',
+      outputParameters: { y: at },
+      finished: at < 30
+    }));
+    const first = Number(query['first'] ?? 0);
+    const page = results.slice(first, first + Number(query['count'] ?? 0));
+    return { ...this.batches[id], batchExecutionResults: page };
+  }
 }
 
 describe('The services', () => {
@@ -179,6 +254,7 @@ describe('The services', () => {
   };
 
   beforeEach(async () => {
+    Element.prototype.scrollIntoView = () => undefined;
     Object.assign(globalThis, {
       ResizeObserver: class {
         observe = vi.fn();
@@ -221,6 +297,20 @@ describe('The services', () => {
       element?.dispatchEvent(new MouseEvent('click', { bubbles: true, cancelable: true }));
       await new Promise(resolve => setTimeout(resolve, 20));
     });
+  };
+  const seen = async (check: () => void): Promise<void> => {
+    const limit = Date.now() + 30_000;
+    for (;;) {
+      try {
+        check();
+        return;
+      } catch (error) {
+        if (Date.now() > limit) {
+          throw error;
+        }
+      }
+      await act(() => new Promise(resolve => setTimeout(resolve, 10)));
+    }
   };
   const button = (label: string, within: ParentNode = node): HTMLButtonElement | undefined =>
     [...within.querySelectorAll('button')].find(
@@ -317,6 +407,121 @@ describe('The services', () => {
     await act(() => view.refresh());
     expect(node.querySelector('[data-section=log] [role=alert]')?.textContent).toContain('busy');
     expect(entries()).toHaveLength(2);
+  });
+
+  it('list the newest calls, which unfold to what they printed', async () => {
+    const text = 'Traceback (most recent call last):';
+    door.calls = [
+      call(3, { callerKind: 'batch' }),
+      call(2, { success: false, problem: 'ValueError: no', text, request: '{"x": 1}' }),
+      call(1, {
+        callerKind: 'key',
+        caller: 'shop',
+        status: 503,
+        success: false,
+        milliseconds: null
+      })
+    ];
+    state.set('services.sections', { recent: true });
+    await execute('mlsvc:open-service', { name: 'Iris', version: 'V1.0' });
+    const cells = (): string[][] =>
+      [...node.querySelectorAll('.jp-Mlsvc-calls tbody > tr')].map(line =>
+        [...line.querySelectorAll('td')].slice(1).map(({ textContent }) => textContent)
+      );
+    await seen(() => {
+      expect(cells()).toEqual([
+        ['batch of maria', '3.14 ms'],
+        ['maria', '3.14 ms'],
+        [],
+        ['key shop', '–'],
+        []
+      ]);
+    });
+    const [, second] = node.querySelectorAll<HTMLButtonElement>('.jp-Mlsvc-unfold');
+    await click(second);
+    expect(second?.getAttribute('aria-expanded')).toBe('true');
+    const details = node.querySelector('.jp-Mlsvc-callDetails');
+    await seen(() => {
+      expect(details?.textContent).toContain(text);
+    });
+    expect(details?.textContent).toContain('ValueError: no');
+    expect(details?.textContent).toContain('{"x": 1}');
+    expect(details?.textContent).toContain('Status 200, 1.2 kB sent, 34 B answered');
+
+    await click(node.querySelector('[data-section=recent] input[type=checkbox]'));
+    await seen(() => {
+      expect(cells().map(([caller]) => caller)).toEqual([
+        'maria',
+        undefined,
+        'key shop',
+        undefined
+      ]);
+    });
+  });
+
+  it('keep bodies of calls where their publisher wants that', async () => {
+    const both = { keepBodies: false };
+    door.services = [version('Iris', 'V1.0', both), version('Iris', 'V2.0', both)];
+    state.set('services.sections', { recent: true });
+    await act(() => view.refresh());
+    await execute('mlsvc:open-service', { name: 'Iris', version: 'V1.0' });
+    const ticks = (): HTMLInputElement[] => [
+      ...node.querySelectorAll<HTMLInputElement>('[data-section=recent] input[type=checkbox]')
+    ];
+    await click(ticks()[1]);
+    await seen(() => {
+      expect(ticks()[1]?.checked).toBe(true);
+    });
+    expect(door.services.map(({ keepBodies }) => keepBodies)).toEqual([true, false]);
+  });
+
+  it('follow batches, cancel and delete them, and show their results', async () => {
+    door.batches = { old: batch('Complete', 40), new: batch('InProgress', 30, 1) };
+    state.set('services.sections', { batches: true });
+    await execute('mlsvc:open-service', { name: 'Iris', version: 'V1.0' });
+    const items = (): string[] =>
+      [...node.querySelectorAll('.jp-Mlsvc-batchList > li')].map(({ textContent }) => textContent);
+    await seen(() => {
+      expect(items()).toEqual(['Running30 of 40 records, 1 failed', 'Complete40 of 40 records']);
+    });
+    const bar = node.querySelector('[data-batch=new] progress');
+    expect([bar?.getAttribute('value'), bar?.getAttribute('max')]).toEqual(['30', '40']);
+
+    await click(node.querySelector('[data-batch=new] .jp-Mlsvc-unfold'));
+    const results = (): string[] =>
+      [...node.querySelectorAll('.jp-Mlsvc-records tbody > tr')].map(
+        ({ textContent }) => textContent
+      );
+    await seen(() => {
+      expect(results().length).toBe(20);
+    });
+    expect(results()[1]).toBe('1ValueError: noshow');
+    await click(button('Show files of record 1'));
+    const file = (): Element | null => node.querySelector('.jp-Mlsvc-records td a');
+    await seen(() => {
+      expect(file()?.textContent).toBe('plot.png');
+    });
+    expect(file()?.getAttribute('href')).toBe(
+      `${door.url}/api/Iris/V1.0/batch/new/1/files/plot.png`
+    );
+    await click(button('Next'));
+    await seen(() => {
+      expect(results().slice(9, 11)).toEqual(['29{"y":29}show', '30not yet']);
+    });
+
+    await click(node.querySelector('[data-batch=new] [aria-label^="Cancel"]'));
+    await seen(() => {
+      expect(items()[0]).toContain('Cancelled');
+    });
+    await click(node.querySelector('[data-batch=old] [aria-label^="Delete"]'));
+    await seen(() => {
+      expect(document.querySelector('.jp-Dialog .jp-mod-warn')).not.toBeNull();
+    });
+    await click(document.querySelector('.jp-Dialog .jp-mod-warn'));
+    await seen(() => {
+      expect(items().length).toBe(1);
+    });
+    expect(Object.keys(door.batches)).toEqual(['new']);
   });
 
   it('keep the log of a version to those who may change it', async () => {

@@ -505,6 +505,7 @@ class Pool:
                 success=kind is _SUCCESS,
                 problem=problem,
                 entry_id=0 if entry is None else entry.id,
+                text="" if entry is None or kind is _SUCCESS else entry.text,
                 request=request.body[:MAX_BODY_BYTES] if keeps else None,
                 answer=body[:MAX_BODY_BYTES] if keeps else None,
             )

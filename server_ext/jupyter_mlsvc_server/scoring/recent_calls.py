@@ -5,7 +5,7 @@ of fixed length, and nothing is formatted until somebody reads it. Calls that we
 queue of their own, so that those which succeed don't push them out.
 
 What a call printed is in the log of its version (:mod:`.service_log`); a record has the number of
-its entry.
+its entry. A call that failed keeps its text besides: others may print much meanwhile.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ MAX_BODY_BYTES: Final = 2**14
 """Bytes of a request, and of an answer, that are kept where a version keeps bodies."""
 
 _CALL_BYTES: Final = 320
-"""What a record takes beside its bodies, about."""
+"""What a record takes beside its texts, about."""
 
 _SHARE: Final = 8
-"""Versions whose bodies could fill all of the memory together."""
+"""Versions whose texts could fill all of the memory together."""
 
 CallerKind = Literal["person", "key", "batch"]
 
@@ -92,6 +92,8 @@ class RecentCall(NamedTuple):
         What went wrong, in a line; empty where nothing did, and where the answer says so.
     entry_id : int
         Number of its entry in the log of the version; 0 without one.
+    text : str
+        What it printed and its traceback, where it failed.
     request, answer : bytes or None
         Beginnings of the bodies, where the version keeps them.
     """
@@ -107,13 +109,14 @@ class RecentCall(NamedTuple):
     success: bool = True
     problem: str = ""
     entry_id: int = 0
+    text: str = ""
     request: bytes | None = None
     answer: bytes | None = None
 
     @property
-    def body_bytes(self) -> int:
-        """Bytes that its bodies take."""
-        return len(self.request or b"") + len(self.answer or b"")
+    def text_bytes(self) -> int:
+        """Bytes that its text and its bodies take, about."""
+        return len(self.text) + len(self.request or b"") + len(self.answer or b"")
 
 
 ShortCall = tuple[int, float, float, Caller | None, int | str, int, int]
@@ -147,9 +150,9 @@ class RecentCalls:
             self._succeeded.append(call)
         else:
             self._failed.append(call)
-        if call.body_bytes:
-            self._bound_bodies()
-        self._store.note(_CALL_BYTES + call.body_bytes)
+        if call.text_bytes:
+            self._bound_texts()
+        self._store.note(_CALL_BYTES + call.text_bytes)
 
     def add_unanswered(
         self, number: int, moment: float, request: PendingRequest, error: MlsvcServerError
@@ -166,7 +169,7 @@ class RecentCalls:
             )
         )
 
-    def _bound_bodies(self) -> None:
+    def _bound_texts(self) -> None:
         while self.size > self._store.limit // _SHARE and len(self) > 1:
             self.forget_oldest()
 
@@ -205,8 +208,8 @@ class RecentCalls:
     def size(self) -> int:
         """Bytes that they take, about."""
         calls = (*self._failed, *self._succeeded)
-        bodies = sum(call.body_bytes for call in calls if isinstance(call, RecentCall))
-        return len(self) * _CALL_BYTES + bodies
+        texts = sum(call.text_bytes for call in calls if isinstance(call, RecentCall))
+        return len(self) * _CALL_BYTES + texts
 
     @property
     def last_time(self) -> float:

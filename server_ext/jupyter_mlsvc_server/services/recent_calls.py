@@ -88,17 +88,21 @@ class RecentCallReader:
         call = await self._scoring.call(*record.key, number)
         if call is None:
             raise CallNotFound(name, version, number)
-        entries = await self._scoring.logs(*record.key, after=call.entry_id - 1, limit=1)
+        text = call.text or await self._printed(record, call)
         # A call that ran while the version kept bodies may have ended after that was taken back.
         is_shown = record.spec.keep_bodies
         request, answer = (call.request, call.answer) if is_shown else (None, None)
-        text = entries[0].text if entries and entries[0].id == call.entry_id else ""
         return models.ServiceCallDetails(
             **self._members(call),
             text=text,
             request=UNSET if request is None else _text(request),
             answer=UNSET if answer is None else _text(answer),
         )
+
+    async def _printed(self, record: ServiceRecord, call: RecentCall) -> str:
+        """Read what a call printed in the log, as long as that has it."""
+        entries = await self._scoring.logs(*record.key, after=call.entry_id - 1, limit=1)
+        return entries[0].text if entries and entries[0].id == call.entry_id else ""
 
     async def _record(self, principal: Principal, name: str, version: str) -> ServiceRecord:
         require(principal, Action.READ_SERVICE, None, "read services")

@@ -58,7 +58,7 @@ def test_bodies_of_a_version_take_an_eighth_of_the_memory() -> None:
         calls.add_other(call(number, request=b"x" * 3000, answer=b"y" * 1000))
     assert calls.size <= 10_000
     assert numbers(calls) == [99, 98]
-    calls.add_other(call(100, request=b"x" * 20_000))
+    calls.add_other(call(100, success=False, text="x" * 20_000))
     assert numbers(calls) == [100]
 
 
