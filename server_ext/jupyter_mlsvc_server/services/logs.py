@@ -50,7 +50,9 @@ class ServiceLogReader:
         found = await self._scoring.logs(
             *record.key, after=after, limit=USUAL_ENTRIES if limit is None else limit
         )
-        return [_entry(each) for each in found]
+        entries = [_entry(each) for each in found]
+        # Another server may have deleted one of the same name, which was not loaded here.
+        return [each for each in entries if each.time >= record.created_at]
 
 
 def _entry(entry: LogEntry) -> models.ServiceLogEntry:

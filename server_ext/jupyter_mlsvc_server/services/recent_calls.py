@@ -70,7 +70,7 @@ class RecentCallReader:
         record = await self._record(principal, name, version)
         most = USUAL_CALLS if limit is None else limit
         found = await self._scoring.calls(*record.key, limit=most, only_failed=only_errors)
-        return [models.ServiceCall(**self._members(each)) for each in found]
+        return [models.ServiceCall(**self._members(each)) for each in found if _is_of(record, each)]
 
     async def get(
         self, principal: Principal, name: str, version: str, number: int
@@ -86,7 +86,7 @@ class RecentCallReader:
         """
         record = await self._record(principal, name, version)
         call = await self._scoring.call(*record.key, number)
-        if call is None:
+        if call is None or not _is_of(record, call):
             raise CallNotFound(name, version, number)
         text = call.text or await self._printed(record, call)
         # A call that ran while the version kept bodies may have ended after that was taken back.
@@ -114,7 +114,7 @@ class RecentCallReader:
     def _members(self, call: RecentCall) -> dict[str, Any]:
         return {
             "id": call.number,
-            "time": to_text(datetime.fromtimestamp(call.time, UTC)),
+            "time": _time(call.time),
             "caller": "" if call.caller is None else call.caller.name,
             "caller_kind": UNSET if call.caller is None else call.caller.kind,
             "status": call.status,
@@ -131,6 +131,15 @@ class RecentCallReader:
             return f"{call.caller.batch_id}/{call.request_id}"
         given = call.request_id
         return self._id_of_request(given) if isinstance(given, int) else given
+
+
+def _is_of(record: ServiceRecord, call: RecentCall) -> bool:
+    """Whether a call is of this version, not of one of the same name that was deleted elsewhere."""
+    return _time(call.time) >= record.created_at
+
+
+def _time(seconds: float) -> str:
+    return to_text(datetime.fromtimestamp(seconds, UTC))
 
 
 def _text(body: bytes) -> str:
