@@ -264,11 +264,11 @@ def test_an_empty_panel_leads_to_a_first_service_and_to_the_tutorials(lab: Lab, 
     assert (lab.server.root_dir / "mlsvc-tutorials" / "02-iris-rest.ipynb").is_file()
 
 
-def test_tabs_and_the_last_inputs_are_there_after_a_reload(lab: Lab, adder: str) -> None:
+def test_tabs_and_the_last_inputs_are_there_after_a_reload(lab: Lab, adder: str, api: Api) -> None:
     lab.open_lab("memory")
     panel = lab.show_panel()
     version_row(panel, adder, "V2.0").dblclick()
-    tab = lab.page.locator(".jp-MlsvcMain").get_by_role("article")
+    tab = lab.page.locator(f".jp-MlsvcMain article[data-service='{adder}']")
     add_up(tab)
     assert lab.axe(AXE, ".jp-MlsvcMain") == []
     lab.shot("tab")
@@ -293,6 +293,13 @@ def test_tabs_and_the_last_inputs_are_there_after_a_reload(lab: Lab, adder: str)
     expect(article.get_by_role("textbox", name="a integer")).to_have_value("40")
     expect(calls).to_be_visible()
     lab.shot("a day")
+    api("PATCH", f"/services/{adder}/V2.0", json={"code": "total = b + a"})
+    tab.get_by_role("button", name="Compare with V1.0").click()
+    changed = lab.page.locator(".jp-MlsvcMain").get_by_role("region", name="Code")
+    expect(changed).to_contain_text("- total = a + b")
+    expect(changed).to_contain_text("+ total = b + a")
+    assert lab.axe(AXE, ".jp-MlsvcMain:not(.lm-mod-hidden)") == []
+    lab.shot("compared")
 
 
 def test_a_running_session_is_watched_and_interrupted(lab: Lab, session: str, api: Api) -> None:

@@ -147,6 +147,13 @@ export class ServicesApi {
   }
 
   /**
+   * What a snapshot of one's own holds.
+   */
+  contents(snapshotId: string, signal?: AbortSignal): Promise<Sent['SnapshotContents']> {
+    return this._requests.json('GET', ['snapshots', snapshotId, 'contents'], { signal });
+  }
+
+  /**
    * List what was called or is loaded.
    */
   statistics(signal?: AbortSignal): Promise<IServiceStatistics[]> {

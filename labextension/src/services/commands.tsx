@@ -15,7 +15,7 @@ import { askForKey } from './keyform';
 import { ServiceTabs } from './document';
 import { ServicesModel } from './model';
 import { exampleInputs } from '../calls/examples';
-import { idOf, isChangeable, IVersionKey } from '../calls/rows';
+import { idOf, isChangeable, IVersionKey, keyOf } from '../calls/rows';
 import { callOf, Language, LANGUAGES } from '../calls/snippets';
 
 export const ServiceCommandIDs = {
@@ -93,6 +93,10 @@ export function addServiceCommands(mlsvc: IMlsvc, model: ServicesModel, tabs: Se
         type: 'object',
         properties: {
           ...which(),
+          against: {
+            type: 'string',
+            description: trans.__('Version to compare it with, as NAME/VERSION')
+          },
           all: {
             type: 'boolean',
             description: trans.__('Whether to show all services in place of a version')
@@ -102,9 +106,10 @@ export function addServiceCommands(mlsvc: IMlsvc, model: ServicesModel, tabs: Se
     },
     execute: async args => {
       const { name, version } = args;
+      const against = keyOf(typeof args['against'] === 'string' ? args['against'] : '');
       const bring = (key: IVersionKey | null): void => {
         if (mlsvc.hasTabs) {
-          tabs.open(key);
+          tabs.open(key && against ? { ...key, against } : key);
         } else if (key) {
           show(key);
         } else {

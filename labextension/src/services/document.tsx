@@ -7,7 +7,9 @@ import { Message } from '@lumino/messaging';
 import * as React from 'react';
 
 import { Catalogue } from '../calls/catalogue';
-import { Empty, harmless, Loading, Trouble, useSignal } from '../components';
+import { Comparison } from '../calls/compare';
+import { useLoaded } from '../calls/load';
+import { Button, Empty, harmless, Loading, Trouble, useSignal } from '../components';
 import { groupByName, idOf, IVersionKey } from '../calls/rows';
 import { LANGUAGES } from '../calls/snippets';
 import { Version } from '../calls/version';
@@ -16,9 +18,16 @@ import { IMlsvc } from '../tokens';
 import { ServicesModel } from './model';
 
 /**
- * What a tab of the main area shows: a version, or all services.
+ * What a tab of the main area shows: a version, two of them side by side, or all services.
  */
-type Shown = IVersionKey | null;
+type Shown = (IVersionKey & { against?: IVersionKey }) | null;
+
+/**
+ * What the name of a tab and its id are made of.
+ */
+function nameOf(shown: Shown): string {
+  return shown ? [idOf(shown), ...(shown.against ? [idOf(shown.against)] : [])].join(' - ') : 'all';
+}
 
 /**
  * Services in the main area, by the same components as on the page for callers.
@@ -99,7 +108,9 @@ function Main(props: {
   return (
     <main>
       {notice}
-      {shown ? (
+      {shown?.against ? (
+        <Compared left={shown.against} right={shown} model={model} mlsvc={mlsvc} />
+      ) : shown ? (
         <Opened shown={shown} model={model} mlsvc={mlsvc} onOpen={onOpen} />
       ) : (
         <Catalogue
@@ -123,6 +134,51 @@ function Main(props: {
   );
 }
 
+/**
+ * Two versions side by side, the older one to the left.
+ */
+function Compared(props: {
+  left: IVersionKey;
+  right: IVersionKey;
+  model: ServicesModel;
+  mlsvc: IMlsvc;
+}): React.ReactElement {
+  const { left, right, model, mlsvc } = props;
+  const { trans } = mlsvc;
+  const services = [model.find(left), model.find(right)] as const;
+  const ids = services.map(service => service?.snapshotId ?? '');
+  const { value } = useLoaded(
+    signal =>
+      Promise.all(
+        // One that is gone, or another person's, is not compared.
+        ids.map(async id => (id ? model.api.contents(id, signal).catch(() => null) : null))
+      ),
+    ids
+  );
+  const title = trans.__(
+    '%1 and %2',
+    harmless(`${left.name} ${left.version}`),
+    harmless(right.name === left.name ? right.version : `${right.name} ${right.version}`)
+  );
+  const [older, newer] = services;
+  if (!older || !newer) {
+    return <Empty title={trans.__('One of these versions was deleted, or you may not see it')} />;
+  }
+  if (!value) {
+    return <Loading trans={trans} />;
+  }
+  return (
+    <article className="jp-MlsvcDocument" aria-label={title}>
+      <h2>{title}</h2>
+      <Comparison
+        left={{ service: older, contents: value[0] ?? null }}
+        right={{ service: newer, contents: value[1] ?? null }}
+        trans={trans}
+      />
+    </article>
+  );
+}
+
 function Opened(props: {
   shown: IVersionKey;
   model: ServicesModel;
@@ -141,12 +197,14 @@ function Opened(props: {
     );
   }
   const [group] = groupByName(model.list.value?.filter(each => each.name === name) ?? []);
+  const versions = group?.versions ?? [service];
+  const previous = versions[versions.indexOf(service) + 1];
   const figures = model.statistics.value?.get(idOf(shown));
   const address = `${requests.url}/api/${encodeURIComponent(name)}/${encodeURIComponent(version)}`;
   return (
     <Version
       service={service}
-      versions={group?.versions ?? [service]}
+      versions={versions}
       form={model.form(service)}
       api={model.api}
       trans={trans}
@@ -163,6 +221,17 @@ function Opened(props: {
             {trans.__('Swagger 2.0')}
           </a>
         </>
+      }
+      aside={
+        previous && (
+          <Button
+            onClick={() => {
+              onOpen({ ...shown, against: previous });
+            }}
+          >
+            {trans.__('Compare with %1', harmless(previous.version))}
+          </Button>
+        )
       }
       onVersion={chosen => {
         onOpen({ name, version: chosen });
@@ -186,8 +255,15 @@ export class ServiceTabs {
   restore(restorer: ILayoutRestorer, command: string): void {
     void restorer.restore(this._tracker, {
       command,
-      args: ({ shown }) => (shown ? { ...shown } : { all: true }),
-      name: ({ shown }) => (shown ? idOf(shown) : 'all')
+      args: ({ shown }) =>
+        shown
+          ? {
+              name: shown.name,
+              version: shown.version,
+              ...(shown.against ? { against: idOf(shown.against) } : {})
+            }
+          : { all: true },
+      name: ({ shown }) => nameOf(shown)
     });
   }
 
@@ -195,9 +271,13 @@ export class ServiceTabs {
    * Open a version, or with null all services, or come back to the tab where it is open.
    */
   open(key: Shown): void {
-    const shown = key && { name: key.name, version: key.version };
+    const shown = key && {
+      name: key.name,
+      version: key.version,
+      ...(key.against ? { against: { name: key.against.name, version: key.against.version } } : {})
+    };
     const { app, trans } = this._mlsvc;
-    const id = `jupyter-mlsvc-document-${shown ? idOf(shown) : ''}`;
+    const id = `jupyter-mlsvc-document-${nameOf(shown)}`;
     let widget = this._tracker.find(each => each.id === id);
     if (!widget) {
       const open = (other: Shown): void => {
@@ -207,9 +287,12 @@ export class ServiceTabs {
       // eslint-disable-next-line jupyter/require-disposable-ownership
       widget = new ServicesDocument(shown, this._model, this._mlsvc, open);
       widget.id = id;
-      widget.title.label = shown
-        ? `${harmless(shown.name)} ${harmless(shown.version)}`
-        : trans.__('ML Services');
+      const label = shown && harmless(`${shown.name} ${shown.version}`);
+      widget.title.label = !label
+        ? trans.__('ML Services')
+        : shown.against
+          ? trans.__('%1 compared', label)
+          : label;
       widget.title.caption = widget.title.label;
       widget.title.icon = servicesIcon;
       widget.title.closable = true;

@@ -341,6 +341,8 @@ function Selection(props: {
   const { trans } = mlsvc;
   const count = model.selected.size;
   const services = [...model.selected].flatMap(id => model.find(keyOf(id)) ?? []);
+  // The list has the older ones first.
+  const [older, newer] = model.list.value?.filter(each => services.includes(each)) ?? [];
   const changeable = services.filter(isChangeable).length;
   return (
     <div className="jp-Mlsvc-selection" role="toolbar" aria-label={trans.__('Selected versions')}>
@@ -351,6 +353,17 @@ function Selection(props: {
         </Button>
       ) : (
         <span className="jp-Mlsvc-faint">{trans.__('not yours to delete')}</span>
+      )}
+      {older && newer && services.length === 2 && mlsvc.hasTabs && (
+        <Button
+          onClick={() => {
+            const { name, version } = newer;
+            const args = { name, version, against: idOf(older) };
+            void mlsvc.app.commands.execute(ServiceCommandIDs.openTab, args);
+          }}
+        >
+          {trans.__('Compare')}
+        </Button>
       )}
       <IconButton
         icon={closeIcon}
