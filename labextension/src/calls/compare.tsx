@@ -44,7 +44,7 @@ export function Comparison(props: {
   return (
     <>
       {parts.map(([title, textOf]) => (
-        <section key={title} aria-label={title}>
+        <section key={title}>
           <h3>{title}</h3>
           <Difference label={title} left={textOf(left)} right={textOf(right)} trans={trans} />
         </section>
