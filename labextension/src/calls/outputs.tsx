@@ -90,25 +90,39 @@ function Value(props: { value: unknown; name: string; trans: ITranslation }): Re
     return url ? (
       <img className="jp-Mlsvc-image" src={url} alt={trans.__('Image %1', name)} />
     ) : (
-      <output className="jp-Mlsvc-value">{value}</output>
+      <Text>{value}</Text>
     );
   }
   if (Array.isArray(value) && value.every(isScalar)) {
     const shown = value.slice(0, MAX_ELEMENTS).map(elementText).join(', ');
     const left = value.length - MAX_ELEMENTS;
     return (
-      <output className="jp-Mlsvc-value">
-        {value.length === 0 ? trans.__('(empty)') : shown}
-        {left > 0 && trans._n(' … and %1 more', ' … and %1 more', left)}
-      </output>
+      <Text>
+        {(value.length === 0 ? trans.__('(empty)') : shown) +
+          (left > 0 ? trans._n(' … and %1 more', ' … and %1 more', left) : '')}
+      </Text>
     );
   }
   return isScalar(value) ? (
-    <output className="jp-Mlsvc-value">{textOf(value)}</output>
+    <Text>{textOf(value)}</Text>
   ) : (
     <pre className="jp-Mlsvc-console" tabIndex={0}>
       {JSON.stringify(value, null, 2)}
     </pre>
+  );
+}
+
+/**
+ * Characters from which on a value may have to be scrolled, by keys as well.
+ */
+const LONG = 500;
+
+function Text(props: { children: string }): React.ReactElement {
+  const { children } = props;
+  return (
+    <output className="jp-Mlsvc-value" tabIndex={children.length > LONG ? 0 : undefined}>
+      {children}
+    </output>
   );
 }
 

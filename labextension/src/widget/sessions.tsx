@@ -68,7 +68,7 @@ function Line(
       <span className="jp-Mlsvc-line">
         <span className="jp-MlsvcWidget-name">{name}</span>
         <span className="jp-Mlsvc-faint">{about(session, trans)}</span>
-        <span className="jp-Mlsvc-aside">
+        <span className="jp-Mlsvc-aside" title={trans.__('Started')}>
           <RelativeTime time={session.creationTime} trans={trans} />
         </span>
       </span>

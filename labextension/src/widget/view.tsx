@@ -56,27 +56,27 @@ export function PanelView(props: IPanelProps): React.ReactElement {
           <p>{harmlessLines(state.trouble)}</p>
         </div>
       )}
-      <Tabs
-        prefix={prefix}
-        label={trans.__('Services and sessions')}
-        tabs={tabs}
-        selected={tab}
-        onSelect={setTab}
-      />
-      <div
-        className="jp-MlsvcWidget-panel"
-        role="tabpanel"
-        id={`${prefix}-panel`}
-        aria-labelledby={`${prefix}-tab-${tab}`}
-      >
-        {!state?.isLoaded ? (
-          !state?.trouble && !requests.isGone && <Loading trans={trans} />
-        ) : tab === 'services' ? (
-          <Services {...props} />
-        ) : (
-          <Sessions {...props} />
-        )}
-      </div>
+      {state?.isLoaded ? (
+        <>
+          <Tabs
+            prefix={prefix}
+            label={trans.__('Services and sessions')}
+            tabs={tabs}
+            selected={tab}
+            onSelect={setTab}
+          />
+          <div
+            className="jp-MlsvcWidget-panel"
+            role="tabpanel"
+            id={`${prefix}-panel`}
+            aria-labelledby={`${prefix}-tab-${tab}`}
+          >
+            {tab === 'services' ? <Services {...props} /> : <Sessions {...props} />}
+          </div>
+        </>
+      ) : (
+        !state?.trouble && !requests.isGone && <Loading trans={trans} />
+      )}
     </>
   );
 }
