@@ -94,7 +94,7 @@ export class PanelModel implements IDisposable {
    */
   form(service: IServiceVersion): TryForm {
     const id = idOf(service);
-    const inputs = JSON.stringify(service.inputParameterDefinitions);
+    const inputs = JSON.stringify(service.inputParameterDefinitions ?? []);
     const known = this._forms.get(id);
     if (known?.inputs === inputs) {
       return known.form;
