@@ -212,7 +212,7 @@ class Confinement(LoggingConfigurable):
                 f"Confinement.network is false, and code can't be kept from it: {problem}. Leave "
                 "the setting out."
             )
-        if self.level == NONE and (accounts > 1 or lets_others_in) and not self.allow_unconfined:
+        if self.must_be_alone and (accounts > 1 or lets_others_in):
             some = "providers of identities" if lets_others_in else f"{accounts} accounts"
             raise CannotConfine(
                 f"There are {some}, and nothing keeps anybody's code from the secrets of the "
@@ -220,6 +220,11 @@ class Confinement(LoggingConfigurable):
                 "person, or set Confinement.allow_unconfined if all of them trust each other."
             )
         self._report()
+
+    @property
+    def must_be_alone(self) -> bool:
+        """Whether there may be one account only, as any could become an owner."""
+        return self.level == NONE and not self.allow_unconfined
 
     def why_no_users(self) -> str:
         """Say why people can't have users of their own here; empty where they can."""

@@ -995,6 +995,8 @@ class Server:
         confinement.require(
             len(await self._accounts.list()), lets_others_in=bool(self._app.authenticators)
         )
+        # Others may be added while the server runs.
+        self._accounts.must_be_alone = confinement.must_be_alone
         if confinement.group is not None:
             users = UserIds(self._database, IdRange.read(confinement.uids))
             await users.require()

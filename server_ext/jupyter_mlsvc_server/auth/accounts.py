@@ -24,6 +24,7 @@ from jupyter_mlsvc_server.auth.errors import (
     InvalidGroupName,
     InvalidPassword,
     InvalidUserName,
+    NotAlone,
     UserExists,
     WrongCredentials,
 )
@@ -110,6 +111,8 @@ class AccountManager(LoggingConfigurable):
         """Logins since the server started, by what became of them."""
         self.elsewhere: Callable[[str, str], Awaitable[Identity | None]] | None = None
         """Knows people by name and password who have no account with a password here."""
+        self.must_be_alone = False
+        """Whether nothing would keep the code of one account from what is another's."""
         self._listeners: list[Callable[[], None]] = []
 
     def on_revoked(self, listener: Callable[[], None]) -> None:
@@ -138,6 +141,8 @@ class AccountManager(LoggingConfigurable):
             No such user, or another password; neither the answer nor its time tells which.
         TooManyRequests
             Too many logins failed from there, or are waiting.
+        NotAlone
+            There is another account, and nothing confines code.
         """
         try:
             account, hashed = await self._verified(name, password, address)
@@ -147,6 +152,8 @@ class AccountManager(LoggingConfigurable):
         except TooManyRequests:
             self.logins["limited"] += 1
             raise
+        if self.must_be_alone and len(await self.list()) > 1:
+            raise NotAlone
         self.logins["success"] += 1
         return self.principal_of(account), hashed
 

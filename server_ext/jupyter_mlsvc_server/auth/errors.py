@@ -235,6 +235,17 @@ class AccountDisabled(Forbidden):
         )
 
 
+class NotAlone(Forbidden):
+    """Accounts were added to a server that confines no code."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "This server has more than one account by now, and nothing keeps anybody's code from "
+            "the secrets of the server. Whoever runs it can remove the others, confine code, or "
+            "set Confinement.allow_unconfined if all of them trust each other."
+        )
+
+
 class InvalidUserName(BadRequest):
     """The name breaks the rule."""
 

@@ -18,6 +18,7 @@ from jupyter_mlsvc_server.auth.errors import (
     InvalidAdminPassword,
     InvalidPassword,
     InvalidUserName,
+    NotAlone,
     UnusableSecretFile,
     UserExists,
     UserNotFound,
@@ -63,6 +64,19 @@ async def test_wrong_credentials_get_one_answer(
 ) -> None:
     with pytest.raises(WrongCredentials, match=r"^The user name or the password is wrong\.$"):
         await accounts.verify(name, password)
+
+
+async def test_where_nothing_confines_code_a_second_account_ends_logins(
+    accounts: AccountManager,
+) -> None:
+    accounts.must_be_alone = True
+    await accounts.verify("ann", PASSWORD)
+    await accounts.add("ben", PASSWORD, Role.READER)
+    for name in ("ann", "ben"):
+        with pytest.raises(NotAlone, match="more than one account by now"):
+            await accounts.verify(name, PASSWORD)
+    accounts.must_be_alone = False
+    await accounts.verify("ben", PASSWORD)
 
 
 async def test_a_disabled_user_is_refused(accounts: AccountManager, database: Database) -> None:
