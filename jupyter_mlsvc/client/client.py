@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from types import TracebackType
-from typing import Final, Self
+from typing import TYPE_CHECKING, Final, Self
 from urllib.parse import urlsplit
 
 from jupyter_mlsvc.client.api import Api
@@ -35,9 +35,12 @@ from jupyter_mlsvc.client.status import Status
 from jupyter_mlsvc.client.token_vault import TokenVault
 from jupyter_mlsvc.client.transport import RequestsTransport, Timeout, Transport
 from jupyter_mlsvc.config import DEFAULT_URL, Environment
-from jupyter_mlsvc.errors import MlsvcError, Unauthorized
+from jupyter_mlsvc.errors import Forbidden, MlsvcError, NotFound, Unauthorized
 from jupyter_mlsvc.wire import models
 from jupyter_mlsvc.wire.oidc import METADATA_PATH, ProtectedResource
+
+if TYPE_CHECKING:
+    from jupyter_mlsvc.client.comparison import Comparison, Side
 
 _SECRET: Final = re.compile(r"(refreshToken=)[^&\s\"']+")
 _START_SECONDS: Final = 15.0
@@ -279,6 +282,44 @@ class Client:
     def service(self, name: str, version: str | None = None) -> Service:
         """Find a service, the newest version where none is named."""
         return self.services.get(name, version)
+
+    def compare(self, name: str, version: str, other: str | Session) -> Comparison:
+        """Tell how a version of a service differs from another one, or from a session.
+
+        Code, description, inputs and outputs are compared, and of snapshots, where both are yours
+        and still there, packages, files, and names and types of objects. A session has packages
+        and objects.
+
+        Parameters
+        ----------
+        other : str or Session
+            Another version, or a session of Python.
+
+        Raises
+        ------
+        NotFound
+            There is no such version.
+        """
+        # Who compares nothing need not import what compares.
+        from jupyter_mlsvc.client.comparison import Comparison, Side
+
+        left = self._side(name, version)
+        if isinstance(other, Session):
+            if other.is_r:
+                raise MlsvcError("A session of R can't be compared with a version.")
+            return Comparison(left, Side.of_session(other.name, other.inventory()))
+        return Comparison(left, self._side(name, other))
+
+    def _side(self, name: str, version: str) -> Side:
+        from jupyter_mlsvc.client.comparison import Side
+
+        service = self.services.get(name, version)
+        contents = None
+        if service.snapshot_id:
+            # It may be another person's, or deleted, or you may have none.
+            with suppress(NotFound, Forbidden):
+                contents = self.snapshots.contents(service.snapshot_id)
+        return Side.of_service(service, contents)
 
     def session(self, name: str) -> Session:
         """Find a session of yours by name or id."""

@@ -45,6 +45,7 @@ from jupyter_mlsvc.wire.models import Isolation, ParameterDefinition, Period
 if TYPE_CHECKING:
     from jupyter_mlsvc.client.batches import Batch
     from jupyter_mlsvc.client.client import Client
+    from jupyter_mlsvc.client.comparison import Comparison
     from jupyter_mlsvc.client.formatting import Document, Listing
     from jupyter_mlsvc.client.recent_calls import RecentCall, RecentCalls
     from jupyter_mlsvc.client.service import Service
@@ -234,6 +235,18 @@ def _calls(connection: MlsvcConnection, arguments: argparse.Namespace) -> Recent
 
 def _batches(connection: MlsvcConnection, arguments: argparse.Namespace) -> Listing[Batch]:
     return connection.client.batches.list(*_version_of(connection, arguments))
+
+
+def _compare(connection: MlsvcConnection, arguments: argparse.Namespace) -> Comparison:
+    name, version, client = arguments.name, arguments.version, connection.client
+    if arguments.other is not None:
+        if arguments.session is not None:
+            raise UsageError("Give another version or --session, not both.")
+        return client.compare(name, version, arguments.other)
+    session = connection.chosen(arguments.session)
+    what = f"Comparing with session {session.name!r}"
+    with connection.explaining_lost_session(session), connection.waiting(what):
+        return client.compare(name, version, session)
 
 
 def _logs(connection: MlsvcConnection, arguments: argparse.Namespace) -> ServiceLog | None:
@@ -450,6 +463,12 @@ COMMANDS: Final[tuple[Command, ...]] = (
         "your batches of a service, with how far they are",
         _batches,
         (NAME, MAYBE_VERSION),
+    ),
+    Command(
+        "compare NAME VERSION [OTHER | --session NAME]",
+        "what differs in another version, or in the session",
+        _compare,
+        (NAME, VERSION, (("other",), {"nargs": "?", "metavar": "OTHER"}), SESSION),
     ),
     KEY_COMMAND,
     Command("delete NAME VERSION", "delete a version of a service", _delete, (NAME, VERSION)),

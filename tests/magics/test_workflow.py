@@ -427,6 +427,11 @@ def test_log_of_a_service_shows_what_calls_printed_and_raised(run: Run) -> None:
     assert "200, raised\n" in shown
     assert second.text.rstrip() in shown
     assert repr(run("%mlsvc batches Printing").value) == "No batches."
+    compared = run("%mlsvc compare Printing V1.0 V1.0").value
+    assert (compared.changes, "code" in compared.same) == ({}, True)
+    run("%remote_exec rate = 2")
+    with_session = run("%mlsvc compare Printing V1.0 --session default").value
+    assert repr(with_session).startswith("Printing V1.0 (-) and session 'default' (+)")
     run("%mlsvc delete Printing V1.0").result.raise_error()
     error = run("%mlsvc logs Printing V1.0").error
     assert isinstance(error, NotFound)

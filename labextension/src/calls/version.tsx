@@ -58,6 +58,11 @@ interface IVersionProps {
    */
   documents: React.ReactNode;
   onVersion: (version: string) => void;
+
+  /**
+   * Sections for those who look after it.
+   */
+  children?: React.ReactNode;
 }
 
 /**
@@ -145,6 +150,7 @@ export function Version(props: IVersionProps): React.ReactElement {
           )}
         </dl>
       </section>
+      {props.children}
     </article>
   );
 }

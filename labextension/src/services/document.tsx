@@ -10,12 +10,14 @@ import { Catalogue } from '../calls/catalogue';
 import { Comparison } from '../calls/compare';
 import { useLoaded } from '../calls/load';
 import { Button, Empty, harmless, Loading, Trouble, useSignal } from '../components';
-import { groupByName, idOf, IVersionKey } from '../calls/rows';
+import { groupByName, idOf, isChangeable, IVersionKey } from '../calls/rows';
 import { LANGUAGES } from '../calls/snippets';
 import { Version } from '../calls/version';
 import { servicesIcon } from '../icon';
 import { IMlsvc } from '../tokens';
+import { Batches } from './batches';
 import { ServicesModel } from './model';
+import { RecentCalls } from './recent';
 
 /**
  * What a tab of the main area shows: a version, two of them side by side, or all services.
@@ -236,7 +238,30 @@ function Opened(props: {
       onVersion={chosen => {
         onOpen({ name, version: chosen });
       }}
-    />
+    >
+      {isChangeable(service) && (
+        <section aria-label={trans.__('Newest calls')}>
+          <h3>{trans.__('Newest calls')}</h3>
+          <RecentCalls
+            service={service}
+            api={model.api}
+            seconds={model.pollSeconds}
+            onKeepBodies={keepBodies => model.change(service, { keepBodies })}
+            trans={trans}
+          />
+        </section>
+      )}
+      <section aria-label={trans.__('Batches')}>
+        <h3>{trans.__('Batches')}</h3>
+        <Batches
+          service={service}
+          api={model.batches}
+          apiUrl={requests.url}
+          seconds={model.pollSeconds}
+          trans={trans}
+        />
+      </section>
+    </Version>
   );
 }
 
