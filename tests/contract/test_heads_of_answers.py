@@ -28,6 +28,8 @@ def names(door: Door) -> Iterator[dict[str, Any]]:
     (execution,) = door.get(f"{path}/executions").json()
     snapshot = door.post(f"{path}/snapshot", json={}).json()["snapshotId"]
     door.post("/services/headed/V1", json={"code": "y = 1", "runtimeType": "Python"})
+    door.post("/api/headed/V1", json={})
+    (call,) = door.get("/services/headed/V1/calls").json()
     yield {
         "session": session,
         "snapshot": snapshot,
@@ -36,6 +38,7 @@ def names(door: Door) -> Iterator[dict[str, Any]]:
         "fileName": "a.txt",
         "objectName": "x",
         "executionId": execution["executionId"],
+        "callId": call["id"],
     }
     door.delete("/services/headed/V1")
     door.delete(f"/snapshots/{snapshot}")
