@@ -424,11 +424,11 @@ class ServiceManager(LoggingConfigurable):
         What is said of a version is in its documents alone: where nothing else changes, the same
         processes go on. Those of a version that fails are started anew all the same.
         """
-        is_alike = check is None and runs_alike(current.spec, with_types(spec, {}))
+        said = with_types(spec, {})
+        is_alike = check is None and runs_alike(current.spec, said)
         if is_alike and DefinitionKey(*current.key) not in await self._scoring.failing():
-            spec = with_types(spec, {})
-            spec = msgspec.structs.replace(spec, revision_id=current.spec.revision_id)
-            record = replace(current, spec=spec)
+            said = msgspec.structs.replace(said, revision_id=current.spec.revision_id)
+            record = replace(current, spec=said)
             if await self._store.describe(record, group=group):
                 record = record if group is None else record.in_group(group.name)
                 self._publish_event(record.change(EventAction.CHANGED))

@@ -254,12 +254,15 @@ class BlobStore(LoggingConfigurable):
         if expected is not None and self._is_renewed(expected, intake):
             return _copy(chunks, None, limit, *others)
         temporary, blob = self._copy_in(chunks, limit, *others)
-        is_new = not self._is_renewed(blob, intake)
-        with self._lock:
-            # Another thread may have written the same.
-            is_new = is_new and intake.written.setdefault(blob.digest, temporary) is temporary
-        if not is_new:
-            self._drop(temporary)
+        is_new = False
+        try:
+            if not self._is_renewed(blob, intake):
+                with self._lock:
+                    # Another thread may have written the same.
+                    is_new = intake.written.setdefault(blob.digest, temporary) is temporary
+        finally:
+            if not is_new:
+                self._drop(temporary)
         return blob
 
     async def settle(self, intake: Intake) -> None:
