@@ -10,6 +10,7 @@ import secrets
 import socket
 import ssl
 import time
+from collections import Counter
 from collections.abc import Sequence
 from email.utils import formatdate
 from typing import Final
@@ -39,6 +40,8 @@ _FAREWELL_SECONDS: Final = 1.0
 """For connections to end by themselves, with what was written to them, when the server closes."""
 _TELL_SECONDS: Final = 60.0
 """Between two lines of the log about connections that were refused."""
+_OVERLOADS: Final = frozenset({429, 503, 504})
+"""Statuses that many get at once."""
 _HANDSHAKE_SECONDS: Final = 15.0
 _PAUSE: Final = 0.005
 
@@ -111,6 +114,8 @@ class HttpServer:
             limits.connections, limits.connections_of_address, limits.proxies
         )
         self._refused = 0
+        self._repeated = Counter[tuple[int, str]]()
+        """Overloads since the last look by status and path; of each the first has a line."""
         self._tell_after = 0.0
         self.is_draining = False
         """Whether each answer is the last one of its connection."""
@@ -194,13 +199,20 @@ class HttpServer:
     def log_refusal(
         self, method: str, url: bytes, error: MlsvcServerError, request_id: str
     ) -> None:
-        """Take note of what was answered with an error, and log it in a line."""
+        """Take note of what was answered with an error, and log it in a line.
+
+        Where many are turned away, one of them has a line each second, and the others a number.
+        """
         if self._observers:
             self._note(method, url, error.status, request_id)
         level = logging.WARNING if error.status >= 500 else logging.INFO
         if self.log.isEnabledFor(level):
             path = url.partition(b"?")[0].decode("latin-1")
             extra = {"request": request_id}
+            if error.status in _OVERLOADS:
+                self._repeated[error.status, path] += 1
+                if self._repeated[error.status, path] > 1:
+                    return
             self.log.log(level, "%s %s: %s", method, path, error, extra=extra)
 
     def _note(self, method: str, url: bytes, status: int, request_id: str) -> None:
@@ -234,7 +246,13 @@ class HttpServer:
                 connection.transport.abort()
 
     def _tell_refused(self) -> None:
-        """Log how many connections were refused, now and then."""
+        """Log how many requests were refused, and now and then how many connections."""
+        for (status, path), count in self._repeated.items():
+            if count > 1:
+                self.log.warning(
+                    "%s: %d more requests were answered with %d", path, count - 1, status
+                )
+        self._repeated.clear()
         refused = self.admission.refused - self._refused
         if refused and self.now >= self._tell_after:
             self._refused += refused

@@ -100,6 +100,20 @@ class QueueFull(Busy):
         )
 
 
+class Overloaded(Busy):
+    """A request would wait for longer than it may."""
+
+    def __init__(
+        self, key: DefinitionKey, waiting: int, expected: float, deadline: float, retry_after: int
+    ) -> None:
+        super().__init__(
+            f"All workers of service {key} are busy and {waiting} requests wait already. Another "
+            f"one would wait for about {expected:.0f} s, and may wait for {deadline:g} s "
+            f"(ScoringSettings.deadline_seconds). Try again in {retry_after} s.",
+            retry_after=retry_after,
+        )
+
+
 class NoMemoryLeft(Busy):
     """The version is not loaded, and those that are can't be unloaded for it."""
 

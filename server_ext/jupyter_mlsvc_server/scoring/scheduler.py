@@ -16,7 +16,7 @@ A request goes one of these ways::
        │  └─── its worker ended or was killed─┤  │ (what may run again waits again, ahead of all)
        │                                      │  │
        │                                      └──┼─ it ran and may not run again ──▶ Fail
-       ├─ queue full, or too long in it ─────────┼──────────────────────────────▶ Fail
+       ├─ would wait too long, or has ───────────┼──────────────────────────────▶ Fail
        └─ the pool ends ─────────────────────────┴──────────────────────────────▶ PassOn
 
 **Which worker.** The one with the least to do. Each request costs the worker a read and the server
@@ -24,6 +24,11 @@ a wake-up, so a worker whose requests are short gets some *ahead*: it finds the 
 done with the first. How many depends on the average time, and on whether a slow one has come of
 late: those behind a slow request wait for it while other workers may be free. A worker at something
 that takes much longer than usual is *held up* and gets nothing.
+
+**Overload.** A request is let in while those before it are expected to be done within the
+deadline: `mean * waiting / workers`. Of a short service many may wait, of a slow one few. The mean
+remembers more requests than the average that decides how many a worker has ahead: a slow one
+among many short ones is no reason to turn anybody away.
 
 **Micro-batching.** A worker with a batch size above 1 answers what is there in one run. It is not
 busy before it has so many, and gets as many to go on with. If it ends, any of them can have been
@@ -66,12 +71,13 @@ from typing import Final
 
 import msgspec
 
-from jupyter_mlsvc_server.errors import MlsvcServerError
+from jupyter_mlsvc_server.errors import Busy, MlsvcServerError
 from jupyter_mlsvc_server.formats.protocol import ENDED_FROM_OUTSIDE
 from jupyter_mlsvc_server.scoring.definition import DefinitionKey, PoolSize
 from jupyter_mlsvc_server.scoring.errors import (
     CodeEnded,
     NoWorkerLeft,
+    Overloaded,
     QueueFull,
     RunTooLong,
     ServiceUnavailable,
@@ -262,6 +268,9 @@ class Scheduler:
         self._ending: set[PendingRequest] = set()
         """Requests whose workers have ended, and that wait for word of how."""
         self._average = math.inf
+        self._mean = 0.0
+        self._learnt = 0
+        self._swept_at = -math.inf
         self._longest = 0.0
         self._held_up_seconds = settings.batch_seconds
         """After which a worker counts as held up; follows from the average."""
@@ -286,7 +295,7 @@ class Scheduler:
         if worker is not None and not self._queue:
             self._give(worker, request, now, more_wait=False)
         else:
-            self._enqueue(request)
+            self._enqueue(request, now)
 
     def submit_group(self, group: Group, now: float) -> None:
         """Take a group of requests, which workers get as they have room."""
@@ -338,6 +347,9 @@ class Scheduler:
         average = seconds if average == math.inf else average + (seconds - average) * weight
         longest = max(seconds, faded)
         self._average, self._longest = average, longest
+        if self._learnt < settings.mean_over:
+            self._learnt += 1
+        self._mean += (seconds - self._mean) / self._learnt
         usual = settings.held_up_factor * average
         self._held_up_seconds = max(settings.calm_seconds, usual)
         if average < settings.short_seconds and longest < settings.calm_seconds:
@@ -703,15 +715,35 @@ class Scheduler:
                 return request
         return None
 
-    def _enqueue(self, request: PendingRequest) -> None:
-        limit = self._settings.queue_limit
-        if len(self._queue) >= max(limit, 1):
+    def _enqueue(self, request: PendingRequest, now: float) -> None:
+        refusal = self._refusal()
+        if refusal is not None and now - self._swept_at > self._settings.sweep_seconds:
+            # In an overload each call would look at all that wait.
+            self._swept_at = now
             self._drop_abandoned()
-        # With no worker yet, those that the first ones take at once wait whatever the limit is.
-        if len(self._queue) >= limit + (0 if self._workers else max(self._starting, 1)):
-            self._fail(request, QueueFull(self._key, len(self._queue), self._retry_after()))
-        else:
+            refusal = self._refusal()
+        if refusal is None:
             self._queue.append(request)
+        else:
+            self._fail(request, refusal)
+
+    def _refusal(self) -> Busy | None:
+        """Say why no further request may wait, if so."""
+        waiting, settings = len(self._queue), self._settings
+        # With no worker yet, those that the first ones take at once wait whatever the limit is.
+        most = settings.queue_limit + (0 if self._workers else max(self._starting, 1))
+        if waiting >= most:
+            return QueueFull(self._key, waiting, self._retry_after())
+        deadline = settings.deadline_seconds
+        if deadline and (expected := self._expected_wait()) > deadline:
+            return Overloaded(self._key, waiting, expected, deadline, self._retry_after())
+        return None
+
+    def _expected_wait(self) -> float:
+        """Seconds until what waits now will have been begun with, by what requests took of late."""
+        # Groups get every second place.
+        turns = len(self._queue) * (2 if self._groups else 1)
+        return turns * self._mean / max(len(self._workers) + self._starting, 1)
 
     def _drop_abandoned(self) -> None:
         for request in self._queue:
@@ -720,10 +752,7 @@ class Scheduler:
         self._queue = deque(request for request in self._queue if not request.is_over)
 
     def _retry_after(self) -> int:
-        if self._average == math.inf:
-            return 1
-        seconds = len(self._queue) * self._average / max(len(self._workers), 1)
-        return min(max(math.ceil(seconds), 1), 60)
+        return min(max(math.ceil(self._expected_wait()), 1), 60)
 
     # --- how many workers --------------------------------------------------------------------
 

@@ -15,9 +15,10 @@ class SchedulerSettings:
     Attributes
     ----------
     queue_limit
-        Back pressure: so many requests wait at most, more are refused. 0 lets none wait.
+        Memory is bounded: so many requests wait at most, more are refused. 0 lets none wait.
     deadline_seconds
-        Nobody waits for ever: a request runs and waits for so long at most. 0 sets no limit.
+        Nobody waits for ever: a request runs and waits for so long at most, and one that is
+        expected to wait longer is refused when it comes. 0 sets no limit.
     idle_seconds
         Memory comes back: a worker above the minimum ends after so long without a request.
     short_seconds, short_ahead
@@ -42,6 +43,12 @@ class SchedulerSettings:
     average_weight
         What a worker gets ahead follows a change of speed: the share of the newest request in the
         average.
+    mean_over
+        Nobody is sent away for one slow request: what is expected of those that wait is the mean
+        of about so many.
+    sweep_seconds
+        A refusal costs little: those that wait are looked through for callers who have left so
+        often at most.
     growth_seconds
         Workers grow with the load: another one is started where requests would wait longer.
     room_seconds
@@ -54,7 +61,7 @@ class SchedulerSettings:
         second worker ended too, none is run again for so long.
     """
 
-    queue_limit: int = 1000
+    queue_limit: int = 10_000
     deadline_seconds: float = 30.0
     idle_seconds: float = 60.0
 
@@ -73,6 +80,8 @@ class SchedulerSettings:
     held_up_factor: float = 5.0
     average_weight: float = 0.1
 
+    mean_over: int = 200
+    sweep_seconds: float = 0.05
     growth_seconds: float = 0.002
     room_seconds: float = 0.2
     group_seconds: float = 0.5

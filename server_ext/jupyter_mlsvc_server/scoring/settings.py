@@ -34,16 +34,16 @@ class ScoringSettings(LoggingConfigurable):
         "limit.",
     ).tag(config=True)
     queue_limit = Integer(
-        1000,
+        10_000,
         min=0,
-        help="Requests of a service version that may wait for a worker; more are answered with "
-        "503. 0 lets none wait.",
+        help="Requests of a service version that may wait for a worker, however short they are; "
+        "more are answered with 503. 0 lets none wait.",
     ).tag(config=True)
     deadline_seconds = Float(
         30.0,
         help="Seconds that the code of a service may run for one request, and that a request may "
         "wait for a worker. Then it is answered with 504, and a running one is killed with its "
-        "worker. 0 sets no limit.",
+        "worker. One that is expected to wait longer gets 503 at once. 0 sets no limit.",
     ).tag(config=True)
     idle_seconds = Float(
         60.0, help="Seconds without a request after which a worker above the minimum ends."

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from jupyter_mlsvc_server.api.protocol import Limits
+from jupyter_mlsvc_server.errors import Busy
 from tests.server.api.stub import Client, Stub, turns
 from tests.waiting import until
 
@@ -232,3 +233,19 @@ async def test_another_users_process_is_cut_off(monkeypatch: pytest.MonkeyPatch)
             await stub.server.open(listening)
             assert await stub.get_by(socket.AF_UNIX, str(Path(folder) / "s")) == b""
     assert not stub.app.scopes
+
+
+async def test_of_many_that_are_turned_away_one_has_a_line_and_the_others_a_number(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    stub = Stub()
+    refusal = Busy("All workers are busy.", retry_after=1)
+    stub.server.score.submit = lambda key, body, ended, *_: ended(refusal)
+    for _ in range(5):
+        await answered(stub, CALL + b"Content-Length: 2\r\n\r\n", b"hi")
+    stub.server.look()
+    stub.server.look()
+    lines = [each.getMessage() for each in caplog.records]
+    assert len(lines) == 2
+    assert "All workers are busy." in lines[0]
+    assert "4 more requests were answered with 503" in lines[1]

@@ -14,6 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from jupyter_mlsvc_server.scoring.definition import PoolSize
 from jupyter_mlsvc_server.scoring.errors import (
     CodeEnded,
+    Overloaded,
     QueueFull,
     RunTooLong,
     ServiceUnavailable,
@@ -381,7 +382,35 @@ def test_no_more_wait_than_the_limit_lets() -> None:
     assert len(pool.outcomes) == 1
     requests[3].abandon()
     pool.abandoned.add(requests[3])
+    pool.now += 2 * SMALL.sweep_seconds
     assert pool.submit() not in pool.outcomes, "one that nobody waits for makes room"
+
+
+@pytest.mark.parametrize(
+    ("durations", "waiting", "is_refused"),
+    [
+        ([0.001], 2000, False),
+        ([0.001] * 99 + [5.0], 500, False),
+        ([1.0], 50, False),
+        ([1.0], 70, True),
+    ],
+    ids=["short", "one of them slow", "slow and few", "slow and many"],
+)
+def test_those_wait_that_are_expected_to_be_done_within_the_deadline(
+    durations: list[float], waiting: int, is_refused: bool
+) -> None:
+    line = Line(2, durations)
+    for _ in durations:
+        line.pool.submit()
+        line.next_answer()
+    *_, last = [line.pool.submit() for _ in range(waiting)]
+    outcome = line.pool.outcomes.get(last)
+    assert isinstance(outcome, Overloaded) is is_refused
+    if isinstance(outcome, Overloaded):
+        assert "would wait for about 30 s" in outcome.message
+        for _ in range(10):
+            line.next_answer()
+        assert line.pool.submit() not in line.pool.outcomes, "there is room again"
 
 
 def test_a_group_goes_on_at_an_idle_worker_where_the_one_that_answered_has_no_room() -> None:
