@@ -28,6 +28,7 @@ from jupyter_mlsvc_server.api.routing import Router, Routes
 from jupyter_mlsvc_server.api.score import ScoreEntry
 from jupyter_mlsvc_server.api.services import (
     CallRoutes,
+    ContentRoutes,
     LogRoutes,
     PoolRoutes,
     ServiceRoutes,
@@ -45,6 +46,7 @@ NOUNS: Sequence[Any] = (
     PoolRoutes,
     StatisticsRoutes,
     LogRoutes,
+    ContentRoutes,
     CallRoutes,
     KeyRoutes,
     BatchRoutes,

@@ -286,9 +286,8 @@ class Client:
     def compare(self, name: str, version: str, other: str | Session) -> Comparison:
         """Tell how a version of a service differs from another one, or from a session.
 
-        Code, description, inputs and outputs are compared, and of snapshots, where both are yours
-        and still there, packages, files, and names and types of objects. A session has packages
-        and objects.
+        Code, description, inputs and outputs are compared. Of versions that you may change, so
+        are packages, files, and names and types of objects. A session has packages and objects.
 
         Parameters
         ----------
@@ -303,10 +302,10 @@ class Client:
         # Who compares nothing need not import what compares.
         from jupyter_mlsvc.client.comparison import Comparison, Side
 
+        if isinstance(other, Session) and other.is_r:
+            raise MlsvcError("A session of R can't be compared with a version.")
         left = self._side(name, version)
         if isinstance(other, Session):
-            if other.is_r:
-                raise MlsvcError("A session of R can't be compared with a version.")
             return Comparison(left, Side.of_session(other.name, other.inventory()))
         return Comparison(left, self._side(name, other))
 
@@ -315,10 +314,9 @@ class Client:
 
         service = self.services.get(name, version)
         contents = None
-        if service.snapshot_id:
-            # It may be another person's, or deleted, or you may have none.
-            with suppress(NotFound, Forbidden):
-                contents = self.snapshots.contents(service.snapshot_id)
+        # A server of before has no such operation.
+        with suppress(NotFound, Forbidden):
+            contents = self.services.contents(name, service.version)
         return Side.of_service(service, contents)
 
     def session(self, name: str) -> Session:

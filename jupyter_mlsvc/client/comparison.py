@@ -11,7 +11,7 @@ from typing import Final
 import msgspec
 
 from jupyter_mlsvc.client import formatting
-from jupyter_mlsvc.client.contents import SnapshotContents
+from jupyter_mlsvc.client.contents import ServiceContents
 from jupyter_mlsvc.client.service import Service
 from jupyter_mlsvc.wire.harmless import harmless_lines
 from jupyter_mlsvc.wire.models import ParameterDefinition, SessionInventory
@@ -20,7 +20,7 @@ _CONTEXT: Final = 3
 """Unchanged lines that are shown on either side of changed ones."""
 
 _CONTENTS: Final = ("environment", "objects", "files")
-"""Parts that a snapshot tells."""
+"""Parts that a version tells those who may change it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +39,8 @@ class Side:
     parts: Mapping[str, str]
 
     @classmethod
-    def of_service(cls, service: Service, contents: SnapshotContents | None) -> Side:
-        """Take a version, with what its snapshot holds where that is known."""
+    def of_service(cls, service: Service, contents: ServiceContents | None) -> Side:
+        """Take a version, with what it holds where that is known."""
         parts = {
             "description": service.description or "",
             "code": service.code or "",
@@ -52,11 +52,9 @@ class Side:
             packages = _packages(f"{contents.runtime_type} {contents.runtime_version}", contents)
             objects = {each.name: each.type for each in contents.objects if each.kept}
             files = [f"{each.path}, {formatting.size(each.size)}" for each in contents.files]
-            parts |= {
-                "environment": packages,
-                "objects": _objects(objects),
-                "files": "\n".join(sorted(files)),
-            }
+            parts |= {"objects": _objects(objects), "files": "\n".join(sorted(files))}
+            if contents.runtime_version:
+                parts["environment"] = packages
         return cls(f"{service.name} {service.version}", parts)
 
     @classmethod
@@ -79,7 +77,7 @@ class Comparison:
     same : list of str
         Parts that do not differ.
     unknown : list of str
-        Parts that one side does not tell: no snapshot, or none of yours that is still there.
+        Parts that one side does not tell: a version that you may not change, or a session.
     """
 
     def __init__(self, left: Side, right: Side) -> None:
@@ -141,6 +139,6 @@ def _objects(types: Mapping[str, str]) -> str:
     return "\n".join(f"{name}: {kind}" for name, kind in sorted(types.items()))
 
 
-def _packages(runtime: str, found: SnapshotContents | SessionInventory) -> str:
+def _packages(runtime: str, found: ServiceContents | SessionInventory) -> str:
     lines = [f"{name} {installed}" for name, installed in sorted(found.packages.items())]
     return "\n".join([runtime, *lines])

@@ -1,4 +1,4 @@
-"""What is in a snapshot."""
+"""What is in a snapshot, or behind a version of a service."""
 
 from __future__ import annotations
 
@@ -6,6 +6,51 @@ from typing import Final
 
 from jupyter_mlsvc.client import formatting
 from jupyter_mlsvc.wire import models
+
+
+class ServiceContents:
+    """What the snapshot behind a version of a service holds.
+
+    Attributes
+    ----------
+    name, version : str
+    size : int
+        Bytes of all that it holds, as the server stores it.
+    runtime_type, runtime_version : str
+        Language, and the version that wrote it, which is empty where there is no snapshot.
+    objects : list of SnapshotObject
+        Each has ``name``, ``type``, ``size`` in bytes, ``kept``, and the ``reason`` where it was
+        left out.
+    files : list of SnapshotFile
+        Each has ``path`` and ``size`` in bytes.
+    skipped_files : list of SkippedFile
+        Files that were left out: ``path`` and ``reason``.
+    packages : dict
+        Versions of the packages that were loaded, by name.
+    """
+
+    def __init__(self, body: models.ServiceContents) -> None:
+        self.name = body.name
+        self.version = body.version
+        self.size = body.size
+        self.runtime_type = body.runtime_type
+        self.runtime_version = body.runtime_version
+        self.objects = formatting.Listing(body.objects, _OBJECTS, "No objects.")
+        self.files = formatting.Listing(body.files, _FILES, "No files.")
+        self.skipped_files = formatting.Listing(body.skipped_files, _SKIPPED_FILES, "No files.")
+        self.packages = body.packages
+
+    def __repr__(self) -> str:
+        return formatting.text_card(self._title(), self._rows())
+
+    def _repr_html_(self) -> str:
+        return formatting.html_card(self._title(), self._rows())
+
+    def _title(self) -> str:
+        return f"Contents of {self.name} {self.version}"
+
+    def _rows(self) -> list[tuple[str, str]]:
+        return [("size", formatting.size(self.size)), *_rows(self)]
 
 
 class SnapshotContents:
@@ -55,24 +100,25 @@ class SnapshotContents:
         return f"Contents of snapshot {self.name!r}"
 
     def _rows(self) -> list[tuple[str, str]]:
-        left_out = [f"{each.name} ({each.type}): {each.reason}" for each in self._not_kept()]
-        left_out += [f"{each.path}: {each.reason}" for each in self.skipped_files]
         return [
             ("id", self.id),
             ("created", formatting.moment(self.creation_time)),
             ("size", formatting.size(self.content_size)),
-            ("runtime", f"{self.runtime_type} {self.runtime_version}"),
-            ("objects", "\n".join(_object(each) for each in self.objects if each.kept)),
-            (
-                "files",
-                "\n".join(f"{each.path}  {formatting.size(each.size)}" for each in self.files),
-            ),
-            ("left out", "\n".join(left_out)),
+            *_rows(self),
             ("services", ", ".join(f"{each.name} {each.version}" for each in self.services)),
         ]
 
-    def _not_kept(self) -> list[models.SnapshotObject]:
-        return [each for each in self.objects if not each.kept]
+
+def _rows(contents: ServiceContents | SnapshotContents) -> list[tuple[str, str]]:
+    objects, files = contents.objects, contents.files
+    left_out = [f"{each.name} ({each.type}): {each.reason}" for each in objects if not each.kept]
+    left_out += [f"{each.path}: {each.reason}" for each in contents.skipped_files]
+    return [
+        ("runtime", f"{contents.runtime_type} {contents.runtime_version}"),
+        ("objects", "\n".join(_object(each) for each in objects if each.kept)),
+        ("files", "\n".join(f"{each.path}  {formatting.size(each.size)}" for each in files)),
+        ("left out", "\n".join(left_out)),
+    ]
 
 
 def _object(row: models.SnapshotObject) -> str:

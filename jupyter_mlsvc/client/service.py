@@ -13,6 +13,7 @@ from typing import Any, Final, Protocol
 from msgspec import UNSET
 
 from jupyter_mlsvc.client import formatting
+from jupyter_mlsvc.client.contents import ServiceContents
 from jupyter_mlsvc.client.recent_calls import RecentCall, RecentCalls
 from jupyter_mlsvc.client.results import ServiceResult
 from jupyter_mlsvc.client.service_log import ServiceLog
@@ -68,6 +69,9 @@ class ServiceCalls(Protocol):
 
     def call_details(self, name: str, version: str, call_id: int) -> RecentCall:
         """Return one of these calls, with what it printed."""
+
+    def contents(self, name: str, version: str) -> ServiceContents:
+        """Return what the snapshot behind it holds."""
 
     def swagger(self, name: str, version: str) -> formatting.Document:
         """Return the Swagger document."""
@@ -238,6 +242,10 @@ class Service:
     def call_details(self, call_id: int) -> RecentCall:
         """Return one of these calls with its traceback; see ``client.services.call_details``."""
         return self._services.call_details(self.name, self.version, call_id)
+
+    def contents(self) -> ServiceContents:
+        """Tell what its snapshot holds; see ``client.services.contents``."""
+        return self._services.contents(self.name, self.version)
 
     def swagger(self) -> formatting.Document:
         """Swagger document of the service."""

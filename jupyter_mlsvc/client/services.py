@@ -11,6 +11,7 @@ from msgspec import UNSET, UnsetType
 
 from jupyter_mlsvc.client import formatting
 from jupyter_mlsvc.client.api import Api, Form, form, json_body
+from jupyter_mlsvc.client.contents import ServiceContents
 from jupyter_mlsvc.client.parameters import Parameters, definitions, plain_values
 from jupyter_mlsvc.client.recent_calls import RecentCall, RecentCalls
 from jupyter_mlsvc.client.results import ServiceResult
@@ -476,6 +477,21 @@ class Services:
         """
         path = ("services", name, version, "calls", str(call_id))
         return RecentCall(self._api.get(models.ServiceCallDetails, *path))
+
+    def contents(self, name: str, version: str) -> ServiceContents:
+        """Tell what the snapshot behind a service of yours holds, without values (our addition).
+
+        A service that a notebook or a model was published as has one that is in nobody's list.
+
+        Raises
+        ------
+        Forbidden
+            The service is another user's.
+        NotFound
+            No such service or version.
+        """
+        path = ("services", name, version, "contents")
+        return ServiceContents(self._api.get(models.ServiceContents, *path))
 
     def list(self) -> formatting.Listing[Service]:
         """List all services (contract: ``getAllWebServices``)."""

@@ -7,6 +7,7 @@ says which requests it passes on.
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
@@ -18,7 +19,10 @@ Send = Callable[[dict[str, Any], list[bytes]], object]
 """Sends a message with its buffers to all front ends of a widget."""
 
 MAX_REQUESTS: Final = 8
-"""Requests of one widget that are on their way at a time."""
+"""Requests of one widget that its front ends wait for at a time."""
+
+MAX_THREADS: Final = 2 * MAX_REQUESTS
+"""Threads of one widget: a request that was given up keeps its thread until the server answers."""
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True):
@@ -69,9 +73,10 @@ class Refused(MlsvcError):
 
 
 class Channel:
-    """Answers the requests of a widget's front ends, each in a thread of its own.
+    """Answers the requests of a widget's front ends in threads, so that the kernel stays free.
 
-    The kernel stays free meanwhile. A front end that gives a request up gets no answer to it.
+    A front end that gives a request up gets no answer to it. While all threads are busy with such
+    requests, further ones wait for the first that ends.
 
     Parameters
     ----------
@@ -85,7 +90,9 @@ class Channel:
         self._send = send
         self._answer = answer
         self._lock = threading.Lock()
-        self._waiting: dict[str, threading.Thread] = {}
+        self._wanted: dict[str, Request] = {}
+        self._queue: deque[Request] = deque(maxlen=MAX_REQUESTS)
+        self._threads = 0
 
     def receive(self, content: object, buffers: Sequence[bytes | memoryview] = ()) -> None:
         """Take a message of a front end; what is none of ours is left alone."""
@@ -93,7 +100,9 @@ class Channel:
             return
         if isinstance(given_up := content.get("cancel"), str):
             with self._lock:
-                self._waiting.pop(given_up, None)
+                request = self._wanted.pop(given_up, None)
+                if request is not None and request in self._queue:
+                    self._queue.remove(request)
             return
         try:
             request = msgspec.convert(
@@ -101,16 +110,16 @@ class Channel:
             )
         except msgspec.ValidationError:
             return
-        thread = threading.Thread(
-            target=self._work, args=(request,), name="mlsvc-widget", daemon=True
-        )
         with self._lock:
-            is_room = len(self._waiting) < MAX_REQUESTS
+            is_room = len(self._wanted) < MAX_REQUESTS
+            needs_thread = is_room and self._threads < MAX_THREADS
             if is_room:
-                self._waiting[request.id] = thread
-        if is_room:
-            thread.start()
-        else:
+                self._wanted[request.id] = request
+                self._queue.append(request)
+                self._threads += needs_thread
+        if needs_thread:
+            threading.Thread(target=self._work, name="mlsvc-widget", daemon=True).start()
+        elif not is_room:
             self._send(
                 {"id": request.id, **problem_of(MlsvcError("Too much is being asked at once."))}, []
             )
@@ -118,9 +127,22 @@ class Channel:
     def close(self) -> None:
         """Send no more answers."""
         with self._lock:
-            self._waiting.clear()
+            self._wanted.clear()
+            self._queue.clear()
 
-    def _work(self, request: Request) -> None:
+    def _work(self) -> None:
+        while (request := self._next()) is not None:
+            self._answer_to(request)
+
+    def _next(self) -> Request | None:
+        """Return what waits the longest; where nothing does, the thread ends."""
+        with self._lock:
+            if self._queue:
+                return self._queue.popleft()
+            self._threads -= 1
+            return None
+
+    def _answer_to(self, request: Request) -> None:
         try:
             answer = self._answer(request)
         except Exception as error:  # noqa: BLE001  # nobody else would see it
@@ -130,7 +152,9 @@ class Channel:
 
     def _reply(self, request: Request, content: dict[str, Any], buffers: list[bytes]) -> None:
         with self._lock:
-            is_wanted = self._waiting.pop(request.id, None) is not None
+            is_wanted = self._wanted.get(request.id) is request
+            if is_wanted:
+                del self._wanted[request.id]
         if is_wanted:
             self._send({"id": request.id, **content}, buffers)
 

@@ -349,6 +349,24 @@ class SnapshotContents(Wire, frozen=True, kw_only=True):
     packages: dict[str, str]
 
 
+class ServiceContents(Wire, frozen=True, kw_only=True):
+    """What the snapshot behind a version of a service holds (our addition).
+
+    The service keeps it when the snapshot is deleted. ``size`` is in bytes, as the server stores
+    it. A version without a snapshot has an empty ``runtime_version`` and nothing in the lists.
+    """
+
+    name: str
+    version: str
+    size: int
+    runtime_type: str
+    runtime_version: str
+    objects: list[SnapshotObject]
+    files: list[SnapshotFile]
+    skipped_files: list[SkippedFile]
+    packages: dict[str, str]
+
+
 # --- services --------------------------------------------------------------------------------
 
 

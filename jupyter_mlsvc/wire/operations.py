@@ -407,6 +407,16 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         addition=True,
     ),
     Operation(
+        id="getServiceContents",
+        method="get",
+        path="/services/{name}/{version}/contents",
+        tag=_SERVICES,
+        summary="Objects, files and packages of a version, for those who may change it.",
+        answer=models.ServiceContents,
+        errors=(401, 403, 404),
+        addition=True,
+    ),
+    Operation(
         id="publishRealtimeWebServiceByName",
         method="post",
         path="/realtime-services/{name}",

@@ -58,6 +58,7 @@ from jupyter_mlsvc_server.api.routing import BodySize, Operation, Router, Routes
 from jupyter_mlsvc_server.api.score import CALL_ROUTE, ScoreEntry
 from jupyter_mlsvc_server.api.services import (
     CallRoutes,
+    ContentRoutes,
     LogRoutes,
     PoolRoutes,
     ServiceRoutes,
@@ -118,6 +119,7 @@ from jupyter_mlsvc_server.monitoring.traces import (
 from jupyter_mlsvc_server.scoring.compute_nodes import ComputeNodes
 from jupyter_mlsvc_server.scoring.local import LocalEngine
 from jupyter_mlsvc_server.services.call_history import CallRecorder
+from jupyter_mlsvc_server.services.contents import ServiceContentReader
 from jupyter_mlsvc_server.services.key_manager import KeyManager
 from jupyter_mlsvc_server.services.logs import ServiceLogReader
 from jupyter_mlsvc_server.services.manager import ServiceManager
@@ -858,6 +860,9 @@ class Server:
             StatisticsRoutes(statistics=statistics).table(),
             LogRoutes(
                 logs=ServiceLogReader(services=self._services, scoring=self._scoring)
+            ).table(),
+            ContentRoutes(
+                contents=ServiceContentReader(services=self._services, snapshots=self._snapshots)
             ).table(),
             CallRoutes(
                 calls=RecentCallReader(

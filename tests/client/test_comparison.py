@@ -30,17 +30,14 @@ def service(version: str, **others: Any) -> dict[str, Any]:
 
 def contents(**others: Any) -> dict[str, Any]:
     return {
-        "id": "s1",
         "name": "Area",
-        "owner": "maria",
-        "creationTime": "2026-11-23T13:38:07.1234560",
-        "contentSize": 2048,
+        "version": "1",
+        "size": 2048,
         "runtimeType": "Python",
         "runtimeVersion": "3.11.2",
         "objects": [{"name": "model", "type": "SVC", "size": 10, "kept": True, "reason": ""}],
         "files": [{"path": "data.csv", "size": 10}],
         "skippedFiles": [],
-        "services": [],
         "packages": {"numpy": "1.26.4", "scikit-learn": "1.4.0"},
         **others,
     }
@@ -71,12 +68,12 @@ def test_lines_that_differ_are_shown_part_by_part(client: Client, transport: Fak
 
 
 @pytest.mark.parametrize("status", [404, 403])
-def test_a_snapshot_that_is_not_yours_is_not_compared(
+def test_what_a_version_of_others_holds_is_not_compared(
     client: Client, transport: FakeTransport, status: int
 ) -> None:
     transport.answers = [
         answer([service("1")]),
-        problem(status, "There is no snapshot 's1'."),
+        problem(status, "You may not read the contents of version '1' of service 'Area'."),
         answer([service("2")]),
         answer(contents()),
     ]
@@ -100,10 +97,27 @@ def test_a_version_is_compared_with_a_session(client: Client, transport: FakeTra
     assert found.unknown == ["files"]
 
 
+def test_a_version_without_snapshot_holds_nothing(client: Client, transport: FakeTransport) -> None:
+    nothing = contents(runtimeVersion="", objects=[], files=[], packages={})
+    transport.answers = [
+        answer([service("1", snapshotId=None)]),
+        answer(nothing),
+        answer([service("2")]),
+        answer(contents()),
+    ]
+    found = client.compare("Area", "1", "2")
+    assert found.changes["objects"][1:] == ["+model: SVC"]
+    # The versions of packages that it runs with are those of the server, whatever they are.
+    assert found.unknown == ["environment"]
+    assert [request.path for request in transport.requests[1::2]] == [
+        "/services/Area/1/contents",
+        "/services/Area/2/contents",
+    ]
+
+
 def test_what_is_not_there_is_said(client: Client, transport: FakeTransport) -> None:
     transport.answers = [problem(404, "There is no service 'Area'.")]
     with pytest.raises(NotFound):
         client.compare("Area", "1", "2")
-    transport.answers = [answer([service("1", snapshotId=None)])]
     with pytest.raises(MlsvcError, match="session of R"):
         client.compare("Area", "1", client.sessions.with_id("i1", runtime_type="R"))

@@ -373,6 +373,15 @@ def test_contents_of_a_snapshot_are_listed(door: Door, snapshot_id: str, service
     assert [each["path"] for each in body["skippedFiles"]] == ["link"]
     assert body["services"] == [{"name": service_name, "version": "1.0"}]
     assert "ipykernel" in body["packages"]
+    held = door.get(f"/services/{service_name}/1.0/contents").json()
+    same = ("runtimeType", "runtimeVersion", "objects", "files", "skippedFiles", "packages")
+    assert {name: held[name] for name in same} == {name: body[name] for name in same}
+    assert (held["name"], held["version"]) == (service_name, "1.0")
+    assert held["size"] > values["size"]
+    door.post(f"/services/{service_name}/2.0", json={"code": "n = 1"})
+    held = door.get(f"/services/{service_name}/2.0/contents").json()
+    door.delete(f"/services/{service_name}/2.0")
+    assert (held["runtimeVersion"], held["objects"], held["packages"]) == ("", [], {})
     door.delete(f"/services/{service_name}/1.0")
     assert door.get(f"/snapshots/{snapshot_id}/contents").json()["services"] == []
 

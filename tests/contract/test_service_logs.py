@@ -136,7 +136,12 @@ def test_only_who_may_change_a_service_reads_its_log(
     assert call["requestBytes"] == len('{"how": "raises"}')
     assert call["answerBytes"] > 100
     assert call["milliseconds"] > 0
-    for hidden in (path, f"{service}/calls", f"{service}/calls/{call['id']}"):
+    for hidden in (
+        path,
+        f"{service}/contents",
+        f"{service}/calls",
+        f"{service}/calls/{call['id']}",
+    ):
         for other in (ben, rita):
             answer = other.get(hidden)
             assert answer.status_code == 403

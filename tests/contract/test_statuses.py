@@ -359,6 +359,8 @@ ROWS: dict[tuple[str, int], Case] = {
     ("getServiceLogs", 200): lambda s: s.door.get(f"/services/{s.service()}/logs"),
     ("getServiceLogs", 400): lambda s: s.door.get(f"/services/{s.service()}/logs?limit=no"),
     ("getServiceLogs", 403): lambda s: s.reader.get(f"/services/{s.service()}/logs"),
+    ("getServiceContents", 200): lambda s: s.door.get(f"/services/{s.service()}/contents"),
+    ("getServiceContents", 403): lambda s: s.reader.get(f"/services/{s.service()}/contents"),
     ("getServiceCalls", 200): lambda s: s.door.get(f"/services/{s.service()}/calls"),
     ("getServiceCalls", 400): lambda s: s.door.get(f"/services/{s.service()}/calls?errors=no"),
     ("getServiceCalls", 403): lambda s: s.reader.get(f"/services/{s.service()}/calls"),

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from jupyter_mlsvc.errors import BadRequest, ConnectionFailed
-from jupyter_mlsvc.widgets.channel import MAX_REQUESTS, Channel, Refused, Request
+from jupyter_mlsvc.widgets.channel import MAX_REQUESTS, MAX_THREADS, Channel, Refused, Request
 from tests.widgets.comm import Message
 
 
@@ -98,6 +98,28 @@ def test_a_request_that_was_given_up_gets_no_answer_and_is_none_of_the_many(sent
     may_answer.set()
     answered = {sent.take()[0]["id"] for _ in range(MAX_REQUESTS)}
     assert answered == {"r100", *(f"r{number}" for number in range(1, MAX_REQUESTS))}
+
+
+def test_asking_and_giving_up_again_and_again_starts_few_threads(sent: Sent) -> None:
+    may_answer = threading.Event()
+    asked: list[str] = []
+
+    def answer(request: Request) -> bytes:
+        asked.append(request.id)
+        assert may_answer.wait(60)
+        return b""
+
+    before = threading.active_count()
+    channel = Channel(sent, answer)
+    for number in range(10 * MAX_THREADS):
+        channel.receive(request(number))
+        channel.receive({"cancel": f"r{number}"})
+    assert threading.active_count() - before <= MAX_THREADS
+    channel.receive(request(1000))
+    may_answer.set()
+    assert sent.take()[0] == {"id": "r1000"}
+    # What was given up before a thread was free was not asked of the server.
+    assert len(asked) <= MAX_THREADS + 1
 
 
 def test_a_closed_channel_sends_nothing(sent: Sent) -> None:

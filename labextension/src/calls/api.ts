@@ -147,10 +147,10 @@ export class ServicesApi {
   }
 
   /**
-   * What a snapshot of one's own holds.
+   * What a version holds that one may change.
    */
-  contents(snapshotId: string, signal?: AbortSignal): Promise<Sent['SnapshotContents']> {
-    return this._requests.json('GET', ['snapshots', snapshotId, 'contents'], { signal });
+  contents(name: string, version: string, signal?: AbortSignal): Promise<Sent['ServiceContents']> {
+    return this._requests.json('GET', ['services', name, version, 'contents'], { signal });
   }
 
   /**

@@ -11,11 +11,11 @@ import { ITranslation } from './translation';
 const CONTEXT = 3;
 
 /**
- * A version with what its snapshot holds, where that is known.
+ * A version with what it holds, where that is known.
  */
 export interface ICompared {
   service: IServiceVersion;
-  contents: Sent['SnapshotContents'] | null;
+  contents: Sent['ServiceContents'] | null;
 }
 
 /**
@@ -35,8 +35,10 @@ export function Comparison(props: {
     [trans.__('Inputs and outputs'), ({ service }) => schemaText(service)]
   ];
   if (hasContents) {
+    if (left.contents?.runtimeVersion && right.contents?.runtimeVersion) {
+      parts.push([trans.__('Environment'), ({ contents }) => environmentText(contents)]);
+    }
     parts.push(
-      [trans.__('Environment'), ({ contents }) => environmentText(contents)],
       [trans.__('Objects'), ({ contents }) => objectsText(contents)],
       [trans.__('Files'), ({ contents }) => filesText(contents)]
     );
@@ -53,7 +55,7 @@ export function Comparison(props: {
         {hasContents
           ? trans.__('Objects are compared by their types and sizes.')
           : trans.__(
-              'Environment and objects are compared where both versions have a snapshot of yours that is still there.'
+              'Environment, objects and files are compared where you may change both versions.'
             )}
       </p>
     </>
@@ -133,14 +135,14 @@ function schemaText(service: IServiceVersion): string {
   ].join('\n');
 }
 
-function environmentText(contents: Sent['SnapshotContents'] | null): string {
+function environmentText(contents: Sent['ServiceContents'] | null): string {
   return [
     `${contents?.runtimeType ?? ''} ${contents?.runtimeVersion ?? ''}`,
     ...Object.entries(contents?.packages ?? {}).map(([name, version]) => `${name} ${version}`)
   ].join('\n');
 }
 
-function objectsText(contents: Sent['SnapshotContents'] | null): string {
+function objectsText(contents: Sent['ServiceContents'] | null): string {
   return (contents?.objects ?? [])
     .filter(({ kept }) => kept)
     .map(({ name, type, size }) => `${harmless(name)}: ${harmless(type)}, ${formatBytes(size)}`)
@@ -148,7 +150,7 @@ function objectsText(contents: Sent['SnapshotContents'] | null): string {
     .join('\n');
 }
 
-function filesText(contents: Sent['SnapshotContents'] | null): string {
+function filesText(contents: Sent['ServiceContents'] | null): string {
   return (contents?.files ?? [])
     .map(({ path, size }) => `${harmless(path)}, ${formatBytes(size)}`)
     .sort()

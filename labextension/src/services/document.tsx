@@ -148,14 +148,16 @@ function Compared(props: {
   const { left, right, model, mlsvc } = props;
   const { trans } = mlsvc;
   const services = [model.find(left), model.find(right)] as const;
-  const ids = services.map(service => service?.snapshotId ?? '');
+  const revisions = services.map(service => service?.snapshotId ?? '');
   const { value } = useLoaded(
     signal =>
       Promise.all(
-        // One that is gone, or another person's, is not compared.
-        ids.map(async id => (id ? model.api.contents(id, signal).catch(() => null) : null))
+        // Of another person's it is not told.
+        [left, right].map(({ name, version }) =>
+          model.api.contents(name, version, signal).catch(() => null)
+        )
       ),
-    ids
+    [idOf(left), idOf(right), ...revisions]
   );
   const title = trans.__(
     '%1 and %2',

@@ -21,7 +21,7 @@ _ROWS: Final = tuple(
             Action.OBSERVE,
         ),
         ("POST PUT DELETE", r"/computenodes", Action.ADMINISTER),
-        ("GET", r"/services/.*/(logs|calls.*)", Action.CHANGE_SERVICE),
+        ("GET", r"/services/.*/(logs|contents|calls.*)", Action.CHANGE_SERVICE),
         ("GET", r"/metrics", Action.ADMINISTER),
         (
             "GET",

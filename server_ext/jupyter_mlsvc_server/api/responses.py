@@ -43,9 +43,10 @@ REQUEST_ID: Final = "X-Request-Id"
 CORS_HEADERS: Final = {
     "Vary": "Origin",
     "Access-Control-Allow-Headers": (
-        "Authorization, X-API-Key, Content-Type, Content-Encoding, Accept"
+        "Authorization, X-API-Key, Content-Type, Content-Encoding, Accept, If-None-Match"
     ),
     "Access-Control-Allow-Methods": "GET, POST, PUT, PATCH, DELETE",
+    "Access-Control-Expose-Headers": "ETag, X-Request-Id, Retry-After",
     "Access-Control-Max-Age": "600",
 }
 """Of answers to pages of an origin that may call, besides the name of the origin."""

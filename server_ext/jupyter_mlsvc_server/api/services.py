@@ -28,6 +28,7 @@ from jupyter_mlsvc_server.scoring.compute_nodes import ComputeNodes
 from jupyter_mlsvc_server.scoring.recent_calls import MAX_CALLS
 from jupyter_mlsvc_server.scoring.service_log import MAX_ENTRIES
 from jupyter_mlsvc_server.services.bodies import INPUTS
+from jupyter_mlsvc_server.services.contents import ServiceContentReader
 from jupyter_mlsvc_server.services.logs import ServiceLogReader
 from jupyter_mlsvc_server.services.manager import ServiceManager
 from jupyter_mlsvc_server.services.pools import PoolManager
@@ -257,6 +258,21 @@ class LogRoutes:
         after, limit = request.query_number("after"), request.query_number("limit", MAX_ENTRIES)
         found = await self._logs.read(request.principal, name, version, after=after, limit=limit)
         return json_response(found)
+
+
+class ContentRoutes:
+    """Tells what service versions hold."""
+
+    def __init__(self, *, contents: ServiceContentReader) -> None:
+        self._contents = contents
+
+    def table(self) -> Routes:
+        """Return the routes."""
+        return [route("/services/{name}/{version}/contents", get=self.read)]
+
+    async def read(self, request: ApiRequest, name: str, version: str) -> Response:
+        """Describe objects, files and packages of a version (our addition)."""
+        return json_response(await self._contents.read(request.principal, name, version))
 
 
 class CallRoutes:

@@ -25,6 +25,7 @@ from jupyter_mlsvc_server.formats.files import write_files
 from jupyter_mlsvc_server.formats.manifest import BlobEntry, Manifest, ObjectEntry, Workspace
 from jupyter_mlsvc_server.formats.shown_paths import without_paths
 from jupyter_mlsvc_server.snapshots.archive import archive_size, zip_stream
+from jupyter_mlsvc_server.snapshots.contents import members
 from jupyter_mlsvc_server.snapshots.errors import (
     ContentDamaged,
     ContentNotFound,
@@ -322,25 +323,8 @@ class SnapshotManager(LoggingConfigurable):
             owner=record.owner.name,
             creation_time=record.created_at,
             content_size=record.content_size,
-            runtime_type=record.runtime_type,
-            runtime_version=manifest.workspace.r_version or manifest.workspace.python_version,
-            objects=[
-                models.SnapshotObject(
-                    name=entry.name,
-                    type=entry.type,
-                    size=entry.size,
-                    kept=entry.kept,
-                    reason=entry.reason,
-                )
-                for entry in manifest.workspace.objects
-            ],
-            files=[models.SnapshotFile(path=each.path, size=each.size) for each in manifest.files],
-            skipped_files=[
-                models.SkippedFile(path=each.path, reason=each.reason)
-                for each in manifest.skipped_files
-            ],
             services=[models.NamedVersion(name=name, version=version) for name, version in holders],
-            packages=manifest.workspace.packages,
+            **members(manifest),
         )
 
     # --- what services need ------------------------------------------------------------------
@@ -351,6 +335,16 @@ class SnapshotManager(LoggingConfigurable):
         if record is not None:
             self._hold(record.content_id)
         return record
+
+    async def manifest(self, content_id: str) -> Manifest:
+        """Return what a content holds, without looking at its blobs.
+
+        Raises
+        ------
+        ContentNotFound
+            There is none of that id (any more).
+        """
+        return await self._manifest(content_id)
 
     async def content(self, content_id: str) -> Content:
         """Return the content of a snapshot or service, whose blobs are whole.

@@ -98,7 +98,8 @@ def test_pages_of_its_origins_call_with_a_key(make: Make, echo: str) -> None:
     nobody = key.with_token(None)
     preflight = nobody.call("OPTIONS", echo, headers=asks)
     assert preflight.headers["Access-Control-Allow-Origin"] == PAGE
-    assert "X-API-Key" in preflight.headers["Access-Control-Allow-Headers"]
+    allowed = preflight.headers["Access-Control-Allow-Headers"].split(", ")
+    assert {"X-API-Key", "If-None-Match"} <= set(allowed)
     preflight = nobody.call("OPTIONS", echo, headers=stranger)
     assert "Access-Control-Allow-Origin" not in preflight.headers
     with requests.Session() as session:
@@ -107,6 +108,7 @@ def test_pages_of_its_origins_call_with_a_key(make: Make, echo: str) -> None:
             answer = session.post(key.url + echo, json=BODY, timeout=60)
             assert answer.ok, answer.text
             assert answer.headers["Access-Control-Allow-Origin"] == PAGE
+            assert "ETag" in answer.headers["Access-Control-Expose-Headers"].split(", ")
     refused = key.post(echo, json=BODY, headers=stranger)
     assert refused.status_code == 403
     assert "Access-Control-Allow-Origin" not in refused.headers
