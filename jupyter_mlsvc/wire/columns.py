@@ -142,17 +142,28 @@ def frame_reader(columns: Sequence[ColumnDefinition]) -> Callable[[Any, str], An
     UnsupportedColumn
         A dtype is none that there is, or none that JSON can carry.
     """
-    readers = {column.name: _checked(column) for column in columns}
+    reader_of = column_readers(columns)
 
     def read(value: Any, path: str) -> Any:
         given = in_order(read_columns(value, path, as_given), columns, value, path)
         taken = {
-            name: readers.get(name, cells)(column, member(path, name))
-            for name, column in given.items()
+            name: reader_of(name)(column, member(path, name)) for name, column in given.items()
         }
         return make_frame(taken, value, path)
 
     return read
+
+
+def column_readers(columns: Sequence[ColumnDefinition]) -> Callable[[str], ReadColumn]:
+    """Give what finds the reader of a column by its name, also of one that is not known.
+
+    Raises
+    ------
+    UnsupportedColumn
+        As :func:`frame_reader`.
+    """
+    readers = {column.name: _checked(column) for column in columns}
+    return lambda name: readers.get(name, cells)
 
 
 def in_order(

@@ -169,6 +169,12 @@ class UnsupportedMediaType(MlsvcServerError):
     status = 415
 
 
+class NotAcceptable(MlsvcServerError):
+    """The caller takes the answer in forms only that it is not given in."""
+
+    status = 406
+
+
 class UnsupportedContentCoding(UnsupportedMediaType):
     """The body is encoded in a way that is not known here."""
 

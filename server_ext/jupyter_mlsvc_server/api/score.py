@@ -14,6 +14,8 @@ from urllib.parse import unquote_to_bytes
 
 from starlette.responses import Response
 
+from jupyter_mlsvc.wire.arrow_stream import MEDIA_TYPE
+from jupyter_mlsvc_server.api.arrow import form_of, media_type_of
 from jupyter_mlsvc_server.api.authentication import KEY_HEADER, bearer_token, service_key
 from jupyter_mlsvc_server.api.body_memory import BodyMemory
 from jupyter_mlsvc_server.api.content_coding import charset_problem
@@ -23,6 +25,7 @@ from jupyter_mlsvc_server.api.responses import CORS_HEADERS, bytes_response, wit
 from jupyter_mlsvc_server.auth.policy import Action, may, require
 from jupyter_mlsvc_server.auth.principal import Principal, Role
 from jupyter_mlsvc_server.errors import MlsvcServerError
+from jupyter_mlsvc_server.formats.envelope import envelope
 from jupyter_mlsvc_server.scoring.definition import DefinitionKey
 from jupyter_mlsvc_server.scoring.engine import ScoringAnswer
 from jupyter_mlsvc_server.scoring.recent_calls import Caller
@@ -33,6 +36,8 @@ CALL_ROUTE: Final = "/api/{name}/{version}"
 
 _CALL: Final = rb"/api/([^/?]+)/([^/?]+)/?(?:\?.*)?"
 _NOT_PLAIN: Final = frozenset({b"content-encoding", b"expect", b"transfer-encoding", b"upgrade"})
+_FORMS: Final = frozenset({b"content-type", b"accept"})
+_ARROW: Final = MEDIA_TYPE.encode()
 _CREDENTIALS: Final = {b"authorization": bearer_token, KEY_HEADER.encode(): service_key}
 _CORS: Final = "".join(f"{name}: {value}\r\n" for name, value in CORS_HEADERS.items()).encode()
 
@@ -41,7 +46,7 @@ _CONSUMERS: Final = tuple(
 )
 """Roles that may call services."""
 
-_REJECTED: Final = frozenset({400, 413, 415})
+_REJECTED: Final = frozenset({400, 406, 413, 415})
 _MAX_PLAIN_BYTES: Final = 2**20
 _PATHS_KEPT: Final = 10_000
 _MAX_KEPT_LENGTH: Final = 2**10
@@ -185,7 +190,7 @@ class ScoreEntry:
                 origin = value
             elif name == b"host":
                 hosts += 1
-            elif name in _NOT_PLAIN or (name == b"content-type" and _has_problem(value)):
+            elif name in _NOT_PLAIN or (name in _FORMS and not _is_plain(name, value)):
                 return None
         if hosts != 1 or token is None or length is None or length > self._max_plain_bytes:
             return None
@@ -217,15 +222,18 @@ class ScoreEntry:
         if request.principal.key is not None:
             request.principal.key.require((name, version))
         try:
+            form = form_of(request.headers)
             body = await request.body()
         except MlsvcServerError as error:
             if error.status in _REJECTED:
                 self._engine.reject(name, version, error, request.principal, request.id)
             raise
+        if form:
+            body = envelope(form) + body
         answering = self._engine.consume(name, version, body, request.principal, request.id)
         answer = await request.answer_or_gone(answering, lambda: None)
         body = self.identified(answer, request.id) if answer.needs_id else answer.body
-        return bytes_response(body, "application/json", status=answer.status)
+        return bytes_response(body, media_type_of(body), status=answer.status)
 
     def identified(self, answer: ScoringAnswer, request_id: str) -> bytes:
         """Put the id of a request where it belongs; return the body of the answer."""
@@ -249,8 +257,11 @@ class ScoreEntry:
         return key is not None and origin in key.origins
 
 
-def _has_problem(content_type: bytes) -> bool:
-    return charset_problem(content_type.decode("latin-1")) is not None
+def _is_plain(name: bytes, media_type: bytes) -> bool:
+    """Whether a header tells of JSON in UTF-8."""
+    if _ARROW in media_type.lower():
+        return False
+    return name == b"accept" or charset_problem(media_type.decode("latin-1")) is None
 
 
 def _nobody(access_token: str) -> Principal | None:

@@ -8,6 +8,7 @@ from functools import cached_property
 import msgspec
 from starlette.responses import Response
 
+from jupyter_mlsvc.wire.arrow_stream import is_installed
 from jupyter_mlsvc.wire.swagger import core_openapi, core_swagger
 from jupyter_mlsvc_server.api.lifecycle import Lifecycle
 from jupyter_mlsvc_server.api.request import ApiRequest
@@ -36,7 +37,10 @@ class StatusRoutes:
     async def status(self, request: ApiRequest) -> Response:
         """Report the state (contract: ``status``), and the limit of requests (our addition)."""
         report = await self._status.report()
-        details = (report.details or {}) | {"maxBodyBytes": request.settings.max_body_bytes}
+        details = (report.details or {}) | {
+            "maxBodyBytes": request.settings.max_body_bytes,
+            "arrow": is_installed(),
+        }
         return json_response(msgspec.structs.replace(report, details=details))
 
     async def live(self, request: ApiRequest) -> Response:

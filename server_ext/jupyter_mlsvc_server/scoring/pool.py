@@ -13,6 +13,7 @@ import msgspec
 
 from jupyter_mlsvc.wire.problem import Problem
 from jupyter_mlsvc_server.errors import MlsvcServerError
+from jupyter_mlsvc_server.formats.envelope import without_envelope
 from jupyter_mlsvc_server.formats.protocol import Kind, split_notes
 from jupyter_mlsvc_server.scoring.definition import DefinitionKey, PoolSize
 from jupyter_mlsvc_server.scoring.engine import CallTimes, ScoringAnswer
@@ -506,7 +507,7 @@ class Pool:
                 problem=problem,
                 entry_id=0 if entry is None else entry.id,
                 text="" if entry is None or kind is _SUCCESS else entry.text,
-                request=request.body[:MAX_BODY_BYTES] if keeps else None,
+                request=without_envelope(request.body[:MAX_BODY_BYTES]) if keeps else None,
                 answer=body[:MAX_BODY_BYTES] if keeps else None,
             )
         )

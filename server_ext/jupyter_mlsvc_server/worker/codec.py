@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Collection
+from functools import cached_property
 from typing import Any, Final
 
 import msgspec
 from msgspec import UNSET
 
+from jupyter_mlsvc.wire.arrow_columns import Columns, reader_of_columns
 from jupyter_mlsvc.wire.columns import UnsupportedColumn
 from jupyter_mlsvc.wire.json_text import UnreadableJson, decode_json, is_blank
 from jupyter_mlsvc.wire.json_values import ValueProblem, describe, require_text
@@ -17,6 +19,7 @@ from jupyter_mlsvc.wire.names import python_name
 from jupyter_mlsvc.wire.problem import Problem, exception_type
 from jupyter_mlsvc.wire.suggestions import did_you_mean
 from jupyter_mlsvc.wire.values import TABLE_TYPES, ReadInput
+from jupyter_mlsvc_server.formats.envelope import MARK, Form, opened
 from jupyter_mlsvc_server.formats.problems import CodeProblem
 from jupyter_mlsvc_server.formats.protocol import (
     MAX_ANSWER_BYTES,
@@ -26,6 +29,12 @@ from jupyter_mlsvc_server.formats.protocol import (
     with_notes,
 )
 from jupyter_mlsvc_server.formats.shown_paths import without_folders, without_paths
+from jupyter_mlsvc_server.worker.arrow_bodies import (
+    Answer,
+    ArrowInputs,
+    ArrowOutputs,
+    read_request,
+)
 from jupyter_mlsvc_server.worker.console import Console
 from jupyter_mlsvc_server.worker.invalid_input import InvalidInput
 from jupyter_mlsvc_server.worker.scratch import ScratchDir
@@ -63,6 +72,7 @@ class ServiceCodec:
         spec = service.spec
         self._is_r = spec.runtime_type == "R"
         self._is_lenient = service.lenient_json
+        self._definitions = spec.inputs
         self._output_files = spec.output_files
         self.largest = service.answer_limit or MAX_ANSWER_BYTES
         """Bytes that an answer may have."""
@@ -88,7 +98,33 @@ class ServiceCodec:
         InvalidInput
             It does not fit the inputs; the message has everything that is wrong with it.
         """
-        given = self._parse(body)
+        if body.startswith(MARK):
+            return self._unusual_inputs(body)
+        return self._inputs_of(self._parse(body), self._declared)
+
+    def _unusual_inputs(self, body: bytes) -> dict[str, Any]:
+        """Decode a request that came, or may be answered, as a stream of Arrow."""
+        form, content = opened(body)
+        if Form.ARROW_IN in form:
+            given = read_request(content, self._definitions)
+            inputs = self._inputs_of(given, self._declared_as_columns)
+        else:
+            inputs = self._inputs_of(self._parse(bytes(content)), self._declared)
+        return ArrowInputs(inputs) if Form.ARROW_OUT in form and not self._is_r else inputs
+
+    @cached_property
+    def _declared_as_columns(self) -> tuple[tuple[str, ReadInput], ...]:
+        """What decodes inputs that may be columns of Arrow."""
+        if self._is_r:
+            return tuple((name, _of_plain(read)) for name, read in self._declared)
+        return tuple(
+            (each.name, reader_of_columns(each, self._readers[each.name]))
+            for each in self._definitions
+        )
+
+    def _inputs_of(
+        self, given: dict[str, Any], declared: tuple[tuple[str, ReadInput], ...]
+    ) -> dict[str, Any]:
         left_out: Collection[str] = ()
         if given.keys() != self._inputs.keys() and not self._is_r:
             given = _as_python_has_them(given)
@@ -102,7 +138,7 @@ class ServiceCodec:
         try:
             return {
                 name: None if name in left_out else read(given[name], name)
-                for name, read in self._declared
+                for name, read in declared
             }
         except (KeyError, ValueProblem) as problem:
             raise self._invalid_input(given) from problem
@@ -181,6 +217,8 @@ class ServiceCodec:
         UnserializableOutput
             It can't be written as JSON, or has more bytes than it may.
         """
+        if type(outputs) is ArrowOutputs:
+            return self._stream(outputs, printed, changed, scratch)
         declared, body = self._output_files, None
         if not (changed or printed or declared):
             body = self._usual(outputs)
@@ -198,6 +236,18 @@ class ServiceCodec:
                 raise UnserializableOutput(_unwritable(outputs)) from None
         self._require_size(len(body))
         return body
+
+    def _stream(
+        self, outputs: dict[str, Any], printed: str, changed: list[str], scratch: ScratchDir
+    ) -> bytes:
+        """Encode the answer of a request that succeeded as a stream of Arrow."""
+        answer = Answer(outputs)
+        result = self._success(answer.rest, printed, changed, scratch)
+        if not answer.has_columns:
+            return result
+        body = answer.write(result)
+        self._require_size(len(body))
+        return bytes(body)
 
     def _require_size(self, size: int) -> None:
         if size > self.largest:
@@ -243,7 +293,7 @@ class ServiceCodec:
                 inputs[name] = f"Input {name!r} ({type_name}) is missing."
                 continue
             try:
-                self._readers[name](given[name], name)
+                self._readers[name](_plain(given[name], name), name)
             except ValueProblem as problem:
                 inputs[name] = f"Input {problem}"
         problems = list(inputs.values())
@@ -321,6 +371,15 @@ def _safe(encoder: msgspec.json.Encoder) -> Callable[[Any], bytes]:
         return bytes(buffer)
 
     return encode
+
+
+def _of_plain(read: ReadInput) -> ReadInput:
+    return lambda value, name: read(_plain(value, name), name)
+
+
+def _plain(value: Any, name: str) -> Any:
+    """Return the JSON data of a value that may be columns of Arrow."""
+    return value.plain(name) if isinstance(value, Columns) else value
 
 
 def _as_python_has_them(given: dict[str, Any]) -> dict[str, Any]:

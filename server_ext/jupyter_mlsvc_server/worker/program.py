@@ -26,6 +26,7 @@ from jupyter_mlsvc.wire.values import encode_output, input_decoder
 from jupyter_mlsvc_server.formats.problems import CodeProblem, SetupProblem
 from jupyter_mlsvc_server.formats.protocol import Kind, Service
 from jupyter_mlsvc_server.formats.shown_paths import without_folders
+from jupyter_mlsvc_server.worker.arrow_bodies import ArrowOutputs, Encode, encoder_for
 from jupyter_mlsvc_server.worker.code_facts import (
     CodeFacts,
     facts_of,
@@ -405,26 +406,26 @@ class Program:
             namespace.update(values)
             for code in self._codes:
                 exec(code, namespace)
-            return self._outputs()
+            return self._outputs(encoder_for(values))
 
     def _look(self) -> None:
         """See whether the code has touched files, once it has run."""
         self._had_threads = self._state.has_threads
         self._is_touched = self._scratch.is_modified()
 
-    def _outputs(self) -> dict[str, Any]:
-        outputs = {}
+    def _outputs(self, encode: Encode) -> dict[str, Any]:
+        outputs = {} if encode is encode_output else ArrowOutputs()
         for parameter in self._declared:
             if parameter.name not in self._namespace:
                 raise UnserializableOutput.not_set(parameter.name, parameter.type)
-            outputs[parameter.name] = self._output(parameter)
+            outputs[parameter.name] = self._output(parameter, encode)
         return outputs
 
-    def _output(self, parameter: ParameterDefinition) -> Any:
+    def _output(self, parameter: ParameterDefinition, encode: Encode) -> Any:
         value = self._namespace[parameter.name]
         if self.observer is not None:
             self.observer.gave(parameter.name, value)
         try:
-            return encode_output(parameter.type, value, parameter.name)
+            return encode(parameter.type, value, parameter.name)
         except ValueProblem as problem:
             raise UnserializableOutput(f"Output {problem}") from problem

@@ -1,0 +1,68 @@
+"""Calls whose bodies or answers are streams of Arrow: what their headers say."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from starlette.datastructures import Headers
+
+from jupyter_mlsvc.wire.arrow_stream import BEGINNING, MEDIA_TYPE, is_installed
+from jupyter_mlsvc_server.errors import NotAcceptable, UnsupportedMediaType
+from jupyter_mlsvc_server.formats.envelope import Form
+
+_JSON: Final = "application/json"
+_OTHERS: Final = frozenset({_JSON, "application/*", "*/*"})
+_ADVICE: Final = "Ask whoever runs the server to install jupyter-mlsvc[arrow], or"
+
+
+def form_of(headers: Headers) -> Form:
+    """Return how a call differs from one in JSON.
+
+    Raises
+    ------
+    UnsupportedMediaType, NotAcceptable
+        There is no pyarrow here.
+    """
+    form = Form(0)
+    if _media_type(headers.get("content-type", "")) == MEDIA_TYPE:
+        if not is_installed():
+            raise UnsupportedMediaType(
+                f"This server does not read {MEDIA_TYPE}. {_ADVICE} send JSON."
+            )
+        form |= Form.ARROW_IN
+    accepted = _accepted(headers.getlist("accept"))
+    wanted = accepted.get(MEDIA_TYPE, 0.0)
+    if wanted and wanted >= accepted.get(_JSON, 0.0):
+        if is_installed():
+            form |= Form.ARROW_OUT
+        elif not any(accepted.get(other) for other in _OTHERS):
+            raise NotAcceptable(
+                f"This server does not write {MEDIA_TYPE}. {_ADVICE} accept {_JSON}."
+            )
+    return form
+
+
+def media_type_of(body: bytes) -> str:
+    """Return what the answer of a worker is."""
+    return MEDIA_TYPE if body[: len(BEGINNING)] == BEGINNING else _JSON
+
+
+def _media_type(header: str) -> str:
+    return header.partition(";")[0].strip().lower()
+
+
+def _accepted(headers: list[str]) -> dict[str, float]:
+    """Return the media types that are accepted, with their weights."""
+    found = {}
+    for part in ",".join(headers).split(","):
+        name, *parameters = part.split(";")
+        weight = 1.0
+        for parameter in parameters:
+            key, _, value = parameter.partition("=")
+            if key.strip().lower() == "q":
+                try:
+                    weight = float(value)
+                except ValueError:
+                    weight = 0.0
+        found[name.strip().lower()] = weight
+    return found
