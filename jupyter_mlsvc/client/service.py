@@ -118,8 +118,9 @@ class Service:
         Words to find it by.
     examples : list of ServiceExample
         Calls with their answers: ``inputs`` and ``outputs`` by name.
-    is_mine : bool
-        Whether you may change and delete it.
+    may_change : bool
+        Whether you may change and delete it: it is by you or of a group of yours, or you are an
+        owner of the server.
     group : str or None
         Group whose members may change and delete it as well.
     never_answered : bool
@@ -161,7 +162,7 @@ class Service:
         self.examples = row.examples or []
         self.never_answered = row.never_answered is True
         self.publish_check = row.publish_check or None
-        self.is_mine = row.my_permission_on_service == "read/write"
+        self.may_change = row.my_permission_on_service == "read/write"
         self.__doc__ = _docstring(row)
 
     def __call__(self, /, *values: object, **inputs: object) -> ServiceResult:
@@ -221,6 +222,16 @@ class Service:
     def consume(self, /, **inputs: object) -> ServiceResult:
         """Call the service with its inputs by name; the same as calling the object."""
         return self(**inputs)
+
+    @property
+    def is_mine(self) -> bool:
+        """The same as ``may_change``; deprecated, because it need not be by you."""
+        warnings.warn(
+            "service.is_mine is deprecated; use service.may_change.",
+            DeprecationWarning,
+            stacklevel=2,
+        )
+        return self.may_change
 
     @property
     def url(self) -> str:

@@ -378,7 +378,7 @@ class Planner:
             found = self._notebook.client.services.get(request.name, request.version)
             # As the server says it, so that each place has its own words for it.
             advice = "Publish another version, change this one with PATCH, or delete it first."
-            if found.is_mine and found.never_answered:
+            if found.may_change and found.never_answered:
                 advice += (
                     " It never answered a call, so this one may take its place with 'replace'."
                 )

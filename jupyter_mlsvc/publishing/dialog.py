@@ -41,6 +41,7 @@ class PublishRequest(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     effects: bool = False
     network: bool = True
     read_only: bool = False
+    keep_bodies: bool = False
     inputs: list[Json] = []
     outputs: list[Json] = []
     description: str | None = None
@@ -74,6 +75,8 @@ def publish(**request: Any) -> Json:
         Whether a call may change what is elsewhere, so that none is run twice.
     network, readOnly : bool
         Whether the code may use the network, and may write temporary files only.
+    keepBodies : bool
+        Whether the server keeps what its newest calls sent and got, for who may change it.
     inputs, outputs : list of dict
         ``name`` and ``type``; with ``example`` in an input, ``call`` has it. ``description``,
         ``columns`` and ``shown``, a value that callers are shown, as somebody confirmed them;
@@ -193,6 +196,7 @@ def _published(connection: MlsvcConnection, wanted: PublishRequest, notes: list[
         effects=wanted.effects,
         network=wanted.network,
         read_only=wanted.read_only,
+        keep_bodies=wanted.keep_bodies,
         response=wanted.response or [],
         check=wanted.check,
         replace=wanted.replace,
@@ -299,7 +303,7 @@ def check_name(name: str, version: str = "") -> Json:
     answer |= {"next": next_version(versions), "versions": named_versions(versions)}
     if service is not None:
         message = f"{name} {version} exists already. The next version is {answer['next']}."
-        may_replace = service.is_mine and service.never_answered
+        may_replace = service.may_change and service.never_answered
         return answer | {"ok": False, "message": message, "neverAnswered": may_replace}
     return answer
 

@@ -73,7 +73,8 @@ def suggest(
 
         ``kind`` is ``code``, ``function`` (``function`` names it, and the code calls it) or
         ``model`` (``model`` names the variable, ``response`` what it predicts). ``setupCode``,
-        ``isolation``, ``effects``, ``network`` and ``readOnly`` are those of the cell.
+        ``isolation``, ``effects``, ``network``, ``readOnly`` and ``keepBodies`` are those of the
+        cell.
     """
     connection = connection_of()
     cells = [code] if sources is None else sources
@@ -232,6 +233,7 @@ class _Suggestion:
             "effects": request.effects,
             "network": request.network,
             "readOnly": request.read_only,
+            "keepBodies": request.keep_bodies,
             "description": expanded.description or "",
             "alias": expanded.alias or "",
             "files": request.files,

@@ -71,14 +71,13 @@ class PanelState:
 
     # --- what is shown -----------------------------------------------------------------------
 
-    def shown_services(self, search: str = "", *, only_mine: bool = False) -> list[Service]:
+    def shown_services(self, search: str = "") -> list[Service]:
         """Give the services that have all words of a search, by name, the newest version first."""
         words = search.lower().split()
         found = [
             service
             for service in self.services
-            if (service.is_mine or not only_mine)
-            and all(word in _searchable(service) for word in words)
+            if all(word in _searchable(service) for word in words)
         ]
         # The server lists versions oldest first; sorting is stable.
         found.reverse()

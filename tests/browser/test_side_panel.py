@@ -126,6 +126,7 @@ def test_a_page_of_another_origin_calls_with_a_key_until_it_is_revoked(
     lab.theme("JupyterLab Dark")
     calls.get_by_role("button", name="Revoke").scroll_into_view_if_needed()
     lab.shot("key-dark")
+    expect(calls.get_by_role("region", name="Call as JavaScript (browser)")).to_contain_text(key)
     lab.theme("JupyterLab Light")
 
     text = (ROOT / "server_ext/docs/how-to/call-from-a-web-page.md").read_text()

@@ -194,7 +194,7 @@ def test_a_service_lives_and_dies(client: Client, session: Session) -> None:
         alias="multiply",
     )
     snapshot.delete()
-    assert (service.alias, service.is_mine, service.published_by) == ("multiply", True, "admin")
+    assert (service.alias, service.may_change, service.published_by) == ("multiply", True, "admin")
     assert service(2).y == service(x=2)["y"] == 6
     with pytest.raises(BadRequest, match="x"):
         service(x="two")

@@ -76,7 +76,7 @@ def test_publish_sends_what_is_given_and_answers_the_service(
         "runtimeType": "Python",
         "outputFileNames": [],
     }
-    assert (service.name, service.version, service.is_mine) == ("Iris", "V1.0", True)
+    assert (service.name, service.version, service.may_change) == ("Iris", "V1.0", True)
 
 
 def test_update_leaves_out_what_stays(client: Client, transport: FakeTransport) -> None:

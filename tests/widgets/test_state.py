@@ -49,8 +49,8 @@ def follow(state: PanelState, server: Server, *steps: Callable[[], object]) -> N
     state.follow(stop)
 
 
-def keys(state: PanelState, search: str = "", *, only_mine: bool = False) -> list[str]:
-    found = state.shown_services(search, only_mine=only_mine)
+def keys(state: PanelState, search: str = "") -> list[str]:
+    found = state.shown_services(search)
     return [f"{service.name} {service.version}" for service in found]
 
 
@@ -75,11 +75,6 @@ def test_services_are_by_name_and_the_newest_version_comes_first(state: PanelSta
 def test_a_search_looks_for_all_its_words(state: PanelState, search: str, found: list[str]) -> None:
     state.load()
     assert keys(state, search) == found
-
-
-def test_only_mine_are_those_that_i_may_change(state: PanelState) -> None:
-    state.load()
-    assert keys(state, only_mine=True) == ["Iris V2.0", "Iris V1.0"]
 
 
 def test_everything_is_loaded_first(state: PanelState, server: Server, seen: Seen) -> None:

@@ -3,6 +3,18 @@ import 'swagger-ui-dist/swagger-ui.css';
 
 import { Access } from './access';
 
+const DARK = window.matchMedia('(prefers-color-scheme: dark)');
+
+/**
+ * Give the page the class by which the styles of Swagger UI are dark, or take it away.
+ */
+function followScheme(): void {
+  document.documentElement.classList.toggle('dark-mode', DARK.matches);
+}
+
+followScheme();
+DARK.addEventListener('change', followScheme);
+
 /**
  * Draw a document with Swagger UI; what is tried out there has the token of whoever signed in.
  */

@@ -104,6 +104,11 @@ export interface IDraft {
    * Whether the code may write nothing but temporary files, and those that are answered.
    */
   readOnly: boolean;
+
+  /**
+   * Whether the server keeps what its newest calls sent and got.
+   */
+  keepBodies: boolean;
   code: string;
 
   /**
@@ -180,6 +185,7 @@ export function draftOf(suggestion: ISuggestion): IDraft {
     effects: suggestion.effects,
     network: suggestion.network,
     readOnly: suggestion.readOnly,
+    keepBodies: suggestion.keepBodies,
     code: suggestion.code,
     response: suggestion.response.join(', '),
     place: placeOf(suggestion),
@@ -330,6 +336,7 @@ export function requestOf(suggestion: ISuggestion, draft: IDraft): IPublishReque
     effects: draft.effects,
     network: draft.network,
     readOnly: draft.readOnly,
+    keepBodies: draft.keepBodies,
     inputs: draft.inputs.map(row => ({
       name: row.name.trim(),
       type: row.type,

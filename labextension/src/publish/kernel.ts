@@ -85,6 +85,7 @@ const LEFT_OUT: Partial<ISuggestion> = {
   effects: false,
   network: true,
   readOnly: false,
+  keepBodies: false,
   problems: []
 };
 

@@ -175,6 +175,11 @@ export interface ISuggestion {
    * Whether the code may write nothing but temporary files, and those that are answered.
    */
   readOnly: boolean;
+
+  /**
+   * Whether the server keeps what its newest calls sent and got.
+   */
+  keepBodies: boolean;
   description: string | null;
   alias: string | null;
   files: string[] | null;
@@ -238,6 +243,7 @@ export interface IPublishRequest {
   effects: boolean;
   network: boolean;
   readOnly: boolean;
+  keepBodies: boolean;
   inputs: {
     name: string;
     type: string;

@@ -292,7 +292,10 @@ export function addServiceCommands(mlsvc: IMlsvc, model: ServicesModel, tabs: Se
         type: 'object',
         properties: {
           text: { type: 'string', description: trans.__('Words that must occur') },
-          mine: { type: 'boolean', description: trans.__('Whether to list your own only') }
+          mine: {
+            type: 'boolean',
+            description: trans.__('Whether to list only services that you published')
+          }
         }
       }
     },

@@ -570,7 +570,6 @@ export class ServicesModel implements IDisposable {
    * The panel is no longer seen.
    */
   deactivate(): void {
-    this.keys.forget();
     this._panel?.dispose();
     this._panel = null;
   }

@@ -157,7 +157,10 @@ function Services(props: IPanelProps): React.ReactElement {
               }}
             />
             {state?.user && (
-              <label className="jp-Mlsvc-mine" title={trans.__('List only what you published')}>
+              <label
+                className="jp-Mlsvc-mine"
+                title={trans.__('List only services that you published')}
+              >
                 <input
                   type="checkbox"
                   checked={isMine}
@@ -165,7 +168,7 @@ function Services(props: IPanelProps): React.ReactElement {
                     setMine(event.target.checked);
                   }}
                 />
-                {trans.__('Mine')}
+                {trans.__('By me')}
               </label>
             )}
           </div>

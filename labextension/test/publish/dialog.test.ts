@@ -165,10 +165,12 @@ describe('PublishDialog', () => {
       document.querySelector<HTMLInputElement>(`[data-field="${name}"]`);
     expect([tick('no-network')?.checked, tick('read-only')?.checked]).toEqual([false, false]);
     tick('no-network')?.click();
+    tick('keep-bodies')?.click();
     await seen('It reaches no other machine, and no port of this one.');
     button('Publish').click();
     await done();
     expect([requests[0]?.network, requests[0]?.readOnly]).toEqual([false, false]);
+    expect(requests[0]?.keepBodies).toBe(true);
 
     suggest = () => Promise.resolve(suggestion({ kind: 'model', model: 'clf', readOnly: true }));
     open();

@@ -84,6 +84,7 @@ const REQUEST: IPublishRequest = {
   effects: false,
   network: true,
   readOnly: false,
+  keepBodies: false,
   inputs: [],
   outputs: [],
   description: '',

@@ -24,6 +24,7 @@ export function suggestion(change: Partial<ISuggestion> = {}): ISuggestion {
     effects: false,
     network: true,
     readOnly: false,
+    keepBodies: false,
     description: null,
     alias: null,
     files: null,
