@@ -517,10 +517,19 @@ class MlsvcApp(ConfiguredApp):
             del arguments[0]
         super().initialize(arguments)
         self._take_renamed_section()
+        self._tell_of_removed_section()
         if self.as_ml_server:
             config = Config(_ML_SERVER)
             config.merge(self.config)
             self.update_config(config)
+
+    def _tell_of_removed_section(self) -> None:
+        if self.config.pop("WarmKernels", None) is not None:
+            self.log.warning(
+                "WarmKernels has no settings any more, as no kernels are kept for later: Python "
+                "sessions are forked from a process that has their libraries "
+                "(KernelFactory.preload_at_start). Leave them out."
+            )
 
     def _take_renamed_section(self) -> None:
         """Take our settings of ``SessionManager``, which is the name of a class of Jupyter's."""

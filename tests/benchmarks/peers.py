@@ -238,16 +238,11 @@ class OurServer(Startable):
         Its data folder; started again on the same one, it finds what was published.
     workers
         Smallest and largest number of workers of a service version.
-    warm_kernels
-        Number of kernels kept ready for new sessions.
     jupyter
         Whether a Jupyter server hosts it.
     """
 
-    def __init__(
-        self, data_dir: Path, *, workers: int = 1, warm_kernels: int = 0, jupyter: bool = False
-    ) -> None:
-        self._warm_kernels = warm_kernels
+    def __init__(self, data_dir: Path, *, workers: int = 1, jupyter: bool = False) -> None:
         self._work = data_dir.parent
         self._server = ServerProcess(
             data_dir=data_dir,
@@ -319,7 +314,7 @@ class OurServer(Startable):
         return [own, *(p for p in own.children(recursive=True) if not _is_kernel(p))]
 
     def wait_until_quiet(self, timeout: float = 20) -> None:
-        """Wait until it does no more work in the background, such as starting a warm kernel."""
+        """Wait until it does no more work in the background, such as importing libraries."""
         if self._server.process is not None:
             wait_until_quiet(psutil.Process(self._server.process.pid), timeout)
 
@@ -327,7 +322,6 @@ class OurServer(Startable):
         return [
             f"--LocalEngine.workers_min={workers}",
             f"--LocalEngine.workers_max={workers}",
-            f"--WarmKernels.warm_kernels={self._warm_kernels}",
             # Models are made once, in a file that each of the contestants reads.
             f"--Confinement.readable_paths={self._work}",
         ]
@@ -407,7 +401,11 @@ def _processor_seconds(process: psutil.Process) -> float:
 
 def _is_kernel(process: psutil.Process) -> bool:
     try:
-        return any("ipykernel" in word for word in process.cmdline())
+        # One that was forked has the command line of what it was forked from.
+        return any(
+            word.startswith(("ipykernel", "jupyter_mlsvc_server.kernel"))
+            for word in process.cmdline()
+        )
     except psutil.NoSuchProcess:
         return True
 

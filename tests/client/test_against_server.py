@@ -357,7 +357,7 @@ def test_what_is_in_a_snapshot(client: Client, session: Session) -> None:
 
 
 def test_following_goes_on_when_the_server_is_started_again(tmp_path: Path) -> None:
-    quick = ["--WarmKernels.warm_kernels=0", "--LocalEngine.preload=[]"]
+    quick = ["--KernelFactory.preload_at_start=false", "--LocalEngine.preload=[]"]
     with ServerProcess(data_dir=tmp_path, admin_password="a password", options=quick) as server:
         client = Client(server.public_url, username="admin", password="a password")
         found = client.events.follow(timeout=60)

@@ -416,7 +416,7 @@ def test_a_server_stops_at_once_though_somebody_waits(tmp_path_factory: Any) -> 
         data_dir=tmp_path_factory.mktemp("stopped"),
         admin_password=PASSWORD,
         jupyter=True,
-        options=["--WarmKernels.warm_kernels=0", "--LocalEngine.preload=[]"],
+        options=["--KernelFactory.preload_at_start=false", "--LocalEngine.preload=[]"],
     ) as server:
         waiting = []
         for url in door_urls(server).values():

@@ -45,7 +45,7 @@ def serve(data_dir: Path, *options: str) -> ServerProcess:
         admin_password=secrets.token_urlsafe(12),
         base_url=BASE_URL,
         jupyter=True,
-        options=["--WarmKernels.warm_kernels=0", *options],
+        options=["--KernelFactory.preload_at_start=false", *options],
     )
 
 

@@ -18,7 +18,7 @@ from tests.waiting import wait_until
 
 pytestmark = [pytest.mark.kernel, pytest.mark.timeout(240)]
 
-OPTIONS = ["--WarmKernels.warm_kernels=0"]
+OPTIONS = ["--KernelFactory.preload_at_start=false"]
 SOURCE = "import numpy as np\nmodel = np.arange(50_000.0)"
 RECORDS = [{"n": number} for number in range(2000)]
 

@@ -64,7 +64,7 @@ def flip_all(folder: Path) -> set[str]:
 
 
 def test_a_turned_bit_in_any_blob_is_an_error_that_names_it(tmp_path: Path) -> None:
-    options = ["--WarmKernels.warm_kernels=0", "--LocalEngine.retry_seconds=0"]
+    options = ["--KernelFactory.preload_at_start=false", "--LocalEngine.retry_seconds=0"]
     server = ServerProcess(data_dir=tmp_path, admin_password=PASSWORD, options=options)
     with server:
         door = sign_in(server.public_url, "admin", PASSWORD)

@@ -24,7 +24,7 @@ def full_server(tmp_path: Path) -> Iterator[ServerProcess]:
     with ServerProcess(
         data_dir=tmp_path / "data",
         admin_password=PASSWORD,
-        options=["--WarmKernels.warm_kernels=0", f"--DiskSpace.reserve_bytes={2**62}"],
+        options=["--KernelFactory.preload_at_start=false", f"--DiskSpace.reserve_bytes={2**62}"],
     ) as server:
         yield server
 

@@ -25,7 +25,7 @@ def impatient_server(tmp_path: Path) -> Iterator[ServerProcess]:
     with ServerProcess(
         data_dir=tmp_path / "data",
         admin_password=PASSWORD,
-        options=["--WarmKernels.warm_kernels=0", "--Database.lock_timeout=2"],
+        options=["--KernelFactory.preload_at_start=false", "--Database.lock_timeout=2"],
     ) as server:
         yield server
 

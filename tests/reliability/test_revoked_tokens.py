@@ -32,7 +32,7 @@ def strict_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerPr
         admin_password=PASSWORD,
         base_url=BASE_URL,
         jupyter=True,
-        options=["--WarmKernels.warm_kernels=0", "--TokenManager.cache_seconds=0"],
+        options=["--KernelFactory.preload_at_start=false", "--TokenManager.cache_seconds=0"],
     ) as server:
         for name in ("ana", "ben", "carl"):
             command(server, "add", name, "--role", "reader")

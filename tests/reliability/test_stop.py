@@ -31,7 +31,7 @@ def server(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> ServerPr
         admin_password="a password",
         options=[
             "--MlsvcApp.stop_seconds=600",
-            "--WarmKernels.warm_kernels=0",
+            "--KernelFactory.preload_at_start=false",
             "--LocalEngine.preload=[]",
             "--LocalEngine.deadline_seconds=0",
             f"--Confinement.writable_paths={tmp_path}",

@@ -37,7 +37,7 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 @pytest.fixture
 def doors(tmp_path: Path, url: str) -> Iterator[list[Door]]:
     """The public APIs of two servers."""
-    options = ["--WarmKernels.warm_kernels=0", f"--Database.url={url}"]
+    options = ["--KernelFactory.preload_at_start=false", f"--Database.url={url}"]
     one, other = (
         ServerProcess(data_dir=tmp_path / name, admin_password=PASSWORD, options=options)
         for name in ("one", "other")

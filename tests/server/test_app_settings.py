@@ -20,7 +20,7 @@ pytestmark = pytest.mark.kernel
 PASSWORD = "correct horse"
 METRICS_PORT = free_port()
 METRICS_KEY = "of-a-monitor-0123456789abcdef"
-OPTIONS = ["--WarmKernels.warm_kernels=0", "--LocalEngine.preload=[]"]
+OPTIONS = ["--KernelFactory.preload_at_start=false", "--LocalEngine.preload=[]"]
 SERVICE = {
     "code": "y = n",
     "inputParameterDefinitions": [{"name": "n", "type": "integer"}],

@@ -38,7 +38,7 @@ OPTIONS = (
     "--Confinement.max_processes=600",
     "--Confinement.max_file_bytes=67108864",
     "--Confinement.max_memory_bytes=4294967296",
-    "--WarmKernels.warm_kernels=0",
+    "--KernelFactory.preload_at_start=false",
     "--LocalEngine.deadline_seconds=300",
     "--LocalEngine.preload=[]",
 )

@@ -52,6 +52,15 @@ def test_section_of_jupyters_session_manager_is_no_matter_of_ours(
     assert capsys.readouterr().err == ""
 
 
+def test_settings_of_kernels_that_were_kept_warm_have_a_line_that_says_so(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    configured("--WarmKernels.warm_kernels=3")
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "WarmKernels has no settings any more" in line
+    assert "KernelFactory.preload_at_start" in line
+
+
 def test_unknown_option_has_one_warning(capsys: pytest.CaptureFixture[str]) -> None:
     configured("--MlsvcApp.frob=1")
     (line,) = capsys.readouterr().err.splitlines()

@@ -94,7 +94,7 @@ class Machine:
         )
 
     def _shells(self, _runtime_type: str) -> dict[str, Any]:
-        return {"active": 1, "warm": 0, "limit": 10, "can_open": self.can_open}
+        return {"active": 1, "limit": 10, "can_open": self.can_open}
 
     async def states(self) -> dict[str, str]:
         """Give the whole's state, and those of parts that are not well."""

@@ -113,7 +113,7 @@ def test_a_database_that_is_lost_ends_the_start_until_the_folder_is_adopted(
     )
     assert (adopted.returncode, adopted.stderr) == (0, "")
     assert "now belongs to the data folder" in adopted.stdout
-    options = ["--WarmKernels.warm_kernels=0", "--LocalEngine.preload=[]"]
+    options = ["--KernelFactory.preload_at_start=false", "--LocalEngine.preload=[]"]
     with ServerProcess(data_dir=tmp_path / "data", options=options) as server:
         refused = subprocess.run(
             [Path(sys.executable).with_name("jupyter-mlsvc"), "adopt"],
@@ -129,7 +129,7 @@ def test_a_database_that_is_lost_ends_the_start_until_the_folder_is_adopted(
 
 
 def test_a_data_folder_has_one_server(tmp_path: Path) -> None:
-    options = ["--WarmKernels.warm_kernels=0", "--LocalEngine.preload=[]"]
+    options = ["--KernelFactory.preload_at_start=false", "--LocalEngine.preload=[]"]
     with ServerProcess(data_dir=tmp_path / "data", options=options) as first:
         status, said = run_server(tmp_path, MLSVC_PORT="0")
         hosted = subprocess.run(

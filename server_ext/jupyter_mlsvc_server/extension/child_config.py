@@ -54,7 +54,7 @@ SECTIONS: Final = frozenset(
         "WarmKernels",
     }
 )
-"""Classes of the server that have settings, and ``SessionManager``, a former name of one."""
+"""Classes of the server that have settings, and two that had: it says what became of those."""
 
 _OF_KERNELS: Final = frozenset(
     {

@@ -4,7 +4,8 @@ As a program it runs between the server and a session's kernel::
 
     python -I -S guard.py SERVER COMMAND…
 
-It runs the command, and ends as that does: by the same exit code, or the same signal. Whatever the
+It runs the command, and ends as that does: by the same exit code, or the same signal. A process
+that is forked for a session calls :func:`watch_over_child` in place of that. Whatever the
 command has started ends with it, be it in a session of its own or forked twice: such an orphan
 becomes a child of the guard. SIGTERM ends all of them at once. So does the end of the server, of
 which the guard hears by SIGTERM, too. It imports little, since there is one for each session.
@@ -58,13 +59,36 @@ def guarded(command: list[str]) -> list[str]:
 
 def main(server: int, command: list[str]) -> None:
     """Run a command, and end with it and with the server."""
+    is_kernel = "JPY_PARENT_PID" in os.environ
+    watch_over_child(server, os.environ.pop(_POLICY, ""), is_kernel=is_kernel)
+    try:
+        if is_kernel:  # it ends when this is not its parent any more
+            os.environ["JPY_PARENT_PID"] = str(os.getppid())
+        os.execvp(command[0], command)  # noqa: S606  # it is the command that was asked for
+    except OSError as error:
+        os.write(2, f"{command[0]}: {error.strerror}\n".encode())
+    finally:
+        os._exit(_FAILED)
+
+
+def watch_over_child(server: int, policy: str, *, is_kernel: bool) -> None:
+    """Return in a child, while this process is the guard, and ends with it and with the server.
+
+    Parameters
+    ----------
+    server
+        The parent of this process.
+    policy
+        What the child is confined by; empty where it is not.
+    is_kernel
+        Whether it is the first to go where memory runs out.
+    """
     awaited = {signal.SIGCHLD, signal.SIGTERM}
     signal.pthread_sigmask(signal.SIG_BLOCK, awaited)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # is for the command, which is in the same group
     adopt_orphans()
     die_with(server, signal.SIGTERM)
     me = os.getpid()
-    policy = os.environ.pop(_POLICY, "")
     limit = ProcessLimit(_limit_of(policy))
     if limit.most:
         run_before_others()
@@ -73,7 +97,8 @@ def main(server: int, command: list[str]) -> None:
         die_with(server, signal.SIGTERM)  # other rights, and the system has forgotten it
     pid = os.fork()
     if not pid:
-        _become(command, me, awaited, policy)
+        _become_child(me, awaited, policy, is_kernel=is_kernel)
+        return
     status = signal.SIGTERM.value
     while (heard := signal.sigtimedwait(awaited, limit.pause)) is None or (
         heard.si_signo == signal.SIGCHLD
@@ -92,8 +117,10 @@ def main(server: int, command: list[str]) -> None:
     end_as(code)
 
 
-def _become(command: list[str], guard: int, awaited: set[signal.Signals], policy: str) -> None:
-    """Run the command in this process, which the guard has forked."""
+def _become_child(
+    guard: int, awaited: set[signal.Signals], policy: str, *, is_kernel: bool
+) -> None:
+    """Have this process, which the guard has forked, be like one that nobody watches over."""
     try:
         die_with(guard)
         if HAS_GUARDS:
@@ -101,16 +128,12 @@ def _become(command: list[str], guard: int, awaited: set[signal.Signals], policy
         for number in (signal.SIGINT, signal.SIGPIPE, signal.SIGXFSZ):
             signal.signal(number, signal.SIG_DFL)  # Python ignores some of them
         signal.pthread_sigmask(signal.SIG_UNBLOCK, awaited)
-        if "JPY_PARENT_PID" in os.environ:
+        if is_kernel:
             end_early(OOM_KERNEL)
         if policy:
             _confine(policy, guard)
-        if "JPY_PARENT_PID" in os.environ:  # a kernel ends when this is not its parent any more
-            os.environ["JPY_PARENT_PID"] = str(os.getppid())
-        os.execvp(command[0], command)  # noqa: S606  # it is the command that was asked for
     except OSError as error:
-        os.write(2, f"{command[0]}: {error.strerror}\n".encode())
-    finally:
+        os.write(2, f"{error.strerror}\n".encode())
         os._exit(_FAILED)
 
 
@@ -131,8 +154,10 @@ def _confine(policy: str, guard: int) -> None:
 def _beside(name: str) -> Any:
     """Import a module of this file's folder.
 
-    This file is run by its path, by an interpreter that finds nothing but its own library.
+    As a program, this file is run by an interpreter that finds nothing but its own library.
     """
+    if __package__:
+        return __import__(f"{__package__}.{name}", fromlist=[name])
     sys.path.append(os.path.dirname(__file__))
     try:
         return __import__(name)

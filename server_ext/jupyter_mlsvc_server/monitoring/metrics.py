@@ -283,12 +283,6 @@ def _of_sessions(snapshot: Snapshot) -> Iterator[Metric]:
     counts = snapshot.sessions
     yield _gauge("mlsvc_sessions", "Sessions.", ("runtime", "state"), counts.sessions.items())
     yield _gauge(
-        "mlsvc_kernels_warm",
-        "Kernels that are kept ready for sessions.",
-        ("runtime",),
-        [((runtime,), count) for runtime, count in counts.warm.items()],
-    )
-    yield _gauge(
         "mlsvc_executions_waiting",
         "Executions of sessions that wait for their turn.",
         rows=[((), counts.queued)],

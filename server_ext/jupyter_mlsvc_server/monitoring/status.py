@@ -112,12 +112,13 @@ class StatusReporter(LoggingConfigurable):
                 "pythonActiveShellCount": python["active"]
                 + scoring["workers"]
                 - scoring["r_workers"],
-                "pythonCurrentPoolSize": python["warm"],
+                # None is kept for later: each is started when it is asked for.
+                "pythonCurrentPoolSize": 0,
                 "pythonMaxPoolSize": python["limit"],
                 # Texts, not booleans, as in the original.
                 "pythonCanOpenShell": "True" if python["can_open"] else "False",
                 "rActiveShellCount": r["active"] + scoring["r_workers"],
-                "rCurrentPoolSize": r["warm"],
+                "rCurrentPoolSize": 0,
                 "rMaxPoolSize": r["limit"],
                 "rCanOpenShell": "True" if r["can_open"] else "False",
                 "apiVersion": "1.0",

@@ -44,6 +44,8 @@ _COMM_TYPES: Final = frozenset({"comm_open", "comm_msg", "comm_close"})
 _SLICE_SECONDS: Final = 0.001
 # The reply and the end of the output come on two channels; one is at most this much later.
 _IDLE_SECONDS: Final = 5.0
+_FIRST_PAUSE: Final = 0.02
+"""Seconds that a new kernel has to be heard of on the channel of its output; they double."""
 MAX_BEGINNING: Final = 64 * 1024
 """Bytes that are read of an output which is too large."""
 
@@ -126,7 +128,7 @@ class KernelChannel:
             asyncio.create_task(self._read(self._client.iopub_channel, self._on_iopub)),
         ]
         # The first answers may be published before our subscription has arrived: ask again.
-        pause = 0.5
+        pause = _FIRST_PAUSE
         while not self._heard.is_set():
             request = self._send("kernel_info_request", {})
             try:

@@ -9,6 +9,7 @@ import logging
 import os
 import shutil
 import signal
+import sys
 import tempfile
 import uuid
 from collections.abc import Callable
@@ -16,6 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import zmq
 import zmq.asyncio
 from jupyter_client.kernelspec import KernelSpecManager, NoSuchKernel
 from jupyter_client.manager import AsyncKernelManager
@@ -35,6 +37,11 @@ from jupyter_mlsvc_server.sessions.errors import (
     KernelDied,
     RuntimeNotAvailable,
 )
+from jupyter_mlsvc_server.sessions.forkserver import (
+    ForkedProvisioner,
+    KernelForkserver,
+    interpreter_of,
+)
 from jupyter_mlsvc_server.sessions.priority import lower_priority
 from jupyter_mlsvc_server.sessions.runtimes import PythonRuntime, RRuntime, Runtime
 from jupyter_mlsvc_server.storage.machine_faults import machine_fault
@@ -43,6 +50,9 @@ from jupyter_mlsvc_server.storage.traits import TextList
 _DEATH_POLL_SECONDS = 0.2
 _GUARD_POLL_SECONDS = 0.01
 _GUARD_EXIT_TIMEOUT = 5.0
+_RECONNECT_MILLISECONDS = 2
+"""Until a socket that a new kernel does not listen at yet is tried again; each pause doubles."""
+_SLOWEST_RECONNECT_MILLISECONDS = 200
 _SOCKETS = "sockets"
 _UNIX_SOCKETS = Path("/proc/net/unix")
 _CONNECTED = {"02", "03"}
@@ -281,6 +291,11 @@ class KernelFactory(LoggingConfigurable):
         value_trait=Unicode(),
         help="Environment variables to set in every session.",
     ).tag(config=True)
+    preload_at_start = Bool(
+        True,
+        help="Whether the process that Python sessions are forked from starts with the server. "
+        "Else the first session starts it, and takes half a second longer.",
+    ).tag(config=True)
     start_timeout = Float(
         60.0, help="Seconds that a kernel may take to start before it is given up."
     ).tag(config=True)
@@ -320,6 +335,7 @@ class KernelFactory(LoggingConfigurable):
         languages: tuple[Runtime, ...] = (PythonRuntime(sklearn_1d=self.sklearn_1d), RRuntime())
         self._runtimes = {each.name: each for each in languages}
         self._specs = KernelSpecManager(parent=self)
+        self._forkserver = KernelForkserver(self.log)
 
     def available(self) -> list[str]:
         """Name the runtime types whose kernels are installed."""
@@ -353,18 +369,35 @@ class KernelFactory(LoggingConfigurable):
         """Make the folders of this run and remove those of runs that were killed."""
         await asyncio.to_thread(self._make_folders)
         self._context = zmq.asyncio.Context()
+        self._context.setsockopt(zmq.RECONNECT_IVL, _RECONNECT_MILLISECONDS)
+        self._context.setsockopt(zmq.RECONNECT_IVL_MAX, _SLOWEST_RECONNECT_MILLISECONDS)
+        await self._use_forkserver()
+
+    async def _use_forkserver(self) -> None:
+        """Say how the forkserver is started, and start it where it is wanted at once."""
+        runtime = self._runtimes[PythonRuntime.name]
+        with contextlib.suppress(NoSuchKernel, ValueError):
+            spec = await asyncio.to_thread(self._specs.get_kernel_spec, self._spec_of(runtime))
+            if (interpreter := interpreter_of(spec, sys.executable)) and self._run is not None:
+                home, temporary = self._run / "nobody", self._run / "nothing"
+                own = {**own_places(os.environ, home, temporary), **spec.env, **self.environment}
+                variables = scrubbed(os.environ, self.environment_names, own)
+                if "PYTHONPATH" in variables:
+                    # Its working directory is not that of any session.
+                    parts = variables["PYTHONPATH"].split(os.pathsep)
+                    absolute = [each for each in parts if Path(each).is_absolute()]
+                    variables["PYTHONPATH"] = os.pathsep.join(absolute)
+                self._forkserver.use(interpreter, variables)
+                if self.preload_at_start:
+                    self._forkserver.start()
 
     async def stop(self) -> None:
         """Remove the folders; all kernels have to be stopped before."""
+        await self._forkserver.stop()
         if self._context is not None:
             self._context.destroy(linger=0)
             self._context = None
         await asyncio.to_thread(self._remove_folders)
-
-    @property
-    def serves_anybody(self) -> bool:
-        """Whether a kernel may be started before it is known for whom."""
-        return self._confinement.group is None
 
     async def user_of(self, account_id: str) -> int:
         """Return the id of the user that an account's kernels run as; 0 for the server's own."""
@@ -395,7 +428,9 @@ class KernelFactory(LoggingConfigurable):
         folders.close_cgroup = partial(self._confinement.close_cgroup, folders.cgroup)
         # Sockets of the file system, in a folder that only the server's user can enter: nobody
         # else can connect. Their paths have to be short, so they are not in the data folder.
-        manager = _GuardedKernelManager(
+        spec = await asyncio.to_thread(self._specs.get_kernel_spec, self._spec_of(runtime))
+        is_forked = runtime.is_forked and bool(interpreter_of(spec, sys.executable))
+        manager = (AsyncKernelManager if is_forked else _GuardedKernelManager)(
             kernel_name=self._spec_of(runtime),
             kernel_spec_manager=self._specs,
             connection_file=str(folders.connection),
@@ -405,6 +440,10 @@ class KernelFactory(LoggingConfigurable):
             transport="ipc",
             ip=str(folders.sockets / "k"),
         )
+        if is_forked:
+            manager.provisioner = ForkedProvisioner(
+                forkserver=self._forkserver, kernel_id=kernel_id, kernel_spec=spec, parent=manager
+            )
         kernel: Kernel | None = None
         output = ChildOutput(self.log, f"session {kernel_id}", level=logging.INFO)
         try:
@@ -413,6 +452,9 @@ class KernelFactory(LoggingConfigurable):
                 await kernel.channel.open()
                 _connect_control(manager)
                 kernel.agent = await runtime.prepare(kernel.channel, folders)
+                # Not before: somebody waits for the start, and none of their code has run yet.
+                if kernel.process_id and self.niceness:
+                    await lower_priority(kernel.process_id, self.niceness)
                 # What is connected now stays so.
                 output_socket = Path(f"{manager.ip}-{manager.iopub_port}")
                 await asyncio.to_thread(folders.close_sockets, output_socket)
@@ -451,9 +493,6 @@ class KernelFactory(LoggingConfigurable):
             extra_arguments=list(runtime.arguments),
         )
         output.started()
-        pid = getattr(manager.provisioner, "pid", None)
-        if pid and self.niceness:
-            await lower_priority(pid, self.niceness)
         client = manager.client(context=self._context)
         channel = KernelChannel(client, largest_output=self.max_output_message_bytes)
         return Kernel(kernel_id, folders, runtime, manager, channel, output)

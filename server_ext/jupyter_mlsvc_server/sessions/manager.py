@@ -32,7 +32,6 @@ from jupyter_mlsvc_server.sessions.ids import SessionIds
 from jupyter_mlsvc_server.sessions.kernels import KernelFactory
 from jupyter_mlsvc_server.sessions.memory import memory_of
 from jupyter_mlsvc_server.sessions.session import Session, SessionLimits, SessionSpec
-from jupyter_mlsvc_server.sessions.warm import WarmKernels
 from jupyter_mlsvc_server.storage.clock import Clock, now_text
 
 _MAX_NAME = 256
@@ -59,13 +58,10 @@ class SessionCounts:
         Sessions by runtime type and state.
     queued
         Executions that wait for their turn.
-    warm
-        Kernels that are kept ready, by runtime type.
     """
 
     sessions: Mapping[tuple[str, str], int]
     queued: int
-    warm: Mapping[str, int]
 
 
 class MlsvcSessionManager(LoggingConfigurable):
@@ -129,7 +125,6 @@ class MlsvcSessionManager(LoggingConfigurable):
         self._factory: KernelFactory = self.kernel_factory_class(
             data_dir=data_dir, confinement=confinement, parent=self
         )
-        self._warm = WarmKernels(factory=self._factory, parent=self)
         self._snapshots = snapshots
         self._sessions: dict[str, Session] = {}
         self._starting: dict[str, SessionSpec] = {}
@@ -142,10 +137,9 @@ class MlsvcSessionManager(LoggingConfigurable):
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:
-        """Clean up after earlier runs, and begin to warm kernels up and to cull."""
+        """Clean up after earlier runs, and begin to cull."""
         self._ids = SessionIds(await asyncio.to_thread(signing_key, self._key_file))
         await self._factory.start()
-        await self._warm.start()
         self._culler = asyncio.create_task(self._cull())
 
     async def stop(self) -> None:
@@ -156,7 +150,6 @@ class MlsvcSessionManager(LoggingConfigurable):
             self._culler = None
         sessions, self._sessions = list(self._sessions.values()), {}
         await asyncio.gather(
-            self._warm.stop(),
             *(session.close() for session in sessions),
             *self._tasks,
             return_exceptions=True,
@@ -211,7 +204,8 @@ class MlsvcSessionManager(LoggingConfigurable):
         """Make a session that was asked for."""
         self._starting[spec.id] = spec
         try:
-            kernel = await self._warm.take(spec.runtime_type, spec.owner.id)
+            user = await self._factory.user_of(spec.owner.id)
+            kernel = await self._factory.start_kernel(spec.runtime_type, user)
         except BaseException:
             self._publish_change(spec, EventAction.DELETED)
             raise
@@ -366,12 +360,11 @@ class MlsvcSessionManager(LoggingConfigurable):
         }
 
     def counts(self) -> SessionCounts:
-        """Count sessions, waiting executions and warm kernels."""
+        """Count sessions and waiting executions."""
         sessions = self._sessions.values()
         return SessionCounts(
             sessions=Counter((each.runtime_type, each.state) for each in sessions),
             queued=sum(each.queued for each in sessions),
-            warm=self._warm.counts(),
         )
 
     @property
@@ -385,7 +378,6 @@ class MlsvcSessionManager(LoggingConfigurable):
         is_there = runtime_type in self._factory.available()
         return {
             "active": sum(session.runtime_type == runtime_type for session in sessions),
-            "warm": self._warm.ready(runtime_type),
             "limit": self.max_sessions_per_user if is_there else 0,
             "can_open": is_there and self._culler is not None,
         }

@@ -9,7 +9,7 @@ import psutil
 
 
 def memory_of(pids: Sequence[int | None]) -> list[int | None]:
-    """Measure processes with all that they started, in bytes of resident memory.
+    """Measure processes with all that they started, in bytes; what they share counts in parts.
 
     It reads the list of all processes once, which takes some milliseconds.
 
@@ -32,13 +32,24 @@ def memory_of(pids: Sequence[int | None]) -> list[int | None]:
 
 
 def _with_children(pid: int, children: dict[int, list[int]]) -> int | None:
-    own = _resident(pid)
+    own = _memory(pid)
     if own is None:
         return None
     below = list(children.get(pid, ()))
     for child in below:
         below.extend(children.get(child, ()))
-    return own + sum(_resident(child) or 0 for child in below)
+    return own + sum(_memory(child) or 0 for child in below)
+
+
+def _memory(pid: int) -> int | None:
+    try:
+        # Forked kernels share what all of them need, and guards have nothing of their own.
+        memory = psutil.Process(pid).memory_full_info()
+        return int(getattr(memory, "pss", memory.uss))
+    except psutil.AccessDenied:
+        return _resident(pid)
+    except psutil.Error:
+        return None
 
 
 def _resident(pid: int) -> int | None:

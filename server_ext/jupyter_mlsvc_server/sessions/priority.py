@@ -15,7 +15,7 @@ _PAUSE: Final = 0.1
 
 
 async def lower_priority(pid: int, by: int) -> None:
-    """Lower the priority of a process that has just been started, and of all that it starts.
+    """Lower the priority of a kernel that has just been started, and of all that it starts.
 
     Parameters
     ----------
@@ -24,10 +24,9 @@ async def lower_priority(pid: int, by: int) -> None:
     by
         By how much its priority is to be below that of this process, as nice(1) counts.
     """
-    # At once: threads and processes that it starts later inherit it.
     with contextlib.suppress(OSError):
         own = os.getpriority(os.PRIO_PROCESS, 0)
-        # Its guard may have started it already.
+        # The guard and the kernel, with all their threads; what they start later inherits it.
         which = os.PRIO_PGRP if os.getpgid(pid) == pid else os.PRIO_PROCESS
         os.setpriority(which, pid, own + by)
         if os.getsid(pid) != os.getsid(0):

@@ -60,6 +60,8 @@ class Runtime(Protocol):
     """What to do where there is no such kernel; a sentence without its end."""
     awaits: bool
     """Whether its code may await something, and an interrupt has to wake it up."""
+    is_forked: bool
+    """Whether its kernels come from a process that has their libraries."""
 
     def environment(self, folders: KernelFolders) -> dict[str, str]:
         """Give the variables that a kernel with these folders needs."""
@@ -85,6 +87,7 @@ class PythonRuntime:
     object_suffix = ".dill"
     how_to_install = "Install ipykernel in the server's Python: python -m pip install ipykernel"
     awaits = True
+    is_forked = True
     arguments: tuple[str, ...] = ("--HistoryManager.enabled=False",)
 
     _PREPARE: Final = (
@@ -133,6 +136,7 @@ class RRuntime:
     object_suffix = ".RData"
     how_to_install = r_code.HOW_TO_INSTALL
     awaits = False
+    is_forked = False
     arguments: tuple[str, ...] = ()
 
     _PREPARE: Final = (

@@ -19,26 +19,22 @@ from tests.benchmarks.spread import Spread, ratios
 _PYTHON = {"runtimeType": "Python"}
 _CODE = {"code": "1+1"}
 
-_MAX_CREATION = 50.0
+_MAX_CREATION = 100.0
 _MAX_TRIP = 10.0
 """Milliseconds."""
 
 
 def measure(plan: Plan) -> Section:
     """Create sessions in turns with bare kernels; then time round trips in one of each."""
-    created: dict[str, list[float]] = {"warm": [], "cold": [], "bare": []}
-    answered: dict[str, list[float]] = {"warm": [], "cold": [], "bare": []}
-    with (
-        OurServer(plan.work / "sessions-warm", warm_kernels=1) as warm,
-        OurServer(plan.work / "sessions-cold", warm_kernels=0) as cold,
-    ):
+    created: dict[str, list[float]] = {"session": [], "bare": []}
+    answered: dict[str, list[float]] = {"session": [], "bare": []}
+    with OurServer(plan.work / "sessions") as server:
         for _ in plan.turns(2 * plan.repeats):
-            for name, server in (("warm", warm), ("cold", cold)):
-                server.wait_until_quiet()
-                with server.connect() as connection:
-                    _note(created[name], answered[name], *_new_session(connection))
+            server.wait_until_quiet()
+            with server.connect() as connection:
+                _note(created["session"], answered["session"], *_new_session(connection))
             _note(created["bare"], answered["bare"], *_new_kernel())
-        trips = _round_trips_of_both(cold, plan.calls)
+        trips = _round_trips_of_both(server, plan.calls)
     return _section(created, answered, trips)
 
 
@@ -122,8 +118,7 @@ def _section(
     trips: dict[str, list[float]],
 ) -> Section:
     names = {
-        "warm": "session, a warm kernel ready",
-        "cold": "session, no warm kernel",
+        "session": "session",
         "bare": "bare kernel by jupyter_client",
     }
     creation = Table(
@@ -165,8 +160,8 @@ def _section(
         ],
         bars=[
             Bar.at_most(
-                "creating a session with a warm kernel, p50 ms",
-                _milliseconds(created["warm"]).median,
+                "creating a session, p50 ms",
+                _milliseconds(created["session"]).median,
                 _MAX_CREATION,
                 digits=1,
             ),

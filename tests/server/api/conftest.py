@@ -104,7 +104,7 @@ def limited_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerP
         "--LocalEngine.preload=[]",
         "--LocalEngine.queue_limit=4",
         "--LocalEngine.deadline_seconds=2",
-        "--WarmKernels.warm_kernels=0",
+        "--KernelFactory.preload_at_start=false",
     ]
     with ServerProcess(
         data_dir=tmp_path_factory.mktemp("limited"),

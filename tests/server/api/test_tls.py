@@ -112,7 +112,7 @@ def test_calls_and_other_requests_go_by_tls(
         data_dir=tmp_path / "data",
         admin_password="correct horse",
         options=[
-            "--WarmKernels.warm_kernels=0",
+            "--KernelFactory.preload_at_start=false",
             "--LocalEngine.preload=[]",
             f"--MlsvcApp.public_certfile={certfile}",
             f"--MlsvcApp.public_keyfile={keyfile}",

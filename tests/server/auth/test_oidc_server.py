@@ -46,7 +46,7 @@ def server(
         data_dir=tmp_path_factory.mktemp("mlsvc"),
         admin_password="correct horse",
         options=[
-            "--WarmKernels.warm_kernels=0",
+            "--KernelFactory.preload_at_start=false",
             "--LocalEngine.preload=[]",
             f"--MlsvcApp.cors_origins={ORIGIN}",
             *provider.settings(),

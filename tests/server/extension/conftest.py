@@ -11,7 +11,7 @@ import requests
 from jupyter_mlsvc_server.launch import ServerProcess
 from tests.server.extension.waiting import until
 
-OPTIONS = ["--WarmKernels.warm_kernels=0", "--LocalEngine.preload=[]"]
+OPTIONS = ["--KernelFactory.preload_at_start=false", "--LocalEngine.preload=[]"]
 PASSWORD = "correct horse"
 
 Make = Callable[..., ServerProcess]

@@ -26,7 +26,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     },
     "TokenManager": {"cache_seconds": 0.2},
     "LocalEngine": {"preload": []},
-    "WarmKernels": {"warm_kernels": 0},
+    "KernelFactory": {"preload_at_start": False},
 }
 
 

@@ -79,7 +79,7 @@ def reporter_of(
     async def counters() -> EngineCounters:
         return EngineCounters(versions=versions, unloaded=8, forkserver_restarts=9)
 
-    counts = SessionCounts(sessions={("R", "busy"): 1}, queued=2, warm={"Python": 3})
+    counts = SessionCounts(sessions={("R", "busy"): 1}, queued=2)
     parts: dict[str, Any] = {
         "accounts": SimpleNamespace(logins=Counter(success=4, wrong=5)),
         "batches": SimpleNamespace(running=6, ended=Counter(Complete=7)),
@@ -134,7 +134,6 @@ async def test_figures_of_the_other_parts(tmp_path: Path) -> None:
         "mlsvc_services_unloaded_total[]": 8,
         "mlsvc_forkserver_restarts_total[]": 9,
         "mlsvc_sessions['R', 'busy']": 1,
-        "mlsvc_kernels_warm['Python']": 3,
         "mlsvc_executions_waiting[]": 2,
         "mlsvc_executions_total['failed']": 1,
         "mlsvc_executions_total['succeeded']": 0,

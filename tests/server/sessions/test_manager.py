@@ -71,27 +71,6 @@ async def test_other_peoples_sessions_look_as_if_they_were_not_there(
         assert str(refused.value) == str(SessionNotFound(session.id))
 
 
-async def test_a_warm_kernel_makes_a_session_at_once(
-    manager: MlsvcSessionManager, ann: Principal
-) -> None:
-    await until(lambda: manager.shells("Python")["warm"] == 1)
-    (kernel,) = manager._warm._shelf("Python")._ready
-    session = await manager.create(ann, PLAIN)
-    assert session.process_id == kernel.process_id
-    assert (await session.execute(request_of("x = 1"))).success
-    await manager.close(ann, session.id)
-    # Another one is warmed up for the next.
-    await until(lambda: manager.shells("Python")["warm"] == 1)
-
-
-async def test_a_warm_kernel_that_dies_is_replaced(manager: MlsvcSessionManager) -> None:
-    await until(lambda: manager.shells("Python")["warm"] == 1)
-    (kernel,) = manager._warm._shelf("Python")._ready
-    assert kernel.process_id is not None
-    os.kill(kernel.process_id, signal.SIGKILL)
-    await until(lambda: manager._warm._shelf("Python")._ready not in ([kernel], []))
-
-
 async def test_a_user_can_have_no_more_sessions_than_allowed(
     manager: MlsvcSessionManager, session: Session, ann: Principal
 ) -> None:
@@ -114,7 +93,7 @@ async def test_session_is_listed_and_published_from_the_moment_it_is_asked_for(
         data_dir=tmp_path,
         snapshots=NoSnapshots(),
         publish_event=events.append,
-        config=Config({"WarmKernels": {"warm_kernels": 0}}),
+        config=Config({"KernelFactory": {"preload_at_start": False}}),
     )
     await manager.start()
     try:
@@ -149,7 +128,6 @@ async def test_session_that_cannot_be_made_is_published_as_deleted(
         publish_event=events.append,
         config=Config(
             {
-                "WarmKernels": {"warm_kernels": 0},
                 "KernelFactory": {"environment": {"PYTHONHOME": "/nowhere"}},
             }
         ),
@@ -380,7 +358,6 @@ async def test_a_kernel_that_cannot_start_is_an_error_and_leaves_nothing(
 ) -> None:
     manager = make_manager(
         tmp_path,
-        WarmKernels={"warm_kernels": 0},
         KernelFactory={"environment": {"PYTHONHOME": "/nowhere"}},
     )
     await manager.start()
@@ -402,7 +379,6 @@ from jupyter_mlsvc_server.sessions.manager import MlsvcSessionManager
 
 async def main():
     manager = MlsvcSessionManager(data_dir=Path(sys.argv[1]), snapshots=None)
-    manager._warm.warm_kernels = 0
     await manager.start()
     session = await manager.create(Principal("ann", "ann", Role.OWNER), CreateSessionRequest())
     code = f"import os; os.system('setsid sleep {sys.argv[2]} &')"
@@ -427,7 +403,7 @@ async def test_a_killed_server_leaves_no_kernel_and_the_next_one_sweeps_its_fold
     sockets = (run / "sockets").readlink()
 
     # While it lives, another server on the same folder leaves its folders alone.
-    other = make_manager(tmp_path, WarmKernels={"warm_kernels": 0})
+    other = make_manager(tmp_path, KernelFactory={"preload_at_start": False})
     await other.start()
     await other.stop()
     assert run.exists()

@@ -50,7 +50,7 @@ pytestmark = [
 async def manager(
     tmp_path_factory: pytest.TempPathFactory, needs_r: None
 ) -> AsyncIterator[MlsvcSessionManager]:
-    started = make_manager(tmp_path_factory.mktemp("r"), WarmKernels={"warm_kernels": 0})
+    started = make_manager(tmp_path_factory.mktemp("r"), KernelFactory={"preload_at_start": False})
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MLSVC_SECRET_OF_A_TEST", "hidden")
         await started.start()
@@ -478,26 +478,12 @@ async def test_an_inventory_for_comparison_is_refused(session: Session) -> None:
         await session.inventory()
 
 
-async def test_a_warm_kernel_of_r_makes_a_session_at_once(tmp_path: Path, ann: Principal) -> None:
-    manager = make_manager(tmp_path, WarmKernels={"warm_kernels": 0, "warm_r_kernels": 1})
-    await manager.start()
-    try:
-        await until(lambda: manager.shells("R")["warm"])
-        (kernel,) = manager._warm._shelf("R")._ready
-        session = await manager.create(ann, R)
-        assert session.process_id == kernel.process_id
-        assert (await session.execute(request_of("1"))).console_output == "[1] 1\n"
-    finally:
-        await manager.stop()
-
-
 # --- without R, and after a kill --------------------------------------------------------------
 
 
 async def test_without_r_the_refusal_says_what_to_install(tmp_path: Path, ann: Principal) -> None:
     manager = make_manager(
         tmp_path,
-        WarmKernels={"warm_kernels": 0, "warm_r_kernels": 1},
         KernelFactory={"kernel_specs": {"R": "no-such-kernel"}},
     )
     await manager.start()
@@ -508,7 +494,6 @@ async def test_without_r_the_refusal_says_what_to_install(tmp_path: Path, ann: P
         assert "It has: Python" in str(refused.value)
         assert manager.shells("R") == {
             "active": 0,
-            "warm": 0,
             "limit": 0,
             "can_open": False,
         }
@@ -525,7 +510,6 @@ from jupyter_mlsvc_server.sessions.manager import MlsvcSessionManager
 
 async def main():
     manager = MlsvcSessionManager(data_dir=Path(sys.argv[1]), snapshots=None)
-    manager._warm.warm_kernels = 0
     await manager.start()
     request = CreateSessionRequest(runtime_type="R")
     session = await manager.create(Principal("ann", "ann", Role.OWNER), request)

@@ -33,9 +33,9 @@ def settings() -> dict[str, dict[str, Any]]:
             "environment": {"GIVEN": "given"},
             "shutdown_timeout": 0.2,
             "niceness": 7,
+            "preload_at_start": False,
         },
         "MlsvcSessionManager": {"max_output_bytes": 50_000, "max_executions_kept": 3},
-        "WarmKernels": {"warm_kernels": 0},
     }
 
 
@@ -155,7 +155,7 @@ async def test_kernel_factory_class_starts_the_kernels(tmp_path: Path, ann: Prin
     own = make_manager(
         tmp_path,
         MlsvcSessionManager={"kernel_factory_class": OwnFactory},
-        WarmKernels={"warm_kernels": 0},
+        KernelFactory={"preload_at_start": False},
     )
     await own.start()
     try:

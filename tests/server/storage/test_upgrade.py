@@ -38,7 +38,7 @@ def data_dir_of_first_release(folder: Path) -> Path:
 
 @pytest.mark.kernel
 def test_what_the_first_release_wrote_is_served(tmp_path: Path) -> None:
-    options = ["--WarmKernels.warm_kernels=0", "--LocalEngine.preload=[]"]
+    options = ["--KernelFactory.preload_at_start=false", "--LocalEngine.preload=[]"]
     with ServerProcess(data_dir=data_dir_of_first_release(tmp_path), options=options) as server:
         door = sign_in(server.public_url, "admin", "correct horse")
         area = door.post("/api/Area/V1.0", json={"width": 2, "height": 3})
