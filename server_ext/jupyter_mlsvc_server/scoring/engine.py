@@ -207,11 +207,11 @@ class ScoringEngine(Protocol):
     async def statistics(self) -> dict[str, Any]:
         """Count ``services`` that are loaded, ``workers``, and ``r_workers`` among them.
 
-        ``versions`` has a row for each version. ``last_call`` is in seconds since 1970, or None.
+        ``last_call`` is in seconds since 1970, or None.
         """
 
-    async def known(self) -> Collection[DefinitionKey]:
-        """List the versions that are loaded or were called since the engine started."""
+    async def all_figures(self) -> Mapping[DefinitionKey, Figures]:
+        """Tell of all versions that are loaded, or were called since the engine started."""
 
     async def failing(self) -> Mapping[DefinitionKey, str]:
         """Return the versions whose processes keep ending or can't be started, each with why."""

@@ -458,17 +458,6 @@ class LocalEngine(ScoringSettings):
             "r_workers": sum(
                 len(pool.pids) for pool in self._pools.values() if pool.runtime_type == "R"
             ),
-            "versions": {
-                str(key): {
-                    "requests": timings.count,
-                    "errors": timings.errors,
-                    **dict(zip(("p50", "p99"), timings.percentiles(0.5, 0.99), strict=True)),
-                    "workers": len(pool.pids),
-                    "waiting": pool.waiting,
-                }
-                for key, pool in self._pools.items()
-                if (timings := self._timings.get(key)) is not None
-            },
         }
 
     def reject(
@@ -514,9 +503,15 @@ class LocalEngine(ScoringSettings):
         """Return one of these calls; None where it is not kept."""
         return self._calls.of(DefinitionKey(name, version)).find(number)
 
+    async def all_figures(self) -> Mapping[DefinitionKey, Figures]:
+        """Tell of all versions that are loaded, or were called."""
+        return {key: self._figures_of(key) for key in await self.known()}
+
     async def figures(self, name: str, version: str, *, with_history: bool = False) -> Figures:
         """Tell how a version is and what it did."""
-        key = DefinitionKey(name, version)
+        return self._figures_of(DefinitionKey(name, version), with_history=with_history)
+
+    def _figures_of(self, key: DefinitionKey, *, with_history: bool = False) -> Figures:
         pool = self._pools.get(key)
         state, message = self._state(key, pool)
         timings = self._timings.get(key) or Timings()

@@ -10,8 +10,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
+from jupyter_mlsvc_server.scoring.percentiles import Times
+
 KEPT: Final = 2048
-"""Requests whose times are kept for the percentiles; the newest ones."""
+"""Requests whose times count for the percentiles: so many to twice as many, the newest ones."""
 
 INTERVAL_SECONDS: Final = 10
 INTERVALS: Final = 60
@@ -70,7 +72,7 @@ class Figures:
     calls_per_minute : int
         Requests of the last 60 seconds.
     p50, p99 : float or None
-        Seconds that half and 99 of 100 of the newest requests stayed within.
+        Seconds that half and 99 of 100 of the newest requests stayed within, to 5 %.
     last_call : float or None
         When the last request ended, in seconds since 1970.
     retired : int
@@ -186,8 +188,9 @@ class Timings:
     """Counts requests, and remembers when they came and how long they took.
 
     It counts every request, so that has to cost little: it adds, and puts the time into a
-    ring. What came in which second and which interval is worked out once a second, and so is the
-    histogram: where more requests came in a second than the ring holds, the newest stand for all.
+    ring. What came in which second and which interval is worked out once a second, and so are
+    histogram and percentiles: where more requests came in a second than the ring holds, the newest
+    stand for all.
 
     Parameters
     ----------
@@ -196,13 +199,16 @@ class Timings:
     """
 
     __slots__ = (
+        "_before",
         "_binned",
         "_clock",
         "_ends",
         "_finished",
         "_interval_began",
+        "_interval_times",
         "_latency",
         "_per_second",
+        "_recent",
         "_second",
         "_second_began",
         "_seconds",
@@ -236,9 +242,13 @@ class Timings:
         self._second_began = 0
         self._per_second = [0] * _MINUTE
         self._finished: deque[Interval] = deque(maxlen=INTERVALS - 1)
-        self._interval_began = (0, 0, 0, 0)
+        self._interval_began = (0, 0, 0)
         self._latency = Latency()
         self._binned = 0
+        self._recent = Times()
+        self._before = Times()
+        """Of requests before the recent ones, which take their place in time."""
+        self._interval_times = Times()
 
     def add(self, seconds: float, *, failed: bool = False) -> float:
         """Count a request that was answered, and whether its code failed; return the time."""
@@ -278,8 +288,8 @@ class Timings:
 
     def percentiles(self, *shares: float) -> list[float | None]:
         """Give the times, in seconds, that such shares of the last requests stayed within."""
-        ordered = sorted(self._seconds)
-        return [_percentile(ordered, share) for share in shares]
+        self._bin()
+        return self._recent.percentiles(*shares, before=self._before)
 
     def calls_per_minute(self) -> int:
         """Count the requests of the last 60 seconds."""
@@ -318,39 +328,37 @@ class Timings:
         if _start(second) != _start(before):
             if self.count > self._interval_began[0]:
                 self._finished.append(self._interval(_start(before)))
-            self._interval_began = (
-                *(self.count, self.errors, self._unanswered),
-                self.rejected,
-            )
+            self._interval_began = self.count, self.errors, self.rejected
+            self._interval_times = Times()
 
     def _bin(self) -> None:
-        """Put the times that came since the last time into the histogram."""
+        """Put the times that came since the last time where they are counted."""
         answered = self.count - self._unanswered
         new, self._binned = answered - self._binned, answered
-        if new:
-            self._latency = self._latency.with_sample([*self._seconds][-new:], new)
+        if not new:
+            return
+        times = [*self._seconds]
+        self._seconds.clear()
+        self._latency = self._latency.with_sample(times, new)
+        self._interval_times.add(times)
+        self._recent.add(times)
+        if self._recent.count >= KEPT:
+            self._before, self._recent = self._recent, Times()
 
     def _interval(self, start: int) -> Interval:
         """Describe the running interval."""
-        count, errors, unanswered, rejected = self._interval_began
-        calls = self.count - count
-        answered = min(calls - (self._unanswered - unanswered), len(self._seconds))
-        ordered = sorted(list(self._seconds)[-answered:]) if answered else []
+        self._bin()
+        count, errors, rejected = self._interval_began
+        p50, p99 = self._interval_times.percentiles(0.5, 0.99)
         return Interval(
             start=start,
-            calls=calls,
+            calls=self.count - count,
             errors=self.errors - errors,
             rejected=self.rejected - rejected,
-            p50=_percentile(ordered, 0.5),
-            p99=_percentile(ordered, 0.99),
+            p50=p50,
+            p99=p99,
         )
 
 
 def _start(second: int) -> int:
     return second - second % INTERVAL_SECONDS
-
-
-def _percentile(ordered: list[float], share: float) -> float | None:
-    if not ordered:
-        return None
-    return ordered[min(int(len(ordered) * share), len(ordered) - 1)]

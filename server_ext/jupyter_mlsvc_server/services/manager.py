@@ -286,6 +286,11 @@ class ServiceManager(LoggingConfigurable):
         require(principal, Action.READ_SERVICE, None, "list services")
         return await self._store.list()
 
+    async def keys(self, principal: Principal) -> Sequence[ServiceKey]:
+        """Name all versions that somebody may see, oldest first."""
+        require(principal, Action.READ_SERVICE, None, "list services")
+        return await self._store.keys()
+
     async def record(self, name: str, version: str) -> ServiceRecord:
         """Give a version as the server keeps it.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -56,14 +55,12 @@ class ServiceStatisticsReporter(LoggingConfigurable):
 
     async def list(self, principal: Principal) -> list[models.ServiceStatistics]:
         """Give a row for each version that is loaded or was called, the oldest version first."""
-        known = await self._scoring.known()
-        keys = [DefinitionKey(*each.key) for each in await self._services.records(principal)]
-        keys = [key for key in keys if key in known]
-        # At once: the engine may be in another process.
-        found = await asyncio.gather(*(self._scoring.figures(*key) for key in keys))
+        keys = await self._services.keys(principal)
+        found = await self._scoring.all_figures()
         return [
-            models.ServiceStatistics(**_members(key, figures))
-            for key, figures in zip(keys, found, strict=True)
+            models.ServiceStatistics(**_members(key, found[key]))
+            for key in (DefinitionKey(*each) for each in keys)
+            if key in found
         ]
 
     async def get(

@@ -319,6 +319,12 @@ class ServiceStore:
         rows = await self._database.read(lambda connection: connection.execute(query).all())
         return {(row.name, row.version): row.revision_id for row in rows}
 
+    async def keys(self) -> Sequence[ServiceKey]:
+        """Read names and versions, oldest first."""
+        query = sa.select(versions.c.name, versions.c.version).order_by(versions.c.seq)
+        rows = await self._database.read(lambda connection: connection.execute(query).all())
+        return [ServiceKey(*row) for row in rows]
+
     async def versions(self, name: ServiceName) -> Sequence[str]:
         """Read the versions of a name."""
         query = sa.select(versions.c.version).where(versions.c.name == name)

@@ -192,9 +192,11 @@ async def test_statistics_count_requests_errors_and_times(make_engine: MakeEngin
     for n in [1, 2, 4, 0]:
         await service.call(n=n)
     await service.problem_of(b"{}")
-    row = (await engine.statistics())["versions"]["Test/V1.0"]
-    assert (row["requests"], row["errors"], row["workers"], row["waiting"]) == (5, 1, 1, 0)
-    assert 0 < row["p50"] <= row["p99"]
+    found = (await engine.all_figures())[service.key]
+    assert (found.calls, found.errors, found.workers, found.waiting) == (5, 1, 1, 0)
+    assert found.p50 is not None
+    assert found.p99 is not None
+    assert 0 < found.p50 <= found.p99
     memory = await engine.memory()
     assert memory[service.key] > 2**20
 

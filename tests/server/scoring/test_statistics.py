@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from jupyter_mlsvc_server.scoring.percentiles import Times
 from jupyter_mlsvc_server.scoring.statistics import (
     INTERVALS,
     KEPT,
@@ -92,9 +93,30 @@ def test_each_interval_has_the_times_of_its_own_requests(timings: Timings, clock
     for thousandths in range(1, 101):
         timings.add(thousandths)
     before, now = timings.history()[-2:]
-    assert (before.p50, before.p99) == (0.001, 0.001)
-    assert (now.p50, now.p99) == (51, 100)
-    assert timings.percentiles(0.5, 0.99) == [1, 99]
+    assert (before.p50, before.p99) == pytest.approx((0.001, 0.001))
+    assert (now.p50, now.p99) == pytest.approx((51, 100), rel=0.05)
+    assert timings.percentiles(0.5, 0.99) == pytest.approx([1, 99], rel=0.05)
+
+
+@given(st.lists(st.floats(1e-6, 100), min_size=1, max_size=200), st.data())
+def test_a_percentile_is_within_five_percent_of_the_true_one(
+    times: list[float], data: st.DataObject
+) -> None:
+    early = data.draw(st.integers(0, len(times)))
+    before, recent = Times(), Times()
+    before.add(times[:early])
+    recent.add(times[early:])
+    ordered = sorted(times)
+    true = [ordered[min(int(len(times) * share), len(times) - 1)] for share in (0.5, 0.99)]
+    assert recent.percentiles(0.5, 0.99, before=before) == pytest.approx(true, rel=0.052)
+
+
+def test_percentiles_are_of_the_newest_requests(timings: Timings, clock: Clock) -> None:
+    for seconds in (1.0, 0.001, 0.002):
+        for _ in range(KEPT):
+            timings.add(seconds)
+        clock.now += 1
+    assert timings.percentiles(0.5, 0.99) == pytest.approx([0.002, 0.002])
 
 
 def test_an_interval_of_failures_without_answers_has_no_times(timings: Timings) -> None:
