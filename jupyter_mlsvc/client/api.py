@@ -33,6 +33,7 @@ from jupyter_mlsvc.errors import (
     UnexpectedAnswer,
     api_error,
 )
+from jupyter_mlsvc.wire.arrow_stream import is_installed
 from jupyter_mlsvc.wire.json_values import ValueProblem, require_text
 from jupyter_mlsvc.wire.models import StatusResponse
 from jupyter_mlsvc.wire.problem import Problem
@@ -77,6 +78,7 @@ class Api:
         self.timeout = timeout
         self.auth: Auth = Anonymous()
         self._max_body_bytes: int | None = None
+        self._takes_arrow: bool | None = None
 
     # --- calls -------------------------------------------------------------------------------
 
@@ -102,6 +104,7 @@ class Api:
         json: object = None,
         body: bytes | Upload | None = None,
         content_type: str = _JSON,
+        accept: str = "*/*",
         timeout: Timeout | None = None,
         needs_token: bool = True,
     ) -> ApiResponse:
@@ -116,7 +119,7 @@ class Api:
         """
         if json is not None:
             body = json_body(json)
-        headers = {"Accept": "*/*"}
+        headers = {"Accept": accept}
         if body is not None:
             headers["Content-Type"] = content_type
         request = ApiRequest(
@@ -164,9 +167,7 @@ class Api:
         if not size:
             return
         if self._max_body_bytes is None:
-            details = self.get(StatusResponse, "status").details or {}
-            limit = details.get("maxBodyBytes")
-            self._max_body_bytes = limit if isinstance(limit, int) else 0
+            self._learn()
         # An estimate is none to refuse by where it comes close.
         if self._max_body_bytes and size > self._max_body_bytes * _CERTAINLY:
             raise PayloadTooLarge(
@@ -177,7 +178,29 @@ class Api:
                 exception_type="PayloadTooLargeException",
             )
 
+    @property
+    def takes_arrow(self) -> bool:
+        """Whether tables may be sent to the server as streams of Arrow; it is asked once."""
+        if self._takes_arrow is None:
+            try:
+                self._learn()
+            except ApiError:
+                self._takes_arrow = False
+        return bool(self._takes_arrow)
+
+    def send_no_arrow(self) -> None:
+        """Take note that the server has refused a stream."""
+        self._takes_arrow = False
+
     # --- inside ------------------------------------------------------------------------------
+
+    def _learn(self) -> None:
+        """Ask the server what it takes."""
+        details = self.get(StatusResponse, "status").details or {}
+        limit = details.get("maxBodyBytes")
+        self._max_body_bytes = limit if isinstance(limit, int) else 0
+        if self._takes_arrow is None:
+            self._takes_arrow = is_installed() and details.get("arrow") is True
 
     def _token(self) -> str:
         token = self.auth.token()

@@ -10,6 +10,8 @@ from typing import Any, Final
 
 from jupyter_mlsvc.client import formatting
 from jupyter_mlsvc.errors import RemoteExecutionError, ServiceFailed
+from jupyter_mlsvc.wire.arrow_columns import Columns, frame_of
+from jupyter_mlsvc.wire.columns import exact_column
 from jupyter_mlsvc.wire.models import (
     ExecuteResponse,
     ParameterDefinition,
@@ -18,7 +20,6 @@ from jupyter_mlsvc.wire.models import (
 )
 from jupyter_mlsvc.wire.names import find_name
 
-_EXACT: Final = 2**53
 _IN_R: Final = re.compile(r"(Error in .+?): (.*)", re.DOTALL)
 
 
@@ -135,8 +136,6 @@ class ServiceResult(Mapping[str, Any]):
         Whether the code of the service ran to its end.
     error_message : str
         Last line of its traceback, or empty.
-    outputs : dict
-        Values of the outputs by name, as JSON gives them.
     console_output : str
         What the code printed.
     changed_files : list of str
@@ -158,16 +157,25 @@ class ServiceResult(Mapping[str, Any]):
         declared: Sequence[ParameterDefinition] = (),
         *,
         request_id: str = "",
+        columns: Mapping[str, Columns] | None = None,
     ) -> None:
+        self._columns = dict(columns or {})
         self._service = self.answered_by = service
         self._request_id = request_id
         self._tables = {item.name for item in declared if item.type == "data.frame"}
         self._files = answer.output_files
         self.success = answer.success
         self.error_message = answer.error_message
-        self.outputs = answer.output_parameters
+        self._outputs = answer.output_parameters
         self.console_output = answer.console_output
         self.changed_files = answer.changed_files
+
+    @property
+    def outputs(self) -> dict[str, Any]:
+        """Values of the outputs by name, as JSON gives them."""
+        for name in list(self._columns):
+            self._outputs[name] = self._columns.pop(name).plain(name)
+        return self._outputs
 
     def output(self, name: str) -> Any:
         """Value of one output.
@@ -177,11 +185,14 @@ class ServiceResult(Mapping[str, Any]):
         KeyError
             The service has no such output.
         """
-        found = find_name(name, self.outputs)
+        found = find_name(name, self._outputs)
         if found is None:
-            known = ", ".join(self.outputs) or "none"
+            known = ", ".join(self._outputs) or "none"
             raise KeyError(f"{self._service} has no output {name!r}; it has: {known}")
-        value = self.outputs[found]
+        columns = self._columns.get(found)
+        if columns is not None and found in self._tables and not columns.is_vector:
+            return frame_of(columns)
+        value = self._outputs[found] if columns is None else columns.plain(found)
         return _as_frame(value) if found in self._tables else value
 
     @property
@@ -203,19 +214,19 @@ class ServiceResult(Mapping[str, Any]):
         return self.output(name)
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self.outputs)
+        return iter(self._outputs)
 
     def __len__(self) -> int:
-        return len(self.outputs)
+        return len(self._outputs)
 
     def __getattr__(self, name: str) -> Any:
-        outputs = self.__dict__.get("outputs", {})
+        outputs = self.__dict__.get("_outputs", {})
         if find_name(name, outputs) is not None:
             return self.output(name)
         raise AttributeError(f"{type(self).__name__!r} has no attribute or output {name!r}")
 
     def __dir__(self) -> list[str]:
-        return sorted({*super().__dir__(), *filter(str.isidentifier, self.outputs)})
+        return sorted({*super().__dir__(), *filter(str.isidentifier, self._outputs)})
 
     def __repr__(self) -> str:
         rows = [(name, formatting.short(value)) for name, value in self._values()]
@@ -228,10 +239,10 @@ class ServiceResult(Mapping[str, Any]):
         return formatting.html_result([*rows, *self._file_rows()], self.console_output, tables)
 
     def _values(self) -> Iterator[tuple[str, Any]]:
-        return ((n, v) for n, v in self.outputs.items() if not formatting.is_frame(self[n]))
+        return ((n, v) for n, v in self.items() if not formatting.is_frame(v))
 
     def _frames(self) -> Iterator[tuple[str, Any]]:
-        return ((name, self[name]) for name in self.outputs if formatting.is_frame(self[name]))
+        return ((name, value) for name, value in self.items() if formatting.is_frame(value))
 
     def _file_rows(self) -> Iterator[tuple[str, str]]:
         for name, text in self._files.items():
@@ -245,15 +256,4 @@ def _as_frame(value: Any) -> Any:
         return value
     import pandas  # slow to load, and of use here only
 
-    return pandas.DataFrame({name: _exact(column) for name, column in value.items()})
-
-
-def _exact(column: Any) -> Any:
-    """Keep whole numbers that no float holds, where pandas would make floats for a null."""
-    if not isinstance(column, list) or None not in column:
-        return column
-    if not any(type(item) is int and abs(item) > _EXACT for item in column):
-        return column
-    import pandas
-
-    return pandas.Series(column, dtype=object)
+    return pandas.DataFrame({name: exact_column(column) for name, column in value.items()})

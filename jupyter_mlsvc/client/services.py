@@ -11,6 +11,7 @@ from msgspec import UNSET, UnsetType
 
 from jupyter_mlsvc.client import formatting
 from jupyter_mlsvc.client.api import Api, Form, form, json_body
+from jupyter_mlsvc.client.arrow_calls import consume_stream, may_be_stream
 from jupyter_mlsvc.client.contents import ServiceContents
 from jupyter_mlsvc.client.parameters import Parameters, definitions, plain_values
 from jupyter_mlsvc.client.recent_calls import RecentCall, RecentCalls
@@ -561,13 +562,19 @@ class Services:
         Parameters
         ----------
         inputs : mapping, optional
-            Values of the inputs; arrays and frames become lists and columns.
+            Values of the inputs; arrays and frames become lists and columns. Large ones go as a
+            stream of Arrow where pyarrow is installed here and on the server.
         outputs : sequence of ParameterDefinition, optional
             What the service declares (``Service.outputs``). Those of the type ``data.frame`` are
             then DataFrames in the result, as they are where a ``Service`` is called.
         timeout : float, optional
             Seconds to wait for the answer instead of the client's.
         """
+        patience = None if timeout is None else (self._api.timeout[0], timeout)
+        if inputs and may_be_stream(inputs) and self._api.takes_arrow:
+            result = consume_stream(self._api, name, version, inputs, outputs, patience)
+            if result is not None:
+                return result
         self._api.require_room(inputs or {})
         body = json_body(plain_values(inputs or {}))
         _, result = self.consume_json(name, version, body, outputs=outputs, timeout=timeout)

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from jupyter_mlsvc.wire.cells import WORDS, key
-from jupyter_mlsvc.wire.columns import column_readers, in_order, make_frame
+from jupyter_mlsvc.wire.columns import column_readers, exact_column, in_order, make_frame
 from jupyter_mlsvc.wire.json_values import ValueProblem, column_name, member, to_plain
 from jupyter_mlsvc.wire.models import ColumnDefinition, ParameterDefinition
 from jupyter_mlsvc.wire.values import ReadInput
@@ -61,10 +61,7 @@ def reader_of_columns(definition: ParameterDefinition, read: ReadInput) -> ReadI
         What reads it as JSON.
     """
     if definition.type == "data.frame":
-        frame = _frame_reader(definition.columns or ())
-        return lambda value, name: (
-            frame(value, name) if isinstance(value, Columns) else read(value, name)
-        )
+        return _frame_or(read, _frame_reader(definition.columns or ()))
     has_check = bool(definition.items or definition.shape)
 
     def read_any(value: Any, name: str) -> Any:
@@ -75,6 +72,15 @@ def reader_of_columns(definition: ParameterDefinition, read: ReadInput) -> ReadI
             if numbers is not None:
                 return numbers.copy()  # it is the code's own now
         return read(value.plain(name), name)
+
+    return read_any
+
+
+def _frame_or(read: ReadInput, frame: ReadInput) -> ReadInput:
+    def read_any(value: Any, name: str) -> Any:
+        if not isinstance(value, Columns):
+            return read(value, name)
+        return read(value.plain(name), name) if value.is_vector else frame(value, name)
 
     return read_any
 
@@ -171,6 +177,17 @@ def numbers_of(column: Any) -> Any:
     if array.dtype == numpy.uint64 and array.max() > numpy.iinfo(numpy.int64).max:
         return None
     return array.astype(numpy.int64, copy=False)
+
+
+def frame_of(columns: Columns) -> Any:
+    """Return the DataFrame that pandas makes of the same columns in JSON."""
+    import pandas
+
+    taken = {}
+    for name, column in columns.columns.items():
+        numbers = numbers_of(column)
+        taken[name] = exact_column(plain_column(column, name)) if numbers is None else numbers
+    return pandas.DataFrame(taken)
 
 
 # --- columns whose dtypes are known ----------------------------------------------------------

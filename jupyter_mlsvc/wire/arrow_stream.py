@@ -8,6 +8,7 @@ pyarrow is imported when a stream is read or written. It need not be installed.
 
 from __future__ import annotations
 
+import io
 import struct
 from collections.abc import Mapping
 from functools import cache
@@ -72,14 +73,14 @@ def read_stream(body: Any) -> Any:
     return table.select([name for name in table.schema.names if not name.startswith(_INDEX)])
 
 
-def write_stream(table: Any, metadata: Mapping[bytes, bytes]) -> memoryview:
+def write_stream(table: Any, metadata: Mapping[bytes, bytes]) -> bytes:
     """Write a ``pyarrow.Table`` as a stream."""
     import pyarrow
 
-    sink = pyarrow.BufferOutputStream()
+    sink = io.BytesIO()
     with pyarrow.ipc.new_stream(sink, table.schema.with_metadata(dict(metadata))) as writer:
         writer.write_table(table)
-    return memoryview(sink.getvalue())
+    return sink.getvalue()
 
 
 def _require_types(pyarrow: Any, schema: Any) -> None:

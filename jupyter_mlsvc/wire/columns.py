@@ -38,6 +38,7 @@ from jupyter_mlsvc.wire.models import ColumnDefinition
 ReadColumn = Callable[[list[Any], str], Any]
 """Makes of a list of JSON values, which has a path, what pandas takes as a column."""
 
+_EXACT: Final = 2**53
 _DATE: Final = r"\d{4}-\d{2}-\d{2}"
 _TIME: Final = r"\d{2}:\d{2}(:\d{2}(\.\d{1,9})?)?"
 _OFFSET: Final = r"(Z|[+-]\d{2}:?\d{2})"
@@ -129,6 +130,17 @@ def make_frame(columns: dict[str, Any], value: Any, path: str) -> Any:
     except UnicodeEncodeError:  # half a character, where pandas keeps text as Arrow does
         require_text(value, path)
         raise
+
+
+def exact_column(column: Any) -> Any:
+    """Keep whole numbers that no float holds, where pandas would make floats for a null."""
+    if not isinstance(column, list) or None not in column:
+        return column
+    if not any(type(item) is int and abs(item) > _EXACT for item in column):
+        return column
+    import pandas
+
+    return pandas.Series(column, dtype=object)
 
 
 # --- of frames whose columns are known -------------------------------------------------------

@@ -102,7 +102,7 @@ def test_what_is_wrong_is_said_in_json(door: Door, scaling: str) -> None:
         stream(FRAME): "Input 'factor' (numeric) is missing.",
         stream(FRAME, inputs='{"factor": 1, "df": {}}', table="df"): "Input 'df' is given twice",
         stream(FRAME, inputs='{"factor": 1', table="df"): "'mlsvc.inputs' is no JSON",
-        stream(FRAME, inputs='{"factor": 1}', table="of"): "it takes df.",
+        stream(FRAME, inputs='{"factor": 1}', table="of"): "There is no input 'of'",
         b"x,t\n1,a\n": "The body is no Arrow stream that can be read",
     }.items():
         answer = send(door, scaling, wrong)

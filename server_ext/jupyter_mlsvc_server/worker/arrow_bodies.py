@@ -24,7 +24,6 @@ from jupyter_mlsvc.wire.arrow_stream import (
 from jupyter_mlsvc.wire.json_values import describe
 from jupyter_mlsvc.wire.models import ParameterDefinition
 from jupyter_mlsvc.wire.names import python_name
-from jupyter_mlsvc.wire.suggestions import did_you_mean
 from jupyter_mlsvc.wire.values import encode_output
 from jupyter_mlsvc_server.worker.invalid_input import InvalidInput
 
@@ -103,17 +102,11 @@ def _target(
     named: bytes | None, inputs: Sequence[ParameterDefinition], given: dict[str, Any]
 ) -> str | None:
     """Return the input whose columns the columns are; None where each is an input."""
-    frames = [each.name for each in inputs if each.type == _FRAME]
     if named is not None:
         name = named.decode("utf-8", "replace")
-        found = next((each for each in frames if name in {each, python_name(each)}), None)
-        if found is None:
-            known = f"it takes {', '.join(frames)}" if frames else "it takes none"
-            raise InvalidInput(
-                f"The metadata {TABLE.decode()!r} names {name[:60]!r}, which is no data.frame of "
-                f"the service; {known}.{did_you_mean(name[:60], frames)}"
-            )
-        return found
+        known = [each.name for each in inputs]
+        return next((each for each in known if python_name(name) == python_name(each)), name)
+    frames = [each.name for each in inputs if each.type == _FRAME]
     frames = [name for name in frames if name not in given]
     if len(frames) > 1:
         raise InvalidInput(
@@ -160,7 +153,7 @@ class Answer:
         """Whether it is a stream; else JSON says all."""
         return self._table is not None or bool(self._columns)
 
-    def write(self, result: bytes) -> memoryview:
+    def write(self, result: bytes) -> bytes:
         """Write the stream, with the rest of the result."""
         import pyarrow
 

@@ -247,7 +247,7 @@ class ServiceCodec:
             return result
         body = answer.write(result)
         self._require_size(len(body))
-        return bytes(body)
+        return body
 
     def _require_size(self, size: int) -> None:
         if size > self.largest:
