@@ -32,6 +32,8 @@ class RecentCall:
         False where the code raised, too.
     milliseconds : float or None
         From its arrival to its answer; None where it came into no queue.
+    first_item_milliseconds : float or None
+        The same to the first item of an answer that was sent item by item.
     request_id : str
         What the caller got as ``X-Request-Id``.
     request_bytes, answer_bytes : int
@@ -51,6 +53,8 @@ class RecentCall:
         self.status = row.status
         self.success = row.success
         self.milliseconds = row.milliseconds
+        first = row.first_item_milliseconds
+        self.first_item_milliseconds = None if first is UNSET else first
         self.request_id = row.request_id
         self.request_bytes = row.request_bytes
         self.answer_bytes = row.answer_bytes
@@ -76,6 +80,7 @@ class RecentCall:
             ("caller", _caller(self)),
             ("status", _status(self)),
             ("took", milliseconds(self.milliseconds)),
+            ("first item after", _first(self)),
             ("request id", self.request_id),
             ("request, answer", sizes),
             ("problem", self.problem),
@@ -98,6 +103,11 @@ class RecentCalls(formatting.Listing[RecentCall]):
 def _caller(call: RecentCall) -> str:
     is_person = call.caller_kind in {None, "person"}
     return call.caller if is_person else f"{call.caller_kind} {call.caller}"
+
+
+def _first(call: RecentCall) -> str:
+    first = call.first_item_milliseconds
+    return "" if first is None else milliseconds(first)
 
 
 def _status(call: RecentCall) -> str:

@@ -414,7 +414,8 @@ class ParameterDefinition(Wire, frozen=True, kw_only=True, omit_defaults=True):
     others are our additions: ``columns`` are those of a data.frame, as far as they are known, and
     ``items`` the elements of a vector or matrix. ``shape`` has the lengths of these, null for any:
     one of a vector, rows and columns of a matrix. An input that has a ``default`` may be left out
-    of a call. ``example`` is a value to show to callers.
+    of a call. ``example`` is a value to show to callers. An output that ``streams`` is sent item by
+    item to callers who take that; its type is that of all items together.
     """
 
     name: str
@@ -425,6 +426,7 @@ class ParameterDefinition(Wire, frozen=True, kw_only=True, omit_defaults=True):
     example: Any | UnsetType = UNSET
     items: ItemsDefinition | UnsetType | None = UNSET
     shape: list[int | None] | UnsetType | None = UNSET
+    streams: bool = False
 
 
 class ServiceExample(Wire, frozen=True, kw_only=True, omit_defaults=True):
@@ -644,7 +646,8 @@ class ServiceCall(Wire, frozen=True, kw_only=True):
     ``status`` is that of the answer; ``success`` is false where the code raised, too. ``problem``
     says in a line what went wrong. ``milliseconds`` count from the call's arrival; null where it
     came into no queue. ``requestId`` is what the caller got as ``X-Request-Id``; in a batch the
-    execution's id, a slash and the record's place.
+    execution's id, a slash and the record's place. ``firstItemMilliseconds`` is there where the
+    answer was sent item by item.
     """
 
     id: int
@@ -658,6 +661,7 @@ class ServiceCall(Wire, frozen=True, kw_only=True):
     request_bytes: int
     answer_bytes: int
     problem: str
+    first_item_milliseconds: float | UnsetType = UNSET
 
 
 class ServiceCallDetails(ServiceCall, frozen=True, kw_only=True):

@@ -86,6 +86,7 @@ def service_openapi(service: models.WebService, model: ModelInput | None = None)
         for described in methods.values():
             _number_records(described["parameters"])
     _show_examples(service, paths[_address(service)]["post"])
+    _show_streams(service, paths[_address(service)]["post"])
     info: Json = {
         "title": service.name,
         "version": service.version,
@@ -125,6 +126,32 @@ def _show_examples(service: models.WebService, call: Json) -> None:
     }
     if answers:
         call["responses"]["200"]["content"][JSON]["examples"] = answers
+
+
+def _show_streams(service: models.WebService, call: Json) -> None:
+    """Add to the description of a call how its answer comes item by item."""
+    names = [each.name for each in service.output_parameter_definitions if each.streams]
+    if not names:
+        return
+    item = {
+        "type": "object",
+        "properties": {"output": {"enum": names}, "value": {}},
+        "required": ["output", "value"],
+        "description": "An item of an output, sent as it comes.",
+    }
+    result = {"$ref": "#/components/schemas/WebServiceResult"}
+    error = {"$ref": "#/components/schemas/Error"}
+    content = call["responses"]["200"]["content"]
+    content["text/event-stream"] = {
+        "schema": {
+            "type": "string",
+            "description": "Events 'item' with an output and a value, then one event 'result' with "
+            "a WebServiceResult without these outputs, or 'error' with an Error.",
+        }
+    }
+    content["application/x-ndjson"] = {
+        "schema": {"anyOf": [item, result, error], "description": "Of each line."}
+    }
 
 
 def _answer(example: models.ServiceExample) -> Json:

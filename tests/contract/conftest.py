@@ -14,7 +14,7 @@ PASSWORD = "correct horse battery"
 
 PASSED_ON = {
     "test_bad_input", "test_batch", "test_bodies", "test_heads_of_answers",
-    "test_statuses", "test_workflow",
+    "test_statuses", "test_streams", "test_workflow",
 }  # fmt: skip
 """Files whose tests use the Jupyter-mounted API as well, which passes every call on.
 

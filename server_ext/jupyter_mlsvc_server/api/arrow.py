@@ -7,6 +7,7 @@ from typing import Final
 from starlette.datastructures import Headers
 
 from jupyter_mlsvc.wire.arrow_stream import BEGINNING, MEDIA_TYPE, is_installed
+from jupyter_mlsvc_server.api.accept import qualities
 from jupyter_mlsvc_server.errors import NotAcceptable, UnsupportedMediaType
 from jupyter_mlsvc_server.formats.envelope import Form
 
@@ -30,7 +31,7 @@ def form_of(headers: Headers) -> Form:
                 f"This server does not read {MEDIA_TYPE}. {_ADVICE} send JSON."
             )
         form |= Form.ARROW_IN
-    accepted = _accepted(headers.getlist("accept"))
+    accepted = qualities(",".join(headers.getlist("accept")))
     wanted = accepted.get(MEDIA_TYPE, 0.0)
     if wanted and wanted >= accepted.get(_JSON, 0.0):
         if is_installed():
@@ -49,20 +50,3 @@ def media_type_of(body: bytes) -> str:
 
 def _media_type(header: str) -> str:
     return header.partition(";")[0].strip().lower()
-
-
-def _accepted(headers: list[str]) -> dict[str, float]:
-    """Return the media types that are accepted, with their weights."""
-    found = {}
-    for part in ",".join(headers).split(","):
-        name, *parameters = part.split(";")
-        weight = 1.0
-        for parameter in parameters:
-            key, _, value = parameter.partition("=")
-            if key.strip().lower() == "q":
-                try:
-                    weight = float(value)
-                except ValueError:
-                    weight = 0.0
-        found[name.strip().lower()] = weight
-    return found

@@ -17,6 +17,7 @@ from typing import Final
 import msgspec
 from starlette.responses import Response
 
+from jupyter_mlsvc_server.api.accept import qualities
 from jupyter_mlsvc_server.api.request import ApiRequest
 from jupyter_mlsvc_server.api.routing import Match, Operation, Router, route
 
@@ -207,7 +208,7 @@ class Pages:
         if headers["ETag"] in request.headers.get("if-none-match", ""):
             return Response(status_code=304, headers=headers)
         content = await self._bundle.packed(name)
-        if _qualities(request.headers.get("accept-encoding", "")).get("gzip", 0) > 0:
+        if qualities(request.headers.get("accept-encoding", "")).get("gzip", 0) > 0:
             headers["Content-Encoding"] = "gzip"
         else:
             content = await asyncio.to_thread(gzip.decompress, content)
@@ -221,19 +222,6 @@ def _is_read(request: ApiRequest) -> bool:
 
 def _prefers_html(request: ApiRequest) -> bool:
     """Return whether HTML is asked for by its name, and JSON is not wanted as much."""
-    qualities = _qualities(request.headers.get("accept", ""))
-    wanted = qualities.get("text/html", 0.0)
-    return wanted > 0 and wanted > qualities.get("application/json", 0.0)
-
-
-def _qualities(header: str) -> dict[str, float]:
-    """Read what a header such as Accept names, and how much each is wanted."""
-    found = {}
-    for part in header.lower().split(","):
-        name, *parameters = (each.strip() for each in part.split(";"))
-        values = [each.removeprefix("q=") for each in parameters if each.startswith("q=")]
-        try:
-            found[name] = float(values[0]) if values else 1.0
-        except ValueError:
-            found[name] = 0.0
-    return found
+    wants = qualities(request.headers.get("accept", ""))
+    wanted = wants.get("text/html", 0.0)
+    return wanted > 0 and wanted > wants.get("application/json", 0.0)

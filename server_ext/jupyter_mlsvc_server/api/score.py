@@ -15,21 +15,28 @@ from urllib.parse import unquote_to_bytes
 from starlette.responses import Response
 
 from jupyter_mlsvc.wire.arrow_stream import MEDIA_TYPE
+from jupyter_mlsvc_server.api.answer_stream import StreamFormat, parts_of, stream_format
 from jupyter_mlsvc_server.api.arrow import form_of, media_type_of
 from jupyter_mlsvc_server.api.authentication import KEY_HEADER, bearer_token, service_key
 from jupyter_mlsvc_server.api.body_memory import BodyMemory
 from jupyter_mlsvc_server.api.content_coding import charset_problem
 from jupyter_mlsvc_server.api.head_cache import CallHead
 from jupyter_mlsvc_server.api.request import ApiRequest
-from jupyter_mlsvc_server.api.responses import CORS_HEADERS, bytes_response, with_request_id
+from jupyter_mlsvc_server.api.responses import (
+    CORS_HEADERS,
+    StreamedResponse,
+    bytes_response,
+    with_request_id,
+)
 from jupyter_mlsvc_server.auth.policy import Action, may, require
 from jupyter_mlsvc_server.auth.principal import Principal, Role
 from jupyter_mlsvc_server.errors import MlsvcServerError
-from jupyter_mlsvc_server.formats.envelope import envelope
+from jupyter_mlsvc_server.formats.envelope import Form, envelope
 from jupyter_mlsvc_server.scoring.definition import DefinitionKey
 from jupyter_mlsvc_server.scoring.engine import ScoringAnswer
 from jupyter_mlsvc_server.scoring.recent_calls import Caller
 from jupyter_mlsvc_server.scoring.request import Ended, PendingRequest
+from jupyter_mlsvc_server.scoring.stream import AnswerStream
 
 CALL_ROUTE: Final = "/api/{name}/{version}"
 """Route of calls."""
@@ -81,6 +88,16 @@ class Engine(Protocol):
         request_id: int | str = "",
     ) -> ScoringAnswer:
         """Answer one request."""
+
+    def stream(
+        self,
+        name: str,
+        version: str,
+        body: bytes,
+        caller: Caller | None = None,
+        request_id: int | str = "",
+    ) -> AnswerStream:
+        """Answer one request item by item."""
 
     def reject(
         self,
@@ -228,12 +245,35 @@ class ScoreEntry:
             if error.status in _REJECTED:
                 self._engine.reject(name, version, error, request.principal, request.id)
             raise
+        wanted = stream_format(",".join(request.headers.getlist("accept")))
+        if wanted is not None:
+            form &= Form.ARROW_IN
         if form:
             body = envelope(form) + body
+        if wanted is not None:
+            stream = self._engine.stream(name, version, body, request.principal, request.id)
+            return await self._streamed(request, stream, wanted)
         answering = self._engine.consume(name, version, body, request.principal, request.id)
         answer = await request.answer_or_gone(answering, lambda: None)
-        body = self.identified(answer, request.id) if answer.needs_id else answer.body
+        return self._response(answer, request.id)
+
+    def _response(self, answer: ScoringAnswer, request_id: str) -> Response:
+        body = self.identified(answer, request_id) if answer.needs_id else answer.body
         return bytes_response(body, media_type_of(body), status=answer.status)
+
+    async def _streamed(
+        self, request: ApiRequest, stream: AnswerStream, written: StreamFormat
+    ) -> Response:
+        """Answer item by item; what is wrong before the first item has its status as ever."""
+        request.ended.callback(stream.leave)
+        items = await request.answer_or_gone(stream.read(written.silent_seconds), stream.leave)
+        outcome = None if items else stream.outcome
+        if isinstance(outcome, MlsvcServerError):
+            raise outcome
+        if outcome is not None and outcome.status != 200:
+            return self._response(outcome, request.id)
+        parts = parts_of(stream, written, items, request.id)
+        return StreamedResponse(parts, headers=written.headers)
 
     def identified(self, answer: ScoringAnswer, request_id: str) -> bytes:
         """Put the id of a request where it belongs; return the body of the answer."""
@@ -258,10 +298,11 @@ class ScoreEntry:
 
 
 def _is_plain(name: bytes, media_type: bytes) -> bool:
-    """Whether a header tells of JSON in UTF-8."""
+    """Whether a header tells of JSON in UTF-8, all at once."""
     if _ARROW in media_type.lower():
         return False
-    return name == b"accept" or charset_problem(media_type.decode("latin-1")) is None
+    text = media_type.decode("latin-1")
+    return (stream_format(text) if name == b"accept" else charset_problem(text)) is None
 
 
 def _nobody(access_token: str) -> Principal | None:

@@ -121,9 +121,18 @@ class Preloaded(msgspec.Struct, frozen=True, tag=True):
 
 
 class Prepared(msgspec.Struct, frozen=True, tag=True):
-    """The template is ready; names of the snapshot that were lost on restoring, and why."""
+    """The template is ready.
+
+    Attributes
+    ----------
+    lost : dict
+        Names of the snapshot that were lost on restoring, and why.
+    stream : str
+        The output that is what the code yields; empty where it does not.
+    """
 
     lost: dict[str, str]
+    stream: str = ""
 
 
 class Refused(msgspec.Struct, frozen=True, tag=True):
@@ -238,6 +247,8 @@ class TrialReport(msgspec.Struct, frozen=True, kw_only=True):
         Where the code raised.
     types : dict
         Types of the outputs that are declared without one.
+    streams : tuple of str
+        Outputs that are streams.
     needs_inputs : bool
         Whether initCode failed for want of an input, which it has in a call.
     retired_for : str
@@ -250,6 +261,7 @@ class TrialReport(msgspec.Struct, frozen=True, kw_only=True):
     body: bytes
     line: Line | None = None
     types: dict[str, str] = {}
+    streams: tuple[str, ...] = ()
     needs_inputs: bool = False
     retired_for: str = ""
     notes: tuple[str, ...] = ()
@@ -298,14 +310,16 @@ class Kind(IntEnum):
     """The worker itself failed; nothing that a caller should read."""
     WITH_NOTES = 4
     """An answer of another kind with what the server is to know of it: a :class:`Notes`."""
-    RETIRED = 5
+    ITEM = 5
+    """A part of an answer, which comes when all its items have: JSON that callers get as it is."""
+    RETIRED = 6
     """No answer: the code has changed what can't be put back, and the worker ends. Requests that
     it got and did not answer have not run, or with others in a call that came to nothing. The body
     says what has changed."""
-    READY = 6
+    READY = 7
     """No answer: the worker has started. In the place of a number is how many requests it answers
     together."""
-    NOT_SET_UP = 7
+    NOT_SET_UP = 8
     """No answer: the code that runs once in each worker has failed. The body says how."""
 
 
@@ -369,6 +383,10 @@ class Flush(IntEnum):
     """More wait behind it, so that its caller has it sooner if the server is not woken for each."""
     BULK = 2
     """More wait, and it is one of many that nobody waits for one by one."""
+    STREAM = 3
+    """As ``NOW``, and the items of its outputs that are streams are sent as they come."""
+    CANCEL = 4
+    """No request: the caller of the one with this number, which wanted a stream, has left."""
 
 
 REQUEST: Final = Layout("<IQB")
@@ -381,6 +399,8 @@ MAX_ANSWER_BYTES: Final = 2**32 - 1
 """Bytes of an answer that its header can tell of."""
 
 _ROOM: Final = 2**16
+_ALL: Final = 2**32
+_CANCEL: Final = int(Flush.CANCEL)
 
 
 Request = tuple[int, int, bytes]
@@ -397,6 +417,10 @@ class RequestReader:
         self._buffer = bytearray(_ROOM)
         self._begin = 0
         self._end = 0
+        self._kept: list[Request] = []
+        """Requests that came while another one was answered item by item."""
+        self._cancelled: set[int] = set()
+        self._has_ended = False
 
     def read(self, most: int) -> list[Request]:
         """Wait for requests, and give those that are here.
@@ -406,6 +430,9 @@ class RequestReader:
         list
             One at least and so many at most; empty at the end of the link.
         """
+        if self._kept:
+            requests, self._kept = self._kept[:most], self._kept[most:]
+            return requests
         while True:
             requests, wanted = self._whole(most)
             if requests:
@@ -416,6 +443,25 @@ class RequestReader:
             if not received:
                 return []
             self._end += received
+
+    def is_cancelled(self, number: int) -> bool:
+        """Return whether the caller of a request that is answered now has left."""
+        while not self._has_ended:
+            requests, wanted = self._whole(_ALL)
+            self._kept += requests
+            self._make_room(wanted)
+            with memoryview(self._buffer) as view:
+                try:
+                    received = self._link.recv_into(view[self._end :], 0, socket.MSG_DONTWAIT)
+                except BlockingIOError:
+                    break
+            self._end += received
+            self._has_ended = not received
+        return self._has_ended or number in self._cancelled
+
+    def forget(self, number: int) -> None:
+        """Take note that a request, and all before it, have been answered."""
+        self._cancelled = {other for other in self._cancelled if other > number}
 
     def _whole(self, most: int) -> tuple[list[Request], int]:
         """Take the requests that are whole; tell how long the next one is, as far as is known."""
@@ -431,7 +477,10 @@ class RequestReader:
                 size += length
                 if last - begin < size:
                     break
-                requests.append((number, flush, bytes(view[begin + head : begin + size])))
+                if flush == _CANCEL:
+                    self._cancelled.add(number)
+                else:
+                    requests.append((number, flush, bytes(view[begin + head : begin + size])))
                 begin += size
         self._begin = begin
         return requests, size

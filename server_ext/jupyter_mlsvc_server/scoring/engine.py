@@ -12,6 +12,7 @@ from jupyter_mlsvc_server.scoring.definition import DefinitionKey, PoolSize, Ser
 from jupyter_mlsvc_server.scoring.recent_calls import Caller, RecentCall
 from jupyter_mlsvc_server.scoring.service_log import LogEntry
 from jupyter_mlsvc_server.scoring.statistics import EngineCounters, Figures
+from jupyter_mlsvc_server.scoring.stream import AnswerStream
 from jupyter_mlsvc_server.scoring.trial import TrialOutcome
 
 Definitions = Callable[[str, str], Awaitable[ServiceDefinition]]
@@ -179,6 +180,16 @@ class ScoringEngine(Protocol):
         MlsvcServerError
             The worker ended in the middle, or none can be started.
         """
+
+    def stream(
+        self,
+        name: str,
+        version: str,
+        body: bytes,
+        caller: Caller | None = None,
+        request_id: int | str = "",
+    ) -> AnswerStream:
+        """Answer one request item by item; what :meth:`consume` raises is the stream's outcome."""
 
     async def consume_many(
         self,

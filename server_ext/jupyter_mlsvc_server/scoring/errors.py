@@ -146,6 +146,38 @@ class RunTooLong(DeadlinePassed):
         )
 
 
+class StreamTooLong(DeadlinePassed):
+    """The items of an answer did not come in time.
+
+    Parameters
+    ----------
+    key
+        The service version.
+    seconds
+        What it may take.
+    setting
+        What limits the whole answer; empty where it is the time between two items.
+    """
+
+    def __init__(self, key: DefinitionKey, seconds: float, setting: str = "") -> None:
+        limit = (
+            f"streamed an answer for more than {seconds:g} s ({setting})"
+            if setting
+            else f"gave no item for {seconds:g} s (ScoringSettings.deadline_seconds)"
+        )
+        super().__init__(f"The code of service {key} {limit} and was stopped.")
+
+
+class StreamLeft(DeadlinePassed):
+    """The code did not end after its caller had left."""
+
+    def __init__(self, key: DefinitionKey, seconds: float) -> None:
+        super().__init__(
+            f"The code of service {key} did not end within {seconds:g} s after the caller of its "
+            "stream had left, and was stopped."
+        )
+
+
 class WaitTooLong(DeadlinePassed):
     """No worker became free in time."""
 

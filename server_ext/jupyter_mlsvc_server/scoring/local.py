@@ -15,6 +15,8 @@ from time import monotonic
 from typing import Any, Final
 from weakref import WeakSet, WeakValueDictionary
 
+import msgspec
+
 from jupyter_mlsvc_server.confinement import Confinement
 from jupyter_mlsvc_server.errors import MlsvcServerError, NotFound
 from jupyter_mlsvc_server.formats.protocol import ENDED_FROM_OUTSIDE
@@ -48,6 +50,7 @@ from jupyter_mlsvc_server.scoring.statistics import (
     Timings,
     VersionCounters,
 )
+from jupyter_mlsvc_server.scoring.stream import AnswerStream
 from jupyter_mlsvc_server.scoring.template import Template
 from jupyter_mlsvc_server.scoring.trial import TrialOutcome
 from jupyter_mlsvc_server.storage.machine_faults import machine_fault
@@ -245,7 +248,7 @@ class LocalEngine(ScoringSettings):
                 raise
         await self._drop_checked(definition.spec.revision_id)
         self._checked[definition.spec.revision_id] = (self._now() + _CHECKED_SECONDS, template)
-        return outcome
+        return msgspec.structs.replace(outcome, streams=(*outcome.streams, *template.streams))
 
     async def put(self, definition: ServiceDefinition) -> None:
         """Serve a revision from now on."""
@@ -340,6 +343,22 @@ class LocalEngine(ScoringSettings):
         finally:
             request.abandon()
 
+    def stream(
+        self,
+        name: str,
+        version: str,
+        body: bytes,
+        caller: Caller | None = None,
+        request_id: int | str = "",
+    ) -> AnswerStream:
+        """Answer one request item by item."""
+        stream = AnswerStream()
+        key = DefinitionKey(name, version)
+        request = PendingRequest(key, body, stream.end, None, caller, request_id, stream)
+        stream.request = request
+        self._submit(request)
+        return stream
+
     async def consume_many(
         self,
         key: DefinitionKey,
@@ -381,12 +400,15 @@ class LocalEngine(ScoringSettings):
         This is :meth:`consume` for those who have thousands of requests a second.
         """
         request = PendingRequest(key, body, ended, None, caller, request_id)
-        pool = self._pools.get(key)
+        self._submit(request)
+        return request
+
+    def _submit(self, request: PendingRequest) -> None:
+        pool = self._pools.get(request.key)
         if pool is None:
             self._load_for(request)
         else:
             pool.submit(request)
-        return request
 
     def _load_for(self, request: PendingRequest) -> None:
         def fail_if_cancelled(task: asyncio.Task[None]) -> None:

@@ -17,7 +17,7 @@ from jupyter_mlsvc_server.formats.envelope import without_envelope
 from jupyter_mlsvc_server.formats.protocol import Kind, split_notes
 from jupyter_mlsvc_server.scoring.definition import DefinitionKey, PoolSize
 from jupyter_mlsvc_server.scoring.engine import CallTimes, ScoringAnswer
-from jupyter_mlsvc_server.scoring.errors import WorkerFailed, ending
+from jupyter_mlsvc_server.scoring.errors import RunTooLong, WorkerFailed, ending
 from jupyter_mlsvc_server.scoring.forkserver_client import LinkLost, NotStarted
 from jupyter_mlsvc_server.scoring.group import Group
 from jupyter_mlsvc_server.scoring.health import END_AT_START, Health
@@ -334,10 +334,9 @@ class Pool:
                 self._spawn(self._start_worker_or_report())
             case CloseWorker(worker):
                 self._connections[worker].close()
-            case KillWorker(worker):
-                deadline = self._settings.deadline_seconds
-                self._log.warning("killing a worker of %s after %s s", self.key, deadline)
-                self._service_log.add("error", "", _STOPPED.format(deadline))
+            case KillWorker(worker, problem):
+                self._log.warning("killing a worker of %s: %s", self.key, problem.message)
+                self._service_log.add("error", "", _stopped(problem, self._settings))
                 self._spawn(self._template.link.kill(self._connections[worker].pid))
             case MakeRoom(is_first):
                 self._on_no_room(self, is_first)
@@ -437,6 +436,9 @@ class Pool:
         self._carry_out()
         if not request.is_over:
             self._give_answer(request, kind, body, now - request.arrived)
+        elif request.stream is not None:
+            # A call all the same: whoever has left has seen some of its answer.
+            self._give_answer(request, kind, body, now - request.arrived)
         elif kind is Kind.WITH_NOTES:
             self._without_notes(request, body, now)
 
@@ -444,7 +446,7 @@ class Pool:
         self, request: PendingRequest, kind: Kind, body: bytes, seconds: float
     ) -> None:
         timings = self._timings
-        if kind is _SUCCESS and not self._keeps_bodies:
+        if kind is _SUCCESS and not self._keeps_bodies and request.stream is None:
             moment = timings.add(seconds)
             caller, number = request.caller, timings.count
             self._recent_calls.add(
@@ -489,6 +491,7 @@ class Pool:
         status = _STATUSES.get(kind, 500)
         keeps = self._keeps_bodies
         problem = "" if entry is None else entry.problem
+        stream = request.stream
         if kind is Kind.INVALID_INPUT:
             problem = _message(body)
         elif status == 500:
@@ -501,7 +504,7 @@ class Pool:
                 caller=request.caller,
                 request_id=request.id,
                 request_bytes=len(request.body),
-                answer_bytes=len(body),
+                answer_bytes=len(body) + (0 if stream is None else stream.size),
                 status=status,
                 success=kind is _SUCCESS,
                 problem=problem,
@@ -509,6 +512,9 @@ class Pool:
                 text="" if entry is None or kind is _SUCCESS else entry.text,
                 request=without_envelope(request.body[:MAX_BODY_BYTES]) if keeps else None,
                 answer=body[:MAX_BODY_BYTES] if keeps else None,
+                first_item=stream.first_at - request.arrived
+                if stream is not None and stream.first_at
+                else None,
             )
         )
 
@@ -616,6 +622,13 @@ def _message(body: bytes) -> str:
         return ""
 
 
+def _stopped(problem: MlsvcServerError, settings: ScoringSettings) -> str:
+    """Say in the log of a version why one of its workers was killed."""
+    if isinstance(problem, RunTooLong):
+        return _STOPPED.format(settings.deadline_seconds)
+    return problem.message
+
+
 def _ended(code: int | None, request: PendingRequest | None) -> str:
     when = "between calls" if request is None else "during a call"
     return f"A worker ended unexpectedly {when} ({ending(code)})."
@@ -626,5 +639,6 @@ def scheduler_settings(settings: ScoringSettings) -> SchedulerSettings:
     return SchedulerSettings(
         queue_limit=settings.queue_limit,
         deadline_seconds=settings.deadline_seconds,
+        stream_seconds=settings.stream_seconds,
         idle_seconds=settings.idle_seconds,
     )

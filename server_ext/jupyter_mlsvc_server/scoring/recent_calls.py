@@ -96,6 +96,8 @@ class RecentCall(NamedTuple):
         What it printed and its traceback, where it failed.
     request, answer : bytes or None
         Beginnings of the bodies, where the version keeps them.
+    first_item : float or None
+        From its arrival to the first item, where it was answered item by item.
     """
 
     number: int
@@ -112,6 +114,7 @@ class RecentCall(NamedTuple):
     text: str = ""
     request: bytes | None = None
     answer: bytes | None = None
+    first_item: float | None = None
 
     @property
     def text_bytes(self) -> int:

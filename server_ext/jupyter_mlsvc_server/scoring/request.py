@@ -12,6 +12,7 @@ from jupyter_mlsvc_server.scoring.recent_calls import Caller
 
 if TYPE_CHECKING:
     from jupyter_mlsvc_server.scoring.group import Group
+    from jupyter_mlsvc_server.scoring.stream import AnswerStream
 
 Ended = Callable[[ScoringAnswer | MlsvcServerError], None]
 """What is called with the answer to a request, or with an error."""
@@ -34,11 +35,13 @@ class PendingRequest:
         Who made the request, where that is known.
     id
         By which the caller knows the request.
+    stream
+        Where the items of the answer go, if the caller takes them as they come.
     """
 
     __slots__ = (
         "_ended", "arrived", "attempts", "body", "caller", "group", "id", "is_over", "is_suspect",
-        "key", "number", "started", "starts", "waits_since",
+        "key", "number", "started", "starts", "stream", "waits_since",
     )  # fmt: skip
 
     def __init__(
@@ -49,12 +52,14 @@ class PendingRequest:
         group: Group | None = None,
         caller: Caller | None = None,
         id: int | str = "",  # noqa: A002 - as it is called everywhere
+        stream: AnswerStream | None = None,
     ) -> None:
         self.key = key
         self.body = body
         self.group = group
         self.caller = caller
         self.id = id
+        self.stream = stream
         self.arrived = self.started = self.waits_since = 0.0
         self.number = 0
         """Number of the request on the connection to its worker."""

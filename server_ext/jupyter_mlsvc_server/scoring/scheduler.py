@@ -163,9 +163,10 @@ class CloseWorker(msgspec.Struct, frozen=True, gc=False):
 
 
 class KillWorker(msgspec.Struct, frozen=True, gc=False):
-    """End a worker at once, whose request is over its deadline."""
+    """End a worker at once, whose request is over its deadline or could not be stopped."""
 
     worker: Worker
+    problem: MlsvcServerError
 
 
 class AwaitExit(msgspec.Struct, frozen=True, gc=False):
@@ -451,6 +452,8 @@ class Scheduler:
         settings = self._settings
         if request.is_over or request.starts > 1 or self._has_effects:
             return False
+        if request.stream is not None and request.stream.first_at:
+            return False  # its caller has items already
         if code not in ENDED_FROM_OUTSIDE or self._health.is_failing:
             return False
         deadline = settings.deadline_seconds
@@ -481,8 +484,7 @@ class Scheduler:
         if self.is_stopped:
             return
         deadline = self._settings.deadline_seconds
-        if deadline:
-            self._end_overdue(now, deadline)
+        self._end_overdue(now, deadline)
         self._give_back(now, deadline)
         self._end_idle(now)
         if self._queue or self._groups:
@@ -542,8 +544,9 @@ class Scheduler:
     def _end_running(self, request: PendingRequest) -> None:
         """Have another pool run a request that ran in this one, which is gone."""
         request.starts += 1
-        if self._has_effects or request.starts > 1:
-            why = _HAS_EFFECTS if self._has_effects else _ENDED_TWICE
+        has_begun = request.stream is not None and request.stream.first_at > 0
+        if self._has_effects or request.starts > 1 or has_begun:
+            why = _HAS_EFFECTS if self._has_effects else "" if has_begun else _ENDED_TWICE
             self._fail(request, WorkerEnded(self._key, None, why))
         else:
             self.decisions.append(PassOn(request))
@@ -874,7 +877,8 @@ class Scheduler:
     def _end_overdue(self, now: float, deadline: float) -> None:
         for worker in [*self._workers]:
             requests = worker.requests
-            if not requests or now - requests[0].started <= deadline:
+            problem = self._why_overdue(requests[0], now, deadline) if requests else None
+            if problem is None:
                 continue
             worker.is_leaving = True
             self._tell_quota()
@@ -882,14 +886,28 @@ class Scheduler:
                 # It may be any of them. Each runs alone now, so that only that one fails.
                 self._suspect(requests)
             else:
-                self._fail(requests.popleft(), RunTooLong(self._key, deadline))
+                self._fail(requests.popleft(), problem)
             # Those behind it have not run. They had their worker, and wait anew for another.
             for request in requests:
                 request.waits_since = now
             self._queue.extendleft(reversed(requests))
             requests.clear()
-            self.decisions.append(KillWorker(worker))
+            self.decisions.append(KillWorker(worker, problem))
             self._refill(now)
+        if deadline:
+            self._end_waiting(now, deadline)
+
+    def _why_overdue(
+        self, request: PendingRequest, now: float, deadline: float
+    ) -> MlsvcServerError | None:
+        """Return why the worker of a request that runs has to end, if it has."""
+        stream = request.stream
+        if stream is not None and (stream.first_at or request.is_over):
+            return stream.problem(request.started, now, self._settings)
+        is_overdue = deadline and now - request.started > deadline
+        return RunTooLong(self._key, deadline) if is_overdue else None
+
+    def _end_waiting(self, now: float, deadline: float) -> None:
         # A suspect had its worker, and may wait for all the others that it shared it with.
         waiting, self._queue = self._queue, deque()
         for request in waiting:

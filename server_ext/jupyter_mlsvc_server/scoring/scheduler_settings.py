@@ -9,7 +9,7 @@ from dataclasses import dataclass
 class SchedulerSettings:
     """Numbers that tune the scheduler; times are in seconds.
 
-    The first three are the operator's. Of each other one the property is said that it is for;
+    The first four are the operator's. Of each other one the property is said that it is for;
     ``tests/server/scoring/test_scheduler.py`` tests these properties.
 
     Attributes
@@ -19,6 +19,9 @@ class SchedulerSettings:
     deadline_seconds
         Nobody waits for ever: a request runs and waits for so long at most, and one that is
         expected to wait longer is refused when it comes. 0 sets no limit.
+    stream_seconds
+        Whoever reads slowly gives the worker back: an answer that is sent item by item takes so
+        long at most. 0 sets no limit.
     idle_seconds
         Memory comes back: a worker above the minimum ends after so long without a request.
     short_seconds, short_ahead
@@ -63,6 +66,7 @@ class SchedulerSettings:
 
     queue_limit: int = 10_000
     deadline_seconds: float = 30.0
+    stream_seconds: float = 600.0
     idle_seconds: float = 60.0
 
     short_seconds: float = 0.001

@@ -45,6 +45,12 @@ class ScoringSettings(LoggingConfigurable):
         "wait for a worker. Then it is answered with 504, and a running one is killed with its "
         "worker. One that is expected to wait longer gets 503 at once. 0 sets no limit.",
     ).tag(config=True)
+    stream_seconds = Float(
+        600.0,
+        help="Seconds that the code of a service may take for an answer that is sent item by item; "
+        "deadline_seconds is then what it may take for the first one, and between two. 0 sets no "
+        "limit.",
+    ).tag(config=True)
     idle_seconds = Float(
         60.0, help="Seconds without a request after which a worker above the minimum ends."
     ).tag(config=True)
@@ -175,7 +181,12 @@ class ScoringSettings(LoggingConfigurable):
         return most
 
     @validate(
-        "deadline_seconds", "idle_seconds", "unload_seconds", "start_seconds", "retry_seconds"
+        "deadline_seconds",
+        "stream_seconds",
+        "idle_seconds",
+        "unload_seconds",
+        "start_seconds",
+        "retry_seconds",
     )
     def _check_seconds(self, proposal: dict[str, Any]) -> float:
         seconds: float = proposal["value"]

@@ -18,6 +18,7 @@ from jupyter_mlsvc_server.formats.child_output import ChildOutput
 from jupyter_mlsvc_server.formats.protocol import (
     ENDED_FROM_OUTSIDE,
     Prepare,
+    Prepared,
     Refused,
     Service,
     Trial,
@@ -77,6 +78,8 @@ class Template:
         self.has_effects = definition.spec.effects
         self.began = 0.0
         """When it was ready, by the monotonic clock."""
+        self.streams: tuple[str, ...] = ()
+        """The output that is what the code yields, if it does."""
         self.exit_code: int | None = None
         """How it ended, where that is known."""
         self.link_lost: Callable[[], None] = lambda: None
@@ -139,6 +142,8 @@ class Template:
         if isinstance(answer, Refused):
             await self.stop()
             raise self._refusal(answer)
+        if isinstance(answer, Prepared) and answer.stream:
+            self.streams = (answer.stream,)
         self.began = monotonic()
 
     def is_of(self, forkserver: ForkserverClient) -> bool:

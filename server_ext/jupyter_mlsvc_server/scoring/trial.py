@@ -37,6 +37,8 @@ class TrialOutcome(msgspec.Struct, frozen=True, kw_only=True):
         The ``WebServiceResult`` in JSON; empty where there is none.
     types : dict
         Types of the outputs that are declared without one.
+    streams : tuple of str
+        Outputs that are streams.
     retired_for : str
         What was changed that can't be put back, so that a worker would have been replaced.
     notes : tuple of str
@@ -46,6 +48,7 @@ class TrialOutcome(msgspec.Struct, frozen=True, kw_only=True):
     problem: str = ""
     answer: bytes = b""
     types: dict[str, str] = {}
+    streams: tuple[str, ...] = ()
     retired_for: str = ""
     notes: tuple[str, ...] = ()
 
@@ -91,6 +94,7 @@ def outcome_of(report: TrialReport, trial: Trial) -> TrialOutcome:
         return TrialOutcome(
             answer=report.body,
             types=report.types,
+            streams=report.streams,
             retired_for=report.retired_for,
             notes=report.notes,
         )

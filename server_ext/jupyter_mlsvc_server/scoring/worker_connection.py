@@ -24,6 +24,7 @@ _KINDS: Final = tuple(Kind)
 # Looking up a member of an enumeration takes longer than all else that is done with it here.
 _FIRST_OF_LAST_WORDS: Final = int(Kind.RETIRED)
 _FLUSH_NOW: Final = Flush.NOW
+_ITEM: Final = int(Kind.ITEM)
 _HEAD_BYTES: Final = ANSWER.size
 
 
@@ -98,7 +99,11 @@ class WorkerConnection(asyncio.Protocol):
         flush = _FLUSH_NOW
         if more_wait:
             flush = Flush.SOON if request.group is None else Flush.BULK
+        if request.stream is not None:
+            flush = Flush.STREAM
         self._unsent += REQUEST.pack(len(request.body), request.number, flush), request.body
+        if request.stream is not None:
+            request.stream.sent(self)
 
     def _flush(self) -> None:
         if self._unsent and self._transport is not None and not self.worker.is_lost:
@@ -188,7 +193,34 @@ class WorkerConnection(asyncio.Protocol):
         return False
 
     def _take(self, number: int, kind: int, body: bytes) -> None:
+        if kind == _ITEM:
+            self._take_item(number, body)
+            return
         self._on_answer(self, number, _KINDS[kind], body, monotonic())
+
+    # --- streams -----------------------------------------------------------------------------
+
+    def _take_item(self, number: int, body: bytes) -> None:
+        for request in self.worker.requests:
+            if request.number == number and request.stream is not None:
+                request.stream.put(body, monotonic())
+                return
+
+    def pause(self) -> None:
+        """Read nothing for now, so that the worker waits as soon as the link is full."""
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.pause_reading()
+
+    def resume(self) -> None:
+        """Read on."""
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.resume_reading()
+
+    def cancel(self, number: int) -> None:
+        """Have the worker stop with a request, at the next item of its answer."""
+        self._flush()
+        if self._transport is not None and not self.worker.is_lost:
+            self._transport.write(REQUEST.pack(0, number, Flush.CANCEL))
 
     # --- answers that are ready and not sent -------------------------------------------------
 
@@ -216,7 +248,7 @@ class WorkerConnection(asyncio.Protocol):
         while len(data) - at >= ANSWER.size:
             length, number, kind = ANSWER.unpack_from(data, at)
             at += ANSWER.size
-            if len(data) - at < length or kind >= Kind.RETIRED:
+            if len(data) - at < length or kind >= Kind.ITEM:
                 return
             requests = self.worker.requests
             if requests and requests[0].number == number:

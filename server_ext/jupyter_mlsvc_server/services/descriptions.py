@@ -53,6 +53,8 @@ def check_parameter(member: str, definition: ParameterDefinition) -> None:
     where = f"{member}: {definition.name!r}"
     _check_text(where, definition.description)
     _check_columns(where, definition)
+    if definition.streams:
+        _check_stream(where, definition, is_input=member.startswith("input"))
     if not definition.items and not definition.shape:
         return
     if definition.type not in {"vector", "matrix"}:
@@ -67,6 +69,16 @@ def check_parameter(member: str, definition: ParameterDefinition) -> None:
                 f"{', '.join(WORDS)}."
             )
     _check_shape(where, definition)
+
+
+def _check_stream(where: str, definition: ParameterDefinition, *, is_input: bool) -> None:
+    if is_input:
+        raise BadRequest(f"{where} streams; only an output does.")
+    if definition.type in {"numeric", "integer", "logical"}:
+        raise BadRequest(
+            f"{where} streams and is {definition.type}, which is a single value. Declare it as a "
+            "vector, whose items are sent as they come."
+        )
 
 
 def _check_columns(where: str, definition: ParameterDefinition) -> None:

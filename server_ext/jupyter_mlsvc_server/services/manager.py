@@ -47,7 +47,13 @@ from jupyter_mlsvc_server.services.errors import (
     SnapshotOfOtherRuntime,
 )
 from jupyter_mlsvc_server.services.model_content import stream, workspace
-from jupyter_mlsvc_server.services.publish_check import CheckCall, judge, runs_alike, with_types
+from jupyter_mlsvc_server.services.publish_check import (
+    CheckCall,
+    judge,
+    runs_alike,
+    with_streams,
+    with_types,
+)
 from jupyter_mlsvc_server.services.realtime import RealtimeRequest
 from jupyter_mlsvc_server.services.record import (
     GivenGroup,
@@ -464,7 +470,8 @@ class ServiceManager(LoggingConfigurable):
         definition = await self._define(replace(record, spec=spec))
         outcome = await self._scoring.check(definition, call.body)
         found = judge(outcome, call, check)
-        typed = with_example(with_types(spec, outcome.types), check, found)
+        typed = with_streams(with_types(spec, outcome.types), outcome, call)
+        typed = with_example(typed, check, found)
         if typed is not spec:
             # What was tried did not know the types yet; the next revision starts with them.
             typed = msgspec.structs.replace(typed, revision_id=new_revision_id())

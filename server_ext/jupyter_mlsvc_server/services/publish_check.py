@@ -140,6 +140,18 @@ def with_types(spec: ServiceSpec, types: Mapping[str, str]) -> ServiceSpec:
     )
 
 
+def with_streams(spec: ServiceSpec, outcome: TrialOutcome, call: CheckCall) -> ServiceSpec:
+    """Mark the outputs that were found to be streams; a call shows which are none, too."""
+    has_run = call.body is not None and not outcome.problem
+    outputs = tuple(
+        msgspec.structs.replace(
+            each, streams=each.name in outcome.streams or (each.streams and not has_run)
+        )
+        for each in spec.outputs
+    )
+    return spec if outputs == spec.outputs else msgspec.structs.replace(spec, outputs=outputs)
+
+
 def runs_alike(one: ServiceSpec, other: ServiceSpec) -> bool:
     """Whether two revisions differ in nothing but what is said about them."""
     return _bare(one) == _bare(other)

@@ -120,6 +120,9 @@ class RecentCallReader:
             "status": call.status,
             "success": call.success,
             "milliseconds": None if call.seconds is None else round(call.seconds * 1000, 3),
+            "first_item_milliseconds": (
+                UNSET if call.first_item is None else round(call.first_item * 1000, 3)
+            ),
             "request_id": self._request_id(call),
             "request_bytes": call.request_bytes,
             "answer_bytes": call.answer_bytes,

@@ -207,6 +207,36 @@ class ServiceCodec:
             printed += trace
         return _noted(Kind.FAILURE, body, printed, message)
 
+    def item(self, name: str, plain: Any) -> bytes:
+        """Encode an item of an output that is a stream.
+
+        Raises
+        ------
+        UnserializableOutput
+            It can't be written as JSON, or has more bytes than an answer may have.
+        """
+        item = {"output": name, "value": plain}
+        try:
+            body = self._to_json(item)
+        except (UnicodeEncodeError, OverflowError):
+            body = json.dumps(item).encode()
+        except ValueError:
+            raise UnserializableOutput(_unwritable({name: plain})) from None
+        self._require_size(len(body))
+        return body
+
+    def require_size_of(self, plain: Any, before: int) -> int:
+        """Return the bytes of items with another one, which callers get all at once.
+
+        Raises
+        ------
+        UnserializableOutput
+            They are more than an answer may have.
+        """
+        size = before + len(self.item("", plain))
+        self._require_size(size)
+        return size
+
     def _success(
         self, outputs: dict[str, Any], printed: str, changed: list[str], scratch: ScratchDir
     ) -> bytes:

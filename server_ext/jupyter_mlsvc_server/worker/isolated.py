@@ -12,7 +12,6 @@ import os
 import select
 import signal
 from collections.abc import Set as AbstractSet
-from struct import Struct as Layout
 from typing import Any, Final, NoReturn
 
 from jupyter_mlsvc_server.formats.guard import dying_with
@@ -22,9 +21,7 @@ from jupyter_mlsvc_server.worker.console import Console
 from jupyter_mlsvc_server.worker.program import Program, newest_module
 from jupyter_mlsvc_server.worker.random_state import reseed
 from jupyter_mlsvc_server.worker.scratch import ScratchDir
-
-_HEAD: Final = Layout("<BQ")
-"""Kind of an answer, and bytes of its body."""
+from jupyter_mlsvc_server.worker.streaming import PIECE, CallerLeft, PipeSink, Sink
 
 _PIECE: Final = 2**20
 _CRASHED: Final = 70
@@ -85,16 +82,23 @@ class ForkingProgram(SharingProgram):
         """Answer a request: what the answer is, and its body. Then :meth:`reset` is due."""
         if isinstance(given, Exception) or self.observer is not None:
             return super().answer(given)
-        self._has_run = True
+        self._has_run, has_left = True, False
         reader, writer = os.pipe()
         pid = os.fork()
         if not pid:
+            os.close(reader)  # else it would not learn that nobody reads
             self._answer_and_end(given, writer)
         os.close(writer)
         try:
-            answer = _receive(reader, pid)
+            answer = _receive(reader, pid, self.sink)
+        except CallerLeft:
+            answer = Kind.SUCCESS, b""
+            has_left = True
         finally:
             os.close(reader)
+        if has_left:
+            # The process learns it as it sends its next item, and closes what it has open.
+            os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
         # Whatever it has started ends with it.
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(pid, signal.SIGKILL)
@@ -118,17 +122,25 @@ class ForkingProgram(SharingProgram):
             self._die_with_worker()
             pid = os.getpid()
             reseed()
-            kind, body = super().answer(given)
-            self._temporary.clean()
-            if os.getpid() == pid:
-                with os.fdopen(writer, "wb") as pipe:
-                    pipe.write(_HEAD.pack(kind, len(body)) + body)
+            with os.fdopen(writer, "wb") as pipe:
+                if self.sink is not None:
+                    self.sink = PipeSink(pipe)
+                kind, body = super().answer(given)
+                self._temporary.clean()
+                if os.getpid() == pid:
+                    pipe.write(PIECE.pack(kind, len(body)) + body)
         finally:
             os._exit(_CRASHED)
 
 
-def _receive(reader: int, pid: int) -> tuple[Kind, bytes] | None:
-    """Read the answer of a process; None if it ends without one."""
+def _receive(reader: int, pid: int, sink: Sink | None) -> tuple[Kind, bytes] | None:
+    """Read the answer of a process, and pass its items on; None if it ends without an answer.
+
+    Raises
+    ------
+    CallerLeft
+        Nobody reads the items.
+    """
     data, poll = bytearray(), select.poll()
     poll.register(reader, select.POLLIN)
     # Others that the code has started may hold the pipe open when the process is gone.
@@ -142,10 +154,15 @@ def _receive(reader: int, pid: int) -> tuple[Kind, bytes] | None:
             if not piece:
                 return None
             data += piece
-            if len(data) >= _HEAD.size:
-                kind, length = _HEAD.unpack_from(data)
-                if len(data) >= _HEAD.size + length:
-                    return Kind(kind), bytes(data[_HEAD.size :])
+            while len(data) >= PIECE.size:
+                kind, length = PIECE.unpack_from(data)
+                end = PIECE.size + length
+                if len(data) < end:
+                    break
+                if kind != Kind.ITEM or sink is None:
+                    return Kind(kind), bytes(data[PIECE.size : end])
+                sink.send(bytes(data[PIECE.size : end]))
+                del data[:end]
     finally:
         if ended >= 0:
             os.close(ended)

@@ -46,9 +46,21 @@ from jupyter_mlsvc_server.worker.session_settings import (
     notes_on_variables,
     variables_read,
 )
+from jupyter_mlsvc_server.worker.streaming import (
+    CallerLeft,
+    Sink,
+    Stream,
+    is_stream,
+)
 from jupyter_mlsvc_server.worker.temporary import TemporaryFiles, temporary_directory
 from jupyter_mlsvc_server.worker.traceback_text import explain, last_line, place
 from jupyter_mlsvc_server.worker.worker import Observer
+from jupyter_mlsvc_server.worker.yielding import (
+    compile_yielding,
+    name_of_stream,
+    stream_of,
+    yields,
+)
 
 _READS: Final = {"LOAD_NAME", "LOAD_GLOBAL", "LOAD_CLASSDEREF", "LOAD_FROM_DICT_OR_GLOBALS"}
 _WRITES: Final = {"STORE_NAME", "STORE_GLOBAL"}
@@ -68,6 +80,8 @@ class Compiled:
         Names that they look up; of these, those that they don't set themselves.
     modules : frozenset of str
         Modules that they import.
+    stream : str
+        The output that takes what the code yields; empty where it does not.
     """
 
     setup: types.CodeType
@@ -75,6 +89,7 @@ class Compiled:
     names: frozenset[str]
     needed: frozenset[str]
     modules: frozenset[str]
+    stream: str = ""
 
 
 def compile_service(service: Service) -> Compiled:
@@ -92,7 +107,8 @@ def compile_service(service: Service) -> Compiled:
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                codes.append(compile(source, file_name, "exec", dont_inherit=True))
+                code = compile_yielding(source, file_name) if what == "code" else None
+                codes.append(code or compile(source, file_name, "exec", dont_inherit=True))
         except SyntaxError as error:
             raise CodeProblem(f"{what} has a {type(error).__name__} in {place(error)}") from error
         except (ValueError, RecursionError, MemoryError) as error:
@@ -107,12 +123,14 @@ def compile_service(service: Service) -> Compiled:
                     written.add(instruction.argval)
                 elif instruction.opname == "IMPORT_NAME":
                     imported.add(instruction.argval)
+    outputs = [parameter.name for parameter in service.spec.outputs]
     return Compiled(
         setup=codes[0],
         codes=tuple(codes[1:]),
         names=frozenset(read),
         needed=frozenset(read - written),
         modules=frozenset(imported),
+        stream=name_of_stream(outputs, written) if yields(codes[-1]) else "",
     )
 
 
@@ -166,6 +184,8 @@ class Program:
     """Requests that it answers at once."""
     retired_for: str = ""
     """What :meth:`reset` could not put back, in a few words."""
+    sink: Sink | None = None
+    """Takes the items of the request that is answered now, where its caller wants a stream."""
 
     def __init__(
         self,
@@ -367,6 +387,8 @@ class Program:
         except UnserializableOutput as error:
             message = str(error)
             self._console.write(f"{message}\n")
+        except CallerLeft:
+            pass  # its answer is read by nobody
         except BaseException as error:  # noqa: BLE001  # whatever the user's code raises
             message, trace = explain(error, folders=self._folders)
             shown = trace
@@ -405,7 +427,10 @@ class Program:
         with warnings.catch_warnings():
             namespace.update(values)
             for code in self._codes:
-                exec(code, namespace)
+                if yields(code):
+                    namespace[self.compiled.stream] = stream_of(code, namespace)
+                else:
+                    exec(code, namespace)
             return self._outputs(encoder_for(values))
 
     def _look(self) -> None:
@@ -418,8 +443,42 @@ class Program:
         for parameter in self._declared:
             if parameter.name not in self._namespace:
                 raise UnserializableOutput.not_set(parameter.name, parameter.type)
+            if is_stream(self._namespace[parameter.name]):
+                return self._outputs_with_streams()
             outputs[parameter.name] = self._output(parameter, encode)
         return outputs
+
+    def _outputs_with_streams(self) -> dict[str, Any]:
+        """Read outputs of which some are streams: these first, as their code may set the others."""
+        streams, outputs = {}, {}
+        for parameter in self._declared:
+            value = self._namespace.get(parameter.name)
+            if is_stream(value):
+                streams[parameter.name] = self._whole_of(Stream(parameter, value))
+        for parameter in self._declared:
+            if parameter.name not in streams:
+                if parameter.name not in self._namespace:
+                    raise UnserializableOutput.not_set(parameter.name, parameter.type)
+                outputs[parameter.name] = self._output(parameter, encode_output)
+            elif self.sink is None:
+                outputs[parameter.name] = streams[parameter.name]
+        return outputs
+
+    def _whole_of(self, stream: Stream) -> Any:
+        """Read a stream to its end: its items go to the caller, or into the value of the output."""
+        items, size, sink = [], 0, self.sink
+        try:
+            for plain in stream:
+                if sink is not None:
+                    sink.send(self._codec.item(stream.name, plain))
+                else:
+                    items.append(plain)
+                    size = self._codec.require_size_of(plain, size)
+        except ValueProblem as problem:
+            raise UnserializableOutput(f"Output {problem}") from problem
+        if self.observer is not None:
+            self.observer.streamed(stream.name, stream.kind)
+        return stream.whole(items)
 
     def _output(self, parameter: ParameterDefinition, encode: Encode) -> Any:
         value = self._namespace[parameter.name]

@@ -32,6 +32,7 @@ from jupyter_mlsvc_server.worker.r_process import (
 from jupyter_mlsvc_server.worker.read_only import write_nothing_else
 from jupyter_mlsvc_server.worker.scratch import ScratchDir
 from jupyter_mlsvc_server.worker.session_settings import notes_on_variables, variables_read_in_r
+from jupyter_mlsvc_server.worker.streaming import Sink
 from jupyter_mlsvc_server.worker.temporary import temporary_directory
 from jupyter_mlsvc_server.worker.worker import Observer
 
@@ -97,6 +98,8 @@ class RProgram:
     most: int = 1
     """Requests that it answers at once."""
     retired_for: str = "files were left that can't be removed"
+    sink: Sink | None = None
+    """Not used: R has no streams."""
 
     def __init__(self, service: Service) -> None:
         self.observer: Observer | None = None

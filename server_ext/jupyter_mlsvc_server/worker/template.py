@@ -87,7 +87,8 @@ def main(link: socket.socket) -> None:
     gc.collect()
     # Workers share what is here now: a collection in one of them would copy every page it visits.
     gc.freeze()
-    control.send(Prepared(lost))
+    stream = program.compiled.stream if isinstance(program, Program) else ""
+    control.send(Prepared(lost, stream))
     forget = partial(_remove_scratch, Path(service.work))
     serve, try_once = partial(worker.serve, program), partial(trial.serve, program)
     Parent(control, serve, trial=try_once, buried=forget, oom_scores=oom_scores).run()

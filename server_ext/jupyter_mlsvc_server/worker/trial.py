@@ -103,6 +103,7 @@ class _Observer:
         self._untyped = {each.name for each in spec.outputs if not each.type}
         self._line: Line | None = None
         self._types: dict[str, str] = {}
+        self._streams: list[str] = []
         self._needs_inputs = False
         self.retired_for = ""
         self.notes: tuple[str, ...] = ()
@@ -128,6 +129,12 @@ class _Observer:
         if name in self._untyped and (kind := _type_of(value, self._spec.runtime_type)):
             self._types[name] = kind
 
+    def streamed(self, name: str, kind: str) -> None:
+        """Take the type of an output that is a stream."""
+        self._streams.append(name)
+        if name in self._untyped and kind:
+            self._types[name] = kind
+
     def report(self, kind: Kind, body: bytes) -> TrialReport:
         """Report with the answer."""
         return TrialReport(
@@ -135,6 +142,7 @@ class _Observer:
             body=body,
             line=self._line,
             types=self._types,
+            streams=tuple(self._streams),
             needs_inputs=self._needs_inputs,
             retired_for=self.retired_for,
             notes=self.notes,

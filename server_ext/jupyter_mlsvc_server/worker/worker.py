@@ -32,8 +32,11 @@ from jupyter_mlsvc_server.formats.service_spec import Part
 from jupyter_mlsvc_server.formats.shown_paths import shorten_warnings
 from jupyter_mlsvc_server.worker.console import Console
 from jupyter_mlsvc_server.worker.scratch import ScratchDir
+from jupyter_mlsvc_server.worker.streaming import LinkSink, Sink
 
 _ANSWERS: Final = {Kind.SUCCESS, Kind.FAILURE, Kind.INVALID_INPUT}
+
+_STREAM: Final = int(Flush.STREAM)
 
 _MAX_REQUESTS_READ: Final = 128
 """Requests that are taken from the link together."""
@@ -55,6 +58,9 @@ class Observer(Protocol):
     def gave(self, name: str, value: Any) -> None:
         """Take the value of an output: what code in Python set, or JSON data of R's."""
 
+    def streamed(self, name: str, kind: str) -> None:
+        """Take the type of an output that is a stream."""
+
 
 class Program(Protocol):
     """A service that is ready to run, in any language."""
@@ -66,6 +72,8 @@ class Program(Protocol):
     """What :meth:`reset` could not put back, in a few words."""
     observer: Observer | None
     """What a trial wants to know of a run beside its answer."""
+    sink: Sink | None
+    """Takes the items of the request that is answered now, where its caller wants a stream."""
 
     def notes(self) -> list[str]:
         """Say what a publisher may want to know of the code beside how it runs."""
@@ -202,10 +210,18 @@ def _serve_in_turn(
         last = requests[-1][0]
         given = [None if len(body) > _READ_AHEAD else read(body) for _, _, body in requests]
         for (number, flush, body), read_ahead in zip(requests, given, strict=True):
+            if flush == _STREAM:
+                # Those before it come first.
+                reply_buffer.flush()
+                program.sink = LinkSink(number, reader, reply_buffer)
             kind, result = answer(read(body) if read_ahead is None else read_ahead)
             _end_if_forked(pid)
             # Where there is no queue, the server has time for each answer, and its caller waits.
-            put(number, kind, result, Flush.NOW if number == last else flush)
+            if flush == _STREAM:
+                program.sink = None
+                reader.forget(number)
+            is_urgent = number == last or flush == _STREAM
+            put(number, kind, result, Flush.NOW if is_urgent else flush)
             # The caller need not wait for this.
             if not reset():
                 put(number, Kind.RETIRED, program.retired_for.encode(), Flush.NOW)

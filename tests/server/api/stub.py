@@ -19,6 +19,7 @@ from jupyter_mlsvc_server.scoring.definition import DefinitionKey
 from jupyter_mlsvc_server.scoring.engine import ScoringAnswer
 from jupyter_mlsvc_server.scoring.recent_calls import Caller
 from jupyter_mlsvc_server.scoring.request import PendingRequest
+from jupyter_mlsvc_server.scoring.stream import AnswerStream
 from tests.clocks import ManualClock
 
 MAX_BODY_BYTES = 10_000
@@ -69,6 +70,19 @@ class Engine:
         request_id: int | str = "",
     ) -> ScoringAnswer:
         return ScoringAnswer(200, body, True)
+
+    def stream(
+        self,
+        name: str,
+        version: str,
+        body: bytes,
+        caller: Caller | None = None,
+        request_id: int | str = "",
+    ) -> AnswerStream:
+        stream = AnswerStream()
+        stream.put(body, 1.0)
+        stream.end(ScoringAnswer(200, body, True))
+        return stream
 
     def reject(
         self,

@@ -235,7 +235,7 @@ class SimulatedPool:
             case CloseWorker(worker):
                 assert not self.processes[worker].inbox, "only an idle worker is closed"
                 self.processes[worker].is_closed = True
-            case KillWorker(worker):
+            case KillWorker(worker, _):
                 process = self.processes[worker]
                 process.is_killed = True
                 self.count_started(process)

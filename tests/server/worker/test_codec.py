@@ -19,7 +19,7 @@ from jupyter_mlsvc.wire.values import input_decoder
 from jupyter_mlsvc_server.formats.problems import CodeProblem
 from jupyter_mlsvc_server.formats.protocol import Kind, Service, without_notes
 from jupyter_mlsvc_server.formats.service_spec import ServiceSpec
-from jupyter_mlsvc_server.worker.codec import ServiceCodec
+from jupyter_mlsvc_server.worker.codec import ServiceCodec, UnserializableOutput
 from jupyter_mlsvc_server.worker.console import Console
 from jupyter_mlsvc_server.worker.invalid_input import InvalidInput
 from jupyter_mlsvc_server.worker.scratch import ScratchDir
@@ -304,3 +304,12 @@ def test_answer_lists_all_problems_of_a_request(tmp_path: Path, body: bytes, mes
     with pytest.raises(InvalidInput) as caught:
         codec(tmp_path, a="numeric", b="vector").inputs(body)
     assert str(caught.value) == message
+
+
+def test_items_of_a_stream_are_no_more_than_an_answer_may_have(tmp_path: Path) -> None:
+    service_codec = codec(tmp_path)
+    service_codec.largest = 100
+    assert service_codec.item("y", "é") == '{"output":"y","value":"é"}'.encode()
+    size = service_codec.require_size_of("x" * 40, 0)
+    with pytest.raises(UnserializableOutput, match="answer_limit"):
+        service_codec.require_size_of("x" * 40, size)
