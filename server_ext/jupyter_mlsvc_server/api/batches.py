@@ -68,6 +68,9 @@ class BatchRoutes:
         partial = request.query_flag("showPartialResults", "showPartialResult")
         first = _number(request, "first", 0, least=0)
         count = _number(request, "count", 0, least=0) if request.query("count") else None
+        if partial and record.is_active and not first and count is None:
+            await self._batches.partial_polls.wait(record)
+            record = await self._find(request, name, version, batch_id)
         pieces = self._batches.results.status(record, partial=partial, first=first, count=count)
         beginning: list[bytes] = []
         async for piece in pieces:

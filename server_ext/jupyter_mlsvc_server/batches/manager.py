@@ -24,6 +24,7 @@ from jupyter_mlsvc_server.auth.principal import Principal
 from jupyter_mlsvc_server.batches.errors import BatchesTooLarge, BatchNotFound
 from jupyter_mlsvc_server.batches.files import FolderLock
 from jupyter_mlsvc_server.batches.limiter import AdaptiveLimiter
+from jupyter_mlsvc_server.batches.partial_polls import PartialPolls
 from jupyter_mlsvc_server.batches.record import BatchRecord, BatchState, Progress
 from jupyter_mlsvc_server.batches.record_parser import Upload
 from jupyter_mlsvc_server.batches.results import BatchResults
@@ -146,6 +147,7 @@ class BatchManager(LoggingConfigurable):
         self.results = BatchResults(
             root=self._root, runs=self._runs, is_there=self._has_row, spell=self.spell
         )
+        self.partial_polls = PartialPolls(self._runs)
         self._slots = asyncio.Semaphore(self.max_running)
         self.ended: Counter[str] = Counter()
         """Batches that ended since the server started, by their state."""

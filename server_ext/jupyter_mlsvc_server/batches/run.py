@@ -98,6 +98,7 @@ class BatchRun:
         self.progress = Progress()
         self.reason = ""
         self.is_begun = False
+        self.told = 0
         self._id = record.id
         self._key = DefinitionKey(record.name, record.version)
         self._caller = BatchCaller(record.owner.name, record.id)

@@ -55,6 +55,8 @@ from jupyter_mlsvc_server.scoring.template import Template
 from jupyter_mlsvc_server.scoring.trial import TrialOutcome
 from jupyter_mlsvc_server.storage.machine_faults import machine_fault
 
+_AT_A_TIME: Final = 50
+"""Versions that are described in one turn of the loop."""
 _ATTEMPTS: Final = 3
 """Pools that a request may find gone before it is given up."""
 
@@ -527,7 +529,12 @@ class LocalEngine(ScoringSettings):
 
     async def all_figures(self) -> Mapping[DefinitionKey, Figures]:
         """Tell of all versions that are loaded, or were called."""
-        return {key: self._figures_of(key) for key in await self.known()}
+        found = {}
+        for number, key in enumerate(await self.known()):
+            if not number % _AT_A_TIME:
+                await asyncio.sleep(0)  # calls are answered meanwhile
+            found[key] = self._figures_of(key)
+        return found
 
     async def figures(self, name: str, version: str, *, with_history: bool = False) -> Figures:
         """Tell how a version is and what it did."""

@@ -208,6 +208,7 @@ class Timings:
         "_interval_times",
         "_latency",
         "_per_second",
+        "_percentiles",
         "_recent",
         "_second",
         "_second_began",
@@ -249,6 +250,8 @@ class Timings:
         self._before = Times()
         """Of requests before the recent ones, which take their place in time."""
         self._interval_times = Times()
+        self._percentiles: tuple[tuple[int, tuple[float, ...]], list[float | None]] = (0, ()), []
+        """Those that were asked for last, and after how many answers."""
 
     def add(self, seconds: float, *, failed: bool = False) -> float:
         """Count a request that was answered, and whether its code failed; return the time."""
@@ -289,7 +292,11 @@ class Timings:
     def percentiles(self, *shares: float) -> list[float | None]:
         """Give the times, in seconds, that such shares of the last requests stayed within."""
         self._bin()
-        return self._recent.percentiles(*shares, before=self._before)
+        if self._percentiles[0] != (self._binned, shares):
+            # Of most versions nobody has called one since the last time.
+            found = self._recent.percentiles(*shares, before=self._before)
+            self._percentiles = (self._binned, shares), found
+        return self._percentiles[1]
 
     def calls_per_minute(self) -> int:
         """Count the requests of the last 60 seconds."""
