@@ -40,6 +40,8 @@ class CellReading:
         Names that it calls: ``score(x)``.
     ends_with_value : bool
         Whether its last line gives a value that has no name.
+    yields : bool
+        Whether it yields at its top, as the code of a service may do.
     """
 
     outputs: list[str] = field(default_factory=list)
@@ -48,6 +50,7 @@ class CellReading:
     looked_up: set[str] = field(default_factory=set)
     called: set[str] = field(default_factory=set)
     ends_with_value: bool = False
+    yields: bool = False
 
 
 def read_cell(source: str) -> CellReading:
@@ -89,7 +92,15 @@ def read_cell(source: str) -> CellReading:
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
         },
         ends_with_value=isinstance(last, ast.Expr) and not shown and not _is_call_to_show(last),
+        yields=any(map(does_yield, tree.body)),
     )
+
+
+def does_yield(node: ast.AST) -> bool:
+    """Whether something yields by itself, and not only in a function that it defines."""
+    if isinstance(node, ast.Yield | ast.YieldFrom):
+        return True
+    return not isinstance(node, _SCOPES) and any(map(does_yield, ast.iter_child_nodes(node)))
 
 
 def without_assignments(source: str, names: Iterable[str]) -> str:

@@ -252,8 +252,12 @@ class Api:
                 f"{response.headers.get('Location', 'elsewhere')}: the address "
                 "is not that of an ML service server, or a login page stands before it."
             )
+        return self.error_in(response.read(), response)
+
+    def error_in(self, body: bytes, response: ApiResponse) -> ApiError:
+        """Make the error that an Error body tells of."""
         try:
-            problem = msgspec.json.decode(response.read(), type=Problem)
+            problem = msgspec.json.decode(body, type=Problem)
         except (msgspec.DecodeError, UnicodeDecodeError):
             return api_error(
                 response.status,

@@ -118,7 +118,7 @@ class ExecutionResult:
 
 
 def _output(item: WorkspaceObject) -> Any:
-    return _as_frame(item.value) if item.type == "data.frame" else item.value
+    return as_frame(item.value) if item.type == "data.frame" else item.value
 
 
 class ServiceResult(Mapping[str, Any]):
@@ -193,7 +193,7 @@ class ServiceResult(Mapping[str, Any]):
         if columns is not None and found in self._tables and not columns.is_vector:
             return frame_of(columns)
         value = self._outputs[found] if columns is None else columns.plain(found)
-        return _as_frame(value) if found in self._tables else value
+        return as_frame(value) if found in self._tables else value
 
     @property
     def files(self) -> dict[str, bytes | None]:
@@ -250,7 +250,7 @@ class ServiceResult(Mapping[str, Any]):
             yield name, f"<file, {size}>"
 
 
-def _as_frame(value: Any) -> Any:
+def as_frame(value: Any) -> Any:
     """Make a table of columns; what is none stays as it is."""
     if not isinstance(value, Mapping):
         return value

@@ -13,6 +13,7 @@ from typing import Any, Final, Protocol
 from msgspec import UNSET
 
 from jupyter_mlsvc.client import formatting
+from jupyter_mlsvc.client.answer_items import AnswerItems
 from jupyter_mlsvc.client.contents import ServiceContents
 from jupyter_mlsvc.client.recent_calls import RecentCall, RecentCalls
 from jupyter_mlsvc.client.results import ServiceResult
@@ -48,6 +49,16 @@ class ServiceCalls(Protocol):
         outputs: Sequence[models.ParameterDefinition] = (),
     ) -> tuple[bytes, ServiceResult]:
         """Call the service with JSON."""
+
+    def stream(
+        self,
+        name: str,
+        version: str,
+        inputs: Mapping[str, object] | None = None,
+        *,
+        outputs: Sequence[models.ParameterDefinition] = (),
+    ) -> AnswerItems:
+        """Call the service and take the items of its answer as they come."""
 
     def address(self, name: str, version: str) -> str:
         """Return the URL that programs call."""
@@ -175,6 +186,31 @@ class Service:
         BadRequest
             An input is missing, unknown or of the wrong type.
         """
+        result = self.call(self._named(values, inputs))
+        result.raise_for_error()
+        return result
+
+    def stream(self, /, *values: object, **inputs: object) -> AnswerItems:
+        """Call the service and iterate over the items of its answer, as they come.
+
+        A version streams where an output is a generator, or where its code yields. Other outputs,
+        and what the code printed, are in ``result`` of the iterator once it has come to its end;
+        all of them where nothing streams.
+
+        Raises
+        ------
+        ServiceFailed
+            The code of the service raised; raised by the iterator, maybe after items.
+
+        Examples
+        --------
+        >>> for word in client.service("Chat").stream(prompt="Hello"):
+        ...     print(word, end=" ")
+        """
+        given = self._with_tables(self._named(values, inputs))
+        return self._services.stream(self.name, self.version, given, outputs=self.outputs)
+
+    def _named(self, values: tuple[object, ...], inputs: Mapping[str, object]) -> dict[str, object]:
         if len(values) > len(self.inputs):
             raise TypeError(
                 f"{self.name} {self.version} takes {len(self.inputs)} inputs, got {len(values)}."
@@ -182,9 +218,7 @@ class Service:
         given = {item.name: value for item, value in zip(self.inputs, values, strict=False)}
         if twice := [name for name in inputs if find_name(name, given) is not None]:
             raise TypeError(f"{self.name} {self.version} got two values for {min(twice)!r}.")
-        result = self.call({**given, **inputs})
-        result.raise_for_error()
-        return result
+        return {**given, **inputs}
 
     def call(self, inputs: Mapping[str, object]) -> ServiceResult:
         """Call the service; where its code raises, the result says so (``success``).
@@ -192,12 +226,15 @@ class Service:
         A column with a name, such as ``loans["age"]``, is a data.frame of that column where the
         service declares one.
         """
+        given = self._with_tables(inputs)
+        return self._services.consume(self.name, self.version, given, outputs=self.outputs)
+
+    def _with_tables(self, inputs: Mapping[str, object]) -> dict[str, object]:
         tables = [item.name for item in self.inputs if item.type == "data.frame"]
-        given = {
+        return {
             name: value if find_name(name, tables) is None else _as_table(value)
             for name, value in inputs.items()
         }
-        return self._services.consume(self.name, self.version, given, outputs=self.outputs)
 
     def call_json(self, body: bytes) -> tuple[bytes, ServiceResult]:
         """Call the service with inputs that are JSON already.
@@ -316,7 +353,7 @@ class Service:
             ("address", self.url),
             ("description", self.description),
             ("inputs", ", ".join(f"{item.name}: {item.type}" for item in self.inputs)),
-            ("outputs", ", ".join(f"{item.name}: {item.type}" for item in self.outputs)),
+            ("outputs", ", ".join(map(_output, self.outputs))),
             ("files", ", ".join(self.output_files)),
             ("alias", self.alias or ""),
             ("setup code", self.setup_code or ""),
@@ -325,6 +362,10 @@ class Service:
             ("runtime", self.runtime_type),
             ("published", f"{formatting.moment(self.creation_time)} by {self.published_by}"),
         ]
+
+
+def _output(item: models.ParameterDefinition) -> str:
+    return f"{item.name}: {item.type}{', item by item' if item.streams else ''}"
 
 
 def _docstring(row: models.WebService) -> str:

@@ -10,6 +10,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from jupyter_mlsvc.client import formatting
+from jupyter_mlsvc.client.answer_items import EVENT_STREAM, AnswerItems
 from jupyter_mlsvc.client.api import Api, Form, form, json_body
 from jupyter_mlsvc.client.arrow_calls import consume_stream, may_be_stream
 from jupyter_mlsvc.client.contents import ServiceContents
@@ -608,6 +609,34 @@ class Services:
         answer = self._api.decode(models.WebServiceResult, content)
         request_id = response.headers.get("X-Request-Id", "")
         return content, ServiceResult(f"{name} {version}", answer, outputs, request_id=request_id)
+
+    def stream(
+        self,
+        name: str,
+        version: str,
+        inputs: Mapping[str, object] | None = None,
+        *,
+        outputs: Sequence[models.ParameterDefinition] = (),
+    ) -> AnswerItems:
+        """Call a service and take the items of its answer as they come.
+
+        Parameters
+        ----------
+        inputs : mapping, optional
+            Values of the inputs; arrays and frames become lists and columns.
+        outputs : sequence of ParameterDefinition, optional
+            What the service declares; items of a ``data.frame`` are then DataFrames.
+        """
+        self._api.require_room(inputs or {})
+        response = self._api.call(
+            "POST",
+            "api",
+            name,
+            version,
+            body=json_body(plain_values(inputs or {})),
+            accept=EVENT_STREAM,
+        )
+        return AnswerItems(self._api, response, f"{name} {version}", outputs)
 
     def address(self, name: str, version: str) -> str:
         """Where programs call a service: at the public API, if that is known."""

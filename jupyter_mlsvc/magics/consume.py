@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from IPython.core.magic import line_magic, magics_class, needs_local_scope, no_var_expand
 from IPython.core.magic_arguments import argument, magic_arguments
+from IPython.display import display
 
 from jupyter_mlsvc.magics.base import MlsvcMagics
 from jupyter_mlsvc.magics.options import LineParser
@@ -18,6 +19,7 @@ from jupyter_mlsvc.wire.suggestions import did_you_mean
 
 if TYPE_CHECKING:
     from jupyter_mlsvc.client.results import ServiceResult
+    from jupyter_mlsvc.client.service import Service
 
 _FORM: Final = (
     "%consume NAME [VERSION] input=VALUE …   where a VALUE is an expression, such as rows.head(3)"
@@ -39,6 +41,11 @@ class ConsumeMagics(MlsvcMagics):
     @no_var_expand
     @needs_local_scope
     @magic_arguments()
+    @argument(
+        "--stream",
+        action="store_true",
+        help="show the items of the answer as they come; an interrupt of the kernel ends them",
+    )
     @argument("name", help="name of the service")
     @argument("version", nargs="?", help="version; the newest where it is left out")
     @argument(
@@ -49,7 +56,7 @@ class ConsumeMagics(MlsvcMagics):
         help="Python literals, variables, or other expressions of this notebook",
     )
     @line_magic
-    def consume(self, line: str, local_ns: Mapping[str, Any] | None = None) -> ServiceResult:
+    def consume(self, line: str, local_ns: Mapping[str, Any] | None = None) -> ServiceResult | None:
         """Call a service and return its outputs, those of the type data.frame as DataFrames.
 
         Examples::
@@ -57,6 +64,7 @@ class ConsumeMagics(MlsvcMagics):
             %consume Iris V1.0 flower_data=[7, 3.2, 4.7, 1.4]
             result = %consume Iris flower_data=flowers.iloc[0]
             result.iris_species
+            %consume --stream Chat prompt="Hello"
         """
         parser = LineParser(self.consume.parser, _FORM)
         words, texts = split_inputs(line)
@@ -73,6 +81,8 @@ class ConsumeMagics(MlsvcMagics):
             except ValueError as error:
                 raise parser.misuse(f"{name}={text}: {error}") from None
         service = self.connection.client.services.get(arguments.name, arguments.version)
+        if arguments.stream:
+            return _show_items(service, inputs)
         with self.connection.waiting(f"Calling {service.name} {service.version}"):
             result = service.call(inputs)
         # An error names the version by itself.
@@ -80,6 +90,25 @@ class ConsumeMagics(MlsvcMagics):
         if arguments.version is None:
             print(f"{result.answered_by} answered.")
         return result
+
+
+def _show_items(service: Service, inputs: dict[str, Any]) -> ServiceResult | None:
+    """Show items as they come; returns what the answer has beside, if it has anything."""
+    texts = {each.name for each in service.outputs if each.type == "character"}
+    is_in_line = False
+    with service.stream(**inputs) as items:
+        for item in items:
+            is_in_line = items.output in texts
+            if is_in_line:
+                print(item, end="", flush=True)
+            elif hasattr(item, "_repr_html_"):
+                display(item)
+            else:
+                print(item, flush=True)
+    if is_in_line:
+        print()
+    result = items.result
+    return result if result is not None and (result.outputs or result.console_output) else None
 
 
 def split_inputs(line: str) -> tuple[str, list[tuple[str, str]]]:

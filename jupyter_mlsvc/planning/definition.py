@@ -33,6 +33,9 @@ GUESS: Final = "vector"
 """Type that a dialog shows where nothing tells one."""
 
 # Code that may set and read any name; nothing is said about the names then.
+STREAM: Final = "items"
+"""Name of the output that is what code yields, where none is given."""
+
 _OPAQUE: Final = re.compile(r"import \*|\b(exec|eval|globals|locals|get_ipython)\(")
 _LIBRARIES: Final = frozenset({"np", "pd", "plt", "sns", "sp", "tf", "sk", "xgb", "lgb"})
 
@@ -169,6 +172,8 @@ class Definition:
     def _find_outputs(self) -> list[Parameter]:
         request = self._request
         names = request.fetched or self._reading.outputs
+        if self._reading.yields and not request.fetched:
+            names = [*names, STREAM]
         if not request.outputs and not names and not request.files:
             self._note_no_outputs()
         if request.outputs is not None:
@@ -217,12 +222,13 @@ class Definition:
         inputs = {each.name for each in self.inputs}
         assigned = set().union(*map(assigned_names, sources))
         reached = self._reached_names()
-        for each in self.outputs:
-            if each.name not in assigned | inputs | reached:
-                self.problems.append(
-                    f"The code never sets the output {each.name!r}."
-                    + did_you_mean(each.name, assigned)
-                )
+        unset = [each.name for each in self.outputs if each.name not in assigned | inputs | reached]
+        if len(unset) == 1 and self._reading.yields:
+            unset = []  # it is what the code yields
+        self.problems.extend(
+            f"The code never sets the output {name!r}.{did_you_mean(name, assigned)}"
+            for name in unset
+        )
         read = self.needed | reached | set().union(*map(_names_read, sources))
         for each in request.inputs or ():
             if each.name in read:

@@ -23,6 +23,7 @@ from typing import Any, Final
 
 from msgspec import UNSET, UnsetType
 
+from jupyter_mlsvc.cell_analysis import does_yield
 from jupyter_mlsvc.errors import InvalidInput
 from jupyter_mlsvc.planning.request import Parameter
 from jupyter_mlsvc.wire.digests import digests
@@ -55,6 +56,12 @@ _FUTURES: Final = sum(
     for name in __future__.all_feature_names
     if name not in {"nested_scopes", "generators"}
 )
+_OF_ITEMS: Final = {
+    **dict.fromkeys(("numeric", "integer", "logical", "character"), "list"),
+    "vector": "matrix",
+    "data.frame": "DataFrame",
+}
+"""Annotations of what many items of a type are together."""
 _ROWS: Final = frozenset({"list", "List", "Sequence", "Iterable"})
 
 
@@ -90,13 +97,9 @@ def call_of(name: str, function: Callable[..., Any]) -> FunctionCall:
     InvalidInput
         It can't be called by a service.
     """
-    if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
+    if inspect.iscoroutinefunction(function):
         raise InvalidInput(
             f"{name} is asynchronous. Publish a function that runs it with asyncio.run."
-        )
-    if inspect.isgeneratorfunction(function):
-        raise InvalidInput(
-            f"{name} yields its answers one by one. Publish a function that returns a list of them."
         )
     try:
         signature = inspect.signature(function)
@@ -104,11 +107,13 @@ def call_of(name: str, function: Callable[..., Any]) -> FunctionCall:
         raise InvalidInput(
             f"The parameters of {name} are not known. Publish a function of your own that calls it."
         ) from None
+    does_stream = inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function)
+    hints = _annotations(signature) | _hints(function)
     return _described(
         name,
         signature,
-        _annotations(signature) | _hints(function),
-        list(_returned_names(_source_of(function))),
+        _of_stream(hints) if does_stream else hints,
+        [] if does_stream else list(_returned_names(_source_of(function))),
         # That of a partial tells of functools, and not of what it calls.
         inspect.getdoc(function.func if isinstance(function, functools.partial) else function)
         or "",
@@ -124,11 +129,13 @@ def call_of_source(source: str) -> FunctionCall | None:
     if definition is None:
         return None
     stub = _stub(definition)
+    does_stream = any(map(does_yield, definition.body))
+    hints = dict(stub.__annotations__)
     return _described(
         definition.name,
         inspect.signature(stub),
-        dict(stub.__annotations__),
-        list(_returned_names(definition)),
+        _of_stream(hints) if does_stream else hints,
+        [] if does_stream else list(_returned_names(definition)),
         ast.get_docstring(definition) or "",
     )
 
@@ -232,6 +239,14 @@ def _outputs(hint: Any, returned: list[str]) -> list[Parameter]:
     if hint is None and len(returned) > 1:
         return [Parameter(name) for name in returned]
     return [Parameter(ANSWER, type_of_hint(hint))]
+
+
+def _of_stream(hints: dict[str, Any]) -> dict[str, Any]:
+    """Return the hints of a generator function with that of all that it yields in its return's."""
+    hint = hints.get("return")
+    _, arguments = _taken_apart(ast.Constant(hint) if isinstance(hint, str) else hint)
+    kind = type_of_hint(arguments[0]) if arguments else None
+    return {**hints, "return": _OF_ITEMS.get(kind or "")}
 
 
 def _numbered(count: int) -> list[str]:

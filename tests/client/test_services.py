@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import base64
+import gc
 import inspect
 from typing import Any
 
+import msgspec
 import pandas
 import polars
 import pytest
@@ -12,7 +14,14 @@ from jupyter_mlsvc.client.client import Client
 from jupyter_mlsvc.client.parameters import definitions
 from jupyter_mlsvc.client.results import ServiceResult
 from jupyter_mlsvc.client.service import Service
-from jupyter_mlsvc.errors import InvalidInput, NotFound, ServiceFailed
+from jupyter_mlsvc.client.transport import ApiResponse
+from jupyter_mlsvc.errors import (
+    ApiError,
+    ConnectionFailed,
+    InvalidInput,
+    NotFound,
+    ServiceFailed,
+)
 from jupyter_mlsvc.widgets.forms import CallForm
 from jupyter_mlsvc.wire.models import ParameterDefinition
 
@@ -365,3 +374,58 @@ def test_the_form_of_a_service_is_deprecated_and_made_all_the_same(
     with pytest.deprecated_call(match=r"jupyter_mlsvc\.form\(service"):
         made = service.form()
     assert isinstance(made, CallForm)
+
+
+ITEMS = (
+    b'event: item\ndata: {"output":"iris_species","value":1}\n\n'
+    b': keep-alive\n\nevent: item\ndata: {"output":"iris_species",',
+    b'"value":"b"}\n\n',
+)
+LAST = b"event: result\ndata: %b\n\n"
+
+
+def streamed(*chunks: bytes) -> tuple[ApiResponse, list[int]]:
+    """An answer in pieces, and what is put down when it is closed."""
+    closed: list[int] = []
+    headers = {"X-Request-Id": "r1"}
+    return ApiResponse(200, headers, iter(chunks), lambda: closed.append(1)), closed
+
+
+def test_items_of_an_answer_are_iterated_over(service: Service, transport: FakeTransport) -> None:
+    result = {**RESULT, "outputParameters": {"other": 2}}
+    answer_, closed = streamed(*ITEMS, LAST % msgspec.json.encode(result))
+    transport.answers = [answer_]
+    items = service.stream([7, 3.2])
+    assert transport.requests[-1].headers["Accept"] == "text/event-stream"
+    assert [*items] == [1, "b"]
+    assert items.output == "iris_species"
+    assert items.result is not None
+    assert items.result.other == 2
+    assert closed
+
+
+def test_stream_raises_what_ends_it(service: Service, transport: FakeTransport) -> None:
+    failed = {**RESULT, "success": False, "errorMessage": "ValueError: no"}
+    stopped = {"message": "It took too long.", "exceptionType": "SomeException"}
+    for last, error in (
+        (LAST % msgspec.json.encode(failed), ServiceFailed),
+        (b"event: error\ndata: %b\n\n" % msgspec.json.encode(stopped), ApiError),
+        (b"", ConnectionFailed),
+    ):
+        answer_, closed = streamed(*ITEMS, last)
+        transport.answers = [answer_]
+        items = service.stream([7])
+        assert [next(items), next(items)] == [1, "b"]
+        with pytest.raises(error):
+            next(items)
+        assert closed
+
+
+def test_leaving_a_stream_closes_its_connection(service: Service, transport: FakeTransport) -> None:
+    answer_, closed = streamed(*ITEMS)
+    transport.answers = [answer_]
+    for item in service.stream([7]):
+        assert item == 1
+        break
+    gc.collect()
+    assert closed

@@ -51,6 +51,17 @@ def test_the_first_cell_after_a_fit_publishes_it(run: Run, connection: MlsvcConn
     assert run(f"%%publish Loans\n{CELL}").value.version == "V1.1"
 
 
+def test_a_cell_that_yields_is_published_and_shown_item_by_item(run: Run) -> None:
+    run("prompt = 'a b'").result.raise_error()
+    ran = run("%%publish Words -i prompt -o words:character\nfor each in prompt: yield each + '.'")
+    assert "Tried with prompt='a b': words = 'a. .b.'" in ran.stdout
+    assert ran.value.outputs[0].streams
+    shown = run("%consume --stream Words prompt='xyz'")
+    assert shown.stdout == "x.y.z.\n"
+    assert shown.value is None
+    assert run("%consume Words prompt='xyz'").value.words == "x.y.z."
+
+
 @pytest.fixture
 def in_own_kernel(
     user_server: ServerProcess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
