@@ -476,7 +476,9 @@ class PublishWebServiceRequest(Wire, frozen=True, kw_only=True):
     says that a call may change what is elsewhere, so that none runs twice. Without ``network`` the
     code reaches no other machine, and a ``read_only`` version writes temporary files alone.
     With ``keep_bodies`` its newest calls are kept with what was sent and answered, in memory and
-    for those who may change the version.
+    for those who may change the version. A worker runs ``concurrency`` calls at a time: 1 where
+    nothing is said, and 100 where the code awaits. A call may take ``deadline_seconds``; 0 is as
+    many as the server allows.
     ``check`` calls the code once before it is published. ``replace`` takes the place of a version
     of one's own that has never answered. ``group`` gives the name with all its versions to a group
     of one's own, whose members may change them as well; an empty one takes it back. ``tags`` are
@@ -498,6 +500,8 @@ class PublishWebServiceRequest(Wire, frozen=True, kw_only=True):
     network: bool | UnsetType | None = UNSET
     read_only: bool | UnsetType | None = UNSET
     keep_bodies: bool | UnsetType | None = UNSET
+    concurrency: int | UnsetType | None = UNSET
+    deadline_seconds: float | UnsetType | None = UNSET
     check: PublishCheckRequest | UnsetType | None = UNSET
     replace: bool | UnsetType | None = UNSET
     group: str | UnsetType | None = UNSET
@@ -509,10 +513,12 @@ class WebService(Wire, frozen=True, kw_only=True):
     """A service version. Members with code are left out for those who may not see them.
 
     Our additions: ``setup_code``, ``isolation``, ``effects``, ``network``, ``read_only`` and
-    ``keep_bodies``, as they were published. ``never_answered`` is true until a call has succeeded.
-    ``publish_check`` is what was found when this revision was published. Members of ``group`` may
-    change it as well. ``failing`` says why its processes keep ending, where they do; its calls get
-    503 until a try succeeds. ``tags`` and ``examples`` are there where they were published.
+    ``keep_bodies``, as they were published. A worker runs ``concurrency`` calls at a time, and each
+    may take ``deadline_seconds`` where the version says so. ``never_answered`` is true until a call
+    has succeeded. ``publish_check`` is what was found when this revision was published. Members of
+    ``group`` may change it as well. ``failing`` says why its processes keep ending, where they do;
+    its calls get 503 until a try succeeds. ``tags`` and ``examples`` are there where they were
+    published.
     """
 
     name: str
@@ -535,6 +541,8 @@ class WebService(Wire, frozen=True, kw_only=True):
     network: bool | UnsetType = UNSET
     read_only: bool | UnsetType = UNSET
     keep_bodies: bool | UnsetType = UNSET
+    concurrency: int | UnsetType = UNSET
+    deadline_seconds: float | UnsetType = UNSET
     never_answered: bool | UnsetType = UNSET
     publish_check: PublishCheck | UnsetType = UNSET
     group: str | UnsetType = UNSET

@@ -321,6 +321,9 @@ class Kind(IntEnum):
     together."""
     NOT_SET_UP = 8
     """No answer: the code that runs once in each worker has failed. The body says how."""
+    READY_CONCURRENT = 9
+    """No answer: as ``READY``, of a worker that begins with each request when it comes and answers
+    them in any order."""
 
 
 class Notes(msgspec.Struct, frozen=True, array_like=True):
@@ -386,7 +389,9 @@ class Flush(IntEnum):
     STREAM = 3
     """As ``NOW``, and the items of its outputs that are streams are sent as they come."""
     CANCEL = 4
-    """No request: the caller of the one with this number, which wanted a stream, has left."""
+    """No request: the caller of the one with this number, which wanted a stream, has left. A worker
+    that runs several at a time gets it of any, also of one that is too late. It answers it all the
+    same."""
 
 
 REQUEST: Final = Layout("<IQB")

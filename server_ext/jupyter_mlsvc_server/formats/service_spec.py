@@ -43,6 +43,10 @@ class ServiceSpec(msgspec.Struct, frozen=True, kw_only=True):
         Whether its code may write temporary files only, and those that it answers.
     keep_bodies : bool
         Whether the newest calls are kept with their inputs and answers, for the publisher.
+    concurrency : int
+        Calls that a worker runs at a time.
+    deadline_seconds : float
+        Seconds that a call may take; 0 for as many as the server allows.
     description : str
         What is said about it.
     operation_id : str or None
@@ -70,6 +74,8 @@ class ServiceSpec(msgspec.Struct, frozen=True, kw_only=True):
     network: bool = True
     read_only: bool = False
     keep_bodies: bool = False
+    concurrency: int = 1
+    deadline_seconds: float = 0.0
     description: str = ""
     operation_id: str | None = None
     tags: tuple[str, ...] = ()

@@ -29,6 +29,7 @@ from jupyter_mlsvc_server.scoring.errors import (
     NoMemoryLeft,
     ServiceUnavailable,
     StartInterrupted,
+    UnservableCode,
     ending,
 )
 from jupyter_mlsvc_server.scoring.forkserver import Forkserver
@@ -238,6 +239,11 @@ class LocalEngine(ScoringSettings):
 
     async def check(self, definition: ServiceDefinition, call: bytes | None = None) -> TrialOutcome:
         """Restore and compile in a fresh process, which is kept for :meth:`put` to use."""
+        if 0 < self.longest_deadline < definition.spec.deadline_seconds:
+            raise UnservableCode(
+                f"deadlineSeconds is {definition.spec.deadline_seconds:g}; it can be "
+                f"{self.longest_deadline:g} at most here (ScoringSettings.max_deadline_seconds)."
+            )
         template = await self._template(definition)
         outcome = TrialOutcome()
         if call is not None or _has_early_code(definition):

@@ -26,6 +26,7 @@ from jupyter_mlsvc_server.scoring.recent_calls import MAX_BODY_BYTES, RecentCall
 from jupyter_mlsvc_server.scoring.request import PendingRequest
 from jupyter_mlsvc_server.scoring.scheduler import (
     AwaitExit,
+    Cancel,
     CloseWorker,
     Decision,
     Fail,
@@ -57,7 +58,7 @@ _EXIT_TIMEOUT: Final = 2.0
 _CLOSE_TIMEOUT: Final = 1.0
 """Seconds after a worker's end until its connection is closed, should somebody else hold it."""
 
-_STOPPED: Final = "A call took more than {:g} s (ScoringSettings.deadline_seconds) and was stopped."
+_STOPPED: Final = "A call took more than {:g} s ({}) and was stopped."
 
 _MAX_TICK: Final = 0.25
 _MIN_TICK: Final = 0.01
@@ -142,10 +143,11 @@ class Pool:
         self._on_answered: Callable[[], None] | None = on_answered
         self._log = log
         self._loop = asyncio.get_running_loop()
+        self._deadline = settings.deadline_of(template.deadline_seconds)
         self._scheduler = Scheduler(
             key,
             size,
-            scheduler_settings(settings),
+            scheduler_settings(settings, template.deadline_seconds),
             health=health,
             now=monotonic(),
             has_effects=template.has_effects,
@@ -334,9 +336,14 @@ class Pool:
                 self._spawn(self._start_worker_or_report())
             case CloseWorker(worker):
                 self._connections[worker].close()
+            case Cancel(worker, request):
+                self._connections[worker].cancel(request.number)
+                if not request.is_over:
+                    self._service_log.add("error", "", self._stopped())
             case KillWorker(worker, problem):
                 self._log.warning("killing a worker of %s: %s", self.key, problem.message)
-                self._service_log.add("error", "", _stopped(problem, self._settings))
+                is_late = isinstance(problem, RunTooLong)
+                self._service_log.add("error", "", self._stopped() if is_late else problem.message)
                 self._spawn(self._template.link.kill(self._connections[worker].pid))
             case MakeRoom(is_first):
                 self._on_no_room(self, is_first)
@@ -346,6 +353,12 @@ class Pool:
             case AwaitExit(worker, request, was_expected):
                 pid = self._connections.pop(worker).pid
                 self._spawn(self._report_exit(pid, request, was_expected=was_expected))
+
+    def _stopped(self) -> str:
+        """Say in the log that a call was stopped at its deadline."""
+        is_own = self._deadline == self._template.deadline_seconds
+        whose = "deadlineSeconds of the version" if is_own else "ScoringSettings.deadline_seconds"
+        return _STOPPED.format(self._deadline, whose)
 
     def _wake_up(self) -> None:
         self._scheduler.wake_up(monotonic())
@@ -362,7 +375,7 @@ class Pool:
             self._idle.set()
 
     async def _tick(self) -> None:
-        deadline = self._settings.deadline_seconds
+        deadline = self._deadline
         pause = min(max(deadline / _TICKS, _MIN_TICK), _MAX_TICK) if deadline else _MAX_TICK
         while True:
             await asyncio.sleep(pause)
@@ -622,23 +635,24 @@ def _message(body: bytes) -> str:
         return ""
 
 
-def _stopped(problem: MlsvcServerError, settings: ScoringSettings) -> str:
-    """Say in the log of a version why one of its workers was killed."""
-    if isinstance(problem, RunTooLong):
-        return _STOPPED.format(settings.deadline_seconds)
-    return problem.message
-
-
 def _ended(code: int | None, request: PendingRequest | None) -> str:
     when = "between calls" if request is None else "during a call"
     return f"A worker ended unexpectedly {when} ({ending(code)})."
 
 
-def scheduler_settings(settings: ScoringSettings) -> SchedulerSettings:
-    """Take the operator's settings of the scheduler out of those of the engine."""
+def scheduler_settings(settings: ScoringSettings, deadline: float = 0.0) -> SchedulerSettings:
+    """Take the operator's settings of the scheduler out of those of the engine.
+
+    Parameters
+    ----------
+    settings
+        Those of the engine.
+    deadline
+        The version's own deadline; 0 where it has none.
+    """
     return SchedulerSettings(
         queue_limit=settings.queue_limit,
-        deadline_seconds=settings.deadline_seconds,
+        deadline_seconds=settings.deadline_of(deadline),
         stream_seconds=settings.stream_seconds,
         idle_seconds=settings.idle_seconds,
     )

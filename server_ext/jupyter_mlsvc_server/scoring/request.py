@@ -40,8 +40,8 @@ class PendingRequest:
     """
 
     __slots__ = (
-        "_ended", "arrived", "attempts", "body", "caller", "group", "id", "is_over", "is_suspect",
-        "key", "number", "started", "starts", "stream", "waits_since",
+        "_ended", "arrived", "attempts", "body", "caller", "cancelled_at", "group", "id", "is_over",
+        "is_suspect", "key", "number", "started", "starts", "stream", "waits_since",
     )  # fmt: skip
 
     def __init__(
@@ -61,6 +61,8 @@ class PendingRequest:
         self.id = id
         self.stream = stream
         self.arrived = self.started = self.waits_since = 0.0
+        self.cancelled_at = 0.0
+        """When its worker was told to cancel it; 0 where it was not."""
         self.number = 0
         """Number of the request on the connection to its worker."""
         self.attempts = 0

@@ -34,6 +34,12 @@ among many short ones is no reason to turn anybody away.
 busy before it has so many, and gets as many to go on with. If it ends, any of them can have been
 the reason: each becomes a *suspect*, which runs alone from then on.
 
+**Concurrent workers.** A worker whose code awaits, or that runs calls in threads, begins with each
+request when it gets it, and answers in any order. It has room until it has as many as the version
+lets it. One that is over its deadline, or that nobody waits for any more, is *cancelled* and keeps
+its place until the worker answers. A worker that does not do so at once gets no more, and is ended
+when it does not do so in time. Those in flight beside it run once more where they may.
+
 **Ends.** What was behind the request that ran has not run, and waits for another worker. The one
 that ran is run once more where nothing says against it: its calls have no effects, it was
 started once, and the worker was ended from outside. Code that exits or crashes would do so again.
@@ -102,15 +108,19 @@ class Worker:
     Parameters
     ----------
     batch_size
-        Requests that it answers together.
+        Requests that it answers together, or runs at a time.
+    is_concurrent
+        Whether it begins with each request when it gets it, and answers in any order.
     """
 
     __slots__ = (
-        "batch_size", "began", "idle_since", "is_leaving", "is_lost", "requests", "sent",
+        "batch_size", "began", "idle_since", "is_concurrent", "is_leaving", "is_lost", "is_stalled",
+        "requests", "sent",
     )  # fmt: skip
 
-    def __init__(self, batch_size: int = 1) -> None:
+    def __init__(self, batch_size: int = 1, *, is_concurrent: bool = False) -> None:
         self.batch_size = batch_size
+        self.is_concurrent = is_concurrent
         self.began = 0.0
         """When it could take its first request."""
         self.requests: deque[PendingRequest] = deque()
@@ -120,6 +130,8 @@ class Worker:
         """Requests that it was given since its start."""
         self.is_leaving = False
         """Whether it gets no more requests, because it ends."""
+        self.is_stalled = False
+        """Whether it has not answered a request that it was to cancel at its deadline."""
         self.is_lost = False
         """Whether nothing can be sent to it any more."""
 
@@ -169,6 +181,13 @@ class KillWorker(msgspec.Struct, frozen=True, gc=False):
     problem: MlsvcServerError
 
 
+class Cancel(msgspec.Struct, frozen=True, gc=False):
+    """Have a worker cancel a request that it runs among others."""
+
+    worker: Worker
+    request: PendingRequest
+
+
 class AwaitExit(msgspec.Struct, frozen=True, gc=False):
     """Find out how a worker ended, and report it where a request waits for that."""
 
@@ -197,6 +216,7 @@ Decision = (
     | StartWorker
     | CloseWorker
     | KillWorker
+    | Cancel
     | AwaitExit
     | MakeRoom
     | WakeUp
@@ -324,11 +344,12 @@ class Scheduler:
         may leave some out, which another one has to answer.
         """
         requests = worker.requests
-        request = requests.popleft() if requests[0].number == number else _taken(requests, number)
-        if requests:
-            requests[0].started = now
-        else:
+        request = requests.popleft() if requests[0].number == number else _taken(worker, number)
+        if not requests:
             worker.idle_since = now
+        elif not worker.is_concurrent:
+            requests[0].started = now
+        worker.is_stalled = False
         self._learn(now - request.started)
         if self._is_troubled:
             self._recover(request)
@@ -409,15 +430,19 @@ class Scheduler:
         if worker in self._workers:
             self._workers.remove(worker)
             self._tell_quota()
-        requests = [*worker.requests]
-        worker.requests.clear()
+        are_several = len(worker.requests) > 1 and worker.batch_size > 1
+        requests = self._in_flight(worker)
         if not (was_expected or self.is_stopped):
             self._is_troubled = True
             self._health.ended(now, f"{KEEP_ENDING}.", began=worker.began)
         culprit: PendingRequest | None = None
         if requests and may_have_run and not was_expected:
-            if len(requests) > 1 and worker.batch_size > 1:
+            if are_several:
                 # Any of them can have ended it. Each runs alone now, so that only that one fails.
+                if worker.is_concurrent and self._has_effects:
+                    for request in requests:
+                        self._fail(request, WorkerEnded(self._key, None, _HAS_EFFECTS))
+                    requests = []
                 self._suspect(requests)
             else:
                 culprit = requests.pop(0)
@@ -484,6 +509,9 @@ class Scheduler:
         if self.is_stopped:
             return
         deadline = self._settings.deadline_seconds
+        for worker in [*self._workers]:
+            if worker.is_concurrent and worker.requests:
+                self._cancel_unwanted(worker, now, deadline)
         self._end_overdue(now, deadline)
         self._give_back(now, deadline)
         self._end_idle(now)
@@ -532,8 +560,7 @@ class Scheduler:
             self._end_running(request)
         self._ending.clear()
         for worker in self._workers:
-            running = [*worker.requests]
-            worker.requests.clear()
+            running = self._in_flight(worker)
             worker.is_leaving = True
             for request in running[: worker.batch_size]:
                 request.is_suspect = worker.batch_size > 1
@@ -600,7 +627,7 @@ class Scheduler:
             return State.FAILING
         if not self._workers:
             return State.STARTING if self._starting or self.waiting else State.IDLE
-        return State.BUSY if all(worker.requests for worker in self._workers) else State.READY
+        return State.BUSY if all(map(_is_busy, self._workers)) else State.READY
 
     @property
     def is_idle(self) -> bool:
@@ -615,7 +642,7 @@ class Scheduler:
     ) -> None:
         worker.sent += 1
         request.number = worker.sent
-        if not worker.requests:
+        if not worker.requests or worker.is_concurrent:
             request.started = now
         worker.requests.append(request)
         self.decisions.append(Send(worker, request, more_wait))
@@ -629,10 +656,13 @@ class Scheduler:
             requests = worker.requests
             if worker.is_leaving or worker.is_lost:
                 continue
-            if requests and requests[0].started < held_up_since:
-                continue
             count = len(requests)
-            if count < worker.batch_size > 1 and self._has_room(worker, now):
+            if worker.is_concurrent:
+                if not self._has_room(worker, now):
+                    continue
+            elif requests and requests[0].started < held_up_since:
+                continue
+            elif count < worker.batch_size > 1 and self._has_room(worker, now):
                 # One that answers many together is not busy before it has them.
                 return worker
             if best is None or count < least:
@@ -644,10 +674,14 @@ class Scheduler:
     def _is_held_up(self, worker: Worker, now: float) -> bool:
         """Whether a worker is at something that takes much longer than usual."""
         requests = worker.requests
-        return bool(requests) and now - requests[0].started > self._held_up_seconds
+        if not requests or worker.is_concurrent:
+            return False
+        return now - requests[0].started > self._held_up_seconds
 
     def _is_pressed(self, best: Worker) -> bool:
         """Whether requests would wait so long that another worker is worth its start."""
+        if best.is_concurrent:
+            return False  # it begins with the next one at once
         if best.batch_size > 1 and self._average == math.inf:
             return False  # they are answered together as soon as the first one is
         waiting = len(self._queue)
@@ -662,6 +696,8 @@ class Scheduler:
             return True
         if requests[0].is_suspect:
             return False
+        if worker.is_concurrent:
+            return len(requests) < worker.batch_size and not worker.is_stalled
         count, average, settings = len(requests), self._average, self._settings
         if worker.batch_size > 1:
             # What one takes is what all of them wait for each other.
@@ -746,7 +782,12 @@ class Scheduler:
         """Seconds until what waits now will have been begun with, by what requests took of late."""
         # Groups get every second place.
         turns = len(self._queue) * (2 if self._groups else 1)
-        return turns * self._mean / max(len(self._workers) + self._starting, 1)
+        return turns * self._mean / max(self._places + self._starting, 1)
+
+    @property
+    def _places(self) -> int:
+        """How many requests the workers run at a time."""
+        return sum(one.batch_size if one.is_concurrent else 1 for one in self._workers)
 
     def _drop_abandoned(self) -> None:
         for request in self._queue:
@@ -877,7 +918,9 @@ class Scheduler:
     def _end_overdue(self, now: float, deadline: float) -> None:
         for worker in [*self._workers]:
             requests = worker.requests
-            problem = self._why_overdue(requests[0], now, deadline) if requests else None
+            if not requests or worker.is_concurrent:
+                continue
+            problem = self._why_overdue(requests[0], now, deadline)
             if problem is None:
                 continue
             worker.is_leaving = True
@@ -915,6 +958,50 @@ class Scheduler:
                 self._fail(request, self._why_it_waited(deadline))
             else:
                 self._queue.append(request)
+
+    def _cancel_unwanted(self, worker: Worker, now: float, deadline: float) -> None:
+        """Cancel what is too late or nobody waits for; end a worker that does not do so."""
+        is_stuck = False
+        for request in worker.requests:
+            is_late = 0 < deadline < now - request.started
+            worker.is_stalled |= is_late
+            if request.cancelled_at:
+                waited = now - request.cancelled_at
+                is_stuck |= is_late and waited > self._settings.cancel_seconds
+            elif is_late or request.is_over:
+                request.cancelled_at = now
+                self.decisions.append(Cancel(worker, request))
+                if not request.is_over:
+                    # It keeps its place, also in its group, until its worker answers.
+                    self.decisions.append(Fail(request, RunTooLong(self._key, deadline)))
+        if is_stuck:
+            worker.is_leaving = True
+            self._tell_quota()
+            for request in reversed(self._in_flight(worker)):
+                self._run_again(request, now)
+            self.decisions.append(KillWorker(worker, RunTooLong(self._key, deadline)))
+            self._refill(now)
+
+    def _in_flight(self, worker: Worker) -> list[PendingRequest]:
+        """Take the requests of a worker; those that were cancelled are over."""
+        requests = [request for request in worker.requests if not request.cancelled_at]
+        for request in worker.requests:
+            if request.cancelled_at:
+                self._drop(request)
+        worker.requests.clear()
+        return requests
+
+    def _run_again(self, request: PendingRequest, now: float) -> None:
+        """Have another worker run what ran beside a request that has ended its worker."""
+        request.starts += 1
+        if request.is_over:
+            self._drop(request)
+        elif self._has_effects or request.starts > 1:
+            why = _HAS_EFFECTS if self._has_effects else _ENDED_TWICE
+            self._fail(request, WorkerEnded(self._key, None, why))
+        else:
+            request.waits_since = now
+            self._queue.appendleft(request)
 
     def _why_it_waited(self, deadline: float) -> NoWorkerLeft | WaitTooLong:
         if self._is_empty and self._quota.is_full:
@@ -958,10 +1045,16 @@ class Scheduler:
         return requests
 
 
-def _taken(requests: deque[PendingRequest], number: int) -> PendingRequest:
-    """Take a request out of those that are answered together."""
+def _is_busy(worker: Worker) -> bool:
+    return len(worker.requests) >= (worker.batch_size if worker.is_concurrent else 1)
+
+
+def _taken(worker: Worker, number: int) -> PendingRequest:
+    """Take a request out of those that a worker has together."""
+    requests = worker.requests
     request = next(request for request in requests if request.number == number)
     requests.remove(request)
-    # They ran together: what is to be measured is the time of all.
-    request.started = requests[0].started
+    if not worker.is_concurrent:
+        # They ran together: what is to be measured is the time of all.
+        request.started = requests[0].started
     return request

@@ -59,6 +59,9 @@ class SchedulerSettings:
     group_seconds
         Whoever sends groups sees what there is room for: what no worker had room for comes back
         after so long, but for one request.
+    cancel_seconds
+        A call that does not end when it is cancelled keeps no worker for ever: over its deadline
+        and cancelled for so long, it is ended with its worker.
     max_vain_retries, vain_seconds
         Code that ends its process costs one worker a call, not two: after so many calls whose
         second worker ended too, none is run again for so long.
@@ -89,6 +92,7 @@ class SchedulerSettings:
     growth_seconds: float = 0.002
     room_seconds: float = 0.2
     group_seconds: float = 0.5
+    cancel_seconds: float = 1.0
 
     max_vain_retries: int = 3
     vain_seconds: float = 60.0

@@ -45,6 +45,11 @@ class ScoringSettings(LoggingConfigurable):
         "wait for a worker. Then it is answered with 504, and a running one is killed with its "
         "worker. One that is expected to wait longer gets 503 at once. 0 sets no limit.",
     ).tag(config=True)
+    max_deadline_seconds = Float(
+        0.0,
+        help="Seconds that a version's own deadline may be at most (deadlineSeconds at its "
+        "publishing). 0: as many as deadline_seconds says.",
+    ).tag(config=True)
     stream_seconds = Float(
         600.0,
         help="Seconds that the code of a service may take for an answer that is sent item by item; "
@@ -162,6 +167,19 @@ class ScoringSettings(LoggingConfigurable):
         "before version 0.19.",
     ).tag(config=True)
 
+    @property
+    def longest_deadline(self) -> float:
+        """Seconds that a version may ask for at most; 0 where there is no limit."""
+        if not self.deadline_seconds:
+            return self.max_deadline_seconds
+        return max(self.max_deadline_seconds, self.deadline_seconds)
+
+    def deadline_of(self, own: float) -> float:
+        """Return the deadline of a version, which may have one of its own; 0 for none."""
+        if not own:
+            return self.deadline_seconds
+        return min(own, self.longest_deadline) if self.longest_deadline else own
+
     @default("memory_budget")
     def _default_memory_budget(self) -> int:
         total = int(psutil.virtual_memory().total)
@@ -181,12 +199,8 @@ class ScoringSettings(LoggingConfigurable):
         return most
 
     @validate(
-        "deadline_seconds",
-        "stream_seconds",
-        "idle_seconds",
-        "unload_seconds",
-        "start_seconds",
-        "retry_seconds",
+        *("deadline_seconds", "max_deadline_seconds", "stream_seconds", "idle_seconds"),
+        *("unload_seconds", "start_seconds", "retry_seconds"),
     )
     def _check_seconds(self, proposal: dict[str, Any]) -> float:
         seconds: float = proposal["value"]

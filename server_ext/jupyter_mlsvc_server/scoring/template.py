@@ -76,6 +76,7 @@ class Template:
         self.revision_id = definition.spec.revision_id
         self.runtime_type = definition.spec.runtime_type
         self.has_effects = definition.spec.effects
+        self.deadline_seconds = definition.spec.deadline_seconds
         self.began = 0.0
         """When it was ready, by the monotonic clock."""
         self.streams: tuple[str, ...] = ()
@@ -176,7 +177,7 @@ class Template:
         trial = Trial(
             body=body,
             start_seconds=settings.start_seconds,
-            seconds=settings.deadline_seconds or settings.start_seconds,
+            seconds=settings.deadline_of(self.deadline_seconds) or settings.start_seconds,
         )
         pid, link = await self.link.fork(is_trial=True)
         is_late, report = False, None

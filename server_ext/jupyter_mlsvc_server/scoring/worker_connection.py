@@ -23,6 +23,7 @@ _LOOK_SECONDS: Final = 0.005
 _KINDS: Final = tuple(Kind)
 # Looking up a member of an enumeration takes longer than all else that is done with it here.
 _FIRST_OF_LAST_WORDS: Final = int(Kind.RETIRED)
+_STARTED: Final = (Kind.READY, Kind.READY_CONCURRENT)
 _FLUSH_NOW: Final = Flush.NOW
 _ITEM: Final = int(Kind.ITEM)
 _HEAD_BYTES: Final = ANSWER.size
@@ -32,7 +33,7 @@ class WorkerConnection(asyncio.Protocol):
     """Sends a worker requests and takes its answers, which come in the same order.
 
     Of requests that it answers together some may have no answer, because another worker has to
-    run them.
+    run them. One that runs several at a time answers them in any order.
 
     Parameters
     ----------
@@ -91,7 +92,7 @@ class WorkerConnection(asyncio.Protocol):
         more_wait
             Whether others wait for room in a worker.
         """
-        if self._looking is None and len(self.worker.requests) > 1:
+        if self._looking is None and len(self.worker.requests) > 1 and self._reader is not None:
             self._looking = self._loop.call_later(_LOOK_SECONDS, self._look)
         # What comes at the same time goes with one write.
         if not self._unsent:
@@ -181,9 +182,11 @@ class WorkerConnection(asyncio.Protocol):
         if len(message) < ANSWER.size + length and kind <= Kind.NOT_SET_UP:
             self._keep(message, ANSWER.size + length)
             return False
-        if kind == Kind.READY and not self.started.done():
+        if kind in _STARTED and not self.started.done():
             self.worker.batch_size = max(most, 1)
-            self._reader = ReplyBufferReader(self._reply_buffer)
+            self.worker.is_concurrent = kind == Kind.READY_CONCURRENT
+            if not self.worker.is_concurrent:
+                self._reader = ReplyBufferReader(self._reply_buffer)
             self.started.set_result(None)
             return True
         if kind == Kind.RETIRED:
@@ -217,7 +220,7 @@ class WorkerConnection(asyncio.Protocol):
             self._transport.resume_reading()
 
     def cancel(self, number: int) -> None:
-        """Have the worker stop with a request, at the next item of its answer."""
+        """Have the worker stop with a request, at its next item or where it waits."""
         self._flush()
         if self._transport is not None and not self.worker.is_lost:
             self._transport.write(REQUEST.pack(0, number, Flush.CANCEL))

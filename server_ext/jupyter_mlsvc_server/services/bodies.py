@@ -13,6 +13,7 @@ from jupyter_mlsvc.wire.models import ParameterDefinition, PublishWebServiceRequ
 from jupyter_mlsvc.wire.names import InvalidName, file_name, parameter_name
 from jupyter_mlsvc.wire.values import TABLE_TYPES, ValueProblem, plain_input
 from jupyter_mlsvc_server.errors import BadRequest
+from jupyter_mlsvc_server.formats.concurrency import MAX_CONCURRENCY, usual_concurrency
 from jupyter_mlsvc_server.formats.r_code import RUNTIME as R
 from jupyter_mlsvc_server.formats.realtime import RUNTIME as REALTIME
 from jupyter_mlsvc_server.formats.service_spec import ServiceSpec
@@ -125,7 +126,9 @@ def _changed(base: ServiceSpec, request: PublishWebServiceRequest) -> ServiceSpe
         network=_given(request.network, base.network),
         read_only=_given(request.read_only, base.read_only),
         keep_bodies=_given(request.keep_bodies, base.keep_bodies),
+        deadline_seconds=_given(request.deadline_seconds, base.deadline_seconds),
     )
+    spec = _with_concurrency(spec, base, _given(request.concurrency, None))
     _check_worker(spec)
     _check_files(spec.output_files)
     check_operation(spec.operation_id)
@@ -139,8 +142,59 @@ def _changed(base: ServiceSpec, request: PublishWebServiceRequest) -> ServiceSpe
     return spec
 
 
+def _with_concurrency(spec: ServiceSpec, base: ServiceSpec, given: int | None) -> ServiceSpec:
+    """Give a spec its number of calls at a time: what was said, or what its code is good for.
+
+    Where a change says nothing, a number that followed from the code of before follows from the
+    new one. 0 takes it back to that.
+    """
+    if spec.runtime_type == R:
+        return msgspec.structs.replace(spec, concurrency=given or 1)
+    if given is None and base.concurrency != _usual_concurrency(base):
+        given = base.concurrency
+    return msgspec.structs.replace(spec, concurrency=given or _usual_concurrency(spec))
+
+
+def _usual_concurrency(spec: ServiceSpec) -> int:
+    return usual_concurrency(spec.init_code or "", spec.code)
+
+
+def _check_concurrency(spec: ServiceSpec) -> None:
+    """Check what calls can't have that run at the same time."""
+    concurrency = spec.concurrency
+    if not 0 <= concurrency <= MAX_CONCURRENCY:
+        raise BadRequest(
+            f"concurrency is {concurrency}; it has to be from 1 to {MAX_CONCURRENCY}, or 0 for "
+            "what the code is good for."
+        )
+    if concurrency > 1 and spec.runtime_type == R:
+        raise BadRequest(
+            "Each call of a service in R has a process of its own: 'concurrency' can only be 1."
+        )
+    sources = (spec.init_code or "", spec.code, spec.setup_code or "")
+    if concurrency == 1 and usual_concurrency(*sources) == 1:
+        return
+    if spec.isolation == "call":
+        raise BadRequest(
+            "Calls run at the same time in one process, as the code awaits or 'concurrency' is "
+            "above 1: 'isolation' can't be 'call'."
+        )
+    if spec.output_files:
+        raise BadRequest(
+            "outputFileNames: calls run at the same time in one folder, as the code awaits or "
+            "'concurrency' is above 1, so that nobody knows whose file it is. Answer what is in "
+            "the file as an output, or have one call run at a time."
+        )
+
+
 def _check_worker(spec: ServiceSpec) -> None:
     """Check what concerns the worker that the code runs in."""
+    if spec.deadline_seconds < 0:
+        raise BadRequest(
+            f"deadlineSeconds is {spec.deadline_seconds:g}; it has to be above 0, or 0 for the "
+            "server's."
+        )
+    _check_concurrency(spec)
     if spec.runtime_type != R:
         return
     if spec.setup_code is not None:
@@ -180,6 +234,7 @@ def view(
             "setup_code": spec.setup_code,
             "isolation": spec.isolation,
             "effects": spec.effects,
+            "concurrency": spec.concurrency,
         }
     if shows_code:
         optional |= {
@@ -187,6 +242,8 @@ def view(
             "read_only": spec.read_only,
             "keep_bodies": spec.keep_bodies,
         }
+        if spec.deadline_seconds:
+            optional["deadline_seconds"] = spec.deadline_seconds
     return WebService(
         name=spec.name,
         version=spec.version,

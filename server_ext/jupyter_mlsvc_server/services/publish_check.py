@@ -64,6 +64,11 @@ class CheckCall:
 
 
 def _hints(spec: ServiceSpec) -> tuple[str, ...]:
+    if spec.concurrency > 1:
+        return (
+            f"It answers up to {spec.concurrency} calls at a time in a worker. They share objects "
+            "and files, and what they change there stays.",
+        )
     if spec.runtime_type != "Python" or spec.isolation != "worker":
         return ()
     hint = isolation_hint(f"{spec.parts['initCode']}\n{spec.parts['code']}")

@@ -171,6 +171,8 @@ service_revisions: Final = sa.Table(
     sa.Column("network", sa.Boolean, nullable=False, server_default=sa.true()),
     sa.Column("read_only", sa.Boolean, nullable=False, server_default=sa.false()),
     sa.Column("keep_bodies", sa.Boolean, nullable=False, server_default=sa.false()),
+    sa.Column("concurrency", sa.Integer, nullable=False, server_default="1"),
+    sa.Column("deadline_seconds", sa.Float, nullable=False, server_default="0"),
     sa.ForeignKeyConstraint(
         ["name", "version"],
         ["service_versions.name", "service_versions.version"],

@@ -35,7 +35,7 @@ from jupyter_mlsvc_server.worker.arrow_bodies import (
     ArrowOutputs,
     read_request,
 )
-from jupyter_mlsvc_server.worker.console import Console
+from jupyter_mlsvc_server.worker.console import CallConsole
 from jupyter_mlsvc_server.worker.invalid_input import InvalidInput
 from jupyter_mlsvc_server.worker.scratch import ScratchDir
 
@@ -157,7 +157,7 @@ class ServiceCodec:
         self,
         message: str,
         outputs: dict[str, Any],
-        console: Console,
+        console: CallConsole,
         scratch: ScratchDir,
         changed: list[str],
         trace: str = "",

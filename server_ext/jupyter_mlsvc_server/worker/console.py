@@ -7,10 +7,43 @@ import io
 import os
 import sys
 import tempfile
+from contextvars import ContextVar
 from typing import Any
 
 
-class Console:
+class CallConsole:
+    """Keeps what a request prints.
+
+    Parameters
+    ----------
+    limit
+        Characters that are kept; the rest is dropped and a note says so.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._parts: list[str] = []
+        self._size = 0
+        self._dropped = False
+
+    def write(self, text: str) -> None:
+        """Keep text, as far as there is room."""
+        room = self._limit - self._size
+        if room < len(text):
+            text = text[: max(room, 0)]
+            self._dropped = True
+        self._size += len(text)
+        self._parts.append(text)
+
+    def text(self) -> str:
+        """Give what was printed."""
+        if self._dropped:
+            self._parts.append(f"\n[The output was cut after {self._limit} characters.]\n")
+            self._dropped = False
+        return "".join(self._parts)
+
+
+class Console(CallConsole):
     """Takes stdout and stderr of one request after the other.
 
     Text of Python code arrives in the order it was written. What the process writes past Python (a
@@ -23,10 +56,7 @@ class Console:
     """
 
     def __init__(self, limit: int) -> None:
-        self._limit = limit
-        self._parts: list[str] = []
-        self._size = 0
-        self._dropped = False
+        super().__init__(limit)
         self._out = _Stream(self)
         self._err = _Stream(self)
         self._raw: int | None = None
@@ -53,15 +83,6 @@ class Console:
         sys.stdout = self._out
         sys.stderr = self._err
 
-    def write(self, text: str) -> None:
-        """Keep text, as far as there is room."""
-        room = self._limit - self._size
-        if room < len(text):
-            text = text[: max(room, 0)]
-            self._dropped = True
-        self._size += len(text)
-        self._parts.append(text)
-
     def write_last(self, text: str) -> None:
         """Keep text after all that came past Python so far."""
         self._take_raw()
@@ -70,10 +91,7 @@ class Console:
     def text(self) -> str:
         """Give what was printed since :meth:`begin`."""
         self._take_raw()
-        if self._dropped:
-            self._parts.append(f"\n[The output was cut after {self._limit} characters.]\n")
-            self._dropped = False
-        return "".join(self._parts)
+        return super().text()
 
     def _take_raw(self) -> None:
         if self._raw is None:
@@ -88,6 +106,52 @@ class Console:
         assert self._raw is not None
         os.ftruncate(self._raw, 0)
         os.lseek(self._raw, 0, os.SEEK_SET)
+
+
+class SharedConsole(Console):
+    """Takes stdout and stderr of requests that run at the same time, each by its context.
+
+    What is written in no request's context, as by the setup, is kept until :meth:`open`, and goes
+    to the log of the service from then on. There also goes what comes past Python, as nobody knows
+    which request it is of.
+
+    Parameters
+    ----------
+    console
+        The worker's console, whose place it takes.
+    """
+
+    def __init__(self, console: Console) -> None:
+        super().__init__(console._limit)  # noqa: SLF001
+        self._raw = console._raw  # noqa: SLF001
+        self._is_open = False
+        self._of_call: ContextVar[CallConsole] = ContextVar("console")
+
+    def open(self) -> None:
+        """Be ready for requests."""
+        self._is_open = True
+        if self._raw is not None:
+            assert sys.__stderr__ is not None
+            for descriptor in (1, 2):
+                os.dup2(sys.__stderr__.fileno(), descriptor)
+            os.close(self._raw)
+            self._raw = None
+
+    def begin_call(self) -> CallConsole:
+        """Give the request of this context a console."""
+        console = CallConsole(self._limit)
+        self._of_call.set(console)
+        return console
+
+    def write(self, text: str) -> None:
+        """Keep text for the request that writes it, as far as there is room."""
+        console = self._of_call.get(None)
+        if console is not None:
+            console.write(text)
+        elif not self._is_open:
+            super().write(text)
+        elif sys.__stderr__ is not None:
+            sys.__stderr__.write(text)
 
 
 class _Stream(io.TextIOBase):

@@ -23,6 +23,7 @@ from jupyter_mlsvc.wire.json_values import ValueProblem
 from jupyter_mlsvc.wire.models import ParameterDefinition
 from jupyter_mlsvc.wire.sources import show_source
 from jupyter_mlsvc.wire.values import encode_output, input_decoder
+from jupyter_mlsvc_server.formats.concurrency import FLAGS, is_awaiting
 from jupyter_mlsvc_server.formats.problems import CodeProblem, SetupProblem
 from jupyter_mlsvc_server.formats.protocol import Kind, Service
 from jupyter_mlsvc_server.formats.shown_paths import without_folders
@@ -91,6 +92,11 @@ class Compiled:
     modules: frozenset[str]
     stream: str = ""
 
+    @property
+    def is_awaiting(self) -> bool:
+        """Whether any of it awaits."""
+        return any(map(is_awaiting, (self.setup, *self.codes)))
+
 
 def compile_service(service: Service) -> Compiled:
     """Compile the code and the code that runs before it.
@@ -108,7 +114,7 @@ def compile_service(service: Service) -> Compiled:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 code = compile_yielding(source, file_name) if what == "code" else None
-                codes.append(code or compile(source, file_name, "exec", dont_inherit=True))
+                codes.append(code or compile(source, file_name, "exec", FLAGS, dont_inherit=True))
         except SyntaxError as error:
             raise CodeProblem(f"{what} has a {type(error).__name__} in {place(error)}") from error
         except (ValueError, RecursionError, MemoryError) as error:
@@ -277,7 +283,7 @@ class Program:
             return set()
         self._console.begin()
         try:
-            exec(self.compiled.setup, self._namespace)
+            self._run_setup()
         except BaseException as error:  # whatever the user's code raises
             message, trace = explain(error, folders=self._folders)
             print(f"setupCode of {self.service.spec.label} failed: {trace}", file=sys.__stderr__)
@@ -292,6 +298,9 @@ class Program:
         before, self.base = self.base, dict(self._namespace)
         self._scratch.keep()
         return {name for name, value in self.base.items() if before.get(name, before) is not value}
+
+    def _run_setup(self) -> None:
+        exec(self.compiled.setup, self._namespace)
 
     def read(self, body: bytes) -> dict[str, Any] | Exception:
         """Read a request: the inputs, or what is wrong with it or went wrong here."""
@@ -384,20 +393,11 @@ class Program:
         except InvalidInput as problem:
             # A model looks at the columns only when it is called.
             invalid = InvalidInput(*problem.args)
-        except UnserializableOutput as error:
-            message = str(error)
-            self._console.write(f"{message}\n")
         except CallerLeft:
             pass  # its answer is read by nobody
         except BaseException as error:  # noqa: BLE001  # whatever the user's code raises
-            message, trace = explain(error, folders=self._folders)
-            shown = trace
-            if self.observer is not None:
-                self.observer.raised(error)
-            else:
-                # Who calls sees no folder; the log has the rest, for who may change the service.
-                message, shown = without_folders(message), without_folders(trace)
-            self._console.write(shown)
+            message, trace, shown = self._describe(error)
+            self._console.write(shown or f"{message}\n")
         self._put_names_back()
         self._look()
         if invalid is not None:
@@ -406,6 +406,17 @@ class Program:
         return self._codec.result(
             message, outputs, self._console, self._scratch, changed, trace, shown
         )
+
+    def _describe(self, error: BaseException) -> tuple[str, str, str]:
+        """Say what went wrong in the code: a message, the traceback, and that as callers see it."""
+        if isinstance(error, UnserializableOutput):
+            return str(error), "", ""
+        message, trace = explain(error, folders=self._folders)
+        if self.observer is not None:
+            self.observer.raised(error)
+            return message, trace, trace
+        # Who calls sees no folder; the log has the rest, for who may change the service.
+        return without_folders(message), trace, without_folders(trace)
 
     def _run_apart(self, values: dict[str, Any]) -> dict[str, Any]:
         """Run the code with context variables of its own."""
@@ -431,35 +442,37 @@ class Program:
                     namespace[self.compiled.stream] = stream_of(code, namespace)
                 else:
                     exec(code, namespace)
-            return self._outputs(encoder_for(values))
+            return self._outputs(namespace, encoder_for(values))
 
     def _look(self) -> None:
         """See whether the code has touched files, once it has run."""
         self._had_threads = self._state.has_threads
         self._is_touched = self._scratch.is_modified()
 
-    def _outputs(self, encode: Encode) -> dict[str, Any]:
+    def _outputs(self, namespace: dict[str, Any], encode: Encode) -> dict[str, Any]:
         outputs = {} if encode is encode_output else ArrowOutputs()
         for parameter in self._declared:
-            if parameter.name not in self._namespace:
+            if parameter.name not in namespace:
                 raise UnserializableOutput.not_set(parameter.name, parameter.type)
-            if is_stream(self._namespace[parameter.name]):
-                return self._outputs_with_streams()
-            outputs[parameter.name] = self._output(parameter, encode)
+            if is_stream(namespace[parameter.name]):
+                return self._outputs_with_streams(namespace)
+            outputs[parameter.name] = self._output(parameter, namespace[parameter.name], encode)
         return outputs
 
-    def _outputs_with_streams(self) -> dict[str, Any]:
+    def _outputs_with_streams(self, namespace: dict[str, Any]) -> dict[str, Any]:
         """Read outputs of which some are streams: these first, as their code may set the others."""
         streams, outputs = {}, {}
         for parameter in self._declared:
-            value = self._namespace.get(parameter.name)
+            value = namespace.get(parameter.name)
             if is_stream(value):
                 streams[parameter.name] = self._whole_of(Stream(parameter, value))
         for parameter in self._declared:
             if parameter.name not in streams:
-                if parameter.name not in self._namespace:
+                if parameter.name not in namespace:
                     raise UnserializableOutput.not_set(parameter.name, parameter.type)
-                outputs[parameter.name] = self._output(parameter, encode_output)
+                outputs[parameter.name] = self._output(
+                    parameter, namespace[parameter.name], encode_output
+                )
             elif self.sink is None:
                 outputs[parameter.name] = streams[parameter.name]
         return outputs
@@ -480,8 +493,7 @@ class Program:
             self.observer.streamed(stream.name, stream.kind)
         return stream.whole(items)
 
-    def _output(self, parameter: ParameterDefinition, encode: Encode) -> Any:
-        value = self._namespace[parameter.name]
+    def _output(self, parameter: ParameterDefinition, value: Any, encode: Encode) -> Any:
         if self.observer is not None:
             self.observer.gave(parameter.name, value)
         try:

@@ -156,6 +156,11 @@ def prepare(service: Service) -> tuple[Program, dict[str, str]]:
             return kind(service, compiled, namespace, model), lost
     modules = [module for _, module in modules_since(newest)]
     program = _PROGRAMS[service.spec.isolation]
+    if compiled.is_awaiting or service.spec.concurrency > 1:
+        # Only such services pay for asyncio.
+        from jupyter_mlsvc_server.worker.concurrent import ConcurrentProgram
+
+        program = ConcurrentProgram
     return program(service, compiled, namespace, modules), lost
 
 

@@ -1,4 +1,4 @@
-"""A process that answers requests for one service version, one at a time."""
+"""A process that answers requests for one service version."""
 
 from __future__ import annotations
 
@@ -112,6 +112,26 @@ class MicroBatching(Program, Protocol):
         """
 
 
+@runtime_checkable
+class Concurrent(Program, Protocol):
+    """A program that runs up to ``most`` requests at a time."""
+
+    def serve(
+        self,
+        link: socket.socket,
+        with_times: Callable[[Kind, bytes, float, float], tuple[Kind, bytes]] | None,
+    ) -> None:
+        """Answer each request when it ends, until the link ends.
+
+        Parameters
+        ----------
+        link
+            The link.
+        with_times
+            What notes in an answer when its code ran, if anybody wants to know.
+        """
+
+
 Answer = Callable[[Any], tuple[Kind, bytes]]
 AnswerAll = Callable[[list[bytes]], list[tuple[Kind, bytes]]]
 
@@ -126,6 +146,10 @@ def serve(program: Program, link: socket.socket) -> None:
     except SetupProblem as problem:
         message = str(problem).encode("utf-8", "replace")
         link.sendall(ANSWER.pack(len(message), 0, Kind.NOT_SET_UP) + message)
+        return
+    if isinstance(program, Concurrent):
+        link.sendall(ANSWER.pack(0, program.most, Kind.READY_CONCURRENT))
+        program.serve(link, _with_times if service.is_traced else None)
         return
     with contextlib.suppress(ConnectionError):
         link.sendall(ANSWER.pack(0, program.most, Kind.READY))

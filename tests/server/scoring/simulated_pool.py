@@ -16,6 +16,7 @@ from jupyter_mlsvc_server.scoring.quota import WorkerQuota
 from jupyter_mlsvc_server.scoring.request import PendingRequest
 from jupyter_mlsvc_server.scoring.scheduler import (
     AwaitExit,
+    Cancel,
     CloseWorker,
     Decision,
     Fail,
@@ -45,9 +46,18 @@ class SimulatedWorker:
     runs_since: float = 0.0
     is_killed: bool = False
     is_closed: bool = False
+    cancelled: list[PendingRequest] = field(default_factory=list)
+    """Requests that it was told to cancel."""
+
+    @property
+    def is_full(self) -> bool:
+        return len(self.inbox) >= self.worker.batch_size
 
     @property
     def is_free(self) -> bool:
+        if self.worker.is_concurrent and not any(one.is_suspect for one in self.inbox):
+            worker = self.worker
+            return not (self.is_full or worker.is_leaving or worker.is_lost or worker.is_stalled)
         return not (self.inbox or self.worker.is_leaving or self.worker.is_lost)
 
 
@@ -60,8 +70,10 @@ class SimulatedPool:
         settings: SchedulerSettings,
         *,
         has_effects: bool = False,
+        is_concurrent: bool = False,
         quota: WorkerQuota | None = None,
     ) -> None:
+        self.is_concurrent = is_concurrent
         self.settings = settings
         self.now = 100.0
         self.health = Health(HealthSettings())
@@ -143,7 +155,7 @@ class SimulatedPool:
 
     def start_worker(self, batch_size: int = 1) -> SimulatedWorker:
         self.starting -= 1
-        process = SimulatedWorker(Worker(batch_size))
+        process = SimulatedWorker(Worker(batch_size, is_concurrent=self.is_concurrent))
         self.processes[process.worker] = process
         self.scheduler.worker_started(process.worker, self.now)
         self.carry_out()
@@ -159,16 +171,20 @@ class SimulatedPool:
         process.runs_since = self.now
         found = self.scheduler.answered(process.worker, request.number, self.now)
         assert found is request, "the answer is that request's"
-        self.end(request, OK)
+        if not (request in process.cancelled and self.over[request]):
+            self.end(request, OK)
         self.carry_out()
         return request
 
     def lose(self, process: SimulatedWorker, *, may_have_run: bool = True) -> None:
         """Have a worker end."""
         del self.processes[process.worker]
-        if may_have_run and not process.worker.is_leaving:
+        ran = may_have_run and not process.worker.is_leaving
+        if ran:
             self.count_started(process)
-        for request in process.inbox:
+        # With effects, none of those that ran at a time is run again.
+        fails = ran and self.has_effects and self.is_concurrent and len(process.inbox) > 1
+        for request in () if fails else process.inbox:
             self.waits_since.setdefault(request, request.arrived)
         self.scheduler.worker_lost(process.worker, self.now, may_have_run=may_have_run)
         self.carry_out()
@@ -243,6 +259,12 @@ class SimulatedPool:
                     {request: self.now for request in process.inbox if not self.over[request]}
                 )
                 process.inbox.clear()
+            case Cancel(worker, request):
+                process = self.processes[worker]
+                assert request in process.inbox
+                assert worker.is_concurrent
+                assert request not in process.cancelled, "a request is cancelled once"
+                process.cancelled.append(request)
             case MakeRoom(is_first):
                 self.rooms_wanted.append(is_first)
             case WakeUp(seconds):
@@ -260,6 +282,7 @@ class SimulatedPool:
         assert all(request not in each.inbox for each in self.processes.values())
         assert not (request.is_suspect and process.inbox), "a suspect runs alone"
         assert not (process.inbox and process.inbox[0].is_suspect)
+        assert not (process.worker.is_concurrent and process.is_full), "no more than at a time"
         is_fresh = request.group is not None and request not in self.handed_out
         self.waits_since.pop(request, None)
         if request.group is None and request not in self.handed_out:
@@ -306,7 +329,11 @@ class SimulatedPool:
             assert self.running_of(group) <= group.at_a_time, "no more run than may at a time"
 
     def check_nothing_waits_in_vain(self) -> None:
-        if not any(process.is_free for process in self.processes.values()):
+        must_be_empty = any(one.is_suspect for one in self.waits_since)
+        if not any(
+            process.is_free and not (must_be_empty and process.inbox)
+            for process in self.processes.values()
+        ):
             return
         assert not any(self.is_wanted(request) for request in self.waits_since)
         for group in self.groups:
@@ -316,7 +343,11 @@ class SimulatedPool:
         """To be called after a tick."""
         deadline = self.settings.deadline_seconds
         for process in self.processes.values():
-            if process.inbox and not process.is_killed:
+            if process.worker.is_concurrent:
+                for request in process.inbox:
+                    is_late = self.now - request.started > deadline
+                    assert not is_late or request in process.cancelled, "nothing runs for too long"
+            elif process.inbox and not process.is_killed:
                 assert self.now - process.runs_since <= deadline, "nothing runs for too long"
         for request, since in self.waits_since.items():
             if self.is_wanted(request) and not request.is_suspect:

@@ -56,6 +56,8 @@ SPEC = ServiceSpec(
     network=False,
     read_only=True,
     keep_bodies=True,
+    concurrency=4,
+    deadline_seconds=1.5,
     description="Adds.",
     operation_id="add",
     tags=("sums",),
@@ -102,6 +104,8 @@ ROW = {
     "network": False,
     "read_only": True,
     "keep_bodies": True,
+    "concurrency": 4,
+    "deadline_seconds": 1.5,
 }
 """The record as versions before :class:`ServiceSpec` wrote it."""
 
