@@ -119,6 +119,10 @@ class Service:
         where you may not see the code.
     keep_bodies : bool
         Whether its newest calls are kept with what was sent and answered; for its publisher.
+    concurrency : int or None
+        Calls that a worker runs at a time; None where you may not see the code.
+    deadline_seconds : float or None
+        Seconds that a call may take; None where the server says so for all.
     alias : str or None
         Name of the call in generated clients.
     output_files : list of str
@@ -165,6 +169,8 @@ class Service:
         self.network = row.network is not False
         self.read_only = row.read_only is True
         self.keep_bodies = row.keep_bodies is True
+        self.concurrency = row.concurrency or None
+        self.deadline_seconds = row.deadline_seconds or None
         self.alias = row.operation_id
         self.output_files = row.output_file_names
         self.snapshot_id = row.snapshot_id

@@ -54,6 +54,8 @@ class Services:
         network: bool = True,
         read_only: bool = False,
         keep_bodies: bool = False,
+        concurrency: int | None = None,
+        deadline_seconds: float | None = None,
         check: Mapping[str, object] | None = None,
         as_example: bool = False,
         force: bool = False,
@@ -100,6 +102,11 @@ class Services:
             there are any.
         keep_bodies : bool
             Whether the server keeps what the newest calls sent and got, for :meth:`call_details`.
+        concurrency : int, optional
+            Calls that a worker runs at a time. 1 where it is left out, and 100 where the code
+            awaits; code that does not runs in so many threads.
+        deadline_seconds : float, optional
+            Seconds that a call may take; as many as the server allows where it is left out.
         check : mapping, optional
             Values of the inputs. With them the server calls the code once before it publishes it,
             in a clean process; ``Service.publish_check`` has the answer.
@@ -140,6 +147,8 @@ class Services:
             network=UNSET if network else False,
             read_only=read_only or UNSET,
             keep_bodies=keep_bodies or UNSET,
+            concurrency=UNSET if concurrency is None else concurrency,
+            deadline_seconds=UNSET if deadline_seconds is None else deadline_seconds,
             check=UNSET if check is None else _check(check, force=force, as_example=as_example),
             replace=replace or UNSET,
             group=UNSET if group is None else group,
@@ -181,6 +190,8 @@ class Services:
         network: bool | UnsetType = UNSET,
         read_only: bool | UnsetType = UNSET,
         keep_bodies: bool | UnsetType = UNSET,
+        concurrency: int | UnsetType = UNSET,
+        deadline_seconds: float | UnsetType = UNSET,
         group: str | UnsetType = UNSET,
         tags: Sequence[str] | UnsetType = UNSET,
         examples: Sequence[models.ServiceExample] | UnsetType = UNSET,
@@ -190,9 +201,10 @@ class Services:
     ) -> Service:
         """Change a service in place; what is left out stays (contract: ``patchWebServiceVersion``).
 
-        An empty sequence takes the inputs, outputs, files, tags or examples away. ``group`` gives
-        the name with all its versions to one of your groups, and an empty text takes it back. With
-        ``check`` the server calls the changed code once before it takes it, as :meth:`publish`
+        An empty sequence takes the inputs, outputs, files, tags or examples away. A ``concurrency``
+        of 0 is what the code is good for, and ``deadline_seconds`` of 0 the server's. ``group``
+        gives the name with all its versions to one of your groups, and an empty text takes it back.
+        With ``check`` the server calls the changed code once before it takes it, as :meth:`publish`
         does.
         """
         request = models.PublishWebServiceRequest(
@@ -210,6 +222,8 @@ class Services:
             network=network,
             read_only=read_only,
             keep_bodies=keep_bodies,
+            concurrency=concurrency,
+            deadline_seconds=deadline_seconds,
             group=group,
             tags=UNSET if tags is UNSET else list(tags),
             examples=UNSET if examples is UNSET else list(examples),

@@ -268,6 +268,7 @@ def _logs(connection: MlsvcConnection, arguments: argparse.Namespace) -> Service
 
 _RUNS: Final = frozenset(
     {"code", "init_code", "setup_code", "isolation", "network", "read_only", "snapshot_id"}
+    | {"concurrency", "deadline_seconds"}
 )
 """What of a service decides how a call ends."""
 
@@ -281,6 +282,7 @@ def _update(connection: MlsvcConnection, arguments: argparse.Namespace) -> Servi
     options = (
         *("code", "init_code", "setup_code", "isolation", "effects", "network", "read_only"),
         *("keep_bodies", "description", "alias", "output_files", "snapshot_id", "group", "tags"),
+        *("concurrency", "deadline_seconds"),
     )
     changes: dict[str, Any] = {name: given[name] for name in options if given[name] is not None}
     declared = {name: given[name] for name in ("inputs", "outputs") if given[name] is not None}
@@ -395,6 +397,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
         '[-i NAME[:TYPE][=VALUE],…] [-o NAME[:TYPE],…] [--describe NAME="TEXT"] '
         "[--tag WORD,…] [--example data|synthetic] [--ranges] [--alias NAME] [--files NAME,…] "
         "[--setup CODE] [--isolation call|worker|none] [--effects | --no-effects] "
+        "[--concurrency N] [--deadline SECONDS] "
         "[--network | --no-network] [--read-only | --no-read-only] "
         "[--keep-bodies | --no-keep-bodies] [--group GROUP] [--objects] "
         "[--snapshot NAME | --session NAME [--as-in-session]] [--no-check] [--force]",
@@ -409,6 +412,8 @@ COMMANDS: Final[tuple[Command, ...]] = (
             (("--setup",), {"type": code_text, "dest": "setup_code"}),
             (("--isolation",), {"choices": get_args(Isolation)}),
             (("--effects",), {"action": argparse.BooleanOptionalAction}),
+            (("--concurrency",), {"type": int}),
+            (("--deadline",), {"type": float, "dest": "deadline_seconds"}),
             (("--network",), {"action": argparse.BooleanOptionalAction}),
             (("--read-only",), {"action": argparse.BooleanOptionalAction}),
             (("--keep-bodies",), {"action": argparse.BooleanOptionalAction}),

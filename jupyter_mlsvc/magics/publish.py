@@ -36,13 +36,14 @@ _FORM: Final = """%publish NAME [VERSION] MODEL   with a variable that holds a f
      %publish NAME [VERSION] … --cells 3-5
      with [--snapshot NAME | --session NAME [--as-in-session]] [--description TEXT] [--alias NAME]
           [--init-code CODE] [--setup CODE] [--isolation call|worker|none] [--effects]
-          [--files NAME,…] [--runtime R] [--no-network] [--read-only] [--keep-bodies] [--no-check]
-          [--force] [--replace] [--group GROUP] [--describe NAME="TEXT"] [--tag WORD,…]
-          [--example data|synthetic] [--ranges];
+          [--concurrency N] [--deadline SECONDS] [--files NAME,…] [--runtime R] [--no-network]
+          [--read-only] [--keep-bodies] [--no-check] [--force] [--replace] [--group GROUP]
+          [--describe NAME="TEXT"] [--tag WORD,…] [--example data|synthetic] [--ranges];
           of a model [--response NAME,…]"""
 _OF_CODE: Final = (
     *("inputs", "outputs", "init_code", "setup", "files", "snapshot", "session", "runtime"),
     *("function", "cells", "isolation", "effects", "as_in_session", "ranges"),
+    *("concurrency", "deadline"),
 )
 
 
@@ -85,6 +86,19 @@ class PublishMagics(MlsvcMagics):
         action="store_true",
         help="calls change what is elsewhere, such as a table; one whose process is lost is not "
         "run again",
+    )
+    @argument(
+        "--concurrency",
+        type=int,
+        metavar="N",
+        help="calls that a worker runs at a time; 1 without it, and 100 where the code awaits; "
+        "code that does not runs in so many threads",
+    )
+    @argument(
+        "--deadline",
+        type=float,
+        metavar="SECONDS",
+        help="what a call may take; as long as the server allows without it",
     )
     @argument(
         "--no-network",
@@ -314,6 +328,8 @@ def request_of(arguments: argparse.Namespace, code: str) -> Request:
         network=arguments.network,
         read_only=arguments.read_only,
         keep_bodies=arguments.keep_bodies,
+        concurrency=arguments.concurrency,
+        deadline_seconds=arguments.deadline,
         inputs=arguments.inputs,
         outputs=arguments.outputs,
         description=arguments.description,

@@ -65,6 +65,9 @@ _OF_ITEMS: Final = {
 _ROWS: Final = frozenset({"list", "List", "Sequence", "Iterable"})
 
 
+Definition = ast.FunctionDef | ast.AsyncFunctionDef
+
+
 @dataclass(frozen=True, slots=True)
 class FunctionCall:
     """How a service calls a function.
@@ -72,7 +75,7 @@ class FunctionCall:
     Attributes
     ----------
     expression : str
-        The call: ``score(income=income)``.
+        The call: ``score(income=income)``, awaited where the function is asynchronous.
     description : str
         First paragraph of the docstring.
     """
@@ -97,10 +100,6 @@ def call_of(name: str, function: Callable[..., Any]) -> FunctionCall:
     InvalidInput
         It can't be called by a service.
     """
-    if inspect.iscoroutinefunction(function):
-        raise InvalidInput(
-            f"{name} is asynchronous. Publish a function that runs it with asyncio.run."
-        )
     try:
         signature = inspect.signature(function)
     except (TypeError, ValueError):
@@ -117,6 +116,7 @@ def call_of(name: str, function: Callable[..., Any]) -> FunctionCall:
         # That of a partial tells of functools, and not of what it calls.
         inspect.getdoc(function.func if isinstance(function, functools.partial) else function)
         or "",
+        waits=inspect.iscoroutinefunction(function),
     )
 
 
@@ -137,14 +137,15 @@ def call_of_source(source: str) -> FunctionCall | None:
         _of_stream(hints) if does_stream else hints,
         [] if does_stream else list(_returned_names(definition)),
         ast.get_docstring(definition) or "",
+        waits=isinstance(definition, ast.AsyncFunctionDef) and not does_stream,
     )
 
 
-def last_definition(source: str) -> ast.FunctionDef | None:
+def last_definition(source: str) -> Definition | None:
     """Return the function that a source ends with; None where it ends otherwise."""
     with suppress(SyntaxError, ValueError):
         body = ast.parse(source).body
-        if body and isinstance(body[-1], ast.FunctionDef):
+        if body and isinstance(body[-1], ast.FunctionDef | ast.AsyncFunctionDef):
             return body[-1]
     return None
 
@@ -180,6 +181,8 @@ def _described(
     hints: dict[str, Any],
     returned: list[str],
     docstring: str,
+    *,
+    waits: bool,
 ) -> FunctionCall:
     arguments: list[str] = []
     inputs: list[Parameter] = []
@@ -195,7 +198,8 @@ def _described(
         arguments.append(made.name if is_positional else f"{made.name}={made.name}")
     outputs = _outputs(hints.get("return"), returned)
     description = " ".join(docstring.split("\n\n", maxsplit=1)[0].split())
-    return FunctionCall(name, f"{name}({', '.join(arguments)})", inputs, outputs, description)
+    call = f"{name}({', '.join(arguments)})"
+    return FunctionCall(name, f"await {call}" if waits else call, inputs, outputs, description)
 
 
 def _input(parameter: inspect.Parameter, hint: Any) -> Parameter | None:
@@ -253,7 +257,7 @@ def _numbered(count: int) -> list[str]:
     return [f"{ANSWER}_{number}" for number in range(1, count + 1)]
 
 
-def _returned_names(definition: ast.FunctionDef | None) -> Iterator[str]:
+def _returned_names(definition: Definition | None) -> Iterator[str]:
     """Name the variables that each ``return`` of a function gives, where all give the same."""
     if definition is None:
         return
@@ -381,14 +385,14 @@ def _hints(function: Callable[..., Any]) -> dict[str, Any]:
     return dict(getattr(function, "__annotations__", {}))
 
 
-def _source_of(function: Callable[..., Any]) -> ast.FunctionDef | None:
+def _source_of(function: Callable[..., Any]) -> Definition | None:
     try:
         return last_definition(textwrap.dedent(inspect.getsource(function)))
     except (OSError, TypeError):
         return None
 
 
-def _stub(definition: ast.FunctionDef) -> types.FunctionType:
+def _stub(definition: Definition) -> types.FunctionType:
     """Make a function that has a signature and nothing else, without running any of the source."""
     arguments = definition.args
     module = ast.parse(f"def {definition.name}(): pass")

@@ -228,6 +228,8 @@ class Planner:
                 network=request.network,
                 read_only=request.read_only,
                 keep_bodies=request.keep_bodies,
+                concurrency=request.concurrency,
+                deadline_seconds=request.deadline_seconds,
                 check=values if request.check else None,
                 as_example=request.check and _are_shown(definition.inputs, values, request),
                 force=request.force,

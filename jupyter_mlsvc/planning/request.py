@@ -135,6 +135,8 @@ class Request:
     network: bool = True
     read_only: bool = False
     keep_bodies: bool = False
+    concurrency: int | None = None
+    deadline_seconds: float | None = None
     session: str | None = None
     snapshot: str | None = None
     without_session: bool = False

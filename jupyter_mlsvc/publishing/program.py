@@ -40,6 +40,8 @@ def publish(  # noqa: PLR0913 - what a service is made of
     network: bool = True,
     read_only: bool = False,
     keep_bodies: bool = False,
+    concurrency: int | None = None,
+    deadline_seconds: float | None = None,
     output_files: Iterable[str] = (),
     response: str | Iterable[str] = (),
     session: str | None = None,
@@ -75,7 +77,7 @@ def publish(  # noqa: PLR0913 - what a service is made of
         ``{"applicant": loans.head(3)}``, is an example that callers are shown.
     description, alias, init_code, setup_code, isolation, effects, output_files
         As for ``client.services.publish``.
-    network, read_only, keep_bodies
+    network, read_only, keep_bodies, concurrency, deadline_seconds
         As for ``client.services.publish``.
     response : str or sequence of str
         What a model predicts, by default ``y``.
@@ -143,6 +145,8 @@ def publish(  # noqa: PLR0913 - what a service is made of
         network=network,
         read_only=read_only,
         keep_bodies=keep_bodies,
+        concurrency=concurrency,
+        deadline_seconds=deadline_seconds,
         files=list(output_files),
         response=[response] if isinstance(response, str) else list(response),
         session=session,

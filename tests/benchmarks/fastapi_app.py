@@ -5,6 +5,7 @@ Run by uvicorn with ``--factory``. The token and the file of a large model come 
 
 from __future__ import annotations
 
+import asyncio
 import os
 import pickle
 import secrets
@@ -15,6 +16,9 @@ from fastapi import Depends, FastAPI, HTTPException, Request
 from pydantic import BaseModel
 
 from .iris import fit
+
+WAIT_SECONDS = 0.05
+"""How long the code that waits does so."""
 
 
 class Flower(BaseModel):
@@ -41,6 +45,18 @@ class Sums(BaseModel):
     sums: list[float]
 
 
+class Question(BaseModel):
+    """Input of the service that waits."""
+
+    x: int
+
+
+class Reply(BaseModel):
+    """Its output."""
+
+    y: int
+
+
 class Score(BaseModel):
     """Output of a service with a large model, with the process that gave it."""
 
@@ -65,6 +81,18 @@ def iris() -> FastAPI:
     async def classify(flower: Flower) -> Species:
         found = clf.predict([flower.flower_data])
         return Species(iris_species=[names[x] for x in found])
+
+    return app
+
+
+def waiting() -> FastAPI:
+    """Wait, and answer what was asked."""
+    app = FastAPI(dependencies=[Depends(check_token)])
+
+    @app.post("/wait")
+    async def wait(question: Question) -> Reply:
+        await asyncio.sleep(WAIT_SECONDS)
+        return Reply(y=question.x)
 
     return app
 

@@ -201,9 +201,18 @@ def test_function_that_yields_has_an_output_of_all_its_items() -> None:
         assert types(call.outputs) == {"answer": "vector"}
 
 
+def test_an_asynchronous_function_is_awaited() -> None:
+    assert call_of("later", later).expression == "await later()"
+    source = "async def later(x: int) -> float:\n    return x * 2.5\n"
+    call = call_of_source(source)
+    assert call is not None
+    assert call.code(call.outputs) == "answer = await later(x=x)\n"
+    assert (types(call.inputs), types(call.outputs)) == ({"x": "integer"}, {"answer": "numeric"})
+
+
 @pytest.mark.parametrize(
     ("function", "words"),
-    [(later, "asynchronous"), (dict, "not known")],
+    [(dict, "not known")],
 )
 def test_what_no_service_can_call_is_refused(function: Callable[..., Any], words: str) -> None:
     with pytest.raises(InvalidInput, match=words):

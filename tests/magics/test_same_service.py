@@ -234,3 +234,17 @@ def test_set_up_code_comes_from_the_line_or_a_file(run: Run, tmp_path: Path) -> 
         service = run(f"%%publish Words --setup {setup} {cell}").value
         assert service.isolation == "call"
         assert run("%consume Words n=1").value.word == "one"
+
+
+def test_what_awaits_in_a_notebook_awaits_in_a_service(run: Run) -> None:
+    body = "    await asyncio.sleep(0)\n    return n * 2"
+    run(f"import asyncio\nasync def later(n: int) -> int:\n{body}").result.raise_error()
+    ran = run("%%publish Later -i n:integer=4 -o twice --deadline 5\ntwice = await later(n)")
+    assert "up to 100 calls at a time" in ran.stdout
+    assert (ran.value.concurrency, ran.value.deadline_seconds) == (100, 5)
+    assert run("%consume Later n=3").value.twice == 6
+    service = run("%publish LaterFunction -f later --no-check --concurrency 7").value
+    assert (service.code, service.concurrency) == ("answer = await later(n=n)\n", 7)
+    run("%mlsvc update LaterFunction V1.0 --concurrency 0 --deadline 2").result.raise_error()
+    service = run("%mlsvc service LaterFunction").value
+    assert (service.concurrency, service.deadline_seconds) == (100, 2)

@@ -73,7 +73,8 @@ class BatchManager(LoggingConfigurable):
         min=0,
         help="Records of one service version that all batches together give to the scoring engine "
         "at a time, where they wait beside other callers. 0 takes twice the workers that a version "
-        "may have, and more where they are answered within 30 ms.",
+        "may have, or half the calls that these run at a time, and more where they are answered "
+        "within 30 ms.",
     ).tag(config=True)
     max_running = Integer(
         10, min=1, help="Batches that run at a time; others wait for their turn."
@@ -404,10 +405,13 @@ class BatchManager(LoggingConfigurable):
         """Give what the batches of a version share while any of them runs."""
         minimum = maximum = self.max_in_flight
         if not minimum:
-            pool = self._scoring.usual_size
+            pool, concurrency = self._scoring.usual_size, 1
             with contextlib.suppress(NotFound):
-                pool = (await self._services.definition(name, version)).pool or pool
-            minimum, maximum = max(2 * pool.most, 1), _MAX_QUICK * pool.most
+                definition = await self._services.definition(name, version)
+                pool, concurrency = definition.pool or pool, definition.spec.concurrency
+            # Half of the places of workers that have several, for the sake of other callers.
+            minimum = max(2 * pool.most, pool.most * concurrency // 2, 1)
+            maximum = _MAX_QUICK * pool.most
         return self._limiters.setdefault((name, version), AdaptiveLimiter(minimum, maximum))
 
     # --- what is left ------------------------------------------------------------------------

@@ -7,10 +7,22 @@ from collections.abc import Callable, Mapping
 from tests.benchmarks.plan import Plan
 from tests.benchmarks.report import Section
 
-from . import batch, bodies, cold, disturbances, memory, restores, sessions, snapshots, throughput
+from . import (
+    batch,
+    bodies,
+    cold,
+    disturbances,
+    memory,
+    restores,
+    sessions,
+    snapshots,
+    throughput,
+    waiting,
+)
 
 MEASURES: Mapping[str, Callable[[Plan], Section]] = {
     "throughput": throughput.measure,
+    "waiting": waiting.measure,
     "bodies": bodies.measure,
     "batch": batch.measure,
     "sessions": sessions.measure,

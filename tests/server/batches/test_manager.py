@@ -153,7 +153,11 @@ async def make_bench(tmp_path: Path) -> AsyncIterator[MakeBench]:
     )
     benches: list[Bench] = []
 
-    async def make(engine: Engine, **settings: Any) -> Bench:
+    async def make(engine: Engine, concurrency: int = 1, **settings: Any) -> Bench:
+        if concurrency > 1:
+            changed = msgspec.structs.replace(spec, revision_id="r2", concurrency=concurrency)
+            record = ServiceRecord(spec=changed, owner=Owner("ann", "ann"), created_at=now_text())
+            await store.replace(record, group=None)
         services = ServiceManager(store=store, snapshots=None, scoring=engine)  # type: ignore[arg-type]
         batches = BatchManager(
             database=database,
@@ -525,6 +529,13 @@ async def test_all_batches_together_give_no_more_records_than_may_be_in_flight(
     for batch_id in [await bench.start(10), await bench.start(10)]:
         await bench.finished(batch_id)
     assert engine.most_running == 2
+
+
+async def test_workers_that_run_several_records_at_a_time_have_them(make_bench: MakeBench) -> None:
+    engine = Engine(usual_size=PoolSize(0, 1), seconds=0.1)
+    bench = await make_bench(engine, concurrency=20)
+    await bench.finished(await bench.start(30, parallel_count=10))
+    assert engine.most_running == 10
 
 
 @pytest.mark.parametrize("spelling", ["Complete", "complete"])
