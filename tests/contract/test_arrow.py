@@ -90,6 +90,13 @@ def test_a_frame_goes_in_and_out_with_the_rest_of_the_result(door: Door, scaling
     assert opened(only_out)[0].equals(table)
 
 
+def test_a_large_stream_goes_in_pieces(door: Door, scaling: str) -> None:
+    numbers = pa.array(range(200_000), pa.float64())
+    table, _, _ = opened(send(door, scaling, stream({"x": numbers}, inputs='{"factor": 2}')))
+    assert table["x"].combine_chunks() == numbers
+    assert table["scaled"].to_pylist() == list(range(0, 400_000, 2))
+
+
 def test_what_is_wrong_is_said_in_json(door: Door, scaling: str) -> None:
     failed = send(door, scaling, stream(FRAME, inputs='{"factor": 0}'))
     assert failed.status_code == 200

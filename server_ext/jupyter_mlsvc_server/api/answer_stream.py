@@ -115,4 +115,4 @@ def last_part(
         return written.part("error", error_body(outcome, request_id))
     if outcome.entry is not None:
         outcome.entry.request_id = request_id
-    return written.part("result", outcome.body)
+    return written.part("result", bytes(outcome.body))

@@ -10,6 +10,7 @@ from jupyter_mlsvc.wire.arrow_stream import BEGINNING, MEDIA_TYPE, is_installed
 from jupyter_mlsvc_server.api.accept import qualities
 from jupyter_mlsvc_server.errors import NotAcceptable, UnsupportedMediaType
 from jupyter_mlsvc_server.formats.envelope import Form
+from jupyter_mlsvc_server.formats.pieces import Body, beginning
 
 _JSON: Final = "application/json"
 _OTHERS: Final = frozenset({_JSON, "application/*", "*/*"})
@@ -43,9 +44,9 @@ def form_of(headers: Headers) -> Form:
     return form
 
 
-def media_type_of(body: bytes) -> str:
+def media_type_of(body: Body) -> str:
     """Return what the answer of a worker is."""
-    return MEDIA_TYPE if body[: len(BEGINNING)] == BEGINNING else _JSON
+    return MEDIA_TYPE if beginning(body, len(BEGINNING)) == BEGINNING else _JSON
 
 
 def _media_type(header: str) -> str:

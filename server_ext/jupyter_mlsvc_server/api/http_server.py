@@ -31,6 +31,7 @@ from jupyter_mlsvc_server.api.traced_protocol import (
     TracedProtocol,
 )
 from jupyter_mlsvc_server.errors import MlsvcServerError, NotServing
+from jupyter_mlsvc_server.formats.pieces import return_pieces_at_once
 from jupyter_mlsvc_server.monitoring.answered import AnsweredRequest, Observer
 from jupyter_mlsvc_server.monitoring.traces import Traces
 from jupyter_mlsvc_server.storage.clock import Clock
@@ -138,6 +139,7 @@ class HttpServer:
         """Serve on a bound socket, which is closed with the server."""
         listening.setblocking(False)
         if self._looking is None:
+            return_pieces_at_once()
             self._renew()
             self._looking = self.loop.create_task(self._keep_looking())
         server = await self.loop.create_server(

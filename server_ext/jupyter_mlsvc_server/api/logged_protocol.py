@@ -14,6 +14,7 @@ from jupyter_mlsvc_server.api.head_cache import CallHead
 from jupyter_mlsvc_server.api.protocol import Protocol
 from jupyter_mlsvc_server.api.score import CALL_ROUTE
 from jupyter_mlsvc_server.errors import MlsvcServerError
+from jupyter_mlsvc_server.formats.pieces import Body
 from jupyter_mlsvc_server.monitoring.answered import AnsweredRequest
 from jupyter_mlsvc_server.scoring.engine import ScoringAnswer
 
@@ -34,7 +35,7 @@ class LoggedProtocol(Protocol):
         self._began = 0.0 if call is None else call.arrived
         super()._ended(outcome)
 
-    def _write(self, status: int, number: int, headers: bytes, body: bytes) -> None:
+    def _write(self, status: int, number: int, headers: bytes, body: Body) -> None:
         head, self._answering = getattr(self, "_answering", None), None
         super()._write(status, number, headers, body)
         if head is not None:

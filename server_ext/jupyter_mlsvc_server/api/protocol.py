@@ -30,10 +30,12 @@ from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from jupyter_mlsvc_server.api.head_cache import END, CallHead
+from jupyter_mlsvc_server.api.large_answers import LargeAnswer
 from jupyter_mlsvc_server.api.proxies import TrustedProxies
 from jupyter_mlsvc_server.api.responses import error_body
 from jupyter_mlsvc_server.auth.principal import Principal
 from jupyter_mlsvc_server.errors import BadRequest, MlsvcServerError, TooManyRequests
+from jupyter_mlsvc_server.formats.pieces import Body
 from jupyter_mlsvc_server.scoring.engine import ScoringAnswer
 from jupyter_mlsvc_server.scoring.request import PendingRequest
 
@@ -204,7 +206,7 @@ class Protocol(HttpToolsProtocol):
         self._server = server
         self._score = server.score
         self._limits = server.limits
-        self._running: _Cycle | CallHead | None = None
+        self._running: _Cycle | CallHead | LargeAnswer | None = None
         """What is being answered."""
         self._taking: _Cycle | CallHead | None = None
         """Whose body is coming."""
@@ -328,6 +330,8 @@ class Protocol(HttpToolsProtocol):
         """Go on."""
         super().resume_writing()
         self._stuck_at = None
+        if isinstance(self._running, LargeAnswer):
+            self._running.go_on()
         self._go_on()
 
     def hear(self) -> None:
@@ -542,7 +546,9 @@ class Protocol(HttpToolsProtocol):
             self._write(outcome.status, number, headers, body)
         else:
             self._write_error(outcome, "POST", head.url, headers, self._number)
-        if is_last:
+        if (large := self._large) is not None:
+            large.is_last = is_last
+        elif is_last:
             self._part()
         elif self.pipeline or self._broken is not None:
             self._go_on()
@@ -552,11 +558,37 @@ class Protocol(HttpToolsProtocol):
         is_asked = self.pipeline or self._is_in_head or self._broken is not None
         return self._server.is_draining and not is_asked
 
-    def _write(self, status: int, number: int, headers: bytes, body: bytes) -> None:
-        self.transport.write(
-            b"%b%08x\r\nContent-Length: %d\r\n%b\r\n%b"
-            % (self._server.beginnings[status], number, len(body), headers, body)
-        )
+    def _write(self, status: int, number: int, headers: bytes, body: Body) -> None:
+        beginning = self._server.beginnings[status]
+        if isinstance(body, bytes):
+            self.transport.write(
+                b"%b%08x\r\nContent-Length: %d\r\n%b\r\n%b"
+                % (beginning, number, len(body), headers, body)
+            )
+            return
+        head = b"%b%08x\r\nContent-Length: %d\r\n%b\r\n"
+        self.transport.write(head % (beginning, number, len(body), headers))
+        self._running = LargeAnswer(self, body, self._large_ended)
+        self._running.go_on()
+
+    def _large_ended(self) -> None:
+        """Go on after a large answer."""
+        running, self._running = self._running, None
+        if isinstance(running, LargeAnswer) and running.is_last:
+            self._part()
+        else:
+            self._go_on()
+
+    @property
+    def _large(self) -> LargeAnswer | None:
+        """The large answer that is being written."""
+        running = self._running
+        return running if isinstance(running, LargeAnswer) else None
+
+    @property
+    def is_write_paused(self) -> bool:
+        """Whether answers wait to be read."""
+        return bool(self.flow.write_paused)
 
     def _write_error(
         self,
@@ -617,7 +649,7 @@ class Protocol(HttpToolsProtocol):
         self._write_error(error, "", self.url, _CLOSE)
         self._linger()
 
-    def _leave(self, request: _Cycle | CallHead | None) -> None:
+    def _leave(self, request: _Cycle | CallHead | LargeAnswer | None) -> None:
         """Tell the application that nobody waits for its answer."""
         if isinstance(request, _Cycle):
             request.disconnected = True
@@ -645,7 +677,9 @@ class Protocol(HttpToolsProtocol):
     def end(self, error: MlsvcServerError) -> None:
         """Close the connection; who waits for an answer, and got nothing of it, gets an error."""
         running = self._running
-        if isinstance(running, _Cycle) and running.response_started:
+        if isinstance(running, LargeAnswer) or (
+            isinstance(running, _Cycle) and running.response_started
+        ):
             # Nobody is to take what was sent for the whole.
             self.transport.abort()
             return

@@ -21,6 +21,7 @@ from jupyter_mlsvc_server.api.routing import BodySize, Operation
 from jupyter_mlsvc_server.auth.key_use import KeyUse
 from jupyter_mlsvc_server.auth.principal import Owner, Principal
 from jupyter_mlsvc_server.errors import BadRequest
+from jupyter_mlsvc_server.formats.pieces import LARGE, Body, Pieces, gathered
 from jupyter_mlsvc_server.formats.request_bodies import LARGE_BYTES, UnfitBody, decode_body
 
 T = TypeVar("T")
@@ -30,7 +31,6 @@ _MAX_DIGITS: Final = 15
 _TRUTH: Final = {"true": True, "1": True, "false": False, "0": False}
 """Of a number in the query; a longer one is no event's or entry's, whatever it is."""
 
-_LARGE_BYTES: Final = 2**20
 _SMALL_BYTES: Final = 8 * 2**10
 _NORMAL_BYTES: Final = 2**20
 
@@ -230,16 +230,25 @@ class ApiRequest:
         MlsvcServerError
             As :meth:`pieces`.
         """
+        body = await self.unjoined_body()
+        # Python lets others run while it joins as much.
+        return body if isinstance(body, bytes) else await asyncio.to_thread(bytes, body)
+
+    async def unjoined_body(self) -> Body:
+        """Read the whole body as :meth:`body`; a large one stays in pieces."""
         held = _HeldBody(self.settings.memory, self.caller.name)
         self.ended.callback(held.release)
-        pieces = []
+        pieces, short, size = [], [], 0
         async for piece in self.pieces():
             held.add(len(piece))
-            pieces.append(piece)
-        if self._received > _LARGE_BYTES:
-            # Python lets others run while it joins as much.
-            return await asyncio.to_thread(b"".join, pieces)
-        return b"".join(pieces)
+            short.append(piece)
+            size += len(piece)
+            if size >= LARGE:
+                pieces.append(gathered(short))
+                short, size = [], 0
+        if short:
+            pieces.append(gathered(short))
+        return Pieces(pieces) if len(pieces) > 1 else b"".join(pieces)
 
     async def parse(self, kind: type[T]) -> T:
         """Read the body as JSON of a kind; an empty body and ``null`` count as ``{}``.

@@ -21,17 +21,18 @@ from jupyter_mlsvc_server.api.authentication import KEY_HEADER, bearer_token, se
 from jupyter_mlsvc_server.api.body_memory import BodyMemory
 from jupyter_mlsvc_server.api.content_coding import charset_problem
 from jupyter_mlsvc_server.api.head_cache import CallHead
+from jupyter_mlsvc_server.api.large_answers import call_response, forget
 from jupyter_mlsvc_server.api.request import ApiRequest
 from jupyter_mlsvc_server.api.responses import (
     CORS_HEADERS,
     StreamedResponse,
-    bytes_response,
     with_request_id,
 )
 from jupyter_mlsvc_server.auth.policy import Action, may, require
 from jupyter_mlsvc_server.auth.principal import Principal, Role
 from jupyter_mlsvc_server.errors import MlsvcServerError
-from jupyter_mlsvc_server.formats.envelope import Form, envelope
+from jupyter_mlsvc_server.formats.envelope import Form, enveloped
+from jupyter_mlsvc_server.formats.pieces import Body, Pieces
 from jupyter_mlsvc_server.scoring.definition import DefinitionKey
 from jupyter_mlsvc_server.scoring.engine import ScoringAnswer
 from jupyter_mlsvc_server.scoring.recent_calls import Caller
@@ -72,7 +73,7 @@ class Engine(Protocol):
     def submit(
         self,
         key: DefinitionKey,
-        body: bytes,
+        body: Body,
         ended: Ended,
         caller: Caller | None = None,
         request_id: int | str = "",
@@ -83,7 +84,7 @@ class Engine(Protocol):
         self,
         name: str,
         version: str,
-        body: bytes,
+        body: Body,
         caller: Caller | None = None,
         request_id: int | str = "",
     ) -> ScoringAnswer:
@@ -93,7 +94,7 @@ class Engine(Protocol):
         self,
         name: str,
         version: str,
-        body: bytes,
+        body: Body,
         caller: Caller | None = None,
         request_id: int | str = "",
     ) -> AnswerStream:
@@ -240,7 +241,7 @@ class ScoreEntry:
             request.principal.key.require((name, version))
         try:
             form = form_of(request.headers)
-            body = await request.body()
+            body = await request.unjoined_body()
         except MlsvcServerError as error:
             if error.status in _REJECTED:
                 self._engine.reject(name, version, error, request.principal, request.id)
@@ -249,17 +250,20 @@ class ScoreEntry:
         if wanted is not None:
             form &= Form.ARROW_IN
         if form:
-            body = envelope(form) + body
+            body = enveloped(form, body)
         if wanted is not None:
             stream = self._engine.stream(name, version, body, request.principal, request.id)
             return await self._streamed(request, stream, wanted)
         answering = self._engine.consume(name, version, body, request.principal, request.id)
         answer = await request.answer_or_gone(answering, lambda: None)
+        if isinstance(body, Pieces):
+            # Not before: without an answer it may yet be sent to another worker.
+            request.ended.push_async_callback(forget, body)
         return self._response(answer, request.id)
 
     def _response(self, answer: ScoringAnswer, request_id: str) -> Response:
         body = self.identified(answer, request_id) if answer.needs_id else answer.body
-        return bytes_response(body, media_type_of(body), status=answer.status)
+        return call_response(body, media_type_of(body), answer.status)
 
     async def _streamed(
         self, request: ApiRequest, stream: AnswerStream, written: StreamFormat
@@ -275,11 +279,13 @@ class ScoreEntry:
         parts = parts_of(stream, written, items, request.id)
         return StreamedResponse(parts, headers=written.headers)
 
-    def identified(self, answer: ScoringAnswer, request_id: str) -> bytes:
+    def identified(self, answer: ScoringAnswer, request_id: str) -> Body:
         """Put the id of a request where it belongs; return the body of the answer."""
         if answer.entry is not None:
             answer.entry.request_id = request_id
-        return answer.body if answer.status == 200 else with_request_id(answer.body, request_id)
+        if answer.status == 200:
+            return answer.body
+        return with_request_id(bytes(answer.body), request_id)
 
     def cors_headers(self, head: CallHead) -> bytes:
         """Give the headers of an answer to a page, as they are written."""

@@ -16,6 +16,7 @@ from jupyter_mlsvc_server.api.logged_protocol import LoggedProtocol
 from jupyter_mlsvc_server.api.protocol import Protocol
 from jupyter_mlsvc_server.api.score import CALL_ROUTE, ScoreEntry
 from jupyter_mlsvc_server.errors import MlsvcServerError
+from jupyter_mlsvc_server.formats.pieces import Body
 from jupyter_mlsvc_server.monitoring.answered import AnsweredRequest
 from jupyter_mlsvc_server.monitoring.logs import current_trace
 from jupyter_mlsvc_server.monitoring.traces import Carrier, Traces, carrier_of
@@ -48,7 +49,7 @@ class TracedScoreEntry(ScoreEntry):
             head.key, head.url, head.token, head.length, head.origin, carrier_of(headers)
         )
 
-    def identified(self, answer: ScoringAnswer, request_id: str) -> bytes:
+    def identified(self, answer: ScoringAnswer, request_id: str) -> Body:
         """Put the ids where they belong; see :class:`ScoreEntry`."""
         if answer.times is not None:
             has_failed = answer.status == 200 and not answer.success
@@ -83,7 +84,7 @@ class TracedProtocol(Protocol):
             self._call_head = head
             super()._ended(outcome)
 
-    def _write(self, status: int, number: int, headers: bytes, body: bytes) -> None:
+    def _write(self, status: int, number: int, headers: bytes, body: Body) -> None:
         added, self._trace_header = self._trace_header, b""
         super()._write(status, number, headers + added, body)
         if added:

@@ -266,7 +266,11 @@ class BatchRun:
                 trace_id = "" if self._trace is None else self._trace(request_id, outcome)
                 if outcome.entry is not None:
                     outcome.entry.request_id, outcome.entry.trace_id = request_id, trace_id
-                results.append(Result(item.number, outcome.body, not outcome.success))
+                body = outcome.body
+                if not isinstance(body, bytes):
+                    # Python lets others run while it joins as much.
+                    body = await asyncio.to_thread(bytes, body)
+                results.append(Result(item.number, body, not outcome.success))
             elif (result := self._other_result(item, outcome)) is not None:
                 results.append(result)
         self._keep(results)
@@ -298,7 +302,7 @@ class BatchRun:
         None where it is to be sent again, or the batch can't go on.
         """
         if isinstance(outcome, ScoringAnswer):
-            return Result(item.number, failure(_message(outcome.body)), True)
+            return Result(item.number, failure(_message(bytes(outcome.body))), True)
         if isinstance(outcome, NotFound):
             self._give_up(outcome.message)
         elif isinstance(outcome, ServiceUnavailable):

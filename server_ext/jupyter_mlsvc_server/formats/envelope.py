@@ -9,6 +9,8 @@ from __future__ import annotations
 from enum import IntFlag
 from typing import Final, NamedTuple
 
+from jupyter_mlsvc_server.formats.pieces import Body, Pieces
+
 MARK: Final = b"\xff\xffMLSVC"
 _SIZE: Final = len(MARK) + 1
 
@@ -29,9 +31,10 @@ class Opened(NamedTuple):
     body: memoryview
 
 
-def envelope(form: Form) -> bytes:
-    """Return what is put before a body."""
-    return MARK + bytes([form])
+def enveloped(form: Form, body: Body) -> Body:
+    """Put a body into an envelope."""
+    mark = MARK + bytes([form])
+    return mark + body if isinstance(body, bytes) else Pieces([mark, *body])
 
 
 def opened(body: bytes) -> Opened:

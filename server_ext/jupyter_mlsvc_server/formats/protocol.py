@@ -21,6 +21,7 @@ import msgspec
 
 from jupyter_mlsvc_server.formats.blobs import Stamp
 from jupyter_mlsvc_server.formats.manifest import Manifest
+from jupyter_mlsvc_server.formats.pieces import Body, after, beginning
 from jupyter_mlsvc_server.formats.service_spec import ServiceSpec
 
 # --- control links: from the server ----------------------------------------------------------
@@ -354,7 +355,7 @@ def with_notes(notes: Notes, body: bytes) -> bytes:
     return b"".join((_LENGTH.pack(len(head)), head, body))
 
 
-def split_notes(body: bytes) -> tuple[Notes, bytes]:
+def split_notes(body: Body) -> tuple[Notes, Body]:
     """Return the notes and the answer of a ``Kind.WITH_NOTES``.
 
     Raises
@@ -364,9 +365,9 @@ def split_notes(body: bytes) -> tuple[Notes, bytes]:
     """
     if len(body) < _LENGTH.size:
         raise ValueError
-    end = _LENGTH.size + unpack_length(body[: _LENGTH.size])
-    notes = msgspec.msgpack.decode(body[_LENGTH.size : end], type=Notes)
-    return notes, body[end:]
+    end = _LENGTH.size + unpack_length(beginning(body, _LENGTH.size))
+    notes = msgspec.msgpack.decode(beginning(body, end)[_LENGTH.size :], type=Notes)
+    return notes, after(body, end)
 
 
 def without_notes(kind: Kind, body: bytes) -> tuple[Kind, bytes]:
@@ -374,7 +375,7 @@ def without_notes(kind: Kind, body: bytes) -> tuple[Kind, bytes]:
     if kind is not Kind.WITH_NOTES:
         return kind, body
     notes, answer = split_notes(body)
-    return Kind(notes.kind), answer
+    return Kind(notes.kind), bytes(answer)
 
 
 class Flush(IntEnum):

@@ -51,6 +51,12 @@ class ReplyBuffer:
 
     def put(self, number: int, kind: Kind, body: bytes, flush: int) -> None:
         """Send an answer, now or together with the next ones."""
+        if len(body) > _SIZE:
+            # As large as it is it is not copied once more.
+            self.flush()
+            self._link.sendall(ANSWER.pack(len(body), number, kind))
+            self._link.sendall(body)
+            return
         answer = ANSWER.pack(len(body), number, kind) + body
         if not self._kept:
             if not flush:

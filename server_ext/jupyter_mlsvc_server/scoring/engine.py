@@ -8,6 +8,7 @@ from typing import Any, Protocol
 import msgspec
 
 from jupyter_mlsvc_server.errors import MlsvcServerError
+from jupyter_mlsvc_server.formats.pieces import Body
 from jupyter_mlsvc_server.scoring.definition import DefinitionKey, PoolSize, ServiceDefinition
 from jupyter_mlsvc_server.scoring.recent_calls import Caller, RecentCall
 from jupyter_mlsvc_server.scoring.service_log import LogEntry
@@ -48,8 +49,8 @@ class ScoringAnswer(msgspec.Struct, frozen=True, array_like=True, gc=False):
     ----------
     status : int
         200 for a result, 400 for a request that does not fit the inputs.
-    body : bytes
-        A ``WebServiceResult`` or an Error body, in JSON.
+    body : bytes or Pieces
+        A ``WebServiceResult`` in JSON or as a stream of Arrow, or an Error body.
     success : bool
         Whether the user's code ran through and gave its outputs.
     needs_id : bool
@@ -61,7 +62,7 @@ class ScoringAnswer(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """
 
     status: int
-    body: bytes
+    body: Body
     success: bool
     needs_id: bool = False
     entry: LogEntry | None = None
@@ -158,7 +159,7 @@ class ScoringEngine(Protocol):
         self,
         name: str,
         version: str,
-        body: bytes,
+        body: Body,
         caller: Caller | None = None,
         request_id: int | str = "",
     ) -> ScoringAnswer:
@@ -185,7 +186,7 @@ class ScoringEngine(Protocol):
         self,
         name: str,
         version: str,
-        body: bytes,
+        body: Body,
         caller: Caller | None = None,
         request_id: int | str = "",
     ) -> AnswerStream:

@@ -19,6 +19,7 @@ import msgspec
 
 from jupyter_mlsvc_server.confinement import Confinement
 from jupyter_mlsvc_server.errors import MlsvcServerError, NotFound
+from jupyter_mlsvc_server.formats.pieces import Body
 from jupyter_mlsvc_server.formats.protocol import ENDED_FROM_OUTSIDE
 from jupyter_mlsvc_server.formats.service_spec import Part
 from jupyter_mlsvc_server.scoring import process_memory
@@ -330,7 +331,7 @@ class LocalEngine(ScoringSettings):
         self,
         name: str,
         version: str,
-        body: bytes,
+        body: Body,
         caller: Caller | None = None,
         request_id: int | str = "",
     ) -> ScoringAnswer:
@@ -355,7 +356,7 @@ class LocalEngine(ScoringSettings):
         self,
         name: str,
         version: str,
-        body: bytes,
+        body: Body,
         caller: Caller | None = None,
         request_id: int | str = "",
     ) -> AnswerStream:
@@ -398,7 +399,7 @@ class LocalEngine(ScoringSettings):
     def submit(
         self,
         key: DefinitionKey,
-        body: bytes,
+        body: Body,
         ended: Ended,
         caller: Caller | None = None,
         request_id: int | str = "",

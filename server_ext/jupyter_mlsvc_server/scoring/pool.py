@@ -14,6 +14,7 @@ import msgspec
 from jupyter_mlsvc.wire.problem import Problem
 from jupyter_mlsvc_server.errors import MlsvcServerError
 from jupyter_mlsvc_server.formats.envelope import without_envelope
+from jupyter_mlsvc_server.formats.pieces import Body, beginning
 from jupyter_mlsvc_server.formats.protocol import Kind, split_notes
 from jupyter_mlsvc_server.scoring.definition import DefinitionKey, PoolSize
 from jupyter_mlsvc_server.scoring.engine import CallTimes, ScoringAnswer
@@ -442,7 +443,7 @@ class Pool:
         return connection
 
     def _answered(
-        self, connection: WorkerConnection, number: int, kind: Kind, body: bytes, now: float
+        self, connection: WorkerConnection, number: int, kind: Kind, body: Body, now: float
     ) -> None:
         request = self._scheduler.answered(connection.worker, number, now)
         # First: the worker has its next requests before the caller has time for this one's answer.
@@ -455,9 +456,7 @@ class Pool:
         elif kind is Kind.WITH_NOTES:
             self._without_notes(request, body, now)
 
-    def _give_answer(
-        self, request: PendingRequest, kind: Kind, body: bytes, seconds: float
-    ) -> None:
+    def _give_answer(self, request: PendingRequest, kind: Kind, body: Body, seconds: float) -> None:
         timings = self._timings
         if kind is _SUCCESS and not self._keeps_bodies and request.stream is None:
             moment = timings.add(seconds)
@@ -495,7 +494,7 @@ class Pool:
         self,
         request: PendingRequest,
         kind: Kind,
-        body: bytes,
+        body: Body,
         moment: float,
         seconds: float,
         entry: LogEntry | None,
@@ -523,8 +522,8 @@ class Pool:
                 problem=problem,
                 entry_id=0 if entry is None else entry.id,
                 text="" if entry is None or kind is _SUCCESS else entry.text,
-                request=without_envelope(request.body[:MAX_BODY_BYTES]) if keeps else None,
-                answer=body[:MAX_BODY_BYTES] if keeps else None,
+                request=_sent(request) if keeps else None,
+                answer=beginning(body, MAX_BODY_BYTES) if keeps else None,
                 first_item=stream.first_at - request.arrived
                 if stream is not None and stream.first_at
                 else None,
@@ -537,8 +536,8 @@ class Pool:
             on_answered()
 
     def _without_notes(
-        self, request: PendingRequest, body: bytes, now: float
-    ) -> tuple[Kind, bytes, LogEntry | None, CallTimes | None]:
+        self, request: PendingRequest, body: Body, now: float
+    ) -> tuple[Kind, Body, LogEntry | None, CallTimes | None]:
         """Log what a request printed; return its answer, the entry, and when it was where."""
         try:
             notes, body = split_notes(body)
@@ -626,10 +625,15 @@ class Pool:
         task.add_done_callback(self._tasks.discard)
 
 
-def _message(body: bytes) -> str:
+def _sent(request: PendingRequest) -> bytes:
+    """Return the beginning of what a caller has sent."""
+    return without_envelope(beginning(request.body, MAX_BODY_BYTES))
+
+
+def _message(body: Body) -> str:
     """Read what the answer to a request that does not fit says."""
     try:
-        return msgspec.json.decode(body, type=Problem).message
+        return msgspec.json.decode(bytes(body), type=Problem).message
     except msgspec.DecodeError:
         # The user's code has written to the link.
         return ""

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from jupyter_mlsvc_server.errors import MlsvcServerError
+from jupyter_mlsvc_server.formats.pieces import Body
 from jupyter_mlsvc_server.scoring.definition import DefinitionKey
 from jupyter_mlsvc_server.scoring.engine import ScoringAnswer
 from jupyter_mlsvc_server.scoring.recent_calls import Caller
@@ -47,7 +48,7 @@ class PendingRequest:
     def __init__(
         self,
         key: DefinitionKey,
-        body: bytes,
+        body: Body,
         ended: Ended,
         group: Group | None = None,
         caller: Caller | None = None,

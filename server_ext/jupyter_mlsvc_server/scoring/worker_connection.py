@@ -10,6 +10,7 @@ from pathlib import Path
 from time import monotonic
 from typing import Final, cast
 
+from jupyter_mlsvc_server.formats.pieces import LARGE, Body, Pieces, pieces_of
 from jupyter_mlsvc_server.formats.protocol import ANSWER, REQUEST, Flush, Kind
 from jupyter_mlsvc_server.formats.reply_buffer import ReplyBufferReader
 from jupyter_mlsvc_server.scoring.forkserver_client import NotStarted
@@ -51,7 +52,7 @@ class WorkerConnection(asyncio.Protocol):
         self,
         pid: int,
         reply_buffer: Path,
-        on_answer: Callable[[WorkerConnection, int, Kind, bytes, float], None],
+        on_answer: Callable[[WorkerConnection, int, Kind, Body, float], None],
         on_lost: Callable[[WorkerConnection], None],
     ) -> None:
         self.pid = pid
@@ -65,13 +66,15 @@ class WorkerConnection(asyncio.Protocol):
         self._piece = bytearray()
         """The beginning of an answer."""
         self._wanted = 0
+        self._large: _LargeAnswer | None = None
+        """What has come of a large answer."""
         self._reply_buffer = reply_buffer
         self._reader: ReplyBufferReader | None = None
         self._seen = b""
         self._taken = 0
         """Number of the last answer that was taken from the reply buffer."""
         self._looking: asyncio.TimerHandle | None = None
-        self._unsent: list[bytes] = []
+        self._unsent: list[Body] = []
         self._transport: asyncio.Transport | None = None
         self._loop = asyncio.get_running_loop()
         self.started: asyncio.Future[None] = self._loop.create_future()
@@ -111,9 +114,9 @@ class WorkerConnection(asyncio.Protocol):
             unsent, self._unsent = self._unsent, []
             if max(map(len, unsent)) > _PIECE:
                 # Putting them together would take longer than further writes.
-                self._transport.writelines(unsent)
+                self._transport.writelines([one for body in unsent for one in pieces_of(body)])
             else:
-                self._transport.write(b"".join(unsent))
+                self._transport.write(b"".join([bytes(body) for body in unsent]))
 
     @property
     def may_have_run(self) -> bool:
@@ -134,12 +137,8 @@ class WorkerConnection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Take the answers that are whole."""
-        if self._piece:
-            self._piece += data
-            if len(self._piece) < self._wanted:
-                return
-            data = bytes(self._piece)
-            self._piece.clear()
+        if self._large is not None or self._piece:
+            data = self._continued(data)
         at, size = 0, len(data)
         while size - at >= _HEAD_BYTES:
             length, number, kind = ANSWER.unpack_from(data, at)
@@ -156,12 +155,42 @@ class WorkerConnection(asyncio.Protocol):
                 return
             begin, at = at, at + _HEAD_BYTES + length
             if size < at:
-                self._keep(data[begin:], at - begin)
+                self._begin(data[begin:], length, number, kind, is_new=is_new)
                 return
             if is_new:
                 self._take(number, kind, data[begin + _HEAD_BYTES : at])
         if at < size:
             self._keep(data[at:], _HEAD_BYTES)
+
+    def _begin(self, piece: bytes, length: int, number: int, kind: int, *, is_new: bool) -> None:
+        """Keep the beginning of an answer; that of a large one as it is."""
+        if length <= LARGE:
+            self._keep(piece, _HEAD_BYTES + length)
+            return
+        self._large = _LargeAnswer(number, kind, length, is_new=is_new)
+        self._large.add(piece[_HEAD_BYTES:])
+
+    def _continued(self, data: bytes) -> bytes:
+        """Add what has come to what was there; return what can be read now."""
+        if self._large is not None:
+            return self._go_on(self._large, data)
+        self._piece += data
+        if len(self._piece) < self._wanted:
+            return b""
+        data = bytes(self._piece)
+        self._piece.clear()
+        return data
+
+    def _go_on(self, large: _LargeAnswer, data: bytes) -> bytes:
+        """Take what has come of a large answer; return what belongs to the next one."""
+        rest = data[large.left :]
+        large.add(data[: large.left] if rest else data)
+        if not large.left:
+            self._large = None
+            # Others of those that it answers together may have been given up meanwhile.
+            if large.is_new and self._is_expected(large.number):
+                self._take(large.number, large.kind, Pieces(large.pieces))
+        return rest
 
     def _is_expected(self, number: int) -> bool:
         """Whether an answer to this request may come now."""
@@ -195,9 +224,9 @@ class WorkerConnection(asyncio.Protocol):
         self.abort()
         return False
 
-    def _take(self, number: int, kind: int, body: bytes) -> None:
+    def _take(self, number: int, kind: int, body: Body) -> None:
         if kind == _ITEM:
-            self._take_item(number, body)
+            self._take_item(number, bytes(body))
             return
         self._on_answer(self, number, _KINDS[kind], body, monotonic())
 
@@ -281,3 +310,21 @@ class WorkerConnection(asyncio.Protocol):
             self._on_lost(self)
         else:
             self.started.set_exception(NotStarted(self.last_words))
+
+
+class _LargeAnswer:
+    """An answer that is not whole yet, in the pieces in which it comes."""
+
+    __slots__ = ("is_new", "kind", "left", "number", "pieces")
+
+    def __init__(self, number: int, kind: int, size: int, *, is_new: bool) -> None:
+        self.number = number
+        self.kind = kind
+        self.left = size
+        self.is_new = is_new
+        self.pieces: list[bytes] = []
+
+    def add(self, piece: bytes) -> None:
+        if piece:
+            self.pieces.append(piece)
+            self.left -= len(piece)

@@ -215,7 +215,8 @@ def _timed_together(program: MicroBatching) -> AnswerAll:
 
 def _with_times(kind: Kind, body: bytes, began: float, ended: float) -> tuple[Kind, bytes]:
     if kind is Kind.WITH_NOTES:
-        notes, body = split_notes(body)
+        notes, rest = split_notes(body)
+        body = bytes(rest)
         notes = msgspec.structs.replace(notes, began=began, ended=ended)
     elif kind in _ANSWERS:
         notes = Notes(kind.value, began=began, ended=ended)

@@ -15,6 +15,7 @@ from jupyter_mlsvc_server.api.protocol import Limits, Protocol
 from jupyter_mlsvc_server.api.score import ScoreEntry
 from jupyter_mlsvc_server.auth.principal import Principal, Role
 from jupyter_mlsvc_server.errors import MlsvcServerError, PayloadTooLarge
+from jupyter_mlsvc_server.formats.pieces import Body
 from jupyter_mlsvc_server.scoring.definition import DefinitionKey
 from jupyter_mlsvc_server.scoring.engine import ScoringAnswer
 from jupyter_mlsvc_server.scoring.recent_calls import Caller
@@ -45,7 +46,7 @@ class Engine:
     def submit(
         self,
         key: DefinitionKey,
-        body: bytes,
+        body: Body,
         ended: Callable[[Any], None],
         caller: Caller | None = None,
         request_id: int | str = "",
@@ -65,7 +66,7 @@ class Engine:
         self,
         name: str,
         version: str,
-        body: bytes,
+        body: Body,
         caller: Caller | None = None,
         request_id: int | str = "",
     ) -> ScoringAnswer:
@@ -75,12 +76,12 @@ class Engine:
         self,
         name: str,
         version: str,
-        body: bytes,
+        body: Body,
         caller: Caller | None = None,
         request_id: int | str = "",
     ) -> AnswerStream:
         stream = AnswerStream()
-        stream.put(body, 1.0)
+        stream.put(bytes(body), 1.0)
         stream.end(ScoringAnswer(200, body, True))
         return stream
 

@@ -15,6 +15,7 @@ from jupyter_mlsvc_server.api.http_server import HttpServer
 from jupyter_mlsvc_server.api.protocol import Limits
 from jupyter_mlsvc_server.api.traced_protocol import TracedProtocol, TracedScoreEntry
 from jupyter_mlsvc_server.errors import Busy
+from jupyter_mlsvc_server.formats.pieces import Body
 from jupyter_mlsvc_server.monitoring.logs import TextLines
 from jupyter_mlsvc_server.monitoring.traces import Traces
 from jupyter_mlsvc_server.scoring.definition import DefinitionKey
@@ -35,7 +36,7 @@ class TimedEngine(Engine):
         self.entry = LogEntry(1, 0.0, "info", "printed", "")
 
     def submit(
-        self, key: DefinitionKey, body: bytes, ended: Any, *_others: object
+        self, key: DefinitionKey, body: Body, ended: Any, *_others: object
     ) -> PendingRequest:
         call = PendingRequest(key, body, ended)
         if key.version == "full":
@@ -48,9 +49,7 @@ class TimedEngine(Engine):
         times = CallTimes(1.0, 2.0, 5.0, 3.0, 4.0)
         return ScoringAnswer(200, b"{}", version != "raises", True, self.entry, times)
 
-    async def consume(
-        self, name: str, version: str, body: bytes, *_others: object
-    ) -> ScoringAnswer:
+    async def consume(self, name: str, version: str, body: Body, *_others: object) -> ScoringAnswer:
         return self._answer(version)
 
 

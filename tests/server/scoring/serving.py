@@ -184,7 +184,7 @@ class Service:
     async def call(self, **inputs: Any) -> dict[str, Any]:
         answer = await self.raw(msgspec.json.encode(inputs))
         assert answer.status == 200, answer.body
-        result: dict[str, Any] = msgspec.json.decode(answer.body)
+        result: dict[str, Any] = msgspec.json.decode(bytes(answer.body))
         assert result["success"] is answer.success
         return result
 
@@ -198,7 +198,7 @@ class Service:
         answer = await self.raw(body)
         assert answer.status == 400
         assert not answer.success
-        problem = msgspec.json.decode(answer.body)
+        problem = msgspec.json.decode(bytes(answer.body))
         assert problem["exceptionType"] == "BadRequestException"
         message: str = problem["message"]
         return message

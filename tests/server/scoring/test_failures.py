@@ -13,6 +13,7 @@ import psutil
 import pytest
 
 from jupyter_mlsvc_server.errors import Busy, DeadlinePassed, MlsvcServerError, NotFound
+from jupyter_mlsvc_server.formats.pieces import Body
 from jupyter_mlsvc_server.formats.protocol import ANSWER, Kind
 from jupyter_mlsvc_server.scoring.definition import ServiceDefinition
 from jupyter_mlsvc_server.scoring.forkserver_client import ForkserverClient, LinkLost
@@ -463,10 +464,10 @@ async def test_the_answer_that_a_worker_gave_before_it_ended_is_not_lost(tmp_pat
     ours.setblocking(False)
 
     def answered(
-        connection: WorkerConnection, _number: int, _kind: Kind, body: bytes, _now: float
+        connection: WorkerConnection, _number: int, _kind: Kind, body: Body, _now: float
     ) -> None:
         connection.worker.requests.popleft()
-        answers.append(body)
+        answers.append(bytes(body))
 
     _, connection = await asyncio.get_running_loop().create_unix_connection(
         lambda: WorkerConnection(0, tmp_path / "replies", answered, lambda _: lost.set()),

@@ -144,9 +144,9 @@ async def test_a_group_ends_on_the_revision_it_began_on(serve: Serve, tmp_path: 
     )
     await service.service.engine.put(newer)
     outcomes = await together
-    assert [msgspec.json.decode(each.body)["outputParameters"] for each in answers(outcomes)] == [
-        {"y": 1}
-    ] * 40
+    assert [
+        msgspec.json.decode(bytes(each.body))["outputParameters"] for each in answers(outcomes)
+    ] == [{"y": 1}] * 40
     assert b'"y":2' in (await service.alone(0)).body
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
+from jupyter_mlsvc_server.formats.pieces import Body
 from jupyter_mlsvc_server.formats.protocol import ANSWER, Flush, Kind
 from jupyter_mlsvc_server.formats.reply_buffer import ReplyBuffer, ReplyBufferReader
 from jupyter_mlsvc_server.scoring.worker_connection import WorkerConnection
@@ -58,10 +59,10 @@ async def answered(
     reply_buffer = ReplyBuffer(theirs, path)
 
     def answered(
-        link: WorkerConnection, _number: int, _kind: Kind, body: bytes, _now: float
+        link: WorkerConnection, _number: int, _kind: Kind, body: Body, _now: float
     ) -> None:
         link.worker.requests.popleft()
-        bodies.append(body)
+        bodies.append(bytes(body))
 
     _, link = await asyncio.get_running_loop().create_unix_connection(
         lambda: WorkerConnection(0, path, answered, lambda _: None),

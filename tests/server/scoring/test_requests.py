@@ -155,7 +155,7 @@ async def test_outputs_are_json_of_their_declared_types(
 
     service = await serve(code, outputs=f"y:{type_name}")
     answer = await service.raw(b"{}")
-    assert json.loads(answer.body)["outputParameters"] == {"y": value}
+    assert json.loads(bytes(answer.body))["outputParameters"] == {"y": value}
 
 
 @pytest.mark.parametrize("body", [b"", b"  ", b"{}", b"null"])
@@ -387,4 +387,4 @@ async def test_bodies_of_megabytes_go_both_ways(serve: Serve) -> None:
     assert len(body) > 5_000_000
     answers = await asyncio.gather(*(service.raw(body) for _ in range(3)))
     for answer in answers:
-        assert msgspec.json.decode(answer.body)["outputParameters"]["y"] == numbers[::-1]
+        assert msgspec.json.decode(bytes(answer.body))["outputParameters"]["y"] == numbers[::-1]

@@ -47,7 +47,7 @@ async def items_of(stream: AnswerStream) -> list[Any]:
 
 def result_of(stream: AnswerStream) -> dict[str, Any]:
     assert isinstance(stream.outcome, ScoringAnswer), stream.outcome
-    result: dict[str, Any] = msgspec.json.decode(stream.outcome.body)
+    result: dict[str, Any] = msgspec.json.decode(bytes(stream.outcome.body))
     return result
 
 
