@@ -17,13 +17,13 @@ import errno
 import fcntl
 import functools
 import hashlib
+import itertools
 import os
 import re
 import shutil
 import signal
 import stat
 import sys
-import tempfile
 import threading
 import time
 import uuid
@@ -66,6 +66,8 @@ _MAX_STAMPS: Final = 2**17
 """Blobs whose stamps are kept, some 300 bytes each; others are hashed again."""
 _STAMPS: Final = "checked-blobs.json"
 """File of the data folder with the stamps, from one run of the server to the next."""
+
+_CREATE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 _FEW: Final = 16
 """Files up to which each is flushed by itself. One takes some milliseconds; all that was written to
@@ -155,6 +157,9 @@ class BlobStore(LoggingConfigurable):
         self._started = clock()
         self._renewed: dict[str, float] = {}
         self._writing: set[str] = set()
+        self._folders: dict[str, Path] = {}
+        self._own_name = uuid.uuid4().hex
+        self._numbers = itertools.count()
         self._stamps: OrderedDict[str, Stamp] = OrderedDict()
         self._large_since: float | None = None
         self._group: int | None = None
@@ -184,6 +189,13 @@ class BlobStore(LoggingConfigurable):
             raise ValueError(f"{digest!r} is no SHA-256 in hexadecimal.")
         # Once and not joined: a snapshot may have many thousand.
         return Path(f"{self.folder}/{digest[:2]}/{digest}")
+
+    def _folder_of(self, digest: str) -> Path:
+        """Name the folder of a blob, as the same object each time: its hash is worked out once."""
+        found = self._folders.get(digest[:2])
+        if found is None:
+            found = self._folders[digest[:2]] = self.folder / digest[:2]
+        return found
 
     async def open(self) -> None:
         """Take the stamps that :meth:`close` has left, so that no blob is read again for nothing.
@@ -442,13 +454,14 @@ class BlobStore(LoggingConfigurable):
         self, chunks: Iterator[bytes], limit: int | None, *others: Hasher
     ) -> tuple[Path, Blob]:
         """Write a file that is to be a blob; it is not flushed."""
-        # Not in a subfolder: what a crash leaves is recognised by where it is.
+        # Not in a subfolder: what a crash leaves is recognised by where it is. Names are numbers of
+        # this store: to make them up takes as long as to make a file.
+        temporary = Path(f"{self.folder}/{_NEW}{self._own_name}-{next(self._numbers)}")
         try:
-            descriptor, name = tempfile.mkstemp(dir=self.folder, prefix=_NEW)
+            descriptor = os.open(temporary, _CREATE, 0o600)
         except FileNotFoundError:
             self._private_directory(self.folder)
-            descriptor, name = tempfile.mkstemp(dir=self.folder, prefix=_NEW)
-        temporary = Path(name)
+            descriptor = os.open(temporary, _CREATE, 0o600)
         self._writing.add(temporary.name)
         try:
             with os.fdopen(descriptor, "wb") as file:
@@ -509,26 +522,26 @@ class BlobStore(LoggingConfigurable):
 
     def _place(self, temporary: Path, digest: str, intake: Intake | None = None) -> None:
         """Give a file that is flushed its name; the name is flushed with those of an intake."""
-        target = self.path(digest)
-        folders = {target.parent}
+        folder, target = self._folder_of(digest), f"{self.folder}/{digest[:2]}/{digest}"
+        folders = {folder}
         # Its age is counted from now.
         os.utime(temporary)
         with self._lock:
-            if not target.parent.exists():
-                self._private_directory(target.parent)
+            if (intake is None or folder not in intake.folders) and not folder.exists():
+                self._private_directory(folder)
                 folders.add(self.folder)
             try:
-                temporary.replace(target)
+                os.replace(temporary, target)  # noqa: PTH105  # a path takes longer than the rest
             except IsADirectoryError:
-                target.rename(self._in_trash(f"{target.name}.folder"))
-                temporary.replace(target)
+                os.rename(target, self._in_trash(f"{digest}.folder"))  # noqa: PTH104
+                os.replace(temporary, target)  # noqa: PTH105
             if intake is None:
                 for folder in folders:
                     sync_file(folder)
             elif not folders <= intake.folders:
                 self._unflushed.update(folders - intake.folders)
                 intake.folders |= folders
-            self._keep_stamp(digest, Stamp.of(target.lstat()))
+            self._keep_stamp(digest, Stamp.of(os.lstat(target)))
 
     def _renew(self, blobs: Collection[Blob]) -> set[Blob]:
         return {blob for blob in blobs if self._is_renewed(blob)}
@@ -538,6 +551,8 @@ class BlobStore(LoggingConfigurable):
         with self._lock:
             # Nobody takes it away while it is read.
             self._renewed[blob.digest] = self._clock()
+        if not self._is_anywhere(blob.digest):
+            return False
         try:
             is_whole = self._verify(blob.digest).size == blob.size
         except DamagedBlob:
@@ -545,10 +560,17 @@ class BlobStore(LoggingConfigurable):
         if is_whole and self._unflushed:
             # Who stored it has yet to do so, and may be later than who refers to it now.
             own = set() if intake is None else intake.folders
-            for folder in (self.path(blob.digest).parent, self.folder):
+            for folder in (self._folder_of(blob.digest), self.folder):
                 if folder in self._unflushed and folder not in own:
                     sync_file(folder)
         return is_whole
+
+    def _is_anywhere(self, digest: str) -> bool:
+        """Whether a blob has a file, be it in the trash; most of a first snapshot have none."""
+        folder = str(self.folder)
+        return os.path.lexists(f"{folder}/{digest[:2]}/{digest}") or os.path.lexists(
+            f"{folder}/{TRASH}/{digest}"
+        )
 
     def _verify(self, digest: str) -> Stamp:
         path = self.path(digest)
