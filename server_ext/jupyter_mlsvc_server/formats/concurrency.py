@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import inspect
-import warnings
+from collections.abc import Iterator
 from types import CodeType
 from typing import Final
 
@@ -18,9 +18,18 @@ FLAGS: Final = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
 """What the code of services is compiled with."""
 
 
+_SCOPES: Final = (
+    ast.FunctionDef,
+    ast.AsyncFunctionDef,
+    ast.ClassDef,
+    ast.Lambda,
+    ast.GeneratorExp,
+)
+
+
 def is_awaiting(code: CodeType) -> bool:
-    """Whether compiled code is a coroutine, as it awaits at its top level."""
-    return bool(code.co_flags & inspect.CO_COROUTINE)
+    """Whether compiled code awaits at its top level: a coroutine, or one that also yields."""
+    return bool(code.co_flags & (inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR))
 
 
 def usual_concurrency(*sources: str) -> int:
@@ -33,8 +42,22 @@ def _awaits(source: str) -> bool:
     if "await" not in source and "async" not in source:
         return False
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return is_awaiting(compile(source, "<code>", "exec", FLAGS, dont_inherit=True))
+        return any(map(_waits, _of_top_level(ast.parse(source))))
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return False  # which the publisher is told where it is to run
+
+
+def _waits(node: ast.AST) -> bool:
+    return isinstance(node, ast.Await | ast.AsyncFor | ast.AsyncWith) or (
+        isinstance(node, ast.comprehension) and bool(node.is_async)
+    )
+
+
+def _of_top_level(module: ast.Module) -> Iterator[ast.AST]:
+    """Give what runs in no function, class or generator of some code."""
+    waiting: list[ast.AST] = [module]
+    while waiting:
+        node = waiting.pop()
+        yield node
+        if not isinstance(node, _SCOPES):
+            waiting.extend(ast.iter_child_nodes(node))

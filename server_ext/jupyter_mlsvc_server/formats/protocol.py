@@ -393,6 +393,11 @@ class Flush(IntEnum):
     """No request: the caller of the one with this number, which wanted a stream, has left. A worker
     that runs several at a time gets it of any, also of one that is too late. It answers it all the
     same."""
+    PAUSE = 5
+    """No request: the caller of the one with this number reads slowly, and its items are to wait.
+    For workers that run several at a time; others wait as soon as nothing is read from them."""
+    RESUME = 6
+    """No request: its items may come again."""
 
 
 REQUEST: Final = Layout("<IQB")

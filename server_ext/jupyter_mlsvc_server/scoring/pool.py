@@ -450,7 +450,7 @@ class Pool:
         self._carry_out()
         if not request.is_over:
             self._give_answer(request, kind, body, now - request.arrived)
-        elif request.stream is not None:
+        elif request.stream is not None and request.stream.outcome is None:
             # A call all the same: whoever has left has seen some of its answer.
             self._give_answer(request, kind, body, now - request.arrived)
         elif kind is Kind.WITH_NOTES:

@@ -439,10 +439,8 @@ class Scheduler:
         if requests and may_have_run and not was_expected:
             if are_several:
                 # Any of them can have ended it. Each runs alone now, so that only that one fails.
-                if worker.is_concurrent and self._has_effects:
-                    for request in requests:
-                        self._fail(request, WorkerEnded(self._key, None, _HAS_EFFECTS))
-                    requests = []
+                if worker.is_concurrent:
+                    requests = [one for one in requests if self._may_be_suspect(one)]
                 self._suspect(requests)
             else:
                 culprit = requests.pop(0)
@@ -457,6 +455,15 @@ class Scheduler:
         self.decisions.append(AwaitExit(worker, culprit, was_expected))
         self._queue.extendleft(reversed(requests))
         self._refill(now)
+
+    def _may_be_suspect(self, request: PendingRequest) -> bool:
+        """Tell whether a request that ran among others may run alone; if not, it fails."""
+        has_begun = request.stream is not None and request.stream.first_at > 0
+        if self._has_effects or has_begun:
+            why = _HAS_EFFECTS if self._has_effects else ""
+            self._fail(request, WorkerEnded(self._key, None, why))
+            return False
+        return True
 
     def exit_known(self, request: PendingRequest | None, code: int | None, now: float) -> None:
         """Take word of how a worker ended, and of the request that it ran, if any."""
@@ -963,7 +970,8 @@ class Scheduler:
         """Cancel what is too late or nobody waits for; end a worker that does not do so."""
         is_stuck = False
         for request in worker.requests:
-            is_late = 0 < deadline < now - request.started
+            problem = self._why_late(request, now, deadline)
+            is_late = problem is not None
             worker.is_stalled |= is_late
             if request.cancelled_at:
                 waited = now - request.cancelled_at
@@ -971,9 +979,9 @@ class Scheduler:
             elif is_late or request.is_over:
                 request.cancelled_at = now
                 self.decisions.append(Cancel(worker, request))
-                if not request.is_over:
+                if problem is not None and not request.is_over:
                     # It keeps its place, also in its group, until its worker answers.
-                    self.decisions.append(Fail(request, RunTooLong(self._key, deadline)))
+                    self.decisions.append(Fail(request, problem))
         if is_stuck:
             worker.is_leaving = True
             self._tell_quota()
@@ -981,6 +989,14 @@ class Scheduler:
                 self._run_again(request, now)
             self.decisions.append(KillWorker(worker, RunTooLong(self._key, deadline)))
             self._refill(now)
+
+    def _why_late(
+        self, request: PendingRequest, now: float, deadline: float
+    ) -> MlsvcServerError | None:
+        """Return why a request that runs among others is too late, if it is."""
+        if not request.is_over:
+            return self._why_overdue(request, now, deadline)
+        return RunTooLong(self._key, deadline) if 0 < deadline < now - request.started else None
 
     def _in_flight(self, worker: Worker) -> list[PendingRequest]:
         """Take the requests of a worker; those that were cancelled are over."""
@@ -994,10 +1010,11 @@ class Scheduler:
     def _run_again(self, request: PendingRequest, now: float) -> None:
         """Have another worker run what ran beside a request that has ended its worker."""
         request.starts += 1
+        has_begun = request.stream is not None and request.stream.first_at > 0
         if request.is_over:
             self._drop(request)
-        elif self._has_effects or request.starts > 1:
-            why = _HAS_EFFECTS if self._has_effects else _ENDED_TWICE
+        elif self._has_effects or has_begun or request.starts > 1:
+            why = _HAS_EFFECTS if self._has_effects else "" if has_begun else _ENDED_TWICE
             self._fail(request, WorkerEnded(self._key, None, why))
         else:
             request.waits_since = now

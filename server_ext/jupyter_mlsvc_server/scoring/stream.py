@@ -25,11 +25,11 @@ _GRACE_SECONDS: Final = 5.0
 class StreamLink(Protocol):
     """The connection to the worker that answers."""
 
-    def pause(self) -> None:
-        """Read nothing for now, so that the worker waits as soon as the link is full."""
+    def pause(self, number: int) -> None:
+        """Have the items of a request wait in the worker."""
 
-    def resume(self) -> None:
-        """Read on."""
+    def resume(self, number: int) -> None:
+        """Have them come again."""
 
     def cancel(self, number: int) -> None:
         """Have the worker stop with a request."""
@@ -81,8 +81,9 @@ class AnswerStream:
         self._items.append(item)
         self._kept += len(item)
         if self._kept > _MAX_KEPT_BYTES and self._link is not None and not self._is_paused:
+            assert self.request is not None
             self._is_paused = True
-            self._link.pause()
+            self._link.pause(self.request.number)
         self._wake()
 
     def end(self, outcome: ScoringAnswer | MlsvcServerError) -> None:
@@ -139,10 +140,10 @@ class AnswerStream:
             self._resume()
 
     def _resume(self) -> None:
-        if self._is_paused and self._link is not None:
+        if self._is_paused and self._link is not None and self.request is not None:
             self._is_paused = False
             self._last_at = monotonic()
-            self._link.resume()
+            self._link.resume(self.request.number)
 
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():

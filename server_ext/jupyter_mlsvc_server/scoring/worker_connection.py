@@ -238,21 +238,31 @@ class WorkerConnection(asyncio.Protocol):
                 request.stream.put(body, monotonic())
                 return
 
-    def pause(self) -> None:
-        """Read nothing for now, so that the worker waits as soon as the link is full."""
-        if self._transport is not None and not self._transport.is_closing():
+    def pause(self, number: int) -> None:
+        """Have the items of a request wait in the worker.
+
+        Where it is the only one, nothing is read for now: it waits as soon as the link is full.
+        """
+        if self.worker.is_concurrent:
+            self._tell(number, Flush.PAUSE)
+        elif self._transport is not None and not self._transport.is_closing():
             self._transport.pause_reading()
 
-    def resume(self) -> None:
-        """Read on."""
-        if self._transport is not None and not self._transport.is_closing():
+    def resume(self, number: int) -> None:
+        """Have them come again."""
+        if self.worker.is_concurrent:
+            self._tell(number, Flush.RESUME)
+        elif self._transport is not None and not self._transport.is_closing():
             self._transport.resume_reading()
 
     def cancel(self, number: int) -> None:
         """Have the worker stop with a request, at its next item or where it waits."""
+        self._tell(number, Flush.CANCEL)
+
+    def _tell(self, number: int, what: Flush) -> None:
         self._flush()
         if self._transport is not None and not self.worker.is_lost:
-            self._transport.write(REQUEST.pack(0, number, Flush.CANCEL))
+            self._transport.write(REQUEST.pack(0, number, what))
 
     # --- answers that are ready and not sent -------------------------------------------------
 

@@ -7,6 +7,9 @@ and nothing else of its own: objects, files and settings are shared, and nothing
 
 A call is cancelled when the server says so. Its task gets a ``CancelledError`` where it waits, and
 answers as a call does whose code has raised. A thread can't be cancelled and goes on.
+
+Items of a stream are sent as they come. Where their caller reads slowly the server says so, and the
+task waits before its next item, while others go on. Threads answer a stream all at once.
 """
 
 from __future__ import annotations
@@ -16,29 +19,38 @@ import os
 import socket
 import sys
 import types
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from collections.abc import Set as AbstractSet
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import aclosing
 from contextvars import copy_context
 from functools import partial
 from time import monotonic
 from typing import Any, Final, cast
 
+from jupyter_mlsvc.wire.json_values import ValueProblem
 from jupyter_mlsvc_server.formats.concurrency import is_awaiting
 from jupyter_mlsvc_server.formats.protocol import ANSWER, REQUEST, Flush, Kind, Service
 from jupyter_mlsvc_server.worker.arrow_bodies import Encode, encoder_for
 from jupyter_mlsvc_server.worker.code_facts import CodeFacts
+from jupyter_mlsvc_server.worker.codec import UnserializableOutput
 from jupyter_mlsvc_server.worker.console import Console, SharedConsole
 from jupyter_mlsvc_server.worker.invalid_input import InvalidInput
 from jupyter_mlsvc_server.worker.program import Compiled, Program
 from jupyter_mlsvc_server.worker.scratch import ScratchDir
 from jupyter_mlsvc_server.worker.shared_names import refuse_shared_names
+from jupyter_mlsvc_server.worker.streaming import Stream, is_stream
 from jupyter_mlsvc_server.worker.yielding import stream_of, yields
+
+Send = Callable[[bytes], Awaitable[None]]
+"""Sends an item of a stream once there is room for it."""
 
 WithTimes = Callable[[Kind, bytes, float, float], tuple[Kind, bytes]]
 """Notes in an answer when its code ran."""
 
+_STREAM: Final = int(Flush.STREAM)
 _CANCEL: Final = int(Flush.CANCEL)
+_PAUSE: Final = int(Flush.PAUSE)
 _CANCELLED: Final = "The call was cancelled: it took too long, or its caller has left."
 
 
@@ -108,14 +120,24 @@ class ConcurrentProgram(Program):
         """Leave all as it is."""
         return not self._has_failed
 
-    async def answer_soon(self, given: dict[str, Any] | Exception) -> tuple[Kind, bytes]:
-        """Answer a request while others run: what the answer is, and its body."""
+    async def answer_soon(
+        self, given: dict[str, Any] | Exception, send: Send | None = None
+    ) -> tuple[Kind, bytes]:
+        """Answer a request while others run: what the answer is, and its body.
+
+        Parameters
+        ----------
+        given
+            What :meth:`read` has given.
+        send
+            Sends the items of streams, where the caller wants them.
+        """
         if isinstance(given, InvalidInput):
             return self._codec.reject(given)
         if isinstance(given, Exception):
             return self._fault(given)
         try:
-            return await self._run_among_others(given)
+            return await self._run_among_others(given, send)
         except Exception as error:  # noqa: BLE001  # a fault of ours
             return self._fault(error)
 
@@ -134,7 +156,9 @@ class ConcurrentProgram(Program):
 
     # --- the run -----------------------------------------------------------------------------
 
-    async def _run_among_others(self, values: dict[str, Any]) -> tuple[Kind, bytes]:
+    async def _run_among_others(
+        self, values: dict[str, Any], send: Send | None
+    ) -> tuple[Kind, bytes]:
         console = self._consoles.begin_call()
         _take_own_decimal_context()
         namespace = dict(self.base)
@@ -147,8 +171,7 @@ class ConcurrentProgram(Program):
                     waits = self._begin(code, namespace)
                     if waits is not None:
                         await waits
-                await self._read_streams(namespace)
-                outputs = self._outputs(namespace, encode)
+                outputs = await self._outputs_soon(namespace, encode, send)
             else:
                 run = partial(copy_context().run, self._run_in_thread, namespace, encode)
                 outputs, raised = await self._loop.run_in_executor(self._threads, run)
@@ -157,11 +180,13 @@ class ConcurrentProgram(Program):
         except InvalidInput as problem:
             return self._codec.reject(InvalidInput(*problem.args))
         except BaseException as error:  # noqa: BLE001  # whatever the user's code raises
-            if isinstance(error, asyncio.CancelledError) and _is_cancelled():
-                message = _CANCELLED
-            else:
+            if not (isinstance(error, asyncio.CancelledError) and _is_cancelled()):
                 message, trace, shown = self._describe(error)
-            console.write(shown or f"{message}\n")
+                console.write(shown or f"{message}\n")
+            elif send is None:
+                message = _CANCELLED
+                console.write(f"{message}\n")
+            # A stream whose caller has left has come to its end.
         return self._codec.result(message, outputs, console, self._scratch, [], trace, shown)
 
     def _begin(self, code: types.CodeType, namespace: dict[str, Any]) -> Any:
@@ -171,12 +196,36 @@ class ConcurrentProgram(Program):
             return None
         return eval(code, namespace)  # noqa: S307  # what we are for
 
-    async def _read_streams(self, namespace: dict[str, Any]) -> None:
-        """Read streams whose items have to be waited for; callers get them all at once."""
+    async def _outputs_soon(
+        self, namespace: dict[str, Any], encode: Encode, send: Send | None
+    ) -> dict[str, Any]:
+        """Read outputs, streams first, as their code may set the others."""
+        streams = {}
         for parameter in self._declared:
-            stream: Any = namespace.get(parameter.name)
-            if stream is not None and hasattr(type(stream), "__anext__"):
-                namespace[parameter.name] = iter([item async for item in stream])
+            value = namespace.get(parameter.name)
+            if is_stream(value):
+                streams[parameter.name] = await self._whole_soon(Stream(parameter, value), send)
+        if not streams:
+            return self._outputs(namespace, encode)
+        return self._outputs_beside(streams, namespace, are_sent=send is not None)
+
+    async def _whole_soon(self, stream: Stream, send: Send | None) -> Any:
+        """Read a stream to its end: its items go to the caller, or into the value of the output."""
+        whole, size = [], 0
+        try:
+            async with aclosing(stream.items()) as items:
+                async for plain in items:
+                    if send is not None:
+                        await send(self._codec.item(stream.name, plain))
+                    else:
+                        whole.append(plain)
+                        size = self._codec.require_size_of(plain, size)
+                        await asyncio.sleep(0)  # others come in between
+        except ValueProblem as problem:
+            raise UnserializableOutput(f"Output {problem}") from problem
+        if self.observer is not None:
+            self.observer.streamed(stream.name, stream.kind)
+        return stream.whole(whole)
 
     def _run_in_thread(
         self, namespace: dict[str, Any], encode: Encode
@@ -236,6 +285,11 @@ class _RequestLink(asyncio.Protocol):
         self._pid = os.getpid()
         self._received = bytearray()
         self._tasks: dict[int, asyncio.Task[None]] = {}
+        self._rooms: dict[int, asyncio.Event] = {}
+        """Set where the caller of a stream takes items."""
+        self._room = asyncio.Event()
+        """Set while the server reads."""
+        self._room.set()
         self._unsent: list[bytes] = []
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -250,12 +304,12 @@ class _RequestLink(asyncio.Protocol):
             end = at + head + length
             if len(received) < end:
                 break
-            if flush == _CANCEL:
-                # A task that has not begun would not answer.
-                self._loop.call_soon(self._cancel, number)
+            if flush > _STREAM:
+                self._control(number, flush)
             else:
                 body = bytes(received[at + head : end])
-                self._tasks[number] = self._loop.create_task(self._answer(number, body))
+                send = self._sender(number) if flush == _STREAM else None
+                self._tasks[number] = self._loop.create_task(self._answer(number, body, send))
             at = end
         del received[:at]
 
@@ -263,23 +317,52 @@ class _RequestLink(asyncio.Protocol):
         if not self._ended.done():
             self._ended.set_result(None)
 
+    def pause_writing(self) -> None:
+        self._room.clear()
+
+    def resume_writing(self) -> None:
+        self._room.set()
+
+    def _control(self, number: int, what: int) -> None:
+        if what == _CANCEL:
+            # A task that has not begun would not answer.
+            self._loop.call_soon(self._cancel, number)
+        elif (room := self._rooms.get(number)) is not None:
+            (room.clear if what == _PAUSE else room.set)()
+
+    def _sender(self, number: int) -> Send:
+        room = self._rooms[number] = asyncio.Event()
+        room.set()
+
+        async def send(item: bytes) -> None:
+            await asyncio.sleep(0)  # others come in between, and word that there is no room
+            await room.wait()
+            await self._room.wait()
+            self._put(number, Kind.ITEM, item)
+
+        return send
+
     def _cancel(self, number: int) -> None:
         task = self._tasks.get(number)
         if task is not None and self._cancels:
             task.cancel()
 
-    async def _answer(self, number: int, body: bytes) -> None:
+    async def _answer(self, number: int, body: bytes, send: Send | None) -> None:
         program, began = self._program, monotonic()
-        kind, answer = await program.answer_soon(program.read(body))
+        kind, answer = await program.answer_soon(program.read(body), send)
         if os.getpid() != self._pid:
             os._exit(0)  # a child that the user's code has forked
         if self._with_times is not None:
             kind, answer = self._with_times(kind, answer, began, monotonic())
         del self._tasks[number]
-        # What ends at the same time goes with one write.
+        self._rooms.pop(number, None)
+        self._put(number, kind, answer)
+
+    def _put(self, number: int, kind: Kind, body: bytes) -> None:
+        # What comes at the same time goes with one write.
         if not self._unsent:
             self._loop.call_soon(self._flush)
-        self._unsent += ANSWER.pack(len(answer), number, kind), answer
+        self._unsent += ANSWER.pack(len(body), number, kind), body
 
     def _flush(self) -> None:
         unsent, self._unsent = self._unsent, []

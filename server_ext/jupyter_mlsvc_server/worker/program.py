@@ -461,11 +461,18 @@ class Program:
 
     def _outputs_with_streams(self, namespace: dict[str, Any]) -> dict[str, Any]:
         """Read outputs of which some are streams: these first, as their code may set the others."""
-        streams, outputs = {}, {}
+        streams = {}
         for parameter in self._declared:
             value = namespace.get(parameter.name)
             if is_stream(value):
                 streams[parameter.name] = self._whole_of(Stream(parameter, value))
+        return self._outputs_beside(streams, namespace, are_sent=self.sink is not None)
+
+    def _outputs_beside(
+        self, streams: dict[str, Any], namespace: dict[str, Any], *, are_sent: bool
+    ) -> dict[str, Any]:
+        """Read outputs that are no streams; those that are, are there unless they were sent."""
+        outputs = {}
         for parameter in self._declared:
             if parameter.name not in streams:
                 if parameter.name not in namespace:
@@ -473,7 +480,7 @@ class Program:
                 outputs[parameter.name] = self._output(
                     parameter, namespace[parameter.name], encode_output
                 )
-            elif self.sink is None:
+            elif not are_sent:
                 outputs[parameter.name] = streams[parameter.name]
         return outputs
 

@@ -7,7 +7,7 @@ pieces one below the other, the text of all pieces for ``character``, and a list
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import AsyncGenerator, Iterator
 from struct import Struct as Layout
 from typing import Any, BinaryIO, Final, Protocol
 
@@ -120,14 +120,43 @@ class Stream:
         """
         if self.kind in _NO_WHOLE:
             self._close()
-            raise ValueProblem(self.name, f"a single value ({self.kind})", _stream_of(self.kind))
+            raise self._no_whole()
         try:
             for item in self._steps():
-                plain = self._encode(item)
-                self._count += 1
-                yield plain
+                yield self._encode_next(item)
         finally:
             self._close()
+
+    async def items(self) -> AsyncGenerator[Any, None]:
+        """Give each item in the event loop that runs, and close the iterator at the end.
+
+        Raises
+        ------
+        ValueProblem
+            An item does not fit the type of the whole.
+        """
+        try:
+            if self.kind in _NO_WHOLE:
+                raise self._no_whole()
+            if hasattr(type(self._value), "__anext__"):
+                async for item in self._value:
+                    yield self._encode_next(item)
+            else:
+                for item in self._value:
+                    yield self._encode_next(item)
+        finally:
+            if hasattr(self._value, "aclose"):
+                await self._value.aclose()
+            else:
+                self._close()
+
+    def _no_whole(self) -> ValueProblem:
+        return ValueProblem(self.name, f"a single value ({self.kind})", _stream_of(self.kind))
+
+    def _encode_next(self, item: Any) -> Any:
+        plain = self._encode(item)
+        self._count += 1
+        return plain
 
     def whole(self, items: list[Any]) -> Any:
         """Return the value of the output that has all items."""

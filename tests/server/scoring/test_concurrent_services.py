@@ -121,3 +121,17 @@ async def test_the_check_runs_code_that_awaits(engine: LocalEngine) -> None:
 async def test_a_deadline_beyond_the_operators_is_refused(engine: LocalEngine) -> None:
     with pytest.raises(UnservableCode, match=r"max_deadline_seconds"):
         await engine.check(define("y = 1", deadline_seconds=31))
+
+
+async def test_a_slow_reader_of_a_stream_holds_up_nobody_else(serve: Serve) -> None:
+    code = "import asyncio\nwhile x:\n    await asyncio.sleep(0)\n    yield 'x' * 1000\nyield 'end'"
+    service = await serve(
+        code, inputs="x:logical", outputs="y:vector", concurrency=2, revision="r2"
+    )
+    stream = service.engine.stream(*service.key, b'{"x": true}')
+    await until(lambda: stream._is_paused)
+    assert await service.outputs(x=False) == {"y": ["end"]}
+    assert len(await stream.read()) > 100
+    assert await stream.read(), "it goes on where it is read"
+    stream.leave()
+    assert await service.outputs(x=False) == {"y": ["end"]}

@@ -60,6 +60,8 @@ AWAITS = "y = await fetch(x)"
         ({"code": "y = x", "init_code": AWAITS}, 100),
         ({"code": "y = x", "setup_code": AWAITS}, 1),
         ({"code": "y = [z async for z in x]"}, 100),
+        ({"code": "y = (z async for z in x)"}, 1),
+        ({"code": "await x\nyield 1"}, 100),
         ({"code": AWAITS, "concurrency": 7}, 7),
         ({"code": AWAITS, "concurrency": 0}, 100),
         ({"code": "y = x", "concurrency": 3}, 3),

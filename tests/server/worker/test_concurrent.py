@@ -96,12 +96,15 @@ class Served:
         self._thread = Thread(target=program.serve, args=(theirs, None))
         self._thread.start()
 
-    def send(self, number: int, x: object) -> None:
+    def send(self, number: int, x: object, flush: Flush = Flush.NOW) -> None:
         body = msgspec.json.encode({"x": x})
-        self.ours.sendall(REQUEST.pack(len(body), number, 0) + body)
+        self.ours.sendall(REQUEST.pack(len(body), number, flush) + body)
+
+    def tell(self, number: int, what: Flush) -> None:
+        self.ours.sendall(REQUEST.pack(0, number, what))
 
     def cancel(self, number: int) -> None:
-        self.ours.sendall(REQUEST.pack(0, number, Flush.CANCEL))
+        self.tell(number, Flush.CANCEL)
 
     def answer(self) -> tuple[int, dict[str, Any]]:
         """Wait for the next answer: its number, and the result."""
@@ -223,6 +226,33 @@ def test_a_decimal_context_is_a_calls_own(make_program: MakeProgram) -> None:
 def test_streams_are_answered_all_at_once(make_program: MakeProgram, code: str) -> None:
     program = make_program(code, "from asyncio import sleep")
     assert b'"y":[5,6]' in program.answer(program.read(b'{"x": 5}'))[1]
+
+
+FLOW = "n = 0\nwhile True:\n    await sleep(0)\n    yield n\n    n += 1"
+
+
+def test_items_come_while_others_run_and_wait_for_a_slow_reader(make_program: MakeProgram) -> None:
+    served = Served(make_program(FLOW, "from asyncio import sleep"))
+    served.send(1, 0, Flush.STREAM)
+    assert [served.answer() for _ in range(2)] == [
+        (1, {"output": "y", "value": n}) for n in range(2)
+    ]
+    served.tell(1, Flush.PAUSE)
+    served.send(2, 0, Flush.STREAM)
+    # Those of the first that are on their way come before the first one of the second.
+    while served.answer()[0] == 1:
+        pass
+    assert {served.answer()[0] for _ in range(200)} == {2}
+    served.cancel(2)
+    while "value" in (result := served.answer()[1]):
+        pass
+    assert result["success"]
+    served.tell(1, Flush.RESUME)
+    assert served.answer()[0] == 1
+    served.cancel(1)
+    while "value" in served.answer()[1]:
+        pass
+    served.close()
 
 
 # --- names that calls would share ------------------------------------------------------------
