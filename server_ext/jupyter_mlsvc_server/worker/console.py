@@ -37,10 +37,14 @@ class CallConsole:
 
     def text(self) -> str:
         """Give what was printed."""
+        self._take_raw()
         if self._dropped:
             self._parts.append(f"\n[The output was cut after {self._limit} characters.]\n")
             self._dropped = False
         return "".join(self._parts)
+
+    def _take_raw(self) -> None:
+        """Take what came past Python; of one request among others nobody knows that."""
 
 
 class Console(CallConsole):
@@ -87,11 +91,6 @@ class Console(CallConsole):
         """Keep text after all that came past Python so far."""
         self._take_raw()
         self.write(text)
-
-    def text(self) -> str:
-        """Give what was printed since :meth:`begin`."""
-        self._take_raw()
-        return super().text()
 
     def _take_raw(self) -> None:
         if self._raw is None:

@@ -454,9 +454,10 @@ class Program:
         for parameter in self._declared:
             if parameter.name not in namespace:
                 raise UnserializableOutput.not_set(parameter.name, parameter.type)
-            if is_stream(namespace[parameter.name]):
+            value = namespace[parameter.name]
+            if is_stream(value):
                 return self._outputs_with_streams(namespace)
-            outputs[parameter.name] = self._output(parameter, namespace[parameter.name], encode)
+            outputs[parameter.name] = self._output(parameter, value, encode)
         return outputs
 
     def _outputs_with_streams(self, namespace: dict[str, Any]) -> dict[str, Any]:
