@@ -13,6 +13,7 @@ STATUS_OF: Final[dict[str, int]] = {
     "ForbiddenException": 403,
     "NotFoundException": 404,
     "MethodNotAllowedException": 405,
+    "NotAcceptableException": 406,
     "ConflictException": 409,
     "GoneException": 410,
     "PayloadTooLargeException": 413,

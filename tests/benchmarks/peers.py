@@ -18,6 +18,7 @@ from typing import Any, Self
 import psutil
 import requests
 
+from jupyter_mlsvc import Client
 from jupyter_mlsvc_server.launch import ServerProcess, free_port
 from tests.benchmarks.startable import Startable
 
@@ -284,6 +285,11 @@ class OurServer(Startable):
         """Open a connection to the public API."""
         return Connection(self._server.public_url, self._token)
 
+    def client(self) -> Client:
+        """Log in with the Python client."""
+        password = self._server.admin_password
+        return Client(self._server.public_url, username="admin", password=password)
+
     def publish_realtime(self, name: str, model: bytes) -> str:
         """Publish the file of a model as version 1.0; give the path to consume it.
 
@@ -348,7 +354,7 @@ def publish(
     name: str,
     code: str,
     *,
-    snapshot: str,
+    snapshot: str | None,
     inputs: Mapping[str, str],
     outputs: Mapping[str, str],
 ) -> str:
