@@ -16,6 +16,7 @@ from jupyter_mlsvc import serialize_model
 from jupyter_mlsvc.wire.arrow_stream import MEDIA_TYPE, write_stream
 from tests.contract.doors import Door
 from tests.contract.test_realtime import FLOWERS, by_name, publish
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.kernel
 
@@ -141,6 +142,30 @@ def test_a_realtime_service_predicts_a_stream(door: Door, service_name: str) -> 
     assert table.to_pydict() == {"species_Pred": ["versicolor", "setosa"]}
     assert result["outputParameters"] == {"outputData": None}
     door.delete(f"/services/{service_name}/1.0")
+
+
+def results_of(door: Door, path: str, body: bytes) -> list[dict[str, Any]]:
+    """Run a batch."""
+    started = door.post(path, data=body, headers={"Content-Type": MEDIA_TYPE})
+    assert started.status_code == 202, started.text
+    batch = f"{path}/{started.json()['batchExecutionId']}"
+
+    wait_until(lambda: door.get(batch).json()["state"] == "Complete")
+    results: list[dict[str, Any]] = door.get(batch).json()["batchExecutionResults"]
+    door.delete(batch)
+    return results
+
+
+def test_each_row_is_a_record_of_a_batch(door: Door, scaling: str, published: str) -> None:
+    rows = {"a": pa.array(range(4100), pa.int16()), "b": [7] * 4100}
+    results = results_of(door, f"/api/{published}/1.0/batch", stream(rows))
+    assert [each["outputParameters"]["total"] for each in results] == list(range(7, 4107))
+    frames = stream(FRAME, inputs='{"factor": 2}', table="df")
+    results = results_of(door, f"{scaling}/batch", frames)
+    assert [each["outputParameters"]["total"] for each in results] == [3, 0, 6]
+    wrong = door.post(f"{scaling}/batch", data=b"a,b", headers={"Content-Type": MEDIA_TYPE})
+    assert wrong.status_code == 400
+    assert "is no Arrow stream that can be read" in wrong.json()["message"]
 
 
 def test_the_server_says_that_it_takes_arrow(door: Door) -> None:

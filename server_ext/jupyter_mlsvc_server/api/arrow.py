@@ -25,13 +25,7 @@ def form_of(headers: Headers) -> Form:
     UnsupportedMediaType, NotAcceptable
         There is no pyarrow here.
     """
-    form = Form(0)
-    if _media_type(headers.get("content-type", "")) == MEDIA_TYPE:
-        if not is_installed():
-            raise UnsupportedMediaType(
-                f"This server does not read {MEDIA_TYPE}. {_ADVICE} send JSON."
-            )
-        form |= Form.ARROW_IN
+    form = Form.ARROW_IN if is_arrow(headers) else Form(0)
     accepted = qualities(",".join(headers.getlist("accept")))
     wanted = accepted.get(MEDIA_TYPE, 0.0)
     if wanted and wanted >= accepted.get(_JSON, 0.0):
@@ -44,10 +38,21 @@ def form_of(headers: Headers) -> Form:
     return form
 
 
+def is_arrow(headers: Headers) -> bool:
+    """Return whether a body is a stream of Arrow.
+
+    Raises
+    ------
+    UnsupportedMediaType
+        It is, and there is no pyarrow here.
+    """
+    if headers.get("content-type", "").partition(";")[0].strip().lower() != MEDIA_TYPE:
+        return False
+    if not is_installed():
+        raise UnsupportedMediaType(f"This server does not read {MEDIA_TYPE}. {_ADVICE} send JSON.")
+    return True
+
+
 def media_type_of(body: Body) -> str:
     """Return what the answer of a worker is."""
     return MEDIA_TYPE if beginning(body, len(BEGINNING)) == BEGINNING else _JSON
-
-
-def _media_type(header: str) -> str:
-    return header.partition(";")[0].strip().lower()

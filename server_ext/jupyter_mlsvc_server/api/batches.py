@@ -8,6 +8,7 @@ from typing import Final
 
 from starlette.responses import Response
 
+from jupyter_mlsvc_server.api.arrow import is_arrow
 from jupyter_mlsvc_server.api.request import ApiRequest
 from jupyter_mlsvc_server.api.responses import StreamedResponse, bytes_response, json_response
 from jupyter_mlsvc_server.api.routing import Routes, counted, route, upload
@@ -51,7 +52,9 @@ class BatchRoutes:
     async def start(self, request: ApiRequest, name: str, version: str) -> Response:
         """Start one (contract: ``StartBatchExecution``)."""
         # The records are too many to keep in memory.
-        upload = await self._batches.receive(is_lenient=request.settings.lenient_json)
+        upload = await self._batches.receive(
+            is_lenient=request.settings.lenient_json, is_arrow=is_arrow(request.headers)
+        )
         request.ended.push_async_callback(asyncio.to_thread, upload.discard)
         async for piece in request.pieces():
             await upload.write(piece)

@@ -202,9 +202,10 @@ class BatchManager(LoggingConfigurable):
 
     # --- what a person does ------------------------------------------------------------------
 
-    async def receive(self, *, is_lenient: bool = False) -> Upload:
+    async def receive(self, *, is_lenient: bool = False, is_arrow: bool = False) -> Upload:
         """Create an upload that receives the records of a batch."""
-        return Upload(await asyncio.to_thread(self._staging.folder), is_lenient=is_lenient)
+        folder = await asyncio.to_thread(self._staging.folder)
+        return Upload(folder, is_lenient=is_lenient, is_arrow=is_arrow)
 
     async def begin(
         self, principal: Principal, name: str, version: str, upload: Upload, parallel_count: int

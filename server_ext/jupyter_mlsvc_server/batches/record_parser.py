@@ -6,6 +6,7 @@ import asyncio
 import mmap
 import os
 import shutil
+from collections.abc import Iterable, Sequence
 from itertools import accumulate
 from pathlib import Path
 from typing import Final
@@ -13,6 +14,7 @@ from typing import Final
 import msgspec
 
 from jupyter_mlsvc.wire.json_text import UnreadableJson, decode_json, require_utf_8
+from jupyter_mlsvc_server.batches.arrow_records import read_records
 from jupyter_mlsvc_server.batches.errors import InvalidRecords, TooManyRecords
 from jupyter_mlsvc_server.batches.files import (
     CHECKSUMS,
@@ -46,10 +48,13 @@ class Upload:
         Where it is kept until the batch is made of it; it goes with :meth:`discard`.
     is_lenient
         Whether a body that is no strict JSON is read leniently.
+    is_arrow
+        Whether the body is a stream of Arrow.
     """
 
-    def __init__(self, folder: Path, *, is_lenient: bool = False) -> None:
+    def __init__(self, folder: Path, *, is_lenient: bool = False, is_arrow: bool = False) -> None:
         self.folder = folder
+        self._is_arrow = is_arrow
         self._is_lenient = is_lenient
         self._file = BodyFile(folder / _BODY)
 
@@ -63,11 +68,13 @@ class Upload:
         Raises
         ------
         InvalidRecords
-            The body is no JSON list of objects.
+            The body is no JSON list of objects, or no stream of Arrow.
         TooManyRecords
             There are more than ``most``.
         """
         await self._file.finish()
+        if self._is_arrow:
+            return await asyncio.to_thread(_split_arrow, self.folder, most)
         return await asyncio.to_thread(_split, self.folder, most, is_lenient=self._is_lenient)
 
     async def commit(self, target: Path) -> FolderLock:
@@ -105,10 +112,27 @@ def _split(folder: Path, most: int, *, is_lenient: bool) -> int:
         ) from None
     except UnreadableJson as error:
         raise InvalidRecords(f"The request body is not valid JSON: {error}.") from None
-    _write_records(folder, records)
-    body.unlink()
-    make_results(folder, len(records))
-    return len(records)
+    chunks = (
+        records[first : first + _WRITE_RECORDS] for first in range(0, len(records), _WRITE_RECORDS)
+    )
+    return _keep(folder, chunks)
+
+
+def _split_arrow(folder: Path, most: int) -> int:
+    body = folder / _BODY
+    if not body.stat().st_size:
+        raise InvalidRecords("The request body is empty; send a stream of Arrow with records.")
+    with body.open("rb") as file:
+        view = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    return _keep(folder, read_records(view, most))
+
+
+def _keep(folder: Path, chunks: Iterable[Sequence[msgspec.Raw | bytes]]) -> int:
+    """Write the records in place of the body; return their number."""
+    count = _write_records(folder, chunks)
+    (folder / _BODY).unlink()
+    make_results(folder, count)
+    return count
 
 
 def _objects(view: mmap.mmap) -> int:
@@ -116,15 +140,16 @@ def _objects(view: mmap.mmap) -> int:
     return sum(view[at : at + _WRITE_BYTES].count(b"{") for at in range(0, len(view), _WRITE_BYTES))
 
 
-def _write_records(folder: Path, records: list[msgspec.Raw]) -> None:
-    at = 0
+def _write_records(folder: Path, chunks: Iterable[Sequence[msgspec.Raw | bytes]]) -> int:
+    at = count = 0
     with (
         (folder / RECORDS).open("wb", _WRITE_BYTES) as data,
         (folder / OFFSETS).open("wb") as offsets,
         (folder / CHECKSUMS).open("wb") as checksums,
     ):
-        for first in range(0, len(records), _WRITE_RECORDS):
-            views = [memoryview(record) for record in records[first : first + _WRITE_RECORDS]]
+        for records in chunks:
+            views = [memoryview(record) for record in records]
+            count += len(views)
             *places, end = accumulate(map(len, views), initial=at)
             data.writelines(views)
             offsets.write(pack_offsets(places))
@@ -134,6 +159,7 @@ def _write_records(folder: Path, records: list[msgspec.Raw]) -> None:
         for file in (data, offsets, checksums):
             file.flush()
             os.fsync(file.fileno())
+    return count
 
 
 def _commit(folder: Path, target: Path) -> FolderLock:
