@@ -52,6 +52,8 @@ def read_stream(body: Any) -> Any:
     UnreadableArrow
         It is none, or has something in it that is not taken here.
     """
+    if not is_installed():
+        raise UnreadableArrow("can't be read without pyarrow")
     import pyarrow
 
     source = pyarrow.py_buffer(body)

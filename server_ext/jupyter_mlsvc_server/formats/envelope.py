@@ -24,6 +24,9 @@ class Form(IntFlag):
     """The answer may be one."""
 
 
+_ALL: Final = Form.ARROW_IN | Form.ARROW_OUT
+
+
 class Opened(NamedTuple):
     """A request without its envelope."""
 
@@ -38,8 +41,9 @@ def enveloped(form: Form, body: Body) -> Body:
 
 
 def opened(body: bytes) -> Opened:
-    """Take a body out of its envelope."""
-    return Opened(Form(body[len(MARK)]), memoryview(body)[_SIZE:])
+    """Take a body out of its envelope; whoever calls may have sent what looks like one."""
+    form = Form(body[len(MARK)] & _ALL) if len(body) >= _SIZE else Form(0)
+    return Opened(form, memoryview(body)[_SIZE:])
 
 
 def without_envelope(body: bytes) -> bytes:

@@ -13,9 +13,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from jupyter_mlsvc.wire import arrow_stream
 from jupyter_mlsvc.wire.models import ColumnDefinition, ParameterDefinition, WebServiceResult
 from jupyter_mlsvc.wire.names import ServiceName, Version
 from jupyter_mlsvc.wire.values import input_decoder
+from jupyter_mlsvc_server.formats.envelope import MARK
 from jupyter_mlsvc_server.formats.problems import CodeProblem
 from jupyter_mlsvc_server.formats.protocol import Kind, Service, without_notes
 from jupyter_mlsvc_server.formats.service_spec import ServiceSpec
@@ -57,6 +59,18 @@ def exchange_of(
         console_limit=1000,
     )
     return ServiceCodec(service, input_decoder)
+
+
+@pytest.mark.parametrize(
+    "rest", [b"", b"\x00", b"\x01", b"\xff", b"\x02{", b"\x01\xff\xff\xff\xff"]
+)
+@pytest.mark.parametrize("has_arrow", [True, False])
+def test_a_caller_who_writes_an_envelope_is_told_that_it_is_no_body(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rest: bytes, has_arrow: bool
+) -> None:
+    monkeypatch.setattr(arrow_stream, "is_installed", lambda: has_arrow)
+    with pytest.raises(InvalidInput):
+        codec(tmp_path, x="data.frame").inputs(MARK + rest)
 
 
 def test_inputs_with_a_default_may_be_left_out(tmp_path: Path) -> None:
