@@ -337,6 +337,14 @@ class Confinement(LoggingConfigurable):
         return 0 if self.level == NONE else self.max_processes
 
     @property
+    def may_share(self) -> bool:
+        """Whether versions of one person may have processes with one policy in common.
+
+        They may not where that has the processes of each apart, or counts them together.
+        """
+        return self.level in {NONE, BASIC}
+
+    @property
     def hides_processes(self) -> bool:
         """Whether code has process ids of its own."""
         return not self._why_no_namespaces

@@ -227,6 +227,30 @@ def confine(policy: Policy) -> None:
         _restrict(policy, abi)
 
 
+def narrow(policy: Policy, folder: str, instead: Iterable[tuple[str, str]]) -> None:
+    """Keep this thread, which is confined, to parts of a folder from now on.
+
+    Others that are confined by the same policy can't be reached by signals any more either.
+
+    Parameters
+    ----------
+    policy
+        By which it is confined; all else in it stays.
+    folder
+        A folder of the policy.
+    instead
+        Accesses and paths that are left of it.
+
+    Raises
+    ------
+    OSError
+        That failed; the process must not run the code of others.
+    """
+    kept = (each for each in policy.files if each[1] != folder)
+    if abi := landlock_abi():
+        _restrict(Policy((*kept, *instead), *policy[1:]), abi)
+
+
 def keep_from_writing(policy: Policy, but: Iterable[str]) -> None:
     """Let this thread, which is confined, write nothing but some folders and devices from now on.
 

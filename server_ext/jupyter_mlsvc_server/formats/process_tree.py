@@ -45,6 +45,8 @@ from jupyter_mlsvc_server.formats.protocol import (
     pack,
 )
 
+Child = Callable[[socket.socket, Fork], None]
+
 _PIECE: Final = 2**16
 _CRASHED: Final = 70
 """Exit code of a child whose own code (not the user's) failed; sysexits' EX_SOFTWARE."""
@@ -102,11 +104,12 @@ class Parent:
     control
         The link to the server.
     child
-        What a child does with its own link; the process ends when it returns.
+        What a child does with its own link and the message that asked for it; the process ends when
+        it returns.
     trial
         The same for a child that is forked for a trial.
     buried
-        Called with the process id after a child has ended.
+        Called after a child has ended, with the process id and the folder of its files.
     limit
         Of the processes below a child; one that exceeds it is ended.
     exit_timeout
@@ -120,10 +123,10 @@ class Parent:
     def __init__(
         self,
         control: Control,
-        child: Callable[[socket.socket], None],
+        child: Child,
         *,
-        trial: Callable[[socket.socket], None] | None = None,
-        buried: Callable[[int], None] | None = None,
+        trial: Child | None = None,
+        buried: Callable[[int, str], None] | None = None,
         exit_timeout: float = 0.0,
         limit: ProcessLimit | None = None,
         ends_at: signal.Signals | None = None,
@@ -137,7 +140,8 @@ class Parent:
         self._limit = limit or ProcessLimit(0)
         self._ends_at = ends_at
         self._oom_scores = oom_scores
-        self._children: set[int] = set()
+        self._children: dict[int, str] = {}
+        """Process ids, with the folders of their files."""
         self._spared: set[int] = set()
         """Children that restoring or importing has started; they end with this process."""
         self._is_over = False
@@ -201,7 +205,7 @@ class Parent:
                 end_tree(pid)
 
     def _kill_leftovers(self) -> None:
-        for pid in children_of_this() - self._children - self._spared:
+        for pid in children_of_this() - self._children.keys() - self._spared:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.kill(pid, signal.SIGKILL)
 
@@ -209,7 +213,7 @@ class Parent:
         if isinstance(message, Fork):
             link = socket.socket(fileno=self._control.descriptor())
             output = self._control.descriptor() if message.has_output else None
-            pid = self._fork(link, self._trial if message.is_trial else self._child, output)
+            pid = self._fork(link, message, output)
             link.close()
             if output is not None:
                 os.close(output)
@@ -217,15 +221,14 @@ class Parent:
         elif isinstance(message, Kill) and message.pid in self._children:
             _kill(message.pid)
 
-    def _fork(
-        self, link: socket.socket, child: Callable[[socket.socket], None], output: int | None
-    ) -> int:
+    def _fork(self, link: socket.socket, message: Fork, output: int | None) -> int:
+        child = self._trial if message.is_trial else self._child
         me, scores = os.getpid(), self._oom_scores
         if scores is not None:
             scores.fork_begins()
         pid = os.fork()
         if pid:
-            self._children.add(pid)
+            self._children[pid] = message.folder
             if scores is not None:
                 scores.forked()
             return pid
@@ -235,7 +238,7 @@ class Parent:
             if output is not None:
                 os.dup2(output, _STANDARD_ERROR)
                 os.close(output)
-            child(link)
+            child(link, message)
             code = 0
         except BaseException:  # noqa: BLE001  # this process ends here, whatever it was
             traceback.print_exc(file=sys.__stderr__)
@@ -266,13 +269,13 @@ class Parent:
             if pid not in self._children:
                 self._spared.discard(pid)
                 continue
-            self._children.discard(pid)
+            folder = self._children.pop(pid)
             # Whatever the child has started and left behind in its own session.
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(pid, signal.SIGKILL)
             self._control.send(Exited(pid, os.waitstatus_to_exitcode(status)))
             if self._buried is not None:
-                self._buried(pid)
+                self._buried(pid, folder)
 
     def _end_children(self) -> None:
         deadline = time.monotonic() + self._exit_timeout

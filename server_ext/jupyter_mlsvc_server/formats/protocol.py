@@ -71,6 +71,9 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
         How the template and its workers are confined (see ``confine``); empty where they are not.
     environment : dict
         Variables to set before.
+    is_shared : bool
+        Whether workers of other revisions are forked from the template, too. Each has files of its
+        own then.
     """
 
     spec: ServiceSpec
@@ -86,10 +89,11 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
     stamps: dict[str, Stamp] = {}
     policy: str = ""
     environment: dict[str, str] = {}
+    is_shared: bool = False
 
 
 class Prepare(msgspec.Struct, frozen=True, tag=True):
-    """Restore and compile this; the first message to a template."""
+    """Restore the content of this; the first message to a template."""
 
     service: Service
 
@@ -97,13 +101,22 @@ class Prepare(msgspec.Struct, frozen=True, tag=True):
 class Fork(msgspec.Struct, frozen=True, tag=True):
     """Fork a child that takes the file descriptor sent along as its link.
 
-    One for a trial answers a single :class:`Trial`, and no requests. A template takes a second
-    descriptor as its standard error.
+    One for a trial answers a single :class:`Trial`, and no requests. A second descriptor is its
+    standard error.
+
+    Attributes
+    ----------
+    spec : ServiceSpec or None
+        The revision that a worker serves; None for a template.
+    folder : str
+        Where the files of its workers are, below those of the template; empty for the same place.
     """
 
     ticket: int
     is_trial: bool = False
     has_output: bool = False
+    spec: ServiceSpec | None = None
+    folder: str = ""
 
 
 class Kill(msgspec.Struct, frozen=True, tag=True):
@@ -122,18 +135,9 @@ class Preloaded(msgspec.Struct, frozen=True, tag=True):
 
 
 class Prepared(msgspec.Struct, frozen=True, tag=True):
-    """The template is ready.
-
-    Attributes
-    ----------
-    lost : dict
-        Names of the snapshot that were lost on restoring, and why.
-    stream : str
-        The output that is what the code yields; empty where it does not.
-    """
+    """The template is ready; names of the snapshot that were lost on restoring, and why."""
 
     lost: dict[str, str]
-    stream: str = ""
 
 
 class Refused(msgspec.Struct, frozen=True, tag=True):
@@ -170,6 +174,10 @@ ENDED_FROM_OUTSIDE: Final = frozenset(
     {None, -signal.SIGKILL, -signal.SIGTERM, -signal.SIGINT, -signal.SIGHUP}
 )
 """How a process ends that somebody ended, as for want of memory; None: nobody knows."""
+
+OWN_FOLDER: Final = "own"
+TEMPORARY_FOLDER: Final = "tmp"
+"""Folders of a template for what libraries keep and for temporary files, below its others."""
 
 _LENGTH: Final = Layout("<I")
 
@@ -220,11 +228,14 @@ class Trial(msgspec.Struct, frozen=True, kw_only=True):
         A request; None runs the code that comes before it, initCode, and nothing else.
     start_seconds, seconds : float
         What getting ready and the run may take.
+    only_compiles : bool
+        Whether nothing is run: the code is compiled, and the names that it needs are looked up.
     """
 
     body: bytes | None
     start_seconds: float
     seconds: float
+    only_compiles: bool = False
 
 
 class Line(msgspec.Struct, frozen=True):

@@ -12,6 +12,9 @@ SETTING_UP: Final = "setting up"
 RUNNING: Final = "running"
 """What a trial is at; the last such line in the file of :func:`trace_path` counts."""
 
+STREAM: Final = "stream: "
+"""Before the output that takes what the code yields, in the same file."""
+
 _MAX_LINE_LENGTH: Final = 200
 
 

@@ -23,6 +23,7 @@ from jupyter_mlsvc_server.formats.protocol import (
     ToChild,
     pack,
 )
+from jupyter_mlsvc_server.formats.service_spec import ServiceSpec
 
 _PIECE: Final = 2**16
 _FULL_PAUSE: Final = 0.005
@@ -73,6 +74,7 @@ class ForkserverClient:
         self._next_ticket = 0
         self._exits: dict[int, asyncio.Future[int]] = {}
         self._first: asyncio.Future[Preloaded | Prepared | Refused] = _future()
+        self._killing: asyncio.Task[None] | None = None
         self.is_lost = False
         self._reader = asyncio.create_task(self._read())
 
@@ -96,7 +98,12 @@ class ForkserverClient:
         await self._send(message)
 
     async def fork(
-        self, *, is_trial: bool = False, output: socket.socket | None = None
+        self,
+        *,
+        is_trial: bool = False,
+        output: socket.socket | None = None,
+        spec: ServiceSpec | None = None,
+        folder: str = "",
     ) -> tuple[int, socket.socket]:
         """Have a child forked; gives its process id and our end of its link.
 
@@ -106,6 +113,8 @@ class ForkserverClient:
         ----------
         output
             Its standard error, where that is another one than its parent's.
+        spec, folder
+            The revision that a worker serves, and where its files are.
 
         Raises
         ------
@@ -120,7 +129,7 @@ class ForkserverClient:
         try:
             with theirs:
                 given = [theirs] if output is None else [theirs, output]
-                await self._send(Fork(ticket, is_trial, output is not None), given)
+                await self._send(Fork(ticket, is_trial, output is not None, spec, folder), given)
             pid = await forked
         except BaseException:
             # A child forked all the same finds its link closed and ends.
@@ -139,7 +148,10 @@ class ForkserverClient:
         ended = self._exits.setdefault(pid, _future())
         try:
             return await asyncio.wait_for(asyncio.shield(ended), seconds)
-        except (TimeoutError, LinkLost):
+        except TimeoutError:
+            # Word of it may have come while the waiting was given up.
+            return None if not ended.done() or ended.exception() else ended.result()
+        except LinkLost:
             return None
         finally:
             if ended.done():
@@ -186,6 +198,9 @@ class ForkserverClient:
             if forked is not None and not forked.done():
                 self._exits.setdefault(message.pid, _future())
                 forked.set_result(message.pid)
+            else:
+                # Nobody waits for it any more, and its code may never see that its link is closed.
+                self._killing = asyncio.create_task(self.kill(message.pid))
         elif isinstance(message, Exited):
             ended = self._exits.get(message.pid)
             if ended is not None and not ended.done():

@@ -13,9 +13,7 @@ from functools import partial
 from pathlib import Path
 from time import monotonic
 from typing import Any, Final
-from weakref import WeakSet, WeakValueDictionary
-
-import msgspec
+from weakref import WeakValueDictionary
 
 from jupyter_mlsvc_server.confinement import Confinement
 from jupyter_mlsvc_server.errors import MlsvcServerError, NotFound
@@ -45,6 +43,7 @@ from jupyter_mlsvc_server.scoring.request import Ended, PendingRequest
 from jupyter_mlsvc_server.scoring.scheduler_settings import HealthSettings
 from jupyter_mlsvc_server.scoring.service_log import LogEntry, ServiceLogs
 from jupyter_mlsvc_server.scoring.settings import ScoringSettings
+from jupyter_mlsvc_server.scoring.shared_templates import SharedTemplates
 from jupyter_mlsvc_server.scoring.statistics import (
     EngineCounters,
     Figures,
@@ -54,6 +53,7 @@ from jupyter_mlsvc_server.scoring.statistics import (
 )
 from jupyter_mlsvc_server.scoring.stream import AnswerStream
 from jupyter_mlsvc_server.scoring.template import Template
+from jupyter_mlsvc_server.scoring.template_process import TemplateProcess
 from jupyter_mlsvc_server.scoring.trial import TrialOutcome
 from jupyter_mlsvc_server.storage.machine_faults import machine_fault
 
@@ -150,7 +150,12 @@ class LocalEngine(ScoringSettings):
         self._locks: WeakValueDictionary[DefinitionKey, asyncio.Lock] = WeakValueDictionary()
         self._loaded_file = LoadedFile(data_dir / "loaded.json")
         self._forkserver: Forkserver | None = None
-        self._templates: WeakSet[Template] = WeakSet()
+        self._templates = SharedTemplates(
+            self._started_template,
+            self,
+            lambda process: not self._is_of_bare(process),
+            is_sharing=self._confinement.may_share,
+        )
         self._bare: Forkserver | None = None
         """Another one without libraries, while that one imports them, for versions without need."""
         self._forkserver_restarts = 0
@@ -246,18 +251,18 @@ class LocalEngine(ScoringSettings):
                 f"{self.longest_deadline:g} at most here (ScoringSettings.max_deadline_seconds)."
             )
         template = await self._template(definition)
-        outcome = TrialOutcome()
-        if call is not None or _has_early_code(definition):
-            try:
-                outcome = await template.try_once(call, self)
-            except BaseException as error:
-                await template.stop(at_once=True)
-                if isinstance(error, LinkLost):
-                    raise ServiceUnavailable(definition.key, END_AT_START) from None
-                raise
+        try:
+            outcome = await template.try_once(
+                call, self, only_compiles=call is None and not _has_early_code(definition)
+            )
+        except BaseException as error:
+            await template.stop(at_once=True)
+            if isinstance(error, LinkLost):
+                raise ServiceUnavailable(definition.key, END_AT_START) from None
+            raise
         await self._drop_checked(definition.spec.revision_id)
         self._checked[definition.spec.revision_id] = (self._now() + _CHECKED_SECONDS, template)
-        return msgspec.structs.replace(outcome, streams=(*outcome.streams, *template.streams))
+        return outcome
 
     async def put(self, definition: ServiceDefinition) -> None:
         """Serve a revision from now on."""
@@ -616,7 +621,7 @@ class LocalEngine(ScoringSettings):
         pool = self._pools.get(DefinitionKey(name, version))
         if pool is None:
             return 0
-        return await asyncio.to_thread(process_memory.of_tree, pool.template_pid)
+        return await self._memory_of(pool)
 
     async def memory(self) -> dict[DefinitionKey, int]:
         """Measure the memory of each version's workers: bytes, shared ones in parts (PSS)."""
@@ -775,20 +780,23 @@ class LocalEngine(ScoringSettings):
         return self._timings.setdefault(key, Timings())
 
     async def _template(self, definition: ServiceDefinition) -> Template:
-        user = await self._confinement.user_of(definition.owner_id)
         await self._make_memory(definition.key)
         holder = object()
         self._budget.reserve(holder, definition.key)
         try:
-            return await self._started_template(definition, user)
+            return await self._templates.template(definition)
         finally:
             self._budget.release(holder)
 
-    async def _started_template(self, definition: ServiceDefinition, user: int) -> Template:
+    async def _started_template(
+        self, definition: ServiceDefinition, is_shared: bool
+    ) -> TemplateProcess:
+        user = await self._confinement.user_of(definition.owner_id)
         for last in (False, True):
             work = self._work / uuid.uuid4().hex
-            template = Template(definition, work, self._confinement, user)
-            self._templates.add(template)
+            template = TemplateProcess(
+                definition, work, self._confinement, user, is_shared=is_shared
+            )
             try:
                 await template.start(self._forkserver_for(definition).link, self)
             except LinkLost:
@@ -808,12 +816,18 @@ class LocalEngine(ScoringSettings):
             bare = self._bare = Forkserver(self, self._confinement.process_limit, is_bare=True)
         return bare
 
+    def _is_of_bare(self, process: TemplateProcess) -> bool:
+        """Whether a process is of the forkserver without libraries, and would better not be."""
+        bare, forkserver = self._bare, self._forkserver
+        is_due = bare is not None and forkserver is not None and forkserver.link.is_ready
+        return is_due and bare is not None and process.is_of(bare.link)
+
     async def _end_unused_bare(self) -> None:
         """End the forkserver without libraries, once nothing is left that it has forked."""
         bare, forkserver = self._bare, self._forkserver
         if bare is None or forkserver is None or not forkserver.link.is_ready:
             return
-        if not any(each.is_of(bare.link) for each in self._templates):
+        if not any(map(self._is_of_bare, self._templates.processes)):
             self._bare = None
             await bare.stop()
 
@@ -931,9 +945,12 @@ class LocalEngine(ScoringSettings):
 
     async def _measure(self, pool: Pool) -> None:
         self._measured_at[pool.key] = self._now()
-        size = await asyncio.to_thread(process_memory.of_tree, pool.template_pid)
+        size = await self._memory_of(pool)
         if size:  # it has ended otherwise
             self._budget.measured(pool.key, size)
+
+    async def _memory_of(self, pool: Pool) -> int:
+        return await asyncio.to_thread(pool.template.process.memory_of, pool.pids)
 
     async def _keep_budget(self) -> None:
         """Measure what was in use, and unload where it has become too much."""

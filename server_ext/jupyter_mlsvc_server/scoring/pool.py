@@ -388,7 +388,7 @@ class Pool:
 
     async def _start_worker(self) -> None:
         try:
-            pid, link = await self._template.link.fork()
+            pid, link = await self._template.fork()
             connection = await self._connect(pid, link)
         except NotStarted:
             raise

@@ -10,7 +10,7 @@ import psutil
 
 def of_tree(pid: int) -> int:
     """Measure a process and all below it, in bytes; R runs below its worker."""
-    return _of(pid) + sum(map(of_tree, _children(pid)))
+    return of_process(pid) + sum(map(of_tree, _children(pid)))
 
 
 def of_workers_below(stand_in: int) -> int:
@@ -32,7 +32,8 @@ def _children(pid: int) -> list[int]:
     return found
 
 
-def _of(pid: int) -> int:
+def of_process(pid: int) -> int:
+    """Measure one process, in bytes."""
     try:
         memory = psutil.Process(pid).memory_full_info()
     except psutil.Error:

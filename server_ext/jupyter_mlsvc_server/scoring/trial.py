@@ -20,9 +20,10 @@ from jupyter_mlsvc_server.formats.protocol import (
     unpack_length,
 )
 from jupyter_mlsvc_server.formats.service_spec import ServiceSpec
-from jupyter_mlsvc_server.formats.trial import RUNNING, line_of, sources
+from jupyter_mlsvc_server.formats.trial import RUNNING, STREAM, line_of, sources
 from jupyter_mlsvc_server.scoring.errors import UnservableCode, ending
 
+_STREAM: Final = re.compile(rf"^{re.escape(STREAM)}(.+)$", re.MULTILINE)
 _FRAME: Final = re.compile(r'File "(?P<file>[^"]*)", line (?P<line>\d+)')
 
 
@@ -94,7 +95,6 @@ def outcome_of(report: TrialReport, trial: Trial) -> TrialOutcome:
         return TrialOutcome(
             answer=report.body,
             types=report.types,
-            streams=report.streams,
             retired_for=report.retired_for,
             notes=report.notes,
         )
@@ -131,7 +131,8 @@ def outcome_of_end(
     message = _with_line(message, _last_line(spec, trace))
     if not is_set_up:
         raise UnservableCode(message)
-    return TrialOutcome(problem=message)
+    yielded = _STREAM.search(trace)
+    return TrialOutcome(problem=message, streams=(yielded[1],) if yielded else ())
 
 
 def _last_line(spec: ServiceSpec, trace: str) -> Line | None:

@@ -19,7 +19,7 @@ import os
 import socket
 import sys
 import types
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable
 from collections.abc import Set as AbstractSet
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
@@ -36,7 +36,7 @@ from jupyter_mlsvc_server.worker.code_facts import CodeFacts
 from jupyter_mlsvc_server.worker.codec import UnserializableOutput
 from jupyter_mlsvc_server.worker.console import Console, SharedConsole
 from jupyter_mlsvc_server.worker.invalid_input import InvalidInput
-from jupyter_mlsvc_server.worker.program import Compiled, Program
+from jupyter_mlsvc_server.worker.program import Compiled, Program, SnapshotCode
 from jupyter_mlsvc_server.worker.scratch import ScratchDir
 from jupyter_mlsvc_server.worker.shared_names import refuse_shared_names
 from jupyter_mlsvc_server.worker.streaming import Stream, is_stream
@@ -59,7 +59,7 @@ class ConcurrentProgram(Program):
 
     Parameters
     ----------
-    service, compiled, namespace, modules
+    service, compiled, namespace, snapshot
         As of :class:`Program`.
 
     Raises
@@ -73,15 +73,17 @@ class ConcurrentProgram(Program):
         service: Service,
         compiled: Compiled,
         namespace: dict[str, Any],
-        modules: Iterable[types.ModuleType] = (),
+        snapshot: SnapshotCode | None = None,
     ) -> None:
-        super().__init__(service, compiled, namespace, modules)
+        snapshot = snapshot or SnapshotCode.of(namespace)
+        super().__init__(service, compiled, namespace, snapshot)
         refuse_shared_names(
             [parameter.name for parameter in service.spec.inputs],
             compiled.codes,
             compiled.setup,
             namespace,
-            self._own_modules,
+            snapshot.functions,
+            snapshot.of_modules,
         )
         self.most = service.spec.concurrency
         self._threads: ThreadPoolExecutor | None = None

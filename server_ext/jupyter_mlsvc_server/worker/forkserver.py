@@ -44,7 +44,7 @@ def main(descriptor: str, options: str) -> None:
     control.send(Preloaded(missing))
     Parent(
         control,
-        template.main,
+        lambda link, _: template.main(link),
         exit_timeout=_EXIT_TIMEOUT,
         limit=ProcessLimit(settings.max_processes),
         ends_at=signal.SIGTERM,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import contextlib
 import dis
 import os
 import sys
@@ -26,6 +28,7 @@ from jupyter_mlsvc.wire.values import encode_output, input_decoder
 from jupyter_mlsvc_server.formats.concurrency import FLAGS, is_awaiting
 from jupyter_mlsvc_server.formats.problems import CodeProblem, SetupProblem
 from jupyter_mlsvc_server.formats.protocol import Kind, Service
+from jupyter_mlsvc_server.formats.service_spec import ServiceSpec
 from jupyter_mlsvc_server.formats.shown_paths import without_folders
 from jupyter_mlsvc_server.worker.arrow_bodies import ArrowOutputs, Encode, encoder_for
 from jupyter_mlsvc_server.worker.code_facts import (
@@ -140,6 +143,54 @@ def compile_service(service: Service) -> Compiled:
     )
 
 
+def modules_imported(spec: ServiceSpec) -> frozenset[str]:
+    """Name the modules that code imports; none where it is no Python."""
+    found = set[str]()
+    for source in spec.parts.values():
+        with contextlib.suppress(SyntaxError, ValueError, RecursionError, MemoryError):
+            for node in ast.walk(ast.parse(source)):
+                if isinstance(node, ast.Import):
+                    found.update(alias.name for alias in node.names)
+                elif isinstance(node, ast.ImportFrom) and not node.level:
+                    found.add(node.module or "")
+    return frozenset(found)
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotCode:
+    """The code that has come with a snapshot.
+
+    Attributes
+    ----------
+    modules : tuple of types.ModuleType
+        Modules among its files.
+    functions, of_modules : tuple of types.CodeType
+        Its functions, and those of these modules. Once they are frozen, they can't be found.
+    facts : CodeFacts
+        What all of these name.
+    variables : tuple of str
+        Variables of the environment that they read.
+    """
+
+    modules: tuple[types.ModuleType, ...]
+    functions: tuple[types.CodeType, ...]
+    of_modules: tuple[types.CodeType, ...]
+    facts: CodeFacts
+    variables: tuple[str, ...]
+
+    @classmethod
+    def of(
+        cls, namespace: dict[str, Any], modules: Iterable[types.ModuleType] = ()
+    ) -> SnapshotCode:
+        """Look at a namespace and the modules that came with it."""
+        modules = tuple(modules)
+        functions = tuple(user_functions(namespace))
+        of_modules = tuple(set(user_functions(namespace, modules)) - {*functions})
+        codes = (*functions, *of_modules)
+        read = variables_read(part for code in codes for part in with_inner(code))
+        return cls(modules, functions, of_modules, facts_of(codes), tuple(read))
+
+
 def newest_module() -> str:
     """Name the module that was imported last."""
     return next(reversed(sys.modules))
@@ -156,7 +207,8 @@ def modules_since(module: str) -> list[tuple[str, types.ModuleType]]:
     return [(name, sys.modules[name]) for name in names if name in sys.modules]
 
 
-def _is_below(module: types.ModuleType, folder: str) -> bool:
+def is_below(module: types.ModuleType, folder: str) -> bool:
+    """Whether a module is from a file in a folder."""
     return str(getattr(module, "__file__", None) or "").startswith(folder)
 
 
@@ -182,8 +234,9 @@ class Program:
     namespace
         The dict of ``__main__`` with the snapshot restored into it. Functions of the snapshot have
         it as their globals, so the code runs in this dict and the dict is reset afterwards.
-    modules
-        Modules that may have come with the snapshot's files.
+    snapshot
+        The code that has come with the snapshot, where it was looked at before; it is looked for
+        in the namespace otherwise.
     """
 
     most: int = 1
@@ -198,16 +251,18 @@ class Program:
         service: Service,
         compiled: Compiled,
         namespace: dict[str, Any],
-        modules: Iterable[types.ModuleType] = (),
+        snapshot: SnapshotCode | None = None,
     ) -> None:
-        self._own_modules = [module for module in modules if _is_below(module, service.work)]
+        snapshot = snapshot or SnapshotCode.of(namespace)
+        self._own_modules = list(snapshot.modules)
         self.compiled = compiled
         self.base = dict(namespace)
         self._namespace = namespace
         self._prepare(service)
-        own = (*compiled.codes, compiled.setup, *user_functions(namespace, self._own_modules))
-        self._facts = facts_of(own)
-        self._variables = variables_read(part for code in own for part in with_inner(code))
+        own = (*compiled.codes, compiled.setup)
+        self._facts = snapshot.facts | facts_of(own)
+        read = variables_read(part for code in own for part in with_inner(code))
+        self._variables = list(dict.fromkeys([*read, *snapshot.variables]))
         self.observer: Observer | None = None
 
     def notes(self) -> list[str]:
@@ -361,7 +416,7 @@ class Program:
     def _forget_modules(self) -> None:
         """Have modules of the working directory imported anew by the next request."""
         for name, module in modules_since(self._newest_module):
-            if _is_below(module, str(self._scratch.directory)):
+            if is_below(module, str(self._scratch.directory)):
                 sys.modules.pop(name, None)
         self._newest_module = newest_module()
         self._state.note_imports()

@@ -15,7 +15,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from jupyter_mlsvc_server.formats.problems import CodeProblem
-from jupyter_mlsvc_server.worker.code_facts import user_functions, with_inner
+from jupyter_mlsvc_server.worker.code_facts import with_inner
 
 _READS: Final = {"LOAD_NAME", "LOAD_GLOBAL", "LOAD_CLASSDEREF", "LOAD_FROM_DICT_OR_GLOBALS"}
 _SETS: Final = {"STORE_NAME", "DELETE_NAME", "STORE_GLOBAL", "DELETE_GLOBAL"}
@@ -28,7 +28,8 @@ def refuse_shared_names(
     codes: Iterable[types.CodeType],
     setup: types.CodeType,
     namespace: dict[str, Any],
-    modules: Iterable[types.ModuleType],
+    functions: Iterable[types.CodeType],
+    of_modules: Iterable[types.CodeType],
 ) -> None:
     """Refuse functions that look up what calls set, or set what all calls share.
 
@@ -42,8 +43,8 @@ def refuse_shared_names(
         What runs once in each worker, with the names that all calls share.
     namespace
         These names.
-    modules
-        Modules of the user's own.
+    functions, of_modules
+        The code of functions with these names as globals, and of the user's own modules.
 
     Raises
     ------
@@ -52,12 +53,13 @@ def refuse_shared_names(
     """
     own = {*inputs, *names_set(codes, namespace)}
     of_setup = [each for each in setup.co_consts if isinstance(each, types.CodeType)]
-    for function in (*user_functions(namespace), *of_setup):
+    functions = [*functions, *of_setup]
+    for function in functions:
         for part in with_inner(function):
             for name in _named(part, _READS):
                 if name in own:
                     raise CodeProblem(_LOOKS_UP.format(_name(function), name))
-    for function in (*user_functions(namespace, modules), *of_setup):
+    for function in (*functions, *of_modules):
         for part in with_inner(function):
             for name in _named(part, _SETS_GLOBAL):
                 raise CodeProblem(_SETS_FOR_ALL.format(_name(function), name))

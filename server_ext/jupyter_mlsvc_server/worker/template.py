@@ -1,4 +1,10 @@
-"""The process that restores a service's snapshot once; its workers are forked from it."""
+"""The process that restores a snapshot once; workers of services with it are forked from it.
+
+What differs between services of one snapshot comes with the message that asks for a worker: their
+code is compiled in the worker. So one template serves all versions with the same content that may
+reach the same (see ``scoring.shared_templates``). Where it serves more than one, each has a folder
+of its own, and its workers can reach neither the files nor the processes of the others.
+"""
 
 from __future__ import annotations
 
@@ -11,16 +17,19 @@ import shutil
 import socket
 import sys
 import types
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
+
+import msgspec
 
 from jupyter_mlsvc.wire.model_file import EXPECTED
 from jupyter_mlsvc.wire.models import Isolation
 from jupyter_mlsvc.wire.sources import let_inspect_find_classes
 from jupyter_mlsvc_server.formats import packages, sandbox
 from jupyter_mlsvc_server.formats.blobs import DamagedBlob
-from jupyter_mlsvc_server.formats.confine import Policy, confine, join_cgroup
+from jupyter_mlsvc_server.formats.confine import Policy, confine, join_cgroup, narrow
 from jupyter_mlsvc_server.formats.files import write_files
 from jupyter_mlsvc_server.formats.guard import (
     OOM_TEMPLATE,
@@ -31,7 +40,15 @@ from jupyter_mlsvc_server.formats.guard import (
 )
 from jupyter_mlsvc_server.formats.problems import CodeProblem, SnapshotProblem, refuse_missing
 from jupyter_mlsvc_server.formats.process_tree import Control, Parent
-from jupyter_mlsvc_server.formats.protocol import Prepare, Prepared, Refused, Service
+from jupyter_mlsvc_server.formats.protocol import (
+    OWN_FOLDER,
+    TEMPORARY_FOLDER,
+    Fork,
+    Prepare,
+    Prepared,
+    Refused,
+    Service,
+)
 from jupyter_mlsvc_server.formats.r_code import RUNTIME as R
 from jupyter_mlsvc_server.formats.realtime import MODEL
 from jupyter_mlsvc_server.formats.realtime import RUNTIME as REALTIME
@@ -43,7 +60,10 @@ from jupyter_mlsvc_server.worker.micro_batching import MicroBatchingProgram, Rea
 from jupyter_mlsvc_server.worker.model import Model
 from jupyter_mlsvc_server.worker.program import (
     Program,
+    SnapshotCode,
     compile_service,
+    is_below,
+    modules_imported,
     modules_since,
     newest_module,
 )
@@ -51,6 +71,13 @@ from jupyter_mlsvc_server.worker.r_program import prepare as prepare_r
 from jupyter_mlsvc_server.worker.scratch import ScratchDir, set_up_directory
 from jupyter_mlsvc_server.worker.temporary import temporary_directory
 from jupyter_mlsvc_server.worker.traceback_text import last_line
+
+_SCRATCH: Final = "template"
+_PACKAGES: Final = "packages"
+"""Folders of what has been restored, below the one for working directories."""
+
+Restored = Callable[[Service], Any]
+"""Makes the program of a service from what was restored."""
 
 _PROGRAMS: Final[dict[Isolation, type[Program]]] = {
     "worker": Program,
@@ -74,7 +101,8 @@ def main(link: socket.socket) -> None:
         oom_scores = OomScores(OOM_TEMPLATE, OOM_WORKER)
         if policy is not None:
             _confine(policy)
-        program, lost = prepare_r(service) if service.spec.runtime_type == R else prepare(service)
+        is_r = service.spec.runtime_type == R
+        restored, lost = _restore_r(service) if is_r else restore_content(service)
     except CodeProblem as problem:
         control.send(Refused("code", str(problem)))
         return
@@ -87,11 +115,31 @@ def main(link: socket.socket) -> None:
     gc.collect()
     # Workers share what is here now: a collection in one of them would copy every page it visits.
     gc.freeze()
-    stream = program.compiled.stream if isinstance(program, Program) else ""
-    control.send(Prepared(lost, stream))
+    control.send(Prepared(lost))
     forget = partial(_remove_scratch, Path(service.work))
-    serve, try_once = partial(worker.serve, program), partial(trial.serve, program)
+
+    def serve(link: socket.socket, fork: Fork) -> None:
+        worker.serve(partial(_program, service, restored, fork), link)
+
+    def try_once(link: socket.socket, fork: Fork) -> None:
+        trial.serve(partial(_program, service, restored, fork), link)
+
     Parent(control, serve, trial=try_once, buried=forget, oom_scores=oom_scores).run()
+
+
+def _program(service: Service, restored: Restored, fork: Fork) -> Any:
+    """Make the program of a revision, in its worker.
+
+    Raises
+    ------
+    CodeProblem
+        The code is no Python, or needs something that the snapshot does not hold.
+    """
+    assert fork.spec is not None
+    own = msgspec.structs.replace(service, spec=fork.spec)
+    if service.is_shared:
+        own = _keep_apart(own, fork.folder)
+    return restored(own)
 
 
 def _enter_groups(policy: Policy) -> None:
@@ -114,22 +162,39 @@ def _confine(policy: Policy) -> None:
         die_with(parent)  # another user, and the system has forgotten it
 
 
-def prepare(service: Service) -> tuple[Program, dict[str, str]]:
-    """Restore the snapshot into a fresh ``__main__`` and compile the code.
+def _keep_apart(service: Service, folder: str) -> Service:
+    """Have this worker be where those of other revisions with the template are not."""
+    template, work = Path(service.work), Path(service.work) / folder
+    (work / TEMPORARY_FOLDER).mkdir(mode=0o700, parents=True, exist_ok=True)
+    if not (work / OWN_FOLDER).exists():
+        shutil.copytree(template / OWN_FOLDER, work / OWN_FOLDER, dirs_exist_ok=True)
+    places = {
+        name: f"{work}{value.removeprefix(service.work)}"
+        for name, value in service.environment.items()
+        if value.startswith(f"{service.work}/")
+    }
+    os.environ.update(places)
+    if service.policy:
+        restored = (template / each for each in (OWN_FOLDER, _SCRATCH, _PACKAGES))
+        instead = [*(("read", str(each)) for each in restored), ("write", str(work))]
+        narrow(Policy.decoded(service.policy), service.work, instead)
+    return msgspec.structs.replace(service, work=str(work))
+
+
+def restore_content(service: Service) -> tuple[Restored, dict[str, str]]:
+    """Restore the snapshot into a fresh ``__main__``.
 
     Returns
     -------
     tuple
-        The program and the names that were lost, with the reasons.
+        What makes the program of a service with this content, and the names that were lost, with
+        the reasons.
 
     Raises
     ------
-    CodeProblem
-        The code is no Python, or needs something that the snapshot does not hold.
     SnapshotProblem
         The snapshot can't be restored.
     """
-    compiled = compile_service(service)
     newest = newest_module()
     main_module = types.ModuleType("__main__")
     vars(main_module)["__builtins__"] = builtins
@@ -140,7 +205,7 @@ def prepare(service: Service) -> tuple[Program, dict[str, str]]:
     lost: dict[str, str] = {}
     if service.manifest is not None:
         try:
-            lost = _restore(service, namespace, compiled.modules)
+            lost = _restore(service, namespace, modules_imported(service.spec))
         except DamagedBlob as damage:
             raise SnapshotProblem(str(damage)) from damage
         if lost and service.manifest.runtime_type == REALTIME:
@@ -148,20 +213,41 @@ def prepare(service: Service) -> tuple[Program, dict[str, str]]:
                 f"The model can't be served. {' '.join(lost.values())} A realtime service needs "
                 f"{EXPECTED}."
             )
+    modules = [module for _, module in modules_since(newest) if is_below(module, service.work)]
+    return partial(_make, namespace, SnapshotCode.of(namespace, modules), lost), lost
+
+
+def _make(
+    namespace: dict[str, object], code: SnapshotCode, lost: dict[str, str], service: Service
+) -> Program:
+    """Compile the code of a service.
+
+    Raises
+    ------
+    CodeProblem
+        The code is no Python, or needs something that the snapshot does not hold.
+    """
+    compiled = compile_service(service)
+    if service.manifest is not None:
         refuse_missing(service, lost, compiled.needed)
         if service.manifest.runtime_type == REALTIME:
             model = namespace[MODEL]
             assert isinstance(model, Model)
             kind = MicroBatchingProgram if model.is_row_wise else RealtimeProgram
-            return kind(service, compiled, namespace, model), lost
-    modules = [module for _, module in modules_since(newest)]
+            return kind(service, compiled, namespace, model)
     program = _PROGRAMS[service.spec.isolation]
     if compiled.is_awaiting or service.spec.concurrency > 1:
         # Only such services pay for asyncio.
         from jupyter_mlsvc_server.worker.concurrent import ConcurrentProgram
 
         program = ConcurrentProgram
-    return program(service, compiled, namespace, modules), lost
+    return program(service, compiled, namespace, code)
+
+
+def _restore_r(service: Service) -> tuple[Restored, dict[str, str]]:
+    """Try whether R can serve this; see :func:`.r_program.prepare`."""
+    program, lost = prepare_r(service)
+    return lambda _: program, lost
 
 
 def _restore(
@@ -171,11 +257,11 @@ def _restore(
     assert manifest is not None
     path = worker.blob_path(service)
     files, installed = packages.split(manifest.files)
-    scratch = ScratchDir(Path(service.work) / "template", files, path)
+    scratch = ScratchDir(Path(service.work) / _SCRATCH, files, path)
     scratch.create()
     if installed:
         # Once for all workers, which neither copy them nor look after each request at them.
-        folder = Path(service.work) / "packages"
+        folder = Path(service.work) / _PACKAGES
         folder.mkdir(mode=0o700)
         write_files(installed, path, folder)
         packages.use(folder / packages.FOLDER)
@@ -212,10 +298,11 @@ def _errno(error: BaseException | None) -> int:
     return (error.errno or 0) if isinstance(error, OSError) else 0
 
 
-def _remove_scratch(work: Path, pid: int) -> None:
+def _remove_scratch(template: Path, pid: int, folder: str) -> None:
+    work = template / folder
     # A file that can't be removed, as on a disk that fails, ends nobody.
     with contextlib.suppress(OSError):
         reply_buffer_path(work, pid).unlink(missing_ok=True)
     scratch = worker.scratch_directory(work, pid)
-    for folder in (scratch, set_up_directory(scratch), temporary_directory(work, pid)):
-        shutil.rmtree(folder, ignore_errors=True)
+    for each in (scratch, set_up_directory(scratch), temporary_directory(work, pid)):
+        shutil.rmtree(each, ignore_errors=True)

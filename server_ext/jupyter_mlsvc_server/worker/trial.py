@@ -18,7 +18,7 @@ from types import CodeType, TracebackType
 from typing import Any, Final, NoReturn
 
 from jupyter_mlsvc.wire.kinds import parameter_type
-from jupyter_mlsvc_server.formats.problems import SetupProblem
+from jupyter_mlsvc_server.formats.problems import CodeProblem, SetupProblem
 from jupyter_mlsvc_server.formats.protocol import (
     Kind,
     Line,
@@ -29,19 +29,38 @@ from jupyter_mlsvc_server.formats.protocol import (
     without_notes,
 )
 from jupyter_mlsvc_server.formats.service_spec import Part, ServiceSpec
-from jupyter_mlsvc_server.formats.trial import RUNNING, SETTING_UP, line_of, sources, trace_path
+from jupyter_mlsvc_server.formats.trial import (
+    RUNNING,
+    SETTING_UP,
+    STREAM,
+    line_of,
+    sources,
+    trace_path,
+)
+from jupyter_mlsvc_server.worker.program import Program as CompiledProgram
 from jupyter_mlsvc_server.worker.worker import MicroBatching, Program, enter
 
 _OF_ANY_NUMBER: Final = "numeric"
 
 
-def serve(program: Program, link: socket.socket) -> None:
+def serve(make: Callable[[], Program], link: socket.socket) -> None:
     """Run the trial that the link brings, and report."""
     trial = receive_struct(link, Trial)
+    try:
+        program = make()
+    except CodeProblem as problem:
+        refused = TrialReport(kind=Kind.NOT_SET_UP, body=str(problem).encode("utf-8", "replace"))
+        link.sendall(pack(refused))
+        return
+    stream = program.compiled.stream if isinstance(program, CompiledProgram) else ""
+    if trial.only_compiles:
+        streams = (stream,) if stream else ()
+        link.sendall(pack(TrialReport(kind=Kind.SUCCESS, body=b"", streams=streams)))
+        return
     service = program.service
-    observer = program.observer = _Observer(service.spec)
+    observer = program.observer = _Observer(service.spec, stream)
     with _watched(trace_path(Path(service.work), os.getpid())) as limit:
-        limit(trial.start_seconds, SETTING_UP)
+        limit(trial.start_seconds, f"{STREAM}{stream}\n{SETTING_UP}")
         if trial.body is None:
             program.leave_init_code()
         try:
@@ -97,13 +116,13 @@ def _watched(path: Path) -> Iterator[Callable[[float, str], None]]:
 class _Observer:
     """Keeps what the report has beside the answer."""
 
-    def __init__(self, spec: ServiceSpec) -> None:
+    def __init__(self, spec: ServiceSpec, stream: str) -> None:
         self._spec = spec
         self._inputs = {parameter.name for parameter in spec.inputs}
         self._untyped = {each.name for each in spec.outputs if not each.type}
         self._line: Line | None = None
         self._types: dict[str, str] = {}
-        self._streams: list[str] = []
+        self._streams = [stream] if stream else []
         self._needs_inputs = False
         self.retired_for = ""
         self.notes: tuple[str, ...] = ()
@@ -142,7 +161,7 @@ class _Observer:
             body=body,
             line=self._line,
             types=self._types,
-            streams=tuple(self._streams),
+            streams=tuple(dict.fromkeys(self._streams)),
             needs_inputs=self._needs_inputs,
             retired_for=self.retired_for,
             notes=self.notes,

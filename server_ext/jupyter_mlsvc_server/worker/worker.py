@@ -15,7 +15,7 @@ import msgspec
 
 from jupyter_mlsvc_server.formats import packages
 from jupyter_mlsvc_server.formats.blobs import CheckedBlobs, DamagedBlob
-from jupyter_mlsvc_server.formats.problems import SetupProblem
+from jupyter_mlsvc_server.formats.problems import CodeProblem, SetupProblem
 from jupyter_mlsvc_server.formats.protocol import (
     ANSWER,
     MAX_ANSWER_BYTES,
@@ -136,14 +136,16 @@ Answer = Callable[[Any], tuple[Kind, bytes]]
 AnswerAll = Callable[[list[bytes]], list[tuple[Kind, bytes]]]
 
 
-def serve(program: Program, link: socket.socket) -> None:
-    """Answer requests until the link ends or the worker retires."""
-    service, pid = program.service, os.getpid()
-    # First: the program takes the process as it is then for what each request is to find.
-    reply_buffer = ReplyBuffer(link, reply_buffer_path(Path(service.work), pid))
+def serve(make: Callable[[], Program], link: socket.socket) -> None:
+    """Make a program, and answer requests until the link ends or the worker retires."""
+    pid = os.getpid()
     try:
+        program = make()
+        service = program.service
+        # First: the program takes the process as it is then for what each request is to find.
+        reply_buffer = ReplyBuffer(link, reply_buffer_path(Path(service.work), pid))
         enter(program)
-    except SetupProblem as problem:
+    except CodeProblem as problem:
         message = str(problem).encode("utf-8", "replace")
         link.sendall(ANSWER.pack(len(message), 0, Kind.NOT_SET_UP) + message)
         return

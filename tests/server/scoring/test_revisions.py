@@ -91,7 +91,7 @@ async def test_a_request_in_flight_finishes_on_the_old_revision(
 
 
 async def test_request_that_ends_its_worker_fails_on_the_old_revision(
-    make_engine: MakeEngine, tmp_path: Path
+    make_engine: MakeEngine, snapshots: Snapshots, tmp_path: Path
 ) -> None:
     engine = await make_engine(workers_max=1)
     begun, door = tmp_path / "begun", tmp_path / "door"
@@ -101,7 +101,8 @@ async def test_request_that_ends_its_worker_fails_on_the_old_revision(
     await until(begun.exists)
     # Nobody is there to tell how the worker ended.
     os.kill(engine._pools[service.key].template_pid, signal.SIGSTOP)
-    await engine.put(define("y = 'new'", revision="1"))
+    other = snapshots.take("new = 'new'")
+    await engine.put(define("y = new", other, revision="1"))
     door.touch()
     async with asyncio.timeout(60):
         with pytest.raises(MlsvcServerError, match="ended unexpectedly"):
@@ -203,8 +204,8 @@ async def test_statistics_count_requests_errors_and_times(make_engine: MakeEngin
 
 async def test_versions_do_not_share_a_process(make_engine: MakeEngine) -> None:
     engine = await make_engine()
-    one = await serve_by(engine, "import os; y = os.getppid()", name="One")
-    two = await serve_by(engine, "import os; y = os.getppid()", name="Two")
+    one = await serve_by(engine, "import os; y = os.getpid()", name="One")
+    two = await serve_by(engine, "import os; y = os.getpid()", name="Two")
     assert await one.outputs() != await two.outputs()
 
 

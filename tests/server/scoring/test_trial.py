@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-import psutil
 import pytest
 
+from jupyter_mlsvc_server.formats.protocol import OWN_FOLDER, TEMPORARY_FOLDER
 from jupyter_mlsvc_server.scoring.local import LocalEngine
 from jupyter_mlsvc_server.scoring.trial import TrialOutcome
 from tests.processes import long_sleep, that_have
@@ -159,11 +159,11 @@ async def test_a_trial_leaves_nothing_behind(engine: LocalEngine, tmp_path: Path
     definition = define("open('file', 'w').write('x')\ny = 1", revision="clean")
     await engine.check(definition, b"{}")
     template = engine._checked["clean"][1]
-    lasting = {template._own, template._temporary}
+    lasting = {template._work / name for name in (OWN_FOLDER, TEMPORARY_FOLDER)}
     # It ends by itself when it has told what it found, and its template then tidies up.
     async with asyncio.timeout(60):
-        process = psutil.Process(template.pid)
-        while process.children() or set(template._work.iterdir()) != lasting:  # noqa: ASYNC110  # it tells nobody
+        owners = template.process._owners
+        while template in owners.values() or {*template._work.iterdir()} != lasting:  # noqa: ASYNC110  # it tells nobody
             await asyncio.sleep(0.01)
 
 

@@ -51,7 +51,7 @@ from jupyter_mlsvc_server.worker.onnx_model import OnnxModel
 from jupyter_mlsvc_server.worker.program import compile_service
 from jupyter_mlsvc_server.worker.realtime import EstimatorModel, load_model
 from jupyter_mlsvc_server.worker.scratch import ScratchDir
-from jupyter_mlsvc_server.worker.template import prepare
+from jupyter_mlsvc_server.worker.template import restore_content
 
 Enter = Callable[..., MicroBatchingProgram]
 NAMES = ["a", "b", "c", "d"]
@@ -210,7 +210,9 @@ def test_models_of_known_libraries_are_gathered_and_others_on_demand(
     monkeypatch.setitem(sys.modules, "__main__", sys.modules["__main__"])
     monkeypatch.chdir(tmp_path)
     model = serialize_model(kind().fit(IRIS.to_numpy(), SPECIES), gather=gather)
-    program, lost = prepare(stored(model, tmp_path))
+    service = stored(model, tmp_path)
+    make, lost = restore_content(service)
+    program: RealtimeProgram = make(service)
     assert not lost
     assert type(program) is expected
     assert program.most == (MAX_REQUESTS if expected is MicroBatchingProgram else 1)

@@ -14,7 +14,7 @@ from jupyter_mlsvc_server.scoring.errors import (
     UnservableCode,
     UnservableSnapshot,
 )
-from jupyter_mlsvc_server.scoring.template import Template
+from jupyter_mlsvc_server.scoring.template_process import TemplateProcess
 from jupyter_mlsvc_server.storage.machine_faults import DiskFull, ResourcesExhausted
 from jupyter_mlsvc_server.worker.template import _remove_scratch
 
@@ -26,7 +26,7 @@ def test_a_file_that_cannot_be_removed_ends_no_template(
         raise OSError(errno.EROFS, "Read-only file system")
 
     monkeypatch.setattr(Path, "unlink", fail)
-    _remove_scratch(tmp_path, 12345)
+    _remove_scratch(tmp_path, 12345, "")
 
 
 @pytest.mark.parametrize(
@@ -43,7 +43,7 @@ def test_a_file_that_cannot_be_removed_ends_no_template(
 def test_a_refusal_is_the_publishers_fault_only_where_it_is(
     refused: Refused, kind: type[Exception]
 ) -> None:
-    template = Template.__new__(Template)
+    template = TemplateProcess.__new__(TemplateProcess)
     template.key = DefinitionKey("a", "1")
     error = template._refusal(refused)
     assert type(error) is kind
