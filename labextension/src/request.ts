@@ -6,6 +6,7 @@ import {
   IRequestOptions,
   IRequests,
   KeptAnswers,
+  linesOf,
   MlsvcError,
   NoAnswer
 } from './calls/request';
@@ -74,39 +75,13 @@ export class Requester implements IRequests {
     options: IRequestOptions = {}
   ): AsyncGenerator<T, void, undefined> {
     const response = await this._fetch(method, path, options);
-    if (!response.body) {
-      return;
-    }
-    const reader = response.body.getReader();
-    const decoder = new TextDecoder();
-    let text = '';
-    try {
-      for (;;) {
-        const chunk = await unlessAborted(reader.read(), options.signal);
-        text += decoder.decode(chunk.value, { stream: !chunk.done });
-        const lines = text.split('\n');
-        text = lines.pop() ?? '';
-        for (const line of lines) {
-          if (line.trim()) {
-            yield JSON.parse(line) as T;
-          }
-        }
-        if (chunk.done) {
-          break;
-        }
-      }
-      if (text.trim()) {
-        yield JSON.parse(text) as T;
-      }
-    } finally {
-      await reader.cancel().catch(() => undefined);
-    }
+    yield* linesOf<T>(response, promise => unlessAborted(promise, options.signal));
   }
 
   private async _fetch(
     method: string,
     path: readonly string[],
-    { query = {}, body, signal, isKept }: IRequestOptions
+    { query = {}, body, signal, isKept, accept }: IRequestOptions
   ): Promise<Response> {
     signal?.throwIfAborted();
     const asked = Object.entries(query).filter(([, value]) => value !== undefined);
@@ -125,7 +100,8 @@ export class Requester implements IRequests {
       init.body = body;
     } else if (body !== undefined) {
       init.body = JSON.stringify(body);
-      init.headers = { 'Content-Type': 'application/json' };
+      const type = { 'Content-Type': 'application/json' };
+      init.headers = accept ? { ...type, Accept: accept } : type;
     }
     const response = await unlessAborted(
       ServerConnection.makeRequest(url, init, this._settings),

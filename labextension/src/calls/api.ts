@@ -1,5 +1,6 @@
 import { components } from './openapi';
-import { IRequests } from './request';
+import { IRequests, LINES } from './request';
+import { OnPart, resultOf, streams } from './stream';
 
 /**
  * What the server sends, as its OpenAPI document says.
@@ -255,5 +256,23 @@ export class ServicesApi {
     signal?: AbortSignal
   ): Promise<IServiceResult> {
     return this._requests.json('POST', ['api', name, version], { body: inputs, signal });
+  }
+
+  /**
+   * The same, with what has come of the answer so far where the version sends it item by item.
+   */
+  answer(
+    service: IServiceVersion,
+    inputs: Readonly<Record<string, unknown>>,
+    signal: AbortSignal,
+    onPart: OnPart
+  ): Promise<IServiceResult> {
+    const { name, version, outputParameterDefinitions } = service;
+    if (!this._requests.lines || !streams(service)) {
+      return this.consume(name, version, inputs, signal);
+    }
+    const options = { body: inputs, signal, accept: LINES };
+    const lines = this._requests.lines('POST', ['api', name, version], options);
+    return resultOf(lines, outputParameterDefinitions ?? [], onPart);
   }
 }

@@ -7,6 +7,7 @@ import { isAbort, ITrouble, troubleOf } from './error';
 import { IParameterDefinition, IServiceResult, IServiceVersion } from './api';
 import { exampleOf } from './examples';
 import { idOf } from './rows';
+import { OnPart } from './stream';
 import { InputProblem, IParsed, parseInput } from './values';
 import { ITranslation } from './translation';
 
@@ -15,7 +16,12 @@ import { ITranslation } from './translation';
  */
 export type Consume = (
   inputs: Readonly<Record<string, unknown>>,
-  signal: AbortSignal
+  signal: AbortSignal,
+
+  /**
+   * Takes what has come so far of an answer that comes item by item.
+   */
+  onPart: OnPart
 ) => Promise<IServiceResult>;
 
 /**
@@ -23,8 +29,8 @@ export type Consume = (
  */
 export type Run =
   | { state: 'never' }
-  | { state: 'running'; since: number }
-  | { state: 'cancelled' }
+  | { state: 'running'; since: number; part?: IServiceResult }
+  | { state: 'cancelled'; part?: IServiceResult | undefined }
   | { state: 'done'; milliseconds: number; result: IServiceResult }
   | { state: 'failed'; milliseconds: number; trouble: ITrouble };
 
@@ -207,7 +213,13 @@ export class TryForm implements IDisposable {
     this._run = { state: 'running', since };
     this._changed.emit();
     const run = await this._outcome(
-      () => this._options.consume(values, aborter.signal),
+      () =>
+        this._options.consume(values, aborter.signal, part => {
+          if (this._aborter === aborter) {
+            this._run = { state: 'running', since, part };
+            this._changed.emit();
+          }
+        }),
       () => performance.now() - since
     );
     if (this._aborter === aborter) {
@@ -284,7 +296,10 @@ export class TryForm implements IDisposable {
       return { state: 'done', milliseconds: taken(), result };
     } catch (error) {
       if (isAbort(error)) {
-        return { state: 'cancelled' };
+        return {
+          state: 'cancelled',
+          part: this._run.state === 'running' ? this._run.part : undefined
+        };
       }
       const trouble = troubleOf(error);
       if (error instanceof MlsvcError && error.status === 400) {

@@ -17,6 +17,11 @@ export interface IRequestOptions {
   body?: unknown;
 
   /**
+   * Media type that is asked for; JSON where it is left out.
+   */
+  accept?: string;
+
+  /**
    * Ends the request; it then rejects with an `AbortError`.
    */
   signal?: AbortSignal;
@@ -37,6 +42,57 @@ export interface IRequests {
    * success, `NoAnswer`, and `AbortError`.
    */
   json<T>(method: string, path: readonly string[], options?: IRequestOptions): Promise<T>;
+
+  /**
+   * Ask for lines of JSON, and give each as it comes; ending the loop ends the request. Not there
+   * where requests go a way on which nothing comes in pieces.
+   */
+  lines?<T>(
+    method: string,
+    path: readonly string[],
+    options?: IRequestOptions
+  ): AsyncGenerator<T, void, undefined>;
+}
+
+/**
+ * Media type of lines of JSON.
+ */
+export const LINES = 'application/x-ndjson';
+
+/**
+ * Read lines of JSON from an answer, each as it comes.
+ */
+export async function* linesOf<T>(
+  response: Response,
+  unlessAborted: <V>(promise: Promise<V>) => Promise<V> = promise => promise
+): AsyncGenerator<T, void, undefined> {
+  if (!response.body) {
+    return;
+  }
+  const reader = response.body.getReader();
+  const decoder = new TextDecoder();
+  let text = '';
+  try {
+    for (;;) {
+      const chunk = await unlessAborted(reader.read());
+      text += decoder.decode(chunk.value, { stream: !chunk.done });
+      const lines = text.split('\n');
+      text = lines.pop() ?? '';
+      for (const line of lines) {
+        if (line.trim()) {
+          yield JSON.parse(line) as T;
+        }
+      }
+      if (chunk.done) {
+        break;
+      }
+    }
+    if (text.trim()) {
+      yield JSON.parse(text) as T;
+    }
+  } finally {
+    await reader.cancel().catch(() => undefined);
+  }
 }
 
 /**

@@ -1,4 +1,6 @@
 import { IServiceVersion } from './api';
+import { LINES } from './request';
+import { streams } from './stream';
 
 export type Language =
   'curl' | 'python' | 'client' | 'magic' | 'javascript' | 'node' | 'csharp' | 'r' | 'powerquery';
@@ -50,12 +52,13 @@ export function callOf(
   url: string,
   key?: string
 ): string {
+  const isStream = streams(service);
   const address = `${url}/api/${encodeURIComponent(service.name)}/${encodeURIComponent(service.version)}`;
   switch (language) {
     case 'curl':
-      return curl(address, inputs, key);
+      return curl(address, inputs, isStream, key);
     case 'python':
-      return python(address, inputs, key);
+      return python(address, inputs, isStream, key);
     case 'client':
       return client(service, inputs, url, key);
     case 'magic':
@@ -64,10 +67,16 @@ export function callOf(
       return javascript(
         key ? JSON.stringify(key) : `prompt(${JSON.stringify(`Token for ${service.name}`)})`,
         address,
-        inputs
+        inputs,
+        isStream
       );
     case 'node':
-      return javascript(key ? JSON.stringify(key) : 'process.env.MLSVC_TOKEN', address, inputs);
+      return javascript(
+        key ? JSON.stringify(key) : 'process.env.MLSVC_TOKEN',
+        address,
+        inputs,
+        isStream
+      );
     case 'csharp':
       return csharp(address, inputs, key);
     case 'r':
@@ -77,25 +86,45 @@ export function callOf(
   }
 }
 
-function curl(address: string, inputs: object, key?: string): string {
+function curl(address: string, inputs: object, isStream: boolean, key?: string): string {
   return [
-    `curl -sS ${shellQuote(address)} \\`,
+    `curl -sS${isStream ? 'N' : ''} ${shellQuote(address)} \\`,
+    ...(isStream ? [`  -H 'Accept: text/event-stream' \\`] : []),
     `  -H "Authorization: Bearer ${key ?? '$MLSVC_TOKEN'}" \\`,
     `  -H 'Content-Type: application/json' \\`,
     `  -d ${shellQuote(spaced(inputs))}`
   ].join('\n');
 }
 
-function python(address: string, inputs: object, key?: string): string {
+function python(address: string, inputs: object, isStream: boolean, key?: string): string {
+  const token = key ? pythonText(`Bearer ${key}`) : '"Bearer " + os.environ["MLSVC_TOKEN"]';
+  if (isStream) {
+    return [
+      'import json',
+      ...(key ? [] : ['import os']),
+      '',
+      'import requests',
+      '',
+      'with requests.post(',
+      `    ${pythonText(address)},`,
+      `    headers={"Authorization": ${token}, "Accept": ${pythonText(LINES)}},`,
+      `    json=${pythonValue(inputs)},`,
+      '    stream=True,',
+      '    timeout=60,',
+      ') as response:',
+      '    response.raise_for_status()',
+      '    for line in response.iter_lines(chunk_size=None):',
+      '        part = json.loads(line)',
+      '        print(part["value"] if "output" in part else part)'
+    ].join('\n');
+  }
   return [
     ...(key ? [] : ['import os', '']),
     'import requests',
     '',
     'response = requests.post(',
     `    ${pythonText(address)},`,
-    key
-      ? `    headers={"Authorization": ${pythonText(`Bearer ${key}`)}},`
-      : `    headers={"Authorization": "Bearer " + os.environ["MLSVC_TOKEN"]},`,
+    `    headers={"Authorization": ${token}},`,
     `    json=${pythonValue(inputs)},`,
     '    timeout=60,',
     ')',
@@ -117,8 +146,16 @@ function client(service: IServiceVersion, inputs: object, url: string, key?: str
     'from jupyter_mlsvc import Client',
     '',
     `with Client(${pythonText(url)}, token=${token}) as client:`,
-    `    result = client.service(${pythonText(service.name)}, ${pythonText(service.version)})(${call})`,
-    '    print(result.outputs)'
+    ...(streams(service)
+      ? [
+          `    service = client.service(${pythonText(service.name)}, ${pythonText(service.version)})`,
+          `    for item in service.stream(${call}):`,
+          '        print(item)'
+        ]
+      : [
+          `    result = client.service(${pythonText(service.name)}, ${pythonText(service.version)})(${call})`,
+          '    print(result.outputs)'
+        ])
   ].join('\n');
 }
 
@@ -127,13 +164,14 @@ function magic(service: IServiceVersion, inputs: object): string {
     /[\s"']/.test(word) ? `"${word}"` : word
   );
   const values = Object.entries(inputs).map(([name, value]) => `${name}=${pythonValue(value)}`);
-  return ['%consume', ...words, ...values].join(' ');
+  const option = streams(service) ? ['--stream'] : [];
+  return ['%consume', ...option, ...words, ...values].join(' ');
 }
 
 /**
  * @param token - The expression that gives the token.
  */
-function javascript(token: string, address: string, inputs: object): string {
+function javascript(token: string, address: string, inputs: object, isStream: boolean): string {
   return [
     `const token = ${token};`,
     '',
@@ -141,12 +179,30 @@ function javascript(token: string, address: string, inputs: object): string {
     `  method: 'POST',`,
     '  headers: {',
     '    Authorization: `Bearer ${token}`,',
+    ...(isStream ? [`    Accept: '${LINES}',`] : []),
     `    'Content-Type': 'application/json'`,
     '  },',
     `  body: JSON.stringify(${spaced(inputs)})`,
     '});',
-    'const result = await response.json();',
-    'console.log(result.success ? result.outputParameters : result.errorMessage ?? result.message);'
+    ...(isStream
+      ? [
+          'const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();',
+          `let text = '';`,
+          'for (;;) {',
+          '  const { value, done } = await reader.read();',
+          '  if (done) break;',
+          `  const lines = (text + value).split('\\n');`,
+          '  text = lines.pop();',
+          '  for (const line of lines) {',
+          '    const part = JSON.parse(line);',
+          '    console.log(part.output ? part.value : part);',
+          '  }',
+          '}'
+        ]
+      : [
+          'const result = await response.json();',
+          'console.log(result.success ? result.outputParameters : result.errorMessage ?? result.message);'
+        ])
   ].join('\n');
 }
 

@@ -6,6 +6,7 @@ import { TryForm } from './form';
 import { FrameFields } from './frame';
 import { gridOf } from './grid';
 import { Outputs } from './outputs';
+import { streams } from './stream';
 import { ITranslation } from './translation';
 import { textOfValue } from './values';
 
@@ -53,7 +54,9 @@ export function TryIt(props: {
           {trans.__('Run')}
         </Button>
         {isRunning ? (
-          <Button onClick={onCancel}>{trans.__('Cancel')}</Button>
+          <Button onClick={onCancel}>
+            {streams(service) ? trans.__('Stop') : trans.__('Cancel')}
+          </Button>
         ) : (
           <Button
             onClick={() => {
@@ -256,7 +259,7 @@ function RunStatus(props: { form: TryForm; trans: ITranslation }): React.ReactEl
   return (
     <span className="jp-Mlsvc-runStatus" role="status">
       {run.state === 'running' && <Elapsed since={run.since} trans={trans} />}
-      {run.state === 'cancelled' && trans.__('Cancelled')}
+      {run.state === 'cancelled' && (run.part ? trans.__('Stopped') : trans.__('Cancelled'))}
       {run.state === 'done' &&
         (run.result.success
           ? trans.__('Done in %1', formatMilliseconds(run.milliseconds))
@@ -309,6 +312,15 @@ function RunResult(props: {
         <p>{run.trouble.message}</p>
       </div>
     );
+  }
+  if (run.state === 'running' || run.state === 'cancelled') {
+    return run.part ? (
+      <Outputs
+        result={run.part}
+        definitions={service.outputParameterDefinitions ?? []}
+        trans={trans}
+      />
+    ) : null;
   }
   if (run.state !== 'done') {
     return null;

@@ -1,7 +1,14 @@
 import { ISignal, Signal } from '@lumino/signaling';
 
 import { isAbort } from '../calls/error';
-import { errorOf, IRequestOptions, IRequests, MlsvcError, NoAnswer } from '../calls/request';
+import {
+  errorOf,
+  IRequestOptions,
+  IRequests,
+  linesOf,
+  MlsvcError,
+  NoAnswer
+} from '../calls/request';
 
 /**
  * Who is asking (`GET /user`), as far as the page shows it.
@@ -88,8 +95,26 @@ export class Access implements IRequests {
   async text(
     method: string,
     path: readonly string[],
-    { query = {}, body, signal }: IRequestOptions = {}
+    options: IRequestOptions = {}
   ): Promise<string> {
+    const response = await this._fetch(method, path, options);
+    return answered(() => response.text());
+  }
+
+  async *lines<T>(
+    method: string,
+    path: readonly string[],
+    options: IRequestOptions = {}
+  ): AsyncGenerator<T, void, undefined> {
+    const response = await this._fetch(method, path, options);
+    yield* linesOf<T>(response, promise => answered(() => promise));
+  }
+
+  private async _fetch(
+    method: string,
+    path: readonly string[],
+    { query = {}, body, signal, accept }: IRequestOptions
+  ): Promise<Response> {
     const url = new URL(this._root + path.map(encodeURIComponent).join('/'));
     for (const [name, value] of Object.entries(query)) {
       if (value !== undefined) {
@@ -97,6 +122,9 @@ export class Access implements IRequests {
       }
     }
     const headers = this.headers;
+    if (accept) {
+      headers['Accept'] = accept;
+    }
     const init: RequestInit = { method, headers, credentials: 'omit', redirect: 'error' };
     if (signal) {
       init.signal = signal;
@@ -105,15 +133,9 @@ export class Access implements IRequests {
       headers['Content-Type'] = 'application/json';
       init.body = JSON.stringify(body);
     }
-    let response: Response;
-    let text: string;
-    try {
-      response = await fetch(url, init);
-      text = await response.text();
-    } catch (error) {
-      throw isAbort(error) ? error : new NoAnswer('The server does not answer.');
-    }
+    const response = await answered(() => fetch(url, init));
     if (!response.ok) {
+      const text = await answered(() => response.text());
       if (response.status === 401 && this._user) {
         this._token = '';
         this._user = null;
@@ -122,7 +144,7 @@ export class Access implements IRequests {
       }
       throw errorOf(response, text);
     }
-    return text;
+    return response;
   }
 
   /**
@@ -137,4 +159,15 @@ export class Access implements IRequests {
   private _token = '';
   private _user: IUser | null = null;
   private _isExpired = false;
+}
+
+/**
+ * Wait for the server; rejects with `NoAnswer` where it does not answer.
+ */
+async function answered<T>(ask: () => Promise<T>): Promise<T> {
+  try {
+    return await ask();
+  } catch (error) {
+    throw isAbort(error) ? error : new NoAnswer('The server does not answer.');
+  }
 }

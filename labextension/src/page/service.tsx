@@ -68,7 +68,7 @@ function Shown(props: {
     () =>
       new TryForm({
         service,
-        consume: (inputs, signal) => api.consume(name, version, inputs, signal),
+        consume: (inputs, signal, onPart) => api.answer(service, inputs, signal, onPart),
         state: NOTHING_KEPT,
         trans
       }),

@@ -485,8 +485,8 @@ export class ServicesModel implements IDisposable {
       service,
       state,
       trans,
-      consume: (values, signal) =>
-        api.consume(service.name, service.version, values, signal).finally(() => {
+      consume: (values, signal, onPart) =>
+        api.answer(service, values, signal, onPart).finally(() => {
           this._lookSoon();
         })
     });

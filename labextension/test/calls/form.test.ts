@@ -60,6 +60,27 @@ describe('TryForm', () => {
     expect(form.run).toMatchObject({ state: 'done', result: RESULT });
   });
 
+  it('shows what has come of an answer, also once it was stopped', async () => {
+    const part = { ...RESULT, outputParameters: { y: [1] } };
+    create((_inputs, signal, onPart) => {
+      onPart(part);
+      return new Promise((_resolve, reject) => {
+        signal.addEventListener('abort', () => {
+          reject(new DOMException('', 'AbortError'));
+        });
+      });
+    });
+    form.type('x', '1');
+    form.type('row', '1');
+
+    const submitted = form.submit();
+    expect(form.run).toMatchObject({ state: 'running', part });
+    form.cancel();
+    await submitted;
+
+    expect(form.run).toEqual({ state: 'cancelled', part });
+  });
+
   it('leaves out what is left empty where the service has a value', async () => {
     let sent: unknown;
     const service = {
