@@ -6,13 +6,16 @@ Run by uvicorn with ``--factory``. The token and the file of a large model come 
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import pickle
 import secrets
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Annotated, Any
 
 from fastapi import Depends, FastAPI, HTTPException, Request
+from fastapi.responses import StreamingResponse
 from pydantic import BaseModel
 
 from .iris import fit
@@ -55,6 +58,12 @@ class Reply(BaseModel):
     """Its output."""
 
     y: int
+
+
+class Asked(BaseModel):
+    """Input of the service that streams."""
+
+    count: int
 
 
 class Score(BaseModel):
@@ -108,6 +117,21 @@ def frame() -> FastAPI:
     async def add(body: Frame) -> Sums:
         rows = pandas.DataFrame(body.frame)
         return Sums(sums=rows.sum(axis=1).tolist())
+
+    return app
+
+
+def stream() -> FastAPI:
+    """Answer item by item, as lines of JSON."""
+    app = FastAPI(dependencies=[Depends(check_token)])
+
+    async def words(count: int) -> AsyncIterator[str]:
+        for number in range(count):
+            yield json.dumps({"output": "words", "value": f"word {number}"}) + "\n"
+
+    @app.post("/stream")
+    async def send(asked: Asked) -> StreamingResponse:
+        return StreamingResponse(words(asked.count), media_type="application/x-ndjson")
 
     return app
 

@@ -17,6 +17,7 @@ from . import (
     restores,
     sessions,
     snapshots,
+    streams,
     throughput,
     waiting,
 )
@@ -24,6 +25,7 @@ from . import (
 MEASURES: Mapping[str, Callable[[Plan], Section]] = {
     "throughput": throughput.measure,
     "waiting": waiting.measure,
+    "streams": streams.measure,
     "bodies": bodies.measure,
     "large-bodies": large_bodies.measure,
     "batch": batch.measure,
