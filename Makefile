@@ -106,9 +106,10 @@ format: $(INSTALLED) $(NODE_PACKAGES) ## Mend what ruff, eslint, prettier and st
 	@cd labextension && jlpm lint
 
 .PHONY: build
-build: $(INSTALLED) ## Build sdist and wheel into dist/
+build: $(INSTALLED) ## Build sdist, wheel and the texts for translators into dist/
 	@echo "==> Building sdist and wheel into dist/"
 	@rm -rf dist && python -m build
+	@.ci/pot
 
 .PHONY: pot
 pot: $(INSTALLED) ## Write the texts that translators need into dist/jupyter_mlsvc.pot

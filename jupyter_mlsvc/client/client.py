@@ -287,7 +287,8 @@ class Client:
         """Tell how a version of a service differs from another one, or from a session.
 
         Code, description, inputs and outputs are compared. Of versions that you may change, so
-        are packages, files, and names and types of objects. A session has packages and objects.
+        are packages, files, and names, types and sizes of objects. A session has packages, and
+        names and types of objects.
 
         Parameters
         ----------
@@ -304,12 +305,12 @@ class Client:
 
         if isinstance(other, Session) and other.is_r:
             raise MlsvcError("A session of R can't be compared with a version.")
-        left = self._side(name, version)
         if isinstance(other, Session):
+            left = self._side(name, version, sized=False)
             return Comparison(left, Side.of_session(other.name, other.inventory()))
-        return Comparison(left, self._side(name, other))
+        return Comparison(self._side(name, version), self._side(name, other))
 
-    def _side(self, name: str, version: str) -> Side:
+    def _side(self, name: str, version: str, *, sized: bool = True) -> Side:
         from jupyter_mlsvc.client.comparison import Side
 
         service = self.services.get(name, version)
@@ -317,7 +318,7 @@ class Client:
         # A server of before has no such operation.
         with suppress(NotFound, Forbidden):
             contents = self.services.contents(name, service.version)
-        return Side.of_service(service, contents)
+        return Side.of_service(service, contents, sized=sized)
 
     def session(self, name: str) -> Session:
         """Find a session of yours by name or id."""

@@ -39,8 +39,10 @@ class Side:
     parts: Mapping[str, str]
 
     @classmethod
-    def of_service(cls, service: Service, contents: ServiceContents | None) -> Side:
-        """Take a version, with what it holds where that is known."""
+    def of_service(
+        cls, service: Service, contents: ServiceContents | None, *, sized: bool = True
+    ) -> Side:
+        """Take a version, with what it holds where that is known; sessions tell no sizes."""
         parts = {
             "description": service.description or "",
             "code": service.code or "",
@@ -50,7 +52,11 @@ class Side:
         }
         if contents is not None:
             packages = _packages(f"{contents.runtime_type} {contents.runtime_version}", contents)
-            objects = {each.name: each.type for each in contents.objects if each.kept}
+            objects = {
+                each.name: f"{each.type}, {formatting.size(each.size)}" if sized else each.type
+                for each in contents.objects
+                if each.kept
+            }
             files = [f"{each.path}, {formatting.size(each.size)}" for each in contents.files]
             parts |= {"objects": _objects(objects), "files": "\n".join(sorted(files))}
             if contents.runtime_version:

@@ -346,9 +346,11 @@ class Planner:
             if column.hide_categories
         ]
         if hidden:
+            has_rows = any(each.example is not UNSET for each in inputs)
+            rows = "those in the example" if has_rows else "none"
             self._tell(
-                f"Callers are not shown the categories of {listed(hidden)}. With --example data "
-                "they are, and the first rows."
+                f"Of the categories of {listed(hidden)} callers are shown {rows}. With --example "
+                "data they are shown all, and the first rows."
             )
 
     def _waiting(self, what: str, request: Request) -> Any:

@@ -17,6 +17,7 @@ from jupyter_mlsvc.client.api import json_body
 from jupyter_mlsvc.client.parameters import plain_values
 from jupyter_mlsvc.client.results import ServiceResult
 from jupyter_mlsvc.client.service import Service
+from jupyter_mlsvc.magics.connection import connection_of
 from jupyter_mlsvc.widgets import front_end
 from jupyter_mlsvc.widgets.channel import Channel, Refused, Request, problem_of
 from jupyter_mlsvc.widgets.looks import bundle
@@ -30,13 +31,13 @@ _SHOWN: Final = (
 """What a form knows of its service; no code, since it may be stored with the notebook."""
 
 
-def form(service: Service, /, **values: object) -> CallForm:
+def form(service: Service | str, /, **values: object) -> CallForm:
     """Make a form to call a service with, for a notebook.
 
     Parameters
     ----------
-    service : Service
-        A version of a service.
+    service : Service or str
+        A version of a service, or the name of one, which is in its newest version then.
     values
         What is in the fields at first, by the names of the inputs.
 
@@ -50,6 +51,8 @@ def form(service: Service, /, **values: object) -> CallForm:
     TypeError
         The service has no such input.
     """
+    if isinstance(service, str):
+        service = connection_of().client.service(service)
     return CallForm(service).fill(**values)
 
 

@@ -128,7 +128,7 @@ def file_name(text: str) -> str:
 def _check(kind: str, text: str) -> str:
     if not _NAME.fullmatch(text) or text in {".", ".."}:
         raise InvalidName(
-            f"{text!r} is no valid {kind}: use 1 to 128 letters, digits, '.', '_', '-' or spaces, "
-            "not starting with a space."
+            f"{text!r} is no valid {kind}: use 1 to 128 letters from a to z, digits, '.', '_', "
+            "'-' or spaces, not starting with a space."
         )
     return text

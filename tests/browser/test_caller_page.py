@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import threading
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import pytest
 import requests
-from playwright.sync_api import Browser, ConsoleMessage, Page, expect
+from playwright.sync_api import Browser, Page, expect
 
 from jupyter_mlsvc import Client
 from jupyter_mlsvc.errors import Forbidden
@@ -21,19 +22,25 @@ from tests.browser.lab import Lab
 
 PASSWORD = "correct horse battery"
 CONTACT = "Ann of data science"
+LACKS = "Input flats lacks the column 'area' (did you mean it by 'aera'?)."
 SERVICE = {
-    "description": "Adds two numbers.\n<img src=x onerror=alert(1)>\u202e",
-    "code": "total = a + b\n"
-    "steps = {'step': ['a', 'b'], 'value': [a, b]}\n"
+    "description": "Estimates rents.\n<img src=x onerror=alert(1)>\u202e",
+    "code": "rents = flats[['city']].assign(rent=10 * flats.area.fillna(50))\n"
     "picture = \"<svg xmlns='http://www.w3.org/2000/svg' width='40' height='20'>"
     "<rect width='40' height='20' fill='teal'/></svg>\"",
     "inputParameterDefinitions": [
-        {"name": "a", "type": "integer"},
-        {"name": "b", "type": "integer"},
+        {
+            "name": "flats",
+            "type": "data.frame",
+            "columns": [
+                {"name": "city", "type": "str", "description": "Where it is"},
+                {"name": "area", "type": "float64", "nullable": True, "minimum": 0},
+                {"name": "built", "type": "datetime64[us]"},
+            ],
+        }
     ],
     "outputParameterDefinitions": [
-        {"name": "total", "type": "integer"},
-        {"name": "steps", "type": "data.frame"},
+        {"name": "rents", "type": "data.frame"},
         {"name": "picture", "type": "character"},
     ],
     "runtimeType": "Python",
@@ -71,7 +78,7 @@ def token_of(server: ServerProcess) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
-    """A server without Jupyter, with a service that adds up."""
+    """A server without Jupyter, with a service that estimates rents."""
     with ServerProcess(
         data_dir=tmp_path_factory.mktemp("mlsvc"),
         admin_password=PASSWORD,
@@ -79,23 +86,9 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     ) as server:
         url, headers = server.public_url, token_of(server)
         for version in ("V1.0", "V2.0"):
-            address = f"{url}/services/Adder/{version}"
+            address = f"{url}/services/Rents/{version}"
             requests.post(address, json=SERVICE, headers=headers, timeout=60).raise_for_status()
         yield server
-
-
-@pytest.fixture
-def complaints(page: Page) -> list[str]:
-    """What the browser says against the page, but for answers that are no success."""
-    said: list[str] = []
-
-    def note(message: ConsoleMessage) -> None:
-        if message.type == "error" and "status of 40" not in message.text:
-            said.append(message.text)
-
-    page.on("console", note)
-    page.on("pageerror", lambda error: said.append(str(error)))
-    return said
 
 
 def sign_in(page: Page, name: str = "admin") -> None:
@@ -106,97 +99,125 @@ def sign_in(page: Page, name: str = "admin") -> None:
     form.get_by_role("button", name="Sign in").click()
 
 
-def test_a_caller_tries_a_service_and_calls_it_from_a_page_elsewhere(
-    page: Page, server: ServerProcess, elsewhere: str, complaints: list[str], output: Path
-) -> None:
-    look = Lab(page, server, output)
-    url, headers = server.public_url, token_of(server)
-    wanted = {"name": "ann", "services": ["Adder/V2.0"], "origins": [elsewhere]}
-    made = requests.post(f"{url}/keys", json=wanted, headers=headers, timeout=60).json()
-    page.goto(f"{url}/api/Adder/V2.0")
-    expect(page.get_by_text(CONTACT)).to_be_visible()
-    expect(page.get_by_text("Adds two numbers.")).to_have_count(0)
-    assert look.axe(AXE, "body") == []
-    look.shot("signed-out")
-    page.get_by_label("Key or token").fill(made["key"])
-    page.get_by_role("button", name="Use it").click()
+def run(call: str, program: str, key: str) -> str:
+    """Run a call as it was copied; give what it said."""
+    return subprocess.run(
+        [program, "-c", call],
+        env={**os.environ, "MLSVC_TOKEN": key},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
 
+
+def read_on_a_phone(page: Page, look: Lab, url: str) -> None:
+    """Read about the service, and see what the form says while it is empty."""
     article = page.get_by_role("article")
-    expect(article.get_by_text("Adds two numbers.")).to_contain_text(r"onerror=alert(1)>\u{202e}")
-    article.get_by_role("textbox", name="a integer").fill("40")
-    article.get_by_role("textbox", name="b integer").fill("2")
-    article.get_by_role("button", name="Run", exact=True).click()
-    expect(article.get_by_role("region", name="total")).to_contain_text("42")
-    expect(
-        article.get_by_role("region", name="steps").get_by_role("cell", name="40")
-    ).to_be_visible()
-    expect(article.get_by_role("img", name="Image picture")).to_be_visible()
-    assert look.axe(AXE, "body") == []
-    look.shot("called")
-
-    article.get_by_label("Language of the call").select_option("javascript")
-    article.get_by_role("button", name="Copy", exact=True).click()
-    expect(article.get_by_text("Copied")).to_be_visible()
-    call = page.evaluate("navigator.clipboard.readText()")
-    assert complaints == []
-    other = page.context.new_page()
-    other.goto(elsewhere)
-    other.on("dialog", lambda dialog: dialog.accept(made["key"]))
-    with other.expect_console_message() as message:
-        other.evaluate(f"(async () => {{{call}}})()")
-    assert message.value.args[0].json_value()["total"] == 42
-
-    # The key is for one version, and good until it is revoked.
-    expect(article.get_by_label("Version").get_by_role("option")).to_have_text(["V2.0"])
-    requests.delete(f"{url}/keys/ann", headers=headers, timeout=60).raise_for_status()
-    article.get_by_role("button", name="Run", exact=True).click()
-    expect(page.get_by_text("Your sign-in has ended.")).to_be_visible()
-    expect(page.get_by_text("Adds two numbers.")).to_have_count(0)
-
-
-def test_documents_are_read_and_tried_out_in_a_dark_page_of_a_phone(
-    chromium: Browser, server: ServerProcess, output: Path
-) -> None:
-    context = chromium.new_context(
-        viewport={"width": 360, "height": 740}, color_scheme="dark", reduced_motion="reduce"
-    )
-    page = context.new_page()
-    said: list[str] = []
-    page.on("console", lambda message: said.append(message.text))
-    page.on("dialog", lambda dialog: said.append("Content Security Policy let it happen"))
-    look = Lab(page, server, output)
-    answer = page.goto(f"{server.public_url}/status")
-    assert answer is not None
-    assert answer.status == 401
-    expect(page.get_by_text(CONTACT)).to_be_visible()
-    look.shot("refused")
-    sign_in(page)
-    expect(page.get_by_role("region", name="/status")).to_contain_text('"components"')
-
-    page.get_by_role("link", name="Services").click()
-    page.get_by_role("link", name="Adder").click()
-    article = page.get_by_role("article")
-    expect(article).to_have_attribute("data-version", "V2.0")
+    expect(article.get_by_text("Estimates rents.")).to_contain_text(r"onerror=alert(1)>\u{202e}")
+    inputs = article.get_by_role("table", name="Inputs")
+    expect(inputs.get_by_role("row").filter(has_text="city")).to_contain_text("Where it is")
     article.get_by_label("Version").select_option("V1.0")
-    expect(page).to_have_url(f"{server.public_url}/services/Adder/V1.0")
+    expect(page).to_have_url(f"{url}/services/Rents/V1.0")
     page.go_back()
     expect(article).to_have_attribute("data-version", "V2.0")
-    page.get_by_role("button", name="Run", exact=True).click()
-    expect(page.get_by_text("Enter a number.").first).to_be_visible()
+    article.get_by_role("button", name="Run", exact=True).click()
+    expect(article.get_by_text("Fill in a row").first).to_be_visible()
     assert look.axe(AXE, "body") == []
     assert page.evaluate("document.scrollingElement.scrollWidth <= innerWidth")
     look.shot("phone")
 
+
+def fill_in_and_call(page: Page, look: Lab) -> None:
+    """Call the service by the form."""
+    article = page.get_by_role("article")
+    for column, value in (("city str", "Köln"), ("area float64", "40.5"), ("built", "1998-04-25")):
+        article.get_by_role("textbox", name=column).fill(value)
+    article.get_by_role("button", name="Run", exact=True).click()
+    rents = article.get_by_role("region", name="rents")
+    expect(rents.get_by_role("cell", name="405")).to_be_visible()
+    expect(article.get_by_role("img", name="Image picture")).to_be_visible()
+    assert look.axe(AXE, "body") == []
+    look.shot("called")
+
+
+def run_what_is_copied(page: Page, key: str, elsewhere: str) -> None:
+    """Copy the call into programs, where it runs with the key, and says what is wrong with it."""
+    article = page.get_by_role("article")
+    calls = {}
+    for language, name in (("curl", "curl"), ("python", "Python"), ("javascript", "JavaScript")):
+        article.get_by_label("Language of the call").select_option(language)
+        expect(article.get_by_role("region", name=f"Call as {name}")).to_contain_text("Köln")
+        article.get_by_role("button", name="Copy", exact=True).click()
+        expect(article.get_by_text("Copied")).to_be_visible()
+        calls[language] = page.evaluate("navigator.clipboard.readText()")
+    assert '"rent":[405.0]' in run(calls["curl"], "bash", key)
+    assert "'rent': [405.0]" in run(calls["python"], sys.executable, key)
+    wrong = calls["python"].replace("area", "aera")
+    assert run(wrong, sys.executable, key) == f"{LACKS}\n"
+    other = page.context.new_page()
+    other.goto(elsewhere)
+    other.on("dialog", lambda dialog: dialog.accept(key))
+    with other.expect_console_message() as message:
+        other.evaluate(f"(async () => {{{calls['javascript']}}})()")
+    assert message.value.args[0].json_value()["rents"] == {"city": ["Köln"], "rent": [405]}
+
+
+def ask_the_document(page: Page, look: Lab) -> None:
+    """Try the service out in the interactive document, which has the scheme of the browser."""
     page.get_by_role("link", name="Interactive document").click()
-    page.get_by_role("button", name="POST /api/Adder/V2.0").first.click()
+    page.get_by_role("button", name="POST /api/Rents/V2.0").first.click()
     page.get_by_role("button", name="Try it out").click()
-    page.locator("textarea").first.fill('{"a": 40, "b": 2}')
+    body = '{"flats": {"city": ["Köln"], "aera": [9], "built": [null]}}'
+    page.locator("textarea").first.fill(body)
     page.get_by_role("button", name="Execute").click()
-    expect(page.locator(".live-responses-table")).to_contain_text('"total": 42')
+    expect(page.locator(".live-responses-table")).to_contain_text(LACKS)
+    shown = page.locator(".swagger-ui").first
+    light = shown.evaluate("shown => getComputedStyle(shown).color")
+    page.emulate_media(color_scheme="dark")
+    expect(shown).not_to_have_css("color", light)
     look.shot("document")
+
+
+def test_a_caller_with_an_address_and_a_key_finds_out_all_the_rest(
+    chromium: Browser, server: ServerProcess, elsewhere: str, output: Path
+) -> None:
+    url, headers = server.public_url, token_of(server)
+    wanted = {"name": "ben", "services": ["Rents"], "origins": [elsewhere]}
+    key = requests.post(f"{url}/keys", json=wanted, headers=headers, timeout=60).json()["key"]
+    context = chromium.new_context(
+        viewport={"width": 360, "height": 740}, color_scheme="dark", reduced_motion="reduce"
+    )
+    context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page, said = context.new_page(), list[str]()
+    page.on("console", lambda message: said.append(f"{message.type}: {message.text}"))
+    page.on("pageerror", lambda error: said.append(f"error: {error}"))
+    page.on("dialog", lambda _: said.append("error: Content Security Policy let it happen"))
+    look = Lab(page, server, output)
+    # Without the key it is said whom to ask for one, and nothing else.
+    answer = page.goto(f"{url}/status")
+    assert answer is not None
+    assert answer.status == 401
+    expect(page.get_by_text(CONTACT)).to_be_visible()
+    page.goto(f"{url}/api/Rents/V2.0")
+    expect(page.get_by_text(CONTACT)).to_be_visible()
+    expect(page.get_by_text("Estimates rents.")).to_have_count(0)
+    assert look.axe(AXE, "body") == []
+    look.shot("signed-out")
+    page.get_by_label("Key or token").fill(key)
+    page.get_by_role("button", name="Use it").click()
+    read_on_a_phone(page, look, url)
+    page.set_viewport_size({"width": 1280, "height": 800})
+    page.emulate_media(color_scheme="light")
+    fill_in_and_call(page, look)
+    run_what_is_copied(page, key, elsewhere)
+    ask_the_document(page, look)
     # Swagger UI looks at the HTML of descriptions before it takes such things out.
     said = [text for text in said if "inline event handler" not in text]
-    assert not [text for text in said if "Content Security Policy" in text]
+    assert not [text for text in said if text[:5] == "error" and "status of 40" not in text]
+    # The key is good until it is revoked.
+    requests.delete(f"{url}/keys/ben", headers=headers, timeout=60).raise_for_status()
+    page.get_by_role("link", name="Services").click()
+    expect(page.get_by_text("Your sign-in has ended.")).to_be_visible()
     context.close()
 
 

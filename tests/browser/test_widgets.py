@@ -48,7 +48,7 @@ def test_a_panel_in_a_cell_calls_deletes_and_closes(lab: Lab) -> None:
     lab.page.set_viewport_size({"width": 1280, "height": 1500})
     lab.run_all(len(cells))
     panel = lab.output(4)
-    expect(panel.get_by_role("tab")).to_have_text(["Services (2)", "Sessions (1)"])
+    expect(panel.get_by_role("tab")).to_have_text(["Services (1)", "Sessions (1)"])
     lab.shot("services", panel)
     panel.get_by_role("button", name="Flowers").click()
     panel.get_by_label("table data.frame").fill("a\tb\n1\t2\n3\t4")

@@ -106,7 +106,7 @@ def test_a_version_without_snapshot_holds_nothing(client: Client, transport: Fak
         answer(contents()),
     ]
     found = client.compare("Area", "1", "2")
-    assert found.changes["objects"][1:] == ["+model: SVC"]
+    assert found.changes["objects"][1:] == ["+model: SVC, 10 B"]
     # The versions of packages that it runs with are those of the server, whatever they are.
     assert found.unknown == ["environment"]
     assert [request.path for request in transport.requests[1::2]] == [

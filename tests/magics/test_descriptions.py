@@ -214,7 +214,7 @@ def test_callers_see_what_its_author_shows(
     code = "\nrisk = loans['age'] / 100 + (loans['size'] == 'L')"
     first = '%%publish Risk -i loans -o risk --describe age="Years" --tag credit'
     text = run(f"{first}{code}").stdout
-    assert "Callers are not shown the categories of loans.size" in text
+    assert "Of the categories of loans.size callers are shown none." in text
     quiet = connection.client.service("Risk")
     (definition,) = quiet.inputs
     assert definition.example is UNSET

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import numpy
@@ -12,6 +13,7 @@ import pytest
 
 from jupyter_mlsvc import Client
 from jupyter_mlsvc.errors import BadRequest
+from jupyter_mlsvc.widgets import forms
 from jupyter_mlsvc.widgets.forms import CallForm, form
 from tests.client.fake import FakeTransport, answer, problem, sent
 from tests.widgets.comm import FakeComm
@@ -69,6 +71,17 @@ def comm(made: CallForm) -> FakeComm:
 
 def test_a_switch_is_off_at_first_unless_the_service_says_otherwise(made: CallForm) -> None:
     assert made.inputs == {"flag": False}
+
+
+def test_a_name_stands_for_the_newest_version(
+    transport: FakeTransport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    transport.answers = [answer([ROW, ROW | {"version": "V2.0"}])]
+    client = Client("http://server:12800", "token", transport=transport)
+    monkeypatch.setattr(forms, "connection_of", lambda: SimpleNamespace(client=client))
+    made = form("Iris")
+    assert "Iris V2.0" in repr(made)
+    made.close()
 
 
 def test_python_values_fill_the_fields(made: CallForm, comm: FakeComm) -> None:

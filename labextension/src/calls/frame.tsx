@@ -160,7 +160,7 @@ function Cell(props: {
     'aria-label': label,
     'aria-invalid': isInvalid,
     'aria-describedby': describedBy,
-    className: 'jp-mod-styled jp-Mlsvc-input',
+    className: `jp-mod-styled jp-Mlsvc-input ${column.type?.startsWith('datetime') ? 'jp-mod-time' : ''}`,
     value
   };
   const choices = choicesOf(column);

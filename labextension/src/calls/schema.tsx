@@ -52,7 +52,7 @@ function Parameters(props: {
     return <p className="jp-Mlsvc-faint">{none}</p>;
   }
   return (
-    <table className="jp-Mlsvc-table jp-mod-wide">
+    <table className="jp-Mlsvc-table jp-mod-wide jp-mod-schema">
       <caption>{title}</caption>
       <thead>
         <tr>

@@ -128,9 +128,11 @@ function python(address: string, inputs: object, isStream: boolean, key?: string
     `    json=${pythonValue(inputs)},`,
     '    timeout=60,',
     ')',
-    'response.raise_for_status()',
     'result = response.json()',
-    'print(result["outputParameters"] if result["success"] else result["errorMessage"])'
+    'if result.get("success"):',
+    '    print(result["outputParameters"])',
+    'else:',
+    '    print(result.get("errorMessage") or result["message"])'
   ].join('\n');
 }
 
@@ -251,6 +253,7 @@ function r(address: string, inputs: object, key?: string): string {
     `response <- request(${JSON.stringify(address)}) |>`,
     `  req_auth_bearer_token(${token}) |>`,
     `  req_body_raw(r"${dashes}(${text})${dashes}", type = "application/json") |>`,
+    '  req_error(body = \\(response) resp_body_json(response)$message) |>',
     '  req_perform()',
     'result <- resp_body_json(response, simplifyVector = TRUE)',
     'print(if (result$success) result$outputParameters else result$errorMessage)'

@@ -45,7 +45,10 @@ export function PanelView(props: IPanelProps): React.ReactElement {
   const [tab, setTab] = React.useState('services');
   const { state, services, sessions } = model;
   const tabs = [
-    { id: 'services', label: trans.__('Services (%1)', services.length) },
+    {
+      id: 'services',
+      label: trans.__('Services (%1)', new Set(services.map(({ name }) => name)).size)
+    },
     { id: 'sessions', label: trans.__('Sessions (%1)', sessions.length) }
   ];
   return (
