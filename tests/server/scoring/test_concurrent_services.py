@@ -135,3 +135,12 @@ async def test_a_slow_reader_of_a_stream_holds_up_nobody_else(serve: Serve) -> N
     assert await stream.read(), "it goes on where it is read"
     stream.leave()
     assert await service.outputs(x=False) == {"y": ["end"]}
+
+
+async def test_a_function_of_a_snapshot_that_would_mix_calls_up_is_refused(
+    engine: LocalEngine, snapshots: Snapshots
+) -> None:
+    content = snapshots.take("class A:\n    def m(self): return x\na = [A()]")
+    definition = define("y = a[0].m()", content, "x:integer", concurrency=2, revision="r3")
+    with pytest.raises(UnservableCode, match=r"'A\.m' looks up 'x'"):
+        await engine.check(definition)
