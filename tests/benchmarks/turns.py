@@ -48,4 +48,5 @@ async def _open_and_watch(self: HttpServer, *arguments: Any, **named: Any) -> No
         _watch(asyncio.get_running_loop(), Path(os.environ[FILE]))
 
 
-HttpServer.open = _open_and_watch  # type: ignore[method-assign]
+if FILE in os.environ:  # not where it is only imported
+    HttpServer.open = _open_and_watch  # type: ignore[method-assign]

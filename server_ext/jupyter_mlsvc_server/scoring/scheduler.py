@@ -72,7 +72,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 import msgspec
@@ -516,9 +516,10 @@ class Scheduler:
         if self.is_stopped:
             return
         deadline = self._settings.deadline_seconds
-        for worker in [*self._workers]:
-            if worker.is_concurrent and worker.requests:
-                self._cancel_unwanted(worker, now, deadline)
+        concurrent = [worker for worker in self._workers if worker.is_concurrent]
+        stuck = [each for each in concurrent if self._cancel_unwanted(each, now, deadline)]
+        if stuck:
+            self._end_stuck(stuck, now, deadline)
         self._end_overdue(now, deadline)
         self._give_back(now, deadline)
         self._end_idle(now)
@@ -966,8 +967,8 @@ class Scheduler:
             else:
                 self._queue.append(request)
 
-    def _cancel_unwanted(self, worker: Worker, now: float, deadline: float) -> None:
-        """Cancel what is too late or nobody waits for; end a worker that does not do so."""
+    def _cancel_unwanted(self, worker: Worker, now: float, deadline: float) -> bool:
+        """Cancel what is too late or nobody waits for; tell whether the worker does not do so."""
         is_stuck = False
         for request in worker.requests:
             problem = self._why_late(request, now, deadline)
@@ -982,13 +983,17 @@ class Scheduler:
                 if problem is not None and not request.is_over:
                     # It keeps its place, also in its group, until its worker answers.
                     self.decisions.append(Fail(request, problem))
-        if is_stuck:
+        return is_stuck
+
+    def _end_stuck(self, stuck: Sequence[Worker], now: float, deadline: float) -> None:
+        for worker in stuck:  # all first: none of them is to get what another one had
             worker.is_leaving = True
-            self._tell_quota()
+        self._tell_quota()
+        for worker in stuck:
             for request in reversed(self._in_flight(worker)):
                 self._run_again(request, now)
             self.decisions.append(KillWorker(worker, RunTooLong(self._key, deadline)))
-            self._refill(now)
+        self._refill(now)
 
     def _why_late(
         self, request: PendingRequest, now: float, deadline: float

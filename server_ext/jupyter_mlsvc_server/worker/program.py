@@ -184,7 +184,8 @@ class SnapshotCode:
     ) -> SnapshotCode:
         """Look at a namespace and the modules that came with it."""
         modules = tuple(modules)
-        functions = tuple(user_functions(namespace))
+        # A list first: the search goes through all objects, and would find a tuple that grows.
+        functions = tuple([*user_functions(namespace)])
         of_modules = tuple(set(user_functions(namespace, modules)) - {*functions})
         codes = (*functions, *of_modules)
         read = variables_read(part for code in codes for part in with_inner(code))

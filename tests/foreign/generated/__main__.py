@@ -314,6 +314,7 @@ class Program:
             figures = api.get_service_statistics(name, "1.0")
             assert (figures.calls, figures.last_call, len(figures.history)) == (0, None, 60)
             assert name in {each.name for each in api.get_statistics()}
+            assert api.get_service_contents(name, "1.0").runtime_type == "Python"
             assert api.get_service_logs(name, "1.0") == []
             assert api.get_service_calls(name, "1.0") == []
             assert self.failure_of(api.get_service_call, name, "1.0", "1").status == 404
