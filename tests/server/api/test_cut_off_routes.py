@@ -155,8 +155,9 @@ def test_each_use_of_a_stream_is_tested() -> None:
         len(re.findall(r"return StreamedResponse\(", each.read_text()))
         for each in folder.glob("*.py")
     )
-    # Files and objects are sent by one function. A large answer comes from memory.
-    assert uses - 1 == len(STREAMS) - 2
+    # Files and objects are sent by one function. Large answers come from memory, in two places, and
+    # what goes wrong with a call that answers item by item is the last part of its answer.
+    assert uses - 3 == len(STREAMS) - 2
 
 
 @pytest.mark.parametrize("kind", STREAMS)
