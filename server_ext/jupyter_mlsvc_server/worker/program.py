@@ -185,7 +185,8 @@ class SnapshotCode:
         """Look at a namespace and the modules that came with it."""
         modules = tuple(modules)
         # A list first: the search goes through all objects, and would find a tuple that grows.
-        functions = tuple([*user_functions(namespace)])
+        found = list(user_functions(namespace))
+        functions = tuple(found)
         of_modules = tuple(set(user_functions(namespace, modules)) - {*functions})
         codes = (*functions, *of_modules)
         read = variables_read(part for code in codes for part in with_inner(code))
