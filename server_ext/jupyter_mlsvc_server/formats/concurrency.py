@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import inspect
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from types import CodeType
 from typing import Final
 
@@ -16,15 +16,6 @@ OF_AWAITING: Final = 100
 
 FLAGS: Final = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
 """What the code of services is compiled with."""
-
-
-_SCOPES: Final = (
-    ast.FunctionDef,
-    ast.AsyncFunctionDef,
-    ast.ClassDef,
-    ast.Lambda,
-    ast.GeneratorExp,
-)
 
 
 def is_awaiting(code: CodeType) -> bool:
@@ -42,22 +33,40 @@ def _awaits(source: str) -> bool:
     if "await" not in source and "async" not in source:
         return False
     try:
-        return any(map(_waits, _of_top_level(ast.parse(source))))
+        return any(map(waits, of_top_level(ast.parse(source).body)))
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return False  # which the publisher is told where it is to run
 
 
-def _waits(node: ast.AST) -> bool:
+def waits(node: ast.AST) -> bool:
+    """Whether what runs at the top level of some code can run in a coroutine only."""
     return isinstance(node, ast.Await | ast.AsyncFor | ast.AsyncWith) or (
         isinstance(node, ast.comprehension) and bool(node.is_async)
     )
 
 
-def _of_top_level(module: ast.Module) -> Iterator[ast.AST]:
+def of_top_level(body: list[ast.stmt]) -> Iterator[ast.AST]:
     """Give what runs in no function, class or generator of some code."""
-    waiting: list[ast.AST] = [module]
+    waiting: list[ast.AST] = [*reversed(body)]
     while waiting:
         node = waiting.pop()
         yield node
-        if not isinstance(node, _SCOPES):
-            waiting.extend(ast.iter_child_nodes(node))
+        waiting.extend(_run_outside(node))
+
+
+def _run_outside(node: ast.AST) -> Iterable[ast.AST]:
+    """Give the parts of a node that run where it stands, and not in a scope of its own."""
+    match node:
+        case ast.FunctionDef() | ast.AsyncFunctionDef():
+            return [*node.decorator_list, *_defaults(node.args)]
+        case ast.ClassDef():
+            return [*node.decorator_list, *node.bases, *node.keywords]
+        case ast.Lambda():
+            return _defaults(node.args)
+        case ast.GeneratorExp():
+            return [node.generators[0].iter]
+    return ast.iter_child_nodes(node)
+
+
+def _defaults(arguments: ast.arguments) -> list[ast.expr]:
+    return [each for each in (*arguments.defaults, *arguments.kw_defaults) if each is not None]

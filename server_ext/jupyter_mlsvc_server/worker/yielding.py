@@ -9,24 +9,14 @@ from __future__ import annotations
 
 import ast
 import types
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from inspect import CO_ASYNC_GENERATOR, CO_GENERATOR
 from typing import Final
 
+from jupyter_mlsvc_server.formats.concurrency import of_top_level, waits
 from jupyter_mlsvc_server.formats.problems import CodeProblem
 
-_SCOPES: Final = (
-    ast.FunctionDef,
-    ast.AsyncFunctionDef,
-    ast.ClassDef,
-    ast.Lambda,
-    ast.ListComp,
-    ast.SetComp,
-    ast.DictComp,
-    ast.GeneratorExp,
-)
 _YIELDS: Final = (ast.Yield, ast.YieldFrom)
-_WAITS: Final = (ast.Await, ast.AsyncFor, ast.AsyncWith)
 _MODULE: Final = "<module>"
 """What tracebacks call code that is in no function."""
 
@@ -42,7 +32,7 @@ def compile_yielding(source: str, file_name: str) -> types.CodeType | None:
     if "yield" not in source:
         return None
     module = ast.parse(source, file_name)
-    own = [*_of_top_level(module.body)]
+    own = [*of_top_level(module.body)]
     if not any(isinstance(node, _YIELDS) for node in own):
         return None
     for node in own:
@@ -51,8 +41,7 @@ def compile_yielding(source: str, file_name: str) -> types.CodeType | None:
         if isinstance(node, ast.AnnAssign):
             node.simple = 0  # else its name could not be global
     imports, body = _without_future_imports(module.body)
-    does_wait = any(isinstance(node, _WAITS) for node in own)
-    kind = ast.AsyncFunctionDef if does_wait else ast.FunctionDef
+    kind = ast.AsyncFunctionDef if any(map(waits, own)) else ast.FunctionDef
     function = _compile(kind, imports, body, file_name)
     names = sorted({*function.co_varnames, *function.co_cellvars})
     # Those of comprehensions are among them, and stay their own.
@@ -118,16 +107,6 @@ def _compile(
     module = ast.Module([*imports, function], type_ignores=[])
     code = compile(ast.fix_missing_locations(module), file_name, "exec", dont_inherit=True)
     return next(each for each in code.co_consts if isinstance(each, types.CodeType))
-
-
-def _of_top_level(body: list[ast.stmt]) -> Iterator[ast.AST]:
-    """Give what runs in no function, class or comprehension of the code."""
-    waiting: list[ast.AST] = [*reversed(body)]
-    while waiting:
-        node = waiting.pop()
-        yield node
-        if not isinstance(node, _SCOPES):
-            waiting.extend(ast.iter_child_nodes(node))
 
 
 def _without_future_imports(body: list[ast.stmt]) -> tuple[list[ast.stmt], list[ast.stmt]]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import traceback
 from typing import Any
 
 import pytest
 
+from jupyter_mlsvc_server.formats.concurrency import is_awaiting, usual_concurrency
 from jupyter_mlsvc_server.formats.problems import CodeProblem
 from jupyter_mlsvc_server.worker.yielding import (
     compile_yielding,
@@ -55,6 +57,23 @@ def test_names_of_code_that_yields_are_global() -> None:
     } - {"annotations"}
     assert namespace["total"] == 9
     assert namespace["squares"] == [0, 1, 4]
+
+
+@pytest.mark.parametrize(
+    "last", ["[await n(i) for i in (1, 2)]", "[*(i for i in await n([1, 2]))]"]
+)
+def test_code_that_yields_may_await_in_comprehensions_only(last: str) -> None:
+    source = f"async def n(it): return it\nyield 1\nfound = {last}\nyield found"
+    code = compile_yielding(source, "<test>")
+    assert code is not None
+    assert is_awaiting(code)
+    assert usual_concurrency(source) > 1
+
+    async def read() -> list[Any]:
+        stream: Any = stream_of(code, {})
+        return [item async for item in stream]
+
+    assert asyncio.run(read()) == [1, [1, 2]]
 
 
 def test_traceback_of_code_that_yields_is_that_of_a_module() -> None:
