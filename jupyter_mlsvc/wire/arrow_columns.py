@@ -436,6 +436,9 @@ def _arrow(value: Any) -> Any:
     except (pyarrow.ArrowException, *_UNCONVERTED):
         return None
     found = found if isinstance(found, pyarrow.ChunkedArray) else pyarrow.chunked_array([found])
+    if pyarrow.types.is_null(found.type):
+        # Nulls without a type take no bytes, and no reader takes any number of them.
+        found = found.cast(pyarrow.bool_())
     is_of_objects = dtype is None or dtype.kind == "O"
     return found if _is_as_json(pyarrow, found.type, is_of_objects=is_of_objects) else None
 

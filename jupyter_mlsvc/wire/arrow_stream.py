@@ -33,6 +33,9 @@ _INDEX: Final = "__index_level_"
 
 _MOST_DEEP: Final = 8
 
+_MANY: Final = 2**16
+"""Values that any stream may have, however short it is."""
+
 
 class UnreadableArrow(ValueError):
     """Bytes that are no stream which is read here; the message is the end of a sentence."""
@@ -69,9 +72,11 @@ def read_stream(body: Any) -> Any:
             raise
         reason = str(error).partition("\n")[0].rstrip(".")
         raise UnreadableArrow(f"is no Arrow stream that can be read: {reason}") from error
-    # Nulls take no bytes, so that a few could stand for any number of rows.
-    if table.num_rows > 8 * max(source.size, 1):
-        raise UnreadableArrow(f"has {table.num_rows:,} rows, more than its bytes can hold")
+    # Nulls take no bytes, so that a few could stand for any number of values.
+    chunks = (chunk for column in table.columns for chunk in column.chunks)
+    count = max(table.num_rows, sum(_without_bytes(pyarrow, chunk) for chunk in chunks))
+    if count > max(8 * source.size, _MANY):
+        raise UnreadableArrow(f"has {count:,} values, more than its bytes can hold")
     return table.select([name for name in table.schema.names if not name.startswith(_INDEX)])
 
 
@@ -105,12 +110,17 @@ def _type_problem(pyarrow: Any, kind: Any, depth: int) -> str:
         return f"{kind}, which is nested too deep"
     if types.is_dictionary(kind):
         return _type_problem(pyarrow, kind.value_type, depth - 1)
+    inner: list[Any] = []
     if types.is_list(kind) or types.is_large_list(kind):
-        return _type_problem(pyarrow, kind.value_type, depth - 1)
-    if types.is_struct(kind):
-        return next(
-            filter(None, (_type_problem(pyarrow, each.type, depth - 1) for each in kind)), ""
-        )
+        inner = [kind.value_type]
+    elif types.is_struct(kind):
+        inner = [each.type for each in kind]
+    if any(map(types.is_dictionary, inner)):
+        # pyarrow makes each of its values anew: a long one may come a million times.
+        return f"{kind}, with a dictionary inside, which is not read here. Send text or numbers"
+    if inner:
+        problems = (_type_problem(pyarrow, each, depth - 1) for each in inner)
+        return next(filter(None, problems), "")
     is_known = (
         types.is_boolean(kind)
         or types.is_integer(kind)
@@ -126,8 +136,25 @@ def _type_problem(pyarrow: Any, kind: Any, depth: int) -> str:
         or types.is_timestamp(kind)
         or types.is_duration(kind)
         or types.is_null(kind)
+        or types.is_struct(kind)  # one without members
     )
     return "" if is_known else f"{kind}, which is not read here. Send text or numbers"
+
+
+def _without_bytes(pyarrow: Any, array: Any) -> int:
+    """Count the values in an array, and in those that it is made of, that no buffer has."""
+    types, kind = pyarrow.types, array.type
+    if types.is_null(kind) or (types.is_struct(kind) and not kind.num_fields):
+        return len(array)
+    if types.is_struct(kind):
+        inner = [array.field(number) for number in range(kind.num_fields)]
+    elif types.is_list(kind) or types.is_large_list(kind):
+        inner = [array.values]
+    elif types.is_dictionary(kind):
+        inner = [array.dictionary]
+    else:
+        inner = []
+    return sum(_without_bytes(pyarrow, each) for each in inner)
 
 
 # --- compressed buffers ----------------------------------------------------------------------

@@ -170,6 +170,7 @@ ODD: dict[str, Any] = {
     ),
     "nanoseconds": (pa.array([1], pa.timestamp("ns")), ["1970-01-01T00:00:00.000000001"]),
     "whole numbers, some missing": (pa.array([2**60, None]), [2**60, None]),
+    "empty objects": (pa.array([{}, None], pa.struct([])), [{}, None]),
     "infinities": (pa.array([1.5, float("inf")]), [1.5, None]),
 }
 
@@ -206,6 +207,18 @@ def test_columns_that_are_missing_are_named_as_for_json() -> None:
     assert_as_json(columns, plain, definition)
 
 
+def _list_of(values: Any) -> Any:
+    return pa.ListArray.from_arrays(pa.array([0, len(values)], pa.int32()), values)
+
+
+def _dictionary_of(values: Any) -> Any:
+    return pa.DictionaryArray.from_arrays(pa.array([0], pa.int32()), values)
+
+
+def _empty_objects(count: int) -> Any:
+    return pa.StructArray.from_buffers(pa.struct([]), count, [None], children=[])
+
+
 def bodies() -> dict[str, tuple[bytes, str]]:
     table = pa.table({"x": [1, 2]})
     whole = bytes(write_stream(table, {}))
@@ -227,7 +240,19 @@ def bodies() -> dict[str, tuple[bytes, str]]:
         "compressed": (sink.getvalue().to_pybytes(), "compressed buffers"),
         "rows without bytes": (
             bytes(write_stream(pa.Table.from_batches([rows]), {})),
-            "1,000,000,000 rows",
+            "1,000,000,000 values",
+        ),
+        "lists of nulls": (
+            bytes(write_stream(pa.table({"x": _list_of(pa.nulls(10**6))}), {})),
+            "1,000,000 values",
+        ),
+        "a dictionary of empty objects": (
+            bytes(write_stream(pa.table({"x": _dictionary_of(_empty_objects(10**6))}), {})),
+            "1,000,000 values",
+        ),
+        "dictionaries in lists": (
+            bytes(write_stream(pa.table({"x": _list_of(_dictionary_of(pa.array(["a"])))}), {})),
+            "a dictionary inside",
         ),
         "two of a name": (bytes(write_stream(twice, {})), "two columns 'x'"),
         "an extension": (bytes(write_stream(uuids, {})), "an extension that is not read"),
@@ -255,6 +280,13 @@ def test_whatever_is_changed_in_a_body_it_is_refused_or_read(at: int, byte: int)
             plain_column(column, "x")
     except (UnreadableArrow, ValueProblem):
         pass
+
+
+def test_a_long_column_without_any_value_goes_over_the_wire() -> None:
+    frame = pd.DataFrame({"x": [None] * 100_000})
+    columns = frame_columns(frame)
+    assert columns is not None
+    assert over_the_wire(columns).plain("df") == {"x": [None] * 100_000}
 
 
 def test_the_index_of_pandas_is_no_column() -> None:
