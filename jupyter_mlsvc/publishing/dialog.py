@@ -42,6 +42,8 @@ class PublishRequest(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     network: bool = True
     read_only: bool = False
     keep_bodies: bool = False
+    concurrency: int | None = None
+    deadline_seconds: float | None = None
     inputs: list[Json] = []
     outputs: list[Json] = []
     description: str | None = None
@@ -77,6 +79,10 @@ def publish(**request: Any) -> Json:
         Whether the code may use the network, and may write temporary files only.
     keepBodies : bool
         Whether the server keeps what its newest calls sent and got, for who may change it.
+    concurrency : int or None
+        Calls that a worker runs at a time; the server's choice where it is left out.
+    deadlineSeconds : float or None
+        Seconds that a call may take; as many as the server allows where it is left out.
     inputs, outputs : list of dict
         ``name`` and ``type``; with ``example`` in an input, ``call`` has it. ``description``,
         ``columns`` and ``shown``, a value that callers are shown, as somebody confirmed them;
@@ -197,6 +203,8 @@ def _published(connection: MlsvcConnection, wanted: PublishRequest, notes: list[
         network=wanted.network,
         read_only=wanted.read_only,
         keep_bodies=wanted.keep_bodies,
+        concurrency=wanted.concurrency,
+        deadline_seconds=wanted.deadline_seconds,
         response=wanted.response or [],
         check=wanted.check,
         replace=wanted.replace,

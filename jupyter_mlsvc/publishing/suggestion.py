@@ -73,8 +73,8 @@ def suggest(
 
         ``kind`` is ``code``, ``function`` (``function`` names it, and the code calls it) or
         ``model`` (``model`` names the variable, ``response`` what it predicts). ``setupCode``,
-        ``isolation``, ``effects``, ``network``, ``readOnly`` and ``keepBodies`` are those of the
-        cell.
+        ``isolation``, ``effects``, ``network``, ``readOnly``, ``keepBodies``, ``concurrency`` and
+        ``deadlineSeconds`` are those of the cell; the last two may be None.
     """
     connection = connection_of()
     cells = [code] if sources is None else sources
@@ -234,6 +234,8 @@ class _Suggestion:
             "network": request.network,
             "readOnly": request.read_only,
             "keepBodies": request.keep_bodies,
+            "concurrency": request.concurrency,
+            "deadlineSeconds": request.deadline_seconds,
             "description": expanded.description or "",
             "alias": expanded.alias or "",
             "files": request.files,

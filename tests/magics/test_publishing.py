@@ -180,7 +180,7 @@ def test_a_value_without_a_name_is_no_output(names: dict[str, Any]) -> None:
 def test_magic_lines_are_read_and_left_out(names: dict[str, Any]) -> None:
     found = suggest(
         "%%publish Iris V2.0 --session iris -i flower:vector -o species:character "
-        "--init-code 'import os' -d \"Tells irises\" --files a.png\n"
+        "--init-code 'import os' -d \"Tells irises\" --files a.png --concurrency 20\n"
         "%matplotlib inline\n!ls\n"
         "species = flower % 2\n"
     )
@@ -189,6 +189,7 @@ def test_magic_lines_are_read_and_left_out(names: dict[str, Any]) -> None:
     assert found["initCode"] == "import os"
     assert found["description"] == "Tells irises"
     assert found["files"] == ["a.png"]
+    assert (found["concurrency"], found["deadlineSeconds"]) == (20, None)
     assert found["inputs"] == [
         {"name": "flower", "type": "vector", "example": None, "source": "cell", "known": True}
     ]
@@ -305,14 +306,16 @@ def test_names_types_and_sizes_of_the_session_are_known(run: Run) -> None:
 @pytest.mark.kernel
 def test_what_is_suggested_can_be_published_and_called(run: Run) -> None:
     run(TRAIN + "flower_data = [7, 3.2, 4.7, 1.4]").result.raise_error()
-    found = suggest("%%publish Suggested\n" + CODE)
+    found = suggest("%%publish Suggested --concurrency 2 --deadline 5\n" + CODE)
+    keys = ("name", "version", "code", "initCode", "inputs", "outputs")
     answer = publish(
-        **{key: found[key] for key in ("name", "version", "code", "initCode", "inputs", "outputs")},
+        **{key: found[key] for key in (*keys, "concurrency", "deadlineSeconds")},
         session=found["session"]["name"],
     )
     assert answer["error"] is None
     assert answer["url"].endswith("/api/Suggested/V1.0")
-    assert answer["url"] == run("%mlsvc service Suggested V1.0").value.url
+    service = run("%mlsvc service Suggested V1.0").value
+    assert (service.url, service.concurrency) == (answer["url"], 2)
     assert answer["call"] == "%consume Suggested V1.0 flower_data=[7, 3.2, 4.7, 1.4]"
     assert run(answer["call"]).value.outputs == {"iris_species": ["I. versicolor"]}
     assert run("%mlsvc snapshots").value == []

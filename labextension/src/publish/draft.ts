@@ -109,6 +109,16 @@ export interface IDraft {
    * Whether the server keeps what its newest calls sent and got.
    */
   keepBodies: boolean;
+
+  /**
+   * Calls that a worker runs at a time; empty for the server's choice.
+   */
+  concurrency: string;
+
+  /**
+   * Seconds that a call may take; empty for as many as the server allows.
+   */
+  deadline: string;
   code: string;
 
   /**
@@ -139,8 +149,13 @@ export interface IDraft {
  * What is wrong with a draft.
  */
 export type Problem =
-  | { kind: 'no-name' | 'no-version' | 'no-code' | 'no-parameters' }
+  | { kind: 'no-name' | 'no-version' | 'no-code' | 'no-parameters' | 'no-count' | 'no-seconds' }
   | { kind: 'no-identifier' | 'twice' | 'no-json'; name: string; key: number };
+
+/**
+ * Calls that a worker runs at a time at most.
+ */
+export const MOST_CALLS = 1000;
 
 let lastKey = 0;
 
@@ -186,6 +201,8 @@ export function draftOf(suggestion: ISuggestion): IDraft {
     network: suggestion.network,
     readOnly: suggestion.readOnly,
     keepBodies: suggestion.keepBodies,
+    concurrency: String(suggestion.concurrency ?? ''),
+    deadline: String(suggestion.deadlineSeconds ?? ''),
     code: suggestion.code,
     response: suggestion.response.join(', '),
     place: placeOf(suggestion),
@@ -284,12 +301,27 @@ export function problemsOf(draft: IDraft, runtimeType = 'Python'): Problem[] {
   } else if (draft.inputs.length + draft.outputs.length === 0 && !draft.files.trim()) {
     problems.push({ kind: 'no-parameters' });
   }
+  const count = numberOf(draft.concurrency);
+  if (count !== null && !(Number.isInteger(count) && count >= 1 && count <= MOST_CALLS)) {
+    problems.push({ kind: 'no-count' });
+  }
+  const seconds = numberOf(draft.deadline);
+  if (seconds !== null && !(seconds > 0)) {
+    problems.push({ kind: 'no-seconds' });
+  }
   const form = runtimeType === 'R' ? NAME_IN_R : NAME;
   return [
     ...problems,
     ...parameterProblems(draft.inputs, form),
     ...parameterProblems(draft.outputs, form)
   ];
+}
+
+/**
+ * Read a number that may be left out: null where it is, and NaN where it is none.
+ */
+function numberOf(text: string): number | null {
+  return text.trim() ? Number(text) : null;
 }
 
 function parameterProblems(rows: readonly IParameterDraft[], form: RegExp): Problem[] {
@@ -337,6 +369,8 @@ export function requestOf(suggestion: ISuggestion, draft: IDraft): IPublishReque
     network: draft.network,
     readOnly: draft.readOnly,
     keepBodies: draft.keepBodies,
+    concurrency: numberOf(draft.concurrency),
+    deadlineSeconds: numberOf(draft.deadline),
     inputs: draft.inputs.map(row => ({
       name: row.name.trim(),
       type: row.type,

@@ -4,6 +4,7 @@ import * as React from 'react';
 
 import { IDraft } from './draft';
 import { IFailure, PublishModel } from './model';
+import { Calls } from './calls';
 import { Area, Text } from './fields';
 import { Identity } from './identity';
 import { ConfinementTicks } from './confinement';
@@ -15,7 +16,6 @@ import { Parameters } from './parameters';
 import { PlaceChoice } from './place';
 import { IFormProps } from './props';
 import { Result } from './result';
-import { Tick } from './tick';
 
 /**
  * Gets the package into the environment of the kernel; a line for a cell.
@@ -262,24 +262,7 @@ function More(props: IFormProps): React.ReactElement {
         <summary>{trans.__('Confinement')}</summary>
         <ConfinementTicks draft={draft} trans={trans} edit={edit} />
       </details>
-      <details>
-        <summary>{trans.__('Calls')}</summary>
-        <Tick
-          field="keep-bodies"
-          label={trans.__('Keep what is sent and answered')}
-          hint={
-            draft.keepBodies
-              ? trans.__(
-                  'Of the newest calls, in the memory of the server, for those who may change the service. Inputs may be personal.'
-                )
-              : trans.__('Of each call the server keeps time, caller, status and sizes only.')
-          }
-          isChecked={draft.keepBodies}
-          onChange={keepBodies => {
-            edit({ keepBodies });
-          }}
-        />
-      </details>
+      <Calls {...props} />
       <details>
         <summary>{trans.__('Tags, alias and files')}</summary>
         <Text

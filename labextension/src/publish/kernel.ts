@@ -86,6 +86,8 @@ const LEFT_OUT: Partial<ISuggestion> = {
   network: true,
   readOnly: false,
   keepBodies: false,
+  concurrency: null,
+  deadlineSeconds: null,
   problems: []
 };
 

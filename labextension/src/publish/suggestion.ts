@@ -180,6 +180,16 @@ export interface ISuggestion {
    * Whether the server keeps what its newest calls sent and got.
    */
   keepBodies: boolean;
+
+  /**
+   * Calls that a worker runs at a time; null for the server's choice.
+   */
+  concurrency: number | null;
+
+  /**
+   * Seconds that a call may take; null for as many as the server allows.
+   */
+  deadlineSeconds: number | null;
   description: string | null;
   alias: string | null;
   files: string[] | null;
@@ -244,6 +254,8 @@ export interface IPublishRequest {
   network: boolean;
   readOnly: boolean;
   keepBodies: boolean;
+  concurrency: number | null;
+  deadlineSeconds: number | null;
   inputs: {
     name: string;
     type: string;

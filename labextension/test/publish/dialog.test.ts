@@ -158,6 +158,20 @@ describe('PublishDialog', () => {
     expect(requests[1]?.effects).toBe(true);
   });
 
+  it('publishes how many calls a worker runs at a time, and how long each may take', async () => {
+    suggest = () => Promise.resolve(suggestion({ concurrency: 20, deadlineSeconds: 2.5 }));
+    open();
+    await shown();
+    const field = labelled('Calls that a worker runs at a time (optional)');
+    type(field, 'many');
+    await seen('This is a whole number from 1 to 1000.');
+    expect(button('Publish').disabled).toBe(true);
+    type(field, '30');
+    button('Publish').click();
+    await done();
+    expect([requests[0]?.concurrency, requests[0]?.deadlineSeconds]).toEqual([30, 2.5]);
+  });
+
   it('publishes how the code is confined, also that of a model', async () => {
     open();
     await shown();

@@ -85,6 +85,8 @@ const REQUEST: IPublishRequest = {
   network: true,
   readOnly: false,
   keepBodies: false,
+  concurrency: null,
+  deadlineSeconds: null,
   inputs: [],
   outputs: [],
   description: '',

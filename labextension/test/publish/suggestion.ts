@@ -25,6 +25,8 @@ export function suggestion(change: Partial<ISuggestion> = {}): ISuggestion {
     network: true,
     readOnly: false,
     keepBodies: false,
+    concurrency: null,
+    deadlineSeconds: null,
     description: null,
     alias: null,
     files: null,
