@@ -13,6 +13,8 @@ from jupyter_mlsvc.wire.json_values import ValueProblem
 from jupyter_mlsvc_server.batches.errors import InvalidRecords, TooManyRecords
 
 _ROWS: Final = 4096
+_REPEATED_BYTES: Final = 2**24
+"""Bytes that inputs which are the same for all records may take among those given together."""
 
 
 def read_records(body: Any, most: int) -> Iterator[list[bytes]]:
@@ -43,8 +45,9 @@ def read_records(body: Any, most: int) -> Iterator[list[bytes]]:
         ) from None
     frame = metadata.get(TABLE)
     name = None if frame is None else frame.decode("utf-8", "replace")
-    for first in range(0, table.num_rows, _ROWS):
-        yield _encoded(table.slice(first, _ROWS), same, name)
+    rows = max(1, min(_ROWS, _REPEATED_BYTES // (len(metadata.get(INPUTS, b"")) + 1)))
+    for first in range(0, table.num_rows, rows):
+        yield _encoded(table.slice(first, rows), same, name)
 
 
 def _encoded(rows: Any, same: dict[str, Any], frame: str | None) -> list[bytes]:

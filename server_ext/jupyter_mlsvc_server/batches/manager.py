@@ -11,6 +11,7 @@ import uuid
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 from weakref import WeakValueDictionary
@@ -224,7 +225,8 @@ class BatchManager(LoggingConfigurable):
         require(principal, Action.CONSUME, None, "consume services")
         await self._services.get(principal, name, version)
         limiter = await self._limiter(name, version)
-        total = await upload.split(self.max_records)
+        used = await self._bytes_of(principal)
+        total = await upload.split(self.max_records, watch=partial(self._watch_records, used))
         record = BatchRecord(
             id=str(uuid.uuid4()),
             name=name,
@@ -264,10 +266,20 @@ class BatchManager(LoggingConfigurable):
         most = self.max_bytes_per_user
         if not most:
             return
-        folders = [self._folder(each) for each in await self._store.ids_of(principal.id)]
-        size = await asyncio.to_thread(lambda: sum(map(_size_of, [*folders, upload.folder])))
+        size = await self._bytes_of(principal)
+        size += await asyncio.to_thread(_size_of, upload.folder)
         if size > most:
             raise BatchesTooLarge(size, most)
+
+    async def _bytes_of(self, principal: Principal) -> int:
+        folders = [self._folder(each) for each in await self._store.ids_of(principal.id)]
+        return await asyncio.to_thread(lambda: sum(map(_size_of, folders)))
+
+    def _watch_records(self, used: int, written: int) -> None:
+        """End the writing of records that take more of the disk than there is for them."""
+        self._require_room()
+        if self.max_bytes_per_user and used + written > self.max_bytes_per_user:
+            raise BatchesTooLarge(used + written, self.max_bytes_per_user)
 
     async def ids(self, principal: Principal, name: str, version: str) -> list[str]:
         """List a person's batches of a service version, oldest first (``GetBatchExecutions``).

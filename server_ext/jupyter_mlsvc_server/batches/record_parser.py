@@ -6,7 +6,7 @@ import asyncio
 import mmap
 import os
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import accumulate
 from pathlib import Path
 from typing import Final
@@ -39,6 +39,10 @@ class _Object(msgspec.Struct):
     """Any JSON object; its members are checked where the service runs."""
 
 
+def _ignore(size: int) -> None:
+    """Stand in where there is no limit."""
+
+
 class Upload:
     """Body of a batch that is being received, in a folder of its own.
 
@@ -62,8 +66,16 @@ class Upload:
         """Store a piece of the body."""
         await self._file.write(chunk)
 
-    async def split(self, most: int) -> int:
+    async def split(self, most: int, *, watch: Callable[[int], None] = _ignore) -> int:
         """Parse the body into records, and return their number.
+
+        Parameters
+        ----------
+        most
+            Records that there may be.
+        watch
+            Called with the bytes of the records so far, in another thread; what it raises ends
+            this. Records may be much longer than a body in which they have values in common.
 
         Raises
         ------
@@ -74,8 +86,10 @@ class Upload:
         """
         await self._file.finish()
         if self._is_arrow:
-            return await asyncio.to_thread(_split_arrow, self.folder, most)
-        return await asyncio.to_thread(_split, self.folder, most, is_lenient=self._is_lenient)
+            return await asyncio.to_thread(_split_arrow, self.folder, most, watch)
+        return await asyncio.to_thread(
+            _split, self.folder, most, watch, is_lenient=self._is_lenient
+        )
 
     async def commit(self, target: Path) -> FolderLock:
         """Rename the folder to that of a batch, whole or not at all, with its lock taken."""
@@ -87,7 +101,7 @@ class Upload:
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
-def _split(folder: Path, most: int, *, is_lenient: bool) -> int:
+def _split(folder: Path, most: int, watch: Callable[[int], None], *, is_lenient: bool) -> int:
     body = folder / _BODY
     if not body.stat().st_size:
         raise InvalidRecords("The request body is empty; send a JSON list of records.")
@@ -115,21 +129,23 @@ def _split(folder: Path, most: int, *, is_lenient: bool) -> int:
     chunks = (
         records[first : first + _WRITE_RECORDS] for first in range(0, len(records), _WRITE_RECORDS)
     )
-    return _keep(folder, chunks)
+    return _keep(folder, chunks, watch)
 
 
-def _split_arrow(folder: Path, most: int) -> int:
+def _split_arrow(folder: Path, most: int, watch: Callable[[int], None]) -> int:
     body = folder / _BODY
     if not body.stat().st_size:
         raise InvalidRecords("The request body is empty; send a stream of Arrow with records.")
     with body.open("rb") as file:
         view = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-    return _keep(folder, read_records(view, most))
+    return _keep(folder, read_records(view, most), watch)
 
 
-def _keep(folder: Path, chunks: Iterable[Sequence[msgspec.Raw | bytes]]) -> int:
+def _keep(
+    folder: Path, chunks: Iterable[Sequence[msgspec.Raw | bytes]], watch: Callable[[int], None]
+) -> int:
     """Write the records in place of the body; return their number."""
-    count = _write_records(folder, chunks)
+    count = _write_records(folder, chunks, watch)
     (folder / _BODY).unlink()
     make_results(folder, count)
     return count
@@ -140,7 +156,9 @@ def _objects(view: mmap.mmap) -> int:
     return sum(view[at : at + _WRITE_BYTES].count(b"{") for at in range(0, len(view), _WRITE_BYTES))
 
 
-def _write_records(folder: Path, chunks: Iterable[Sequence[msgspec.Raw | bytes]]) -> int:
+def _write_records(
+    folder: Path, chunks: Iterable[Sequence[msgspec.Raw | bytes]], watch: Callable[[int], None]
+) -> int:
     at = count = 0
     with (
         (folder / RECORDS).open("wb", _WRITE_BYTES) as data,
@@ -151,6 +169,7 @@ def _write_records(folder: Path, chunks: Iterable[Sequence[msgspec.Raw | bytes]]
             views = [memoryview(record) for record in records]
             count += len(views)
             *places, end = accumulate(map(len, views), initial=at)
+            watch(end)
             data.writelines(views)
             offsets.write(pack_offsets(places))
             checksums.write(pack_checksums(views))

@@ -7,8 +7,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import msgspec
+import pyarrow
 import pytest
 
+from jupyter_mlsvc_server.batches.errors import BatchesTooLarge
 from jupyter_mlsvc_server.batches.files import (
     CHECKSUMS,
     INDEX,
@@ -36,6 +38,29 @@ async def folder(tmp_path: Path) -> Path:
     results.append([Result(number, BODIES[number], number == 2) for number in (3, 0, 1, 2, 5, 4)])
     results.close()
     return tmp_path
+
+
+async def test_records_are_not_written_beyond_what_there_is_room_for(tmp_path: Path) -> None:
+    # The text is in the body once, and in each record.
+    schema = pyarrow.schema(
+        [("n", pyarrow.int64())], {"mlsvc.inputs": '{"t": "%s"}' % ("x" * 2**20)}
+    )
+    sink = pyarrow.BufferOutputStream()
+    with pyarrow.ipc.new_stream(sink, schema) as writer:
+        writer.write_table(pyarrow.table({"n": range(1000)}, schema))
+    upload = Upload(tmp_path, is_arrow=True)
+    await upload.write(sink.getvalue().to_pybytes())
+    sizes = []
+
+    def watch(size: int) -> None:
+        sizes.append(size)
+        if size > 2**25:
+            raise BatchesTooLarge(size, 2**25)
+
+    with pytest.raises(BatchesTooLarge):
+        await upload.split(1000, watch=watch)
+    assert len(sizes) == 3
+    assert (tmp_path / RECORDS).stat().st_size < sizes[-1] < 2**26
 
 
 def records(folder: Path) -> list[bytes | None]:
