@@ -82,9 +82,12 @@ def stream_format(accept: str) -> StreamFormat | None:
     accept
         The header. Of several types the one of the highest quality counts, then the first.
     """
+    accept = accept.lower()
     if "event-stream" not in accept and "json" not in accept:
         return None
-    wanted = {name: q for name, q in qualities(accept).items() if name in _TAKEN and q > 0}
+    named = qualities(accept)
+    wanted = {name: q for name, q in named.items() if name in _TAKEN and q > 0}
+    wanted.setdefault("application/json", named.get("*/*", 0.0))
     return _FORMATS.get(max(wanted, key=wanted.__getitem__, default=""))
 
 
