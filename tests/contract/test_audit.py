@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import secrets
 import uuid
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -15,15 +18,22 @@ from tests.waiting import wait_until
 pytestmark = pytest.mark.kernel
 
 
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[ServerProcess]:
+    """A server of its own: of what nobody known is refused, only so many records are kept."""
+    with ServerProcess(data_dir=tmp_path, admin_password=secrets.token_urlsafe(12)) as server:
+        yield server
+
+
 def test_a_login_a_service_and_what_was_refused_are_in_the_audit_log(
-    mlsvc_server: ServerProcess,
+    server: ServerProcess,
 ) -> None:
-    nobody = Door(mlsvc_server.public_url, None)
+    nobody = Door(server.public_url, None)
     name, wrong = f"Audited{uuid.uuid4().hex[:8]}", uuid.uuid4().hex
     stranger = f"stranger{wrong[:8]}"
     refused = nobody.post("/login", json={"username": stranger, "password": wrong})
     unknown = nobody.get("/services")
-    door = sign_in(mlsvc_server.public_url, "admin", mlsvc_server.admin_password)
+    door = sign_in(server.public_url, "admin", server.admin_password)
     published = door.post(f"/services/{name}/1.0", json={"code": "secret_code = 1"})
     door.post(f"/api/{name}/1.0", json={})
     deleted = door.delete(f"/services/{name}/1.0")
@@ -32,7 +42,7 @@ def test_a_login_a_service_and_what_was_refused_are_in_the_audit_log(
     }
 
     def found() -> list[dict[str, object]]:
-        lines = [line for path in files(mlsvc_server.data_dir) for line in path.open()]
+        lines = [line for path in files(server.data_dir) for line in path.open()]
         events = [json.loads(line) for line in lines if line.endswith("\n")]
         return [event for event in events if event["request"] in ids]
 
@@ -45,7 +55,7 @@ def test_a_login_a_service_and_what_was_refused_are_in_the_audit_log(
     ]
     assert [bool(event["id"]) for event in found()] == [False, False, True, True]
     assert {event["address"] for event in found()} == {"127.0.0.1"}
-    text = "".join(path.read_text() for path in files(mlsvc_server.data_dir))
+    text = "".join(path.read_text() for path in files(server.data_dir))
     assert door.token is not None
-    for secret in (wrong, mlsvc_server.admin_password, door.token, "secret_code", f"/api/{name}"):
+    for secret in (wrong, server.admin_password, door.token, "secret_code", f"/api/{name}"):
         assert str(secret) not in text
