@@ -153,8 +153,11 @@ class KernelForkserver:
         CannotFork
             That failed, and the kernel has to be started in another way.
         """
-        # Whoever does not wait any more must not leave a kernel that nobody knows of.
-        asked = self._spawn(self._fork(request, output))
+        # Whoever does not wait any more must not leave a kernel that nobody knows of. They close
+        # the descriptor, too: its number may be another file's when it is sent.
+        own = os.dup(output)
+        asked = self._spawn(self._fork(request, own))
+        asked.add_done_callback(lambda _: os.close(own))
         try:
             return await asyncio.shield(asked)
         except asyncio.CancelledError:
@@ -283,6 +286,7 @@ class _Running:
             try:
                 socket.send_fds(self._link, [msgspec.json.encode(request)], [output])
             except ConnectionError:
+                self.is_lost = True  # the reader may not have noticed yet
                 raise _Lost from None
             except OSError as error:
                 raise CannotFork(f"{error.strerror}.") from error

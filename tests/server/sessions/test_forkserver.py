@@ -19,7 +19,12 @@ from jupyter_mlsvc.wire.models import CreateSessionRequest
 from jupyter_mlsvc_server.auth.principal import Principal
 from jupyter_mlsvc_server.formats.guard import HAS_GUARDS
 from jupyter_mlsvc_server.formats.kernel_fork import KernelRequest
-from jupyter_mlsvc_server.sessions.forkserver import KernelForkserver, interpreter_of
+from jupyter_mlsvc_server.sessions.forkserver import (
+    CannotFork,
+    ForkedProcess,
+    KernelForkserver,
+    interpreter_of,
+)
 from jupyter_mlsvc_server.sessions.manager import MlsvcSessionManager
 from jupyter_mlsvc_server.sessions.session import Session
 from tests.server.sessions.conftest import make_manager, request_of
@@ -162,6 +167,53 @@ async def test_a_fork_that_nobody_waits_for_leaves_no_process(
         assert fork.cancelled()
         await until(lambda: not forkserver._tasks)
     assert {each.pid for each in me.children()} <= before
+
+
+async def test_a_forkserver_that_has_just_ended_is_replaced_at_once(
+    manager: MlsvcSessionManager, tmp_path: Path
+) -> None:
+    forkserver = forkserver_of(manager)
+    request = KernelRequest(
+        arguments=("-f", str(tmp_path / "connection.json")),
+        environment=dict(os.environ),
+        directory=str(tmp_path),
+    )
+    with Path(os.devnull).open("w") as output:  # noqa: ASYNC230  # it takes no time
+        for _ in range(2):
+            process = await forkserver.fork(request, output.fileno())
+            process.terminate()
+            await asyncio.to_thread(process.wait)
+            assert forkserver.pid is not None
+            os.kill(forkserver.pid, signal.SIGKILL)
+            # Nothing else has its turn before the next one is wanted.
+            os.waitid(os.P_PID, forkserver.pid, os.WEXITED | os.WNOWAIT)  # noqa: ASYNC222
+
+
+async def test_a_kernel_gets_no_file_that_has_the_number_of_its_output(
+    manager: MlsvcSessionManager, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forkserver = forkserver_of(manager)
+    sent: list[str] = []
+    is_its_turn = asyncio.Event()
+
+    async def fork(_request: KernelRequest, output: int) -> ForkedProcess:
+        await is_its_turn.wait()
+        sent.append(os.readlink(f"/proc/self/fd/{output}"))  # noqa: PTH115
+        raise CannotFork
+
+    monkeypatch.setattr(forkserver, "_fork", fork)
+    request = KernelRequest(arguments=(), environment={}, directory=str(tmp_path))
+    output = os.open(os.devnull, os.O_WRONLY)
+    asked = asyncio.create_task(forkserver.fork(request, output))
+    await asyncio.sleep(0)
+    asked.cancel()
+    await asyncio.gather(asked, return_exceptions=True)
+    os.close(output)
+    other = os.open(tmp_path / "other", os.O_CREAT | os.O_WRONLY)
+    is_its_turn.set()
+    await until(lambda: bool(sent))
+    os.close(other)
+    assert sent == [os.devnull]
 
 
 @pytest.mark.parametrize(
