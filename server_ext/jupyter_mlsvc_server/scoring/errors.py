@@ -108,8 +108,8 @@ class Overloaded(Busy):
     ) -> None:
         super().__init__(
             f"All workers of service {key} are busy and {waiting} requests wait already. Another "
-            f"one would wait for about {expected:.0f} s, and may wait for {deadline:g} s "
-            f"(ScoringSettings.deadline_seconds). Try again in {retry_after} s.",
+            f"one would wait for about {expected:.0f} s, and its deadline is {deadline:g} s. "
+            f"Try again in {retry_after} s.",
             retry_after=retry_after,
         )
 

@@ -291,6 +291,8 @@ class Scheduler:
         self._average = math.inf
         self._mean = 0.0
         self._learnt = 0
+        self._knows_usual = False
+        """Whether the mean is of calls that were not the first ones of their workers."""
         self._swept_at = -math.inf
         self._longest = 0.0
         self._held_up_seconds = settings.batch_seconds
@@ -351,6 +353,7 @@ class Scheduler:
             requests[0].started = now
         worker.is_stalled = False
         self._learn(now - request.started)
+        self._expect(now - request.started, is_first=request.number == 1)
         if self._is_troubled:
             self._recover(request)
         if request.group is not None:
@@ -369,15 +372,25 @@ class Scheduler:
         average = seconds if average == math.inf else average + (seconds - average) * weight
         longest = max(seconds, faded)
         self._average, self._longest = average, longest
-        if self._learnt < settings.mean_over:
-            self._learnt += 1
-        self._mean += (seconds - self._mean) / self._learnt
         usual = settings.held_up_factor * average
         self._held_up_seconds = max(settings.calm_seconds, usual)
         if average < settings.short_seconds and longest < settings.calm_seconds:
             self._ahead = settings.short_ahead
         else:
             self._ahead = settings.brief_ahead if average < settings.brief_seconds else 1
+
+    def _expect(self, seconds: float, *, is_first: bool) -> None:
+        """Take the time of a request into the mean, by which others are let in.
+
+        The first call of a worker imports and fills caches: it counts while no other is known.
+        """
+        if is_first and self._knows_usual:
+            return
+        if not (is_first or self._knows_usual):
+            self._knows_usual, self._learnt = True, 0
+        if self._learnt < self._settings.mean_over:
+            self._learnt += 1
+        self._mean += (seconds - self._mean) / self._learnt
 
     # --- events: workers ---------------------------------------------------------------------
 
@@ -933,6 +946,8 @@ class Scheduler:
                 continue
             worker.is_leaving = True
             self._tell_quota()
+            # It would have taken longer still, and so may those that wait.
+            self._expect(now - requests[0].started, is_first=False)
             if len(requests) > 1 and worker.batch_size > 1:
                 # It may be any of them. Each runs alone now, so that only that one fails.
                 self._suspect(requests)

@@ -413,6 +413,27 @@ def test_those_wait_that_are_expected_to_be_done_within_the_deadline(
         assert line.pool.submit() not in line.pool.outcomes, "there is room again"
 
 
+def test_nobody_is_sent_away_for_the_slow_first_call_of_a_worker() -> None:
+    line = Line(2, [5.0, 5.0, *[0.001] * 100])
+    waiting = [line.pool.submit() for _ in range(102)]
+    for _ in range(4):
+        line.next_answer()
+    assert line.pool.submit() not in line.pool.outcomes
+    line.run_until_started(waiting[-1])
+    assert line.pool.submit() not in line.pool.outcomes
+
+
+def test_calls_that_never_end_are_expected_of_those_that_wait() -> None:
+    pool = pool_of(1)
+    pool.submit()
+    pool.now += DEFAULT.deadline_seconds + 1
+    pool.tick()
+    pool.lose(pool.only)
+    pool.start_worker()
+    *_, last = [pool.submit() for _ in range(4)]
+    assert isinstance(pool.outcomes.get(last), Overloaded)
+
+
 def test_a_group_goes_on_at_an_idle_worker_where_the_one_that_answered_has_no_room() -> None:
     pool = SimulatedPool(PoolSize(2, 2), SMALL)
     pool.expect_workers(1, batch_size=3)
