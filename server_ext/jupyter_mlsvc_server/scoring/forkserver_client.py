@@ -70,6 +70,8 @@ class ForkserverClient:
         self._on_lost = on_lost
         self._on_exit = on_exit
         self._sending = asyncio.Lock()
+        self._rest: asyncio.Task[None] | None = None
+        """Sends what was left of the last message."""
         self._tickets: dict[int, asyncio.Future[int]] = {}
         self._next_ticket = 0
         self._exits: dict[int, asyncio.Future[int]] = {}
@@ -157,30 +159,47 @@ class ForkserverClient:
             if ended.done():
                 self._exits.pop(pid, None)
 
+    def has_ended(self, pid: int) -> bool:
+        """Whether word of a child's end has come, and nobody has asked for it yet."""
+        ended = self._exits.get(pid)
+        return ended is not None and ended.done()
+
     async def close(self) -> None:
         """Close the link; the process then ends its children and itself."""
         self._reader.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await self._reader
         self._lose()
+        if self._rest is not None:
+            await asyncio.wait({self._rest})
 
     async def _send(self, message: ToChild, given: Sequence[socket.socket] = ()) -> None:
-        data = pack(message)
-        loop = asyncio.get_running_loop()
+        data = memoryview(pack(message))
         async with self._sending:
-            try:
-                if given:
-                    data = data[await self._send_with(given, data) :]
-                await loop.sock_sendall(self._link, data)
-            except OSError as error:
-                raise LinkLost from error
+            if self._rest is not None:
+                await asyncio.wait({self._rest})  # of a message whose sender has left
+            sent = await self._send_some(data, given)
+            if sent < len(data):
+                # Whoever leaves must not leave it half sent: the next one would be taken for its
+                # end, and none be understood any more.
+                self._rest = asyncio.create_task(self._send_rest(data[sent:]))
+                await asyncio.shield(self._rest)
 
-    async def _send_with(self, given: Sequence[socket.socket], data: bytes) -> int:
-        while True:
+    async def _send_some(self, data: memoryview, given: Sequence[socket.socket] = ()) -> int:
+        """Send as much as there is room for, once there is any; gives how many bytes."""
+        while not self.is_lost:
             try:
                 return socket.send_fds(self._link, [data], [each.fileno() for each in given])
             except BlockingIOError:
                 await asyncio.sleep(_FULL_PAUSE)
+            except OSError as error:
+                raise LinkLost from error
+        raise LinkLost
+
+    async def _send_rest(self, data: memoryview) -> None:
+        with contextlib.suppress(LinkLost):  # who waits for an answer hears of it
+            while data:
+                data = data[await self._send_some(data) :]
 
     async def _read(self) -> None:
         loop = asyncio.get_running_loop()
@@ -196,7 +215,8 @@ class ForkserverClient:
         if isinstance(message, Forked):
             forked = self._tickets.pop(message.ticket, None)
             if forked is not None and not forked.done():
-                self._exits.setdefault(message.pid, _future())
+                # Nobody may have asked how another process ended that had the same id.
+                self._exits[message.pid] = _future()
                 forked.set_result(message.pid)
             else:
                 # Nobody waits for it any more, and its code may never see that its link is closed.

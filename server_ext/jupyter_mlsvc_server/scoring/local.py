@@ -270,6 +270,9 @@ class LocalEngine(ScoringSettings):
         self._note_kept(key, definition.pool)
         async with self._lock(key):
             _, template = self._checked.pop(definition.spec.revision_id, (0.0, None))
+            if template is not None and template.link.is_lost:
+                await template.stop()
+                template = None
             self._health.pop(key, None)
             old = self._pools.get(key)
             # Callers of the old revision do not wait for a worker of the new one.

@@ -16,7 +16,7 @@ from jupyter_mlsvc_server.formats.protocol import Trial
 from jupyter_mlsvc_server.formats.reply_buffer import reply_buffer_path
 from jupyter_mlsvc_server.formats.trial import trace_path
 from jupyter_mlsvc_server.scoring.definition import DefinitionKey, ServiceDefinition
-from jupyter_mlsvc_server.scoring.forkserver_client import ForkserverClient
+from jupyter_mlsvc_server.scoring.forkserver_client import ForkserverClient, LinkLost
 from jupyter_mlsvc_server.scoring.settings import ScoringSettings
 from jupyter_mlsvc_server.scoring.trial import (
     TrialOutcome,
@@ -132,6 +132,8 @@ class Template:
             trace = await asyncio.to_thread(_taken, trace_path(self._work, pid))
         if report is not None:
             return msgspec.structs.replace(outcome_of(report, trial), streams=report.streams)
+        if code is None and self.link.is_lost:
+            raise LinkLost  # the trial has ended with it, which says nothing of the code
         return outcome_of_end(self._spec, trial, trace, code, is_late=is_late)
 
     async def stop(self, *, at_once: bool = False) -> None:

@@ -169,7 +169,8 @@ class TemplateProcess:
         pid, link = await self.link.fork(
             is_trial=is_trial, output=output, spec=spec, folder=template.folder
         )
-        self._owners[pid] = template
+        if not self.link.has_ended(pid):
+            self._owners[pid] = template
         return pid, link
 
     async def leave(self, template: Template, *, at_once: bool) -> None:

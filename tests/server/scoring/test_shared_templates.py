@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
+import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, Final
@@ -15,7 +17,7 @@ import pytest
 from jupyter_mlsvc_server.formats.confine import SCOPES_ABI, landlock_abi
 from jupyter_mlsvc_server.formats.manifest import BlobEntry, FileEntry, Manifest, Workspace
 from jupyter_mlsvc_server.scoring.definition import ServiceDefinition
-from jupyter_mlsvc_server.scoring.errors import UnservableCode
+from jupyter_mlsvc_server.scoring.errors import ServiceUnavailable, UnservableCode
 from jupyter_mlsvc_server.scoring.local import LocalEngine
 from jupyter_mlsvc_server.scoring.shared_templates import template_key
 from tests.server.scoring.serving import Service, Snapshots, StoredContent, define, serve_by
@@ -161,3 +163,43 @@ async def test_a_template_ends_with_the_last_version_and_its_loss_is_that_of_all
     assert psutil.pid_exists(template)
     await engine.remove(*services[1].key)
     await until(lambda: not psutil.pid_exists(template))
+
+
+async def test_a_template_that_is_lost_says_nothing_of_the_code_and_leaves_nothing(
+    make_engine: MakeEngine, snapshots: Snapshots, tmp_path: Path
+) -> None:
+    engine = await make_engine()
+    content = snapshots.take("base = 1")
+    begun = tmp_path / "begun"
+    slow = define(f"open({str(begun)!r}, 'w')\nwhile base: pass", content, revision="slow")
+    check = asyncio.create_task(engine.check(slow, b"{}"))
+    await until(begun.exists)
+    (process,) = engine._templates.processes
+    os.kill(process.pid, signal.SIGKILL)
+    with pytest.raises(ServiceUnavailable):
+        await check
+    usual = define("y = base", content)
+    await engine.check(usual)
+    (process,) = (each for each in engine._templates.processes if each.is_open)
+    os.kill(process.pid, signal.SIGKILL)
+    await until(lambda: not process.is_open)
+    await engine.put(usual)
+    assert (await Service(engine, usual.key).outputs())["y"] == 1
+    assert not process.work.exists()
+
+
+async def test_a_worker_that_ends_before_its_fork_is_known_holds_nobody_up(
+    make_engine: MakeEngine, snapshots: Snapshots
+) -> None:
+    engine = await make_engine()
+    content = snapshots.take("base = 1")
+    first = await serve_by(engine, "y = base", content, name="first", revision="first")
+    template = await engine._templates.template(define("y = (", content, revision="other"))
+    fork = asyncio.create_task(template.fork())
+    await asyncio.sleep(0)  # it is asked for
+    time.sleep(0.5)  # noqa: ASYNC251  # word of fork and end come together
+    pid, link = await fork
+    link.close()
+    assert pid not in template.process._owners
+    await template.stop()
+    assert (await first.outputs())["y"] == 1
