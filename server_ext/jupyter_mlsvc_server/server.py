@@ -245,6 +245,12 @@ class MlsvcApp(ConfiguredApp):
 
     Runs the server in the foreground; 'jupyter mlsvc serve' is the same."""
     version = __version__
+    aliases: dict[str, Any] = {  # noqa: RUF012 - traitlets declares it so
+        **JupyterApp.aliases,
+        "data-dir": "MlsvcApp.data_dir",
+        "ip": "MlsvcApp.public_ip",
+        "port": "MlsvcApp.public_port",
+    }
     flags: dict[str, Any] = {  # noqa: RUF012 - traitlets declares it so
         **JupyterApp.flags,
         "as-ml-server": (

@@ -67,6 +67,34 @@ def test_unknown_option_has_one_warning(capsys: pytest.CaptureFixture[str]) -> N
     assert "Config option `frob` not recognized" in line
 
 
+@pytest.mark.parametrize(
+    ("option", "said"),
+    [
+        ("--prot=1", "There is no option --prot. Did you mean --port?"),
+        ("--PublicApi.port=1", "There is no option --PublicApi.port. "),
+        ("--ScoringSetting.threads=1", "Did you mean --ScoringSettings.threads?"),
+    ],
+)
+def test_option_that_means_nothing_is_one_line_and_nothing_starts(
+    option: str, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as raised:
+        configured(option)
+    assert raised.value.code == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert said in line
+
+
+def test_settings_of_a_class_that_a_setting_names_are_taken() -> None:
+    app = configured("--MlsvcApp.authenticator_class=own.Directory", "--Directory.url=ldap:")
+    assert app.config.Directory.url == "ldap:"
+
+
+def test_places_have_short_options() -> None:
+    app = configured("--ip=::1", "--port=1234", "--data-dir=here")
+    assert (app.public_ip, app.public_port, app.data_dir) == ("::1", 1234, "here")
+
+
 BROKEN = {
     "jupyter_mlsvc_config.py": (
         "c.MlsvcApp.public_port = 1\nc.MlsvcApp.public_ip = name\n",

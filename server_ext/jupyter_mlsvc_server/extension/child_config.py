@@ -7,69 +7,15 @@ which has Jupyter's own secrets in it, the server learns nothing.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, Final
 
 import msgspec
 from traitlets.config import Config
 from traitlets.config.loader import DeferredConfigList, DeferredConfigString, LazyConfigValue
 
+from jupyter_mlsvc_server.formats.config_sections import known_sections
 from jupyter_mlsvc_server.formats.host import ChildInput
-
-SECTIONS: Final = frozenset(
-    {
-        "AccountManager",
-        "AccountWatch",
-        "Application",
-        "AuditLog",
-        "Authenticator",
-        "BatchManager",
-        "BlobStore",
-        "ComputeNodes",
-        "Confinement",
-        "Database",
-        "DiskSpace",
-        "EventHub",
-        "HubAuthenticator",
-        "KernelFactory",
-        "KeyManager",
-        "KeyVerifier",
-        "LdapAuthenticator",
-        "LocalEngine",
-        "MachineMonitor",
-        "MetricsReporter",
-        "MlsvcApp",
-        "MlsvcSessionManager",
-        "OidcAuthenticator",
-        "PoolManager",
-        "RevisionWatch",
-        "ScoringSettings",
-        "ServiceManager",
-        "ServiceStatisticsReporter",
-        "SessionManager",
-        "SnapshotManager",
-        "StatusReporter",
-        "TokenAuthenticator",
-        "TokenManager",
-        "WarmKernels",
-    }
-)
-"""Classes of the server that have settings, and two that had: it says what became of those."""
-
-_OF_KERNELS: Final = frozenset(
-    {
-        "AsyncKernelManager",
-        "AsyncMultiKernelManager",
-        "ConnectionFileMixin",
-        "KernelManager",
-        "KernelProvisionerFactory",
-        "KernelSpecManager",
-        "LocalProvisioner",
-        "MultiKernelManager",
-        "Session",
-    }
-)
-"""Classes of Jupyter's whose settings count for the kernels of sessions as well."""
 
 OF_EXTENSION: Final = ("jupyter_user", "autoload_magics")
 """Settings of the extension that may be given as the server's."""
@@ -89,11 +35,9 @@ def child_config(
     secrets
         Variables for the server alone, which no environment of a process shows this way.
     """
-    names = SECTIONS | _OF_KERNELS
-    names |= set(_named_classes(config))
     sections = {
         name: {key: value for key, value in config[name].items() if key not in OF_EXTENSION}
-        for name in sorted(names)
+        for name in sorted(known_sections(config))
         if name in config
     }
     sections.setdefault("MlsvcApp", {})["data_dir"] = data_dir
@@ -102,14 +46,6 @@ def child_config(
         for name, section in sections.items()
     }
     return msgspec.json.encode(ChildInput(plain, dict(secrets)))
-
-
-def _named_classes(config: Config) -> Iterator[str]:
-    """Give the names of classes that settings put in place of the server's own."""
-    for name in SECTIONS:
-        for key, value in config.get(name, {}).items():
-            if key.endswith("_class"):
-                yield value.__name__ if isinstance(value, type) else str(value).rpartition(".")[2]
 
 
 def _plain(value: object, name: str, log: logging.Logger) -> object:

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import logging
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from jupyter_core.application import JupyterApp
 from traitlets import TraitError, default
-from traitlets.config import Config
+from traitlets.config import Config, catch_config_error
 from traitlets.config.loader import (
     ConfigFileNotFound,
     FileConfigLoader,
     JSONFileConfigLoader,
+    KVArgParseConfigLoader,
     PyFileConfigLoader,
 )
+
+from jupyter_mlsvc_server.formats.config_sections import known_sections
 
 
 class InvalidConfigFile(TraitError):
@@ -25,6 +29,22 @@ class InvalidConfigFile(TraitError):
     def __init__(self, file: str, error: Exception) -> None:
         where = f"line {line} of {file}" if (line := _line_of(file, error)) else file
         super().__init__(f"{where} cannot be read. {type(error).__name__}: {error}")
+
+
+class UnknownOption(TraitError):
+    """A command line has an option that means nothing here."""
+
+    def __init__(self, option: str, known: Iterable[str]) -> None:
+        first, dot, rest = option.partition(".")
+        near = get_close_matches(first, known, n=1)
+        meant = f" Did you mean --{near[0]}{dot}{rest}?" if near else ""
+        super().__init__(f"There is no option --{option}.{meant} --help and --help-all list all.")
+
+
+class _CommandLine(KVArgParseConfigLoader):
+    def _handle_unrecognized_alias(self, arg: str) -> NoReturn:
+        # A server without what it was told to do would do something else.
+        raise UnknownOption(arg, self.aliases)
 
 
 class _PyLoader(PyFileConfigLoader):
@@ -52,12 +72,35 @@ class ConfiguredApp(JupyterApp):
     def _default_config_file_name(self) -> str:
         return "jupyter_mlsvc_config"
 
+    @catch_config_error
     def initialize(self, argv: Sequence[str] | None = None) -> None:
-        """Read command line and configuration files; an unknown setting has one warning."""
+        """Read command line and configuration files; an unknown setting has one warning.
+
+        Raises
+        ------
+        SystemExit
+            Something cannot be read, or the command line has an option that means nothing.
+        """
         once = _Once()
         self.log.addFilter(once)
         super().initialize(argv)
         self.log.removeFilter(once)
+        self._require_known_options()
+
+    def _require_known_options(self) -> None:
+        # Files may have settings of other programs; the command line is for this one alone.
+        own = {kind.__name__ for kind in self._classes_inc_parents()}
+        known = own | known_sections(self.config)
+        for section, settings in self.cli_config.items():
+            if section not in known:
+                raise UnknownOption(f"{section}.{next(iter(settings), '')}", known)
+
+    def _create_loader(
+        self, argv: Any, aliases: Any, flags: Any, classes: Any
+    ) -> KVArgParseConfigLoader:
+        return _CommandLine(
+            argv, aliases, flags, classes=classes, log=self.log, subcommands=self.subcommands
+        )
 
     def load_config_file(  # type: ignore[override]  # as JupyterApp has it
         self, suppress_errors: bool = True

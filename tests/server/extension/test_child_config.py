@@ -16,7 +16,8 @@ from traitlets.config import Application, Config, Configurable
 from traitlets.config.loader import DeferredConfigList, DeferredConfigString
 
 import jupyter_mlsvc_server
-from jupyter_mlsvc_server.extension.child_config import SECTIONS, child_config
+from jupyter_mlsvc_server.extension.child_config import child_config
+from jupyter_mlsvc_server.formats.config_sections import SECTIONS
 from jupyter_mlsvc_server.hosting import read_host_config
 
 LOG = logging.getLogger(__name__)
