@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from hashlib import blake2b
 from typing import Final
 
@@ -9,11 +10,13 @@ import msgspec
 from starlette.datastructures import Headers
 from starlette.responses import Response
 
+from jupyter_mlsvc_server.storage.turns import in_turns
+
 _TAG_BYTES: Final = 16
 
 
-def json_unless_known(headers: Headers, value: object) -> Response:
-    """Make an answer of a value, or a 304 where the client's ``If-None-Match`` names it.
+async def list_unless_known(headers: Headers, items: Sequence[object]) -> Response:
+    """Make an answer of a list, or a 304 where the client's ``If-None-Match`` names it.
 
     The tag is of the bytes, so that it holds whichever server of several answers, and changes with
     whatever the caller may see.
@@ -22,8 +25,10 @@ def json_unless_known(headers: Headers, value: object) -> Response:
     ----------
     headers
         Those of the request.
+    items
+        There may be many thousands.
     """
-    body = msgspec.json.encode(value)
+    body = b"[%b]" % b",".join(await in_turns(msgspec.json.encode, items))
     tag = f'"{blake2b(body, digest_size=_TAG_BYTES).hexdigest()}"'
     is_known = _names(headers.getlist("if-none-match"), tag)
     given = {"ETag": tag}

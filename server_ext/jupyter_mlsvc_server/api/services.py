@@ -17,7 +17,7 @@ from jupyter_mlsvc.wire.models import (
 )
 from jupyter_mlsvc.wire.service_openapi import service_openapi
 from jupyter_mlsvc.wire.swagger import BATCH_STATES, service_document
-from jupyter_mlsvc_server.api.etag import json_unless_known
+from jupyter_mlsvc_server.api.etag import list_unless_known
 from jupyter_mlsvc_server.api.forms import FormUploads
 from jupyter_mlsvc_server.api.request import ApiRequest
 from jupyter_mlsvc_server.api.responses import indented_json, json_response
@@ -95,7 +95,7 @@ class ServiceRoutes:
         ``getAllWebServiceVersionsByName``).
         """
         found = await self._services.list(request.principal, name)
-        return json_unless_known(request.headers, found)
+        return await list_unless_known(request.headers, found)
 
     async def get(self, request: ApiRequest, name: str, version: str) -> Response:
         """Describe a version, as a list of one (contract: ``getWebServiceVersion``)."""
@@ -235,7 +235,7 @@ class StatisticsRoutes:
     async def list(self, request: ApiRequest) -> Response:
         """List those that are loaded or were called (our addition)."""
         found = await self._statistics.list(request.principal)
-        return json_unless_known(request.headers, found)
+        return await list_unless_known(request.headers, found)
 
     async def get(self, request: ApiRequest, name: str, version: str) -> Response:
         """Give those of one version, with its past (our addition)."""

@@ -66,6 +66,7 @@ from jupyter_mlsvc_server.services.store import ServiceStore
 from jupyter_mlsvc_server.snapshots.errors import ContentNotFound, SnapshotNotFound
 from jupyter_mlsvc_server.snapshots.manager import SnapshotManager
 from jupyter_mlsvc_server.storage.clock import now_text
+from jupyter_mlsvc_server.storage.turns import in_turns
 
 _LONGEST_GROUP: Final = 320  # characters, with the prefix of a provider
 _STORE_AGAIN_SECONDS: Final = 5.0
@@ -234,11 +235,8 @@ class ServiceManager(LoggingConfigurable):
         require(principal, Action.READ_SERVICE, None, "list services")
         records = made_up_first(await self._store.list(None if name is None else ServiceName(name)))
         failing = await self._scoring.failing()
-        return [
-            self._view(record, principal, failing)
-            for record in records
-            if principal.knows_of(*record.key)
-        ]
+        known = [record for record in records if principal.knows_of(*record.key)]
+        return await in_turns(lambda record: self._view(record, principal, failing), known)
 
     async def get(self, principal: Principal, name: str, version: str) -> models.WebService:
         """Describe one version (contract: ``getWebServiceVersion``).

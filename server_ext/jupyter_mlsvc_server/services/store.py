@@ -340,8 +340,9 @@ class ServiceStore:
         query = _CURRENT.order_by(versions.c.seq)
         if name is not None:
             query = query.where(versions.c.name == name)
-        rows = await self._database.read(lambda connection: connection.execute(query).all())
-        return [_from_row(row._mapping) for row in rows]
+        return await self._database.read(
+            lambda connection: [_from_row(row._mapping) for row in connection.execute(query)]
+        )
 
 
 def _require_content(connection: sa.Connection, record: ServiceRecord) -> None:

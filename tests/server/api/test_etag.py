@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
+
 import pytest
 from starlette.datastructures import Headers
 from starlette.responses import Response
 
-from jupyter_mlsvc_server.api.etag import json_unless_known
+from jupyter_mlsvc_server.api.etag import list_unless_known
 
 
-def answer(value: object, *conditions: str) -> Response:
+def answer(items: list[int], *conditions: str) -> Response:
     raw = [(b"if-none-match", each.encode()) for each in conditions]
-    return json_unless_known(Headers(raw=raw), value)
+    return asyncio.run(list_unless_known(Headers(raw=raw), items))
+
+
+@pytest.mark.parametrize("items", [[], [1], list(range(1000))])
+def test_answer_is_the_list(items: list[int]) -> None:
+    assert json.loads(bytes(answer(items).body)) == items
 
 
 def test_answer_has_a_tag_of_what_is_in_it() -> None:
