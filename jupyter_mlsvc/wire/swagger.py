@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable, Sequence
+from functools import cache
 from http.client import responses as reasons
 from typing import Any, Final
 from urllib.parse import quote
@@ -261,7 +263,16 @@ def _types() -> list[Any]:
 
 
 def openapi_schemas(kinds: Iterable[Any]) -> Json:
-    """Describe types, and those that they refer to, as OpenAPI 3.1 schemas by name."""
+    """Describe types, and those that they refer to, as OpenAPI 3.1 schemas by name.
+
+    The caller may change what it gets.
+    """
+    return copy.deepcopy(_openapi_schemas(tuple(kinds)))
+
+
+@cache
+def _openapi_schemas(kinds: tuple[Any, ...]) -> Json:
+    # Types do not change, and each service's document has the same few.
     return _definitions(_REF_3, kinds, swagger2=False)
 
 
@@ -368,6 +379,7 @@ def service_document(
     }
 
 
+@cache
 def _login_paths() -> Json:
     paths: Json = {}
     for operation in OPERATIONS:
@@ -520,6 +532,13 @@ def _batch_call(
     }
 
 
+@cache
+def _login_definitions() -> Json:
+    kinds = (models.LoginRequest, models.RenewTokenRequest, models.AccessTokenResponse)
+    found = _definitions(_REF_2, kinds, swagger2=True)
+    return {kind.__name__: found[kind.__name__] for kind in kinds}
+
+
 def _batch_definitions(states: Sequence[str]) -> Json:
     count = {"type": "integer", "format": "int32"}
     return {
@@ -551,7 +570,6 @@ def _batch_definitions(states: Sequence[str]) -> Json:
 def _service_definitions(
     service: models.WebService, model: ModelInput | None, states: Sequence[str]
 ) -> Json:
-    core = _core_definitions(_REF_2, swagger2=True)
     result: Json = {
         "success": {"type": "boolean"},
         "errorMessage": {"type": "string"},
@@ -585,8 +603,7 @@ def _service_definitions(
     if model is not None and not any(each.columns for each in service.input_parameter_definitions):
         for schema in own["InputParameters"]["properties"].values():
             schema.update(model_schema(model, {}))
-    names = ("LoginRequest", "RenewTokenRequest", "AccessTokenResponse")
-    return own | _batch_definitions(states) | {name: core[name] for name in names}
+    return own | _batch_definitions(states) | _login_definitions()
 
 
 def _parameters(definitions: Iterable[models.ParameterDefinition], example: Json | None) -> Json:
