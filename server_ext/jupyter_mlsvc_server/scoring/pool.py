@@ -16,16 +16,7 @@ from jupyter_mlsvc_server.errors import MlsvcServerError
 from jupyter_mlsvc_server.formats.envelope import without_envelope
 from jupyter_mlsvc_server.formats.pieces import Body, beginning
 from jupyter_mlsvc_server.formats.protocol import Kind, split_notes
-from jupyter_mlsvc_server.scoring.definition import DefinitionKey, PoolSize
-from jupyter_mlsvc_server.scoring.engine import CallTimes, ScoringAnswer
-from jupyter_mlsvc_server.scoring.errors import RunTooLong, WorkerFailed, ending
-from jupyter_mlsvc_server.scoring.forkserver_client import LinkLost, NotStarted
-from jupyter_mlsvc_server.scoring.group import Group
-from jupyter_mlsvc_server.scoring.health import END_AT_START, Health
-from jupyter_mlsvc_server.scoring.quota import WorkerQuota
-from jupyter_mlsvc_server.scoring.recent_calls import MAX_BODY_BYTES, RecentCall, RecentCalls
-from jupyter_mlsvc_server.scoring.request import PendingRequest
-from jupyter_mlsvc_server.scoring.scheduler import (
+from jupyter_mlsvc_server.scoring.decisions import (
     AwaitExit,
     Cancel,
     CloseWorker,
@@ -35,12 +26,21 @@ from jupyter_mlsvc_server.scoring.scheduler import (
     KillWorker,
     MakeRoom,
     PassOn,
-    Scheduler,
     Send,
     StartWorker,
     WakeUp,
     Worker,
 )
+from jupyter_mlsvc_server.scoring.definition import DefinitionKey, PoolSize
+from jupyter_mlsvc_server.scoring.engine import CallTimes, ScoringAnswer
+from jupyter_mlsvc_server.scoring.errors import RunTooLong, WorkerFailed, ending
+from jupyter_mlsvc_server.scoring.forkserver_client import LinkLost, NotStarted
+from jupyter_mlsvc_server.scoring.group import Group
+from jupyter_mlsvc_server.scoring.health import END_AT_START, Health
+from jupyter_mlsvc_server.scoring.quota import WorkerQuota
+from jupyter_mlsvc_server.scoring.recent_calls import MAX_BODY_BYTES, RecentCall, RecentCalls
+from jupyter_mlsvc_server.scoring.request import PendingRequest
+from jupyter_mlsvc_server.scoring.scheduler import Scheduler
 from jupyter_mlsvc_server.scoring.scheduler_settings import SchedulerSettings
 from jupyter_mlsvc_server.scoring.service_log import LogEntry, ServiceLog
 from jupyter_mlsvc_server.scoring.settings import ScoringSettings
@@ -58,6 +58,8 @@ _EXIT_TIMEOUT: Final = 2.0
 
 _CLOSE_TIMEOUT: Final = 1.0
 """Seconds after a worker's end until its connection is closed, should somebody else hold it."""
+
+_FAILED: Final = "the worker itself failed"
 
 _STOPPED: Final = "A call took more than {:g} s ({}) and was stopped."
 
@@ -445,6 +447,10 @@ class Pool:
     def _answered(
         self, connection: WorkerConnection, number: int, kind: Kind, body: Body, now: float
     ) -> None:
+        if kind is Kind.FAULT and connection.worker.is_concurrent:
+            # Any other worker says so itself. Here others are in flight, and are answered first.
+            self._scheduler.retire(connection.worker)
+            self._report_dirty(_FAILED)
         request = self._scheduler.answered(connection.worker, number, now)
         # First: the worker has its next requests before the caller has time for this one's answer.
         self._carry_out()

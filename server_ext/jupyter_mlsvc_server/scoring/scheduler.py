@@ -32,13 +32,15 @@ among many short ones is no reason to turn anybody away.
 
 **Micro-batching.** A worker with a batch size above 1 answers what is there in one run. It is not
 busy before it has so many, and gets as many to go on with. If it ends, any of them can have been
-the reason: each becomes a *suspect*, which runs alone from then on.
+the reason: each becomes a *suspect*, which runs alone from then on, beside the queue
+(``suspects``).
 
 **Concurrent workers.** A worker whose code awaits, or that runs calls in threads, begins with each
 request when it gets it, and answers in any order. It has room until it has as many as the version
 lets it. One that is over its deadline, or that nobody waits for any more, is *cancelled* and keeps
 its place until the worker answers. A worker that does not do so at once gets no more, and is ended
-when it does not do so in time. Those in flight beside it run once more where they may.
+when it does not do so in time. Those in flight beside it run once more where they may. When it
+ends by itself, those in flight become suspects, as in micro-batching.
 
 **Ends.** What was behind the request that ran has not run, and waits for another worker. The one
 that ran is run once more where nothing says against it: its calls have no effects, it was
@@ -75,10 +77,23 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-import msgspec
-
 from jupyter_mlsvc_server.errors import Busy, MlsvcServerError
 from jupyter_mlsvc_server.formats.protocol import ENDED_FROM_OUTSIDE
+from jupyter_mlsvc_server.scoring.decisions import (
+    AwaitExit,
+    Cancel,
+    CloseWorker,
+    Decision,
+    Fail,
+    GiveBack,
+    KillWorker,
+    MakeRoom,
+    PassOn,
+    Send,
+    StartWorker,
+    WakeUp,
+    Worker,
+)
 from jupyter_mlsvc_server.scoring.definition import DefinitionKey, PoolSize
 from jupyter_mlsvc_server.scoring.errors import (
     CodeEnded,
@@ -97,130 +112,10 @@ from jupyter_mlsvc_server.scoring.quota import WorkerQuota
 from jupyter_mlsvc_server.scoring.request import PendingRequest
 from jupyter_mlsvc_server.scoring.scheduler_settings import SchedulerSettings
 from jupyter_mlsvc_server.scoring.statistics import State
+from jupyter_mlsvc_server.scoring.suspects import Suspects
 
 _HAS_EFFECTS: Final = ", and calls of this version have effects, so it was not run again"
 _ENDED_TWICE: Final = " for the second time"
-
-
-class Worker:
-    """A worker as the scheduler knows it.
-
-    Parameters
-    ----------
-    batch_size
-        Requests that it answers together, or runs at a time.
-    is_concurrent
-        Whether it begins with each request when it gets it, and answers in any order.
-    """
-
-    __slots__ = (
-        "batch_size", "began", "idle_since", "is_concurrent", "is_leaving", "is_lost", "is_stalled",
-        "requests", "sent",
-    )  # fmt: skip
-
-    def __init__(self, batch_size: int = 1, *, is_concurrent: bool = False) -> None:
-        self.batch_size = batch_size
-        self.is_concurrent = is_concurrent
-        self.began = 0.0
-        """When it could take its first request."""
-        self.requests: deque[PendingRequest] = deque()
-        """Requests that it was given and has not answered; the first one runs."""
-        self.idle_since = 0.0
-        self.sent = 0
-        """Requests that it was given since its start."""
-        self.is_leaving = False
-        """Whether it gets no more requests, because it ends."""
-        self.is_stalled = False
-        """Whether it has not answered a request that it was to cancel at its deadline."""
-        self.is_lost = False
-        """Whether nothing can be sent to it any more."""
-
-
-class Send(msgspec.Struct, frozen=True, gc=False):
-    """Send a worker a request; `more_wait` says whether others wait for room."""
-
-    worker: Worker
-    request: PendingRequest
-    more_wait: bool
-
-
-class Fail(msgspec.Struct, frozen=True, gc=False):
-    """Give a caller an error that counts as a failure of the service."""
-
-    request: PendingRequest
-    error: MlsvcServerError
-
-
-class GiveBack(msgspec.Struct, frozen=True, gc=False):
-    """Give a group an error for a request that no worker had room for."""
-
-    request: PendingRequest
-    error: MlsvcServerError
-
-
-class PassOn(msgspec.Struct, frozen=True, gc=False):
-    """Have a request that has not run answered by another pool."""
-
-    request: PendingRequest
-
-
-class StartWorker(msgspec.Struct, frozen=True, gc=False):
-    """Start a worker, and report that it started or did not."""
-
-
-class CloseWorker(msgspec.Struct, frozen=True, gc=False):
-    """Let a worker end that has no request."""
-
-    worker: Worker
-
-
-class KillWorker(msgspec.Struct, frozen=True, gc=False):
-    """End a worker at once, whose request is over its deadline or could not be stopped."""
-
-    worker: Worker
-    problem: MlsvcServerError
-
-
-class Cancel(msgspec.Struct, frozen=True, gc=False):
-    """Have a worker cancel a request that it runs among others."""
-
-    worker: Worker
-    request: PendingRequest
-
-
-class AwaitExit(msgspec.Struct, frozen=True, gc=False):
-    """Find out how a worker ended, and report it where a request waits for that."""
-
-    worker: Worker
-    request: PendingRequest | None
-    was_expected: bool
-
-
-class MakeRoom(msgspec.Struct, frozen=True, gc=False):
-    """Let idle workers of the same person's other versions go; it may be for the first one here."""
-
-    is_first: bool
-
-
-class WakeUp(msgspec.Struct, frozen=True, gc=False):
-    """Report after so many seconds that a pause is over."""
-
-    seconds: float
-
-
-Decision = (
-    Send
-    | Fail
-    | GiveBack
-    | PassOn
-    | StartWorker
-    | CloseWorker
-    | KillWorker
-    | Cancel
-    | AwaitExit
-    | MakeRoom
-    | WakeUp
-)
 
 
 class Scheduler:
@@ -284,6 +179,7 @@ class Scheduler:
         self._is_troubled = not health.is_well
         """Whether something has ended of late, so that each answer is news."""
         self._queue: deque[PendingRequest] = deque()
+        self._suspects = Suspects()
         self._groups: deque[Group] = deque()
         self._is_turn_of_queue = False
         self._ending: set[PendingRequest] = set()
@@ -313,6 +209,11 @@ class Scheduler:
         self.used_at = self._single_at = now
         if self._is_troubled and not self._is_let_in(now):
             self._fail(request, self._unavailable(now))
+            return
+        if request.is_suspect:
+            # Another pool has passed it on, and let it in before.
+            self._suspects.waiting.append(request)
+            self._feed_all(now)
             return
         worker = self._free_worker(now)
         if worker is not None and not self._queue:
@@ -349,6 +250,8 @@ class Scheduler:
         request = requests.popleft() if requests[0].number == number else _taken(worker, number)
         if not requests:
             worker.idle_since = now
+            if worker.is_leaving and worker.is_concurrent:
+                self.decisions.append(CloseWorker(worker))
         elif not worker.is_concurrent:
             requests[0].started = now
         worker.is_stalled = False
@@ -363,6 +266,8 @@ class Scheduler:
             if request.group is not None and self._groups and self._has_idle_worker():
                 # The group may run one more now, and this worker may have no room for it.
                 self._feed_all(now)
+        if self._suspects.waiting:
+            self._feed_all(now)
         return request
 
     def _learn(self, seconds: float) -> None:
@@ -409,6 +314,14 @@ class Scheduler:
         self._health.started()
         self._workers.append(worker)
         self._feed(worker, now)
+
+    def retire(self, worker: Worker) -> None:
+        """Have a concurrent worker end when it has answered what it has.
+
+        To be called with word of an answer that still belongs to one of its requests.
+        """
+        worker.is_leaving = True
+        self._tell_quota()
 
     def start_abandoned(self) -> None:
         """Take word that a worker will not come, for a reason that says nothing about it."""
@@ -466,7 +379,7 @@ class Scheduler:
             else:
                 self._ending.add(culprit)
         self.decisions.append(AwaitExit(worker, culprit, was_expected))
-        self._queue.extendleft(reversed(requests))
+        self._wait_again(requests)
         self._refill(now)
 
     def _may_be_suspect(self, request: PendingRequest) -> bool:
@@ -487,7 +400,7 @@ class Scheduler:
         request.starts += 1
         if self._may_run_again(request, code, now):
             request.waits_since = now
-            self._queue.appendleft(request)
+            self._wait_again([request])
             self.wake_up(now)
         else:
             self._fail(request, self._why_it_ended(request, code, now))
@@ -536,8 +449,9 @@ class Scheduler:
         self._end_overdue(now, deadline)
         self._give_back(now, deadline)
         self._end_idle(now)
-        if self._queue or self._groups:
+        if self._queue or self._groups or self._suspects.waiting:
             self._feed_all(now)
+        if self._queue or self._groups:
             self._free_worker(now)  # starts another one where all are held up
 
     def wake_up(self, now: float) -> None:
@@ -556,7 +470,11 @@ class Scheduler:
     def room_made(self, now: float) -> None:
         """Start workers that there was no room for, if there is now."""
         self.wake_up(now)
-        if not (self.is_stopped or self._starting) and (self._queue or self._groups):
+        if self.is_stopped or self._starting:
+            return
+        if self._suspects.waiting:
+            self._feed_all(now)
+        if self._queue or self._groups:
             self._free_worker(now)
 
     def release(self, now: float) -> None:
@@ -619,7 +537,8 @@ class Scheduler:
     @property
     def waiting(self) -> int:
         """Requests that wait for a worker."""
-        return len(self._queue) + sum(group.waiting for group in self._groups)
+        waiting = len(self._queue) + len(self._suspects.waiting)
+        return waiting + sum(group.waiting for group in self._groups)
 
     @property
     def is_called(self) -> bool:
@@ -666,6 +585,8 @@ class Scheduler:
         if not worker.requests or worker.is_concurrent:
             request.started = now
         worker.requests.append(request)
+        if self._suspects.waiting and not request.is_suspect:
+            self._suspects.other_given()
         self.decisions.append(Send(worker, request, more_wait))
 
     def _free_worker(self, now: float) -> Worker | None:
@@ -681,7 +602,7 @@ class Scheduler:
             if worker.is_concurrent:
                 if not self._has_room(worker, now):
                     continue
-            elif requests and requests[0].started < held_up_since:
+            elif requests and (requests[0].started < held_up_since or requests[0].is_suspect):
                 continue
             elif count < worker.batch_size > 1 and self._has_room(worker, now):
                 # One that answers many together is not busy before it has them.
@@ -715,7 +636,7 @@ class Scheduler:
         requests = worker.requests
         if not requests:
             return True
-        if requests[0].is_suspect:
+        if requests[0].is_suspect or (self._suspects.waiting and self._makes_way(worker)):
             return False
         if worker.is_concurrent:
             return len(requests) < worker.batch_size and not worker.is_stalled
@@ -731,6 +652,10 @@ class Scheduler:
             and count * average < settings.bulk_seconds
         )
 
+    def _makes_way(self, worker: Worker) -> bool:
+        """Whether a worker gets nothing more, so that it can run a suspect when it has finished."""
+        return not self._starting and self._suspects.is_closed(worker, self._staying())
+
     # --- which request -----------------------------------------------------------------------
 
     def _feed(self, worker: Worker, now: float) -> None:
@@ -745,6 +670,9 @@ class Scheduler:
         return len(self._workers) > 1 and not all(one.requests for one in self._workers)
 
     def _feed_all(self, now: float) -> None:
+        self._drop_first(self._suspects.waiting)
+        if not self._starting and self._suspects.lack_worker(self._staying()):
+            self._grow(now)
         for worker in self._workers:
             if not self._is_held_up(worker, now):
                 self._feed(worker, now)
@@ -752,15 +680,29 @@ class Scheduler:
     def _next(self, worker: Worker, now: float) -> PendingRequest | None:
         """Take what a worker is to get next; None where nothing waits that it may run now."""
         queue = self._queue
-        while queue and queue[0].is_over:
-            self._drop(queue.popleft())
+        self._drop_first(queue)
+        if self._suspects.waiting:
+            self._drop_first(self._suspects.waiting)
+            others_wait = bool(queue) or any(group.waiting for group in self._groups)
+            suspect = self._suspects.next_for(worker, self._staying(), others_wait=others_wait)
+            if suspect is not None:
+                return suspect
         if not queue:
             return self._next_of_groups(worker, now)
-        if queue[0].is_suspect and worker.requests:
-            return None
         self._is_turn_of_queue = not self._is_turn_of_queue
         request = None if self._is_turn_of_queue else self._next_of_groups(worker, now)
         return queue.popleft() if request is None else request
+
+    def _drop_first(self, queue: deque[PendingRequest]) -> None:
+        """Forget the first ones of those that wait as far as they are over."""
+        while queue and queue[0].is_over:
+            self._drop(queue.popleft())
+
+    def _wait_again(self, requests: Iterable[PendingRequest]) -> None:
+        """Have requests that had their worker wait for another one, ahead of all."""
+        for request in reversed([*requests]):
+            waiting = self._suspects.waiting if request.is_suspect else self._queue
+            waiting.appendleft(request)
 
     def _next_of_groups(self, worker: Worker, now: float) -> PendingRequest | None:
         groups = self._groups
@@ -863,9 +805,10 @@ class Scheduler:
             self._feed_all(now)
             self.wake_up(now)
             return
-        for request in self._queue:
-            self._fail(request, self._unavailable(now))
-        self._queue.clear()
+        for waiting in (self._suspects.waiting, self._queue):
+            for request in waiting:
+                self._fail(request, self._unavailable(now))
+            waiting.clear()
         self._refuse_waiting_groups(now)
         self.decisions.append(WakeUp(max(self._health.retry_at - now, 0.0)))
 
@@ -956,7 +899,7 @@ class Scheduler:
             # Those behind it have not run. They had their worker, and wait anew for another.
             for request in requests:
                 request.waits_since = now
-            self._queue.extendleft(reversed(requests))
+            self._wait_again(requests)
             requests.clear()
             self.decisions.append(KillWorker(worker, problem))
             self._refill(now)
@@ -974,10 +917,10 @@ class Scheduler:
         return RunTooLong(self._key, deadline) if is_overdue else None
 
     def _end_waiting(self, now: float, deadline: float) -> None:
-        # A suspect had its worker, and may wait for all the others that it shared it with.
+        # Not suspects: they had their worker, and wait for the others that they shared it with.
         waiting, self._queue = self._queue, deque()
         for request in waiting:
-            if not request.is_suspect and now - request.waits_since > deadline:
+            if now - request.waits_since > deadline:
                 self._fail(request, self._why_it_waited(deadline))
             else:
                 self._queue.append(request)
@@ -1038,7 +981,7 @@ class Scheduler:
             self._fail(request, WorkerEnded(self._key, None, why))
         else:
             request.waits_since = now
-            self._queue.appendleft(request)
+            self._wait_again([request])
 
     def _why_it_waited(self, deadline: float) -> NoWorkerLeft | WaitTooLong:
         if self._is_empty and self._quota.is_full:
@@ -1074,9 +1017,10 @@ class Scheduler:
 
     def _taken_from_wait(self) -> list[PendingRequest]:
         """Take all that waits."""
-        requests = [*self._queue]
+        requests = [*self._suspects.waiting, *self._queue]
         for group in self._groups:
             requests += [group.take() for _ in range(group.waiting)]
+        self._suspects.waiting.clear()
         self._queue.clear()
         self._groups.clear()
         return requests

@@ -13,9 +13,9 @@ from typing import Final, cast
 from jupyter_mlsvc_server.formats.pieces import LARGE, Body, Pieces, pieces_of
 from jupyter_mlsvc_server.formats.protocol import ANSWER, REQUEST, Flush, Kind
 from jupyter_mlsvc_server.formats.reply_buffer import ReplyBufferReader
+from jupyter_mlsvc_server.scoring.decisions import Worker
 from jupyter_mlsvc_server.scoring.forkserver_client import NotStarted
 from jupyter_mlsvc_server.scoring.request import PendingRequest
-from jupyter_mlsvc_server.scoring.scheduler import Worker
 
 _PIECE: Final = 2**16
 _LOOK_SECONDS: Final = 0.005

@@ -287,6 +287,8 @@ class _RequestLink(asyncio.Protocol):
         self._pid = os.getpid()
         self._received = bytearray()
         self._tasks: dict[int, asyncio.Task[None]] = {}
+        self._cancelled: set[int] = set()
+        """Calls that were cancelled: another time would hit what their code does about it."""
         self._rooms: dict[int, asyncio.Event] = {}
         """Set where the caller of a stream takes items."""
         self._room = asyncio.Event()
@@ -346,7 +348,8 @@ class _RequestLink(asyncio.Protocol):
 
     def _cancel(self, number: int) -> None:
         task = self._tasks.get(number)
-        if task is not None and self._cancels:
+        if task is not None and self._cancels and number not in self._cancelled:
+            self._cancelled.add(number)
             task.cancel()
 
     async def _answer(self, number: int, body: bytes, send: Send | None) -> None:
@@ -357,6 +360,7 @@ class _RequestLink(asyncio.Protocol):
         if self._with_times is not None:
             kind, answer = self._with_times(kind, answer, began, monotonic())
         del self._tasks[number]
+        self._cancelled.discard(number)
         self._rooms.pop(number, None)
         self._put(number, kind, answer)
 

@@ -267,6 +267,7 @@ def _serve_together(
         answers = answer_all([body for _, _, body in requests])
         _end_if_forked(pid)
         numbers = [number for number, _, _ in requests]
+        reader.forget(numbers[-1])
         reply_buffer.send(numbers, answers)
         if not program.reset():
             reply_buffer.put(numbers[-1], Kind.RETIRED, program.retired_for.encode(), Flush.NOW)

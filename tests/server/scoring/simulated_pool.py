@@ -7,14 +7,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from jupyter_mlsvc_server.errors import MlsvcServerError
-from jupyter_mlsvc_server.scoring.definition import DefinitionKey, PoolSize
-from jupyter_mlsvc_server.scoring.engine import Outcome, ScoringAnswer
-from jupyter_mlsvc_server.scoring.errors import CodeEnded, WorkerEnded
-from jupyter_mlsvc_server.scoring.group import Group
-from jupyter_mlsvc_server.scoring.health import Health
-from jupyter_mlsvc_server.scoring.quota import WorkerQuota
-from jupyter_mlsvc_server.scoring.request import PendingRequest
-from jupyter_mlsvc_server.scoring.scheduler import (
+from jupyter_mlsvc_server.scoring.decisions import (
     AwaitExit,
     Cancel,
     CloseWorker,
@@ -24,12 +17,19 @@ from jupyter_mlsvc_server.scoring.scheduler import (
     KillWorker,
     MakeRoom,
     PassOn,
-    Scheduler,
     Send,
     StartWorker,
     WakeUp,
     Worker,
 )
+from jupyter_mlsvc_server.scoring.definition import DefinitionKey, PoolSize
+from jupyter_mlsvc_server.scoring.engine import Outcome, ScoringAnswer
+from jupyter_mlsvc_server.scoring.errors import CodeEnded, WorkerEnded
+from jupyter_mlsvc_server.scoring.group import Group
+from jupyter_mlsvc_server.scoring.health import Health
+from jupyter_mlsvc_server.scoring.quota import WorkerQuota
+from jupyter_mlsvc_server.scoring.request import PendingRequest
+from jupyter_mlsvc_server.scoring.scheduler import Scheduler
 from jupyter_mlsvc_server.scoring.scheduler_settings import HealthSettings, SchedulerSettings
 
 KEY: Final = DefinitionKey("Test", "V1.0")
@@ -118,8 +118,11 @@ class SimulatedPool:
 
     # --- what comes --------------------------------------------------------------------------
 
-    def submit(self) -> PendingRequest:
+    def submit(self, *, is_suspect: bool = False) -> PendingRequest:
         request = PendingRequest(KEY, b"", lambda _: None)
+        request.is_suspect, request.starts = is_suspect, int(is_suspect)
+        if is_suspect:
+            self.handed_out.add(request)
         self.singles.append(request)
         self.seen.append(request)
         self.waits_since[request] = self.now
@@ -293,7 +296,10 @@ class SimulatedPool:
         if is_fresh:
             assert request.group is not None
             self.seen.append(request)
-            others_wait = any(one.group is None and self.is_wanted(one) for one in self.waits_since)
+            others_wait = any(
+                one.group is None and self.is_wanted(one) and not one.is_suspect
+                for one in self.waits_since
+            )
             self.groups_in_a_row = self.groups_in_a_row + 1 if others_wait else 0
             assert self.groups_in_a_row <= 1, "groups get every second place at most"
             self._check_at_a_time(process, request.group)
@@ -329,13 +335,16 @@ class SimulatedPool:
             assert self.running_of(group) <= group.at_a_time, "no more run than may at a time"
 
     def check_nothing_waits_in_vain(self) -> None:
-        must_be_empty = any(one.is_suspect for one in self.waits_since)
-        if not any(
-            process.is_free and not (must_be_empty and process.inbox)
-            for process in self.processes.values()
-        ):
+        wanted = [request for request in self.waits_since if self.is_wanted(request)]
+        suspects = [request for request in wanted if request.is_suspect]
+        free = [process for process in self.processes.values() if process.is_free]
+        if suspects:
+            free = [process for process in free if not process.inbox]
+            runs_one = any(one.inbox and one.inbox[0].is_suspect for one in self.processes.values())
+            assert runs_one or not free, "suspects go on"
+        if not free:
             return
-        assert not any(self.is_wanted(request) for request in self.waits_since)
+        assert len(wanted) == len(suspects)
         for group in self.groups:
             assert not group.waiting or self.running_of(group) >= group.at_a_time
 

@@ -9,10 +9,11 @@ from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
 
 from jupyter_mlsvc_server.scoring.definition import PoolSize
-from jupyter_mlsvc_server.scoring.errors import RunTooLong, WorkerEnded
+from jupyter_mlsvc_server.scoring.errors import CodeEnded, RunTooLong, WorkerEnded
+from jupyter_mlsvc_server.scoring.request import PendingRequest
 from jupyter_mlsvc_server.scoring.scheduler_settings import SchedulerSettings
 from jupyter_mlsvc_server.scoring.statistics import State
-from tests.server.scoring.simulated_pool import SimulatedPool
+from tests.server.scoring.simulated_pool import OK, SimulatedPool
 from tests.server.scoring.test_scheduler import PAUSES, SMALL, PoolMachine
 
 DEFAULT: Final = SchedulerSettings()
@@ -49,6 +50,11 @@ class ConcurrentMachine(PoolMachine):
             if process is None:
                 return
             self.pool.answer(process, data.draw(st.sampled_from([*process.inbox])))
+
+    @precondition(lambda self: not self.has_effects)
+    @rule()
+    def submit_suspect_of_another_pool(self) -> None:
+        self.pool.submit(is_suspect=True)
 
 
 TestConcurrentMachine = ConcurrentMachine.TestCase
@@ -167,3 +173,96 @@ def test_without_effects_each_runs_alone_once_more() -> None:
     pool.submit()
     pool.submit()
     assert len(process.inbox) == 2
+
+
+def test_a_worker_that_retires_answers_what_it_has_and_ends() -> None:
+    pool = pool_of(1, 3)
+    first, second = pool.submit(), pool.submit()
+    process = pool.only
+    pool.scheduler.retire(process.worker)
+    pool.answer(process, second)
+    later = pool.submit()
+    assert ([*process.inbox], process.is_closed) == ([first], False)
+    pool.answer(process, first)
+    assert process.is_closed
+    pool.lose(process)
+    assert [*pool.start_worker(3).inbox] == [later]
+
+
+def crashed(
+    workers: int, concurrency: int, calls: int
+) -> tuple[SimulatedPool, list[PendingRequest]]:
+    """Give a pool whose only busy worker has ended with so many calls in flight."""
+    pool = SimulatedPool(PoolSize(1, workers), DEFAULT, is_concurrent=True)
+    pool.expect_workers(1, concurrency)
+    suspects = [pool.submit() for _ in range(calls)]
+    pool.lose(pool.only)
+    return pool, suspects
+
+
+def test_others_go_on_while_suspects_run_alone_in_a_worker_of_their_own() -> None:
+    pool, suspects = crashed(2, 40, 40)
+    apart = pool.start_worker(40)
+    assert [*apart.inbox] == suspects[:1]
+    others = [pool.submit() for _ in range(3)]
+    (more,) = [pool.start_worker(40) for _ in range(pool.starting)]
+    assert [*more.inbox] == others
+    pool.answer(apart)
+    assert [*apart.inbox] == suspects[1:2], "one after the other"
+    pool.lose(apart)
+    pool.tell_exit(suspects[1], 1)
+    assert isinstance(pool.outcomes[suspects[1]], CodeEnded)
+    assert not any(one in pool.outcomes for one in others), "they run beside it"
+    pool.finish()
+    innocent = [*suspects[:1], *suspects[2:], *others]
+    assert {pool.outcomes[one] for one in innocent} == {OK}
+
+
+def test_a_single_worker_takes_suspects_and_others_in_turn() -> None:
+    pool, suspects = crashed(1, 3, 3)
+    worker = pool.start_worker(3)
+    others = [pool.submit() for _ in range(5)]
+    seen = []
+    while worker.inbox:
+        seen.append([suspects.index(one) if one in suspects else "o" for one in worker.inbox])
+        pool.answer(worker)
+    assert seen == [
+        [0], ["o", "o", "o"], ["o", "o"], ["o"], [1], ["o", "o"], ["o"], [2],
+    ]  # fmt: skip
+    assert {pool.outcomes[one] for one in others} == {OK}
+
+
+def test_all_workers_but_one_run_suspects_where_nothing_else_waits() -> None:
+    pool, suspects = crashed(3, 8, 8)
+    pool.scheduler.resize(PoolSize(3, 3), pool.now)
+    pool.carry_out()
+    processes = [pool.start_worker(8) for _ in range(pool.starting)]
+    assert [[*process.inbox] for process in processes] == [suspects[:1], [], suspects[1:2]]
+    others = [pool.submit() for _ in range(9)]
+    assert [*processes[1].inbox] == others[:8]
+    pool.answer(processes[0])
+    assert [*processes[0].inbox] == others[8:]
+
+
+def test_a_suspect_of_another_pool_runs_alone() -> None:
+    pool = pool_of(1, 3)
+    busy = pool.submit()
+    suspect = pool.submit(is_suspect=True)
+    assert [*pool.only.inbox] == [busy]
+    assert pool.submit() not in pool.only.inbox, "it makes way"
+    pool.answer(pool.only)
+    assert [*pool.only.inbox] == [suspect]
+
+
+def test_a_busy_worker_makes_way_for_suspects_and_others_do_not() -> None:
+    pool = pool_of(2, 2)
+    for _ in range(4):
+        pool.submit()
+    suspect = pool.submit(is_suspect=True)
+    waiting = [pool.submit() for _ in range(4)]
+    first, second = pool.processes.values()
+    pool.answer(first)
+    pool.answer(second)
+    assert (waiting[0] in first.inbox, waiting[0] in second.inbox) == (False, True)
+    pool.answer(first)
+    assert [*first.inbox] == [suspect]

@@ -9,7 +9,13 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from jupyter_mlsvc_server.scoring.errors import CodeEnded, RunTooLong, UnservableCode, WorkerEnded
+from jupyter_mlsvc_server.scoring.errors import (
+    CodeEnded,
+    RunTooLong,
+    UnservableCode,
+    WorkerEnded,
+    WorkerFailed,
+)
 from jupyter_mlsvc_server.scoring.local import LocalEngine
 from tests.server.scoring.serving import Service, Snapshots, define
 from tests.waiting import until
@@ -109,6 +115,20 @@ async def test_a_call_that_ends_the_worker_fails_and_others_follow_the_rules(
     with pytest.raises(CodeEnded):
         await ends
     assert await other == {"y": 1}
+
+
+async def test_a_worker_that_fails_itself_is_replaced(serve: Serve) -> None:
+    code = (
+        "import os, jupyter_mlsvc_server.worker.concurrent as itself\n"
+        "if x: itself._take_own_decimal_context = None\ny = os.getpid()"
+    )
+    service = await serve(code, inputs="x:logical", concurrency=5)
+    before = await service.outputs(x=True)
+    with pytest.raises(WorkerFailed):
+        await service.call(x=False)
+    assert await service.outputs(x=False) != before
+    figures = await service.engine.figures(*service.key)
+    assert figures.retired == 1
 
 
 async def test_the_check_runs_code_that_awaits(engine: LocalEngine) -> None:

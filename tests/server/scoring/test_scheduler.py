@@ -190,6 +190,10 @@ class BatchingMachine(PoolMachine):
         if kept:
             self.pool.lose(process)
 
+    @rule()
+    def submit_suspect_of_another_pool(self) -> None:
+        self.pool.submit(is_suspect=True)
+
 
 TestBatchingMachine = BatchingMachine.TestCase
 

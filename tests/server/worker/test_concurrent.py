@@ -166,6 +166,36 @@ def test_answers_come_when_they_are_ready_and_cancelled_calls_say_so(
     served.close()
 
 
+def test_a_second_cancel_does_not_hit_what_the_code_does_after_the_first(
+    make_program: MakeProgram,
+) -> None:
+    code = """
+if x == "wait":
+    try:
+        await asyncio.Event().wait()
+    finally:
+        reached.set()
+        await gate.wait()
+        print("clean")
+elif x == "reached":
+    await reached.wait()
+else:
+    gate.set()
+y = 1
+"""
+    setup = "import asyncio\nreached, gate = asyncio.Event(), asyncio.Event()"
+    served = Served(make_program(code, setup_code=setup))
+    served.send(1, "wait")
+    served.cancel(1)
+    served.send(2, "reached")
+    assert served.answer()[0] == 2
+    served.cancel(1)
+    served.send(3, "go")
+    answers = dict([served.answer(), served.answer()])
+    assert answers[1]["consoleOutput"].startswith("clean\n")
+    served.close()
+
+
 def test_plain_code_runs_in_threads(make_program: MakeProgram) -> None:
     code = "barrier.wait(60)\nprint(x)\ny = x"
     setup = "import threading\nbarrier = threading.Barrier(2)"

@@ -15,6 +15,7 @@ from jupyter_mlsvc.wire.names import ServiceName, Version
 from jupyter_mlsvc_server.formats.protocol import (
     ANSWER,
     REQUEST,
+    Flush,
     Kind,
     RequestReader,
     Service,
@@ -24,7 +25,7 @@ from jupyter_mlsvc_server.formats.service_spec import ServiceSpec
 from jupyter_mlsvc_server.worker.console import Console
 from jupyter_mlsvc_server.worker.program import Program, compile_service
 from jupyter_mlsvc_server.worker.scratch import ScratchDir
-from jupyter_mlsvc_server.worker.worker import _READ_AHEAD, _serve_in_turn
+from jupyter_mlsvc_server.worker.worker import _READ_AHEAD, _serve_in_turn, _serve_together
 
 Answer = tuple[int, Kind, bytes]
 
@@ -109,6 +110,34 @@ def test_requests_are_read_before_the_first_is_answered(program: Watched, tmp_pa
     assert b'"y":3}' in answers[0][2]
     assert b'"y":3.5}' in answers[3][2]
     assert program.steps == ["read 13", "read 8", "read 1", "read 12", *["answer"] * 4]
+
+
+class Together(Program):
+    """A program that answers requests together, and hears of callers who have left meanwhile."""
+
+    most = 4
+
+    def answer_all(self, bodies: list[bytes]) -> list[tuple[Kind, bytes]]:
+        return [(Kind.SUCCESS, body) for body in bodies]
+
+    def reset(self) -> bool:
+        return True
+
+
+def test_callers_who_have_left_are_forgotten_with_their_requests(
+    program: Watched, tmp_path: Path
+) -> None:
+    ours, theirs = socket.socketpair()
+    together = Together(program.service, program.compiled, {})
+    with ours, theirs:
+        reader = RequestReader(theirs)
+        for number in range(1, 9):
+            ours.sendall(REQUEST.pack(2, number, Flush.STREAM) + b"{}")
+            ours.sendall(REQUEST.pack(0, number, Flush.CANCEL))
+        ours.shutdown(socket.SHUT_WR)
+        buffer = ReplyBuffer(theirs, tmp_path / "out")
+        _serve_together(together, together.answer_all, reader, buffer, os.getpid())
+    assert reader._cancelled <= {8}
 
 
 def test_a_large_request_is_read_when_its_turn_comes(program: Watched, tmp_path: Path) -> None:
