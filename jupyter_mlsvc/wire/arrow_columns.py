@@ -109,8 +109,40 @@ def _frame_reader(columns: Sequence[ColumnDefinition]) -> ReadInput:
 # --- to JSON ---------------------------------------------------------------------------------
 
 
-def plain_column(column: Any, path: str) -> list[Any]:
+class Decoded:
+    """The values of the dictionary that was decoded last: chunks and slices may share one."""
+
+    def __init__(self) -> None:
+        self._dictionary: Any = None
+        self._values: list[Any] = []
+
+    def values(self, dictionary: Any, path: str) -> list[Any]:
+        """Return the values of a dictionary as JSON data."""
+        if self._dictionary is None or _place(self._dictionary) != _place(dictionary):
+            import pyarrow
+
+            self._values = plain_column(pyarrow.chunked_array([dictionary]), path)
+            self._dictionary = dictionary  # kept, so that no other one takes its place
+        return self._values
+
+
+def _place(array: Any) -> tuple[Any, ...]:
+    """Tell where the values of an array are in memory."""
+    buffers = [None if buffer is None else buffer.address for buffer in array.buffers()]
+    return array.type, array.offset, len(array), buffers
+
+
+def plain_column(column: Any, path: str, decoded: Decoded | None = None) -> list[Any]:
     """Return the values of a column as JSON data.
+
+    Parameters
+    ----------
+    column
+        A ``pyarrow.ChunkedArray``.
+    path
+        Where it is, for messages.
+    decoded
+        Dictionary of the same column, which other parts of it may share.
 
     Raises
     ------
@@ -126,7 +158,8 @@ def plain_column(column: Any, path: str) -> list[Any]:
     types, kind = pyarrow.types, column.type
     try:
         if types.is_dictionary(kind):
-            return [item for chunk in column.chunks for item in _decoded(pyarrow, chunk, path)]
+            decoded = Decoded() if decoded is None else decoded
+            return [item for chunk in column.chunks for item in _items(chunk, path, decoded)]
         if types.is_timestamp(kind) or types.is_duration(kind):
             plain = to_plain(column.to_pandas(use_threads=False), path)
         else:
@@ -138,9 +171,9 @@ def plain_column(column: Any, path: str) -> list[Any]:
     return plain
 
 
-def _decoded(pyarrow: Any, chunk: Any, path: str) -> list[Any]:
+def _items(chunk: Any, path: str, decoded: Decoded) -> list[Any]:
     # Not by pyarrow, which would make each value anew: a long one may come a million times.
-    values = plain_column(pyarrow.chunked_array([chunk.dictionary]), path)
+    values = decoded.values(chunk.dictionary, path)
     return [None if code is None else values[code] for code in chunk.indices.to_pylist()]
 
 

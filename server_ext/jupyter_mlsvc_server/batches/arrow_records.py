@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import msgspec
 
-from jupyter_mlsvc.wire.arrow_columns import plain_column
+from jupyter_mlsvc.wire.arrow_columns import Decoded, plain_column
 from jupyter_mlsvc.wire.arrow_stream import INPUTS, TABLE, UnreadableArrow, read_stream
 from jupyter_mlsvc.wire.json_values import ValueProblem
 from jupyter_mlsvc_server.batches.errors import InvalidRecords, TooManyRecords
@@ -46,15 +46,19 @@ def read_records(body: Any, most: int) -> Iterator[list[bytes]]:
     frame = metadata.get(TABLE)
     name = None if frame is None else frame.decode("utf-8", "replace")
     rows = max(1, min(_ROWS, _REPEATED_BYTES // (len(metadata.get(INPUTS, b"")) + 1)))
+    decoded = [Decoded() for _ in table.columns]
     for first in range(0, table.num_rows, rows):
-        yield _encoded(table.slice(first, rows), same, name)
+        yield _encoded(table.slice(first, rows), same, name, decoded)
 
 
-def _encoded(rows: Any, same: dict[str, Any], frame: str | None) -> list[bytes]:
+def _encoded(
+    rows: Any, same: dict[str, Any], frame: str | None, decoded: list[Decoded]
+) -> list[bytes]:
     names = rows.schema.names
     try:
         columns = [
-            plain_column(column, name) for name, column in zip(names, rows.columns, strict=True)
+            plain_column(column, name, known)
+            for name, column, known in zip(names, rows.columns, decoded, strict=True)
         ]
     except ValueProblem as problem:
         raise InvalidRecords(f"A column of the request body can't be read: {problem}") from None

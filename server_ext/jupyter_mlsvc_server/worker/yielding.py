@@ -10,13 +10,14 @@ from __future__ import annotations
 import ast
 import types
 from collections.abc import Collection, Sequence
-from inspect import CO_ASYNC_GENERATOR, CO_GENERATOR
+from inspect import CO_ASYNC_GENERATOR, CO_GENERATOR, CO_NEWLOCALS, CO_OPTIMIZED
 from typing import Final
 
 from jupyter_mlsvc_server.formats.concurrency import of_top_level, waits
 from jupyter_mlsvc_server.formats.problems import CodeProblem
 
 _YIELDS: Final = (ast.Yield, ast.YieldFrom)
+_STAR: Final = "code that yields can't 'import *': name what it imports, or import it in setupCode"
 _MODULE: Final = "<module>"
 """What tracebacks call code that is in no function."""
 
@@ -38,6 +39,8 @@ def compile_yielding(source: str, file_name: str) -> types.CodeType | None:
     for node in own:
         if isinstance(node, ast.Return):
             raise _syntax_error("'return' outside function", node, source, file_name)
+        if isinstance(node, ast.ImportFrom) and node.names[0].name == "*":
+            raise _syntax_error(_STAR, node, source, file_name)
         if isinstance(node, ast.AnnAssign):
             node.simple = 0  # else its name could not be global
     imports, body = _without_future_imports(module.body)
@@ -47,7 +50,12 @@ def compile_yielding(source: str, file_name: str) -> types.CodeType | None:
     # Those of comprehensions are among them, and stay their own.
     if names := [name for name in names if name.isidentifier()]:
         function = _compile(kind, imports, [ast.Global(names), *body], file_name)
-    return function.replace(co_name=_MODULE, co_qualname=_MODULE)
+    flags = function.co_flags
+    if not function.co_varnames:
+        # As code of a module has it: ``exec`` and ``locals`` have the names of ``__main__``. Where
+        # variables of comprehensions are in the same frame, Python 3.12 would mix them up.
+        flags &= ~(CO_OPTIMIZED | CO_NEWLOCALS)
+    return function.replace(co_name=_MODULE, co_qualname=_MODULE, co_flags=flags)
 
 
 def yields(code: types.CodeType) -> bool:

@@ -76,6 +76,33 @@ def test_code_that_yields_may_await_in_comprehensions_only(last: str) -> None:
     assert asyncio.run(read()) == [1, [1, 2]]
 
 
+def test_code_that_yields_runs_texts_among_its_names() -> None:
+    items, namespace = run(
+        "exec('q = x + 1')\nyield q\nlocals()['r'] = 5\nyield r + eval('q')", x=1
+    )
+    assert items == [2, 7]
+    assert (namespace["q"], namespace["r"]) == (2, 5)
+
+
+def test_code_that_awaits_and_yields_runs_texts_among_its_names() -> None:
+    code = compile_yielding("exec('q = 1')\nawait n()\nyield q", "<test>")
+    assert code is not None
+
+    async def n() -> None: ...
+
+    async def read() -> list[Any]:
+        stream: Any = stream_of(code, {"n": n})
+        return [item async for item in stream]
+
+    assert asyncio.run(read()) == [1]
+
+
+def test_code_that_yields_is_told_what_to_do_about_import_star() -> None:
+    with pytest.raises(SyntaxError, match="name what it imports") as caught:
+        compile_yielding("yield 1\nfrom math import *\n", "<test>")
+    assert caught.value.lineno == 2
+
+
 def test_traceback_of_code_that_yields_is_that_of_a_module() -> None:
     code = compile_yielding("yield 1\n\nx = 1 / 0\n", "<test>")
     assert code is not None
