@@ -16,6 +16,7 @@ from jupyter_core.paths import jupyter_data_dir
 
 from jupyter_mlsvc_server.launch import ServerProcess
 from tests.fast import OPTION, ProcessGuard
+from tests.postgresql import postgresql, programs
 from tests.watching import watched_answers
 
 # How long an example takes says something about the machine only, and a suite that makes up other
@@ -72,6 +73,15 @@ def needs_r() -> None:
         KernelSpecManager().get_kernel_spec("ir")
     except NoSuchKernel:
         pytest.skip("R with IRkernel is not installed: apt install r-base-core r-cran-irkernel")
+
+
+@pytest.fixture(scope="session")
+def postgresql_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """URL of a database of a real PostgreSQL server, on which tests make databases of their own."""
+    if programs() is None:
+        pytest.skip("PostgreSQL is not installed: apt install postgresql")
+    with postgresql(tmp_path_factory.mktemp("postgresql")) as url:
+        yield url
 
 
 DEADLINE = "--LocalEngine.deadline_seconds=300"

@@ -12,10 +12,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+import sqlalchemy as sa
+
 from tests.waiting import wait_until
 
 _OF_DEBIAN: Final = Path("/usr/lib/postgresql")
-_SETTINGS: Final = ("fsync=off", "listen_addresses=", "shared_buffers=16MB", "max_connections=40")
+_SETTINGS: Final = ("fsync=off", "listen_addresses=", "shared_buffers=16MB", "max_connections=200")
 
 
 def programs() -> Path | None:
@@ -53,6 +55,22 @@ def postgresql(folder: Path) -> Iterator[str]:
             # Fast: it waits for no client.
             process.send_signal(signal.SIGINT)
             process.wait(60)
+
+
+def new_database(server: str, name: str, *options: str) -> str:
+    """Make a database on a server, which :func:`postgresql` gave; returns its URL."""
+    url = sa.make_url(server)
+    command: list[str | Path] = [
+        _program("createdb"),
+        "-h",
+        str(url.query["host"]),
+        "-U",
+        "mlsvc",
+        *options,
+        name,
+    ]
+    subprocess.run(command, check=True)
+    return url.set(database=name).render_as_string()
 
 
 def _answers(folder: str) -> bool:

@@ -133,8 +133,9 @@ from jupyter_mlsvc_server.snapshots.manager import SnapshotManager
 from jupyter_mlsvc_server.storage.blobs import BlobStore
 from jupyter_mlsvc_server.storage.cli import AdoptCommand, BackupCommand, RestoreCommand
 from jupyter_mlsvc_server.storage.config_files import ConfiguredApp
-from jupyter_mlsvc_server.storage.database import Database, UnusableDatabase
+from jupyter_mlsvc_server.storage.database import Database
 from jupyter_mlsvc_server.storage.disk import DiskSpace
+from jupyter_mlsvc_server.storage.errors import UnusableDatabase
 from jupyter_mlsvc_server.storage.installation import Installation
 from jupyter_mlsvc_server.storage.staging import Staging
 from jupyter_mlsvc_server.storage.traits import TextList

@@ -16,7 +16,7 @@ from jupyter_mlsvc_server.launch import ServerProcess
 from jupyter_mlsvc_server.storage.database import Database
 from jupyter_mlsvc_server.storage.schema import user_ids
 from tests.contract.doors import Door, sign_in
-from tests.postgresql import postgresql, programs
+from tests.postgresql import new_database
 from tests.reliability.conftest import definition
 from tests.waiting import until, wait_until
 
@@ -26,12 +26,9 @@ PASSWORD = "correct horse battery"
 
 
 @pytest.fixture(scope="module")
-def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def url(postgresql_server: str) -> str:
     """The address of a database."""
-    if programs() is None:
-        pytest.skip("PostgreSQL is not installed: apt install postgresql")
-    with postgresql(tmp_path_factory.mktemp("postgresql")) as url:
-        yield url
+    return new_database(postgresql_server, "shared")
 
 
 @pytest.fixture

@@ -17,7 +17,9 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from jupyter_mlsvc_server.auth.store import LOCAL
 from jupyter_mlsvc_server.doctor.findings import Finding, Setup, State
+from jupyter_mlsvc_server.storage import postgresql
 from jupyter_mlsvc_server.storage.database import MIGRATIONS, Database
+from jupyter_mlsvc_server.storage.errors import UnusableDatabase
 from jupyter_mlsvc_server.storage.installation import Installation
 from jupyter_mlsvc_server.storage.schema import accounts
 
@@ -93,23 +95,30 @@ def check_database(setup: Setup) -> Iterator[Finding]:
     """Look whether the database answers, has a schema that is known, and knows somebody."""
     name = "database"
     database = Database(data_dir=setup.data_dir, config=setup.config)
-    engine = open_read_only(database)
+    try:
+        engine = open_read_only(database)
+    except UnusableDatabase as error:
+        yield Finding(name, State.FAIL, str(error))
+        return
     if engine is None:
         yield Finding(name, State.INFO, f"{database.place} is made by the first start.")
         return
     try:
         with engine.connect() as connection:
+            if connection.dialect.name == "postgresql":
+                postgresql.require_unicode(connection, engine.url)
             yield from _of_schema(connection, name)
             yield from _of_installation(connection, name, database, setup.data_dir)
             yield from _of_accounts(connection)
     except _OtherSchema:
         return
+    except UnusableDatabase as error:
+        yield Finding(name, State.FAIL, str(error))
     except (SQLAlchemyError, OSError) as error:
-        cause = getattr(error, "orig", None) or error
         yield Finding(
             name,
             State.FAIL,
-            f"The database does not answer: {cause}.",
+            f"The database does not answer: {postgresql.reason(error)}.",
             "Look whether its server runs and Database.url is right; restore a backup where the "
             "file is damaged.",
         )
@@ -118,13 +127,20 @@ def check_database(setup: Setup) -> Iterator[Finding]:
 
 
 def open_read_only(database: Database) -> sa.Engine | None:
-    """Open a database, whoever else has it open; None where it is not there yet."""
-    url = sa.make_url(database.url)
+    """Open a database, whoever else has it open; None where it is not there yet.
+
+    Raises
+    ------
+    UnusableDatabase
+        Its URL is none that the server knows, or its driver is missing.
+    """
+    url = database.parsed_url
     if url.get_backend_name() == "sqlite":
         if not Path(str(url.database)).exists():
             return None
         url = url.set(database=f"file:{url.database}", query={"mode": "ro", "uri": "true"})
-    return sa.create_engine(url)
+        return sa.create_engine(url)
+    return postgresql.make_engine(url, 1)
 
 
 class _OtherSchema(Exception):

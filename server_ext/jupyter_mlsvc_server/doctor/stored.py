@@ -13,12 +13,18 @@ from jupyter_mlsvc_server.doctor.findings import Finding, Setup, State
 from jupyter_mlsvc_server.snapshots import verification as snapshots
 from jupyter_mlsvc_server.snapshots.verification import Checked
 from jupyter_mlsvc_server.storage.database import Database
+from jupyter_mlsvc_server.storage.errors import UnusableDatabase
+from jupyter_mlsvc_server.storage.postgresql import reason
 
 
 def check_stored_data(setup: Setup) -> Iterator[Finding]:
     """Compare all that is stored with its digests and checksums."""
     database = Database(data_dir=setup.data_dir, config=setup.config)
-    engine = open_read_only(database)
+    try:
+        engine = open_read_only(database)
+    except UnusableDatabase as error:
+        yield Finding("stored data", State.FAIL, str(error))
+        return
     if engine is None:
         yield Finding("stored data", State.INFO, "Nothing is stored yet.")
         return
@@ -37,8 +43,7 @@ def check_stored_data(setup: Setup) -> Iterator[Finding]:
                 "Start a batch with these records again, and delete this one.",
             )
     except SQLAlchemyError as error:
-        cause = getattr(error, "orig", None) or error
-        yield Finding("stored data", State.FAIL, f"The database cannot be read: {cause}.")
+        yield Finding("stored data", State.FAIL, f"The database cannot be read: {reason(error)}.")
     finally:
         engine.dispose()
 

@@ -33,6 +33,7 @@ from jupyter_mlsvc_server.formats.private_files import (
     sync_directory,
     write_atomic,
 )
+from jupyter_mlsvc_server.storage import postgresql
 from jupyter_mlsvc_server.storage.blobs import TRASH
 from jupyter_mlsvc_server.storage.clock import now_text
 from jupyter_mlsvc_server.storage.installation import ID_FILE
@@ -280,15 +281,15 @@ def _copied_database(path: Path, target: Path) -> Iterator[Path]:
 
 def _references(url: sa.URL) -> tuple[str, list[str], list[str]]:
     """Give the installation of a database, the blobs that it refers to, and its batches."""
-    engine = sa.create_engine(url)
+    is_sqlite = url.get_backend_name() == "sqlite"
+    engine = sa.create_engine(url) if is_sqlite else postgresql.make_engine(url, 1)
     try:
         with engine.connect() as connection:
             installation = connection.scalar(sa.select(installations.c.id))
             digests = connection.scalars(sa.select(content_blobs.c.digest).distinct()).all()
             ids = connection.scalars(sa.select(batches.c.id)).all()
     except sa.exc.SQLAlchemyError as error:
-        cause = getattr(error, "orig", None) or error
-        raise BackupRefused(f"The database cannot be read: {cause}.") from error
+        raise BackupRefused(f"The database cannot be read: {postgresql.reason(error)}.") from error
     finally:
         engine.dispose()
     if installation is None:

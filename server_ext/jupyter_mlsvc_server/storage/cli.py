@@ -21,7 +21,8 @@ from jupyter_mlsvc_server.formats.host import data_dir_path, lock_path
 from jupyter_mlsvc_server.formats.private_files import private_directory
 from jupyter_mlsvc_server.storage.backup import BackupRefused, Copied, back_up, restore
 from jupyter_mlsvc_server.storage.config_files import ConfiguredApp
-from jupyter_mlsvc_server.storage.database import Database, UnusableDatabase
+from jupyter_mlsvc_server.storage.database import Database
+from jupyter_mlsvc_server.storage.errors import UnusableDatabase
 from jupyter_mlsvc_server.storage.installation import Half, Installation
 
 _REFUSED: Final = 1
@@ -85,7 +86,7 @@ class DataFolderCommand(ConfiguredApp):
         return data_dir_path(self.mlsvc_data_dir or self.config.MlsvcApp.get("data_dir", ""))
 
     def _database_url(self) -> sa.URL:
-        return sa.make_url(Database(data_dir=self.folder, parent=self).url)
+        return Database(data_dir=self.folder, parent=self).parsed_url
 
     def _given_folder(self) -> Path:
         if len(self.extra_args) != 1:

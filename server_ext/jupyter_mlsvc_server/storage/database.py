@@ -1,4 +1,4 @@
-"""The database: SQLite in the data folder, or any that SQLAlchemy knows by its URL.
+"""The database: SQLite in the data folder, or PostgreSQL by its URL.
 
 Changes and reads have threads of their own, so that a change which waits, or a slow disk, keeps no
 read waiting. SQLite lets one change happen at a time; there, changes have one thread.
@@ -25,6 +25,8 @@ from traitlets.config import LoggingConfigurable
 
 from jupyter_mlsvc_server.errors import MlsvcServerError
 from jupyter_mlsvc_server.formats.private_files import private_directory
+from jupyter_mlsvc_server.storage import postgresql
+from jupyter_mlsvc_server.storage.errors import UnknownSchema, UnusableDatabase
 from jupyter_mlsvc_server.storage.machine_faults import DatabaseBusy, DiskFull, machine_fault
 from jupyter_mlsvc_server.storage.paths import FolderPath, default_data_dir
 
@@ -35,7 +37,6 @@ _WRITERS: Final = 4  # where the database lets several changes happen at a time
 _TURN_SECONDS: Final = 5.0
 """Seconds more than ``lock_timeout`` that a transaction waits for a thread: the one before it gives
 up first."""
-_CONNECT_SECONDS: Final = 10
 _ROOM_BYTES: Final = 2 * 2**20
 """What the database takes of the room that is made on a full disk; the journal takes twice that."""
 MIGRATIONS: Final = Path(__file__).parent / "migrations"
@@ -43,25 +44,6 @@ MIGRATIONS: Final = Path(__file__).parent / "migrations"
 
 _REVISION: Final = re.compile(r'^(revision|down_revision) = "(\w+)"$', re.MULTILINE)
 _VERSION_TABLE: Final = sa.table("alembic_version", sa.column("version_num"))
-_MIGRATION_LOCK: Final = 0x6D6C737663  # PostgreSQL's advisory locks are numbers; this one is ours
-
-
-class UnusableDatabase(RuntimeError):
-    """The database can't be opened; the message is a sentence for who starts the server."""
-
-    def __init__(self, where: object, cause: object) -> None:
-        super().__init__(f"The database {where} cannot be used: {cause}.")
-
-
-class UnknownSchema(UnusableDatabase):
-    """The database was written by a newer version of the server."""
-
-    def __init__(self, where: object) -> None:
-        super().__init__(
-            where,
-            "it belongs to a newer version of jupyter-mlsvc; install that version, or point "
-            "MLSVC_DATA_DIR at another folder",
-        )
 
 
 class Database(LoggingConfigurable):
@@ -78,7 +60,8 @@ class Database(LoggingConfigurable):
 
     data_dir = FolderPath(help="Folder of everything that the server keeps.")
     url = Unicode(
-        help="SQLAlchemy URL of the database. Default: the SQLite file mlsvc.db in data_dir."
+        help="URL of the database, such as postgresql://USER:PASSWORD@HOST/DATABASE. Default: the "
+        "SQLite file mlsvc.db in data_dir."
     ).tag(config=True)
     lock_timeout = Float(
         30.0,
@@ -104,13 +87,30 @@ class Database(LoggingConfigurable):
 
     @property
     def kind(self) -> str:
-        """What kind of database it is, such as ``sqlite``."""
-        return sa.make_url(self.url).get_backend_name()
+        """What kind of database it is: ``sqlite`` or ``postgresql``.
+
+        Raises
+        ------
+        UnusableDatabase
+            It is neither.
+        """
+        return self.parsed_url.get_backend_name()
 
     @property
     def place(self) -> str:
         """Where it is, without a password."""
-        return self._shown_url()
+        return postgresql.shown(self.parsed_url)
+
+    @property
+    def parsed_url(self) -> sa.URL:
+        """Its URL in parts.
+
+        Raises
+        ------
+        UnusableDatabase
+            It is no URL of a database that the server knows.
+        """
+        return postgresql.parse_url(self.url)
 
     async def start(self) -> None:
         """Open the database, making it where it is not there yet, and migrate it.
@@ -130,8 +130,7 @@ class Database(LoggingConfigurable):
             self._engine = await self._lanes.writers.run(self._open)
         except (sqlite3.Error, SQLAlchemyError, OSError) as error:
             await self.stop()
-            cause = getattr(error, "orig", None) or error
-            raise UnusableDatabase(self._shown_url(), cause) from error
+            raise UnusableDatabase(self.place, postgresql.reason(error)) from error
         except BaseException:
             await self.stop()
             raise
@@ -206,8 +205,8 @@ class Database(LoggingConfigurable):
 
     def _open(self) -> sa.Engine:
         private_directory(self.data_dir)
-        url = sa.make_url(self.url)
-        engine = self._sqlite(url) if url.get_backend_name() == "sqlite" else _of_server(url)
+        url = self.parsed_url
+        engine = self._sqlite(url) if self.kind == "sqlite" else self._postgresql(url)
         try:
             self._migrate(engine)
         except BaseException:
@@ -225,6 +224,16 @@ class Database(LoggingConfigurable):
         engine = sa.create_engine(url, connect_args={"timeout": self.lock_timeout})
         sa.event.listen(engine, "connect", _prepare_sqlite)
         sa.event.listen(engine, "begin", _begin_sqlite)
+        return engine
+
+    def _postgresql(self, url: sa.URL) -> sa.Engine:
+        engine = postgresql.make_engine(url, _READERS + _WRITERS)
+        try:
+            with engine.connect() as connection:
+                postgresql.require_unicode(connection, url)
+        except BaseException:
+            engine.dispose()
+            raise
         return engine
 
     def _switch_to_wal(self, path: Path) -> None:
@@ -253,19 +262,12 @@ class Database(LoggingConfigurable):
         config = Config()
         config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
         with engine.begin() as connection:
-            if connection.dialect.name == "postgresql":
-                connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_MIGRATION_LOCK)))
+            postgresql.take_lock(connection, postgresql.Lock.MIGRATION)
             config.attributes["connection"] = connection
             try:
                 command.upgrade(config, "head")
             except CommandError as error:
-                raise UnknownSchema(self._shown_url()) from error
-
-    def _shown_url(self) -> str:
-        url = sa.make_url(self.url)
-        if url.get_backend_name() == "sqlite":
-            return str(url.database)
-        return url.render_as_string(hide_password=True)
+                raise UnknownSchema(self.place) from error
 
 
 def _is_newest(connection: sa.Connection) -> bool:
@@ -342,19 +344,6 @@ class _Lanes(NamedTuple):
             lane.close()
 
 
-def _of_server(url: sa.URL) -> sa.Engine:
-    """Make the engine of a database with a server of its own."""
-    options: dict[str, Any] = {}
-    if url.get_driver_name() in {"psycopg", "psycopg2"}:
-        options = {"connect_timeout": _CONNECT_SECONDS}
-    engine = sa.create_engine(
-        url, pool_pre_ping=True, pool_size=_READERS + _WRITERS, connect_args=options
-    )
-    if url.get_backend_name() == "postgresql":
-        sa.event.listen(engine, "begin", _begin_postgresql)
-    return engine
-
-
 def _change(engine: sa.Engine, work: Callable[[sa.Connection], T], deadline: float) -> T:
     seconds = max(deadline - time.monotonic(), 0.0)
     return _transact(engine.execution_options(mlsvc_wait_seconds=seconds), work)
@@ -407,11 +396,3 @@ def _begin_sqlite(connection: sa.Connection) -> None:
     # A transaction that reads and then writes fails at once, without waiting, when another one
     # wrote in between; taking the lock first makes it wait instead.
     connection.exec_driver_sql("BEGIN IMMEDIATE")
-
-
-def _begin_postgresql(connection: sa.Connection) -> None:
-    seconds = connection.get_execution_options().get("mlsvc_wait_seconds")
-    if seconds is not None:
-        # To PostgreSQL, 0 is no limit.
-        limit = max(int(seconds * 1000), 1)
-        connection.exec_driver_sql(f"SET LOCAL lock_timeout = {limit}")

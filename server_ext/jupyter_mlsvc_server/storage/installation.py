@@ -18,7 +18,9 @@ import sqlalchemy as sa
 
 from jupyter_mlsvc_server.formats.private_files import write_atomic
 from jupyter_mlsvc_server.storage.blobs import TRASH
-from jupyter_mlsvc_server.storage.database import Database, UnusableDatabase
+from jupyter_mlsvc_server.storage.database import Database
+from jupyter_mlsvc_server.storage.errors import UnusableDatabase
+from jupyter_mlsvc_server.storage.postgresql import Lock, take_lock
 from jupyter_mlsvc_server.storage.schema import (
     batches,
     content_blobs,
@@ -135,12 +137,15 @@ class Installation:
         return database, folder
 
     async def _mark(self, installation: str) -> None:
-        def write(connection: sa.Connection) -> None:
-            connection.execute(installations.delete())
-            connection.execute(installations.insert().values(id=installation))
+        def write(connection: sa.Connection) -> str:
+            # Several servers may begin with an empty database at a time.
+            take_lock(connection, Lock.INSTALLATION)
+            found = connection.scalar(sa.select(installations.c.id))
+            if found is None:
+                connection.execute(installations.insert().values(id=installation))
+            return found or installation
 
-        await self._database.run(write)
-        data = f"{installation}\n".encode()
+        data = f"{await self._database.run(write)}\n".encode()
         await asyncio.to_thread(write_atomic, self._data_dir / ID_FILE, data)
 
     def _folder_half(self) -> Half:

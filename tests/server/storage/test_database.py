@@ -26,10 +26,9 @@ from jupyter_mlsvc_server.storage.clock import now_text
 from jupyter_mlsvc_server.storage.database import (
     MIGRATIONS,
     Database,
-    UnknownSchema,
-    UnusableDatabase,
     newest_revisions,
 )
+from jupyter_mlsvc_server.storage.errors import UnknownSchema, UnusableDatabase
 from jupyter_mlsvc_server.storage.machine_faults import DatabaseBusy, DatabaseUnavailable
 from jupyter_mlsvc_server.storage.schema import contents, metadata, services, snapshots
 
@@ -251,12 +250,27 @@ async def test_a_file_that_is_no_database_is_named(tmp_path: Path) -> None:
         await Database(data_dir=tmp_path).start()
 
 
-async def test_a_database_that_cannot_be_reached_keeps_its_password(tmp_path: Path) -> None:
+async def test_a_database_that_cannot_be_reached_is_named(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/missing/there.db"
     with pytest.raises(UnusableDatabase, match=r"there\.db cannot be used: .*No such file"):
         await Database(data_dir=tmp_path, url=url).start()
-    masked = Database(data_dir=tmp_path, url="postgresql+psycopg://me:secret@nowhere/x")
-    assert "secret" not in masked._shown_url()
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        pytest.param("my secret", "of Database.url cannot be used: that is no URL", id="no URL"),
+        pytest.param("mysql://me:secret@h/x", "knows SQLite and PostgreSQL only", id="unknown"),
+        pytest.param("postgresql+pg8000://h/x", "its driver pg8000 is not inst", id="no driver"),
+        pytest.param("postgres://me:secret@h.invalid/x", "psycopg://me:.*resolve", id="no host"),
+    ],
+)
+async def test_a_url_that_cannot_be_used_is_a_sentence_without_its_password(
+    tmp_path: Path, url: str, said: str
+) -> None:
+    with pytest.raises(UnusableDatabase, match=said) as caught:
+        await Database(data_dir=tmp_path, url=url).start()
+    assert "secret" not in str(caught.value)
 
 
 async def test_lock_timeout_ends_the_wait_for_another_process(

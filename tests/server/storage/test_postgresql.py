@@ -1,0 +1,54 @@
+"""A database on a real PostgreSQL server, and servers that begin with one at once."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+
+from jupyter_mlsvc_server.storage.database import Database
+from jupyter_mlsvc_server.storage.errors import UnusableDatabase
+from jupyter_mlsvc_server.storage.installation import ID_FILE, Installation
+from jupyter_mlsvc_server.storage.schema import metadata
+from tests.postgresql import new_database
+
+pytestmark = pytest.mark.process
+
+
+@pytest.mark.parametrize("encoding", ["SQL_ASCII", "LATIN1"])
+async def test_a_database_that_does_not_keep_all_texts_is_refused(
+    tmp_path: Path, postgresql_server: str, encoding: str
+) -> None:
+    options = ["-E", encoding, "-T", "template0", "-l", "C"]
+    url = new_database(postgresql_server, f"of_{encoding.lower()}", *options)
+    with pytest.raises(UnusableDatabase, match=rf"encoding is {encoding}.*createdb --encoding"):
+        await Database(data_dir=tmp_path, url=url).start()
+
+
+async def test_what_the_server_of_a_database_says_is_passed_on(
+    tmp_path: Path, postgresql_server: str
+) -> None:
+    url = sa.make_url(postgresql_server).set(database="absent").render_as_string()
+    with pytest.raises(UnusableDatabase, match=r'database "absent" does not exist\.$'):
+        await Database(data_dir=tmp_path, url=url).start()
+
+
+async def test_servers_that_begin_with_an_empty_database_at_once_share_it(
+    tmp_path: Path, postgresql_server: str
+) -> None:
+    url = new_database(postgresql_server, "empty")
+    databases = [Database(data_dir=tmp_path / str(number), url=url) for number in range(3)]
+    await asyncio.gather(*(database.start() for database in databases))
+    halves = [Installation(database=each, data_dir=each.data_dir) for each in databases]
+    await asyncio.gather(*(half.require() for half in halves))
+    assert len({(database.data_dir / ID_FILE).read_text() for database in databases}) == 1
+
+    def compare(connection: sa.Connection) -> object:
+        return compare_metadata(MigrationContext.configure(connection), metadata)
+
+    assert await databases[0].run(compare) == []
+    await asyncio.gather(*(database.stop() for database in databases))
