@@ -17,6 +17,7 @@ import hashlib
 import os
 import stat
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, NamedTuple, Self
 
@@ -51,6 +52,28 @@ class DamagedBlob(OSError):
         self.digest = digest
         self.reason = reason
         super().__init__(f"The stored blob {digest} is damaged: {reason}.")
+
+
+@dataclass(frozen=True, slots=True, weakref_slot=True)
+class LocalBlobs:
+    """Blobs of a content that are whole, as files that every process of this machine may read.
+
+    They stay where they are for as long as this object is referred to.
+
+    Attributes
+    ----------
+    folder : pathlib.Path
+        Where they are; that of digest ``abcd…`` is ``ab/abcd…`` in it.
+    stamps : Mapping
+        Stamps of the files; blobs without one are hashed where they are used.
+    """
+
+    folder: Path
+    stamps: Mapping[str, Stamp] = field(default_factory=dict)
+
+    def path(self, digest: str) -> Path:
+        """Return the file of a blob."""
+        return self.folder / digest[:2] / digest
 
 
 class CheckedBlobs:

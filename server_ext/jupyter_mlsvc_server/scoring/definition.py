@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final, NamedTuple, Protocol
 
 from jupyter_mlsvc.wire.values import TABLE_TYPES
-from jupyter_mlsvc_server.formats.blobs import Stamp
+from jupyter_mlsvc_server.formats.blobs import LocalBlobs
 from jupyter_mlsvc_server.formats.manifest import Manifest
 from jupyter_mlsvc_server.formats.r_code import RUNTIME as R
 from jupyter_mlsvc_server.formats.realtime import RUNTIME as REALTIME
@@ -26,12 +25,8 @@ class Content(Protocol):
         """What it holds."""
 
     @property
-    def blobs(self) -> Path:
-        """Folder of the blobs; that of digest ``abcd…`` is ``ab/abcd…`` in it."""
-
-    @property
-    def stamps(self) -> Mapping[str, Stamp]:
-        """Stamps of blobs that were found whole; others are hashed where they are used."""
+    def blobs(self) -> LocalBlobs:
+        """Its parts, which stay there as long as the definition of the version does."""
 
 
 class DefinitionKey(NamedTuple):

@@ -250,7 +250,7 @@ class TemplateProcess:
         spec, content = self._definition.spec, self._definition.content
         blobs = []
         if content is not None:
-            blobs = [content.blobs / each[:2] / each for each in content.manifest.digests]
+            blobs = [content.blobs.path(each) for each in content.manifest.digests]
         policy = self._confinement.policy(
             read=blobs,
             write=[self.work],
@@ -263,8 +263,8 @@ class TemplateProcess:
         return Service(
             spec=spec,
             manifest=None if content is None else content.manifest,
-            blobs=None if content is None else str(content.blobs),
-            stamps={} if content is None else dict(content.stamps),
+            blobs=None if content is None else str(content.blobs.folder),
+            stamps={} if content is None else dict(content.blobs.stamps),
             work=str(self.work),
             memory_limit=settings.memory_limit,
             console_limit=settings.console_limit,

@@ -90,7 +90,7 @@ def model_input(content: Content) -> ModelInput | None:
     """Read what columns a published model takes; None where its file does not tell."""
     (model,) = content.manifest.buffers
     try:
-        return read_model_file(_mapped(content.blobs / model.digest[:2] / model.digest)).input
+        return read_model_file(_mapped(content.blobs.path(model.digest))).input
     except (OSError, InvalidModelFile):
         return None
 

@@ -361,10 +361,10 @@ class SnapshotManager(LoggingConfigurable):
         """
         manifest = await self._manifest(content_id)
         try:
-            stamps = await self._blobs.verify(manifest.digests)
+            blobs = await self._blobs.hold(manifest.digests)
         except DamagedBlob as damage:
             raise ContentDamaged(manifest.part(damage.digest), str(damage)) from damage
-        return Content(content_id, manifest, self._blobs.folder, stamps)
+        return Content(content_id, manifest, blobs)
 
     async def add_content(
         self, runtime_type: str, workspace: Workspace, stream: bytes, buffers: Sequence[Path]

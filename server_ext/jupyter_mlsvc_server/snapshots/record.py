@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from jupyter_mlsvc_server.auth.principal import Owner
 from jupyter_mlsvc_server.events.record import Change, EventAction, Kind
-from jupyter_mlsvc_server.formats.blobs import Stamp
+from jupyter_mlsvc_server.formats.blobs import LocalBlobs
 from jupyter_mlsvc_server.formats.manifest import Manifest
 
 
@@ -22,20 +21,17 @@ class Content:
         Of the content, not of a snapshot.
     manifest : Manifest
         What it holds.
-    blobs : pathlib.Path
-        Folder of the blobs; that of digest ``abcd…`` is ``ab/abcd…`` in it.
-    stamps : Mapping
-        Of its blobs, which were found whole.
+    blobs : LocalBlobs
+        Its parts, which were found whole.
     """
 
     id: str
     manifest: Manifest
-    blobs: Path
-    stamps: Mapping[str, Stamp] = field(default_factory=dict)
+    blobs: LocalBlobs
 
     def path(self, digest: str) -> Path:
-        """Name the file of a part of it."""
-        return self.blobs / digest[:2] / digest
+        """Return the file of a part of it."""
+        return self.blobs.path(digest)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

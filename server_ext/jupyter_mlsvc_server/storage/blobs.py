@@ -37,7 +37,7 @@ import msgspec
 from traitlets import Float, default
 from traitlets.config import LoggingConfigurable
 
-from jupyter_mlsvc_server.formats.blobs import DamagedBlob, Stamp, check_blob
+from jupyter_mlsvc_server.formats.blobs import DamagedBlob, LocalBlobs, Stamp, check_blob
 from jupyter_mlsvc_server.formats.private_files import (
     private_directory,
     sync_file,
@@ -313,6 +313,16 @@ class BlobStore(LoggingConfigurable):
             One is missing, or not what its name says.
         """
         return await asyncio.to_thread(lambda: {each: self._verify(each) for each in digests})
+
+    async def hold(self, digests: Collection[str]) -> LocalBlobs:
+        """Return blobs as files that stay for as long as what is returned is referred to.
+
+        Raises
+        ------
+        DamagedBlob
+            As for :meth:`verify`.
+        """
+        return LocalBlobs(self.folder, await self.verify(digests))
 
     @contextlib.asynccontextmanager
     async def lent(

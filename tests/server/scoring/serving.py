@@ -20,7 +20,7 @@ from jupyter_mlsvc.wire.models import ParameterDefinition
 from jupyter_mlsvc.wire.names import ServiceName, Version
 from jupyter_mlsvc_server.errors import NotFound
 from jupyter_mlsvc_server.formats import realtime
-from jupyter_mlsvc_server.formats.blobs import Stamp
+from jupyter_mlsvc_server.formats.blobs import LocalBlobs
 from jupyter_mlsvc_server.formats.manifest import BlobEntry, FileEntry, Manifest, Workspace
 from jupyter_mlsvc_server.formats.r_code import FOLDER
 from jupyter_mlsvc_server.formats.realtime import INPUT, OUTPUT
@@ -61,8 +61,7 @@ class StoredContent:
     """What a snapshot holds, and where."""
 
     manifest: Manifest
-    blobs: Path
-    stamps: Mapping[str, Stamp] = field(default_factory=dict)
+    blobs: LocalBlobs
 
 
 @dataclass
@@ -87,7 +86,7 @@ class Snapshots:
             ),
             files=tuple(self._file(staging, *item) for item in (files or {}).items()),
         )
-        return StoredContent(manifest, self.folder / "blobs")
+        return StoredContent(manifest, LocalBlobs(self.folder / "blobs"))
 
     def take_r(self, source: str, files: Mapping[str, bytes] | None = None) -> StoredContent:
         """Take one of R code, as a session's helper does."""
@@ -104,7 +103,7 @@ class Snapshots:
             stream=self._keep(staging / "stream"),
             files=tuple(self._file(staging, *item) for item in (files or {}).items()),
         )
-        return StoredContent(manifest, self.folder / "blobs")
+        return StoredContent(manifest, LocalBlobs(self.folder / "blobs"))
 
     def take_model(
         self,
@@ -126,7 +125,7 @@ class Snapshots:
             stream=self._keep(staging / "stream"),
             buffers=(self._keep(staging / "model"),),
         )
-        return StoredContent(manifest, self.folder / "blobs")
+        return StoredContent(manifest, LocalBlobs(self.folder / "blobs"))
 
     def _file(self, staging: Path, path: str, content: bytes) -> FileEntry:
         (staging / "file").write_bytes(content)

@@ -14,6 +14,7 @@ import msgspec
 import psutil
 import pytest
 
+from jupyter_mlsvc_server.formats.blobs import LocalBlobs
 from jupyter_mlsvc_server.formats.confine import SCOPES_ABI, landlock_abi
 from jupyter_mlsvc_server.formats.manifest import BlobEntry, FileEntry, Manifest, Workspace
 from jupyter_mlsvc_server.scoring.definition import ServiceDefinition
@@ -33,7 +34,7 @@ CONTENT: Final = StoredContent(
         stream=BLOB,
         files=(FileEntry(path="tools/part.py", digest="1" * 64, size=1),),
     ),
-    Path("blobs"),
+    LocalBlobs(Path("blobs")),
 )
 USUAL: Final = define("y = 1", CONTENT)
 

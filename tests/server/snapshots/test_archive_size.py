@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from jupyter_mlsvc_server.formats.blobs import LocalBlobs
 from jupyter_mlsvc_server.formats.manifest import BlobEntry, FileEntry, Manifest, Workspace
 from jupyter_mlsvc_server.snapshots import archive
 from jupyter_mlsvc_server.snapshots.archive import archive_size, zip_stream
@@ -64,7 +65,7 @@ async def test_the_size_is_that_of_what_is_sent(
             for entry in [stored(folder, data)]
         ),
     )
-    content = Content("1", manifest, folder)
+    content = Content("1", manifest, LocalBlobs(folder))
     with pytest.MonkeyPatch.context() as patched:
         if limits is not None:  # as with members and archives of gigabytes
             large, limit, members = limits
@@ -87,4 +88,4 @@ async def test_what_has_changed_on_disk_is_not_sent_as_it_is(tmp_path: Path) -> 
     digest = manifest.stream.digest
     (tmp_path / digest[:2] / digest).write_bytes(b"1" * 99)
     with pytest.raises(OSError, match=digest):
-        await archived(Content("1", manifest, tmp_path))
+        await archived(Content("1", manifest, LocalBlobs(tmp_path)))
