@@ -57,6 +57,13 @@ def write_new(path: Path, data: bytes, mode: int = 0o600) -> bool:
     return True
 
 
+def write_all(descriptor: int, data: bytes) -> None:
+    """Write bytes to an open file, however many it takes at a time."""
+    rest = memoryview(data)
+    while rest:
+        rest = rest[os.write(descriptor, rest) :]
+
+
 def sync_file_system(path: Path) -> bool:
     """Make all that was written to a folder's file system survive a loss of power.
 
@@ -84,7 +91,7 @@ def sync_directory(path: Path) -> None:
     sync_file(path)
 
 
-def sync_file(path: Path) -> None:
+def sync_file(path: Path | str) -> None:
     """Make what is in a file survive a loss of power, or the names in a folder."""
     descriptor = os.open(path, os.O_RDONLY)
     try:

@@ -25,7 +25,8 @@ from jupyter_mlsvc_server.formats.manifest import (
 from jupyter_mlsvc_server.snapshots.directory import FoundFile, Identity, walk
 from jupyter_mlsvc_server.snapshots.errors import CaptureFailed, DirectoryLost, SnapshotTooLarge
 from jupyter_mlsvc_server.snapshots.stat_cache import CachedFingerprint, ScanTime
-from jupyter_mlsvc_server.storage.blobs import Blob, BlobStore, Intake, feed
+from jupyter_mlsvc_server.storage.blobs import BlobStore, Intake
+from jupyter_mlsvc_server.storage.copying import Blob, feed
 from jupyter_mlsvc_server.storage.machine_faults import machine_fault
 from jupyter_mlsvc_server.storage.staging import Staging
 

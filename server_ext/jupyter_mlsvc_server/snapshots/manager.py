@@ -39,8 +39,9 @@ from jupyter_mlsvc_server.snapshots.ingest import Ingest, SessionCache, SessionP
 from jupyter_mlsvc_server.snapshots.record import Content, SnapshotRecord
 from jupyter_mlsvc_server.snapshots.store import SnapshotStore
 from jupyter_mlsvc_server.snapshots.unpacking import Unpacking
-from jupyter_mlsvc_server.storage.blobs import Blob, BlobStore
+from jupyter_mlsvc_server.storage.blobs import BlobStore
 from jupyter_mlsvc_server.storage.clock import now_text, to_text
+from jupyter_mlsvc_server.storage.copying import Blob
 from jupyter_mlsvc_server.storage.database import Database
 from jupyter_mlsvc_server.storage.machine_faults import machine_fault
 from jupyter_mlsvc_server.storage.paths import FolderPath, default_data_dir

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from jupyter_mlsvc_server.snapshots.directory import FoundFile
-from jupyter_mlsvc_server.storage.blobs import has_writer
+from jupyter_mlsvc_server.storage.copying import has_writer
 
 _TICK_NS: Final = 2 * 10**9
 _UNNOTICED_NS: Final = 10**9

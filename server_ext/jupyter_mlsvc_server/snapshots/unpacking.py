@@ -22,7 +22,8 @@ from jupyter_mlsvc_server.formats.manifest import BlobEntry, Manifest
 from jupyter_mlsvc_server.snapshots.archive import BUFFERS, FILES, MANIFEST, workspace_name
 from jupyter_mlsvc_server.snapshots.errors import InvalidArchive, SnapshotTooLarge
 from jupyter_mlsvc_server.snapshots.manifest_rules import require_sound
-from jupyter_mlsvc_server.storage.blobs import Blob, BlobStore, Intake
+from jupyter_mlsvc_server.storage.blobs import BlobStore, Intake
+from jupyter_mlsvc_server.storage.copying import Blob
 
 # Both are read as a whole: some 150,000 files, and the rows of as many.
 _MAX_DIRECTORY_BYTES: Final = 16 * 2**20

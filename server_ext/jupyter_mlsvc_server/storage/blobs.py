@@ -14,14 +14,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
-import fcntl
 import functools
 import hashlib
 import itertools
 import os
 import re
 import shutil
-import signal
 import stat
 import sys
 import threading
@@ -31,7 +29,7 @@ from collections import Counter, OrderedDict
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO, Final, NamedTuple, Protocol
+from typing import Any, BinaryIO, Final, NamedTuple
 
 import msgspec
 from traitlets import Float, default
@@ -42,14 +40,23 @@ from jupyter_mlsvc_server.formats.private_files import (
     private_directory,
     sync_file,
     sync_file_system,
+    write_all,
     write_atomic,
+)
+from jupyter_mlsvc_server.storage.copying import (
+    Blob,
+    Hasher,
+    copy,
+    feed,
+    has_writer,
+    read_up_to,
 )
 from jupyter_mlsvc_server.storage.paths import FolderPath, default_data_dir
 
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 _CHUNK_BYTES: Final = 1 << 20
-_PIECE_BYTES: Final = 1 << 18
-"""Bytes that are hashed at a time: few enough to be in the processor's cache for a second hash."""
+_SMALL_BYTES: Final = 1 << 16
+"""Size up to which a file is hashed before it is written, as it is in memory then."""
 
 _NO_LINKS: Final = frozenset({errno.EXDEV, errno.EMLINK, errno.EPERM, errno.EOPNOTSUPP})
 """Errors of file systems that can't give a file a second name."""
@@ -77,13 +84,6 @@ _SMALL_SHARE: Final = 50
 """Blobs that may be collected together whatever their share is."""
 
 
-class Blob(NamedTuple):
-    """A blob's name, which is its SHA-256 in hexadecimal, and its size in bytes."""
-
-    digest: str
-    size: int
-
-
 class BlobUsage(NamedTuple):
     """How many blobs there are, and their bytes."""
 
@@ -103,15 +103,8 @@ class Intake:
         Where names are that may not have reached the disk.
     """
 
-    written: dict[str, Path] = field(default_factory=dict)
+    written: dict[str, str] = field(default_factory=dict)
     folders: set[Path] = field(default_factory=set)
-
-
-class Hasher(Protocol):
-    """Gets the bytes of something in pieces."""
-
-    def update(self, data: Any, /) -> object:
-        """Take the next piece."""
 
 
 class BlobStore(LoggingConfigurable):
@@ -187,8 +180,11 @@ class BlobStore(LoggingConfigurable):
         """
         if not _DIGEST.fullmatch(digest):
             raise ValueError(f"{digest!r} is no SHA-256 in hexadecimal.")
-        # Once and not joined: a snapshot may have many thousand.
-        return Path(f"{self.folder}/{digest[:2]}/{digest}")
+        return Path(self._place_of(digest))
+
+    def _place_of(self, digest: str) -> str:
+        # No path, which takes longer than what is asked of the file system: there may be thousands.
+        return f"{self.folder}/{digest[:2]}/{digest}"
 
     def _folder_of(self, digest: str) -> Path:
         """Name the folder of a blob, as the same object each time: its hash is worked out once."""
@@ -262,16 +258,16 @@ class BlobStore(LoggingConfigurable):
         OverflowError
             There are more bytes than the limit.
         """
-        chunks = iter(lambda: source.read(_CHUNK_BYTES), b"")
+        first = read_up_to(source, _SMALL_BYTES)
+        if len(first) < _SMALL_BYTES:
+            return self._take_in_small(intake, first, limit, *others)
+        chunks = itertools.chain([first], iter(lambda: source.read(_CHUNK_BYTES), b""))
         if expected is not None and self._is_renewed(expected, intake):
-            return _copy(chunks, None, limit, *others)
+            return copy(chunks, None, limit, *others)
         temporary, blob = self._copy_in(chunks, limit, *others)
         is_new = False
         try:
-            if not self._is_renewed(blob, intake):
-                with self._lock:
-                    # Another thread may have written the same.
-                    is_new = intake.written.setdefault(blob.digest, temporary) is temporary
+            is_new = not self._is_renewed(blob, intake) and _is_added(intake, blob, temporary)
         finally:
             if not is_new:
                 self._drop(temporary)
@@ -407,9 +403,9 @@ class BlobStore(LoggingConfigurable):
         shutil.rmtree(folder, ignore_errors=True)
 
     @contextlib.contextmanager
-    def _same_content(self, digest: str) -> Iterator[Path]:
+    def _same_content(self, digest: str) -> Iterator[str]:
         """Keep the stamp of a blob, whose file gets or loses a name: that sets its ctime."""
-        path = self.path(digest)
+        path = self._place_of(digest)
         with self._lock:
             known = self._stamps.get(digest)
             is_known = known is not None and known == _stamp_of(path)
@@ -446,7 +442,7 @@ class BlobStore(LoggingConfigurable):
             size = feed(file, hasher, *others)
             blob = Blob(hasher.hexdigest(), size)
             self._own(descriptor)
-            self._settle(path, blob)
+            self._settle(str(path), blob)
         return blob
 
     def _put(self, data: bytes) -> Blob:
@@ -460,31 +456,59 @@ class BlobStore(LoggingConfigurable):
             self._drop(temporary)
         return blob
 
+    def _take_in_small(
+        self, intake: Intake, data: bytes, limit: int | None, *others: Hasher
+    ) -> Blob:
+        blob = copy([data], None, limit, *others)
+        if blob.digest not in intake.written and not self._is_renewed(blob, intake):
+            with self._new_file() as (temporary, descriptor):
+                write_all(descriptor, data)
+            if not _is_added(intake, blob, temporary):
+                self._drop(temporary)
+        return blob
+
     def _copy_in(
         self, chunks: Iterator[bytes], limit: int | None, *others: Hasher
-    ) -> tuple[Path, Blob]:
+    ) -> tuple[str, Blob]:
         """Write a file that is to be a blob; it is not flushed."""
+        with (
+            self._new_file() as (temporary, descriptor),
+            os.fdopen(descriptor, "wb", closefd=False) as file,
+        ):
+            blob = copy(chunks, file, limit, *others)
+        return temporary, blob
+
+    @contextlib.contextmanager
+    def _new_file(self) -> Iterator[tuple[str, int]]:
+        """Open a file that is to be a blob; removed if it can't be written."""
         # Not in a subfolder: what a crash leaves is recognised by where it is. Names are numbers of
-        # this store: to make them up takes as long as to make a file.
-        temporary = Path(f"{self.folder}/{_NEW}{self._own_name}-{next(self._numbers)}")
+        # this store, and no paths: to make these up takes as long as to make a file.
+        name = f"{_NEW}{self._own_name}-{next(self._numbers)}"
+        temporary = f"{self.folder}/{name}"
+        self._writing.add(name)
         try:
-            descriptor = os.open(temporary, _CREATE, 0o600)
-        except FileNotFoundError:
-            self._private_directory(self.folder)
-            descriptor = os.open(temporary, _CREATE, 0o600)
-        self._writing.add(temporary.name)
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                blob = _copy(chunks, file, limit, *others)
-                self._own(descriptor)
+            descriptor = self._open_new(temporary)
+            try:
+                yield temporary, descriptor
+                if self._group is not None:
+                    self._own(descriptor)
+            finally:
+                os.close(descriptor)
         except BaseException:
             self._drop(temporary)
             raise
-        return temporary, blob
 
-    def _drop(self, temporary: Path) -> None:
-        temporary.unlink(missing_ok=True)
-        self._writing.discard(temporary.name)
+    def _open_new(self, temporary: str) -> int:
+        try:
+            return os.open(temporary, _CREATE, _MODE)
+        except FileNotFoundError:
+            self._private_directory(self.folder)
+            return os.open(temporary, _CREATE, _MODE)
+
+    def _drop(self, temporary: str) -> None:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(temporary)  # noqa: PTH108  # a path takes longer than the rest
+        self._writing.discard(_name(temporary))
 
     def _own(self, descriptor: int) -> None:
         """Make an open file nobody's to change, and only a group's to read."""
@@ -495,11 +519,11 @@ class BlobStore(LoggingConfigurable):
             os.fchown(descriptor, os.geteuid(), self._group)
             os.fchmod(descriptor, _SHARED_MODE)
 
-    def _settle(self, temporary: Path, blob: Blob) -> None:
+    def _settle(self, temporary: str, blob: Blob) -> None:
         """Flush a file and give it its place, unless the same content is there already."""
         if self._is_renewed(blob):
             # What is not kept need not reach the disk.
-            temporary.unlink()
+            self._drop(temporary)
         else:
             sync_file(temporary)
             self._place(temporary, blob.digest)
@@ -508,7 +532,7 @@ class BlobStore(LoggingConfigurable):
         self._flush(intake.written.values())
         for digest, temporary in list(intake.written.items()):
             self._place(temporary, digest, intake)
-            self._writing.discard(temporary.name)
+            self._writing.discard(_name(temporary))
             del intake.written[digest]
         self._flush_names(intake)
 
@@ -525,14 +549,14 @@ class BlobStore(LoggingConfigurable):
             self._unflushed += Counter()
         intake.folders.clear()
 
-    def _flush(self, paths: Collection[Path]) -> None:
+    def _flush(self, paths: Collection[Path | str]) -> None:
         if len(paths) <= _FEW or not sync_file_system(self.folder):
             for path in paths:
                 sync_file(path)
 
-    def _place(self, temporary: Path, digest: str, intake: Intake | None = None) -> None:
+    def _place(self, temporary: str, digest: str, intake: Intake | None = None) -> None:
         """Give a file that is flushed its name; the name is flushed with those of an intake."""
-        folder, target = self._folder_of(digest), f"{self.folder}/{digest[:2]}/{digest}"
+        folder, target = self._folder_of(digest), self._place_of(digest)
         folders = {folder}
         # Its age is counted from now.
         os.utime(temporary)
@@ -577,15 +601,17 @@ class BlobStore(LoggingConfigurable):
 
     def _is_anywhere(self, digest: str) -> bool:
         """Whether a blob has a file, be it in the trash; most of a first snapshot have none."""
-        folder = str(self.folder)
-        return os.path.lexists(f"{folder}/{digest[:2]}/{digest}") or os.path.lexists(
-            f"{folder}/{TRASH}/{digest}"
+        return os.path.lexists(self._place_of(digest)) or os.path.lexists(
+            f"{self.folder}/{TRASH}/{digest}"
         )
 
     def _verify(self, digest: str) -> Stamp:
-        path = self.path(digest)
         with self._lock:
             known = self._stamps.get(digest)
+            if known is not None and known == _stamp_of(self._place_of(digest)):
+                self._keep_stamp(digest, known)
+                return known
+        path = self.path(digest)
         try:
             stamp = check_blob(path, known)
         except DamagedBlob as damage:
@@ -716,54 +742,19 @@ class BlobStore(LoggingConfigurable):
                 yield entry
 
 
-def _copy(
-    chunks: Iterator[bytes], file: BinaryIO | None, limit: int | None, *others: Hasher
-) -> Blob:
-    """Write chunks to a file, or nowhere, and find out what blob they are."""
-    hasher, size = hashlib.sha256(), 0
-    for chunk in chunks:
-        for each in (hasher, *others):
-            each.update(chunk)
-        size += len(chunk)
-        if limit is not None and size > limit:
-            raise OverflowError(f"more than {limit} bytes")
-        if file is not None:
-            file.write(chunk)
-    return Blob(hasher.hexdigest(), size)
+def _is_added(intake: Intake, blob: Blob, temporary: str) -> bool:
+    """Have a file become a blob with others; not if another thread has written the same."""
+    return intake.written.setdefault(blob.digest, temporary) is temporary
 
 
-def feed(file: BinaryIO, *hashers: Hasher) -> int:
-    """Read a file to its end and let all hashers have it; gives its size."""
-    buffer, size = memoryview(bytearray(_PIECE_BYTES)), 0
-    while count := file.readinto(buffer):  # type: ignore[attr-defined]  # the stubs lack it
-        for hasher in hashers:
-            hasher.update(buffer[:count])
-        size += count
-    return size
+def _name(path: str) -> str:
+    return path.rpartition("/")[2]
 
 
-def has_writer(descriptor: int) -> bool:
-    """Whether anybody has a file open for writing, or has it mapped so, as far as can be seen.
-
-    A lease for reading is granted only if nobody has. It is given back at once: a process that
-    opens the file meanwhile waits for that.
-    """
-    if sys.platform != "linux":
-        return True
+def _stamp_of(path: str) -> Stamp | None:
     try:
-        # By which we are asked to give it back: one that is ignored, as the usual one would end us.
-        fcntl.fcntl(descriptor, fcntl.F_SETSIG, signal.SIGURG)
-        fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_RDLCK)
-        fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_UNLCK)
-    except OSError:
-        return True
-    return False
-
-
-def _stamp_of(path: Path) -> Stamp | None:
-    try:
-        return Stamp.of(path.lstat())
-    except FileNotFoundError:
+        return Stamp.of(os.lstat(path))
+    except (FileNotFoundError, NotADirectoryError):
         return None
 
 

@@ -43,6 +43,31 @@ def test_files_come_with_their_folders_and_can_be_changed(
     assert sorted(path.name for path in directory.rglob("*")) == ["a.csv", "data", "deep", "run.sh"]
 
 
+def test_files_in_any_order_come_into_their_own_folders(tmp_path: Path, directory: Path) -> None:
+    paths = ["a/1", "a/b/2", "a/b/c/3", "a/4", "5", "b/b/6", "a/b/7", "ab/8"]
+    for path in paths:
+        (tmp_path / path.replace("/", "-")).write_text(path)
+    entries = [FileEntry(path=path, digest=path.replace("/", "-"), size=3) for path in paths]
+    before = {path.name for path in Path("/proc/self/fd").iterdir()}
+    write_files(entries, lambda digest: tmp_path / digest, directory)
+    assert {path.name for path in Path("/proc/self/fd").iterdir()} == before
+    there = {path for path in directory.rglob("*") if path.is_file()}
+    assert {str(path.relative_to(directory)): path.read_text() for path in there} == {
+        path: path for path in paths
+    }
+
+
+@pytest.mark.parametrize("size", [0, 6, 7, 8, 2**30])
+def test_a_file_is_copied_to_its_end_whatever_its_size_is_said_to_be(
+    tmp_path: Path, directory: Path, size: int
+) -> None:
+    (tmp_path / "blob").write_text("content")
+    write_files(
+        [FileEntry(path="a", digest="blob", size=size)], lambda each: tmp_path / each, directory
+    )
+    assert (directory / "a").read_text() == "content"
+
+
 def test_files_of_the_same_name_are_overwritten_and_others_stay(
     directory: Path, write_file: WriteFile
 ) -> None:

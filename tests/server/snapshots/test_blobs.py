@@ -18,7 +18,8 @@ from traitlets.config import Config
 
 from jupyter_mlsvc_server.formats.blobs import CheckedBlobs, DamagedBlob
 from jupyter_mlsvc_server.snapshots.manager import SnapshotManager
-from jupyter_mlsvc_server.storage.blobs import Blob, BlobStore, Intake
+from jupyter_mlsvc_server.storage.blobs import BlobStore, Intake
+from jupyter_mlsvc_server.storage.copying import Blob
 from jupyter_mlsvc_server.storage.database import Database
 
 
@@ -105,6 +106,52 @@ async def test_what_is_there_already_does_not_reach_the_disk_again(
     await copied(blobs, content)
     assert never_written() - before >= 2 * size
     assert stored(blobs) == [digest]
+
+
+class Dripping(io.BytesIO):
+    """Gives fewer bytes at a time than it is asked for, as some files do."""
+
+    def read(self, size: int | None = -1) -> bytes:
+        return super().read(min(size or 0, 30_000))
+
+
+@pytest.mark.parametrize("size", [0, 1, 65_535, 65_536, 65_537, 200_000])
+async def test_files_of_any_size_are_taken_in_whole(blobs: BlobStore, size: int) -> None:
+    content, other, intake = os.urandom(size), hashlib.md5(usedforsecurity=False), Intake()
+    blob = blobs.take_in(intake, Dripping(content), None, other)
+    assert blob == (hashlib.sha256(content).hexdigest(), size)
+    assert other.digest() == hashlib.md5(content, usedforsecurity=False).digest()
+    await blobs.settle(intake)
+    assert blobs.path(blob.digest).read_bytes() == content
+    assert stored(blobs) == [blob.digest]
+
+
+async def test_small_files_that_are_there_already_are_not_written(
+    blobs: BlobStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = b"in a snapshot already"
+    await blobs.put(content)
+    intake = Intake()
+    first = blobs.take_in(intake, io.BytesIO(b"twice in this one"), None)
+    monkeypatch.setattr("jupyter_mlsvc_server.storage.blobs.write_all", None)
+    blobs.take_in(intake, io.BytesIO(content), None)
+    blobs.take_in(intake, io.BytesIO(b"twice in this one"), None)
+    assert list(intake.written) == [first.digest]
+    await blobs.give_up(intake)
+    assert stored(blobs) == [hashlib.sha256(content).hexdigest()]
+
+
+async def test_a_file_that_finds_no_room_leaves_nothing(
+    blobs: BlobStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fill(descriptor: int, data: bytes) -> None:
+        os.write(descriptor, data[:3])
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("jupyter_mlsvc_server.storage.blobs.write_all", fill)
+    with pytest.raises(OSError, match="No space left"):
+        await copied(blobs, b"content")
+    assert stored(blobs) == []
 
 
 async def test_blobs_are_for_the_server_only_and_not_written_again(blobs: BlobStore) -> None:

@@ -17,7 +17,8 @@ from jupyter_mlsvc_server.auth.principal import Principal
 from jupyter_mlsvc_server.sessions.session import Session
 from jupyter_mlsvc_server.snapshots.errors import CaptureFailed, SnapshotTooLarge
 from jupyter_mlsvc_server.snapshots.manager import SnapshotManager
-from jupyter_mlsvc_server.storage.blobs import Blob, BlobStore, Hasher, Intake
+from jupyter_mlsvc_server.storage.blobs import BlobStore, Intake
+from jupyter_mlsvc_server.storage.copying import Blob, Hasher
 from tests.server.snapshots.conftest import run
 
 pytestmark = [pytest.mark.kernel, pytest.mark.asyncio(loop_scope="module")]

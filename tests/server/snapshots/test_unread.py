@@ -19,7 +19,8 @@ from jupyter_mlsvc_server.sessions.session import Session
 from jupyter_mlsvc_server.snapshots.ingest import Ingest, SessionCache
 from jupyter_mlsvc_server.snapshots.manager import SnapshotManager
 from jupyter_mlsvc_server.snapshots.stat_cache import MIN_AGE_NS, CachedFingerprint
-from jupyter_mlsvc_server.storage.blobs import Blob, BlobStore, Hasher, Intake
+from jupyter_mlsvc_server.storage.blobs import BlobStore, Intake
+from jupyter_mlsvc_server.storage.copying import Blob, Hasher
 from jupyter_mlsvc_server.storage.staging import Staging
 from tests.server.snapshots.conftest import Server, run
 

@@ -438,7 +438,7 @@ async def test_where_the_system_can_not_flush_all_at_once_each_file_is(
 ) -> None:
     _, members = many_files(41, is_same=False)
     flushed: list[Path] = []
-    monkeypatch.setattr(f"{BLOBS}.sync_file", flushed.append)
+    monkeypatch.setattr(f"{BLOBS}.sync_file", lambda path: flushed.append(Path(path)))
     monkeypatch.setattr(f"{BLOBS}.sync_file_system", lambda _path: False)
     await snapshots.upload(ann, io.BytesIO(zipped(members)))
     names = [path for path in flushed if len(path.name) == 2]
