@@ -79,6 +79,7 @@ from jupyter_mlsvc_server.auth.jupyterhub import SERVICE_NAME_VARIABLE
 from jupyter_mlsvc_server.auth.key_cli import KeyApp
 from jupyter_mlsvc_server.auth.key_verifier import KeyVerifier
 from jupyter_mlsvc_server.auth.principal import Role
+from jupyter_mlsvc_server.auth.signing_key_cli import SigningKeyApp
 from jupyter_mlsvc_server.auth.tokens import TokenManager
 from jupyter_mlsvc_server.auth.user_ids import UserIds
 from jupyter_mlsvc_server.auth.watch import AccountWatch
@@ -267,6 +268,7 @@ class MlsvcApp(ConfiguredApp):
         "user": (UserApp, "Add, change, list and remove local accounts."),
         "group": (GroupApp, "Add, list and remove members of groups."),
         "key": (KeyApp, "Make, list and revoke keys of applications."),
+        "signing-key": (SigningKeyApp, "Change and list the keys that sign access tokens."),
         "adopt": (AdoptCommand, "Let a database take over a data folder of another one."),
         "backup": (BackupCommand, "Copy all that is kept, also while the server runs."),
         "restore": (RestoreCommand, "Copy a backup into an empty data folder."),

@@ -1,4 +1,4 @@
-"""The secret that signs access tokens."""
+"""The secret of a data folder: it signs ids of sessions, and is the first key of access tokens."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from typing import Final
 from jupyter_mlsvc_server.auth.errors import UnusableSecretFile
 from jupyter_mlsvc_server.formats.private_files import write_new
 
-_BYTES: Final = 64  # as many as the hash of HS512 has
+KEY_BYTES: Final = 64
+"""Length of a key: as many bytes as the hash of HS512 has."""
 
 
 def signing_key(path: Path) -> bytes:
@@ -20,14 +21,14 @@ def signing_key(path: Path) -> bytes:
     UnusableSecretFile
         It can't be read, or is no key.
     """
-    write_new(path, secrets.token_hex(_BYTES).encode() + b"\n")
+    write_new(path, secrets.token_hex(KEY_BYTES).encode() + b"\n")
     try:
         if path.stat().st_mode & 0o077:
             path.chmod(0o600)
         key = bytes.fromhex(path.read_text("ascii"))
     except (OSError, ValueError) as error:
         raise _damaged(path) from error
-    if len(key) < _BYTES:
+    if len(key) < KEY_BYTES:
         raise _damaged(path)
     return key
 
@@ -36,5 +37,5 @@ def _damaged(path: Path) -> UnusableSecretFile:
     return UnusableSecretFile(
         path,
         "cannot be read as a signing key. Restore it, or delete it: a new one is made at the "
-        "next start, and everybody has to log in again.",
+        "next start, which does not know the sessions of before.",
     )

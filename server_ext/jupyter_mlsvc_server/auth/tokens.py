@@ -30,9 +30,9 @@ from jupyter_mlsvc_server.auth.errors import (
     WrongCredentials,
 )
 from jupyter_mlsvc_server.auth.key_verifier import KeyVerifier
-from jupyter_mlsvc_server.auth.keys import signing_key
 from jupyter_mlsvc_server.auth.principal import Owner, Principal, Role
 from jupyter_mlsvc_server.auth.service_keys import KEY_PREFIX
+from jupyter_mlsvc_server.auth.signing_keys import SigningKeys
 from jupyter_mlsvc_server.auth.store import JUPYTER, NO_HASH, RefreshKey, RefreshOutcome, TokenStore
 from jupyter_mlsvc_server.errors import MachineFault
 from jupyter_mlsvc_server.formats.host import AUDIENCE, ISSUER, LOCAL_PREFIX
@@ -96,7 +96,7 @@ class TokenManager(LoggingConfigurable):
     accounts
         Who can log in.
     data_dir
-        Folder of the signing key, ``secret.key``.
+        Folder of the first signing key, ``secret.key``.
     keys
         Verifies service keys.
     authenticators
@@ -162,8 +162,12 @@ class TokenManager(LoggingConfigurable):
         self._authenticators = authenticators
         self._wall_clock = wall_clock
         self._monotonic_clock = monotonic_clock
-        self._key_file = data_dir / "secret.key"
-        self._key = b""
+        self._signing = SigningKeys(
+            database=database,
+            path=data_dir / "secret.key",
+            wall_clock=wall_clock,
+            monotonic_clock=monotonic_clock,
+        )
         self._known: OrderedDict[str, _Known] = OrderedDict()
         self._looking: dict[str, asyncio.Task[Principal]] = {}
         """Tokens in use that are looked up again; those who use them do not wait."""
@@ -180,14 +184,14 @@ class TokenManager(LoggingConfigurable):
         return 2.0 if self._database.kind == "sqlite" else 0.5
 
     async def start(self) -> None:
-        """Read the signing key; the first start makes it.
+        """Read the signing keys; the first start makes one.
 
         Raises
         ------
         UnusableSecretFile
-            The file is damaged.
+            The file of the data folder's key is damaged.
         """
-        self._key = await asyncio.to_thread(signing_key, self._key_file)
+        await self._signing.start()
 
     async def stop(self) -> None:
         """Forget all that is in memory; local tokens end here."""
@@ -232,7 +236,7 @@ class TokenManager(LoggingConfigurable):
             raise WrongCredentials(username, address)
         origin = address or "local"
         self.log.info("login user=%s token=%s from=%s", principal.name, key.shown, origin)
-        return self._pair(principal.id, token_id, refresh_token)
+        return await self._pair(principal.id, token_id, refresh_token)
 
     async def renew(self, refresh_token: str) -> AccessTokenResponse:
         """Trade a refresh token for the next pair (contract: renewToken); the old pair ends.
@@ -250,7 +254,7 @@ class TokenManager(LoggingConfigurable):
         outcome, owner = await self._store.rotate(used, key, now=now, lifetime=lifetime)
         await self._settle(outcome, used)
         self.log.info("renewed user=%s token=%s", owner.name, key.shown)
-        return self._pair(owner.id, token_id, successor)
+        return await self._pair(owner.id, token_id, successor)
 
     async def revoke(self, refresh_token: str) -> AccessTokenResponse:
         """End a pair at once (contract: revokeRefreshToken).
@@ -362,7 +366,7 @@ class TokenManager(LoggingConfigurable):
             if found is None:
                 raise InvalidServiceKey
             return found
-        claims = self._claims(access_token)
+        claims = await self._claims(access_token)
         account = await self._store.find_account(_digest(str(claims["jti"])).hex(), claims["sub"])
         if account is None:
             raise InvalidAccessToken
@@ -474,6 +478,17 @@ class TokenManager(LoggingConfigurable):
             and scopes.get(each.principal.id, frozenset()) != each.principal.services
         )
 
+    async def compare_signing_keys(self) -> None:
+        """Learn of new signing keys, and forget tokens where one was deleted.
+
+        Raises
+        ------
+        MlsvcServerError
+            The database does not answer.
+        """
+        if await self._signing.refresh():
+            self._forget()
+
     def forget_key(self, key_id: str) -> None:
         """Forget a service key that was revoked, so that the very next call is refused."""
         self._revocations += 1
@@ -501,9 +516,14 @@ class TokenManager(LoggingConfigurable):
     def _refresh_expiry(self, now: datetime) -> datetime:
         return now + timedelta(seconds=self.refresh_token_lifetime)
 
-    def _pair(self, account_id: str, token_id: str, refresh_token: str) -> AccessTokenResponse:
+    async def _pair(
+        self, account_id: str, token_id: str, refresh_token: str
+    ) -> AccessTokenResponse:
         now = int(self._wall_clock())
         expires_on = now + self.access_token_lifetime
+        # Another server may have made one since.
+        await self._signing.refresh()
+        key = self._signing.newest
         claims = {
             "iss": ISSUER,
             "aud": AUDIENCE,
@@ -514,7 +534,9 @@ class TokenManager(LoggingConfigurable):
         }
         return AccessTokenResponse(
             token_type="Bearer",  # noqa: S106
-            access_token=jwt.encode(claims, self._key, algorithm=_ALGORITHM),
+            access_token=jwt.encode(
+                claims, key.secret, algorithm=_ALGORITHM, headers={"kid": key.id}
+            ),
             expires_in=self.access_token_lifetime,
             expires_on=expires_on,
             refresh_token=refresh_token,
@@ -527,13 +549,20 @@ class TokenManager(LoggingConfigurable):
         if outcome is not RefreshOutcome.DONE:
             raise InvalidRefreshToken
 
-    def _claims(self, token: str) -> dict[str, Any]:
+    async def _claims(self, token: str) -> dict[str, Any]:
         if len(token) > _MAX_LENGTH:
+            raise InvalidAccessToken
+        try:
+            named = jwt.get_unverified_header(token).get("kid")
+        except (jwt.InvalidTokenError, ValueError, RecursionError):
+            raise InvalidAccessToken from None
+        key = await self._signing.find(named, self.access_token_lifetime)
+        if key is None:
             raise InvalidAccessToken
         try:
             claims: dict[str, Any] = jwt.decode(
                 token,
-                self._key,
+                key.secret,
                 algorithms=[_ALGORITHM],
                 issuer=ISSUER,
                 # Both times are compared below, each with its own leeway and by our clock.

@@ -31,7 +31,8 @@ class Holder(Protocol):
 class AccountWatch(LoggingConfigurable):
     """Ends what runs for people who may not have it any more, and forgets their tokens.
 
-    The command line changes accounts in the database, and so do other servers of that database.
+    The command line changes accounts and signing keys in the database, and so do other servers of
+    that database.
 
     Parameters
     ----------
@@ -93,6 +94,7 @@ class AccountWatch(LoggingConfigurable):
         self._accounts.outsiders.compare(living)
         self._tokens.compare(living)
         await self._tokens.compare_keys()
+        await self._tokens.compare_signing_keys()
         for holder, owners in held.items():
             for account_id in owners:
                 principal = living.get(account_id)

@@ -20,6 +20,7 @@ class Lock(IntEnum):
 
     MIGRATION = 0x6D6C737663
     INSTALLATION = 0x6D6C737664
+    SIGNING_KEYS = 0x6D6C737665
 
 
 def parse_url(text: str) -> sa.URL:

@@ -71,6 +71,15 @@ service_keys: Final = sa.Table(
     sa.Column("last_used_at", sa.Text),
 )
 
+# The newest one signs access tokens.
+signing_keys: Final = sa.Table(
+    "signing_keys",
+    metadata,
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("secret", sa.Text, nullable=False),
+    sa.Column("created_at", sa.Text, nullable=False),
+)
+
 # One row a pair of tokens: its id is the SHA-256 of the access token's ``jti``, which is the first
 # half of the refresh token. Of the second half, too, only the digest is kept.
 tokens: Final = sa.Table(

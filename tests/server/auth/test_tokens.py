@@ -659,7 +659,7 @@ async def test_no_token_can_be_made_of_what_the_database_has(
     claims["jti"] = row_of(pair)
     assert (await tokens.principal_of(pair.access_token)).name == "ann"
     with pytest.raises(InvalidAccessToken):
-        await tokens.principal_of(jwt.encode(claims, tokens._key, algorithm="HS512"))
+        await tokens.principal_of(jwt.encode(claims, key_of(database), algorithm="HS512"))
 
 
 async def test_expired_pairs_are_forgotten_at_a_later_login(
