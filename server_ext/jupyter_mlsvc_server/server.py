@@ -130,6 +130,7 @@ from jupyter_mlsvc_server.services.revision_watch import RevisionWatch
 from jupyter_mlsvc_server.services.statistics import ServiceStatisticsReporter
 from jupyter_mlsvc_server.services.store import ServiceStore
 from jupyter_mlsvc_server.sessions.manager import MlsvcSessionManager
+from jupyter_mlsvc_server.shared_state import share_state
 from jupyter_mlsvc_server.snapshots.manager import SnapshotManager
 from jupyter_mlsvc_server.storage.blobs import BlobStore
 from jupyter_mlsvc_server.storage.cli import AdoptCommand, BackupCommand, RestoreCommand
@@ -138,6 +139,7 @@ from jupyter_mlsvc_server.storage.database import Database
 from jupyter_mlsvc_server.storage.disk import DiskSpace
 from jupyter_mlsvc_server.storage.errors import UnusableDatabase
 from jupyter_mlsvc_server.storage.installation import Installation
+from jupyter_mlsvc_server.storage.signals import Signals
 from jupyter_mlsvc_server.storage.staging import Staging
 from jupyter_mlsvc_server.storage.traits import TextList
 
@@ -640,6 +642,7 @@ class Server:
         self._closing = contextlib.AsyncExitStack()
         self._listens_at = ""
         self._build()
+        self._share_state()
 
     def _build(self) -> None:
         app, data_dir = self._app, self._data_dir
@@ -794,6 +797,16 @@ class Server:
             score=NoCalls(),
             limits=Limits(),
             log=self._log,
+        )
+
+    def _share_state(self) -> None:
+        self._signals = Signals(database=self._database, parent=self._app)
+        share_state(
+            self._signals,
+            accounts=self._accounts,
+            tokens=self._tokens,
+            events=self._events,
+            revision_watch=self._revision_watch,
         )
 
     def _publish_session_event(self, change: Change) -> None:
@@ -978,6 +991,7 @@ class Server:
         await self._accounts.ensure_admin()
         await self._require_confinement()
         for manager in (
+            self._signals,
             self._tokens,
             self._snapshots,
             self._scoring,

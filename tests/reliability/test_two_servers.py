@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Self
 
 import pytest
 import requests
@@ -24,6 +27,9 @@ pytestmark = [pytest.mark.kernel, pytest.mark.timeout(240)]
 
 PASSWORD = "correct horse battery"
 
+BOUND_SECONDS = 1.0
+"""After this time no server answers with what another one has changed; the documents say so."""
+
 
 @pytest.fixture(scope="module")
 def url(postgresql_server: str) -> str:
@@ -34,7 +40,11 @@ def url(postgresql_server: str) -> str:
 @pytest.fixture
 def doors(tmp_path: Path, url: str) -> Iterator[list[Door]]:
     """The public APIs of two servers."""
-    options = ["--KernelFactory.preload_at_start=false", f"--Database.url={url}"]
+    options = [
+        "--KernelFactory.preload_at_start=false",
+        "--AccountManager.failed_logins=3",
+        f"--Database.url={url}",
+    ]
     one, other = (
         ServerProcess(data_dir=tmp_path / name, admin_password=PASSWORD, options=options)
         for name in ("one", "other")
@@ -66,32 +76,83 @@ async def test_people_who_come_to_two_servers_at_once_get_a_user_each(
     await database.stop()
 
 
-def test_a_change_at_one_server_is_what_the_other_answers_with(doors: list[Door]) -> None:
+def test_what_changes_at_one_server_under_load_at_another_is_not_stale_there(
+    doors: list[Door],
+) -> None:
     one, other = doors
     service = "/services/shared/1.0"
-    assert one.post(service, json=definition("y = 'old'")).status_code == 201
-    assert [answer_of(door) for door in doors] == ["old", "old"]
-    assert one.patch(service, json={"code": "y = 'new'"}).status_code == 200
-    wait_until(lambda: answer_of(other) == "new")
-    assert answer_of(one) == "new"
-    assert other.delete(service).status_code == 200
-    wait_until(lambda: status_of(one) == 404)
-    assert status_of(other) == 404
-
-    body = {"username": "admin", "password": PASSWORD}
-    pair = requests.post(f"{one.url}/login", json=body, timeout=60).json()
-    used = one.with_token(pair["access_token"])
-    assert used.get("/services").status_code == 200
-    ended = other.delete("/login/refreshToken", params={"refreshToken": pair["refresh_token"]})
-    assert ended.status_code == 200, ended.text
-    wait_until(lambda: used.get("/services").status_code == 401)
+    with Load(other) as load:
+        assert one.post(service, json=definition("y = 'old'")).status_code == 201
+        load.since("old")
+        assert one.patch(service, json={"code": "y = 'new'"}).status_code == 200
+        load.since("new")
+        assert one.delete(service).status_code == 200
+        load.since(404)
+        body = {"username": "admin", "password": PASSWORD}
+        pair = requests.post(f"{one.url}/login", json=body, timeout=60).json()
+        load.door = other.with_token(pair["access_token"])
+        load.since(404)
+        ended = one.delete("/login/refreshToken", params={"refreshToken": pair["refresh_token"]})
+        assert ended.status_code == 200, ended.text
+        load.since(401)
 
 
-def answer_of(door: Door) -> str:
-    answer = door.post("/api/shared/1.0", json={"n": 1})
-    assert answer.status_code == 200, answer.text
-    return str(answer.json()["outputParameters"]["y"])
+def test_events_and_failed_logins_of_one_server_are_those_of_the_other(
+    doors: list[Door],
+) -> None:
+    one, other = doors
+    begin = other.get("/events").json()
+    service = "/services/told/1.0"
+    assert one.post(service, json=definition("y = 1")).status_code == 201
+    cursor = {"run": begin["run"], "after": begin["last"], "wait": 50}
+    told = other.get("/events", params=cursor).json()
+    assert [each["name"] for each in told["events"]] == ["told"]
+    assert one.delete(service).status_code == 200
+
+    def login(door: Door) -> int:
+        body = {"username": "eve", "password": "a guess"}
+        return requests.post(f"{door.url}/login", json=body, timeout=60).status_code
+
+    assert [login(one) for _ in range(3)] == [401, 401, 401]
+    wait_until(lambda: login(other) == 429)
 
 
-def status_of(door: Door) -> int:
-    return door.post("/api/shared/1.0", json={"n": 1}).status_code
+class Load:
+    """Calls of a service at a server, by two clients, until the end of the block.
+
+    Attributes
+    ----------
+    door
+        Where they call it from now on.
+    """
+
+    def __init__(self, door: Door) -> None:
+        self.door = door
+        self._answers: list[tuple[float, object]] = []
+        self._end = threading.Event()
+        self._clients = [threading.Thread(target=self._call) for _ in range(2)]
+
+    def since(self, expected: object) -> None:
+        """Wait for answers of a second and more from now, and require them to be the expected."""
+        bound = time.monotonic() + BOUND_SECONDS
+        wait_until(lambda: sum(begun > bound for begun, _ in self._answers) > 20)
+        late = {answer for begun, answer in list(self._answers) if begun > bound}
+        assert late == {expected}
+
+    def __enter__(self) -> Self:
+        for client in self._clients:
+            client.start()
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self._end.set()
+        for client in self._clients:
+            client.join()
+
+    def _call(self) -> None:
+        while not self._end.is_set():
+            begun = time.monotonic()
+            answer = self.door.post("/api/shared/1.0", json={"n": 1})
+            is_good = answer.status_code == 200
+            said = answer.json()["outputParameters"]["y"] if is_good else answer.status_code
+            self._answers.append((begun, said))

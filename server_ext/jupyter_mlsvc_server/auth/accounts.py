@@ -98,12 +98,13 @@ class AccountManager(LoggingConfigurable):
         self.outsiders = Outsiders(store=self._store, clock=clock)
         """People for whom others answer."""
         self._passwords = Passwords()
-        self._limits = LoginLimits(
+        self.login_limits = LoginLimits(
             failures=self.failed_logins,
             address_failures=self.failed_logins_of_address,
             window=self.failed_logins_window,
             clock=clock,
         )
+        """What failed lately; other servers of the database may share it."""
         self._queue = LoginQueue(slots=_HASHES_AT_ONCE, places=self.waiting_logins)
         self._directory_queue = LoginQueue(slots=_DIRECTORY_QUESTIONS, places=self.waiting_logins)
         self._hashers = ThreadPoolExecutor(_HASHES_AT_ONCE, "hashing", _lower_priority)
@@ -159,16 +160,16 @@ class AccountManager(LoggingConfigurable):
 
     async def _verified(self, name: str, password: str, address: str) -> tuple[Account, str]:
         network = network_of(address)
-        is_known = self._limits.knows(name, network)
-        delay = self._limits.check(name, network)
+        is_known = self.login_limits.knows(name, network)
+        delay = self.login_limits.check(name, network)
 
         async def verify_here() -> tuple[Account, str] | None:
             # Others may have failed while this one waited.
-            self._limits.check(name, network)
+            self.login_limits.check(name, network)
             found = await self._match(name, password)
             if found is None:
                 # Until a directory says otherwise, so that many at once are no way round.
-                self._limits.failed(name, network)
+                self.login_limits.failed(name, network)
             return found
 
         async def verify_elsewhere() -> tuple[Account, str] | None:
@@ -176,10 +177,10 @@ class AccountManager(LoggingConfigurable):
                 found = await self._match_elsewhere(name, password)
             except MlsvcServerError:
                 # Nobody said that the password is wrong.
-                self._limits.forgive(name, network)
+                self.login_limits.forgive(name, network)
                 raise
             if found is not None:
-                self._limits.forgive(name, network)
+                self.login_limits.forgive(name, network)
             return found
 
         self._queue.enter(network, is_known=is_known)
@@ -196,7 +197,7 @@ class AccountManager(LoggingConfigurable):
             self._queue.leave(network)
         if found is None:
             raise WrongCredentials(name, address)
-        self._limits.succeeded(name, network)
+        self.login_limits.succeeded(name, network)
         return found
 
     async def add(self, name: str, password: str, role: Role, *, take_over: bool = False) -> Owned:

@@ -11,6 +11,7 @@ import hashlib
 import math
 import time
 from collections import OrderedDict, deque
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from jupyter_mlsvc_server.auth.addresses import is_shared
@@ -21,6 +22,11 @@ _KEPT: Final = 10_000
 """Names, addresses and pairs of them that are remembered, of each kind."""
 _SHORTEST_DELAY: Final = 0.5
 _LONGEST_DELAY: Final = 3.0
+
+
+Share = Callable[[str, Sequence[str]], None]
+"""Tells the other servers of the database what became of a login, and digests of its name, its
+address and both."""
 
 
 class LoginLimits:
@@ -38,6 +44,11 @@ class LoginLimits:
         How many names and addresses are remembered; who failed longest ago goes first.
     clock
         The clock of the window.
+
+    Attributes
+    ----------
+    share
+        Tells other servers, where there are any: what fails at one of them counts at all.
     """
 
     def __init__(
@@ -56,6 +67,7 @@ class LoginLimits:
         self._name_failures = failures
         self._known: OrderedDict[bytes, None] = OrderedDict()
         self._kept = kept
+        self.share: Share = lambda _what, _keys: None
 
     def knows(self, name: str, network: str) -> bool:
         """Whether somebody logged in under a name from there before."""
@@ -93,26 +105,39 @@ class LoginLimits:
 
     def failed(self, name: str, network: str) -> None:
         """Count a failed login."""
-        if self._is_off:
-            return
-        self._by_pair.add(_key(name, network))
-        self._by_name.add(_key(name))
-        self._by_address.add(_key(network))
+        if not self._is_off:
+            self._note("failed", name, network)
 
     def forgive(self, name: str, network: str) -> None:
         """Count a login no longer that was counted as failed."""
-        self._by_pair.take_back(_key(name, network))
-        self._by_name.take_back(_key(name))
-        self._by_address.take_back(_key(network))
+        self._note("forgiven", name, network)
 
     def succeeded(self, name: str, network: str) -> None:
         """Know a name and an address, and forget what failed under that name from there."""
-        key = _key(name, network)
-        self._by_pair.forget(key)
-        self._known[key] = None
-        self._known.move_to_end(key)
-        if len(self._known) > self._kept:
-            self._known.popitem(last=False)
+        self._note("succeeded", name, network)
+
+    def take(self, what: str, keys: Sequence[str]) -> None:
+        """Take note of a login at another server, as it shared it."""
+        pair, by_name, by_address = map(bytes.fromhex, keys)
+        if what == "failed":
+            self._by_pair.add(pair)
+            self._by_name.add(by_name)
+            self._by_address.add(by_address)
+        elif what == "forgiven":
+            self._by_pair.take_back(pair)
+            self._by_name.take_back(by_name)
+            self._by_address.take_back(by_address)
+        elif what == "succeeded":
+            self._by_pair.forget(pair)
+            self._known[pair] = None
+            self._known.move_to_end(pair)
+            if len(self._known) > self._kept:
+                self._known.popitem(last=False)
+
+    def _note(self, what: str, name: str, network: str) -> None:
+        keys = [key.hex() for key in (_key(name, network), _key(name), _key(network))]
+        self.take(what, keys)
+        self.share(what, keys)
 
 
 class _Failures:

@@ -177,7 +177,12 @@ class TokenManager(LoggingConfigurable):
         self._is_outage = False
         self._look_again_after = 0.0
         self._local: dict[bytes, Principal] = {}
+        self._listeners: list[Callable[[], None]] = []
         accounts.on_revoked(self._forget)
+
+    def on_revoked(self, listener: Callable[[], None]) -> None:
+        """Have a function called whenever tokens or service keys became invalid here."""
+        self._listeners.append(listener)
 
     @default("cache_seconds")
     def _default_cache_seconds(self) -> float:
@@ -197,7 +202,7 @@ class TokenManager(LoggingConfigurable):
         """Forget all that is in memory; local tokens end here."""
         for task in (*self._looking.values(), *self._awaited.values()):
             task.cancel()
-        self._forget()
+        self.look_up_all()
         self._local.clear()
 
     # --- pairs -------------------------------------------------------------------------------
@@ -487,12 +492,13 @@ class TokenManager(LoggingConfigurable):
             The database does not answer.
         """
         if await self._signing.refresh():
-            self._forget()
+            self.look_up_all()
 
     def forget_key(self, key_id: str) -> None:
         """Forget a service key that was revoked, so that the very next call is refused."""
         self._revocations += 1
         self._drop(token for token, each in self._known.items() if each.principal.id == key_id)
+        self._tell()
 
     def _drop(self, tokens: Iterable[str]) -> None:
         """Forget tokens, and what is being found out about any."""
@@ -543,7 +549,9 @@ class TokenManager(LoggingConfigurable):
         )
 
     async def _settle(self, outcome: RefreshOutcome, key: RefreshKey) -> None:
-        self._forget()
+        self.look_up_all()
+        if outcome in {RefreshOutcome.DONE, RefreshOutcome.REUSED}:
+            self._tell()
         if outcome is RefreshOutcome.REUSED:
             self.log.warning("refresh token=%s was used twice: its family is revoked", key.shown)
         if outcome is not RefreshOutcome.DONE:
@@ -611,7 +619,16 @@ class TokenManager(LoggingConfigurable):
         if len(self._known) > _REMEMBERED:
             self._known.popitem(last=False)
 
+    def _tell(self) -> None:
+        for listener in self._listeners:
+            listener()
+
     def _forget(self) -> None:
+        self.look_up_all()
+        self._tell()
+
+    def look_up_all(self) -> None:
+        """Forget which tokens were good; each is looked up when it is used next."""
         self._revocations += 1
         self._known.clear()
 

@@ -14,7 +14,7 @@ from jupyter_mlsvc.wire import models
 from jupyter_mlsvc_server.auth.policy import may
 from jupyter_mlsvc_server.auth.principal import Principal
 from jupyter_mlsvc_server.events.errors import TooManyPolls, TooManyWaiters
-from jupyter_mlsvc_server.events.record import NEEDED, Change, Kind
+from jupyter_mlsvc_server.events.record import NEEDED, Change, Kind, PublishEvent, drop_event
 
 _FAREWELL_SECONDS: Final = 0.05
 
@@ -56,7 +56,13 @@ class EventHub(LoggingConfigurable):
     """Hub that numbers events and sends each to the callers who may see it.
 
     Events are kept in memory. A server that starts anew has another epoch (``run`` on the wire), by
-    which callers know that they have to look at everything again.
+    which callers know that they have to look at everything again. Servers of one database have
+    epochs of their own, and each has the events of all.
+
+    Attributes
+    ----------
+    share
+        Sends an event to the other servers of the database.
     """
 
     max_waiting = Integer(
@@ -74,6 +80,7 @@ class EventHub(LoggingConfigurable):
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
+        self.share: PublishEvent = drop_event
         self.epoch = secrets.token_hex(8)
         self._last = 0
         self._kept: deque[tuple[int, Change]] = deque(maxlen=KEPT)
@@ -88,6 +95,18 @@ class EventHub(LoggingConfigurable):
 
     def publish_event(self, change: Change) -> None:
         """Send an event to the callers who wait for it, and store it for those who ask later."""
+        self.take(change)
+        self.share(change)
+
+    def begin_anew(self) -> None:
+        """Have all callers look at everything again: events of others may have been missed."""
+        self.epoch = secrets.token_hex(8)
+        self._kept.clear()
+        for waiter in self._waiters:
+            waiter.wake()
+
+    def take(self, change: Change) -> None:
+        """Do the same with an event of another server, which goes to no server from here."""
         self._last += 1
         self._kept.append((self._last, change))
         for waiter in self._waiters:

@@ -61,6 +61,10 @@ class RevisionWatch(LoggingConfigurable):
         """Look no more; may be called twice."""
         await self._looking.stop()
 
+    def look_soon(self) -> None:
+        """Look now; another server has said that it changed something."""
+        self._looking.soon()
+
     async def look(self) -> None:
         """Give up what is not as the database has it.
 

@@ -38,6 +38,11 @@ class Repeated:
         self._failure = failure
         self.log = log
         self._task: asyncio.Task[None] | None = None
+        self._is_wanted = asyncio.Event()
+
+    def soon(self) -> None:
+        """Do it now, or once more where it is being done; nothing where it was not begun."""
+        self._is_wanted.set()
 
     def start(self) -> None:
         """Begin; may be called twice."""
@@ -54,7 +59,10 @@ class Repeated:
 
     async def _run(self) -> None:
         while True:
-            await asyncio.sleep(self._seconds)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._seconds):
+                    await self._is_wanted.wait()
+            self._is_wanted.clear()
             try:
                 await self._work()
             except MlsvcServerError as error:

@@ -248,3 +248,17 @@ def test_all_places_may_be_taken_but_for_who_is_known() -> None:
     with pytest.raises(Busy, match="4 logins wait"):
         queue.enter(HOME)
     queue.enter(HOME, is_known=True)
+
+
+def test_what_becomes_of_logins_counts_at_all_servers() -> None:
+    limits, clock = make_limits()
+    other, _ = make_limits(clock=clock)
+    limits.share = other.take
+    for _ in range(3):
+        limits.failed("ann", ATTACKER)
+    with pytest.raises(TooManyRequests):
+        other.check("ann", ATTACKER)
+    limits.forgive("ann", ATTACKER)
+    other.check("ann", ATTACKER)
+    limits.succeeded("ann", HOME)
+    assert other.knows("ann", HOME)

@@ -130,3 +130,23 @@ async def test_a_hub_that_stops_answers_those_who_wait_and_those_who_come() -> N
     await hub.stop()
     assert (await asyncio.wait_for(waiting, 30)).is_reset is False
     assert (await asyncio.wait_for(ask(hub, 0, seconds=60), 30)).events == []
+
+
+async def test_events_of_other_servers_are_seen_and_go_no_further() -> None:
+    hub, shared = a_hub(), list[Change]()
+    hub.share = shared.append
+    hub.publish_event(a_change(name="ours"))
+    hub.take(a_change(name="theirs"))
+    answer = await ask(hub, 0)
+    assert [each.name for each in answer.events] == ["ours", "theirs"]
+    assert [each.name for each in shared] == ["ours"]
+
+
+async def test_who_waits_looks_at_everything_where_events_may_have_been_missed() -> None:
+    hub = a_hub()
+    waiting = await start_to_wait(hub)
+    epoch = hub.epoch
+    hub.begin_anew()
+    answer = await waiting
+    assert answer.is_reset
+    assert answer.run != epoch

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,9 @@ from jupyter_mlsvc_server.storage.database import Database
 from jupyter_mlsvc_server.storage.errors import UnusableDatabase
 from jupyter_mlsvc_server.storage.installation import ID_FILE, Installation
 from jupyter_mlsvc_server.storage.schema import metadata
+from jupyter_mlsvc_server.storage.signals import Signals
 from tests.postgresql import new_database
+from tests.waiting import until
 
 pytestmark = pytest.mark.process
 
@@ -52,3 +55,44 @@ async def test_servers_that_begin_with_an_empty_database_at_once_share_it(
 
     assert await databases[0].run(compare) == []
     await asyncio.gather(*(database.stop() for database in databases))
+
+
+@pytest.fixture
+async def servers(tmp_path: Path, postgresql_server: str) -> AsyncIterator[list[Database]]:
+    """The same database at two servers."""
+    url = new_database(postgresql_server, f"of_{tmp_path.name}")
+    databases = [Database(data_dir=tmp_path / name, url=url) for name in ("one", "other")]
+    for database in databases:
+        await database.start()
+        await Installation(database=database, data_dir=database.data_dir).require()
+    yield databases
+    for database in databases:
+        await database.stop()
+
+
+async def test_signals_go_to_the_other_servers_and_a_gap_is_told(servers: list[Database]) -> None:
+    one, other = (Signals(database=database) for database in servers)
+    heard: list[object] = []
+    for signals in (one, other):
+        signals.on("said", heard.append)
+    other.on_gap(lambda: heard.append("gap"))
+    one.send("said", "before there was anybody to hear it")
+    await one.start()
+    await other.start()
+    one.send("said", ["ö", 1])
+    one.send("unknown")
+    await until(lambda: heard == [["ö", 1]])
+    one.send("said", "x" * 8000)
+    await until(lambda: heard == [["ö", 1], "gap"])
+
+    end = sa.text(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+        "WHERE datname = current_database() AND query LIKE 'LISTEN%'"
+    )
+    await servers[0].run(lambda connection: connection.execute(end).all())
+    await until(lambda: heard == [["ö", 1], "gap", "gap"])
+    one.send("said", "again")
+    await until(lambda: heard[-1] == "again")
+    for signals in (one, other):
+        await signals.stop()
+        await signals.stop()

@@ -33,3 +33,19 @@ async def test_what_goes_wrong_is_logged_and_ends_nothing(caplog: pytest.LogCapt
         ("DEBUG", "nobody could look: the database is away"),
         ("ERROR", "nobody could look"),
     ]
+
+
+async def test_what_is_wanted_soon_is_done_without_the_wait() -> None:
+    done = asyncio.Event()
+
+    async def work() -> None:
+        done.set()
+
+    log = logging.getLogger(__name__)
+    repeated = Repeated(work, seconds=3600, failure="nobody could look", log=log)
+    repeated.start()
+    for _ in range(2):
+        repeated.soon()
+        await done.wait()
+        done.clear()
+    await repeated.stop()
