@@ -74,6 +74,10 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
     is_shared : bool
         Whether workers of other revisions are forked from the template, too. Each has files of its
         own then.
+    threads : int
+        Threads of numeric libraries in a worker; 0 for one a core. The template has one.
+    restores_in_workers : bool
+        Whether each worker restores the snapshot for itself, as threads survive no fork.
     """
 
     spec: ServiceSpec
@@ -90,6 +94,8 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
     policy: str = ""
     environment: dict[str, str] = {}
     is_shared: bool = False
+    threads: int = 1
+    restores_in_workers: bool = False
 
 
 class Prepare(msgspec.Struct, frozen=True, tag=True):
@@ -135,9 +141,18 @@ class Preloaded(msgspec.Struct, frozen=True, tag=True):
 
 
 class Prepared(msgspec.Struct, frozen=True, tag=True):
-    """The template is ready; names of the snapshot that were lost on restoring, and why."""
+    """The template is ready.
+
+    Attributes
+    ----------
+    lost : dict
+        Names of the snapshot that were lost on restoring, and why.
+    has_threads : bool
+        Whether restoring has started threads. Its workers would lack them, and wait for them.
+    """
 
     lost: dict[str, str]
+    has_threads: bool = False
 
 
 class Refused(msgspec.Struct, frozen=True, tag=True):

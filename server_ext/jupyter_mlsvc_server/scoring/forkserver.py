@@ -14,6 +14,7 @@ import msgspec
 from jupyter_mlsvc_server.formats.child_output import ChildOutput
 from jupyter_mlsvc_server.formats.guard import guarded
 from jupyter_mlsvc_server.formats.protocol import ForkserverOptions, Preloaded
+from jupyter_mlsvc_server.formats.threads import THREAD_VARIABLES
 from jupyter_mlsvc_server.scoring.forkserver_client import ForkserverClient
 from jupyter_mlsvc_server.scoring.settings import ScoringSettings
 
@@ -24,10 +25,6 @@ _PASSED_ON: Final = {
 }  # fmt: skip
 """Variables of the server's environment that services see; with those that start with ``LC_``."""
 
-_THREAD_VARIABLES: Final = (
-    "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS",
-    "VECLIB_MAXIMUM_THREADS", "NUMEXPR_NUM_THREADS",
-)  # fmt: skip
 _EXIT_TIMEOUT: Final = 10.0
 
 
@@ -109,6 +106,5 @@ class Forkserver:
             for name, value in os.environ.items()
             if name in _PASSED_ON or name.startswith("LC_")
         }
-        if self._settings.threads:
-            environment |= dict.fromkeys(_THREAD_VARIABLES, str(self._settings.threads))
+        environment |= dict.fromkeys(THREAD_VARIABLES, "1")  # workers get as many as they may have
         return environment | dict(self._settings.environment)

@@ -124,8 +124,7 @@ class ScoringSettings(LoggingConfigurable):
     threads = Integer(
         1,
         min=0,
-        help="Threads that numeric libraries (OpenMP, BLAS) use in a worker. 0 lets them decide, "
-        "which is one for each core in every worker.",
+        help="Threads that numeric libraries (OpenMP, BLAS) use in a worker; 0 is one a core.",
     ).tag(config=True)
     preload = TextList(
         default_value=[

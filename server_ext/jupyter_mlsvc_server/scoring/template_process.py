@@ -18,7 +18,9 @@ from jupyter_mlsvc_server.formats.protocol import (
     ENDED_FROM_OUTSIDE,
     OWN_FOLDER,
     TEMPORARY_FOLDER,
+    Preloaded,
     Prepare,
+    Prepared,
     Refused,
     Service,
 )
@@ -81,6 +83,7 @@ class TemplateProcess:
         self._user = user
         self._cgroup = ""
         self._pid = 0
+        self._restores_in_workers = False
         self._forkserver: ForkserverClient | None = None
         self._output: ChildOutput | None = None
         self._stopping: asyncio.Task[None] | None = None
@@ -104,8 +107,25 @@ class TemplateProcess:
         if why := self._confinement.refusal(network=spec.network, read_only=spec.read_only):
             raise UnservableCode(why)
         self._forkserver = forkserver
+        answer = await self._first_answer(forkserver, settings)
+        if isinstance(answer, Prepared) and answer.has_threads:
+            settings.log.info(
+                "restoring the snapshot of %s starts threads, so each worker does it for itself",
+                spec.label,
+            )
+            await self._end(forkserver)
+            self._restores_in_workers, self.exit_code = True, None
+            answer = await self._first_answer(forkserver, settings)
+        if isinstance(answer, Refused):
+            await self.stop()
+            raise self._refusal(answer)
+        self.began = monotonic()
+
+    async def _first_answer(
+        self, forkserver: ForkserverClient, settings: ScoringSettings
+    ) -> Preloaded | Prepared | Refused:
         await asyncio.to_thread(self._make_folders)
-        output = ChildOutput(settings.log, f"service {spec.label}")
+        output = ChildOutput(settings.log, f"service {self._definition.spec.label}")
         self._output = output
         try:
             self._pid, link = await forkserver.fork(output=output.theirs)
@@ -114,7 +134,7 @@ class TemplateProcess:
             service = await asyncio.to_thread(self._service, settings)
             await self.link.prepare(Prepare(service))
             async with asyncio.timeout(settings.start_seconds):
-                answer = await self.link.first()
+                return await self.link.first()
         except TimeoutError:
             await self.stop(at_once=True)
             raise ServiceUnavailable(
@@ -132,10 +152,6 @@ class TemplateProcess:
         except BaseException:
             await self.stop(at_once=True)
             raise
-        if isinstance(answer, Refused):
-            await self.stop()
-            raise self._refusal(answer)
-        self.began = monotonic()
 
     def is_of(self, forkserver: ForkserverClient) -> bool:
         """Whether this forkserver has forked it, and it was not stopped."""
@@ -203,15 +219,22 @@ class TemplateProcess:
         await asyncio.shield(self._stopping)
 
     async def _stop(self, *, at_once: bool, has_ended: bool) -> None:
+        if self._forkserver is not None:
+            await self._end(self._forkserver, at_once=at_once, has_ended=has_ended)
+
+    async def _end(
+        self, forkserver: ForkserverClient, *, at_once: bool = False, has_ended: bool = False
+    ) -> None:
+        """End the process that there is, and leave nothing of it."""
         pid, self._pid = self._pid, 0
-        if pid and self._forkserver is not None:
+        if pid:
             await self.link.close()
-        if pid and self._forkserver is not None and not has_ended:
+        if pid and not has_ended:
             timeout = 0.0 if at_once else _EXIT_TIMEOUT
-            self.exit_code = await self._forkserver.exit_code(pid, timeout)
+            self.exit_code = await forkserver.exit_code(pid, timeout)
             if self.exit_code is None:
-                await self._forkserver.kill(pid)
-                await self._forkserver.exit_code(pid, _EXIT_TIMEOUT)
+                await forkserver.kill(pid)
+                await forkserver.exit_code(pid, _EXIT_TIMEOUT)
         if self._output is not None:
             self._output.close()
         self._confinement.close_cgroup(self._cgroup)
@@ -271,6 +294,8 @@ class TemplateProcess:
             answer_limit=settings.answer_limit,
             lenient_json=settings.lenient_json,
             is_shared=self.is_shared,
+            threads=settings.threads,
+            restores_in_workers=self._restores_in_workers,
             is_traced=settings.is_traced,
             r_command=settings.r_command,
             policy="" if policy is None else policy.encoded(),

@@ -15,7 +15,9 @@ from collections.abc import Set as AbstractSet
 from typing import Any, Final, NoReturn
 
 from jupyter_mlsvc_server.formats.guard import dying_with
+from jupyter_mlsvc_server.formats.problems import SetupProblem
 from jupyter_mlsvc_server.formats.protocol import Kind
+from jupyter_mlsvc_server.formats.threads import lasting_threads, threads, use_threads
 from jupyter_mlsvc_server.worker.code_facts import CodeFacts
 from jupyter_mlsvc_server.worker.console import Console
 from jupyter_mlsvc_server.worker.program import Program, newest_module
@@ -25,6 +27,13 @@ from jupyter_mlsvc_server.worker.streaming import PIECE, CallerLeft, PipeSink, S
 
 _PIECE: Final = 2**20
 _CRASHED: Final = 70
+
+
+NO_THREADS: Final = (
+    "The process that is forked for each call would lack them, and wait for them. Publish with "
+    "isolation 'worker', or have the code of the call start them."
+)
+"""Why a service with isolation ``call`` can't have threads before a call."""
 
 
 class SharingProgram(Program):
@@ -73,7 +82,10 @@ class ForkingProgram(SharingProgram):
 
     def enter(self, console: Console, scratch: ScratchDir) -> None:
         """Get ready to answer, in the worker."""
+        before = threads()
         super().enter(console, scratch)
+        if lasting_threads(before):
+            raise SetupProblem(f"The setup code starts threads. {NO_THREADS}")
         self._die_with_worker = dying_with(os.getpid())
         # What is here now the processes of requests share.
         gc.freeze()
@@ -81,6 +93,7 @@ class ForkingProgram(SharingProgram):
     def answer(self, given: dict[str, Any] | Exception) -> tuple[Kind, bytes]:
         """Answer a request: what the answer is, and its body. Then :meth:`reset` is due."""
         if isinstance(given, Exception) or self.observer is not None:
+            use_threads(self.service.threads)
             return super().answer(given)
         self._has_run, has_left = True, False
         reader, writer = os.pipe()
@@ -120,6 +133,7 @@ class ForkingProgram(SharingProgram):
         try:
             os.setpgid(0, 0)
             self._die_with_worker()
+            use_threads(self.service.threads)
             pid = os.getpid()
             reseed()
             with os.fdopen(writer, "wb") as pipe:

@@ -54,8 +54,9 @@ from jupyter_mlsvc_server.formats.realtime import MODEL
 from jupyter_mlsvc_server.formats.realtime import RUNTIME as REALTIME
 from jupyter_mlsvc_server.formats.reply_buffer import reply_buffer_path
 from jupyter_mlsvc_server.formats.restore import IncompatibleWorkspace, restore
+from jupyter_mlsvc_server.formats.threads import lasting_threads, threads, use_threads
 from jupyter_mlsvc_server.worker import realtime, trial, worker
-from jupyter_mlsvc_server.worker.isolated import ForkingProgram, SharingProgram
+from jupyter_mlsvc_server.worker.isolated import NO_THREADS, ForkingProgram, SharingProgram
 from jupyter_mlsvc_server.worker.micro_batching import MicroBatchingProgram, RealtimeProgram
 from jupyter_mlsvc_server.worker.model import Model
 from jupyter_mlsvc_server.worker.program import (
@@ -101,8 +102,9 @@ def main(link: socket.socket) -> None:
         oom_scores = OomScores(OOM_TEMPLATE, OOM_WORKER)
         if policy is not None:
             _confine(policy)
-        is_r = service.spec.runtime_type == R
-        restored, lost = _restore_r(service) if is_r else restore_content(service)
+        before = threads()
+        restored, lost = _prepared(service)
+        has_threads = bool(lasting_threads(before))
     except CodeProblem as problem:
         control.send(Refused("code", str(problem)))
         return
@@ -115,7 +117,7 @@ def main(link: socket.socket) -> None:
     gc.collect()
     # Workers share what is here now: a collection in one of them would copy every page it visits.
     gc.freeze()
-    control.send(Prepared(lost))
+    control.send(Prepared(lost, has_threads))
     forget = partial(_remove_scratch, Path(service.work))
 
     def serve(link: socket.socket, fork: Fork) -> None:
@@ -139,6 +141,8 @@ def _program(service: Service, restored: Restored, fork: Fork) -> Any:
     own = msgspec.structs.replace(service, spec=fork.spec)
     if service.is_shared:
         own = _keep_apart(own, fork.folder)
+    if own.spec.isolation != "call":
+        use_threads(own.threads)
     return restored(own)
 
 
@@ -181,8 +185,38 @@ def _keep_apart(service: Service, folder: str) -> Service:
     return msgspec.structs.replace(service, work=str(work))
 
 
-def restore_content(service: Service) -> tuple[Restored, dict[str, str]]:
+def _prepared(service: Service) -> tuple[Restored, dict[str, str]]:
+    if service.spec.runtime_type == R:
+        return _restore_r(service)
+    if service.restores_in_workers:
+        return _restore_in_worker, {}
+    return restore_content(service)
+
+
+def _restore_in_worker(service: Service) -> Program:
+    """Restore the snapshot, and make the program of a service, in a worker."""
+    if service.spec.isolation == "call":
+        raise CodeProblem(f"Restoring the snapshot starts threads. {NO_THREADS}")
+    try:
+        restored, _ = restore_content(service, f"-{os.getpid()}")
+    except SnapshotProblem as problem:
+        # It could be restored when the version was published.
+        raise CodeProblem(str(problem)) from problem
+    gc.collect()
+    gc.freeze()
+    program: Program = restored(service)
+    return program
+
+
+def restore_content(service: Service, suffix: str = "") -> tuple[Restored, dict[str, str]]:
     """Restore the snapshot into a fresh ``__main__``.
+
+    Parameters
+    ----------
+    service
+        One with this content.
+    suffix
+        Of the names of folders that are made.
 
     Returns
     -------
@@ -205,7 +239,7 @@ def restore_content(service: Service) -> tuple[Restored, dict[str, str]]:
     lost: dict[str, str] = {}
     if service.manifest is not None:
         try:
-            lost = _restore(service, namespace, modules_imported(service.spec))
+            lost = _restore(service, namespace, modules_imported(service.spec), suffix)
         except DamagedBlob as damage:
             raise SnapshotProblem(str(damage)) from damage
         if lost and service.manifest.runtime_type == REALTIME:
@@ -251,17 +285,17 @@ def _restore_r(service: Service) -> tuple[Restored, dict[str, str]]:
 
 
 def _restore(
-    service: Service, namespace: dict[str, object], modules: frozenset[str]
+    service: Service, namespace: dict[str, object], modules: frozenset[str], suffix: str
 ) -> dict[str, str]:
     manifest = service.manifest
     assert manifest is not None
     path = worker.blob_path(service)
     files, installed = packages.split(manifest.files)
-    scratch = ScratchDir(Path(service.work) / _SCRATCH, files, path)
+    scratch = ScratchDir(Path(service.work) / f"{_SCRATCH}{suffix}", files, path)
     scratch.create()
     if installed:
         # Once for all workers, which neither copy them nor look after each request at them.
-        folder = Path(service.work) / _PACKAGES
+        folder = Path(service.work) / f"{_PACKAGES}{suffix}"
         folder.mkdir(mode=0o700)
         write_files(installed, path, folder)
         packages.use(folder / packages.FOLDER)
@@ -304,5 +338,6 @@ def _remove_scratch(template: Path, pid: int, folder: str) -> None:
     with contextlib.suppress(OSError):
         reply_buffer_path(work, pid).unlink(missing_ok=True)
     scratch = worker.scratch_directory(work, pid)
-    for each in (scratch, set_up_directory(scratch), temporary_directory(work, pid)):
+    own = (work / f"{_SCRATCH}-{pid}", work / f"{_PACKAGES}-{pid}")
+    for each in (scratch, set_up_directory(scratch), temporary_directory(work, pid), *own):
         shutil.rmtree(each, ignore_errors=True)
