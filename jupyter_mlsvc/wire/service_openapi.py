@@ -15,6 +15,7 @@ import msgspec
 from msgspec import UNSET
 
 from jupyter_mlsvc.wire import models
+from jupyter_mlsvc.wire.arrow_stream import MEDIA_TYPE as ARROW
 from jupyter_mlsvc.wire.model_input import ModelInput
 from jupyter_mlsvc.wire.operations import BYTES, ERROR_BODY, JSON, OPERATIONS, Operation, query
 from jupyter_mlsvc.wire.swagger import (
@@ -68,7 +69,9 @@ class BatchWebServiceResult(models.BatchWebServiceResult, frozen=True, kw_only=T
     batch_execution_results: list[BatchItemResult] = []  # type: ignore[assignment]  # noqa: RUF012 - msgspec copies it
 
 
-def service_openapi(service: models.WebService, model: ModelInput | None = None) -> Json:
+def service_openapi(
+    service: models.WebService, model: ModelInput | None = None, *, has_arrow: bool = False
+) -> Json:
     """Describe one service version as OpenAPI 3.1.
 
     Parameters
@@ -77,6 +80,8 @@ def service_openapi(service: models.WebService, model: ModelInput | None = None)
         As ``getWebServiceVersion`` gives it.
     model
         What columns its model takes, for a realtime service.
+    has_arrow
+        Whether the server takes and gives streams of Arrow.
     """
     rows = list(_operations(service))
     paths: Json = {}
@@ -87,6 +92,8 @@ def service_openapi(service: models.WebService, model: ModelInput | None = None)
             _number_records(described["parameters"])
     _show_examples(service, paths[_address(service)]["post"])
     _show_streams(service, paths[_address(service)]["post"])
+    if has_arrow and service.runtime_type != "R":
+        _show_arrow(service, paths)
     info: Json = {
         "title": service.name,
         "version": service.version,
@@ -152,6 +159,21 @@ def _show_streams(service: models.WebService, call: Json) -> None:
     content["application/x-ndjson"] = {
         "schema": {"anyOf": [item, result, error], "description": "Of each line."}
     }
+
+
+def _show_arrow(service: models.WebService, paths: Json) -> None:
+    """Add to the description of calls that tables and vectors may come as streams of Arrow."""
+    address = _address(service)
+    call = paths[address]["post"]
+    if _has_columns(service.input_parameter_definitions):
+        for described in (call, paths[f"{address}/batch"]["post"]):
+            described["requestBody"]["content"][ARROW] = {}
+    if _has_columns(service.output_parameter_definitions):
+        call["responses"]["200"]["content"][ARROW] = {}
+
+
+def _has_columns(definitions: Iterable[models.ParameterDefinition]) -> bool:
+    return any(each.type in {"data.frame", "vector"} for each in definitions)
 
 
 def _answer(example: models.ServiceExample) -> Json:

@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Iterator
 from typing import Any
 
+import openapi_spec_validator
 import pandas as pd
 import pyarrow as pa
 import pytest
@@ -168,5 +169,14 @@ def test_each_row_is_a_record_of_a_batch(door: Door, scaling: str, published: st
     assert "is no Arrow stream that can be read" in wrong.json()["message"]
 
 
-def test_the_server_says_that_it_takes_arrow(door: Door) -> None:
+def test_the_server_says_that_it_takes_arrow(door: Door, scaling: str, published: str) -> None:
     assert door.get("/status").json()["details"]["arrow"] is True
+    document = door.get(f"{scaling}/openapi.json").json()
+    openapi_spec_validator.validate(document)
+    call, batch = (document["paths"][path]["post"] for path in (scaling, f"{scaling}/batch"))
+    both = {"application/json", MEDIA_TYPE}
+    assert {*call["requestBody"]["content"]} == both
+    assert {*batch["requestBody"]["content"]} == both
+    assert {*call["responses"]["200"]["content"]} == both
+    assert MEDIA_TYPE not in door.get(f"{scaling}/swagger.json").text
+    assert MEDIA_TYPE not in door.get(f"/api/{published}/1.0/openapi.json").text

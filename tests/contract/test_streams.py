@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from collections.abc import Iterator
+from contextlib import closing
+from http.client import HTTPConnection
 from itertools import islice
 from typing import Any
+from urllib.parse import urlsplit
 
 import openapi_spec_validator
 import pytest
@@ -73,6 +77,28 @@ def test_items_come_as_events_before_the_end(door: Door, stream: str) -> None:
     wait_until(lambda: door.get(figures).json()["calls"] == 1, "the code went on")
 
 
+def test_streams_keep_to_the_connection_of_their_caller(door: Door, stream: str) -> None:
+    own = {"Authorization": f"Bearer {door.token}", "Accept": EVENTS}
+    host, body = urlsplit(door.url), b'{"last": 2}'
+    with closing(HTTPConnection(host.netloc, timeout=60)) as connection:
+        kept, packed = [], {"Content-Encoding": "gzip", "Accept-Encoding": "gzip"}
+        for _ in range(2):
+            connection.request("POST", host.path + stream, gzip.compress(body), own | packed)
+            answer = connection.getresponse()
+            assert answer.getheader("Content-Encoding") is None, "each item comes at once"
+            assert answer.read().count(b"event: ") == 3
+            kept.append(connection.sock)
+        assert kept[0] is kept[1] is not None
+    with closing(HTTPConnection(host.netloc, timeout=60)) as connection:
+        connection._http_vsn, connection._http_vsn_str = 10, "HTTP/1.0"  # type: ignore[attr-defined]
+        connection.request("POST", host.path + stream, body, own)
+        old = connection.getresponse()
+        assert old.getheader("Transfer-Encoding") is None
+        assert old.read().endswith(b"\n\n"), "it ends with the connection"
+    head = door.call("HEAD", stream, headers={"Accept": EVENTS})
+    assert (head.status_code, head.content) == (405, b"")
+
+
 def test_result_or_failure_is_the_last_part(door: Door, stream: str) -> None:
     answer = door.post(stream, json={"last": 2}, headers={"Accept": EVENTS})
     *items, (kind, result) = events_of(answer)
@@ -110,6 +136,13 @@ def test_service_says_that_it_streams(door: Door, stream: str) -> None:
     openapi_spec_validator.validate(document)
     content = document["paths"][stream]["post"]["responses"]["200"]["content"]
     assert {*content} >= {"application/json", EVENTS, LINES}
+    changed = door.patch(f"/services/{name}/1.0", json={"concurrency": 3, "deadlineSeconds": 9})
+    assert changed.ok, changed.text
+    door.patch(f"/services/{name}/1.0", json={"description": "counts"})
+    (now,) = door.get(f"/services/{name}/1.0").json()
+    assert now["outputParameterDefinitions"] == row["outputParameterDefinitions"]
+    assert (now["concurrency"], now["deadlineSeconds"], now["description"]) == (3, 9, "counts")
+    door.patch(f"/services/{name}/1.0", json={"concurrency": 1})
     first = door.get(f"/services/{name}/1.0/calls").json()
     door.post(stream, json={"last": 2}, headers={"Accept": EVENTS})
     wait_until(lambda: door.get(f"/services/{name}/1.0/calls").json() != first)

@@ -21,7 +21,7 @@ from jupyter_mlsvc_server.scoring.stream import AnswerStream
 EVENT_STREAM: Final = "text/event-stream"
 NDJSON: Final = "application/x-ndjson"
 
-_KEEP_ALIVE_SECONDS: Final = 15.0
+KEEP_ALIVE_SECONDS: Final = 15.0
 """Proxies end what is silent for a minute, many sooner."""
 
 
@@ -38,7 +38,7 @@ class StreamFormat:
     """
 
     media_type: str
-    keep_alive: bytes = b""
+    keep_alive: bytes
 
     def part(self, event: str, body: bytes) -> bytes:
         """Write an item, a result or an error."""
@@ -51,11 +51,6 @@ class StreamFormat:
         return b"".join([self.part("item", body) for body in bodies])
 
     @property
-    def silent_seconds(self) -> float | None:
-        """Seconds without an item after which something is sent; None sends nothing."""
-        return _KEEP_ALIVE_SECONDS if self.keep_alive else None
-
-    @property
     def headers(self) -> dict[str, str]:
         """Headers of the answer; nginx else keeps an answer until it is whole."""
         return {
@@ -65,11 +60,14 @@ class StreamFormat:
         }
 
 
+_LINES: Final = StreamFormat(NDJSON, b" ")
+"""Spaces before a value are JSON. An empty line is none, and some readers stop at it."""
+
 _FORMATS: Final = {
     EVENT_STREAM: StreamFormat(EVENT_STREAM, b": keep-alive\n\n"),
-    NDJSON: StreamFormat(NDJSON),
-    "application/ndjson": StreamFormat(NDJSON),
-    "application/jsonl": StreamFormat(NDJSON),
+    NDJSON: _LINES,
+    "application/ndjson": _LINES,
+    "application/jsonl": _LINES,
 }
 _TAKEN: Final = {*_FORMATS, "application/json", ARROW}
 
@@ -104,7 +102,7 @@ async def parts_of(
     try:
         while items or stream.outcome is None:
             yield written.items(items) if items else written.keep_alive
-            items = await stream.read(written.silent_seconds)
+            items = await stream.read(KEEP_ALIVE_SECONDS)
         yield last_part(stream.outcome, written, request_id)
     finally:
         stream.leave()

@@ -15,7 +15,12 @@ from urllib.parse import unquote_to_bytes
 from starlette.responses import Response
 
 from jupyter_mlsvc.wire.arrow_stream import MEDIA_TYPE
-from jupyter_mlsvc_server.api.answer_stream import StreamFormat, parts_of, stream_format
+from jupyter_mlsvc_server.api.answer_stream import (
+    KEEP_ALIVE_SECONDS,
+    StreamFormat,
+    parts_of,
+    stream_format,
+)
 from jupyter_mlsvc_server.api.arrow import form_of, media_type_of
 from jupyter_mlsvc_server.api.authentication import KEY_HEADER, bearer_token, service_key
 from jupyter_mlsvc_server.api.body_memory import BodyMemory
@@ -270,7 +275,7 @@ class ScoreEntry:
     ) -> Response:
         """Answer item by item; what is wrong before the first item has its status as ever."""
         request.ended.callback(stream.leave)
-        items = await request.answer_or_gone(stream.read(written.silent_seconds), stream.leave)
+        items = await request.answer_or_gone(stream.read(KEEP_ALIVE_SECONDS), stream.leave)
         outcome = None if items else stream.outcome
         if isinstance(outcome, MlsvcServerError):
             raise outcome

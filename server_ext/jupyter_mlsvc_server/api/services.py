@@ -7,6 +7,7 @@ from typing import Any, Final
 import msgspec
 from starlette.responses import Response
 
+from jupyter_mlsvc.wire.arrow_stream import is_installed
 from jupyter_mlsvc.wire.models import (
     CreateOrUpdateServicePoolRequest,
     ParameterDefinition,
@@ -179,7 +180,8 @@ class ServiceRoutes:
         """Describe a version in OpenAPI 3.1 (our addition)."""
         service = await self._services.get(request.principal, name, version)
         model = await self._services.model_input(name, version)
-        return Response(indented_json(service_openapi(service, model)))
+        document = service_openapi(service, model, has_arrow=is_installed())
+        return Response(indented_json(document))
 
 
 class PoolRoutes:

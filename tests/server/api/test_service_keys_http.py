@@ -31,7 +31,7 @@ def make(limited_server: ServerProcess, limited_api: Api, echo: str) -> Make:
 
     def make_one(**options: Any) -> Door:
         services = [echo.removeprefix("/api/")]
-        answer = limited_api("POST", "/keys", json={"services": services, **options})
+        answer = limited_api("POST", "/keys", json={"services": services} | options)
         assert answer.status_code == 201, answer.text
         return Door(limited_server.public_url, answer.json()["key"])
 
@@ -121,6 +121,21 @@ def test_pages_of_its_origins_call_with_a_key(make: Make, echo: str) -> None:
     assert "Access-Control-Allow-Origin" not in answer.headers
     wrong = key.with_token("mlsvckey_wrong").post(echo, json=BODY, headers={"Origin": PAGE})
     assert (wrong.status_code, wrong.headers["Access-Control-Allow-Origin"]) == (401, PAGE)
+
+
+def test_pages_of_its_origins_read_a_stream_with_a_key(
+    make: Make, publish: Publish, limited_api: Api
+) -> None:
+    path = publish("yield n\nyield n")
+    key = make(origins=[PAGE], services=[path.removeprefix("/api/")])
+    headers = {"X-API-Key": str(key.token), "Origin": PAGE, "Accept": "application/x-ndjson"}
+    answer = key.with_token(None).post(path, json=BODY, headers=headers)
+    assert answer.headers["Access-Control-Allow-Origin"] == PAGE
+    items = [json.loads(line).get("value") for line in answer.text.splitlines()]
+    assert items == ["1", "1", None]
+    headers["Origin"] = "http://stranger.example"
+    assert key.with_token(None).post(path, json=BODY, headers=headers).status_code == 403
+    limited_api("DELETE", path.replace("/api/", "/services/"))
 
 
 def test_calls_over_the_rate_are_refused_until_there_is_room(make: Make, echo: str) -> None:
