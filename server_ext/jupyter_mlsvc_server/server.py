@@ -274,6 +274,10 @@ class MlsvcApp(ConfiguredApp):
         "adopt": (AdoptCommand, "Let a database take over a data folder of another one."),
         "backup": (BackupCommand, "Copy all that is kept, also while the server runs."),
         "restore": (RestoreCommand, "Copy a backup into an empty data folder."),
+        "state": (
+            "jupyter_mlsvc_server.storage.state_cli.StateApp",
+            "Copy what is kept into a database that servers share.",
+        ),
         "audit": (AuditCommand, "Show who did what."),
         "doctor": (
             "jupyter_mlsvc_server.doctor.app.DoctorApp",

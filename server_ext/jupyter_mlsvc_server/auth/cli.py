@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar, Final
 
-from jupyter_core.application import JupyterApp
 from traitlets import Bool, Enum, Unicode
 
 from jupyter_mlsvc._version import __version__
@@ -29,10 +28,9 @@ from jupyter_mlsvc_server.formats.host import (
     socket_path,
     socket_secret,
 )
-from jupyter_mlsvc_server.storage.cli import DataFolderCommand, Misuse
+from jupyter_mlsvc_server.storage.cli import CommandGroup, DataFolderCommand, Misuse
 from jupyter_mlsvc_server.storage.database import Database
 
-_MISUSED: Final = 2
 _TELL_SECONDS: Final = 10.0
 
 
@@ -296,24 +294,6 @@ class ListUsers(UserCommand):
         if not rows:
             return "No users. Add one with: jupyter mlsvc user add NAME --role owner"
         return table([("NAME", "ROLE", "KIND", "STATE", "CREATED (UTC)"), *rows])
-
-
-class CommandGroup(JupyterApp):
-    """A command that does nothing but lead to its subcommands."""
-
-    command: ClassVar[str]
-
-    def start(self) -> None:
-        """Run the subcommand; without one, say which there are."""
-        if self.subapp is not None:
-            self.subapp.start()
-            return
-        unknown = f"There is no command {self.extra_args[0]!r}. " if self.extra_args else ""
-        print(  # noqa: T201
-            f"{self.command}: {unknown}Name one of these commands:\n{self.examples}",
-            file=sys.stderr,
-        )
-        self.exit(_MISUSED)
 
 
 class UserApp(CommandGroup):

@@ -6,7 +6,8 @@ from typing import ClassVar
 
 from jupyter_mlsvc._version import __version__
 from jupyter_mlsvc_server.auth.accounts import AccountManager
-from jupyter_mlsvc_server.auth.cli import CommandGroup, KindCommand, UserCommand, table
+from jupyter_mlsvc_server.auth.cli import KindCommand, UserCommand, table
+from jupyter_mlsvc_server.storage.cli import CommandGroup
 
 
 class MemberCommand(KindCommand):

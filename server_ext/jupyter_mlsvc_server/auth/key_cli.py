@@ -9,9 +9,10 @@ from traitlets import Float, Unicode
 
 from jupyter_mlsvc._version import __version__
 from jupyter_mlsvc.wire.models import CreateServiceKeyRequest
-from jupyter_mlsvc_server.auth.cli import CommandGroup, DatabaseCommand, table
+from jupyter_mlsvc_server.auth.cli import DatabaseCommand, table
 from jupyter_mlsvc_server.auth.key_options import new_key
 from jupyter_mlsvc_server.auth.service_keys import ServiceKeyStore
+from jupyter_mlsvc_server.storage.cli import CommandGroup
 from jupyter_mlsvc_server.storage.clock import now_text
 from jupyter_mlsvc_server.storage.database import Database
 

@@ -8,9 +8,10 @@ from datetime import UTC, datetime
 from traitlets import Bool
 
 from jupyter_mlsvc._version import __version__
-from jupyter_mlsvc_server.auth.cli import CommandGroup, DatabaseCommand, table
+from jupyter_mlsvc_server.auth.cli import DatabaseCommand, table
 from jupyter_mlsvc_server.auth.signing_keys import SigningKeyStore
 from jupyter_mlsvc_server.auth.tokens import TokenManager
+from jupyter_mlsvc_server.storage.cli import CommandGroup
 from jupyter_mlsvc_server.storage.database import Database
 
 

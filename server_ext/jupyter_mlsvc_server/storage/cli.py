@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import ClassVar, Final
 
 import sqlalchemy as sa
+from jupyter_core.application import JupyterApp
 from traitlets import Unicode
 
 from jupyter_mlsvc._version import __version__
@@ -98,6 +99,24 @@ class DataFolderCommand(ConfiguredApp):
         self.exit(status)
 
 
+class CommandGroup(JupyterApp):
+    """A command that does nothing but lead to its subcommands."""
+
+    command: ClassVar[str]
+
+    def start(self) -> None:
+        """Run the subcommand; without one, say which there are."""
+        if self.subapp is not None:
+            self.subapp.start()
+            return
+        unknown = f"There is no command {self.extra_args[0]!r}. " if self.extra_args else ""
+        print(  # noqa: T201
+            f"{self.command}: {unknown}Name one of these commands:\n{self.examples}",
+            file=sys.stderr,
+        )
+        self.exit(_MISUSED)
+
+
 class AdoptCommand(DataFolderCommand):
     """Let a database take over a data folder that belongs to another one.
 
@@ -114,7 +133,7 @@ class AdoptCommand(DataFolderCommand):
         """Give both the same id."""
         if self.extra_args:
             raise Misuse("Give no argument.")
-        with _stopped(self.folder):
+        with stopped(self.folder):
             database = Database(data_dir=self.folder, parent=self)
             await database.start()
             try:
@@ -174,7 +193,7 @@ class RestoreCommand(DataFolderCommand):
         """Copy blobs, batches and database."""
         source, url = self._given_folder(), self._database_url()
         database = Path(str(url.database)) if url.get_backend_name() == "sqlite" else None
-        with _stopped(self.folder):
+        with stopped(self.folder):
             try:
                 copied = restore(source, self.folder, database)
             except BackupRefused as error:
@@ -209,7 +228,7 @@ def _require_whole(copied: Copied) -> None:
 
 
 @contextmanager
-def _stopped(data_dir: Path) -> Iterator[None]:
+def stopped(data_dir: Path) -> Iterator[None]:
     """Keep servers off a data folder; one that runs refuses the command."""
     private_directory(data_dir)
     lock = os.open(lock_path(data_dir), os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)

@@ -181,6 +181,11 @@ class Database(LoggingConfigurable):
             await lanes.writers.run(partial(_take_room, engine))
 
     @property
+    def engine(self) -> sa.Engine:
+        """The engine, for work in a thread of another database."""
+        return self._opened()[0]
+
+    @property
     def waiting_seconds(self) -> float:
         """Seconds for which the change that has waited longest, or runs, has done so."""
         return 0.0 if self._lanes is None else self._lanes.writers.waiting_seconds

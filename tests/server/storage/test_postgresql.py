@@ -14,9 +14,11 @@ from alembic.migration import MigrationContext
 from jupyter_mlsvc_server.storage.database import Database
 from jupyter_mlsvc_server.storage.errors import UnusableDatabase
 from jupyter_mlsvc_server.storage.installation import ID_FILE, Installation
-from jupyter_mlsvc_server.storage.schema import metadata
+from jupyter_mlsvc_server.storage.schema import metadata, snapshots
 from jupyter_mlsvc_server.storage.signals import Signals
+from jupyter_mlsvc_server.storage.state_copy import CopyRefused, copy_database
 from tests.postgresql import new_database
+from tests.server.storage.stored import store
 from tests.waiting import until
 
 pytestmark = pytest.mark.process
@@ -55,6 +57,45 @@ async def test_servers_that_begin_with_an_empty_database_at_once_share_it(
 
     assert await databases[0].run(compare) == []
     await asyncio.gather(*(database.stop() for database in databases))
+
+
+async def rows_of(database: Database) -> dict[str, list[object]]:
+    def read(connection: sa.Connection) -> dict[str, list[object]]:
+        return {
+            table.name: sorted(map(tuple, connection.execute(sa.select(table))), key=repr)
+            for table in metadata.sorted_tables
+        }
+
+    return await database.read(read)
+
+
+async def test_a_sqlite_database_is_copied_whole_into_an_empty_one_only(
+    tmp_path: Path, postgresql_server: str
+) -> None:
+    await store(tmp_path)
+    file = Database(data_dir=tmp_path)
+    await file.start()
+    copy = Database(data_dir=tmp_path, url=new_database(postgresql_server, "copy"))
+    await copy.start()
+    counts = await copy_database(tmp_path / "mlsvc.db", tmp_path, copy)
+    assert {name: counts[name] for name in ("snapshots", "batches", "content_blobs")} == {
+        "snapshots": 1, "batches": 1, "content_blobs": 3,
+    }  # fmt: skip
+    assert await rows_of(copy) == await rows_of(file)
+    await Installation(database=copy, data_dir=tmp_path).require()
+    with pytest.raises(CopyRefused, match="is not empty: its table batches has 1 rows"):
+        await copy_database(tmp_path / "mlsvc.db", tmp_path, copy)
+    await copy.stop()
+
+    # Texts of PostgreSQL have no null character.
+    await file.run(lambda connection: connection.execute(snapshots.update().values(name="a\0b")))
+    await file.stop()
+    absent = Database(data_dir=tmp_path, url=new_database(postgresql_server, "absent_copy"))
+    await absent.start()
+    with pytest.raises(CopyRefused, match=r"did not take it: .*NUL"):
+        await copy_database(tmp_path / "mlsvc.db", tmp_path, absent)
+    assert set(map(len, (await rows_of(absent)).values())) == {0}
+    await absent.stop()
 
 
 @pytest.fixture
