@@ -241,10 +241,20 @@ class OurServer(Startable):
         Smallest and largest number of workers of a service version.
     jupyter
         Whether a Jupyter server hosts it.
+    options
+        Further options of the command line.
     """
 
-    def __init__(self, data_dir: Path, *, workers: int = 1, jupyter: bool = False) -> None:
+    def __init__(
+        self,
+        data_dir: Path,
+        *,
+        workers: int = 1,
+        jupyter: bool = False,
+        options: Sequence[str] = (),
+    ) -> None:
         self._work = data_dir.parent
+        self._further = options
         self._server = ServerProcess(
             data_dir=data_dir,
             admin_password=secrets.token_urlsafe(16),
@@ -312,17 +322,28 @@ class OurServer(Startable):
         """A service through the public API."""
         return Target(name, self._server.public_url, self._token, path)
 
-    def processes(self) -> list[psutil.Process]:
-        """The server and all that it started, without session kernels."""
-        if self._server.process is None:
-            raise PeerFailed("The server was not started.")
-        own = psutil.Process(self._server.process.pid)
-        return [own, *(p for p in own.children(recursive=True) if not _is_kernel(p))]
+    def processes(self, *, kernels: bool = False) -> list[psutil.Process]:
+        """The server and all that it started, without session kernels unless told."""
+        own = self._process()
+        return [own, *(p for p in own.children(recursive=True) if kernels or not _is_kernel(p))]
+
+    def megabytes(self) -> float:
+        """Memory of the server and all that it started."""
+        return proportional_bytes(self.processes(kernels=True)) / 1e6
+
+    def processor_seconds(self) -> float:
+        """Processor time of the server and all that it started, so far."""
+        return _processor_seconds(self._process())
 
     def wait_until_quiet(self, timeout: float = 20) -> None:
         """Wait until it does no more work in the background, such as importing libraries."""
         if self._server.process is not None:
-            wait_until_quiet(psutil.Process(self._server.process.pid), timeout)
+            wait_until_quiet(self._process(), timeout)
+
+    def _process(self) -> psutil.Process:
+        if self._server.process is None:
+            raise PeerFailed("The server was not started.")
+        return psutil.Process(self._server.process.pid)
 
     def _options(self, workers: int) -> list[str]:
         return [
@@ -330,6 +351,7 @@ class OurServer(Startable):
             f"--LocalEngine.workers_max={workers}",
             # Models are made once, in a file that each of the contestants reads.
             f"--Confinement.readable_paths={self._work}",
+            *self._further,
         ]
 
 
@@ -401,7 +423,8 @@ def _processor_seconds(process: psutil.Process) -> float:
             times = one.cpu_times()
         except psutil.NoSuchProcess:
             continue
-        total += times.user + times.system
+        # Those that have ended, such as the trial of a publish, count for who waited for them.
+        total += times.user + times.system + times.children_user + times.children_system
     return total
 
 

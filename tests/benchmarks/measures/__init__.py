@@ -12,6 +12,7 @@ from . import (
     bodies,
     cold,
     disturbances,
+    growth,
     large_bodies,
     memory,
     restores,
@@ -35,4 +36,5 @@ MEASURES: Mapping[str, Callable[[Plan], Section]] = {
     "restores": restores.measure,
     "memory": memory.measure,
     "disturbances": disturbances.measure,
+    "growth": growth.measure,
 }

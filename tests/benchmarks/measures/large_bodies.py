@@ -39,17 +39,17 @@ Times = dict[str, list[float]]
 class WatchedServer(OurServer):
     """A server that takes large bodies and tells the longest turn of its loop."""
 
-    def __init__(self, data_dir: Path) -> None:
+    def __init__(self, data_dir: Path, *, options: Sequence[str] = ()) -> None:
         self._file = data_dir.with_suffix(".turns")
-        super().__init__(data_dir)
-
-    def _options(self, workers: int) -> list[str]:
-        return [
-            *super()._options(workers),
-            f"--config={turns.__file__}",
-            f"--MlsvcApp.max_body_bytes={_MOST}",
-            f"--MlsvcApp.max_held_bytes={2 * _MOST}",
-        ]
+        super().__init__(
+            data_dir,
+            options=[
+                f"--config={turns.__file__}",
+                f"--MlsvcApp.max_body_bytes={_MOST}",
+                f"--MlsvcApp.max_held_bytes={2 * _MOST}",
+                *options,
+            ],
+        )
 
     @contextmanager
     def watched(self) -> Iterator[None]:

@@ -1,0 +1,37 @@
+"""Sessions that are open at a time."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Mapping
+
+from tests.benchmarks.growth import Growth, Limit, grown
+from tests.benchmarks.peers import OurServer, run_in_session
+from tests.benchmarks.plan import Plan
+
+
+def grow(plan: Plan) -> list[Growth]:
+    """Open more and more, each of which has executed something."""
+    sizes = (5, 20, 50) if plan.scale == 1 else (5, 10, 20)
+    sessions: list[str] = []
+    options = ["--MlsvcSessionManager.max_sessions_per_user=0"]
+    with OurServer(plan.work / "open", options=options) as server, server.connect() as connection:
+        server.wait_until_quiet()
+        before = server.megabytes()
+
+        def do(size: int) -> Mapping[str, float]:
+            times = []
+            for _ in range(len(sessions), size):
+                begun = time.perf_counter()
+                answer = connection.call("POST", "/sessions", {"runtimeType": "Python"})
+                times.append(time.perf_counter() - begun)
+                sessions.append(run_in_session(connection, "1+1", answer["sessionId"]))
+            server.wait_until_quiet()
+            return {
+                "MB": server.megabytes() - before,
+                "ms of the creation, median": 1000 * statistics.median(times),
+            }
+
+        limits = {"MB": Limit.of_each(25), "ms of the creation, median": Limit.at_the_largest(100)}
+        return grown("sessions", sizes, do, limits)
