@@ -77,13 +77,8 @@ def measure(plan: Plan) -> Section:
     frame = _frame(CELLS)
     with OurServer(plan.work / "arrow") as server:
         times = _processor_times(server, frame, plan)
-    watched = WatchedServer(plan.work / "turns")
-    with watched.watched(), watched, watched.connect() as connection:
-        longest = {
-            megabytes: _longest_turns(watched, connection, megabytes, plan)
-            for megabytes in MEGABYTES
-            if megabytes <= plan.scaled(max(MEGABYTES))
-        }
+    sizes = [megabytes for megabytes in MEGABYTES if megabytes <= plan.scaled(max(MEGABYTES))]
+    longest = longest_turns(plan, plan.work / "turns", sizes)
     return _section(times, len(msgspec.json.encode(frame.to_dict("list"))), longest)
 
 
@@ -134,12 +129,12 @@ def _spent(server: OurServer) -> float:
 # --- turns of the loop -----------------------------------------------------------------------
 
 
-def _longest_turns(
-    server: WatchedServer, connection: Connection, megabytes: int, plan: Plan
-) -> Mapping[str, float]:
-    """Give the longest turns of a large answer and of a large body, the medians of some."""
-    found: dict[str, list[float]] = {"answer": [], "body": []}
-    if megabytes == MEGABYTES[0]:
+def longest_turns(
+    plan: Plan, folder: Path, sizes: Sequence[int]
+) -> Mapping[int, Mapping[str, float]]:
+    """Give the longest turns of answers and of bodies of so many megabytes, medians of some."""
+    watched = WatchedServer(folder)
+    with watched.watched(), watched, watched.connect() as connection:
         publish(
             *(connection, "Out", "t = 'x' * int(n)"),
             snapshot=None,
@@ -152,6 +147,13 @@ def _longest_turns(
             inputs={"t": "character"},
             outputs={"n": "integer"},
         )
+        return {size: _longest_turns(watched, connection, size, plan) for size in sizes}
+
+
+def _longest_turns(
+    server: WatchedServer, connection: Connection, megabytes: int, plan: Plan
+) -> Mapping[str, float]:
+    found: dict[str, list[float]] = {"answer": [], "body": []}
     size = megabytes * _MEGA
     body = b'{"t":"%b"}' % (b"x" * size)
     server.longest_turn()

@@ -1,4 +1,4 @@
-"""What more of everything costs: more versions, more sessions, more connections."""
+"""What more of everything costs: versions, snapshots, files, sessions, connections, bodies."""
 
 from __future__ import annotations
 
@@ -6,12 +6,17 @@ from tests.benchmarks.growth import growth_table
 from tests.benchmarks.plan import Plan
 from tests.benchmarks.report import Section
 
-from . import connections, sessions, versions
+from . import bodies, connections, files, models, sessions, snapshots, versions
 
 _ROWS = (
     versions.published,
+    versions.called,
+    files.grow,
+    snapshots.grow,
     sessions.grow,
     connections.grow,
+    bodies.grow,
+    models.grow,
 )
 
 
