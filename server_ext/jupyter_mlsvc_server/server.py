@@ -132,13 +132,14 @@ from jupyter_mlsvc_server.services.store import ServiceStore
 from jupyter_mlsvc_server.sessions.manager import MlsvcSessionManager
 from jupyter_mlsvc_server.shared_state import share_state
 from jupyter_mlsvc_server.snapshots.manager import SnapshotManager
-from jupyter_mlsvc_server.storage.blobs import BlobStore
 from jupyter_mlsvc_server.storage.cli import AdoptCommand, BackupCommand, RestoreCommand
 from jupyter_mlsvc_server.storage.config_files import ConfiguredApp
 from jupyter_mlsvc_server.storage.database import Database
 from jupyter_mlsvc_server.storage.disk import DiskSpace
 from jupyter_mlsvc_server.storage.errors import UnusableDatabase
 from jupyter_mlsvc_server.storage.installation import Installation
+from jupyter_mlsvc_server.storage.object_store import UnusableObjectStore
+from jupyter_mlsvc_server.storage.shared_blobs import make_blob_store
 from jupyter_mlsvc_server.storage.signals import Signals
 from jupyter_mlsvc_server.storage.staging import Staging
 from jupyter_mlsvc_server.storage.traits import TextList
@@ -604,7 +605,14 @@ class MlsvcApp(ConfiguredApp):
             leases = Leases(ending.set if self.hosted else None)
             server = Server(self, leases)
             await server.start()
-        except (CannotStart, MlsvcServerError, UnusableDatabase, TraitError, OSError) as error:
+        except (
+            CannotStart,
+            MlsvcServerError,
+            UnusableDatabase,
+            UnusableObjectStore,
+            TraitError,
+            OSError,
+        ) as error:
             if self.hosted and isinstance(error, DataFolderInUse):
                 # Another host was quicker; this one joins its server.
                 self.log.info("jupyter-mlsvc does not start: %s", error)
@@ -668,7 +676,7 @@ class Server:
             parent=app,
         )
         self._events = EventHub(parent=app)
-        self._blobs = blobs = BlobStore(
+        self._blobs = blobs = make_blob_store(
             data_dir=data_dir, is_disk_short=lambda: self._disk.is_short, parent=app
         )
         publish_event = self._events.publish_event
@@ -867,8 +875,14 @@ class Server:
             sessions=self._sessions,
             scoring=self._scoring,
             compute_nodes=compute_nodes,
-            machine=MachineMonitor(database=self._database, disk=self._disk, parent=self._app),
+            machine=MachineMonitor(
+                database=self._database,
+                disk=self._disk,
+                probe_blobs=self._blobs.probe,
+                parent=self._app,
+            ),
             disk=self._disk,
+            object_store=self._blobs.url,
             outage_seconds=self._tokens.outage_seconds,
             confinement=self._confinement.described,
             oidc=self._authenticators.oidc,
@@ -984,7 +998,10 @@ class Server:
         await self._database.start()
         if has_made_room:
             await self._database.take_room()
-        await Installation(database=self._database, data_dir=self._data_dir).require()
+        installation = Installation(
+            database=self._database, data_dir=self._data_dir, is_cache=bool(self._blobs.url)
+        )
+        await installation.require()
         started(asyncio.to_thread, self._staging.close)
         await asyncio.to_thread(self._staging.open)
         await asyncio.to_thread(self._disk.keep_spare)

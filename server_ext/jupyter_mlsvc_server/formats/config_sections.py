@@ -36,6 +36,7 @@ SECTIONS: Final = frozenset(
         "ServiceManager",
         "ServiceStatisticsReporter",
         "SessionManager",
+        "SharedBlobStore",
         "SnapshotManager",
         "StatusReporter",
         "TokenAuthenticator",

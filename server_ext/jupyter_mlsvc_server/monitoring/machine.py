@@ -1,4 +1,4 @@
-"""State of what the server depends on: its disk and its database."""
+"""State of what the server depends on: its disk, its database and its object store."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from jupyter_mlsvc_server.storage.disk import DiskSpace
 from jupyter_mlsvc_server.storage.machine_faults import (
     DatabaseUnavailable,
     DiskFails,
+    ObjectStoreUnavailable,
     machine_fault,
 )
 
@@ -39,6 +40,8 @@ class MachineState:
         Room on the disk of the data folder.
     database_failing_seconds
         For how long the database has not answered.
+    object_store_problem
+        Why blobs that are not in the cache can't be had; None where they can.
     """
 
     disk_problem: MlsvcServerError | None
@@ -46,12 +49,18 @@ class MachineState:
     is_disk_short: bool
     free_bytes: int
     database_failing_seconds: float
+    object_store_problem: MlsvcServerError | None = None
 
     @property
     def problems(self) -> list[str]:
         """Names of what is wrong."""
-        found = [each.code for each in (self.disk_problem, self.database_problem) if each]
+        problems = (self.disk_problem, self.database_problem, self.object_store_problem)
+        found = [each.code for each in problems if each]
         return found or (["DiskShort"] if self.is_disk_short else [])
+
+
+async def _nothing() -> None:
+    """Find nothing wrong."""
 
 
 class MachineMonitor(LoggingConfigurable):
@@ -59,7 +68,7 @@ class MachineMonitor(LoggingConfigurable):
 
     Parameters
     ----------
-    database, disk
+    database, disk, probe_blobs
         What to look at.
     clock
         The clock by which looks are taken.
@@ -68,8 +77,8 @@ class MachineMonitor(LoggingConfigurable):
     look_seconds = Float(
         2.0,
         min=0,
-        help="Seconds for which a look at disk and database, for /status and /health/ready, counts "
-        "before the next one.",
+        help="Seconds for which a look at disk, database and object store, for /status and "
+        "/health/ready, counts before the next one.",
     ).tag(config=True)
 
     def __init__(
@@ -77,6 +86,7 @@ class MachineMonitor(LoggingConfigurable):
         *,
         database: Database,
         disk: DiskSpace,
+        probe_blobs: Callable[[], Awaitable[None]] = _nothing,
         clock: Clock = time.monotonic,
         **kwargs: Any,
     ) -> None:
@@ -86,6 +96,7 @@ class MachineMonitor(LoggingConfigurable):
         self._clock = clock
         self._disk_probe = _Probe(self._write)
         self._database_probe = _Probe(self._read)
+        self._blobs_probe = _Probe(probe_blobs)
         self._failing_since: float | None = None
         self._state: MachineState | None = None
         self._looked_at = 0.0
@@ -102,8 +113,10 @@ class MachineMonitor(LoggingConfigurable):
 
     async def _take(self) -> MachineState:
         try:
-            disk, database = await asyncio.gather(
-                self._disk_probe.problem(), self._database_probe.problem()
+            disk, database, blobs = await asyncio.gather(
+                self._disk_probe.problem(),
+                self._database_probe.problem(),
+                self._blobs_probe.problem(),
             )
             now = self._clock()
             failing_since = now if self._failing_since is None else self._failing_since
@@ -116,8 +129,9 @@ class MachineMonitor(LoggingConfigurable):
                 is_disk_short=self._disk.is_short,
                 free_bytes=self._disk.free_bytes,
                 database_failing_seconds=0.0 if database is None else now - failing_since,
+                object_store_problem=None if blobs is None else ObjectStoreUnavailable(),
             )
-            self._tell(state, disk, database)
+            self._tell(state, disk, database, blobs)
             self._state, self._looked_at = state, now
         finally:
             self._look = None
@@ -131,7 +145,7 @@ class MachineMonitor(LoggingConfigurable):
             free = f"{state.free_bytes >> 20} MiB are free"
             self.log.error("%s: %s", ", ".join(state.problems), "; ".join([*reasons, free]))
         elif before and not state.problems:
-            self.log.info("disk and database work again")
+            self.log.info("all that the server depends on works again")
 
     async def _write(self) -> None:
         await asyncio.to_thread(self._probe_disk)

@@ -30,6 +30,8 @@ class StatusReporter(LoggingConfigurable):
 
     Parameters
     ----------
+    object_store
+        URL of the object store with the blobs; empty where they are on the disk.
     outage_seconds
         For how long callers are let in while the database does not answer.
     confinement
@@ -47,6 +49,7 @@ class StatusReporter(LoggingConfigurable):
         compute_nodes: ComputeNodes,
         machine: MachineMonitor,
         disk: DiskSpace,
+        object_store: str = "",
         outage_seconds: float = 0.0,
         confinement: Callable[[], Mapping[str, str]] = dict,
         oidc: OidcAuthenticator | None = None,
@@ -59,6 +62,7 @@ class StatusReporter(LoggingConfigurable):
         self._compute_nodes = compute_nodes
         self._machine = machine
         self._disk = disk
+        self._object_store = object_store
         self._outage_seconds = outage_seconds
         self._confinement = confinement
         self._oidc = oidc
@@ -75,6 +79,8 @@ class StatusReporter(LoggingConfigurable):
             "scoring": await self._scoring_status(),
             "sessions": self._sessions_status(),
         }
+        if self._object_store:
+            components["objectStore"] = self._object_store_status(machine)
         return StatusResponse(
             status_code=_worst(components),
             components=components,
@@ -169,6 +175,14 @@ class StatusReporter(LoggingConfigurable):
         if machine.is_disk_short:
             return StatusResponse(status_code="warn", details=details | {"problem": "DiskShort"})
         return StatusResponse(status_code="pass", details=details)
+
+    def _object_store_status(self, machine: MachineState) -> StatusResponse:
+        details: dict[str, Any] = {"type": self._object_store.partition(":")[0]}
+        if machine.object_store_problem is None:
+            return StatusResponse(status_code="pass", details=details)
+        # What is in the cache goes on.
+        problem = {"problem": machine.object_store_problem.code}
+        return StatusResponse(status_code="warn", details=details | problem)
 
     async def _scoring_status(self) -> StatusResponse:
         found, failing = await self._scoring.statistics(), await self._scoring.failing()

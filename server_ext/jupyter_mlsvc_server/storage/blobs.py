@@ -32,7 +32,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Final, NamedTuple
 
 import msgspec
-from traitlets import Float, default
+from traitlets import Float, Integer, Unicode, default
 from traitlets.config import LoggingConfigurable
 
 from jupyter_mlsvc_server.formats.blobs import DamagedBlob, LocalBlobs, Stamp, check_blob
@@ -101,16 +101,32 @@ class Intake:
         Files of those that have no name yet, by their digests.
     folders : set
         Where names are that may not have reached the disk.
+    digests : set
+        What was taken in, where it is to go further than to the disk.
     """
 
     written: dict[str, str] = field(default_factory=dict)
     folders: set[Path] = field(default_factory=set)
+    digests: set[str] = field(default_factory=set)
 
 
 class BlobStore(LoggingConfigurable):
     """Keeps blobs in a folder; those of the same content are one."""
 
     data_dir = FolderPath(help="Folder of everything that the server keeps.")
+    url = Unicode(
+        help="URL of an object store that several servers share, such as s3://bucket/prefix, "
+        "az://container/prefix, gs://bucket/prefix, or file:///folder for a file system that they "
+        "share. Needs the extra object-store. Credentials come from the environment. By default "
+        "blobs are in data_dir alone."
+    ).tag(config=True)
+    cache_bytes = Integer(
+        20 * 2**30,
+        min=0,
+        help="Bytes that blobs of an object store may take in data_dir, where they are read from. "
+        "Those that were used least recently make room for others, and what services in use need "
+        "stays. 0 sets no limit.",
+    ).tag(config=True)
     grace_seconds = Float(
         3600.0,
         min=0,
@@ -309,6 +325,15 @@ class BlobStore(LoggingConfigurable):
             One is missing, or not what its name says.
         """
         return await asyncio.to_thread(lambda: {each: self._verify(each) for each in digests})
+
+    async def probe(self) -> None:
+        """Find out whether blobs can be had; on this machine's disk they can.
+
+        Raises
+        ------
+        ObjectStoreUnavailable
+            They are elsewhere, and there is no answer.
+        """
 
     async def hold(self, digests: Collection[str]) -> LocalBlobs:
         """Return blobs as files that stay for as long as what is returned is referred to.
@@ -636,6 +661,18 @@ class BlobStore(LoggingConfigurable):
         since = self._clock() - self.grace_seconds
         if self._started > since:
             return 0
+        unused, total = self._find_unused(referenced)
+        moved = 0
+        if not self._is_large_share(len(unused), total):
+            moved = sum(self._take_away(path, since) for path in unused)
+        if moved:
+            self.log.info("moved %d blobs that nothing refers to into the trash", moved)
+        self._sort_trash(referenced)
+        self._forget_renewed(since)
+        return moved
+
+    def _find_unused(self, referenced: frozenset[str]) -> tuple[list[Path], int]:
+        """Return blobs that may be collected, and how many there are; remove half-written ones."""
         unused, total = [], 0
         for path in self._all_files():
             is_old = path.name not in referenced and _age(path) >= self.grace_seconds
@@ -645,15 +682,11 @@ class BlobStore(LoggingConfigurable):
                     unused.append(path)
             elif is_old and path.name.startswith(_NEW) and path.name not in self._writing:
                 path.unlink(missing_ok=True)
-        moved = 0
-        if not self._is_large_share(len(unused), total):
-            moved = sum(self._take_away(path, since) for path in unused)
-        if moved:
-            self.log.info("moved %d blobs that nothing refers to into the trash", moved)
-        self._sort_trash(referenced)
+        return unused, total
+
+    def _forget_renewed(self, since: float) -> None:
         with self._lock:
             self._renewed = {name: at for name, at in self._renewed.items() if at > since}
-        return moved
 
     def _is_large_share(self, unused: int, total: int) -> bool:
         """Whether so many are suspicious, and have to wait."""

@@ -64,7 +64,9 @@ class Half:
     things: int
 
 
-def misfit(database: Half, folder: Half, *, have_in_common: bool) -> str | None:
+def misfit(
+    database: Half, folder: Half, *, have_in_common: bool, is_cache: bool = False
+) -> str | None:
     """Return why a database and a data folder do not belong together; None where they do.
 
     Parameters
@@ -73,6 +75,8 @@ def misfit(database: Half, folder: Half, *, have_in_common: bool) -> str | None:
         The halves.
     have_in_common
         Whether the folder has any blob or batch that the database refers to.
+    is_cache
+        Whether blobs are in an object store, so that the folder of a further server may be empty.
     """
     if database.id and folder.id:
         if database.id == folder.id:
@@ -82,6 +86,8 @@ def misfit(database: Half, folder: Half, *, have_in_common: bool) -> str | None:
         return None
     if not database.things:
         return f"it is empty, and the data folder holds {_count(folder.things)}"
+    if not folder.things and is_cache and not folder.id:
+        return None
     if not folder.things:
         return f"the data folder is empty, and it refers to {_count(database.things)}"
     if not database.id and not folder.id and have_in_common:
@@ -101,10 +107,13 @@ class Installation:
         The database, which is open.
     data_dir
         The data folder; nobody else works on it meanwhile.
+    is_cache
+        Whether the folder's blobs are a cache of an object store.
     """
 
-    def __init__(self, *, database: Database, data_dir: Path) -> None:
+    def __init__(self, *, database: Database, data_dir: Path, is_cache: bool = False) -> None:
         self._database = database
+        self._is_cache = is_cache
         self._data_dir = data_dir
 
     async def require(self) -> None:
@@ -118,7 +127,7 @@ class Installation:
         database, known = await self._database.read(_look)
         folder = await asyncio.to_thread(self._folder_half)
         common = await asyncio.to_thread(self._has_any, known)
-        why = misfit(database, folder, have_in_common=common)
+        why = misfit(database, folder, have_in_common=common, is_cache=self._is_cache)
         if why is not None:
             raise OtherInstallation(self._database.place, self._data_dir, why)
         if database.id is None or folder.id is None:

@@ -85,6 +85,19 @@ class DatabaseUnavailable(MachineFault):
         )
 
 
+class ObjectStoreUnavailable(MachineFault):
+    """The object store with the blobs of snapshots and services does not answer."""
+
+    code = "ObjectStoreUnavailable"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The server's object store does not answer at the moment, so nothing was stored or "
+            "loaded; try again in a moment.",
+            retry_after=10,
+        )
+
+
 _BY_ERRNO: Final[dict[int, Callable[[], MlsvcServerError]]] = {
     errno.ENOSPC: DiskFull,
     errno.EDQUOT: DiskFull,
