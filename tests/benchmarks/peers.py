@@ -253,6 +253,7 @@ class OurServer(Startable):
         jupyter: bool = False,
         options: Sequence[str] = (),
     ) -> None:
+        self.database = data_dir / "mlsvc.db"
         self._work = data_dir.parent
         self._further = options
         self._server = ServerProcess(

@@ -39,7 +39,7 @@ Times = dict[str, list[float]]
 class WatchedServer(OurServer):
     """A server that takes large bodies and tells the longest turn of its loop."""
 
-    def __init__(self, data_dir: Path, *, options: Sequence[str] = ()) -> None:
+    def __init__(self, data_dir: Path) -> None:
         self._file = data_dir.with_suffix(".turns")
         super().__init__(
             data_dir,
@@ -47,7 +47,6 @@ class WatchedServer(OurServer):
                 f"--config={turns.__file__}",
                 f"--MlsvcApp.max_body_bytes={_MOST}",
                 f"--MlsvcApp.max_held_bytes={2 * _MOST}",
-                *options,
             ],
         )
 

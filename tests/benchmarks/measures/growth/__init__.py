@@ -1,4 +1,4 @@
-"""What more of everything costs: versions, snapshots, files, sessions, connections, bodies."""
+"""What more of everything costs: versions, blobs, files, sessions, connections, bodies."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ from tests.benchmarks.growth import growth_table
 from tests.benchmarks.plan import Plan
 from tests.benchmarks.report import Section
 
-from . import bodies, connections, files, models, sessions, snapshots, versions
+from . import blobs, bodies, connections, files, lists, models, sessions, snapshots, versions
 
 _ROWS = (
     versions.published,
     versions.called,
+    lists.grow,
+    blobs.grow,
     files.grow,
     snapshots.grow,
     sessions.grow,

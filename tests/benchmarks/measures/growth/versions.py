@@ -25,9 +25,9 @@ def published(plan: Plan) -> list[Growth]:
         plan.work / "versions", options=["--ServiceManager.max_versions_per_user=0"]
     ) as server:
         versions = _Versions(server)
-        versions.publish(1)  # has the forkserver start, and takes the snapshot's template
         server.wait_until_quiet()
         before = server.megabytes()
+        versions.publish(1)  # takes the snapshot's template
 
         def do(size: int) -> Mapping[str, float]:
             versions.publish(size - min(_MOST, size // 2))
