@@ -2,12 +2,15 @@
 
 A process that has computed with several threads of OpenMP can be forked, but its child hangs where
 it computes for the first time: the library takes its threads for running. So what is forked
-computes with one, and who does not fork any more says how many there are.
+computes with one, and who does not fork any more says how many there are. A model may say another
+number; the threads that it has started are ended before a fork, and start again when it computes.
 """
 
 from __future__ import annotations
 
+import ctypes
 import os
+import re
 import threading
 import time
 from contextlib import suppress
@@ -17,11 +20,20 @@ from typing import Final
 THREAD_VARIABLES: Final = (
     "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS",
     "VECLIB_MAXIMUM_THREADS", "NUMEXPR_NUM_THREADS",
+    # Cores as joblib counts them: for n_jobs=-1 of scikit-learn, and for models of LightGBM, which
+    # heed nothing else.
+    "LOKY_MAX_CPU_COUNT",
 )  # fmt: skip
-"""What numeric libraries read when they are loaded."""
+"""What numeric libraries read, most of them when they are loaded."""
 
 _OF_NO_MATTER: Final = frozenset({"jemalloc_bg_thd"})
 """Threads by name that their library ends before a fork, and starts again after it."""
+
+_OPENMP: Final = re.compile(rb" (/[^\n]*/lib(?:g|i)?omp[^/\n]*\.so[^/\n]*)$", re.MULTILINE)
+"""Libraries of OpenMP among mapped files; packages bring copies with names of their own."""
+
+_HARD_PAUSE: Final = 2
+"""What has OpenMP end its threads (``omp_pause_hard``)."""
 
 _ENDING_SECONDS: Final = 0.2
 """Time for threads that have done their work to be gone."""
@@ -41,11 +53,22 @@ def threads() -> set[int]:
 
 
 def lasting_threads(before: set[int]) -> set[int]:
-    """Name threads that run since then and do not end by themselves at once."""
+    """Name threads that run since then, do not end by themselves at once, and can't be ended."""
+    if threads() - before:
+        _end_openmp()
     give_up = time.monotonic() + _ENDING_SECONDS
     while (new := threads() - before) and time.monotonic() < give_up:
         time.sleep(_ENDING_SECONDS / 20)
     return new
+
+
+def _end_openmp() -> None:
+    """End the threads that OpenMP keeps for this one, in each of its libraries."""
+    maps = Path("/proc/self/maps")
+    for path in {*_OPENMP.findall(maps.read_bytes())} if maps.exists() else ():
+        # One from before OpenMP 5.0 has no such function.
+        with suppress(OSError, AttributeError):
+            ctypes.CDLL(os.fsdecode(path), os.RTLD_NOLOAD).omp_pause_resource_all(_HARD_PAUSE)
 
 
 def use_threads(count: int) -> None:

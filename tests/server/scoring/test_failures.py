@@ -270,11 +270,12 @@ async def test_the_environment_of_services_holds_no_secret_of_the_server(
 async def test_threads_of_numeric_libraries_are_as_set(
     make_engine: MakeEngine, monkeypatch: pytest.MonkeyPatch, threads: int
 ) -> None:
-    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+    names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "LOKY_MAX_CPU_COUNT")
+    for name in names:
         monkeypatch.delenv(name, raising=False)
     engine = await make_engine(threads=threads)
-    code = "import os; y = [os.environ.get(x + '_NUM_THREADS') for x in ('OMP', 'OPENBLAS')]"
-    expected = [str(threads) if threads else None] * 2
+    code = f"import os; y = [os.environ.get(name) for name in {names}]"
+    expected = [str(threads) if threads else None] * len(names)
     assert await (await serve_by(engine, code)).outputs() == {"y": expected}
 
 

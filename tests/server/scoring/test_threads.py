@@ -31,6 +31,18 @@ class Doubler:
         return self.told.get()
 doubler = Doubler()
 """
+EXPLICIT: Final = """
+import threadpoolctl
+from sklearn.ensemble import HistGradientBoostingRegressor
+def fitted():
+    with threadpoolctl.threadpool_limits(2, "openmp"):
+        return HistGradientBoostingRegressor(max_iter=2).fit([[n] for n in range(100)], range(100))
+class Fitted:
+    # Computes with two threads as it is restored, whatever the library is told.
+    def __reduce__(self):
+        return fitted, ()
+model = Fitted()
+"""
 PARALLEL: Final = """
 from sklearn.ensemble import HistGradientBoostingRegressor
 class Fitted:
@@ -61,6 +73,17 @@ async def test_threads_from_before_a_call_that_has_a_process_of_its_own_are_refu
     )
     with pytest.raises(UnservableCode, match=r"starts threads.*Publish with isolation 'worker'"):
         await engine.check(definition)
+
+
+@pytest.mark.asyncio(loop_scope="module")
+@pytest.mark.parametrize("setup", ["", "model = fitted()"])
+async def test_threads_of_openmp_from_before_a_fork_start_again(
+    serve: Serve, snapshots: Snapshots, setup: str
+) -> None:
+    code = "with threadpoolctl.threadpool_limits(2, 'openmp'): y = len(model.predict([[1]] * 1000))"
+    content = snapshots.take(EXPLICIT)
+    service = await serve(code, content, isolation="call", setup_code=setup)
+    assert await service.outputs() == {"y": 1000}
 
 
 @pytest.mark.asyncio
