@@ -436,6 +436,8 @@ class Protocol(HttpToolsProtocol):
             return False
         self._is_known = True
         self._running = self._taking = head
+        # The head has all that is needed. A connection may be idle for long afterwards.
+        self.headers = []
         return True
 
     def _check_head(self, version: str) -> None:
@@ -612,10 +614,17 @@ class Protocol(HttpToolsProtocol):
             return
         if isinstance(running, _Cycle) and running.scope["state"].get("is_known"):
             self._is_known = True
+        if self._taking is None and not (self._is_in_head or self.pipeline):
+            self._forget_request()
         if isinstance(running, _Cycle) and running.ends_connection:
             self._part()
         else:
             self._go_on()
+
+    def _forget_request(self) -> None:
+        """Keep nothing of what was asked last: thousands of connections may be idle for long."""
+        self.headers = []
+        self.scope = self.cycle = None  # type: ignore[assignment]  # as before the first request
 
     def _go_on(self) -> None:
         """Begin the next request, unless there are answers that wait to be read."""

@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -169,3 +170,16 @@ async def test_no_request_is_answered_while_answers_wait_to_be_read() -> None:
     for _ in range(50):
         await asyncio.sleep(0)
     assert [status for status, _ in answers_in(client.answers)] == [200] * 3
+
+
+@pytest.mark.parametrize("path", ["/api/a/1", "/stream"], ids=["call", "application"])
+async def test_an_idle_connection_keeps_nothing_of_what_was_asked(path: str) -> None:
+    connection, client = Stub(Limits()).connect()
+    head = b"POST %b HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer known\r\n" % path.encode()
+    for number in range(2):
+        connection.data_received(head + b"Content-Length: 2\r\nX: %d\r\n\r\n" % number)
+        connection.data_received(b"{}")
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert client.answers.count(b"HTTP/1.1 200") == number + 1
+        assert not any((connection.headers, connection.scope, connection.cycle))
