@@ -26,9 +26,9 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from urllib.parse import unquote_to_bytes
 
 import httptools
-from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
+from jupyter_mlsvc_server.api.flow import Flow
 from jupyter_mlsvc_server.api.head_cache import END, CallHead
 from jupyter_mlsvc_server.api.large_answers import LargeAnswer
 from jupyter_mlsvc_server.api.proxies import TrustedProxies
@@ -123,22 +123,6 @@ class Limits:
     connections: int = 10_000
     connections_of_address: int = 1000
     proxies: TrustedProxies = field(default_factory=TrustedProxies)
-
-
-class _Flow(FlowControl):
-    """Lets nothing in while requests wait, or answers wait to be read."""
-
-    def __init__(self, protocol: Protocol) -> None:
-        super().__init__(protocol.transport)
-        self._protocol = protocol
-
-    def resume_reading(self) -> None:
-        protocol = self._protocol
-        if self.read_paused and not (
-            self.write_paused or protocol.pipeline or protocol.transport.is_closing()
-        ):
-            protocol.hear()
-            super().resume_reading()
 
 
 class _Cycle(RequestResponseCycle):
@@ -249,7 +233,7 @@ class Protocol(HttpToolsProtocol):
         """Take the connected transport; by the Unix socket only from the same user."""
         # A cast, not a check: transports of other event loops are no subclasses of asyncio's.
         super().connection_made(cast(asyncio.Transport, transport))
-        self.flow = _Flow(self)
+        self.flow = Flow(self)
         if (peer := _peer_of(transport)) is not None:
             self._is_host = peer == os.geteuid()
             if not self._is_host:
