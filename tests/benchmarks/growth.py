@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -47,7 +48,7 @@ class Limit:
         """Limit how much more it costs where there is most than where there is least."""
         return cls(
             "at the largest size against the smallest",
-            lambda costs: costs[max(costs)] / costs[min(costs)],
+            lambda costs: costs[max(costs)] / costs[min(costs)] if costs[min(costs)] else math.inf,
             most,
         )
 

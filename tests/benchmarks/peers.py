@@ -13,13 +13,14 @@ import urllib.parse
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Final, Self
 
 import psutil
 import requests
 
 from jupyter_mlsvc import Client
-from jupyter_mlsvc_server.launch import ServerProcess, free_port
+from jupyter_mlsvc_server.launch import ServerDidNotStart, ServerProcess, free_port
+from tests.benchmarks.load import LoadFailed
 from tests.benchmarks.startable import Startable
 
 _ROOT = Path(__file__).parents[2]
@@ -27,6 +28,10 @@ _ROOT = Path(__file__).parents[2]
 
 class PeerFailed(RuntimeError):
     """A server did not start or answered wrongly."""
+
+
+FAILURES: Final = (PeerFailed, LoadFailed, ServerDidNotStart, OSError, http.client.HTTPException)
+"""What may keep one thing from being measured; the others still are."""
 
 
 class Connection:

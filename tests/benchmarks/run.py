@@ -9,16 +9,12 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from http.client import HTTPException
 from pathlib import Path
-
-from jupyter_mlsvc_server.launch import ServerDidNotStart
 
 from . import environment
 from .frameworks.catalogue import FRAMEWORKS
-from .load import LoadFailed
 from .measures import MEASURES
-from .peers import PeerFailed
+from .peers import FAILURES
 from .plan import Plan
 from .report import Section, as_json, bar_table
 
@@ -37,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for name in options.only or MEASURES:
             try:
                 section = _timed(name, plan)
-            except (PeerFailed, LoadFailed, ServerDidNotStart, OSError, HTTPException) as error:
+            except FAILURES as error:
                 failures.append(f"{name} could not be measured: {error}")
                 print(failures[-1], file=sys.stderr, flush=True)
                 continue

@@ -32,6 +32,10 @@ def test_limits_are_kept_up_to_the_figure_they_are_of(
     assert made[0].bar.figure == pytest.approx(figure)
 
 
+def test_a_cost_that_was_too_small_to_measure_reaches_no_limit() -> None:
+    assert Growth("ms", "things", {1: 0.0, 2: 0.0}, Limit.of_times(2)).bar.reached is False
+
+
 def test_each_cost_is_a_row_with_its_sizes_in_their_order() -> None:
     asked: list[int] = []
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from tests.benchmarks.growth import growth_table
+from tests.benchmarks.growth import Growth, growth_table
+from tests.benchmarks.peers import FAILURES
 from tests.benchmarks.plan import Plan
 from tests.benchmarks.report import Section
 
@@ -24,7 +25,14 @@ _ROWS = (
 
 def measure(plan: Plan) -> Section:
     """Measure all, each with a server of its own."""
-    rows = [row for grow in _ROWS for row in grow(plan)]
+    rows: list[Growth] = []
+    faults = []
+    for grow in _ROWS:
+        try:
+            rows += grow(plan)
+        except FAILURES as error:
+            what = f"{grow.__module__.rpartition('.')[2]} ({grow.__name__})"
+            faults.append(f"The growth of {what} could not be measured: {error}")
     return Section(
         title="Growth",
         tables=[growth_table(rows)],
@@ -40,4 +48,5 @@ def measure(plan: Plan) -> Section:
             "each: what each further one costs, the slope of the line that fits best.",
         ],
         bars=[row.bar for row in rows],
+        faults=faults,
     )
