@@ -55,12 +55,14 @@ $(NODE_PACKAGES): labextension/package.json labextension/yarn.lock $(INSTALLED)
 system: ## Install with apt what some tests need and pip can't bring
 	@.ci/install-system
 
+DATABASE ?= sqlite
+
 .PHONY: test
-test: system $(INSTALLED) $(BUNDLE) ## Run every test: the front end's units, then Python, servers and notebooks
+test: system $(INSTALLED) $(BUNDLE) ## Run every test: the front end's units, then Python, servers and notebooks (DATABASE=postgresql)
 	@echo "==> Front end"
 	@cd labextension && jlpm test
 	@echo "==> Python"
-	@pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+	@pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder --database=$(DATABASE)
 
 .PHONY: test-fast
 test-fast: $(INSTALLED) ## Run the tests that start no process

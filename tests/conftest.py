@@ -16,6 +16,7 @@ from jupyter_core.paths import jupyter_data_dir
 
 from jupyter_mlsvc_server.launch import ServerProcess
 from tests.fast import OPTION, ProcessGuard
+from tests.on_postgresql import DATABASE, is_of_sqlite, use_postgresql
 from tests.postgresql import postgresql, programs
 from tests.watching import watched_answers
 
@@ -40,6 +41,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="run only tests that start no process; one that does fails",
     )
+    parser.addoption(
+        DATABASE,
+        choices=["sqlite", "postgresql"],
+        default="sqlite",
+        help="what data folders of tests have as their database",
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -58,12 +65,21 @@ def pytest_configure(config: pytest.Config) -> None:
         folder = Path(home.name, name.lower())
         folder.mkdir()
         os.environ[name] = str(folder)
+    if config.getoption(DATABASE) == "postgresql":
+        use_postgresql(config)
     if config.getoption(OPTION):
         # Where it is not given the number of cores, joblib asks a program for it.
         os.environ.setdefault("LOKY_MAX_CPU_COUNT", "1")
         guard = ProcessGuard()
         sys.addaudithook(guard)
         config.pluginmanager.register(guard)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what is about the file of SQLite, where there is none."""
+    if config.getoption(DATABASE) == "postgresql":
+        config.hook.pytest_deselected(items=[item for item in items if is_of_sqlite(item)])
+        items[:] = [item for item in items if not is_of_sqlite(item)]
 
 
 @pytest.fixture(scope="session")
