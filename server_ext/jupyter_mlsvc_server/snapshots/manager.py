@@ -111,11 +111,13 @@ class SnapshotManager(LoggingConfigurable):
         super().__init__(**kwargs)
         self._publish_event = publish_event
         self._store = SnapshotStore(database=database)
+        self._is_shared = database.kind != "sqlite"
         self._blobs = blobs
         self._staging = Staging(self.data_dir, require_room=require_room)
         self._ingests: set[Ingest | Unpacking] = set()
         self._caches: WeakKeyDictionary[SessionPort, SessionCache] = WeakKeyDictionary()
         self._looked_at: dict[str, float] = {}
+        self._renewed_at: dict[str, float] = {}
         self._collecting = asyncio.Lock()
         self._collector: asyncio.Task[None] | None = None
 
@@ -334,7 +336,7 @@ class SnapshotManager(LoggingConfigurable):
         """Return a snapshot, whoever owns it."""
         record = await self._store.find(snapshot_id)
         if record is not None:
-            self._hold(record.content_id)
+            await self._look_at(record.content_id)
         return record
 
     async def manifest(self, content_id: str) -> Manifest:
@@ -393,7 +395,9 @@ class SnapshotManager(LoggingConfigurable):
         async with self._collecting:
             since = time.monotonic() - self.hold_seconds
             self._looked_at = {key: at for key, at in self._looked_at.items() if at > since}
-            before = to_text(datetime.now(UTC) - timedelta(seconds=self.hold_seconds))
+            self._renewed_at = {key: at for key, at in self._renewed_at.items() if at > since}
+            # Others renew what they look at once in half of the time.
+            before = to_text(datetime.now(UTC) - timedelta(seconds=1.5 * self.hold_seconds))
             used = await self._store.delete_unused(lambda: list(self._looked_at), before)
             arriving = [ingest.digests for ingest in self._ingests]
             await self._blobs.collect(used.union(*arriving))
@@ -410,7 +414,7 @@ class SnapshotManager(LoggingConfigurable):
     # --- inside ------------------------------------------------------------------------------
 
     async def _manifest(self, content_id: str) -> Manifest:
-        self._hold(content_id)
+        await self._look_at(content_id)
         manifest = await self._store.manifest(content_id)
         if manifest is None:
             raise ContentNotFound
@@ -449,6 +453,15 @@ class SnapshotManager(LoggingConfigurable):
             yield
         finally:
             self._ingests.discard(ingest)
+
+    async def _look_at(self, content_id: str) -> None:
+        """Keep a content for a while, from other servers of the database as well."""
+        self._hold(content_id)
+        now = time.monotonic()
+        renewed_at = self._renewed_at.get(content_id, float("-inf"))
+        if self._is_shared and now - renewed_at > self.hold_seconds / 2:
+            await self._store.renew(content_id, now_text())
+            self._renewed_at[content_id] = now
 
     def _hold(self, content_id: str) -> None:
         self._looked_at[content_id] = time.monotonic()

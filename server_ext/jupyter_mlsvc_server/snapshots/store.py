@@ -132,6 +132,13 @@ class SnapshotStore:
         )
         return None if row is None else decode_manifest(dict(row))
 
+    async def renew(self, content_id: str, looked_at: str) -> None:
+        """Write down when a content was looked at, for the other servers of the database."""
+        same = contents.update().where(contents.c.id == content_id)
+        await self._database.run(
+            lambda connection: connection.execute(same.values(created_at=looked_at))
+        )
+
     async def services_with(self, content_id: str) -> Sequence[tuple[str, str]]:
         """Read the names and versions of the services that hold a content, in this order."""
         columns = (service_revisions.c.name, service_revisions.c.version)
@@ -152,7 +159,7 @@ class SnapshotStore:
             Gives the contents that are kept all the same. It is called in the transaction: what
             is held, and then added, is either not there yet or among them.
         created_before
-            Younger ones are kept; another server may be about to use them.
+            Those that were made or renewed later are kept; another server may be about to use them.
 
         Returns
         -------
@@ -172,10 +179,8 @@ class SnapshotStore:
                 contents.c.id.not_in(list(held())),
                 contents.c.created_at < created_before,
             )
-            gone = list(connection.scalars(sa.select(contents.c.id).where(unused)))
-            for content_id in gone:
-                for table, column in ((content_blobs, "content_id"), (contents, "id")):
-                    connection.execute(table.delete().where(table.c[column] == content_id))
+            # One statement: PostgreSQL looks again at the age of a row that is renewed meanwhile.
+            connection.execute(contents.delete().where(unused))
             return frozenset(connection.scalars(sa.select(content_blobs.c.digest).distinct()))
 
         return await self._database.run(write)

@@ -96,6 +96,7 @@ tokens: Final = sa.Table(
 )
 
 # What a snapshot holds, apart from the snapshot: a service keeps it when the snapshot is deleted.
+# Servers that share the database renew ``created_at`` of what they look at.
 contents: Final = sa.Table(
     "contents",
     metadata,

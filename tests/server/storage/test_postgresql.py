@@ -11,13 +11,18 @@ import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
+from jupyter_mlsvc_server.auth.principal import Principal, Role
+from jupyter_mlsvc_server.snapshots.errors import ContentNotFound
+from jupyter_mlsvc_server.snapshots.manager import SnapshotManager
+from jupyter_mlsvc_server.storage.blobs import BlobStore
 from jupyter_mlsvc_server.storage.database import Database
 from jupyter_mlsvc_server.storage.errors import UnusableDatabase
 from jupyter_mlsvc_server.storage.installation import ID_FILE, Installation
-from jupyter_mlsvc_server.storage.schema import metadata, snapshots
+from jupyter_mlsvc_server.storage.schema import contents, metadata, snapshots
 from jupyter_mlsvc_server.storage.signals import Signals
 from jupyter_mlsvc_server.storage.state_copy import CopyRefused, copy_database
 from tests.postgresql import new_database
+from tests.server.snapshots.test_upload import archive_of
 from tests.server.storage.stored import store
 from tests.waiting import until
 
@@ -109,6 +114,36 @@ async def servers(tmp_path: Path, postgresql_server: str) -> AsyncIterator[list[
     yield databases
     for database in databases:
         await database.stop()
+
+
+async def test_a_content_that_one_server_looks_at_is_collected_by_no_other(
+    servers: list[Database],
+) -> None:
+    one, other = (
+        SnapshotManager(
+            database=each, blobs=BlobStore(data_dir=each.data_dir), data_dir=each.data_dir
+        )
+        for each in servers
+    )
+    ann = Principal("ann", "ann", Role.CONTRIBUTOR)
+    ids = [(await one.upload(ann, archive_of(), name)).snapshot_id for name in ("a", "b")]
+    content_id = (await other.get(ann, ids[0])).content_id
+    long_ago = contents.update().values(created_at="2017-10-05T22:49:33.7832670")
+    await servers[0].run(lambda connection: connection.execute(long_ago))
+    # As some time later.
+    other._renewed_at.clear()
+    await other.manifest(content_id)
+    for snapshot_id in ids:
+        await one.delete(ann, snapshot_id)
+    one._looked_at.clear()
+    await one.collect()
+    await other.manifest(content_id)
+
+    await servers[0].run(lambda connection: connection.execute(long_ago))
+    one._looked_at.clear()
+    await one.collect()
+    with pytest.raises(ContentNotFound):
+        await other.manifest(content_id)
 
 
 async def test_signals_go_to_the_other_servers_and_a_gap_is_told(servers: list[Database]) -> None:
