@@ -34,6 +34,8 @@ class ForkserverOptions(msgspec.Struct, frozen=True, kw_only=True):
     ----------
     preload : tuple of str
         Modules to import; those that aren't installed are passed over.
+    heavy : tuple of str
+        Further ones, whose cost is measured.
     sklearn_1d : bool
         Whether scikit-learn takes a single 1-D sample; see ``patches.sklearn_1d``.
     max_processes : int
@@ -41,6 +43,7 @@ class ForkserverOptions(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     preload: tuple[str, ...] = ()
+    heavy: tuple[str, ...] = ()
     sklearn_1d: bool = True
     max_processes: int = 0
 
@@ -135,9 +138,24 @@ class Kill(msgspec.Struct, frozen=True, tag=True):
 
 
 class Preloaded(msgspec.Struct, frozen=True, tag=True):
-    """The forkserver is ready; modules that could not be imported, and why."""
+    """The forkserver is ready.
+
+    Attributes
+    ----------
+    missing : dict
+        Modules that could not be imported, and why.
+    pid : int
+        Its process id.
+    heavy_threads, heavy_bytes, heavy_seconds
+        Threads that the heavy modules started, memory of its own and processor time that they took;
+        no memory where that is not known.
+    """
 
     missing: dict[str, str]
+    pid: int = 0
+    heavy_threads: int = 0
+    heavy_bytes: int = 0
+    heavy_seconds: float = 0.0
 
 
 class Prepared(msgspec.Struct, frozen=True, tag=True):

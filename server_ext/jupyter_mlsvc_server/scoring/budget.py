@@ -73,6 +73,8 @@ class Budget(Generic[KeyT]):
     def __init__(self, max_bytes: int, max_descriptors: int = 0) -> None:
         self.max_bytes = max_bytes
         self.max_descriptors = max_descriptors
+        self.others = 0
+        """Bytes that processes take which versions share, and that can't go for one."""
         self._sizes: dict[KeyT, int] = {}
         self._reserved: dict[object, int] = {}
 
@@ -100,7 +102,8 @@ class Budget(Generic[KeyT]):
 
     def used(self, loaded: Iterable[Loaded[KeyT]]) -> int:
         """Return the bytes that versions take, with those that are being loaded."""
-        return sum(self.expected(each.key) for each in loaded) + sum(self._reserved.values())
+        sizes = sum(self.expected(each.key) for each in loaded)
+        return sizes + sum(self._reserved.values()) + self.others
 
     def plan(self, loaded: Iterable[Loaded[KeyT]], wanted: KeyT | None = None) -> Plan[KeyT]:
         """Find what has to go for a version, or without one for all that is loaded, to fit."""

@@ -39,16 +39,24 @@ class Forkserver:
         Processes and threads that a template and all below it may have; 0 for any number.
     is_bare
         Whether it imports no libraries, and so is ready at once.
+    heavy
+        Modules that it imports besides the usual ones.
     """
 
     def __init__(
-        self, settings: ScoringSettings, max_processes: int, *, is_bare: bool = False
+        self,
+        settings: ScoringSettings,
+        max_processes: int,
+        *,
+        is_bare: bool = False,
+        heavy: tuple[str, ...] = (),
     ) -> None:
         self._settings = settings
         ours, theirs = socket.socketpair()
         self._output = ChildOutput(settings.log, "the forkserver")
         options = ForkserverOptions(
             preload=() if is_bare else tuple(settings.preload),
+            heavy=heavy,
             sklearn_1d=settings.sklearn_1d,
             max_processes=max_processes,
         )
@@ -87,8 +95,12 @@ class Forkserver:
         LinkLost
             It ended before.
         """
+        return (await self.ready()).missing
+
+    async def ready(self) -> Preloaded:
+        """Wait until it is ready; gives what it imported, and raises as :meth:`missing`."""
         ready = await self.link.first()
-        return ready.missing if isinstance(ready, Preloaded) else {}
+        return ready if isinstance(ready, Preloaded) else Preloaded({})
 
     async def stop(self) -> None:
         """End it and all below it."""

@@ -31,8 +31,8 @@ from jupyter_mlsvc_server.scoring.errors import (
     UnservableCode,
     ending,
 )
-from jupyter_mlsvc_server.scoring.forkserver import Forkserver
 from jupyter_mlsvc_server.scoring.forkserver_client import LinkLost, NotStarted
+from jupyter_mlsvc_server.scoring.forkservers import Forkservers
 from jupyter_mlsvc_server.scoring.group import Group
 from jupyter_mlsvc_server.scoring.health import END_AT_START, KEEP_ENDING, Health
 from jupyter_mlsvc_server.scoring.loaded_file import LoadedFile
@@ -149,16 +149,18 @@ class LocalEngine(ScoringSettings):
         self._checked: dict[str, tuple[float, Template]] = {}
         self._locks: WeakValueDictionary[DefinitionKey, asyncio.Lock] = WeakValueDictionary()
         self._loaded_file = LoadedFile(data_dir / "loaded.json")
-        self._forkserver: Forkserver | None = None
         self._templates = SharedTemplates(
             self._started_template,
             self,
-            lambda process: not self._is_of_bare(process),
+            lambda process: not self._forkservers.is_of_bare(process),
             is_sharing=self._confinement.may_share,
         )
-        self._bare: Forkserver | None = None
-        """Another one without libraries, while that one imports them, for versions without need."""
-        self._forkserver_restarts = 0
+        self._forkservers = Forkservers(
+            self,
+            lambda: self._confinement.process_limit,
+            lambda: self._templates.processes,
+            self._spawn,
+        )
         self._unloaded = 0
         self._is_warm = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -190,8 +192,7 @@ class LocalEngine(ScoringSettings):
         await asyncio.gather(
             *(pool.stop() for pool in pools), *(template.stop() for template in templates)
         )
-        forkservers, self._forkserver, self._bare = [self._forkserver, self._bare], None, None
-        await asyncio.gather(*(each.stop() for each in forkservers if each is not None))
+        await self._forkservers.stop()
         await asyncio.to_thread(shutil.rmtree, self._work, ignore_errors=True)
 
     def warm_up(self, published: Collection[DefinitionKey]) -> None:
@@ -200,8 +201,8 @@ class LocalEngine(ScoringSettings):
 
     def expect_publish(self) -> None:
         """Import libraries, unless that was begun already."""
-        if self._is_running and self._forkserver is None:
-            self._live_forkserver()
+        if self._is_running and self._forkservers.usual is None:
+            self._forkservers.live()
 
     async def until_warm(self) -> None:
         """Wait until all is loaded that is to be, or can't be."""
@@ -210,14 +211,15 @@ class LocalEngine(ScoringSettings):
     @property
     def is_ready(self) -> bool:
         """Whether the start is over, and the forkserver is there where one was needed."""
-        is_lost = self._forkserver is not None and self._forkserver.link.is_lost
+        forkserver = self._forkservers.usual
+        is_lost = forkserver is not None and forkserver.link.is_lost
         return self._is_running and self._is_warm.is_set() and not is_lost
 
     async def _warm_up(self, published: Collection[DefinitionKey]) -> None:
         try:
             if published or self.preload_at_start:
                 with contextlib.suppress(LinkLost):
-                    await self._live_forkserver().missing()
+                    await self._forkservers.live().missing()
             wanted = set(published)
             if self.warm == "recent":
                 wanted &= await self._loaded_file.read()
@@ -583,7 +585,7 @@ class LocalEngine(ScoringSettings):
         return EngineCounters(
             versions=[self._counters_of(key) for key in sorted(await self.known())],
             unloaded=self._unloaded,
-            forkserver_restarts=self._forkserver_restarts,
+            forkserver_restarts=self._forkservers.restarts,
         )
 
     def _counters_of(self, key: DefinitionKey) -> VersionCounters:
@@ -801,61 +803,16 @@ class LocalEngine(ScoringSettings):
                 definition, work, self._confinement, user, is_shared=is_shared
             )
             try:
-                await template.start(self._forkserver_for(definition).link, self)
+                if not self._is_running:
+                    raise ServiceUnavailable(definition.key, _STOPPING)
+                forkserver = await self._forkservers.for_template(definition)
+                await template.start(forkserver.link, self)
             except LinkLost:
                 if last:
                     break
             else:
                 return template
         raise StartInterrupted(definition.key, "The forkserver ends as soon as it is started.")
-
-    def _forkserver_for(self, definition: ServiceDefinition) -> Forkserver:
-        forkserver, bare = self._running_forkserver(definition.key), self._bare
-        if forkserver.link.is_ready or not self.preload or definition.may_need(self.preload):
-            return forkserver
-        if bare is None or bare.link.is_lost:
-            if bare is not None:
-                self._spawn(bare.stop())
-            bare = self._bare = Forkserver(self, self._confinement.process_limit, is_bare=True)
-        return bare
-
-    def _is_of_bare(self, process: TemplateProcess) -> bool:
-        """Whether a process is of the forkserver without libraries, and would better not be."""
-        bare, forkserver = self._bare, self._forkserver
-        is_due = bare is not None and forkserver is not None and forkserver.link.is_ready
-        return is_due and bare is not None and process.is_of(bare.link)
-
-    async def _end_unused_bare(self) -> None:
-        """End the forkserver without libraries, once nothing is left that it has forked."""
-        bare, forkserver = self._bare, self._forkserver
-        if bare is None or forkserver is None or not forkserver.link.is_ready:
-            return
-        if not any(map(self._is_of_bare, self._templates.processes)):
-            self._bare = None
-            await bare.stop()
-
-    def _running_forkserver(self, key: DefinitionKey) -> Forkserver:
-        if not self._is_running:
-            raise ServiceUnavailable(key, _STOPPING)
-        return self._live_forkserver()
-
-    def _live_forkserver(self) -> Forkserver:
-        """Give the forkserver, a new one where there is none."""
-        forkserver = self._forkserver
-        if forkserver is not None and forkserver.link.is_lost:
-            self.log.error("the forkserver ended unexpectedly; starting another one")
-            self._forkserver_restarts += 1
-            self._spawn(forkserver.stop())
-            forkserver = None
-        if forkserver is None:
-            forkserver = self._forkserver = Forkserver(self, self._confinement.process_limit)
-            self._spawn(self._tell_missing(forkserver))
-        return forkserver
-
-    async def _tell_missing(self, forkserver: Forkserver) -> None:
-        with contextlib.suppress(LinkLost):
-            for module, reason in (await forkserver.missing()).items():
-                self.log.info("module %s is not preloaded for services: %s", module, reason)
 
     def _note_kept(self, key: DefinitionKey, size: PoolSize | None) -> None:
         if size is not None and size.initial:
@@ -973,9 +930,8 @@ class LocalEngine(ScoringSettings):
         while True:
             await asyncio.sleep(_SWEEP_SECONDS)
             now = self._now()
-            if self._forkserver is not None:
-                self._live_forkserver()
-            await self._end_unused_bare()
+            await self._forkservers.sweep()
+            self._budget.others = await self._forkservers.memory()
             self._calls.make_room()
             self._start_kept()
             await self._note_loaded()

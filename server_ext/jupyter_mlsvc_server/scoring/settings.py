@@ -138,6 +138,19 @@ class ScoringSettings(LoggingConfigurable):
         ],
         help="Modules imported once, ahead of all services; those not installed are passed over.",
     ).tag(config=True)
+    heavy_modules = TextList(
+        default_value=[
+            "catboost",
+            "lightgbm",
+            "statsmodels.api",
+            "torch",
+            "xgboost",
+        ],
+        help="Modules that take long to import. Versions whose snapshots were taken with the same "
+        "ones share them in memory, from the second version that is loaded. Those not installed "
+        "are passed over, as are those that start threads. Name none that looks up folders for its "
+        "caches when it is imported, such as matplotlib or transformers: services have their own.",
+    ).tag(config=True)
     preload_at_start = Bool(
         False,
         help="Whether the modules are imported at the start even where nothing is published yet. "

@@ -78,7 +78,7 @@ class TemplateProcess:
         """When it was ready, by the monotonic clock."""
         self.exit_code: int | None = None
         """How it ended, where that is known."""
-        self._definition = definition
+        self.definition = definition
         self._confinement = confinement
         self._user = user
         self._cgroup = ""
@@ -103,7 +103,7 @@ class TemplateProcess:
         LinkLost
             The forkserver is gone.
         """
-        spec = self._definition.spec
+        spec = self.definition.spec
         if why := self._confinement.refusal(network=spec.network, read_only=spec.read_only):
             raise UnservableCode(why)
         self._forkserver = forkserver
@@ -125,7 +125,7 @@ class TemplateProcess:
         self, forkserver: ForkserverClient, settings: ScoringSettings
     ) -> Preloaded | Prepared | Refused:
         await asyncio.to_thread(self._make_folders)
-        output = ChildOutput(settings.log, f"service {self._definition.spec.label}")
+        output = ChildOutput(settings.log, f"service {self.definition.spec.label}")
         self._output = output
         try:
             self._pid, link = await forkserver.fork(output=output.theirs)
@@ -270,7 +270,7 @@ class TemplateProcess:
         return self.work / TEMPORARY_FOLDER
 
     def _service(self, settings: ScoringSettings) -> Service:
-        spec, content = self._definition.spec, self._definition.content
+        spec, content = self.definition.spec, self.definition.content
         blobs = []
         if content is not None:
             blobs = [content.blobs.path(each) for each in content.manifest.digests]

@@ -13,12 +13,15 @@ import os
 import signal
 import socket
 import sys
+import time
+from pathlib import Path
 
 import msgspec
 
 from jupyter_mlsvc_server.formats.guard import ProcessLimit, die_with
 from jupyter_mlsvc_server.formats.process_tree import Control, Parent
 from jupyter_mlsvc_server.formats.protocol import ForkserverOptions, Preloaded
+from jupyter_mlsvc_server.formats.threads import lasting_threads, threads
 from jupyter_mlsvc_server.patches import narwhals_dataframes
 from jupyter_mlsvc_server.worker import template
 
@@ -39,9 +42,20 @@ def main(descriptor: str, options: str) -> None:
         sklearn_1d.install()
     narwhals_dataframes.install()
     missing = _preload(settings.preload)
+    began, before, running = time.process_time(), _own_bytes(), threads()
+    missing |= _preload(settings.heavy)
     gc.collect()
     gc.freeze()
-    control.send(Preloaded(missing))
+    seconds = time.process_time() - began
+    control.send(
+        Preloaded(
+            missing,
+            pid=os.getpid(),
+            heavy_threads=len(lasting_threads(running)),
+            heavy_bytes=_own_bytes() - before,
+            heavy_seconds=seconds,
+        )
+    )
     Parent(
         control,
         lambda link, _: template.main(link),
@@ -63,5 +77,16 @@ def _preload(names: tuple[str, ...]) -> dict[str, str]:
     return missing
 
 
+def _own_bytes() -> int:
+    """Measure the memory that each template would have for itself; 0 where that is not known."""
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        for line in Path("/proc/self/smaps_rollup").read_text("ascii").splitlines():
+            if line.startswith("Anonymous:"):
+                return int(line.split()[1]) * 1024
+    return 0
+
+
 if __name__ == "__main__":
     main(*sys.argv[1:])
+    # Without a wait for threads of libraries, which may never end.
+    os._exit(0)

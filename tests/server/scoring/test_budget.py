@@ -78,6 +78,17 @@ def test_what_is_being_loaded_counts_as_what_it_took_last_or_as_the_others_do() 
     assert budget.used([idle("a")]) == 40 * MB
 
 
+def test_what_versions_share_counts_and_keeps_none_from_being_alone() -> None:
+    budget = budget_of(100, a=40, new=30)
+    budget.others = 20 * MB
+    assert budget.plan([idle("a")], "new").unload == ()
+    budget.others = 40 * MB
+    assert budget.used([idle("a")]) == 80 * MB
+    assert budget.plan([idle("a")], "new").unload == ("a",)
+    budget.others = 90 * MB
+    assert budget.plan([idle("a")], "new").fits
+
+
 def test_descriptors_have_a_budget_too() -> None:
     budget = budget_of(0, descriptors=6, a=1, b=1, c=1)
     plan = budget.plan([idle("a", 1.0), idle("b", 3.0), idle("c", 2.0)])

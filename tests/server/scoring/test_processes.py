@@ -70,7 +70,7 @@ async def test_no_zombie_stays_while_workers_come_and_go(make_engine: MakeEngine
     service = await serve_by(engine, f"import os, threading as t; {left}; y = os.getpid()")
     pids = {(await service.outputs())["y"] for _ in range(8)}
     assert len(pids) == 8
-    forkserver = engine._running_forkserver(service.key).pid
+    forkserver = engine._forkservers.live().pid
     await until(lambda: psutil.STATUS_ZOMBIE not in [each.status() for each in below(forkserver)])
     # That of one worker, and that of its temporary files.
     await until(lambda: len(list(engine._work.glob("*/worker-*"))) <= 2)
@@ -185,11 +185,7 @@ async def test_a_killed_template_or_forkserver_is_replaced(make_engine: MakeEngi
     assert await service.outputs() == {"y": 1}
     for victim in ("template", "forkserver"):
         pool = engine._pools[service.key]
-        pid = (
-            pool._template.pid
-            if victim == "template"
-            else engine._running_forkserver(service.key).pid
-        )
+        pid = pool._template.pid if victim == "template" else engine._forkservers.live().pid
         workers = [psutil.Process(worker) for worker in engine._pools[service.key].pids]
         os.kill(pid, signal.SIGKILL)
         assert not await asyncio.to_thread(that_run_on, workers)

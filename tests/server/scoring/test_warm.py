@@ -45,7 +45,7 @@ async def warmed(engine: LocalEngine, published: list[DefinitionKey]) -> LocalEn
 
 
 def forkserver_of(engine: LocalEngine) -> Forkserver | None:
-    return engine._forkserver
+    return engine._forkservers.usual
 
 
 async def test_nothing_runs_where_nothing_is_published(make_engine: Make) -> None:
@@ -62,8 +62,8 @@ async def test_nothing_runs_where_nothing_is_published(make_engine: Make) -> Non
 
 async def test_the_forkserver_may_be_wanted_at_the_start_all_the_same(make_engine: Make) -> None:
     engine = await warmed(await make_engine(preload_at_start=True), [])
-    assert engine._forkserver is not None
-    assert engine._forkserver.link.is_ready
+    assert engine._forkservers.usual is not None
+    assert engine._forkservers.usual.link.is_ready
 
 
 @pytest.mark.parametrize(
@@ -77,8 +77,8 @@ async def test_versions_are_loaded_as_it_is_set(
     warm: str, expected: list[State], make_engine: Make
 ) -> None:
     engine = await warmed(await make_engine(warm=warm), KEYS)
-    assert engine._forkserver is not None
-    assert engine._forkserver.link.is_ready
+    assert engine._forkservers.usual is not None
+    assert engine._forkservers.usual.link.is_ready
     assert await states(engine) == expected
 
 
@@ -106,10 +106,10 @@ async def test_an_engine_that_lost_its_forkserver_is_ready_once_there_is_another
 ) -> None:
     monkeypatch.setattr(local, "_SWEEP_SECONDS", 0.05)
     engine = await warmed(await make_engine(), KEYS)
-    assert engine._forkserver is not None
-    os.kill(engine._forkserver.pid, signal.SIGKILL)
-    lost = engine._forkserver
-    await until(lambda: engine._forkserver is not lost and engine.is_ready)
+    assert engine._forkservers.usual is not None
+    os.kill(engine._forkservers.usual.pid, signal.SIGKILL)
+    lost = engine._forkservers.usual
+    await until(lambda: engine._forkservers.usual is not lost and engine.is_ready)
     assert (await engine.consume(*KEYS[0], b"{}")).success
 
 
@@ -134,17 +134,19 @@ async def test_code_that_needs_no_libraries_does_not_wait_for_them(
     if is_plain:
         await serving
         assert (await engine.consume(*definition.key, b'{"n": 7}')).success
-        assert engine._forkserver is not None
-        assert not engine._forkserver.link.is_ready
+        assert engine._forkservers.usual is not None
+        assert not engine._forkservers.usual.link.is_ready
     else:
-        await until(lambda: engine._forkserver is not None)
-        assert engine._bare is None
+        await until(lambda: engine._forkservers.usual is not None)
+        assert engine._forkservers.bare is None
     (tmp_path / "door").touch()
     await serving
-    await until(lambda: engine._forkserver is not None and engine._forkserver.link.is_ready)
-    assert (engine._bare is not None) is is_plain
+    await until(
+        lambda: engine._forkservers.usual is not None and engine._forkservers.usual.link.is_ready
+    )
+    assert (engine._forkservers.bare is not None) is is_plain
     await engine.put(define("y = 9", outputs="y:integer", revision="r2"))
-    await until(lambda: engine._bare is None)
+    await until(lambda: engine._forkservers.bare is None)
     assert b"9" in (await engine.consume(*definition.key, b"{}")).body
 
 
