@@ -25,6 +25,7 @@ CHECKS: Final[dict[str, Check]] = {
     "data folder": data.check_data_folder,
     "disk": data.check_disk,
     "database": data.check_database,
+    "object store": data.check_object_store,
     "server": network.check_server,
     "public port": network.check_port,
     "TLS": network.check_tls,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import stat
@@ -18,9 +19,11 @@ from sqlalchemy.exc import SQLAlchemyError
 from jupyter_mlsvc_server.auth.store import LOCAL
 from jupyter_mlsvc_server.doctor.findings import Finding, Setup, State
 from jupyter_mlsvc_server.storage import postgresql
+from jupyter_mlsvc_server.storage.blobs import BlobStore
 from jupyter_mlsvc_server.storage.database import MIGRATIONS, Database
 from jupyter_mlsvc_server.storage.errors import UnusableDatabase
 from jupyter_mlsvc_server.storage.installation import Installation
+from jupyter_mlsvc_server.storage.object_store import ObjectStore, UnusableObjectStore
 from jupyter_mlsvc_server.storage.schema import accounts
 
 _LITTLE_SPACE: Final = 2**30
@@ -126,6 +129,24 @@ def check_database(setup: Setup) -> Iterator[Finding]:
         engine.dispose()
 
 
+def check_object_store(setup: Setup) -> Iterator[Finding]:
+    """Look whether the object store of the blobs answers, where there is one."""
+    name, url = "object store", BlobStore(data_dir=setup.data_dir, config=setup.config).url
+    if not url:
+        yield Finding(name, State.INFO, "None is set: blobs are in the data folder.")
+        return
+    try:
+        objects = ObjectStore.at(url, logging.getLogger(__name__))
+        installation = objects.installation()
+    except UnusableObjectStore as error:
+        yield Finding(name, State.FAIL, error.problem, error.advice)
+        return
+    if installation:
+        yield Finding(name, State.OK, f"{url} answers.")
+    else:
+        yield Finding(name, State.INFO, f"{url} is empty; the first start uses it.")
+
+
 def open_read_only(database: Database) -> sa.Engine | None:
     """Open a database, whoever else has it open; None where it is not there yet.
 
@@ -173,7 +194,9 @@ def _of_schema(connection: sa.Connection, name: str) -> Iterator[Finding]:
 def _of_installation(
     connection: sa.Connection, name: str, database: Database, data_dir: Path
 ) -> Iterator[Finding]:
-    why = Installation(database=database, data_dir=data_dir).misfit(connection)
+    is_cache = bool(BlobStore(data_dir=data_dir, config=database.config).url)
+    installation = Installation(database=database, data_dir=data_dir, is_cache=is_cache)
+    why = installation.misfit(connection)
     if why is not None:
         yield Finding(
             name,

@@ -14,7 +14,9 @@ from jupyter_mlsvc_server.snapshots import verification as snapshots
 from jupyter_mlsvc_server.snapshots.verification import Checked
 from jupyter_mlsvc_server.storage.database import Database
 from jupyter_mlsvc_server.storage.errors import UnusableDatabase
+from jupyter_mlsvc_server.storage.object_store import UnusableObjectStore
 from jupyter_mlsvc_server.storage.postgresql import reason
+from jupyter_mlsvc_server.storage.stored_blobs import StoredBlobs
 
 
 def check_stored_data(setup: Setup) -> Iterator[Finding]:
@@ -22,7 +24,8 @@ def check_stored_data(setup: Setup) -> Iterator[Finding]:
     database = Database(data_dir=setup.data_dir, config=setup.config)
     try:
         engine = open_read_only(database)
-    except UnusableDatabase as error:
+        blobs = StoredBlobs(setup.data_dir, setup.config)
+    except (UnusableDatabase, UnusableObjectStore) as error:
         yield Finding("stored data", State.FAIL, str(error))
         return
     if engine is None:
@@ -33,7 +36,7 @@ def check_stored_data(setup: Setup) -> Iterator[Finding]:
             yield from _of_pages(connection)
             yield from _of(
                 "snapshots and services",
-                snapshots.verify(connection, setup.data_dir / "blobs"),
+                snapshots.verify(connection, blobs.problem),
                 "Take the snapshot, or publish the model, again: good content replaces damaged "
                 "content. Or restore it from a backup.",
             )

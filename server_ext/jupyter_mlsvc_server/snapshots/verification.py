@@ -5,16 +5,13 @@ It only reads, so it may run beside a server; what is deleted meanwhile may be t
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import sqlalchemy as sa
 
-from jupyter_mlsvc_server.formats.blobs import DamagedBlob, check_blob
 from jupyter_mlsvc_server.snapshots.errors import ContentDamaged
 from jupyter_mlsvc_server.snapshots.store import decode_manifest
-from jupyter_mlsvc_server.storage.blobs import TRASH
 from jupyter_mlsvc_server.storage.schema import (
     contents,
     owner_name,
@@ -31,15 +28,15 @@ class Checked(NamedTuple):
     problem: str = ""
 
 
-def verify(connection: sa.Connection, blobs: Path) -> Iterator[Checked]:
+def verify(connection: sa.Connection, problem_of: Callable[[str], str]) -> Iterator[Checked]:
     """Check each content, and each blob once.
 
     Parameters
     ----------
     connection
         To the database.
-    blobs
-        Folder of the blobs.
+    problem_of
+        Returns what is wrong with the blob of a digest; an empty text where nothing is.
 
     Yields
     ------
@@ -58,19 +55,7 @@ def verify(connection: sa.Connection, blobs: Path) -> Iterator[Checked]:
         for digest in sorted(manifest.digests - seen):
             seen.add(digest)
             part = f"{manifest.part(digest)} of {_holders(connection, row['id'])}"
-            yield Checked(f"blob {digest}, {part}", _problem_of(blobs, digest))
-
-
-def _problem_of(blobs: Path, digest: str) -> str:
-    path = blobs / digest[:2] / digest
-    if not path.exists() and (blobs / TRASH / digest).exists():
-        # Who uses it takes it back.
-        path = blobs / TRASH / digest
-    try:
-        check_blob(path)
-    except DamagedBlob as damage:
-        return damage.reason
-    return ""
+            yield Checked(f"blob {digest}, {part}", problem_of(digest))
 
 
 def _holders(connection: sa.Connection, content_id: str) -> str:

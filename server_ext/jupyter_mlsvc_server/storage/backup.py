@@ -28,6 +28,7 @@ import msgspec
 import sqlalchemy as sa
 
 from jupyter_mlsvc._version import __version__
+from jupyter_mlsvc_server.formats.blobs import DamagedBlob
 from jupyter_mlsvc_server.formats.private_files import (
     private_directory,
     sync_directory,
@@ -37,6 +38,8 @@ from jupyter_mlsvc_server.storage import postgresql
 from jupyter_mlsvc_server.storage.blobs import TRASH
 from jupyter_mlsvc_server.storage.clock import now_text
 from jupyter_mlsvc_server.storage.installation import ID_FILE
+from jupyter_mlsvc_server.storage.machine_faults import ObjectStoreUnavailable
+from jupyter_mlsvc_server.storage.object_store import ObjectStore
 from jupyter_mlsvc_server.storage.schema import batches, content_blobs, installations
 
 CONTENTS: Final = "backup.json"
@@ -96,7 +99,9 @@ class Copied:
     problems: list[str] = field(default_factory=list)
 
 
-def back_up(url: sa.URL, data_dir: Path, target: Path) -> Copied:
+def back_up(
+    url: sa.URL, data_dir: Path, target: Path, *, objects: ObjectStore | None = None
+) -> Copied:
     """Copy a data folder and its SQLite database into a folder.
 
     Parameters
@@ -105,6 +110,8 @@ def back_up(url: sa.URL, data_dir: Path, target: Path) -> Copied:
         Of the database; another than SQLite has to be copied before, by its own means.
     target
         A folder that is new or empty, or has an earlier backup of the same installation.
+    objects
+        Has the blobs that the data folder has not.
 
     Raises
     ------
@@ -127,7 +134,7 @@ def back_up(url: sa.URL, data_dir: Path, target: Path) -> Copied:
         _make_folders(target)
         copied, files = Copied(), dict[str, str]()
         for digest in digests:
-            _back_up_blob(data_dir / _BLOBS, target / _BLOBS, digest, copied)
+            _back_up_blob(data_dir / _BLOBS, target / _BLOBS, digest, copied, objects)
         known = {} if before is None else before.files
         for path in _other_files(data_dir, ids, copied):
             with contextlib.suppress(FileNotFoundError):  # deleted meanwhile
@@ -297,29 +304,53 @@ def _references(url: sa.URL) -> tuple[str, list[str], list[str]]:
     return installation, sorted(digests), sorted(ids)
 
 
-def _back_up_blob(blobs: Path, target: Path, digest: str, copied: Copied) -> None:
+def _back_up_blob(
+    blobs: Path, target: Path, digest: str, copied: Copied, objects: ObjectStore | None
+) -> None:
     there = target / digest[:2] / digest
     if not there.exists():
-        home = blobs / digest[:2] / digest
-        # It may be moved to the trash or taken back meanwhile.
-        for path in (home, blobs / TRASH / digest, home):
-            try:
-                _copy(path, there, digest)
-            except FileNotFoundError:
-                continue
-            except ValueError:
-                copied.problems.append(f"Blob {digest} is damaged and was not copied.")
-                return
-            except OSError as error:
-                copied.problems.append(f"Blob {digest} was not copied: {error.strerror}.")
-                return
-            copied.new_blobs += 1
-            copied.new_bytes += there.stat().st_size
-            break
-        else:
-            copied.problems.append(f"Blob {digest} is missing.")
+        problem = _copy_blob(blobs, there, digest)
+        if problem and objects is not None:
+            problem = _download_blob(objects, there, digest)
+        if problem:
+            copied.problems.append(f"Blob {digest} {problem}.")
             return
+        copied.new_blobs += 1
+        copied.new_bytes += there.stat().st_size
     copied.blobs += 1
+
+
+def _copy_blob(blobs: Path, target: Path, digest: str) -> str:
+    """Copy a blob, and return what is wrong with it; empty where nothing is."""
+    home = blobs / digest[:2] / digest
+    # It may be moved to the trash or taken back meanwhile.
+    for path in (home, blobs / TRASH / digest, home):
+        try:
+            _copy(path, target, digest)
+        except FileNotFoundError:
+            continue
+        except ValueError:
+            return "is damaged and was not copied"
+        except OSError as error:
+            return f"was not copied: {error.strerror}"
+        return ""
+    return "is missing"
+
+
+def _download_blob(objects: ObjectStore, target: Path, digest: str) -> str:
+    private_directory(target.parent)
+    with tempfile.NamedTemporaryFile(dir=target.parent, prefix=_TEMPORARY) as file:
+        try:
+            for piece in objects.pieces(digest):
+                file.write(piece)
+        except (DamagedBlob, ObjectStoreUnavailable) as error:
+            return f"was not copied: {str(error).rstrip('.')}"
+        file.flush()
+        try:
+            _copy(Path(file.name), target, digest)
+        except ValueError:
+            return "is damaged and was not copied"
+    return ""
 
 
 def _other_files(data_dir: Path, ids: list[str], copied: Copied) -> Iterator[str]:

@@ -21,10 +21,12 @@ from jupyter_mlsvc_server.errors import MlsvcServerError
 from jupyter_mlsvc_server.formats.host import data_dir_path, lock_path
 from jupyter_mlsvc_server.formats.private_files import private_directory
 from jupyter_mlsvc_server.storage.backup import BackupRefused, Copied, back_up, restore
+from jupyter_mlsvc_server.storage.blobs import BlobStore
 from jupyter_mlsvc_server.storage.config_files import ConfiguredApp
 from jupyter_mlsvc_server.storage.database import Database
 from jupyter_mlsvc_server.storage.errors import UnusableDatabase
 from jupyter_mlsvc_server.storage.installation import Half, Installation
+from jupyter_mlsvc_server.storage.object_store import ObjectStore, UnusableObjectStore
 
 _REFUSED: Final = 1
 _MISUSED: Final = 2
@@ -88,6 +90,11 @@ class DataFolderCommand(ConfiguredApp):
 
     def _database_url(self) -> sa.URL:
         return Database(data_dir=self.folder, parent=self).parsed_url
+
+    def _objects(self) -> ObjectStore | None:
+        """Return the object store of the blobs; None where they are in the data folder."""
+        url = BlobStore(data_dir=self.folder, parent=self).url
+        return ObjectStore.at(url, self.log) if url else None
 
     def _given_folder(self) -> Path:
         if len(self.extra_args) != 1:
@@ -161,8 +168,8 @@ class BackupCommand(DataFolderCommand):
         target = self._given_folder()
         url = self._database_url()
         try:
-            copied = back_up(url, self.folder, target)
-        except BackupRefused as error:
+            copied = back_up(url, self.folder, target, objects=self._objects())
+        except (BackupRefused, UnusableObjectStore) as error:
             raise Refused(str(error)) from error
         except OSError as error:
             raise Refused(_cannot_copy(error)) from error

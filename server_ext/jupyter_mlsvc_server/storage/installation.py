@@ -136,7 +136,12 @@ class Installation:
     def misfit(self, connection: sa.Connection) -> str | None:
         """Return why the halves do not belong together, and change nothing; None where they do."""
         database, known = _look(connection)
-        return misfit(database, self._folder_half(), have_in_common=self._has_any(known))
+        return misfit(
+            database,
+            self._folder_half(),
+            have_in_common=self._has_any(known),
+            is_cache=self._is_cache,
+        )
 
     async def adopt(self) -> tuple[Half, Half]:
         """Make the database that of the folder, whatever both hold; return the halves of before."""

@@ -47,9 +47,9 @@ class UnusableObjectStore(RuntimeError):
     """The object store can't be used; the message is a sentence for who starts the server."""
 
     def __init__(self, url: str, cause: object, advice: str) -> None:
-        super().__init__(
-            f"The object store {url} (BlobStore.url) cannot be used: {cause}. {advice}"
-        )
+        self.problem = f"The object store {url} (BlobStore.url) cannot be used: {cause}."
+        self.advice = advice
+        super().__init__(f"{self.problem} {advice}")
 
 
 class StoredObject(NamedTuple):
@@ -124,33 +124,51 @@ class ObjectStore:
         UnusableObjectStore
             It does not answer, may not be read or written, or belongs to another installation.
         """
-        from obstore.exceptions import AlreadyExistsError, BaseError, NotSupportedError
+        from obstore.exceptions import AlreadyExistsError, NotSupportedError
 
-        advice = "Check the URL, the credentials in the server's environment, and the network."
-        try:
-            found = self._installation()
-            if not found:
+        found = self.installation()
+        if not found:
+            with self._usable():
                 try:
                     self._library.put(self._store, _ID, installation.encode(), mode="create")
                 except NotSupportedError:
                     self._library.put(self._store, _ID, installation.encode())
                 except AlreadyExistsError:
                     pass  # by another server that starts now
-                found = self._installation()
-        except (BaseError, OSError, ValueError) as error:
-            raise UnusableObjectStore(self.url, _cause(error), advice) from error
+            found = self.installation()
         if found != installation:
-            advice = "Give each installation a bucket or a prefix of its own."
+            advice = (
+                "Give each installation a bucket or a prefix of its own. Where these are the blobs "
+                f"that are meant, delete the object {_ID} there."
+            )
             raise UnusableObjectStore(self.url, "it has the blobs of another installation", advice)
 
-    def _installation(self) -> str:
-        try:
-            data = bytes(self._library.get(self._store, _ID).bytes())
-        except FileNotFoundError as error:
-            if _is_bucket_missing(error):
-                raise
-            return ""
+    def installation(self) -> str:
+        """Return the id of the installation whose blobs these are; empty where there is none yet.
+
+        Raises
+        ------
+        UnusableObjectStore
+            It does not answer, or may not be read.
+        """
+        with self._usable():
+            try:
+                data = bytes(self._library.get(self._store, _ID).bytes())
+            except FileNotFoundError as error:
+                if _is_bucket_missing(error):
+                    raise
+                return ""
         return data.decode("ascii", "replace").strip()
+
+    @contextmanager
+    def _usable(self) -> Iterator[None]:
+        from obstore.exceptions import BaseError
+
+        try:
+            yield
+        except (BaseError, OSError, ValueError) as error:
+            advice = "Check the URL, the credentials in the server's environment, and the network."
+            raise UnusableObjectStore(self.url, _cause(error), advice) from error
 
     def probe(self) -> None:
         """Ask for something small.

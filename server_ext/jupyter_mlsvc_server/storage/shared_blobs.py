@@ -20,6 +20,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, Final, TypeVar
 from weakref import WeakValueDictionary
@@ -210,7 +211,11 @@ class SharedBlobStore(BlobStore):
         held = self._hold(dict.fromkeys(digests, Stamp(0, 0, 0, 0)))
         missing = await asyncio.to_thread(lambda: [each for each in digests if self._lacks(each)])
         if missing:
-            await self._for_each(self._download, missing)
+            intake = Intake()
+            try:
+                await self._for_each(partial(self._download, intake), missing)
+            finally:
+                await asyncio.to_thread(self._flush_names, intake)
             await asyncio.to_thread(self._make_room)
         found = self._hold(await self.verify(digests))
         del held
@@ -229,7 +234,7 @@ class SharedBlobStore(BlobStore):
             return True
         return False
 
-    def _download(self, digest: str) -> None:
+    def _download(self, intake: Intake, digest: str) -> None:
         temporary, blob = self._copy_in(self._objects.pieces(digest), None)
         try:
             if blob.digest != digest:
@@ -237,7 +242,7 @@ class SharedBlobStore(BlobStore):
                 self.log.error("%s", DamagedBlob(digest, reason))
                 self._damaged.add(digest)
                 raise DamagedBlob(digest, reason)
-            self._place(temporary, digest)
+            self._place(temporary, digest, intake)
         finally:
             self._drop(temporary)
         self._note_uploaded(digest)
@@ -306,7 +311,10 @@ class SharedBlobStore(BlobStore):
             self._drop_unused(path, since)
         # Of before there was an object store.
         self._sort_trash(referenced)
-        moved = self._collect_objects(referenced, since)
+        moved = 0
+        # The next search finds as much.
+        with contextlib.suppress(ObjectStoreUnavailable):
+            moved = self._collect_objects(referenced, since)
         self._forget_renewed(since)
         with self._lock:
             self._uploaded = {name: at for name, at in self._uploaded.items() if at > since}

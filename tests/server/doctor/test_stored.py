@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from traitlets.config import Config
 
 from jupyter_mlsvc_server.batches.files import RECORDS, RESULTS
+from jupyter_mlsvc_server.doctor.data import check_object_store
 from jupyter_mlsvc_server.doctor.findings import Finding, Setup, State
 from jupyter_mlsvc_server.doctor.stored import check_stored_data
+from jupyter_mlsvc_server.storage.backup import back_up
 from jupyter_mlsvc_server.storage.blobs import TRASH
+from jupyter_mlsvc_server.storage.object_store import ObjectStore
 from jupyter_mlsvc_server.storage.schema import contents
 from tests.server.snapshots.test_damage import flip
 from tests.server.snapshots.test_upload import manifest_of
@@ -93,3 +98,36 @@ async def test_a_damaged_database_file_is_found(setup: Setup) -> None:
         content[at : at + 200] = bytes(200)
     path.write_bytes(content)
     assert wrong(setup)[0].check in {"database file", "stored data"}
+
+
+async def test_blobs_of_an_object_store_are_read_there(
+    setup: Setup, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    pytest.importorskip("obstore", reason="pip install obstore")
+    objects = tmp_path / "objects"
+    objects.mkdir()
+    (setup.data_dir / "blobs").rename(objects / "blobs")
+    shared = Setup(data_dir=setup.data_dir, config=Config({"BlobStore": {"url": objects.as_uri()}}))
+    assert wrong(shared) == []
+    manifest = manifest_of()
+    flip(objects / "blobs" / manifest.stream.digest[:2] / manifest.stream.digest)
+    (found,) = wrong(shared)
+    assert "the object store has something else under its name" in found.message
+    copied = back_up(
+        sa.make_url(f"sqlite:///{setup.data_dir}/mlsvc.db"),
+        setup.data_dir,
+        tmp_path_factory.mktemp("copy"),
+        objects=ObjectStore.at(objects.as_uri(), logging.getLogger("test")),
+    )
+    assert (copied.blobs, copied.problems) == (
+        2,
+        [f"Blob {manifest.stream.digest} is damaged and was not copied."],
+    )
+    (found,) = check_object_store(shared)
+    assert found.state is State.INFO
+    (objects / "blobs").rename(tmp_path / "gone")
+    objects.rmdir()
+    (found,) = check_object_store(shared)
+    assert found.state is State.FAIL
+    (found,) = check_object_store(setup)
+    assert found.state is State.INFO

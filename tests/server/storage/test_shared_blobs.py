@@ -253,6 +253,17 @@ class TestCollection:
         assert bucket.paths("trash") == []
         assert bucket.paths("blobs") == [used.digest]
 
+    async def test_waits_for_the_next_time_where_the_object_store_is_out(
+        self, server: OpenServer, bucket: Bucket
+    ) -> None:
+        one = await server("one")
+        await one.put(b"unused")
+        bucket.later(GRACE)
+        bucket.is_out = True
+        assert await one.collect(set()) == 0
+        bucket.is_out = False
+        assert await one.collect(set()) == 1
+
     async def test_keeps_nothing_unused_in_the_cache(
         self, server: OpenServer, bucket: Bucket
     ) -> None:
