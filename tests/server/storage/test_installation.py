@@ -49,6 +49,13 @@ def test_a_database_fits_a_folder_that_has_its_id_or_nothing_yet(
     assert found is None if why is None else why in (found or "")
 
 
+def test_only_a_cache_may_be_empty_where_the_database_is_not() -> None:
+    joins = Half("x", 2), Half(None, 0)
+    assert misfit(*joins, have_in_common=False, is_cache=True) is None
+    emptied = Half("x", 2), Half("y", 0)
+    assert misfit(*emptied, have_in_common=False, is_cache=True) is not None
+
+
 def lose_the_database(data_dir: Path) -> None:
     for path in data_dir.glob("mlsvc.db*"):
         path.unlink()

@@ -6,6 +6,7 @@ import hashlib
 import io
 import logging
 import os
+import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
@@ -14,12 +15,12 @@ from typing import Any
 import pytest
 
 from jupyter_mlsvc_server.formats.blobs import DamagedBlob
-from jupyter_mlsvc_server.storage.blobs import Intake
+from jupyter_mlsvc_server.storage.blobs import BlobStore, Intake
 from jupyter_mlsvc_server.storage.copying import Blob
 from jupyter_mlsvc_server.storage.installation import ID_FILE
 from jupyter_mlsvc_server.storage.machine_faults import ObjectStoreUnavailable
 from jupyter_mlsvc_server.storage.object_store import ObjectStore, UnusableObjectStore
-from jupyter_mlsvc_server.storage.shared_blobs import SharedBlobStore
+from jupyter_mlsvc_server.storage.shared_blobs import SharedBlobStore, make_blob_store
 
 obstore = pytest.importorskip("obstore", reason="pip install obstore")
 
@@ -233,6 +234,36 @@ async def test_an_object_store_of_another_installation_is_refused(
     bucket.put("installation.id", b"another")
     with pytest.raises(UnusableObjectStore, match="a bucket or a prefix of its own"):
         await server("one")
+
+
+@pytest.mark.parametrize(
+    ("url", "why"),
+    [
+        ("nonsense", "cannot be used: relative URL without a base. A URL is like s3://"),
+        ("s3x://bucket/prefix", "Unable to recognise URL"),
+        ("file:///no/such/folder", "cannot be used: "),
+    ],
+)
+def test_a_url_of_no_object_store_is_refused(url: str, why: str) -> None:
+    with pytest.raises(UnusableObjectStore) as refused:
+        ObjectStore.at(url, LOG)
+    assert str(refused.value).startswith(f"The object store {url} (BlobStore.url)")
+    assert why in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+def test_what_to_install_is_said_where_the_library_is_missing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, "obstore.store", None)
+    with pytest.raises(UnusableObjectStore, match=r"pip install 'jupyter-mlsvc\[object-store\]'"):
+        ObjectStore.at("s3://bucket", LOG)
+
+
+def test_without_a_url_blobs_are_on_the_disk_alone(tmp_path: Path) -> None:
+    local = make_blob_store(data_dir=tmp_path)
+    shared = make_blob_store(data_dir=tmp_path, url="memory:///")
+    assert [type(local), type(shared)] == [BlobStore, SharedBlobStore]
 
 
 class TestCollection:
