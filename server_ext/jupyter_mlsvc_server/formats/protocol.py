@@ -81,6 +81,8 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
         Threads of numeric libraries in a worker; 0 for one a core. The template has one.
     restores_in_workers : bool
         Whether each worker restores the snapshot for itself, as threads survive no fork.
+    is_host : bool
+        Whether the process forks nothing: it loads models and answers for them itself.
     """
 
     spec: ServiceSpec
@@ -99,6 +101,7 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
     is_shared: bool = False
     threads: int = 1
     restores_in_workers: bool = False
+    is_host: bool = False
 
 
 class Prepare(msgspec.Struct, frozen=True, tag=True):
@@ -111,7 +114,8 @@ class Fork(msgspec.Struct, frozen=True, tag=True):
     """Fork a child that takes the file descriptor sent along as its link.
 
     One for a trial answers a single :class:`Trial`, and no requests. A second descriptor is its
-    standard error.
+    standard error. A host forks nothing and loads a model: there it is the model's file, and the
+    process ids that it tells are numbers of its own.
 
     Attributes
     ----------
@@ -513,6 +517,15 @@ class RequestReader:
             self._end += received
             self._has_ended = not received
         return self._has_ended or number in self._cancelled
+
+    @property
+    def is_at_hand(self) -> bool:
+        """Whether a whole request has been received, so that :meth:`read` gives it at once."""
+        left = self._end - self._begin
+        if self._kept or left < REQUEST.size:
+            return bool(self._kept)
+        length: int = REQUEST.unpack_from(self._buffer, self._begin)[0]
+        return left >= REQUEST.size + length
 
     def forget(self, number: int) -> None:
         """Take note that a request, and all before it, have been answered."""

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import socket
 from collections.abc import Callable, Sequence
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import msgspec
 
@@ -27,6 +27,13 @@ from jupyter_mlsvc_server.formats.service_spec import ServiceSpec
 
 _PIECE: Final = 2**16
 _FULL_PAUSE: Final = 0.005
+
+
+class HasFileno(Protocol):
+    """A file or socket."""
+
+    def fileno(self) -> int:
+        """Return its descriptor."""
 
 
 class LinkLost(Exception):
@@ -103,7 +110,7 @@ class ForkserverClient:
         self,
         *,
         is_trial: bool = False,
-        output: socket.socket | None = None,
+        output: HasFileno | None = None,
         spec: ServiceSpec | None = None,
         folder: str = "",
     ) -> tuple[int, socket.socket]:
@@ -114,7 +121,8 @@ class ForkserverClient:
         Parameters
         ----------
         output
-            Its standard error, where that is another one than its parent's.
+            Its standard error, where that is another one than its parent's; for a host the file of
+            the model.
         spec, folder
             The revision that a worker serves, and where its files are.
 
@@ -130,7 +138,7 @@ class ForkserverClient:
         forked = self._tickets[ticket] = _future()
         try:
             with theirs:
-                given = [theirs] if output is None else [theirs, output]
+                given: list[HasFileno] = [theirs] if output is None else [theirs, output]
                 await self._send(Fork(ticket, is_trial, output is not None, spec, folder), given)
             pid = await forked
         except BaseException:
@@ -164,6 +172,10 @@ class ForkserverClient:
         ended = self._exits.get(pid)
         return ended is not None and ended.done()
 
+    def forget(self, pid: int) -> None:
+        """Keep no word of how a child has ended; whoever waits for it now gets it."""
+        self._exits.pop(pid, None)
+
     async def close(self) -> None:
         """Close the link; the process then ends its children and itself."""
         self._reader.cancel()
@@ -173,7 +185,7 @@ class ForkserverClient:
         if self._rest is not None:
             await asyncio.wait({self._rest})
 
-    async def _send(self, message: ToChild, given: Sequence[socket.socket] = ()) -> None:
+    async def _send(self, message: ToChild, given: Sequence[HasFileno] = ()) -> None:
         data = memoryview(pack(message))
         async with self._sending:
             if self._rest is not None:
@@ -185,7 +197,7 @@ class ForkserverClient:
                 self._rest = asyncio.create_task(self._send_rest(data[sent:]))
                 await asyncio.shield(self._rest)
 
-    async def _send_some(self, data: memoryview, given: Sequence[socket.socket] = ()) -> int:
+    async def _send_some(self, data: memoryview, given: Sequence[HasFileno] = ()) -> int:
         """Send as much as there is room for, once there is any; gives how many bytes."""
         while not self.is_lost:
             try:

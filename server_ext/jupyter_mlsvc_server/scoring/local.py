@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping,
 from functools import partial
 from pathlib import Path
 from time import monotonic
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 from weakref import WeakValueDictionary
 
 from jupyter_mlsvc_server.confinement import Confinement
@@ -35,6 +35,13 @@ from jupyter_mlsvc_server.scoring.forkserver_client import LinkLost, NotStarted
 from jupyter_mlsvc_server.scoring.forkservers import Forkservers
 from jupyter_mlsvc_server.scoring.group import Group
 from jupyter_mlsvc_server.scoring.health import END_AT_START, KEEP_ENDING, Health
+from jupyter_mlsvc_server.scoring.hosted_pool import HostedPool
+from jupyter_mlsvc_server.scoring.hosting import (
+    APART_SECONDS,
+    FOR_GOOD,
+    Hosting,
+    HostProcess,
+)
 from jupyter_mlsvc_server.scoring.loaded_file import LoadedFile
 from jupyter_mlsvc_server.scoring.pool import Pool
 from jupyter_mlsvc_server.scoring.quota import WorkerQuota, least_recently_used
@@ -86,6 +93,12 @@ _REPORT_SECONDS: Final = 60.0
 _STOPPING: Final = "The server is stopping."
 
 _SWEEP_SECONDS: Final = 5.0
+
+
+_LOOK_SECONDS: Final = 0.25
+"""Between two looks at whether models are too busy for where they are."""
+
+ProcessT = TypeVar("ProcessT", bound=TemplateProcess)
 
 
 async def _unset(name: str, version: str) -> ServiceDefinition:
@@ -155,6 +168,7 @@ class LocalEngine(ScoringSettings):
             lambda process: not self._forkservers.is_of_bare(process),
             is_sharing=self._confinement.may_share,
         )
+        self._hosting = Hosting(self._started_host, self, is_possible=self._confinement.may_share)
         self._forkservers = Forkservers(
             self,
             lambda: self._confinement.process_limit,
@@ -175,6 +189,7 @@ class LocalEngine(ScoringSettings):
             await asyncio.to_thread(self._confinement.make_enterable, folder)
         self._is_running = True
         self._spawn(self._sweep())
+        self._spawn(self._look_at_hosted())
 
     async def stop(self) -> None:
         """End all processes."""
@@ -635,14 +650,19 @@ class LocalEngine(ScoringSettings):
         pids = {
             key: (pool.template_pid, [] if is_apart else pool.pids)
             for key, pool in self._pools.items()
+            if not isinstance(pool, HostedPool)
         }
+        hosted = [pool for pool in self._pools.values() if isinstance(pool, HostedPool)]
         return await asyncio.to_thread(
-            lambda: {
-                key: process_memory.of_workers_below(template)
-                if is_apart
-                else sum(map(process_memory.of_tree, found))
-                for key, (template, found) in pids.items()
-            }
+            lambda: (
+                {
+                    key: process_memory.of_workers_below(template)
+                    if is_apart
+                    else sum(map(process_memory.of_tree, found))
+                    for key, (template, found) in pids.items()
+                }
+                | {pool.key: pool.template.process.memory_of(()) for pool in hosted}
+            )
         )
 
     # --- pools -------------------------------------------------------------------------------
@@ -688,7 +708,8 @@ class LocalEngine(ScoringSettings):
         """Make a pool; at once again where its processes were ended from outside, a few times."""
         for last in (*(False,) * (_ATTEMPTS - 1), True):
             try:
-                return await self._pool(await self.definitions(*key), None)
+                definition = await self.definitions(*key)
+                return await self._hosted_pool(definition) or await self._pool(definition, None)
             except StartInterrupted as interrupted:
                 health = self._health_of(key)
                 health.ended(self._now(), interrupted.why, at_start=True)
@@ -718,22 +739,13 @@ class LocalEngine(ScoringSettings):
                 if template is None or template.link.is_lost:
                     template = await self._template(definition)
                 pool = Pool(
-                    key=key,
                     size=definition.pool or self.usual_size,
                     template=template,
-                    settings=self,
-                    timings=self._timings_of(key),
-                    service_log=self._logs.of(key),
-                    recent_calls=self._calls.of(key),
-                    keeps_bodies=definition.spec.keep_bodies,
                     health=self._health_of(key),
                     quota=self._quota_of(definition.owner_id),
-                    on_no_room=self._make_room,
-                    on_lost=self._pool_lost,
-                    on_not_run=self._submit_again,
-                    on_answered=lambda: self.answered(*key),
-                    log=self.log,
+                    **self._of_any_pool(definition),
                 )
+                pool.may_be_hosted = self._hosting.suits(definition)
                 try:
                     await pool.start(waits_for_call=waits_for_call)
                 except LinkLost:
@@ -751,6 +763,103 @@ class LocalEngine(ScoringSettings):
             if str(problem) or problem.code not in ENDED_FROM_OUTSIDE:
                 raise ServiceUnavailable(key, str(problem) or END_AT_START) from problem
         raise StartInterrupted(key, END_AT_START)
+
+    def _of_any_pool(self, definition: ServiceDefinition) -> dict[str, Any]:
+        """Give what all pools of a version are made with."""
+        key = definition.key
+        return {
+            "key": key,
+            "settings": self,
+            "timings": self._timings_of(key),
+            "service_log": self._logs.of(key),
+            "recent_calls": self._calls.of(key),
+            "keeps_bodies": definition.spec.keep_bodies,
+            "on_no_room": self._make_room,
+            "on_lost": self._pool_lost,
+            "on_not_run": self._submit_again,
+            "on_answered": lambda: self.answered(*key),
+            "log": self.log,
+        }
+
+    # --- models in a host --------------------------------------------------------------------
+
+    async def _hosted_pool(self, definition: ServiceDefinition) -> Pool | None:
+        """Have a model loaded where others are; None where it needs workers of its own."""
+        key, revision_id = definition.key, definition.spec.revision_id
+        if not self._hosting.may_host(definition, self._now()) or key in self._failing:
+            return None
+        try:
+            template = await self._template(definition, is_hosted=True)
+        except NoMemoryLeft:
+            raise
+        except MlsvcServerError:  # workers of its own tell what is wrong
+            self._hosting.keep_apart(revision_id, self._now())
+            return None
+        pool = HostedPool(
+            size=PoolSize(1, 1),
+            template=template,
+            health=Health(HealthSettings()),
+            quota=WorkerQuota(),
+            on_trouble=self._hosted_lost,
+            **self._of_any_pool(definition),
+        )
+        try:
+            await pool.start()
+        except (LinkLost, NotStarted) as problem:
+            await pool.stop()
+            seconds = FOR_GOOD if isinstance(problem, NotStarted) else APART_SECONDS
+            self._hosting.keep_apart(revision_id, self._now(), seconds)
+            self.log.info(
+                "service %s has processes of its own: %s", key, str(problem) or END_AT_START
+            )
+            return None
+        except BaseException:
+            await pool.stop()
+            raise
+        return None if pool.is_stopped else pool
+
+    def _hosted_lost(self, pool: HostedPool, apart_seconds: float) -> None:
+        if self._pools.get(pool.key) is pool:
+            del self._pools[pool.key]
+        if apart_seconds == FOR_GOOD:
+            self.log.warning(
+                "service %s has processes of its own from now on: the one that it shared with "
+                "others ended while it had a call, or was changed by one",
+                pool.key,
+            )
+        self._hosting.keep_apart(pool.revision_id, self._now(), apart_seconds)
+        self._leaving.add(pool)
+        self._spawn(self._end(pool, pool.stop))
+
+    async def _look_at_hosted(self) -> None:
+        """Give models workers of their own that are busy."""
+        while True:
+            await asyncio.sleep(_LOOK_SECONDS)
+            now = self._now()
+            for pool in list(self._pools.values()):
+                if isinstance(pool, HostedPool) and pool.is_busy(now) and not pool.is_moving:
+                    pool.is_moving = True
+                    self._spawn(self._move_out(pool))
+
+    async def _move_out(self, pool: HostedPool) -> None:
+        key = pool.key
+        self._hosting.keep_apart(pool.revision_id, self._now())
+        try:
+            async with self._lock(key):
+                if self._pools.get(key) is not pool:
+                    return
+                new = self._pools[key] = await self._new_pool(key)
+        except MlsvcServerError as error:
+            self.log.info("service %s stays where others are: %s", key, error.message)
+            pool.is_moving = False
+            return
+        self._spawn(self._measure(new))
+        while not (pool.is_idle or pool.is_overdue(self._now())):  # noqa: ASYNC110  # nobody tells
+            await asyncio.sleep(_LOOK_SECONDS)
+        if pool.is_idle:
+            self._retire(pool)
+        else:
+            pool.give_up(APART_SECONDS)
 
     def _quota_of(self, owner_id: str) -> WorkerQuota:
         quota = self._quotas.get(owner_id)
@@ -784,24 +893,32 @@ class LocalEngine(ScoringSettings):
     def _timings_of(self, key: DefinitionKey) -> Timings:
         return self._timings.setdefault(key, Timings())
 
-    async def _template(self, definition: ServiceDefinition) -> Template:
+    async def _template(
+        self, definition: ServiceDefinition, *, is_hosted: bool = False
+    ) -> Template:
         await self._make_memory(definition.key)
         holder = object()
         self._budget.reserve(holder, definition.key)
         try:
-            return await self._templates.template(definition)
+            return await (self._hosting if is_hosted else self._templates).template(definition)
         finally:
             self._budget.release(holder)
 
     async def _started_template(
         self, definition: ServiceDefinition, is_shared: bool
     ) -> TemplateProcess:
+        return await self._started(TemplateProcess, definition, is_shared=is_shared)
+
+    async def _started_host(self, definition: ServiceDefinition) -> HostProcess:
+        return await self._started(HostProcess, definition, is_shared=True)
+
+    async def _started(
+        self, kind: type[ProcessT], definition: ServiceDefinition, *, is_shared: bool
+    ) -> ProcessT:
         user = await self._confinement.user_of(definition.owner_id)
         for last in (False, True):
             work = self._work / uuid.uuid4().hex
-            template = TemplateProcess(
-                definition, work, self._confinement, user, is_shared=is_shared
-            )
+            template = kind(definition, work, self._confinement, user, is_shared=is_shared)
             try:
                 if not self._is_running:
                     raise ServiceUnavailable(definition.key, _STOPPING)
@@ -940,12 +1057,25 @@ class LocalEngine(ScoringSettings):
                     await self._drop_checked(revision_id)
             for key, pool in list(self._pools.items()):
                 unused = now - pool.used_at
+                if self._may_move_in(pool, now):
+                    self._unload(key)
+                    continue
                 is_due = self.unload_seconds and unused > self.unload_seconds
                 if is_due and pool.is_idle and key not in self._kept:
                     self.log.info("unloading service %s after %d s without a request", key, unused)
                     self._unload(key)
             self._end_uncalled()
             await self._keep_budget()
+
+    def _may_move_in(self, pool: Pool, now: float) -> bool:
+        """Whether a model that is not called may as well be where others are, once it is."""
+        return (
+            pool.may_be_hosted
+            and pool.is_idle
+            and pool.key not in self._kept
+            and now - pool.used_at > self.idle_seconds
+            and not self._hosting.is_apart(pool.revision_id, now)
+        )
 
     async def _drop_checked(self, revision_id: str) -> None:
         _, template = self._checked.pop(revision_id, (0.0, None))

@@ -159,6 +159,8 @@ class Pool:
         self._connections: dict[Worker, WorkerConnection] = {}
         self._is_carrying_out = False
         self._is_retiring = False
+        self.may_be_hosted = False
+        """Whether it is of a model that may be where others are while it is not busy."""
         self._has_reported_dirty = False
         self._tasks: set[asyncio.Task[None]] = set()
         self._idle = asyncio.Event()
@@ -295,6 +297,11 @@ class Pool:
     def is_idle(self) -> bool:
         """Whether nothing runs or waits."""
         return self._scheduler.is_idle
+
+    @property
+    def is_stopped(self) -> bool:
+        """Whether it takes no more requests."""
+        return self._scheduler.is_stopped
 
     # --- decisions ---------------------------------------------------------------------------
 

@@ -546,6 +546,16 @@ class Scheduler:
         return self.used_at > self._released_at
 
     @property
+    def average_seconds(self) -> float:
+        """What calls take on average of late; 0 before the first one."""
+        return 0.0 if self._average == math.inf else self._average
+
+    def waits_since(self, now: float) -> float:
+        """Return since when the oldest request has no answer; now where all have."""
+        running = [worker.requests[0].arrived for worker in self._workers if worker.requests]
+        return min([now, *running, *(request.arrived for request in [*self._queue][:1])])
+
+    @property
     def failure(self) -> str:
         """Why the version is failing, in a sentence; empty where it is not."""
         return self._health.reason if self._health.is_failing else ""

@@ -33,6 +33,11 @@ class ScoringSettings(LoggingConfigurable):
         "not in use go for a version that is called; where all are, its calls wait. 0 sets no "
         "limit.",
     ).tag(config=True)
+    share_models = Bool(
+        True,
+        help="Whether realtime models of one person share a process while they are called now and "
+        "then: plain estimators of scikit-learn. Busy ones have workers of their own.",
+    ).tag(config=True)
     queue_limit = Integer(
         10_000,
         min=0,

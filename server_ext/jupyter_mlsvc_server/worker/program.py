@@ -302,11 +302,7 @@ class Program:
         self._console = console
         self._scratch = scratch
         facts = self._facts
-        self._temporary = TemporaryFiles(
-            temporary_directory(Path(self.service.work), os.getpid()),
-            watches_shared=facts.names_temporary,
-        )
-        self._temporary.create()
+        self._temporary = self._temporary_files()
         write_nothing_else(self.service, scratch, self._temporary.directory)
         self._folders = [str(scratch.directory), str(self._temporary.directory)]
         made = self._set_up()
@@ -314,6 +310,15 @@ class Program:
         self._has_run = False
         self._is_touched = self._had_threads = False
         self._has_failed = False
+
+    def _temporary_files(self) -> TemporaryFiles:
+        """Make the folder for temporary files."""
+        files = TemporaryFiles(
+            temporary_directory(Path(self.service.work), os.getpid()),
+            watches_shared=self._facts.names_temporary,
+        )
+        files.create()
+        return files
 
     def _guard(self, facts: CodeFacts, made: AbstractSet[str]) -> None:
         """Take all as it is now as what each request is to find.

@@ -19,7 +19,18 @@ from jupyter_mlsvc_server.worker.onnx_model import OnnxModel
 FORMER_NAME: Final = "jupyter_mlsvc_server.runtime.realtime"
 """Where contents that were stored by older versions look for :func:`load_model`."""
 
+_KNOWN: Final = frozenset({"sklearn", "numpy", "scipy"})
+_KNOWN_OTHERS: Final = frozenset({
+    ("builtins", "set"), ("builtins", "frozenset"), ("builtins", "slice"), ("builtins", "range"),
+    ("builtins", "complex"), ("builtins", "bytearray"), ("builtins", "object"),
+    ("builtins", "int"), ("builtins", "float"), ("builtins", "str"), ("builtins", "bool"),
+    ("collections", "OrderedDict"), ("collections", "defaultdict"), ("copyreg", "_reconstructor"),
+    ("_codecs", "encode"),
+})  # fmt: skip
+"""What models consist of that are loaded beside those of others; see :func:`load_known_model`."""
+
 _PLAIN_NUMBERS: Final = frozenset({"", "int64", "float64"})
+_PICKLE: Final = b"\x80"
 _JOBLIB: Final = re.compile(rb"joblib\.numpy_pickle")
 _COMPRESSED: Final = re.compile(rb"[^\x80]")
 
@@ -39,6 +50,48 @@ def load_model(model_file: memoryview) -> Model:
     if header.kind == "onnx":
         return OnnxModel(file.content, header.response, header.gather)
     return EstimatorModel(_load(file.content), header.response, header.gather, header.columns)
+
+
+def load_known_model(model_file: memoryview) -> EstimatorModel:
+    """Load an estimator of scikit-learn that has nothing of anybody else's in it.
+
+    It predicts each row without regard to the others, starts no threads of Python, and runs no code
+    but the library's.
+
+    Raises
+    ------
+    NotAModel
+        It is another model.
+    Exception
+        Whatever is raised when the object is built.
+    """
+    file = read_model_file(model_file)
+    header = file.header
+    if header.kind != "pickle" or header.gather is not None:
+        raise NotAModel("It is not known how it predicts.")
+    if bytes(file.content[:1]) != _PICKLE:
+        raise NotAModel("It is compressed.")
+    estimator = _KnownUnpickler(io.BytesIO(file.content)).load()
+    if not type(estimator).__module__.startswith("sklearn."):
+        raise NotAModel("It is no estimator of scikit-learn.")
+    if any(
+        name.endswith("n_jobs") and value not in {None, 1}
+        for name, value in estimator.get_params().items()
+    ):
+        raise NotAModel("It starts threads or processes.")
+    model = EstimatorModel(estimator, header.response, None, header.columns)
+    if not model.is_row_wise:
+        raise NotAModel("Its rows may depend on each other.")
+    return model
+
+
+class _KnownUnpickler(pickle.Unpickler):
+    """Finds nothing but what known models consist of, before it imports anything else."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        if module.partition(".")[0] in _KNOWN or (module, name) in _KNOWN_OTHERS:
+            return super().find_class(module, name)
+        raise NotAModel(f"It has {module}.{name} in it.")
 
 
 def _load(data: memoryview) -> object:

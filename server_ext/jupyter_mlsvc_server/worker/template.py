@@ -55,7 +55,7 @@ from jupyter_mlsvc_server.formats.realtime import RUNTIME as REALTIME
 from jupyter_mlsvc_server.formats.reply_buffer import reply_buffer_path
 from jupyter_mlsvc_server.formats.restore import IncompatibleWorkspace, restore
 from jupyter_mlsvc_server.formats.threads import lasting_threads, threads, use_threads
-from jupyter_mlsvc_server.worker import realtime, trial, worker
+from jupyter_mlsvc_server.worker import host, realtime, trial, worker
 from jupyter_mlsvc_server.worker.isolated import NO_THREADS, ForkingProgram, SharingProgram
 from jupyter_mlsvc_server.worker.micro_batching import MicroBatchingProgram, RealtimeProgram
 from jupyter_mlsvc_server.worker.model import Model
@@ -99,9 +99,13 @@ def main(link: socket.socket) -> None:
         policy = Policy.decoded(service.policy) if service.policy else None
         if policy is not None:
             _enter_groups(policy)
-        oom_scores = OomScores(OOM_TEMPLATE, OOM_WORKER)
+        oom_scores = OomScores(OOM_WORKER if service.is_host else OOM_TEMPLATE, OOM_WORKER)
         if policy is not None:
             _confine(policy)
+        if service.is_host:
+            use_threads(service.threads)
+            host.serve(control, service)
+            return
         before = threads()
         restored, lost = _prepared(service)
         has_threads = bool(lasting_threads(before))
