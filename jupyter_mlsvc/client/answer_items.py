@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Final, Self
 
@@ -44,6 +44,8 @@ class AnswerItems(Iterator[Any]):
         Name of the output that the last item is of; of use where several are streams.
     result : ServiceResult or None
         What the service answered beside the items, once they are all here.
+    answer : WebServiceResult or None
+        The same, as the server has it.
 
     Examples
     --------
@@ -60,6 +62,7 @@ class AnswerItems(Iterator[Any]):
     ) -> None:
         self.output = ""
         self.result: ServiceResult | None = None
+        self.answer: WebServiceResult | None = None
         self._api = api
         self._response = response
         self._service = service
@@ -94,6 +97,34 @@ class AnswerItems(Iterator[Any]):
                 raise StopIteration
         raise ConnectionFailed(self._api.url, "the answer ended before its last part")
 
+    def parts(self) -> Iterator[bytes]:
+        """Give items and result as the server wrote them; for what shows them to somebody.
+
+        Afterwards ``result`` has all outputs, those that were streamed too, and is a result also
+        where the code raised.
+
+        Raises
+        ------
+        ApiError
+            The server had to stop it.
+        ConnectionFailed
+            The connection broke before the end.
+        """
+        items: dict[str, list[Any]] = {}
+        for event, data in self._events:
+            if event == "item":
+                item = self._api.decode(AnswerItem, data)
+                items.setdefault(item.output, []).append(item.value)
+            elif event == "error":
+                self.close()
+                raise self._api.error_in(data, self._response)
+            elif event == "result":
+                self._take(data, self._wholes(items))
+            yield data
+            if self.result is not None:
+                return
+        raise ConnectionFailed(self._api.url, "the answer ended before its last part")
+
     def close(self) -> None:
         """Read no further; the code of the service stops at its next item."""
         self._events.close()
@@ -111,11 +142,29 @@ class AnswerItems(Iterator[Any]):
         self.close()
 
     def _end(self, data: bytes) -> None:
+        self._take(data, {}).raise_for_error()
+
+    def _take(self, data: bytes, wholes: Mapping[str, Any]) -> ServiceResult:
         answer = self._api.decode(WebServiceResult, data)
+        answer.output_parameters.update(wholes)
         request_id = self._response.headers.get("X-Request-Id", "")
         self.close()
+        self.answer = answer
         self.result = ServiceResult(self._service, answer, self._declared, request_id=request_id)
-        self.result.raise_for_error()
+        return self.result
+
+    def _wholes(self, items: Mapping[str, list[Any]]) -> dict[str, Any]:
+        kinds = {each.name: each.type for each in self._declared}
+        return {name: _whole(found, kinds.get(name, "")) for name, found in items.items()}
+
+
+def _whole(items: list[Any], kind: str) -> Any:
+    """Return the value that a caller who takes no stream gets."""
+    if kind == "character":
+        return "".join(item for item in items if item is not None)
+    if kind == "data.frame":
+        return {name: [cell for item in items for cell in item[name]] for name in items[0]}
+    return items
 
 
 def _events(response: ApiResponse) -> Any:

@@ -60,6 +60,16 @@ class ServiceCalls(Protocol):
     ) -> AnswerItems:
         """Call the service and take the items of its answer as they come."""
 
+    def stream_json(
+        self,
+        name: str,
+        version: str,
+        body: bytes,
+        *,
+        outputs: Sequence[models.ParameterDefinition] = (),
+    ) -> AnswerItems:
+        """Do so with JSON."""
+
     def address(self, name: str, version: str) -> str:
         """Return the URL that programs call."""
 
@@ -251,6 +261,10 @@ class Service:
             The answer as the server wrote it, and the same as an object.
         """
         return self._services.consume_json(self.name, self.version, body, outputs=self.outputs)
+
+    def stream_json(self, body: bytes) -> AnswerItems:
+        """Call the service with inputs that are JSON already, and take items as they come."""
+        return self._services.stream_json(self.name, self.version, body, outputs=self.outputs)
 
     def form(self, /, **values: object) -> Any:
         """Make a form to call the service with; deprecated for ``jupyter_mlsvc.form(service)``."""

@@ -642,14 +642,19 @@ class Services:
             What the service declares; items of a ``data.frame`` are then DataFrames.
         """
         self._api.require_room(inputs or {})
-        response = self._api.call(
-            "POST",
-            "api",
-            name,
-            version,
-            body=json_body(plain_values(inputs or {})),
-            accept=EVENT_STREAM,
-        )
+        body = json_body(plain_values(inputs or {}))
+        return self.stream_json(name, version, body, outputs=outputs)
+
+    def stream_json(
+        self,
+        name: str,
+        version: str,
+        body: bytes,
+        *,
+        outputs: Sequence[models.ParameterDefinition] = (),
+    ) -> AnswerItems:
+        """Take the items of an answer to a body that is JSON already."""
+        response = self._api.call("POST", "api", name, version, body=body, accept=EVENT_STREAM)
         return AnswerItems(self._api, response, f"{name} {version}", outputs)
 
     def address(self, name: str, version: str) -> str:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import closing
 from typing import Any, Final
 
 import msgspec
@@ -38,6 +39,8 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     query : dict
     body : bytes
         JSON, or empty.
+    lines : bool
+        Whether the answer may come in parts, each JSON.
     """
 
     id: str
@@ -45,6 +48,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     path: list[str]
     query: dict[str, str] = {}  # msgspec makes a new one each time
     body: bytes = b""
+    lines: bool = False
 
     def fits(self, method: str, *path: str) -> bool:
         """Whether this is a request of a kind; ``*`` stands for any segment.
@@ -61,8 +65,9 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
-Answer = Callable[[Request], bytes]
-"""Answers a request with JSON; raises ``MlsvcError`` where it can't, or must not."""
+Answer = Callable[[Request], bytes | Generator[bytes]]
+"""Answers a request with JSON, or with parts of it where the request takes them; raises
+``MlsvcError`` where it can't, or must not."""
 
 
 class Refused(MlsvcError):
@@ -145,10 +150,23 @@ class Channel:
     def _answer_to(self, request: Request) -> None:
         try:
             answer = self._answer(request)
+            if not isinstance(answer, bytes):
+                self._send_parts(request, answer)
+                answer = b""
         except Exception as error:  # noqa: BLE001  # nobody else would see it
             self._reply(request, problem_of(error), [])
         else:
             self._reply(request, {}, [answer])
+
+    def _send_parts(self, request: Request, parts: Generator[bytes]) -> None:
+        """Send the parts of an answer as they come, until the front end gives it up."""
+        with closing(parts):
+            for part in parts:
+                with self._lock:
+                    is_wanted = self._wanted.get(request.id) is request
+                if not is_wanted:
+                    return
+                self._send({"id": request.id, "line": True}, [part])
 
     def _reply(self, request: Request, content: dict[str, Any], buffers: list[bytes]) -> None:
         with self._lock:

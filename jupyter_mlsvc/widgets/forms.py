@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
 from typing import Any, Final
 
 import anywidget
@@ -145,12 +145,13 @@ class CallForm(anywidget.AnyWidget):
         except Exception as error:  # noqa: BLE001  # raised where it is waited for
             self._error = error
 
-    def _answer(self, request: Request) -> bytes:
+    def _answer(self, request: Request) -> bytes | Generator[bytes]:
         """Answer the front end: it may call this service, and ask what the last call gave."""
         if request.fits("GET", "last"):
             return self._last
         if request.fits("POST", "api", self._called.name, self._called.version):
-            return self._call(request.body, request.id)
+            by = request.id
+            return self._stream(request.body, by) if request.lines else self._call(request.body, by)
         raise Refused(request)
 
     def _call(self, body: bytes, by: str) -> bytes:
@@ -162,6 +163,18 @@ class CallForm(anywidget.AnyWidget):
             raise
         self._keep(started, by, {"result": msgspec.Raw(content)})
         return content
+
+    def _stream(self, body: bytes, by: str) -> Generator[bytes]:
+        """Call the service; give the parts of its answer as they come."""
+        started = time.monotonic()
+        try:
+            with self._called.stream_json(body) as items:
+                yield from items.parts()
+        except Exception as error:
+            self._keep(started, by, problem_of(error))
+            raise
+        self.result = items.result
+        self._keep(started, by, {"result": items.answer})
 
     def _keep(self, started: float, by: str, outcome: Mapping[str, Any]) -> None:
         """Keep an outcome for pages that are loaded later, and tell those that are open."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
 from typing import Any, Final
 
 import anywidget
@@ -149,15 +149,26 @@ class Panel(anywidget.AnyWidget):
         if not self._is_closed:
             self.send({"changed": True}, [_encoded(self.state, parts)])
 
-    def _answer(self, request: Request) -> bytes:
+    def _answer(self, request: Request) -> bytes | Generator[bytes]:
         if request.fits("GET", "state"):
             return _encoded(self.state, {"services", "sessions", "statistics"})
         if not any(request.fits(*each) for each in _PASSED_ON):
             raise Refused(request)
+        if request.lines and request.fits("POST", "api", "*", "*"):
+            return self._parts(request)
         with self._connect() as client:
             return client.request(
                 request.method, *request.path, query=request.query, body=request.body or None
             )
+
+    def _parts(self, request: Request) -> Generator[bytes]:
+        """Call a service; give the parts of its answer as they come."""
+        _, name, version = request.path
+        with (
+            self._connect() as client,
+            client.services.stream_json(name, version, request.body) as items,
+        ):
+            yield from items.parts()
 
     # --- looks -------------------------------------------------------------------------------
 

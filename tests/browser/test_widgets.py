@@ -87,6 +87,10 @@ def test_a_form_of_a_service_is_shown_and_used(lab: Lab) -> None:
         *(cell.replace("Flowers", "Petals") for cell in PUBLISH[:3]),
         "import jupyter_mlsvc\nsvc = %mlsvc service Petals V1.0\n"
         "form = jupyter_mlsvc.form(svc, flower_data=[7, 3.2, 4.7, 1.4])\nform",
+        "last = 2",
+        "%%publish Petals V2.0 -i last:integer -o words:character\nimport time\n"
+        "for _ in range(last):\n    yield 'rose '\n    time.sleep(0.05)",
+        "jupyter_mlsvc.form('Petals', last=5000)",
     ]
     lab.open_lab("widget-form", lab.notebook("widget-form", cells))
     lab.run_all(len(cells))
@@ -97,3 +101,11 @@ def test_a_form_of_a_service_is_shown_and_used(lab: Lab) -> None:
     form.get_by_role("button", name="Run").click()
     expect(form.get_by_text("I. versicolor")).to_be_visible()
     lab.shot("called", form)
+
+    endless = lab.output(6)
+    endless.get_by_role("button", name="Run").click()
+    expect(endless.get_by_text("rose rose")).to_be_visible()
+    lab.shot("stream", endless)
+    endless.get_by_role("button", name="Stop").click()
+    expect(endless.get_by_text("Stopped")).to_be_visible()
+    lab.shot("stopped", endless)

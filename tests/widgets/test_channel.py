@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Generator
 from typing import Any
 
 import pytest
@@ -79,6 +80,31 @@ def test_what_is_no_request_is_left_alone(sent: Sent, content: object) -> None:
     channel.receive(content)
     channel.receive(request())
     assert sent.take() == ({"id": "r1"}, [b"1"])
+
+
+def test_parts_of_an_answer_come_until_it_is_given_up(sent: Sent) -> None:
+    may_go_on, ended = threading.Event(), threading.Event()
+
+    def answer(_: Request) -> Generator[bytes]:
+        try:
+            yield b"1"
+            assert may_go_on.wait(60)
+            yield b"2"
+        finally:
+            ended.set()
+
+    channel = Channel(sent, answer)
+    channel.receive(request(lines=True))
+    assert sent.take() == ({"id": "r1", "line": True}, [b"1"])
+    channel.receive({"cancel": "r1"})
+    may_go_on.set()
+    assert ended.wait(60)
+    channel.receive(request(2, lines=True))
+    assert [sent.take() for _ in range(3)] == [
+        ({"id": "r2", "line": True}, [b"1"]),
+        ({"id": "r2", "line": True}, [b"2"]),
+        ({"id": "r2"}, [b""]),
+    ]
 
 
 def test_a_request_that_was_given_up_gets_no_answer_and_is_none_of_the_many(sent: Sent) -> None:

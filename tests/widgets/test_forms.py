@@ -15,7 +15,7 @@ from jupyter_mlsvc import Client
 from jupyter_mlsvc.errors import BadRequest
 from jupyter_mlsvc.widgets import forms
 from jupyter_mlsvc.widgets.forms import CallForm, form
-from tests.client.fake import FakeTransport, answer, problem, sent
+from tests.client.fake import FakeTransport, answer, lines, problem, sent
 from tests.widgets.comm import FakeComm
 
 INPUTS: list[dict[str, Any]] = [
@@ -112,6 +112,24 @@ def test_what_is_typed_is_sent_and_the_answer_lands_in_the_notebook(
     assert transport.requests[0].headers["Authorization"] == "Bearer token"
     assert made.result is not None
     assert isinstance(made.result.y, pandas.DataFrame)
+
+
+def test_items_are_shown_as_they_come_and_the_whole_lands_in_the_notebook(
+    made: CallForm, comm: FakeComm, transport: FakeTransport
+) -> None:
+    items = [{"output": "y", "value": {"a": [number]}} for number in (1.5, 2)]
+    last = RESULT | {"outputParameters": {}}
+    events = [("item", items[0]), ("item", items[1]), ("result", last)]
+    written = [f"event: {name}\ndata: {json.dumps(part)}\n\n" for name, part in events]
+    transport.answers = [lines(*(each.encode() for each in written))]
+    comm.ask("POST", "api", "Iris", "V1.0", body=b"{}", lines=True)
+    assert [json.loads(comm.take()[1][0]) for _ in range(3)] == [*items, last]
+    assert [comm.take() for _ in range(2)] == [({"called": "r"}, []), ({"id": "r"}, [b""])]
+    assert made.result is not None
+    assert [*made.result.y["a"]] == [1.5, 2]
+    comm.ask("GET", "last")
+    kept = json.loads(comm.take()[1][0])["result"]
+    assert kept["outputParameters"] == {"y": {"a": [1.5, 2]}}
 
 
 def test_a_program_runs_it_without_a_front_end(made: CallForm, transport: FakeTransport) -> None:

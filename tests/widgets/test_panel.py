@@ -12,9 +12,10 @@ import pytest
 from jupyter_mlsvc.client.client import Client
 from jupyter_mlsvc.errors import MlsvcError
 from jupyter_mlsvc.widgets.panel import Panel, panel
-from tests.client.fake import answer, sent
+from tests.client.fake import answer, lines, sent
 from tests.widgets.comm import FakeComm
 from tests.widgets.fake_server import Server
+from tests.widgets.test_forms import RESULT
 
 
 @pytest.fixture
@@ -94,6 +95,12 @@ def test_it_passes_requests_on(comm: FakeComm, server: Server) -> None:
     server.answers["POST", "/api/Iris/V1.0"] = lambda request: answer(sent(request))
     comm.ask("POST", "api", "Iris", "V1.0", body=b'{"x":1}')
     assert json.loads(comm.take()[1][0]) == {"x": 1}
+    item, last = b'{"output":"y","value":1}', json.dumps(RESULT).encode()
+    server.answers["POST", "/api/Iris/V1.0"] = lambda _: lines(
+        b"event: item\ndata: %b\n\nevent: result\ndata: %b\n\n" % (item, last)
+    )
+    comm.ask("POST", "api", "Iris", "V1.0", body=b"{}", lines=True)
+    assert [comm.take()[1] for _ in range(3)] == [[item], [last], [b""]]
     server.answers["GET", "/services/Iris/V1.0/statistics"] = lambda each: answer(each.query)
     comm.ask("GET", "services", "Iris", "V1.0", "statistics", query={"period": "day"})
     assert json.loads(comm.take()[1][0]) == {"period": "day"}

@@ -34,15 +34,14 @@ export class SharedForm implements IDisposable {
     trans: ITranslation
   ) {
     this.service = _model.get('_service') as IServiceVersion;
-    const { name, version } = this.service;
     const api = new ServicesApi(_requests);
     this.form = new TryForm({
       service: this.service,
       state: NOTHING_KEPT,
       trans,
-      consume: (inputs, signal) => {
+      consume: (inputs, signal, onPart) => {
         this._flush();
-        return api.consume(name, version, inputs, signal);
+        return api.answer(this.service, inputs, signal, onPart);
       }
     });
     this._take();

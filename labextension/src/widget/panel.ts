@@ -104,7 +104,7 @@ export class PanelModel implements IDisposable {
       service,
       state: NOTHING_KEPT,
       trans: this._trans,
-      consume: (values, signal) => this.api.consume(service.name, service.version, values, signal)
+      consume: (values, signal, onPart) => this.api.answer(service, values, signal, onPart)
     });
     this._forms.set(id, { form, inputs });
     return form;

@@ -25,6 +25,11 @@ interface IMessage {
   problem?: IProblem;
 
   /**
+   * A part of the answer, in the buffer; others follow.
+   */
+  line?: boolean;
+
+  /**
    * A service was called; by which request, or by none where a program did.
    */
   called?: string;
@@ -38,6 +43,7 @@ interface IMessage {
 interface IWaiting {
   resolve: (text: string) => void;
   reject: (error: Error) => void;
+  onLine?: (text: string) => void;
 }
 
 /**
@@ -84,18 +90,55 @@ export class KernelRequests implements IRequests, IDisposable {
   async json<T>(
     method: string,
     path: readonly string[],
-    { query = {}, body, signal }: IRequestOptions = {}
+    options: IRequestOptions = {}
   ): Promise<T> {
-    const given = Object.entries(query).flatMap(([name, value]) =>
-      value === undefined ? [] : [[name, String(value)] as const]
-    );
-    const content = { method, path, query: Object.fromEntries(given) };
-    const bytes = body === undefined ? [] : [new TextEncoder().encode(JSON.stringify(body)).buffer];
-    const text = await this._ask(content, bytes, signal);
+    const text = await this._ask(contentOf(method, path, options), options);
     try {
       return JSON.parse(text || 'null') as T;
     } catch {
       throw new MlsvcError('The answer is not JSON.', 502);
+    }
+  }
+
+  async *lines<T>(
+    method: string,
+    path: readonly string[],
+    options: IRequestOptions = {}
+  ): AsyncGenerator<T, void, undefined> {
+    const came: string[] = [];
+    const aborter = new AbortController();
+    const giveUp = (): void => {
+      aborter.abort();
+    };
+    const state = { isOver: false, wake: (): void => undefined };
+    options.signal?.throwIfAborted();
+    options.signal?.addEventListener('abort', giveUp);
+    const content = { ...contentOf(method, path, options), lines: true };
+    const asked = this._ask(content, { ...options, signal: aborter.signal }, text => {
+      came.push(text);
+      state.wake();
+    });
+    const end = (): void => {
+      state.isOver = true;
+      state.wake();
+    };
+    asked.then(end, end);
+    try {
+      while (!state.isOver || came.length > 0) {
+        for (const text of came.splice(0)) {
+          yield JSON.parse(text) as T;
+        }
+        await new Promise<void>(resolve => {
+          state.wake = resolve;
+          if (state.isOver || came.length > 0) {
+            resolve();
+          }
+        });
+      }
+      await asked;
+    } finally {
+      options.signal?.removeEventListener('abort', giveUp);
+      giveUp();
     }
   }
 
@@ -111,26 +154,31 @@ export class KernelRequests implements IRequests, IDisposable {
     Signal.clearData(this);
   }
 
-  private _ask(content: object, buffers: ArrayBuffer[], signal?: AbortSignal): Promise<string> {
+  private _ask(
+    content: object,
+    { body, signal }: IRequestOptions,
+    onLine?: (text: string) => void
+  ): Promise<string> {
+    const bytes = body === undefined ? [] : [new TextEncoder().encode(JSON.stringify(body)).buffer];
     return new Promise((resolve, reject) => {
       signal?.throwIfAborted();
       if (this._isGone) {
         throw new NoAnswer(GONE);
       }
       const id = `${this._prefix}${(this._count += 1)}`;
-      this._waiting.set(id, { resolve, reject });
+      this._waiting.set(id, { resolve, reject, onLine });
       signal?.addEventListener('abort', () => {
         if (this._waiting.delete(id)) {
           this._model.send({ cancel: id });
           reject(new DOMException('The request was given up.', 'AbortError'));
         }
       });
-      this._model.send({ id, ...content }, undefined, buffers);
+      this._model.send({ id, ...content }, undefined, bytes);
     });
   }
 
   private readonly _onMessage = (message: IMessage, buffers: DataView[]): void => {
-    const { id, problem, called, changed } = message;
+    const { id, problem, line, called, changed } = message;
     if (changed) {
       this._changed.emit(JSON.parse(textOf(buffers)));
     }
@@ -140,6 +188,10 @@ export class KernelRequests implements IRequests, IDisposable {
     const waiting = id === undefined ? undefined : this._waiting.get(id);
     if (id === undefined || !waiting) {
       // Of another view of the widget.
+      return;
+    }
+    if (line) {
+      waiting.onLine?.(textOf(buffers));
       return;
     }
     this._waiting.delete(id);
@@ -170,6 +222,17 @@ export class KernelRequests implements IRequests, IDisposable {
 }
 
 const GONE = 'The kernel was restarted. Run the cell again.';
+
+function contentOf(
+  method: string,
+  path: readonly string[],
+  { query = {} }: IRequestOptions
+): object {
+  const given = Object.entries(query).flatMap(([name, value]) =>
+    value === undefined ? [] : [[name, String(value)] as const]
+  );
+  return { method, path, query: Object.fromEntries(given) };
+}
 
 function textOf(buffers: readonly DataView[]): string {
   return buffers[0] ? new TextDecoder().decode(buffers[0]) : '';

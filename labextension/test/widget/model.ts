@@ -61,6 +61,14 @@ export class FakeModel implements IWidgetModel {
     this.emit('msg:custom', { id: this.lastId }, [new DataView(bytes.buffer)]);
   }
 
+  /**
+   * Give a part of the answer to a request.
+   */
+  part(id: string, value: unknown): void {
+    const bytes = new TextEncoder().encode(JSON.stringify(value));
+    this.emit('msg:custom', { id, line: true }, [new DataView(bytes.buffer)]);
+  }
+
   get lastId(): string {
     return this.sent.at(-1)?.content.id ?? '';
   }

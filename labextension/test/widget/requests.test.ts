@@ -54,6 +54,23 @@ describe('KernelRequests', () => {
     expect(model.sent.at(-1)?.content).toEqual({ cancel: id });
   });
 
+  it('gives the parts of an answer as they come, and stops it where nobody reads on', async () => {
+    const model = new FakeModel();
+    const lines = new KernelRequests(model).lines<number>('POST', ['a'], { body: 1 });
+    const first = lines.next();
+    const id = model.lastId;
+    expect(model.sent[0]?.content).toMatchObject({ method: 'POST', path: ['a'], lines: true });
+    model.part(id, 1);
+    model.part(id, 2);
+    expect([(await first).value, (await lines.next()).value]).toEqual([1, 2]);
+    await lines.return();
+    expect(model.sent.at(-1)?.content).toEqual({ cancel: id });
+    const refused = new KernelRequests(model).lines('POST', ['a']);
+    const next = refused.next();
+    model.emit('msg:custom', { id: model.lastId, problem: { status: 400, message: 'No.' } }, []);
+    await expect(next).rejects.toThrow('No.');
+  });
+
   it('asks nobody when the kernel was restarted', async () => {
     const model = new FakeModel();
     const requests = new KernelRequests(model);
