@@ -16,6 +16,7 @@ import types
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from functools import reduce
+from itertools import pairwise
 from operator import or_
 from typing import Any, Final
 
@@ -29,6 +30,7 @@ _SETS_BY_TEXT: Final = _RUNS_TEXTS | {
     "__setattr__",
 }
 _SETS: Final = {"STORE_ATTR", "DELETE_ATTR"}
+_ATTRIBUTES: Final = {"LOAD_ATTR", "LOAD_METHOD"}
 _WORD: Final = re.compile(r"[^\W\d]\w*")
 _MAX_TEXT: Final = 200
 _TEMPORARY: Final = ("/tmp", "/var/tmp", "/dev/shm")  # noqa: S108 - what code names, not used
@@ -104,7 +106,8 @@ def _facts(code: types.CodeType) -> CodeFacts:
     words = {word for text in texts for word in _WORD.findall(text)}
     names = {part for name in code.co_names for part in name.split(".")}
     stored, modules = set[str](), set[str]()
-    for instruction in dis.get_instructions(code):
+    instructions = [each for each in dis.get_instructions(code) if each.opname != "PRECALL"]
+    for instruction in instructions:
         if instruction.opname in _SETS:
             stored.add(instruction.argval)
         elif instruction.opname == "IMPORT_NAME":
@@ -115,8 +118,17 @@ def _facts(code: types.CodeType) -> CodeFacts:
         names=frozenset(names | words),
         stored=frozenset(stored),
         modules=frozenset(modules),
-        runs_texts=not names.isdisjoint(_RUNS_TEXTS),
+        runs_texts=not names.isdisjoint(_RUNS_TEXTS - {"eval"}) or _evaluates(instructions),
         names_temporary=any(text.startswith(_TEMPORARY) for text in texts),
+    )
+
+
+def _evaluates(instructions: list[dis.Instruction]) -> bool:
+    """Whether code names ``eval`` other than as a method without arguments, as models have."""
+    return any(
+        each.argval == "eval"
+        and not (each.opname in _ATTRIBUTES and then.opname == "CALL" and then.arg == 0)
+        for each, then in pairwise(instructions)
     )
 
 

@@ -209,6 +209,21 @@ async def test_code_that_may_seed_is_recognised() -> None:
     assert facts_of([compile("exec(text)", "<code>", "exec")]).may_use(SEEDING)
 
 
+@pytest.mark.parametrize(
+    ("code", "may"),
+    [
+        ("net.eval()", False),
+        ("y = net.train().eval().forward(x)", False),
+        ("frame.eval(x)", True),
+        ("builtins.eval(*x)", True),
+        ("net.eval(); y = eval(x)", True),
+        ("y = list(map(net.eval, x))", True),
+    ],
+)
+async def test_eval_without_arguments_is_a_models_own_method(code: str, may: bool) -> None:
+    assert facts_of([compile(code, "<code>", "exec")]).runs_texts is may
+
+
 async def test_workers_that_calls_have_retired_are_counted_with_the_reason(
     serve: Serve, engine: LocalEngine, workspace: StoredContent
 ) -> None:
