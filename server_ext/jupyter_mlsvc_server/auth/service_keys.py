@@ -27,6 +27,7 @@ from jupyter_mlsvc_server.auth.principal import Owner, Principal, Role
 from jupyter_mlsvc_server.auth.store import KEY, LOCAL
 from jupyter_mlsvc_server.storage.clock import now_text, to_text
 from jupyter_mlsvc_server.storage.database import Database
+from jupyter_mlsvc_server.storage.postgresql import take_lock_of
 from jupyter_mlsvc_server.storage.schema import accounts, service_keys, service_versions, services
 
 KEY_PREFIX: Final = "mlsvckey_"
@@ -190,6 +191,7 @@ class ServiceKeyStore:
 
         def write(connection: sa.Connection) -> ServiceKey:
             _require_right(connection, principal, key.services)
+            take_lock_of(connection, f"service keys of {principal.id}")
             own = sa.select(sa.func.count()).select_from(
                 service_keys.join(accounts, accounts.c.id == service_keys.c.account_id)
             )

@@ -9,6 +9,7 @@ from jupyter_mlsvc_server.auth.principal import Owner
 from jupyter_mlsvc_server.batches.errors import TooManyBatches
 from jupyter_mlsvc_server.batches.record import ACTIVE, BatchRecord, BatchState, Progress
 from jupyter_mlsvc_server.storage.database import Database
+from jupyter_mlsvc_server.storage.postgresql import take_lock_of
 from jupyter_mlsvc_server.storage.schema import batches, owner_name, owner_of
 
 
@@ -35,6 +36,7 @@ class BatchStore:
         row["owner_id"] = row.pop("owner").id
 
         def write(connection: sa.Connection) -> None:
+            take_lock_of(connection, f"batches of {record.owner.id}")
             own = sa.select(sa.func.count()).where(batches.c.owner_id == record.owner.id)
             if most and (connection.scalar(own) or 0) >= most:
                 raise TooManyBatches(most)

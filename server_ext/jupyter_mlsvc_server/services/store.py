@@ -25,6 +25,7 @@ from jupyter_mlsvc_server.services.errors import (
 from jupyter_mlsvc_server.services.record import GivenGroup, ServiceKey, ServiceRecord
 from jupyter_mlsvc_server.snapshots.errors import ContentNotFound
 from jupyter_mlsvc_server.storage.database import Database
+from jupyter_mlsvc_server.storage.postgresql import take_lock_of
 from jupyter_mlsvc_server.storage.schema import (
     call_intervals,
     contents,
@@ -97,6 +98,7 @@ class ServiceStore:
         """
 
         def write(connection: sa.Connection) -> str:
+            take_lock_of(connection, f"service {record.key.name}")
             name = connection.execute(
                 sa.select(services).where(services.c.name == record.key.name)
             ).first()
@@ -104,6 +106,7 @@ class ServiceStore:
                 raise NameIsTaken(record.key.name, name.group_name)
             if connection.execute(_one(record.key)).first() is not None:
                 raise ServiceExists(*record.key)
+            take_lock_of(connection, f"services of {record.owner.id}")
             own = sa.select(sa.func.count()).where(versions.c.owner_id == record.owner.id)
             if most and (connection.scalar(own) or 0) >= most:
                 raise TooManyVersions(most)
@@ -156,6 +159,7 @@ class ServiceStore:
         """
 
         def write(connection: sa.Connection) -> None:
+            take_lock_of(connection, f"service {record.key.name}")
             _require_content(connection, record)
             number = connection.scalar(
                 sa.select(sa.func.max(revisions.c.number)).where(_is(revisions, record.key))
@@ -225,6 +229,7 @@ class ServiceStore:
         """
 
         def write(connection: sa.Connection) -> None:
+            take_lock_of(connection, f"service {record.key.name}")
             old = connection.execute(_one(record.key)).first()
             if old is None:
                 raise ServiceNotFound(*record.key)
@@ -271,6 +276,7 @@ class ServiceStore:
         """Remove a version, and the name with its last one."""
 
         def write(connection: sa.Connection) -> None:
+            take_lock_of(connection, f"service {key.name}")
             connection.execute(revisions.delete().where(_is(revisions, key)))
             connection.execute(pools.delete().where(_is(pools, key)))
             connection.execute(call_intervals.delete().where(_is(call_intervals, key)))
@@ -350,7 +356,9 @@ def _require_content(connection: sa.Connection, record: ServiceRecord) -> None:
     content_id = record.spec.content_id
     if content_id is None:
         return
-    if connection.scalar(sa.select(contents.c.id).where(contents.c.id == content_id)) is None:
+    found = sa.select(contents.c.id).where(contents.c.id == content_id)
+    # On PostgreSQL a deletion that has begun is waited for, and a later one waits.
+    if connection.scalar(found.with_for_update(read=True, key_share=True)) is None:
         raise ContentNotFound
 
 

@@ -9,12 +9,14 @@ from typing import Any
 
 import msgspec
 import sqlalchemy as sa
+from sqlalchemy.exc import IntegrityError
 
 from jupyter_mlsvc_server.auth.principal import Owner
 from jupyter_mlsvc_server.formats.manifest import Manifest, ObjectEntry
 from jupyter_mlsvc_server.snapshots.errors import ContentDamaged, QuotaExceeded, TooManySnapshots
 from jupyter_mlsvc_server.snapshots.record import SnapshotRecord
 from jupyter_mlsvc_server.storage.database import Database
+from jupyter_mlsvc_server.storage.postgresql import take_lock_of
 from jupyter_mlsvc_server.storage.schema import (
     content_blobs,
     contents,
@@ -56,6 +58,7 @@ class SnapshotStore:
         """
 
         def write(connection: sa.Connection) -> None:
+            take_lock_of(connection, f"snapshots of {record.owner.id}")
             own = sa.select(sa.func.count()).where(snapshots.c.owner_id == record.owner.id)
             if most and (connection.scalar(own) or 0) >= most:
                 raise TooManySnapshots(most)
@@ -183,7 +186,11 @@ class SnapshotStore:
             connection.execute(contents.delete().where(unused))
             return frozenset(connection.scalars(sa.select(content_blobs.c.digest).distinct()))
 
-        return await self._database.run(write)
+        try:
+            return await self._database.run(write)
+        except IntegrityError:
+            # At another server a service was made of one meanwhile; this time that is seen.
+            return await self._database.run(write)
 
 
 def _size(connection: sa.Connection, owner_id: str) -> int:

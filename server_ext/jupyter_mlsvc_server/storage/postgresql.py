@@ -113,6 +113,16 @@ def take_lock(connection: sa.Connection, lock: Lock) -> None:
         connection.execute(sa.select(sa.func.pg_advisory_xact_lock(int(lock))))
 
 
+def take_lock_of(connection: sa.Connection, thing: str) -> None:
+    """Wait until no other transaction has the lock of a thing, such as what a person may have.
+
+    It is for what is counted before it is added to: elsewhere than on SQLite others add meanwhile.
+    """
+    if connection.dialect.name == "postgresql":
+        number = sa.func.hashtextextended(thing, 0)
+        connection.execute(sa.select(sa.func.pg_advisory_xact_lock(number)))
+
+
 def _begin(connection: sa.Connection) -> None:
     seconds = connection.get_execution_options().get("mlsvc_wait_seconds")
     if seconds is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import pickle
 import random
+import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,6 +34,7 @@ from jupyter_mlsvc_server.storage.blobs import BlobStore
 from jupyter_mlsvc_server.storage.database import Database
 from jupyter_mlsvc_server.storage.schema import content_blobs
 from jupyter_mlsvc_server.storage.schema import tokens as token_table
+from tests.postgresql import new_database
 
 ANN = Principal("ann", "ann", Role.CONTRIBUTOR)
 NAMES = ("a", "b", "c")
@@ -178,9 +180,18 @@ class House:
         await work[what]()
 
 
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.process)])
+def place(request: pytest.FixtureRequest) -> dict[str, Any]:
+    """Where the database is, as settings."""
+    if request.param == "sqlite":
+        return {}
+    server = request.getfixturevalue("postgresql_server")
+    return {"url": new_database(server, f"races_{uuid.uuid4().hex}")}
+
+
 @pytest.fixture
-async def house(tmp_path: Path) -> AsyncIterator[House]:
-    database = SlowDatabase(data_dir=tmp_path / "data")
+async def house(tmp_path: Path, place: dict[str, Any]) -> AsyncIterator[House]:
+    database = SlowDatabase(data_dir=tmp_path / "data", **place)
     await database.start()
     blobs, engine = BlobStore(data_dir=tmp_path / "data"), Engine()
     manager = SnapshotManager(
