@@ -58,7 +58,7 @@ class Plan:
 
     @classmethod
     def full(cls, work: Path, frameworks: Sequence[str] = ()) -> Self:
-        """Half an hour, most of it for the frameworks, and more where they start slowly."""
+        """Three quarters of an hour, most for the frameworks, and more where they start slowly."""
         until = time.monotonic() + 3000
         return cls(
             work=work,
@@ -72,7 +72,7 @@ class Plan:
 
     @classmethod
     def quick(cls, work: Path, frameworks: Sequence[str] = ()) -> Self:
-        """Some three minutes: for seeing that all of it works, not for publishing figures."""
+        """Some minutes: for seeing that all of it works, not for publishing figures."""
         until = time.monotonic() + 150
         return cls(
             work=work,
