@@ -25,12 +25,21 @@ def grow(plan: Plan) -> list[Growth]:
         def do(size: int) -> Mapping[str, float]:
             session = run_in_session(connection, _FILES.format(count=size))
             server.wait_until_quiet()
-            first, second = (_seconds_of_snapshot(connection, session) for _ in range(2))
+            begun = server.processor_seconds()
+            first = _seconds_of_snapshot(connection, session)
+            spent = server.processor_seconds() - begun
+            second = _seconds_of_snapshot(connection, session)
             connection.call("DELETE", f"/sessions/{session}")
-            return {"s, a snapshot": first, "s, the same again": second}
+            return {
+                "s, a snapshot": first,
+                "processor s of it": spent,
+                "s, the same again": second,
+            }
 
         limits = {
             "s, a snapshot": Limit.at_the_largest(3),
+            # Where other programs write too, it waits until theirs is on the disk as well.
+            "processor s of it": Limit.at_the_largest(3),
             "s, the same again": Limit.at_the_largest(1),
         }
         return grown("small files", sizes, do, limits)
