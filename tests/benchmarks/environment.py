@@ -23,6 +23,10 @@ _PACKAGES = (
     "httptools",
     "numpy",
     "scikit-learn",
+    "xgboost",
+    "lightgbm",
+    "torch",
+    "sentence-transformers",
 )
 
 

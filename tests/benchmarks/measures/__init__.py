@@ -15,6 +15,7 @@ from . import (
     growth,
     large_bodies,
     memory,
+    models,
     restores,
     sessions,
     snapshots,
@@ -35,6 +36,7 @@ MEASURES: Mapping[str, Callable[[Plan], Section]] = {
     "snapshots": snapshots.measure,
     "restores": restores.measure,
     "memory": memory.measure,
+    "models": models.measure,
     "disturbances": disturbances.measure,
     "growth": growth.measure,
 }
