@@ -176,7 +176,7 @@ def test_a_server_that_does_not_serve_says_whether_it_starts_or_stops(
 
 
 def test_options_of_jupyter_are_taken(tmp_path: Path) -> None:
-    options = ["--no-browser", "--allow-root", "--ServerApp.port_retries=0"]
+    options = ["--no-browser", "--allow-root"]
     with ServerProcess(data_dir=tmp_path / "data", options=options) as server:
         assert server.process is not None
 

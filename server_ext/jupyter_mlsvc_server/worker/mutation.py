@@ -50,6 +50,8 @@ from collections.abc import Callable, Iterable, Mapping
 from operator import is_
 from typing import Any, Final
 
+from xxhash import xxh3_128_digest
+
 from jupyter_mlsvc_server.worker.code_facts import CodeFacts
 from jupyter_mlsvc_server.worker.dict_version import version_of
 from jupyter_mlsvc_server.worker.pages import PAGE, WrittenPages
@@ -62,7 +64,6 @@ MAX_MEMBERS: Final = 5_000
 MAX_COMPARED_BYTES: Final = 2**16
 """Bytes of an array up to which every element is compared."""
 
-_SAMPLE: Final = 64
 _Check = Callable[[], bool]
 
 
@@ -221,13 +222,22 @@ class MutationDetector:
 
     def _long_list(self, value: list[Any]) -> None:
         """Look at which members a list has, by the memory that it keeps them in."""
-        address = ctypes.c_void_p.from_address(id(value) + _MEMBERS_AT).value or 0
-        if self._watch_pages(address, len(value) * _POINTER):
+        place = ctypes.c_void_p.from_address(id(value) + _MEMBERS_AT)
+        address, length = place.value or 0, len(value)
+        if self._watch_pages(address, length * _POINTER):
             count = PAGE // _POINTER
             first, last = value[:count], value[-count:]
             self._add(
                 lambda: all(map(is_, value[:count], first)) and all(map(is_, value[-count:], last))
             )
+        else:
+            self._add(lambda: len(value) == length and place.value == address)
+            self._digest(lambda: _memory(address, length * _POINTER))
+
+    def _digest(self, content: Callable[[], Any]) -> None:
+        """Compare memory whose pages tell nothing, as this process has written them before."""
+        before = xxh3_128_digest(content())
+        self._add(lambda: xxh3_128_digest(content()) == before)
 
     def _watch_pages(self, address: int, size: int) -> bool:
         if self._pages is None:
@@ -283,6 +293,10 @@ class MutationDetector:
                     and (ctypes.string_at(address, PAGE), ctypes.string_at(last, PAGE)) == ends
                 )
             )
+        else:
+            mask = ctypes.c_ssize_t.from_address(id(value) + _MASK_AT)
+            self._add(lambda: table.value == address and (mask.value + 1) * _ENTRY == size)
+            self._digest(lambda: _memory(address, size))
 
     def _buffer(self, value: Any, _is_users: bool) -> None:
         with memoryview(value) as view:
@@ -292,7 +306,8 @@ class MutationDetector:
             self._add(lambda: bytes(value) == copy)
         else:
             self._add(lambda: len(value) == size)
-            self._watch_pages(ctypes.addressof(ctypes.c_char.from_buffer(value)), size)
+            if not self._watch_pages(ctypes.addressof(ctypes.c_char.from_buffer(value)), size):
+                self._digest(lambda: value)
 
     def _file_in_memory(self, value: Any, _is_users: bool) -> None:
         """Put back how far a file in memory was read; look at what is in it."""
@@ -505,8 +520,8 @@ class MutationDetector:
             count = -(-PAGE // value.itemsize)
             self._sample(flat[:count])
             self._sample(flat[value.size - count :])
-        elif is_users:
-            self._sample(flat[:: max(value.size // _SAMPLE, 1)])
+        else:
+            self._digest(lambda: _memory(address, flat.nbytes))  # which has the array keep it
 
     def _sample(self, view: Any) -> None:
         whole = view.tobytes()
@@ -573,6 +588,11 @@ class MutationDetector:
     def _same(self, value: Any, name: str) -> None:
         part = getattr(value, name)
         self._add(lambda: getattr(value, name) is part)
+
+
+def _memory(address: int, size: int) -> Any:
+    """Give some memory as a buffer, for as long as whoever owns it keeps it."""
+    return (ctypes.c_char * size).from_address(address)
 
 
 def _is_same(now: Any, before: Any) -> bool:
